@@ -1,0 +1,1 @@
+"""One client library each, in files that bear its name."""

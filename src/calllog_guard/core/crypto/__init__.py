@@ -1,0 +1,1 @@
+"""Secrets, sealed entries and sealed legs."""

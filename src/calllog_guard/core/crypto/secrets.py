@@ -1,0 +1,144 @@
+"""
+A person's secrets and what they yield: pseudonym, token key, month keys.
+
+Rules: 1. Secrets are random, never derived from identifiers.  2. One HKDF info per use, never one key for two uses.
+       3. No secret prints itself; raw bytes need `expose()`.
+Source: HMAC-SHA-256 (RFC 2104), HKDF-SHA-256 (RFC 5869); vectors in `tests/vectors/secrets_v1.json`.
+"""
+
+import hashlib
+import hmac
+import os
+from collections.abc import Callable
+from typing import Final, NewType, Self
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from calllog_guard.core.ids import ID_BYTES, CallId, Lookup, Pseudonym, SubjectId, Tenant, Token, b64, id_text
+
+SECRET_BYTES: Final = 32
+_INFO: Final = "calllog-guard/v1/"
+
+Random = Callable[[int], bytes]
+"""The source of random bytes; only vector tests pass another than the system's."""
+Month = NewType("Month", int)
+"""Months since year 0: `year * 12 + month - 1`; fits 16 bits until the year 5461."""
+
+
+def month_of(year: int, month: int) -> Month:
+    """The serial number of a calendar month."""
+    return Month(year * 12 + month - 1)
+
+
+def month_text(month: Month) -> str:
+    """As in the header of a leg: `2026-11`."""
+    return f"{month // 12:04d}-{month % 12 + 1:02d}"
+
+
+def month_from(text: str) -> Month:
+    """The month that a text of the form `2026-11` (or a longer date) begins with."""
+    return month_of(int(text[:4]), int(text[5:7]))
+
+
+class Secret:
+    """32 secret bytes that never print themselves."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: bytes) -> None:
+        if len(raw) != SECRET_BYTES:
+            raise ValueError(f"a secret is {SECRET_BYTES} bytes, found {len(raw)}")
+        self._raw = raw
+
+    @classmethod
+    def mint(cls, random: Random = os.urandom) -> Self:
+        """A new random secret."""
+        return cls(random(SECRET_BYTES))
+
+    def expose(self) -> bytes:
+        """The raw bytes, for the one place that seals or stores them."""
+        return self._raw
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}, {len(self._raw)} bytes>"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and hmac.compare_digest(self._raw, other._raw)  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._raw))
+
+
+def derive(secret: Secret, use: str, size: int = SECRET_BYTES) -> bytes:
+    """HKDF-SHA-256 without salt, with an info of our own per use."""
+    return HKDF(hashes.SHA256(), size, None, (_INFO + use).encode()).derive(secret.expose())
+
+
+class Pepper(Secret):
+    """A tenant's key for lookups."""
+
+    __slots__ = ()
+
+    def lookup(self, tenant: Tenant, subject: SubjectId) -> Lookup:
+        """The keystore's key for a person: HMAC-SHA-256 over tenant, a zero byte, and the subject id."""
+        message = b"lookup\x00" + tenant.encode() + b"\x00" + subject.encode()
+        return Lookup(b64(hmac.digest(self._raw, message, hashlib.sha256)).decode())
+
+
+class TokenKey(Secret):
+    """Names one person's legs."""
+
+    __slots__ = ()
+
+    def token(self, call: CallId) -> Token:
+        """The name of this person's leg of a call; without the secret it links to nothing."""
+        return Token(id_text(hmac.digest(self._raw, call.encode(), hashlib.sha256)[:ID_BYTES]))
+
+
+class IdentitySecret(Secret):
+    """Where a person's pseudonym and token key come from; exists in the keystore alone."""
+
+    __slots__ = ()
+
+    def pseudonym(self) -> Pseudonym:
+        """The name of the person in the log, 22 characters."""
+        return Pseudonym(id_text(derive(self, "pseudonym", ID_BYTES)))
+
+    def token_key(self) -> TokenKey:
+        """The key that names this person's legs."""
+        return TokenKey(derive(self, "token-key"))
+
+
+class DataKey(Secret):
+    """Seals one person's legs of one month."""
+
+    __slots__ = ()
+
+
+class Link(Secret):
+    """One link of a data ratchet: yields its month's data key and the next month's link, never the former."""
+
+    __slots__ = ()
+
+    def next(self, month: Month) -> "Link":
+        """The link of `month`, which must be the one after this link's."""
+        return Link(derive(self, "link/" + month_text(month)))
+
+    def data_key(self, month: Month) -> DataKey:
+        """The key of this link's own month."""
+        return DataKey(derive(self, "data/" + month_text(month)))
+
+
+def link_at(link: Link, at: Month, wanted: Month) -> Link:
+    """
+    The ratchet moved on to a later month.
+
+    Raises:
+        ValueError: `wanted` lies before `at`; that month's key no longer exists.
+    """
+    if wanted < at:
+        raise ValueError("the ratchet has moved past this month")
+    for month in range(at + 1, wanted + 1):
+        link = link.next(Month(month))
+    return link

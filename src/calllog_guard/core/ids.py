@@ -1,0 +1,114 @@
+"""
+The identifiers, one type each, so that none is taken for another.
+
+A raw subject id lives only between decoding and pseudonymising; the others are safe in keys, topics and logs.
+"""
+
+import binascii
+import re
+from typing import Final, NewType
+
+Tenant = NewType("Tenant", str)
+"""1 to 32 of `a-z0-9-`; part of keystore keys, so nothing that could end a key part."""
+SubjectId = NewType("SubjectId", str)
+"""The backend's identifier of a person, 1 to 256 bytes of UTF-8. Personal data."""
+CallId = NewType("CallId", str)
+Lookup = NewType("Lookup", str)
+"""43 characters: HMAC-SHA-256 of (tenant, subject id) under the tenant's pepper."""
+Pseudonym = NewType("Pseudonym", str)
+"""22 characters: names a person in the log; never reused."""
+Token = NewType("Token", str)
+"""22 characters: names a leg of one person."""
+DecisionId = NewType("DecisionId", str)
+CaseId = NewType("CaseId", str)
+EpochName = NewType("EpochName", str)
+"""ISO week of a wrapping key, as `2026-W48`."""
+PolicyVersion = NewType("PolicyVersion", str)
+"""The day from which a policy version holds, as `2026-11-01`."""
+
+ID_BYTES: Final = 16
+ID_LETTERS: Final = 22
+TENANT_PATTERN: Final = r"[a-z0-9][a-z0-9-]{0,31}\Z"
+ID_PATTERN: Final = re.compile(rf"[A-Za-z0-9_-]{{{ID_LETTERS}}}\Z")
+INTERNAL_KEY: Final = b"~"
+"""Record keys that begin so are ours (heartbeats, anchors); every reader skips them."""
+
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
+_ALPHABET: Final = re.compile(rb"[A-Za-z0-9_-]*\Z")
+
+
+def b64(raw: bytes) -> bytes:
+    """Unpadded base64url (RFC 4648, section 5) as ASCII bytes."""
+    return binascii.b2a_base64(raw, newline=False).translate(_URL_SAFE).rstrip(b"=")
+
+
+def unb64(text: bytes) -> bytes:
+    """
+    The bytes of an unpadded base64url text, one text per value.
+
+    Raises:
+        ValueError: Foreign characters, padding, or bits left over; the caller refuses the message.
+    """
+    if not _ALPHABET.match(text):
+        raise ValueError("not base64url")
+    raw = binascii.a2b_base64(text.translate(_STANDARD) + b"=" * (-len(text) % 4))
+    if b64(raw) != text:
+        raise ValueError("not the one base64url form")
+    return raw
+
+
+def id_text(raw: bytes) -> str:
+    """16 bytes as the 22 characters that every id of ours has."""
+    assert len(raw) == ID_BYTES, "an id is 16 bytes"
+    return b64(raw).decode()
+
+
+def is_id(text: str) -> bool:
+    """Whether the text is the one form of 16 bytes in base64url."""
+    if not ID_PATTERN.match(text):
+        return False
+    try:
+        return len(unb64(text.encode())) == ID_BYTES
+    except ValueError:
+        return False
+
+
+def id_bytes(text: str) -> bytes:
+    """
+    The 16 bytes of an id.
+
+    Raises:
+        ValueError: Not 22 characters of base64url; the caller refuses the message.
+    """
+    raw = unb64(text.encode())
+    if len(raw) != ID_BYTES:
+        raise ValueError("an id is 16 bytes")
+    return raw
+
+
+def partition_of(pseudonym: Pseudonym, partitions: int) -> int:
+    """
+    The partition of `legs`, `decisions` and `held` in which a person lives.
+
+    First four bytes, big-endian, modulo the count. Fixed for ever: compaction works per partition (design section 5).
+    """
+    return int.from_bytes(id_bytes(pseudonym)[:4], "big") % partitions
+
+
+def record_key(pseudonym: Pseudonym, second: str) -> bytes:
+    """The key `pseudonym.token` of a leg, or `pseudonym.decision` in the ledger."""
+    return f"{pseudonym}.{second}".encode()
+
+
+def split_key(key: bytes) -> tuple[str, str]:
+    """
+    The two halves of a record key.
+
+    Raises:
+        ValueError: Not two ids joined by a dot; the record is not ours.
+    """
+    first, dot, second = key.decode("ascii", "strict").partition(".")
+    if dot != "." or not is_id(first) or not is_id(second):
+        raise ValueError("not two ids joined by a dot")
+    return first, second

@@ -1,0 +1,1 @@
+"""From a signed request to its case, decisions and receipts."""

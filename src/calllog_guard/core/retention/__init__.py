@@ -1,0 +1,1 @@
+"""Why data is kept, and until when."""

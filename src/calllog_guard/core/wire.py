@@ -1,0 +1,129 @@
+"""
+Messages as bytes: strict JSON in, one canonical JSON out, times in UTC.
+
+Rules: 1. Unknown fields are refused.  2. Errors carry a word of ours and a pointer of schema names, never input.
+       3. Times leave in UTC with `Z`, no fraction when it is zero, else three or six digits.
+Source: RFC 8259, RFC 3339, RFC 6901; `shared` interface: messages.
+"""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+
+from calllog_guard.errors import MessageError
+
+Utc = Annotated[datetime, msgspec.Meta(tz=True)]
+Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{22}$", description="16 bytes in unpadded base64url")]
+TenantName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+Day = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+EpochText = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-W[0-9]{2}$")]
+Compact = Annotated[str, msgspec.Meta(description="JWE or JWS in compact serialisation")]
+
+T = TypeVar("T")
+
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What all messages share: frozen, unknown fields refused."""
+
+
+_AT: Final = re.compile(r" - at `\$(?P<path>[^`]*)`\Z")
+_STEP: Final = re.compile(r"\.([a-z_]+)|\[(\d+)\]")
+_encoder: Final = msgspec.json.Encoder()
+
+
+def pointer_of(error: msgspec.ValidationError) -> str:
+    """The RFC 6901 pointer of a decoding error; msgspec's own text may quote the value, so nothing else is kept."""
+    found = _AT.search(str(error))
+    if not found:
+        return ""
+    return "".join(f"/{name or index}" for name, index in _STEP.findall(found["path"]))
+
+
+def reason_of(error: msgspec.ValidationError) -> str:
+    """One word for what a decoding error found."""
+    text = str(error)
+    if text.startswith("Object contains unknown field"):
+        return "unknown_field"
+    if text.startswith("Object missing required field"):
+        return "missing_field"
+    if text.startswith("Expected `array` of length"):
+        return "wrong_count"
+    return "wrong_value"
+
+
+def decode(decoder: "msgspec.json.Decoder[T]", raw: bytes) -> T:
+    """
+    Decode and check one message.
+
+    Raises:
+        MessageError: Not UTF-8, not JSON, nested without end, or not to the schema; the message is dead-lettered.
+    """
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        raise MessageError(reason_of(error), pointer_of(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise MessageError("not_json") from None
+    except RecursionError:
+        raise MessageError("nested_too_deep") from None
+
+
+def encode(message: Message) -> bytes:
+    """The one JSON form of a message."""
+    return _encoder.encode(message)
+
+
+def text_literal(text: str) -> bytes:
+    """A JSON string, quoted and escaped."""
+    return _encoder.encode(text)
+
+
+def time_text(moment: datetime) -> str:
+    """An aware time as our one text of it."""
+    utc = moment.astimezone(UTC)
+    if not utc.microsecond:
+        return utc.strftime("%Y-%m-%dT%H:%M:%SZ")
+    digits = f"{utc.microsecond:06d}"
+    return f"{utc:%Y-%m-%dT%H:%M:%S}.{digits[:3] if digits.endswith('000') else digits}Z"
+
+
+def from_ms(moment_ms: int) -> datetime:
+    """The UTC time of milliseconds since 1970, as Kafka's timestamps count."""
+    return datetime.fromtimestamp(moment_ms // 1000, UTC).replace(microsecond=moment_ms % 1000 * 1000)
+
+
+def to_ms(moment: datetime) -> int:
+    """Milliseconds since 1970, rounded down."""
+    return int(moment.timestamp()) * 1000 + moment.microsecond // 1000
+
+
+class Dead(Message):
+    """A dead letter: where it lay, why, and the payload sealed to the operator's key. No field's name or value."""
+
+    v: int
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+    at_pointer: str
+    kid: str
+    jwe: Compact
+    at: Utc
+
+
+class Access(Message):
+    """Who opened what, for which purpose; acknowledged before the first line is shown."""
+
+    v: int
+    actor: str
+    purpose: str
+    case: Id | None
+    topic: str
+    partition: int
+    from_: int = msgspec.field(name="from")
+    to: int
+    opened: int
+    refused: dict[str, int]
+    at: Utc

@@ -1,0 +1,124 @@
+"""
+Every way this software fails, and what its caller does then.
+
+Two families: the message is bad (it becomes a dead letter), or the world is bad (wait, or halt).
+Rules: 1. Each class states its fate.  2. No text carries an identifier of a person or a payload.
+       3. An exception that is not ours is a defect, and a defect halts.
+Source: design section 12, point 3.
+"""
+
+from enum import Enum
+from typing import ClassVar
+
+
+class Fate(Enum):
+    """What a unit that met an error does next. No other end exists."""
+
+    RETRY = "retry"
+    DEAD_LETTER = "dead_letter"
+    HALT = "halt"
+
+
+class GuardError(Exception):
+    """The root of all our errors; halts unless a class says otherwise."""
+
+    fate: ClassVar[Fate] = Fate.HALT
+
+
+# --- the message is bad ---------------------------------------------------------------------------------------------
+
+
+class MessageError(GuardError):
+    """
+    A message that can never be handled: it becomes a dead letter with its coordinates and this reason.
+
+    Args:
+        reason: A word from our own code, never from the message.
+        pointer: RFC 6901, our schema's names and indices only.
+    """
+
+    fate = Fate.DEAD_LETTER
+
+    def __init__(self, reason: str, pointer: str = "") -> None:
+        super().__init__(f"{reason} at {pointer or '/'}")
+        self.reason = reason
+        self.pointer = pointer
+
+
+class RecordError(MessageError):
+    """A stored record (leg, decision, case) that is not what our writers write; never opened, never guessed at."""
+
+
+class RequestRefusedError(MessageError):
+    """A request that is forged, expired, replayed or for someone else; never action, never silence."""
+
+
+# --- the world is bad -----------------------------------------------------------------------------------------------
+
+
+class KeystoreSilentError(GuardError):
+    """
+    The keystore gave no answer, so nothing is known: wait and ask again.
+
+    Not proof of absence: only a person entry that is gone yields ERASED.
+    """
+
+    fate = Fate.RETRY
+
+
+class KeystoreUnsafeError(GuardError):
+    """The keystore runs with settings under which secrets may be lost or kept: refused at start."""
+
+
+class KeyMissingError(GuardError):
+    """A live person without a key: wait and alarm, never mint anew, never pass."""
+
+    fate = Fate.RETRY
+
+
+class EntryCorruptError(GuardError):
+    """An entry of the keystore does not authenticate: someone wrote to it. Nothing may be opened or stored by it."""
+
+
+class GuardMovedError(GuardError):
+    """The keystore's guard entry is missing or another one: the keystore has another past than the one seen."""
+
+
+class KmsSilentError(GuardError):
+    """The KMS gave no answer: wait and ask again."""
+
+    fate = Fate.RETRY
+
+
+class EpochUnknownError(GuardError):
+    """The KMS does not know this epoch (destroyed, or another KMS): nothing sealed under it can be opened."""
+
+
+class LogSilentError(GuardError):
+    """Kafka gave no answer, or not in time: wait and do the unit again."""
+
+    fate = Fate.RETRY
+
+
+class PositionConflictError(GuardError):
+    """Two topics of a worker were assigned with unequal partition sets, or an offset would jump: stop."""
+
+
+class UnitOverdueError(GuardError):
+    """A unit ran longer than the bound printed on receipts: halt, so that no producer holds old records for longer."""
+
+
+class IndexFaultError(GuardError):
+    """The keeper's index cannot be read or written: discard it and rebuild from the topics."""
+
+
+class CasesFaultError(GuardError):
+    """The desk's case store cannot be read or written: discard it and rebuild from `privacy.cases`."""
+
+
+class ConfigurationError(GuardError):
+    """Settings, policy or key files are wrong; the text says what was found and what to do."""
+
+
+class StateRefusedError(GuardError):
+    """What was asked is well formed but not possible in the present state (exit 4)."""

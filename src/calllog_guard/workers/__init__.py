@@ -1,0 +1,1 @@
+"""The shell: ask the core, call ports, settle."""
