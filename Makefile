@@ -1,0 +1,47 @@
+# Everything a developer or a build machine runs. Start with: make setup
+SHELL := /bin/bash
+PYTHON ?= python3.11
+RUN ?= run
+# Relative paths only: the folder of this file may have spaces in its name.
+PY := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help all setup check test demo up down wheel tools
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+all: check test wheel ## check, test and build
+
+setup: .venv/stamp ## make the virtual environment
+
+.venv/stamp: pyproject.toml
+	@command -v "$(PYTHON)" >/dev/null || { echo "No $(PYTHON) found: install Python 3.11, or name one: make PYTHON=..." >&2; exit 1; }
+	"$(PYTHON)" -m venv .venv
+	$(PY) -m pip install --quiet -e '.[dev,stack]'
+	@touch .venv/stamp
+
+tools:
+	@command -v java >/dev/null || [ -x "$$JAVA_HOME/bin/java" ] || { echo "No java found: install a Java runtime, 17 or later, or set JAVA_HOME" >&2; exit 1; }
+	@command -v mvn >/dev/null || [ -n "$$KAFKA_HOME" ] || { echo "No mvn found: install Maven, or set KAFKA_HOME to an unpacked Kafka 4" >&2; exit 1; }
+
+check: .venv/stamp ## style, types, layers
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -c 'import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())'
+
+test: .venv/stamp tools ## all tests, on a real Kafka and a real Redis
+	$(PY) -m pytest
+
+demo: .venv/stamp tools ## the whole story on a stack of its own
+	$(PY) -c 'import sys; from calllog_guard.cli import main; sys.exit(main())' demo
+
+up: .venv/stamp tools ## start a stack in RUN (default: run)
+	$(PY) -m calllog_guard.commands.stack stack up --dir "$(RUN)" --detach
+
+down: .venv/stamp ## end the stack in RUN
+	$(PY) -m calllog_guard.commands.stack stack down --dir "$(RUN)"
+
+wheel: .venv/stamp ## build dist/*.whl
+	$(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .
