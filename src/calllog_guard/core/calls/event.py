@@ -1,0 +1,141 @@
+"""
+A call event: the one shape that is accepted, and what is refused beyond the shape.
+
+Rules: 1. A field that the schema does not know is refused (data minimisation, GDPR Art. 5(1)(c)).
+       2. Times are judged against the record's append time, so a replay is judged as the first time.
+Source: design section 6; `schemas/event.json`.
+"""
+
+import re
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from calllog_guard.core.ids import CallId, SubjectId
+from calllog_guard.core.wire import Message, TenantName, Utc, decode, to_ms
+from calllog_guard.errors import MessageError
+
+IdText = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+Role = Literal["host", "guest", "caller", "callee"]
+Kind = Literal["video", "audio", "screen"]
+Result = Literal["answered", "missed", "declined", "failed"]
+
+
+class Party(Message, omit_defaults=True):
+    """A person in a call; joined and left default to the call's."""
+
+    id: IdText
+    role: Role
+    joined_at: Utc | None = None
+    left_at: Utc | None = None
+
+
+class CallEvent(Message, omit_defaults=True):
+    """What the backend publishes about one call; `removed` names parties whose legs of this call go."""
+
+    tenant: TenantName
+    call_id: IdText
+    kind: Kind
+    outcome: Result
+    started_at: Utc
+    ended_at: Utc | None = None
+    parties: Annotated[tuple[Party, ...], msgspec.Meta(min_length=1, max_length=1000)]
+    removed: Annotated[tuple[IdText, ...], msgspec.Meta(max_length=1000)] = ()
+
+
+EVENTS: Final = msgspec.json.Decoder(CallEvent)
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_ID_BYTES: Final = 256
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How early and late an event may come, in milliseconds, and how large it may be, in bytes."""
+
+    ahead_ms: int
+    late_ms: int
+    max_bytes: int
+
+
+def canonical(text: str, *, lowercase_email: bool) -> SubjectId:
+    """The subject id as it is looked up; the backend canonicalises, a tenant may have e-mail lower-cased."""
+    return SubjectId(text.lower() if lowercase_email and "@" in text else text)
+
+
+def call_of(event: CallEvent) -> CallId:
+    """The call's id."""
+    return CallId(event.call_id)
+
+
+def _check_id(text: str, pointer: str) -> None:
+    if len(text.encode()) > _ID_BYTES or _CONTROL.search(text):
+        raise MessageError("bad_id", pointer)
+
+
+def _check_span(start: datetime | None, end: datetime | None, pointer: str) -> None:
+    if start and end and end < start:
+        raise MessageError("end_before_start", pointer)
+
+
+def check_event(event: CallEvent, *, lowercase_email: bool) -> None:
+    """
+    What the schema cannot say.
+
+    Raises:
+        MessageError: Ids, times or parties contradict each other; the event is dead-lettered.
+    """
+    _check_id(event.call_id, "/call_id")
+    answered = event.outcome == "answered"
+    if event.ended_at is None and answered:
+        raise MessageError("missing_field", "/ended_at")
+    _check_span(event.started_at, event.ended_at, "/ended_at")
+    if not 2000 <= event.started_at.year < 2100:  # noqa: PLR2004 - design section 6
+        raise MessageError("bad_time", "/started_at")
+    seen: set[str] = set()
+    for index, party in enumerate(event.parties):
+        pointer = f"/parties/{index}"
+        _check_id(party.id, f"{pointer}/id")
+        if not answered and (party.joined_at or party.left_at):
+            raise MessageError("not_answered", pointer)
+        _check_span(party.joined_at or event.started_at, party.left_at or event.ended_at, f"{pointer}/left_at")
+        name = canonical(party.id, lowercase_email=lowercase_email)
+        if name in seen:
+            raise MessageError("duplicate_party", f"{pointer}/id")
+        seen.add(name)
+    for index, gone in enumerate(event.removed):
+        _check_id(gone, f"/removed/{index}")
+        if canonical(gone, lowercase_email=lowercase_email) in seen:
+            raise MessageError("removed_party_present", f"/removed/{index}")
+
+
+def check_time(event: CallEvent, appended_ms: int, limits: Limits) -> None:
+    """
+    Whether the event comes in time, judged against the record's append time.
+
+    Raises:
+        MessageError: `in_future` or `too_late`; the event is dead-lettered.
+    """
+    latest = max(to_ms(event.started_at), to_ms(event.ended_at) if event.ended_at else 0)
+    if latest > appended_ms + limits.ahead_ms:
+        raise MessageError("in_future", "/started_at")
+    if to_ms(event.started_at) < appended_ms - limits.late_ms:
+        raise MessageError("too_late", "/started_at")
+
+
+def read_event(raw: bytes | None, *, tenant: str, lowercase_email: bool, appended_ms: int, limits: Limits) -> CallEvent:
+    """
+    One checked event from a record's value.
+
+    Raises:
+        MessageError: Anything else; the record is dead-lettered.
+    """
+    if raw is None:
+        raise MessageError("null_value")
+    if len(raw) > limits.max_bytes:
+        raise MessageError("too_large")
+    event = decode(EVENTS, raw)
+    if event.tenant != tenant:
+        raise MessageError("foreign_tenant", "/tenant")
+    check_event(event, lowercase_email=lowercase_email)
+    check_time(event, appended_ms, limits)
+    return event

@@ -1,0 +1,193 @@
+"""
+The two entries of the keystore as bytes, version 1: who someone is, and how their legs are opened.
+
+Rules: 1. Every clear byte is authenticated (AAD).  2. A gone person's entry holds no pseudonym.
+       3. Clear fields come first and are read only after the seal is checked.
+Source: design section 8; vectors in `tests/vectors/entries_v1.json`.
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Month, Secret
+from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, Tenant, b64, id_bytes, id_text, unb64
+from calllog_guard.errors import EntryCorruptError
+
+_PERSON: Final = struct.Struct(">BBIQBQQQ")
+_KEY: Final = struct.Struct(">BI")
+_SECRETS: Final = struct.Struct(">32s32sH32sH32s")
+_VERSION: Final = 1
+_LIVE, _GONE = 1, 2
+_RESTRICTED, _HELD = 1, 2
+_NONCE: Final = 12
+
+
+def person_key(tenant: Tenant, lookup: Lookup) -> bytes:
+    """Where a person's entry lies."""
+    return f"clg:{tenant}:who:{lookup}".encode()
+
+
+def secrets_key(tenant: Tenant, pseudonym: Pseudonym) -> bytes:
+    """Where a person's secrets lie."""
+    return f"clg:{tenant}:key:{pseudonym}".encode()
+
+
+GUARD_KEY: Final = b"clg:~guard"
+EPOCH_KEY: Final = b"clg:~epoch"
+
+
+def applied_key(partition: int) -> bytes:
+    """Up to which decision the keystore has seen a partition's ledger applied."""
+    return f"clg:~applied:{partition}".encode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """
+    Who someone is and whether anything may be stored or opened.
+
+    Args:
+        pseudonym: None when the person is gone.
+        cut_off: Milliseconds since 1970 of the last erasure; 0 when there was none.
+        objected: Purposes as a bit mask, as are `withdrawn` and `consented`.
+    """
+
+    generation: int
+    pseudonym: Pseudonym | None
+    cut_off: int = 0
+    restricted: bool = False
+    held: bool = False
+    objected: int = 0
+    withdrawn: int = 0
+    consented: int = 0
+    epoch: EpochName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """How a person's legs are opened; `holds` are the decisions whose copies are still to be made."""
+
+    generation: int
+    lookup: Lookup
+    identity: IdentitySecret
+    floor: Month
+    floor_link: Link
+    current: Month
+    current_link: Link
+    holds: tuple[bytes, ...] = ()
+    epoch: EpochName
+
+
+def person_epoch(entry: bytes) -> EpochName:
+    """The epoch that a person entry names, not yet authenticated: only to know which key to fetch."""
+
+    return _epoch_at(entry, _PERSON.size)[0]
+
+
+def _epoch_at(entry: bytes, offset: int) -> tuple[EpochName, int]:
+    size = entry[offset] if offset < len(entry) else 0
+    end = offset + 1 + size
+    if not size or end > len(entry):
+        raise EntryCorruptError("an entry of the keystore names no epoch")
+    try:
+        return EpochName(entry[offset + 1 : end].decode("ascii")), end
+    except UnicodeDecodeError:
+        raise EntryCorruptError("an entry of the keystore names no epoch") from None
+
+
+def _seal(clear: bytes, place: bytes, secret: bytes, key: Secret, nonce: bytes) -> bytes:
+    return clear + nonce + AESGCM(key.expose()).encrypt(nonce, secret, clear + place)
+
+
+def _open(entry: bytes, end: int, place: bytes, key: Secret) -> bytes:
+    nonce, sealed = entry[end : end + _NONCE], entry[end + _NONCE :]
+    try:
+        return AESGCM(key.expose()).decrypt(nonce, sealed, entry[:end] + place)
+    except (InvalidTag, ValueError):
+        raise EntryCorruptError("an entry of the keystore does not authenticate") from None
+
+
+def seal_person(person: Person, place: bytes, key: Secret, nonce: bytes) -> bytes:
+    """A person entry under the tenant's epoch key; `place` is its keystore key."""
+    flags = _RESTRICTED * person.restricted | _HELD * person.held
+    state = _LIVE if person.pseudonym else _GONE
+    masks = (person.objected, person.withdrawn, person.consented)
+    clear = _PERSON.pack(_VERSION, state, person.generation, person.cut_off, flags, *masks)
+    clear += bytes([len(person.epoch)]) + person.epoch.encode()
+    secret = id_bytes(person.pseudonym) if person.pseudonym else b""
+    return _seal(clear, b"person" + place, secret, key, nonce)
+
+
+def open_person(entry: bytes, place: bytes, key: Secret) -> Person:
+    """
+    What a person entry says.
+
+    Raises:
+        EntryCorruptError: Changed in any bit, or another's.
+    """
+    if len(entry) < _PERSON.size or entry[0] != _VERSION:
+        raise EntryCorruptError("a person entry of an unknown version")
+    epoch, end = _epoch_at(entry, _PERSON.size)
+    secret = _open(entry, end, b"person" + place, key)
+    _, state, generation, cut_off, flags, objected, withdrawn, consented = _PERSON.unpack_from(entry)
+    if (state == _LIVE) != bool(secret):
+        raise EntryCorruptError("a person entry contradicts itself")
+    return Person(
+        generation=generation,
+        pseudonym=Pseudonym(id_text(secret)) if secret else None,
+        cut_off=cut_off,
+        restricted=bool(flags & _RESTRICTED),
+        held=bool(flags & _HELD),
+        objected=objected,
+        withdrawn=withdrawn,
+        consented=consented,
+        epoch=epoch,
+    )
+
+
+def seal_keys(keys: Keys, place: bytes, key: Secret, nonce: bytes) -> bytes:
+    """A key entry under the tenant's epoch key; `place` is its keystore key, which names the pseudonym."""
+    clear = bytes([_VERSION, len(keys.epoch)]) + keys.epoch.encode()
+    clear += _KEY.pack(len(keys.holds), keys.generation) + b"".join(keys.holds)
+    links = (keys.floor, keys.floor_link.expose(), keys.current, keys.current_link.expose())
+    secret = _SECRETS.pack(unb64(keys.lookup.encode()), keys.identity.expose(), *links)
+    return _seal(clear, b"key" + place, secret, key, nonce)
+
+
+def key_epoch(entry: bytes) -> EpochName:
+    """The epoch that a key entry names, not yet authenticated."""
+    return _epoch_at(entry, 1)[0]
+
+
+def open_keys(entry: bytes, place: bytes, key: Secret) -> Keys:
+    """
+    The secrets of a person.
+
+    Raises:
+        EntryCorruptError: Changed in any bit, or another's.
+    """
+    if entry[:1] != bytes([_VERSION]):
+        raise EntryCorruptError("a key entry of an unknown version")
+    epoch, at = _epoch_at(entry, 1)
+    if len(entry) < at + _KEY.size:
+        raise EntryCorruptError("a key entry is too short")
+    count, generation = _KEY.unpack_from(entry, at)
+    at += _KEY.size
+    end = at + 16 * count
+    secret = _open(entry, end, b"key" + place, key)
+    lookup, identity, floor, floor_link, current, current_link = _SECRETS.unpack(secret)
+    return Keys(
+        generation=generation,
+        lookup=Lookup(b64(lookup).decode()),
+        identity=IdentitySecret(identity),
+        floor=Month(floor),
+        floor_link=Link(floor_link),
+        current=Month(current),
+        current_link=Link(current_link),
+        holds=tuple(entry[at + 16 * n : at + 16 * n + 16] for n in range(count)),
+        epoch=epoch,
+    )

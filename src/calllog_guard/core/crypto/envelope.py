@@ -1,0 +1,86 @@
+"""
+A leg as JWE compact (RFC 7516), `dir` + `A256GCM`, and its protected header.
+
+Rules: 1. The header is the AAD: person, month, record key, tenant, topic, policy.  2. Only our own header form is read:
+       `alg` and `enc` pinned, no `zip`, no `crit`, nothing unknown.  3. One key, named by the header; never a second.
+Source: RFC 7516, RFC 7518 (5.3), NIST SP 800-38D; design section 7; vectors in `tests/vectors/leg_v1.json`.
+"""
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from calllog_guard.core.crypto.secrets import DataKey
+from calllog_guard.core.ids import b64, unb64
+from calllog_guard.core.wire import Day, Id, Message, TenantName, decode, encode
+from calllog_guard.errors import MessageError, RecordError
+
+NONCE_BYTES: Final = 12
+TAG_BYTES: Final = 16
+PAD: Final = 64
+
+
+class LegHeader(Message):
+    """The protected header, in this order; each field is one of those that tie the leg to its place."""
+
+    alg: Literal["dir"] = "dir"
+    enc: Literal["A256GCM"] = "A256GCM"
+    typ: Literal["calllog-leg"] = "calllog-leg"
+    v: Literal[1] = 1
+    kid: Id
+    mon: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}$")]
+    day: Day
+    rid: Id
+    pur: Annotated[int, msgspec.Meta(ge=0, lt=1 << 50)]
+    pol: Day
+    ten: TenantName
+    top: str
+
+
+_headers: Final = msgspec.json.Decoder(LegHeader)
+
+
+def padded(plaintext: bytes) -> bytes:
+    """Spaces up to the next multiple of 64, so that the length tells little."""
+    return plaintext + b" " * (-len(plaintext) % PAD)
+
+
+def seal_leg(header: LegHeader, plaintext: bytes, key: DataKey, nonce: bytes) -> bytes:
+    """The leg as five base64url parts, the second (encrypted key) empty. `nonce`: 12 random bytes, never reused."""
+    aad = b64(encode(header))
+    sealed = AESGCM(key.expose()).encrypt(nonce, padded(plaintext), aad)
+    return b".".join((aad, b"", b64(nonce), b64(sealed[:-TAG_BYTES]), b64(sealed[-TAG_BYTES:])))
+
+
+def parse_header(leg: bytes) -> LegHeader:
+    """
+    The protected header of a leg, checked to our form; nothing is opened.
+
+    Raises:
+        RecordError: Not a leg that our writers write; it is reported, never guessed at.
+    """
+    try:
+        return decode(_headers, unb64(leg.partition(b".")[0]))
+    except (MessageError, ValueError):
+        raise RecordError("bad_leg") from None
+
+
+def open_leg(leg: bytes, key: DataKey) -> bytes:
+    """
+    The plaintext of a leg, without its padding.
+
+    Raises:
+        RecordError: Another form, another key, or changed in any bit.
+    """
+    parts = leg.split(b".")
+    if len(parts) != 5 or parts[1]:  # noqa: PLR2004 - the five parts of RFC 7516
+        raise RecordError("bad_leg")
+    try:
+        nonce, text, tag = (unb64(part) for part in parts[2:])
+        if len(nonce) != NONCE_BYTES or len(tag) != TAG_BYTES:
+            raise RecordError("bad_leg")
+        return AESGCM(key.expose()).decrypt(nonce, text + tag, parts[0]).rstrip(b" ")
+    except (InvalidTag, ValueError):
+        raise RecordError("bad_leg") from None
