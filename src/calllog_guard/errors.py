@@ -35,6 +35,7 @@ class MessageError(GuardError):
     Args:
         reason: A word from our own code, never from the message.
         pointer: RFC 6901, our schema's names and indices only.
+
     """
 
     fate = Fate.DEAD_LETTER

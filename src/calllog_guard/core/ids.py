@@ -49,6 +49,7 @@ def unb64(text: bytes) -> bytes:
 
     Raises:
         ValueError: Foreign characters, padding, or bits left over; the caller refuses the message.
+
     """
     if not _ALPHABET.match(text):
         raise ValueError("not base64url")
@@ -60,7 +61,8 @@ def unb64(text: bytes) -> bytes:
 
 def id_text(raw: bytes) -> str:
     """16 bytes as the 22 characters that every id of ours has."""
-    assert len(raw) == ID_BYTES, "an id is 16 bytes"
+    if len(raw) != ID_BYTES:
+        raise ValueError("an id is 16 bytes")
     return b64(raw).decode()
 
 
@@ -80,6 +82,7 @@ def id_bytes(text: str) -> bytes:
 
     Raises:
         ValueError: Not 22 characters of base64url; the caller refuses the message.
+
     """
     raw = unb64(text.encode())
     if len(raw) != ID_BYTES:
@@ -107,6 +110,7 @@ def split_key(key: bytes) -> tuple[str, str]:
 
     Raises:
         ValueError: Not two ids joined by a dot; the record is not ours.
+
     """
     first, dot, second = key.decode("ascii", "strict").partition(".")
     if dot != "." or not is_id(first) or not is_id(second):

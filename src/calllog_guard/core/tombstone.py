@@ -18,6 +18,7 @@ class Output:
         topic: Full topic name.
         partition: Always explicit: no client's default partitioner decides over a person's records.
         value: None is a tombstone.
+
     """
 
     topic: str

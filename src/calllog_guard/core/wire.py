@@ -59,6 +59,7 @@ def decode(decoder: "msgspec.json.Decoder[T]", raw: bytes) -> T:
 
     Raises:
         MessageError: Not UTF-8, not JSON, nested without end, or not to the schema; the message is dead-lettered.
+
     """
     try:
         return decoder.decode(raw)
@@ -99,7 +100,7 @@ def to_ms(moment: datetime) -> int:
     return int(moment.timestamp()) * 1000 + moment.microsecond // 1000
 
 
-class Dead(Message):
+class Dead(Message, frozen=True, kw_only=True):
     """A dead letter: where it lay, why, and the payload sealed to the operator's key. No field's name or value."""
 
     v: int
@@ -113,7 +114,7 @@ class Dead(Message):
     at: Utc
 
 
-class Access(Message):
+class Access(Message, frozen=True, kw_only=True):
     """Who opened what, for which purpose; acknowledged before the first line is shown."""
 
     v: int

@@ -22,7 +22,7 @@ Kind = Literal["video", "audio", "screen"]
 Result = Literal["answered", "missed", "declined", "failed"]
 
 
-class Party(Message, omit_defaults=True):
+class Party(Message, omit_defaults=True, frozen=True, kw_only=True):
     """A person in a call; joined and left default to the call's."""
 
     id: IdText
@@ -31,7 +31,7 @@ class Party(Message, omit_defaults=True):
     left_at: Utc | None = None
 
 
-class CallEvent(Message, omit_defaults=True):
+class CallEvent(Message, omit_defaults=True, frozen=True, kw_only=True):
     """What the backend publishes about one call; `removed` names parties whose legs of this call go."""
 
     tenant: TenantName
@@ -83,6 +83,7 @@ def check_event(event: CallEvent, *, lowercase_email: bool) -> None:
 
     Raises:
         MessageError: Ids, times or parties contradict each other; the event is dead-lettered.
+
     """
     _check_id(event.call_id, "/call_id")
     answered = event.outcome == "answered"
@@ -114,6 +115,7 @@ def check_time(event: CallEvent, appended_ms: int, limits: Limits) -> None:
 
     Raises:
         MessageError: `in_future` or `too_late`; the event is dead-lettered.
+
     """
     latest = max(to_ms(event.started_at), to_ms(event.ended_at) if event.ended_at else 0)
     if latest > appended_ms + limits.ahead_ms:
@@ -128,6 +130,7 @@ def read_event(raw: bytes | None, *, tenant: str, lowercase_email: bool, appende
 
     Raises:
         MessageError: Anything else; the record is dead-lettered.
+
     """
     if raw is None:
         raise MessageError("null_value")

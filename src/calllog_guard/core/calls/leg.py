@@ -12,7 +12,7 @@ from calllog_guard.core.calls.event import CallEvent, Kind, Party, Result, Role
 from calllog_guard.core.wire import Message, decode, text_literal, time_text
 
 
-class Leg(Message):
+class Leg(Message, frozen=True, kw_only=True):
     """The plaintext of a leg; `parties` is their number."""
 
     call: str
@@ -36,6 +36,7 @@ def read_leg(plaintext: bytes) -> Leg:
 
     Raises:
         MessageError: Not what our protector writes.
+
     """
     return decode(LEGS, plaintext)
 

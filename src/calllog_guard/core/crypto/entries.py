@@ -54,6 +54,7 @@ class Person:
         pseudonym: None when the person is gone.
         cut_off: Milliseconds since 1970 of the last erasure; 0 when there was none.
         objected: Purposes as a bit mask, as are `withdrawn` and `consented`.
+
     """
 
     generation: int
@@ -84,7 +85,6 @@ class Keys:
 
 def person_epoch(entry: bytes) -> EpochName:
     """The epoch that a person entry names, not yet authenticated: only to know which key to fetch."""
-
     return _epoch_at(entry, _PERSON.size)[0]
 
 
@@ -128,6 +128,7 @@ def open_person(entry: bytes, place: bytes, key: Secret) -> Person:
 
     Raises:
         EntryCorruptError: Changed in any bit, or another's.
+
     """
     if len(entry) < _PERSON.size or entry[0] != _VERSION:
         raise EntryCorruptError("a person entry of an unknown version")
@@ -169,6 +170,7 @@ def open_keys(entry: bytes, place: bytes, key: Secret) -> Keys:
 
     Raises:
         EntryCorruptError: Changed in any bit, or another's.
+
     """
     if entry[:1] != bytes([_VERSION]):
         raise EntryCorruptError("a key entry of an unknown version")

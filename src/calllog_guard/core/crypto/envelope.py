@@ -22,7 +22,7 @@ TAG_BYTES: Final = 16
 PAD: Final = 64
 
 
-class LegHeader(Message):
+class LegHeader(Message, frozen=True, kw_only=True):
     """The protected header, in this order; each field is one of those that tie the leg to its place."""
 
     alg: Literal["dir"] = "dir"
@@ -60,6 +60,7 @@ def parse_header(leg: bytes) -> LegHeader:
 
     Raises:
         RecordError: Not a leg that our writers write; it is reported, never guessed at.
+
     """
     try:
         return decode(_headers, unb64(leg.partition(b".")[0]))
@@ -73,6 +74,7 @@ def open_leg(leg: bytes, key: DataKey) -> bytes:
 
     Raises:
         RecordError: Another form, another key, or changed in any bit.
+
     """
     parts = leg.split(b".")
     if len(parts) != 5 or parts[1]:  # noqa: PLR2004 - the five parts of RFC 7516

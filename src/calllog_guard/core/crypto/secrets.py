@@ -64,7 +64,7 @@ class Secret:
         return f"<{type(self).__name__}, {len(self._raw)} bytes>"
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and hmac.compare_digest(self._raw, other._raw)  # type: ignore[attr-defined]
+        return type(other) is type(self) and hmac.compare_digest(self._raw, other._raw)
 
     def __hash__(self) -> int:
         return hash((type(self), self._raw))
@@ -136,6 +136,7 @@ def link_at(link: Link, at: Month, wanted: Month) -> Link:
 
     Raises:
         ValueError: `wanted` lies before `at`; that month's key no longer exists.
+
     """
     if wanted < at:
         raise ValueError("the ratchet has moved past this month")

@@ -1,0 +1,68 @@
+"""The real stack, once per run, and the rule that a build machine skips nothing."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from calllog_guard.stack.supervisor import Stack
+
+_skipped = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let kafka-python read its own schemas the old way; everything else stays an error."""
+    config.addinivalue_line("filterwarnings", "ignore:read_text is deprecated:DeprecationWarning")
+    config.stash[_skipped] = []
+    config.pluginmanager.register(_NothingSkipped(config), "nothing-skipped")
+
+
+class _NothingSkipped:
+    """Under CI a skipped test is a failed session."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note every test that was skipped; an expected failure is none."""
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self._config.stash[_skipped].append(report.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note every module that was skipped as a whole."""
+        if report.skipped:
+            self._config.stash[_skipped].append(report.nodeid)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Fail the session."""
+        if os.environ.get("CI") and self._config.stash[_skipped] and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say why."""
+        if os.environ.get("CI") and self._config.stash[_skipped]:
+            terminalreporter.write_line(f"CI is set and tests were skipped: {self._config.stash[_skipped]}", red=True)
+
+
+@pytest.fixture(scope="session")
+def java() -> None:
+    """Skip without Java; under CI fail."""
+    home = os.environ.get("JAVA_HOME")
+    if shutil.which("java") or (home and (Path(home) / "bin" / "java").exists()):
+        return
+    if os.environ.get("CI"):
+        pytest.fail("no java found, and CI must run every test")
+    pytest.skip("no java found")
+
+
+@pytest.fixture(scope="session")
+def stack(java: None, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Stack]":  # noqa: ARG001
+    """A real Kafka and a real Redis, shared by the session."""
+    from calllog_guard.stack.supervisor import Stack  # noqa: PLC0415  (kafka-python warns at its import)
+
+    with Stack(tmp_path_factory.mktemp("stack")) as running:
+        yield running

@@ -1,0 +1,102 @@
+"""The stack is real: it keeps records, keeps secrets, and leaves nothing behind."""
+
+import os
+from pathlib import Path
+
+import pytest
+import redis
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.admin import NewTopic
+
+from calllog_guard.errors import ConfigurationError
+from calllog_guard.stack.redis_server import SETTINGS
+from calllog_guard.stack.supervisor import Stack
+
+pytestmark = pytest.mark.real
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _round_trip(address: str, topic: str) -> tuple[bytes, bytes]:
+    admin = KafkaAdminClient(bootstrap_servers=address)
+    try:
+        admin.create_topics([NewTopic(name=topic, num_partitions=1, replication_factor=1)])
+    finally:
+        admin.close()
+    producer = KafkaProducer(bootstrap_servers=address)
+    try:
+        producer.send(topic, key=b"key", value=b"value").get(timeout=30)
+    finally:
+        producer.close()
+    consumer = KafkaConsumer(
+        topic, bootstrap_servers=address, auto_offset_reset="earliest", group_id=None, consumer_timeout_ms=30_000
+    )
+    try:
+        record = next(consumer)
+        return record.key, record.value
+    finally:
+        consumer.close()
+
+
+def test_a_record_comes_back(stack: Stack) -> None:
+    """Kafka stores and returns one record."""
+    assert _round_trip(stack.kafka, "stack-test-record") == (b"key", b"value")
+
+
+@pytest.mark.parametrize(("key", "value"), [*SETTINGS.items()])
+def test_redis_runs_with_the_settings_that_keep_secrets(stack: Stack, key: str, value: str) -> None:
+    """Redis reports each setting as it was asked for."""
+    with redis.Redis.from_url(stack.redis, decode_responses=True) as client:
+        assert client.config_get(key) == {key: value}
+
+
+def test_environment_names_both_servers(stack: Stack) -> None:
+    """A command that gets this environment finds the stack."""
+    assert stack.environment["CALLLOG_GUARD_KAFKA"] == stack.kafka
+    assert stack.environment["CALLLOG_GUARD_KEYSTORE"] == stack.redis
+    assert stack.environment["CALLLOG_GUARD_SWEEP_S"] == "1"
+
+
+def test_stop_leaves_no_child_and_data_outlive_it(java: None, tmp_path: Path) -> None:  # noqa: ARG001
+    """After stop no process is left; the same folder has the same data."""
+    with Stack(tmp_path) as first:
+        pids = first.pids
+        assert all(map(_alive, pids.values()))
+        first.kill_kafka()
+        first.start_kafka()
+        pids |= {"second kafka": first.pids["kafka"]}
+        with redis.Redis.from_url(first.redis) as client:
+            client.set("a", "b")
+    assert not any(map(_alive, pids.values()))
+    again = Stack(tmp_path)
+    try:
+        again.start_redis()
+        with redis.Redis.from_url(again.redis) as client:
+            assert client.get("a") == b"b"
+    finally:
+        again.stop()
+
+
+def test_a_child_that_dies_is_reported_with_its_log(tmp_path: Path) -> None:
+    """The error names the server and its log."""
+    stack = Stack(tmp_path)
+    try:
+        stack.start_redis()
+        os.kill(stack.pids["redis"], 9)
+        os.waitid(os.P_PID, stack.pids["redis"], os.WEXITED | os.WNOWAIT)
+        with pytest.raises(ConfigurationError, match=r"redis ended by itself; see .*redis\.log"):
+            stack.check()
+    finally:
+        stack.stop()
+
+
+def test_an_unknown_profile_is_refused(tmp_path: Path) -> None:
+    """Only the two profiles exist."""
+    with pytest.raises(ConfigurationError, match="fast, production"):
+        Stack(tmp_path, "quick")
