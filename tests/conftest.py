@@ -15,8 +15,7 @@ _skipped = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let kafka-python read its own schemas the old way; everything else stays an error."""
-    config.addinivalue_line("filterwarnings", "ignore:read_text is deprecated:DeprecationWarning")
+    """Keep the list of what was skipped."""
     config.stash[_skipped] = []
     config.pluginmanager.register(_NothingSkipped(config), "nothing-skipped")
 

@@ -1,0 +1,37 @@
+"""The command line: `calllog-guard VERB`, one module of `commands/` per family of verbs."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from calllog_guard import __version__
+from calllog_guard.errors import ConfigurationError, Fate, GuardError, StateRefusedError
+
+EXITS = "exit codes: 0 done, 1 a finding, 2 usage or configuration, 3 unavailable, 4 refused by state, 70 halt"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; `--help` of each verb teaches it."""
+    root = argparse.ArgumentParser(prog="calllog-guard", description=__doc__, epilog=EXITS)
+    root.add_argument("--version", action="version", version=__version__)
+    root.add_subparsers(metavar="VERB", required=True)
+    return root
+
+
+def exit_code(error: GuardError) -> int:
+    """The exit code that an error ends a command with."""
+    if isinstance(error, ConfigurationError):
+        return 2
+    if isinstance(error, StateRefusedError):
+        return 4
+    return {Fate.RETRY: 3, Fate.DEAD_LETTER: 4, Fate.HALT: 70}[error.fate]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    args = parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except GuardError as error:
+        print(f"calllog-guard: {error}", file=sys.stderr)  # noqa: T201 - talk goes to stderr
+        return exit_code(error)
