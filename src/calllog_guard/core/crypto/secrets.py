@@ -8,7 +8,7 @@ Source: HMAC-SHA-256 (RFC 2104), HKDF-SHA-256 (RFC 5869); vectors in `tests/vect
 
 import hashlib
 import hmac
-import os
+import secrets
 from collections.abc import Callable
 from typing import Final, NewType, Self
 
@@ -52,7 +52,7 @@ class Secret:
         self._raw = raw
 
     @classmethod
-    def mint(cls, random: Random = os.urandom) -> Self:
+    def mint(cls, random: Random = secrets.token_bytes) -> Self:
         """A new random secret."""
         return cls(random(SECRET_BYTES))
 

@@ -1,0 +1,89 @@
+"""
+A KMS of files, for development: one file per epoch, readable by its owner only; wrapped blobs beside it.
+
+AES-256-GCM with a random nonce; the epoch's name is the AAD.
+"""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from calllog_guard.core.crypto.secrets import Secret
+from calllog_guard.errors import EntryCorruptError, EpochUnknownError, KmsSilentError
+
+_NONCE: Final = 12
+
+
+def write_new(path: Path, content: bytes) -> bool:
+    """Create a file that only its owner reads, whole or not at all; False when there is one."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink()
+    return True
+
+
+class LocalKms:
+    """See Kms."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory / "epochs"
+
+    def create_epoch(self, name: str) -> None:
+        """See Kms."""
+        write_new(self._directory / name, secrets.token_bytes(32))
+
+    def _key(self, name: str) -> bytes:
+        try:
+            return (self._directory / name).read_bytes()
+        except FileNotFoundError:
+            raise EpochUnknownError(f"the KMS does not know the epoch {name}") from None
+        except OSError:
+            raise KmsSilentError("the KMS does not answer") from None
+
+    def wrap(self, name: str, secret: Secret) -> bytes:
+        """See Kms."""
+        nonce = secrets.token_bytes(_NONCE)
+        return nonce + AESGCM(self._key(name)).encrypt(nonce, secret.expose(), name.encode())
+
+    def unwrap(self, name: str, blob: bytes) -> Secret:
+        """See Kms."""
+        try:
+            return Secret(AESGCM(self._key(name)).decrypt(blob[:_NONCE], blob[_NONCE:], name.encode()))
+        except (InvalidTag, ValueError):
+            raise EntryCorruptError(f"a blob wrapped under {name} does not open") from None
+
+    def destroy_epoch(self, name: str) -> None:
+        """See Kms."""
+        (self._directory / name).unlink(missing_ok=True)
+
+
+class FileRing:
+    """See Ring."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory / "ring"
+
+    def get(self, name: str) -> bytes | None:
+        """See Ring."""
+        try:
+            return (self._directory / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def put_new(self, name: str, blob: bytes) -> bool:
+        """See Ring."""
+        return write_new(self._directory / name, blob)

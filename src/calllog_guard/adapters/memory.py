@@ -1,0 +1,72 @@
+"""Fakes of the ports, for fast tests; each passes the contract suite of the real one."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from calllog_guard.core.tombstone import Output
+from calllog_guard.errors import KeystoreSilentError
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """The time in UTC."""
+        return datetime.now(UTC)  # noqa: TID251 - the one place
+
+
+class MemoryKeystore:
+    """A keystore in a dict; `silent` makes it answer nothing, as a stopped server does."""
+
+    def __init__(self) -> None:
+        self.entries: dict[bytes, bytes] = {}
+        self.silent = False
+
+    def _answer(self) -> None:
+        if self.silent:
+            raise KeystoreSilentError("the keystore does not answer")
+
+    async def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """See Keystore."""
+        self._answer()
+        return [self.entries.get(key) for key in keys]
+
+    async def put(self, entries: Mapping[bytes, bytes]) -> None:
+        """See Keystore."""
+        self._answer()
+        self.entries.update(entries)
+
+    async def swap(
+        self, changes: Mapping[bytes, tuple[bytes | None, bytes]], unchanged: Mapping[bytes, bytes | None]
+    ) -> bool:
+        """See Keystore."""
+        self._answer()
+        expected = {key: old for key, (old, _) in changes.items()} | dict(unchanged)
+        if any(self.entries.get(key) != old for key, old in expected.items()):
+            return False
+        self.entries.update({key: new for key, (_, new) in changes.items()})
+        return True
+
+    async def delete(self, keys: Sequence[bytes]) -> None:
+        """See Keystore."""
+        self._answer()
+        for key in keys:
+            self.entries.pop(key, None)
+
+    async def check(self) -> None:
+        """See Keystore."""
+        self._answer()
+
+    async def close(self) -> None:
+        """See Keystore."""
+
+
+class MemoryWriter:
+    """A log in a list."""
+
+    def __init__(self) -> None:
+        self.outputs: list[Output] = []
+
+    async def write(self, outputs: Sequence[Output]) -> None:
+        """See Writer."""
+        self.outputs.extend(outputs)

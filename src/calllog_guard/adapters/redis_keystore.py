@@ -1,0 +1,91 @@
+"""
+The keystore in Redis: four operations over opaque bytes, no scripts, no TTLs.
+
+Rules: 1. Any doubt is silence (KeystoreSilentError), never an answer.  2. Unsafe settings are refused at start.
+Source: design section 8; `facts.md` (Redis).
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, WatchError
+
+from calllog_guard.errors import KeystoreSilentError, KeystoreUnsafeError
+
+WANTED: Final = {
+    "appendonly": "yes",
+    "appendfsync": "always",
+    "maxmemory-policy": "noeviction",
+    "save": "",
+    "aof-load-truncated": "no",
+}
+_TIMEOUT_S: Final = 5.0
+
+
+@asynccontextmanager
+async def _answers() -> AsyncIterator[None]:
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise KeystoreSilentError(f"the keystore does not answer ({type(error).__name__})") from None
+
+
+class RedisKeystore:
+    """The keystore port on one Redis."""
+
+    def __init__(self, url: str) -> None:
+        self._redis: Any = Redis.from_url(url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
+
+    async def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """See Keystore."""
+        if not keys:
+            return []
+        async with _answers():
+            return cast("list[bytes | None]", await self._redis.mget(keys))
+
+    async def put(self, entries: Mapping[bytes, bytes]) -> None:
+        """See Keystore."""
+        if entries:
+            async with _answers():
+                await self._redis.mset(dict(entries))
+
+    async def swap(
+        self, changes: Mapping[bytes, tuple[bytes | None, bytes]], unchanged: Mapping[bytes, bytes | None]
+    ) -> bool:
+        """See Keystore."""
+        expected = {key: old for key, (old, _) in changes.items()} | dict(unchanged)
+        async with _answers(), self._redis.pipeline(transaction=True) as transaction:
+            await transaction.watch(*expected)
+            found = await transaction.mget(list(expected))
+            if found != list(expected.values()):
+                return False
+            transaction.multi()
+            transaction.mset({key: new for key, (_, new) in changes.items()})
+            try:
+                await transaction.execute()
+            except WatchError:
+                return False
+            return True
+
+    async def delete(self, keys: Sequence[bytes]) -> None:
+        """See Keystore."""
+        if keys:
+            async with _answers():
+                await self._redis.delete(*keys)
+
+    async def check(self) -> None:
+        """See Keystore."""
+        async with _answers():
+            found = await self._redis.config_get(*WANTED)
+        for name, wanted in WANTED.items():
+            if found.get(name) != wanted:
+                raise KeystoreUnsafeError(
+                    f"Redis runs with {name} {found.get(name)!r}, wanted {wanted!r}: secrets may be lost or kept; "
+                    f"set it in redis.conf and start Redis again"
+                )
+
+    async def close(self) -> None:
+        """See Keystore."""
+        await self._redis.aclose()

@@ -1,0 +1,62 @@
+"""
+Purposes: why a leg is kept, on which basis, for how long.
+
+A leg carries its purposes as a bit mask; the bit of purpose number n is `1 << (n - 1)`, never reused.
+Source: GDPR Art. 5(1)(b), 6(1); design sections 7 and 11.
+"""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Literal
+
+Basis = Literal["contract", "legal_duty", "consent", "legitimate_interests"]
+Keep = tuple[int, int]
+"""Calendar months and days: a period of years has no fixed number of days."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purpose:
+    """One purpose of one policy version; empty `roles` or `outcomes` mean all."""
+
+    name: str
+    number: int
+    basis: Basis
+    keep: Keep
+    then: Literal["delete", "anonymise"] = "delete"
+    survives_erasure: bool = False
+    roles: frozenset[str] = frozenset()
+    outcomes: frozenset[str] = frozenset()
+    shows: tuple[str, ...] = ("started_at", "duration_s", "role")
+
+    @property
+    def bit(self) -> int:
+        """The purpose's bit in a leg's mask."""
+        return 1 << (self.number - 1)
+
+    def covers(self, role: str, outcome: str) -> bool:
+        """Whether a leg of this role in such a call is kept for this purpose at all."""
+        return (not self.roles or role in self.roles) and (not self.outcomes or outcome in self.outcomes)
+
+
+def add(day: date, keep: Keep) -> date:
+    """A day plus a period; a day that the month does not have becomes its last."""
+    months = day.year * 12 + day.month - 1 + keep[0]
+    first = date(months // 12, months % 12 + 1, 1)
+    following = date((months + 1) // 12, (months + 1) % 12 + 1, 1)
+    return min(first + timedelta(day.day - 1), following - timedelta(1)) + timedelta(keep[1])
+
+
+def mask_for(purposes: tuple[Purpose, ...], role: str, outcome: str) -> int:
+    """The purposes for which a leg may be kept, before the person's own choices."""
+    return sum(purpose.bit for purpose in purposes if purpose.covers(role, outcome))
+
+
+def allowed(mask: int, consent_bits: int, *, objected: int, withdrawn: int, consented: int) -> int:
+    """What is left of a mask after a person's objections and withdrawals; consent purposes only once given."""
+    return mask & ~objected & ~withdrawn & (~consent_bits | consented)
+
+
+def due_day(day: date, mask: int, purposes: tuple[Purpose, ...]) -> date:
+    """The first day on which no purpose of the mask reaches back to a call of `day` (whose end may lie on the next)."""
+    ends = [add(day, purpose.keep) for purpose in purposes if mask & purpose.bit]
+    return max(ends, default=day) + timedelta(1)

@@ -1,0 +1,92 @@
+"""
+What the workers need of the world, each as small as its use.
+
+Each port has a contract suite in `tests/contract/`, run on the shipped fake and on the real thing.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from calllog_guard.core.crypto.secrets import Secret
+from calllog_guard.core.tombstone import Output
+
+
+class Clock(Protocol):
+    """The one way in for time."""
+
+    def now(self) -> datetime:
+        """The time, aware, UTC."""
+
+
+class Keystore(Protocol):
+    """
+    Where every secret about a person lies; entries are opaque bytes here.
+
+    Every method raises KeystoreSilentError when no answer came: then nothing is known, and the caller waits.
+    """
+
+    async def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The entries, in order; None means that there is none."""
+
+    async def put(self, entries: Mapping[bytes, bytes]) -> None:
+        """Write entries; durable on return."""
+
+    async def swap(
+        self, changes: Mapping[bytes, tuple[bytes | None, bytes]], unchanged: Mapping[bytes, bytes | None]
+    ) -> bool:
+        """Write all of `changes` if each entry, and each of `unchanged`, is still as expected; else nothing and False."""
+
+    async def delete(self, keys: Sequence[bytes]) -> None:
+        """Remove entries; durable on return."""
+
+    async def check(self) -> None:
+        """
+        Whether the store keeps and forgets as promised.
+
+        Raises:
+            KeystoreUnsafeError: Which setting, found and wanted; the worker does not start.
+
+        """
+
+    async def close(self) -> None:
+        """Close connections."""
+
+
+class Kms(Protocol):
+    """Wrapping keys, one per epoch; off the hot path. Raises KmsSilentError when no answer came."""
+
+    def create_epoch(self, name: str) -> None:
+        """Make the epoch's key; nothing happens when it exists."""
+
+    def wrap(self, name: str, secret: Secret) -> bytes:
+        """The secret under the epoch's key. Raises EpochUnknownError."""
+
+    def unwrap(self, name: str, blob: bytes) -> Secret:
+        """The secret again. Raises EpochUnknownError when destroyed, EntryCorruptError when changed."""
+
+    def destroy_epoch(self, name: str) -> None:
+        """Forget the epoch's key; nothing wrapped under it opens again."""
+
+
+class Ring(Protocol):
+    """Where wrapped blobs lie: beside the KMS, never in the keystore, or a backup of it would hold them."""
+
+    def get(self, name: str) -> bytes | None:
+        """The blob of a name."""
+
+    def put_new(self, name: str, blob: bytes) -> bool:
+        """Store a blob unless one is there; whether it was stored."""
+
+
+class Writer(Protocol):
+    """Writes records and returns when every one is acknowledged by all in-sync replicas."""
+
+    async def write(self, outputs: Sequence[Output]) -> None:
+        """
+        Write in order per partition.
+
+        Raises:
+            LogSilentError: Some may be written, some not; the unit is done again.
+
+        """

@@ -1,0 +1,104 @@
+"""
+Settings: environment variables `CALLLOG_GUARD_…`, checked as a whole before anything starts.
+
+Rules: 1. An unknown name is refused: a typing error must not switch a protection off.  2. `…_FILE` reads a secret from a file.
+       3. What weakens a protection is named in DEVELOPMENT and warned about at every start.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from calllog_guard.errors import ConfigurationError
+
+PREFIX: Final = "CALLLOG_GUARD_"
+_GOVERNED: Final = ("calllog", "privacy")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting, with its default; units are in the names (S, MS, H, DAYS, BYTES)."""
+
+    kafka: str = "localhost:9092"
+    kafka_security: str = "{}"
+    keystore: str = "redis://localhost:6379/0"
+    kms: str = "local:./kms"
+    policy: str = "./policy.toml"
+    state_dir: str = "./state"
+    operator_key: str = "./keys/operator-1.pub.pem"
+    calllog_prefix: str = "calllog."
+    privacy_prefix: str = "privacy."
+    partitions: int = 48
+    replicas: int = 3
+    unit_records: int = 1000
+    unit_wait_ms: int = 100
+    commit_ms: int = 1000
+    cache_s: int = 60
+    cache_entries: int = 100_000
+    retry_max_s: float = 300
+    unit_max_s: float = 300
+    sweep_s: float = 900
+    sweep_records: int = 10_000
+    event_late_days: int = 35
+    event_ahead_s: int = 300
+    event_max_bytes: int = 262_144
+    events_keep_h: int = 24
+    dead_keep_days: int = 7
+    exports_keep_days: int = 30
+    receipts_keep_days: int = 2190
+    cases_keep_days: int = 1095
+    access_keep_days: int = 1095
+    compaction_lag_ms: int = 3_600_000
+    tombstone_keep_ms: int = 86_400_000
+    heartbeat_s: float = 600
+    http: str = "127.0.0.1:6066"
+    log_level: str = "info"
+    development: str = ""
+
+    def topic(self, name: str) -> str:
+        """The full name of `calllog.legs` and its like, with this installation's prefixes."""
+        family, _, rest = name.partition(".")
+        if family not in _GOVERNED or not rest:
+            raise ConfigurationError(f"no topic of ours is called {name}")
+        return (self.calllog_prefix if family == "calllog" else self.privacy_prefix) + rest
+
+    @property
+    def few_partitions(self) -> int:
+        """The partition count of topics that are partitioned by tenant."""
+        return max(1, self.partitions // 4)
+
+    @property
+    def off(self) -> frozenset[str]:
+        """The protections that are off, or the faults that are staged, by name."""
+        return frozenset(filter(None, (word.strip() for word in self.development.split(","))))
+
+
+def from_environment(environment: Mapping[str, str]) -> Settings:
+    """
+    The settings of an environment.
+
+    Raises:
+        ConfigurationError: An unknown name, or a value of the wrong kind.
+
+    """
+    kinds: dict[str, Any] = {field.name: field.type for field in dataclasses.fields(Settings)}
+    found: dict[str, Any] = {}
+    for variable, text in environment.items():
+        if not variable.startswith(PREFIX):
+            continue
+        name, value = variable.removeprefix(PREFIX).lower(), text
+        if name.endswith("_file") and name.removesuffix("_file") in kinds:
+            name, value = name.removesuffix("_file"), Path(text).read_text("utf-8").strip()
+        if name not in kinds:
+            raise ConfigurationError(f"unknown setting {variable}; the names are listed in the README")
+        try:
+            found[name] = kinds[name](value)
+        except ValueError:
+            raise ConfigurationError(f"{variable} must be a number") from None
+        if kinds[name] is not str and found[name] <= 0:
+            raise ConfigurationError(f"{variable} must be above zero")
+    settings = Settings(**found)
+    if settings.log_level == "debug" and not settings.off:
+        raise ConfigurationError(f"{PREFIX}LOG_LEVEL debug is for development only: name it in {PREFIX}DEVELOPMENT")
+    return settings

@@ -1,0 +1,54 @@
+"""The keystore's contract, on the fake and on a real Redis."""
+
+import secrets
+from collections.abc import AsyncIterator
+
+import pytest
+
+from calllog_guard.adapters.memory import MemoryKeystore
+from calllog_guard.adapters.redis_keystore import RedisKeystore
+from calllog_guard.ports import Keystore
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.real)])
+async def keystore(request: pytest.FixtureRequest) -> AsyncIterator[Keystore]:
+    """One of the two."""
+    store: Keystore = MemoryKeystore()
+    if request.param == "redis":
+        store = RedisKeystore(request.getfixturevalue("stack").redis)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def names() -> list[bytes]:
+    """Two names that nobody else uses."""
+    return [f"clg:test:who:{secrets.token_hex(8)}".encode() for _ in range(2)]
+
+
+async def test_what_was_put_is_read_in_order(keystore: Keystore, names: list[bytes]) -> None:
+    await keystore.put({names[1]: b"\x00\xff"})
+    assert await keystore.read(names) == [None, b"\x00\xff"]
+
+
+async def test_swap_claims_once(keystore: Keystore, names: list[bytes]) -> None:
+    assert await keystore.swap({names[0]: (None, b"first")}, {names[1]: None})
+    assert not await keystore.swap({names[0]: (None, b"second")}, {names[1]: None})
+    assert await keystore.read(names[:1]) == [b"first"]
+
+
+async def test_swap_writes_nothing_when_a_watched_entry_moved(keystore: Keystore, names: list[bytes]) -> None:
+    await keystore.put({names[1]: b"moved"})
+    assert not await keystore.swap({names[0]: (None, b"new")}, {names[1]: b"before"})
+    assert await keystore.read(names) == [None, b"moved"]
+
+
+async def test_deleted_is_gone_and_may_be_deleted_again(keystore: Keystore, names: list[bytes]) -> None:
+    await keystore.put({names[0]: b"x"})
+    await keystore.delete(names)
+    await keystore.delete(names)
+    assert await keystore.read(names) == [None, None]
+
+
+async def test_store_is_safe(keystore: Keystore) -> None:
+    await keystore.check()
