@@ -78,7 +78,7 @@ class RedisKeystore:
     async def check(self) -> None:
         """See Keystore."""
         async with _answers():
-            found = await self._redis.config_get(*WANTED)
+            found = {name: (await self._redis.config_get(name)).get(name) for name in WANTED}
         for name, wanted in WANTED.items():
             if found.get(name) != wanted:
                 raise KeystoreUnsafeError(

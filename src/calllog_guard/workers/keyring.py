@@ -1,0 +1,278 @@
+"""
+Persons and their keys: read afresh per unit, minted in two durable steps, key bytes cached for a bounded time.
+
+Rules: 1. Only a person entry that is gone means ERASED; a live person without a key waits.
+       2. Nothing is sealed before both entries are durable.  3. Another guard entry, or none: halt.
+Source: design section 8.
+"""
+
+import secrets
+import struct
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from calllog_guard.core.crypto.entries import (
+    EPOCH_KEY,
+    GUARD_KEY,
+    Keys,
+    Person,
+    key_epoch,
+    open_keys,
+    open_person,
+    person_epoch,
+    person_key,
+    seal_keys,
+    seal_person,
+    secrets_key,
+)
+from calllog_guard.core.crypto.secrets import DataKey, IdentitySecret, Link, Month, TokenKey, link_at
+from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, Tenant
+from calllog_guard.core.wire import to_ms
+from calllog_guard.errors import GuardMovedError, KeyMissingError, RecordError
+from calllog_guard.ports import Clock, Keystore
+from calllog_guard.workers.vault import Vault
+
+_GUARD: Final = struct.Struct(">B16sQ")
+_NONCE: Final = 12
+_VERIFIED_MAX: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A person's key bytes as cached; months are derived once."""
+
+    pseudonym: Pseudonym
+    token_key: TokenKey
+    floor: Month
+    floor_link: Link
+    current: Month
+    current_link: Link
+    until: float
+    months: dict[Month, DataKey]
+
+    def data_key(self, month: Month) -> DataKey:
+        """
+        The key of a month.
+
+        Raises:
+            RecordError: The ratchet has moved past this month.
+
+        """
+        if month not in self.months:
+            at, link = (self.current, self.current_link) if month >= self.current else (self.floor, self.floor_link)
+            if month < at:
+                raise RecordError("lapsed")
+            self.months[month] = link_at(link, at, month).data_key(month)
+        return self.months[month]
+
+
+def guard_entry(guard_id: bytes, counter: int = 0) -> bytes:
+    """The keystore's own entry: a random id and a counter that only rises."""
+    return _GUARD.pack(1, guard_id, counter)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one MGET said: raw person entries by lookup, and the pointer to the current epoch."""
+
+    epoch: bytes | None
+    raw: dict[Lookup, bytes | None]
+
+
+class Keyring:
+    """One tenant's persons."""
+
+    def __init__(
+        self, tenant: Tenant, keystore: Keystore, vault: Vault, clock: Clock, *, cache_s: float, cache_entries: int
+    ) -> None:
+        self.tenant, self._keystore, self._vault, self._clock = tenant, keystore, vault, clock
+        self._cache_s, self._cache_entries = cache_s, cache_entries
+        self._cache: OrderedDict[tuple[Lookup, int], Opened] = OrderedDict()
+        self._verified: dict[bytes, Person] = {}
+        self.minted = 0
+
+    # --- persons ----------------------------------------------------------------------------------------------------
+
+    async def view(self, lookups: Sequence[Lookup]) -> View:
+        """
+        Person entries and the guard, in one MGET.
+
+        Raises:
+            GuardMovedError: The keystore has another past than the one seen.
+
+        """
+        places = [person_key(self.tenant, lookup) for lookup in lookups]
+        guard, epoch, *raw = await self._keystore.read([GUARD_KEY, EPOCH_KEY, *places])
+        if guard is None or len(guard) != _GUARD.size or _GUARD.unpack(guard)[1] != self._vault.guard_id():
+            raise GuardMovedError(
+                "the keystore's guard entry is missing or another: it has another past than the one seen"
+            )
+        return View(epoch, dict(zip(lookups, raw, strict=True)))
+
+    def person(self, lookup: Lookup, raw: bytes | None) -> Person | None:
+        """
+        What an entry says; bytes equal to those already checked are not checked again.
+
+        Raises:
+            EntryCorruptError: Someone wrote to the keystore.
+
+        """
+        if raw is None:
+            return None
+        place = person_key(self.tenant, lookup)
+        known = self._verified.get(place + raw)
+        if known is None:
+            known = open_person(raw, place, self._vault.epoch_key(person_epoch(raw), self.tenant, "keystore"))
+            if len(self._verified) >= _VERIFIED_MAX:
+                self._verified.clear()
+            self._verified[place + raw] = known
+        return known
+
+    def seal_person(self, lookup: Lookup, person: Person) -> bytes:
+        """A person entry as it is stored."""
+        key = self._vault.epoch_key(person.epoch, self.tenant, "keystore")
+        return seal_person(person, person_key(self.tenant, lookup), key, secrets.token_bytes(_NONCE))
+
+    async def fence(self, lookup: Lookup, cut_off: int, *, generation: int | None = None) -> Person:
+        """
+        Turn a person's entry to gone; returns the person as found before.
+
+        A cut-off never falls, and a generation later than `generation` is left alone.
+        """
+        while True:
+            view = await self.view([lookup])
+            raw = view.raw[lookup]
+            found = self.person(lookup, raw)
+            before = found or Person(generation=1, pseudonym=None, epoch=pointer(view))
+            later = generation is not None and before.generation > generation
+            if later or (found is not None and found.pseudonym is None and found.cut_off >= cut_off):
+                return before
+            gone = replace(before, pseudonym=None, cut_off=max(cut_off, before.cut_off), epoch=pointer(view))
+            place = person_key(self.tenant, lookup)
+            if await self._keystore.swap({place: (raw, self.seal_person(lookup, gone))}, {EPOCH_KEY: view.epoch}):
+                return before
+
+    # --- keys -------------------------------------------------------------------------------------------------------
+
+    async def mint(self, wanted: Mapping[Lookup, Person | None], view: View, floor: Month, current: Month) -> bool:
+        """
+        New secrets for persons never seen, or returning; False when someone else was faster: read again.
+
+        Raises:
+            KeystoreSilentError: Nothing is known; the unit is done again.
+
+        """
+        epoch = pointer(view)
+        key = self._vault.epoch_key(epoch, self.tenant, "keystore")
+        entries: dict[bytes, bytes] = {}
+        claims: dict[bytes, tuple[bytes | None, bytes]] = {}
+        for lookup, before in wanted.items():
+            identity, first = IdentitySecret.mint(), Link.mint()
+            pseudonym = identity.pseudonym()
+            generation = before.generation + 1 if before else 1
+            place = secrets_key(self.tenant, pseudonym)
+            keys = Keys(
+                generation=generation,
+                lookup=lookup,
+                identity=identity,
+                floor=floor,
+                floor_link=first,
+                current=current,
+                current_link=link_at(first, floor, current),
+                epoch=epoch,
+            )
+            entries[place] = seal_keys(keys, place, key, secrets.token_bytes(_NONCE))
+            base = before or Person(generation=1, pseudonym=None, epoch=epoch)
+            person = replace(base, generation=generation, pseudonym=pseudonym, epoch=epoch)
+            claims[person_key(self.tenant, lookup)] = (view.raw[lookup], self.seal_person(lookup, person))
+        await self._keystore.put(entries)
+        if await self._keystore.swap(claims, {EPOCH_KEY: view.epoch}):
+            self.minted += len(claims)
+            return True
+        await self._keystore.delete(list(entries))
+        return False
+
+    async def open(self, persons: Mapping[Lookup, Person]) -> dict[Lookup, Opened]:
+        """
+        The key bytes of live persons.
+
+        Raises:
+            KeyMissingError: A live person's key is not there; wait and alarm.
+
+        """
+        now = self._clock.now().timestamp()
+        opened: dict[Lookup, Opened] = {}
+        missing: list[tuple[Lookup, Person, Pseudonym]] = []
+        for lookup, person in persons.items():
+            cached = self._cache.get((lookup, person.generation))
+            if cached is not None and cached.until > now and cached.pseudonym == person.pseudonym:
+                opened[lookup] = cached
+            elif person.pseudonym is not None:
+                missing.append((lookup, person, person.pseudonym))
+        places = [secrets_key(self.tenant, pseudonym) for _, _, pseudonym in missing]
+        for (lookup, person, pseudonym), raw in zip(missing, await self._keystore.read(places), strict=True):
+            if raw is None:
+                raise KeyMissingError(
+                    f"the key of the live person {pseudonym} is missing: restore it, or erase the person"
+                )
+            keys = self.keys(pseudonym, raw)
+            if keys.lookup != lookup or keys.generation != person.generation:
+                raise KeyMissingError(f"the key entry of {pseudonym} belongs to another person or generation")
+            token_key = keys.identity.token_key()
+            entry = Opened(
+                pseudonym,
+                token_key,
+                keys.floor,
+                keys.floor_link,
+                keys.current,
+                keys.current_link,
+                now + self._cache_s,
+                {},
+            )
+            opened[lookup] = self._cache[lookup, person.generation] = entry
+        while len(self._cache) > self._cache_entries:
+            self._cache.popitem(last=False)
+        return opened
+
+    def keys(self, pseudonym: Pseudonym, raw: bytes) -> Keys:
+        """
+        The secrets in a key entry.
+
+        Raises:
+            EntryCorruptError: Someone wrote to the keystore.
+
+        """
+        key = self._vault.epoch_key(key_epoch(raw), self.tenant, "keystore")
+        return open_keys(raw, secrets_key(self.tenant, pseudonym), key)
+
+    async def keys_of(self, pseudonym: Pseudonym) -> Keys | None:
+        """The secrets of a pseudonym; None when destroyed."""
+        (raw,) = await self._keystore.read([secrets_key(self.tenant, pseudonym)])
+        return None if raw is None else self.keys(pseudonym, raw)
+
+    async def destroy(self, pseudonym: Pseudonym) -> bool:
+        """Delete a key entry unless a hold is pending on it; whether it is gone now."""
+        keys = await self.keys_of(pseudonym)
+        if keys is not None and keys.holds:
+            return False
+        await self._keystore.delete([secrets_key(self.tenant, pseudonym)])
+        return True
+
+    def now_ms(self) -> int:
+        """The clock in milliseconds."""
+        return to_ms(self._clock.now())
+
+
+def pointer(view: View) -> EpochName:
+    """
+    The current epoch.
+
+    Raises:
+        GuardMovedError: The keystore names none.
+
+    """
+    if view.epoch is None:
+        raise GuardMovedError("the keystore names no epoch: run calllog-guard tenant create, or restore the keystore")
+    return EpochName(view.epoch.decode("ascii"))
