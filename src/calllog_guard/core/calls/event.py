@@ -7,6 +7,7 @@ Source: design section 6; `schemas/event.json`.
 """
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
@@ -122,6 +123,35 @@ def check_time(event: CallEvent, appended_ms: int, limits: Limits) -> None:
         raise MessageError("in_future", "/started_at")
     if to_ms(event.started_at) < appended_ms - limits.late_ms:
         raise MessageError("too_late", "/started_at")
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    """A CloudEvents 1.0 event in structured mode; its attributes are the transport's, only `data` is ours."""
+
+    specversion: Literal["1.0"]
+    data: msgspec.Raw
+
+
+_envelopes: Final = msgspec.json.Decoder(_Envelope)
+_CONFLUENT: Final = 5
+
+
+def payload_of(raw: bytes | None, headers: Sequence[tuple[str, bytes]]) -> bytes | None:
+    """
+    The event's JSON: plain, as CloudEvents 1.0 (structured, or Kafka binary mode), or behind Confluent's schema prefix.
+
+    Raises:
+        MessageError: An envelope that is none; the record is dead-lettered.
+
+    """
+    if raw is None:
+        return None
+    if raw[:1] == b"\x00":
+        return raw[_CONFLUENT:]
+    for name, value in headers:
+        if name == "content-type" and value.startswith(b"application/cloudevents+json"):
+            return bytes(decode(_envelopes, raw).data)
+    return raw
 
 
 def read_event(raw: bytes | None, *, tenant: str, lowercase_email: bool, appended_ms: int, limits: Limits) -> CallEvent:

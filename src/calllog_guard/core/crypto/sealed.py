@@ -1,0 +1,100 @@
+"""
+Sealing to a public key and signing, by a JOSE library: dead letters, requests, receipts.
+
+Rules: 1. `alg` is pinned by us, never taken from the message.  2. Refusals carry a word, never content.
+Source: RFC 7515, 7516, 7519, 8037; joserfc.
+"""
+
+from typing import Any, Final
+
+import msgspec
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from joserfc import jwe, jws
+from joserfc.errors import JoseError
+from joserfc.jwk import OKPKey
+
+from calllog_guard.core.ids import unb64
+from calllog_guard.errors import RequestRefusedError
+
+_SEAL: Final = ["ECDH-ES", "A256GCM"]
+_SIGN: Final = ["EdDSA", "Ed25519"]
+_FORBIDDEN: Final = frozenset({"crit", "jku", "jwk", "x5u", "x5c", "zip", "b64"})
+
+
+def seal_to(public_pem: bytes, kid: str, content: bytes) -> str:
+    """JWE compact, ECDH-ES on X25519 with A256GCM; only the private half opens it."""
+    header = {"alg": "ECDH-ES", "enc": "A256GCM", "kid": kid}
+    return jwe.encrypt_compact(header, content, OKPKey.import_key(public_pem), algorithms=_SEAL)
+
+
+def open_sealed(private_pem: bytes, token: str) -> bytes:
+    """
+    The content again.
+
+    Raises:
+        RequestRefusedError: Another key's, or changed.
+
+    """
+    try:
+        content = jwe.decrypt_compact(token, OKPKey.import_key(private_pem), algorithms=_SEAL).plaintext
+    except (JoseError, ValueError):
+        raise RequestRefusedError("does_not_open") from None
+    return content or b""
+
+
+def _signing_key(pem: bytes) -> OKPKey:
+    return OKPKey.import_key(pem)
+
+
+def sign(private_pem: bytes, kid: str, content: bytes) -> str:
+    """JWS compact, Ed25519."""
+    return jws.serialize_compact({"alg": "EdDSA", "kid": kid}, content, _signing_key(private_pem), algorithms=_SIGN)
+
+
+def kid_of(token: str) -> str:
+    """
+    The `kid` of a JWS whose header is one that we accept; nothing is verified yet.
+
+    Raises:
+        RequestRefusedError: Another algorithm, or a header parameter that could choose the key.
+
+    """
+    try:
+        header: Any = msgspec.json.decode(unb64(token.partition(".")[0].encode("ascii")))
+    except (ValueError, msgspec.DecodeError, RecursionError):
+        raise RequestRefusedError("not_a_jws") from None
+    if not isinstance(header, dict) or header.get("alg") != "EdDSA":
+        raise RequestRefusedError("wrong_algorithm")
+    if _FORBIDDEN & header.keys():
+        raise RequestRefusedError("forbidden_header")
+    kid = header.get("kid")
+    if not isinstance(kid, str):
+        raise RequestRefusedError("no_kid")
+    return kid
+
+
+def verify(public_pem: bytes, token: str) -> bytes:
+    """
+    The content of a JWS.
+
+    Raises:
+        RequestRefusedError: The signature is not this key's.
+
+    """
+    kid_of(token)
+    try:
+        return jws.deserialize_compact(token, _signing_key(public_pem), algorithms=_SIGN).payload
+    except (JoseError, ValueError):
+        raise RequestRefusedError("bad_signature") from None
+
+
+def receipt_pem(seed: bytes) -> tuple[bytes, bytes]:
+    """The private and public PEM of a tenant's Ed25519 key for receipts, from its 32-byte seed."""
+    private = Ed25519PrivateKey.from_private_bytes(seed)
+    return (
+        private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ),
+        private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo),
+    )

@@ -1,0 +1,275 @@
+"""
+One delivery rule for every worker: a poll is a unit, its outputs are acknowledged before its offset moves.
+
+Rules: 1. The offset is one integer per partition, written in one place (`_settle`).
+       2. An error has one of three ends: RETRY, DEAD_LETTER (inside the unit), HALT.  What is not ours halts.
+       3. Nothing is handled before the own seek is confirmed; a retry ends on revocation.
+Source: design section 12.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+import structlog
+from aiokafka import ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
+
+from calllog_guard.core.crypto.sealed import seal_to
+from calllog_guard.core.tombstone import Output
+from calllog_guard.core.wire import Dead, encode
+from calllog_guard.errors import Fate, GuardError, LogSilentError, MessageError, PositionConflictError, UnitOverdueError
+from calllog_guard.ports import Clock
+from calllog_guard.settings import Settings
+
+log: Final = structlog.get_logger()
+_RETRY_FIRST_S: Final = 0.05
+_RETRY_MOST_S: Final = 2.0
+
+Unit = Mapping[TopicPartition, Sequence[Any]]
+
+
+class Role(Protocol):
+    """What a worker is to the delivery."""
+
+    name: str
+    topics: tuple[str, ...]
+
+    async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
+        """Get ready for partitions; where to read on, where that is not the committed offset."""
+
+    async def revoked(self, partitions: Sequence[int]) -> None:
+        """Let go of partitions."""
+
+    async def unit(self, unit: Unit) -> None:
+        """Handle one poll; returns when every output is acknowledged. May be called again with the same records."""
+
+    async def idle(self) -> None:
+        """What is due between units."""
+
+
+class Steps:
+    """Named steps of the protocols, at which a test may have the process killed; in production nothing happens."""
+
+    def __init__(self, off: frozenset[str]) -> None:
+        self._at = next((word.removeprefix("crash-at=") for word in off if word.startswith("crash-at=")), None)
+
+    def reached(self, step: str) -> None:
+        """Die here, if a test asked for it."""
+        if step == self._at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DeadLetters:
+    """Seals what cannot be handled to the operator's key."""
+
+    def __init__(self, topic: str, key: bytes, clock: Clock, partitions: int) -> None:
+        self._topic, self._key, self._clock, self._partitions = topic, key, clock, partitions
+
+    def of(self, record: Any, error: MessageError) -> Output:
+        """The dead letter of a record: coordinates, a reason that quotes nothing, the payload sealed."""
+        dead = Dead(
+            v=1,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            reason=error.reason,
+            at_pointer=error.pointer,
+            kid="operator-1",
+            jwe=seal_to(self._key, "operator-1", record.value or b""),
+            at=self._clock.now(),
+        )
+        return Output(self._topic, record.partition % self._partitions, None, encode(dead))
+
+
+class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Runs one role over one consumer until asked to stop."""
+
+    def __init__(
+        self, role: Role, consumer: Any, settings: Settings, clock: Clock, count: Callable[[str, int], None]
+    ) -> None:
+        self._role, self._consumer, self._settings, self._clock, self._count = role, consumer, settings, clock, count
+        self._position: dict[TopicPartition, int] = {}
+        self._committed: dict[TopicPartition, int] = {}
+        self._owned = 0
+        self._assignment = 0
+        self._lock = asyncio.Lock()
+        self._revoking = asyncio.Event()
+        self._carried: BaseException | None = None
+        self._stopping = asyncio.Event()
+        self._retry_since: float | None = None
+        self.last_progress = 0.0
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """End after the running unit."""
+        self._stopping.set()
+        self._revoking.set()
+
+    @property
+    def alive(self) -> bool:
+        """Whether no retry has lasted longer than RETRY_MAX_S."""
+        return self._retry_since is None or self._now() - self._retry_since < self._settings.retry_max_s
+
+    @property
+    def ready(self) -> bool:
+        """Whether partitions are assigned and their seeks confirmed."""
+        return self._assignment > 0 and self._carried is None
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def run(self) -> None:
+        """
+        Poll, handle, settle, commit, until stopped.
+
+        Raises:
+            GuardError: HALT; nothing was committed for the unit that failed.
+
+        """
+        self._consumer.subscribe(topics=list(self._role.topics), listener=self)
+        next_commit = self._now() + self._settings.commit_ms / 1000
+        try:
+            while not self._stopping.is_set():
+                await self._once()
+                if self._now() >= next_commit:
+                    async with self._lock:
+                        await self._commit()
+                    next_commit = self._now() + self._settings.commit_ms / 1000
+            async with self._lock:
+                await self._commit()
+        finally:
+            await self._consumer.stop()
+
+    async def _once(self) -> None:
+        assignment = self._assignment
+        found = await self._consumer.getmany(
+            timeout_ms=self._settings.unit_wait_ms, max_records=self._settings.unit_records
+        )
+        if self._carried is not None:
+            raise self._carried
+        async with self._lock:
+            if assignment != self._assignment:
+                await self._rewind()
+                return
+            unit = {place: records for place, records in found.items() if place in self._position}
+            self._check(unit)
+            if unit and not await self._until_done(unit):
+                await self._rewind()
+                return
+            self._settle(unit)
+            await self._idle()
+
+    def _check(self, unit: Unit) -> None:
+        for place, records in unit.items():
+            if records[0].offset < self._position[place]:
+                raise PositionConflictError(f"{place.topic}/{place.partition} handed out what was already handled")
+
+    def _settle(self, unit: Unit) -> None:
+        """The one place where an offset moves."""
+        for place, records in unit.items():
+            self._position[place] = records[-1].offset + 1
+            self._count("handled", len(records))
+        if unit:
+            self.last_progress = self._now()
+
+    async def _rewind(self) -> None:
+        for place, offset in self._position.items():
+            self._consumer.seek(place, offset)
+
+    async def _until_done(self, unit: Unit) -> bool:
+        pause = _RETRY_FIRST_S
+        began = self._now()
+        while True:
+            try:
+                await asyncio.wait_for(self._role.unit(unit), self._settings.unit_max_s)
+            except TimeoutError:
+                raise UnitOverdueError(f"a unit ran longer than {self._settings.unit_max_s:.0f} s: halt") from None
+            except GuardError as error:
+                if error.fate is not Fate.RETRY:
+                    raise
+                self._retry_since = self._retry_since or began
+                log.warning("unit waits", role=self._role.name, why=str(error), next_try_s=pause)
+            else:
+                self._retry_since = None
+                return True
+            try:
+                await asyncio.wait_for(self._revoking.wait(), pause)
+            except TimeoutError:
+                pause = min(pause * 2, _RETRY_MOST_S)
+            else:
+                return False
+
+    async def _idle(self) -> None:
+        try:
+            await self._role.idle()
+        except GuardError as error:
+            if error.fate is not Fate.RETRY:
+                raise
+            log.warning("waits", role=self._role.name, why=str(error))
+            await asyncio.sleep(_RETRY_FIRST_S)
+
+    async def _commit(self) -> None:
+        moved = {place: offset for place, offset in self._position.items() if self._committed.get(place) != offset}
+        if not moved:
+            return
+        try:
+            await self._consumer.commit(moved)
+        except (KafkaError, OSError) as error:
+            log.warning("commit waits", role=self._role.name, why=type(error).__name__)
+        else:
+            self._committed.update(moved)
+
+    # --- rebalance: errors here are only logged by the library, so they are carried out by hand ---------------------
+
+    async def on_partitions_revoked(self, revoked: Any) -> None:
+        """Let the running unit end (a retry ends now), commit, let go."""
+        self._revoking.set()
+        async with self._lock:
+            try:
+                if revoked:
+                    await self._commit()
+                    await self._role.revoked(sorted({place.partition for place in revoked}))
+            except Exception as error:  # noqa: BLE001 - carried out of the listener
+                self._carried = error
+            finally:
+                self._position.clear()
+                self._committed.clear()
+                self._assignment += 1
+
+    async def on_partitions_assigned(self, assigned: Any) -> None:
+        """Check, get ready, seek, and only then handle."""
+        async with self._lock:
+            try:
+                await self._take(sorted(assigned))
+            except Exception as error:  # noqa: BLE001 - carried out of the listener
+                self._carried = error
+            finally:
+                self._assignment += 1
+                if not self._stopping.is_set():
+                    self._revoking.clear()
+
+    async def _take(self, assigned: Sequence[TopicPartition]) -> None:
+        sets = {topic: {place.partition for place in assigned if place.topic == topic} for topic in self._role.topics}
+        if len({frozenset(partitions) for partitions in sets.values()}) > 1:
+            raise PositionConflictError("the topics of this worker were assigned with unequal partition sets")
+        partitions = sorted(set().union(*sets.values()))
+        starts = await self._role.assigned(partitions)
+        for place in assigned:
+            offset = starts.get(place)
+            if offset is None:
+                offset = await self._start_of(place)
+            self._consumer.seek(place, offset)
+            self._position[place] = offset
+        log.info("assigned", role=self._role.name, partitions=partitions)
+
+    async def _start_of(self, place: TopicPartition) -> int:
+        try:
+            committed = await self._consumer.committed(place)
+            first = (await self._consumer.beginning_offsets([place]))[place]
+        except (KafkaError, OSError) as error:
+            raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+        return int(first if committed is None else max(committed, first))
