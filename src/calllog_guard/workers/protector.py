@@ -1,0 +1,247 @@
+"""
+The protector: a call becomes one sealed leg per party, under that party's own key, and nothing else.
+
+Steps (numbered for the crash tests): 1 decoded, 2 read, 3 minted, 4 sealed, 5 acknowledged, 6 read again.
+Rules: 1. Person entries are read afresh per unit, and again after its outputs are acknowledged.
+       2. If one changed in between, the unit is done again before its offset moves.
+Source: design sections 4, 7, 8, 9.
+"""
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, timedelta
+from typing import Any, Final
+
+from aiokafka import TopicPartition
+
+from calllog_guard.core.calls.event import CallEvent, Limits, call_of, canonical, payload_of, read_event
+from calllog_guard.core.calls.leg import leg_texts
+from calllog_guard.core.calls.protect import Fated, fate_of
+from calllog_guard.core.crypto.entries import Person
+from calllog_guard.core.crypto.envelope import NONCE_BYTES, LegHeader, seal_leg
+from calllog_guard.core.crypto.secrets import Month, Pepper, month_of, month_text
+from calllog_guard.core.ids import CallId, Lookup, Tenant, Token, partition_of, record_key
+from calllog_guard.core.retention.purpose import allowed, mask_for
+from calllog_guard.core.tombstone import Output, tombstone
+from calllog_guard.core.wire import to_ms
+from calllog_guard.errors import MessageError, RecordError
+from calllog_guard.policy import Policy
+from calllog_guard.ports import Clock, Writer
+from calllog_guard.settings import Settings
+from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
+from calllog_guard.workers.keyring import Keyring, Opened, View
+
+Count = Callable[[str, int], None]
+_OUTCOMES: Final = ("answered", "missed", "declined", "failed")
+_ROLES: Final = ("host", "guest", "caller", "callee")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One party of one checked event; `text` is None for a party that is removed."""
+
+    record: Any
+    event: CallEvent
+    lookup: Lookup
+    mask: int
+    text: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the policy in force says, as tables."""
+
+    version: str
+    lowercase_email: bool
+    consent_bits: int
+    masks: dict[tuple[str, str], int]
+
+
+class Protector:
+    """The role that reads events and writes legs, for one tenant."""
+
+    name = "protector"
+
+    def __init__(
+        self,
+        tenant: Tenant,
+        topics: tuple[str, ...],
+        ring: Keyring,
+        pepper: Pepper,
+        writer: Writer,
+        dead: DeadLetters,
+        policy: Policy,
+        settings: Settings,
+        clock: Clock,
+        count: Count,
+    ) -> None:
+        self.topics = topics
+        self._tenant, self._ring, self._pepper, self._writer, self._dead = tenant, ring, pepper, writer, dead
+        self._policy, self._settings, self._clock, self._count = policy, settings, clock, count
+        self._legs = settings.topic("calllog.legs")
+        self._steps = Steps(settings.off)
+        self._limits = Limits(
+            ahead_ms=settings.event_ahead_s * 1000,
+            late_ms=settings.event_late_days * 86_400_000,
+            max_bytes=settings.event_max_bytes,
+        )
+        self._lookups: dict[str, Lookup] = {}
+
+    async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
+        """See Role: the committed offset is the position."""
+        del partitions
+        return {}
+
+    async def revoked(self, partitions: Sequence[int]) -> None:
+        """See Role."""
+
+    async def idle(self) -> None:
+        """See Role."""
+
+    async def unit(self, unit: Unit) -> None:
+        """See Role."""
+        rules = self._rules()
+        parts, letters = self._decoded(unit, rules)
+        self._steps.reached("protect.decoded")
+        lookups = list({part.lookup for part in parts})
+        while True:
+            view = await self._minted(parts, lookups)
+            self._steps.reached("protect.minted")
+            outputs = letters + await self._sealed(parts, view, rules)
+            self._steps.reached("protect.sealed")
+            await self._writer.write(outputs)
+            self._steps.reached("protect.acknowledged")
+            again = await self._ring.view(lookups)
+            self._steps.reached("protect.read_again")
+            if again.raw == view.raw:
+                break
+            self._count("units_repeated", 1)
+            letters = []
+        self._count("legs_written", sum(output.value is not None for output in outputs))
+
+    # --- 1 decoded --------------------------------------------------------------------------------------------------
+
+    def _rules(self) -> Rules:
+        version = self._policy.at(self._clock.now().date())
+        tenant = version.tenant[self._tenant]
+        purposes = tenant.listed()
+        return Rules(
+            version=version.effective.isoformat(),
+            lowercase_email=tenant.lowercase_email,
+            consent_bits=sum(purpose.bit for purpose in purposes if purpose.basis == "consent"),
+            masks={(role, outcome): mask_for(purposes, role, outcome) for role in _ROLES for outcome in _OUTCOMES},
+        )
+
+    def _decoded(self, unit: Unit, rules: Rules) -> tuple[list[Part], list[Output]]:
+        parts: list[Part] = []
+        letters: list[Output] = []
+        for record in (record for records in unit.values() for record in records):
+            if record.key is not None and record.key[:1] == b"~":
+                continue
+            try:
+                event = read_event(
+                    payload_of(record.value, record.headers),
+                    tenant=self._tenant,
+                    lowercase_email=rules.lowercase_email,
+                    appended_ms=record.timestamp,
+                    limits=self._limits,
+                )
+            except MessageError as error:
+                letters.append(self._dead.of(record, error))
+                self._count("dead_" + error.reason, 1)
+                continue
+            texts = leg_texts(event)
+            for party, text in zip(event.parties, texts, strict=True):
+                mask = rules.masks[party.role, event.outcome]
+                parts.append(Part(record, event, self._lookup(party.id, rules), mask, text))
+            parts.extend(Part(record, event, self._lookup(gone, rules), 0, None) for gone in event.removed)
+        return parts, letters
+
+    def _lookup(self, text: str, rules: Rules) -> Lookup:
+        found = self._lookups.get(text)
+        if found is None:
+            if len(self._lookups) >= self._settings.cache_entries:
+                self._lookups.clear()
+            subject = canonical(text, lowercase_email=rules.lowercase_email)
+            found = self._lookups[text] = self._pepper.lookup(self._tenant, subject)
+        return found
+
+    # --- 2 read, 3 minted -------------------------------------------------------------------------------------------
+
+    async def _minted(self, parts: Sequence[Part], lookups: Sequence[Lookup]) -> View:
+        while True:
+            view = await self._ring.view(lookups)
+            self._steps.reached("protect.read")
+            wanted: dict[Lookup, Person | None] = {}
+            for part in parts:
+                person = self._ring.person(part.lookup, view.raw[part.lookup])
+                if part.text is not None and self._fate(part, person, part.mask) is Fated.MINT:
+                    wanted[part.lookup] = person
+            if not wanted:
+                return view
+            now = self._clock.now()
+            late = now - timedelta(days=self._settings.event_late_days)
+            if await self._ring.mint(wanted, view, _month(late.year, late.month), _month(now.year, now.month)):
+                self._count("secrets_minted", len(wanted))
+
+    @staticmethod
+    def _fate(part: Part, person: Person | None, mask: int) -> Fated:
+        return fate_of(person, mask, to_ms(part.event.started_at), part.record.timestamp)
+
+    # --- 4 sealed ---------------------------------------------------------------------------------------------------
+
+    async def _sealed(self, parts: Sequence[Part], view: View, rules: Rules) -> list[Output]:
+        persons: dict[Lookup, Person] = {}
+        for lookup, raw in view.raw.items():
+            person = self._ring.person(lookup, raw)
+            if person is not None and person.pseudonym is not None:
+                persons[lookup] = person
+        opened = await self._ring.open(persons)
+        outputs: list[Output] = []
+        for part in parts:
+            person = persons.get(part.lookup)
+            output = self._leg(part, person, opened.get(part.lookup), rules)
+            if output is not None:
+                outputs.append(output)
+        return outputs
+
+    def _leg(self, part: Part, person: Person | None, keys: Opened | None, rules: Rules) -> Output | None:
+        if person is None or keys is None:
+            self._count("suppressed", 1)
+            return None
+        choices = {"objected": person.objected, "withdrawn": person.withdrawn, "consented": person.consented}
+        mask = allowed(part.mask, rules.consent_bits, **choices)
+        fate = self._fate(part, person, mask)
+        token = keys.token_key.token(CallId(call_of(part.event)))
+        key = record_key(keys.pseudonym, token)
+        if fate is Fated.REMOVE:
+            return tombstone(self._legs, key, self._settings.partitions)
+        if fate is not Fated.STORE or part.text is None:
+            self._count("suppressed", 1)
+            return None
+        try:
+            value = self._value(part, token, mask, keys, rules, part.text)
+        except RecordError:
+            self._count("suppressed", 1)
+            return None
+        return Output(self._legs, partition_of(keys.pseudonym, self._settings.partitions), key, value)
+
+    def _value(self, part: Part, token: Token, mask: int, keys: Opened, rules: Rules, text: bytes) -> bytes:
+        day = part.event.started_at.astimezone(UTC)
+        month = _month(day.year, day.month)
+        header = LegHeader(
+            kid=keys.pseudonym,
+            mon=month_text(month),
+            day=f"{day:%Y-%m-%d}",
+            rid=token,
+            pur=mask,
+            pol=rules.version,
+            ten=self._tenant,
+            top=self._legs,
+        )
+        return seal_leg(header, text, keys.data_key(month), secrets.token_bytes(NONCE_BYTES))
+
+
+def _month(year: int, month: int) -> Month:
+    return month_of(year, month)
