@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from calllog_guard import __version__
+from calllog_guard.commands import setup, worker
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, StateRefusedError
 
 EXITS = "exit codes: 0 done, 1 a finding, 2 usage or configuration, 3 unavailable, 4 refused by state, 70 halt"
@@ -14,7 +15,9 @@ def parser() -> argparse.ArgumentParser:
     """The whole command line; `--help` of each verb teaches it."""
     root = argparse.ArgumentParser(prog="calllog-guard", description=__doc__, epilog=EXITS)
     root.add_argument("--version", action="version", version=__version__)
-    root.add_subparsers(metavar="VERB", required=True)
+    verbs = root.add_subparsers(metavar="VERB", required=True)
+    for family in (setup, worker):
+        family.register(verbs)
     return root
 
 
@@ -35,3 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except GuardError as error:
         print(f"calllog-guard: {error}", file=sys.stderr)  # noqa: T201 - talk goes to stderr
         return exit_code(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

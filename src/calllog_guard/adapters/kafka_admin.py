@@ -7,7 +7,7 @@ Source: design section 5; `facts.md` (Kafka): each setting bounds how long an er
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewTopic
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from calllog_guard.errors import LogSilentError
 from calllog_guard.settings import Settings
@@ -107,15 +107,15 @@ class KafkaTopics:
         missing = [topic for topic in governed(self._settings, keep_days) if topic.name not in present]
         if missing:
             self._admin.create_topics(
-                [
-                    NewTopic(
-                        topic.name,
-                        num_partitions=topic.partitions,
-                        replication_factor=self._settings.replicas,
-                        topic_configs=topic.settings,
-                    )
+                {
+                    topic.name: {
+                        "num_partitions": topic.partitions,
+                        "replication_factor": self._settings.replicas,
+                        "configs": topic.settings,
+                    }
                     for topic in missing
-                ]
+                },
+                wait_for_metadata=True,
             )
         return [topic.name for topic in missing]
 
@@ -129,7 +129,7 @@ class KafkaTopics:
             each["name"]: len(each["partitions"]) for each in self._admin.describe_topics([t.name for t in there])
         }
         resources = [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in there]
-        found = self._admin.describe_configs(resources)
+        found = self._admin.describe_configs(resources, config_filter="all")
         for topic in wanted:
             if topic.name not in present:
                 findings.append(Finding(topic.name, "exists", "yes", "no"))
@@ -143,6 +143,5 @@ class KafkaTopics:
 
 
 def _values(found: Any, topic: str) -> dict[str, str]:
-    configs = found.get(ConfigResourceType.TOPIC, found) if isinstance(found, dict) else found
-    entries = configs[topic]
-    return {name: str(each["value"] if isinstance(each, dict) else each) for name, each in entries.items()}
+    (entries,) = (named[topic] for named in found.values() if topic in named)
+    return {name: str(each["value"]) for name, each in entries.items()}

@@ -122,6 +122,19 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
+    async def start(self) -> None:
+        """
+        Connect.
+
+        Raises:
+            LogSilentError: Kafka does not answer; try again.
+
+        """
+        try:
+            await self._consumer.start()
+        except (KafkaError, OSError) as error:
+            raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+
     async def run(self) -> None:
         """
         Poll, handle, settle, commit, until stopped.

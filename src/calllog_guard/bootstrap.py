@@ -1,0 +1,129 @@
+"""Puts the parts together: settings and policy in, running workers out."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from calllog_guard.adapters.kafka_log import KafkaWriter, consumer, security
+from calllog_guard.adapters.kms_local import FileRing, LocalKms
+from calllog_guard.adapters.memory import SystemClock
+from calllog_guard.adapters.redis_keystore import RedisKeystore
+from calllog_guard.core.ids import Tenant
+from calllog_guard.errors import ConfigurationError
+from calllog_guard.policy import Policy, load_policy
+from calllog_guard.settings import Settings
+from calllog_guard.workers.delivery import DeadLetters, Delivery, Role
+from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.protector import Protector
+from calllog_guard.workers.vault import Vault
+
+ROLES = ("protector", "desk", "keeper")
+
+
+@dataclass
+class World:
+    """What every worker and command shares."""
+
+    settings: Settings
+    policy: Policy
+    vault: Vault
+    keystore: RedisKeystore
+    clock: SystemClock
+    options: dict[str, Any]
+    counts: Counter[str]
+
+    def count(self, name: str, by: int) -> None:
+        """Add to a counter."""
+        self.counts[name] += by
+
+    @property
+    def tenant(self) -> Tenant:
+        """The one tenant of this installation's events topic."""
+        tenants = self.policy.at(self.clock.now().date()).tenant
+        if len(tenants) != 1:
+            raise ConfigurationError(f"the policy names {len(tenants)} tenants; workers of this release serve one each")
+        return Tenant(next(iter(tenants)))
+
+    @property
+    def keep_days(self) -> int:
+        """The longest period of any purpose of any version, in days."""
+        each = [
+            purpose.keep
+            for version in self.policy.versions
+            for tenant in version.tenant.values()
+            for purpose in tenant.listed()
+        ]
+        return max((months * 31 + days for months, days in each), default=1)
+
+    def ring(self, tenant: Tenant) -> Keyring:
+        """The keyring of a tenant."""
+        settings = self.settings
+        return Keyring(
+            tenant,
+            self.keystore,
+            self.vault,
+            self.clock,
+            cache_s=settings.cache_s,
+            cache_entries=settings.cache_entries,
+        )
+
+    def writer(self) -> KafkaWriter:
+        """A producer, not yet started."""
+        return KafkaWriter(self.settings.kafka, self.options)
+
+    def dead_letters(self) -> DeadLetters:
+        """The sealer of dead letters."""
+        path = Path(self.settings.operator_key)
+        if not path.is_file():
+            raise ConfigurationError(
+                f"no operator key at {path}: run calllog-guard init, or set CALLLOG_GUARD_OPERATOR_KEY"
+            )
+        settings = self.settings
+        return DeadLetters(settings.topic("calllog.dead"), path.read_bytes(), self.clock, settings.few_partitions)
+
+
+def world(settings: Settings) -> World:
+    """Everything that needs no connection yet."""
+    scheme, _, place = settings.kms.partition(":")
+    if scheme != "local":
+        raise ConfigurationError(f"CALLLOG_GUARD_KMS {settings.kms!r}: this release knows local:DIRECTORY")
+    return World(
+        settings,
+        load_policy(Path(settings.policy)),
+        Vault(LocalKms(Path(place)), FileRing(Path(place))),
+        RedisKeystore(settings.keystore),
+        SystemClock(),
+        security(settings.kafka_security),
+        Counter(),
+    )
+
+
+def role(shared: World, name: str, writer: KafkaWriter) -> Role:
+    """One worker's role."""
+    builders: dict[str, Callable[[World, KafkaWriter], Role]] = {"protector": _protector}
+    return builders[name](shared, writer)
+
+
+def _protector(shared: World, writer: KafkaWriter) -> Role:
+    tenant = shared.tenant
+    table = shared.policy.at(shared.clock.now().date()).tenant[tenant]
+    return Protector(
+        tenant,
+        tuple(table.events),
+        shared.ring(tenant),
+        shared.vault.pepper(tenant),
+        writer,
+        shared.dead_letters(),
+        shared.policy,
+        shared.settings,
+        shared.clock,
+        shared.count,
+    )
+
+
+def delivery(shared: World, worker: Role) -> Delivery:
+    """A role on its consumer group."""
+    reader = consumer(shared.settings.kafka, shared.options, group=f"calllog-guard-{worker.name}")
+    return Delivery(worker, reader, shared.settings, shared.clock, shared.count)

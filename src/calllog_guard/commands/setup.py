@@ -1,0 +1,181 @@
+"""First run: `init`, `topics create|check`, `tenant create`."""
+
+import argparse
+import asyncio
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from calllog_guard.adapters.kafka_admin import KafkaTopics
+from calllog_guard.adapters.kms_local import write_new
+from calllog_guard.bootstrap import World, world
+from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
+from calllog_guard.core.crypto.sealed import receipt_pem
+from calllog_guard.core.ids import EpochName, Tenant, b64
+from calllog_guard.core.tombstone import Output
+from calllog_guard.errors import StateRefusedError
+from calllog_guard.settings import PREFIX, from_environment
+from calllog_guard.workers.keyring import guard_entry
+
+POLICY = """\
+# The privacy policy that the workers enforce. See the README: "Write the policy".
+[[version]]
+effective = 2026-01-01
+change = "First version."
+[version.tenant.{tenant}]
+regime = "uk"
+events = ["calllog.events"]
+lowercase_email = true
+erasures_per_hour = 10000          # development; in production the most that a calm hour sees
+[version.tenant.{tenant}.purposes.service]
+number = 1
+basis = "contract"
+keep = "P90D"
+[version.tenant.{tenant}.purposes.billing]
+number = 2
+basis = "legal_duty"
+keep = "P6M"
+when = {{ roles = ["host", "caller"], outcomes = ["answered"] }}
+shows = ["started_at", "duration_s", "role"]
+[version.tenant.{tenant}.requesters.backend-1]
+role = "backend"
+key = "keys/backend-1.pub.pem"
+[version.tenant.{tenant}.requesters.officer-1]
+role = "officer"
+key = "keys/officer-1.pub.pem"
+[version.tenant.{tenant}.actors.support-1]
+purposes = ["service"]
+[version.tenant.{tenant}.actors.billing-1]
+purposes = ["billing"]
+"""
+
+
+def say(text: str) -> None:
+    """Talk goes to stderr."""
+    print(text, file=sys.stderr)  # noqa: T201
+
+
+def show(args: argparse.Namespace, data: Any, text: str) -> None:
+    """Data goes to stdout, as JSON when asked."""
+    print(json.dumps(data) if args.json else text)  # noqa: T201
+
+
+def the_world() -> World:
+    """The world of this process' environment."""
+    return world(from_environment(os.environ))
+
+
+def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verbs."""
+    verb = verbs.add_parser("init", help="write a policy, a development KMS, keys and an environment file into DIR")
+    verb.add_argument("directory", metavar="DIR", type=Path)
+    verb.add_argument("--tenant", default="iocom")
+    verb.add_argument("--json", action="store_true")
+    verb.set_defaults(run=init)
+    topics = verbs.add_parser("topics", help="make the governed topics, or compare each setting with what is wanted")
+    topics.add_argument("action", choices=["create", "check"])
+    topics.add_argument("--json", action="store_true")
+    topics.set_defaults(run=run_topics)
+    tenant = verbs.add_parser("tenant", help="make a tenant's pepper, receipt key, first epoch and guard entry")
+    tenant.add_argument("action", choices=["create"])
+    tenant.add_argument("tenant")
+    tenant.add_argument("--json", action="store_true")
+    tenant.set_defaults(run=lambda args: asyncio.run(create_tenant(args)))
+
+
+def init(args: argparse.Namespace) -> int:
+    """Write the first files; what exists is left as it is."""
+    base = args.directory.resolve()
+    for name in ("kms", "state", "keys"):
+        (base / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+    keys: dict[str, Ed25519PrivateKey | X25519PrivateKey] = {
+        "backend-1": Ed25519PrivateKey.generate(),
+        "officer-1": Ed25519PrivateKey.generate(),
+        "operator-1": X25519PrivateKey.generate(),
+    }
+    for name, key in keys.items():
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        public = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        if write_new(base / "keys" / f"{name}.pem", private):
+            (base / "keys" / f"{name}.pub.pem").write_bytes(public)
+    write_new(base / "policy.toml", POLICY.format(tenant=args.tenant).encode())
+    environment = {
+        f"{PREFIX}POLICY": str(base / "policy.toml"),
+        f"{PREFIX}KMS": f"local:{base / 'kms'}",
+        f"{PREFIX}STATE_DIR": str(base / "state"),
+        f"{PREFIX}OPERATOR_KEY": str(base / "keys" / "operator-1.pub.pem"),
+    }
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in environment.items()]
+    (base / "calllog-guard.env").write_text("".join(lines), "utf-8")
+    show(args, {"dir": str(base), "env": environment, "tenant": args.tenant}, f"{base}: next, `. calllog-guard.env`")
+    return 0
+
+
+def run_topics(args: argparse.Namespace) -> int:
+    """Make or check the governed topics."""
+    shared = the_world()
+    admin = KafkaTopics(shared.settings, shared.options)
+    try:
+        if args.action == "create":
+            made = admin.create(shared.keep_days)
+            say(f"{len(made)} topics made")
+        findings = admin.check(shared.keep_days)
+    finally:
+        admin.close()
+    rows = [
+        {
+            "topic": f.topic,
+            "setting": f.setting,
+            "wanted": f.wanted,
+            "found": f.found,
+            "verdict": "ok" if f.good else "bad",
+        }
+        for f in findings
+    ]
+    widths = "{topic:24} {setting:28} {wanted:>16} {found:>16} {verdict}"
+    show(args, rows, "\n".join(widths.format(**row) for row in rows))
+    return int(any(not finding.good for finding in findings))
+
+
+async def create_tenant(args: argparse.Namespace) -> int:
+    """Make a tenant's secrets, the first epoch, and the guard with its anchor in the ledger; repeatable."""
+    shared, tenant = the_world(), Tenant(args.tenant)
+    if tenant not in shared.policy.at(shared.clock.now().date()).tenant:
+        raise StateRefusedError(f"the policy names no tenant {tenant}: add [version.tenant.{tenant}] first")
+    shared.vault.create_tenant(tenant)
+    year, week, _ = shared.clock.now().isocalendar()
+    epoch = EpochName(f"{year}-W{week:02d}")
+    shared.vault.create_epoch(epoch)
+    guard_id = shared.vault.guard_id()
+    public = receipt_pem(shared.vault.receipt_key(tenant))[1]
+    path = Path(shared.settings.policy).parent / "keys" / f"{tenant}-receipts.pub.pem"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(public)
+    writer = shared.writer()
+    await writer.start()
+    try:
+        topic = shared.settings.topic("privacy.decisions")
+        anchor = json.dumps({"v": 1, "guard": b64(guard_id).decode(), "counter": 0}).encode()
+        await writer.write([Output(topic, number, b"~guard", anchor) for number in range(shared.settings.partitions)])
+        await shared.keystore.swap({GUARD_KEY: (None, guard_entry(guard_id))}, {})
+        await shared.keystore.swap({EPOCH_KEY: (None, epoch.encode())}, {})
+    finally:
+        await writer.stop()
+        await shared.keystore.close()
+    show(
+        args,
+        {"tenant": tenant, "epoch": epoch, "receipt_key": str(path)},
+        f"tenant {tenant}: epoch {epoch}, receipts by {path}",
+    )
+    return 0

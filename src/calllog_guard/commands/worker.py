@@ -1,0 +1,102 @@
+"""`worker ROLE`: runs one worker, as many processes as wanted; `worker all` runs one of each."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from typing import Any
+
+import structlog
+
+from calllog_guard.bootstrap import ROLES, delivery, role
+from calllog_guard.commands.setup import say, the_world
+from calllog_guard.core.wire import time_text
+from calllog_guard.errors import Fate, GuardError
+
+
+def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verb."""
+    verb = verbs.add_parser("worker", help="run a worker: protector, desk, keeper, or one of each with all")
+    verb.add_argument("role", choices=[*ROLES, "all"])
+    verb.add_argument("--json", action="store_true", help="accepted everywhere; log lines are JSON in any case")
+    verb.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until SIGTERM or SIGINT; 70 after a halt."""
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.processors.JSONRenderer()],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    return asyncio.run(_all() if args.role == "all" else _one(args.role))
+
+
+async def _one(name: str) -> int:
+    shared = the_world()
+    log = structlog.get_logger().bind(role=name)
+    for word in sorted(shared.settings.off):
+        log.warning("development", off=word)
+    await _answering(shared.keystore.check, log)
+    writer = shared.writer()
+    await _answering(writer.start, log)
+    worker = delivery(shared, role(shared, name, writer))
+    await _answering(worker.start, log)
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, worker.stop)
+    log.info("started", at=time_text(shared.clock.now()), pid=os.getpid())
+    try:
+        await worker.run()
+    except GuardError as error:
+        log.error("halt", why=str(error), kind=type(error).__name__)  # noqa: TRY400 - a trace may quote data
+        return 70
+    except Exception as error:  # noqa: BLE001 - a defect halts; its text may quote data, its place does not
+        trace = error.__traceback__
+        while trace and trace.tb_next:
+            trace = trace.tb_next
+        place = f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}" if trace else ""
+        log.error("halt", kind=type(error).__name__, at=place)  # noqa: TRY400
+        return 70
+    finally:
+        await writer.stop()
+        await shared.keystore.close()
+    log.info("stopped", **shared.counts)
+    return 0
+
+
+async def _answering(ask: Any, log: Any) -> None:
+    """Wait at start for what does not answer; anything else refuses to start."""
+    while True:
+        try:
+            await ask()
+        except GuardError as error:
+            if error.fate is not Fate.RETRY:
+                raise
+            log.warning("waits", why=str(error))
+            await asyncio.sleep(1)
+        else:
+            return
+
+
+async def _all() -> int:
+    children = [
+        await asyncio.create_subprocess_exec(sys.executable, "-m", "calllog_guard.cli", "worker", name)
+        for name in ROLES
+    ]
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stopping.set)
+    waits = [asyncio.create_task(child.wait()) for child in children]
+    stop = asyncio.create_task(stopping.wait())
+    await asyncio.wait([*waits, stop], return_when=asyncio.FIRST_COMPLETED)
+    asked = stopping.is_set()
+    stop.cancel()
+    for child in children:
+        if child.returncode is None:
+            child.terminate()
+    codes = await asyncio.gather(*waits)
+    if not asked:
+        say("a worker ended by itself; all are stopped")
+    return 0 if asked and not any(codes) else 70
