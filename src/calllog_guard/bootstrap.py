@@ -125,5 +125,7 @@ def _protector(shared: World, writer: KafkaWriter) -> Role:
 
 def delivery(shared: World, worker: Role) -> Delivery:
     """A role on its consumer group."""
-    reader = consumer(shared.settings.kafka, shared.options, group=f"calllog-guard-{worker.name}")
+    settings = shared.settings
+    group = f"{settings.calllog_prefix}guard-{worker.name}"
+    reader = consumer(settings.kafka, shared.options, group=group, session_ms=settings.session_ms)
     return Delivery(worker, reader, shared.settings, shared.clock, shared.count)

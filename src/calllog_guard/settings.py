@@ -34,6 +34,7 @@ class Settings:
     unit_records: int = 1000
     unit_wait_ms: int = 100
     commit_ms: int = 1000
+    session_ms: int = 45_000
     cache_s: int = 60
     cache_entries: int = 100_000
     retry_max_s: float = 300

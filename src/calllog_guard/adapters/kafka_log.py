@@ -86,7 +86,9 @@ class KafkaWriter:
         return batch.append(key=output.key, value=output.value, timestamp=None, headers=headers) is not None
 
 
-def consumer(servers: str, options: Mapping[str, Any], *, group: str | None, max_wait_ms: int = 10) -> Any:
+def consumer(
+    servers: str, options: Mapping[str, Any], *, group: str | None, max_wait_ms: int = 10, session_ms: int = 45_000
+) -> Any:
     """A consumer of ours: range assignor, earliest, no automatic commits."""
     return AIOKafkaConsumer(
         bootstrap_servers=servers,
@@ -94,8 +96,8 @@ def consumer(servers: str, options: Mapping[str, Any], *, group: str | None, max
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         partition_assignment_strategy=(RangePartitionAssignor,),
-        session_timeout_ms=45_000 if group else 10_000,
-        heartbeat_interval_ms=3_000,
+        session_timeout_ms=session_ms,
+        heartbeat_interval_ms=min(3_000, session_ms // 3),
         max_poll_interval_ms=600_000,
         rebalance_timeout_ms=600_000,
         fetch_max_wait_ms=max_wait_ms,

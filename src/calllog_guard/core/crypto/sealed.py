@@ -22,10 +22,19 @@ _SIGN: Final = ["EdDSA", "Ed25519"]
 _FORBIDDEN: Final = frozenset({"crit", "jku", "jwk", "x5u", "x5c", "zip", "b64"})
 
 
+class _Large(jwe.JWERegistry):
+    """The library refuses more than 64 KiB; a dead letter holds what Kafka lets through."""
+
+    max_ciphertext_length = 32 << 20
+
+
+_registry: Final = _Large(algorithms=_SEAL)
+
+
 def seal_to(public_pem: bytes, kid: str, content: bytes) -> str:
     """JWE compact, ECDH-ES on X25519 with A256GCM; only the private half opens it."""
     header = {"alg": "ECDH-ES", "enc": "A256GCM", "kid": kid}
-    return jwe.encrypt_compact(header, content, OKPKey.import_key(public_pem), algorithms=_SEAL)
+    return jwe.encrypt_compact(header, content, OKPKey.import_key(public_pem), registry=_registry)
 
 
 def open_sealed(private_pem: bytes, token: str) -> bytes:
@@ -37,7 +46,7 @@ def open_sealed(private_pem: bytes, token: str) -> bytes:
 
     """
     try:
-        content = jwe.decrypt_compact(token, OKPKey.import_key(private_pem), algorithms=_SEAL).plaintext
+        content = jwe.decrypt_compact(token, OKPKey.import_key(private_pem), registry=_registry).plaintext
     except (JoseError, ValueError):
         raise RequestRefusedError("does_not_open") from None
     return content or b""

@@ -1,0 +1,159 @@
+"""A whole installation of its own on a shared stack: own topics, own policy, own keys, workers as child processes."""
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+
+from calllog_guard.adapters.kafka_log import KafkaWriter, read_all
+from calllog_guard.core.tombstone import Output
+from calllog_guard.stack.supervisor import Stack
+
+
+class Installation:
+    """One tenant's calllog-guard, driven as a backend and an operator would."""
+
+    count = 0
+
+    def __init__(self, stack: Stack, directory: Path, **settings: str) -> None:
+        self.stack, self.directory = stack, directory
+        self.name = secrets.token_hex(3)
+        done = self.cli("init", str(directory), "--json")
+        extra = {
+            "CALLLOG_PREFIX": f"c{self.name}.",
+            "PRIVACY_PREFIX": f"p{self.name}.",
+            "PARTITIONS": "4",
+            "UNIT_WAIT_MS": "50",
+            "SESSION_MS": "6000",
+            "KEYSTORE": self._database(),
+            **settings,
+        }
+        self.environment = stack.environment | json.loads(done)["env"]
+        self.environment |= {f"CALLLOG_GUARD_{name}": value for name, value in extra.items()}
+        policy = directory / "policy.toml"
+        policy.write_text(policy.read_text().replace('"calllog.events"', f'"c{self.name}.events"'))
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.log = directory / "workers.log"
+        self.partitions = int(extra["PARTITIONS"])
+        self.cli("topics", "create")
+        self.cli("tenant", "create", "iocom")
+
+    def _database(self) -> str:
+        """A database of its own in the shared Redis: each installation has its own guard entry."""
+        Installation.count += 1
+        url = self.stack.redis.rpartition("/")[0] + f"/{1 + Installation.count % 15}"
+        with Redis.from_url(url) as redis:
+            redis.flushdb()
+        return url
+
+    def cli(self, *words: str, code: int = 0) -> str:
+        """Run one command; its stdout."""
+        environment = os.environ | getattr(self, "environment", {})
+        command = [sys.executable, "-m", "calllog_guard.cli", *words]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == code, (
+            f"{words[0]} ended with {done.returncode}: {done.stdout[-800:]} {done.stderr[-1500:]}"
+        )
+        return done.stdout
+
+    def start(self, role: str, **settings: str) -> subprocess.Popen[bytes]:
+        """Start a worker."""
+        environment = os.environ | self.environment | {f"CALLLOG_GUARD_{k}": v for k, v in settings.items()}
+        with self.log.open("ab") as log:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "calllog_guard.cli", "worker", role], env=environment, stderr=log, stdout=log
+            )
+        self.workers.append(worker)
+        return worker
+
+    def stop(self) -> None:
+        """End every worker, frozen ones too."""
+        for worker in self.workers:
+            if worker.poll() is None:
+                worker.send_signal(signal.SIGCONT)
+                worker.terminate()
+        for worker in self.workers:
+            try:
+                worker.wait(30)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()
+        shutil.rmtree(self.directory / "state", ignore_errors=True)
+
+    def topic(self, name: str) -> str:
+        """The full name of a topic."""
+        family, _, rest = name.partition(".")
+        return f"{family[0]}{self.name}.{rest}"
+
+    def publish(
+        self, name: str, values: Sequence[bytes | None], *, partition: int = 0, key: bytes | None = None
+    ) -> None:
+        """Append raw records, as a backend would."""
+
+        async def go() -> None:
+            writer = KafkaWriter(self.stack.kafka, {})
+            await writer.start()
+            try:
+                await writer.write([Output(self.topic(name), partition, key, value) for value in values])
+            finally:
+                await writer.stop()
+
+        asyncio.run(go())
+
+    def records(self, name: str, partitions: int | None = None) -> list[Any]:
+        """Every record of a topic, internal keys left out."""
+        count = partitions or self.partitions
+        found = asyncio.run(read_all(self.stack.kafka, {}, self.topic(name), list(range(count))))
+        return [record for record in found if not (record.key or b"").startswith(b"~")]
+
+    def live(self) -> dict[bytes, bytes]:
+        """The legs that a new reader would end up with."""
+        state: dict[bytes, bytes] = {}
+        for record in self.records("calllog.legs"):
+            if record.value is None:
+                state.pop(record.key, None)
+            else:
+                state[record.key] = record.value
+        return state
+
+    def dead(self) -> list[dict[str, Any]]:
+        """The dead letters."""
+        return [json.loads(record.value) for record in self.records("calllog.dead", 1)]
+
+    def settled(self, condition: Callable[[], bool], what: str, seconds: float = 40) -> None:
+        """Wait until a condition holds; the only bound is a generous one."""
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, f"not within {seconds} s: {what}\n{self.log.read_text()[-3000:]}"
+            time.sleep(0.2)
+
+
+def event(call: str, *parties: str, minutes_ago: float = 10, **more: Any) -> dict[str, Any]:
+    """A good event."""
+    start = datetime.now(UTC) - timedelta(minutes=minutes_ago)  # noqa: TID251 - tests run on the real clock
+    content: dict[str, Any] = {
+        "tenant": "iocom",
+        "call_id": call,
+        "kind": "video",
+        "outcome": "answered",
+        "started_at": start.isoformat(),
+        "ended_at": (start + timedelta(minutes=1)).isoformat(),
+        "parties": [{"id": party, "role": "guest" if at else "host"} for at, party in enumerate(parties)],
+    }
+    return content | more
+
+
+def raw(content: Mapping[str, Any]) -> bytes:
+    """An event's bytes."""
+    return json.dumps(content).encode()

@@ -1,0 +1,79 @@
+"""Protect on the real stack: calls in, sealed legs out, everything else a dead letter."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from installation import Installation, event, raw
+
+from calllog_guard.core.crypto.sealed import open_sealed
+from calllog_guard.stack.supervisor import Stack
+
+pytestmark = pytest.mark.real
+Make = Callable[..., Installation]
+
+
+@pytest.fixture
+def make(stack: Stack, tmp_path: Path) -> Iterator[Make]:
+    """Installations that end with the test."""
+    made: list[Installation] = []
+
+    def one(**settings: str) -> Installation:
+        made.append(Installation(stack, tmp_path / f"in {len(made)}", **settings))
+        return made[-1]
+
+    yield one
+    for each in made:
+        each.stop()
+
+
+HOSTILE: list[tuple[bytes | None, str]] = [
+    (b"not json", "not_json"),
+    (b"x" * 10_000_000, "too_large"),
+    (raw(event("h2", *(f"p{n}" for n in range(1001)))), "wrong_count"),
+    (raw(event("h3", "a", shoe_size="canary-field")), "unknown_field"),
+    (raw(event("h4", "same@x.org", "Same@x.org")), "duplicate_party"),
+    (raw(event("h5", "a")).replace(b'"h5"', b'"\xff\xfe"'), "not_json"),
+    (raw(event("h6", "a\x00b")), "bad_id"),
+    (None, "null_value"),
+    (b'{"parties":' + b"[" * 200_000, "wrong_value"),
+    (raw(event("h9", "a") | {"call_id": 12}), "wrong_value"),
+    (raw(event("h10", "a", tenant="other")), "foreign_tenant"),
+    (raw(event("h11", "a", minutes_ago=60 * 24 * 90)), "too_late"),
+    (raw(event("h12", "a", minutes_ago=-60)), "in_future"),
+]
+
+
+def test_every_party_gets_one_sealed_leg_and_every_hostile_event_one_dead_letter(make: Make) -> None:
+    guard = make()
+    guard.start("protector")
+    guard.publish("calllog.events", [raw(event("c1", "alice@example.org", "bob@example.org"))])
+    for value, _ in HOSTILE:
+        guard.publish("calllog.events", [value])
+    guard.publish("calllog.events", [raw(event("c2", "alice@example.org"))])
+    guard.settled(lambda: len(guard.live()) == 3 and len(guard.dead()) == len(HOSTILE), "3 legs and every dead letter")
+    letters = sorted(guard.dead(), key=lambda letter: letter["offset"])
+    assert [letter["reason"] for letter in letters] == [reason for _, reason in HOSTILE]
+    assert [letter["offset"] for letter in letters] == list(range(1, 1 + len(HOSTILE)))
+    private = (guard.directory / "keys" / "operator-1.pem").read_bytes()
+    assert [open_sealed(private, letter["jwe"]) for letter in letters] == [value or b"" for value, _ in HOSTILE]
+    assert "canary-field" not in json.dumps([letter | {"jwe": ""} for letter in letters])
+    people = {key.partition(b".")[0] for key in guard.live()}
+    assert len(people) == 2
+
+
+STEPS = ["decoded", "read", "minted", "sealed", "acknowledged", "read_again"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_at_a_step_loses_nothing_and_mints_nobody_twice(make: Make, step: str) -> None:
+    guard = make()
+    calls = [raw(event(f"c{number}", f"p{number % 7}", f"q{number % 5}")) for number in range(50)]
+    guard.publish("calllog.events", calls)
+    killed = guard.start("protector", DEVELOPMENT=f"crash-at=protect.{step}")
+    assert killed.wait(40) == -9
+    guard.start("protector")
+    guard.settled(lambda: len(guard.live()) == 100, "every party's leg")
+    assert len({key.partition(b".")[0] for key in guard.live()}) == 12
+    assert not guard.dead()
