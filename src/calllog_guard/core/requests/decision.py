@@ -1,0 +1,105 @@
+"""
+Decisions and outcomes: what is to be enforced, and what a worker did.
+
+Rules: 1. Ids derive from tenant and `jti`, so that a repeat replaces itself.
+       2. The lookup is only sealed, or the ledger would name the erased to whoever holds the pepper.
+Source: design section 9, step 2; interface: messages.
+"""
+
+import hashlib
+import hmac
+import struct
+from typing import Any, Final, Literal
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from calllog_guard.core.crypto.secrets import Secret
+from calllog_guard.core.ids import ID_BYTES, CaseId, DecisionId, Lookup, Pseudonym, Tenant, b64, id_text, unb64
+from calllog_guard.core.wire import Day, EpochText, Id, Message, TenantName, Utc
+from calllog_guard.errors import RecordError
+
+_ENTRY: Final = struct.Struct(">I32s")
+_NONCE: Final = 12
+DONE: Final = b".done"
+"""Ends the ledger key of a decision's result."""
+
+
+class Decision(Message, frozen=True, kw_only=True):
+    """A standing rule about one person; `entry` seals generation and lookup under the epoch's ledger key."""
+
+    v: Literal[1] = 1
+    decision: Id
+    type: Literal["erase"]
+    tenant: TenantName
+    case: Id
+    pseudonym: Id
+    entry: str
+    epoch: EpochText
+    cut_off: Utc
+    range: Any = None
+    pol: Day
+    at: Utc
+
+
+class Outcome(Message, frozen=True, kw_only=True):
+    """What a worker did for a decision."""
+
+    v: Literal[1] = 1
+    tenant: TenantName
+    case: Id
+    decision: Id
+    stage: Literal["copied", "destroyed", "tombstoned", "rewritten", "exported", "absent", "gone", "failed"]
+    partition: int
+    legs: int
+    barrier: int
+    up_to: int
+    by: str
+    at: Utc
+
+
+DECISIONS: Final = msgspec.json.Decoder(Decision)
+OUTCOMES: Final = msgspec.json.Decoder(Outcome)
+
+
+def _digest(*parts: str) -> str:
+    return id_text(hashlib.sha256("\0".join(parts).encode()).digest()[:ID_BYTES])
+
+
+def case_id(tenant: Tenant, jti: str) -> CaseId:
+    """The case of a request."""
+    return CaseId(_digest("case", tenant, jti))
+
+
+def decision_id(tenant: Tenant, jti: str, index: int, generation: int) -> DecisionId:
+    """The decision about one subject of a request, in one generation."""
+    return DecisionId(_digest("decision", tenant, jti, str(index), str(generation)))
+
+
+def unseen_pseudonym(ledger_key: Secret, decision: DecisionId) -> Pseudonym:
+    """A pseudonym for a person of whom nothing is stored: the same on a repeat, and like any other to an outsider."""
+    return Pseudonym(id_text(hmac.digest(ledger_key.expose(), decision.encode(), hashlib.sha256)[:ID_BYTES]))
+
+
+def seal_entry(lookup: Lookup, generation: int, decision: DecisionId, key: Secret, nonce: bytes) -> str:
+    """Generation and lookup, sealed for the ledger; the decision id is the AAD."""
+    content = _ENTRY.pack(generation, unb64(lookup.encode()))
+    return b64(nonce + AESGCM(key.expose()).encrypt(nonce, content, decision.encode())).decode()
+
+
+def open_entry(entry: str, decision: DecisionId, key: Secret) -> tuple[Lookup, int]:
+    """
+    Lookup and generation again.
+
+    Raises:
+        RecordError: Changed, or another decision's.
+
+    """
+    try:
+        raw = unb64(entry.encode("ascii"))
+        content = AESGCM(key.expose()).decrypt(raw[:_NONCE], raw[_NONCE:], decision.encode())
+        generation, lookup = _ENTRY.unpack(content)
+    except (InvalidTag, ValueError, struct.error):
+        raise RecordError("bad_decision") from None
+    return Lookup(b64(lookup).decode()), generation
