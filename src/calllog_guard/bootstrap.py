@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from calllog_guard.adapters.kafka_log import KafkaWriter, consumer, security
+from calllog_guard.adapters.kafka_log import KafkaWriter, consumer, offsets, read_all, security, tenant_partition
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.adapters.memory import SystemClock
 from calllog_guard.adapters.redis_keystore import RedisKeystore
@@ -15,11 +16,11 @@ from calllog_guard.errors import ConfigurationError
 from calllog_guard.policy import Policy, load_policy
 from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import DeadLetters, Delivery, Role
+from calllog_guard.workers.desk import Desk
+from calllog_guard.workers.keeper import Keeper
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.protector import Protector
 from calllog_guard.workers.vault import Vault
-
-ROLES = ("protector", "desk", "keeper")
 
 
 @dataclass
@@ -100,13 +101,16 @@ def world(settings: Settings) -> World:
     )
 
 
-def role(shared: World, name: str, writer: KafkaWriter) -> Role:
-    """One worker's role."""
-    builders: dict[str, Callable[[World, KafkaWriter], Role]] = {"protector": _protector}
-    return builders[name](shared, writer)
+def serve(shared: World, name: str, writer: KafkaWriter) -> Delivery:
+    """One worker: its role on its consumer group."""
+    settings = shared.settings
+    group = f"{settings.calllog_prefix}guard-{name}"
+    reader = consumer(settings.kafka, shared.options, group=group, session_ms=settings.session_ms)
+    return Delivery(_ROLES[name](shared, writer, reader), reader, settings, shared.clock, shared.count)
 
 
-def _protector(shared: World, writer: KafkaWriter) -> Role:
+def _protector(shared: World, writer: KafkaWriter, reader: Any) -> Role:
+    del reader
     tenant = shared.tenant
     table = shared.policy.at(shared.clock.now().date()).tenant[tenant]
     return Protector(
@@ -123,9 +127,46 @@ def _protector(shared: World, writer: KafkaWriter) -> Role:
     )
 
 
-def delivery(shared: World, worker: Role) -> Delivery:
-    """A role on its consumer group."""
-    settings = shared.settings
-    group = f"{settings.calllog_prefix}guard-{worker.name}"
-    reader = consumer(settings.kafka, shared.options, group=group, session_ms=settings.session_ms)
-    return Delivery(worker, reader, shared.settings, shared.clock, shared.count)
+def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:
+    del reader
+    tenant = shared.tenant
+    return Desk(
+        tenant,
+        tenant_partition(tenant, shared.settings.few_partitions),
+        shared.ring(tenant),
+        shared.vault,
+        writer,
+        shared.dead_letters(),
+        shared.policy,
+        shared.settings,
+        shared.clock,
+        partial(read_all, shared.settings.kafka, shared.options),
+        shared.count,
+    )
+
+
+def _keeper(shared: World, writer: KafkaWriter, reader: Any) -> Role:
+    tenant = shared.tenant
+    return Keeper(
+        tenant,
+        tenant_partition(tenant, shared.settings.few_partitions),
+        shared.ring(tenant),
+        shared.vault,
+        writer,
+        shared.dead_letters(),
+        shared.policy,
+        shared.settings,
+        shared.clock,
+        partial(read_all, shared.settings.kafka, shared.options),
+        partial(offsets, reader, end=False),
+        partial(offsets, reader, end=True),
+        shared.count,
+    )
+
+
+_ROLES: Final[dict[str, Callable[[World, KafkaWriter, Any], Role]]] = {
+    "protector": _protector,
+    "desk": _desk,
+    "keeper": _keeper,
+}
+ROLES: Final = tuple(_ROLES)

@@ -15,6 +15,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
 
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import ConfigurationError, LogSilentError
@@ -125,3 +126,24 @@ async def read_all(servers: str, options: Mapping[str, Any], topic: str, partiti
         return records
     finally:
         await reader.stop()
+
+
+def tenant_partition(tenant: str, partitions: int) -> int:
+    """Where every client's default partitioner puts the key of a tenant."""
+    return int((murmur2(tenant.encode()) & 0x7FFFFFFF) % partitions)
+
+
+async def offsets(reader: Any, topic: str, partitions: Sequence[int], *, end: bool) -> dict[int, int]:
+    """
+    The first or the next offset of some partitions.
+
+    Raises:
+        LogSilentError: Kafka does not answer.
+
+    """
+    places = [TopicPartition(topic, partition) for partition in partitions]
+    try:
+        found = await (reader.end_offsets(places) if end else reader.beginning_offsets(places))
+    except (KafkaError, OSError) as error:
+        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+    return {place.partition: int(offset) for place, offset in found.items()}

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from calllog_guard.bootstrap import ROLES, delivery, role
+from calllog_guard.bootstrap import ROLES, serve
 from calllog_guard.commands.setup import say, the_world
 from calllog_guard.core.wire import time_text
 from calllog_guard.errors import Fate, GuardError
@@ -40,7 +40,7 @@ async def _one(name: str) -> int:
     await _answering(shared.keystore.check, log)
     writer = shared.writer()
     await _answering(writer.start, log)
-    worker = delivery(shared, role(shared, name, writer))
+    worker = serve(shared, name, writer)
     await _answering(worker.start, log)
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):

@@ -222,7 +222,7 @@ class Desk:
         view = await self._ring.view([lookup])
         person = self._ring.person(lookup, view.raw[lookup])
         generation = person.generation if person else 0
-        if person is not None and person.cut_off > appended_ms:
+        if person is not None and person.cut_off >= appended_ms:
             return None  # fenced by this request before a crash, or by a later one: someone who returned is left alone
         decision = decision_id(self._tenant, case.jti, index, generation)
         ledger = self._vault.epoch_key(epoch, self._tenant, "ledger")

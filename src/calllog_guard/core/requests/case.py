@@ -34,7 +34,7 @@ class Case(Message, frozen=True, kw_only=True):
     extended: bool = False
     paused_s: int = 0
     decisions: tuple[Id, ...] = ()
-    stages: dict[str, Utc] = {}
+    stages: dict[str, Utc] = msgspec.field(default_factory=dict)
     refusal: str | None = None
     keep_until: Utc | None = None
     jti: str
@@ -43,8 +43,8 @@ class Case(Message, frozen=True, kw_only=True):
     opened_at: Utc
     sealed: str | None = None
     epoch: str | None = None
-    progress: dict[str, str] = {}
-    legs: dict[str, int] = {}
+    progress: dict[str, str] = msgspec.field(default_factory=dict)
+    legs: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 CASES: Final = msgspec.json.Decoder(Case)

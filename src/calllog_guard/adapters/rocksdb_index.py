@@ -1,0 +1,164 @@
+"""
+The keeper's index of one partition in RocksDB: which legs there are and when they fall due; no values.
+
+Rules: 1. One write batch per unit, with the position in it.  2. It can always be rebuilt from the topics.
+       3. Erased ranges are compacted at once, so that it remembers nobody.
+Rows: `l` pseudonym.token -> facts; `d` facts pseudonym.token -> empty; `q` decision -> pending erasure; `p` -> position.
+Source: design section 12.
+"""
+
+import shutil
+import struct
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from rocksdict import AccessType, Options, Rdict, WriteBatch
+
+from calllog_guard.errors import IndexFaultError
+
+_FACTS: Final = struct.Struct(">IQ10s")
+_KEY_BYTES: Final = 45
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What decides when a leg falls due: the day of its call, its purposes, the policy it was sealed under."""
+
+    day: date
+    mask: int
+    policy: str
+
+    def packed(self) -> bytes:
+        """Ordered by day."""
+        return _FACTS.pack(self.day.toordinal(), self.mask, self.policy.encode())
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """An erasure that waits for its barrier."""
+
+    decision: bytes
+    barrier: int
+
+
+class Position(msgspec.Struct, frozen=True):
+    """Up to where both topics are in the index, which topics they were, and when that was (milliseconds)."""
+
+    legs: int
+    decisions: int
+    topics: str
+    at_ms: int
+
+
+def _unpacked(raw: bytes) -> Facts:
+    day, mask, policy = _FACTS.unpack(raw)
+    return Facts(date.fromordinal(day), mask, policy.decode())
+
+
+class RocksIndex:
+    """One partition's index; changes gather until `commit`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        options = Options(raw_mode=True)
+        options.create_if_missing(True)  # noqa: FBT003 - the library's signature
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self._db: Any = Rdict(str(path), options, access_type=AccessType.read_write())
+        except Exception as error:  # noqa: BLE001 - the library raises plain Exception
+            raise IndexFaultError(
+                f"the index {path.name} cannot be opened ({type(error).__name__}): delete it"
+            ) from None
+        self._batch = WriteBatch(raw_mode=True)
+        self._fresh: dict[bytes, bytes | None] = {}
+
+    # --- changes ----------------------------------------------------------------------------------------------------
+
+    def _put(self, key: bytes, value: bytes) -> None:
+        self._batch.put(key, value)
+        self._fresh[key] = value
+
+    def _drop(self, key: bytes) -> None:
+        self._batch.delete(key)
+        self._fresh[key] = None
+
+    def _get(self, key: bytes) -> bytes | None:
+        if key in self._fresh:
+            return self._fresh[key]
+        found: bytes | None = self._db.get(key)
+        return found
+
+    def put(self, key: bytes, facts: Facts) -> None:
+        """A leg is there."""
+        self.remove(key)
+        packed = facts.packed()
+        self._put(b"l" + key, packed)
+        self._put(b"d" + packed + key, b"")
+
+    def remove(self, key: bytes) -> None:
+        """A leg is gone."""
+        packed = self._get(b"l" + key)
+        if packed is not None:
+            self._drop(b"l" + key)
+            self._drop(b"d" + packed + key)
+
+    def pend(self, key: bytes, pending: Pending) -> None:
+        """Note an erasure that waits."""
+        self._put(b"q" + key, msgspec.msgpack.encode(pending))
+
+    def unpend(self, key: bytes) -> None:
+        """An erasure is done."""
+        self._drop(b"q" + key)
+
+    def commit(self, position: Position) -> None:
+        """Write everything since the last commit, with the position, at once."""
+        self._put(b"p", msgspec.msgpack.encode(position))
+        self._db.write(self._batch)
+        self._batch = WriteBatch(raw_mode=True)
+        self._fresh.clear()
+
+    # --- answers (committed rows only) --------------------------------------------------------------------------------
+
+    def position(self) -> Position | None:
+        """Up to where the index is."""
+        raw = self._db.get(b"p")
+        return None if raw is None else msgspec.msgpack.decode(raw, type=Position)
+
+    def _rows(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        rows = self._db.iter()
+        rows.seek(prefix)
+        while rows.valid() and rows.key().startswith(prefix):
+            yield rows.key(), rows.value()
+            rows.next()
+
+    def legs_of(self, pseudonym: str) -> list[bytes]:
+        """The record keys of a person's legs."""
+        return [key[1:] for key, _ in self._rows(b"l" + pseudonym.encode() + b".")]
+
+    def pending(self) -> dict[bytes, Pending]:
+        """Erasures that wait, by ledger key."""
+        return {key[1:]: msgspec.msgpack.decode(raw, type=Pending) for key, raw in self._rows(b"q")}
+
+    def by_day(self) -> Iterator[tuple[Facts, bytes]]:
+        """Facts and record keys, the oldest day first."""
+        for key, _ in self._rows(b"d"):
+            yield _unpacked(key[1:-_KEY_BYTES]), key[-_KEY_BYTES:]
+
+    def count(self) -> int:
+        """How many legs there are."""
+        return sum(1 for _ in self._rows(b"l"))
+
+    def forget(self) -> None:
+        """Compact, so that removed rows leave the files."""
+        self._db.flush()
+        self._db.compact_range(None, None)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._db.close()
+
+    def destroy(self) -> None:
+        """Close and delete the files."""
+        self._db.close()
+        shutil.rmtree(self._path, ignore_errors=True)
