@@ -7,10 +7,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from calllog_guard.adapters.kafka_log import KafkaWriter, consumer, offsets, read_all, security, tenant_partition
+from calllog_guard.adapters.kafka_log import (
+    KafkaWriter,
+    consumer,
+    offsets,
+    position,
+    read_all,
+    security,
+    tenant_partition,
+)
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.adapters.memory import SystemClock
 from calllog_guard.adapters.redis_keystore import RedisKeystore
+from calllog_guard.adapters.rocksdb_index import RocksIndex
 from calllog_guard.core.ids import Tenant
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.policy import Policy, load_policy
@@ -160,6 +169,8 @@ def _keeper(shared: World, writer: KafkaWriter, reader: Any) -> Role:
         partial(read_all, shared.settings.kafka, shared.options),
         partial(offsets, reader, end=False),
         partial(offsets, reader, end=True),
+        partial(position, reader),
+        RocksIndex,
         shared.count,
     )
 

@@ -4,9 +4,11 @@ What the workers need of the world, each as small as its use.
 Each port has a contract suite in `tests/contract/`, run on the shipped fake and on the real thing.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime
 from typing import Protocol
+
+import msgspec
 
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.tombstone import Output
@@ -90,3 +92,67 @@ class Writer(Protocol):
             LogSilentError: Some may be written, some not; the unit is done again.
 
         """
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What decides when a leg falls due: the day of its call, its purposes, the policy it was sealed under."""
+
+    day: date
+    mask: int
+    policy: str
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """An erasure that waits for its barrier."""
+
+    decision: bytes
+    barrier: int
+
+
+class Position(msgspec.Struct, frozen=True):
+    """Up to where both topics are in the index, which topics they were, and when that was (milliseconds)."""
+
+    legs: int
+    decisions: int
+    topics: str
+    at_ms: int
+
+
+class Index(Protocol):
+    """The keeper's index of one partition; changes gather until `commit`. Raises IndexFaultError: rebuild it."""
+
+    def put(self, key: bytes, facts: Facts) -> None:
+        """A leg is there."""
+
+    def remove(self, key: bytes) -> None:
+        """A leg is gone."""
+
+    def pend(self, key: bytes, pending: Pending) -> None:
+        """Note an erasure that waits."""
+
+    def unpend(self, key: bytes) -> None:
+        """An erasure is done."""
+
+    def commit(self, position: Position) -> None:
+        """Write everything since the last commit, with the position, at once."""
+
+    def position(self) -> Position | None:
+        """Up to where the index is."""
+
+    def legs_of(self, pseudonym: str) -> list[bytes]:
+        """The record keys of a person's legs."""
+
+    def pending(self) -> dict[bytes, Pending]:
+        """Erasures that wait, by ledger key."""
+
+    def by_day(self) -> Iterator[tuple[Facts, bytes]]:
+        """Facts and record keys, the oldest day first."""
+
+    def forget(self) -> None:
+        """Make sure that removed rows leave the files."""
+
+    def close(self) -> None:
+        """Close the files."""
+
+    def destroy(self) -> None:
+        """Close and delete the files."""

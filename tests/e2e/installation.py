@@ -139,6 +139,9 @@ class Installation:
             time.sleep(0.2)
 
 
+Make = Callable[..., Installation]
+
+
 def event(call: str, *parties: str, minutes_ago: float = 10, **more: Any) -> dict[str, Any]:
     """A good event."""
     start = datetime.now(UTC) - timedelta(minutes=minutes_ago)  # noqa: TID251 - tests run on the real clock

@@ -1,31 +1,13 @@
 """Protect on the real stack: calls in, sealed legs out, everything else a dead letter."""
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-from installation import Installation, event, raw
+from installation import Make, event, raw
 
 from calllog_guard.core.crypto.sealed import open_sealed
-from calllog_guard.stack.supervisor import Stack
 
 pytestmark = pytest.mark.real
-Make = Callable[..., Installation]
-
-
-@pytest.fixture
-def make(stack: Stack, tmp_path: Path) -> Iterator[Make]:
-    """Installations that end with the test."""
-    made: list[Installation] = []
-
-    def one(**settings: str) -> Installation:
-        made.append(Installation(stack, tmp_path / f"in {len(made)}", **settings))
-        return made[-1]
-
-    yield one
-    for each in made:
-        each.stop()
 
 
 HOSTILE: list[tuple[bytes | None, str]] = [

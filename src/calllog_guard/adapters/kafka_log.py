@@ -147,3 +147,8 @@ async def offsets(reader: Any, topic: str, partitions: Sequence[int], *, end: bo
     except (KafkaError, OSError) as error:
         raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
     return {place.partition: int(offset) for place, offset in found.items()}
+
+
+async def position(reader: Any, topic: str, partition: int) -> int:
+    """The offset that the consumer hands out next; what compaction emptied counts as read."""
+    return int(await reader.position(TopicPartition(topic, partition)))

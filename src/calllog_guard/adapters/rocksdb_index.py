@@ -18,37 +18,15 @@ import msgspec
 from rocksdict import AccessType, Options, Rdict, WriteBatch
 
 from calllog_guard.errors import IndexFaultError
+from calllog_guard.ports import Facts, Pending, Position
 
 _FACTS: Final = struct.Struct(">IQ10s")
 _KEY_BYTES: Final = 45
 
 
-class Facts(msgspec.Struct, frozen=True):
-    """What decides when a leg falls due: the day of its call, its purposes, the policy it was sealed under."""
-
-    day: date
-    mask: int
-    policy: str
-
-    def packed(self) -> bytes:
-        """Ordered by day."""
-        return _FACTS.pack(self.day.toordinal(), self.mask, self.policy.encode())
-
-
-class Pending(msgspec.Struct, frozen=True):
-    """An erasure that waits for its barrier."""
-
-    decision: bytes
-    barrier: int
-
-
-class Position(msgspec.Struct, frozen=True):
-    """Up to where both topics are in the index, which topics they were, and when that was (milliseconds)."""
-
-    legs: int
-    decisions: int
-    topics: str
-    at_ms: int
+def _packed(facts: Facts) -> bytes:
+    """Ordered by day."""
+    return _FACTS.pack(facts.day.toordinal(), facts.mask, facts.policy.encode())
 
 
 def _unpacked(raw: bytes) -> Facts:
@@ -92,7 +70,7 @@ class RocksIndex:
     def put(self, key: bytes, facts: Facts) -> None:
         """A leg is there."""
         self.remove(key)
-        packed = facts.packed()
+        packed = _packed(facts)
         self._put(b"l" + key, packed)
         self._put(b"d" + packed + key, b"")
 

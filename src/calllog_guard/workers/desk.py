@@ -71,7 +71,7 @@ class Desk:
         self._requests, self._outcomes = settings.topic("privacy.requests"), settings.topic("privacy.outcomes")
         self._decisions, self._case_topic = settings.topic("privacy.decisions"), settings.topic("privacy.cases")
         self._receipts = settings.topic("privacy.receipts")
-        self.topics = (self._requests, self._outcomes)
+        self.topics: tuple[str, ...] = (self._requests, self._outcomes)
         self._steps = Steps(settings.off)
         self._cases: dict[str, Case] = {}
 

@@ -16,7 +16,6 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from calllog_guard.adapters.rocksdb_index import Facts, Pending, Position, RocksIndex
 from calllog_guard.core.crypto.envelope import parse_header
 from calllog_guard.core.ids import DecisionId, EpochName, Pseudonym, Tenant, split_key
 from calllog_guard.core.requests.decision import DECISIONS, DONE, Decision, Outcome, open_entry
@@ -25,7 +24,7 @@ from calllog_guard.core.tombstone import Output, tombstone
 from calllog_guard.core.wire import decode, encode, to_ms
 from calllog_guard.errors import MessageError, RecordError
 from calllog_guard.policy import Policy
-from calllog_guard.ports import Clock, Writer
+from calllog_guard.ports import Clock, Facts, Index, Pending, Position, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
 from calllog_guard.workers.keyring import Keyring
@@ -39,7 +38,7 @@ Offsets = Callable[[str, Sequence[int]], Awaitable[dict[int, int]]]
 class Shard:
     """One partition: its index, who is erased in it, what is done, and up to where it was read."""
 
-    index: RocksIndex
+    index: Index
     legs: int
     decisions: int
     erased: set[str] = field(default_factory=set)
@@ -66,14 +65,17 @@ class Keeper:
         read_all: ReadAll,
         starts: Offsets,
         ends: Offsets,
+        reached: Callable[[str, int], Awaitable[int]],
+        open_index: Callable[[Path], Index],
         count: Callable[[str, int], None],
     ) -> None:
         self._tenant, self._home, self._ring, self._vault = tenant, home, ring, vault
         self._writer, self._dead, self._policy, self._settings = writer, dead, policy, settings
         self._clock, self._read_all, self._starts, self._ends, self._count = clock, read_all, starts, ends, count
         self._legs, self._decisions = settings.topic("calllog.legs"), settings.topic("privacy.decisions")
+        self._reached, self._open_index = reached, open_index
         self._outcomes = settings.topic("privacy.outcomes")
-        self.topics = (self._legs, self._decisions)
+        self.topics: tuple[str, ...] = (self._legs, self._decisions)
         self._steps = Steps(settings.off)
         self._shards: dict[int, Shard] = {}
         self._next_sweep = 0
@@ -100,7 +102,7 @@ class Keeper:
         return Path(self._settings.state_dir) / f"keeper-{self._legs}-{partition}"
 
     def _opened(self, partition: int, legs: int, decisions: int) -> Shard:
-        index = RocksIndex(self._path(partition))
+        index = self._open_index(self._path(partition))
         position = index.position()
         oldest = to_ms(self._clock.now()) - self._settings.tombstone_keep_ms // 2
         if (
@@ -111,7 +113,7 @@ class Keeper:
         ):
             return Shard(index, position.legs, position.decisions, pending=index.pending())
         index.destroy()
-        return Shard(RocksIndex(self._path(partition)), legs, decisions)
+        return Shard(self._open_index(self._path(partition)), legs, decisions)
 
     @staticmethod
     def _remember(shard: Shard, record: Any) -> None:
@@ -212,7 +214,7 @@ class Keeper:
         """See Role: finish what has reached its barrier, then sweep."""
         for partition, shard in self._shards.items():
             for key, pending in list(shard.pending.items()):
-                if shard.legs >= pending.barrier or await self._read_up(partition, shard, pending.barrier):
+                if await self._reached(self._legs, partition) >= pending.barrier:
                     await self._finish(partition, shard, key, pending)
         now = to_ms(self._clock.now())
         if now >= self._next_sweep:
@@ -220,11 +222,6 @@ class Keeper:
             for shard in self._shards.values():
                 more = await self._sweep(shard) or more
             self._next_sweep = now if more else now + int(self._settings.sweep_s * 1000)
-
-    async def _read_up(self, partition: int, shard: Shard, barrier: int) -> bool:
-        """Whether nothing is left below the barrier: compaction may have emptied the log from here on."""
-        first = (await self._starts(self._legs, [partition]))[partition]
-        return first >= barrier and shard.legs < first
 
     async def _finish(self, partition: int, shard: Shard, key: bytes, pending: Pending) -> None:
         decision = decode(DECISIONS, pending.decision)
