@@ -5,6 +5,9 @@ Rules: 1. `alg` is pinned by us, never taken from the message.  2. Refusals carr
 Source: RFC 7515, 7516, 7519, 8037; joserfc.
 """
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
@@ -52,13 +55,19 @@ def open_sealed(private_pem: bytes, token: str) -> bytes:
     return content or b""
 
 
-def _signing_key(pem: bytes) -> OKPKey:
-    return OKPKey.import_key(pem)
+@contextmanager
+def _named_eddsa() -> Iterator[None]:
+    """RFC 9864 renames `EdDSA` to `Ed25519`; the contract's name is the older one, and the library warns about it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "EdDSA is deprecated")
+        yield
 
 
 def sign(private_pem: bytes, kid: str, content: bytes) -> str:
     """JWS compact, Ed25519."""
-    return jws.serialize_compact({"alg": "EdDSA", "kid": kid}, content, _signing_key(private_pem), algorithms=_SIGN)
+    header = {"alg": "EdDSA", "kid": kid}
+    with _named_eddsa():
+        return jws.serialize_compact(header, content, OKPKey.import_key(private_pem), algorithms=_SIGN)
 
 
 def kid_of(token: str) -> str:
@@ -93,7 +102,8 @@ def verify(public_pem: bytes, token: str) -> bytes:
     """
     kid_of(token)
     try:
-        return jws.deserialize_compact(token, _signing_key(public_pem), algorithms=_SIGN).payload
+        with _named_eddsa():
+            return jws.deserialize_compact(token, OKPKey.import_key(public_pem), algorithms=_SIGN).payload
     except (JoseError, ValueError):
         raise RequestRefusedError("bad_signature") from None
 
