@@ -38,10 +38,10 @@ demo: .venv/stamp tools ## the whole story on a stack of its own
 	$(PY) -c 'import sys; from calllog_guard.cli import main; sys.exit(main())' demo
 
 up: .venv/stamp tools ## start a stack in RUN (default: run)
-	$(PY) -m calllog_guard.commands.stack stack up --dir "$(RUN)" --detach
+	$(PY) -m calllog_guard.cli stack up --dir "$(RUN)" --detach
 
 down: .venv/stamp ## end the stack in RUN
-	$(PY) -m calllog_guard.commands.stack stack down --dir "$(RUN)"
+	$(PY) -m calllog_guard.cli stack down --dir "$(RUN)"
 
 wheel: .venv/stamp ## build dist/*.whl
 	$(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .
