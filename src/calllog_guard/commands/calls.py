@@ -146,7 +146,8 @@ class Reader:
         try:
             header = parse_header(value)
             if key.decode() != f"{header.kid}.{header.rid}":
-                raise RecordError("bad_leg")
+                self._refuse("unreadable")
+                return None
             if not header.pur & self._bit:
                 self._refuse("purpose")
                 return None

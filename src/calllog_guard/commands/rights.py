@@ -85,11 +85,19 @@ def _text(case: Case) -> str:
     return f"{case.case} {case.type} {case.state}{waits}{why} due {case.due} {stages}"
 
 
+def _subjects(name: str) -> list[str]:
+    try:
+        lines = Path(name).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise ConfigurationError("--subject @FILE: the file cannot be read as UTF-8 text") from None
+    return [line for line in lines if line]
+
+
 async def request(args: argparse.Namespace) -> int:
     """Sign and send a request; with --wait follow its case."""
     if not args.subject.startswith("@"):
         raise ConfigurationError("--subject takes @FILE, one subject id per line: identities do not belong into argv")
-    subjects = [line for line in Path(args.subject[1:]).read_text("utf-8").splitlines() if line]
+    subjects = _subjects(args.subject[1:])
     shared = the_world()
     pem = args.key.read_bytes()
     kid, now, jti = _kid(shared, pem), int(shared.clock.now().timestamp()), secrets.token_urlsafe(16)

@@ -1,0 +1,175 @@
+"""
+`scan` looks as an outsider for what should not be there: on the topics, in broker log files, index, keystore files.
+
+With --canary FILE it looks for identifiers, in every form of `core/traces.py`; with --case for the values of an erased person's
+legs. The `events` topic holds plain text by design until it is trimmed: what is found there is reported apart.
+"""
+
+import argparse
+import asyncio
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import ahocorasick_rs
+from rich.progress import track
+
+from calllog_guard.adapters.kafka_admin import governed
+from calllog_guard.adapters.kafka_log import read_all, tenant_partition
+from calllog_guard.bootstrap import World
+from calllog_guard.commands.setup import say, show, the_world
+from calllog_guard.core.requests.decision import DECISIONS
+from calllog_guard.core.traces import traces
+from calllog_guard.core.wire import decode
+from calllog_guard.errors import ConfigurationError, StateRefusedError
+
+_BLOCK: Final = 1 << 24
+_OVERLAP: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One place that was looked at: `found` counts hits, `forms` says as what, `plaintext` that hits are expected here."""
+
+    where: str
+    bytes: int
+    found: int
+    forms: tuple[str, ...]
+    tombstones: int = 0
+    plaintext: bool = False
+
+
+class Hunter:
+    """All forms of all identifiers, in one pass over the bytes."""
+
+    def __init__(self, identifiers: list[str]) -> None:
+        forms: dict[bytes, str] = {}
+        for identifier in identifiers:
+            forms |= traces(identifier)
+        self._names = list(forms.values())
+        self._automaton = ahocorasick_rs.BytesAhoCorasick(list(forms))
+
+    def hits(self, content: bytes) -> list[str]:
+        """The forms that were found, one entry per hit."""
+        return [self._names[hit[0]] for hit in self._automaton.find_matches_as_indexes(content)]
+
+
+def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verb."""
+    verb = verbs.add_parser("scan", help="look for what should not be there; exit 1 if anything is found")
+    what = verb.add_mutually_exclusive_group(required=True)
+    what.add_argument("--case", help="values of the legs of the person whom a case erased")
+    what.add_argument("--canary", type=Path, metavar="FILE", help="identifiers, one per line, in every form")
+    verb.add_argument(
+        "--log-dir", type=Path, action="append", default=[], help="also files: broker logs, keystore files (repeatable)"
+    )
+    verb.add_argument("--json", action="store_true")
+    verb.set_defaults(run=lambda args: asyncio.run(scan(args)))
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        tail = b""
+        while block := file.read(_BLOCK):
+            yield tail + block
+            tail = block[-_OVERLAP:]
+
+
+def scan_files(directory: Path, hunter: Hunter, plaintext: str) -> list[Place]:
+    """Each file below a directory; those of the plaintext topic are marked."""
+    places: list[Place] = []
+    for path in sorted(each for each in directory.rglob("*") if each.is_file()):
+        try:
+            hits = [hit for block in _blocks(path) for hit in hunter.hits(block)]
+            size = path.stat().st_size
+        except OSError:
+            continue  # rolled or deleted while we looked: what replaced it is looked at
+        marked = any(part.startswith(f"{plaintext}-") for part in path.parts)
+        places.append(
+            Place(f"file {path.relative_to(directory)}", size, len(hits), tuple(sorted(set(hits))), 0, marked)
+        )
+    return places
+
+
+async def scan_topics(shared: World, hunter: Hunter) -> list[Place]:
+    """Each partition of each governed topic, from its beginning to its end."""
+    places: list[Place] = []
+    events = shared.settings.topic("calllog.events")
+    for topic in track(governed(shared.settings, 1), description="topics", transient=True, disable=None):
+        for partition in range(topic.partitions):
+            records = await read_all(shared.settings.kafka, shared.options, topic.name, [partition])
+            hits: list[str] = []
+            size = dead = 0
+            for record in records:
+                headers = b"".join(name.encode() + value for name, value in record.headers)
+                content = b"\n".join((record.key or b"", record.value or b"", headers))
+                hits += hunter.hits(content)
+                size += len(content)
+                dead += record.value is None
+            where = f"topic {topic.name}/{partition}"
+            places.append(Place(where, size, len(hits), tuple(sorted(set(hits))), dead, topic.name == events))
+    return places
+
+
+async def _case_places(shared: World, case: str) -> list[Place]:
+    everything = list(range(shared.settings.partitions))
+    names = set()
+    for record in await read_all(
+        shared.settings.kafka, shared.options, shared.settings.topic("privacy.decisions"), everything
+    ):
+        if record.value is not None and record.key[:1] != b"~" and not record.key.endswith(b".done"):
+            decision = decode(DECISIONS, record.value)
+            if decision.case == case:
+                names.add(decision.pseudonym)
+    if not names:
+        home = tenant_partition(shared.tenant, shared.settings.few_partitions)
+        raise StateRefusedError(f"no decision belongs to this case; see `case list` (partition {home})")
+    places: list[Place] = []
+    topic = shared.settings.topic("calllog.legs")
+    for partition in everything:
+        records = await read_all(shared.settings.kafka, shared.options, topic, [partition])
+        ours = [record for record in records if record.key[:22].decode() in names]
+        values = sum(record.value is not None for record in ours)
+        if ours:
+            forms = ("value",) if values else ()
+            places.append(Place(f"topic {topic}/{partition}", len(records), values, forms, len(ours) - values))
+    return places
+
+
+async def scan(args: argparse.Namespace) -> int:
+    """See the module."""
+    shared = the_world()
+    if args.case:
+        places = await _case_places(shared, args.case)
+    else:
+        hunter = Hunter(_identifiers(args.canary))
+        events = shared.settings.topic("calllog.events")
+        places = await scan_topics(shared, hunter)
+        for directory in [_state(shared), *args.log_dir]:
+            places += scan_files(directory, hunter, events)
+    await shared.keystore.close()
+    found = [place for place in places if place.found and not place.plaintext]
+    plain = sum(place.found for place in places if place.plaintext)
+    rows = [asdict(place) for place in places]
+    told = found if args.canary else places
+    text = [
+        f"{place.where}: {place.found} found {' '.join(place.forms)}, {place.tombstones} tombstones" for place in told
+    ]
+    text.append(f"{len(places)} places, {sum(place.bytes for place in places)} bytes, {len(found)} with findings")
+    show(args, {"places": rows, "findings": len(found), "plaintext_topic": plain}, "\n".join(text))
+    if plain:
+        say(f"{plain} hits in the plaintext topic, which keeps events for {shared.settings.events_keep_h} h")
+    return int(bool(found))
+
+
+def _state(shared: World) -> Path:
+    return Path(shared.settings.state_dir)
+
+
+def _identifiers(path: Path) -> list[str]:
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise ConfigurationError("--canary FILE cannot be read as UTF-8 text") from None
+    return [line for line in lines if line]

@@ -1,0 +1,39 @@
+"""Two hundred identities go in; none of them is found anywhere, and a planted one is."""
+
+import json
+
+import pytest
+from installation import Make, event, raw
+from signing import claims, signed
+
+from calllog_guard.stack.supervisor import Stack
+
+pytestmark = pytest.mark.real
+
+
+def test_no_canary_is_found_anywhere_and_a_planted_one_is(make: Make, stack: Stack) -> None:
+    guard = make(EVENTS_KEEP_H="1")
+    guard.start("all")
+    people = [f"canary-{number:03d}-{guard.name}@example.org" for number in range(200)]
+    calls = [raw(event(f"c{n}", people[n], people[(n + 1) % 200])) for n in range(200)]
+    guard.publish("calllog.events", calls)
+    guard.publish("calllog.events", [raw(event("bad", people[0], shoe_size=people[1])), people[2].encode()])
+    guard.settled(lambda: len(guard.live()) == 400 and len(guard.dead()) == 2, "all legs")
+    guard.publish("privacy.requests", [signed(guard.directory, claims("canary-001", *people[:50]))])
+    unverified = claims("canary-002", people[60], identity="unverified")
+    guard.publish("privacy.requests", [signed(guard.directory, unverified)])
+    guard.settled(lambda: len(guard.live()) == 300, "the legs of fifty are gone")
+    canaries = guard.directory / "canaries.txt"
+    canaries.write_text("\n".join(people))
+    logs = guard.directory / "logs"
+    logs.mkdir()
+    (logs / "workers.log").write_bytes(guard.log.read_bytes())
+    where = ["--log-dir", str(stack.redis_dir), "--log-dir", str(logs)]
+    found = guard.cli("scan", "--canary", str(canaries), *where, "--json", code=1)
+    hits = [place for place in json.loads(found)["places"] if place["found"] and not place["plaintext"]]
+    # requests carry the subjects in their signed claims until they are trimmed; nothing else may
+    assert {place["where"].partition("/")[0] for place in hits} == {f"topic {guard.topic('privacy.requests')}"}
+    guard.publish("calllog.legs", [people[7].encode("utf-16-le")], key=b"~planted")
+    found = guard.cli("scan", "--canary", str(canaries), "--json", code=1)
+    hits = [place for place in json.loads(found)["places"] if place["found"] and not place["plaintext"]]
+    assert [place["forms"] for place in hits if "legs" in place["where"]] == [["utf-16"]]
