@@ -56,7 +56,7 @@ def governed(settings: Settings, keep_days: int) -> list[Governed]:
     legs = compact | {
         "cleanup.policy": "compact,delete",
         "retention.ms": str((keep_days + _MARGIN_DAYS) * _DAY_MS),
-        "max.message.bytes": "65536",
+        "max.message.bytes": str(1 << 20),
     }
     forever = compact | {"cleanup.policy": "compact"}
 

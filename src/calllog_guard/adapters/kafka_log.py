@@ -20,7 +20,7 @@ from aiokafka.partitioner import murmur2
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import ConfigurationError, LogSilentError
 
-_BATCH_BYTES: Final = 1 << 20
+_BATCH_BYTES: Final = 512 << 10  # below max.message.bytes of every governed topic: the broker counts batches
 _REQUEST_BYTES: Final = 26 << 20
 _ACK_S: Final = 60.0
 

@@ -96,7 +96,7 @@ async def scan_topics(shared: World, hunter: Hunter) -> list[Place]:
     """Each partition of each governed topic, from its beginning to its end."""
     places: list[Place] = []
     events = shared.settings.topic("calllog.events")
-    for topic in track(governed(shared.settings, 1), description="topics", transient=True, disable=None):
+    for topic in track(governed(shared.settings, 1), description="topics", transient=True):
         for partition in range(topic.partitions):
             records = await read_all(shared.settings.kafka, shared.options, topic.name, [partition])
             hits: list[str] = []
