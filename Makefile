@@ -35,7 +35,7 @@ test: .venv/stamp tools ## all tests, on a real Kafka and a real Redis
 	$(PY) -m pytest
 
 demo: .venv/stamp tools ## the whole story on a stack of its own
-	$(PY) -c 'import sys; from calllog_guard.cli import main; sys.exit(main())' demo
+	$(PY) -c 'import sys; from calllog_guard.cli import main; sys.exit(main())' demo $(if $(CALLS),--calls "$(CALLS)")
 
 up: .venv/stamp tools ## start a stack in RUN (default: run)
 	$(PY) -m calllog_guard.cli stack up --dir "$(RUN)" --detach

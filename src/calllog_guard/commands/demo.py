@@ -1,0 +1,266 @@
+"""
+`demo`: the promise, shown on a stack of its own: calls in, one person out, the rest untouched, an old month gone.
+
+Real calls with --calls FILE (CSV, see `emit`), else made ones of the same shape.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from calllog_guard.adapters.kafka_log import read_all
+from calllog_guard.adapters.memory import SystemClock
+from calllog_guard.errors import StateRefusedError
+
+_CALLS: Final = 4000
+_PEOPLE: Final = 300
+_DAYS: Final = 28
+_OLD_DAYS: Final = 100
+_WAIT_S: Final = 60
+
+
+def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verb."""
+    verb = verbs.add_parser("demo", help="the whole story on a stack of its own, in under two minutes")
+    verb.add_argument("--calls", type=Path, metavar="FILE", help="real calls: CSV of timestamp,caller,callee,duration")
+    verb.add_argument("--json", action="store_true", help="end with the table as JSON")
+    verb.set_defaults(run=run)
+
+
+def made_calls(path: Path, seed: int = 7) -> None:
+    """Calls of the shape of real ones: few people call often, a fifth of the calls is missed."""
+    dice = random.Random(seed)  # noqa: S311 - made data
+    rows = ["timestamp,caller,callee,duration"]
+    for _ in range(_CALLS):
+        caller, callee = (int(dice.paretovariate(0.9)) % _PEOPLE for _ in range(2))
+        if caller == callee:
+            callee = (callee + 1) % _PEOPLE
+        duration = -1 if dice.random() < 0.2 else int(dice.expovariate(1 / 180))  # noqa: PLR2004
+        rows.append(f"{dice.randrange(_DAYS * 86_400)},{caller},{callee},{duration}")
+    path.write_text("\n".join(rows) + "\n", "utf-8")
+
+
+class Demo:
+    """One run: its folder, its stack, its workers, and what was seen."""
+
+    def __init__(self, base: Path, out: Console) -> None:
+        self.base, self.out = base, out
+        self.environment = dict(os.environ)
+        self.seen: list[tuple[str, str, bool]] = []
+
+    def cli(self, *words: str, code: tuple[int, ...] = (0,)) -> str:
+        """Run one of our commands as a user would."""
+        done = subprocess.run(  # noqa: S603 - our own command
+            [sys.executable, "-m", "calllog_guard.cli", *words],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode not in code:
+            raise StateRefusedError(f"`{' '.join(words[:2])}` ended with {done.returncode}: {done.stderr[-600:]}")
+        return done.stdout
+
+    def promise(self, what: str, seen: str, *, kept: bool) -> None:
+        """Note one line of the table."""
+        self.seen.append((what, seen, kept))
+        self.out.print(f"  {'[green]ok[/]' if kept else '[red]BROKEN[/]'}  {what}: {seen}")
+
+    def live(self) -> dict[bytes, bytes]:
+        """The legs that a new reader ends up with."""
+        partitions = list(range(int(self.environment["CALLLOG_GUARD_PARTITIONS"])))
+        state: dict[bytes, bytes] = {}
+        records = asyncio.run(read_all(self.environment["CALLLOG_GUARD_KAFKA"], {}, "calllog.legs", partitions))
+        for record in records:
+            if record.key[:1] == b"~":
+                continue
+            if record.value is None:
+                state.pop(record.key, None)
+            else:
+                state[record.key] = record.value
+        return state
+
+    def until(self, condition: Callable[[], bool], what: str) -> float:
+        """Wait for a condition; how long it took."""
+        began = time.monotonic()
+        while not condition():
+            if time.monotonic() - began > _WAIT_S:
+                raise StateRefusedError(f"not within {_WAIT_S} s: {what}; see {self.base / 'workers.log'}")
+            time.sleep(0.1)
+        return time.monotonic() - began
+
+    @contextmanager
+    def worker(self, *roles: str) -> Iterator[None]:
+        """Workers for a while."""
+        children = []
+        with (self.base / "workers.log").open("ab") as log:
+            for role in roles:
+                command = [sys.executable, "-m", "calllog_guard.cli", "worker", role]
+                children.append(subprocess.Popen(command, env=self.environment, stdout=log, stderr=log))  # noqa: S603
+        try:
+            yield
+        finally:
+            for child in children:
+                child.send_signal(signal.SIGTERM)
+            for child in children:
+                child.wait()
+
+
+def run(args: argparse.Namespace) -> int:
+    """See the module; 1 when a promise was not kept."""
+    from calllog_guard.stack.supervisor import Stack  # noqa: PLC0415 - starts child processes
+
+    out = Console(stderr=args.json)
+    with tempfile.TemporaryDirectory(prefix="calllog-guard-demo-") as folder:
+        demo = Demo(Path(folder), out)
+        out.rule("1  a real Kafka and a real Redis (fast profile: seconds instead of hours)")
+        with Stack(demo.base / "stack") as stack:
+            demo.environment |= stack.environment
+            demo.environment["CALLLOG_GUARD_EVENT_LATE_DAYS"] = "400"
+            _story(demo, args.calls, stack.broker_log_dir, stack.redis_dir)
+    table = Table("promised", "seen", "verdict", title="What was promised, and what was seen")
+    for what, seen, kept in demo.seen:
+        table.add_row(what, seen, "kept" if kept else "BROKEN")
+    out.print(table)
+    if args.json:
+        print(json.dumps([{"promised": what, "seen": seen, "kept": kept} for what, seen, kept in demo.seen]))  # noqa: T201
+    return int(not all(kept for _, _, kept in demo.seen))
+
+
+def _story(demo: Demo, named: Path | None, broker: Path, keystore: Path) -> None:
+    base, out = demo.base, demo.out
+    first = json.loads(demo.cli("init", str(base / "guard"), "--json"))
+    demo.environment |= first["env"]
+    demo.cli("topics", "create")
+    tenant = json.loads(demo.cli("tenant", "create", first["tenant"], "--json"))
+    calls = named or base / "calls.csv"
+    if named is None:
+        made_calls(calls)
+    with demo.worker("protector", "desk", "keeper"):
+        _protect(demo, calls)
+        case, keys = _erase(demo, calls)
+        _look(demo, broker, keystore)
+        _expire(demo)
+        demo.cli("case", "show", case, "--receipts", str(base / "receipts"))
+    out.rule("6  the receipts")
+    verdicts = [
+        json.loads(demo.cli("receipt", "verify", str(path), "--key", tenant["receipt_key"], "--json"))
+        for path in sorted((base / "receipts").iterdir())
+    ]
+    stages = [verdict["claims"]["stage"] for verdict in verdicts]
+    good = {"accepted", "fenced", "destroyed", "tombstoned"} == set(stages)
+    demo.promise("every stage has a signed receipt", ", ".join(stages), kept=good and bool(keys))
+
+
+def _protect(demo: Demo, calls: Path) -> None:
+    demo.out.rule("2  calls are protected")
+    with calls.open() as file:
+        expected = 2 * (sum(1 for _ in file) - 1)
+    began = time.monotonic()
+    demo.cli("emit", str(calls))
+
+    def arrived() -> bool:
+        legs = len(demo.live())
+        demo.out.print(
+            f"  {legs} of {expected} legs, {legs / 2 / (time.monotonic() - began):.0f} calls/s (with start-up)"
+        )
+        return legs >= expected
+
+    demo.until(arrived, "every party's leg")
+    demo.promise("one sealed leg per party", f"{len(demo.live())} legs of {expected // 2} calls", kept=True)
+
+
+def _erase(demo: Demo, calls: Path) -> tuple[str, int]:
+    demo.out.rule("3  one person's legs are read, and the person is erased")
+    with calls.open() as file:
+        who = f"user-{file.readlines()[1].split(',')[1]}@example.org"
+    (demo.base / "who.txt").write_text(who)
+    readable = demo.cli("read", "--purpose", "service", "--actor", "support-1").count("\n")
+    before = demo.live()
+    key = str(demo.base / "guard" / "keys" / "backend-1.pem")
+    case: dict[str, Any] = json.loads(
+        demo.cli("request", "erase", "--subject", f"@{demo.base / 'who.txt'}", "--key", key, "--wait", "--json")
+    )
+    accepted = datetime.fromisoformat(case["stages"]["accepted"])
+    for stage, at in case["stages"].items():
+        demo.out.print(f"  {stage:12} +{(datetime.fromisoformat(at) - accepted).total_seconds():.3f} s")
+    after = demo.live()
+    gone = len(before) - len(after)
+    demo.promise("all legs of the person are tombstoned", f"{gone} legs", kept=gone == sum(case["legs"].values()) > 0)
+    same = all(before.get(name) == value for name, value in after.items())
+    demo.promise("everyone else's legs stay byte for byte", f"{len(after)} compared", kept=same)
+    left = demo.cli("read", "--purpose", "service", "--actor", "support-1").count("\n")
+    demo.promise(
+        "no reader opens a leg of the person", f"{readable} before, {left} after", kept=readable - left == gone
+    )
+    return str(case["case"]), gone
+
+
+def _look(demo: Demo, broker: Path, keystore: Path) -> None:
+    demo.out.rule("4  the person is looked for, in every form, in topics, broker files, keystore and index")
+    words = [
+        "scan",
+        "--canary",
+        str(demo.base / "who.txt"),
+        "--json",
+        "--log-dir",
+        str(broker),
+        "--log-dir",
+        str(keystore),
+    ]
+    found = json.loads(demo.cli(*words, code=(0, 1)))
+    hits = [place for place in found["places"] if place["found"] and not place["plaintext"]]
+    stored = [place for place in hits if "privacy.requests" not in place["where"]]
+    looked = f"{len(found['places'])} places, {sum(place['bytes'] for place in found['places']) >> 20} MiB"
+    demo.promise("nothing stored names the person", f"{looked}, {len(stored)} with findings", kept=not stored)
+    demo.out.print(
+        "  the incoming topics `calllog.events` and `privacy.requests` hold it until they are trimmed: "
+        f"{found['plaintext_topic']} and {sum(place['found'] for place in hits)} hits"
+    )
+
+
+def _expire(demo: Demo) -> None:
+    demo.out.rule("5  an old month expires")
+    start = SystemClock().now().astimezone(UTC) - timedelta(days=_OLD_DAYS)
+    events = [
+        {
+            "tenant": "iocom",
+            "call_id": f"old-{number}",
+            "kind": "video",
+            "outcome": "missed",
+            "started_at": start.isoformat(),
+            "parties": [{"id": f"user-{number}@old.example.org", "role": "host"}],
+        }
+        for number in range(50)
+    ]
+    path = demo.base / "old.ndjson"
+    path.write_text("\n".join(map(json.dumps, events)) + "\n")
+    before = demo.live()
+    demo.cli("emit", str(path))
+
+    def lapsed() -> bool:
+        return _tombstones(demo) >= len(events) and len(demo.live()) == len(before)
+
+    took = demo.until(lapsed, "expiry of the old legs")
+    demo.promise("legs whose last purpose has lapsed go", f"{len(events)} legs after {took:.1f} s", kept=True)
+
+
+def _tombstones(demo: Demo) -> int:
+    partitions = list(range(int(demo.environment["CALLLOG_GUARD_PARTITIONS"])))
+    records = asyncio.run(read_all(demo.environment["CALLLOG_GUARD_KAFKA"], {}, "calllog.legs", partitions))
+    return sum(record.value is None for record in records)
