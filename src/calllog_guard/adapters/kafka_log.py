@@ -23,6 +23,7 @@ from calllog_guard.errors import ConfigurationError, LogSilentError
 _BATCH_BYTES: Final = 512 << 10  # below max.message.bytes of every governed topic: the broker counts batches
 _REQUEST_BYTES: Final = 26 << 20
 _ACK_S: Final = 60.0
+_READ_S: Final = 300.0
 
 logging.getLogger("aiokafka").setLevel(logging.ERROR)
 
@@ -109,23 +110,35 @@ def consumer(
 
 
 async def read_all(servers: str, options: Mapping[str, Any], topic: str, partitions: Sequence[int]) -> list[Any]:
-    """Every record of some partitions up to their present ends, as an outsider reads them."""
+    """
+    Every record of some partitions up to their present ends, as an outsider reads them.
+
+    Raises:
+        LogSilentError: Kafka does not answer; nothing of what was read is used.
+
+    """
     reader = consumer(servers, options, group=None)
-    await reader.start()
     try:
-        places = [TopicPartition(topic, partition) for partition in partitions]
-        reader.assign(places)
-        await reader.seek_to_beginning(*places)
-        ends = await reader.end_offsets(places)
-        records: list[Any] = []
-        waiting = {place for place in places if ends[place] > await reader.position(place)}
-        while waiting:
-            for found in (await reader.getmany(*waiting, timeout_ms=200)).values():
-                records.extend(found)
-            waiting = {place for place in waiting if await reader.position(place) < ends[place]}
-        return records
+        await reader.start()
+        return await asyncio.wait_for(_read_up(reader, topic, partitions), _READ_S)
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
     finally:
         await reader.stop()
+
+
+async def _read_up(reader: Any, topic: str, partitions: Sequence[int]) -> list[Any]:
+    places = [TopicPartition(topic, partition) for partition in partitions]
+    reader.assign(places)
+    await reader.seek_to_beginning(*places)
+    ends = await reader.end_offsets(places)
+    records: list[Any] = []
+    waiting = {place for place in places if ends[place] > await reader.position(place)}
+    while waiting:
+        for found in (await reader.getmany(*waiting, timeout_ms=200)).values():
+            records.extend(found)
+        waiting = {place for place in waiting if await reader.position(place) < ends[place]}
+    return records
 
 
 def tenant_partition(tenant: str, partitions: int) -> int:

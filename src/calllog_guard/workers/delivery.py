@@ -257,13 +257,26 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         """Check, get ready, seek, and only then handle."""
         async with self._lock:
             try:
-                await self._take(sorted(assigned))
+                await self._take_until_done(sorted(assigned))
             except Exception as error:  # noqa: BLE001 - carried out of the listener
                 self._carried = error
             finally:
                 self._assignment += 1
                 if not self._stopping.is_set():
                     self._revoking.clear()
+
+    async def _take_until_done(self, assigned: Sequence[TopicPartition]) -> None:
+        """Get ready; while something is silent, wait and try again."""
+        while not self._stopping.is_set():
+            try:
+                await self._take(assigned)
+            except GuardError as error:
+                if error.fate is not Fate.RETRY:
+                    raise
+                log.warning("assignment waits", role=self._role.name, why=str(error))
+                await asyncio.sleep(_RETRY_MOST_S)
+            else:
+                return
 
     async def _take(self, assigned: Sequence[TopicPartition]) -> None:
         sets = {topic: {place.partition for place in assigned if place.topic == topic} for topic in self._role.topics}
