@@ -6,7 +6,7 @@ RUN ?= run
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help all setup check test demo up down wheel tools
+.PHONY: help all setup check test demo up down wheel tools schemas vectors contract e2e erasure bench
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -45,3 +45,18 @@ down: .venv/stamp ## end the stack in RUN
 
 wheel: .venv/stamp ## build dist/*.whl
 	$(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+schemas: .venv/stamp ## write schemas/ anew from the types
+	$(PY) -m calllog_guard.core.schema | $(PY) -c 'import json, pathlib, sys; [pathlib.Path("schemas", n).write_text(t) for n, t in json.load(sys.stdin).items()]'
+
+vectors: .venv/stamp ## print the golden vectors that the code computes now
+	cd tests/core && ../../$(PY) make_vectors.py
+
+contract: .venv/stamp tools ## the ports' contracts, on the fakes and on the real servers
+	$(PY) -m pytest tests/contract
+
+e2e: .venv/stamp tools ## the worker processes on the real stack
+	$(PY) -m pytest tests/e2e
+
+erasure: .venv/stamp tools ## the canary hunt
+	$(PY) -m pytest tests/core/test_traces.py tests/e2e/test_canaries.py

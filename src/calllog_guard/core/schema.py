@@ -1,0 +1,49 @@
+"""
+The JSON Schemas (2020-12) of every message, exported from the types: `python -m calllog_guard.core.schema` prints them.
+
+`make schemas` writes them to `schemas/`; a test compares, and checks them against an independent validator.
+"""
+
+import json
+import sys
+from typing import Any, Final
+
+import msgspec
+
+from calllog_guard.core.calls.event import CallEvent
+from calllog_guard.core.calls.leg import Leg
+from calllog_guard.core.crypto.envelope import LegHeader
+from calllog_guard.core.requests.case import Case
+from calllog_guard.core.requests.decision import Decision, Outcome
+from calllog_guard.core.requests.receipt import Receipt
+from calllog_guard.core.requests.request import Request
+from calllog_guard.core.wire import Access, Dead
+
+MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
+    "event": CallEvent,
+    "leg-header": LegHeader,
+    "leg": Leg,
+    "request": Request,
+    "decision": Decision,
+    "outcome": Outcome,
+    "case": Case,
+    "receipt": Receipt,
+    "dead": Dead,
+    "access": Access,
+}
+
+
+def schema(name: str) -> dict[str, Any]:
+    """The schema of one message."""
+    (top,), parts = msgspec.json.schema_components([MESSAGES[name]], ref_template="#/$defs/{name}")
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": name}
+    return head | top | {"$defs": parts}
+
+
+def texts() -> dict[str, str]:
+    """Each schema as the text of its file."""
+    return {f"{name}.json": json.dumps(schema(name), indent=2, sort_keys=True) + "\n" for name in MESSAGES}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(texts()))

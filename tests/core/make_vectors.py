@@ -1,0 +1,86 @@
+"""Computes the golden vectors of every stored form from fixed secrets; `make vectors` prints them, a test compares."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from calllog_guard.core.crypto.entries import Keys, Person, seal_keys, seal_person
+from calllog_guard.core.crypto.envelope import LegHeader, seal_leg
+from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Pepper, Secret, link_at, month_from
+from calllog_guard.core.ids import CallId, DecisionId, EpochName, Lookup, SubjectId, Tenant
+from calllog_guard.core.requests.decision import (
+    Decision,
+    Outcome,
+    case_id,
+    decision_id,
+    seal_entry,
+    unseen_pseudonym,
+)
+from calllog_guard.core.wire import encode
+from calllog_guard.workers.keyring import guard_entry
+
+TENANT, EPOCH, AT = Tenant("iocom"), EpochName("2026-W48"), datetime(2026, 11, 24, 9, tzinfo=UTC)
+NONCE = bytes(range(12))
+
+
+def vectors() -> dict[str, Any]:
+    """Every derivation and every stored form, version 1."""
+    identity, link, key = IdentitySecret(b"\x01" * 32), Link(b"\x02" * 32), Secret(b"\x03" * 32)
+    lookup = Pepper(b"\x04" * 32).lookup(TENANT, SubjectId("alice@example.org"))
+    floor, month = month_from("2026-10"), month_from("2026-11")
+    current = link_at(link, floor, month)
+    data_key, pseudonym = current.data_key(month), identity.pseudonym()
+    token = identity.token_key().token(CallId("call-1"))
+    header = LegHeader(
+        kid=pseudonym,
+        mon="2026-11",
+        day="2026-11-24",
+        rid=token,
+        pur=3,
+        pol="2026-11-01",
+        ten=TENANT,
+        top="calllog.legs",
+    )
+    plaintext = b'{"call":"call-1"}'
+    decision = DecisionId(decision_id(TENANT, "jti-00001", 0, 3))
+    case = case_id(TENANT, "jti-00001")
+    keys = Keys(
+        generation=3,
+        lookup=Lookup(lookup),
+        identity=identity,
+        floor=floor,
+        floor_link=link,
+        current=month,
+        current_link=current,
+        holds=(b"\x05" * 16,),
+        epoch=EPOCH,
+    )
+    live = Person(generation=3, pseudonym=pseudonym, cut_off=7, restricted=True, objected=5, consented=2, epoch=EPOCH)
+    gone = Person(generation=3, pseudonym=None, cut_off=9, epoch=EPOCH)
+    entry = seal_entry(lookup, 3, decision, key, NONCE)
+    times = {"tenant": TENANT, "case": case, "decision": decision, "at": AT}
+    return {
+        "lookup": lookup,
+        "pseudonym": pseudonym,
+        "token": token,
+        "data_key": data_key.expose().hex(),
+        "leg": seal_leg(header, plaintext, data_key, NONCE).decode(),
+        "leg_plaintext": plaintext.decode(),
+        "person_live": seal_person(live, b"place", key, NONCE).hex(),
+        "person_gone": seal_person(gone, b"place", key, NONCE).hex(),
+        "keys": seal_keys(keys, b"place", key, NONCE).hex(),
+        "guard": guard_entry(b"\x06" * 16, 258).hex(),
+        "case_id": case,
+        "decision_id": decision,
+        "unseen_pseudonym": unseen_pseudonym(key, decision),
+        "decision": encode(
+            Decision(type="erase", pseudonym=pseudonym, entry=entry, epoch=EPOCH, cut_off=AT, pol="2026-11-01", **times)
+        ).decode(),
+        "outcome": encode(
+            Outcome(stage="tombstoned", partition=7, legs=42, barrier=10, up_to=12, by="keeper", **times)
+        ).decode(),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(vectors(), indent=2))  # noqa: T201
