@@ -58,7 +58,7 @@ def vectors() -> dict[str, Any]:
     live = Person(generation=3, pseudonym=pseudonym, cut_off=7, restricted=True, objected=5, consented=2, epoch=EPOCH)
     gone = Person(generation=3, pseudonym=None, cut_off=9, epoch=EPOCH)
     entry = seal_entry(lookup, 3, decision, key, NONCE)
-    times = {"tenant": TENANT, "case": case, "decision": decision, "at": AT}
+    times: dict[str, Any] = {"tenant": TENANT, "case": case, "decision": decision, "at": AT}
     return {
         "lookup": lookup,
         "pseudonym": pseudonym,
