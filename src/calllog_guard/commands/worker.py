@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -59,8 +60,9 @@ async def _one(name: str) -> int:
         log.error("halt", kind=type(error).__name__, at=place)  # noqa: TRY400
         return 70
     finally:
-        await writer.stop()
-        await shared.keystore.close()
+        with contextlib.suppress(Exception):  # the exit code tells what happened, not a failing goodbye
+            await writer.stop()
+            await shared.keystore.close()
     log.info("stopped", **shared.counts)
     return 0
 
