@@ -18,8 +18,7 @@ README = (ROOT / "README.md").read_text()
 def settings_table() -> str:
     """The list of settings as the README must have it."""
     lines = ["", "| setting | default |", "|---|---|"]
-    for field in dataclasses.fields(Settings):
-        lines.append(f"| `{PREFIX}{field.name.upper()}` | `{field.default}` |")
+    lines.extend(f"| `{PREFIX}{field.name.upper()}` | `{field.default}` |" for field in dataclasses.fields(Settings))
     return "\n".join([*lines, ""])
 
 
