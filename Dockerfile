@@ -1,0 +1,8 @@
+# The workers and the command line; `docker compose up` runs them with a Kafka and a Redis.
+FROM python:3.11-slim
+WORKDIR /app
+COPY pyproject.toml README.md ./
+COPY src ./src
+RUN pip install --no-cache-dir .
+USER nobody
+ENTRYPOINT ["calllog-guard"]
