@@ -1,8 +1,11 @@
 """What the workers withstand: expiry killed at its steps, a frozen protector, rebalances, servers that go away."""
 
+import json
 import os
+import re
 import signal
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,6 +65,22 @@ def test_legs_of_a_zombie_are_tombstoned_on_sight(make: Make) -> None:
     guard.publish("calllog.events", [raw(event("last", "bob@example.org"))])
     guard.settled(lambda: len(guard.live()) == 2, "only bob's legs")
     assert guard.cli("read", "--purpose", "service", "--actor", "support-1").count('"op"') == 2
+
+
+def test_pages_tell_and_name_nobody(make: Make) -> None:
+    guard = make()
+    guard.start("protector")
+    guard.publish("calllog.events", [raw(event("c1", "alice@example.org")), b"nonsense alice@example.org"])
+    guard.settled(lambda: len(guard.dead()) == 1 and len(guard.live()) == 1, "a leg and a dead letter")
+    found = re.search(r'"pages": "([^"]+)"', guard.log.read_text())
+    assert found is not None
+    with urllib.request.urlopen(f"http://{found[1]}/health") as answer:
+        assert json.load(answer) == {"role": "protector", "alive": True, "ready": True}
+    with urllib.request.urlopen(f"http://{found[1]}/metrics") as answer:
+        page = answer.read().decode()
+    assert 'calllog_guard_dead_total{reason="not_json",role="protector"} 1.0' in page
+    assert 'calllog_guard_secrets_minted_total{role="protector"} 1.0' in page
+    assert "alice" not in page + guard.log.read_text()
 
 
 def test_two_of_each_with_a_rebalance_in_the_middle_of_an_erasure(make: Make) -> None:

@@ -10,10 +10,12 @@ from typing import Any
 
 import structlog
 
+from calllog_guard.adapters.http_pages import Pages
 from calllog_guard.bootstrap import ROLES, serve
 from calllog_guard.commands.setup import say, the_world
 from calllog_guard.core.wire import time_text
 from calllog_guard.errors import Fate, GuardError
+from calllog_guard.settings import PREFIX, from_environment
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -42,11 +44,13 @@ async def _one(name: str) -> int:
     writer = shared.writer()
     await _answering(writer.start, log)
     worker = serve(shared, name, writer)
+    pages = Pages(name, shared.counts, lambda: worker.alive, lambda: worker.ready)
+    address = await pages.start(shared.settings.http)
     await _answering(worker.start, log)
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, worker.stop)
-    log.info("started", at=time_text(shared.clock.now()), pid=os.getpid())
+    log.info("started", at=time_text(shared.clock.now()), pid=os.getpid(), pages=address)
     try:
         await worker.run()
     except GuardError as error:
@@ -61,6 +65,7 @@ async def _one(name: str) -> int:
         return 70
     finally:
         with contextlib.suppress(Exception):  # the exit code tells what happened, not a failing goodbye
+            await pages.stop()
             await writer.stop()
             await shared.keystore.close()
     log.info("stopped", **shared.counts)
@@ -82,10 +87,12 @@ async def _answering(ask: Any, log: Any) -> None:
 
 
 async def _all() -> int:
-    children = [
-        await asyncio.create_subprocess_exec(sys.executable, "-m", "calllog_guard.cli", "worker", name)
-        for name in ROLES
-    ]
+    host, _, port = from_environment(os.environ).http.rpartition(":")
+    children = []
+    for number, name in enumerate(ROLES):
+        own = os.environ | {f"{PREFIX}HTTP": f"{host}:{int(port) + number if int(port) else 0}"}
+        command = (sys.executable, "-m", "calllog_guard.cli", "worker", name)
+        children.append(await asyncio.create_subprocess_exec(*command, env=own))
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):

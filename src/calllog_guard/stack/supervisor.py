@@ -152,7 +152,13 @@ class Stack:
     @property
     def environment(self) -> dict[str, str]:
         """The settings with which our commands use this stack."""
-        settings = {"KAFKA": self.kafka, "KEYSTORE": self.redis, "PARTITIONS": "12", "REPLICAS": "1"}
+        settings = {
+            "KAFKA": self.kafka,
+            "KEYSTORE": self.redis,
+            "PARTITIONS": "12",
+            "REPLICAS": "1",
+            "HTTP": "127.0.0.1:0",
+        }
         if self.profile == "fast":
             settings |= _FAST
         return {f"CALLLOG_GUARD_{key}": value for key, value in settings.items()}

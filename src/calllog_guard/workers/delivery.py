@@ -185,8 +185,9 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         """The one place where an offset moves."""
         for place, records in unit.items():
             self._position[place] = records[-1].offset + 1
-            self._count("handled", len(records))
+            self._count("records_handled", len(records))
         if unit:
+            self._count("units", 1)
             self.last_progress = self._now()
 
     async def _rewind(self) -> None:
@@ -205,6 +206,7 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
                 if error.fate is not Fate.RETRY:
                     raise
                 self._retry_since = self._retry_since or began
+                self._count("retries", 1)
                 log.warning("unit waits", role=self._role.name, why=str(error), next_try_s=pause)
             else:
                 self._retry_since = None

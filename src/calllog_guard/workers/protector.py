@@ -208,7 +208,7 @@ class Protector:
 
     def _leg(self, part: Part, person: Person | None, keys: Opened | None, rules: Rules) -> Output | None:
         if person is None or keys is None:
-            self._count("suppressed", 1)
+            self._count("suppressed_" + self._fate(part, person, 0).value, 1)
             return None
         choices = {"objected": person.objected, "withdrawn": person.withdrawn, "consented": person.consented}
         mask = allowed(part.mask, rules.consent_bits, **choices)
@@ -218,12 +218,12 @@ class Protector:
         if fate is Fated.REMOVE:
             return tombstone(self._legs, key, self._settings.partitions)
         if fate is not Fated.STORE or part.text is None:
-            self._count("suppressed", 1)
+            self._count("suppressed_" + fate.value, 1)
             return None
         try:
             value = self._value(part, token, mask, keys, rules, part.text)
         except RecordError:
-            self._count("suppressed", 1)
+            self._count("suppressed_lapsed", 1)
             return None
         return Output(self._legs, partition_of(keys.pseudonym, self._settings.partitions), key, value)
 

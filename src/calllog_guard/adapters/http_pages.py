@@ -1,0 +1,103 @@
+"""
+`/health` and `/metrics` of a worker.
+
+Alive means: no retry lasts longer than RETRY_MAX_S.  Ready means: partitions are assigned and their seeks confirmed.
+Labels are roles, reasons and fates; no metric knows a person.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from calllog_guard.errors import ConfigurationError
+
+_PREFIX: Final = "calllog_guard_"
+_LABELLED: Final = {
+    "dead_": ("dead", "reason", "Messages that became dead letters"),
+    "suppressed_": ("events_suppressed", "reason", "Parties of events that left no leg"),
+    "records_": ("records", "fate", "Records by what became of them"),
+}
+_PLAIN: Final = {
+    "units": "Polls handled, with all outputs acknowledged",
+    "units_repeated": "Units done again because a person entry changed meanwhile",
+    "retries": "Waits for something silent",
+    "secrets_minted": "Persons given new secrets",
+    "legs_written": "Legs written",
+    "legs_expired": "Legs tombstoned because their last purpose lapsed",
+    "on_sight_tombstones": "Legs of erased persons tombstoned on sight",
+}
+
+
+class Numbers(Collector):
+    """The counters of a worker as Prometheus reads them."""
+
+    def __init__(self, role: str, counts: Counter[str], alive: Callable[[], bool]) -> None:
+        self._role, self._counts, self._alive = role, counts, alive
+
+    def collect(self) -> Iterator[Any]:
+        """See Collector."""
+        gauge = GaugeMetricFamily(_PREFIX + "alive", "Whether the committed offset can move", labels=["role"])
+        gauge.add_metric([self._role], float(self._alive()))
+        yield gauge
+        for name, text in _PLAIN.items():
+            plain = CounterMetricFamily(_PREFIX + name, text, labels=["role"])
+            plain.add_metric([self._role], self._counts[name])
+            yield plain
+        for start, (name, label, text) in _LABELLED.items():
+            family = CounterMetricFamily(_PREFIX + name, text, labels=["role", label])
+            for key, many in sorted(self._counts.items()):
+                if key.startswith(start):
+                    family.add_metric([self._role, key.removeprefix(start)], many)
+            yield family
+
+
+class Pages:
+    """The two pages of one worker."""
+
+    def __init__(self, role: str, counts: Counter[str], alive: Callable[[], bool], ready: Callable[[], bool]) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(Numbers(role, counts, alive))
+        self._role, self._alive, self._ready = role, alive, ready
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, address: str) -> str:
+        """
+        Serve on `host:port`, port 0 for any; the address that was taken.
+
+        Raises:
+            ConfigurationError: The address is taken or is none.
+
+        """
+        host, _, port = address.rpartition(":")
+        app = web.Application()
+        app.router.add_get("/health", self._health)
+        app.router.add_get("/metrics", self._metrics)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, host, int(port)).start()
+        except (OSError, ValueError):
+            raise ConfigurationError(
+                f"cannot serve on {address}: set CALLLOG_GUARD_HTTP to a free host:port, or to :0"
+            ) from None
+        taken = self._runner.addresses[0]
+        return f"{taken[0]}:{taken[1]}"
+
+    async def stop(self) -> None:
+        """Stop serving."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _health(self, _: web.Request) -> web.Response:
+        alive, ready = self._alive(), self._ready()
+        return web.json_response(
+            {"role": self._role, "alive": alive, "ready": ready}, status=200 if alive and ready else 503
+        )
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": "text/plain; version=0.0.4"})
