@@ -60,3 +60,6 @@ e2e: .venv/stamp tools ## the worker processes on the real stack
 
 erasure: .venv/stamp tools ## the canary hunt
 	$(PY) -m pytest tests/core/test_traces.py tests/e2e/test_canaries.py
+
+bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Faust agent
+	$(PY) -W ignore bench/protect.py
