@@ -4,13 +4,12 @@ What a removal looks like in the log: the key of the record, and no value.
 Tombstones go to the partition of the record that they remove; a tombstone elsewhere removes nothing.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from calllog_guard.core.ids import Pseudonym, partition_of
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(msgspec.Struct, frozen=True, gc=False):
     """
     One record to be written.
 

@@ -83,11 +83,8 @@ def text_literal(text: str) -> bytes:
 
 def time_text(moment: datetime) -> str:
     """An aware time as our one text of it."""
-    utc = moment.astimezone(UTC)
-    if not utc.microsecond:
-        return utc.strftime("%Y-%m-%dT%H:%M:%SZ")
-    digits = f"{utc.microsecond:06d}"
-    return f"{utc:%Y-%m-%dT%H:%M:%S}.{digits[:3] if digits.endswith('000') else digits}Z"
+    text = moment.astimezone(UTC).replace(tzinfo=None).isoformat()
+    return (text[:-3] if text[-7:-6] == "." and text.endswith("000") else text) + "Z"
 
 
 def from_ms(moment_ms: int) -> datetime:

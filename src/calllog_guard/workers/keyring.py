@@ -28,7 +28,7 @@ from calllog_guard.core.crypto.entries import (
     secrets_key,
 )
 from calllog_guard.core.crypto.secrets import DataKey, IdentitySecret, Link, Month, TokenKey, link_at
-from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, Tenant
+from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, Tenant, id_bytes
 from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import GuardMovedError, KeyMissingError, RecordError
 from calllog_guard.ports import Clock, Keystore
@@ -41,7 +41,7 @@ _VERIFIED_MAX: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A person's key bytes as cached; months are derived once."""
+    """A person's key bytes as cached; months are derived once. `place`: the pseudonym's first four bytes, big-endian."""
 
     pseudonym: Pseudonym
     token_key: TokenKey
@@ -50,6 +50,7 @@ class Opened:
     current: Month
     current_link: Link
     until: float
+    place: int
     months: dict[Month, DataKey]
 
     def data_key(self, month: Month) -> DataKey:
@@ -90,7 +91,7 @@ class Keyring:
         self.tenant, self._keystore, self._vault, self._clock = tenant, keystore, vault, clock
         self._cache_s, self._cache_entries = cache_s, cache_entries
         self._cache: OrderedDict[tuple[Lookup, int], Opened] = OrderedDict()
-        self._verified: dict[bytes, Person] = {}
+        self._verified: dict[Lookup, tuple[bytes, Person]] = {}
         self.minted = 0
 
     # --- persons ----------------------------------------------------------------------------------------------------
@@ -121,14 +122,15 @@ class Keyring:
         """
         if raw is None:
             return None
-        place = person_key(self.tenant, lookup)
-        known = self._verified.get(place + raw)
-        if known is None:
-            known = open_person(raw, place, self._vault.epoch_key(person_epoch(raw), self.tenant, "keystore"))
-            if len(self._verified) >= _VERIFIED_MAX:
-                self._verified.clear()
-            self._verified[place + raw] = known
-        return known
+        known = self._verified.get(lookup)
+        if known is not None and known[0] == raw:
+            return known[1]
+        key = self._vault.epoch_key(person_epoch(raw), self.tenant, "keystore")
+        person = open_person(raw, person_key(self.tenant, lookup), key)
+        if len(self._verified) >= _VERIFIED_MAX:
+            self._verified.clear()
+        self._verified[lookup] = (raw, person)
+        return person
 
     def seal_person(self, lookup: Lookup, person: Person) -> bytes:
         """A person entry as it is stored."""
@@ -221,16 +223,9 @@ class Keyring:
             if keys.lookup != lookup or keys.generation != person.generation:
                 raise KeyMissingError(f"the key entry of {pseudonym} belongs to another person or generation")
             token_key = keys.identity.token_key()
-            entry = Opened(
-                pseudonym,
-                token_key,
-                keys.floor,
-                keys.floor_link,
-                keys.current,
-                keys.current_link,
-                now + self._cache_s,
-                {},
-            )
+            place = int.from_bytes(id_bytes(pseudonym)[:4], "big")
+            links = (keys.floor, keys.floor_link, keys.current, keys.current_link)
+            entry = Opened(pseudonym, token_key, *links, now + self._cache_s, place, {})
             opened[lookup] = self._cache[lookup, person.generation] = entry
         while len(self._cache) > self._cache_entries:
             self._cache.popitem(last=False)

@@ -11,17 +11,18 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
-from typing import Any, Final
+from typing import Final
 
+import msgspec
 from aiokafka import TopicPartition
 
-from calllog_guard.core.calls.event import CallEvent, Limits, call_of, canonical, payload_of, read_event
+from calllog_guard.core.calls.event import Limits, call_of, canonical, payload_of, read_event
 from calllog_guard.core.calls.leg import leg_texts
 from calllog_guard.core.calls.protect import Fated, fate_of
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.crypto.envelope import NONCE_BYTES, LegHeader, seal_leg
-from calllog_guard.core.crypto.secrets import Month, Pepper, month_of, month_text
-from calllog_guard.core.ids import CallId, Lookup, Tenant, Token, partition_of, record_key
+from calllog_guard.core.crypto.secrets import Month, Pepper, month_of
+from calllog_guard.core.ids import CallId, Lookup, Tenant, Token, record_key
 from calllog_guard.core.retention.purpose import allowed, mask_for
 from calllog_guard.core.tombstone import Output, tombstone
 from calllog_guard.core.wire import to_ms
@@ -37,15 +38,25 @@ _OUTCOMES: Final = ("answered", "missed", "declined", "failed")
 _ROLES: Final = ("host", "guest", "caller", "callee")
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One party of one checked event; `text` is None for a party that is removed."""
+class Part(msgspec.Struct, frozen=True, gc=False):
+    """
+    One party of one checked event.
 
-    record: Any
-    event: CallEvent
+    Args:
+        text: The leg's plaintext; None for a party that is removed.
+        started_ms: When the call began; `appended_ms` is when its record was appended.
+        day: Of the call's start, UTC, as in the leg's header; `month` picks the key.
+
+    """
+
     lookup: Lookup
     mask: int
     text: bytes | None
+    call: CallId
+    started_ms: int
+    appended_ms: int
+    day: str
+    month: Month
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +162,13 @@ class Protector:
                 letters.append(self._dead.of(record, error))
                 self._count("dead_" + error.reason, 1)
                 continue
-            texts = leg_texts(event)
-            for party, text in zip(event.parties, texts, strict=True):
+            start = event.started_at.astimezone(UTC)
+            day = start.date().isoformat()
+            shared = (call_of(event), to_ms(start), record.timestamp, day, month_of(start.year, start.month))
+            for party, text in zip(event.parties, leg_texts(event), strict=True):
                 mask = rules.masks[party.role, event.outcome]
-                parts.append(Part(record, event, self._lookup(party.id, rules), mask, text))
-            parts.extend(Part(record, event, self._lookup(gone, rules), 0, None) for gone in event.removed)
+                parts.append(Part(self._lookup(party.id, rules), mask, text, *shared))
+            parts.extend(Part(self._lookup(gone, rules), 0, None, *shared) for gone in event.removed)
         return parts, letters
 
     def _lookup(self, text: str, rules: Rules) -> Lookup:
@@ -182,12 +195,12 @@ class Protector:
                 return view
             now = self._clock.now()
             late = now - timedelta(days=self._settings.event_late_days)
-            if await self._ring.mint(wanted, view, _month(late.year, late.month), _month(now.year, now.month)):
+            if await self._ring.mint(wanted, view, month_of(late.year, late.month), month_of(now.year, now.month)):
                 self._count("secrets_minted", len(wanted))
 
     @staticmethod
     def _fate(part: Part, person: Person | None, mask: int) -> Fated:
-        return fate_of(person, mask, to_ms(part.event.started_at), part.record.timestamp)
+        return fate_of(person, mask, part.started_ms, part.appended_ms)
 
     # --- 4 sealed ---------------------------------------------------------------------------------------------------
 
@@ -210,10 +223,15 @@ class Protector:
         if person is None or keys is None:
             self._count("suppressed_" + self._fate(part, person, 0).value, 1)
             return None
-        choices = {"objected": person.objected, "withdrawn": person.withdrawn, "consented": person.consented}
-        mask = allowed(part.mask, rules.consent_bits, **choices)
+        mask = allowed(
+            part.mask,
+            rules.consent_bits,
+            objected=person.objected,
+            withdrawn=person.withdrawn,
+            consented=person.consented,
+        )
         fate = self._fate(part, person, mask)
-        token = keys.token_key.token(CallId(call_of(part.event)))
+        token = keys.token_key.token(part.call)
         key = record_key(keys.pseudonym, token)
         if fate is Fated.REMOVE:
             return tombstone(self._legs, key, self._settings.partitions)
@@ -225,23 +243,17 @@ class Protector:
         except RecordError:
             self._count("suppressed_lapsed", 1)
             return None
-        return Output(self._legs, partition_of(keys.pseudonym, self._settings.partitions), key, value)
+        return Output(self._legs, keys.place % self._settings.partitions, key, value)
 
     def _value(self, part: Part, token: Token, mask: int, keys: Opened, rules: Rules, text: bytes) -> bytes:
-        day = part.event.started_at.astimezone(UTC)
-        month = _month(day.year, day.month)
         header = LegHeader(
             kid=keys.pseudonym,
-            mon=month_text(month),
-            day=f"{day:%Y-%m-%d}",
+            mon=part.day[:7],
+            day=part.day,
             rid=token,
             pur=mask,
             pol=rules.version,
             ten=self._tenant,
             top=self._legs,
         )
-        return seal_leg(header, text, keys.data_key(month), secrets.token_bytes(NONCE_BYTES))
-
-
-def _month(year: int, month: int) -> Month:
-    return month_of(year, month)
+        return seal_leg(header, text, keys.data_key(part.month), secrets.token_bytes(NONCE_BYTES))
