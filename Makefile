@@ -63,3 +63,4 @@ erasure: .venv/stamp tools ## the canary hunt
 
 bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Faust agent
 	$(PY) -W ignore bench/protect.py
+	$(PY) -W ignore bench/erase.py
