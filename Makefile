@@ -6,7 +6,7 @@ RUN ?= run
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help all setup check test demo up down wheel tools schemas vectors contract e2e erasure bench
+.PHONY: help all setup check test demo up down wheel tools schemas vectors contract e2e erasure bench mutants
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -64,3 +64,6 @@ erasure: .venv/stamp tools ## the canary hunt
 bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Faust agent
 	$(PY) -W ignore bench/protect.py
 	$(PY) -W ignore bench/erase.py
+
+mutants: .venv/stamp tools ## take each protection out and see its test fail (minutes)
+	$(PY) tests/mutants.py

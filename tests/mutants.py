@@ -1,0 +1,130 @@
+"""
+`make mutants`: takes each protection out, in a copy of the tree, and demands that its test fails.
+
+A mutant that survives means a test that proves nothing.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+MUTANTS: list[tuple[str, str, str, str, str]] = [
+    (
+        "an event behind the fence is stored",
+        "core/calls/protect.py",
+        "if person is not None and person.cut_off and min(started_ms, appended_ms) <= person.cut_off:",
+        "if person is None and min(started_ms, appended_ms) < 0:",
+        "tests/e2e/test_erase.py::test_person_is_erased_and_others_stay_byte_for_byte",
+    ),
+    (
+        "a leg of an erased person is not tombstoned on sight",
+        "workers/keeper.py",
+        "if pseudonym in shard.erased:",
+        "if pseudonym in shard.done:",
+        "tests/e2e/test_withstand.py::test_legs_of_a_zombie_are_tombstoned_on_sight",
+    ),
+    (
+        "a unit is settled before it is handled",
+        "workers/delivery.py",
+        "            if unit and not await self._until_done(unit):",
+        "            self._settle(unit)\n            await self._commit()\n            if unit and not await self._until_done(unit):",
+        "tests/e2e/test_protect.py::test_killed_at_a_step_loses_nothing_and_mints_nobody_twice[sealed]",
+    ),
+    (
+        "the keeper forgets a pending erasure at a crash",
+        "workers/keeper.py",
+        "position.decisions, pending=index.pending())",
+        "position.decisions)",
+        "tests/e2e/test_erase.py::test_killed_at_a_step_the_erasure_still_ends[enforce.barrier]",
+    ),
+    (
+        "the desk lets the request go before the fence",
+        "workers/desk.py",
+        'if case.state == "enforcing" and "fenced" not in case.stages:',
+        'if case.state == "enforcing" and known is None:',
+        "tests/e2e/test_erase.py::test_killed_at_a_step_the_erasure_still_ends[erase.case]",
+    ),
+    (
+        "a replay is enforced",
+        "workers/desk.py",
+        "if known is not None and known.place != (record.partition, record.offset):",
+        "if known is not None and known.place[0] < 0:",
+        "tests/e2e/test_erase.py::test_person_is_erased_and_others_stay_byte_for_byte",
+    ),
+    (
+        "the algorithm is the message's choice",
+        "core/crypto/sealed.py",
+        'header.get("alg") != "EdDSA"',
+        'header.get("alg") is None',
+        "tests/e2e/test_erase.py::test_hostile_requests_end_in_one_dead_letter_each_and_nobody_is_touched",
+    ),
+    (
+        "an expired request is accepted",
+        "core/requests/request.py",
+        "<= appended_ms / 1000 <= request.exp:",
+        "<= appended_ms / 1000:",
+        "tests/e2e/test_erase.py::test_hostile_requests_end_in_one_dead_letter_each_and_nobody_is_touched",
+    ),
+    (
+        "clear fields of an entry are not authenticated",
+        "core/crypto/entries.py",
+        "secret, clear + place)",
+        "secret, place)",
+        "tests/core/test_vectors.py",
+    ),
+    (
+        "an unknown field is let through",
+        "core/wire.py",
+        "forbid_unknown_fields=True",
+        "forbid_unknown_fields=False",
+        "tests/core/test_event.py",
+    ),
+    (
+        "a leg names the other party",
+        "core/calls/leg.py",
+        "text_literal(party.id)",
+        'text_literal(",".join(each.id for each in event.parties))',
+        "tests/core/test_event.py",
+    ),
+    (
+        "expiry takes what has not lapsed",
+        "core/retention/sweep.py",
+        "if due_day(facts.day, facts.mask, purposes) <= today:",
+        "if facts.day <= today:",
+        "tests/e2e/test_withstand.py::test_lapsed_legs_go_and_others_stay_also_when_killed[none]",
+    ),
+]
+
+
+def survives(what: str, file: str, old: str, new: str, test: str) -> bool:
+    """Whether the test still passes without the protection."""
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder) / "tree"
+        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".git", ".venv", "*_cache", "__pycache__"))
+        path = tree / "src" / "calllog_guard" / file
+        text = path.read_text()
+        if text.count(old) != 1:
+            raise SystemExit(f"{what}: the protection is found {text.count(old)} times in {file}")
+        path.write_text(text.replace(old, new))
+        environment = os.environ | {"PYTHONPATH": str(tree / "src")}
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
+        done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+        return done.returncode == 0
+
+
+def main() -> int:
+    """Try each; 1 when one survives."""
+    alive = 0
+    for what, file, old, new, test in MUTANTS:
+        lives = survives(what, file, old, new, test)
+        alive += lives
+        print(f"{'SURVIVES' if lives else 'caught  '}  {what}  ({test})", flush=True)  # noqa: T201
+    return int(alive > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
