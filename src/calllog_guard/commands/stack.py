@@ -1,6 +1,7 @@
 """`stack up|down|status`: a real Kafka and a real Redis in one folder, for development, tests and the demo."""
 
 import argparse
+import fcntl
 import json
 import os
 import shlex
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from calllog_guard.commands.setup import say, show
 from calllog_guard.errors import ConfigurationError, StateRefusedError
@@ -32,11 +33,29 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     verb.set_defaults(run=run)
 
 
+def _locked(directory: Path) -> IO[bytes] | None:
+    """The folder's lock, held until closed or until this process ends; None when another stack holds it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    lock = (directory / "stack.lock").open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        return None
+    return lock
+
+
 def _state(directory: Path) -> dict[str, Any] | None:
+    """What runs in a folder; a record whose stack no longer holds the lock is a crash's."""
+    if not directory.is_dir():
+        return None
+    lock = _locked(directory)
+    if lock is not None:
+        lock.close()
+        return None
     try:
         found: dict[str, Any] = json.loads((directory / "stack.json").read_text("utf-8"))
-        os.kill(int(found["pid"]), 0)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError):
         return None
     return found
 
@@ -109,7 +128,11 @@ def _up(args: argparse.Namespace, directory: Path) -> int:
     if args.profile == "fast":
         say("fast profile: compaction, expiry and rebalances take seconds here, hours in production")
     record = directory / "stack.json"
-    with Stack(directory, args.profile) as stack:
+    lock = _locked(directory)
+    if lock is None:
+        raise StateRefusedError(f"a stack already runs or starts in {directory}: stack down it first")
+    record.unlink(missing_ok=True)
+    with lock, Stack(directory, args.profile) as stack:
         found = {
             "pid": os.getpid(),
             "kafka": stack.kafka,

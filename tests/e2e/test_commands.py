@@ -1,0 +1,94 @@
+"""The command line as a newcomer and an operator use it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from installation import Make
+from signing import claims, signed
+
+pytestmark = pytest.mark.real
+
+
+def stack(*words: str) -> "subprocess.CompletedProcess[str]":
+    """Run `calllog-guard stack`."""
+    command = [sys.executable, "-m", "calllog_guard.cli", "stack", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+
+
+def test_stack_goes_up_once_and_down(java: None, tmp_path: Path) -> None:  # noqa: ARG001
+    folder = str(tmp_path / "a folder")
+    assert stack("status", "--dir", folder).returncode == 3
+    up = stack("up", "--dir", folder, "--detach", "--json")
+    assert up.returncode == 0, up.stderr
+    found = json.loads(up.stdout)
+    assert found["env"]["CALLLOG_GUARD_KAFKA"] == found["kafka"]
+    assert stack("up", "--dir", folder).returncode == 4
+    assert json.loads(stack("status", "--dir", folder, "--json").stdout)["pid"] == found["pid"]
+    assert stack("down", "--dir", folder).returncode == 0
+    assert stack("status", "--dir", folder).returncode == 3
+
+
+def test_from_csv_to_a_verified_receipt(make: Make, tmp_path: Path) -> None:
+    guard = make()
+    calls = tmp_path / "calls.csv"
+    calls.write_text("timestamp,caller,callee,duration\n0,1,2,60\n3600,1,3,-1\n7200,2,3,5\n")
+    guard.start("all")
+    assert json.loads(guard.cli("emit", str(calls), "--json")) == {"published": 3}
+    guard.settled(lambda: len(guard.live()) == 6, "all legs")
+    lines = [
+        json.loads(line) for line in guard.cli("read", "--purpose", "billing", "--actor", "billing-1").splitlines()
+    ]
+    assert len(lines) == 2, "billing covers the callers of answered calls"
+    assert all(set(line) == {"op", "token", "person", "role", "started_at", "duration_s"} for line in lines)
+    guard.cli("read", "--purpose", "billing", "--actor", "support-1", code=4)
+    accesses = [json.loads(record.value) for record in guard.records("privacy.access", 1)]
+    assert sum(access["opened"] for access in accesses) == 2
+    who = tmp_path / "who.txt"
+    who.write_text("user-1@example.org\n")
+    key = str(guard.directory / "keys" / "backend-1.pem")
+    guard.cli("request", "erase", "--subject", "user-1@example.org", "--key", key, code=2)
+    case = json.loads(guard.cli("request", "erase", "--subject", f"@{who}", "--key", key, "--wait", "--json"))
+    assert case["state"] == "observing"
+    assert json.loads(guard.cli("case", "list", "--json"))[0]["case"] == case["case"]
+    guard.cli("case", "show", case["case"], "--receipts", str(tmp_path / "receipts"))
+    public = str(guard.directory / "keys" / "iocom-receipts.pub.pem")
+    stages = []
+    for path in sorted((tmp_path / "receipts").iterdir()):
+        verdict = json.loads(guard.cli("receipt", "verify", str(path), "--key", public, "--json"))
+        stages.append(verdict["claims"]["stage"])
+        other = str(guard.directory / "keys" / "backend-1.pub.pem")
+        guard.cli("receipt", "verify", str(path), "--key", other, code=1)
+    assert sorted(stages) == ["accepted", "destroyed", "fenced", "tombstoned"]
+    # the values leave the disk with compaction, which the next release observes; the scan tells the truth until then
+    assert "2 found value, 2 tombstones" in guard.cli("scan", "--case", case["case"], code=1)
+    assert "user-1" not in guard.log.read_text()
+
+
+def test_identity_and_brake_make_a_case_wait_and_nobody_is_touched(make: Make) -> None:
+    guard = make()
+    policy = guard.directory / "policy.toml"
+    policy.write_text(policy.read_text().replace("erasures_per_hour = 10000", "erasures_per_hour = 1"))
+    guard.start("desk")
+    requests = [claims("wait-00001", "a@x.org", identity="unverified"), claims("wait-00002", "b@x.org")]
+    requests.append(claims("wait-00003", "c@x.org"))
+    guard.publish("privacy.requests", [signed(guard.directory, each) for each in requests])
+
+    def waits() -> dict[str, str | None]:
+        cases = json.loads(guard.cli("case", "list", "--json"))
+        return {case["jti"]: case["waits_for"] for case in cases}
+
+    wanted = {"wait-00001": "identity", "wait-00002": None, "wait-00003": "officer"}
+    guard.settled(lambda: waits() == wanted, "two cases wait")
+    assert len(guard.records("privacy.decisions")) == 1
+
+
+def test_wrong_settings_are_refused_with_what_to_do() -> None:
+    environment = os.environ | {"CALLLOG_GUARD_UNIT_RECORD": "5"}
+    command = [sys.executable, "-m", "calllog_guard.cli", "topics", "check"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "unknown setting CALLLOG_GUARD_UNIT_RECORD" in done.stderr
