@@ -39,14 +39,14 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/keeper.py",
         "position.decisions, pending=index.pending())",
         "position.decisions)",
-        "tests/e2e/test_erase.py::test_killed_at_a_step_the_erasure_still_ends[enforce.barrier]",
+        "tests/e2e/test_erase.py::test_killed_at_a_step_the_erasure_still_ends[enforce.barrier-600000]",
     ),
     (
         "the desk lets the request go before the fence",
         "workers/desk.py",
         'if case.state == "enforcing" and "fenced" not in case.stages:',
         'if case.state == "enforcing" and known is None:',
-        "tests/e2e/test_erase.py::test_killed_at_a_step_the_erasure_still_ends[erase.case]",
+        "tests/e2e/test_erase.py::test_killed_at_a_step_the_erasure_still_ends[erase.case-600000]",
     ),
     (
         "a replay is enforced",

@@ -39,6 +39,11 @@ BAD: list[tuple[str | bytes | None, str]] = [
     (GOOD.replace("11-24T09", "11-24T11"), "in_future"),
     (GOOD.replace("2026-11-24T09", "2026-09-24T09"), "too_late"),
     (GOOD.replace('"answered"', '"phoned"'), "wrong_value"),
+    (GOOD.replace('"role":"host"', '"role":"host","joined_at":"0001-01-01T00:00:00+23:00"'), "bad_time"),
+    (GOOD.replace('"role":"host"', '"role":"host","left_at":"9999-12-31T23:59:59-23:00"'), "bad_time"),
+    (GOOD.replace("2026-11-24T09:31:10.250Z", "9999-12-31T23:59:59-23:00"), "bad_time"),
+    (GOOD.replace("2026-11-24T09:00:00Z", "0001-01-01T00:00:00+23:00"), "bad_time"),
+    (GOOD.replace('"c1"', '"\\ud800"'), "not_json"),
 ]
 
 

@@ -64,9 +64,16 @@ DESK_STEPS = ["erase.case", "erase.decision", "erase.fence", "erase.receipt"]
 KEEPER_STEPS = ["enforce.fence", "enforce.barrier", "enforce.destroyed", "enforce.tombstoned", "enforce.result"]
 
 
-@pytest.mark.parametrize("step", [*DESK_STEPS, *KEEPER_STEPS])
-def test_killed_at_a_step_the_erasure_still_ends(make: Make, step: str) -> None:
-    guard = make()
+REBUILT, RESUMED = "3000", "600000"
+"""How long an index may be resumed depends on how long tombstones are kept (milliseconds)."""
+
+
+@pytest.mark.parametrize(
+    ("step", "keep_ms"),
+    [*((step, RESUMED) for step in (*DESK_STEPS, *KEEPER_STEPS)), *((step, REBUILT) for step in KEEPER_STEPS[1:4])],
+)
+def test_killed_at_a_step_the_erasure_still_ends(make: Make, step: str, keep_ms: str) -> None:
+    guard = make(TOMBSTONE_KEEP_MS=keep_ms)
     role = "desk" if step in DESK_STEPS else "keeper"
     guard.start("protector")
     with_calls(guard)

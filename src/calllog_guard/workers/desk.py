@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.crypto.sealed import receipt_pem, sign
-from calllog_guard.core.ids import DecisionId, EpochName, Lookup, Pseudonym, Tenant, b64, partition_of, record_key
+from calllog_guard.core.ids import DecisionId, Lookup, Pseudonym, Tenant, b64, partition_of, record_key
 from calllog_guard.core.requests.case import CASES, Case, after_outcome
 from calllog_guard.core.requests.clock import due_date
 from calllog_guard.core.requests.decision import (
@@ -39,7 +39,7 @@ from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
-from calllog_guard.workers.keyring import Keyring, pointer
+from calllog_guard.workers.keyring import Keyring, View, pointer
 from calllog_guard.workers.vault import Vault
 
 _NONCE: Final = 12
@@ -186,44 +186,45 @@ class Desk:
 
     async def _enforce(self, case: Case, request: Request, record: Any, table: TenantPolicy, version: str) -> None:
         cut_off = case.cut_off or self._clock.now()
-        plan: list[tuple[Lookup, Decision]] = []
-        view = await self._ring.view([])
-        epoch = pointer(view)
-        for index, text in enumerate(request.subjects):
-            subject = canonical(text, lowercase_email=table.lowercase_email)
-            lookup = self._vault.pepper(self._tenant).lookup(self._tenant, subject)
-            decision = await self._decision(case, lookup, index, epoch, cut_off, record.timestamp, version)
-            if decision is not None:
-                plan.append((lookup, decision))
-        decided = tuple(dict.fromkeys((*case.decisions, *(decision.decision for _, decision in plan))))
-        case = msgspec.structs.replace(case, decisions=decided)
-        if "accepted" not in case.stages:
-            case = await self._stage(case, "accepted", version)
-        await self._writer.write([self._ledger(decision) for _, decision in plan])
-        self._steps.reached("erase.decision")
-        for lookup, _ in plan:
-            await self._ring.fence(lookup, to_ms(cut_off))
+        pepper = self._vault.pepper(self._tenant)
+        left = {
+            index: pepper.lookup(self._tenant, canonical(text, lowercase_email=table.lowercase_email))
+            for index, text in enumerate(request.subjects)
+        }
+        while left:  # again for whoever was minted between the decision and the fence: that pseudonym needs its own
+            view = await self._ring.view(list(left.values()))
+            plan = {
+                index: decision
+                for index, lookup in left.items()
+                if (decision := self._decision(case, lookup, index, view, record.timestamp, version)) is not None
+            }
+            decided = tuple(dict.fromkeys((*case.decisions, *(each.decision for each in plan.values()))))
+            case = msgspec.structs.replace(case, decisions=decided)
+            if "accepted" in case.stages:
+                await self._save(case)
+            else:
+                case = await self._stage(case, "accepted", version)
+            await self._writer.write([self._ledger(decision) for decision in plan.values()])
+            self._steps.reached("erase.decision")
+            fenced = {
+                index: await self._ring.fence_if(left[index], view.raw[left[index]], to_ms(cut_off), view.epoch)
+                for index in plan
+            }
+            left = {index: lookup for index, lookup in left.items() if fenced.get(index) is False}
         self._steps.reached("erase.fence")
-        if not decided:
+        if not case.decisions:
             case = msgspec.structs.replace(case, state="closed")
         await self._stage(case, "fenced", version)
         self._steps.reached("erase.receipt")
 
-    async def _decision(
-        self,
-        case: Case,
-        lookup: Lookup,
-        index: int,
-        epoch: EpochName,
-        cut_off: datetime,
-        appended_ms: int,
-        version: str,
+    def _decision(
+        self, case: Case, lookup: Lookup, index: int, view: View, appended_ms: int, version: str
     ) -> Decision | None:
-        view = await self._ring.view([lookup])
         person = self._ring.person(lookup, view.raw[lookup])
         generation = person.generation if person else 0
         if person is not None and person.cut_off >= appended_ms:
             return None  # fenced by this request before a crash, or by a later one: someone who returned is left alone
+        epoch = pointer(view)
         decision = decision_id(self._tenant, case.jti, index, generation)
         ledger = self._vault.epoch_key(epoch, self._tenant, "ledger")
         pseudonym = person.pseudonym if person and person.pseudonym else unseen_pseudonym(ledger, decision)
@@ -235,7 +236,7 @@ class Desk:
             pseudonym=pseudonym,
             entry=seal_entry(lookup, generation, decision, ledger, secrets.token_bytes(_NONCE)),
             epoch=epoch,
-            cut_off=cut_off,
+            cut_off=case.cut_off or self._clock.now(),
             pol=version,
             at=self._clock.now(),
         )

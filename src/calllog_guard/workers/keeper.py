@@ -121,9 +121,9 @@ class Keeper:
         if record.value is None or not record.key or record.key[:1] == b"~":
             return
         if record.key.endswith(DONE):
-            shard.done.add(record.key.removesuffix(DONE).decode())
+            shard.done.add(record.key.removesuffix(DONE).decode("ascii", "replace"))
         else:
-            shard.erased.add(record.key.partition(b".")[0].decode())
+            shard.erased.add(record.key.partition(b".")[0].decode("ascii", "replace"))
 
     async def revoked(self, partitions: Sequence[int]) -> None:
         """See Role: the index of a partition that is someone else's now is deleted."""
@@ -189,11 +189,13 @@ class Keeper:
         return []
 
     async def _decision(self, shard: Shard, record: Any) -> None:
+        if record.key is None:
+            raise RecordError("bad_decision")
         if record.value is None or record.key.endswith(DONE):
             self._remember(shard, record)
             return
         decision = decode(DECISIONS, record.value)
-        name = record.key.decode()
+        name = record.key.decode("ascii", "replace")
         if name != f"{decision.pseudonym}.{decision.decision}":
             raise RecordError("bad_decision")
         shard.erased.add(decision.pseudonym)

@@ -156,6 +156,14 @@ class Keyring:
             if await self._keystore.swap({place: (raw, self.seal_person(lookup, gone))}, {EPOCH_KEY: view.epoch}):
                 return before
 
+    async def fence_if(self, lookup: Lookup, raw: bytes | None, cut_off: int, epoch: bytes | None) -> bool:
+        """Turn the person's entry to gone if it is still `raw`; whether it was, so that nobody minted meanwhile."""
+        name = pointer(View(epoch, {}))
+        before = self.person(lookup, raw) or Person(generation=1, pseudonym=None, epoch=name)
+        gone = replace(before, pseudonym=None, cut_off=max(cut_off, before.cut_off), epoch=name)
+        place = person_key(self.tenant, lookup)
+        return await self._keystore.swap({place: (raw, self.seal_person(lookup, gone))}, {EPOCH_KEY: epoch})
+
     # --- keys -------------------------------------------------------------------------------------------------------
 
     async def mint(self, wanted: Mapping[Lookup, Person | None], view: View, floor: Month, current: Month) -> bool:

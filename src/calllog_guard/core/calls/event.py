@@ -73,6 +73,11 @@ def _check_id(text: str, pointer: str) -> None:
         raise MessageError("bad_id", pointer)
 
 
+def _check_year(moment: datetime | None, pointer: str) -> None:
+    if moment is not None and not 2000 <= moment.year < 2100:  # noqa: PLR2004 - design section 6
+        raise MessageError("bad_time", pointer)
+
+
 def _check_span(start: datetime | None, end: datetime | None, pointer: str) -> None:
     if start and end and end < start:
         raise MessageError("end_before_start", pointer)
@@ -87,16 +92,18 @@ def check_event(event: CallEvent, *, lowercase_email: bool) -> None:
 
     """
     _check_id(event.call_id, "/call_id")
+    _check_year(event.started_at, "/started_at")
+    _check_year(event.ended_at, "/ended_at")
     answered = event.outcome == "answered"
     if event.ended_at is None and answered:
         raise MessageError("missing_field", "/ended_at")
     _check_span(event.started_at, event.ended_at, "/ended_at")
-    if not 2000 <= event.started_at.year < 2100:  # noqa: PLR2004 - design section 6
-        raise MessageError("bad_time", "/started_at")
     seen: set[str] = set()
     for index, party in enumerate(event.parties):
         pointer = f"/parties/{index}"
         _check_id(party.id, f"{pointer}/id")
+        _check_year(party.joined_at, f"{pointer}/joined_at")
+        _check_year(party.left_at, f"{pointer}/left_at")
         if not answered and (party.joined_at or party.left_at):
             raise MessageError("not_answered", pointer)
         _check_span(party.joined_at or event.started_at, party.left_at or event.ended_at, f"{pointer}/left_at")

@@ -88,6 +88,8 @@ def read_request(raw: bytes | None, key_of: Callable[[str], bytes | None], *, te
         raise RequestRefusedError("lifetime_too_long", "/exp")
     if not request.iat - _AHEAD_S <= appended_ms / 1000 <= request.exp:
         raise RequestRefusedError("expired", "/exp")
+    if not 2000 <= request.received_at.year < 2100:  # noqa: PLR2004 - as for events
+        raise RequestRefusedError("bad_time", "/received_at")
     if request.type == "erase" and not request.subjects:
         raise RequestRefusedError("missing_field", "/subjects")
     return request
