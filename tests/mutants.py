@@ -91,6 +91,13 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_event.py",
     ),
     (
+        "a decision is believed before its seal is checked",
+        "core/requests/decision.py",
+        "names = (decision.tenant, decision.case, decision.type, decision.pseudonym, decision.decision)",
+        "names = (decision.tenant, decision.case, decision.type, decision.decision)",
+        "tests/e2e/test_erase.py::test_a_decision_that_no_desk_wrote_touches_nobody",
+    ),
+    (
         "expiry takes what has not lapsed",
         "core/retention/sweep.py",
         "if due_day(facts.day, facts.mask, purposes) <= today:",

@@ -57,7 +57,6 @@ def vectors() -> dict[str, Any]:
     )
     live = Person(generation=3, pseudonym=pseudonym, cut_off=7, restricted=True, objected=5, consented=2, epoch=EPOCH)
     gone = Person(generation=3, pseudonym=None, cut_off=9, epoch=EPOCH)
-    entry = seal_entry(lookup, 3, decision, key, NONCE)
     times: dict[str, Any] = {"tenant": TENANT, "case": case, "decision": decision, "at": AT}
     return {
         "lookup": lookup,
@@ -74,7 +73,15 @@ def vectors() -> dict[str, Any]:
         "decision_id": decision,
         "unseen_pseudonym": unseen_pseudonym(key, decision),
         "decision": encode(
-            Decision(type="erase", pseudonym=pseudonym, entry=entry, epoch=EPOCH, cut_off=AT, pol="2026-11-01", **times)
+            seal_entry(
+                Decision(
+                    type="erase", pseudonym=pseudonym, entry="", epoch=EPOCH, cut_off=AT, pol="2026-11-01", **times
+                ),
+                lookup,
+                3,
+                key,
+                NONCE,
+            )
         ).decode(),
         "outcome": encode(
             Outcome(stage="tombstoned", partition=7, legs=42, barrier=10, up_to=12, by="keeper", **times)

@@ -90,6 +90,27 @@ def test_killed_at_a_step_the_erasure_still_ends(make: Make, step: str, keep_ms:
     assert not guard.dead()
 
 
+def test_a_decision_that_no_desk_wrote_touches_nobody(make: Make) -> None:
+    guard = make()
+    guard.start("all")
+    with_calls(guard)
+    guard.publish("privacy.requests", [signed(guard.directory, claims("forged-001", "alice@example.org"))])
+    guard.settled(lambda: erased(guard, "forged-001"), "tombstoned")
+    living = {record.key: record.partition for record in guard.records("calllog.legs") if record.key in guard.live()}
+    (real,) = (r for r in guard.records("privacy.decisions") if r.key and not r.key.endswith(b".done"))
+    for key, partition in living.items():
+        moved = json.loads(real.value) | {"pseudonym": key.decode().partition(".")[0]}
+        name = f"{moved['pseudonym']}.{moved['decision']}".encode()
+        guard.publish("privacy.decisions", [json.dumps(moved).encode()], partition=partition, key=name)
+    guard.settled(lambda: len(guard.dead()) == len(living), "a dead letter for each forgery")
+    assert {letter["reason"] for letter in guard.dead()} == {"bad_decision"}
+    guard.stop()
+    guard.start("all")
+    guard.publish("calllog.events", [raw(event("after", "bob@example.org", "carol@example.org"))])
+    guard.settled(lambda: len(guard.live()) == 6, "legs after a rebuild from the ledger")
+    assert set(living) <= set(guard.live())
+
+
 def b64url(content: dict[str, Any]) -> str:
     """A part of a JWT."""
     import base64  # noqa: PLC0415

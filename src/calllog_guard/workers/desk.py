@@ -34,7 +34,7 @@ from calllog_guard.core.requests.receipt import Receipt
 from calllog_guard.core.requests.request import Request, read_request
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, encode, from_ms, to_ms
-from calllog_guard.errors import MessageError, RequestRefusedError
+from calllog_guard.errors import MessageError, RecordError, RequestRefusedError
 from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.settings import Settings
@@ -81,14 +81,19 @@ class Desk:
         if self._home in partitions:
             for record in await self._read_all(self._case_topic, [self._home]):
                 if record.key and record.key[:1] != b"~":
-                    self._note(record)
+                    try:
+                        self._note(record)
+                    except MessageError as error:  # no case of ours; the one it replaces is kept
+                        self._count("unreadable_" + error.reason, 1)
         return {}
 
     def _note(self, record: Any) -> None:
         if record.value is None:
-            self._cases.pop(record.key.decode(), None)
+            self._cases.pop(record.key.decode("ascii", "replace"), None)
         else:
             case = decode(CASES, record.value)
+            if record.key != case.case.encode():
+                raise RecordError("bad_case")
             self._cases[case.case] = case
 
     async def revoked(self, partitions: Sequence[int]) -> None:
@@ -228,18 +233,19 @@ class Desk:
         decision = decision_id(self._tenant, case.jti, index, generation)
         ledger = self._vault.epoch_key(epoch, self._tenant, "ledger")
         pseudonym = person.pseudonym if person and person.pseudonym else unseen_pseudonym(ledger, decision)
-        return Decision(
+        told = Decision(
             decision=decision,
             type="erase",
             tenant=self._tenant,
             case=case.case,
             pseudonym=pseudonym,
-            entry=seal_entry(lookup, generation, decision, ledger, secrets.token_bytes(_NONCE)),
+            entry="",
             epoch=epoch,
             cut_off=case.cut_off or self._clock.now(),
             pol=version,
             at=self._clock.now(),
         )
+        return seal_entry(told, lookup, generation, ledger, secrets.token_bytes(_NONCE))
 
     def _ledger(self, decision: Decision) -> Output:
         pseudonym = Pseudonym(decision.pseudonym)

@@ -17,12 +17,12 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from calllog_guard.core.crypto.envelope import parse_header
-from calllog_guard.core.ids import DecisionId, EpochName, Pseudonym, Tenant, split_key
+from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, Tenant, split_key
 from calllog_guard.core.requests.decision import DECISIONS, DONE, Decision, Outcome, open_entry
 from calllog_guard.core.retention.sweep import lapsed
 from calllog_guard.core.tombstone import Output, tombstone
 from calllog_guard.core.wire import decode, encode, to_ms
-from calllog_guard.errors import MessageError, RecordError
+from calllog_guard.errors import EpochUnknownError, MessageError, RecordError
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Facts, Index, Pending, Position, Writer
 from calllog_guard.settings import Settings
@@ -91,8 +91,7 @@ class Keeper:
         places: dict[TopicPartition, int] = {}
         for partition in partitions:
             shard = self._opened(partition, legs[partition], decisions[partition])
-            for record in await self._read_all(self._decisions, [partition]):
-                self._remember(shard, record)
+            self._remember(shard, await self._read_all(self._decisions, [partition]))
             self._shards[partition] = shard
             places[TopicPartition(self._legs, partition)] = shard.legs
             places[TopicPartition(self._decisions, partition)] = shard.decisions
@@ -115,15 +114,38 @@ class Keeper:
         index.destroy()
         return Shard(self._open_index(self._path(partition)), legs, decisions)
 
-    @staticmethod
-    def _remember(shard: Shard, record: Any) -> None:
+    def _remember(self, shard: Shard, records: Sequence[Any]) -> None:
         """Who is erased and what is done, from the ledger, before the first leg is handled."""
-        if record.value is None or not record.key or record.key[:1] == b"~":
-            return
-        if record.key.endswith(DONE):
-            shard.done.add(record.key.removesuffix(DONE).decode("ascii", "replace"))
-        else:
-            shard.erased.add(record.key.partition(b".")[0].decode("ascii", "replace"))
+        ours = [record for record in records if record.value is not None and record.key and record.key[:1] != b"~"]
+        shard.done.update(
+            record.key.removesuffix(DONE).decode("ascii", "replace") for record in ours if record.key.endswith(DONE)
+        )
+        for record in ours:
+            if not record.key.endswith(DONE):
+                try:
+                    shard.erased.add(self._read(shard, record)[0].pseudonym)
+                except MessageError as error:  # not written by a desk; its dead letter is written when it is handled
+                    self._count("unreadable_" + error.reason, 1)
+
+    def _read(self, shard: Shard, record: Any) -> tuple[Decision, Lookup | None, int]:
+        """
+        A decision whose seal is checked; no lookup when it is done and its epoch is gone.
+
+        Raises:
+            RecordError: Whoever wrote it does not have the ledger's key.
+
+        """
+        decision = decode(DECISIONS, record.value)
+        name = f"{decision.pseudonym}.{decision.decision}"
+        if record.key != name.encode() or decision.tenant != self._tenant:
+            raise RecordError("bad_decision")
+        try:
+            key = self._vault.epoch_key(EpochName(decision.epoch), self._tenant, "ledger")
+        except EpochUnknownError:
+            if name in shard.done:
+                return decision, None, 0
+            raise
+        return decision, *open_entry(decision, key)
 
     async def revoked(self, partitions: Sequence[int]) -> None:
         """See Role: the index of a partition that is someone else's now is deleted."""
@@ -192,17 +214,12 @@ class Keeper:
         if record.key is None:
             raise RecordError("bad_decision")
         if record.value is None or record.key.endswith(DONE):
-            self._remember(shard, record)
+            self._remember(shard, [record])
             return
-        decision = decode(DECISIONS, record.value)
-        name = record.key.decode("ascii", "replace")
-        if name != f"{decision.pseudonym}.{decision.decision}":
-            raise RecordError("bad_decision")
+        decision, lookup, generation = self._read(shard, record)
         shard.erased.add(decision.pseudonym)
-        if name in shard.done or record.key in shard.pending:
+        if record.key.decode() in shard.done or record.key in shard.pending or lookup is None:
             return
-        key = self._vault.epoch_key(EpochName(decision.epoch), self._tenant, "ledger")
-        lookup, generation = open_entry(decision.entry, DecisionId(decision.decision), key)
         await self._ring.fence(lookup, to_ms(decision.cut_off), generation=generation)
         self._steps.reached("enforce.fence")
         barrier = (await self._ends(self._legs, [record.partition]))[record.partition]

@@ -3,7 +3,7 @@ The two entries of the keystore as bytes, version 1: who someone is, and how the
 
 Rules: 1. Every clear byte is authenticated (AAD).  2. A gone person's entry holds no pseudonym.
        3. Clear fields come first and are read only after the seal is checked.
-Source: design section 8; vectors in `tests/vectors/entries_v1.json`.
+Source: design section 8; vectors in `tests/vectors/stored_v1.json`.
 """
 
 import struct

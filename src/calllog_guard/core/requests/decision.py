@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import ID_BYTES, CaseId, DecisionId, Lookup, Pseudonym, Tenant, b64, id_text, unb64
-from calllog_guard.core.wire import Day, EpochText, Id, Message, TenantName, Utc
+from calllog_guard.core.wire import Day, EpochText, Id, Message, TenantName, Utc, encode, to_ms
 from calllog_guard.errors import RecordError
 
 _ENTRY: Final = struct.Struct(">I32s")
@@ -82,23 +82,30 @@ def unseen_pseudonym(ledger_key: Secret, decision: DecisionId) -> Pseudonym:
     return Pseudonym(id_text(hmac.digest(ledger_key.expose(), decision.encode(), hashlib.sha256)[:ID_BYTES]))
 
 
-def seal_entry(lookup: Lookup, generation: int, decision: DecisionId, key: Secret, nonce: bytes) -> str:
-    """Generation and lookup, sealed for the ledger; the decision id is the AAD."""
+def _bound(decision: Decision) -> bytes:
+    """What the sealed entry is tied to: moved to another person, case or time, it does not open."""
+    names = (decision.tenant, decision.case, decision.type, decision.pseudonym, decision.decision)
+    return "\n".join((*names, str(to_ms(decision.cut_off)), encode(decision.range).decode())).encode()
+
+
+def seal_entry(decision: Decision, lookup: Lookup, generation: int, key: Secret, nonce: bytes) -> Decision:
+    """The decision with generation and lookup sealed in `entry`; what the decision says is the AAD."""
     content = _ENTRY.pack(generation, unb64(lookup.encode()))
-    return b64(nonce + AESGCM(key.expose()).encrypt(nonce, content, decision.encode())).decode()
+    sealed = nonce + AESGCM(key.expose()).encrypt(nonce, content, _bound(decision))
+    return msgspec.structs.replace(decision, entry=b64(sealed).decode())
 
 
-def open_entry(entry: str, decision: DecisionId, key: Secret) -> tuple[Lookup, int]:
+def open_entry(decision: Decision, key: Secret) -> tuple[Lookup, int]:
     """
     Lookup and generation again.
 
     Raises:
-        RecordError: Changed, or another decision's.
+        RecordError: Changed, or another decision's: whoever wrote it does not have the ledger's key.
 
     """
     try:
-        raw = unb64(entry.encode("ascii"))
-        content = AESGCM(key.expose()).decrypt(raw[:_NONCE], raw[_NONCE:], decision.encode())
+        raw = unb64(decision.entry.encode("ascii"))
+        content = AESGCM(key.expose()).decrypt(raw[:_NONCE], raw[_NONCE:], _bound(decision))
         generation, lookup = _ENTRY.unpack(content)
     except (InvalidTag, ValueError, struct.error):
         raise RecordError("bad_decision") from None
