@@ -42,6 +42,9 @@ class Keystore(Protocol):
     async def delete(self, keys: Sequence[bytes]) -> None:
         """Remove entries; durable on return."""
 
+    async def rewrite(self) -> None:
+        """Make sure that what was deleted before this call is in none of the store's files; returns when it is so."""
+
     async def check(self) -> None:
         """
         Whether the store keeps and forgets as promised.
@@ -156,3 +159,35 @@ class Index(Protocol):
 
     def destroy(self) -> None:
         """Close and delete the files."""
+
+
+class Finding(Protocol):
+    """One governed setting, wanted and found."""
+
+    @property
+    def setting(self) -> str:
+        """Its name."""
+
+    @property
+    def good(self) -> bool:
+        """Whether it is as it must be."""
+
+
+class Topics(Protocol):
+    """
+    The log as its administrator sees it. Synchronous: call it in a thread.
+
+    Every method raises LogSilentError when Kafka does not answer, or refuses.
+    """
+
+    def check(self, keep_days: int) -> Sequence[Finding]:
+        """Each governed setting of each topic and broker, wanted and found."""
+
+    def replicas(self, topic: str) -> dict[int, tuple[int, int]]:
+        """By partition: how many replicas there are, and how many are in sync."""
+
+    def trim(self, topic: str, partitions: Sequence[int], groups: Sequence[str], before_ms: int) -> dict[int, int]:
+        """Cut what every group has committed and what is older than `before_ms`; the first offsets left, by partition."""
+
+    def blocked(self, topic: str, partitions: Sequence[int]) -> list[int]:
+        """Partitions in which an open transaction holds compaction back."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 from calllog_guard.errors import ConfigurationError
 
 PREFIX: Final = "CALLLOG_GUARD_"
+_MAY_BE_ZERO: Final = frozenset({"trim_behind_s", "aof_rewrite_min_s", "backup_window_days"})
 _GOVERNED: Final = ("calllog", "privacy")
 
 
@@ -53,6 +54,17 @@ class Settings:
     compaction_lag_ms: int = 3_600_000
     tombstone_keep_ms: int = 86_400_000
     heartbeat_s: float = 600
+    trim_s: float = 60
+    trim_behind_s: float = 3600
+    trim_groups: str = ""
+    watch_s: float = 300
+    observe_s: float = 600
+    log_dirs: str = ""
+    epoch_days: int = 7
+    backup_window_days: int = 14
+    aof_rewrite_min_s: float = 300
+    objective_value_s: float = 5400
+    objective_key_s: float = 108_000
     http: str = "127.0.0.1:6066"
     log_level: str = "info"
     development: str = ""
@@ -97,6 +109,8 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
             found[name] = kinds[name](value)
         except ValueError:
             raise ConfigurationError(f"{variable} must be a number") from None
+        if name in _MAY_BE_ZERO and found[name] == 0:
+            continue
         if kinds[name] is not str and found[name] <= 0:
             raise ConfigurationError(f"{variable} must be above zero")
     settings = Settings(**found)

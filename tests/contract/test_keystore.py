@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -52,3 +53,23 @@ async def test_deleted_is_gone_and_may_be_deleted_again(keystore: Keystore, name
 
 async def test_store_is_safe(keystore: Keystore) -> None:
     await keystore.check()
+
+
+async def test_rewrite_leaves_nothing_of_what_was_deleted_in_any_file(
+    request: pytest.FixtureRequest, keystore: Keystore, names: list[bytes]
+) -> None:
+    secret = secrets.token_hex(24).encode()
+    await keystore.put({names[0]: secret, names[1]: b"stays"})
+    await keystore.delete(names[:1])
+    if isinstance(keystore, RedisKeystore):
+        folder: Path = request.getfixturevalue("stack").directory
+
+        def files() -> bytes:
+            return b"".join(path.read_bytes() for path in folder.rglob("*.aof"))
+
+        assert secret in files(), "the control: a deleted value stays in the append-only file"
+        await keystore.rewrite()
+        assert secret not in files()
+        assert names[0] not in files()
+    await keystore.rewrite()
+    assert await keystore.read(names) == [None, b"stays"]

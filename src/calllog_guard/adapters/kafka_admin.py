@@ -4,12 +4,16 @@ Governed topics: what each must be, made and checked through kafka-python.
 Source: design section 5; `facts.md` (Kafka): each setting bounds how long an erased value can survive.
 """
 
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+from kafka import TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, IsolationLevel, KafkaAdminClient, OffsetSpec
 
-from calllog_guard.errors import LogSilentError
+from calllog_guard.errors import GuardError, LogSilentError
 from calllog_guard.settings import Settings
 
 _DAY_MS: Final = 86_400_000
@@ -87,49 +91,73 @@ def governed(settings: Settings, keep_days: int) -> list[Governed]:
     return [Governed(settings.topic(name), partitions, each) for name, partitions, each in shapes]
 
 
+_CLEANER: Final = {"log.cleaner.enable": "true", "auto.create.topics.enable": "false"}
+
+
 class KafkaTopics:
-    """Administration of the governed topics."""
+    """
+    Administration of the governed topics; synchronous, one client, made anew after an error.
+
+    Every method raises LogSilentError when Kafka does not answer, or refuses.
+    """
 
     def __init__(self, settings: Settings, options: dict[str, Any]) -> None:
-        self._settings = settings
-        try:
-            self._admin: Any = KafkaAdminClient(bootstrap_servers=settings.kafka, **options)
-        except Exception as error:  # noqa: BLE001 - the client has no common class for not reaching a broker
-            raise LogSilentError(f"Kafka at {settings.kafka} does not answer ({type(error).__name__})") from None
+        self._settings, self._options = settings, options
+        self._client: Any = None
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         """Disconnect."""
-        self._admin.close()
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    @contextmanager
+    def _admin(self) -> Iterator[Any]:
+        with self._lock:
+            try:
+                self._client = self._client or KafkaAdminClient(bootstrap_servers=self._settings.kafka, **self._options)
+                yield self._client
+            except GuardError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the client has no common class for not reaching a broker
+                self.close()
+                raise LogSilentError(
+                    f"Kafka at {self._settings.kafka} does not answer ({type(error).__name__})"
+                ) from None
 
     def create(self, keep_days: int) -> list[str]:
         """Make those that are missing; their names."""
-        present = set(self._admin.list_topics())
-        missing = [topic for topic in governed(self._settings, keep_days) if topic.name not in present]
-        if missing:
-            self._admin.create_topics(
-                {
-                    topic.name: {
-                        "num_partitions": topic.partitions,
-                        "replication_factor": self._settings.replicas,
-                        "configs": topic.settings,
-                    }
-                    for topic in missing
-                },
-                wait_for_metadata=True,
-            )
+        with self._admin() as admin:
+            present = set(admin.list_topics())
+            missing = [topic for topic in governed(self._settings, keep_days) if topic.name not in present]
+            if missing:
+                admin.create_topics(
+                    {
+                        topic.name: {
+                            "num_partitions": topic.partitions,
+                            "replication_factor": self._settings.replicas,
+                            "configs": topic.settings,
+                        }
+                        for topic in missing
+                    },
+                    wait_for_metadata=True,
+                )
         return [topic.name for topic in missing]
 
     def check(self, keep_days: int) -> list[Finding]:
-        """Each governed setting: wanted and found."""
+        """See Topics: each governed setting of each topic, and of each broker, wanted and found."""
         findings: list[Finding] = []
         wanted = governed(self._settings, keep_days)
-        present = set(self._admin.list_topics())
-        there = [topic for topic in wanted if topic.name in present]
-        counts = {
-            each["name"]: len(each["partitions"]) for each in self._admin.describe_topics([t.name for t in there])
-        }
-        resources = [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in there]
-        found = self._admin.describe_configs(resources, config_filter="all")
+        with self._admin() as admin:
+            present = set(admin.list_topics())
+            there = [topic for topic in wanted if topic.name in present]
+            counts = {each["name"]: len(each["partitions"]) for each in admin.describe_topics([t.name for t in there])}
+            resources = [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in there]
+            found = admin.describe_configs(resources, config_filter="all")
+            nodes = [str(each["node_id"]) for each in admin.describe_cluster()["brokers"]]
+            brokers = [ConfigResource(ConfigResourceType.BROKER, node) for node in nodes]
+            settings = admin.describe_configs(brokers, config_filter="all")
         for topic in wanted:
             if topic.name not in present:
                 findings.append(Finding(topic.name, "exists", "yes", "no"))
@@ -139,9 +167,53 @@ class KafkaTopics:
             findings.extend(
                 Finding(topic.name, name, value, values.get(name, "")) for name, value in topic.settings.items()
             )
+        for node in nodes:
+            values = _values(settings, node)
+            findings.extend(
+                Finding(f"broker {node}", name, value, values.get(name, "")) for name, value in _CLEANER.items()
+            )
         return findings
 
+    def replicas(self, topic: str) -> dict[int, tuple[int, int]]:
+        """See Topics."""
+        with self._admin() as admin:
+            (found,) = admin.describe_topics([topic])
+        return {
+            each["partition_index"]: (len(each["replica_nodes"]), len(each["isr_nodes"]))
+            for each in found["partitions"]
+        }
 
-def _values(found: Any, topic: str) -> dict[str, str]:
-    (entries,) = (named[topic] for named in found.values() if topic in named)
+    def trim(self, topic: str, partitions: Sequence[int], groups: Sequence[str], before_ms: int) -> dict[int, int]:
+        """See Topics."""
+        places = [TopicPartition(topic, partition) for partition in partitions]
+        with self._admin() as admin:
+            committed = admin.list_group_offsets(dict.fromkeys(groups, places))
+            at = admin.list_partition_offsets(dict.fromkeys(places, before_ms))
+            first = admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.EARLIEST))
+            cuts: dict[Any, int] = {}
+            for place in places:
+                offsets = [committed.get(group, {}).get(place) for group in groups]
+                known = [each.offset for each in offsets if each is not None and each.offset >= 0]
+                if len(known) < len(groups) or not groups:
+                    continue  # never without each group's word
+                younger = at[place].offset if place in at and at[place] is not None else -1
+                cut = min(known) if younger < 0 else min(*known, younger)
+                if cut > first[place].offset:
+                    cuts[place] = cut
+            if cuts:
+                admin.delete_records(cuts)
+        return {place.partition: offset for place, offset in cuts.items()}
+
+    def blocked(self, topic: str, partitions: Sequence[int]) -> list[int]:
+        """See Topics: what was appended before must be stable now."""
+        places = [TopicPartition(topic, partition) for partition in partitions]
+        with self._admin() as admin:
+            latest = dict.fromkeys(places, OffsetSpec.LATEST)
+            ends = admin.list_partition_offsets(latest)
+            stable = admin.list_partition_offsets(latest, isolation_level=IsolationLevel.READ_COMMITTED)
+        return [place.partition for place in places if stable[place].offset < ends[place].offset]
+
+
+def _values(found: Any, name: str) -> dict[str, str]:
+    (entries,) = (named[name] for named in found.values() if name in named)
     return {name: str(each["value"]) for name, each in entries.items()}

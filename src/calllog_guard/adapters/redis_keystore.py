@@ -5,6 +5,7 @@ Rules: 1. Any doubt is silence (KeystoreSilentError), never an answer.  2. Unsaf
 Source: design section 8; `facts.md` (Redis).
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
@@ -22,6 +23,8 @@ WANTED: Final = {
     "aof-load-truncated": "no",
 }
 _TIMEOUT_S: Final = 5.0
+_REWRITE_S: Final = 300.0
+_REWRITE_PAUSE_S: Final = 0.05
 
 
 @asynccontextmanager
@@ -74,6 +77,28 @@ class RedisKeystore:
         if keys:
             async with _answers():
                 await self._redis.delete(*keys)
+
+    async def rewrite(self) -> None:
+        """See Keystore: waits for a running rewrite, whose snapshot may be older than the delete, then runs its own."""
+        end = asyncio.get_running_loop().time() + _REWRITE_S
+        async with _answers():
+            await self._rewritten(end)
+            await self._redis.bgrewriteaof()
+            await asyncio.sleep(_REWRITE_PAUSE_S)
+            await self._rewritten(end)
+            if (await self._redis.info("persistence")).get("aof_last_bgrewrite_status") != "ok":
+                raise KeystoreSilentError("the keystore could not rewrite its append-only file: see its log")
+
+    async def _rewritten(self, end: float) -> None:
+        while True:
+            state = await self._redis.info("persistence")
+            if not state.get("aof_rewrite_in_progress") and not state.get("aof_rewrite_scheduled"):
+                return
+            if asyncio.get_running_loop().time() > end:
+                raise KeystoreSilentError(
+                    f"the keystore's append-only file was not rewritten within {_REWRITE_S:.0f} s"
+                )
+            await asyncio.sleep(_REWRITE_PAUSE_S)
 
     async def check(self) -> None:
         """See Keystore."""
