@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -117,28 +117,49 @@ async def read_all(servers: str, options: Mapping[str, Any], topic: str, partiti
         LogSilentError: Kafka does not answer; nothing of what was read is used.
 
     """
+    records: list[Any] = []
+    await read_each(servers, options, topic, partitions, records.append)
+    return records
+
+
+async def read_each(
+    servers: str, options: Mapping[str, Any], topic: str, partitions: Sequence[int], visit: Callable[[Any], None]
+) -> dict[int, tuple[int, int]]:
+    """
+    Hand out every record of some partitions, from the beginning to the present ends, `read_uncommitted`.
+
+    Returns:
+        By partition: the first offset, and the end as it was captured before the first record was read.
+
+    Raises:
+        LogSilentError: Kafka does not answer; what was handed out is not all there is.
+
+    """
     reader = consumer(servers, options, group=None)
     try:
         await reader.start()
-        return await asyncio.wait_for(_read_up(reader, topic, partitions), _READ_S)
+        return await asyncio.wait_for(_read_up(reader, topic, partitions, visit), _READ_S)
     except (KafkaError, OSError, TimeoutError) as error:
         raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
     finally:
         await reader.stop()
 
 
-async def _read_up(reader: Any, topic: str, partitions: Sequence[int]) -> list[Any]:
+async def _read_up(
+    reader: Any, topic: str, partitions: Sequence[int], visit: Callable[[Any], None]
+) -> dict[int, tuple[int, int]]:
     places = [TopicPartition(topic, partition) for partition in partitions]
     reader.assign(places)
     await reader.seek_to_beginning(*places)
     ends = await reader.end_offsets(places)
-    records: list[Any] = []
-    waiting = {place for place in places if ends[place] > await reader.position(place)}
+    starts = {place: await reader.position(place) for place in places}
+    waiting = {place for place in places if ends[place] > starts[place]}
     while waiting:
         for found in (await reader.getmany(*waiting, timeout_ms=200)).values():
-            records.extend(found)
+            for record in found:
+                visit(record)
         waiting = {place for place in waiting if await reader.position(place) < ends[place]}
-    return records
+    return {place.partition: (starts[place], ends[place]) for place in places}
 
 
 def tenant_partition(tenant: str, partitions: int) -> int:

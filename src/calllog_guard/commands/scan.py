@@ -19,7 +19,7 @@ from calllog_guard.adapters.kafka_admin import governed
 from calllog_guard.adapters.kafka_log import read_all, tenant_partition
 from calllog_guard.bootstrap import World
 from calllog_guard.commands.setup import say, show, the_world
-from calllog_guard.core.requests.decision import DECISIONS
+from calllog_guard.core.requests.decision import DECISIONS, is_result
 from calllog_guard.core.traces import traces
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import ConfigurationError, StateRefusedError
@@ -118,7 +118,7 @@ async def _case_places(shared: World, case: str) -> list[Place]:
     for record in await read_all(
         shared.settings.kafka, shared.options, shared.settings.topic("privacy.decisions"), everything
     ):
-        if record.value is not None and record.key[:1] != b"~" and not record.key.endswith(b".done"):
+        if record.value is not None and record.key[:1] != b"~" and not is_result(record.key):
             decision = decode(DECISIONS, record.value)
             if decision.case == case:
                 names.add(decision.pseudonym)

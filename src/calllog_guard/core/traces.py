@@ -21,13 +21,17 @@ def _base64_core(raw: bytes, phase: int) -> bytes:
     return text[first:last]
 
 
+def base64_phases(raw: bytes) -> list[bytes]:
+    """The three texts, one of which base64 of anything that contains `raw` must contain."""
+    return [_base64_core(raw, phase) for phase in range(3)]
+
+
 def traces(identifier: str) -> dict[bytes, str]:
     """Byte strings to look for, each with the name of its form; forms that are too short to tell anything are left out."""
     raw = identifier.encode()
     forms: dict[bytes, str] = {raw: "plain", raw.hex().encode(): "hex", raw.hex().upper().encode(): "hex"}
     forms[identifier.encode("utf-16-le")] = forms[identifier.encode("utf-16-be")] = "utf-16"
-    for phase in range(3):
-        core = _base64_core(raw, phase)
+    for core in base64_phases(raw):
         forms[core] = forms[core.translate(bytes.maketrans(b"+/", b"-_"))] = "base64"
     forms.setdefault(quote(identifier, safe="").encode(), "url")
     escaped = "".join(f"\\u{ord(letter):04x}" for letter in identifier if ord(letter) <= 0xFFFF)  # noqa: PLR2004

@@ -30,7 +30,7 @@ from calllog_guard.core.requests.decision import (
     seal_entry,
     unseen_pseudonym,
 )
-from calllog_guard.core.requests.receipt import Receipt
+from calllog_guard.core.requests.receipt import CERTIFIED, STATEMENT, Receipt
 from calllog_guard.core.requests.request import Request, read_request
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, encode, from_ms, to_ms
@@ -265,20 +265,28 @@ class Desk:
         return case
 
     def _receipt(self, case: Case, stage: Any, now: datetime, version: str) -> Output:
-        settings = self._settings
+        settings, certificate = self._settings, stage in {"absent", "gone"}
+        fenced = case.stages.get("fenced", now)
+        observed = [look for look in case.observed.values() if certificate]
         claims = Receipt(
             case=case.case,
             tenant=self._tenant,
             request=case.jti,
             stage=stage,
             legs=sum(case.legs.values()),
-            shredded=stage in {"destroyed", "tombstoned"},
+            final=certificate,
+            shredded="destroyed" in case.stages,
+            observed=max(observed, key=lambda look: look.at, default=None),
+            observations=tuple(observed) if len(observed) > 1 else (),
+            stages=case.stages,
             bounds={
                 "cache_s": settings.cache_s,
-                "events": now + timedelta(hours=settings.events_keep_h),
-                "dead": now + timedelta(days=settings.dead_keep_days),
-                "exports": now + timedelta(days=settings.exports_keep_days),
+                "events": fenced + timedelta(hours=settings.events_keep_h),
+                "dead": fenced + timedelta(days=settings.dead_keep_days),
+                "exports": fenced + timedelta(days=settings.exports_keep_days),
+                "backup_end": fenced + timedelta(days=settings.epoch_days + settings.backup_window_days),
             },
+            statement=STATEMENT if certificate else None,
             pol=version,
             at=now,
         )
@@ -297,4 +305,6 @@ class Desk:
         changed, reached = after_outcome(case, outcome, now)
         if changed is not case:
             version = self._table()[0]
-            await self._save(changed, *(self._receipt(changed, stage, now, version) for stage in reached))
+            await self._save(
+                changed, *(self._receipt(changed, stage, now, version) for stage in reached if stage in CERTIFIED)
+            )

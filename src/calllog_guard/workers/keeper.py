@@ -18,7 +18,7 @@ from aiokafka import TopicPartition
 
 from calllog_guard.core.crypto.envelope import parse_header
 from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, Tenant, split_key
-from calllog_guard.core.requests.decision import DECISIONS, DONE, Decision, Outcome, open_entry
+from calllog_guard.core.requests.decision import DECISIONS, DONE, Decision, Outcome, is_result, open_entry
 from calllog_guard.core.retention.sweep import lapsed
 from calllog_guard.core.tombstone import Output, tombstone
 from calllog_guard.core.wire import decode, encode, to_ms
@@ -121,7 +121,7 @@ class Keeper:
             record.key.removesuffix(DONE).decode("ascii", "replace") for record in ours if record.key.endswith(DONE)
         )
         for record in ours:
-            if not record.key.endswith(DONE):
+            if not is_result(record.key):
                 try:
                     shard.erased.add(self._read(shard, record)[0].pseudonym)
                 except MessageError as error:  # not written by a desk; its dead letter is written when it is handled
@@ -213,7 +213,7 @@ class Keeper:
     async def _decision(self, shard: Shard, record: Any) -> None:
         if record.key is None:
             raise RecordError("bad_decision")
-        if record.value is None or record.key.endswith(DONE):
+        if record.value is None or is_result(record.key):
             self._remember(shard, [record])
             return
         decision, lookup, generation = self._read(shard, record)

@@ -2,7 +2,7 @@
 A case: the life of a request, without the identity of whom it is about.
 
 Source: interface: messages; design sections 9 and 10. Beyond the interface: `jti`, `place` and `cut_off` make a redelivery
-resume and a replay refused; `progress` says which decision reached which stage.
+resume and a replay refused; `progress` says which decision reached which stage, `observed` what was seen of it last.
 """
 
 from datetime import datetime
@@ -10,12 +10,12 @@ from typing import Final, Literal
 
 import msgspec
 
-from calllog_guard.core.requests.decision import Outcome
+from calllog_guard.core.requests.decision import Observed, Outcome
 from calllog_guard.core.wire import Day, Id, Message, TenantName, Utc
 
 State = Literal["waiting", "enforcing", "observing", "closed", "refused"]
 WaitsFor = Literal["identity", "clarification", "fee", "officer", "second_officer"]
-STAGES: Final = ("destroyed", "tombstoned", "absent", "gone")
+STAGES: Final = ("destroyed", "tombstoned", "rewritten", "absent", "gone")
 
 
 class Case(Message, frozen=True, kw_only=True):
@@ -45,6 +45,7 @@ class Case(Message, frozen=True, kw_only=True):
     epoch: str | None = None
     progress: dict[str, str] = msgspec.field(default_factory=dict)
     legs: dict[str, int] = msgspec.field(default_factory=dict)
+    observed: dict[str, Observed] = msgspec.field(default_factory=dict)
 
 
 CASES: Final = msgspec.json.Decoder(Case)
@@ -65,7 +66,8 @@ def after_outcome(case: Case, outcome: Outcome, at: datetime) -> tuple[Case, lis
     progress = case.progress | {outcome.decision: outcome.stage}
     new = [stage for stage in STAGES if stage not in case.stages and _reached(progress, case.decisions, stage)]
     stages = case.stages | dict.fromkeys(new, at)
-    state: State = "observing" if "tombstoned" in stages else case.state
+    state: State = "closed" if "gone" in stages else "observing" if "tombstoned" in stages else case.state
     legs = case.legs | {outcome.decision: outcome.legs}
-    changed = msgspec.structs.replace(case, progress=progress, stages=stages, state=state, legs=legs)
+    observed = case.observed | ({outcome.decision: outcome.observed} if outcome.observed else {})
+    changed = msgspec.structs.replace(case, progress=progress, stages=stages, state=state, legs=legs, observed=observed)
     return changed, new

@@ -23,7 +23,13 @@ from calllog_guard.errors import RecordError
 _ENTRY: Final = struct.Struct(">I32s")
 _NONCE: Final = 12
 DONE: Final = b".done"
-"""Ends the ledger key of a decision's result."""
+"""Ends the ledger key of a decision's result; `.absent` and `.gone` end those of its observation."""
+_RESULT_DOTS: Final = 2
+
+
+def is_result(key: bytes) -> bool:
+    """Whether a ledger key names a result, not a decision."""
+    return key.count(b".") == _RESULT_DOTS
 
 
 class Decision(Message, frozen=True, kw_only=True):
@@ -43,6 +49,19 @@ class Decision(Message, frozen=True, kw_only=True):
     at: Utc
 
 
+class Observed(Message, frozen=True, kw_only=True):
+    """By what means a partition was looked at from outside, over which offsets, and on how many of its replicas' disks."""
+
+    how: tuple[str, ...]
+    partition: int
+    from_: int = msgspec.field(name="from")
+    to: int
+    replicas: int
+    in_sync: int
+    on_disk: int
+    at: Utc
+
+
 class Outcome(Message, frozen=True, kw_only=True):
     """What a worker did for a decision."""
 
@@ -57,6 +76,7 @@ class Outcome(Message, frozen=True, kw_only=True):
     up_to: int
     by: str
     at: Utc
+    observed: Observed | msgspec.UnsetType = msgspec.UNSET
 
 
 DECISIONS: Final = msgspec.json.Decoder(Decision)

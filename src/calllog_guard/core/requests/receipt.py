@@ -8,11 +8,24 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from calllog_guard.core.requests.decision import Observed
 from calllog_guard.core.wire import Day, Id, Message, TenantName, Utc
+
+CERTIFIED: Final = ("accepted", "fenced", "destroyed", "tombstoned", "absent", "gone")
+"""The stages that end in a receipt; `absent` and `gone` are the certificate."""
+STATEMENT: Final = (
+    "All that may be deleted has been deleted. What law requires to be kept is kept apart for that alone, "
+    "and we may be barred from saying whether."
+)
+"""The same in every certificate, whether or not anything is held."""
 
 
 class Receipt(Message, frozen=True, kw_only=True):
-    """The claims of a receipt; `observed` stays empty until someone has looked from outside."""
+    """
+    The claims of a receipt; `observed` stays empty until someone has looked from outside.
+
+    `observations` lists every look when a request was about several persons; `stages` says when each stage was reached.
+    """
 
     v: Literal[1] = 1
     case: Id
@@ -22,9 +35,12 @@ class Receipt(Message, frozen=True, kw_only=True):
     final: bool = False
     legs: int = 0
     shredded: bool = False
-    observed: dict[str, Any] | None = None
+    observed: Observed | None = None
+    observations: tuple[Observed, ...] = ()
+    stages: dict[str, Utc] = msgspec.field(default_factory=dict)
     bounds: dict[str, Any]
     kept: tuple[dict[str, str], ...] = ()
+    statement: str | None = None
     pol: Day
     at: Utc
 

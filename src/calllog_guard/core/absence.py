@@ -1,0 +1,77 @@
+"""
+What an outsider still sees of erased persons: values and keys of their legs, in records and in raw bytes.
+
+Rules: 1. A value that is not null counts, whatever it holds.  2. Raw bytes count too: the pseudonym stands plain in a key and in
+       base64 in a leg's protected header, so that a torn or renamed file hides nothing.
+Source: design section 9, step 5.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from calllog_guard.core.traces import base64_phases
+
+_NAME: Final = 22
+
+
+@dataclass(slots=True)
+class Sighting:
+    """What was seen of one pseudonym: values (legs), and keys (legs and tombstones); both 0 means gone."""
+
+    values: int = 0
+    keys: int = 0
+
+    def add(self, other: "Sighting") -> None:
+        """Sum up two means of observation."""
+        self.values += other.values
+        self.keys += other.keys
+
+
+@dataclass(slots=True)
+class Look:
+    """One look at one partition by one means, for many pseudonyms at once."""
+
+    seen: dict[bytes, Sighting] = field(default_factory=dict)
+    records: int = 0
+
+    @classmethod
+    def for_(cls, pseudonyms: Iterable[str]) -> "Look":
+        """Nothing seen yet."""
+        return cls({name.encode(): Sighting() for name in pseudonyms})
+
+    def blank(self) -> "Look":
+        """Nothing seen yet, of the same pseudonyms."""
+        return Look({name: Sighting() for name in self.seen})
+
+    def most(self, other: "Look") -> "Look":
+        """Of two looks at the same bytes, the one that saw more, per pseudonym."""
+        both = {
+            name: Sighting(max(mine.values, other.seen[name].values), max(mine.keys, other.seen[name].keys))
+            for name, mine in self.seen.items()
+        }
+        return Look(both, max(self.records, other.records))
+
+    def record(self, key: bytes | None, value: bytes | None) -> None:
+        """Take one record into account."""
+        self.records += 1
+        sighting = self.seen.get(key[:_NAME]) if key else None
+        if sighting is not None:
+            sighting.keys += 1
+            sighting.values += value is not None
+
+    def merge(self, other: "Look") -> None:
+        """Sum up two looks for the same pseudonyms."""
+        self.records += other.records
+        for name, sighting in other.seen.items():
+            self.seen[name].add(sighting)
+
+
+def marks(pseudonyms: Iterable[bytes]) -> dict[bytes, tuple[bytes, bool]]:
+    """Byte strings that betray a pseudonym: whose, and whether they belong to a value (else to a key)."""
+    found: dict[bytes, tuple[bytes, bool]] = {}
+    for name in pseudonyms:
+        found[name] = (name, False)
+        for form in base64_phases(name):
+            found[form] = (name, True)
+    return found
