@@ -1,18 +1,21 @@
 """Puts the parts together: settings and policy in, running workers out."""
 
+import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_log import (
     KafkaWriter,
     consumer,
     offsets,
     position,
     read_all,
+    read_each,
     security,
     tenant_partition,
 )
@@ -20,10 +23,13 @@ from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.adapters.memory import SystemClock
 from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.adapters.rocksdb_index import RocksIndex
+from calllog_guard.adapters.segment_files import folders, look_at_replica
+from calllog_guard.core.absence import Look
 from calllog_guard.core.ids import Tenant
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.policy import Policy, load_policy
 from calllog_guard.settings import Settings
+from calllog_guard.workers.auditor import Auditor
 from calllog_guard.workers.delivery import DeadLetters, Delivery, Role
 from calllog_guard.workers.desk import Desk
 from calllog_guard.workers.keeper import Keeper
@@ -43,6 +49,11 @@ class World:
     clock: SystemClock
     options: dict[str, Any]
     counts: Counter[str]
+    levels: dict[str, float] = field(default_factory=dict)
+
+    def level(self, name: str, value: float) -> None:
+        """Show a present value."""
+        self.levels[name] = value
 
     def count(self, name: str, by: int) -> None:
         """Add to a counter."""
@@ -175,9 +186,38 @@ def _keeper(shared: World, writer: KafkaWriter, reader: Any) -> Role:
     )
 
 
+def _auditor(shared: World, writer: KafkaWriter, reader: Any) -> Role:
+    tenant, settings = shared.tenant, shared.settings
+    table = shared.policy.at(shared.clock.now().date()).tenant[tenant]
+    log_dirs = [Path(name) for name in settings.log_dirs.split(os.pathsep) if name]
+
+    def disks(topic: str, partition: int, names: list[bytes]) -> list[Look]:
+        return [look_at_replica(each, names) for each in folders(log_dirs, topic, partition)]
+
+    return Auditor(
+        tenant,
+        tenant_partition(tenant, settings.few_partitions),
+        table.events,
+        shared.keep_days,
+        shared.ring(tenant),
+        shared.keystore,
+        KafkaTopics(settings, shared.options),
+        writer,
+        settings,
+        shared.clock,
+        partial(read_all, settings.kafka, shared.options),
+        partial(read_each, settings.kafka, shared.options),
+        partial(offsets, reader, end=False),
+        disks,
+        shared.count,
+        shared.level,
+    )
+
+
 _ROLES: Final[dict[str, Callable[[World, KafkaWriter, Any], Role]]] = {
     "protector": _protector,
     "desk": _desk,
     "keeper": _keeper,
+    "auditor": _auditor,
 }
 ROLES: Final = tuple(_ROLES)

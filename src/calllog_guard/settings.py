@@ -59,6 +59,7 @@ class Settings:
     trim_groups: str = ""
     watch_s: float = 300
     observe_s: float = 600
+    absence_after_s: float = 300
     log_dirs: str = ""
     epoch_days: int = 7
     backup_window_days: int = 14

@@ -6,7 +6,7 @@ Labels are roles, reasons and fates; no metric knows a person.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from aiohttp import web
@@ -30,14 +30,25 @@ _PLAIN: Final = {
     "legs_written": "Legs written",
     "legs_expired": "Legs tombstoned because their last purpose lapsed",
     "on_sight_tombstones": "Legs of erased persons tombstoned on sight",
+    "heartbeats": "Heartbeats written",
+    "trimmed_partitions": "Partitions of plaintext topics cut behind what is committed",
+    "observed_records": "Records read by the observation of absence",
+}
+_LEVELS: Final = {
+    "watched_erasures": "Erasures whose last trace is not yet seen gone",
+    "erase_unobserved_oldest_s": "Age of the oldest erasure that is not yet seen absent",
+    "objective_missed": "Erasures whose bytes are not seen gone within the objective",
+    "governed_drift": "Governed settings that are not as the bound needs",
+    "cleaner_blocked_partitions": "Partitions in which an open transaction holds compaction back",
+    "aof_rewrite_pending": "Erasures whose keys may still lie in the keystore's file",
 }
 
 
 class Numbers(Collector):
     """The counters of a worker as Prometheus reads them."""
 
-    def __init__(self, role: str, counts: Counter[str], alive: Callable[[], bool]) -> None:
-        self._role, self._counts, self._alive = role, counts, alive
+    def __init__(self, role: str, counts: Counter[str], levels: Mapping[str, float], alive: Callable[[], bool]) -> None:
+        self._role, self._counts, self._levels, self._alive = role, counts, levels, alive
 
     def collect(self) -> Iterator[Any]:
         """See Collector."""
@@ -48,6 +59,10 @@ class Numbers(Collector):
             plain = CounterMetricFamily(_PREFIX + name, text, labels=["role"])
             plain.add_metric([self._role], self._counts[name])
             yield plain
+        for name, value in sorted(self._levels.items()):
+            level = GaugeMetricFamily(_PREFIX + name, _LEVELS[name], labels=["role"])
+            level.add_metric([self._role], value)
+            yield level
         for start, (name, label, text) in _LABELLED.items():
             family = CounterMetricFamily(_PREFIX + name, text, labels=["role", label])
             for key, many in sorted(self._counts.items()):
@@ -59,9 +74,16 @@ class Numbers(Collector):
 class Pages:
     """The two pages of one worker."""
 
-    def __init__(self, role: str, counts: Counter[str], alive: Callable[[], bool], ready: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        role: str,
+        counts: Counter[str],
+        levels: Mapping[str, float],
+        alive: Callable[[], bool],
+        ready: Callable[[], bool],
+    ) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(Numbers(role, counts, alive))
+        self._registry.register(Numbers(role, counts, levels, alive))
         self._role, self._alive, self._ready = role, alive, ready
         self._runner: web.AppRunner | None = None
 

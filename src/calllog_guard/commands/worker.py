@@ -44,7 +44,7 @@ async def _one(name: str) -> int:
     writer = shared.writer()
     await _answering(writer.start, log)
     worker = serve(shared, name, writer)
-    pages = Pages(name, shared.counts, lambda: worker.alive, lambda: worker.ready)
+    pages = Pages(name, shared.counts, shared.levels, lambda: worker.alive, lambda: worker.ready)
     address = await pages.start(shared.settings.http)
     await _answering(worker.start, log)
     loop = asyncio.get_running_loop()

@@ -23,7 +23,18 @@ PROFILES: Final = ("fast", "production")
 _PR_SET_PDEATHSIG: Final = 1
 _READY_S: Final = 90.0
 _STOP_S: Final = 20.0
-_FAST: Final = {"COMPACTION_LAG_MS": "2000", "TOMBSTONE_KEEP_MS": "3000", "HEARTBEAT_S": "0.5", "SWEEP_S": "1"}
+_FAST: Final = {
+    "COMPACTION_LAG_MS": "2000",
+    "TOMBSTONE_KEEP_MS": "3000",
+    "HEARTBEAT_S": "0.5",
+    "SWEEP_S": "1",
+    "TRIM_S": "1",
+    "TRIM_BEHIND_S": "0",
+    "WATCH_S": "2",
+    "OBSERVE_S": "1",
+    "ABSENCE_AFTER_S": "2",
+    "AOF_REWRITE_MIN_S": "0",
+}
 
 
 class Server(Protocol):
@@ -158,6 +169,7 @@ class Stack:
             "PARTITIONS": "12",
             "REPLICAS": "1",
             "HTTP": "127.0.0.1:0",
+            "LOG_DIRS": str(self.broker_log_dir),
         }
         if self.profile == "fast":
             settings |= _FAST

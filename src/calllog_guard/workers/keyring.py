@@ -106,11 +106,29 @@ class Keyring:
         """
         places = [person_key(self.tenant, lookup) for lookup in lookups]
         guard, epoch, *raw = await self._keystore.read([GUARD_KEY, EPOCH_KEY, *places])
+        self._counter(guard)
+        return View(epoch, dict(zip(lookups, raw, strict=True)))
+
+    def _counter(self, guard: bytes | None) -> int:
         if guard is None or len(guard) != _GUARD.size or _GUARD.unpack(guard)[1] != self._vault.guard_id():
             raise GuardMovedError(
                 "the keystore's guard entry is missing or another: it has another past than the one seen"
             )
-        return View(epoch, dict(zip(lookups, raw, strict=True)))
+        return int(_GUARD.unpack(guard)[2])
+
+    async def raise_counter(self) -> int:
+        """
+        Raise the guard's counter by one, as every heartbeat does; the counter.
+
+        Raises:
+            GuardMovedError: The keystore has another past than the one seen.
+
+        """
+        while True:
+            (guard,) = await self._keystore.read([GUARD_KEY])
+            counter = self._counter(guard) + 1
+            if await self._keystore.swap({GUARD_KEY: (guard, guard_entry(self._vault.guard_id(), counter))}, {}):
+                return counter
 
     def person(self, lookup: Lookup, raw: bytes | None) -> Person | None:
         """

@@ -1,0 +1,322 @@
+"""
+The auditor: keeps compaction running, trims plain text, watches the settings, and observes absence from outside.
+
+Rules: 1. A certificate rests on an observation, never on a schedule.  2. None while a governed setting has drifted, a replica is
+       out of sync, or the keystore's file still holds what was deleted.  3. Two auditors at once do no harm: results are
+       repeated, never contradicted.
+Source: design sections 4 and 9, step 5.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final, Protocol
+
+import msgspec
+import structlog
+from aiokafka import TopicPartition
+
+from calllog_guard.core.absence import Look
+from calllog_guard.core.ids import Tenant
+from calllog_guard.core.requests.decision import DECISIONS, DONE, OUTCOMES, Decision, Observed, Outcome, is_result
+from calllog_guard.core.tombstone import Output
+from calllog_guard.core.wire import Message, Utc, decode, encode, to_ms
+from calllog_guard.errors import KeystoreSilentError, KeystoreUnsafeError, MessageError
+from calllog_guard.ports import Clock, Keystore, Topics, Writer
+from calllog_guard.settings import Settings
+from calllog_guard.workers.delivery import Unit
+from calllog_guard.workers.duties import Duty
+from calllog_guard.workers.keyring import Keyring
+
+log: Final = structlog.get_logger()
+BEAT: Final = b"~beat"
+_OBSERVED: Final = ("absent", "gone")
+ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
+ReadEach = Callable[[str, Sequence[int], Callable[[Any], None]], Awaitable[dict[int, tuple[int, int]]]]
+Disks = Callable[[str, int, list[bytes]], list[Look]]
+Offsets = Callable[[str, Sequence[int]], Awaitable[dict[int, int]]]
+
+
+class Beat(Message, frozen=True, kw_only=True):
+    """A heartbeat; the counter is the keystore's, by which an older keystore is known."""
+
+    v: int = 1
+    counter: int
+    at: Utc
+
+
+class Levels(Protocol):
+    """Where present values (not totals) are shown."""
+
+    def __call__(self, name: str, value: float) -> None:
+        """Show a value."""
+
+
+@dataclass(slots=True)
+class Watched:
+    """An erasure whose traces are not all gone: its result by the keeper, and what the auditor has reported."""
+
+    decision: Decision | None = None
+    done: Outcome | None = None
+    reported: set[str] = field(default_factory=set)
+    rewritten: bool = False
+
+
+class Auditor:
+    """The role that reads the ledger and looks at everything from outside."""
+
+    name = "auditor"
+
+    def __init__(
+        self,
+        tenant: Tenant,
+        home: int,
+        events: Sequence[str],
+        keep_days: int,
+        ring: Keyring,
+        keystore: Keystore,
+        topics: Topics,
+        writer: Writer,
+        settings: Settings,
+        clock: Clock,
+        read_all: ReadAll,
+        read_each: ReadEach,
+        starts: Offsets,
+        disks: Disks,
+        count: Callable[[str, int], None],
+        level: Levels,
+    ) -> None:
+        self._tenant, self._home, self._events, self._keep_days = tenant, home, tuple(events), keep_days
+        self._ring, self._keystore, self._admin, self._writer = ring, keystore, topics, writer
+        self._settings, self._clock, self._starts, self._disks = settings, clock, starts, disks
+        self._read_all, self._read_each, self._count, self._level = read_all, read_each, count, level
+        self._legs, self._decisions = settings.topic("calllog.legs"), settings.topic("privacy.decisions")
+        self._requests, self._outcomes = settings.topic("privacy.requests"), settings.topic("privacy.outcomes")
+        self.topics: tuple[str, ...] = (self._decisions,)
+        self._watched: dict[int, dict[bytes, Watched]] = {}
+        self._sound = False
+        self._counter = 0
+        self._rewrite_from = 0.0
+        self._duties = (
+            Duty("heartbeat", settings.heartbeat_s, self._beat),
+            Duty("trim", settings.trim_s, self._trim),
+            Duty("watch", settings.watch_s, self._watch),
+            Duty("observe", settings.observe_s, self._observe),
+        )
+
+    # --- the ledger -------------------------------------------------------------------------------------------------
+
+    async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
+        """See Role: what waits for an observation is read anew from the ledger."""
+        self._watched.clear()
+        starts = await self._starts(self._decisions, partitions)
+        for partition in partitions:
+            self._watched[partition] = {}
+        for record in await self._read_all(self._decisions, partitions):
+            self._note(record)
+            starts[record.partition] = record.offset + 1
+        return {TopicPartition(self._decisions, partition): offset for partition, offset in starts.items()}
+
+    async def revoked(self, partitions: Sequence[int]) -> None:
+        """See Role."""
+        for partition in partitions:
+            self._watched.pop(partition, None)
+
+    async def unit(self, unit: Unit) -> None:
+        """See Role."""
+        for records in unit.values():
+            for record in records:
+                self._note(record)
+
+    def _note(self, record: Any) -> None:
+        if not record.key or record.key[:1] == b"~" or record.value is None:
+            return
+        name, _, result = record.key.decode("ascii", "replace").rpartition(".")
+        key = name.encode() if is_result(record.key) else record.key
+        watched = self._watched[record.partition].setdefault(key, Watched())
+        try:
+            if not is_result(record.key):
+                watched.decision = decode(DECISIONS, record.value)
+            elif record.key.endswith(DONE):
+                watched.done = decode(OUTCOMES, record.value)
+            else:
+                watched.reported.add(result)
+        except MessageError as error:
+            self._count("unreadable_" + error.reason, 1)
+        if "gone" in watched.reported and watched.decision is not None:
+            # the order of a compacted topic is that of offsets: a result never stands before its decision
+            self._watched[record.partition].pop(key)
+
+    # --- duties -----------------------------------------------------------------------------------------------------
+
+    async def idle(self) -> None:
+        """See Role."""
+        for duty in self._duties:
+            duty.poll()
+        self._level(
+            "watched_erasures",
+            sum(each.decision is not None for some in self._watched.values() for each in some.values()),
+        )
+
+    async def _beat(self) -> None:
+        """A record per partition, so that segments roll and compaction runs on quiet partitions too."""
+        if not self._watched:
+            return
+        try:
+            self._counter = await self._ring.raise_counter()
+        except KeystoreSilentError:
+            log.warning("the keystore is silent: the heartbeat repeats the last counter")
+        value = encode(Beat(counter=self._counter, at=self._clock.now()))
+        many = (self._legs, self._settings.topic("calllog.held"), self._decisions, *self._events)
+        few = (self._requests, self._settings.topic("privacy.cases"))
+        beats = [Output(topic, partition, BEAT, value) for topic in many for partition in self._watched]
+        beats += [
+            Output(topic, partition, BEAT, value)
+            for topic in few
+            for partition in self._watched
+            if partition < self._settings.few_partitions
+        ]
+        if 0 in self._watched:
+            beats.append(Output(self._settings.topic("privacy.policy"), 0, BEAT, value))
+        await self._writer.write(beats)
+        self._count("heartbeats", len(beats))
+
+    async def _trim(self) -> None:
+        """Cut the plaintext topics behind what is committed, and behind what an operator may want to see again."""
+        before = to_ms(self._clock.now() - timedelta(seconds=self._settings.trim_behind_s))
+        prefix, mine = self._settings.calllog_prefix, sorted(self._watched)
+        more = [group for group in map(str.strip, self._settings.trim_groups.split(",")) if group]
+        few = [partition for partition in mine if partition < self._settings.few_partitions]
+        for topic in self._events:
+            cut = await self._cut(topic, mine, [f"{prefix}guard-protector", *more], before)
+            self._count("trimmed_partitions", len(cut))
+        cut = await self._cut(self._requests, few, [f"{prefix}guard-desk"], before)
+        self._count("trimmed_partitions", len(cut))
+
+    async def _cut(self, topic: str, partitions: list[int], groups: list[str], before: int) -> dict[int, int]:
+        return await asyncio.to_thread(self._admin.trim, topic, partitions, groups, before) if partitions else {}
+
+    async def _watch(self) -> None:
+        """Compare every governed setting with what the bound needs; any drift withholds certificates."""
+        self._sound = False  # until this look has ended well
+        findings = await asyncio.to_thread(self._admin.check, self._keep_days)
+        drifted = sorted({finding.setting for finding in findings if not finding.good})
+        blocked = await asyncio.to_thread(self._admin.blocked, self._legs, sorted(self._watched))
+        try:
+            await self._keystore.check()
+        except KeystoreUnsafeError as error:
+            drifted.append("keystore")
+            log.error("the keystore's settings have drifted", why=str(error))  # noqa: TRY400 - the text says it
+        self._level("governed_drift", len(drifted))
+        self._level("cleaner_blocked_partitions", len(blocked))
+        if drifted:
+            log.error("governed settings have drifted: no certificates", settings=drifted)
+        if blocked:
+            log.error("an open transaction holds compaction back: no certificates", partitions=blocked)
+        self._sound = not drifted and not blocked
+
+    # --- observation ------------------------------------------------------------------------------------------------
+
+    async def _observe(self) -> None:
+        """One pass over each partition in which an erasure waits to be seen."""
+        now = self._clock.now()
+        ripe = now - timedelta(seconds=self._settings.absence_after_s)
+        waiting = {
+            partition: {key: each for key, each in watched.items() if each.done is not None and each.decision}
+            for partition, watched in self._watched.items()
+        }
+        await self._rewrite([each for found in waiting.values() for each in found.values() if not each.rewritten])
+        self._alarm(now, [each for found in waiting.values() for each in found.values()])
+        for partition, found in waiting.items():
+            old = {key: each for key, each in found.items() if each.done and each.done.at <= ripe and each.rewritten}
+            if old and self._sound:
+                await self._look(partition, old)
+
+    def _alarm(self, now: datetime, waiting: list[Watched]) -> None:
+        ages = [
+            ((now - each.done.at).total_seconds(), "absent" in each.reported)
+            for each in waiting
+            if each.done is not None
+        ]
+        self._level("erase_unobserved_oldest_s", max((age for age, absent in ages if not absent), default=0))
+        settings = self._settings
+        late = sum(age > (settings.objective_key_s if absent else settings.objective_value_s) for age, absent in ages)
+        self._level("objective_missed", late)
+        if late:
+            log.error("erasures are overdue: their bytes are not seen gone within the objective", erasures=late)
+
+    async def _rewrite(self, fresh: list[Watched]) -> None:
+        """Have the keystore's file rewritten once for all that were erased since."""
+        self._level("aof_rewrite_pending", len(fresh))
+        now = asyncio.get_running_loop().time()
+        if not fresh or now < self._rewrite_from:
+            return
+        await self._keystore.rewrite()
+        self._rewrite_from = now + self._settings.aof_rewrite_min_s
+        outputs = [
+            self._outcome(each.decision, each.done, "rewritten", None)
+            for each in fresh
+            if each.decision and each.done and not each.reported
+        ]
+        await self._writer.write(outputs)
+        for each in fresh:
+            each.rewritten = True
+        self._level("aof_rewrite_pending", 0)
+
+    async def _look(self, partition: int, watched: dict[bytes, Watched]) -> None:
+        replicas, in_sync = (await asyncio.to_thread(self._admin.replicas, self._legs))[partition]
+        if in_sync < replicas:
+            log.warning("a replica is out of sync: no certificates", partition=partition, in_sync=in_sync)
+            return
+        began = asyncio.get_running_loop().time()
+        look = Look.for_(each.decision.pseudonym for each in watched.values() if each.decision)
+        ends = await self._read_each(self._legs, [partition], lambda record: look.record(record.key, record.value))
+        disks = await asyncio.to_thread(partial(self._disks, self._legs, partition, list(look.seen)))
+        for disk in disks:
+            look.merge(disk)
+        how = ("consumer:read_uncommitted", *(("files:segments",) if disks else ()), "keystore:rewritten")
+        first, end = ends[partition]
+        observed = Observed(
+            how=how,
+            partition=partition,
+            from_=first,
+            to=end,
+            replicas=replicas,
+            in_sync=in_sync,
+            on_disk=len(disks),
+            at=self._clock.now(),
+        )
+        await self._report(partition, watched, look, observed)
+        seconds = asyncio.get_running_loop().time() - began
+        self._count("observed_records", look.records)
+        log.info(
+            "observed", partition=partition, erasures=len(watched), records=look.records, seconds=round(seconds, 3)
+        )
+
+    async def _report(self, partition: int, watched: dict[bytes, Watched], look: Look, observed: Observed) -> None:
+        outputs: list[Output] = []
+        for key, each in watched.items():
+            if each.decision is None or each.done is None:
+                continue
+            sighting = look.seen[each.decision.pseudonym.encode()]
+            seen = [stage for stage, left in zip(_OBSERVED, (sighting.values, sighting.keys), strict=True) if not left]
+            for stage in seen:
+                if stage not in each.reported and ("absent" in seen or "absent" in each.reported):
+                    outcome = self._outcome(each.decision, each.done, stage, observed)
+                    result = Output(self._decisions, partition, key + b"." + stage.encode(), outcome.value)
+                    outputs += [outcome, result]
+        if outputs:
+            await self._writer.write(outputs)
+
+    def _outcome(self, decision: Decision, done: Outcome, stage: Any, observed: Observed | None) -> Output:
+        outcome = msgspec.structs.replace(
+            done,
+            stage=stage,
+            by="auditor",
+            up_to=observed.to if observed else done.up_to,
+            at=self._clock.now(),
+            observed=observed or msgspec.UNSET,
+        )
+        return Output(self._outcomes, self._home, decision.case.encode(), encode(outcome))
