@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from kafka import TopicPartition
-from kafka.admin import ConfigResource, ConfigResourceType, IsolationLevel, KafkaAdminClient, OffsetSpec
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
+from kafka.errors import KafkaError
 
 from calllog_guard.errors import GuardError, LogSilentError
 from calllog_guard.settings import Settings
@@ -67,18 +68,23 @@ def governed(settings: Settings, keep_days: int) -> list[Governed]:
     def kept(days: int) -> dict[str, str]:
         return stamp | {"cleanup.policy": "delete", "retention.ms": str(days * _DAY_MS)}
 
+    rolling = {name: compact[name] for name in ("segment.ms", "segment.jitter.ms", "file.delete.delay.ms")}
     few, many = settings.few_partitions, settings.partitions
-    events = stamp | {
-        "cleanup.policy": "delete",
-        "retention.ms": str(settings.events_keep_h * 3_600_000),
-        "max.message.bytes": str(16 << 20),
-    }
+    events = (
+        stamp
+        | rolling
+        | {
+            "cleanup.policy": "delete",
+            "retention.ms": str(settings.events_keep_h * 3_600_000),
+            "max.message.bytes": str(16 << 20),
+        }
+    )
     shapes: list[tuple[str, int, dict[str, str]]] = [
         ("calllog.events", many, events),
         ("calllog.legs", many, legs),
         ("calllog.held", many, forever),
         ("calllog.dead", few, kept(settings.dead_keep_days) | {"max.message.bytes": str(24 << 20)}),
-        ("privacy.requests", few, kept(7) | {"max.message.bytes": str(1 << 20)}),
+        ("privacy.requests", few, kept(7) | rolling | {"max.message.bytes": str(1 << 20)}),
         ("privacy.decisions", many, forever),
         ("privacy.outcomes", few, kept(settings.cases_keep_days)),
         ("privacy.cases", few, forever),
@@ -91,6 +97,7 @@ def governed(settings: Settings, keep_days: int) -> list[Governed]:
     return [Governed(settings.topic(name), partitions, each) for name, partitions, each in shapes]
 
 
+_READ_COMMITTED: Final = 1
 _CLEANER: Final = {"log.cleaner.enable": "true", "auto.create.topics.enable": "false"}
 
 
@@ -120,7 +127,7 @@ class KafkaTopics:
                 yield self._client
             except GuardError:
                 raise
-            except Exception as error:  # noqa: BLE001 - the client has no common class for not reaching a broker
+            except (KafkaError, OSError, RuntimeError) as error:
                 self.close()
                 raise LogSilentError(
                     f"Kafka at {self._settings.kafka} does not answer ({type(error).__name__})"
@@ -155,7 +162,7 @@ class KafkaTopics:
             counts = {each["name"]: len(each["partitions"]) for each in admin.describe_topics([t.name for t in there])}
             resources = [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in there]
             found = admin.describe_configs(resources, config_filter="all")
-            nodes = [str(each["node_id"]) for each in admin.describe_cluster()["brokers"]]
+            nodes = [str(each["broker_id"]) for each in admin.describe_cluster()["brokers"]]
             brokers = [ConfigResource(ConfigResourceType.BROKER, node) for node in nodes]
             settings = admin.describe_configs(brokers, config_filter="all")
         for topic in wanted:
@@ -210,7 +217,7 @@ class KafkaTopics:
         with self._admin() as admin:
             latest = dict.fromkeys(places, OffsetSpec.LATEST)
             ends = admin.list_partition_offsets(latest)
-            stable = admin.list_partition_offsets(latest, isolation_level=IsolationLevel.READ_COMMITTED)
+            stable = admin.list_partition_offsets(latest, isolation_level=_READ_COMMITTED)
         return [place.partition for place in places if stable[place].offset < ends[place].offset]
 
 
