@@ -1,6 +1,7 @@
 """Two hundred identities go in; none of them is found anywhere, and a planted one is."""
 
 import json
+from typing import Any
 
 import pytest
 from installation import Make, event, raw
@@ -29,10 +30,13 @@ def test_no_canary_is_found_anywhere_and_a_planted_one_is(make: Make, stack: Sta
     logs.mkdir()
     (logs / "workers.log").write_bytes(guard.log.read_bytes())
     where = ["--log-dir", str(stack.redis_dir), "--log-dir", str(logs)]
-    found = guard.cli("scan", "--canary", str(canaries), *where, "--json", code=1)
-    hits = [place for place in json.loads(found)["places"] if place["found"] and not place["plaintext"]]
-    # requests carry the subjects in their signed claims until they are trimmed; nothing else may
-    assert {place["where"].partition("/")[0] for place in hits} == {f"topic {guard.topic('privacy.requests')}"}
+
+    def looked() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(guard.cli("scan", "--canary", str(canaries), *where, "--json", code=None))
+        return found
+
+    # the request that named fifty of them is trimmed behind the desk, as are the events behind the protector
+    guard.settled(lambda: looked()["findings"] == 0 and looked()["plaintext_topic"] == 0, "nothing is left", seconds=60)
     guard.publish("calllog.legs", [people[7].encode("utf-16-le")], key=b"~planted")
     found = guard.cli("scan", "--canary", str(canaries), "--json", code=1)
     hits = [place for place in json.loads(found)["places"] if place["found"] and not place["plaintext"]]
