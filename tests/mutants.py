@@ -98,6 +98,34 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/e2e/test_erase.py::test_a_decision_that_no_desk_wrote_touches_nobody",
     ),
     (
+        "a restored keystore is believed at once",
+        "workers/keyring.py",
+        "if not under_guard and found[2 : 2 + len(self._marks)] != [origin] * len(self._marks):",
+        "if not under_guard and found[2 : 2 + len(self._marks)] == [origin]:",
+        "tests/e2e/test_restore.py::test_nothing_is_opened_before_the_ledger_is_replayed",
+    ),
+    (
+        "the ledger is not replayed against a restored keystore",
+        "workers/keeper.py",
+        "                if not is_result(record.key):\n                    await self._again(shard, record)\n",
+        "                if not is_result(record.key):\n",
+        "tests/e2e/test_restore.py::test_a_restored_backup_brings_nobody_back",
+    ),
+    (
+        "absence is certified while a setting has drifted",
+        "workers/auditor.py",
+        "self._sound = not drifted and not blocked",
+        "self._sound = not blocked",
+        "tests/e2e/test_audit.py::test_no_certificate_while_a_governed_setting_has_drifted",
+    ),
+    (
+        "absence is certified unseen",
+        "workers/auditor.py",
+        "(sighting.values, sighting.keys)",
+        "(0, 0)",
+        "tests/e2e/test_audit.py::test_the_certificate_follows_the_disappearance_of_the_bytes",
+    ),
+    (
         "expiry takes what has not lapsed",
         "core/retention/sweep.py",
         "if due_day(facts.day, facts.mask, purposes) <= today:",
@@ -124,9 +152,11 @@ def survives(what: str, file: str, old: str, new: str, test: str) -> bool:
 
 
 def main() -> int:
-    """Try each; 1 when one survives."""
-    alive = 0
+    """Try each, or those whose text contains the first argument; 1 when one survives."""
+    alive, wanted = 0, "".join(sys.argv[1:2])
     for what, file, old, new, test in MUTANTS:
+        if wanted not in what:
+            continue
         lives = survives(what, file, old, new, test)
         alive += lives
         print(f"{'SURVIVES' if lives else 'caught  '}  {what}  ({test})", flush=True)  # noqa: T201

@@ -88,6 +88,7 @@ class World:
             self.clock,
             cache_s=settings.cache_s,
             cache_entries=settings.cache_entries,
+            partitions=settings.partitions,
         )
 
     def writer(self) -> KafkaWriter:

@@ -85,6 +85,16 @@ class GuardMovedError(GuardError):
     """The keystore's guard entry is missing or another one: the keystore has another past than the one seen."""
 
 
+class KeystoreGuardedError(GuardError):
+    """
+    The keystore was restarted, restored or failed over: wait until the keepers have replayed the ledger against it.
+
+    Until then nobody opens, seals or mints, or an old backup would bring erased people back.
+    """
+
+    fate = Fate.RETRY
+
+
 class KmsSilentError(GuardError):
     """The KMS gave no answer: wait and ask again."""
 

@@ -31,6 +31,9 @@ class Keystore(Protocol):
     async def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The entries, in order; None means that there is none."""
 
+    async def origin(self, keys: Sequence[bytes]) -> tuple[bytes, list[bytes | None]]:
+        """The entries, with the name of the run of the store that gave them: another after a restart or failover."""
+
     async def put(self, entries: Mapping[bytes, bytes]) -> None:
         """Write entries; durable on return."""
 

@@ -30,6 +30,8 @@ _PLAIN: Final = {
     "legs_written": "Legs written",
     "legs_expired": "Legs tombstoned because their last purpose lapsed",
     "on_sight_tombstones": "Legs of erased persons tombstoned on sight",
+    "guard_replayed": "Decisions applied again to a keystore that was restarted or restored",
+    "guard_keys_lost": "People with legs whose key a restored keystore does not have",
     "heartbeats": "Heartbeats written",
     "trimmed_partitions": "Partitions of plaintext topics cut behind what is committed",
     "observed_records": "Records read by the observation of absence",

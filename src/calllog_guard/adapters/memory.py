@@ -21,6 +21,7 @@ class MemoryKeystore:
     def __init__(self) -> None:
         self.entries: dict[bytes, bytes] = {}
         self.silent = False
+        self.run = b"memory"
 
     def _answer(self) -> None:
         if self.silent:
@@ -30,6 +31,10 @@ class MemoryKeystore:
         """See Keystore."""
         self._answer()
         return [self.entries.get(key) for key in keys]
+
+    async def origin(self, keys: Sequence[bytes]) -> tuple[bytes, list[bytes | None]]:
+        """See Keystore."""
+        return self.run, await self.read(keys)
 
     async def put(self, entries: Mapping[bytes, bytes]) -> None:
         """See Keystore."""

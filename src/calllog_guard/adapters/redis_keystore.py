@@ -48,6 +48,14 @@ class RedisKeystore:
         async with _answers():
             return cast("list[bytes | None]", await self._redis.mget(keys))
 
+    async def origin(self, keys: Sequence[bytes]) -> tuple[bytes, list[bytes | None]]:
+        """See Keystore: both in one transaction, so that the same server gave them."""
+        async with _answers(), self._redis.pipeline(transaction=True) as transaction:
+            transaction.info("server")
+            transaction.mget(keys)
+            server, found = await transaction.execute()
+            return str(server["run_id"]).encode(), found
+
     async def put(self, entries: Mapping[bytes, bytes]) -> None:
         """See Keystore."""
         if entries:

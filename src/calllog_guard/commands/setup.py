@@ -168,7 +168,8 @@ async def create_tenant(args: argparse.Namespace) -> int:
         topic = shared.settings.topic("privacy.decisions")
         anchor = json.dumps({"v": 1, "guard": b64(guard_id).decode(), "counter": 0}).encode()
         await writer.write([Output(topic, number, b"~guard", anchor) for number in range(shared.settings.partitions)])
-        await shared.keystore.swap({GUARD_KEY: (None, guard_entry(guard_id))}, {})
+        if await shared.keystore.swap({GUARD_KEY: (None, guard_entry(guard_id))}, {}):
+            await shared.ring(tenant).open_at_once(shared.settings.partitions)
         await shared.keystore.swap({EPOCH_KEY: (None, epoch.encode())}, {})
     finally:
         await writer.stop()

@@ -17,7 +17,7 @@ from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import Decision, Outcome
 from calllog_guard.core.requests.receipt import Receipt
 from calllog_guard.core.requests.request import Request
-from calllog_guard.core.wire import Access, Dead
+from calllog_guard.core.wire import Access, Beat, Dead
 
 MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "event": CallEvent,
@@ -30,6 +30,7 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "receipt": Receipt,
     "dead": Dead,
     "access": Access,
+    "heartbeat": Beat,
 }
 
 

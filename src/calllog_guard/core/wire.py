@@ -111,6 +111,21 @@ class Dead(Message, frozen=True, kw_only=True):
     at: Utc
 
 
+BEAT: Final = b"~beat"
+"""The key of heartbeats, in every topic that has them."""
+
+
+class Beat(Message, frozen=True, kw_only=True):
+    """A heartbeat: keeps segments rolling; the counter is the keystore's, by which an older keystore is known."""
+
+    v: int = 1
+    counter: int
+    at: Utc
+
+
+BEATS: Final = msgspec.json.Decoder(Beat)
+
+
 class Access(Message, frozen=True, kw_only=True):
     """Who opened what, for which purpose; acknowledged before the first line is shown."""
 

@@ -22,7 +22,7 @@ from calllog_guard.core.absence import Look
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.decision import DECISIONS, DONE, OUTCOMES, Decision, Observed, Outcome, is_result
 from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import Message, Utc, decode, encode, to_ms
+from calllog_guard.core.wire import BEAT, Beat, decode, encode, to_ms
 from calllog_guard.errors import KeystoreSilentError, KeystoreUnsafeError, MessageError
 from calllog_guard.ports import Clock, Keystore, Topics, Writer
 from calllog_guard.settings import Settings
@@ -31,20 +31,11 @@ from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.keyring import Keyring
 
 log: Final = structlog.get_logger()
-BEAT: Final = b"~beat"
 _OBSERVED: Final = ("absent", "gone")
 ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
 ReadEach = Callable[[str, Sequence[int], Callable[[Any], None]], Awaitable[dict[int, tuple[int, int]]]]
 Disks = Callable[[str, int, list[bytes]], list[Look]]
 Offsets = Callable[[str, Sequence[int]], Awaitable[dict[int, int]]]
-
-
-class Beat(Message, frozen=True, kw_only=True):
-    """A heartbeat; the counter is the keystore's, by which an older keystore is known."""
-
-    v: int = 1
-    counter: int
-    at: Utc
 
 
 class Levels(Protocol):

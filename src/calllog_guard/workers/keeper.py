@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import structlog
 from aiokafka import TopicPartition
 
 from calllog_guard.core.crypto.envelope import parse_header
@@ -21,7 +22,7 @@ from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, Tenant, split_k
 from calllog_guard.core.requests.decision import DECISIONS, DONE, Decision, Outcome, is_result, open_entry
 from calllog_guard.core.retention.sweep import lapsed
 from calllog_guard.core.tombstone import Output, tombstone
-from calllog_guard.core.wire import decode, encode, to_ms
+from calllog_guard.core.wire import BEAT, BEATS, decode, encode, to_ms
 from calllog_guard.errors import EpochUnknownError, MessageError, RecordError
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Facts, Index, Pending, Position, Writer
@@ -30,6 +31,7 @@ from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.vault import Vault
 
+log: Final = structlog.get_logger()
 ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
 Offsets = Callable[[str, Sequence[int]], Awaitable[dict[int, int]]]
 
@@ -116,6 +118,9 @@ class Keeper:
 
     def _remember(self, shard: Shard, records: Sequence[Any]) -> None:
         """Who is erased and what is done, from the ledger, before the first leg is handled."""
+        for record in records:
+            if record.key == BEAT and record.value is not None:
+                self._ring.saw(decode(BEATS, record.value).counter)
         ours = [record for record in records if record.value is not None and record.key and record.key[:1] != b"~"]
         shard.done.update(
             record.key.removesuffix(DONE).decode("ascii", "replace") for record in ours if record.key.endswith(DONE)
@@ -158,6 +163,7 @@ class Keeper:
 
     async def unit(self, unit: Unit) -> None:
         """See Role."""
+        await self._replay()
         outputs: list[Output] = []
         touched: set[int] = set()
         for place, records in sorted(unit.items(), key=lambda item: item[0].topic != self._decisions):
@@ -231,6 +237,7 @@ class Keeper:
 
     async def idle(self) -> None:
         """See Role: finish what has reached its barrier, then sweep."""
+        await self._replay()
         for partition, shard in self._shards.items():
             for key, pending in list(shard.pending.items()):
                 if await self._reached(self._legs, partition) >= pending.barrier:
@@ -241,6 +248,46 @@ class Keeper:
             for shard in self._shards.values():
                 more = await self._sweep(shard) or more
             self._next_sweep = now if more else now + int(self._settings.sweep_s * 1000)
+
+    async def _replay(self) -> None:
+        """
+        After a restart, restore or failover of the keystore: apply the ledger again, as far as it may have forgotten it.
+
+        Whoever was erased since the backup is erased again before anybody opens anything.
+        """
+        origin, missing = await self._ring.unguarded(sorted(self._shards))
+        for partition, applied in missing.items():
+            shard = self._shards[partition]
+            end = (await self._ends(self._decisions, [partition]))[partition]
+            again = 0
+            for record in await self._read_all(self._decisions, [partition]):
+                if record.offset < applied or record.value is None or not record.key or record.key[:1] == b"~":
+                    continue
+                if not is_result(record.key):
+                    await self._again(shard, record)
+                    again += 1
+            lost = await self._lost(shard)
+            settled = not shard.pending and shard.decisions >= end
+            await self._ring.mark(partition, origin, end if settled else applied)
+            log.warning("ledger replayed", partition=partition, decisions=again, people_without_key=lost)
+            self._count("guard_replayed", again)
+            self._count("guard_keys_lost", lost)
+
+    async def _again(self, shard: Shard, record: Any) -> None:
+        try:
+            decision, lookup, generation = self._read(shard, record)
+        except MessageError:
+            return  # not written by a desk
+        if lookup is not None:
+            cut_off = to_ms(decision.cut_off)
+            await self._ring.fence(lookup, cut_off, generation=generation, under_guard=True)
+        if record.key.decode() in shard.done:
+            await self._ring.destroy(Pseudonym(decision.pseudonym))
+
+    async def _lost(self, shard: Shard) -> int:
+        """How many people have legs but no key any more: minted after the backup, their legs open no more."""
+        names = {key.partition(b".")[0].decode() for _, key in shard.index.by_day()} - shard.erased
+        return await self._ring.missing([Pseudonym(name) for name in names])
 
     async def _finish(self, partition: int, shard: Shard, key: bytes, pending: Pending) -> None:
         decision = decode(DECISIONS, pending.decision)
@@ -263,6 +310,8 @@ class Keeper:
         shard.index.forget()
         shard.pending.pop(key)
         shard.done.add(key.decode())
+        if not shard.pending:
+            await self._ring.applied(partition, shard.decisions)
 
     def _outcome(
         self, decision: Decision, stage: Any, partition: int, legs: int, pending: Pending, shard: Shard

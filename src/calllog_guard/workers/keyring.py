@@ -18,6 +18,8 @@ from calllog_guard.core.crypto.entries import (
     GUARD_KEY,
     Keys,
     Person,
+    applied_key,
+    guarded_key,
     key_epoch,
     open_keys,
     open_person,
@@ -30,7 +32,7 @@ from calllog_guard.core.crypto.entries import (
 from calllog_guard.core.crypto.secrets import DataKey, IdentitySecret, Link, Month, TokenKey, link_at
 from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, Tenant, id_bytes
 from calllog_guard.core.wire import to_ms
-from calllog_guard.errors import GuardMovedError, KeyMissingError, RecordError
+from calllog_guard.errors import GuardMovedError, KeyMissingError, KeystoreGuardedError, RecordError
 from calllog_guard.ports import Clock, Keystore
 from calllog_guard.workers.vault import Vault
 
@@ -86,27 +88,43 @@ class Keyring:
     """One tenant's persons."""
 
     def __init__(
-        self, tenant: Tenant, keystore: Keystore, vault: Vault, clock: Clock, *, cache_s: float, cache_entries: int
+        self,
+        tenant: Tenant,
+        keystore: Keystore,
+        vault: Vault,
+        clock: Clock,
+        *,
+        cache_s: float,
+        cache_entries: int,
+        partitions: int,
     ) -> None:
         self.tenant, self._keystore, self._vault, self._clock = tenant, keystore, vault, clock
         self._cache_s, self._cache_entries = cache_s, cache_entries
         self._cache: OrderedDict[tuple[Lookup, int], Opened] = OrderedDict()
         self._verified: dict[Lookup, tuple[bytes, Person]] = {}
+        self._marks = [guarded_key(partition) for partition in range(partitions)]
+        self._seen = 0
         self.minted = 0
 
     # --- persons ----------------------------------------------------------------------------------------------------
 
-    async def view(self, lookups: Sequence[Lookup]) -> View:
+    async def view(self, lookups: Sequence[Lookup], *, under_guard: bool = False) -> View:
         """
-        Person entries and the guard, in one MGET.
+        Person entries and the guard, in one MGET; `under_guard` is for the replay that ends the guard, for nobody else.
 
         Raises:
             GuardMovedError: The keystore has another past than the one seen.
+            KeystoreGuardedError: It was restarted or restored, and the ledger is not yet replayed against it.
 
         """
         places = [person_key(self.tenant, lookup) for lookup in lookups]
-        guard, epoch, *raw = await self._keystore.read([GUARD_KEY, EPOCH_KEY, *places])
-        self._counter(guard)
+        origin, found = await self._keystore.origin([GUARD_KEY, EPOCH_KEY, *self._marks, *places])
+        guard, epoch, raw = found[0], found[1], found[2 + len(self._marks) :]
+        await self._risen(guard)
+        if not under_guard and found[2 : 2 + len(self._marks)] != [origin] * len(self._marks):
+            raise KeystoreGuardedError(
+                "the keystore was restarted or restored: waits until keepers replayed the ledger"
+            )
         return View(epoch, dict(zip(lookups, raw, strict=True)))
 
     def _counter(self, guard: bytes | None) -> int:
@@ -115,6 +133,45 @@ class Keyring:
                 "the keystore's guard entry is missing or another: it has another past than the one seen"
             )
         return int(_GUARD.unpack(guard)[2])
+
+    async def _risen(self, guard: bytes | None) -> None:
+        """A counter below one seen means an older keystore under the same run: every mark falls, then the counter rises."""
+        counter = self._counter(guard)
+        if counter >= self._seen:
+            self._seen = counter
+            return
+        await self._keystore.delete(self._marks)
+        await self._keystore.swap({GUARD_KEY: (guard, guard_entry(self._vault.guard_id(), self._seen + 1))}, {})
+        raise KeystoreGuardedError(
+            "the keystore is older than one that was seen: waits until keepers replayed the ledger"
+        )
+
+    def saw(self, counter: int) -> None:
+        """A heartbeat told of this counter."""
+        self._seen = max(self._seen, counter)
+
+    async def unguarded(self, partitions: Sequence[int]) -> tuple[bytes, dict[int, int]]:
+        """The run of the keystore, and the partitions whose ledger it has not had replayed: from which offset on."""
+        marks = [guarded_key(partition) for partition in partitions]
+        applied = [applied_key(partition) for partition in partitions]
+        origin, (guard, *found) = await self._keystore.origin([GUARD_KEY, *marks, *applied])
+        await self._risen(guard)
+        offsets = found[len(marks) :]
+        missing = {partition: int(offsets[at] or 0) for at, partition in enumerate(partitions) if found[at] != origin}
+        return origin, missing
+
+    async def mark(self, partition: int, origin: bytes, applied: int) -> None:
+        """A partition's ledger is replayed up to an offset against this run of the keystore."""
+        await self._keystore.put({guarded_key(partition): origin, applied_key(partition): str(applied).encode()})
+
+    async def applied(self, partition: int, offset: int) -> None:
+        """Every decision of a partition below this offset has had its effect."""
+        await self._keystore.put({applied_key(partition): str(offset).encode()})
+
+    async def open_at_once(self, partitions: int) -> None:
+        """Mark every partition of a new keystore, which has nothing to forget."""
+        origin, _ = await self._keystore.origin([GUARD_KEY])
+        await self._keystore.put({guarded_key(partition): origin for partition in range(partitions)})
 
     async def raise_counter(self) -> int:
         """
@@ -126,6 +183,7 @@ class Keyring:
         """
         while True:
             (guard,) = await self._keystore.read([GUARD_KEY])
+            await self._risen(guard)
             counter = self._counter(guard) + 1
             if await self._keystore.swap({GUARD_KEY: (guard, guard_entry(self._vault.guard_id(), counter))}, {}):
                 return counter
@@ -155,14 +213,16 @@ class Keyring:
         key = self._vault.epoch_key(person.epoch, self.tenant, "keystore")
         return seal_person(person, person_key(self.tenant, lookup), key, secrets.token_bytes(_NONCE))
 
-    async def fence(self, lookup: Lookup, cut_off: int, *, generation: int | None = None) -> Person:
+    async def fence(
+        self, lookup: Lookup, cut_off: int, *, generation: int | None = None, under_guard: bool = False
+    ) -> Person:
         """
         Turn a person's entry to gone; returns the person as found before.
 
         A cut-off never falls, and a generation later than `generation` is left alone.
         """
         while True:
-            view = await self.view([lookup])
+            view = await self.view([lookup], under_guard=under_guard)
             raw = view.raw[lookup]
             found = self.person(lookup, raw)
             before = found or Person(generation=1, pseudonym=None, epoch=pointer(view))
@@ -272,6 +332,11 @@ class Keyring:
         """The secrets of a pseudonym; None when destroyed."""
         (raw,) = await self._keystore.read([secrets_key(self.tenant, pseudonym)])
         return None if raw is None else self.keys(pseudonym, raw)
+
+    async def missing(self, pseudonyms: Sequence[Pseudonym]) -> int:
+        """How many of some pseudonyms have no key entry."""
+        found = await self._keystore.read([secrets_key(self.tenant, each) for each in pseudonyms])
+        return sum(each is None for each in found)
 
     async def destroy(self, pseudonym: Pseudonym) -> bool:
         """Delete a key entry unless a hold is pending on it; whether it is gone now."""

@@ -40,6 +40,11 @@ GUARD_KEY: Final = b"clg:~guard"
 EPOCH_KEY: Final = b"clg:~epoch"
 
 
+def guarded_key(partition: int) -> bytes:
+    """Which run of the keystore has had a partition's ledger replayed against it."""
+    return f"clg:~guarded:{partition}".encode()
+
+
 def applied_key(partition: int) -> bytes:
     """Up to which decision the keystore has seen a partition's ledger applied."""
     return f"clg:~applied:{partition}".encode()

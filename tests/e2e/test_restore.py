@@ -1,0 +1,95 @@
+"""A keystore from a backup brings nobody back: the ledger is replayed against it before anything is opened, sealed or minted."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from installation import Installation, event, raw
+from redis import Redis
+from signing import claims, signed
+from test_erase import erased
+
+from calllog_guard.stack.supervisor import Stack
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def guard(java: None, tmp_path: Path) -> Iterator[Installation]:  # noqa: ARG001
+    """An installation on a stack of its own."""
+    with Stack(tmp_path / "stack") as stack:
+        made = Installation(stack, tmp_path / "guard")
+        yield made
+        made.stop()
+
+
+def restore(guard: Installation, backup: Path) -> None:
+    """Put the keystore's files of a backup in place of the present ones, under running workers."""
+    guard.stack.stop_redis()
+    shutil.rmtree(guard.stack.redis_dir)
+    shutil.copytree(backup, guard.stack.redis_dir)
+    guard.stack.start_redis()
+
+
+def keys(guard: Installation) -> set[str]:
+    """The pseudonyms that have a key entry."""
+    with Redis.from_url(guard.environment["CALLLOG_GUARD_KEYSTORE"]) as redis:
+        return {name.decode().rpartition(":")[2] for name in redis.keys("clg:iocom:key:*")}
+
+
+def read(guard: Installation) -> int:
+    """How many legs a reader can open."""
+    return guard.cli("read", "--purpose", "service", "--actor", "support-1").count('"put"')
+
+
+def test_a_restored_backup_brings_nobody_back(guard: Installation, tmp_path: Path) -> None:
+    for role in ("protector", "desk", "keeper", "auditor"):
+        guard.start(role)
+    people = [f"p{n}@example.org" for n in range(20)]
+    guard.publish("calllog.events", [raw(event(f"c{n}", person, "bob@example.org")) for n, person in enumerate(people)])
+    guard.settled(lambda: len(guard.live()) == 40, "all legs")
+    legs = [record for record in guard.records("calllog.legs") if record.value is not None]
+    backup = tmp_path / "backup"
+    shutil.copytree(guard.stack.redis_dir, backup)
+    before = keys(guard)
+    assert len(before) == 21
+    for n, person in enumerate(people[:10]):
+        guard.publish("privacy.requests", [signed(guard.directory, claims(f"restore-{n:03d}", person))])
+    guard.settled(lambda: all(erased(guard, f"restore-{n:03d}") for n in range(10)), "ten are erased")
+    guard.publish("calllog.events", [raw(event("young", "young@example.org"))])
+    guard.settled(lambda: len(guard.live()) == 31, "someone younger than the backup")
+    gone = before - keys(guard)
+    assert len(gone) == 10
+    restore(guard, backup)
+    assert before == keys(guard), "the control: the backup has them all"
+    # what a thief or a replayed segment puts back: every leg as it was
+    for record in legs:
+        guard.publish("calllog.legs", [record.value], partition=record.partition, key=record.key)
+    guard.settled(lambda: not gone & keys(guard), "the erased are erased again")
+    guard.publish("calllog.events", [raw(event("late", people[0], "bob@example.org"))])
+    guard.settled(lambda: len(guard.live()) == 32, "work goes on: bob's leg, and none of whom was erased")
+    assert read(guard) == 31, "ten others, bob's eleven and his ten restored ones; the young person's leg opens no more"
+    assert '"people_without_key": 1' in guard.log.read_text()
+    assert all(worker.poll() is None for worker in guard.workers)
+
+
+def test_nothing_is_opened_before_the_ledger_is_replayed(guard: Installation, tmp_path: Path) -> None:
+    workers = [guard.start(role) for role in ("protector", "desk", "keeper")]
+    guard.publish("calllog.events", [raw(event("c1", "alice@example.org", "bob@example.org"))])
+    guard.settled(lambda: len(guard.live()) == 2, "both legs")
+    assert read(guard) == 2
+    backup = tmp_path / "backup"
+    shutil.copytree(guard.stack.redis_dir, backup)
+    for worker in workers:
+        worker.terminate()
+        worker.wait(30)
+    restore(guard, backup)
+    guard.cli("read", "--purpose", "service", "--actor", "support-1", code=3)
+    guard.start("protector")
+    guard.publish("calllog.events", [raw(event("c2", "carol@example.org"))])
+    guard.settled(lambda: "waits until keepers" in guard.log.read_text(), "the protector waits")
+    assert len(guard.live()) == 2
+    guard.start("keeper")
+    guard.settled(lambda: len(guard.live()) == 3, "work goes on")
+    assert read(guard) == 3
