@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from calllog_guard import __version__
-from calllog_guard.commands import calls, demo, rights, scan, setup, stack, worker
+from calllog_guard.commands import calls, demo, doctor, rights, scan, setup, stack, worker
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, StateRefusedError
 
 EXITS = "exit codes: 0 done, 1 a finding, 2 usage or configuration, 3 unavailable, 4 refused by state, 70 halt"
@@ -16,7 +16,7 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="calllog-guard", description=__doc__, epilog=EXITS)
     root.add_argument("--version", action="version", version=__version__)
     verbs = root.add_subparsers(metavar="VERB", required=True)
-    for family in (stack, setup, worker, calls, rights, scan, demo):
+    for family in (stack, setup, doctor, worker, calls, rights, scan, demo):
         family.register(verbs)
     return root
 
@@ -38,6 +38,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except GuardError as error:
         print(f"calllog-guard: {error}", file=sys.stderr)  # noqa: T201 - talk goes to stderr
         return exit_code(error)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has seen enough
+        return 0
+    except OSError as error:
+        print(f"calllog-guard: {error.strerror}: {error.filename}", file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.crypto.sealed import sign, verify
 from calllog_guard.core.requests.case import CASES, Case
 from calllog_guard.core.requests.decision import case_id
-from calllog_guard.core.requests.receipt import RECEIPTS
+from calllog_guard.core.requests.receipt import RECEIPTS, page
 from calllog_guard.core.requests.request import AUDIENCE
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, encode, time_text
@@ -48,6 +48,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     verb.add_argument("action", choices=["verify"])
     verb.add_argument("file", type=Path)
     verb.add_argument("--key", type=Path, required=True, help="the tenant's public receipt key (PEM)")
+    verb.add_argument("--page", type=Path, metavar="OUT", help="also write it as a page (HTML) that a person can read")
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=receipt)
 
@@ -72,10 +73,18 @@ async def _all_cases(shared: World) -> dict[str, Case]:
     topic = shared.settings.topic("privacy.cases")
     records = await read_all(shared.settings.kafka, shared.options, topic, [home])
     return {
-        record.key.decode(): decode(CASES, record.value)
+        record.key.decode("ascii", "replace"): case
         for record in records
-        if record.value is not None and record.key[:1] != b"~"
+        if record.value is not None and record.key[:1] != b"~" and (case := _readable(record)) is not None
     }
+
+
+def _readable(record: Any) -> Case | None:
+    try:
+        return decode(CASES, record.value)
+    except MessageError as error:
+        say(f"a record of privacy.cases is no case ({error.reason}): offset {record.offset}")
+        return None
 
 
 def _text(case: Case) -> str:
@@ -177,5 +186,8 @@ def receipt(args: argparse.Namespace) -> int:
     except (MessageError, ValueError) as error:
         show(args, {"verdict": "bad", "why": str(error)}, f"bad: {error}")
         return 1
+    if args.page:
+        args.page.write_text(page(claims), "utf-8")
+        say(str(args.page))
     show(args, {"verdict": "good", "claims": json.loads(encode(claims))}, f"good\n{encode(claims).decode()}")
     return 0
