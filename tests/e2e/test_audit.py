@@ -63,6 +63,14 @@ def test_the_certificate_follows_the_disappearance_of_the_bytes(make: Make) -> N
     assert certificate["observed"]["how"] == ["consumer:read_uncommitted", "files:segments", "keystore:rewritten"]
     assert certificate["observed"]["on_disk"] == 1
     assert "barred from saying" in certificate["statement"]
+    shown = guard.directory / "receipts"
+    guard.cli("case", "show", case["case"], "--receipts", str(shown))
+    newest = max(shown.iterdir(), key=lambda path: int(path.stem.rpartition("-")[2]))
+    public, page = guard.directory / "keys" / "iocom-receipts.pub.pem", guard.directory / "page.html"
+    guard.cli("receipt", "verify", str(newest), "--key", str(public), "--page", str(page))
+    assert "Certificate of erasure" in page.read_text()
+    assert "every segment file" in page.read_text()
+    assert "ok" in guard.cli("doctor")
     # the plaintext that the backend published, and the request that named her, are trimmed behind the workers
     guard.settled(
         lambda: not any(b"alice@" in (value or b"") for _, value in on_disk(guard, "calllog.events")),
@@ -96,6 +104,7 @@ def test_no_certificate_while_a_governed_setting_has_drifted(make: Make) -> None
     guard.start("auditor")
     guard.publish("privacy.requests", [signed(guard.directory, claims("drift-0001", "nobody@example.org"))])
     guard.settled(lambda: "rewritten" in stages(guard, "drift-0001"), "rewritten")
+    assert "cleanup.policy" in guard.cli("doctor", code=1)
     guard.settled(lambda: "governed settings have drifted" in guard.log.read_text(), "the alarm")
     guard.publish("calllog.events", [raw(event("x", "bob@example.org"))])
     guard.settled(lambda: guard.log.read_text().count("governed settings have drifted") > 3, "four looks")

@@ -16,9 +16,11 @@ import ahocorasick_rs
 from rich.progress import track
 
 from calllog_guard.adapters.kafka_admin import governed
-from calllog_guard.adapters.kafka_log import read_all, tenant_partition
+from calllog_guard.adapters.kafka_log import read_all, read_each
+from calllog_guard.adapters.segment_files import folders, look_at_replica
 from calllog_guard.bootstrap import World
 from calllog_guard.commands.setup import say, show, the_world
+from calllog_guard.core.absence import Look
 from calllog_guard.core.requests.decision import DECISIONS, is_result
 from calllog_guard.core.traces import traces
 from calllog_guard.core.wire import decode
@@ -30,7 +32,11 @@ _OVERLAP: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One place that was looked at: `found` counts hits, `forms` says as what, `plaintext` that hits are expected here."""
+    """
+    One place that was looked at: `found` counts hits, `forms` says as what, `plaintext` that hits are expected here.
+
+    Of a topic, `first` and `end` are the offsets between which it was read.
+    """
 
     where: str
     bytes: int
@@ -38,6 +44,8 @@ class Place:
     forms: tuple[str, ...]
     tombstones: int = 0
     plaintext: bool = False
+    first: int = 0
+    end: int = 0
 
 
 class Hunter:
@@ -112,7 +120,7 @@ async def scan_topics(shared: World, hunter: Hunter) -> list[Place]:
     return places
 
 
-async def _case_places(shared: World, case: str) -> list[Place]:
+async def _case_places(shared: World, case: str, log_dirs: list[Path]) -> list[Place]:
     everything = list(range(shared.settings.partitions))
     names = set()
     for record in await read_all(
@@ -123,25 +131,29 @@ async def _case_places(shared: World, case: str) -> list[Place]:
             if decision.case == case:
                 names.add(decision.pseudonym)
     if not names:
-        home = tenant_partition(shared.tenant, shared.settings.few_partitions)
-        raise StateRefusedError(f"no decision belongs to this case; see `case list` (partition {home})")
+        raise StateRefusedError("no decision belongs to this case; `case list` shows all")
     places: list[Place] = []
-    topic = shared.settings.topic("calllog.legs")
+    topic, wanted = shared.settings.topic("calllog.legs"), sorted({name.encode() for name in names})
     for partition in everything:
-        records = await read_all(shared.settings.kafka, shared.options, topic, [partition])
-        ours = [record for record in records if record.key[:22].decode() in names]
-        values = sum(record.value is not None for record in ours)
-        if ours:
-            forms = ("value",) if values else ()
-            places.append(Place(f"topic {topic}/{partition}", len(records), values, forms, len(ours) - values))
+        look = Look.for_(names)
+        ends = await read_each(shared.settings.kafka, shared.options, topic, [partition], look.kafka_record)
+        places.append(_case_place(f"topic {topic}/{partition}", look, *ends[partition]))
+        replicas = folders(log_dirs, topic, partition)
+        places += [_case_place(f"files {files[0].name}", look_at_replica(files, wanted)) for files in replicas]
     return places
+
+
+def _case_place(where: str, look: Look, first: int = 0, end: int = 0) -> Place:
+    values = sum(each.values for each in look.seen.values())
+    keys = sum(each.keys for each in look.seen.values())
+    return Place(where, look.records, values, ("value",) if values else (), keys - values, first=first, end=end)
 
 
 async def scan(args: argparse.Namespace) -> int:
     """See the module."""
     shared = the_world()
     if args.case:
-        places = await _case_places(shared, args.case)
+        places = await _case_places(shared, args.case, args.log_dir)
     else:
         hunter = Hunter(_identifiers(args.canary))
         events = shared.settings.topic("calllog.events")
@@ -152,7 +164,7 @@ async def scan(args: argparse.Namespace) -> int:
     found = [place for place in places if place.found and not place.plaintext]
     plain = sum(place.found for place in places if place.plaintext)
     rows = [asdict(place) for place in places]
-    told = found if args.canary else places
+    told = found if args.canary else [place for place in places if place.found or place.tombstones]
     text = [
         f"{place.where}: {place.found} found {' '.join(place.forms)}, {place.tombstones} tombstones" for place in told
     ]

@@ -8,7 +8,7 @@ Source: design section 9, step 5.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from calllog_guard.core.traces import base64_phases
 
@@ -59,6 +59,10 @@ class Look:
         if sighting is not None:
             sighting.keys += 1
             sighting.values += value is not None
+
+    def kafka_record(self, record: Any) -> None:
+        """Take one record of a client library into account."""
+        self.record(record.key, record.value)
 
     def merge(self, other: "Look") -> None:
         """Sum up two looks for the same pseudonyms."""

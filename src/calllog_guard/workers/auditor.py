@@ -263,7 +263,7 @@ class Auditor:
             return
         began = asyncio.get_running_loop().time()
         look = Look.for_(each.decision.pseudonym for each in watched.values() if each.decision)
-        ends = await self._read_each(self._legs, [partition], lambda record: look.record(record.key, record.value))
+        ends = await self._read_each(self._legs, [partition], look.kafka_record)
         disks = await asyncio.to_thread(partial(self._disks, self._legs, partition, list(look.seen)))
         for disk in disks:
             look.merge(disk)
