@@ -83,17 +83,19 @@ class Demo:
 
     def live(self) -> dict[bytes, bytes]:
         """The legs that a new reader ends up with."""
-        partitions = list(range(int(self.environment["CALLLOG_GUARD_PARTITIONS"])))
         state: dict[bytes, bytes] = {}
-        records = asyncio.run(read_all(self.environment["CALLLOG_GUARD_KAFKA"], {}, "calllog.legs", partitions))
-        for record in records:
-            if record.key[:1] == b"~":
-                continue
+        for record in self.records():
             if record.value is None:
                 state.pop(record.key, None)
             else:
                 state[record.key] = record.value
         return state
+
+    def records(self) -> list[Any]:
+        """Every leg and tombstone that the log still has."""
+        partitions = list(range(int(self.environment["CALLLOG_GUARD_PARTITIONS"])))
+        found = asyncio.run(read_all(self.environment["CALLLOG_GUARD_KAFKA"], {}, "calllog.legs", partitions))
+        return [record for record in found if record.key[:1] != b"~"]
 
     def until(self, condition: Callable[[], bool], what: str) -> float:
         """Wait for a condition; how long it took."""
@@ -151,19 +153,20 @@ def _story(demo: Demo, named: Path | None, broker: Path, keystore: Path) -> None
     calls = named or base / "calls.csv"
     if named is None:
         made_calls(calls)
-    with demo.worker("protector", "desk", "keeper"):
+    with demo.worker("protector", "desk", "keeper", "auditor"):
         _protect(demo, calls)
         case, keys = _erase(demo, calls)
         _look(demo, broker, keystore)
         _expire(demo)
+        _certify(demo, case, broker)
         demo.cli("case", "show", case, "--receipts", str(base / "receipts"))
-    out.rule("6  the receipts")
+    out.rule("7  the receipts")
     verdicts = [
         json.loads(demo.cli("receipt", "verify", str(path), "--key", tenant["receipt_key"], "--json"))
         for path in sorted((base / "receipts").iterdir())
     ]
     stages = [verdict["claims"]["stage"] for verdict in verdicts]
-    good = {"accepted", "fenced", "destroyed", "tombstoned"} == set(stages)
+    good = {"accepted", "fenced", "destroyed", "tombstoned", "absent"} <= set(stages)
     demo.promise("every stage has a signed receipt", ", ".join(stages), kept=good and bool(keys))
 
 
@@ -250,17 +253,29 @@ def _expire(demo: Demo) -> None:
     ]
     path = demo.base / "old.ndjson"
     path.write_text("\n".join(map(json.dumps, events)) + "\n")
-    before = demo.live()
+    known, new = {record.key for record in demo.records()}, set[bytes]()
     demo.cli("emit", str(path))
 
     def lapsed() -> bool:
-        return _tombstones(demo) >= len(events) and len(demo.live()) == len(before)
+        new.update(record.key for record in demo.records() if record.key not in known)
+        return len(new) >= len(events) and not new & set(demo.live())
 
     took = demo.until(lapsed, "expiry of the old legs")
-    demo.promise("legs whose last purpose has lapsed go", f"{len(events)} legs after {took:.1f} s", kept=True)
+    demo.promise("legs whose last purpose has lapsed go", f"{len(new)} legs after {took:.1f} s", kept=True)
 
 
-def _tombstones(demo: Demo) -> int:
-    partitions = list(range(int(demo.environment["CALLLOG_GUARD_PARTITIONS"])))
-    records = asyncio.run(read_all(demo.environment["CALLLOG_GUARD_KAFKA"], {}, "calllog.legs", partitions))
-    return sum(record.value is None for record in records)
+def _certify(demo: Demo, case: str, broker: Path) -> None:
+    demo.out.rule("6  the bytes leave the disk, and an outsider looks")
+    took = demo.until(lambda: "absent" in json.loads(demo.cli("case", "show", case, "--json"))["stages"], "absent")
+    words = ["scan", "--case", case, "--log-dir", str(broker), "--json"]
+    found = json.loads(demo.cli(*words, code=(0, 1)))
+    looked = f"observed {took:.1f} s later; a scan of {len(found['places'])} places: {found['findings']} with findings"
+    demo.promise("no erased value is left in log or segment files", looked, kept=found["findings"] == 0)
+    canary = ["scan", "--canary", str(demo.base / "who.txt"), "--log-dir", str(broker), "--json"]
+
+    def trimmed() -> bool:
+        found = json.loads(demo.cli(*canary, code=(0, 1)))
+        return not found["findings"] and not found["plaintext_topic"]
+
+    took = demo.until(trimmed, "the trims of the incoming topics")
+    demo.promise("the incoming topics are trimmed", f"nothing names the person anywhere, {took:.1f} s later", kept=True)
