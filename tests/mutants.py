@@ -126,6 +126,13 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/e2e/test_audit.py::test_the_certificate_follows_the_disappearance_of_the_bytes",
     ),
     (
+        "an epoch is destroyed while entries lie under it",
+        "workers/walk.py",
+        "if epoch in entries:",
+        "if epoch in needed:",
+        "tests/core/test_walk.py",
+    ),
+    (
         "expiry takes what has not lapsed",
         "core/retention/sweep.py",
         "(facts.mask and shortest + timedelta(1) > today):\n            break\n        if due_day(facts.day, facts.mask, purposes) <= today:",

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,10 @@ from calllog_guard.adapters.rocksdb_index import RocksIndex
 from calllog_guard.adapters.segment_files import folders, look_at_replica
 from calllog_guard.core.absence import Look
 from calllog_guard.core.ids import Tenant
-from calllog_guard.errors import ConfigurationError
+from calllog_guard.core.requests.case import CASES, Case
+from calllog_guard.core.requests.decision import DECISIONS, DONE, is_result
+from calllog_guard.core.wire import decode
+from calllog_guard.errors import ConfigurationError, MessageError
 from calllog_guard.policy import Policy, load_policy
 from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor import Auditor
@@ -36,6 +40,7 @@ from calllog_guard.workers.keeper import Keeper
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.protector import Protector
 from calllog_guard.workers.vault import Vault
+from calllog_guard.workers.walk import Walk, Walked
 
 
 @dataclass
@@ -192,6 +197,9 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any) -> Role:
     table = shared.policy.at(shared.clock.now().date()).tenant[tenant]
     log_dirs = [Path(name) for name in settings.log_dirs.split(os.pathsep) if name]
 
+    async def walked() -> Walked:
+        return await walk(shared, lambda _: None).run(await needed_epochs(shared))
+
     def disks(topic: str, partition: int, names: list[bytes]) -> list[Look]:
         return [look_at_replica(each, names) for each in folders(log_dirs, topic, partition)]
 
@@ -210,9 +218,48 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any) -> Role:
         partial(read_each, settings.kafka, shared.options),
         partial(offsets, reader, end=False),
         disks,
+        walked,
         shared.count,
         shared.level,
     )
+
+
+def walk(shared: World, told: Callable[[int], None]) -> Walk:
+    """The keystore walk of this installation."""
+    settings, tenant = shared.settings, shared.tenant
+    return Walk(
+        tenant,
+        shared.keystore,
+        shared.ring(tenant),
+        shared.vault,
+        shared.clock,
+        keep_days=shared.keep_days,
+        epoch_days=settings.epoch_days,
+        window_days=settings.backup_window_days,
+        told=told,
+    )
+
+
+async def needed_epochs(shared: World) -> dict[str, str]:
+    """The epochs that an open case or an erasure that is not done still needs, with the reason."""
+    settings, home = shared.settings, tenant_partition(shared.tenant, shared.settings.few_partitions)
+    read = partial(read_all, settings.kafka, shared.options)
+    needed: dict[str, str] = {}
+    cases: dict[bytes, Case] = {}
+    for record in await read(settings.topic("privacy.cases"), [home]):
+        if record.value is not None and record.key and record.key[:1] != b"~":
+            with suppress(MessageError):  # no case of ours
+                cases[record.key] = decode(CASES, record.value)
+    needed |= {case.epoch: "waiting cases" for case in cases.values() if case.state == "waiting" and case.epoch}
+    ledger = await read(settings.topic("privacy.decisions"), list(range(settings.partitions)))
+    done = {record.key for record in ledger if record.key and record.key.endswith(DONE)}
+    for record in ledger:
+        if record.value is not None and record.key and record.key[:1] != b"~" and not is_result(record.key):
+            with suppress(MessageError):  # no decision of ours
+                decision = decode(DECISIONS, record.value)
+                if record.key + DONE not in done:
+                    needed[decision.epoch] = "erasures that are not done"
+    return needed
 
 
 _ROLES: Final[dict[str, Callable[[World, KafkaWriter, Any], Role]]] = {

@@ -4,7 +4,7 @@ What the workers need of the world, each as small as its use.
 Each port has a contract suite in `tests/contract/`, run on the shipped fake and on the real thing.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Protocol
 
@@ -33,6 +33,9 @@ class Keystore(Protocol):
 
     async def origin(self, keys: Sequence[bytes]) -> tuple[bytes, list[bytes | None]]:
         """The entries, with the name of the run of the store that gave them: another after a restart or failover."""
+
+    def scan(self, start: bytes) -> AsyncIterator[list[bytes]]:
+        """The keys that begin with `start`, in batches; what comes or goes meanwhile may be missed or met twice."""
 
     async def put(self, entries: Mapping[bytes, bytes]) -> None:
         """Write entries; durable on return."""
@@ -72,6 +75,9 @@ class Kms(Protocol):
 
     def unwrap(self, name: str, blob: bytes) -> Secret:
         """The secret again. Raises EpochUnknownError when destroyed, EntryCorruptError when changed."""
+
+    def epochs(self) -> list[str]:
+        """The names whose key is alive."""
 
     def destroy_epoch(self, name: str) -> None:
         """Forget the epoch's key; nothing wrapped under it opens again."""

@@ -73,3 +73,20 @@ async def test_rewrite_leaves_nothing_of_what_was_deleted_in_any_file(
         assert names[0] not in files()
     await keystore.rewrite()
     assert await keystore.read(names) == [None, b"stays"]
+
+
+async def test_scan_meets_every_key_that_begins_so(keystore: Keystore, names: list[bytes]) -> None:
+    start = names[0] + b":"
+    many = {start + str(number).encode(): b"x" for number in range(2500)}
+    await keystore.put(many)
+    await keystore.put({names[1]: b"another"})
+    met = [key async for batch in keystore.scan(start) for key in batch]
+    assert set(met) == set(many)
+
+
+async def test_origin_is_the_same_while_nothing_restarts(keystore: Keystore, names: list[bytes]) -> None:
+    await keystore.put({names[0]: b"x"})
+    run, found = await keystore.origin(names)
+    assert found == [b"x", None]
+    assert (run, found) == await keystore.origin(names)
+    assert run

@@ -1,5 +1,6 @@
 """A keystore from a backup brings nobody back: the ledger is replayed against it before anything is opened, sealed or minted."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,7 +85,12 @@ def test_nothing_is_opened_before_the_ledger_is_replayed(guard: Installation, tm
     for worker in workers:
         worker.terminate()
         worker.wait(30)
+    assert sum(json.loads(guard.cli("keystore", "status", "--json"))["entries"].values()) == 4
+    assert "0 re-wrapped" in guard.cli("keystore", "walk")
+    guard.cli("keystore", "guard")
     restore(guard, backup)
+    guard.cli("keystore", "guard", code=1)
+    guard.cli("keystore", "walk", code=3)
     guard.cli("read", "--purpose", "service", "--actor", "support-1", code=3)
     guard.start("protector")
     guard.publish("calllog.events", [raw(event("c2", "carol@example.org"))])

@@ -42,6 +42,8 @@ _LEVELS: Final = {
     "objective_missed": "Erasures whose bytes are not seen gone within the objective",
     "governed_drift": "Governed settings that are not as the bound needs",
     "cleaner_blocked_partitions": "Partitions in which an open transaction holds compaction back",
+    "epochs_alive": "Epochs whose wrapping key is not destroyed",
+    "keystore_entries": "Entries of the keystore",
     "aof_rewrite_pending": "Erasures whose keys may still lie in the keystore's file",
 }
 

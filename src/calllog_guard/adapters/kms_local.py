@@ -66,6 +66,10 @@ class LocalKms:
         except (InvalidTag, ValueError):
             raise EntryCorruptError(f"a blob wrapped under {name} does not open") from None
 
+    def epochs(self) -> list[str]:
+        """See Kms."""
+        return sorted(path.name for path in self._directory.glob("[!.]*"))
+
     def destroy_epoch(self, name: str) -> None:
         """See Kms."""
         (self._directory / name).unlink(missing_ok=True)

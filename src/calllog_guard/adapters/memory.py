@@ -1,6 +1,6 @@
 """Fakes of the ports, for fast tests; each passes the contract suite of the real one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from calllog_guard.core.tombstone import Output
@@ -35,6 +35,11 @@ class MemoryKeystore:
     async def origin(self, keys: Sequence[bytes]) -> tuple[bytes, list[bytes | None]]:
         """See Keystore."""
         return self.run, await self.read(keys)
+
+    async def scan(self, start: bytes) -> AsyncIterator[list[bytes]]:
+        """See Keystore."""
+        self._answer()
+        yield [key for key in self.entries if key.startswith(start)]
 
     async def put(self, entries: Mapping[bytes, bytes]) -> None:
         """See Keystore."""

@@ -23,6 +23,7 @@ WANTED: Final = {
     "aof-load-truncated": "no",
 }
 _TIMEOUT_S: Final = 5.0
+_SCAN: Final = 1000
 _REWRITE_S: Final = 300.0
 _REWRITE_PAUSE_S: Final = 0.05
 
@@ -55,6 +56,16 @@ class RedisKeystore:
             transaction.mget(keys)
             server, found = await transaction.execute()
             return str(server["run_id"]).encode(), found
+
+    async def scan(self, start: bytes) -> AsyncIterator[list[bytes]]:
+        """See Keystore."""
+        cursor, first = 0, True
+        while first or cursor:
+            async with _answers():
+                cursor, found = await self._redis.scan(cursor, match=start + b"*", count=_SCAN)
+            first = False
+            if found:
+                yield found
 
     async def put(self, entries: Mapping[bytes, bytes]) -> None:
         """See Keystore."""

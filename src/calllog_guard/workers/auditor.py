@@ -29,6 +29,7 @@ from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import Unit
 from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.walk import Walked
 
 log: Final = structlog.get_logger()
 _OBSERVED: Final = ("absent", "gone")
@@ -76,6 +77,7 @@ class Auditor:
         read_each: ReadEach,
         starts: Offsets,
         disks: Disks,
+        walked: Callable[[], Awaitable[Walked]],
         count: Callable[[str, int], None],
         level: Levels,
     ) -> None:
@@ -87,6 +89,7 @@ class Auditor:
         self._requests, self._outcomes = settings.topic("privacy.requests"), settings.topic("privacy.outcomes")
         self.topics: tuple[str, ...] = (self._decisions,)
         self._watched: dict[int, dict[bytes, Watched]] = {}
+        self._walked = walked
         self._sound = False
         self._counter = 0
         self._rewrite_from = 0.0
@@ -95,6 +98,7 @@ class Auditor:
             Duty("trim", settings.trim_s, self._trim),
             Duty("watch", settings.watch_s, self._watch),
             Duty("observe", settings.observe_s, self._observe),
+            Duty("walk", settings.walk_s, self._walk),
         )
 
     # --- the ledger -------------------------------------------------------------------------------------------------
@@ -207,6 +211,14 @@ class Auditor:
         if blocked:
             log.error("an open transaction holds compaction back: no certificates", partitions=blocked)
         self._sound = not drifted and not blocked
+
+    async def _walk(self) -> None:
+        """The owner of partition 0 walks the keystore."""
+        if 0 in self._watched:
+            done = await self._walked()
+            self._level("epochs_alive", len(done.kept))
+            self._level("keystore_entries", sum(done.entries.values()))
+            log.info("walked", epoch=done.epoch, rewrapped=done.rewrapped, destroyed=done.destroyed, kept=done.kept)
 
     # --- observation ------------------------------------------------------------------------------------------------
 

@@ -328,6 +328,11 @@ class Keyring:
         key = self._vault.epoch_key(key_epoch(raw), self.tenant, "keystore")
         return open_keys(raw, secrets_key(self.tenant, pseudonym), key)
 
+    def seal_keys(self, pseudonym: Pseudonym, keys: Keys) -> bytes:
+        """A key entry as it is stored."""
+        key = self._vault.epoch_key(keys.epoch, self.tenant, "keystore")
+        return seal_keys(keys, secrets_key(self.tenant, pseudonym), key, secrets.token_bytes(_NONCE))
+
     async def keys_of(self, pseudonym: Pseudonym) -> Keys | None:
         """The secrets of a pseudonym; None when destroyed."""
         (raw,) = await self._keystore.read([secrets_key(self.tenant, pseudonym)])

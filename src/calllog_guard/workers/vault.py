@@ -46,6 +46,16 @@ class Vault:
         """Make an epoch's key."""
         self.create(f"epoch.{epoch}", epoch)
 
+    def epochs(self) -> list[str]:
+        """The epochs whose key is alive."""
+        return [name for name in self._kms.epochs() if name != ROOT]
+
+    def destroy_epoch(self, epoch: EpochName) -> None:
+        """Forget an epoch's key, here and in the KMS: nothing sealed under it opens again."""
+        self._kms.destroy_epoch(epoch)
+        for name in [each for each in self._opened if each == f"epoch.{epoch}" or each.startswith(f"{epoch}/")]:
+            del self._opened[name]
+
     def pepper(self, tenant: Tenant) -> Pepper:
         """The tenant's key for lookups."""
         return Pepper(self._secret(f"pepper.{tenant}", ROOT).expose())
