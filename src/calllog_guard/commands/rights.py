@@ -6,7 +6,7 @@ import json
 import secrets
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -18,7 +18,7 @@ from calllog_guard.core.crypto.sealed import sign, verify
 from calllog_guard.core.requests.case import CASES, Case
 from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.receipt import RECEIPTS, page
-from calllog_guard.core.requests.request import AUDIENCE
+from calllog_guard.core.requests.request import AUDIENCE, Kind
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, encode, time_text
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
@@ -30,7 +30,7 @@ _WAIT_S: Final = 120
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verbs."""
     verb = verbs.add_parser("request", help="send a signed request; this release enforces `erase`")
-    verb.add_argument("type", metavar="TYPE")
+    verb.add_argument("type", metavar="TYPE", choices=get_args(Kind), help=", ".join(get_args(Kind)))
     verb.add_argument("--subject", required=True, help="@FILE with one subject id per line; identities never in argv")
     verb.add_argument("--key", type=Path, required=True, help="the private key (PEM) of a registered requester")
     verb.add_argument("--identity", choices=["verified", "unverified"], default="verified")
