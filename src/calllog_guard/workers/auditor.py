@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -37,13 +37,6 @@ ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
 ReadEach = Callable[[str, Sequence[int], Callable[[Any], None]], Awaitable[dict[int, tuple[int, int]]]]
 Disks = Callable[[str, int, list[bytes]], list[Look]]
 Offsets = Callable[[str, Sequence[int]], Awaitable[dict[int, int]]]
-
-
-class Levels(Protocol):
-    """Where present values (not totals) are shown."""
-
-    def __call__(self, name: str, value: float) -> None:
-        """Show a value."""
 
 
 @dataclass(slots=True)
@@ -79,7 +72,7 @@ class Auditor:
         disks: Disks,
         walked: Callable[[], Awaitable[Walked]],
         count: Callable[[str, int], None],
-        level: Levels,
+        level: Callable[[str, float], None],
     ) -> None:
         self._tenant, self._home, self._events, self._keep_days = tenant, home, tuple(events), keep_days
         self._ring, self._keystore, self._admin, self._writer = ring, keystore, topics, writer
