@@ -6,7 +6,7 @@ RUN ?= run
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help all setup check test demo up down wheel tools schemas vectors contract e2e erasure bench mutants
+.PHONY: help all setup check test demo up down wheel tools schemas vectors contract e2e erasure bench chaos mutants
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -60,6 +60,9 @@ e2e: .venv/stamp tools ## the worker processes on the real stack
 
 erasure: .venv/stamp tools ## the canary hunt
 	$(PY) -m pytest tests/core/test_traces.py tests/e2e/test_canaries.py
+
+chaos: .venv/stamp tools ## kill Redis 200 times under load (minutes)
+	CHAOS_KILLS=200 $(PY) -m pytest tests/e2e/test_chaos.py
 
 bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Faust agent
 	$(PY) -W ignore bench/protect.py

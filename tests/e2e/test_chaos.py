@@ -1,0 +1,58 @@
+"""Redis is killed at random moments under load: no live secret is lost, nobody erased comes back. `make chaos` kills 200 times."""
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from installation import Installation, event, raw
+from signing import claims, signed
+from test_erase import erased
+from test_restore import keys
+
+from calllog_guard.stack.supervisor import Stack
+
+pytestmark = pytest.mark.real
+KILLS = int(os.environ.get("CHAOS_KILLS", "6"))
+
+
+@pytest.fixture
+def guard(java: None, tmp_path: Path) -> Iterator[Installation]:  # noqa: ARG001
+    """An installation on a stack of its own."""
+    with Stack(tmp_path / "stack") as stack:
+        made = Installation(stack, tmp_path / "guard")
+        yield made
+        made.stop()
+
+
+@pytest.mark.timeout(60 + 20 * KILLS)
+def test_redis_killed_at_random_moments_loses_no_secret_and_brings_nobody_back(guard: Installation) -> None:
+    seed = random.randrange(1 << 32)  # noqa: S311 - printed, so that a failure can be repeated
+    dice = random.Random(seed)  # noqa: S311
+    print(f"seed {seed}")  # noqa: T201
+    for role in ("protector", "desk", "keeper"):
+        guard.start(role)
+    people: list[str] = []
+    gone: list[str] = []
+    for kill in range(KILLS):
+        new = [f"p{kill}-{n}@example.org" for n in range(20)]
+        guard.publish("calllog.events", [raw(event(f"c{kill}-{n}", person)) for n, person in enumerate(new)])
+        if people:
+            victim = dice.choice([person for person in people if person not in gone])
+            gone.append(victim)
+            guard.publish("privacy.requests", [signed(guard.directory, claims(f"chaos-{kill:04d}", victim))])
+        people += new
+        time.sleep(dice.random() * 0.6)
+        guard.stack.children["redis"].kill()
+        time.sleep(dice.random() * 0.3)
+        guard.stack.start_redis()
+    guard.settled(
+        lambda: all(erased(guard, f"chaos-{kill:04d}") for kill in range(1, KILLS)), "all erased", seconds=120
+    )
+    left = len(people) - len(gone)
+    guard.settled(lambda: len(guard.live()) == left, f"a leg of each of the {left} others", seconds=120)
+    assert len(keys(guard)) == left, "each living person has a key, and nobody else"
+    assert guard.cli("read", "--purpose", "service", "--actor", "support-1").count('"put"') == left
+    assert all(worker.poll() is None for worker in guard.workers), guard.log.read_text()[-2000:]
