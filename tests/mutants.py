@@ -133,6 +133,13 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_walk.py",
     ),
     (
+        "a key is claimed that the walk took for an orphan",
+        "workers/keyring.py",
+        "{EPOCH_KEY: view.epoch, **entries}",
+        "{EPOCH_KEY: view.epoch}",
+        "tests/core/test_walk.py",
+    ),
+    (
         "expiry takes what has not lapsed",
         "core/retention/sweep.py",
         "(facts.mask and shortest + timedelta(1) > today):\n            break\n        if due_day(facts.day, facts.mask, purposes) <= today:",

@@ -48,6 +48,9 @@ class Keystore(Protocol):
     async def delete(self, keys: Sequence[bytes]) -> None:
         """Remove entries; durable on return."""
 
+    async def drop(self, key: bytes, unchanged: Mapping[bytes, bytes | None]) -> bool:
+        """Remove an entry if each of `unchanged` is still as expected; else nothing and False."""
+
     async def rewrite(self) -> None:
         """Make sure that what was deleted before this call is in none of the store's files; returns when it is so."""
 

@@ -90,3 +90,11 @@ async def test_origin_is_the_same_while_nothing_restarts(keystore: Keystore, nam
     assert found == [b"x", None]
     assert (run, found) == await keystore.origin(names)
     assert run
+
+
+async def test_drop_removes_only_what_is_as_expected(keystore: Keystore, names: list[bytes]) -> None:
+    await keystore.put({names[0]: b"x"})
+    assert not await keystore.drop(names[0], {names[0]: b"x", names[1]: b"y"})
+    assert await keystore.read(names[:1]) == [b"x"]
+    assert await keystore.drop(names[0], {names[0]: b"x", names[1]: None})
+    assert await keystore.read(names[:1]) == [None]

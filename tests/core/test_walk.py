@@ -159,3 +159,20 @@ async def test_an_epoch_stays_while_an_entry_lies_under_it(world: World) -> None
     done = await world.walk().run({})
     assert done.kept["2026-W48"] == "entries"
     assert not done.destroyed
+
+
+async def test_a_key_that_nobody_claimed_is_removed_and_cannot_be_claimed_any_more(world: World) -> None:
+    view, late = await world.ring.view(PEOPLE), PEOPLE[2]
+    gone, swap = world.ring.person(late, view.raw[late]), world.keystore.swap
+
+    async def walked_over(changes: Mapping[bytes, Any], unchanged: Mapping[bytes, Any]) -> bool:
+        world.keystore.swap = swap  # type: ignore[method-assign]
+        assert (await world.walk().run({})).orphans == 1
+        return await swap(changes, unchanged)
+
+    world.keystore.swap = walked_over  # type: ignore[method-assign]
+    assert not await world.ring.mint({late: gone}, view, month_from("2026-10"), month_from("2026-11"))
+    assert await world.ring.mint({late: gone}, view, month_from("2026-10"), month_from("2026-11"))
+    done = await world.walk().run({})
+    assert done.orphans == 0
+    assert done.entries == {"2026-W48": 6}

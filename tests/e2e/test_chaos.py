@@ -53,6 +53,7 @@ def test_redis_killed_at_random_moments_loses_no_secret_and_brings_nobody_back(g
     )
     left = len(people) - len(gone)
     guard.settled(lambda: len(guard.live()) == left, f"a leg of each of the {left} others", seconds=120)
+    guard.cli("keystore", "walk")  # a mint that was killed before its claim leaves a key that nobody has
     assert len(keys(guard)) == left, "each living person has a key, and nobody else"
     assert guard.cli("read", "--purpose", "service", "--actor", "support-1").count('"put"') == left
     assert all(worker.poll() is None for worker in guard.workers), guard.log.read_text()[-2000:]

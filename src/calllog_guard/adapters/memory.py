@@ -63,6 +63,14 @@ class MemoryKeystore:
         for key in keys:
             self.entries.pop(key, None)
 
+    async def drop(self, key: bytes, unchanged: Mapping[bytes, bytes | None]) -> bool:
+        """See Keystore."""
+        self._answer()
+        if any(self.entries.get(each) != old for each, old in unchanged.items()):
+            return False
+        self.entries.pop(key, None)
+        return True
+
     async def rewrite(self) -> None:
         """See Keystore: a dict has no files."""
         self._answer()

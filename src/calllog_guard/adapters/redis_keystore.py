@@ -6,7 +6,7 @@ Source: design section 8; `facts.md` (Redis).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
@@ -78,13 +78,20 @@ class RedisKeystore:
     ) -> bool:
         """See Keystore."""
         expected = {key: old for key, (old, _) in changes.items()} | dict(unchanged)
+        return await self._if(expected, lambda queue: queue.mset({key: new for key, (_, new) in changes.items()}))
+
+    async def drop(self, key: bytes, unchanged: Mapping[bytes, bytes | None]) -> bool:
+        """See Keystore."""
+        return await self._if(unchanged, lambda queue: queue.delete(key))
+
+    async def _if(self, expected: Mapping[bytes, bytes | None], change: Callable[[Any], Any]) -> bool:
         async with _answers(), self._redis.pipeline(transaction=True) as transaction:
             await transaction.watch(*expected)
             found = await transaction.mget(list(expected))
             if found != list(expected.values()):
                 return False
             transaction.multi()
-            transaction.mset({key: new for key, (_, new) in changes.items()})
+            change(transaction)
             try:
                 await transaction.execute()
             except WatchError:

@@ -48,7 +48,7 @@ async def run(args: argparse.Namespace) -> int:
             done = await walking.run(await needed_epochs(shared))
     finally:
         await shared.keystore.close()
-    text = f"{done.rewrapped} re-wrapped into {done.epoch}, {done.advanced} ratchets advanced, {done.contested} left to the next walk"
+    text = f"{done.rewrapped} re-wrapped into {done.epoch}, {done.advanced} ratchets advanced, {done.orphans} orphans removed, {done.contested} left to the next walk"
     kept = "".join(f"\nkept {epoch}: {why}" for epoch, why in done.kept.items())
     gone = "".join(f"\ndestroyed {epoch}" for epoch in done.destroyed)
     show(args, asdict(done), text + gone + kept)

@@ -276,7 +276,8 @@ class Keyring:
             person = replace(base, generation=generation, pseudonym=pseudonym, epoch=epoch)
             claims[person_key(self.tenant, lookup)] = (view.raw[lookup], self.seal_person(lookup, person))
         await self._keystore.put(entries)
-        if await self._keystore.swap(claims, {EPOCH_KEY: view.epoch}):
+        # the claim holds only while the new keys are there as written: the walk may have taken them for orphans
+        if await self._keystore.swap(claims, {EPOCH_KEY: view.epoch, **entries}):
             self.minted += len(claims)
             return True
         await self._keystore.delete(list(entries))
@@ -342,6 +343,23 @@ class Keyring:
         """How many of some pseudonyms have no key entry."""
         found = await self._keystore.read([secrets_key(self.tenant, each) for each in pseudonyms])
         return sum(each is None for each in found)
+
+    async def drop_orphans(self, pseudonyms: Sequence[Pseudonym]) -> int:
+        """Remove those key entries that no person entry names: a mint that was never claimed. How many."""
+        places = [secrets_key(self.tenant, each) for each in pseudonyms]
+        entries = [
+            (place, raw, self.keys(pseudonym, raw))
+            for pseudonym, place, raw in zip(pseudonyms, places, await self._keystore.read(places), strict=True)
+            if raw is not None
+        ]
+        owners = [person_key(self.tenant, keys.lookup) for _, _, keys in entries]
+        dropped = 0
+        for (place, raw, keys), owner, entry in zip(entries, owners, await self._keystore.read(owners), strict=True):
+            person = self.person(keys.lookup, entry)
+            ours = person is not None and person.pseudonym == keys.identity.pseudonym()
+            if not ours and not keys.holds:
+                dropped += await self._keystore.drop(place, {owner: entry, place: raw})
+        return dropped
 
     async def destroy(self, pseudonym: Pseudonym) -> bool:
         """Delete a key entry unless a hold is pending on it; whether it is gone now."""

@@ -32,6 +32,7 @@ class Walked:
     rewrapped: int = 0
     advanced: int = 0
     contested: int = 0
+    orphans: int = 0
     entries: Counter[str] = field(default_factory=Counter)
     destroyed: list[str] = field(default_factory=list)
     kept: dict[str, str] = field(default_factory=dict)
@@ -106,6 +107,9 @@ class Walk:
                 for place, change in changes.items():
                     if not await self._keystore.swap({place: change}, {EPOCH_KEY: current.encode()}):
                         done.contested += 1  # someone wrote it meanwhile: the next walk looks again
+            if kind == "key":
+                names = [Pseudonym(place[len(start) :].decode()) for place in places]
+                done.orphans += await self._ring.drop_orphans(names)
             self._told(len(places))
 
     def _renewed(self, kind: str, name: str, raw: bytes, current: EpochName, done: Walked) -> bytes | None:
