@@ -80,6 +80,19 @@ def test_the_certificate_follows_the_disappearance_of_the_bytes(make: Make) -> N
     assert not guard.dead()
 
 
+def test_a_keeper_that_reads_the_decision_before_the_legs_counts_them_all(make: Make) -> None:
+    guard = make()
+    guard.start("protector")
+    guard.start("desk")
+    with_calls(guard)
+    guard.publish("privacy.requests", [signed(guard.directory, claims("count-0001", "alice@example.org"))])
+    guard.settled(lambda: "fenced" in stages(guard, "count-0001"), "fenced")
+    guard.start("keeper")
+    guard.settled(lambda: "tombstoned" in stages(guard, "count-0001"), "tombstoned")
+    assert len(guard.live()) == 4
+    assert {receipt["stage"]: receipt["legs"] for receipt in receipts(guard)}["tombstoned"] == 3
+
+
 def set_topic(guard: Installation, name: str, **settings: str) -> None:
     """Change settings of a topic behind the product's back."""
     admin: Any = KafkaAdminClient(bootstrap_servers=guard.stack.kafka)

@@ -3,7 +3,8 @@ The keeper: keeps the index of its partitions, enforces decisions in order, tomb
 
 Steps of an erasure (numbered for the crash tests): 1 fence repeated, 2 barrier read, 3 key destroyed, 4 legs tombstoned,
 5 outcome and result written.  Of an expiry: 1 due, 2 tombstoned.
-Rules: 1. An erased pseudonym is tombstoned on sight from the moment its decision is read.
+Rules: 1. Once its erasure is done, an erased pseudonym is tombstoned on sight; until then its legs are indexed, so that
+          they are counted and tombstoned together at the barrier.
        2. A result is kept in the ledger, so that a rebuild never reports anew.
 Source: design section 9, step 4; section 12.
 """
@@ -38,14 +39,23 @@ Offsets = Callable[[str, Sequence[int]], Awaitable[dict[int, int]]]
 
 @dataclass
 class Shard:
-    """One partition: its index, who is erased in it, what is done, and up to where it was read."""
+    """One partition: its index, who is erased in it (with the decisions not yet done), what is done, and how far it was read."""
 
     index: Index
     legs: int
     decisions: int
-    erased: set[str] = field(default_factory=set)
+    erased: dict[str, set[str]] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
     pending: dict[bytes, Pending] = field(default_factory=dict)
+
+    def erases(self, pseudonym: str, name: str) -> None:
+        """A decision over a pseudonym was read."""
+        self.erased.setdefault(pseudonym, set()).update({name} - self.done)
+
+    def finished(self, name: str) -> None:
+        """A decision is done: from now on its pseudonym's legs are tombstoned on sight."""
+        self.done.add(name)
+        self.erased.get(name.partition(".")[0], set()).discard(name)
 
 
 class Keeper:
@@ -122,13 +132,13 @@ class Keeper:
             if record.key == BEAT and record.value is not None:
                 self._ring.saw(decode(BEATS, record.value).counter)
         ours = [record for record in records if record.value is not None and record.key and record.key[:1] != b"~"]
-        shard.done.update(
-            record.key.removesuffix(DONE).decode("ascii", "replace") for record in ours if record.key.endswith(DONE)
-        )
+        for record in ours:
+            if record.key.endswith(DONE):
+                shard.finished(record.key.removesuffix(DONE).decode("ascii", "replace"))
         for record in ours:
             if not is_result(record.key):
                 try:
-                    shard.erased.add(self._read(shard, record)[0].pseudonym)
+                    shard.erases(self._read(shard, record)[0].pseudonym, record.key.decode())
                 except MessageError as error:  # not written by a desk; its dead letter is written when it is handled
                     self._count("unreadable_" + error.reason, 1)
 
@@ -202,7 +212,7 @@ class Keeper:
         if record.value is None:
             shard.index.remove(record.key)
             return []
-        if pseudonym in shard.erased:
+        if shard.erased.get(pseudonym) == set():
             shard.index.remove(record.key)
             self._count("on_sight_tombstones", 1)
             return [tombstone(self._legs, record.key, self._settings.partitions)]
@@ -223,7 +233,7 @@ class Keeper:
             self._remember(shard, [record])
             return
         decision, lookup, generation = self._read(shard, record)
-        shard.erased.add(decision.pseudonym)
+        shard.erases(decision.pseudonym, record.key.decode())
         if record.key.decode() in shard.done or record.key in shard.pending or lookup is None:
             return
         await self._ring.fence(lookup, to_ms(decision.cut_off), generation=generation)
@@ -286,7 +296,7 @@ class Keeper:
 
     async def _lost(self, shard: Shard) -> int:
         """How many people have legs but no key any more: minted after the backup, their legs open no more."""
-        names = {key.partition(b".")[0].decode() for _, key in shard.index.by_day()} - shard.erased
+        names = {key.partition(b".")[0].decode() for _, key in shard.index.by_day()} - set(shard.erased)
         return await self._ring.missing([Pseudonym(name) for name in names])
 
     async def _finish(self, partition: int, shard: Shard, key: bytes, pending: Pending) -> None:
@@ -309,7 +319,7 @@ class Keeper:
         self._commit(shard)
         shard.index.forget()
         shard.pending.pop(key)
-        shard.done.add(key.decode())
+        shard.finished(key.decode())
         if not shard.pending:
             await self._ring.applied(partition, shard.decisions)
 

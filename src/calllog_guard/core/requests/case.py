@@ -67,7 +67,8 @@ def after_outcome(case: Case, outcome: Outcome, at: datetime) -> tuple[Case, lis
     new = [stage for stage in STAGES if stage not in case.stages and _reached(progress, case.decisions, stage)]
     stages = case.stages | dict.fromkeys(new, at)
     state: State = "closed" if "gone" in stages else "observing" if "tombstoned" in stages else case.state
-    legs = case.legs | {outcome.decision: outcome.legs}
+    # after a crash in the midst of the tombstones a keeper counts what was left: the first count is the whole one
+    legs = case.legs | {outcome.decision: max(outcome.legs, case.legs.get(outcome.decision, 0))}
     observed = case.observed | ({outcome.decision: outcome.observed} if outcome.observed else {})
     changed = msgspec.structs.replace(case, progress=progress, stages=stages, state=state, legs=legs, observed=observed)
     return changed, new
