@@ -54,6 +54,10 @@ class RequestRefusedError(MessageError):
     """A request that is forged, expired, replayed or for someone else; never action, never silence."""
 
 
+class CaseStateError(MessageError):
+    """What a request asks of a case is not possible in its present state: a dead letter, and the case stays as it is."""
+
+
 # --- the world is bad -----------------------------------------------------------------------------------------------
 
 
