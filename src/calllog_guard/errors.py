@@ -115,6 +115,12 @@ class LogSilentError(GuardError):
     fate = Fate.RETRY
 
 
+class LegMovedError(GuardError):
+    """A leg was replaced between its look-up and its reading: read on, and try again."""
+
+    fate = Fate.RETRY
+
+
 class PositionConflictError(GuardError):
     """Two topics of a worker were assigned with unequal partition sets, or an offset would jump: stop."""
 

@@ -25,6 +25,7 @@ from calllog_guard.core.requests.clock import Times, due
 from calllog_guard.core.requests.decision import (
     OUTCOMES,
     Decision,
+    Entry,
     case_id,
     decision_id,
     seal_entry,
@@ -250,7 +251,7 @@ class Desk:
             pol=version,
             at=self._clock.now(),
         )
-        return seal_entry(told, lookup, generation, ledger, secrets.token_bytes(_NONCE))
+        return seal_entry(told, Entry(lookup, generation), ledger, secrets.token_bytes(_NONCE))
 
     def _ledger(self, decision: Decision) -> Output:
         pseudonym = Pseudonym(decision.pseudonym)
