@@ -16,11 +16,11 @@ import structlog
 from aiokafka import TopicPartition
 
 from calllog_guard.core.ids import Tenant
-from calllog_guard.core.requests.case import Case, after_outcome
+from calllog_guard.core.requests.case import Case, Consent, after_outcome
 from calllog_guard.core.requests.decision import OUTCOMES, Outcome, case_id
 from calllog_guard.core.requests.machine import RULES, after, check_rights, opening
 from calllog_guard.core.requests.receipt import CERTIFIED
-from calllog_guard.core.requests.request import Request, check_fields, read_request
+from calllog_guard.core.requests.request import Request, check_fields, read_request, wording_digest
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, from_ms
 from calllog_guard.errors import MessageError, RequestRefusedError
@@ -164,6 +164,7 @@ class Desk:
             opened_at=now,
             asked_by=request.iss,
             ranged=request.range is not None,
+            consent=_consent(request),
             officer=waits_for == "officer",
             times={"identity_asked_at": now} if waits_for == "identity" else {},
         )
@@ -224,6 +225,12 @@ class Desk:
             told = [stage for stage in reached if _certified(case, stage)]
             outputs: list[Output] = [self._o.receipts.of(changed, stage, now, version) for stage in told]
             await self._book.save(changed, outputs)
+
+
+def _consent(request: Request) -> Consent | None:
+    if request.time is None or request.wording is None:
+        return None
+    return Consent(time=request.time, wording=wording_digest(request.wording))
 
 
 def _certified(case: Case, stage: str) -> bool:

@@ -37,6 +37,13 @@ AT_ONCE: Final = "fenced"
 """The progress of a decision that the desk has carried out whole: a restriction, its end, a consent."""
 
 
+class Consent(Message, frozen=True, kw_only=True):
+    """What is on record of a consent (Art. 7(1)): when, and the digest of the words."""
+
+    time: Utc
+    wording: str
+
+
 class Case(Message, frozen=True, kw_only=True):
     """See above; `place` is the request's partition and offset, `acts` those of what acted on the case, by jti."""
 
@@ -63,6 +70,7 @@ class Case(Message, frozen=True, kw_only=True):
     opened_at: Utc
     asked_by: str
     ranged: bool = False
+    consent: Consent | None = None
     sealed: str | None = None
     epoch: str | None = None
     officer: bool = False
