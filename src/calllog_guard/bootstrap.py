@@ -32,6 +32,7 @@ from calllog_guard.core.requests.decision import DECISIONS, DONE, is_result
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import ConfigurationError, MessageError
 from calllog_guard.policy import Policy, load_policy
+from calllog_guard.ports import Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor import Auditor
 from calllog_guard.workers.delivery import DeadLetters, Delivery, Role
@@ -39,6 +40,7 @@ from calllog_guard.workers.desk import Desk
 from calllog_guard.workers.keeper import Keeper
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.protector import Protector
+from calllog_guard.workers.sealer import Count, Sealer
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import Walk, Walked
 
@@ -96,6 +98,21 @@ class World:
             partitions=settings.partitions,
         )
 
+    def sealer(self, ring: Keyring, writer: Writer, count: Count, *, returns: bool = True) -> Sealer:
+        """What seals calls of this installation's tenant."""
+        return Sealer(
+            ring.tenant,
+            ring,
+            self.vault.pepper(ring.tenant),
+            writer,
+            self.policy,
+            self.settings,
+            self.clock,
+            count,
+            keep_days=self.keep_days,
+            returns=returns,
+        )
+
     def writer(self) -> KafkaWriter:
         """A producer, not yet started."""
         return KafkaWriter(self.settings.kafka, self.options)
@@ -139,18 +156,8 @@ def _protector(shared: World, writer: KafkaWriter, reader: Any) -> Role:
     del reader
     tenant = shared.tenant
     table = shared.policy.at(shared.clock.now().date()).tenant[tenant]
-    return Protector(
-        tenant,
-        tuple(table.events),
-        shared.ring(tenant),
-        shared.vault.pepper(tenant),
-        writer,
-        shared.dead_letters(),
-        shared.policy,
-        shared.settings,
-        shared.clock,
-        shared.count,
-    )
+    sealer = shared.sealer(shared.ring(tenant), writer, shared.count)
+    return Protector(tenant, tuple(table.events), sealer, shared.dead_letters(), shared.settings, shared.count)
 
 
 def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:
