@@ -140,6 +140,42 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_walk.py",
     ),
     (
+        "an import ignores the list of people erased long ago",
+        "workers/intake.py",
+        "elif part.lookup in self._listed:",
+        "elif not part.lookup:",
+        "tests/core/test_intake.py",
+    ),
+    (
+        "an import stores what was born expired",
+        "workers/intake.py",
+        "elif left := part.mask & self._reach(part.day, purposes, today):",
+        "elif left := part.mask | self._reach(part.day, purposes, today):",
+        "tests/core/test_intake.py",
+    ),
+    (
+        "an old log brings back who is gone",
+        "core/calls/protect.py",
+        "if person is not None and person.pseudonym is None and not returns:",
+        "if person is not None and person.pseudonym is None and not mask and not returns:",
+        "tests/core/test_intake.py",
+    ),
+    (
+        "a replay is judged by its new place",
+        "core/replay.py",
+        "min(timestamp_ms, int(text)) if text.isdigit()",
+        "timestamp_ms if text.isdigit()",
+        "tests/e2e/test_letters.py",
+    ),
+    (
+        "an import is noted before its legs are acknowledged",
+        "commands/imports.py",
+        "                manifest = journal.add(manifest, await intake.batch(items, positions))\n",
+        "                journal.save(msgspec.structs.replace(manifest, positions=positions))\n"
+        "                manifest = journal.add(manifest, await intake.batch(items, positions))\n",
+        "tests/e2e/test_import.py::test_a_killed_import_goes_on_and_nothing_is_doubled[protect.minted]",
+    ),
+    (
         "expiry takes what has not lapsed",
         "core/retention/sweep.py",
         "(facts.mask and shortest + timedelta(1) > today):\n            break\n        if due_day(facts.day, facts.mask, purposes) <= today:",

@@ -85,8 +85,8 @@ class World:
         ]
         return max((months * 31 + days for months, days in each), default=1)
 
-    def ring(self, tenant: Tenant) -> Keyring:
-        """The keyring of a tenant."""
+    def ring(self, tenant: Tenant, cache_entries: int = 0) -> Keyring:
+        """The keyring of a tenant; `cache_entries` where fewer people than CACHE_ENTRIES are to be kept in memory."""
         settings = self.settings
         return Keyring(
             tenant,
@@ -94,7 +94,7 @@ class World:
             self.vault,
             self.clock,
             cache_s=settings.cache_s,
-            cache_entries=settings.cache_entries,
+            cache_entries=cache_entries or settings.cache_entries,
             partitions=settings.partitions,
         )
 

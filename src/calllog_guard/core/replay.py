@@ -9,6 +9,10 @@ Source: design section 9 (late and returning).
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
+from calllog_guard.core.wire import Message, Utc
+
 REPLAY_HEADER: Final = "clg-replay"
 REPLAYED_KEY: Final = b"~replayed"
 """The key of the note in `calllog.dead` that a letter was replayed; every reader of letters skips keys that begin so."""
@@ -26,3 +30,15 @@ def first_appended_ms(timestamp_ms: int, headers: Sequence[tuple[str, bytes]]) -
             text = value.rpartition(b"@")[2]
             timestamp_ms = min(timestamp_ms, int(text)) if text.isdigit() else 0
     return max(timestamp_ms, 0)
+
+
+class Replayed(Message, frozen=True, kw_only=True):
+    """The note that the letter at `partition` and `offset` of `calllog.dead` was replayed; it lives as long as the letter."""
+
+    v: int = 1
+    partition: int
+    offset: int
+    at: Utc
+
+
+REPLAYED: Final = msgspec.json.Decoder(Replayed)
