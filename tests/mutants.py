@@ -170,9 +170,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "an import is noted before its legs are acknowledged",
         "commands/imports.py",
-        "                manifest = journal.add(manifest, await intake.batch(items, positions))\n",
-        "                journal.save(msgspec.structs.replace(manifest, positions=positions))\n"
-        "                manifest = journal.add(manifest, await intake.batch(items, positions))\n",
+        "journal.add(manifest, await intake.batch(items, positions))",
+        "journal.add(journal.save(manifest := msgspec.structs.replace(manifest, positions=positions)) or manifest, await intake.batch(items, positions))",
         "tests/e2e/test_import.py::test_a_killed_import_goes_on_and_nothing_is_doubled[protect.minted]",
     ),
     (

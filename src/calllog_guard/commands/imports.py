@@ -34,7 +34,7 @@ from calllog_guard.errors import ConfigurationError, StateRefusedError
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.intake import Intake, Item
 
-_CACHED_PEOPLE: Final = 10_000  # each with a key per month of the log: bounded memory, whatever the log's order
+_CACHED_PEOPLE: Final = 30_000  # each with a key per month of the log: bounded memory, whatever the log's order
 _TELL_S: Final = 2.0
 _CUT_S: Final = 5.0
 

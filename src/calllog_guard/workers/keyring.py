@@ -39,6 +39,7 @@ from calllog_guard.workers.vault import Vault
 _GUARD: Final = struct.Struct(">B16sQ")
 _NONCE: Final = 12
 _VERIFIED_MAX: Final = 100_000
+_MONTHS_MAX: Final = 12  # per person in memory; an old log in order asks for one or two
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,8 @@ class Opened:
             if at is None:
                 raise RecordError("lapsed")
             link = self.links[month] = link_at(self.links[at], at, month)
+            if len(self.months) >= _MONTHS_MAX:
+                self.months.clear()
             self.months[month] = link.data_key(month)
         return self.months[month]
 
