@@ -10,7 +10,7 @@ Source: design section 9, steps 2 and 3; section 10.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, cast
 
 import msgspec
