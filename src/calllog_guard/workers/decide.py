@@ -28,6 +28,7 @@ from calllog_guard.core.requests.decision import (
     seal_entry,
     unseen_pseudonym,
 )
+from calllog_guard.core.requests.export import PARTS_PER_IDENTIFIER, Task
 from calllog_guard.core.requests.fields import Range, days_of
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.rules import Correction, Rule, Span, seal_rule
@@ -101,11 +102,22 @@ def parts_of(request: Request, mask: int, *, reviewed: bool) -> tuple[Part, ...]
         "consent": lambda person: _consented(person, mask),
         "erase": _unchanged,
         "rectify": _unchanged,
+        "access": _unchanged,
+        "portability": _unchanged,
+        "disclose": _unchanged,
     }
     if request.type not in changes:
         return ()
     part = Part(cast("DecisionType", request.type), 0, changes[request.type])
     return (part, ended()) if request.type == "object" and reviewed else (part,)
+
+
+def _task(request: Request, index: int) -> bytes:
+    """What is to be done once, beside the rule; nothing for most types."""
+    if request.reply_key is None:
+        return b""
+    first = index * PARTS_PER_IDENTIFIER + 1
+    return encode(Task(key=request.reply_key, range=span_of(request.range), first=first))
 
 
 def considered() -> Part:
@@ -241,7 +253,7 @@ class Decider:
         if rule != Rule():
             told = seal_rule(told, rule, keys.identity.rules_key(), fresh_nonce())
         ledger = self._vault.epoch_key(pointer(view), self._tenant, "ledger")
-        return seal_entry(told, Entry(lookup, person.generation), ledger, fresh_nonce())
+        return seal_entry(told, Entry(lookup, person.generation, _task(granted.request, index)), ledger, fresh_nonce())
 
     def _rule(self, granted: Granted, part: Part, token_of: Callable[[CallId], Any]) -> Rule:
         """What a decision says beyond its type; `mask` on a restriction says that it is only while an objection is considered."""

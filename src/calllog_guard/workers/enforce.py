@@ -88,6 +88,10 @@ class Enforcer:
             "rectify": self._rectify,
         }
 
+    def register(self, kind: str, effect: Callable[[Work], Awaitable[bool]]) -> None:
+        """An effect that is at home in a module of its own."""
+        self._effects[kind] = effect
+
     def knows(self, decision: Decision) -> bool:
         """Whether this type has an effect on what is stored."""
         return decision.type == "erase" or decision.type in self._effects
@@ -166,7 +170,7 @@ class Enforcer:
         t = self._t
         await t.writer.write([tombstone(t.legs, leg, t.settings.partitions) for leg in legs])
         self._steps.reached("enforce.tombstoned")
-        await self._report(work, "tombstoned", () if work.decision.total else legs, len(legs))
+        await self.report(work, "tombstoned", () if work.decision.total else legs, len(legs))
         for leg in legs:
             work.shard.index.remove(leg)
 
@@ -183,7 +187,7 @@ class Enforcer:
             output = await self.correction(key, values[key], facts)
             await self._t.writer.write([output] if output else [])
         self._steps.reached("enforce.corrected")
-        await self._report(work, "rewritten", list(rows), len(rows))
+        await self.report(work, "rewritten", list(rows), len(rows))
         return True
 
     async def correction(self, key: bytes, value: bytes, facts: Correction) -> Output | None:
@@ -213,23 +217,27 @@ class Enforcer:
 
     # --- results ----------------------------------------------------------------------------------------------------
 
-    async def _report(self, work: Work, stage: Any, legs: Sequence[bytes], count: int) -> None:
+    async def report(
+        self, work: Work, stage: Any, legs: Sequence[bytes], count: int, digests: tuple[str, ...] = ()
+    ) -> None:
         """To the desk and into the ledger; `legs` name the records whose old values must be seen gone."""
         tokens = tuple(Token(leg.decode().partition(".")[2]) for leg in legs)
-        result = self.outcome(work, stage, count)
+        result = self.outcome(work, stage, count, digests=digests)
         done = self.outcome(work, stage, count, tokens)
         await self._t.writer.write([result, Output(self._decisions, work.shard.partition, work.key + DONE, done.value)])
         self._steps.reached("enforce.result")
 
     async def fail(self, work: Work) -> None:
         """A decision that can never be carried out: said to the desk, so that a human looks."""
-        await self._report(work, "failed", (), 0)
+        await self.report(work, "failed", (), 0)
 
     @property
     def _decisions(self) -> str:
         return self._t.settings.topic("privacy.decisions")
 
-    def outcome(self, work: Work, stage: Any, legs: int, tokens: tuple[Token, ...] = ()) -> Output:
+    def outcome(
+        self, work: Work, stage: Any, legs: int, tokens: tuple[Token, ...] = (), digests: tuple[str, ...] = ()
+    ) -> Output:
         """What was done, for the desk."""
         decision = work.decision
         outcome = Outcome(
@@ -244,6 +252,7 @@ class Enforcer:
             by="keeper",
             at=self._t.clock.now(),
             tokens=tokens or msgspec.UNSET,
+            digests=digests or msgspec.UNSET,
         )
         topic = self._t.settings.topic("privacy.outcomes")
         return Output(topic, self._t.home, decision.case.encode(), encode(outcome))

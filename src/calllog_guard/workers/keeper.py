@@ -30,6 +30,7 @@ from calllog_guard.ports import Facts, Index, Pending
 from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
 from calllog_guard.workers.enforce import INDEX_FORM, Enforcer, Tools, Work
+from calllog_guard.workers.exports import Exporter
 from calllog_guard.workers.shard import Shard
 
 log: Final = structlog.get_logger()
@@ -58,6 +59,9 @@ class Keeper:
         open_index: Callable[[Path], Index],
     ) -> None:
         self._t, self._dead, self._enforcer = tools, dead, Enforcer(tools)
+        exporter = Exporter(tools, self._enforcer, read_all)
+        for kind in ("access", "portability", "disclose"):
+            self._enforcer.register(kind, exporter.export)
         self._tenant, self._ring, self._writer, self._settings = tools.tenant, tools.ring, tools.writer, tools.settings
         self._clock, self._count = tools.clock, tools.count
         self._read_all, self._starts, self._ends = read_all, starts, ends

@@ -43,6 +43,7 @@ class Receipts:
             stages=case.stages,
             bounds=self._bounds(fenced),
             statement=STATEMENT if certificate else None,
+            digests=tuple(digest for name in case.decisions for digest in case.digests.get(name, ())),
             pol=version,
             at=now,
         )

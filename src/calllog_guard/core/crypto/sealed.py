@@ -36,8 +36,13 @@ _registry: Final = _Large(algorithms=_SEAL)
 
 def seal_to(public_pem: bytes, kid: str, content: bytes) -> str:
     """JWE compact, ECDH-ES on X25519 with A256GCM; only the private half opens it."""
+    return seal_to_key(public_pem, kid, content)
+
+
+def seal_to_key(public: bytes | dict[str, str | list[str]], kid: str, content: bytes) -> str:
+    """As `seal_to`, to a key in PEM or a public JWK."""
     header = {"alg": "ECDH-ES", "enc": "A256GCM", "kid": kid}
-    return jwe.encrypt_compact(header, content, OKPKey.import_key(public_pem), registry=_registry)
+    return jwe.encrypt_compact(header, content, OKPKey.import_key(public), registry=_registry)
 
 
 def open_sealed(private_pem: bytes, token: str) -> bytes:
