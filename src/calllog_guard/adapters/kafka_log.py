@@ -8,6 +8,7 @@ Rules: 1. `acks=all`, idempotent, every future awaited.  2. Debug logs of the li
 import asyncio
 import json
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -23,7 +24,7 @@ from calllog_guard.errors import ConfigurationError, LogSilentError
 _BATCH_BYTES: Final = 512 << 10  # below max.message.bytes of every governed topic: the broker counts batches
 _REQUEST_BYTES: Final = 26 << 20
 _ACK_S: Final = 60.0
-_READ_S: Final = 300.0
+_SILENT_S: Final = 60.0  # a read may take as long as it takes; an answer may not
 
 logging.getLogger("aiokafka").setLevel(logging.ERROR)
 
@@ -138,7 +139,7 @@ async def read_each(
     reader = consumer(servers, options, group=None)
     try:
         await reader.start()
-        return await asyncio.wait_for(_read_up(reader, topic, partitions, visit), _READ_S)
+        return await _read_up(reader, topic, partitions, visit)
     except (KafkaError, OSError, TimeoutError) as error:
         raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
     finally:
@@ -150,15 +151,22 @@ async def _read_up(
 ) -> dict[int, tuple[int, int]]:
     places = [TopicPartition(topic, partition) for partition in partitions]
     reader.assign(places)
-    await reader.seek_to_beginning(*places)
-    ends = await reader.end_offsets(places)
-    starts = {place: await reader.position(place) for place in places}
+    async with asyncio.timeout(_SILENT_S):
+        await reader.seek_to_beginning(*places)
+        ends = await reader.end_offsets(places)
+        starts = {place: await reader.position(place) for place in places}
     waiting = {place for place in places if ends[place] > starts[place]}
+    before, since = dict(starts), time.monotonic()
     while waiting:
         for found in (await reader.getmany(*waiting, timeout_ms=200)).values():
             for record in found:
                 visit(record)
-        waiting = {place for place in waiting if await reader.position(place) < ends[place]}
+        at = {place: await asyncio.wait_for(reader.position(place), _SILENT_S) for place in waiting}
+        if at != before:
+            before, since = at, time.monotonic()
+        elif time.monotonic() - since > _SILENT_S:
+            raise TimeoutError
+        waiting = {place for place in waiting if at[place] < ends[place]}
     return {place.partition: (starts[place], ends[place]) for place in places}
 
 
