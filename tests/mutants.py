@@ -23,7 +23,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a leg of an erased person is not tombstoned on sight",
         "workers/keeper.py",
-        "if shard.erased.get(pseudonym) == set():",
+        "if shard.gone(pseudonym):",
         "if pseudonym in shard.done:",
         "tests/e2e/test_withstand.py::test_legs_of_a_zombie_are_tombstoned_on_sight",
     ),
@@ -107,7 +107,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "the ledger is not replayed against a restored keystore",
         "workers/keeper.py",
-        "                if not is_result(record.key):\n                    await self._again(shard, record)\n",
+        "                if not is_result(record.key):\n                    await self._again(shard, record, flagged)\n",
         "                if not is_result(record.key):\n",
         "tests/e2e/test_restore.py::test_a_restored_backup_brings_nobody_back",
     ),

@@ -13,6 +13,7 @@ from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_log import (
     KafkaWriter,
     consumer,
+    fetch,
     offsets,
     position,
     read_all,
@@ -36,6 +37,7 @@ from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor import Auditor
 from calllog_guard.workers.delivery import DeadLetters, Delivery, Role
 from calllog_guard.workers.desk import Desk
+from calllog_guard.workers.enforce import Tools
 from calllog_guard.workers.keeper import Keeper
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.protector import Protector
@@ -171,24 +173,32 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:
     )
 
 
+def tools(shared: World, writer: KafkaWriter) -> Tools:
+    """What enforcing needs."""
+    tenant, settings = shared.tenant, shared.settings
+    return Tools(
+        tenant=tenant,
+        home=tenant_partition(tenant, settings.few_partitions),
+        ring=shared.ring(tenant),
+        vault=shared.vault,
+        writer=writer,
+        policy=shared.policy,
+        settings=settings,
+        clock=shared.clock,
+        fetch=partial(fetch, settings.kafka, shared.options),
+        count=shared.count,
+    )
+
+
 def _keeper(shared: World, writer: KafkaWriter, reader: Any) -> Role:
-    tenant = shared.tenant
     return Keeper(
-        tenant,
-        tenant_partition(tenant, shared.settings.few_partitions),
-        shared.ring(tenant),
-        shared.vault,
-        writer,
+        tools(shared, writer),
         shared.dead_letters(),
-        shared.policy,
-        shared.settings,
-        shared.clock,
         partial(read_all, shared.settings.kafka, shared.options),
         partial(offsets, reader, end=False),
         partial(offsets, reader, end=True),
         partial(position, reader),
         RocksIndex,
-        shared.count,
     )
 
 

@@ -17,8 +17,9 @@ from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.crypto.sealed import sign, verify
 from calllog_guard.core.requests.case import CASES, Case
 from calllog_guard.core.requests.decision import case_id
+from calllog_guard.core.requests.fields import Kind
 from calllog_guard.core.requests.receipt import RECEIPTS, page
-from calllog_guard.core.requests.request import AUDIENCE, Kind
+from calllog_guard.core.requests.request import AUDIENCE
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, encode, time_text
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError

@@ -125,7 +125,8 @@ class Auditor:
         watched = self._watched[record.partition].setdefault(key, Watched())
         try:
             if not is_result(record.key):
-                watched.decision = decode(DECISIONS, record.value)
+                decision = decode(DECISIONS, record.value)
+                watched.decision = decision if decision.total else None
             elif record.key.endswith(DONE):
                 watched.done = decode(OUTCOMES, record.value)
             else:

@@ -21,17 +21,20 @@ from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.crypto.sealed import receipt_pem, sign
 from calllog_guard.core.ids import DecisionId, Lookup, Pseudonym, Tenant, b64, partition_of, record_key
 from calllog_guard.core.requests.case import CASES, Case, after_outcome
-from calllog_guard.core.requests.clock import due_date
+from calllog_guard.core.requests.clock import Times, due
 from calllog_guard.core.requests.decision import (
     OUTCOMES,
     Decision,
+    Entry,
     case_id,
     decision_id,
     seal_entry,
     unseen_pseudonym,
 )
+from calllog_guard.core.requests.machine import check_rights
 from calllog_guard.core.requests.receipt import CERTIFIED, STATEMENT, Receipt
-from calllog_guard.core.requests.request import Request, read_request
+from calllog_guard.core.requests.request import Request, check_fields, read_request
+from calllog_guard.core.requests.workdays import calendar_of
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, encode, from_ms, to_ms
 from calllog_guard.errors import MessageError, RecordError, RequestRefusedError
@@ -132,6 +135,9 @@ class Desk:
             return self._policy.public_key(found.key) if found else None
 
         request = read_request(record.value, key_of, tenant=self._tenant, appended_ms=record.timestamp)
+        check_rights(table.requesters[request.iss].role, request.type, request.event)
+        if request.type == "erase":  # the others are refused as not supported, whatever they say
+            check_fields(request)
         if record.partition != self._home:
             raise RequestRefusedError("wrong_partition")
         known = self._cases.get(case_id(self._tenant, request.jti))
@@ -143,8 +149,8 @@ class Desk:
 
     async def _opened(self, request: Request, record: Any, table: TenantPolicy) -> Case:
         now = self._clock.now()
-        months = min(table.answer_months, 1)
-        law = due_date(request.received_at.date(), 1, table.regime).isoformat()
+        times = Times(received_at=request.received_at)
+        dates = due(times, table.regime, table.answer_months, table.extend_to_months, calendar_of(table.regime))
         case = Case(
             case=case_id(self._tenant, request.jti),
             tenant=self._tenant,
@@ -152,8 +158,8 @@ class Desk:
             state="enforcing",
             ticket=request.ticket,
             received_at=request.received_at,
-            due=due_date(request.received_at.date(), months, table.regime).isoformat(),
-            law_due=law,
+            due=dates.binding.isoformat(),
+            law_due=(dates.law or dates.policy).isoformat(),
             jti=request.jti,
             place=(record.partition, record.offset),
             cut_off=max(now, from_ms(record.timestamp)),
@@ -245,7 +251,7 @@ class Desk:
             pol=version,
             at=self._clock.now(),
         )
-        return seal_entry(told, lookup, generation, ledger, secrets.token_bytes(_NONCE))
+        return seal_entry(told, Entry(lookup, generation), ledger, secrets.token_bytes(_NONCE))
 
     def _ledger(self, decision: Decision) -> Output:
         pseudonym = Pseudonym(decision.pseudonym)
