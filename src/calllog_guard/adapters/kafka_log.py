@@ -43,7 +43,7 @@ def security(text: str) -> dict[str, Any]:
 
 
 class KafkaWriter:
-    """The Writer port on one idempotent producer."""
+    """The Writer port on one idempotent producer; writes that are asked for at the same time share batches."""
 
     def __init__(self, servers: str, options: Mapping[str, Any]) -> None:
         self._producer: Any = AIOKafkaProducer(
@@ -54,6 +54,8 @@ class KafkaWriter:
             max_request_size=_REQUEST_BYTES,
             **options,
         )
+        self._waiting: list[tuple[Sequence[Output], asyncio.Future[None]]] = []
+        self._flush: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Connect."""
@@ -68,6 +70,32 @@ class KafkaWriter:
 
     async def write(self, outputs: Sequence[Output]) -> None:
         """See Writer."""
+        if not outputs:
+            return
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append((outputs, done))
+        if self._flush is None or self._flush.done():
+            self._flush = asyncio.create_task(self._flushed(), name="writer")
+        await done
+
+    async def _flushed(self) -> None:
+        """Write everything that waits, as one, until nothing waits any more."""
+        while self._waiting:
+            taken, self._waiting = self._waiting, []
+            error: Exception | None = None
+            try:
+                await self._acknowledged([output for outputs, _ in taken for output in outputs])
+            except Exception as caught:  # noqa: BLE001 - raised in each of those who wait for it
+                error = caught
+            for _, done in taken:
+                if done.done():  # whoever waited was cancelled
+                    continue
+                if error is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(error)
+
+    async def _acknowledged(self, outputs: Sequence[Output]) -> None:
         lanes: dict[tuple[str, int], list[Output]] = defaultdict(list)
         for output in outputs:
             lanes[output.topic, output.partition].append(output)
