@@ -11,6 +11,7 @@ import json
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +27,7 @@ from calllog_guard.core.requests.decision import (
     OUTCOMES,
     Decision,
     Entry,
+    Outcome,
     case_id,
     decision_id,
     seal_entry,
@@ -41,6 +43,7 @@ from calllog_guard.errors import MessageError, RecordError, RequestRefusedError
 from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.settings import Settings
+from calllog_guard.workers.abreast import abreast, portions
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
 from calllog_guard.workers.keyring import Keyring, View, pointer
 from calllog_guard.workers.vault import Vault
@@ -77,6 +80,7 @@ class Desk:
         self.topics: tuple[str, ...] = (self._requests, self._outcomes)
         self._steps = Steps(settings.off)
         self._cases: dict[str, Case] = {}
+        self._opening: dict[str, Case] = {}
 
     async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
         """See Role: the cases are read anew from their topic."""
@@ -108,18 +112,16 @@ class Desk:
         """See Role."""
 
     async def unit(self, unit: Unit) -> None:
-        """See Role."""
-        for record in (record for records in unit.values() for record in records):
-            if record.key is not None and record.key[:1] == b"~":
-                continue
-            try:
-                if record.topic == self._requests:
-                    await self._request(record)
-                else:
-                    await self._outcome(record)
-            except MessageError as error:
-                self._count("dead_" + error.reason, 1)
-                await self._writer.write([self._dead.of(record, error)])
+        """See Role: requests of different cases run abreast, the outcomes of the unit are written as one."""
+        records = [record for each in unit.values() for record in each if (record.key or b"")[:1] != b"~"]
+        read = [found for record in records if record.topic == self._requests and (found := await self._read(record))]
+        for together in portions(read, lambda item: item[0].jti):
+            await abreast(self._handled, together)
+        await self._outcomes_of([record for record in records if record.topic != self._requests])
+
+    async def _refused(self, record: Any, error: MessageError) -> None:
+        self._count("dead_" + error.reason, 1)
+        await self._writer.write([self._dead.of(record, error)])
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
@@ -127,8 +129,22 @@ class Desk:
         version = self._policy.at(self._clock.now().date())
         return version.effective.isoformat(), version.tenant[self._tenant]
 
-    async def _request(self, record: Any) -> None:
-        version, table = self._table()
+    async def _read(self, record: Any) -> tuple[Request, Any] | None:
+        """A request with its record; None when it became a dead letter."""
+        try:
+            return self._checked(record), record
+        except MessageError as error:
+            await self._refused(record, error)
+            return None
+
+    async def _handled(self, item: tuple[Request, Any]) -> None:
+        try:
+            await self._request(*item)
+        except MessageError as error:
+            await self._refused(item[1], error)
+
+    def _checked(self, record: Any) -> Request:
+        _, table = self._table()
 
         def key_of(kid: str) -> bytes | None:
             found = table.requesters.get(kid)
@@ -140,6 +156,10 @@ class Desk:
             check_fields(request)
         if record.partition != self._home:
             raise RequestRefusedError("wrong_partition")
+        return request
+
+    async def _request(self, request: Request, record: Any) -> None:
+        version, table = self._table()
         known = self._cases.get(case_id(self._tenant, request.jti))
         if known is not None and known.place != (record.partition, record.offset):
             raise RequestRefusedError("replayed", "/jti")
@@ -166,7 +186,11 @@ class Desk:
             opened_at=now,
         )
         case = await self._judged(case, request, table, now)
-        await self._save(case)
+        self._opening[case.case] = case  # the brake counts what is being written too
+        try:
+            await self._save(case)
+        finally:
+            del self._opening[case.case]
         self._steps.reached("erase.case")
         return case
 
@@ -176,7 +200,7 @@ class Desk:
             return replace(case, state="refused", refusal="not_supported", cut_off=None)
         recent = [
             each
-            for each in self._cases.values()
+            for each in (self._cases | self._opening).values()
             if each.type == "erase" and each.state != "waiting" and each.opened_at > now - timedelta(hours=1)
         ]
         if request.identity != "verified":
@@ -217,16 +241,17 @@ class Desk:
                 case = await self._stage(case, "accepted", version)
             await self._writer.write([self._ledger(decision) for decision in plan.values()])
             self._steps.reached("erase.decision")
-            fenced = {
-                index: await self._ring.fence_if(left[index], view.raw[left[index]], to_ms(cut_off), view.epoch)
-                for index in plan
-            }
+            fence = partial(self._fence, view, to_ms(cut_off))
+            fenced = dict(zip(plan, await abreast(fence, [left[index] for index in plan]), strict=True))
             left = {index: lookup for index, lookup in left.items() if fenced.get(index) is False}
         self._steps.reached("erase.fence")
         if not case.decisions:
             case = msgspec.structs.replace(case, state="closed")
         await self._stage(case, "fenced", version)
         self._steps.reached("erase.receipt")
+
+    async def _fence(self, view: View, cut_off: int, lookup: Lookup) -> bool:
+        return await self._ring.fence_if(lookup, view.raw[lookup], cut_off, view.epoch)
 
     def _decision(
         self, case: Case, lookup: Lookup, index: int, view: View, appended_ms: int, version: str
@@ -300,17 +325,30 @@ class Desk:
         signed = sign(private, f"{self._tenant}-receipts", encode(claims))
         return Output(self._receipts, self._home, case.case.encode(), signed.encode())
 
-    async def _outcome(self, record: Any) -> None:
+    @staticmethod
+    def _told(record: Any) -> Outcome:
         if record.value is None:
             raise MessageError("null_value")
-        outcome = decode(OUTCOMES, record.value)
-        case = self._cases.get(outcome.case)
-        if case is None:
-            return
-        now = self._clock.now()
-        changed, reached = after_outcome(case, outcome, now)
-        if changed is not case:
-            version = self._table()[0]
-            await self._save(
-                changed, *(self._receipt(changed, stage, now, version) for stage in reached if stage in CERTIFIED)
-            )
+        return decode(OUTCOMES, record.value)
+
+    async def _outcomes_of(self, records: Sequence[Any]) -> None:
+        """What workers did: each case is written once for all that a unit tells of it, with the receipts of its new stages."""
+        now, (version, _) = self._clock.now(), self._table()
+        changed: dict[str, Case] = {}
+        receipts: list[Output] = []
+        for record in records:
+            try:
+                outcome = self._told(record)
+            except MessageError as error:
+                await self._refused(record, error)
+                continue
+            case = changed.get(outcome.case) or self._cases.get(outcome.case)
+            if case is None:
+                continue
+            after, reached = after_outcome(case, outcome, now)
+            if after is not case:
+                changed[case.case] = after
+                receipts += [self._receipt(after, stage, now, version) for stage in reached if stage in CERTIFIED]
+        cases = [Output(self._case_topic, self._home, name.encode(), encode(case)) for name, case in changed.items()]
+        await self._writer.write([*cases, *receipts])
+        self._cases |= changed
