@@ -18,7 +18,8 @@ from calllog_guard.core.crypto.sealed import sign, verify
 from calllog_guard.core.requests.case import CASES, Case
 from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.fields import Kind
-from calllog_guard.core.requests.receipt import RECEIPTS, page
+from calllog_guard.core.requests.page import page
+from calllog_guard.core.requests.receipt import RECEIPTS
 from calllog_guard.core.requests.request import AUDIENCE
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, encode, time_text

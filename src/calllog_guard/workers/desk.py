@@ -42,7 +42,7 @@ from calllog_guard.core.wire import decode, encode, from_ms, to_ms
 from calllog_guard.errors import MessageError, RecordError, RequestRefusedError
 from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.ports import Clock, Writer
-from calllog_guard.settings import Settings
+from calllog_guard.settings import REQUESTS_KEEP_DAYS, Settings
 from calllog_guard.workers.abreast import abreast, portions
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
 from calllog_guard.workers.keyring import Keyring, View, pointer
@@ -296,7 +296,7 @@ class Desk:
         return case
 
     def _receipt(self, case: Case, stage: Any, now: datetime, version: str) -> Output:
-        settings, certificate = self._settings, stage in {"absent", "gone"}
+        certificate = stage in {"absent", "gone"}
         fenced = case.stages.get("fenced", now)
         observed = [look for look in case.observed.values() if certificate]
         claims = Receipt(
@@ -310,13 +310,7 @@ class Desk:
             observed=max(observed, key=lambda look: look.at, default=None),
             observations=tuple(observed) if len(observed) > 1 else (),
             stages=case.stages,
-            bounds={
-                "cache_s": settings.cache_s,
-                "events": fenced + timedelta(hours=settings.events_keep_h),
-                "dead": fenced + timedelta(days=settings.dead_keep_days),
-                "exports": fenced + timedelta(days=settings.exports_keep_days),
-                "backup_end": fenced + timedelta(days=2 * settings.epoch_days + settings.backup_window_days),
-            },
+            bounds=self._bounds(fenced),
             statement=STATEMENT if certificate else None,
             pol=version,
             at=now,
@@ -324,6 +318,20 @@ class Desk:
         private = receipt_pem(self._vault.receipt_key(self._tenant))[0]
         signed = sign(private, f"{self._tenant}-receipts", encode(claims))
         return Output(self._receipts, self._home, case.case.encode(), signed.encode())
+
+    def _bounds(self, fenced: datetime) -> dict[str, datetime | int]:
+        """Until when something may be left elsewhere: what a topic keeps, and the time in which its files roll."""
+        settings, rolls = self._settings, timedelta(days=1)
+        requests = timedelta(days=REQUESTS_KEEP_DAYS, milliseconds=settings.compaction_lag_ms)
+        return {
+            "cache_s": settings.cache_s,
+            "events": fenced + timedelta(hours=settings.events_keep_h, milliseconds=settings.compaction_lag_ms),
+            "requests": fenced + requests,
+            "dead": fenced + timedelta(days=settings.dead_keep_days) + rolls,
+            "notices": fenced + timedelta(days=REQUESTS_KEEP_DAYS) + rolls,
+            "exports": fenced + timedelta(days=settings.exports_keep_days) + rolls,
+            "backup_end": fenced + timedelta(days=2 * settings.epoch_days + settings.backup_window_days),
+        }
 
     @staticmethod
     def _told(record: Any) -> Outcome:
