@@ -17,22 +17,33 @@ _MONTHS: Final = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
 )  # fmt: skip
+_CERTIFICATES: Final = frozenset({"absent", "gone"})
 _STAGES: Final = {
-    "accepted": "Request accepted: signature and identity checked",
-    "fenced": "Nothing about the person is opened or stored any more",
+    "accepted": "Request accepted: its signature was checked",
+    "decided": "Decided, and handed on to be carried out",
+    "fenced": "Nothing is opened or stored against it any more",
+    "copied": "What must be kept was put apart",
     "destroyed": "The person's keys destroyed",
-    "tombstoned": "Every record in the log marked for removal",
-    "rewritten": "The key store's file rewritten without the destroyed keys",
+    "tombstoned": "Every record concerned marked for removal",
+    "rewritten": "Files and records rewritten without what had to go",
+    "exported": "The copy was made and sealed",
     "absent": "No record seen any more, by the means below",
     "gone": "No trace of the records' names seen any more",
+    "answered": "Answered",
+    "refused": "Refused by an officer",
 }
 _VERDICTS: Final = {
-    "accepted": "The request was accepted and is being carried out.",
-    "fenced": "From now on nobody reads or stores anything about the person under this request.",
-    "destroyed": "The keys are destroyed: what was stored cannot be read any more, save with a backup of the key store until the day named below.",
-    "tombstoned": "The keys are destroyed and every record is marked for removal. The removal itself is still to be observed.",
-    "absent": "The keys are destroyed, and a look from outside found none of the records any more.",
-    "gone": "The keys are destroyed, and a look from outside found neither the records nor their names any more.",
+    "accepted": "The request was accepted.",
+    "fenced": "From now on nothing is opened or stored against this request.",
+    "copied": "What must be kept was put apart.",
+    "destroyed": "What was stored cannot be read any more, save with a backup of the key store until the day named below.",
+    "tombstoned": "Every record concerned is marked for removal. The removal itself is still to be observed.",
+    "rewritten": "The records are corrected. The removal of what they said before is still to be observed.",
+    "exported": "The copy was made and sealed to whoever asked for it.",
+    "absent": "A look from outside found none of the records any more.",
+    "gone": "A look from outside found neither the records nor their names any more.",
+    "answered": "The request is answered.",
+    "refused": "An officer refused the request; the reasons and the remedies are told apart.",
 }
 _MEANS: Final = {
     "consumer:read_uncommitted": "The log was read as an outsider reads it, from its beginning to its end.",
@@ -70,12 +81,14 @@ _STYLE: Final = (
 
 def page(receipt: Receipt) -> str:
     """The page; whoever makes it has checked the signature."""
-    title = "Certificate of erasure" if receipt.final else "Receipt of an erasure under way"
+    certificate = receipt.stage in _CERTIFICATES
+    title = "Receipt" if not certificate else "Certificate of erasure" if receipt.shredded else "Certificate of removal"
+    keys = "The person's keys are destroyed. " if receipt.shredded else ""
     looks = receipt.observations or ((receipt.observed,) if receipt.observed else ())
     statement = f"<p>{escape(receipt.statement)}</p>" if receipt.statement else ""
     parts = (
         f"<h1>{title}</h1>",
-        f'<p class="verdict">{_VERDICTS[receipt.stage]} {_counted(receipt.legs)}</p>',
+        f'<p class="verdict">{keys}{_VERDICTS[receipt.stage]} {_counted(receipt.legs)}</p>',
         statement,
         _facts(receipt),
         _times("What was done, and when", "when", [(_STAGES.get(name, name), at) for name, at in _ordered(receipt)]),
@@ -83,7 +96,7 @@ def page(receipt: Receipt) -> str:
         _left(receipt),
         f'<p class="small">{_FOOT}</p>',
     )
-    kind = "final" if receipt.final else "open"
+    kind = "certificate" if certificate else "open"
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f'<title>{title}</title><style>{_STYLE}</style></head><body class="{kind}">{"".join(parts)}</body></html>\n'
@@ -99,7 +112,8 @@ def _text(at: datetime) -> str:
 
 
 def _ordered(receipt: Receipt) -> list[tuple[str, datetime]]:
-    return sorted(receipt.stages.items(), key=lambda item: (item[1], list(_STAGES).index(item[0])))
+    ranks = {name: rank for rank, name in enumerate(_STAGES)}
+    return sorted(receipt.stages.items(), key=lambda item: (item[1], ranks.get(item[0], len(ranks))))
 
 
 def _facts(receipt: Receipt) -> str:
