@@ -25,7 +25,7 @@ from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.adapters.memory import SystemClock
 from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.adapters.rocksdb_index import RocksIndex
-from calllog_guard.adapters.segment_files import folders, look_at_replica
+from calllog_guard.adapters.segment_files import look_at_replica, replicas
 from calllog_guard.core.absence import Look
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.case import CASES, Case
@@ -227,7 +227,7 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any) -> Role:
         return await walk(shared, lambda _: None).run(await needed_epochs(shared))
 
     def disks(topic: str, partition: int, names: list[bytes]) -> list[Look]:
-        return [look_at_replica(each, names) for each in folders(log_dirs, topic, partition)]
+        return [look_at_replica(each, names) for each in replicas(log_dirs, topic, partition)]
 
     return Auditor(
         tenant,
