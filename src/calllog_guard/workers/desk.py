@@ -290,7 +290,8 @@ class Desk:
                 "events": fenced + timedelta(hours=settings.events_keep_h),
                 "dead": fenced + timedelta(days=settings.dead_keep_days),
                 "exports": fenced + timedelta(days=settings.exports_keep_days),
-                "backup_end": fenced + timedelta(days=2 * settings.epoch_days + settings.backup_window_days),
+                "backup_end": fenced
+                + timedelta(days=2 * settings.epoch_days + settings.backup_window_days + self._vault.delay_days),
             },
             statement=STATEMENT if certificate else None,
             pol=version,
