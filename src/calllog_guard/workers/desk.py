@@ -32,7 +32,7 @@ from calllog_guard.core.requests.decision import (
     unseen_pseudonym,
 )
 from calllog_guard.core.requests.machine import check_rights
-from calllog_guard.core.requests.receipt import CERTIFIED, STATEMENT, Receipt
+from calllog_guard.core.requests.receipt import CERTIFIED, Receipt, STATEMENT, backup_end
 from calllog_guard.core.requests.request import Request, check_fields, read_request
 from calllog_guard.core.requests.workdays import calendar_of
 from calllog_guard.core.tombstone import Output
@@ -290,8 +290,9 @@ class Desk:
                 "events": fenced + timedelta(hours=settings.events_keep_h),
                 "dead": fenced + timedelta(days=settings.dead_keep_days),
                 "exports": fenced + timedelta(days=settings.exports_keep_days),
-                "backup_end": fenced
-                + timedelta(days=2 * settings.epoch_days + settings.backup_window_days + self._vault.delay_days),
+                "backup_end": backup_end(
+                    fenced, settings.epoch_days, settings.backup_window_days, self._vault.delay_days
+                ),
             },
             statement=STATEMENT if certificate else None,
             pol=version,

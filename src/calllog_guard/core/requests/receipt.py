@@ -4,7 +4,7 @@ A receipt: what was done, what was observed and by what means, signed with the t
 Source: interface: messages; design section 9, step 6.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from html import escape
 from typing import Final, Literal
 
@@ -45,6 +45,16 @@ class Receipt(Message, frozen=True, kw_only=True):
     statement: str | None = None
     pol: Day
     at: Utc
+
+
+def backup_end(fenced: datetime, epoch_days: int, window_days: int, delay_days: int) -> datetime:
+    """
+    When a backup of the keystore from before an erasure opens nothing any more, for its owner neither.
+
+    The epoch of its time ends within one epoch, is re-wrapped within a second, its key is destroyed after the backup window,
+    and for `delay_days` more the KMS could take that back.
+    """
+    return fenced + timedelta(days=2 * epoch_days + window_days + delay_days)
 
 
 def _rows(rows: list[tuple[str, str]]) -> str:
