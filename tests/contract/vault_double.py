@@ -41,23 +41,22 @@ class Transit:
 
     def answer(self, verb: str, path: list[str], body: dict[str, Any]) -> Answer:
         """What the server says to a request below `/v1/transit/`."""
-        match verb, path:
-            case "LIST", ["keys"]:
-                return _good({"keys": sorted(self.keys)}) if self.keys else _bad(404)
-            case ("GET" | "POST"), ["keys", name]:
-                return self._key(name, make=verb == "POST")
-            case "POST", ["keys", name, "config"]:
-                if name not in self.keys:
-                    return _bad(400, f"no existing key named {name} could be found")
-                self.keys[name] = (self.keys[name][0], bool(body["deletion_allowed"]))
-                return self._key(name, make=False)
-            case "DELETE", ["keys", name]:
-                return self._delete(name)
-            case "POST", ["encrypt", name]:
-                return self._encrypt(name, body)
-            case "POST", ["decrypt", name]:
-                return self._decrypt(name, body)
-        return _bad(404)
+        what, name, *rest = (*path, "")
+        work = {
+            ("LIST", "keys"): lambda: _good({"keys": sorted(self.keys)}) if self.keys else _bad(404),
+            ("GET", "keys"): lambda: self._key(name, make=False),
+            ("POST", "keys"): lambda: self._config(name, body) if "config" in rest else self._key(name, make=True),
+            ("DELETE", "keys"): lambda: self._delete(name),
+            ("POST", "encrypt"): lambda: self._encrypt(name, body),
+            ("POST", "decrypt"): lambda: self._decrypt(name, body),
+        }.get((verb, what))
+        return work() if work else _bad(404)
+
+    def _config(self, name: str, body: dict[str, Any]) -> Answer:
+        if name not in self.keys:
+            return _bad(400, f"no existing key named {name} could be found")
+        self.keys[name] = (self.keys[name][0], bool(body["deletion_allowed"]))
+        return self._key(name, make=False)
 
     def _key(self, name: str, *, make: bool) -> Answer:
         if make:

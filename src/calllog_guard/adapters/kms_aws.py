@@ -43,7 +43,9 @@ def _ours(name: str) -> Iterator[None]:
         yield
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
-        kind, text = _ERRORS.get(code, (KmsSilentError, f"the KMS refused or failed ({code}): check its rights and state"))
+        kind, text = _ERRORS.get(
+            code, (KmsSilentError, f"the KMS refused or failed ({code}): check its rights and state")
+        )
         raise kind(text.format(name)) from None
     except BotoCoreError as error:  # no route, no time, no credentials
         raise KmsSilentError(f"the KMS does not answer ({type(error).__name__})") from None

@@ -90,7 +90,9 @@ class VaultKms:
         with _ours(name):
             try:
                 opened = self._transit.decrypt_data(**self._key(name), ciphertext=text, context=self._context(name))
-            except InvalidRequest:  # one answer for a missing key and for a bad blob: the first is told by asking for it
+            except (
+                InvalidRequest
+            ):  # one answer for a missing key and for a bad blob: the first is told by asking for it
                 self._transit.read_key(**self._key(name))
                 raise
         return Secret(b64decode(opened["data"]["plaintext"]))

@@ -31,7 +31,9 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     enter = actions.add_parser("register", help="enter a requester's public key into the policy")
     enter.add_argument("--role", choices=REQUESTERS, required=True)
     enter.set_defaults(run=run_register)
-    drop = actions.add_parser("revoke", help="take a requester out of the policy: nothing it signs is accepted any more")
+    drop = actions.add_parser(
+        "revoke", help="take a requester out of the policy: nothing it signs is accepted any more"
+    )
     drop.set_defaults(run=run_revoke)
     turn = actions.add_parser("rotate", help="make the next pair and register it beside the old one; revoke that later")
     turn.set_defaults(run=run_rotate)

@@ -149,7 +149,7 @@ def run_tenant(args: argparse.Namespace) -> int:
 def list_tenants(args: argparse.Namespace) -> int:
     """The tenants of the policy in force: regime, events, requesters, and the receipt key's fingerprint once made."""
     shared = the_world()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, table in shared.policy.at(shared.clock.now().date()).tenant.items():
         try:
             fingerprint = public_forms(receipt_pem(shared.vault.receipt_key(Tenant(name)))[1])[2]
@@ -157,16 +157,9 @@ def list_tenants(args: argparse.Namespace) -> int:
             fingerprint = None
         row = {"tenant": name, "regime": table.regime, "events": list(table.events)}
         rows.append(row | {"requesters": sorted(table.requesters), "receipt_key": fingerprint})
-    text = "{tenant:16} {regime:3} {receipt_key:44} {events} {requesters}"
     lines = (
-        text.format(
-            **row
-            | {
-                "receipt_key": row["receipt_key"] or "not made: calllog-guard tenant create",
-                "events": " ".join(map(str, row["events"])),
-                "requesters": " ".join(row["requesters"]),
-            }
-        )
+        f"{row['tenant']:16} {row['regime']} {row['receipt_key'] or 'not made: calllog-guard tenant create'}"
+        f" {' '.join(row['events'])} {' '.join(row['requesters'])}"
         for row in rows
     )
     show(args, rows, "\n".join(lines))

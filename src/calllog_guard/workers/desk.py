@@ -32,7 +32,7 @@ from calllog_guard.core.requests.decision import (
     unseen_pseudonym,
 )
 from calllog_guard.core.requests.machine import check_rights
-from calllog_guard.core.requests.receipt import CERTIFIED, Receipt, STATEMENT, backup_end
+from calllog_guard.core.requests.receipt import CERTIFIED, STATEMENT, Receipt, backup_end
 from calllog_guard.core.requests.request import Request, check_fields, read_request
 from calllog_guard.core.requests.workdays import calendar_of
 from calllog_guard.core.tombstone import Output

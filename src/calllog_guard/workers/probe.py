@@ -93,9 +93,7 @@ def _receipt() -> Made:
 
 def _dead() -> Made:
     key = X25519PrivateKey.generate()
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -148,5 +146,3 @@ def _bent(sealed: bytes) -> bytes:
     old = sealed[at : at + 1]
     new = (b"B" if old == b"A" else b"A") if sealed.isascii() else bytes([old[0] ^ 1])
     return sealed[:at] + new + sealed[at + 1 :]
-
-
