@@ -51,6 +51,9 @@ def test_the_last_choice_counts() -> None:
     assert (again.consented, again.withdrawn, again.mask_of(7)) == (4, 0, 7)
     assert folded(("object", Rule(mask=2))).mask_of(3) == 1
     assert folded(("restrict", Rule()), ("lift", Rule())) == Standing()
+    considered = folded(("restrict", Rule()), ("restrict", Rule(mask=2)))
+    assert (len(considered.restrictions), len(considered.reviews)) == (1, 1)
+    assert len(considered.after(decision("lift"), Rule(mask=2)).restrictions) == 1
     assert folded(("access", Rule()), ("disclose", Rule())) == Standing()
 
 

@@ -12,9 +12,10 @@ from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.adapters.memory import MemoryKms, MemoryRing
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import EpochName, Tenant
-from calllog_guard.core.requests.receipt import backup_end
 from calllog_guard.errors import ConfigurationError, EpochUnknownError, KmsSilentError, StoredFormError
+from calllog_guard.settings import Settings
 from calllog_guard.workers.probe import FORMS, Made, probe
+from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.vault import Vault
 
 TENANT, EPOCH = Tenant("iocom"), EpochName("2026-W48")
@@ -137,8 +138,9 @@ def test_warming_up_without_a_tenant_says_what_to_do(tmp_path: Path) -> None:
 
 def test_a_receipt_counts_how_long_the_kms_could_take_a_destruction_back() -> None:
     fenced = datetime(2026, 11, 24, tzinfo=UTC)
-    assert Vault(AwsKms("eu-west-2", "p"), MemoryRing()).delay_days == 7
-    assert backup_end(fenced, 7, 14, 7) == fenced + timedelta(days=35)
+    for kms, days in ((MemoryKms(), 28), (AwsKms("eu-west-2", "p"), 35)):
+        bounds = Receipts(TENANT, 0, Vault(kms, MemoryRing()), Settings())._bounds(fenced)
+        assert bounds["backup_end"] == fenced + timedelta(days=days)
 
 
 def test_every_stored_form_passes_the_start_up_probe() -> None:

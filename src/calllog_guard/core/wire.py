@@ -15,10 +15,10 @@ import msgspec
 from calllog_guard.errors import MessageError
 
 Utc = Annotated[datetime, msgspec.Meta(tz=True)]
-Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{22}$", description="16 bytes in unpadded base64url")]
-TenantName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
-Day = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
-EpochText = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-W[0-9]{2}$")]
+Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{22}$(?!\n)", description="16 bytes in unpadded base64url")]
+TenantName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$(?!\n)")]
+Day = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$(?!\n)")]
+EpochText = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-W[0-9]{2}$(?!\n)")]
 IdText = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Role = Literal["host", "guest", "caller", "callee"]
 Compact = Annotated[str, msgspec.Meta(description="JWE or JWS in compact serialisation")]

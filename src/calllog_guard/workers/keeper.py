@@ -284,7 +284,8 @@ class Keeper:
             def told(person: Person, standing: Standing = standing) -> Person:
                 return replace(
                     person,
-                    restricted=standing.restricted,
+                    restricted=bool(standing.restrictions),
+                    reviewed=bool(standing.reviews),
                     objected=standing.objected,
                     withdrawn=standing.withdrawn,
                     consented=standing.consented,

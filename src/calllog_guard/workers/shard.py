@@ -30,7 +30,7 @@ class Shard:
         done: Ledger keys of decisions whose result is in the ledger.
         pending: Decisions that wait for their barrier, by ledger key, in the order of the ledger.
         ruled: By pseudonym, its other decisions in the order of the ledger, by ledger key.
-        restricted: Who may not be swept.
+        restricted: Who may not be swept, with the cases that say so.
 
     """
 
@@ -42,7 +42,7 @@ class Shard:
     done: set[str] = field(default_factory=set)
     pending: dict[bytes, Pending] = field(default_factory=dict)
     ruled: dict[str, dict[str, Decision]] = field(default_factory=dict)
-    restricted: set[str] = field(default_factory=set)
+    restricted: dict[str, set[str]] = field(default_factory=dict)
     standing: dict[str, Standing] = field(default_factory=dict)
 
     def note(self, name: str, decision: Decision) -> None:
@@ -54,9 +54,16 @@ class Shard:
             self.ruled.setdefault(person, {})[name] = decision
             self.standing.pop(person, None)
             if decision.type == "restrict":
-                self.restricted.add(person)
+                self.restricted.setdefault(person, set()).add(decision.case)
             elif decision.type == "lift":
-                self.restricted.discard(person)
+                self._lifted(person, decision.case)
+
+    def _lifted(self, person: str, case: str) -> None:
+        """The end of a case's own restriction, or of all: see `rules.py`."""
+        left = self.restricted.get(person, set())
+        left -= {case} if case in left else set(left)
+        if not left:
+            self.restricted.pop(person, None)
 
     def finished(self, name: str) -> None:
         """A decision is done: from now on it is a standing rule."""

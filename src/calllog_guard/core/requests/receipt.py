@@ -4,16 +4,19 @@ A receipt: what was done, what was observed and by what means, signed with the t
 Source: interface: messages; design section 9, step 6.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from html import escape
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
 from calllog_guard.core.requests.decision import Observed
 from calllog_guard.core.wire import Day, Id, Message, TenantName, Utc, time_text
 
-CERTIFIED: Final = ("accepted", "fenced", "destroyed", "tombstoned", "absent", "gone")
+Stage = Literal[
+    "accepted", "fenced", "destroyed", "tombstoned", "rewritten", "exported", "copied", "absent", "gone", "answered", "refused"
+]  # fmt: skip
+CERTIFIED: Final = frozenset(get_args(Stage))
 """The stages that end in a receipt; `absent` and `gone` are the certificate."""
 STATEMENT: Final = (
     "All that may be deleted has been deleted. What law requires to be kept is kept apart for that alone, "
@@ -33,7 +36,7 @@ class Receipt(Message, frozen=True, kw_only=True):
     case: Id
     tenant: TenantName
     request: str
-    stage: Literal["accepted", "fenced", "destroyed", "tombstoned", "absent", "gone"]
+    stage: Stage
     final: bool = False
     legs: int = 0
     shredded: bool = False
@@ -45,16 +48,6 @@ class Receipt(Message, frozen=True, kw_only=True):
     statement: str | None = None
     pol: Day
     at: Utc
-
-
-def backup_end(fenced: datetime, epoch_days: int, window_days: int, delay_days: int) -> datetime:
-    """
-    When a backup of the keystore from before an erasure opens nothing any more, for its owner neither.
-
-    The epoch of its time ends within one epoch, is re-wrapped within a second, its key is destroyed after the backup window,
-    and for `delay_days` more the KMS could take that back.
-    """
-    return fenced + timedelta(days=2 * epoch_days + window_days + delay_days)
 
 
 def _rows(rows: list[tuple[str, str]]) -> str:

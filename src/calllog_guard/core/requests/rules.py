@@ -83,9 +83,10 @@ def open_rule(decision: Decision, key: Secret) -> Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """All rules about one person, folded; masks hold purposes."""
+    """All rules about one person, folded; masks hold purposes, `restrictions` and `reviews` the cases they come from."""
 
-    restricted: bool = False
+    restrictions: frozenset[str] = frozenset()
+    reviews: frozenset[str] = frozenset()
     objected: int = 0
     withdrawn: int = 0
     consented: int = 0
@@ -97,7 +98,7 @@ class Standing:
         """The standing after one more decision; access, portability and disclosure are tasks and change nothing."""
         kind, mask = decision.type, rule.mask
         if kind in {"restrict", "lift"}:
-            return replace(self, restricted=kind == "restrict")
+            return self._restricted(decision.case, review=bool(mask), on=kind == "restrict")
         if kind in {"object", "withdraw", "consent"}:
             return self._chosen(kind, mask)
         if kind == "erase" and rule.range is not None:
@@ -108,6 +109,14 @@ class Standing:
             others = {name: span for name, span in self.holds.items() if name != rule.hold}
             return replace(self, holds=others | ({rule.hold: rule.range or Span()} if kind == "hold" else {}))
         return self
+
+    def _restricted(self, case: str, *, review: bool, on: bool) -> "Standing":
+        """A restriction while an objection is considered ends with its own case, any other with every `lift`."""
+        if review:
+            return replace(self, reviews=self.reviews | {case} if on else self.reviews - {case})
+        if on:
+            return replace(self, restrictions=self.restrictions | {case})
+        return replace(self, restrictions=frozenset(), reviews=frozenset())
 
     def _chosen(self, kind: str, mask: int) -> "Standing":
         """What a person's own choice makes of the purposes."""
