@@ -95,6 +95,16 @@ async def test_a_silent_kms_is_borne_for_one_life_and_then_asked_seldom(world: W
     assert world.key() == first
 
 
+def test_a_folder_that_lags_behind_the_kms_means_wait(world: World) -> None:
+    """Only the KMS knows which epochs are dead; a shared disk that is late must not halt a worker."""
+    blob = world.ring.blobs.pop(f"epoch.{EPOCH}")
+    with pytest.raises(KmsSilentError, match="share"):
+        world.key()
+    world.at = 20
+    world.ring.blobs[f"epoch.{EPOCH}"] = blob
+    assert world.key()
+
+
 async def test_a_slow_kms_does_not_hold_up_the_loop(world: World) -> None:
     """The group membership and the pages live in the same loop."""
     world.key()

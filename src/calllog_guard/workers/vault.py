@@ -59,6 +59,10 @@ class Vault:
         blob = self._ring.get(name)
         if blob is None and wrapping == ROOT:
             raise ConfigurationError(f"the KMS keeps no {name}: run calllog-guard tenant create first")
+        if blob is None and wrapping in self._kms.epochs():  # made elsewhere a moment ago, and the folder lags
+            raise KmsSilentError(
+                f"the folder of wrapped keys holds no {name} yet: is it the one that all workers share?"
+            )
         if blob is None:
             raise EpochUnknownError(f"the KMS keeps no {name}")
         self._opened[name] = (self._kms.unwrap(wrapping, blob), until)
@@ -87,8 +91,9 @@ class Vault:
         """
         for name in _tenant_names(tenant):
             self._unwrap(name, ROOT)
-        for epoch in self.epochs():
-            with contextlib.suppress(EpochUnknownError):  # destroyed just now, or not yet whole
+        whole = [epoch for epoch in self.epochs() if self._ring.get(f"epoch.{epoch}") is not None]
+        for epoch in whole:
+            with contextlib.suppress(EpochUnknownError):  # destroyed just now
                 self._unwrap(f"epoch.{epoch}", epoch)
 
     async def refresh(self) -> None:
