@@ -21,7 +21,8 @@ from calllog_guard.adapters.kafka_log import (
     security,
     tenant_partition,
 )
-from calllog_guard.adapters.kms_local import FileRing, LocalKms
+from calllog_guard.adapters.kms_address import kms_at, ring_folder
+from calllog_guard.adapters.kms_local import FileRing
 from calllog_guard.adapters.memory import SystemClock
 from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.adapters.rocksdb_index import RocksIndex
@@ -135,13 +136,11 @@ class World:
 
 def world(settings: Settings) -> World:
     """Everything that needs no connection yet."""
-    scheme, _, place = settings.kms.partition(":")
-    if scheme != "local":
-        raise ConfigurationError(f"CALLLOG_GUARD_KMS {settings.kms!r}: this release knows local:DIRECTORY")
+    ring = FileRing(ring_folder(settings.kms, settings.ring))
     return World(
         settings,
         load_policy(Path(settings.policy)),
-        Vault(LocalKms(Path(place)), FileRing(Path(place))),
+        Vault(kms_at(settings.kms), ring, life_s=settings.epoch_cache_s),
         RedisKeystore(settings.keystore),
         SystemClock(),
         security(settings.kafka_security),

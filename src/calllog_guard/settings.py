@@ -27,6 +27,8 @@ class Settings:
     kafka_security: str = "{}"
     keystore: str = "redis://localhost:6379/0"
     kms: str = "local:./kms"
+    ring: str = ""
+    epoch_cache_s: float = 300
     policy: str = "./policy.toml"
     state_dir: str = "./state"
     operator_key: str = "./keys/operator-1.pub.pem"
