@@ -64,9 +64,10 @@ erasure: .venv/stamp tools ## the canary hunt
 chaos: .venv/stamp tools ## kill Redis 200 times under load (minutes)
 	CHAOS_KILLS=200 $(PY) -m pytest tests/e2e/test_chaos.py
 
-bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Faust agent
+bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Faust agent; erasures; the keystore walk
 	$(PY) -W ignore bench/protect.py
 	$(PY) -W ignore bench/erase.py
+	$(PY) -W ignore bench/walk.py
 
 mutants: .venv/stamp tools ## take each protection out and see its test fail (minutes)
 	$(PY) tests/mutants.py

@@ -40,7 +40,7 @@ from calllog_guard.workers.keeper import Keeper
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.protector import Protector
 from calllog_guard.workers.vault import Vault
-from calllog_guard.workers.walk import Walk, Walked
+from calllog_guard.workers.walk import Periods, Walk, Walked
 
 
 @dataclass
@@ -120,7 +120,9 @@ def world(settings: Settings) -> World:
         settings,
         load_policy(Path(settings.policy)),
         Vault(LocalKms(Path(place)), FileRing(Path(place))),
-        RedisKeystore(settings.keystore),
+        RedisKeystore(
+            settings.keystore, settings.keystore_replicas, list(filter(None, settings.keystore_replica_urls.split(",")))
+        ),
         SystemClock(),
         security(settings.kafka_security),
         Counter(),
@@ -233,10 +235,13 @@ def walk(shared: World, told: Callable[[int], None]) -> Walk:
         shared.ring(tenant),
         shared.vault,
         shared.clock,
-        keep_days=shared.keep_days,
-        epoch_days=settings.epoch_days,
-        window_days=settings.backup_window_days,
-        told=told,
+        Periods(
+            keep_days=shared.keep_days,
+            late_days=settings.event_late_days,
+            epoch_days=settings.epoch_days,
+            window_days=settings.backup_window_days,
+        ),
+        told,
     )
 
 

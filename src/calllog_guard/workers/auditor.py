@@ -211,7 +211,14 @@ class Auditor:
             done = await self._walked()
             self._level("epochs_alive", len(done.kept))
             self._level("keystore_entries", sum(done.entries.values()))
-            log.info("walked", epoch=done.epoch, rewrapped=done.rewrapped, destroyed=done.destroyed, kept=done.kept)
+            log.info(
+                "walked",
+                epoch=done.epoch,
+                rewrapped=done.rewrapped,
+                destroyed=done.destroyed,
+                kept=done.kept,
+                entries=done.states,
+            )
 
     # --- observation ------------------------------------------------------------------------------------------------
 

@@ -344,23 +344,6 @@ class Keyring:
         found = await self._keystore.read([secrets_key(self.tenant, each) for each in pseudonyms])
         return sum(each is None for each in found)
 
-    async def drop_orphans(self, pseudonyms: Sequence[Pseudonym]) -> int:
-        """Remove those key entries that no person entry names: a mint that was never claimed. How many."""
-        places = [secrets_key(self.tenant, each) for each in pseudonyms]
-        entries = [
-            (place, raw, self.keys(pseudonym, raw))
-            for pseudonym, place, raw in zip(pseudonyms, places, await self._keystore.read(places), strict=True)
-            if raw is not None
-        ]
-        owners = [person_key(self.tenant, keys.lookup) for _, _, keys in entries]
-        dropped = 0
-        for (place, raw, keys), owner, entry in zip(entries, owners, await self._keystore.read(owners), strict=True):
-            person = self.person(keys.lookup, entry)
-            ours = person is not None and person.pseudonym == keys.identity.pseudonym()
-            if not ours and not keys.holds:
-                dropped += await self._keystore.drop(place, {owner: entry, place: raw})
-        return dropped
-
     async def destroy(self, pseudonym: Pseudonym) -> bool:
         """Delete a key entry unless a hold is pending on it; whether it is gone now."""
         keys = await self.keys_of(pseudonym)
