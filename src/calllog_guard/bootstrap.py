@@ -13,6 +13,7 @@ from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_log import (
     KafkaWriter,
     consumer,
+    newest,
     offsets,
     position,
     read_all,
@@ -29,7 +30,7 @@ from calllog_guard.core.absence import Look
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.case import CASES, Case
 from calllog_guard.core.requests.decision import DECISIONS, DONE, is_result
-from calllog_guard.core.wire import decode
+from calllog_guard.core.wire import BEAT, BEATS, decode
 from calllog_guard.errors import ConfigurationError, MessageError
 from calllog_guard.policy import Policy, load_policy
 from calllog_guard.settings import Settings
@@ -55,6 +56,7 @@ class World:
     options: dict[str, Any]
     counts: Counter[str]
     levels: dict[str, float] = field(default_factory=dict)
+    seen: int = 0
 
     def level(self, name: str, value: float) -> None:
         """Show a present value."""
@@ -86,7 +88,7 @@ class World:
     def ring(self, tenant: Tenant) -> Keyring:
         """The keyring of a tenant."""
         settings = self.settings
-        return Keyring(
+        ring = Keyring(
             tenant,
             self.keystore,
             self.vault,
@@ -95,6 +97,21 @@ class World:
             cache_entries=settings.cache_entries,
             partitions=settings.partitions,
         )
+        ring.saw(self.seen)
+        return ring
+
+    async def look_back(self) -> None:
+        """
+        See the newest heartbeat in the ledger: a keystore with a lower counter is an older one, also for who has just started.
+
+        Raises:
+            LogSilentError: Kafka does not answer; nothing is known of the keystore's past.
+
+        """
+        topic, partitions = self.settings.topic("privacy.decisions"), list(range(self.settings.partitions))
+        for beat in await newest(self.settings.kafka, self.options, topic, partitions, BEAT):
+            with suppress(MessageError):  # not written by an auditor
+                self.seen = max(self.seen, decode(BEATS, beat).counter)
 
     def writer(self) -> KafkaWriter:
         """A producer, not yet started."""

@@ -24,6 +24,7 @@ _BATCH_BYTES: Final = 512 << 10  # below max.message.bytes of every governed top
 _REQUEST_BYTES: Final = 26 << 20
 _ACK_S: Final = 60.0
 _READ_S: Final = 300.0
+_BACK: Final = 64
 
 logging.getLogger("aiokafka").setLevel(logging.ERROR)
 
@@ -160,6 +161,47 @@ async def _read_up(
                 visit(record)
         waiting = {place for place in waiting if await reader.position(place) < ends[place]}
     return {place.partition: (starts[place], ends[place]) for place in places}
+
+
+async def newest(
+    servers: str, options: Mapping[str, Any], topic: str, partitions: Sequence[int], key: bytes
+) -> list[bytes]:
+    """
+    The value of the newest record of a key in each partition that has one, looked for from the end backwards.
+
+    Raises:
+        LogSilentError: Kafka does not answer.
+
+    """
+    reader = consumer(servers, options, group=None)
+    try:
+        await reader.start()
+        return await asyncio.wait_for(_backwards(reader, topic, partitions, key), _READ_S)
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+    finally:
+        await reader.stop()
+
+
+async def _backwards(reader: Any, topic: str, partitions: Sequence[int], key: bytes) -> list[bytes]:
+    places = [TopicPartition(topic, partition) for partition in partitions]
+    reader.assign(places)
+    first, end = await reader.beginning_offsets(places), await reader.end_offsets(places)
+    found: dict[TopicPartition, bytes] = {}
+    back, waiting = _BACK, {place for place in places if end[place] > first[place]}
+    while waiting:
+        for place in waiting:
+            reader.seek(place, max(first[place], end[place] - back))
+        reading = set(waiting)
+        while reading:
+            for place, records in (await reader.getmany(*reading, timeout_ms=200)).items():
+                for each in records:
+                    if each.key == key and each.value is not None:
+                        found[place] = each.value
+            reading = {place for place in reading if await reader.position(place) < end[place]}
+        waiting = {place for place in waiting if place not in found and end[place] - back > first[place]}
+        back *= 16
+    return list(found.values())
 
 
 def tenant_partition(tenant: str, partitions: int) -> int:

@@ -26,6 +26,7 @@ async def run(args: argparse.Namespace) -> int:
     """See the module; `guard` exits with 1 while partitions wait for their replay."""
     shared = the_world()
     try:
+        await shared.look_back()
         if args.action == "guard":
             _, missing = await shared.ring(shared.tenant).unguarded(range(shared.settings.partitions))
             text = (

@@ -277,6 +277,7 @@ class Keeper:
                     await self._again(shard, record)
                     again += 1
             lost = await self._lost(shard)
+            await self._ring.raise_floor()
             settled = not shard.pending and shard.decisions >= end
             await self._ring.mark(partition, origin, end if settled else applied)
             log.warning("ledger replayed", partition=partition, decisions=again, people_without_key=lost)

@@ -38,6 +38,8 @@ def secrets_key(tenant: Tenant, pseudonym: Pseudonym) -> bytes:
 
 GUARD_KEY: Final = b"clg:~guard"
 EPOCH_KEY: Final = b"clg:~epoch"
+FLOOR_KEY: Final = b"clg:~floor"
+"""The least generation of whoever is minted: above all that a keystore before its last replay may have given."""
 
 
 def guarded_key(partition: int) -> bytes:
