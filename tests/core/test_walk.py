@@ -219,7 +219,7 @@ async def test_a_fence_stays_while_a_decision_from_its_time_still_opens(world: W
     assert (await world.walk().run({})).fences == 1
 
 
-@pytest.mark.parametrize("flag", ["restricted", "held", "objected"])
+@pytest.mark.parametrize("flag", ["restricted", "held", "reviewed", "objected"])
 async def test_a_fence_with_a_wish_on_it_stays(world: World, flag: str) -> None:
     world.change_person(PEOPLE[2], **{flag: True})
     world.clock.at = START + timedelta(days=100)

@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -24,7 +24,7 @@ _BATCH_BYTES: Final = 512 << 10  # below max.message.bytes of every governed top
 _REQUEST_BYTES: Final = 26 << 20
 _ACK_S: Final = 60.0
 _READ_S: Final = 300.0
-_BACK: Final = 64
+_NEAR: Final = 2000  # offsets: reading on is cheaper than another fetch
 
 logging.getLogger("aiokafka").setLevel(logging.ERROR)
 
@@ -163,45 +163,106 @@ async def _read_up(
     return {place.partition: (starts[place], ends[place]) for place in places}
 
 
-async def newest(
-    servers: str, options: Mapping[str, Any], topic: str, partitions: Sequence[int], key: bytes
-) -> list[bytes]:
+async def units(
+    servers: str, options: Mapping[str, Any], topic: str, starts: Mapping[int, int], most: int
+) -> AsyncGenerator[tuple[dict[int, int], list[Any]], None]:
     """
-    The value of the newest record of a key in each partition that has one, looked for from the end backwards.
+    The committed records of a topic, up to `most` at a time, from `starts` (or what is left there) to the present ends.
+
+    With each, where every partition goes on behind it: what compaction or an aborted transaction left empty counts as read.
 
     Raises:
-        LogSilentError: Kafka does not answer.
+        LogSilentError: Kafka does not answer; go on from the last positions.
 
     """
-    reader = consumer(servers, options, group=None)
+    reader = consumer(servers, {**options, "isolation_level": "read_committed"}, group=None)
     try:
         await reader.start()
-        return await asyncio.wait_for(_backwards(reader, topic, partitions, key), _READ_S)
+        places = [TopicPartition(topic, partition) for partition in starts]
+        reader.assign(places)
+        firsts, ends = await reader.beginning_offsets(places), await reader.end_offsets(places)
+        at = {place: max(firsts[place], min(starts[place.partition], ends[place])) for place in places}
+        for place, offset in at.items():
+            reader.seek(place, offset)
+        while waiting := [place for place in places if at[place] < ends[place]]:
+            found = await asyncio.wait_for(reader.getmany(*waiting, timeout_ms=200, max_records=most), _ACK_S)
+            at = {place: await reader.position(place) for place in places}
+            records = [record for each in found.values() for record in each]
+            yield {place.partition: offset for place, offset in at.items()}, records
     except (KafkaError, OSError, TimeoutError) as error:
         raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
     finally:
         await reader.stop()
 
 
-async def _backwards(reader: Any, topic: str, partitions: Sequence[int], key: bytes) -> list[bytes]:
-    places = [TopicPartition(topic, partition) for partition in partitions]
-    reader.assign(places)
-    first, end = await reader.beginning_offsets(places), await reader.end_offsets(places)
-    found: dict[TopicPartition, bytes] = {}
-    back, waiting = _BACK, {place for place in places if end[place] > first[place]}
-    while waiting:
-        for place in waiting:
-            reader.seek(place, max(first[place], end[place] - back))
-        reading = set(waiting)
-        while reading:
-            for place, records in (await reader.getmany(*reading, timeout_ms=200)).items():
-                for each in records:
-                    if each.key == key and each.value is not None:
-                        found[place] = each.value
-            reading = {place for place in reading if await reader.position(place) < end[place]}
-        waiting = {place for place in waiting if place not in found and end[place] - back > first[place]}
-        back *= 16
-    return list(found.values())
+async def fetch(
+    servers: str, options: Mapping[str, Any], topic: str, partition: int, places: Mapping[bytes, int]
+) -> dict[bytes, bytes]:
+    """
+    The values of some records by key; `places` says at which offset each lies. What is no longer there is left out.
+
+    Raises:
+        LogSilentError: Kafka does not answer.
+
+    """
+    found: dict[bytes, bytes] = {}
+    if not places:
+        return found
+    reader = consumer(servers, options, group=None)
+    try:
+        await reader.start()
+        await asyncio.wait_for(_fetch(reader, TopicPartition(topic, partition), places, found), _READ_S)
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+    finally:
+        await reader.stop()
+    return found
+
+
+async def _fetch(reader: Any, place: TopicPartition, places: Mapping[bytes, int], found: dict[bytes, bytes]) -> None:
+    """Read forward through the wanted offsets; a long way to the next one is jumped over."""
+    reader.assign([place])
+    end = (await reader.end_offsets([place]))[place]
+    wanted = {offset: key for key, offset in places.items()}
+    for offset in sorted(wanted):
+        at = await reader.position(place) if found else -1
+        if not at <= offset <= at + _NEAR or at < 0:
+            reader.seek(place, offset)
+        while await reader.position(place) <= offset < end:
+            for records in (await reader.getmany(place, timeout_ms=200)).values():
+                for record in records:
+                    key = wanted.get(record.offset)
+                    if key is not None and key == record.key and record.value is not None:
+                        found[key] = record.value
+
+
+async def followed(
+    reader: Any, starts: Callable[[], Awaitable[Mapping[TopicPartition, int]]], most: int
+) -> AsyncGenerator[dict[TopicPartition, list[Any]], None]:
+    """
+    What a worker would be handed, without a group, up to the ends as they are at the start; `starts` is asked once connected.
+
+    Raises:
+        LogSilentError: Kafka does not answer.
+
+    """
+    try:
+        await reader.start()
+        places = await starts()
+        reader.assign(list(places))
+        for place, offset in places.items():
+            reader.seek(place, offset)
+        ends = await reader.end_offsets(list(places))
+        waiting = [place for place in places if places[place] < ends[place]]
+        while waiting:
+            found = await asyncio.wait_for(reader.getmany(*waiting, timeout_ms=200, max_records=most), _ACK_S)
+            if found:
+                yield found
+            waiting = [place for place in waiting if await reader.position(place) < ends[place]]
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+    finally:
+        await reader.stop()
 
 
 def tenant_partition(tenant: str, partitions: int) -> int:

@@ -9,7 +9,7 @@ Source: design section 8.
 import secrets
 import struct
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -42,20 +42,25 @@ _COUNTERS: Final = 1 << 32
 """Generations are 32 bits, and take their floor from the counter: at a heartbeat a second enough for 136 years."""
 _NONCE: Final = 12
 _VERIFIED_MAX: Final = 100_000
+_MONTHS_MAX: Final = 12  # per person in memory; an old log in order asks for one or two
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A person's key bytes as cached; months are derived once. `place`: the pseudonym's first four bytes, big-endian."""
+    """
+    A person's key bytes as cached; each month is derived once, from the nearest link before it.
+
+    Args:
+        place: The pseudonym's first four bytes, big-endian.
+        links: Those of the floor, of the current month, and of the months that were asked for.
+
+    """
 
     pseudonym: Pseudonym
     token_key: TokenKey
-    floor: Month
-    floor_link: Link
-    current: Month
-    current_link: Link
     until: float
     place: int
+    links: dict[Month, Link]
     months: dict[Month, DataKey]
 
     def data_key(self, month: Month) -> DataKey:
@@ -67,11 +72,19 @@ class Opened:
 
         """
         if month not in self.months:
-            at, link = (self.current, self.current_link) if month >= self.current else (self.floor, self.floor_link)
-            if month < at:
+            at = max((each for each in self.links if each <= month), default=None)
+            if at is None:
                 raise RecordError("lapsed")
-            self.months[month] = link_at(link, at, month).data_key(month)
+            link = self.links[month] = link_at(self.links[at], at, month)
+            if len(self.months) >= _MONTHS_MAX:
+                self.months.clear()
+            self.months[month] = link.data_key(month)
         return self.months[month]
+
+
+def fresh_nonce() -> bytes:
+    """Twelve random bytes, for one seal."""
+    return secrets.token_bytes(_NONCE)
 
 
 def guard_entry(guard_id: bytes, counter: int = 0) -> bytes:
@@ -269,6 +282,24 @@ class Keyring:
         place = person_key(self.tenant, lookup)
         return await self._keystore.swap({place: (raw, self.seal_person(lookup, gone))}, {EPOCH_KEY: epoch})
 
+    async def change(
+        self, lookup: Lookup, change: Callable[[Person], Person], *, generation: int, under_guard: bool = False
+    ) -> bool:
+        """Change the flags of a living person of this generation; False when there is none."""
+        while True:
+            view = await self.view([lookup], under_guard=under_guard)
+            raw = view.raw[lookup]
+            person = self.person(lookup, raw)
+            if person is None or person.pseudonym is None or person.generation != generation:
+                return False
+            changed = change(person)
+            if changed == person:
+                return True
+            place = person_key(self.tenant, lookup)
+            new = self.seal_person(lookup, replace(changed, epoch=pointer(view)))
+            if await self._keystore.swap({place: (raw, new)}, {EPOCH_KEY: view.epoch}):
+                return True
+
     # --- keys -------------------------------------------------------------------------------------------------------
 
     async def mint(self, wanted: Mapping[Lookup, Person | None], view: View, floor: Month, current: Month) -> bool:
@@ -338,8 +369,8 @@ class Keyring:
                 raise KeyMissingError(f"the key entry of {pseudonym} belongs to another person or generation")
             token_key = keys.identity.token_key()
             place = int.from_bytes(id_bytes(pseudonym)[:4], "big")
-            links = (keys.floor, keys.floor_link, keys.current, keys.current_link)
-            entry = Opened(pseudonym, token_key, *links, now + self._cache_s, place, {})
+            links = {keys.floor: keys.floor_link, keys.current: keys.current_link}
+            entry = Opened(pseudonym, token_key, now + self._cache_s, place, links, {})
             opened[lookup] = self._cache[lookup, person.generation] = entry
         while len(self._cache) > self._cache_entries:
             self._cache.popitem(last=False)
@@ -373,11 +404,15 @@ class Keyring:
 
     async def destroy(self, pseudonym: Pseudonym) -> bool:
         """Delete a key entry unless a hold is pending on it; whether it is gone now."""
-        keys = await self.keys_of(pseudonym)
-        if keys is not None and keys.holds:
-            return False
-        await self._keystore.delete([secrets_key(self.tenant, pseudonym)])
-        return True
+        place = secrets_key(self.tenant, pseudonym)
+        while True:
+            (raw,) = await self._keystore.read([place])
+            if raw is None:
+                return True
+            if self.keys(pseudonym, raw).holds:
+                return False
+            if await self._keystore.drop(place, {place: raw}):
+                return True
 
     def now_ms(self) -> int:
         """The clock in milliseconds."""

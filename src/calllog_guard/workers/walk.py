@@ -15,16 +15,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from calllog_guard.core.crypto.entries import EPOCH_KEY, GONE, HELD, PERSON_HEAD, RESTRICTED, SECRETS, person_key
+from calllog_guard.core.crypto.entries import EPOCH_KEY, GONE, PERSON_HEAD, RESTRICTED, SECRETS, person_key
 from calllog_guard.core.crypto.rewrap import FORMS, Rewrapper, Taken, epoch_in
-from calllog_guard.core.crypto.secrets import Link, Month, link_at, month_of
+from calllog_guard.core.crypto.secrets import Link, Month, floor_month, link_at, month_of
 from calllog_guard.core.ids import EpochName, Lookup, Tenant, b64
 from calllog_guard.core.wire import to_ms
 from calllog_guard.ports import Clock, Keystore
 from calllog_guard.workers.keyring import Keyring, pointer
 from calllog_guard.workers.vault import Vault
 
-_MARGIN_DAYS: Final = 31
 _FENCE_MARGIN_DAYS: Final = 30
 """Beyond the late limit and the backup window: design section 8."""
 _PERSON, _KEY = FORMS["who"], FORMS["key"]
@@ -148,7 +147,7 @@ class Walk:
             if raw is None:
                 continue
             _, state, _, cut_off, flags, objected, _, _ = PERSON_HEAD.unpack_from(raw)
-            lapsed = state == GONE and cut_off < lapsed_ms and not flags & (RESTRICTED | HELD) and not objected
+            lapsed = state == GONE and cut_off < lapsed_ms and not flags and not objected
             if lapsed or epoch_in(_PERSON, raw) != current:
                 taken = take(_PERSON, place, raw)
                 if lapsed:
@@ -194,8 +193,7 @@ class Walk:
 
     def _months(self) -> tuple[Month, Month]:
         now = self._clock.now()
-        oldest = now - timedelta(days=self._periods.keep_days + _MARGIN_DAYS)
-        return month_of(oldest.year, oldest.month), month_of(now.year, now.month)
+        return floor_month(now, self._periods.keep_days), month_of(now.year, now.month)
 
     async def _swap(
         self, changes: Mapping[bytes, Change], unchanged: Mapping[bytes, bytes | None], current: bytes, done: Walked

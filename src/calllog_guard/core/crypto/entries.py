@@ -22,7 +22,7 @@ KEY_HEAD: Final = struct.Struct(">BI")
 SECRETS: Final = struct.Struct(">32s32sH32sH32s")
 VERSION: Final = 1
 LIVE, GONE = 1, 2
-RESTRICTED, HELD = 1, 2
+RESTRICTED, HELD, REVIEWED = 1, 2, 4
 _NONCE: Final = 12
 
 
@@ -60,6 +60,7 @@ class Person:
     Args:
         pseudonym: None when the person is gone.
         cut_off: Milliseconds since 1970 of the last erasure; 0 when there was none.
+        reviewed: Restricted only while an officer considers an objection.
         objected: Purposes as a bit mask, as are `withdrawn` and `consented`.
 
     """
@@ -69,10 +70,16 @@ class Person:
     cut_off: int = 0
     restricted: bool = False
     held: bool = False
+    reviewed: bool = False
     objected: int = 0
     withdrawn: int = 0
     consented: int = 0
     epoch: EpochName
+
+    @property
+    def closed(self) -> bool:
+        """Whether the person's data may be stored and not used (Art. 18)."""
+        return self.restricted or self.reviewed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +127,7 @@ def _open(entry: bytes, end: int, place: bytes, key: Secret) -> bytes:
 
 def seal_person(person: Person, place: bytes, key: Secret, nonce: bytes) -> bytes:
     """A person entry under the tenant's epoch key; `place` is its keystore key."""
-    flags = RESTRICTED * person.restricted | HELD * person.held
+    flags = RESTRICTED * person.restricted | HELD * person.held | REVIEWED * person.reviewed
     state = LIVE if person.pseudonym else GONE
     masks = (person.objected, person.withdrawn, person.consented)
     clear = PERSON_HEAD.pack(VERSION, state, person.generation, person.cut_off, flags, *masks)
@@ -150,6 +157,7 @@ def open_person(entry: bytes, place: bytes, key: Secret) -> Person:
         cut_off=cut_off,
         restricted=bool(flags & RESTRICTED),
         held=bool(flags & HELD),
+        reviewed=bool(flags & REVIEWED),
         objected=objected,
         withdrawn=withdrawn,
         consented=consented,
