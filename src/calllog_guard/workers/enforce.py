@@ -16,6 +16,7 @@ import msgspec
 
 from calllog_guard.core.calls.correct import corrected
 from calllog_guard.core.crypto.envelope import open_leg, parse_header, seal_leg
+from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.secrets import Secret, month_from
 from calllog_guard.core.ids import EpochName, Pseudonym, Tenant, Token, record_key
 from calllog_guard.core.requests.decision import DONE, Decision, Entry, Outcome
@@ -27,7 +28,7 @@ from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Facts, Pending, Position, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import Steps
-from calllog_guard.workers.keyring import Keyring, Opened, fresh_nonce
+from calllog_guard.workers.keyring import Keyring, fresh_nonce
 from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.vault import Vault
 

@@ -30,10 +30,11 @@ from calllog_guard.core.crypto.entries import (
     seal_person,
     secrets_key,
 )
-from calllog_guard.core.crypto.secrets import DataKey, IdentitySecret, Link, Month, TokenKey, link_at
+from calllog_guard.core.crypto.opened import Opened
+from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Month, link_at
 from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, Tenant, id_bytes
 from calllog_guard.core.wire import to_ms
-from calllog_guard.errors import GuardMovedError, KeyMissingError, KeystoreGuardedError, RecordError
+from calllog_guard.errors import GuardMovedError, KeyMissingError, KeystoreGuardedError
 from calllog_guard.ports import Clock, Keystore
 from calllog_guard.workers.vault import Vault
 
@@ -42,44 +43,6 @@ _COUNTERS: Final = 1 << 32
 """Generations are 32 bits, and take their floor from the counter: at a heartbeat a second enough for 136 years."""
 _NONCE: Final = 12
 _VERIFIED_MAX: Final = 100_000
-_MONTHS_MAX: Final = 12  # per person in memory; an old log in order asks for one or two
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """
-    A person's key bytes as cached; each month is derived once, from the nearest link before it.
-
-    Args:
-        place: The pseudonym's first four bytes, big-endian.
-        links: Those of the floor, of the current month, and of the months that were asked for.
-
-    """
-
-    pseudonym: Pseudonym
-    token_key: TokenKey
-    until: float
-    place: int
-    links: dict[Month, Link]
-    months: dict[Month, DataKey]
-
-    def data_key(self, month: Month) -> DataKey:
-        """
-        The key of a month.
-
-        Raises:
-            RecordError: The ratchet has moved past this month.
-
-        """
-        if month not in self.months:
-            at = max((each for each in self.links if each <= month), default=None)
-            if at is None:
-                raise RecordError("lapsed")
-            link = self.links[month] = link_at(self.links[at], at, month)
-            if len(self.months) >= _MONTHS_MAX:
-                self.months.clear()
-            self.months[month] = link.data_key(month)
-        return self.months[month]
 
 
 def fresh_nonce() -> bytes:
