@@ -198,8 +198,15 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a stale replica that is promoted is believed",
         "workers/keeper.py",
-        "                if not is_result(record.key):\n                    await self._again(shard, record)\n                    again += 1\n",
-        "                again += 1\n",
+        "                    await self._again(shard, record, flagged)\n                    again += 1\n",
+        "                    again += 1\n",
+        "tests/e2e/test_drills_keystore.py::test_nobody_comes_back_with_a_copy_a_stale_replica_an_old_ledger_or_a_frozen_worker",
+    ),
+    (
+        "an older content in the same process goes unnoticed between two heartbeats",
+        "workers/enforce.py",
+        "        await self._t.ring.raise_counter()",
+        "        pass",
         "tests/e2e/test_drills_keystore.py::test_nobody_comes_back_with_a_copy_a_stale_replica_an_old_ledger_or_a_frozen_worker",
     ),
     (

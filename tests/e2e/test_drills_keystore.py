@@ -40,7 +40,8 @@ class Drill:
     def __init__(self, stack: Stack, folder: Path) -> None:
         self.stack, self.master = stack, port(stack)
         self.switch = Switch(self.master)
-        self.guard = Installation(stack, folder / "guard", KEYSTORE=self.switch.url)
+        # no heartbeat helps: what is noticed is noticed without
+        self.guard = Installation(stack, folder / "guard", KEYSTORE=self.switch.url, HEARTBEAT_S="3600")
         self.opened_in_the_end = LIVING + 1
         self.gone: set[str] = set()
         self.legs: list[tuple[int, bytes, bytes]] = []
@@ -142,6 +143,10 @@ def test_nobody_comes_back_with_a_copy_a_stale_replica_an_old_ledger_or_a_frozen
         wrapped = {value for name, value in before.items() if name.decode().rpartition(":")[2] in drill.gone}
         ledger = [each for each in guard.records("privacy.decisions") if each.value]
         drill.nobody_is_back("erased")
+        with Redis.from_url(stack.redis) as client:
+            replicates(client, stale)
+            client.replicaof("NO", "ONE")
+        drill.nobody_is_back("an older content in the same process")
         for name in ("files", "snapshot"):
             restore(guard, tmp_path / name)
             drill.nobody_is_back(f"{name} restored")

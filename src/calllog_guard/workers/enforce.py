@@ -136,6 +136,9 @@ class Enforcer:
         pseudonym = work.decision.pseudonym
         if not await self._t.ring.destroy(Pseudonym(pseudonym)):
             return False  # a hold's copies are still to be made
+        await (
+            self._t.ring.raise_counter()
+        )  # a keystore without this erasure is an older one, also between two heartbeats
         self._steps.reached("enforce.destroyed")
         legs = [key for _, key in work.shard.index.legs_of(pseudonym)]
         await self._t.writer.write([self.outcome(work, "destroyed", len(legs))])

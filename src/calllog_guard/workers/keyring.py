@@ -169,9 +169,9 @@ class Keyring:
             if await self._keystore.swap({GUARD_KEY: (guard, guard_entry(self._vault.guard_id(), counter))}, {}):
                 return counter
 
-    async def raise_floor(self) -> None:
+    async def raise_floor(self) -> int:
         """
-        Before a replay ends: whoever is minted from now on gets a generation that nobody had, also of those lost with a restore.
+        Before a replay ends: whoever is minted from now on gets a generation that nobody had, also of those lost with a restore. The counter.
 
         The counter is above all that were seen; restores are few, so that equal generations do not tell who was minted when.
         """
@@ -184,7 +184,7 @@ class Keyring:
                 FLOOR_KEY: (floor, str(max(counter, int(floor or 0) + 1)).encode()),
             }
             if await self._keystore.swap(risen, {}):
-                return
+                return counter
 
     def person(self, lookup: Lookup, raw: bytes | None) -> Person | None:
         """
