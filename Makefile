@@ -6,7 +6,7 @@ RUN ?= run
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help all setup check test demo up down wheel tools schemas vectors contract vault e2e erasure bench chaos mutants
+.PHONY: help all setup check test demo up down wheel tools schemas vectors contract vault e2e erasure bench chaos drills mutants
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -69,9 +69,13 @@ erasure: .venv/stamp tools ## the canary hunt
 chaos: .venv/stamp tools ## kill Redis 200 times under load (minutes)
 	CHAOS_KILLS=200 $(PY) -m pytest tests/e2e/test_chaos.py
 
-bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Faust agent
+drills: .venv/stamp tools ## the drills at full size: 1,000 erasures (many minutes)
+	DRILL_ERASURES=1000 $(PY) -m pytest -s tests/e2e/test_drills_*.py
+
+bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Faust agent; erasures; the keystore walk
 	$(PY) -W ignore bench/protect.py
 	$(PY) -W ignore bench/erase.py
+	$(PY) -W ignore bench/walk.py
 
 mutants: .venv/stamp tools ## take each protection out and see its test fail (minutes)
 	$(PY) tests/mutants.py

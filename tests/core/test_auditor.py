@@ -13,12 +13,13 @@ import pytest
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.adapters.memory import MemoryKeystore, MemoryWriter
 from calllog_guard.core.absence import Look
+from calllog_guard.core.crypto.entries import GUARD_KEY
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.decision import OUTCOMES, Decision, Outcome
 from calllog_guard.core.wire import encode
 from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor import Auditor
-from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.keyring import Keyring, guard_entry
 from calllog_guard.workers.observation import Observation
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import Walked
@@ -108,6 +109,9 @@ async def audited(log: Log, tmp_path: Path, disks: Sequence[Look] = ()) -> tuple
     settings, keystore, writer = Settings(partitions=1), MemoryKeystore(), MemoryWriter()
     vault = Vault(LocalKms(tmp_path), FileRing(tmp_path))
     ring = Keyring(Tenant("iocom"), keystore, vault, log, cache_s=60, cache_entries=10, partitions=1)
+    vault.create_tenant(Tenant("iocom"))
+    keystore.entries[GUARD_KEY] = guard_entry(vault.guard_id())
+    await ring.open_at_once(1)
     levels: dict[str, float] = {}
 
     async def walked() -> Walked:

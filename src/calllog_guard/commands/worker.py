@@ -46,6 +46,7 @@ async def _one(name: str) -> int:
     await _answering(shared.keystore.check, log)
     writer = shared.writer()
     await _answering(writer.start, log)
+    await _answering(shared.look_back, log)
     worker = serve(shared, name, writer)
     pages = Pages(name, shared.counts, shared.levels, lambda: worker.alive, lambda: worker.ready)
     address = await pages.start(shared.settings.http)

@@ -85,6 +85,7 @@ class Auditor:
         self._sound = False
         self._counter = 0
         self._rewrite_from = 0.0
+        self._floor = 0
         self._duties = (
             Duty("heartbeat", settings.heartbeat_s, self._beat),
             Duty("trim", settings.trim_s, self._trim),
@@ -211,12 +212,20 @@ class Auditor:
             done = await self._walked()
             self._level("epochs_alive", len(done.kept))
             self._level("keystore_entries", sum(done.entries.values()))
-            log.info("walked", epoch=done.epoch, rewrapped=done.rewrapped, destroyed=done.destroyed, kept=done.kept)
+            log.info(
+                "walked",
+                epoch=done.epoch,
+                rewrapped=done.rewrapped,
+                destroyed=done.destroyed,
+                kept=done.kept,
+                entries=done.states,
+            )
 
     # --- observation ------------------------------------------------------------------------------------------------
 
     async def _observe(self) -> None:
         """One pass over each partition in which an erasure may have come to be seen gone."""
+        await self._after_replay()
         now = self._clock.now()
         waiting = {
             partition: {key: each for key, each in watched.items() if each.done is not None and each.decision}
@@ -259,6 +268,17 @@ class Auditor:
         self._level("objective_missed", late)
         if late:
             log.error("erasures are overdue: their bytes are not seen gone within the objective", erasures=late)
+
+    async def _after_replay(self) -> None:
+        """A restored keystore's file holds again what was erased since: written anew once the ledger is replayed, also for the done."""
+        floor = (await self._ring.view([])).floor
+        if floor == self._floor:
+            return
+        for each in (each for watched in self._watched.values() for each in watched.values()):
+            each.rewritten = False
+        await self._keystore.rewrite()
+        self._floor = floor
+        log.info("the keystore's file is written anew after a replay", floor=floor)
 
     async def _rewrite(self, fresh: list[Watched]) -> None:
         """Have the keystore's file rewritten once for all that were erased since."""

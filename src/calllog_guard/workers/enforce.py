@@ -8,6 +8,7 @@ Rules: 1. Every effect may be repeated.  2. The result goes to the desk and into
 Source: design section 9, step 4; section 10.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,6 +17,7 @@ import msgspec
 
 from calllog_guard.core.calls.correct import corrected
 from calllog_guard.core.crypto.envelope import open_leg, parse_header, seal_leg
+from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.secrets import Secret, month_from
 from calllog_guard.core.ids import EpochName, Pseudonym, Tenant, Token, record_key
 from calllog_guard.core.requests.decision import DONE, Decision, Entry, Outcome
@@ -27,7 +29,7 @@ from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Facts, Pending, Position, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import Steps
-from calllog_guard.workers.keyring import Keyring, Opened, fresh_nonce
+from calllog_guard.workers.keyring import Keyring, fresh_nonce
 from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.vault import Vault
 
@@ -82,6 +84,8 @@ class Enforcer:
 
     def __init__(self, tools: Tools) -> None:
         self._t, self._steps = tools, Steps(tools.settings.off)
+        self._rise = asyncio.Lock()
+        self._destroyed, self._risen = 0, 0
         self._effects: dict[str, Callable[[Work], Awaitable[bool]]] = {
             "object": self._take_away,
             "withdraw": self._take_away,
@@ -139,11 +143,22 @@ class Enforcer:
         pseudonym = work.decision.pseudonym
         if not await self._t.ring.destroy(Pseudonym(pseudonym)):
             return False  # a hold's copies are still to be made
+        await self._counted()
         self._steps.reached("enforce.destroyed")
         legs = [key for _, key in work.shard.index.legs_of(pseudonym)]
         await self._t.writer.write([self.outcome(work, "destroyed", len(legs))])
         await self._remove(work, legs)
         return True
+
+    async def _counted(self) -> None:
+        """A keystore without this erasure is an older one, also between two heartbeats: one rise for all that just ended."""
+        self._destroyed += 1
+        mine = self._destroyed
+        async with self._rise:
+            if self._risen < mine:
+                upto = self._destroyed
+                await self._t.ring.raise_counter()
+                self._risen = upto
 
     async def _erase_range(self, work: Work) -> bool:
         rule = await self.rule(work.decision)

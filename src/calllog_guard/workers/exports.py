@@ -14,6 +14,7 @@ import msgspec
 
 from calllog_guard.core.calls.leg import Leg, read_leg
 from calllog_guard.core.crypto.envelope import open_leg, parse_header
+from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.sealed import seal_to_key
 from calllog_guard.core.crypto.secrets import month_from
 from calllog_guard.core.ids import Pseudonym, Tenant, b64
@@ -38,7 +39,6 @@ from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Facts
 from calllog_guard.settings import Settings
 from calllog_guard.workers.enforce import Enforcer, Tools, Work
-from calllog_guard.workers.keyring import Opened
 
 _ACCESSES: Final = msgspec.json.Decoder(Access)
 ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]

@@ -24,7 +24,7 @@ from calllog_guard.core.requests.decision import DECISIONS, DONE, Decision, Entr
 from calllog_guard.core.requests.rules import Standing
 from calllog_guard.core.retention.sweep import lapsed
 from calllog_guard.core.tombstone import Output, tombstone
-from calllog_guard.core.wire import BEAT, BEATS, decode, to_ms
+from calllog_guard.core.wire import BEAT, BEATS, Beat, decode, encode, to_ms
 from calllog_guard.errors import EpochUnknownError, MessageError, RecordError
 from calllog_guard.ports import Facts, Index, Pending
 from calllog_guard.settings import Settings
@@ -279,6 +279,9 @@ class Keeper:
                     again += 1
             await self._flags(shard, flagged)
             lost = await self._lost(shard)
+            beat = Beat(counter=await self._ring.raise_floor(), at=self._clock.now())
+            # at once, not with the next heartbeat: who starts meanwhile looks into the log for it
+            await self._writer.write([Output(self._decisions, partition, BEAT, encode(beat))])
             settled = not shard.pending and shard.decisions >= end
             await self._ring.mark(partition, origin, end if settled else applied)
             log.warning("ledger replayed", partition=partition, decisions=again, people_without_key=lost)
