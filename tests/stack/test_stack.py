@@ -10,7 +10,7 @@ from kafka.admin import NewTopic
 
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.stack.redis_server import SETTINGS
-from calllog_guard.stack.supervisor import Stack
+from calllog_guard.stack.supervisor import Child, Stack
 
 pytestmark = pytest.mark.real
 
@@ -23,13 +23,13 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _round_trip(address: str, topic: str) -> tuple[bytes, bytes]:
+def _round_trip(address: str, topic: str, copies: int = 1) -> tuple[bytes, bytes]:
     admin = KafkaAdminClient(bootstrap_servers=address)
     try:
-        admin.create_topics([NewTopic(name=topic, num_partitions=1, replication_factor=1)])
+        admin.create_topics([NewTopic(name=topic, num_partitions=1, replication_factor=copies)])
     finally:
         admin.close()
-    producer = KafkaProducer(bootstrap_servers=address)
+    producer = KafkaProducer(bootstrap_servers=address, acks="all")
     try:
         producer.send(topic, key=b"key", value=b"value").get(timeout=30)
     finally:
@@ -100,3 +100,31 @@ def test_an_unknown_profile_is_refused(tmp_path: Path) -> None:
     """Only the two profiles exist."""
     with pytest.raises(ConfigurationError, match="fast, production"):
         Stack(tmp_path, "quick")
+
+
+def test_of_three_brokers_any_one_may_be_away(java: None, tmp_path: Path) -> None:  # noqa: ARG001
+    """Records are taken while a broker is killed, frozen or ended in order, the one that leads the quorum included."""
+    with Stack(tmp_path, brokers=3) as three:
+        names = [broker.name for broker in three.brokers]
+        assert names == ["kafka-1", "kafka-2", "kafka-3"]
+        assert three.environment["CALLLOG_GUARD_REPLICAS"] == "3"
+        assert len(three.environment["CALLLOG_GUARD_LOG_DIRS"].split(os.pathsep)) == 3
+        assert len(three.environment["CALLLOG_GUARD_CLEANER_PAGES"].split(",")) == 3
+        assert _round_trip(three.kafka, "whole", copies=3) == (b"key", b"value")
+        for name, away in zip(names, (Child.kill, Child.freeze, Child.stop), strict=True):
+            child = three.children[name]
+            away(child)
+            others = ",".join(broker.address for broker in three.brokers if broker.name != name)
+            assert _round_trip(others, f"without-{name}", copies=2) == (b"key", b"value")
+            child.thaw()
+            child.start()
+        pids = three.pids
+    assert not any(map(_alive, pids.values()))
+    with pytest.raises(ConfigurationError, match="start it with --brokers 3"):
+        Stack(tmp_path)
+
+
+def test_another_number_of_brokers_is_refused(tmp_path: Path) -> None:
+    """Two brokers could not spare one."""
+    with pytest.raises(ConfigurationError, match="use 1, or 3"):
+        Stack(tmp_path, brokers=2)

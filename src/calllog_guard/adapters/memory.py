@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import KeystoreSilentError
+from calllog_guard.ports import Cleaner
 
 
 class SystemClock:
@@ -81,6 +82,17 @@ class MemoryKeystore:
 
     async def close(self) -> None:
         """See Keystore."""
+
+
+class MemoryCleaners:
+    """Log cleaners as a test wants them."""
+
+    def __init__(self, *shown: Cleaner | None) -> None:
+        self.shown = list(shown)
+
+    async def look(self) -> list[Cleaner | None]:
+        """See Cleaners."""
+        return list(self.shown)
 
 
 class MemoryWriter:
