@@ -6,7 +6,7 @@ RUN ?= run
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help all setup check test demo up down wheel tools schemas vectors contract e2e erasure bench chaos mutants
+.PHONY: help all setup check test demo up down wheel tools schemas vectors contract e2e erasure bench chaos drills mutants
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -63,6 +63,10 @@ erasure: .venv/stamp tools ## the canary hunt
 
 chaos: .venv/stamp tools ## kill Redis 200 times under load (minutes)
 	CHAOS_KILLS=200 $(PY) -m pytest tests/e2e/test_chaos.py
+
+drills: .venv/stamp tools ## three brokers: one away, restarts, stopped cleaners, at full size (many minutes)
+	DRILL_LEGS=$${DRILL_LEGS:-10000} DRILL_DOWN_S=$${DRILL_DOWN_S:-60} DRILL_RESTARTS=$${DRILL_RESTARTS:-5} \
+	  $(PY) -m pytest -s tests/e2e/test_drills_kafka.py
 
 bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Faust agent
 	$(PY) -W ignore bench/protect.py

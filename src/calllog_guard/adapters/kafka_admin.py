@@ -179,7 +179,8 @@ class KafkaTopics:
             shapes = {each["name"]: each["partitions"] for each in admin.describe_topics([t.name for t in there])}
             resources = [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in there]
             found = admin.describe_configs(resources, config_filter="all")
-            nodes = [str(each["broker_id"]) for each in admin.describe_cluster()["brokers"]]
+            cluster = admin.describe_cluster()["brokers"]
+            nodes = [str(each["broker_id"]) for each in cluster if not each.get("is_fenced")]
             brokers = [ConfigResource(ConfigResourceType.BROKER, node) for node in nodes]
             settings = admin.describe_configs(brokers, config_filter="all")
         for topic in wanted:
@@ -194,6 +195,9 @@ class KafkaTopics:
             findings.extend(
                 Finding(topic.name, name, value, values.get(name, "")) for name, value in topic.settings.items()
             )
+        findings.extend(  # a broker that is down has a disk, and settings that nobody knows
+            Finding(f"broker {each['broker_id']}", "up", "yes", "no") for each in cluster if each.get("is_fenced")
+        )
         for node in nodes:
             values = _values(settings, node)
             findings.extend(

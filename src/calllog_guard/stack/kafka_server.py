@@ -148,8 +148,8 @@ class KafkaServer:
         try:
             client = KafkaAdminClient(bootstrap_servers=self.address, request_timeout_ms=_PROBE_MS)
             try:
-                there = {each["broker_id"] for each in client.describe_cluster()["brokers"]}
-                return self._node.number in there
+                there = client.describe_cluster()["brokers"]  # those that are down are listed too, as fenced
+                return any(each["broker_id"] == self._node.number and not each.get("is_fenced") for each in there)
             finally:
                 client.close()
         except KafkaError:
