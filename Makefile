@@ -69,8 +69,9 @@ erasure: .venv/stamp tools ## the canary hunt
 chaos: .venv/stamp tools ## kill Redis 200 times under load (minutes)
 	CHAOS_KILLS=200 $(PY) -m pytest tests/e2e/test_chaos.py
 
-drills: .venv/stamp tools ## the drills at full size: 1,000 erasures (many minutes)
-	DRILL_ERASURES=1000 $(PY) -m pytest -s tests/e2e/test_drills_*.py
+drills: .venv/stamp tools ## the drills at full size: three brokers, 1,000 erasures (many minutes)
+	DRILL_LEGS=$${DRILL_LEGS:-10000} DRILL_DOWN_S=$${DRILL_DOWN_S:-60} DRILL_RESTARTS=$${DRILL_RESTARTS:-5} \
+	  DRILL_ERASURES=$${DRILL_ERASURES:-1000} $(PY) -m pytest -s tests/e2e/test_drills_*.py
 
 bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Faust agent; erasures; the keystore walk
 	$(PY) -W ignore bench/protect.py

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from calllog_guard.adapters.http_cleaner import HttpCleaners, pages
 from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_log import (
     KafkaWriter,
@@ -262,6 +263,7 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any) -> Role:
         partial(read_each, settings.kafka, shared.options),
         partial(offsets, reader, end=False),
         disks,
+        HttpCleaners(pages(settings.cleaner_pages)),
         walked,
         shared.count,
         shared.level,

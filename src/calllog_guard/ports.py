@@ -188,6 +188,26 @@ class Index(Protocol):
         """Close and delete the files."""
 
 
+class Cleaner(msgspec.Struct, frozen=True):
+    """What a broker shows of its log cleaner: partitions it gave up, threads that died, its worst delay (seconds)."""
+
+    uncleanable: int
+    dead: int
+    delay_s: int
+
+    @property
+    def works(self) -> bool:
+        """Whether it cleans every partition."""
+        return not self.uncleanable and not self.dead
+
+
+class Cleaners(Protocol):
+    """The log cleaners of the brokers, where the brokers show them."""
+
+    async def look(self) -> list[Cleaner | None]:
+        """What each page shows; None where it is silent or shows no cleaner, so that nothing is known of that broker."""
+
+
 class Finding(Protocol):
     """One governed setting, wanted and found."""
 

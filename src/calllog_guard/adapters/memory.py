@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, KeystoreSilentError, KmsSilentError
+from calllog_guard.ports import Cleaner
 
 
 class SystemClock:
@@ -83,6 +84,17 @@ class MemoryKeystore:
 
     async def close(self) -> None:
         """See Keystore."""
+
+
+class MemoryCleaners:
+    """Log cleaners as a test wants them."""
+
+    def __init__(self, *shown: Cleaner | None) -> None:
+        self.shown = list(shown)
+
+    async def look(self) -> list[Cleaner | None]:
+        """See Cleaners."""
+        return list(self.shown)
 
 
 class MemoryWriter:
