@@ -12,6 +12,7 @@ from calllog_guard.commands import (
     doctor,
     export,
     imports,
+    keys,
     keystore,
     letters,
     rebuild,
@@ -28,6 +29,7 @@ EXITS = "exit codes: 0 done, 1 a finding, 2 usage or configuration, 3 unavailabl
 FAMILIES = (
     stack,
     setup,
+    keys,
     doctor,
     worker,
     calls,

@@ -14,6 +14,8 @@ from calllog_guard.errors import ConfigurationError
 
 PREFIX: Final = "CALLLOG_GUARD_"
 _MAY_BE_ZERO: Final = frozenset({"trim_behind_s", "aof_rewrite_min_s", "backup_window_days"})
+REQUESTS_KEEP_DAYS: Final = 7
+"""How long requests and notices stay in their topics; requests are trimmed long before."""
 _GOVERNED: Final = ("calllog", "privacy")
 
 
@@ -25,6 +27,8 @@ class Settings:
     kafka_security: str = "{}"
     keystore: str = "redis://localhost:6379/0"
     kms: str = "local:./kms"
+    ring: str = ""
+    epoch_cache_s: float = 300
     policy: str = "./policy.toml"
     state_dir: str = "./state"
     operator_key: str = "./keys/operator-1.pub.pem"

@@ -11,6 +11,7 @@ Source: design section 9, steps 2 and 3; section 10.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, cast
 
 import msgspec
@@ -37,6 +38,7 @@ from calllog_guard.core.wire import encode, to_ms
 from calllog_guard.policy import TenantPolicy
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.settings import Settings
+from calllog_guard.workers.abreast import abreast
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.keyring import Keyring, View, fresh_nonce, pointer
@@ -178,13 +180,14 @@ class Decider:
                 if (decision := self._erasure(granted, lookup, index, view)) is not None
             }
             case = await self._decided(case, list(plan.values()))
-            fenced = {
-                index: await self._ring.fence_if(left[index], view.raw[left[index]], cut_off, view.epoch)
-                for index in plan
-            }
+            fence = partial(self._fence, view, cut_off)
+            fenced = dict(zip(plan, await abreast(fence, [left[index] for index in plan]), strict=True))
             left = {index: lookup for index, lookup in left.items() if fenced.get(index) is False}
         self._steps.reached("erase.fence")
         return case
+
+    async def _fence(self, view: View, cut_off: int, lookup: Lookup) -> bool:
+        return await self._ring.fence_if(lookup, view.raw[lookup], cut_off, view.epoch)
 
     def _erasure(self, granted: Granted, lookup: Lookup, index: int, view: View) -> Decision | None:
         case = granted.case

@@ -8,6 +8,7 @@ Rules: 1. A new epoch is made before it is pointed to.  2. An epoch is destroyed
 Source: design section 8.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -87,7 +88,7 @@ class Walk:
         new = epoch_of(now)
         if new == old or now < began(old) + timedelta(days=self._epoch_days):
             return old
-        self._vault.create_epoch(new)
+        await asyncio.to_thread(self._vault.create_epoch, new)
         await self._keystore.swap({EPOCH_KEY: (view.epoch, new.encode())}, {})
         return pointer(await self._ring.view([]))
 
@@ -145,7 +146,7 @@ class Walk:
     async def _destroy(self, current: EpochName, needed: Mapping[str, str], done: Walked) -> None:
         done.entries = await self.epochs()
         await self._ring.view([])  # a guard that rose meanwhile means that what was counted is not what is
-        now, alive = self._clock.now(), sorted(self._vault.epochs())
+        now, alive = self._clock.now(), sorted(await asyncio.to_thread(self._vault.epochs))
         for epoch, after in zip(alive, [*alive[1:], None], strict=True):
             why = _needed(epoch, current, done.entries, needed)
             superseded = began(after) if after else now
@@ -153,7 +154,7 @@ class Walk:
             if why is None and now < end:
                 why = f"backup window until {end.date()}"
             if why is None:
-                self._vault.destroy_epoch(EpochName(epoch))
+                await asyncio.to_thread(self._vault.destroy_epoch, EpochName(epoch))
                 done.destroyed.append(epoch)
             else:
                 done.kept[epoch] = why
