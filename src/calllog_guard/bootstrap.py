@@ -75,13 +75,7 @@ class World:
     @property
     def keep_days(self) -> int:
         """The longest period of any purpose of any version, in days."""
-        each = [
-            purpose.keep
-            for version in self.policy.versions
-            for tenant in version.tenant.values()
-            for purpose in tenant.listed()
-        ]
-        return max((months * 31 + days for months, days in each), default=1)
+        return self.policy.keep_days
 
     def ring(self, tenant: Tenant) -> Keyring:
         """The keyring of a tenant."""

@@ -343,8 +343,13 @@ class Keeper:
     async def _sweep(self, shard: Shard) -> bool:
         today = self._clock.now().date()
         most = self._settings.sweep_records
+        index, policy = shard.index, self._policy
         due = lapsed(
-            shard.index.by_day(), lambda version: self._policy.purposes_since(self._tenant, version), today, most
+            index.groups(),
+            index.keys_with,
+            lambda stored: policy.purposes_since(self._tenant, stored, today),
+            today,
+            most,
         )
         if not due:
             return False
