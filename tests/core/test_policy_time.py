@@ -62,19 +62,17 @@ def written(law: Law) -> tuple[Version, ...]:
 
 def last_day(law: Law, stored: date, call: date, numbers: set[int]) -> date:
     """
-    The oracle: day by day, a leg loses each purpose that the law of that day does not have, or whose period that day is over.
+    The oracle: day by day, a promise made is a promise kept.
 
-    What is lost never comes back. The day on which nothing is left is the answer.
+    What was promised on any day since the leg is stored (the law of that day: so long, for these purposes) binds on every
+    later day; a purpose that any of those laws lacks is lost. The day on which nothing is left is the answer.
     """
     left, day = set(numbers), stored
+    promises: list[dict[int, date]] = []
     while True:
         law_now = law[max(since for since in law if since <= day)]
-        left = {
-            number
-            for number in left
-            if number in law_now
-            and day <= call + relativedelta(months=law_now[number][0]) + timedelta(law_now[number][1])
-        }
+        promises.append({n: call + relativedelta(months=m) + timedelta(d) for n, (m, d) in law_now.items()})
+        left = {number for number in left if all(number in each and day <= each[number] for each in promises)}
         if not left:
             return day
         day += timedelta(1)
