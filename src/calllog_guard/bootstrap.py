@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,6 +36,7 @@ from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor import Auditor
 from calllog_guard.workers.delivery import DeadLetters, Delivery, Role
 from calllog_guard.workers.desk import Desk
+from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.keeper import Keeper
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.protector import Protector
@@ -121,12 +122,12 @@ def world(settings: Settings) -> World:
     )
 
 
-def serve(shared: World, name: str, writer: KafkaWriter) -> Delivery:
-    """One worker: its role on its consumer group."""
+def serve(shared: World, name: str, writer: KafkaWriter, duties: Sequence[Duty] = ()) -> Delivery:
+    """One worker: its role on its consumer group, and what it does beside it."""
     settings = shared.settings
     group = f"{settings.calllog_prefix}guard-{name}"
     reader = consumer(settings.kafka, shared.options, group=group, session_ms=settings.session_ms)
-    return Delivery(_ROLES[name](shared, writer, reader), reader, settings, shared.clock, shared.count)
+    return Delivery(_ROLES[name](shared, writer, reader), reader, settings, shared.clock, shared.count, duties)
 
 
 def _protector(shared: World, writer: KafkaWriter, reader: Any) -> Role:
@@ -201,7 +202,7 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any) -> Role:
         tenant,
         tenant_partition(tenant, settings.few_partitions),
         table.events,
-        shared.keep_days,
+        lambda: shared.keep_days,
         shared.ring(tenant),
         shared.keystore,
         KafkaTopics(settings, shared.options),

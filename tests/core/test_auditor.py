@@ -110,7 +110,7 @@ async def audited(log: Log, tmp_path: Path, disks: Sequence[Look] = ()) -> tuple
         Tenant("iocom"),
         0,
         ["calllog.events"],
-        90,
+        lambda: 90,
         ring,
         keystore,
         log,

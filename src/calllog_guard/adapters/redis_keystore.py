@@ -137,6 +137,14 @@ class RedisKeystore:
                     f"set it in redis.conf and start Redis again"
                 )
 
+    async def hosts(self) -> list[str]:
+        """The host that is asked, and those of its replicas and of the server that it copies."""
+        async with _answers():
+            found = await self._redis.info("replication")
+        mine = self._redis.connection_pool.connection_kwargs.get("host")
+        copies = [each["ip"] for name, each in found.items() if name.startswith("slave") and isinstance(each, dict)]
+        return [host for host in (mine, found.get("master_host"), *copies) if host]
+
     async def close(self) -> None:
         """See Keystore."""
         await self._redis.aclose()

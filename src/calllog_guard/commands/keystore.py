@@ -9,6 +9,7 @@ from rich.progress import Progress
 
 from calllog_guard.bootstrap import needed_epochs, walk
 from calllog_guard.commands.setup import show, the_world
+from calllog_guard.law import follow_published
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -45,6 +46,7 @@ async def run(args: argparse.Namespace) -> int:
                     "\n".join(f"{epoch}: {found.get(epoch, 0)} entries" for epoch in sorted({*alive, *found})),
                 )
                 return 0
+            await follow_published(shared)
             done = await walking.run(await needed_epochs(shared))
     finally:
         await shared.keystore.close()

@@ -6,7 +6,8 @@ import contextlib
 import os
 import signal
 import sys
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import structlog
 
@@ -15,7 +16,12 @@ from calllog_guard.bootstrap import ROLES, serve
 from calllog_guard.commands.setup import say, the_world
 from calllog_guard.core.wire import time_text
 from calllog_guard.errors import Fate, GuardError
+from calllog_guard.law import check_places, check_retention, policy_source, policy_tail
 from calllog_guard.settings import PREFIX, from_environment
+from calllog_guard.workers.duties import Duty
+
+_POLICY_S: Final = 1.0
+"""How often a worker looks for published policies: the records are already there, so a look costs nothing."""
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -43,7 +49,17 @@ async def _one(name: str) -> int:
     await _answering(shared.keystore.check, log)
     writer = shared.writer()
     await _answering(writer.start, log)
-    worker = serve(shared, name, writer)
+    tail = policy_tail(shared)
+    source = policy_source(shared, name, writer, tail)
+    try:
+        for check in (source.catch_up, partial(check_places, shared), partial(check_retention, shared)):
+            await _answering(check, log)
+    except GuardError:  # refused to start: leave no connection behind
+        await tail.stop()
+        await writer.stop()
+        await shared.keystore.close()
+        raise
+    worker = serve(shared, name, writer, [Duty("policy", _POLICY_S, source.look)])
     pages = Pages(name, shared.counts, shared.levels, lambda: worker.alive, lambda: worker.ready)
     address = await pages.start(shared.settings.http)
     await _answering(worker.start, log)
@@ -65,6 +81,7 @@ async def _one(name: str) -> int:
         return 70
     finally:
         with contextlib.suppress(Exception):  # the exit code tells what happened, not a failing goodbye
+            await tail.stop()
             await pages.stop()
             await writer.stop()
             await shared.keystore.close()
