@@ -6,7 +6,7 @@ RUN ?= run
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help all setup check test demo up down wheel tools schemas vectors contract e2e erasure bench chaos mutants
+.PHONY: help all setup check test demo up down wheel tools schemas vectors contract e2e erasure bench chaos simulate mutants
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -63,6 +63,9 @@ erasure: .venv/stamp tools ## the canary hunt
 
 chaos: .venv/stamp tools ## kill Redis 200 times under load (minutes)
 	CHAOS_KILLS=200 $(PY) -m pytest tests/e2e/test_chaos.py
+
+simulate: .venv/stamp ## two policies a year apart over call data, day by day against an oracle (CALLS=calls.csv)
+	$(PY) tests/core/simulate.py $(if $(CALLS),--calls "$(CALLS)")
 
 bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Faust agent
 	$(PY) -W ignore bench/protect.py

@@ -54,16 +54,16 @@ class PolicySource:
         self._ask_again = clock.now()
 
     async def catch_up(self) -> None:
-        """Be the law of today before the first unit; what was refused before this process began is logged alone."""
+        """Be the law of today before the first unit; what was refused earlier is told again, so that nothing is missed."""
         self._note(await self._tail.up_to_now())
-        await self._follow(None)
+        await self._follow()
 
     async def look(self) -> None:
         """Follow what has been published since."""
         self._note(await self._tail.more())
         now = self._clock.now()
         if self._fresh or (TOO_LONG in self._told.values() and now >= self._ask_again):
-            await self._follow(self._letter)
+            await self._follow()
             self._ask_again = now + _ASK_AGAIN
         self._show(self._policy.at(now.date()).effective.isoformat())
 
@@ -73,7 +73,7 @@ class PolicySource:
                 self._records[record.value] = record.timestamp
                 self._fresh[record.value] = record
 
-    async def _follow(self, letter: Callable[[Any, RequestRefusedError], Awaitable[None]] | None) -> None:
+    async def _follow(self) -> None:
         before = self._policy.versions
         followed = self._policy.follow(self._records, await self._kept_days())
         if self._policy.versions != before:
@@ -83,8 +83,8 @@ class PolicySource:
                 continue
             log.error("published policy refused: nothing changes", reason=reason)
             self._count("policy_refused_" + reason, 1)
-            if letter is not None and token in self._fresh:
-                await letter(self._fresh[token], RequestRefusedError(reason))
+            if self._letter is not None and token in self._fresh:
+                await self._letter(self._fresh[token], RequestRefusedError(reason))
         self._fresh.clear()
         self._told = followed.refused
         for token in [each for each, why in followed.refused.items() if why != TOO_LONG][:-_MOST_REFUSED]:
