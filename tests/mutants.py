@@ -146,6 +146,62 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "facts.day > today:\n            break\n        if shortest:",
         "tests/e2e/test_withstand.py::test_lapsed_legs_go_and_others_stay_also_when_killed[none]",
     ),
+    (
+        "a lengthened period reaches old legs",
+        "core/policy/versions.py",
+        "limits=tuple(table[number].keep for table in tables[:-1])",
+        "limits=()",
+        "tests/core/test_policy_time.py",
+    ),
+    (
+        "a dropped purpose keeps its legs when it comes back",
+        "core/policy/versions.py",
+        "if all(number in table for table in tables)",
+        "if all(number in table for table in tables[-1:])",
+        "tests/core/test_policy_time.py",
+    ),
+    (
+        "a version holds before its day",
+        "core/policy/versions.py",
+        "reign = [version for version in versions if version.effective <= today]",
+        "reign = list(versions)",
+        "tests/core/test_policy_time.py",
+    ),
+    (
+        "a forged publication is accepted",
+        "core/policy/publication.py",
+        "        verify(self.key_of(officer.key), token.decode())\n",
+        "",
+        "tests/core/test_publication.py",
+    ),
+    (
+        "a publication may rewrite the past",
+        "core/policy/publication.py",
+        "if claims.effective < appended.date():",
+        "if claims.effective < claims.at.date():",
+        "tests/core/test_publication.py",
+    ),
+    (
+        "a longer period needs no word",
+        "core/policy/publication.py",
+        "if not claims.lengthen and any(",
+        "if claims.v > 1 and any(",
+        "tests/core/test_publication.py",
+    ),
+    (
+        "allowed_hosts are not checked",
+        "law.py",
+        "        if away:\n",
+        "        if not server:\n",
+        "tests/e2e/test_policy_live.py::test_servers_outside_the_allowed_hosts_are_refused_at_start_and_by_doctor",
+    ),
+    (
+        "workers follow what is published at their next start alone",
+        "workers/policy_source.py",
+        "        self._note(await self._tail.more())\n",
+        "",
+        "tests/core/test_policy_source.py",
+    ),
 ]
 
 

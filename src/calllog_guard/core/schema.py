@@ -13,6 +13,7 @@ import msgspec
 from calllog_guard.core.calls.event import CallEvent
 from calllog_guard.core.calls.leg import Leg
 from calllog_guard.core.crypto.envelope import LegHeader
+from calllog_guard.core.policy.publication import Publication
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import Decision, Outcome
 from calllog_guard.core.requests.receipt import Receipt
@@ -31,6 +32,7 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "dead": Dead,
     "access": Access,
     "heartbeat": Beat,
+    "policy": Publication,
 }
 
 

@@ -7,7 +7,7 @@ Source: design section 11.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 import structlog
@@ -57,6 +57,7 @@ class PolicySource:
         """Be the law of today before the first unit; what was refused earlier is told again, so that nothing is missed."""
         self._note(await self._tail.up_to_now())
         await self._follow()
+        self._shown(self._clock.now())
 
     async def look(self) -> None:
         """Follow what has been published since."""
@@ -65,6 +66,9 @@ class PolicySource:
         if self._fresh or (TOO_LONG in self._told.values() and now >= self._ask_again):
             await self._follow()
             self._ask_again = now + _ASK_AGAIN
+        self._shown(now)
+
+    def _shown(self, now: datetime) -> None:
         self._show(self._policy.at(now.date()).effective.isoformat())
 
     def _note(self, records: Sequence[Any]) -> None:
