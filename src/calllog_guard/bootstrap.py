@@ -13,6 +13,7 @@ from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_log import (
     KafkaWriter,
     consumer,
+    fetch,
     offsets,
     position,
     read_all,
@@ -34,12 +35,16 @@ from calllog_guard.errors import ConfigurationError, MessageError
 from calllog_guard.policy import Policy, load_policy
 from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor import Auditor
+from calllog_guard.workers.casebook import Casebook
+from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import DeadLetters, Delivery, Role
-from calllog_guard.workers.desk import Desk
+from calllog_guard.workers.desk import Desk, Office
 from calllog_guard.workers.duties import Duty
+from calllog_guard.workers.enforce import Tools
 from calllog_guard.workers.keeper import Keeper
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.protector import Protector
+from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import Walk, Walked
 
@@ -150,40 +155,53 @@ def _protector(shared: World, writer: KafkaWriter, reader: Any) -> Role:
 
 def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:
     del reader
-    tenant = shared.tenant
+    tenant, settings, ring = shared.tenant, shared.settings, shared.ring(shared.tenant)
+    home = tenant_partition(tenant, settings.few_partitions)
+    book = Casebook(tenant, home, settings.topic("privacy.cases"), ring, shared.vault, writer)
     return Desk(
-        tenant,
-        tenant_partition(tenant, shared.settings.few_partitions),
-        shared.ring(tenant),
-        shared.vault,
-        writer,
-        shared.dead_letters(),
-        shared.policy,
-        shared.settings,
-        shared.clock,
-        partial(read_all, shared.settings.kafka, shared.options),
-        shared.count,
+        Office(
+            tenant=tenant,
+            home=home,
+            book=book,
+            decider=Decider(tenant, ring, shared.vault, writer, book, settings, shared.clock, shared.keep_days),
+            receipts=Receipts(tenant, home, shared.vault, settings),
+            writer=writer,
+            dead=shared.dead_letters(),
+            policy=shared.policy,
+            settings=settings,
+            clock=shared.clock,
+            read_all=partial(read_all, settings.kafka, shared.options),
+            count=shared.count,
+        )
+    )
+
+
+def tools(shared: World, writer: KafkaWriter) -> Tools:
+    """What enforcing needs."""
+    tenant, settings = shared.tenant, shared.settings
+    return Tools(
+        tenant=tenant,
+        home=tenant_partition(tenant, settings.few_partitions),
+        ring=shared.ring(tenant),
+        vault=shared.vault,
+        writer=writer,
+        policy=shared.policy,
+        settings=settings,
+        clock=shared.clock,
+        fetch=partial(fetch, settings.kafka, shared.options),
+        count=shared.count,
     )
 
 
 def _keeper(shared: World, writer: KafkaWriter, reader: Any) -> Role:
-    tenant = shared.tenant
     return Keeper(
-        tenant,
-        tenant_partition(tenant, shared.settings.few_partitions),
-        shared.ring(tenant),
-        shared.vault,
-        writer,
+        tools(shared, writer),
         shared.dead_letters(),
-        shared.policy,
-        shared.settings,
-        shared.clock,
         partial(read_all, shared.settings.kafka, shared.options),
         partial(offsets, reader, end=False),
         partial(offsets, reader, end=True),
         partial(position, reader),
         RocksIndex,
-        shared.count,
     )
 
 

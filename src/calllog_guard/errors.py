@@ -54,6 +54,10 @@ class RequestRefusedError(MessageError):
     """A request that is forged, expired, replayed or for someone else; never action, never silence."""
 
 
+class CaseStateError(MessageError):
+    """What a request asks of a case is not possible in its present state: a dead letter, and the case stays as it is."""
+
+
 # --- the world is bad -----------------------------------------------------------------------------------------------
 
 
@@ -107,6 +111,12 @@ class EpochUnknownError(GuardError):
 
 class LogSilentError(GuardError):
     """Kafka gave no answer, or not in time: wait and do the unit again."""
+
+    fate = Fate.RETRY
+
+
+class LegMovedError(GuardError):
+    """A leg was replaced between its look-up and its reading: read on, and try again."""
 
     fate = Fate.RETRY
 

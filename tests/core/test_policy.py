@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from policies import SERVICE, policy_of, version
 
-from calllog_guard.core.policy.form import Holidays
+from calllog_guard.core.requests.workdays import Calendar
 from calllog_guard.errors import ConfigurationError
 
 FULL = """\
@@ -17,6 +17,7 @@ public_communications_provider = true
 lowercase_email = true
 answer_months = 1
 extend_to_months = 2
+time_zone = "Europe/London"
 holidays = { country = "GB", subdivision = "SCT" }
 erasures_per_hour = 1
 exports_per_hour = 2
@@ -46,7 +47,7 @@ CONSENT = SERVICE.replace("contract", "consent")
 
 def test_every_key_of_the_form_is_accepted_and_kept(tmp_path: Path) -> None:
     table = policy_of(tmp_path, version(more=FULL, purposes=CONSENT + BILLING)).at(date(2026, 2, 1)).tenant["iocom"]
-    assert (table.authority, table.bank_holidays) == ("ICO", Holidays(country="GB", subdivision="SCT"))
+    assert (table.authority, table.calendar) == ("ICO", Calendar(zone="Europe/London", country="GB", subdivision="SCT"))
     brakes = (table.erasures_per_hour, table.exports_per_hour, table.objections_per_hour, table.disclosures_per_hour)
     assert brakes == (1, 2, 3, 4)
     (service, billing) = table.listed()
@@ -62,7 +63,7 @@ def test_defaults_are_the_careful_ones(tmp_path: Path) -> None:
     brakes = (table.erasures_per_hour, table.exports_per_hour, table.objections_per_hour, table.disclosures_per_hour)
     assert brakes == (100, 100, 100, 10)
     assert (table.answer_months, table.extend_to_months, table.person_notices) == (1, 2, None)
-    assert table.bank_holidays == Holidays(country="GB", subdivision="ENG")
+    assert table.calendar == Calendar(zone="Europe/London", country="GB", subdivision="ENG")
     assert "ico.org.uk" in table.authority
     assert table.purposes["service"].on_objection == "review"
 
@@ -80,8 +81,9 @@ BAD = [
     (version(more="allowed_hosts = []"), "allowed_hosts"),
     (version(more='allowed_hosts = ["https://kafka:9092"]'), "is no host; write a name, a pattern"),
     (version(more='allowed_hosts = [" "]'), "is no host"),
-    (version(more='holidays = { country = "XX" }'), "holidays: nothing is known of XX; write ISO 3166"),
-    (version(more='holidays = { country = "GB", subdivision = "LON" }'), "nothing is known of GB-LON"),
+    (version(more='holidays = { country = "XX" }'), "time_zone, holidays: no public holidays are known for XX.*write ISO 3166"),
+    (version(more='holidays = { country = "GB", subdivision = "LON" }'), "no public holidays are known for GB LON"),
+    (version(more='time_zone = "Europe/Lndon"'), "'Europe/Lndon' is no time zone; write one as Europe/London"),
     (version(purposes=SERVICE.replace("number = 1", "number = 51")), "purposes.service: Expected `int` <= 50"),
     (version(purposes=SERVICE.replace("contract", "habit")), "purposes.service: Invalid enum value 'habit'"),
     (version(purposes=SERVICE.replace("P90D", "90 days")), "purposes.service: keep = '90 days'.*write P90D, P6M or P6Y"),

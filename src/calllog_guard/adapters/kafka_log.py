@@ -24,6 +24,7 @@ _BATCH_BYTES: Final = 512 << 10  # below max.message.bytes of every governed top
 _REQUEST_BYTES: Final = 26 << 20
 _ACK_S: Final = 60.0
 _READ_S: Final = 300.0
+_NEAR: Final = 2000  # offsets: reading on is cheaper than another fetch
 
 logging.getLogger("aiokafka").setLevel(logging.ERROR)
 
@@ -201,6 +202,47 @@ class Tail:
         reader, self._reader = self._reader, None
         if reader is not None:
             await reader.stop()
+
+
+async def fetch(
+    servers: str, options: Mapping[str, Any], topic: str, partition: int, places: Mapping[bytes, int]
+) -> dict[bytes, bytes]:
+    """
+    The values of some records by key; `places` says at which offset each lies. What is no longer there is left out.
+
+    Raises:
+        LogSilentError: Kafka does not answer.
+
+    """
+    found: dict[bytes, bytes] = {}
+    if not places:
+        return found
+    reader = consumer(servers, options, group=None)
+    try:
+        await reader.start()
+        await asyncio.wait_for(_fetch(reader, TopicPartition(topic, partition), places, found), _READ_S)
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+    finally:
+        await reader.stop()
+    return found
+
+
+async def _fetch(reader: Any, place: TopicPartition, places: Mapping[bytes, int], found: dict[bytes, bytes]) -> None:
+    """Read forward through the wanted offsets; a long way to the next one is jumped over."""
+    reader.assign([place])
+    end = (await reader.end_offsets([place]))[place]
+    wanted = {offset: key for key, offset in places.items()}
+    for offset in sorted(wanted):
+        at = await reader.position(place) if found else -1
+        if not at <= offset <= at + _NEAR or at < 0:
+            reader.seek(place, offset)
+        while await reader.position(place) <= offset < end:
+            for records in (await reader.getmany(place, timeout_ms=200)).values():
+                for record in records:
+                    key = wanted.get(record.offset)
+                    if key is not None and key == record.key and record.value is not None:
+                        found[key] = record.value
 
 
 def tenant_partition(tenant: str, partitions: int) -> int:

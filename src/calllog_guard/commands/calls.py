@@ -167,7 +167,7 @@ class Reader:
         if person is None or person.pseudonym != header.kid:
             self._refuse("erased")
             return None
-        if person.restricted:
+        if person.closed:
             self._refuse("restricted")
             return None
         opened = (await self._ring.open({keys.lookup: person}))[keys.lookup]

@@ -9,7 +9,7 @@ Source: design section 8.
 import secrets
 import struct
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -69,6 +69,11 @@ class Opened:
                 raise RecordError("lapsed")
             self.months[month] = link_at(link, at, month).data_key(month)
         return self.months[month]
+
+
+def fresh_nonce() -> bytes:
+    """Twelve random bytes, for one seal."""
+    return secrets.token_bytes(_NONCE)
 
 
 def guard_entry(guard_id: bytes, counter: int = 0) -> bytes:
@@ -242,6 +247,24 @@ class Keyring:
         place = person_key(self.tenant, lookup)
         return await self._keystore.swap({place: (raw, self.seal_person(lookup, gone))}, {EPOCH_KEY: epoch})
 
+    async def change(
+        self, lookup: Lookup, change: Callable[[Person], Person], *, generation: int, under_guard: bool = False
+    ) -> bool:
+        """Change the flags of a living person of this generation; False when there is none."""
+        while True:
+            view = await self.view([lookup], under_guard=under_guard)
+            raw = view.raw[lookup]
+            person = self.person(lookup, raw)
+            if person is None or person.pseudonym is None or person.generation != generation:
+                return False
+            changed = change(person)
+            if changed == person:
+                return True
+            place = person_key(self.tenant, lookup)
+            new = self.seal_person(lookup, replace(changed, epoch=pointer(view)))
+            if await self._keystore.swap({place: (raw, new)}, {EPOCH_KEY: view.epoch}):
+                return True
+
     # --- keys -------------------------------------------------------------------------------------------------------
 
     async def mint(self, wanted: Mapping[Lookup, Person | None], view: View, floor: Month, current: Month) -> bool:
@@ -363,11 +386,15 @@ class Keyring:
 
     async def destroy(self, pseudonym: Pseudonym) -> bool:
         """Delete a key entry unless a hold is pending on it; whether it is gone now."""
-        keys = await self.keys_of(pseudonym)
-        if keys is not None and keys.holds:
-            return False
-        await self._keystore.delete([secrets_key(self.tenant, pseudonym)])
-        return True
+        place = secrets_key(self.tenant, pseudonym)
+        while True:
+            (raw,) = await self._keystore.read([place])
+            if raw is None:
+                return True
+            if self.keys(pseudonym, raw).holds:
+                return False
+            if await self._keystore.drop(place, {place: raw}):
+                return True
 
     def now_ms(self) -> int:
         """The clock in milliseconds."""

@@ -22,7 +22,7 @@ _KEY: Final = struct.Struct(">BI")
 _SECRETS: Final = struct.Struct(">32s32sH32sH32s")
 _VERSION: Final = 1
 _LIVE, _GONE = 1, 2
-_RESTRICTED, _HELD = 1, 2
+_RESTRICTED, _HELD, _REVIEWED = 1, 2, 4
 _NONCE: Final = 12
 
 
@@ -58,6 +58,7 @@ class Person:
     Args:
         pseudonym: None when the person is gone.
         cut_off: Milliseconds since 1970 of the last erasure; 0 when there was none.
+        reviewed: Restricted only while an officer considers an objection.
         objected: Purposes as a bit mask, as are `withdrawn` and `consented`.
 
     """
@@ -67,10 +68,16 @@ class Person:
     cut_off: int = 0
     restricted: bool = False
     held: bool = False
+    reviewed: bool = False
     objected: int = 0
     withdrawn: int = 0
     consented: int = 0
     epoch: EpochName
+
+    @property
+    def closed(self) -> bool:
+        """Whether the person's data may be stored and not used (Art. 18)."""
+        return self.restricted or self.reviewed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +125,7 @@ def _open(entry: bytes, end: int, place: bytes, key: Secret) -> bytes:
 
 def seal_person(person: Person, place: bytes, key: Secret, nonce: bytes) -> bytes:
     """A person entry under the tenant's epoch key; `place` is its keystore key."""
-    flags = _RESTRICTED * person.restricted | _HELD * person.held
+    flags = _RESTRICTED * person.restricted | _HELD * person.held | _REVIEWED * person.reviewed
     state = _LIVE if person.pseudonym else _GONE
     masks = (person.objected, person.withdrawn, person.consented)
     clear = _PERSON.pack(_VERSION, state, person.generation, person.cut_off, flags, *masks)
@@ -148,6 +155,7 @@ def open_person(entry: bytes, place: bytes, key: Secret) -> Person:
         cut_off=cut_off,
         restricted=bool(flags & _RESTRICTED),
         held=bool(flags & _HELD),
+        reviewed=bool(flags & _REVIEWED),
         objected=objected,
         withdrawn=withdrawn,
         consented=consented,

@@ -109,6 +109,10 @@ class IdentitySecret(Secret):
         """The key that names this person's legs."""
         return TokenKey(derive(self, "token-key"))
 
+    def rules_key(self) -> Secret:
+        """Seals what was decided about this person and stands for ever; it goes with the person."""
+        return Secret(derive(self, "rules"))
+
 
 class DataKey(Secret):
     """Seals one person's legs of one month."""

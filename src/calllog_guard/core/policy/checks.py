@@ -10,7 +10,6 @@ from datetime import date
 from itertools import pairwise
 from typing import Any, Final
 
-import holidays
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -194,14 +193,10 @@ def _check_duties(where: str, tenant: TenantPolicy) -> None:
             f"{where}: extend_to_months = {tenant.extend_to_months} is less than answer_months = {tenant.answer_months}; "
             "it counts from the request, all in all"
         )
-    if tenant.holidays is not None:
-        country, part = tenant.holidays.country, tenant.holidays.subdivision
-        known = holidays.list_supported_countries(include_aliases=False)
-        if country not in known or (part is not None and part not in known[country]):
-            raise ConfigurationError(
-                f"{where}: holidays: nothing is known of {country}{'-' + part if part else ''}; write ISO 3166 codes, "
-                'as country = "GB", subdivision = "SCT"'
-            )
+    try:
+        _ = tenant.calendar
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: time_zone, holidays: {error}") from None
     for pattern in tenant.allowed_hosts:
         if not pattern or pattern != pattern.strip() or "://" in pattern or "/" in pattern:
             raise ConfigurationError(

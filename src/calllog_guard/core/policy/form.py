@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from isodate import ISO8601Error, parse_duration
 
+from calllog_guard.core.requests.workdays import Calendar, calendar_of
 from calllog_guard.core.retention.purpose import Basis, Keep, Purpose
 from calllog_guard.errors import ConfigurationError
 
@@ -88,8 +89,8 @@ class PersonNotices(Part, frozen=True, kw_only=True):
 class Holidays(Part, frozen=True, kw_only=True):
     """Which public holidays move a due date: ISO 3166 codes, as the `holidays` library knows them."""
 
-    country: str
-    subdivision: str | None = None
+    country: str = ""
+    subdivision: str = ""
 
 
 class TenantPolicy(Part, frozen=True, kw_only=True):
@@ -104,6 +105,7 @@ class TenantPolicy(Part, frozen=True, kw_only=True):
     lowercase_email: bool = False
     answer_months: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
     extend_to_months: Annotated[int, msgspec.Meta(ge=1, le=3)] = 2
+    time_zone: str | None = None
     holidays: Holidays | None = None
     erasures_per_hour: Brake = 100
     exports_per_hour: Brake = 100
@@ -139,9 +141,16 @@ class TenantPolicy(Part, frozen=True, kw_only=True):
         return self.supervisory_authority or AUTHORITY[self.regime]
 
     @property
-    def bank_holidays(self) -> Holidays | None:
-        """Whose public holidays move a due date; None: no country's, weekends alone."""
-        return self.holidays or (Holidays(country="GB", subdivision="ENG") if self.regime == "uk" else None)
+    def calendar(self) -> Calendar:
+        """
+        The tenant's working days, by which due dates move.
+
+        Raises:
+            ConfigurationError: No such zone, country or subdivision; refused when the policy is read.
+
+        """
+        named = self.holidays or Holidays()
+        return calendar_of(self.regime, country=named.country, subdivision=named.subdivision, zone=self.time_zone or "")
 
 
 class Version(Part, frozen=True, kw_only=True):

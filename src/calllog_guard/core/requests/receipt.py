@@ -6,14 +6,17 @@ Source: interface: messages; design section 9, step 6.
 
 from datetime import datetime
 from html import escape
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
 from calllog_guard.core.requests.decision import Observed
 from calllog_guard.core.wire import Day, Id, Message, TenantName, Utc, time_text
 
-CERTIFIED: Final = ("accepted", "fenced", "destroyed", "tombstoned", "absent", "gone")
+Stage = Literal[
+    "accepted", "fenced", "destroyed", "tombstoned", "rewritten", "exported", "copied", "absent", "gone", "answered", "refused"
+]  # fmt: skip
+CERTIFIED: Final = frozenset(get_args(Stage))
 """The stages that end in a receipt; `absent` and `gone` are the certificate."""
 STATEMENT: Final = (
     "All that may be deleted has been deleted. What law requires to be kept is kept apart for that alone, "
@@ -33,7 +36,7 @@ class Receipt(Message, frozen=True, kw_only=True):
     case: Id
     tenant: TenantName
     request: str
-    stage: Literal["accepted", "fenced", "destroyed", "tombstoned", "absent", "gone"]
+    stage: Stage
     final: bool = False
     legs: int = 0
     shredded: bool = False
