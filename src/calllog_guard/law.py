@@ -78,11 +78,13 @@ async def follow_published(shared: World) -> Followed:
 
 
 def kms_hosts(settings: Settings) -> list[str]:
-    """The host of a remote KMS; a KMS of files has none."""
-    scheme, _, place = settings.kms.partition(":")
-    if scheme == "local":
+    """The host of a remote KMS (`scheme://host:port?…`, or AWS' own of a region, `awskms:region`); a KMS of files has none."""
+    address = urlsplit(settings.kms)
+    if address.scheme == "local":
         return []
-    return [host_of(urlsplit(place).netloc.rpartition("@")[2] or place.strip("/").partition("/")[0])]
+    if address.hostname:
+        return [address.hostname]
+    return [f"kms.{address.path}.amazonaws.com"]
 
 
 async def places(shared: World) -> dict[str, list[str]]:

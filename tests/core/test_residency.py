@@ -3,6 +3,8 @@
 import pytest
 
 from calllog_guard.core.policy.residency import host_of, outside
+from calllog_guard.law import kms_hosts
+from calllog_guard.settings import Settings
 
 INSIDE = [
     ("kafka-1.london.example.net", "*.london.example.net"),
@@ -40,3 +42,17 @@ def test_any_other_is_outside(host: str, pattern: str) -> None:
 def test_the_host_of_an_endpoint() -> None:
     endpoints = ["kafka:9092", "10.0.0.1:9092", "[::1]:9092", "::1", "kafka", " kafka:1"]
     assert [host_of(each) for each in endpoints] == ["kafka", "10.0.0.1", "::1", "::1", "kafka", "kafka"]
+
+
+@pytest.mark.parametrize(
+    ("address", "hosts"),
+    [
+        ("local:./kms", []),
+        ("awskms:eu-west-2", ["kms.eu-west-2.amazonaws.com"]),
+        ("awskms://kms.private.example.net?region=eu-west-2", ["kms.private.example.net"]),
+        ("vault://vault.london.example.net:8200?snapshots=7", ["vault.london.example.net"]),
+    ],
+)
+def test_a_remote_kms_has_a_host(address: str, hosts: list[str]) -> None:
+    """Whoever has the wrapping keys has the secrets: the KMS must lie inside too."""
+    assert kms_hosts(Settings(kms=address)) == hosts
