@@ -33,6 +33,7 @@ from calllog_guard.core.requests.decision import DECISIONS, DONE, is_result
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import ConfigurationError, MessageError
 from calllog_guard.policy import Policy, load_policy
+from calllog_guard.ports import Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor import Auditor
 from calllog_guard.workers.casebook import Casebook
@@ -45,6 +46,7 @@ from calllog_guard.workers.keeper import Keeper
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.protector import Protector
 from calllog_guard.workers.receipts import Receipts
+from calllog_guard.workers.sealer import Count, Sealer
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import Walk, Walked
 
@@ -83,8 +85,8 @@ class World:
         """The longest period of any purpose of any version, in days."""
         return self.policy.keep_days
 
-    def ring(self, tenant: Tenant) -> Keyring:
-        """The keyring of a tenant."""
+    def ring(self, tenant: Tenant, cache_entries: int = 0) -> Keyring:
+        """The keyring of a tenant; `cache_entries` where fewer people than CACHE_ENTRIES are to be kept in memory."""
         settings = self.settings
         return Keyring(
             tenant,
@@ -92,8 +94,23 @@ class World:
             self.vault,
             self.clock,
             cache_s=settings.cache_s,
-            cache_entries=settings.cache_entries,
+            cache_entries=cache_entries or settings.cache_entries,
             partitions=settings.partitions,
+        )
+
+    def sealer(self, ring: Keyring, writer: Writer, count: Count, *, returns: bool = True) -> Sealer:
+        """What seals calls of this installation's tenant."""
+        return Sealer(
+            ring.tenant,
+            ring,
+            self.vault.pepper(ring.tenant),
+            writer,
+            self.policy,
+            self.settings,
+            self.clock,
+            count,
+            keep_days=self.keep_days,
+            returns=returns,
         )
 
     def writer(self) -> KafkaWriter:
@@ -139,18 +156,8 @@ def _protector(shared: World, writer: KafkaWriter, reader: Any) -> Role:
     del reader
     tenant = shared.tenant
     table = shared.policy.at(shared.clock.now().date()).tenant[tenant]
-    return Protector(
-        tenant,
-        tuple(table.events),
-        shared.ring(tenant),
-        shared.vault.pepper(tenant),
-        writer,
-        shared.dead_letters(),
-        shared.policy,
-        shared.settings,
-        shared.clock,
-        shared.count,
-    )
+    sealer = shared.sealer(shared.ring(tenant), writer, shared.count)
+    return Protector(tenant, tuple(table.events), sealer, shared.dead_letters(), shared.settings, shared.count)
 
 
 def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:
@@ -193,7 +200,8 @@ def tools(shared: World, writer: KafkaWriter) -> Tools:
     )
 
 
-def _keeper(shared: World, writer: KafkaWriter, reader: Any) -> Role:
+def keeper(shared: World, writer: KafkaWriter, reader: Any) -> Keeper:
+    """The keeper, on a consumer of its own."""
     return Keeper(
         tools(shared, writer),
         shared.dead_letters(),
@@ -278,7 +286,7 @@ async def needed_epochs(shared: World) -> dict[str, str]:
 _ROLES: Final[dict[str, Callable[[World, KafkaWriter, Any], Role]]] = {
     "protector": _protector,
     "desk": _desk,
-    "keeper": _keeper,
+    "keeper": keeper,
     "auditor": _auditor,
 }
 ROLES: Final = tuple(_ROLES)

@@ -10,8 +10,11 @@ from calllog_guard.commands import (
     cases,
     demo,
     doctor,
+    imports,
     keystore,
+    letters,
     policy,
+    rebuild,
     receipts,
     rights,
     scan,
@@ -22,6 +25,23 @@ from calllog_guard.commands import (
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, StateRefusedError
 
 EXITS = "exit codes: 0 done, 1 a finding, 2 usage or configuration, 3 unavailable, 4 refused by state, 70 halt"
+FAMILIES = (
+    stack,
+    setup,
+    policy,
+    doctor,
+    worker,
+    calls,
+    imports,
+    letters,
+    rights,
+    cases,
+    receipts,
+    scan,
+    keystore,
+    rebuild,
+    demo,
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="calllog-guard", description=__doc__, epilog=EXITS)
     root.add_argument("--version", action="version", version=__version__)
     verbs = root.add_subparsers(metavar="VERB", required=True)
-    for family in (stack, setup, policy, doctor, worker, calls, rights, cases, receipts, scan, keystore, demo):
+    for family in FAMILIES:
         family.register(verbs)
     return root
 

@@ -133,6 +133,10 @@ class IndexFaultError(GuardError):
     """The keeper's index cannot be read or written: discard it and rebuild from the topics."""
 
 
+class IndexHeldError(IndexFaultError):
+    """Another process holds the index: a keeper that owns the partition, or a rebuild."""
+
+
 class CasesFaultError(GuardError):
     """The desk's case store cannot be read or written: discard it and rebuild from `privacy.cases`."""
 

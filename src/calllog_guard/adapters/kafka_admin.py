@@ -223,6 +223,21 @@ class KafkaTopics:
                 admin.delete_records(cuts)
         return {place.partition: offset for place, offset in cuts.items()}
 
+    def describe(self, topic: str) -> tuple[str, list[int], dict[str, str]] | None:
+        """Id, partitions and settings of any topic; None when there is none."""
+        with self._admin() as admin:
+            if topic not in set(admin.list_topics()):
+                return None
+            (found,) = admin.describe_topics([topic])
+            resource = ConfigResource(ConfigResourceType.TOPIC, topic)
+            values = _values(admin.describe_configs([resource], config_filter="all"), topic)
+        return str(found.get("topic_id", "")), sorted(each["partition_index"] for each in found["partitions"]), values
+
+    def cut(self, topic: str, offsets: dict[int, int]) -> None:
+        """Delete the records of some partitions below an offset; Kafka frees whole segments, and never the active one."""
+        with self._admin() as admin:
+            admin.delete_records({TopicPartition(topic, partition): offset for partition, offset in offsets.items()})
+
     def blocked(self, topic: str, partitions: Sequence[int]) -> list[int]:
         """See Topics: what was appended before must be stable now."""
         places = [TopicPartition(topic, partition) for partition in partitions]

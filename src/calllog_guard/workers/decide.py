@@ -10,14 +10,14 @@ Source: design section 9, steps 2 and 3; section 10.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, cast
 
 import msgspec
 
 from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.crypto.entries import Person
-from calllog_guard.core.crypto.secrets import Month, month_of
+from calllog_guard.core.crypto.secrets import Month, floor_month, month_of
 from calllog_guard.core.ids import CallId, DecisionId, Lookup, Pseudonym, Tenant, partition_of, record_key
 from calllog_guard.core.requests.case import AT_ONCE, Case
 from calllog_guard.core.requests.decision import (
@@ -222,8 +222,7 @@ class Decider:
     def _months(self) -> tuple[Month, Month]:
         """The oldest month that the tenant may still keep, and the present one."""
         now = self._clock.now()
-        oldest = now - timedelta(days=self._keep_days)
-        return month_of(oldest.year, oldest.month), month_of(now.year, now.month)
+        return floor_month(now, self._keep_days), month_of(now.year, now.month)
 
     async def _about(
         self, granted: Granted, part: Part, index: int, person: Person | None, lookup: Lookup, view: View

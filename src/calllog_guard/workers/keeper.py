@@ -27,6 +27,7 @@ from calllog_guard.core.tombstone import Output, tombstone
 from calllog_guard.core.wire import BEAT, BEATS, decode, to_ms
 from calllog_guard.errors import EpochUnknownError, MessageError, RecordError
 from calllog_guard.ports import Facts, Index, Pending
+from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
 from calllog_guard.workers.enforce import INDEX_FORM, Enforcer, Tools, Work
 from calllog_guard.workers.shard import Shard
@@ -34,6 +35,11 @@ from calllog_guard.workers.shard import Shard
 log: Final = structlog.get_logger()
 ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
 Offsets = Callable[[str, Sequence[int]], Awaitable[dict[int, int]]]
+
+
+def index_path(settings: Settings, partition: int) -> Path:
+    """Where the index of a partition lies."""
+    return Path(settings.state_dir) / f"keeper-{settings.topic('calllog.legs')}-{partition}"
 
 
 class Keeper:
@@ -66,9 +72,7 @@ class Keeper:
 
     async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
         """See Role: an index that is young enough is resumed, any other is built anew."""
-        for shard in self._shards.values():
-            shard.index.close()
-        self._shards.clear()
+        self.close()
         legs, decisions = await self._starts(self._legs, partitions), await self._starts(self._decisions, partitions)
         places: dict[TopicPartition, int] = {}
         for partition in partitions:
@@ -79,11 +83,9 @@ class Keeper:
             places[TopicPartition(self._decisions, partition)] = shard.decisions
         return places
 
-    def _path(self, partition: int) -> Path:
-        return Path(self._settings.state_dir) / f"keeper-{self._legs}-{partition}"
-
     def _opened(self, partition: int, legs: int, decisions: int) -> Shard:
-        index = self._open_index(self._path(partition))
+        path = index_path(self._settings, partition)
+        index = self._open_index(path)
         position = index.position()
         oldest = to_ms(self._clock.now()) - self._settings.tombstone_keep_ms // 2
         if (
@@ -95,7 +97,7 @@ class Keeper:
         ):
             return Shard(partition, index, position.legs, position.decisions, pending=index.pending())
         index.destroy()
-        return Shard(partition, self._open_index(self._path(partition)), legs, decisions)
+        return Shard(partition, self._open_index(path), legs, decisions)
 
     def _remember(self, shard: Shard, records: Sequence[Any]) -> None:
         """Who is erased and what is done, from the ledger, before the first leg is handled."""
@@ -131,6 +133,12 @@ class Keeper:
             if name in shard.done:
                 return decision, None
             raise
+
+    def close(self) -> None:
+        """Let go of every index and leave it: whoever opens it next may go on from it."""
+        for shard in self._shards.values():
+            shard.index.close()
+        self._shards.clear()
 
     async def revoked(self, partitions: Sequence[int]) -> None:
         """See Role: the index of a partition that is someone else's now is deleted."""

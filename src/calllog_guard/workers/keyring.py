@@ -39,20 +39,25 @@ from calllog_guard.workers.vault import Vault
 _GUARD: Final = struct.Struct(">B16sQ")
 _NONCE: Final = 12
 _VERIFIED_MAX: Final = 100_000
+_MONTHS_MAX: Final = 12  # per person in memory; an old log in order asks for one or two
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A person's key bytes as cached; months are derived once. `place`: the pseudonym's first four bytes, big-endian."""
+    """
+    A person's key bytes as cached; each month is derived once, from the nearest link before it.
+
+    Args:
+        place: The pseudonym's first four bytes, big-endian.
+        links: Those of the floor, of the current month, and of the months that were asked for.
+
+    """
 
     pseudonym: Pseudonym
     token_key: TokenKey
-    floor: Month
-    floor_link: Link
-    current: Month
-    current_link: Link
     until: float
     place: int
+    links: dict[Month, Link]
     months: dict[Month, DataKey]
 
     def data_key(self, month: Month) -> DataKey:
@@ -64,10 +69,13 @@ class Opened:
 
         """
         if month not in self.months:
-            at, link = (self.current, self.current_link) if month >= self.current else (self.floor, self.floor_link)
-            if month < at:
+            at = max((each for each in self.links if each <= month), default=None)
+            if at is None:
                 raise RecordError("lapsed")
-            self.months[month] = link_at(link, at, month).data_key(month)
+            link = self.links[month] = link_at(self.links[at], at, month)
+            if len(self.months) >= _MONTHS_MAX:
+                self.months.clear()
+            self.months[month] = link.data_key(month)
         return self.months[month]
 
 
@@ -334,8 +342,8 @@ class Keyring:
                 raise KeyMissingError(f"the key entry of {pseudonym} belongs to another person or generation")
             token_key = keys.identity.token_key()
             place = int.from_bytes(id_bytes(pseudonym)[:4], "big")
-            links = (keys.floor, keys.floor_link, keys.current, keys.current_link)
-            entry = Opened(pseudonym, token_key, *links, now + self._cache_s, place, {})
+            links = {keys.floor: keys.floor_link, keys.current: keys.current_link}
+            entry = Opened(pseudonym, token_key, now + self._cache_s, place, links, {})
             opened[lookup] = self._cache[lookup, person.generation] = entry
         while len(self._cache) > self._cache_entries:
             self._cache.popitem(last=False)

@@ -12,16 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
 from calllog_guard.core.crypto.entries import EPOCH_KEY, key_epoch, person_epoch
-from calllog_guard.core.crypto.secrets import Month, link_at, month_of
+from calllog_guard.core.crypto.secrets import Month, floor_month, link_at, month_of
 from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, Tenant
 from calllog_guard.ports import Clock, Keystore
 from calllog_guard.workers.keyring import Keyring, pointer
 from calllog_guard.workers.vault import Vault
-
-_MARGIN_DAYS: Final = 31
 
 
 @dataclass(slots=True)
@@ -121,8 +118,7 @@ class Walk:
             return self._ring.seal_person(Lookup(name), replace(person, epoch=current))
         now = self._clock.now()
         keys = self._ring.keys(Pseudonym(name), raw)
-        oldest = now - timedelta(days=self._keep_days + _MARGIN_DAYS)
-        floor = keys.floor if keys.holds else max(keys.floor, month_of(oldest.year, oldest.month))
+        floor = keys.floor if keys.holds else max(keys.floor, floor_month(now, self._keep_days))
         month = max(keys.current, floor, month_of(now.year, now.month))
         if keys.epoch == current and floor == keys.floor and month == keys.current:
             return None

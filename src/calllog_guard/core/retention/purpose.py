@@ -75,3 +75,8 @@ def due_day(day: date, mask: int, purposes: tuple[Purpose, ...]) -> date:
     """
     ends = [purpose.end(day) for purpose in purposes if mask & purpose.bit]
     return max(ends) + timedelta(1) if ends else day
+
+
+def standing(day: date, purposes: tuple[Purpose, ...], today: date) -> int:
+    """The purposes that still reach back to a call of `day`, as bits: what the sweep would leave, decided before storing."""
+    return sum(purpose.bit for purpose in purposes if due_day(day, purpose.bit, (purpose,)) > today)
