@@ -121,8 +121,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "absence is certified unseen",
         "workers/auditor.py",
-        "(sighting.values, sighting.keys)",
-        "(0, 0)",
+        "return [stage for stage in self.stages if not left[stage]]",
+        "return [stage for stage in self.stages if left]",
         "tests/e2e/test_audit.py::test_the_certificate_follows_the_disappearance_of_the_bytes",
     ),
     (
@@ -156,8 +156,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "absence is certified although bytes could not be read",
         "workers/observation.py",
-        "        if look.unread:",
-        "        if look.unread < 0:",
+        "if unread := sum(each.unread for each in looks):",
+        "if (unread := sum(each.unread for each in looks)) < 0:",
         "tests/core/test_auditor.py",
     ),
     (
