@@ -67,6 +67,8 @@ chaos: .venv/stamp tools ## kill Redis 200 times under load (minutes)
 bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Faust agent
 	$(PY) -W ignore bench/protect.py
 	$(PY) -W ignore bench/erase.py
+	$(PY) -W ignore bench/erase_many.py
+	$(PY) -W ignore bench/absence.py
 
 mutants: .venv/stamp tools ## take each protection out and see its test fail (minutes)
 	$(PY) tests/mutants.py
