@@ -133,8 +133,16 @@ class IndexFaultError(GuardError):
     """The keeper's index cannot be read or written: discard it and rebuild from the topics."""
 
 
+class IndexHeldError(IndexFaultError):
+    """Another process holds the index: a keeper that owns the partition, or a rebuild."""
+
+
 class CasesFaultError(GuardError):
     """The desk's case store cannot be read or written: discard it and rebuild from `privacy.cases`."""
+
+
+class StoredFormError(GuardError):
+    """What this program seals it cannot open, or it opens what was changed: nothing may be written by it."""
 
 
 class ConfigurationError(GuardError):

@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -200,6 +200,38 @@ async def _read_up(
     return {place.partition: (starts[place], ends[place]) for place in places}
 
 
+async def units(
+    servers: str, options: Mapping[str, Any], topic: str, starts: Mapping[int, int], most: int
+) -> AsyncGenerator[tuple[dict[int, int], list[Any]], None]:
+    """
+    The committed records of a topic, up to `most` at a time, from `starts` (or what is left there) to the present ends.
+
+    With each, where every partition goes on behind it: what compaction or an aborted transaction left empty counts as read.
+
+    Raises:
+        LogSilentError: Kafka does not answer; go on from the last positions.
+
+    """
+    reader = consumer(servers, {**options, "isolation_level": "read_committed"}, group=None)
+    try:
+        await reader.start()
+        places = [TopicPartition(topic, partition) for partition in starts]
+        reader.assign(places)
+        firsts, ends = await reader.beginning_offsets(places), await reader.end_offsets(places)
+        at = {place: max(firsts[place], min(starts[place.partition], ends[place])) for place in places}
+        for place, offset in at.items():
+            reader.seek(place, offset)
+        while waiting := [place for place in places if at[place] < ends[place]]:
+            found = await asyncio.wait_for(reader.getmany(*waiting, timeout_ms=200, max_records=most), _ACK_S)
+            at = {place: await reader.position(place) for place in places}
+            records = [record for each in found.values() for record in each]
+            yield {place.partition: offset for place, offset in at.items()}, records
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+    finally:
+        await reader.stop()
+
+
 async def fetch(
     servers: str, options: Mapping[str, Any], topic: str, partition: int, places: Mapping[bytes, int]
 ) -> dict[bytes, bytes]:
@@ -239,6 +271,35 @@ async def _fetch(reader: Any, place: TopicPartition, places: Mapping[bytes, int]
                     key = wanted.get(record.offset)
                     if key is not None and key == record.key and record.value is not None:
                         found[key] = record.value
+
+
+async def followed(
+    reader: Any, starts: Callable[[], Awaitable[Mapping[TopicPartition, int]]], most: int
+) -> AsyncGenerator[dict[TopicPartition, list[Any]], None]:
+    """
+    What a worker would be handed, without a group, up to the ends as they are at the start; `starts` is asked once connected.
+
+    Raises:
+        LogSilentError: Kafka does not answer.
+
+    """
+    try:
+        await reader.start()
+        places = await starts()
+        reader.assign(list(places))
+        for place, offset in places.items():
+            reader.seek(place, offset)
+        ends = await reader.end_offsets(list(places))
+        waiting = [place for place in places if places[place] < ends[place]]
+        while waiting:
+            found = await asyncio.wait_for(reader.getmany(*waiting, timeout_ms=200, max_records=most), _ACK_S)
+            if found:
+                yield found
+            waiting = [place for place in waiting if await reader.position(place) < ends[place]]
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+    finally:
+        await reader.stop()
 
 
 def tenant_partition(tenant: str, partitions: int) -> int:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 from rocksdict import AccessType, Options, Rdict, WriteBatch
 
-from calllog_guard.errors import IndexFaultError
+from calllog_guard.errors import IndexFaultError, IndexHeldError
 from calllog_guard.ports import Facts, Pending, Position
 
 _FACTS: Final = struct.Struct(">IQ10s")
@@ -47,6 +47,8 @@ class RocksIndex:
         try:
             self._db: Any = Rdict(str(path), options, access_type=AccessType.read_write())
         except Exception as error:  # noqa: BLE001 - the library raises plain Exception
+            if "lock file" in str(error):  # RocksDB's own words for a LOCK that another process has
+                raise IndexHeldError(f"the index {path.name} is held by another process") from None
             raise IndexFaultError(
                 f"the index {path.name} cannot be opened ({type(error).__name__}): delete it"
             ) from None

@@ -128,7 +128,11 @@ def to_ms(moment: datetime) -> int:
 
 
 class Dead(Message, frozen=True, kw_only=True):
-    """A dead letter: where it lay, why, and the payload sealed to the operator's key. No field's name or value."""
+    """
+    A dead letter: where it lay, why, and the payload sealed to the operator's key. No field's name or value.
+
+    `appended_at` is when the record first came: a replay is judged by it (letters of earlier releases lack it).
+    """
 
     v: int
     topic: str
@@ -139,7 +143,10 @@ class Dead(Message, frozen=True, kw_only=True):
     kid: str
     jwe: Compact
     at: Utc
+    appended_at: Utc | msgspec.UnsetType = msgspec.UNSET
 
+
+DEAD: Final = msgspec.json.Decoder(Dead)
 
 BEAT: Final = b"~beat"
 """The key of heartbeats, in every topic that has them."""

@@ -10,7 +10,7 @@ Source: design section 9, steps 2 and 3; section 10.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any, Final, cast
 
@@ -18,7 +18,7 @@ import msgspec
 
 from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.crypto.entries import Person
-from calllog_guard.core.crypto.secrets import Month, month_of
+from calllog_guard.core.crypto.secrets import Month, floor_month, month_of
 from calllog_guard.core.ids import CallId, DecisionId, Lookup, Pseudonym, Tenant, partition_of, record_key
 from calllog_guard.core.requests.case import AT_ONCE, Case
 from calllog_guard.core.requests.decision import (
@@ -29,6 +29,7 @@ from calllog_guard.core.requests.decision import (
     seal_entry,
     unseen_pseudonym,
 )
+from calllog_guard.core.requests.export import PARTS_PER_IDENTIFIER, Task
 from calllog_guard.core.requests.fields import Range, days_of
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.rules import Correction, Rule, Span, seal_rule
@@ -103,11 +104,22 @@ def parts_of(request: Request, mask: int, *, reviewed: bool) -> tuple[Part, ...]
         "consent": lambda person: _consented(person, mask),
         "erase": _unchanged,
         "rectify": _unchanged,
+        "access": _unchanged,
+        "portability": _unchanged,
+        "disclose": _unchanged,
     }
     if request.type not in changes:
         return ()
     part = Part(cast("DecisionType", request.type), 0, changes[request.type])
     return (part, ended()) if request.type == "object" and reviewed else (part,)
+
+
+def _task(request: Request, index: int) -> bytes:
+    """What is to be done once, beside the rule; nothing for most types."""
+    if request.reply_key is None:
+        return b""
+    first = index * PARTS_PER_IDENTIFIER + 1
+    return encode(Task(key=request.reply_key, range=span_of(request.range), first=first))
 
 
 def considered() -> Part:
@@ -225,8 +237,7 @@ class Decider:
     def _months(self) -> tuple[Month, Month]:
         """The oldest month that the tenant may still keep, and the present one."""
         now = self._clock.now()
-        oldest = now - timedelta(days=self._keep_days)
-        return month_of(oldest.year, oldest.month), month_of(now.year, now.month)
+        return floor_month(now, self._keep_days), month_of(now.year, now.month)
 
     async def _about(
         self, granted: Granted, part: Part, index: int, person: Person | None, lookup: Lookup, view: View
@@ -245,7 +256,7 @@ class Decider:
         if rule != Rule():
             told = seal_rule(told, rule, keys.identity.rules_key(), fresh_nonce())
         ledger = self._vault.epoch_key(pointer(view), self._tenant, "ledger")
-        return seal_entry(told, Entry(lookup, person.generation), ledger, fresh_nonce())
+        return seal_entry(told, Entry(lookup, person.generation, _task(granted.request, index)), ledger, fresh_nonce())
 
     def _rule(self, granted: Granted, part: Part, token_of: Callable[[CallId], Any]) -> Rule:
         """What a decision says beyond its type; `mask` on a restriction says that it is only while an objection is considered."""

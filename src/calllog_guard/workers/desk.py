@@ -19,6 +19,7 @@ from aiokafka import TopicPartition
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.case import Case, Consent, after_outcome
 from calllog_guard.core.requests.decision import OUTCOMES, Outcome, case_id
+from calllog_guard.core.requests.export import Task
 from calllog_guard.core.requests.machine import RULES, after, check_rights, opening
 from calllog_guard.core.requests.receipt import CERTIFIED
 from calllog_guard.core.requests.request import Request, check_fields, read_request, wording_digest
@@ -33,6 +34,7 @@ from calllog_guard.workers.acts import Act, Acts
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Decider, Granted, considered, ended, mask_of, parts_of
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
+from calllog_guard.workers.exports import about, nothing
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.terms import braked, check_purposes, dated, reviewed
 
@@ -205,6 +207,7 @@ class Desk:
             mask = mask_of(request.purposes, granted.table)
             parts = parts_of(request, mask, reviewed=bool(case.approvals))
             case = await self._o.decider.decide(granted, parts)
+            await self._nothing(case, request)
         case = msgspec.structs.replace(case, sealed=None, epoch=None)
         if not case.decisions or not case.ladder:
             case = msgspec.structs.replace(case, state="closed")
@@ -217,6 +220,13 @@ class Desk:
     async def _reviewed(self, granted: Granted) -> Case:
         """An officer has refused an objection: the restriction that it brought ends."""
         return await self._o.decider.decide(granted, (ended(),))
+
+    async def _nothing(self, case: Case, request: Request) -> None:
+        """Of whom nothing is stored an answer is owed too."""
+        if request.reply_key is not None and not case.decisions:
+            facts = about(self._o.policy, self._o.tenant, self._o.clock)
+            output, _ = nothing(self._o.settings, self._o.home, case.case, facts, Task(key=request.reply_key))
+            await self._o.writer.write([output])
 
     # --- answers ----------------------------------------------------------------------------------------------------
 

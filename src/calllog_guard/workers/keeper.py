@@ -24,17 +24,24 @@ from calllog_guard.core.requests.decision import DECISIONS, DONE, Decision, Entr
 from calllog_guard.core.requests.rules import Standing
 from calllog_guard.core.retention.sweep import lapsed
 from calllog_guard.core.tombstone import Output, tombstone
-from calllog_guard.core.wire import BEAT, BEATS, decode, to_ms
+from calllog_guard.core.wire import BEAT, BEATS, Beat, decode, encode, to_ms
 from calllog_guard.errors import EpochUnknownError, MessageError, RecordError
 from calllog_guard.ports import Facts, Index, Pending
+from calllog_guard.settings import Settings
 from calllog_guard.workers.abreast import abreast, portions
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
 from calllog_guard.workers.enforce import INDEX_FORM, Enforcer, Tools, Work
+from calllog_guard.workers.exports import Exporter
 from calllog_guard.workers.shard import Shard
 
 log: Final = structlog.get_logger()
 ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
 Offsets = Callable[[str, Sequence[int]], Awaitable[dict[int, int]]]
+
+
+def index_path(settings: Settings, partition: int) -> Path:
+    """Where the index of a partition lies."""
+    return Path(settings.state_dir) / f"keeper-{settings.topic('calllog.legs')}-{partition}"
 
 
 class Keeper:
@@ -53,6 +60,9 @@ class Keeper:
         open_index: Callable[[Path], Index],
     ) -> None:
         self._t, self._dead, self._enforcer = tools, dead, Enforcer(tools)
+        exporter = Exporter(tools, self._enforcer, read_all)
+        for kind in ("access", "portability", "disclose"):
+            self._enforcer.register(kind, exporter.export)
         self._tenant, self._ring, self._writer, self._settings = tools.tenant, tools.ring, tools.writer, tools.settings
         self._clock, self._count = tools.clock, tools.count
         self._read_all, self._starts, self._ends = read_all, starts, ends
@@ -67,9 +77,7 @@ class Keeper:
 
     async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
         """See Role: an index that is young enough is resumed, any other is built anew."""
-        for shard in self._shards.values():
-            shard.index.close()
-        self._shards.clear()
+        self.close()
         legs, decisions = await self._starts(self._legs, partitions), await self._starts(self._decisions, partitions)
         places: dict[TopicPartition, int] = {}
         for partition in partitions:
@@ -80,11 +88,9 @@ class Keeper:
             places[TopicPartition(self._decisions, partition)] = shard.decisions
         return places
 
-    def _path(self, partition: int) -> Path:
-        return Path(self._settings.state_dir) / f"keeper-{self._legs}-{partition}"
-
     def _opened(self, partition: int, legs: int, decisions: int) -> Shard:
-        index = self._open_index(self._path(partition))
+        path = index_path(self._settings, partition)
+        index = self._open_index(path)
         position = index.position()
         oldest = to_ms(self._clock.now()) - self._settings.tombstone_keep_ms // 2
         if (
@@ -96,7 +102,7 @@ class Keeper:
         ):
             return Shard(partition, index, position.legs, position.decisions, pending=index.pending())
         index.destroy()
-        return Shard(partition, self._open_index(self._path(partition)), legs, decisions)
+        return Shard(partition, self._open_index(path), legs, decisions)
 
     def _remember(self, shard: Shard, records: Sequence[Any]) -> None:
         """Who is erased and what is done, from the ledger, before the first leg is handled."""
@@ -132,6 +138,12 @@ class Keeper:
             if name in shard.done:
                 return decision, None
             raise
+
+    def close(self) -> None:
+        """Let go of every index and leave it: whoever opens it next may go on from it."""
+        for shard in self._shards.values():
+            shard.index.close()
+        self._shards.clear()
 
     async def revoked(self, partitions: Sequence[int]) -> None:
         """See Role: the index of a partition that is someone else's now is deleted."""
@@ -267,6 +279,9 @@ class Keeper:
                     again += 1
             await self._flags(shard, flagged)
             lost = await self._lost(shard)
+            beat = Beat(counter=await self._ring.raise_floor(), at=self._clock.now())
+            # at once, not with the next heartbeat: who starts meanwhile looks into the log for it
+            await self._writer.write([Output(self._decisions, partition, BEAT, encode(beat))])
             settled = not shard.pending and shard.decisions >= end
             await self._ring.mark(partition, origin, end if settled else applied)
             log.warning("ledger replayed", partition=partition, decisions=again, people_without_key=lost)

@@ -43,6 +43,7 @@ class Receipts:
             stages=case.stages,
             bounds=self._bounds(fenced),
             statement=STATEMENT if certificate else None,
+            digests=tuple(digest for name in case.decisions for digest in case.digests.get(name, ())),
             pol=version,
             at=now,
         )
@@ -53,6 +54,9 @@ class Receipts:
     def _bounds(self, fenced: datetime) -> dict[str, Any]:
         """Until when remnants may exist: caches in seconds, the rest as times: what a topic keeps, and until its files roll."""
         settings, rolls = self._settings, timedelta(days=1)
+        kept = (
+            2 * settings.epoch_days + settings.backup_window_days
+        )  # its epoch ends, is re-wrapped, outlives the window
         lag = timedelta(milliseconds=settings.compaction_lag_ms)
         return {
             "cache_s": settings.cache_s,
@@ -61,5 +65,5 @@ class Receipts:
             "dead": fenced + timedelta(days=settings.dead_keep_days) + rolls,
             "notices": fenced + timedelta(days=REQUESTS_KEEP_DAYS) + rolls,
             "exports": fenced + timedelta(days=settings.exports_keep_days) + rolls,
-            "backup_end": fenced + timedelta(days=2 * settings.epoch_days + settings.backup_window_days),
+            "backup_end": fenced + timedelta(days=kept + self._vault.delay_days),
         }

@@ -27,7 +27,7 @@ class Receipt(Message, frozen=True, kw_only=True):
     """
     The claims of a receipt; `observed` stays empty until someone has looked from outside.
 
-    `observations` lists every look when a request was about several persons; `stages` says when each stage was reached.
+    `digests` are the SHA-256 of an export's parts, in order. `observations` lists every look when a request was about several persons; `stages` says when each stage was reached.
     """
 
     v: Literal[1] = 1
@@ -44,6 +44,7 @@ class Receipt(Message, frozen=True, kw_only=True):
     bounds: dict[str, Utc | int]
     kept: tuple[dict[str, str], ...] = ()
     statement: str | None = None
+    digests: tuple[str, ...] = ()
     pol: Day
     at: Utc
 
