@@ -158,7 +158,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/auditor.py",
         "return [stage for stage in self.stages if not left[stage]]",
         "return [stage for stage in self.stages if left]",
-        "tests/e2e/test_audit.py::test_the_certificate_follows_the_disappearance_of_the_bytes",
+        "tests/core/test_auditor.py",
     ),
     (
         "what a broker has set aside for deletion is not looked at",
@@ -203,10 +203,17 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_auditor.py",
     ),
     (
+        "a correction is certified while its old value lies about",
+        "workers/auditor.py",
+        "int(corrected and each.live)",
+        "int(corrected)",
+        "tests/core/test_auditor.py",
+    ),
+    (
         "an overdue erasure raises no alarm",
         "workers/auditor.py",
-        "        if late:",
-        "        if late < 0:",
+        'self._level("objective_missed", late)',
+        'self._level("objective_missed", 0)',
         "tests/core/test_auditor.py",
     ),
     (
