@@ -37,8 +37,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "the keeper forgets a pending erasure at a crash",
         "workers/keeper.py",
-        "position.decisions, pending=index.pending())",
-        "position.decisions)",
+        "position.decisions, pending=index.pending(), unforgotten=True)",
+        "position.decisions, unforgotten=True)",
         "tests/e2e/test_erase.py::test_killed_at_a_step_the_erasure_still_ends[enforce.barrier-600000]",
     ),
     (
