@@ -178,6 +178,12 @@ class Index(Protocol):
     def by_day(self) -> Iterator[tuple[Facts, bytes]]:
         """Facts (without the place) and record keys, the oldest day first."""
 
+    def groups(self) -> Iterator[Facts]:
+        """The different facts, the oldest day first; costs a look-up each, however many legs share them."""
+
+    def keys_with(self, facts: Facts) -> Iterator[bytes]:
+        """The record keys of the legs with these facts."""
+
     def forget(self) -> None:
         """Make sure that removed rows leave the files."""
 

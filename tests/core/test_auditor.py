@@ -127,7 +127,7 @@ async def audited(
         Tenant("iocom"),
         0,
         ["calllog.events"],
-        90,
+        lambda: 90,
         ring,
         keystore,
         log,

@@ -20,10 +20,11 @@ from calllog_guard.core.crypto.envelope import parse_header
 from calllog_guard.core.crypto.sealed import receipt_pem
 from calllog_guard.core.crypto.secrets import month_from
 from calllog_guard.core.ids import Lookup, SubjectId, Tenant
+from calllog_guard.core.policy.form import PurposeTable, TenantPolicy, Version, When
 from calllog_guard.core.replay import first_appended_ms, replay_header
 from calllog_guard.core.wire import encode, to_ms
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
-from calllog_guard.policy import Policy, PurposeTable, TenantPolicy, Version, When
+from calllog_guard.policy import Policy
 from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import DeadLetters
 from calllog_guard.workers.intake import Intake, Item

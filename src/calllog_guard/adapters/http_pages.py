@@ -21,6 +21,7 @@ _LABELLED: Final = {
     "dead_": ("dead", "reason", "Messages that became dead letters"),
     "suppressed_": ("events_suppressed", "reason", "Parties of events that left no leg"),
     "records_": ("records", "fate", "Records by what became of them"),
+    "policy_refused_": ("policy_refused", "reason", "Published policy versions that changed nothing"),
 }
 _PLAIN: Final = {
     "units": "Polls handled, with all outputs acknowledged",
@@ -38,6 +39,7 @@ _PLAIN: Final = {
     "observed_records": "Records read by the observation of absence, from the log and from disks",
     "observed_bytes": "Bytes read by the observation of absence, from the log and from disks",
 }
+_LABELLED_LEVELS: Final = {"policy_info_": ("policy_info", "version", "The policy version in force")}
 _LEVELS: Final = {
     "watched_erasures": "Erasures whose last trace is not yet seen gone",
     "erase_unobserved_oldest_s": "Age of the oldest erasure that is not yet seen absent",
@@ -71,8 +73,14 @@ class Numbers(Collector):
             plain.add_metric([self._role], self._counts[name])
             yield plain
         for name, value in sorted(self._levels.items()):
-            level = GaugeMetricFamily(_PREFIX + name, _LEVELS[name], labels=["role"])
-            level.add_metric([self._role], value)
+            labelled = next((start for start in _LABELLED_LEVELS if name.startswith(start)), None)
+            if labelled:
+                name_of, label, text = _LABELLED_LEVELS[labelled]
+                level = GaugeMetricFamily(_PREFIX + name_of, text, labels=["role", label])
+                level.add_metric([self._role, name.removeprefix(labelled)], value)
+            else:
+                level = GaugeMetricFamily(_PREFIX + name, _LEVELS[name], labels=["role"])
+                level.add_metric([self._role], value)
             yield level
         for start, (name, label, text) in _LABELLED.items():
             family = CounterMetricFamily(_PREFIX + name, text, labels=["role", label])

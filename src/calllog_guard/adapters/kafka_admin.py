@@ -207,6 +207,18 @@ class KafkaTopics:
             )
         return findings
 
+    def hosts(self) -> list[str]:
+        """The hosts of the brokers as the cluster advertises them: where records are really sent."""
+        with self._admin() as admin:
+            return [str(each["host"]) for each in admin.describe_cluster()["brokers"]]
+
+    def kept_days(self, topic: str) -> int | None:
+        """For how many whole days a topic keeps its records; None: for ever."""
+        with self._admin() as admin:
+            found = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)], config_filter="all")
+        milliseconds = int(_values(found, topic)["retention.ms"])
+        return None if milliseconds < 0 else milliseconds // _DAY_MS
+
     def replicas(self, topic: str) -> dict[int, tuple[int, int]]:
         """See Topics."""
         with self._admin() as admin:

@@ -10,6 +10,7 @@ from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.bootstrap import World
 from calllog_guard.commands.setup import show, the_world
 from calllog_guard.errors import Fate, GuardError
+from calllog_guard.law import check_places, check_retention, follow_published
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,15 @@ async def doctor(args: argparse.Namespace) -> int:
         await shared.ring(tenant).view([])
         return "the one that was seen"
 
+    async def policy() -> str:
+        followed = await follow_published(shared)
+        refused = f", refused: {', '.join(followed.refused.values())}" if followed.refused else ""
+        return f"{len(followed.versions)} versions, {len(followed.accepted)} published{refused}"
+
     lines = [
-        Line("policy", "ok", f"{len(shared.policy.versions)} versions", "readable", ""),
+        await _checked("policy", policy, "readable, and what is published", "start Kafka; calllog-guard topics create"),
+        await _checked("residency", lambda: check_places(shared), "inside allowed_hosts", "move it, or name it"),
+        await _checked("retention", lambda: check_retention(shared), "as long as keep", "raise retention.ms"),
         await _checked("operator key", operator, "a public key", "calllog-guard init, or set OPERATOR_KEY"),
         await _checked("KMS", kms, "an answer", "start it, or mend CALLLOG_GUARD_KMS, its credentials, its rights"),
         await _checked("KMS secrets", secrets, "all open", f"calllog-guard tenant create {tenant}, or mend KMS, RING"),

@@ -82,7 +82,7 @@ class Auditor:
         tenant: Tenant,
         home: int,
         events: Sequence[str],
-        keep_days: int,
+        keep_days: Callable[[], int],
         ring: Keyring,
         keystore: Keystore,
         topics: Topics,
@@ -216,7 +216,7 @@ class Auditor:
         """Compare every governed setting with what the bound needs; any drift withholds certificates."""
         self._sound = False  # until this look has ended well
         cleaning = await self._cleaning()
-        findings = await asyncio.to_thread(self._admin.check, self._keep_days)
+        findings = await asyncio.to_thread(self._admin.check, self._keep_days())
         drifted = sorted({finding.setting for finding in findings if not finding.good})
         blocked = await asyncio.to_thread(self._admin.blocked, self._legs, sorted(self._watched))
         try:
