@@ -74,6 +74,9 @@ class TenantPolicy(_Part, frozen=True, kw_only=True):
     answer_months: int = 1
     extend_to_months: int = 2
     erasures_per_hour: int = 100
+    exports_per_hour: int = 100
+    objections_per_hour: int = 100
+    disclosures_per_hour: int = 10
     allowed_hosts: tuple[str, ...] = ("*",)
     purposes: dict[str, PurposeTable]
     requesters: dict[str, Requester] = {}

@@ -166,7 +166,7 @@ class Reader:
         if person is None or person.pseudonym != header.kid:
             self._refuse("erased")
             return None
-        if person.restricted:
+        if person.closed:
             self._refuse("restricted")
             return None
         opened = (await self._ring.open({keys.lookup: person}))[keys.lookup]
@@ -199,6 +199,7 @@ async def read(args: argparse.Namespace) -> int:
     """Open what a purpose may see; nothing is shown before the access is on record."""
     shared = the_world()
     tenant = shared.tenant
+    await shared.look_back()
     reader = Reader(shared, tenant, args.purpose, args.actor)
     topic = shared.settings.topic("calllog.legs")
     writer = shared.writer()

@@ -11,8 +11,10 @@ from typing import Any, Final
 import msgspec
 
 from calllog_guard.core.calls.event import CallEvent
+from calllog_guard.core.calls.intake import Manifest
 from calllog_guard.core.calls.leg import Leg
 from calllog_guard.core.crypto.envelope import LegHeader
+from calllog_guard.core.replay import Replayed
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import Decision, Outcome
 from calllog_guard.core.requests.receipt import Receipt
@@ -29,7 +31,9 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "case": Case,
     "receipt": Receipt,
     "dead": Dead,
+    "replayed": Replayed,
     "access": Access,
+    "manifest": Manifest,
     "heartbeat": Beat,
 }
 

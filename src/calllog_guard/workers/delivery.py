@@ -18,8 +18,9 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from calllog_guard.core.crypto.sealed import seal_to
+from calllog_guard.core.replay import first_appended_ms
 from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import Dead, encode
+from calllog_guard.core.wire import Dead, encode, from_ms
 from calllog_guard.errors import Fate, GuardError, LogSilentError, MessageError, PositionConflictError, UnitOverdueError
 from calllog_guard.ports import Clock
 from calllog_guard.settings import Settings
@@ -80,6 +81,7 @@ class DeadLetters:
             kid="operator-1",
             jwe=seal_to(self._key, "operator-1", record.value or b""),
             at=self._clock.now(),
+            appended_at=from_ms(first_appended_ms(record.timestamp, record.headers)),
         )
         return Output(self._topic, record.partition % self._partitions, None, encode(dead))
 

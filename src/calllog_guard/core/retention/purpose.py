@@ -60,3 +60,8 @@ def due_day(day: date, mask: int, purposes: tuple[Purpose, ...]) -> date:
     """The first day on which no purpose of the mask reaches back to a call of `day` (whose end may lie on the next)."""
     ends = [add(day, purpose.keep) for purpose in purposes if mask & purpose.bit]
     return max(ends, default=day) + timedelta(1)
+
+
+def standing(day: date, purposes: tuple[Purpose, ...], today: date) -> int:
+    """The purposes that still reach back to a call of `day`, as bits: what the sweep would leave, decided before storing."""
+    return sum(purpose.bit for purpose in purposes if due_day(day, purpose.bit, (purpose,)) > today)
