@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from calllog_guard.adapters.http_cleaner import HttpCleaners, pages
 from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_log import (
     KafkaWriter,
@@ -22,11 +23,12 @@ from calllog_guard.adapters.kafka_log import (
     tenant_partition,
 )
 from calllog_guard.adapters.kafka_newest import newest
-from calllog_guard.adapters.kms_local import FileRing, LocalKms
+from calllog_guard.adapters.kms_address import kms_at, ring_folder
+from calllog_guard.adapters.kms_local import FileRing
 from calllog_guard.adapters.memory import SystemClock
 from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.adapters.rocksdb_index import RocksIndex
-from calllog_guard.adapters.segment_files import folders, look_at_replica
+from calllog_guard.adapters.segment_files import look_at_replica, replicas
 from calllog_guard.core.absence import Look
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.case import CASES, Case
@@ -152,13 +154,11 @@ class World:
 
 def world(settings: Settings) -> World:
     """Everything that needs no connection yet."""
-    scheme, _, place = settings.kms.partition(":")
-    if scheme != "local":
-        raise ConfigurationError(f"CALLLOG_GUARD_KMS {settings.kms!r}: this release knows local:DIRECTORY")
+    ring = FileRing(ring_folder(settings.kms, settings.ring))
     return World(
         settings,
         load_policy(Path(settings.policy)),
-        Vault(LocalKms(Path(place)), FileRing(Path(place))),
+        Vault(kms_at(settings.kms), ring, life_s=settings.epoch_cache_s),
         RedisKeystore(
             settings.keystore, settings.keystore_replicas, list(filter(None, settings.keystore_replica_urls.split(",")))
         ),
@@ -246,7 +246,7 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any) -> Role:
         return await walk(shared, lambda _: None).run(await needed_epochs(shared))
 
     def disks(topic: str, partition: int, names: list[bytes]) -> list[Look]:
-        return [look_at_replica(each, names) for each in folders(log_dirs, topic, partition)]
+        return [look_at_replica(each, names) for each in replicas(log_dirs, topic, partition)]
 
     return Auditor(
         tenant,
@@ -263,6 +263,7 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any) -> Role:
         partial(read_each, settings.kafka, shared.options),
         partial(offsets, reader, end=False),
         disks,
+        HttpCleaners(pages(settings.cleaner_pages)),
         walked,
         shared.count,
         shared.level,

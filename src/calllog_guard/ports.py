@@ -68,7 +68,15 @@ class Keystore(Protocol):
 
 
 class Kms(Protocol):
-    """Wrapping keys, one per epoch; off the hot path. Raises KmsSilentError when no answer came."""
+    """
+    Wrapping keys, one per epoch; off the hot path, synchronous, each answer within seconds.
+
+    Every method raises KmsSilentError when no answer came, or none that says anything about the epoch: wait.
+    """
+
+    @property
+    def delay_days(self) -> int:
+        """How long after a destruction someone with every right over the KMS could still take it back."""
 
     def create_epoch(self, name: str) -> None:
         """Make the epoch's key; nothing happens when it exists."""
@@ -87,7 +95,11 @@ class Kms(Protocol):
 
 
 class Ring(Protocol):
-    """Where wrapped blobs lie: beside the KMS, never in the keystore, or a backup of it would hold them."""
+    """
+    Where wrapped blobs lie: beside the KMS, never in the keystore, or a backup of it would hold them.
+
+    Both methods raise KmsSilentError when the place does not answer.
+    """
 
     def get(self, name: str) -> bytes | None:
         """The blob of a name."""
@@ -174,6 +186,26 @@ class Index(Protocol):
 
     def destroy(self) -> None:
         """Close and delete the files."""
+
+
+class Cleaner(msgspec.Struct, frozen=True):
+    """What a broker shows of its log cleaner: partitions it gave up, threads that died, its worst delay (seconds)."""
+
+    uncleanable: int
+    dead: int
+    delay_s: int
+
+    @property
+    def works(self) -> bool:
+        """Whether it cleans every partition."""
+        return not self.uncleanable and not self.dead
+
+
+class Cleaners(Protocol):
+    """The log cleaners of the brokers, where the brokers show them."""
+
+    async def look(self) -> list[Cleaner | None]:
+        """What each page shows; None where it is silent or shows no cleaner, so that nothing is known of that broker."""
 
 
 class Finding(Protocol):

@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 
+from calllog_guard.adapters.http_cleaner import HttpCleaners, pages
 from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.bootstrap import World
 from calllog_guard.commands.setup import show, the_world
@@ -52,15 +53,31 @@ async def _topics(shared: World) -> list[Line]:
     return bad or [Line("governed settings", "ok", f"{len(findings)} as wanted", "all as wanted", "")]
 
 
+async def _cleaners(shared: World) -> list[Line]:
+    found = pages(shared.settings.cleaner_pages)
+    wanted, remedy = "a cleaner that works", 'see the README: "When certificates are withheld"'
+    lines: list[Line] = []
+    for page, cleaner in zip(found, await HttpCleaners(found).look(), strict=True):
+        if cleaner is None:
+            lines.append(Line(f"cleaner {page}", "silent", "no cleaner shown", wanted, remedy))
+            continue
+        text = f"{cleaner.uncleanable} uncleanable partitions, {cleaner.dead} dead threads, {cleaner.delay_s} s late"
+        lines.append(Line(f"cleaner {page}", "ok" if cleaner.works else "bad", text, wanted, remedy))
+    return lines
+
+
 async def doctor(args: argparse.Namespace) -> int:
     """See the module."""
     shared = the_world()
     tenant = shared.tenant
 
+    async def kms() -> str:
+        alive = await asyncio.to_thread(shared.vault.epochs)
+        return f"{len(alive)} epochs alive; what it destroys is final after {shared.vault.delay_days} days"
+
     async def secrets() -> str:
-        shared.vault.pepper(tenant)
-        shared.vault.receipt_key(tenant)
-        return "pepper and receipt key open"
+        await asyncio.to_thread(shared.vault.warm, tenant)
+        return "pepper, receipt key and every epoch open"
 
     async def operator() -> str:
         shared.dead_letters()
@@ -77,8 +94,10 @@ async def doctor(args: argparse.Namespace) -> int:
     lines = [
         Line("policy", "ok", f"{len(shared.policy.versions)} versions", "readable", ""),
         await _checked("operator key", operator, "a public key", "calllog-guard init, or set OPERATOR_KEY"),
-        await _checked("KMS", secrets, "the tenant's secrets", f"calllog-guard tenant create {tenant}, or mend KMS"),
+        await _checked("KMS", kms, "an answer", "start it, or mend CALLLOG_GUARD_KMS, its credentials, its rights"),
+        await _checked("KMS secrets", secrets, "all open", f"calllog-guard tenant create {tenant}, or mend KMS, RING"),
         *await _topics(shared),
+        *await _cleaners(shared),
         await _checked(
             "keystore settings", store, "keeps and forgets as promised", "mend redis.conf, start Redis again"
         ),

@@ -230,9 +230,7 @@ class Keyring:
             fenced = found is not None and found.pseudonym is None and found.cut_off >= cut_off
             if later or (fenced and before.generation >= least):
                 return before
-            last = max(before.generation, least)
-            cut = max(cut_off, before.cut_off)
-            gone = replace(before, generation=last, pseudonym=None, cut_off=cut, epoch=pointer(view))
+            gone = before.erased(cut_off, pointer(view), least)
             place = person_key(self.tenant, lookup)
             if await self._keystore.swap({place: (raw, self.seal_person(lookup, gone))}, {EPOCH_KEY: view.epoch}):
                 return before
@@ -241,7 +239,7 @@ class Keyring:
         """Turn the person's entry to gone if it is still `raw`; whether it was, so that nobody minted meanwhile."""
         name = pointer(View(epoch, {}))
         before = self.person(lookup, raw) or Person(generation=1, pseudonym=None, epoch=name)
-        gone = replace(before, pseudonym=None, cut_off=max(cut_off, before.cut_off), epoch=name)
+        gone = before.erased(cut_off, name)
         place = person_key(self.tenant, lookup)
         return await self._keystore.swap({place: (raw, self.seal_person(lookup, gone))}, {EPOCH_KEY: epoch})
 

@@ -9,13 +9,14 @@ Rules: 1. A new epoch is made before it is pointed to.  2. An epoch is destroyed
 Source: design section 8.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from calllog_guard.core.crypto.entries import EPOCH_KEY, GONE, PERSON_HEAD, RESTRICTED, SECRETS, person_key
+from calllog_guard.core.crypto.entries import EPOCH_KEY, GONE, PERSON_HEAD, RESTRICTED, REVIEWED, SECRETS, person_key
 from calllog_guard.core.crypto.rewrap import FORMS, Rewrapper, Taken, epoch_in
 from calllog_guard.core.crypto.secrets import Link, Month, floor_month, link_at, month_of
 from calllog_guard.core.ids import EpochName, Lookup, Tenant, b64
@@ -83,6 +84,7 @@ class Walk:
         self._tenant, self._keystore, self._ring, self._vault, self._clock = tenant, keystore, ring, vault, clock
         self._periods, self._told = periods, told
         self._start = f"clg:{tenant}:".encode()
+        self._lapsed_ms = 0
         self._wrapper = Rewrapper(lambda epoch: vault.epoch_key(epoch, tenant, "keystore"))
         self._renew = {"who": self._persons, "key": self._keys}
 
@@ -97,6 +99,7 @@ class Walk:
         done = Walked()
         current = await self._current()
         done.epoch = current
+        self._lapsed_ms = self._oldest_fence(await asyncio.to_thread(self._vault.epochs))
         async for kind, places in self._each():
             if kind in FORMS:
                 await self._renew.get(kind, self._plain(kind))(places, current.encode(), done)
@@ -110,7 +113,7 @@ class Walk:
         new = epoch_of(now)
         if new == old or now < began(old) + timedelta(days=self._periods.epoch_days):
             return old
-        self._vault.create_epoch(new)
+        await asyncio.to_thread(self._vault.create_epoch, new)
         await self._keystore.swap({EPOCH_KEY: (view.epoch, new.encode())}, {})
         return pointer(await self._ring.view([]))
 
@@ -141,7 +144,7 @@ class Walk:
         return renew
 
     async def _persons(self, places: Sequence[bytes], current: bytes, done: Walked) -> None:
-        lapsed_ms, take, put = self._lapsed_ms(), self._wrapper.take, self._wrapper.put
+        lapsed_ms, take, put = self._lapsed_ms, self._wrapper.take, self._wrapper.put
         changes: dict[bytes, Change] = {}
         for place, raw in zip(places, await self._keystore.read(places), strict=True):
             if raw is None:
@@ -156,10 +159,10 @@ class Walk:
                     changes[place] = (raw, put(_PERSON, place, taken._replace(epoch=current)))
         done.rewrapped += await self._swap(changes, {}, current, done)
 
-    def _lapsed_ms(self) -> int:
+    def _oldest_fence(self, alive: Sequence[str]) -> int:
         """Up to which cut-off a fence has nothing left to keep out: neither a late event, nor a decision that still opens."""
         days = self._periods.late_days + self._periods.window_days + _FENCE_MARGIN_DAYS
-        oldest = min((began(epoch) for epoch in self._vault.epochs()), default=began("1970-W02"))
+        oldest = min((began(epoch) for epoch in alive), default=began("1970-W02"))
         return to_ms(min(self._clock.now() - timedelta(days=days), oldest))
 
     async def _keys(self, places: Sequence[bytes], current: bytes, done: Walked) -> None:
@@ -179,7 +182,7 @@ class Walk:
             if not holds and (person is None or b64(person.secret) != place[names:]):
                 done.orphans += await self._keystore.drop(place, {owner: entry, place: raw})
                 continue
-            keeps = holds or person is None or PERSON_HEAD.unpack_from(person.before)[4] & RESTRICTED
+            keeps = holds or person is None or PERSON_HEAD.unpack_from(person.before)[4] & (RESTRICTED | REVIEWED)
             secret = _moved(taken.secret, None if keeps else floor, month)
             if secret == taken.secret and taken.epoch == current:
                 continue
@@ -226,8 +229,8 @@ class Walk:
         look = await self.looked()
         done.entries, done.states = look.entries, look.states
         await self._ring.view([])  # a guard that rose meanwhile means that what was counted is not what is
+        now, alive = self._clock.now(), sorted(await asyncio.to_thread(self._vault.epochs))
         unknown = next((state for state in done.states if state.startswith("unknown")), None)
-        now, alive = self._clock.now(), sorted(self._vault.epochs())
         for epoch, after in zip(alive, [*alive[1:], None], strict=True):
             why = _needed(epoch, current, done.entries, needed) or unknown
             superseded = began(after) if after else now
@@ -235,7 +238,7 @@ class Walk:
             if why is None and now < end:  # re-wrapped an epoch later at most
                 why = f"backup window until {end.date()}"
             if why is None:
-                self._vault.destroy_epoch(EpochName(epoch))
+                await asyncio.to_thread(self._vault.destroy_epoch, EpochName(epoch))
                 done.destroyed.append(epoch)
             else:
                 done.kept[epoch] = why

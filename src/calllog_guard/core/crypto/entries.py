@@ -7,7 +7,7 @@ Source: design section 8; vectors in `tests/vectors/stored_v1.json`.
 """
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -75,6 +75,24 @@ class Person:
     withdrawn: int = 0
     consented: int = 0
     epoch: EpochName
+
+    def erased(self, cut_off: int, epoch: EpochName, generation: int = 0) -> "Person":
+        """
+        The same person, gone: a cut-off and a generation never fall.
+
+        An objection stays, so that who returns is not asked again; restrictions and consents were about what is gone.
+        """
+        return replace(
+            self,
+            generation=max(self.generation, generation),
+            pseudonym=None,
+            cut_off=max(self.cut_off, cut_off),
+            restricted=False,
+            reviewed=False,
+            withdrawn=0,
+            consented=0,
+            epoch=epoch,
+        )
 
     @property
     def closed(self) -> bool:

@@ -85,7 +85,11 @@ class Observed(Message, frozen=True, kw_only=True):
 
 
 class Outcome(Message, frozen=True, kw_only=True):
-    """What a worker did for a decision; in the ledger also `tokens`: the legs whose old values must be seen gone."""
+    """
+    What a worker did for a decision.
+
+    In the ledger also `tokens`: the legs whose old values must be seen gone; of an export `digests`: SHA-256 of each part.
+    """
 
     v: Literal[1] = 1
     tenant: TenantName
@@ -100,6 +104,7 @@ class Outcome(Message, frozen=True, kw_only=True):
     at: Utc
     observed: Observed | msgspec.UnsetType = msgspec.UNSET
     tokens: tuple[Id, ...] | msgspec.UnsetType = msgspec.UNSET
+    digests: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 DECISIONS: Final = msgspec.json.Decoder(Decision)
