@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from calllog_guard import __version__
-from calllog_guard.commands import calls, demo, doctor, keystore, rights, scan, setup, stack, worker
+from calllog_guard.commands import calls, demo, doctor, keystore, read, rights, scan, setup, stack, worker
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, StateRefusedError
 
 EXITS = "exit codes: 0 done, 1 a finding, 2 usage or configuration, 3 unavailable, 4 refused by state, 70 halt"
@@ -16,7 +16,7 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="calllog-guard", description=__doc__, epilog=EXITS)
     root.add_argument("--version", action="version", version=__version__)
     verbs = root.add_subparsers(metavar="VERB", required=True)
-    for family in (stack, setup, doctor, worker, calls, rights, scan, keystore, demo):
+    for family in (stack, setup, doctor, worker, calls, read, rights, scan, keystore, demo):
         family.register(verbs)
     return root
 

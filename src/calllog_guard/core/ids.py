@@ -17,6 +17,8 @@ Lookup = NewType("Lookup", str)
 """43 characters: HMAC-SHA-256 of (tenant, subject id) under the tenant's pepper."""
 Pseudonym = NewType("Pseudonym", str)
 """22 characters: names a person in the log; never reused."""
+PurposePerson = NewType("PurposePerson", str)
+"""22 characters: names a person to the readers of one purpose."""
 Token = NewType("Token", str)
 """22 characters: names a leg of one person."""
 DecisionId = NewType("DecisionId", str)

@@ -12,6 +12,7 @@ import msgspec
 
 from calllog_guard.core.calls.event import CallEvent
 from calllog_guard.core.calls.leg import Leg
+from calllog_guard.core.calls.view import Put, Remove, Reset
 from calllog_guard.core.crypto.envelope import LegHeader
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import Decision, Outcome
@@ -30,6 +31,9 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "receipt": Receipt,
     "dead": Dead,
     "access": Access,
+    "reader-put": Put,
+    "reader-remove": Remove,
+    "reader-reset": Reset,
     "heartbeat": Beat,
 }
 

@@ -1,0 +1,171 @@
+"""
+The one door to the call log for programs: `calllog_guard.Reader`, asynchronous or plain.
+
+In: who reads (an actor of the policy), for which purpose; settings and policy as for the workers.
+Out: lines (`Put`, `Remove`, `Reset`), each after its access is on record.
+Answers: what may not be seen is counted by its reason in `refused`; silence is an exception, never a removal.
+"""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from calllog_guard.adapters.kafka_tail import KafkaTail
+from calllog_guard.adapters.sqlite_cursor import SqliteCursor
+from calllog_guard.bootstrap import World, world
+from calllog_guard.core.calls.view import Line
+from calllog_guard.core.ids import is_id
+from calllog_guard.core.retention.access import Refusal
+from calllog_guard.errors import ConfigurationError
+from calllog_guard.ports import Writer
+from calllog_guard.settings import Settings, from_environment
+from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.following import Following
+from calllog_guard.workers.reading import Errand, Reading, right_of
+from calllog_guard.workers.snapshot import snapshot
+from calllog_guard.workers.sources import People
+
+T = TypeVar("T")
+
+
+class Stream(Generic[T]):
+    """Something to iterate over, with `async for` or, in a program without an event loop, with `for`."""
+
+    def __init__(self, start: Callable[[], AsyncIterator[T]]) -> None:
+        self._start = start
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return self._start()
+
+    def __iter__(self) -> Iterator[T]:
+        with asyncio.Runner() as runner:
+            items = self._start()
+
+            async def following() -> T:
+                return await anext(items)
+
+            while True:
+                try:
+                    item = runner.run(following())
+                except StopAsyncIteration:
+                    return
+                yield item
+
+
+class Reader(Stream[Line]):
+    """
+    Legs for one purpose, as lines.
+
+    Without `follow`: a `Put` for every leg that the purpose may see now. With it: lines without end that keep a table true;
+    the first is `Reset` unless a cursor is resumed. A line counts as taken when the next one is asked for; with a cursor a
+    crash repeats lines and loses none, so apply them by token. Whoever stores many at once iterates over `batches()`.
+
+    Args:
+        case: The case that the access is for, if it is for one; goes on record.
+        partitions: Of `calllog.legs`; all when None. Jobs that share the work take different ones, each with its own cursor.
+        cursor: A file of this reader alone; without one, every start begins anew and the memory grows by about 140 bytes a leg.
+        settings: The process' environment when None.
+        told: Is called with a sentence when the reader waits.
+
+    Raises:
+        ConfigurationError: No such purpose, partition or case; a cursor of another purpose; settings or policy are wrong.
+        StateRefusedError: The policy does not, or not any more, let this actor read for this purpose: empty the table.
+        KeystoreSilentError, KeystoreGuardedError, LogSilentError: Unavailable; nothing is known and nothing was removed.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        purpose: str,
+        actor: str,
+        case: str | None = None,
+        partitions: Sequence[int] | None = None,
+        follow: bool = False,
+        cursor: str | os.PathLike[str] | None = None,
+        settings: Settings | None = None,
+        told: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        super().__init__(self._lines)
+        self._settings = from_environment(os.environ) if settings is None else settings
+        shared = world(self._settings)
+        self._errand = Errand(tenant=shared.tenant, purpose=purpose, actor=actor, case=case)
+        right_of(shared.policy, self._errand, shared.clock.now().date())
+        self._partitions = list(range(self._settings.partitions) if partitions is None else dict.fromkeys(partitions))
+        if unknown := [each for each in self._partitions if not 0 <= each < self._settings.partitions]:
+            raise ConfigurationError(f"no partition {unknown[0]}: there are {self._settings.partitions}, from 0")
+        if case is not None and not is_id(case):
+            raise ConfigurationError("a case is 22 characters of base64url: see calllog-guard case list")
+        if cursor is not None and not follow:
+            raise ConfigurationError("a cursor is for following: ask to follow, or leave it out")
+        self._follow, self._cursor, self._told = follow, cursor, told
+        self._reading: Reading | None = None
+
+    @property
+    def opened(self) -> int:
+        """How many legs were opened since the iteration began."""
+        return self._reading.opened if self._reading else 0
+
+    @property
+    def refused(self) -> Counter[Refusal]:
+        """How many were not, by reason."""
+        return Counter(self._reading.refused) if self._reading else Counter()
+
+    def batches(self) -> Stream[list[Line]]:
+        """The same lines, as many at once as were judged at once: store them in one transaction."""
+        return Stream(self._batches)
+
+    async def _lines(self) -> AsyncIterator[Line]:
+        async for batch in self._batches():
+            for line in batch:
+                yield line
+
+    async def _batches(self) -> AsyncIterator[list[Line]]:
+        shared, settings = world(self._settings), self._settings
+        writer, tail = shared.writer(), KafkaTail(settings.kafka, shared.options)
+        reading = self._reading = self._made(shared, writer)
+        cursor = SqliteCursor(Path(self._cursor) if self._cursor is not None else None) if self._follow else None
+        try:
+            await writer.start()
+            if cursor is None:
+                async for lines in snapshot(reading, tail, self._partitions, self._told):
+                    yield lines
+                return
+            following = Following(
+                reading,
+                tail,
+                cursor,
+                shared.clock,
+                ledger=settings.topic("privacy.decisions"),
+                partitions=self._partitions,
+                keep_ms=settings.tombstone_keep_ms,
+                retry_max_s=settings.retry_max_s,
+                told=self._told,
+            )
+            async for lines in following.batches():
+                yield lines
+        finally:
+            await writer.stop()
+            await tail.close()
+            await shared.keystore.close()
+            if cursor is not None:
+                cursor.close()
+
+    def _made(self, shared: World, writer: Writer) -> Reading:
+        tenant, settings = self._errand.tenant, self._settings
+        pepper = shared.vault.pepper(tenant)
+        topic, entries = settings.topic("calllog.legs"), settings.cache_entries
+        return Reading(
+            self._errand,
+            People(topic, shared.ring(tenant), pepper, self._errand.purpose, cache_entries=entries),
+            shared.policy,
+            writer,
+            shared.clock,
+            access=settings.topic("privacy.access"),
+            partitions=settings.partitions,
+            access_partitions=settings.few_partitions,
+            steps=Steps(settings.off),
+        )
