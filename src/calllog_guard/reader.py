@@ -9,7 +9,8 @@ Answers: what may not be seen is counted by its reason in `refused`; silence is 
 import asyncio
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -20,7 +21,7 @@ from calllog_guard.core.calls.view import Line
 from calllog_guard.core.ids import is_id
 from calllog_guard.core.retention.access import Refusal
 from calllog_guard.errors import ConfigurationError
-from calllog_guard.ports import Writer
+from calllog_guard.ports import Cursor, Tail, Writer
 from calllog_guard.settings import Settings, from_environment
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.following import Following
@@ -32,12 +33,16 @@ T = TypeVar("T")
 
 
 class Stream(Generic[T]):
-    """Something to iterate over, with `async for` or, in a program without an event loop, with `for`."""
+    """
+    Something to iterate over, with `async for` or, in a program without an event loop, with `for`.
 
-    def __init__(self, start: Callable[[], AsyncIterator[T]]) -> None:
+    Who leaves an `async for` early closes the iterator, as with any: `async with contextlib.aclosing(aiter(stream))`.
+    """
+
+    def __init__(self, start: Callable[[], AsyncGenerator[T, None]]) -> None:
         self._start = start
 
-    def __aiter__(self) -> AsyncIterator[T]:
+    def __aiter__(self) -> AsyncGenerator[T, None]:  # noqa: PYI058 - who leaves early must be able to close it
         return self._start()
 
     def __iter__(self) -> Iterator[T]:
@@ -47,12 +52,13 @@ class Stream(Generic[T]):
             async def following() -> T:
                 return await anext(items)
 
-            while True:
-                try:
-                    item = runner.run(following())
-                except StopAsyncIteration:
-                    return
-                yield item
+            try:
+                while True:
+                    yield runner.run(following())
+            except StopAsyncIteration:
+                return
+            finally:
+                runner.run(items.aclose())
 
 
 class Reader(Stream[Line]):
@@ -118,41 +124,46 @@ class Reader(Stream[Line]):
         """The same lines, as many at once as were judged at once: store them in one transaction."""
         return Stream(self._batches)
 
-    async def _lines(self) -> AsyncIterator[Line]:
-        async for batch in self._batches():
-            for line in batch:
-                yield line
+    async def _lines(self) -> AsyncGenerator[Line, None]:
+        async with aclosing(self._batches()) as batches:
+            async for batch in batches:
+                for line in batch:
+                    yield line
 
-    async def _batches(self) -> AsyncIterator[list[Line]]:
+    async def _batches(self) -> AsyncGenerator[list[Line], None]:
         shared, settings = world(self._settings), self._settings
         writer, tail = shared.writer(), KafkaTail(settings.kafka, shared.options)
         reading = self._reading = self._made(shared, writer)
         cursor = SqliteCursor(Path(self._cursor) if self._cursor is not None else None) if self._follow else None
         try:
             await writer.start()
-            if cursor is None:
-                async for lines in snapshot(reading, tail, self._partitions, self._told):
-                    yield lines
-                return
-            following = Following(
-                reading,
-                tail,
-                cursor,
-                shared.clock,
-                ledger=settings.topic("privacy.decisions"),
-                partitions=self._partitions,
-                keep_ms=settings.tombstone_keep_ms,
-                retry_max_s=settings.retry_max_s,
-                told=self._told,
+            made = (
+                snapshot(reading, tail, self._partitions, self._told)
+                if cursor is None
+                else self._following(shared, reading, tail, cursor).batches()
             )
-            async for lines in following.batches():
-                yield lines
+            async with aclosing(made) as batches:
+                async for lines in batches:
+                    yield lines
         finally:
             await writer.stop()
             await tail.close()
             await shared.keystore.close()
             if cursor is not None:
                 cursor.close()
+
+    def _following(self, shared: World, reading: Reading, tail: Tail, cursor: Cursor) -> Following:
+        return Following(
+            reading,
+            tail,
+            cursor,
+            shared.clock,
+            ledger=self._settings.topic("privacy.decisions"),
+            partitions=self._partitions,
+            keep_ms=self._settings.tombstone_keep_ms,
+            retry_max_s=self._settings.retry_max_s,
+            told=self._told,
+        )
 
     def _made(self, shared: World, writer: Writer) -> Reading:
         tenant, settings = self._errand.tenant, self._settings

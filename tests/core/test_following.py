@@ -1,5 +1,6 @@
 """What a follower is told so that its table stays true: on fakes."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -47,8 +48,6 @@ class Job:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Take batches until a condition holds; one that never holds is the test's time limit."""
-        import asyncio  # noqa: PLC0415
-
         while not condition():
             self._asked = self._asked or asyncio.ensure_future(anext(self.batches))
             done, _ = await asyncio.wait([self._asked], timeout=0.02)
@@ -60,6 +59,8 @@ class Job:
         """As a crash ends it: what was taken last counts as not taken."""
         if self._asked is not None:
             self._asked.cancel()
+            await asyncio.wait([self._asked])
+        await self.batches.aclose()
         self.cursor.close()
 
 

@@ -13,7 +13,8 @@ Source: design sections 5 (compaction), 9 (fence); facts: a consumer slower than
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -108,7 +109,7 @@ class Following:
     def _now() -> float:
         return asyncio.get_running_loop().time()
 
-    async def batches(self) -> AsyncIterator[list[Line]]:
+    async def batches(self) -> AsyncGenerator[list[Line], None]:
         """
         Batches of lines for ever; a batch counts as taken when the next one is asked for.
 
@@ -121,14 +122,15 @@ class Following:
         pause = _RETRY_FIRST_S
         while True:
             try:
-                async for step in self._steps():
-                    silent_since, pause = None, _RETRY_FIRST_S
-                    if step.given:
-                        self._cursor.save(self._saved, step.given, ())
-                    if step.lines:
-                        yield step.lines
-                    self._cursor.save(self._mark, step.kept, step.dropped)
-                    self._saved = self._mark
+                async with aclosing(self._steps()) as steps:
+                    async for step in steps:
+                        silent_since, pause = None, _RETRY_FIRST_S
+                        if step.given:
+                            self._cursor.save(self._saved, step.given, ())
+                        if step.lines:
+                            yield step.lines
+                        self._cursor.save(self._mark, step.kept, step.dropped)
+                        self._saved = self._mark
             except _AnewError:
                 self._cursor.clear()
             except GuardError as error:
@@ -177,7 +179,7 @@ class Following:
 
     # --- rounds -----------------------------------------------------------------------------------------------------
 
-    async def _steps(self) -> AsyncIterator[Step]:
+    async def _steps(self) -> AsyncGenerator[Step, None]:
         if await self._begun():
             yield Step([Reset()])
         everyone = _Everyone(self._cursor, self._round_s)
@@ -275,7 +277,7 @@ class Following:
                 self._watched[name] = now + pause, min(pause * 2, _WATCH_MOST_S), until
         return due
 
-    async def _looked_at(self, names: Sequence[str], right: Right) -> AsyncIterator[Step]:
+    async def _looked_at(self, names: Sequence[str], right: Right) -> AsyncGenerator[Step, None]:
         rows = self._cursor.of(names) if names else []
         if not rows:
             return
@@ -314,7 +316,7 @@ class Following:
 
     # --- 3 legs that lapse ------------------------------------------------------------------------------------------
 
-    async def _lapsed(self, right: Right) -> AsyncIterator[Step]:
+    async def _lapsed(self, right: Right) -> AsyncGenerator[Step, None]:
         """Looked for when the day or a period has changed; a leg that comes in is judged by itself."""
         if self._lapses == (right.today, right.purpose):
             return

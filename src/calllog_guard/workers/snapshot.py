@@ -5,7 +5,7 @@ A partition's live records are held in memory, sealed, while it is read; what is
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Final
 
 from calllog_guard.core.calls.view import Line
@@ -21,7 +21,7 @@ _TOLD_S: Final = 5.0
 
 async def snapshot(
     reading: Reading, tail: Tail, partitions: Sequence[int], told: Callable[[str], None]
-) -> AsyncIterator[list[Line]]:
+) -> AsyncGenerator[list[Line], None]:
     """
     Lines of legs that are there and may be seen; no removals.
 
