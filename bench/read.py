@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import time
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from installation import Installation, event, raw
 from calllog_guard import Reader
 from calllog_guard.adapters.kafka_tail import KafkaTail
 from calllog_guard.bootstrap import world
-from calllog_guard.settings import from_environment
+from calllog_guard.settings import Settings, from_environment
 from calllog_guard.stack.supervisor import Stack
 from calllog_guard.workers.reading import BATCH
 from calllog_guard.workers.snapshot import _state
@@ -74,13 +75,12 @@ async def plain(reader: Reader) -> tuple[dict[str, Any], int]:
     return meter.result(reader.opened), size
 
 
-async def judged(reader: Reader) -> dict[str, Any]:
+async def judged(reader: Reader, settings: Settings) -> dict[str, Any]:
     """The same keyring twice: cold, then warm, from records in memory."""
-    settings = reader._settings
     shared = world(settings)
     writer, tail = shared.writer(), KafkaTail(settings.kafka, shared.options)
     await writer.start()
-    reading = reader._made(shared, writer)
+    reading = reader._made(shared, writer)  # noqa: SLF001 - a benchmark looks inside
     records = [
         record
         for partition in range(settings.partitions)
@@ -103,11 +103,12 @@ async def followed(guard: Installation, path: Path) -> dict[str, Any]:
     settings = from_environment(guard.environment)
     reader = Reader(purpose="service", actor="support-1", settings=settings, follow=True, cursor=path)
     meter, many = Meter(), 0
-    async for lines in reader.batches():
-        many += len(lines)
-        if many > LEGS:
-            break
-    return meter.result(many - 1) | {"cursor_bytes_per_leg": round(path.stat().st_size / many)}
+    async with aclosing(aiter(reader.batches())) as batches:
+        async for lines in batches:
+            many += len(lines)
+            if many > LEGS:
+                break
+    return meter.result(many - 1)
 
 
 def main() -> None:
@@ -127,8 +128,13 @@ def main() -> None:
         worker.wait(30)
         reader = Reader(purpose="service", actor="support-1", settings=settings)
         result, size = asyncio.run(plain(reader))
-        found = {"plain": result | {"bytes_per_line": round(size / LEGS)}, "judged": asyncio.run(judged(reader))}
-        found["followed"] = asyncio.run(followed(guard, Path(folder) / "cursor"))
+        found = {
+            "plain": result | {"bytes_per_line": round(size / LEGS)},
+            "judged": asyncio.run(judged(reader, settings)),
+        }
+        cursor = Path(folder) / "cursor"
+        found["followed"] = asyncio.run(followed(guard, cursor))
+        found["followed"] |= {"cursor_bytes_per_leg": round(cursor.stat().st_size / LEGS)}
         guard.stop()
     print(json.dumps(found, indent=2))  # noqa: T201
 
