@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "e2e"))
 from installation import Installation, event, raw
 
 from calllog_guard import Reader
-from calllog_guard.adapters.kafka_tail import KafkaTail
+from calllog_guard.adapters.kafka_reader import KafkaLogReader
 from calllog_guard.bootstrap import world
 from calllog_guard.settings import Settings, from_environment
 from calllog_guard.stack.supervisor import Stack
@@ -78,13 +78,13 @@ async def plain(reader: Reader) -> tuple[dict[str, Any], int]:
 async def judged(reader: Reader, settings: Settings) -> dict[str, Any]:
     """The same keyring twice: cold, then warm, from records in memory."""
     shared = world(settings)
-    writer, tail = shared.writer(), KafkaTail(settings.kafka, shared.options)
+    writer, log = shared.writer(), KafkaLogReader(settings.kafka, shared.options)
     await writer.start()
     reading = reader._made(shared, writer)  # noqa: SLF001 - a benchmark looks inside
     records = [
         record
         for partition in range(settings.partitions)
-        for record in await _state(tail, (reading.source.topic, partition))
+        for record in await _state(log, (reading.source.topic, partition))
     ]
     found = {}
     for name in ("cold", "warm"):
@@ -92,7 +92,7 @@ async def judged(reader: Reader, settings: Settings) -> dict[str, Any]:
         for start in range(0, len(records), BATCH):
             await reading.judged(records[start : start + BATCH])
         found[name] = meter.result(len(records))
-    await tail.close()
+    await log.close()
     await writer.stop()
     await shared.keystore.close()
     return found

@@ -2,17 +2,19 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from calllog_guard.adapters.http_cleaner import HttpCleaners, pages
 from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_log import (
     KafkaWriter,
     consumer,
+    fetch,
     offsets,
     position,
     read_all,
@@ -20,27 +22,36 @@ from calllog_guard.adapters.kafka_log import (
     security,
     tenant_partition,
 )
-from calllog_guard.adapters.kms_local import FileRing, LocalKms
+from calllog_guard.adapters.kafka_newest import newest
+from calllog_guard.adapters.kms_address import kms_at, ring_folder
+from calllog_guard.adapters.kms_local import FileRing
 from calllog_guard.adapters.memory import SystemClock
 from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.adapters.rocksdb_index import RocksIndex
-from calllog_guard.adapters.segment_files import folders, look_at_replica
+from calllog_guard.adapters.segment_files import look_at_replica, replicas
 from calllog_guard.core.absence import Look
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.case import CASES, Case
 from calllog_guard.core.requests.decision import DECISIONS, DONE, is_result
-from calllog_guard.core.wire import decode
+from calllog_guard.core.wire import BEAT, BEATS, decode
 from calllog_guard.errors import ConfigurationError, MessageError
 from calllog_guard.policy import Policy, load_policy
+from calllog_guard.ports import Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor import Auditor
+from calllog_guard.workers.casebook import Casebook
+from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import DeadLetters, Delivery, Role
-from calllog_guard.workers.desk import Desk
+from calllog_guard.workers.desk import Desk, Office
+from calllog_guard.workers.duties import Duty
+from calllog_guard.workers.enforce import Tools
 from calllog_guard.workers.keeper import Keeper
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.protector import Protector
+from calllog_guard.workers.receipts import Receipts
+from calllog_guard.workers.sealer import Count, Sealer
 from calllog_guard.workers.vault import Vault
-from calllog_guard.workers.walk import Walk, Walked
+from calllog_guard.workers.walk import Periods, Walk, Walked
 
 
 @dataclass
@@ -55,6 +66,7 @@ class World:
     options: dict[str, Any]
     counts: Counter[str]
     levels: dict[str, float] = field(default_factory=dict)
+    seen: int = 0
 
     def level(self, name: str, value: float) -> None:
         """Show a present value."""
@@ -75,25 +87,49 @@ class World:
     @property
     def keep_days(self) -> int:
         """The longest period of any purpose of any version, in days."""
-        each = [
-            purpose.keep
-            for version in self.policy.versions
-            for tenant in version.tenant.values()
-            for purpose in tenant.listed()
-        ]
-        return max((months * 31 + days for months, days in each), default=1)
+        return self.policy.keep_days
 
-    def ring(self, tenant: Tenant) -> Keyring:
-        """The keyring of a tenant."""
+    def ring(self, tenant: Tenant, cache_entries: int = 0) -> Keyring:
+        """The keyring of a tenant; `cache_entries` where fewer people than CACHE_ENTRIES are to be kept in memory."""
         settings = self.settings
-        return Keyring(
+        ring = Keyring(
             tenant,
             self.keystore,
             self.vault,
             self.clock,
             cache_s=settings.cache_s,
-            cache_entries=settings.cache_entries,
+            cache_entries=cache_entries or settings.cache_entries,
             partitions=settings.partitions,
+        )
+        ring.saw(self.seen)
+        return ring
+
+    async def look_back(self) -> None:
+        """
+        See the newest heartbeat in the ledger: a keystore with a lower counter is an older one, also for who has just started.
+
+        Raises:
+            LogSilentError: Kafka does not answer; nothing is known of the keystore's past.
+
+        """
+        topic, partitions = self.settings.topic("privacy.decisions"), list(range(self.settings.partitions))
+        for beat in await newest(self.settings.kafka, self.options, topic, partitions, BEAT):
+            with suppress(MessageError):  # not written by an auditor
+                self.seen = max(self.seen, decode(BEATS, beat).counter)
+
+    def sealer(self, ring: Keyring, writer: Writer, count: Count, *, returns: bool = True) -> Sealer:
+        """What seals calls of this installation's tenant."""
+        return Sealer(
+            ring.tenant,
+            ring,
+            self.vault.pepper(ring.tenant),
+            writer,
+            self.policy,
+            self.settings,
+            self.clock,
+            count,
+            keep_days=self.keep_days,
+            returns=returns,
         )
 
     def writer(self) -> KafkaWriter:
@@ -113,82 +149,86 @@ class World:
 
 def world(settings: Settings) -> World:
     """Everything that needs no connection yet."""
-    scheme, _, place = settings.kms.partition(":")
-    if scheme != "local":
-        raise ConfigurationError(f"CALLLOG_GUARD_KMS {settings.kms!r}: this release knows local:DIRECTORY")
+    ring = FileRing(ring_folder(settings.kms, settings.ring))
     return World(
         settings,
         load_policy(Path(settings.policy)),
-        Vault(LocalKms(Path(place)), FileRing(Path(place))),
-        RedisKeystore(settings.keystore),
+        Vault(kms_at(settings.kms), ring, life_s=settings.epoch_cache_s),
+        RedisKeystore(
+            settings.keystore, settings.keystore_replicas, list(filter(None, settings.keystore_replica_urls.split(",")))
+        ),
         SystemClock(),
         security(settings.kafka_security),
         Counter(),
     )
 
 
-def serve(shared: World, name: str, writer: KafkaWriter) -> Delivery:
-    """One worker: its role on its consumer group."""
+def serve(shared: World, name: str, writer: KafkaWriter, duties: Sequence[Duty] = ()) -> Delivery:
+    """One worker: its role on its consumer group, and what it does beside it."""
     settings = shared.settings
     group = f"{settings.calllog_prefix}guard-{name}"
     reader = consumer(settings.kafka, shared.options, group=group, session_ms=settings.session_ms)
-    return Delivery(_ROLES[name](shared, writer, reader), reader, settings, shared.clock, shared.count)
+    return Delivery(_ROLES[name](shared, writer, reader), reader, settings, shared.clock, shared.count, duties)
 
 
 def _protector(shared: World, writer: KafkaWriter, reader: Any) -> Role:
     del reader
     tenant = shared.tenant
     table = shared.policy.at(shared.clock.now().date()).tenant[tenant]
-    return Protector(
-        tenant,
-        tuple(table.events),
-        shared.ring(tenant),
-        shared.vault.pepper(tenant),
-        writer,
-        shared.dead_letters(),
-        shared.policy,
-        shared.settings,
-        shared.clock,
-        shared.count,
-    )
+    sealer = shared.sealer(shared.ring(tenant), writer, shared.count)
+    return Protector(tenant, tuple(table.events), sealer, shared.dead_letters(), shared.settings, shared.count)
 
 
 def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:
     del reader
-    tenant = shared.tenant
+    tenant, settings, ring = shared.tenant, shared.settings, shared.ring(shared.tenant)
+    home = tenant_partition(tenant, settings.few_partitions)
+    book = Casebook(tenant, home, settings.topic("privacy.cases"), ring, shared.vault, writer)
     return Desk(
-        tenant,
-        tenant_partition(tenant, shared.settings.few_partitions),
-        shared.ring(tenant),
-        shared.vault,
-        writer,
-        shared.dead_letters(),
-        shared.policy,
-        shared.settings,
-        shared.clock,
-        partial(read_all, shared.settings.kafka, shared.options),
-        shared.count,
+        Office(
+            tenant=tenant,
+            home=home,
+            book=book,
+            decider=Decider(tenant, ring, shared.vault, writer, book, settings, shared.clock, shared.keep_days),
+            receipts=Receipts(tenant, home, shared.vault, settings),
+            writer=writer,
+            dead=shared.dead_letters(),
+            policy=shared.policy,
+            settings=settings,
+            clock=shared.clock,
+            read_all=partial(read_all, settings.kafka, shared.options),
+            count=shared.count,
+        )
     )
 
 
-def _keeper(shared: World, writer: KafkaWriter, reader: Any) -> Role:
-    tenant = shared.tenant
+def tools(shared: World, writer: KafkaWriter) -> Tools:
+    """What enforcing needs."""
+    tenant, settings = shared.tenant, shared.settings
+    return Tools(
+        tenant=tenant,
+        home=tenant_partition(tenant, settings.few_partitions),
+        ring=shared.ring(tenant),
+        vault=shared.vault,
+        writer=writer,
+        policy=shared.policy,
+        settings=settings,
+        clock=shared.clock,
+        fetch=partial(fetch, settings.kafka, shared.options),
+        count=shared.count,
+    )
+
+
+def keeper(shared: World, writer: KafkaWriter, reader: Any) -> Keeper:
+    """The keeper, on a consumer of its own."""
     return Keeper(
-        tenant,
-        tenant_partition(tenant, shared.settings.few_partitions),
-        shared.ring(tenant),
-        shared.vault,
-        writer,
+        tools(shared, writer),
         shared.dead_letters(),
-        shared.policy,
-        shared.settings,
-        shared.clock,
         partial(read_all, shared.settings.kafka, shared.options),
         partial(offsets, reader, end=False),
         partial(offsets, reader, end=True),
         partial(position, reader),
         RocksIndex,
-        shared.count,
     )
 
 
@@ -201,13 +241,13 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any) -> Role:
         return await walk(shared, lambda _: None).run(await needed_epochs(shared))
 
     def disks(topic: str, partition: int, names: list[bytes]) -> list[Look]:
-        return [look_at_replica(each, names) for each in folders(log_dirs, topic, partition)]
+        return [look_at_replica(each, names) for each in replicas(log_dirs, topic, partition)]
 
     return Auditor(
         tenant,
         tenant_partition(tenant, settings.few_partitions),
         table.events,
-        shared.keep_days,
+        lambda: shared.keep_days,
         shared.ring(tenant),
         shared.keystore,
         KafkaTopics(settings, shared.options),
@@ -218,6 +258,7 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any) -> Role:
         partial(read_each, settings.kafka, shared.options),
         partial(offsets, reader, end=False),
         disks,
+        HttpCleaners(pages(settings.cleaner_pages)),
         walked,
         shared.count,
         shared.level,
@@ -233,10 +274,13 @@ def walk(shared: World, told: Callable[[int], None]) -> Walk:
         shared.ring(tenant),
         shared.vault,
         shared.clock,
-        keep_days=shared.keep_days,
-        epoch_days=settings.epoch_days,
-        window_days=settings.backup_window_days,
-        told=told,
+        Periods(
+            keep_days=shared.keep_days,
+            late_days=settings.event_late_days,
+            epoch_days=settings.epoch_days,
+            window_days=settings.backup_window_days,
+        ),
+        told,
     )
 
 
@@ -265,7 +309,7 @@ async def needed_epochs(shared: World) -> dict[str, str]:
 _ROLES: Final[dict[str, Callable[[World, KafkaWriter, Any], Role]]] = {
     "protector": _protector,
     "desk": _desk,
-    "keeper": _keeper,
+    "keeper": keeper,
     "auditor": _auditor,
 }
 ROLES: Final = tuple(_ROLES)

@@ -5,10 +5,49 @@ import sys
 from collections.abc import Sequence
 
 from calllog_guard import __version__
-from calllog_guard.commands import calls, demo, doctor, keystore, read, rights, scan, setup, stack, worker
+from calllog_guard.commands import (
+    calls,
+    cases,
+    demo,
+    doctor,
+    export,
+    imports,
+    keys,
+    keystore,
+    letters,
+    policy,
+    read,
+    rebuild,
+    receipts,
+    rights,
+    scan,
+    setup,
+    stack,
+    worker,
+)
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, StateRefusedError
 
 EXITS = "exit codes: 0 done, 1 a finding, 2 usage or configuration, 3 unavailable, 4 refused by state, 70 halt"
+FAMILIES = (
+    stack,
+    setup,
+    keys,
+    policy,
+    doctor,
+    worker,
+    calls,
+    read,
+    imports,
+    letters,
+    rights,
+    cases,
+    receipts,
+    export,
+    scan,
+    keystore,
+    rebuild,
+    demo,
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -16,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="calllog-guard", description=__doc__, epilog=EXITS)
     root.add_argument("--version", action="version", version=__version__)
     verbs = root.add_subparsers(metavar="VERB", required=True)
-    for family in (stack, setup, doctor, worker, calls, read, rights, scan, keystore, demo):
+    for family in FAMILIES:
         family.register(verbs)
     return root
 

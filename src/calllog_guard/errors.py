@@ -54,6 +54,10 @@ class RequestRefusedError(MessageError):
     """A request that is forged, expired, replayed or for someone else; never action, never silence."""
 
 
+class CaseStateError(MessageError):
+    """What a request asks of a case is not possible in its present state: a dead letter, and the case stays as it is."""
+
+
 # --- the world is bad -----------------------------------------------------------------------------------------------
 
 
@@ -111,6 +115,12 @@ class LogSilentError(GuardError):
     fate = Fate.RETRY
 
 
+class LegMovedError(GuardError):
+    """A leg was replaced between its look-up and its reading: read on, and try again."""
+
+    fate = Fate.RETRY
+
+
 class PositionConflictError(GuardError):
     """Two topics of a worker were assigned with unequal partition sets, or an offset would jump: stop."""
 
@@ -123,8 +133,16 @@ class IndexFaultError(GuardError):
     """The keeper's index cannot be read or written: discard it and rebuild from the topics."""
 
 
+class IndexHeldError(IndexFaultError):
+    """Another process holds the index: a keeper that owns the partition, or a rebuild."""
+
+
 class CasesFaultError(GuardError):
     """The desk's case store cannot be read or written: discard it and rebuild from `privacy.cases`."""
+
+
+class StoredFormError(GuardError):
+    """What this program seals it cannot open, or it opens what was changed: nothing may be written by it."""
 
 
 class ConfigurationError(GuardError):

@@ -69,7 +69,15 @@ class Keystore(Protocol):
 
 
 class Kms(Protocol):
-    """Wrapping keys, one per epoch; off the hot path. Raises KmsSilentError when no answer came."""
+    """
+    Wrapping keys, one per epoch; off the hot path, synchronous, each answer within seconds.
+
+    Every method raises KmsSilentError when no answer came, or none that says anything about the epoch: wait.
+    """
+
+    @property
+    def delay_days(self) -> int:
+        """How long after a destruction someone with every right over the KMS could still take it back."""
 
     def create_epoch(self, name: str) -> None:
         """Make the epoch's key; nothing happens when it exists."""
@@ -88,7 +96,11 @@ class Kms(Protocol):
 
 
 class Ring(Protocol):
-    """Where wrapped blobs lie: beside the KMS, never in the keystore, or a backup of it would hold them."""
+    """
+    Where wrapped blobs lie: beside the KMS, never in the keystore, or a backup of it would hold them.
+
+    Both methods raise KmsSilentError when the place does not answer.
+    """
 
     def get(self, name: str) -> bytes | None:
         """The blob of a name."""
@@ -111,27 +123,30 @@ class Writer(Protocol):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What decides when a leg falls due: the day of its call, its purposes, the policy it was sealed under."""
+    """What decides when a leg falls due: the day of its call, its purposes, the policy it was sealed under; and where it lies."""
 
     day: date
     mask: int
     policy: str
+    offset: int = 0
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """An erasure that waits for its barrier."""
+    """A decision that waits for its barrier, an offset of the legs; `offset` is its own place in the ledger."""
 
     decision: bytes
     barrier: int
+    offset: int = 0
 
 
 class Position(msgspec.Struct, frozen=True):
-    """Up to where both topics are in the index, which topics they were, and when that was (milliseconds)."""
+    """Up to where both topics are in the index, which topics they were, when that was (milliseconds), and the rows' form."""
 
     legs: int
     decisions: int
     topics: str
     at_ms: int
+    form: int = 1
 
 
 class Index(Protocol):
@@ -144,10 +159,10 @@ class Index(Protocol):
         """A leg is gone."""
 
     def pend(self, key: bytes, pending: Pending) -> None:
-        """Note an erasure that waits."""
+        """Note a decision that waits."""
 
     def unpend(self, key: bytes) -> None:
-        """An erasure is done."""
+        """A decision is done."""
 
     def commit(self, position: Position) -> None:
         """Write everything since the last commit, with the position, at once."""
@@ -155,14 +170,20 @@ class Index(Protocol):
     def position(self) -> Position | None:
         """Up to where the index is."""
 
-    def legs_of(self, pseudonym: str) -> list[bytes]:
-        """The record keys of a person's legs."""
+    def legs_of(self, pseudonym: str) -> list[tuple[Facts, bytes]]:
+        """Facts and record keys of a person's legs."""
 
     def pending(self) -> dict[bytes, Pending]:
-        """Erasures that wait, by ledger key."""
+        """Decisions that wait, by ledger key, in the order of the ledger."""
 
     def by_day(self) -> Iterator[tuple[Facts, bytes]]:
-        """Facts and record keys, the oldest day first."""
+        """Facts (without the place) and record keys, the oldest day first."""
+
+    def groups(self) -> Iterator[Facts]:
+        """The different facts, the oldest day first; costs a look-up each, however many legs share them."""
+
+    def keys_with(self, facts: Facts) -> Iterator[bytes]:
+        """The record keys of the legs with these facts."""
 
     def forget(self) -> None:
         """Make sure that removed rows leave the files."""
@@ -172,6 +193,26 @@ class Index(Protocol):
 
     def destroy(self) -> None:
         """Close and delete the files."""
+
+
+class Cleaner(msgspec.Struct, frozen=True):
+    """What a broker shows of its log cleaner: partitions it gave up, threads that died, its worst delay (seconds)."""
+
+    uncleanable: int
+    dead: int
+    delay_s: int
+
+    @property
+    def works(self) -> bool:
+        """Whether it cleans every partition."""
+        return not self.uncleanable and not self.dead
+
+
+class Cleaners(Protocol):
+    """The log cleaners of the brokers, where the brokers show them."""
+
+    async def look(self) -> list[Cleaner | None]:
+        """What each page shows; None where it is silent or shows no cleaner, so that nothing is known of that broker."""
 
 
 class Finding(Protocol):
@@ -234,7 +275,7 @@ class Record(Protocol):
         """Its value; None is a tombstone."""
 
 
-class Tail(Protocol):
+class LogReader(Protocol):
     """Some partitions, read without a group. Every method raises LogSilentError: wait, then assign anew."""
 
     async def assign(self, places: Mapping[Place, int]) -> None:

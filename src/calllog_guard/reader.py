@@ -8,24 +8,28 @@ Answers: what may not be seen is counted by its reason in `refused`; silence is 
 
 import asyncio
 import os
+import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from calllog_guard.adapters.kafka_tail import KafkaTail
+import structlog
+
+from calllog_guard.adapters.kafka_reader import KafkaLogReader
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
 from calllog_guard.bootstrap import World, world
 from calllog_guard.core.calls.view import Line
 from calllog_guard.core.ids import is_id
 from calllog_guard.core.retention.access import Refusal
 from calllog_guard.errors import ConfigurationError
-from calllog_guard.ports import Cursor, Tail, Writer
+from calllog_guard.law import policy_source, policy_tail
+from calllog_guard.ports import Cursor, LogReader, Writer
 from calllog_guard.settings import Settings, from_environment
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.following import Following
-from calllog_guard.workers.reading import Errand, Reading, right_of
+from calllog_guard.workers.reading import Errand, Reading
 from calllog_guard.workers.snapshot import snapshot
 from calllog_guard.workers.sources import People
 
@@ -97,9 +101,7 @@ class Reader(Stream[Line]):
     ) -> None:
         super().__init__(self._lines)
         self._settings = from_environment(os.environ) if settings is None else settings
-        shared = world(self._settings)
-        self._errand = Errand(tenant=shared.tenant, purpose=purpose, actor=actor, case=case)
-        right_of(shared.policy, self._errand, shared.clock.now().date())
+        self._errand = Errand(tenant=world(self._settings).tenant, purpose=purpose, actor=actor, case=case)
         self._partitions = list(range(self._settings.partitions) if partitions is None else dict.fromkeys(partitions))
         if unknown := [each for each in self._partitions if not 0 <= each < self._settings.partitions]:
             raise ConfigurationError(f"no partition {unknown[0]}: there are {self._settings.partitions}, from 0")
@@ -108,6 +110,8 @@ class Reader(Stream[Line]):
         if cursor is not None and not follow:
             raise ConfigurationError("a cursor is for following: ask to follow, or leave it out")
         self._follow, self._cursor, self._told = follow, cursor, told
+        if not structlog.is_configured():  # its own default is stdout, where the lines of a command go
+            structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
         self._reading: Reading | None = None
 
     @property
@@ -132,30 +136,37 @@ class Reader(Stream[Line]):
 
     async def _batches(self) -> AsyncGenerator[list[Line], None]:
         shared, settings = world(self._settings), self._settings
-        writer, tail = shared.writer(), KafkaTail(settings.kafka, shared.options)
-        reading = self._reading = self._made(shared, writer)
-        cursor = SqliteCursor(Path(self._cursor) if self._cursor is not None else None) if self._follow else None
+        writer, log, law = shared.writer(), KafkaLogReader(settings.kafka, shared.options), policy_tail(shared)
+        fresh = asyncio.create_task(shared.vault.keep_fresh())
+        cursor: SqliteCursor | None = None
         try:
             await writer.start()
-            made = (
-                snapshot(reading, tail, self._partitions, self._told)
-                if cursor is None
-                else self._following(shared, reading, tail, cursor).batches()
-            )
+            source = policy_source(shared, "reader", writer, law)
+            await source.catch_up()
+            await shared.look_back()
+            reading = self._reading = self._made(shared, writer)
+            reading.right()
+            if self._follow:
+                cursor = SqliteCursor(Path(self._cursor) if self._cursor is not None else None)
+                made = self._following(shared, reading, log, cursor, source.look).batches()
+            else:
+                made = snapshot(reading, log, self._partitions, self._told)
             async with aclosing(made) as batches:
                 async for lines in batches:
                     yield lines
         finally:
-            await writer.stop()
-            await tail.close()
-            await shared.keystore.close()
+            fresh.cancel()
+            for stop in (law.stop, writer.stop, log.close, shared.keystore.close):
+                await stop()
             if cursor is not None:
                 cursor.close()
 
-    def _following(self, shared: World, reading: Reading, tail: Tail, cursor: Cursor) -> Following:
+    def _following(
+        self, shared: World, reading: Reading, log: LogReader, cursor: Cursor, look: Callable[[], Awaitable[None]]
+    ) -> Following:
         return Following(
             reading,
-            tail,
+            log,
             cursor,
             shared.clock,
             ledger=self._settings.topic("privacy.decisions"),
@@ -163,6 +174,7 @@ class Reader(Stream[Line]):
             keep_ms=self._settings.tombstone_keep_ms,
             retry_max_s=self._settings.retry_max_s,
             told=self._told,
+            look=look,
         )
 
     def _made(self, shared: World, writer: Writer) -> Reading:

@@ -10,17 +10,27 @@ from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Pepper, Secr
 from calllog_guard.core.ids import CallId, DecisionId, EpochName, Lookup, SubjectId, Tenant
 from calllog_guard.core.requests.decision import (
     Decision,
+    Entry,
     Outcome,
     case_id,
     decision_id,
     seal_entry,
     unseen_pseudonym,
 )
+from calllog_guard.core.requests.rules import Rule, Span, seal_rule
 from calllog_guard.core.wire import encode
 from calllog_guard.workers.keyring import guard_entry
 
 TENANT, EPOCH, AT = Tenant("iocom"), EpochName("2026-W48"), datetime(2026, 11, 24, 9, tzinfo=UTC)
 NONCE = bytes(range(12))
+
+
+def _rule(identity: IdentitySecret, pseudonym: str, times: dict[str, Any]) -> str:
+    """A decision that covers some days, its rule sealed under the person's key."""
+    shown: dict[str, Any] = {"pseudonym": pseudonym, "entry": "", "epoch": EPOCH, "cut_off": AT, "pol": "2026-11-01"}
+    decision = Decision(type="erase", range="sealed", **shown, **times)
+    rule = Rule(range=Span(from_="2026-11-01", to="2026-11-30"))
+    return encode(seal_rule(decision, rule, identity.rules_key(), NONCE)).decode()
 
 
 def vectors() -> dict[str, Any]:
@@ -78,12 +88,12 @@ def vectors() -> dict[str, Any]:
                 Decision(
                     type="erase", pseudonym=pseudonym, entry="", epoch=EPOCH, cut_off=AT, pol="2026-11-01", **times
                 ),
-                lookup,
-                3,
+                Entry(lookup, 3),
                 key,
                 NONCE,
             )
         ).decode(),
+        "rule": _rule(identity, pseudonym, times),
         "outcome": encode(
             Outcome(stage="tombstoned", partition=7, legs=42, barrier=10, up_to=12, by="keeper", **times)
         ).decode(),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
-from calllog_guard.adapters.memory import MemoryKeystore, MemoryTail, MemoryWriter
+from calllog_guard.adapters.memory import MemoryKeystore, MemoryLogReader, MemoryWriter
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
 from calllog_guard.core.calls.view import Line
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY, Person, person_key
@@ -76,7 +76,7 @@ class World:
         self.vault.create_epoch("2026-W48")  # type: ignore[arg-type]
         self.keystore.entries |= {GUARD_KEY: guard_entry(self.vault.guard_id()), EPOCH_KEY: b"2026-W48"}
         self.ring = self.fresh_ring()
-        self.tail = MemoryTail(self.log)
+        self.reads = MemoryLogReader(self.log)
         self.policy = self.written(POLICY)
         self.told: list[str] = []
 
@@ -174,20 +174,25 @@ class World:
 
     async def all(self, reading: Reading) -> list[Line]:
         """Everything that a reader gets at once."""
-        batches = snapshot(reading, MemoryTail(self.log), range(PARTITIONS), self.told.append)
+        batches = snapshot(reading, MemoryLogReader(self.log), range(PARTITIONS), self.told.append)
         return [line async for batch in batches for line in batch]
 
     def following(self, reading: Reading, cursor: SqliteCursor, **changes: Any) -> Following:
         """A follower; everyone is looked at once, at its start, unless the test says otherwise."""
+
+        async def look() -> None:
+            """No policy is published here."""
+
         limits: dict[str, Any] = {"keep_ms": KEEP_MS, "retry_max_s": 5.0, "round_s": 3600.0} | changes
         return Following(
             reading,
-            self.tail,
+            self.reads,
             cursor,
             self.clock,
             ledger=LEDGER,
             partitions=range(PARTITIONS),
             told=self.told.append,
+            look=look,
             **limits,
         )
 

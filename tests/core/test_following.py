@@ -218,7 +218,7 @@ async def test_silence_removes_nothing_and_work_goes_on(world: World) -> None:
     async with running(world, table) as job:
         await job.until(lambda: calls(table) == 4)
         many = len(table.lines)
-        for place in (world.keystore, world.tail):
+        for place in (world.keystore, world.reads):
             place.silent = True
             world.told.clear()
             await job.until(lambda: len(world.told) > 2)
@@ -314,7 +314,7 @@ async def test_a_log_whose_beginning_has_overtaken_the_cursor_is_read_anew(world
         await job.until(lambda: calls(table) == 4)
     for place in (("calllog.legs", 0), ("calllog.legs", 1)):
         await world.leg("alice", "late")
-        world.tail.first[place] = (await world.tail.bounds([place]))[place][1]
+        world.reads.first[place] = (await world.reads.bounds([place]))[place][1]
     async with running(world, table) as job:
         await job.until(lambda: table.lines.count(Reset()) == 2)
 

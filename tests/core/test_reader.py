@@ -4,15 +4,16 @@ import json
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 from reading_world import TENANT, World
 
-from calllog_guard.core.calls.view import Put
+from calllog_guard.core.calls.view import FIELDS, Put
 from calllog_guard.core.crypto.entries import person_key, secrets_key
 from calllog_guard.core.ids import partition_of
+from calllog_guard.core.policy.form import Shown
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import (
     ConfigurationError,
@@ -51,6 +52,10 @@ async def test_who_may_see_the_subject_sees_no_pseudonym_beside_it(world: World)
     assert {line["subject"] for line in lines} == {"alice", "bob"}
     assert not any("person" in line for line in lines)
     assert {line["call"] for line in lines} == {"c1"}
+
+
+def test_the_policy_may_list_what_a_line_can_hold_and_nothing_else() -> None:
+    assert set(get_args(Shown)) == FIELDS
 
 
 async def test_two_purposes_name_a_person_differently(world: World) -> None:
@@ -168,7 +173,7 @@ async def test_without_an_acknowledged_access_record_no_line_comes_out(world: Wo
 
 async def test_the_access_is_on_record_before_the_first_line(world: World) -> None:
     reading = world.reading()
-    records = [record for number in (0, 1) for record in world.tail._records(("calllog.legs", number))]
+    records = [record for number in (0, 1) for record in world.reads._records(("calllog.legs", number))]
     verdicts = await reading.judged(records)
     assert sum(verdict.line is not None for verdict in verdicts) == 1
     accesses = [json.loads(output.value or b"") for output in world.accesses()]

@@ -8,6 +8,7 @@ import pytest
 
 from calllog_guard.adapters.kafka_admin import governed
 from calllog_guard.cli import main, parser
+from calllog_guard.core.requests.machine import diagram
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.settings import PREFIX, Settings, from_environment
 
@@ -25,6 +26,12 @@ def settings_table() -> str:
 def test_settings_are_listed() -> None:
     _, _, rest = README.partition("<!-- settings -->")
     assert rest.partition("<!-- /settings -->")[0].strip("\n") == settings_table().strip("\n")
+
+
+def test_the_diagram_is_the_machine() -> None:
+    """`python -m calllog_guard.core.requests.machine` prints it; paste it between the markers."""
+    _, _, rest = README.partition("<!-- machine -->")
+    assert rest.partition("<!-- /machine -->")[0].strip("\n") == f"```mermaid\n{diagram()}```"
 
 
 def test_topics_are_listed() -> None:

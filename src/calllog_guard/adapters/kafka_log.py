@@ -8,8 +8,9 @@ Rules: 1. `acks=all`, idempotent, every future awaited.  2. Debug logs of the li
 import asyncio
 import json
 import logging
+import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -23,7 +24,9 @@ from calllog_guard.errors import ConfigurationError, LogSilentError
 _BATCH_BYTES: Final = 512 << 10  # below max.message.bytes of every governed topic: the broker counts batches
 _REQUEST_BYTES: Final = 26 << 20
 _ACK_S: Final = 60.0
+_SILENT_S: Final = 60.0  # a read may take as long as it takes; an answer may not
 _READ_S: Final = 300.0
+_NEAR: Final = 2000  # offsets: reading on is cheaper than another fetch
 
 logging.getLogger("aiokafka").setLevel(logging.ERROR)
 
@@ -40,7 +43,7 @@ def security(text: str) -> dict[str, Any]:
 
 
 class KafkaWriter:
-    """The Writer port on one idempotent producer."""
+    """The Writer port on one idempotent producer; writes that are asked for at the same time share batches."""
 
     def __init__(self, servers: str, options: Mapping[str, Any]) -> None:
         self._producer: Any = AIOKafkaProducer(
@@ -51,6 +54,8 @@ class KafkaWriter:
             max_request_size=_REQUEST_BYTES,
             **options,
         )
+        self._waiting: list[tuple[Sequence[Output], asyncio.Future[None]]] = []
+        self._flush: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Connect."""
@@ -65,6 +70,32 @@ class KafkaWriter:
 
     async def write(self, outputs: Sequence[Output]) -> None:
         """See Writer."""
+        if not outputs:
+            return
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append((outputs, done))
+        if self._flush is None or self._flush.done():
+            self._flush = asyncio.create_task(self._flushed(), name="writer")
+        await done
+
+    async def _flushed(self) -> None:
+        """Write everything that waits, as one, until nothing waits any more."""
+        while self._waiting:
+            taken, self._waiting = self._waiting, []
+            error: Exception | None = None
+            try:
+                await self._acknowledged([output for outputs, _ in taken for output in outputs])
+            except Exception as caught:  # noqa: BLE001 - raised in each of those who wait for it
+                error = caught
+            for _, done in taken:
+                if done.done():  # whoever waited was cancelled
+                    continue
+                if error is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(error)
+
+    async def _acknowledged(self, outputs: Sequence[Output]) -> None:
         lanes: dict[tuple[str, int], list[Output]] = defaultdict(list)
         for output in outputs:
             lanes[output.topic, output.partition].append(output)
@@ -144,7 +175,7 @@ async def read_each(
     reader = consumer(servers, options, group=None)
     try:
         await reader.start()
-        return await asyncio.wait_for(_read_up(reader, topic, partitions, visit), _READ_S)
+        return await _read_up(reader, topic, partitions, visit)
     except (KafkaError, OSError, TimeoutError) as error:
         raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
     finally:
@@ -156,16 +187,166 @@ async def _read_up(
 ) -> dict[int, tuple[int, int]]:
     places = [TopicPartition(topic, partition) for partition in partitions]
     reader.assign(places)
-    await reader.seek_to_beginning(*places)
-    ends = await reader.end_offsets(places)
-    starts = {place: await reader.position(place) for place in places}
+    async with asyncio.timeout(_SILENT_S):
+        await reader.seek_to_beginning(*places)
+        ends = await reader.end_offsets(places)
+        starts = {place: await reader.position(place) for place in places}
     waiting = {place for place in places if ends[place] > starts[place]}
+    before, since = dict(starts), time.monotonic()
     while waiting:
         for found in (await reader.getmany(*waiting, timeout_ms=200)).values():
             for record in found:
                 visit(record)
-        waiting = {place for place in waiting if await reader.position(place) < ends[place]}
+        at = {place: await asyncio.wait_for(reader.position(place), _SILENT_S) for place in waiting}
+        if at != before:
+            before, since = at, time.monotonic()
+        elif time.monotonic() - since > _SILENT_S:
+            raise TimeoutError
+        waiting = {place for place in waiting if at[place] < ends[place]}
     return {place.partition: (starts[place], ends[place]) for place in places}
+
+
+class Tail:
+    """Follows partition 0 of a topic from its beginning, outside any group; connects when first asked."""
+
+    def __init__(self, servers: str, options: Mapping[str, Any], topic: str) -> None:
+        self._servers, self._options, self._place = servers, options, TopicPartition(topic, 0)
+        self._reader: Any = None
+
+    async def up_to_now(self) -> list[Any]:
+        """
+        Every record from the beginning to the present end.
+
+        Raises:
+            LogSilentError: Kafka does not answer; ask again.
+
+        """
+        await self.stop()
+        self._reader = consumer(self._servers, self._options, group=None, max_wait_ms=500)
+        records: list[Any] = []
+        try:
+            await self._reader.start()
+            partitions = [self._place.partition]
+            await asyncio.wait_for(_read_up(self._reader, self._place.topic, partitions, records.append), _READ_S)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+        return records
+
+    async def more(self) -> list[Any]:
+        """What has arrived since; nothing while Kafka is away."""
+        try:
+            found = await self._reader.getmany(timeout_ms=0)
+        except KafkaError as error:
+            raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+        return [record for records in found.values() for record in records]
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            await reader.stop()
+
+
+async def units(
+    servers: str, options: Mapping[str, Any], topic: str, starts: Mapping[int, int], most: int
+) -> AsyncGenerator[tuple[dict[int, int], list[Any]], None]:
+    """
+    The committed records of a topic, up to `most` at a time, from `starts` (or what is left there) to the present ends.
+
+    With each, where every partition goes on behind it: what compaction or an aborted transaction left empty counts as read.
+
+    Raises:
+        LogSilentError: Kafka does not answer; go on from the last positions.
+
+    """
+    reader = consumer(servers, {**options, "isolation_level": "read_committed"}, group=None)
+    try:
+        await reader.start()
+        places = [TopicPartition(topic, partition) for partition in starts]
+        reader.assign(places)
+        firsts, ends = await reader.beginning_offsets(places), await reader.end_offsets(places)
+        at = {place: max(firsts[place], min(starts[place.partition], ends[place])) for place in places}
+        for place, offset in at.items():
+            reader.seek(place, offset)
+        while waiting := [place for place in places if at[place] < ends[place]]:
+            found = await asyncio.wait_for(reader.getmany(*waiting, timeout_ms=200, max_records=most), _ACK_S)
+            at = {place: await reader.position(place) for place in places}
+            records = [record for each in found.values() for record in each]
+            yield {place.partition: offset for place, offset in at.items()}, records
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+    finally:
+        await reader.stop()
+
+
+async def fetch(
+    servers: str, options: Mapping[str, Any], topic: str, partition: int, places: Mapping[bytes, int]
+) -> dict[bytes, bytes]:
+    """
+    The values of some records by key; `places` says at which offset each lies. What is no longer there is left out.
+
+    Raises:
+        LogSilentError: Kafka does not answer.
+
+    """
+    found: dict[bytes, bytes] = {}
+    if not places:
+        return found
+    reader = consumer(servers, options, group=None)
+    try:
+        await reader.start()
+        await asyncio.wait_for(_fetch(reader, TopicPartition(topic, partition), places, found), _READ_S)
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+    finally:
+        await reader.stop()
+    return found
+
+
+async def _fetch(reader: Any, place: TopicPartition, places: Mapping[bytes, int], found: dict[bytes, bytes]) -> None:
+    """Read forward through the wanted offsets; a long way to the next one is jumped over."""
+    reader.assign([place])
+    end = (await reader.end_offsets([place]))[place]
+    wanted = {offset: key for key, offset in places.items()}
+    for offset in sorted(wanted):
+        at = await reader.position(place) if found else -1
+        if not at <= offset <= at + _NEAR or at < 0:
+            reader.seek(place, offset)
+        while await reader.position(place) <= offset < end:
+            for records in (await reader.getmany(place, timeout_ms=200)).values():
+                for record in records:
+                    key = wanted.get(record.offset)
+                    if key is not None and key == record.key and record.value is not None:
+                        found[key] = record.value
+
+
+async def followed(
+    reader: Any, starts: Callable[[], Awaitable[Mapping[TopicPartition, int]]], most: int
+) -> AsyncGenerator[dict[TopicPartition, list[Any]], None]:
+    """
+    What a worker would be handed, without a group, up to the ends as they are at the start; `starts` is asked once connected.
+
+    Raises:
+        LogSilentError: Kafka does not answer.
+
+    """
+    try:
+        await reader.start()
+        places = await starts()
+        reader.assign(list(places))
+        for place, offset in places.items():
+            reader.seek(place, offset)
+        ends = await reader.end_offsets(list(places))
+        waiting = [place for place in places if places[place] < ends[place]]
+        while waiting:
+            found = await asyncio.wait_for(reader.getmany(*waiting, timeout_ms=200, max_records=most), _ACK_S)
+            if found:
+                yield found
+            waiting = [place for place in waiting if await reader.position(place) < ends[place]]
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+    finally:
+        await reader.stop()
 
 
 def tenant_partition(tenant: str, partitions: int) -> int:

@@ -1,13 +1,21 @@
 """Fakes of the ports, for fast tests; each passes the contract suite of the real one."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.tombstone import Output
-from calllog_guard.errors import KeystoreSilentError, LogSilentError
-from calllog_guard.ports import Place, Record
+from calllog_guard.errors import (
+    EntryCorruptError,
+    EpochUnknownError,
+    KeystoreSilentError,
+    KmsSilentError,
+    LogSilentError,
+)
+from calllog_guard.ports import Cleaner, Place, Record
 
 
 class SystemClock:
@@ -86,6 +94,17 @@ class MemoryKeystore:
         """See Keystore."""
 
 
+class MemoryCleaners:
+    """Log cleaners as a test wants them."""
+
+    def __init__(self, *shown: Cleaner | None) -> None:
+        self.shown = list(shown)
+
+    async def look(self) -> list[Cleaner | None]:
+        """See Cleaners."""
+        return list(self.shown)
+
+
 class MemoryWriter:
     """A log in a list."""
 
@@ -108,7 +127,7 @@ class MemoryRecord:
     value: bytes | None
 
 
-class MemoryTail:
+class MemoryLogReader:
     """The topics that a MemoryWriter wrote, from `first` on; `silent` makes it answer nothing, as a stopped broker does."""
 
     def __init__(self, writer: MemoryWriter) -> None:
@@ -124,11 +143,11 @@ class MemoryTail:
         return [MemoryRecord(*place, offset, output.key, output.value) for offset, output in enumerate(there)]
 
     async def assign(self, places: Mapping[Place, int]) -> None:
-        """See Tail."""
+        """See LogReader."""
         self._places = dict(places)
 
     async def poll(self, most: int) -> Sequence[Record]:
-        """See Tail."""
+        """See LogReader."""
         found: list[Record] = []
         for place, at in self._places.items():
             some = self._records(place)[max(at, self.first.get(place, 0)) :][: most - len(found)]
@@ -139,14 +158,78 @@ class MemoryTail:
         return found
 
     async def positions(self) -> dict[Place, int]:
-        """See Tail."""
+        """See LogReader."""
         return dict(self._places)
 
     async def bounds(self, places: Sequence[Place]) -> dict[Place, tuple[int, int]]:
-        """See Tail."""
+        """See LogReader."""
         return {place: (self.first.get(place, 0), len(self._records(place))) for place in places}
 
     async def fetch(self, place: Place, offsets: Sequence[int]) -> list[Record]:
-        """See Tail."""
+        """See LogReader."""
         first = self.first.get(place, 0)
         return [each for each in self._records(place) if each.offset in set(offsets) and each.offset >= first]
+
+
+class MemoryKms:
+    """A KMS that keeps what it wrapped in a dict per epoch; `silent` makes it answer nothing."""
+
+    delay_days = 0
+
+    def __init__(self) -> None:
+        self.wrapped: dict[str, dict[bytes, Secret]] = {}
+        self.silent = False
+        self.asked = 0
+
+    def _answer(self) -> None:
+        self.asked += 1
+        if self.silent:
+            raise KmsSilentError("the KMS does not answer")
+
+    def _epoch(self, name: str) -> dict[bytes, Secret]:
+        self._answer()
+        if name not in self.wrapped:
+            raise EpochUnknownError(f"the KMS does not know the epoch {name}")
+        return self.wrapped[name]
+
+    def create_epoch(self, name: str) -> None:
+        """See Kms."""
+        self._answer()
+        self.wrapped.setdefault(name, {})
+
+    def wrap(self, name: str, secret: Secret) -> bytes:
+        """See Kms."""
+        blob = secrets.token_bytes(16)
+        self._epoch(name)[blob] = secret
+        return blob
+
+    def unwrap(self, name: str, blob: bytes) -> Secret:
+        """See Kms."""
+        if blob not in self._epoch(name):
+            raise EntryCorruptError(f"a blob wrapped under {name} does not open")
+        return self.wrapped[name][blob]
+
+    def epochs(self) -> list[str]:
+        """See Kms."""
+        self._answer()
+        return sorted(self.wrapped)
+
+    def destroy_epoch(self, name: str) -> None:
+        """See Kms."""
+        self._answer()
+        self.wrapped.pop(name, None)
+
+
+class MemoryRing:
+    """Wrapped blobs in a dict."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[str, bytes] = {}
+
+    def get(self, name: str) -> bytes | None:
+        """See Ring."""
+        return self.blobs.get(name)
+
+    def put_new(self, name: str, blob: bytes) -> bool:
+        """See Ring."""
+        return self.blobs.setdefault(name, blob) is blob

@@ -3,7 +3,7 @@ The keeper's index of one partition in RocksDB: which legs there are and when th
 
 Rules: 1. One write batch per unit, with the position in it.  2. It can always be rebuilt from the topics.
        3. Erased ranges are compacted at once, so that it remembers nobody.
-Rows: `l` pseudonym.token -> facts; `d` facts pseudonym.token -> empty; `q` decision -> pending erasure; `p` -> position.
+Rows: `l` pseudonym.token -> facts, place; `d` facts pseudonym.token -> empty; `q` decision -> pending; `p` -> position.
 Source: design section 12.
 """
 
@@ -17,10 +17,11 @@ from typing import Any, Final
 import msgspec
 from rocksdict import AccessType, Options, Rdict, WriteBatch
 
-from calllog_guard.errors import IndexFaultError
+from calllog_guard.errors import IndexFaultError, IndexHeldError
 from calllog_guard.ports import Facts, Pending, Position
 
 _FACTS: Final = struct.Struct(">IQ10s")
+_PLACE: Final = struct.Struct(">Q")
 _KEY_BYTES: Final = 45
 
 
@@ -30,8 +31,9 @@ def _packed(facts: Facts) -> bytes:
 
 
 def _unpacked(raw: bytes) -> Facts:
-    day, mask, policy = _FACTS.unpack(raw)
-    return Facts(date.fromordinal(day), mask, policy.decode())
+    day, mask, policy = _FACTS.unpack_from(raw)
+    (offset,) = _PLACE.unpack_from(raw, _FACTS.size) if len(raw) > _FACTS.size else (0,)
+    return Facts(date.fromordinal(day), mask, policy.decode(), offset)
 
 
 class RocksIndex:
@@ -45,6 +47,8 @@ class RocksIndex:
         try:
             self._db: Any = Rdict(str(path), options, access_type=AccessType.read_write())
         except Exception as error:  # noqa: BLE001 - the library raises plain Exception
+            if "lock file" in str(error):  # RocksDB's own words for a LOCK that another process has
+                raise IndexHeldError(f"the index {path.name} is held by another process") from None
             raise IndexFaultError(
                 f"the index {path.name} cannot be opened ({type(error).__name__}): delete it"
             ) from None
@@ -71,7 +75,7 @@ class RocksIndex:
         """A leg is there."""
         self.remove(key)
         packed = _packed(facts)
-        self._put(b"l" + key, packed)
+        self._put(b"l" + key, packed + _PLACE.pack(facts.offset))
         self._put(b"d" + packed + key, b"")
 
     def remove(self, key: bytes) -> None:
@@ -79,14 +83,14 @@ class RocksIndex:
         packed = self._get(b"l" + key)
         if packed is not None:
             self._drop(b"l" + key)
-            self._drop(b"d" + packed + key)
+            self._drop(b"d" + packed[: _FACTS.size] + key)
 
     def pend(self, key: bytes, pending: Pending) -> None:
-        """Note an erasure that waits."""
+        """Note a decision that waits."""
         self._put(b"q" + key, msgspec.msgpack.encode(pending))
 
     def unpend(self, key: bytes) -> None:
-        """An erasure is done."""
+        """A decision is done."""
         self._drop(b"q" + key)
 
     def commit(self, position: Position) -> None:
@@ -110,18 +114,33 @@ class RocksIndex:
             yield rows.key(), rows.value()
             rows.next()
 
-    def legs_of(self, pseudonym: str) -> list[bytes]:
-        """The record keys of a person's legs."""
-        return [key[1:] for key, _ in self._rows(b"l" + pseudonym.encode() + b".")]
+    def legs_of(self, pseudonym: str) -> list[tuple[Facts, bytes]]:
+        """Facts and record keys of a person's legs."""
+        return [(_unpacked(raw), key[1:]) for key, raw in self._rows(b"l" + pseudonym.encode() + b".")]
 
     def pending(self) -> dict[bytes, Pending]:
-        """Erasures that wait, by ledger key."""
-        return {key[1:]: msgspec.msgpack.decode(raw, type=Pending) for key, raw in self._rows(b"q")}
+        """Decisions that wait, by ledger key, in the order of the ledger."""
+        found = [(key[1:], msgspec.msgpack.decode(raw, type=Pending)) for key, raw in self._rows(b"q")]
+        return dict(sorted(found, key=lambda item: item[1].offset))
 
     def by_day(self) -> Iterator[tuple[Facts, bytes]]:
-        """Facts and record keys, the oldest day first."""
+        """Facts (without the place) and record keys, the oldest day first."""
         for key, _ in self._rows(b"d"):
             yield _unpacked(key[1:-_KEY_BYTES]), key[-_KEY_BYTES:]
+
+    def groups(self) -> Iterator[Facts]:
+        """The different facts, the oldest day first: from each the next is found by one seek."""
+        rows = self._db.iter()
+        rows.seek(b"d")
+        while rows.valid() and rows.key().startswith(b"d"):
+            packed = rows.key()[:-_KEY_BYTES]
+            yield _unpacked(packed[1:])
+            rows.seek(packed + b"\xff")  # above every record key: these are ASCII
+
+    def keys_with(self, facts: Facts) -> Iterator[bytes]:
+        """The record keys of the legs with these facts."""
+        for key, _ in self._rows(b"d" + _packed(facts)):
+            yield key[-_KEY_BYTES:]
 
     def count(self) -> int:
         """How many legs there are."""

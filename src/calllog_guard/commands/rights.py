@@ -1,193 +1,155 @@
-"""`request` signs and sends a request, `case` shows its life, `receipt verify` checks a receipt offline."""
+"""`request TYPE`: signs and sends a request of a person, an officer or an authority's desk, and follows its case."""
 
 import argparse
 import asyncio
 import json
-import secrets
-import time
 from pathlib import Path
 from typing import Any, Final, get_args
 
+import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
-from calllog_guard.adapters.kafka_log import read_all, tenant_partition
-from calllog_guard.bootstrap import World
-from calllog_guard.commands.setup import say, show, the_world
-from calllog_guard.core.crypto.sealed import sign, verify
-from calllog_guard.core.requests.case import CASES, Case
+from calllog_guard.commands.cases import followed, text
+from calllog_guard.commands.setup import show, the_world
+from calllog_guard.commands.signed import send, text_of
+from calllog_guard.core.ids import b64
 from calllog_guard.core.requests.decision import case_id
-from calllog_guard.core.requests.receipt import RECEIPTS, page
-from calllog_guard.core.requests.request import AUDIENCE, Kind
-from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import decode, encode, time_text
-from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
+from calllog_guard.core.requests.fields import ClockEvent, Kind, Notify
+from calllog_guard.core.requests.machine import RULES
+from calllog_guard.core.requests.request import NEEDS
+from calllog_guard.core.wire import encode
+from calllog_guard.errors import ConfigurationError
 
-_LIFETIME_S: Final = 3600
-_WAIT_S: Final = 120
+_OPTIONS: Final = {
+    "subjects": "--subject @FILE",
+    "range": "--from DAY --to DAY",
+    "purposes": "--purpose NAME",
+    "facts": "--facts @FILE.json",
+    "ground": "--ground @FILE",
+    "hold": "--hold @FILE.json",
+    "reply_key": "--reply-key PEM",
+    "case": "--case ID",
+    "event": "--event EVENT",
+    "time": "--time TIME",
+    "wording": "--wording @FILE",
+    "authority": "--authority NAME",
+    "basis": "--basis TEXT",
+    "notify": "--notify WHEN",
+    "review_at": "--review-at TIME",
+}
+
+
+def _epilog() -> str:
+    """Which type needs which options, from the table that the desk checks."""
+    lines = ["what each type needs (and, in brackets, may say):"]
+    for kind, needs in NEEDS.items():
+        must = [_OPTIONS[name] for name in needs.must if name in _OPTIONS]
+        may = [f"[{_OPTIONS[name]}]" for name in needs.may if name in _OPTIONS]
+        lines.append(f"  {kind:12} {' '.join([*must, *may])}  ({', '.join(sorted(RULES[kind].roles))})")
+    return "\n".join(lines)
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verbs."""
-    verb = verbs.add_parser("request", help="send a signed request; this release enforces `erase`")
+    """Add the verb."""
+    verb = verbs.add_parser(
+        "request",
+        help="send a signed request: erase, access, object, hold, approve, ...",
+        epilog=_epilog(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     verb.add_argument("type", metavar="TYPE", choices=get_args(Kind), help=", ".join(get_args(Kind)))
-    verb.add_argument("--subject", required=True, help="@FILE with one subject id per line; identities never in argv")
     verb.add_argument("--key", type=Path, required=True, help="the private key (PEM) of a registered requester")
+    verb.add_argument(
+        "--subject", metavar="@FILE", help="one subject id per line, all of one person; identities never in argv"
+    )
     verb.add_argument("--identity", choices=["verified", "unverified"], default="verified")
-    verb.add_argument("--ticket")
-    verb.add_argument("--wait", action="store_true", help="show the stages as they come, up to tombstoned")
+    verb.add_argument("--ticket", help="your own reference, not an identity")
+    verb.add_argument("--from", dest="first", metavar="DAY", help="only calls that began on or after this day (UTC)")
+    verb.add_argument("--to", dest="last", metavar="DAY", help="only calls that began on or before this day (UTC)")
+    verb.add_argument("--purpose", action="append", metavar="NAME", help="a purpose of the policy (repeatable)")
+    verb.add_argument(
+        "--facts", metavar="@FILE", help="JSON: call_id, and of role, joined_at, left_at what is corrected"
+    )
+    verb.add_argument("--ground", metavar="@FILE", help="why, in words")
+    verb.add_argument(
+        "--hold", metavar="@FILE", help="JSON: id, authority, basis, review_at, and optionally range, secret"
+    )
+    verb.add_argument(
+        "--reply-key", type=Path, metavar="PEM", help="the X25519 public key that the answer is sealed to"
+    )
+    verb.add_argument("--case", help="the case that is acted on")
+    verb.add_argument("--event", choices=get_args(ClockEvent))
+    verb.add_argument("--time", help="when consent was given (RFC 3339)")
+    verb.add_argument("--wording", metavar="@FILE", help="what was consented to, in words")
+    verb.add_argument("--authority", help="the authority's name")
+    verb.add_argument("--basis", help="the law that demands it")
+    verb.add_argument("--notify", choices=get_args(Notify), help="when the person is told of a disclosure")
+    verb.add_argument("--review-at", help="when to look again whether the person may be told (RFC 3339)")
+    verb.add_argument("--wait", action="store_true", help="show the stages as they come, up to where the workers rest")
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=lambda args: asyncio.run(request(args)))
-    verb = verbs.add_parser("case", help="show a case, or all: state, what it waits for, due date, stages")
-    verb.add_argument("action", choices=["list", "show"])
-    verb.add_argument("case", nargs="?")
-    verb.add_argument("--receipts", type=Path, metavar="DIR", help="show: write the case's receipts into DIR")
-    verb.add_argument("--json", action="store_true")
-    verb.set_defaults(run=lambda args: asyncio.run(cases(args)))
-    verb = verbs.add_parser("receipt", help="verify a receipt offline")
-    verb.add_argument("action", choices=["verify"])
-    verb.add_argument("file", type=Path)
-    verb.add_argument("--key", type=Path, required=True, help="the tenant's public receipt key (PEM)")
-    verb.add_argument("--page", type=Path, metavar="OUT", help="also write it as a page (HTML) that a person can read")
-    verb.add_argument("--json", action="store_true")
-    verb.set_defaults(run=receipt)
 
 
-def _kid(shared: World, private_pem: bytes) -> str:
-    try:
-        private: Any = serialization.load_pem_private_key(private_pem, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ConfigurationError("--key is no private key in PEM") from None
-    public = private.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    table = shared.policy.at(shared.clock.now().date()).tenant[shared.tenant]
-    for kid, requester in table.requesters.items():
-        if shared.policy.public_key(requester.key).strip() == public.strip():
-            return kid
-    raise ConfigurationError("--key belongs to no requester of the policy: register its public half there")
-
-
-async def _all_cases(shared: World) -> dict[str, Case]:
-    home = tenant_partition(shared.tenant, shared.settings.few_partitions)
-    topic = shared.settings.topic("privacy.cases")
-    records = await read_all(shared.settings.kafka, shared.options, topic, [home])
-    return {
-        record.key.decode("ascii", "replace"): case
-        for record in records
-        if record.value is not None and record.key[:1] != b"~" and (case := _readable(record)) is not None
-    }
-
-
-def _readable(record: Any) -> Case | None:
-    try:
-        return decode(CASES, record.value)
-    except MessageError as error:
-        say(f"a record of privacy.cases is no case ({error.reason}): offset {record.offset}")
+def _json_of(option: str, name: str | None) -> Any:
+    if name is None:
         return None
-
-
-def _text(case: Case) -> str:
-    stages = " ".join(f"{name}={time_text(at)}" for name, at in case.stages.items())
-    waits = f" (waits for {case.waits_for})" if case.waits_for else ""
-    why = f" ({case.refusal})" if case.refusal else ""
-    return f"{case.case} {case.type} {case.state}{waits}{why} due {case.due} {stages}"
-
-
-def _subjects(name: str) -> list[str]:
     try:
-        lines = Path(name).read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        raise ConfigurationError("--subject @FILE: the file cannot be read as UTF-8 text") from None
-    return [line for line in lines if line]
+        return msgspec.json.decode(text_of(option, name))
+    except msgspec.DecodeError:
+        raise ConfigurationError(f"{option} @FILE: the file is no JSON") from None
+
+
+def reply_key(path: Path | None) -> dict[str, str] | None:
+    """A public key in PEM as the JWK of a request."""
+    if path is None:
+        return None
+    try:
+        key = serialization.load_pem_public_key(path.read_bytes())
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, X25519PublicKey):
+        raise ConfigurationError("--reply-key is no X25519 public key in PEM: calllog-guard key new makes a pair")
+    return {"kty": "OKP", "crv": "X25519", "x": b64(key.public_bytes_raw()).decode()}
+
+
+def _claims(args: argparse.Namespace) -> dict[str, Any]:
+    subjects = [line for line in text_of("--subject", args.subject).splitlines() if line] if args.subject else None
+    days = {name: day for name, day in (("from", args.first), ("to", args.last)) if day}
+    claims = {
+        "type": args.type,
+        "subjects": subjects,
+        "identity": args.identity if subjects else None,
+        "ticket": args.ticket,
+        "range": days or None,
+        "purposes": args.purpose,
+        "facts": _json_of("--facts", args.facts),
+        "ground": text_of("--ground", args.ground) if args.ground else None,
+        "hold": _json_of("--hold", args.hold),
+        "reply_key": reply_key(args.reply_key),
+        "case": args.case,
+        "event": args.event,
+        "time": args.time,
+        "wording": text_of("--wording", args.wording) if args.wording else None,
+        "authority": args.authority,
+        "basis": args.basis,
+        "notify": args.notify,
+        "review_at": args.review_at,
+    }
+    lacking = [_OPTIONS[name] for name in NEEDS[args.type].must if name in _OPTIONS and claims.get(name) is None]
+    if lacking:
+        raise ConfigurationError(f"request {args.type} needs {', '.join(lacking)}")
+    return claims
 
 
 async def request(args: argparse.Namespace) -> int:
     """Sign and send a request; with --wait follow its case."""
-    if not args.subject.startswith("@"):
-        raise ConfigurationError("--subject takes @FILE, one subject id per line: identities do not belong into argv")
-    subjects = _subjects(args.subject[1:])
-    shared = the_world()
-    pem = args.key.read_bytes()
-    kid, now, jti = _kid(shared, pem), int(shared.clock.now().timestamp()), secrets.token_urlsafe(16)
-    jti = jti.replace("_", "-")
-    claims: dict[str, Any] = {
-        "v": 1,
-        "iss": kid,
-        "aud": AUDIENCE,
-        "tenant": shared.tenant,
-        "jti": jti,
-        "iat": now,
-        "exp": now + _LIFETIME_S,
-        "received_at": time_text(shared.clock.now()),
-        "type": args.type,
-        "subjects": subjects,
-        "identity": args.identity,
-        "range": None,
-        "ticket": args.ticket,
-    }
-    home = tenant_partition(shared.tenant, shared.settings.few_partitions)
-    token = sign(pem, kid, json.dumps(claims).encode()).encode()
-    writer = shared.writer()
-    await writer.start()
-    try:
-        await writer.write([Output(shared.settings.topic("privacy.requests"), home, shared.tenant.encode(), token)])
-    finally:
-        await writer.stop()
-    name = case_id(shared.tenant, jti)
-    found = await _followed(shared, name) if args.wait else None
+    claims, shared = _claims(args), the_world()
+    jti = await send(shared, args.key.read_bytes(), claims)
+    acts = RULES[args.type].ends is None
+    name = args.case if acts else case_id(shared.tenant, jti)
+    found = await followed(shared, name) if args.wait and not acts else None
     data = json.loads(encode(found)) if found else {"case": name, "request": jti}
-    show(args, data, _text(found) if found else f"case {name}")
+    show(args, data, text(found) if found else f"case {name}")
     return 4 if found is not None and found.state == "refused" else 0
-
-
-async def _followed(shared: World, name: str) -> Case:
-    end, told = time.monotonic() + _WAIT_S, 0
-    while time.monotonic() < end:
-        case = (await _all_cases(shared)).get(name)
-        if case is not None:
-            for stage, at in list(case.stages.items())[told:]:
-                say(f"{stage} {time_text(at)}")
-            told = len(case.stages)
-            if case.state in {"waiting", "refused", "closed", "observing"}:
-                return case
-        await asyncio.sleep(0.05)
-    raise StateRefusedError(f"case {name} did not get to `tombstoned` within {_WAIT_S} s: are desk and keeper running?")
-
-
-async def cases(args: argparse.Namespace) -> int:
-    """Show one case or all."""
-    shared = the_world()
-    found = await _all_cases(shared)
-    if args.action == "list":
-        show(args, [json.loads(encode(case)) for case in found.values()], "\n".join(map(_text, found.values())))
-        return 0
-    case = found.get(args.case or "")
-    if case is None:
-        raise StateRefusedError("there is no such case: `calllog-guard case list` shows all")
-    if args.receipts:
-        args.receipts.mkdir(parents=True, exist_ok=True)
-        home = tenant_partition(shared.tenant, shared.settings.few_partitions)
-        topic = shared.settings.topic("privacy.receipts")
-        for record in await read_all(shared.settings.kafka, shared.options, topic, [home]):
-            if record.key == case.case.encode():
-                path = args.receipts / f"{case.case}-{record.offset}.jws"
-                path.write_bytes(record.value)
-                say(str(path))
-    show(args, json.loads(encode(case)), _text(case))
-    return 0
-
-
-def receipt(args: argparse.Namespace) -> int:
-    """Check a receipt's signature and form; needs neither Kafka nor Redis."""
-    try:
-        content = verify(args.key.read_bytes(), args.file.read_text("ascii").strip())
-        claims = decode(RECEIPTS, content)
-    except (MessageError, ValueError) as error:
-        show(args, {"verdict": "bad", "why": str(error)}, f"bad: {error}")
-        return 1
-    if args.page:
-        args.page.write_text(page(claims), "utf-8")
-        say(str(args.page))
-    show(args, {"verdict": "good", "claims": json.loads(encode(claims))}, f"good\n{encode(claims).decode()}")
-    return 0

@@ -6,7 +6,8 @@ import contextlib
 import os
 import signal
 import sys
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import structlog
 
@@ -15,7 +16,13 @@ from calllog_guard.bootstrap import ROLES, serve
 from calllog_guard.commands.setup import say, the_world
 from calllog_guard.core.wire import time_text
 from calllog_guard.errors import Fate, GuardError
+from calllog_guard.law import check_places, check_retention, policy_source, policy_tail
 from calllog_guard.settings import PREFIX, from_environment
+from calllog_guard.workers.duties import Duty
+from calllog_guard.workers.probe import probe
+
+_POLICY_S: Final = 1.0
+"""How often a worker looks for published policies: the records are already there, so a look costs nothing."""
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -40,16 +47,30 @@ async def _one(name: str) -> int:
     log = structlog.get_logger().bind(role=name)
     for word in sorted(shared.settings.off):
         log.warning("development", off=word)
+    probe()
+    await _answering(lambda: asyncio.to_thread(shared.vault.warm, shared.tenant), log)
     await _answering(shared.keystore.check, log)
     writer = shared.writer()
     await _answering(writer.start, log)
-    worker = serve(shared, name, writer)
+    tail = policy_tail(shared)
+    source = policy_source(shared, name, writer, tail)
+    try:
+        for check in (source.catch_up, partial(check_places, shared), partial(check_retention, shared)):
+            await _answering(check, log)
+    except GuardError:  # refused to start: leave no connection behind
+        await tail.stop()
+        await writer.stop()
+        await shared.keystore.close()
+        raise
+    await _answering(shared.look_back, log)
+    worker = serve(shared, name, writer, [Duty("policy", _POLICY_S, source.look)])
     pages = Pages(name, shared.counts, shared.levels, lambda: worker.alive, lambda: worker.ready)
     address = await pages.start(shared.settings.http)
     await _answering(worker.start, log)
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, worker.stop)
+    fresh = asyncio.create_task(shared.vault.keep_fresh())
     log.info("started", at=time_text(shared.clock.now()), pid=os.getpid(), pages=address)
     try:
         await worker.run()
@@ -64,7 +85,9 @@ async def _one(name: str) -> int:
         log.error("halt", kind=type(error).__name__, at=place)  # noqa: TRY400
         return 70
     finally:
+        fresh.cancel()
         with contextlib.suppress(Exception):  # the exit code tells what happened, not a failing goodbye
+            await tail.stop()
             await pages.stop()
             await writer.stop()
             await shared.keystore.close()

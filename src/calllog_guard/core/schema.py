@@ -11,9 +11,12 @@ from typing import Any, Final
 import msgspec
 
 from calllog_guard.core.calls.event import CallEvent
+from calllog_guard.core.calls.intake import Manifest
 from calllog_guard.core.calls.leg import Leg
 from calllog_guard.core.calls.view import Put, Remove, Reset
 from calllog_guard.core.crypto.envelope import LegHeader
+from calllog_guard.core.policy.publication import Publication
+from calllog_guard.core.replay import Replayed
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import Decision, Outcome
 from calllog_guard.core.requests.receipt import Receipt
@@ -30,11 +33,14 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "case": Case,
     "receipt": Receipt,
     "dead": Dead,
+    "replayed": Replayed,
     "access": Access,
     "reader-put": Put,
     "reader-remove": Remove,
     "reader-reset": Reset,
+    "manifest": Manifest,
     "heartbeat": Beat,
+    "policy": Publication,
 }
 
 

@@ -8,17 +8,19 @@ Source: RFC 8259, RFC 3339, RFC 6901; `shared` interface: messages.
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
 from calllog_guard.errors import MessageError
 
 Utc = Annotated[datetime, msgspec.Meta(tz=True)]
-Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{22}$", description="16 bytes in unpadded base64url")]
-TenantName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
-Day = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
-EpochText = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-W[0-9]{2}$")]
+Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{22}$(?!\n)", description="16 bytes in unpadded base64url")]
+TenantName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$(?!\n)")]
+Day = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$(?!\n)")]
+EpochText = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-W[0-9]{2}$(?!\n)")]
+IdText = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+Role = Literal["host", "guest", "caller", "callee"]
 Compact = Annotated[str, msgspec.Meta(description="JWE or JWS in compact serialisation")]
 
 T = TypeVar("T")
@@ -26,6 +28,34 @@ T = TypeVar("T")
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What all messages share: frozen, unknown fields refused."""
+
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_ID_BYTES: Final = 256
+
+
+def check_id(text: str, pointer: str) -> None:
+    """
+    What the schema cannot say of a subject's or call's id: at most 256 bytes, no control characters.
+
+    Raises:
+        MessageError: `bad_id`.
+
+    """
+    if len(text.encode()) > _ID_BYTES or _CONTROL.search(text):
+        raise MessageError("bad_id", pointer)
+
+
+def check_year(moment: datetime | None, pointer: str) -> None:
+    """
+    Whether a time lies within the years that we accept (design section 6).
+
+    Raises:
+        MessageError: `bad_time`.
+
+    """
+    if moment is not None and not 2000 <= moment.year < 2100:  # noqa: PLR2004 - design section 6
+        raise MessageError("bad_time", pointer)
 
 
 _AT: Final = re.compile(r" - at `\$(?P<path>[^`]*)`\Z")
@@ -98,7 +128,11 @@ def to_ms(moment: datetime) -> int:
 
 
 class Dead(Message, frozen=True, kw_only=True):
-    """A dead letter: where it lay, why, and the payload sealed to the operator's key. No field's name or value."""
+    """
+    A dead letter: where it lay, why, and the payload sealed to the operator's key. No field's name or value.
+
+    `appended_at` is when the record first came: a replay is judged by it (letters of earlier releases lack it).
+    """
 
     v: int
     topic: str
@@ -109,7 +143,10 @@ class Dead(Message, frozen=True, kw_only=True):
     kid: str
     jwe: Compact
     at: Utc
+    appended_at: Utc | msgspec.UnsetType = msgspec.UNSET
 
+
+DEAD: Final = msgspec.json.Decoder(Dead)
 
 BEAT: Final = b"~beat"
 """The key of heartbeats, in every topic that has them."""

@@ -18,11 +18,13 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from calllog_guard.core.crypto.sealed import seal_to
+from calllog_guard.core.replay import first_appended_ms
 from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import Dead, encode
+from calllog_guard.core.wire import Dead, encode, from_ms
 from calllog_guard.errors import Fate, GuardError, LogSilentError, MessageError, PositionConflictError, UnitOverdueError
 from calllog_guard.ports import Clock
 from calllog_guard.settings import Settings
+from calllog_guard.workers.duties import Duty
 
 log: Final = structlog.get_logger()
 _RETRY_FIRST_S: Final = 0.05
@@ -80,6 +82,7 @@ class DeadLetters:
             kid="operator-1",
             jwe=seal_to(self._key, "operator-1", record.value or b""),
             at=self._clock.now(),
+            appended_at=from_ms(first_appended_ms(record.timestamp, record.headers)),
         )
         return Output(self._topic, record.partition % self._partitions, None, encode(dead))
 
@@ -88,8 +91,15 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
     """Runs one role over one consumer until asked to stop."""
 
     def __init__(
-        self, role: Role, consumer: Any, settings: Settings, clock: Clock, count: Callable[[str, int], None]
+        self,
+        role: Role,
+        consumer: Any,
+        settings: Settings,
+        clock: Clock,
+        count: Callable[[str, int], None],
+        duties: Sequence[Duty] = (),
     ) -> None:
+        self._duties = duties
         self._role, self._consumer, self._settings, self._clock, self._count = role, consumer, settings, clock, count
         self._position: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
@@ -219,6 +229,8 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
                 return False
 
     async def _idle(self) -> None:
+        for duty in self._duties:
+            duty.poll()
         try:
             await self._role.idle()
         except GuardError as error:

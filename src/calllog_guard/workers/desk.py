@@ -1,49 +1,65 @@
 """
-The desk: verifies requests, runs their cases, fences, writes decisions and receipts.
+The desk: verifies requests, runs their cases and clocks, has decisions made (`decide.py`), answers with receipts.
 
 Steps (numbered for the crash tests): 1 case written, 2 decision written, 3 fenced, 4 receipt written.
 Rules: 1. Only after the fence does the request's offset move.  2. The same place means resume, another means replay.
-       3. No identity outside the sealed part of a waiting case.
+       3. No identity outside the sealed part of a waiting case.  4. Nothing is refused but by an officer.
 Source: design sections 9 and 10.
 """
 
-import json
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final
 
 import msgspec
+import structlog
 from aiokafka import TopicPartition
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from calllog_guard.core.calls.event import canonical
-from calllog_guard.core.crypto.sealed import receipt_pem, sign
-from calllog_guard.core.ids import DecisionId, Lookup, Pseudonym, Tenant, b64, partition_of, record_key
-from calllog_guard.core.requests.case import CASES, Case, after_outcome
-from calllog_guard.core.requests.clock import due_date
-from calllog_guard.core.requests.decision import (
-    OUTCOMES,
-    Decision,
-    case_id,
-    decision_id,
-    seal_entry,
-    unseen_pseudonym,
-)
-from calllog_guard.core.requests.receipt import CERTIFIED, STATEMENT, Receipt
-from calllog_guard.core.requests.request import Request, read_request
+from calllog_guard.core.ids import Tenant
+from calllog_guard.core.requests.case import Case, Consent, after_outcome
+from calllog_guard.core.requests.decision import OUTCOMES, Outcome, case_id
+from calllog_guard.core.requests.export import Task
+from calllog_guard.core.requests.machine import RULES, after, check_rights, opening
+from calllog_guard.core.requests.receipt import CERTIFIED
+from calllog_guard.core.requests.request import Request, check_fields, read_request, wording_digest
 from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import decode, encode, from_ms, to_ms
-from calllog_guard.errors import MessageError, RecordError, RequestRefusedError
+from calllog_guard.core.wire import decode, from_ms
+from calllog_guard.errors import MessageError, RequestRefusedError
 from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.settings import Settings
+from calllog_guard.workers.abreast import abreast, portions
+from calllog_guard.workers.acts import Act, Acts
+from calllog_guard.workers.casebook import Casebook
+from calllog_guard.workers.decide import Decider, Granted, considered, ended, mask_of, parts_of
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
-from calllog_guard.workers.keyring import Keyring, View, pointer
-from calllog_guard.workers.vault import Vault
+from calllog_guard.workers.exports import about, nothing
+from calllog_guard.workers.receipts import Receipts
+from calllog_guard.workers.terms import braked, check_purposes, dated, reviewed
 
-_NONCE: Final = 12
+log: Final = structlog.get_logger()
 ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
+_FENCES: Final = frozenset({"erase", "restrict", "lift", "object", "withdraw", "consent"})
+"""What takes effect in the keystore at once: from `fenced` on nothing is opened or stored against it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Office:
+    """What a desk needs of the world; `home` is the tenant's partition."""
+
+    tenant: Tenant
+    home: int
+    book: Casebook
+    decider: Decider
+    receipts: Receipts
+    writer: Writer
+    dead: DeadLetters
+    policy: Policy
+    settings: Settings
+    clock: Clock
+    read_all: ReadAll
+    count: Callable[[str, int], None]
 
 
 class Desk:
@@ -51,260 +67,222 @@ class Desk:
 
     name = "desk"
 
-    def __init__(
-        self,
-        tenant: Tenant,
-        home: int,
-        ring: Keyring,
-        vault: Vault,
-        writer: Writer,
-        dead: DeadLetters,
-        policy: Policy,
-        settings: Settings,
-        clock: Clock,
-        read_all: ReadAll,
-        count: Callable[[str, int], None],
-    ) -> None:
-        self._tenant, self._home, self._ring, self._vault = tenant, home, ring, vault
-        self._writer, self._dead, self._policy, self._settings = writer, dead, policy, settings
-        self._clock, self._read_all, self._count = clock, read_all, count
+    def __init__(self, office: Office) -> None:
+        self._o, self._book = office, office.book
+        settings = office.settings
         self._requests, self._outcomes = settings.topic("privacy.requests"), settings.topic("privacy.outcomes")
-        self._decisions, self._case_topic = settings.topic("privacy.decisions"), settings.topic("privacy.cases")
-        self._receipts = settings.topic("privacy.receipts")
         self.topics: tuple[str, ...] = (self._requests, self._outcomes)
         self._steps = Steps(settings.off)
-        self._cases: dict[str, Case] = {}
+        self._acts = Acts(office.book, self.enforce, self.stage, self._reviewed)
 
     async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
         """See Role: the cases are read anew from their topic."""
-        self._cases.clear()
-        if self._home in partitions:
-            for record in await self._read_all(self._case_topic, [self._home]):
+        self._book.clear()
+        if self._o.home in partitions:
+            for record in await self._o.read_all(self._o.settings.topic("privacy.cases"), [self._o.home]):
                 if record.key and record.key[:1] != b"~":
                     try:
-                        self._note(record)
+                        self._book.note(record)
                     except MessageError as error:  # no case of ours; the one it replaces is kept
-                        self._count("unreadable_" + error.reason, 1)
+                        self._o.count("unreadable_" + error.reason, 1)
         return {}
-
-    def _note(self, record: Any) -> None:
-        if record.value is None:
-            self._cases.pop(record.key.decode("ascii", "replace"), None)
-        else:
-            case = decode(CASES, record.value)
-            if record.key != case.case.encode():
-                raise RecordError("bad_case")
-            self._cases[case.case] = case
 
     async def revoked(self, partitions: Sequence[int]) -> None:
         """See Role."""
-        if self._home in partitions:
-            self._cases.clear()
+        if self._o.home in partitions:
+            self._book.clear()
 
     async def idle(self) -> None:
         """See Role."""
 
     async def unit(self, unit: Unit) -> None:
-        """See Role."""
-        for record in (record for records in unit.values() for record in records):
-            if record.key is not None and record.key[:1] == b"~":
-                continue
-            try:
-                if record.topic == self._requests:
-                    await self._request(record)
-                else:
-                    await self._outcome(record)
-            except MessageError as error:
-                self._count("dead_" + error.reason, 1)
-                await self._writer.write([self._dead.of(record, error)])
+        """See Role: requests in their order, erasures among them abreast; the outcomes of the unit are written as one."""
+        records = [record for each in unit.values() for record in each if (record.key or b"")[:1] != b"~"]
+        read = [found for record in records if record.topic == self._requests and (found := await self._read(record))]
+        for together in _together(read):
+            await abreast(self._handled, together)
+        await self._outcomes_of([record for record in records if record.topic != self._requests])
+
+    async def _dead(self, record: Any, error: MessageError) -> None:
+        self._o.count("dead_" + error.reason, 1)
+        await self._o.writer.write([self._o.dead.of(record, error)])
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
     def _table(self) -> tuple[str, TenantPolicy]:
-        version = self._policy.at(self._clock.now().date())
-        return version.effective.isoformat(), version.tenant[self._tenant]
+        version = self._o.policy.at(self._o.clock.now().date())
+        return version.effective.isoformat(), version.tenant[self._o.tenant]
 
-    async def _request(self, record: Any) -> None:
-        version, table = self._table()
+    async def _read(self, record: Any) -> tuple[Request, Any] | None:
+        """A request with its record; None when it became a dead letter."""
+        try:
+            return self._checked(record), record
+        except MessageError as error:
+            await self._dead(record, error)
+            return None
+
+    async def _handled(self, item: tuple[Request, Any]) -> None:
+        try:
+            await self._request(*item)
+        except MessageError as error:
+            await self._dead(item[1], error)
+
+    def _checked(self, record: Any) -> Request:
+        _, table = self._table()
 
         def key_of(kid: str) -> bytes | None:
             found = table.requesters.get(kid)
-            return self._policy.public_key(found.key) if found else None
+            return self._o.policy.public_key(found.key) if found else None
 
-        request = read_request(record.value, key_of, tenant=self._tenant, appended_ms=record.timestamp)
-        if record.partition != self._home:
+        request = read_request(record.value, key_of, tenant=self._o.tenant, appended_ms=record.timestamp)
+        check_rights(table.requesters[request.iss].role, request.type, request.event)
+        check_fields(request)
+        check_purposes(request, table)
+        if record.partition != self._o.home:
             raise RequestRefusedError("wrong_partition")
-        known = self._cases.get(case_id(self._tenant, request.jti))
-        if known is not None and known.place != (record.partition, record.offset):
-            raise RequestRefusedError("replayed", "/jti")
-        case = known or await self._opened(request, record, table)
-        if case.state == "enforcing" and "fenced" not in case.stages:
-            await self._enforce(case, request, record, table, version)
+        return request
 
-    async def _opened(self, request: Request, record: Any, table: TenantPolicy) -> Case:
-        now = self._clock.now()
-        months = min(table.answer_months, 1)
-        law = due_date(request.received_at.date(), 1, table.regime).isoformat()
+    async def _request(self, request: Request, record: Any) -> None:
+        version, table = self._table()
+        place = (record.partition, record.offset)
+        seen = self._book.get(case_id(self._o.tenant, request.jti))
+        if (seen.place if seen else self._book.place_of(request.jti) or place) != place:
+            raise RequestRefusedError("replayed", "/jti")
+        if RULES[request.type].ends is None:
+            role = table.requesters[request.iss].role
+            now = self._o.clock.now()
+            await self._acts.act(Act(request=request, place=place, role=role, table=table, version=version, now=now))
+            return
+        case = seen or await self._opened(request, record, table, version)
+        if case.state == "enforcing" and not case.decided:
+            await self.enforce(Granted(case, request, table, version))
+
+    async def _opened(self, request: Request, record: Any, table: TenantPolicy, version: str) -> Case:
+        now, kind = self._o.clock.now(), request.type
+        event = opening(
+            kind,
+            table.requesters[request.iss].role,
+            verified=request.identity == "verified",
+            braked=braked(self._book, kind, table, now),
+            review=reviewed(request, table),
+        )
+        state, waits_for = after(None, None, event)
         case = Case(
-            case=case_id(self._tenant, request.jti),
-            tenant=self._tenant,
-            type=request.type,
-            state="enforcing",
+            case=case_id(self._o.tenant, request.jti),
+            tenant=self._o.tenant,
+            type=kind,
+            state=state or "waiting",
+            waits_for=waits_for,
             ticket=request.ticket,
             received_at=request.received_at,
-            due=due_date(request.received_at.date(), months, table.regime).isoformat(),
-            law_due=law,
+            due="",
+            law_due=None,
             jti=request.jti,
             place=(record.partition, record.offset),
-            cut_off=max(now, from_ms(record.timestamp)),
+            appended_at=from_ms(record.timestamp),
+            cut_off=max(now, from_ms(record.timestamp)) if state == "enforcing" else None,
             opened_at=now,
+            asked_by=request.iss,
+            ranged=request.range is not None,
+            consent=_consent(request),
+            officer=waits_for == "officer",
+            times={"identity_asked_at": now} if waits_for == "identity" else {},
         )
-        case = await self._judged(case, request, table, now)
-        await self._save(case)
+        case = dated(case, table)
+        if state == "waiting":
+            case = await self._book.sealed(case, request)
+        with self._book.begun(case):
+            case = await self.stage(case, "accepted", version)
         self._steps.reached("erase.case")
+        if kind == "object" and waits_for == "officer":
+            case = await self._o.decider.decide(Granted(case, request, table, version), (considered(),))
         return case
 
-    async def _judged(self, case: Case, request: Request, table: TenantPolicy, now: datetime) -> Case:
-        replace = msgspec.structs.replace
-        if request.type != "erase" or request.range is not None:
-            return replace(case, state="refused", refusal="not_supported", cut_off=None)
-        recent = [
-            each
-            for each in self._cases.values()
-            if each.type == "erase" and each.state != "waiting" and each.opened_at > now - timedelta(hours=1)
-        ]
-        if request.identity != "verified":
-            return await self._waiting(case, request, "identity")
-        if len(recent) >= table.erasures_per_hour:
-            return await self._waiting(case, request, "officer")
-        return case
-
-    async def _waiting(self, case: Case, request: Request, what: Any) -> Case:
-        epoch = pointer(await self._ring.view([]))
-        key = self._vault.epoch_key(epoch, self._tenant, "cases")
-        nonce = secrets.token_bytes(_NONCE)
-        content = json.dumps({"subjects": request.subjects}).encode()
-        sealed = nonce + AESGCM(key.expose()).encrypt(nonce, content, case.case.encode())
-        return msgspec.structs.replace(
-            case, state="waiting", waits_for=what, sealed=b64(sealed).decode(), epoch=epoch, cut_off=None
-        )
-
-    async def _enforce(self, case: Case, request: Request, record: Any, table: TenantPolicy, version: str) -> None:
-        cut_off = case.cut_off or self._clock.now()
-        pepper = self._vault.pepper(self._tenant)
-        left = {
-            index: pepper.lookup(self._tenant, canonical(text, lowercase_email=table.lowercase_email))
-            for index, text in enumerate(request.subjects)
-        }
-        while left:  # again for whoever was minted between the decision and the fence: that pseudonym needs its own
-            view = await self._ring.view(list(left.values()))
-            plan = {
-                index: decision
-                for index, lookup in left.items()
-                if (decision := self._decision(case, lookup, index, view, record.timestamp, version)) is not None
-            }
-            decided = tuple(dict.fromkeys((*case.decisions, *(each.decision for each in plan.values()))))
-            case = msgspec.structs.replace(case, decisions=decided)
-            if "accepted" in case.stages:
-                await self._save(case)
-            else:
-                case = await self._stage(case, "accepted", version)
-            await self._writer.write([self._ledger(decision) for decision in plan.values()])
-            self._steps.reached("erase.decision")
-            fenced = {
-                index: await self._ring.fence_if(left[index], view.raw[left[index]], to_ms(cut_off), view.epoch)
-                for index in plan
-            }
-            left = {index: lookup for index, lookup in left.items() if fenced.get(index) is False}
-        self._steps.reached("erase.fence")
-        if not case.decisions:
+    async def enforce(self, granted: Granted) -> Case:
+        """Carry a granted request out; the receipt of the fence ends it. May be called again after a crash."""
+        case, request = granted.case, granted.request
+        if request.type == "erase" and request.range is None:
+            case = await self._o.decider.erase(granted)
+        else:
+            mask = mask_of(request.purposes, granted.table)
+            parts = parts_of(request, mask, reviewed=bool(case.approvals))
+            case = await self._o.decider.decide(granted, parts)
+            await self._nothing(case, request)
+        case = msgspec.structs.replace(case, sealed=None, epoch=None)
+        if not case.decisions or not case.ladder:
             case = msgspec.structs.replace(case, state="closed")
-        await self._stage(case, "fenced", version)
+        fences = case.type in _FENCES and not (case.type == "erase" and case.ranged)
+        stage = "fenced" if fences else "answered" if case.type == "complain" else "decided"
+        case = await self.stage(case, stage, granted.version)
         self._steps.reached("erase.receipt")
-
-    def _decision(
-        self, case: Case, lookup: Lookup, index: int, view: View, appended_ms: int, version: str
-    ) -> Decision | None:
-        person = self._ring.person(lookup, view.raw[lookup])
-        generation = person.generation if person else 0
-        if person is not None and person.cut_off >= appended_ms:
-            return None  # fenced by this request before a crash, or by a later one: someone who returned is left alone
-        epoch = pointer(view)
-        decision = decision_id(self._tenant, case.jti, index, generation)
-        ledger = self._vault.epoch_key(epoch, self._tenant, "ledger")
-        pseudonym = person.pseudonym if person and person.pseudonym else unseen_pseudonym(ledger, decision)
-        told = Decision(
-            decision=decision,
-            type="erase",
-            tenant=self._tenant,
-            case=case.case,
-            pseudonym=pseudonym,
-            entry="",
-            epoch=epoch,
-            cut_off=case.cut_off or self._clock.now(),
-            pol=version,
-            at=self._clock.now(),
-        )
-        return seal_entry(told, lookup, generation, ledger, secrets.token_bytes(_NONCE))
-
-    def _ledger(self, decision: Decision) -> Output:
-        pseudonym = Pseudonym(decision.pseudonym)
-        key = record_key(pseudonym, DecisionId(decision.decision))
-        return Output(self._decisions, partition_of(pseudonym, self._settings.partitions), key, encode(decision))
-
-    # --- cases and receipts -----------------------------------------------------------------------------------------
-
-    async def _save(self, case: Case, *more: Output) -> None:
-        await self._writer.write([Output(self._case_topic, self._home, case.case.encode(), encode(case)), *more])
-        self._cases[case.case] = case
-
-    async def _stage(self, case: Case, stage: str, version: str) -> Case:
-        now = self._clock.now()
-        case = msgspec.structs.replace(case, stages=case.stages | {stage: now})
-        await self._save(case, self._receipt(case, stage, now, version))
         return case
 
-    def _receipt(self, case: Case, stage: Any, now: datetime, version: str) -> Output:
-        settings, certificate = self._settings, stage in {"absent", "gone"}
-        fenced = case.stages.get("fenced", now)
-        observed = [look for look in case.observed.values() if certificate]
-        claims = Receipt(
-            case=case.case,
-            tenant=self._tenant,
-            request=case.jti,
-            stage=stage,
-            legs=sum(case.legs.values()),
-            final=certificate,
-            shredded="destroyed" in case.stages,
-            observed=max(observed, key=lambda look: look.at, default=None),
-            observations=tuple(observed) if len(observed) > 1 else (),
-            stages=case.stages,
-            bounds={
-                "cache_s": settings.cache_s,
-                "events": fenced + timedelta(hours=settings.events_keep_h),
-                "dead": fenced + timedelta(days=settings.dead_keep_days),
-                "exports": fenced + timedelta(days=settings.exports_keep_days),
-                "backup_end": fenced + timedelta(days=2 * settings.epoch_days + settings.backup_window_days),
-            },
-            statement=STATEMENT if certificate else None,
-            pol=version,
-            at=now,
-        )
-        private = receipt_pem(self._vault.receipt_key(self._tenant))[0]
-        signed = sign(private, f"{self._tenant}-receipts", encode(claims))
-        return Output(self._receipts, self._home, case.case.encode(), signed.encode())
+    async def _reviewed(self, granted: Granted) -> Case:
+        """An officer has refused an objection: the restriction that it brought ends."""
+        return await self._o.decider.decide(granted, (ended(),))
 
-    async def _outcome(self, record: Any) -> None:
-        if record.value is None:
-            raise MessageError("null_value")
-        outcome = decode(OUTCOMES, record.value)
-        case = self._cases.get(outcome.case)
-        if case is None:
-            return
-        now = self._clock.now()
-        changed, reached = after_outcome(case, outcome, now)
-        if changed is not case:
-            version = self._table()[0]
-            await self._save(
-                changed, *(self._receipt(changed, stage, now, version) for stage in reached if stage in CERTIFIED)
-            )
+    async def _nothing(self, case: Case, request: Request) -> None:
+        """Of whom nothing is stored an answer is owed too."""
+        if request.reply_key is not None and not case.decisions:
+            facts = about(self._o.policy, self._o.tenant, self._o.clock)
+            output, _ = nothing(self._o.settings, self._o.home, case.case, facts, Task(key=request.reply_key))
+            await self._o.writer.write([output])
+
+    # --- answers ----------------------------------------------------------------------------------------------------
+
+    async def stage(self, case: Case, stage: str, version: str) -> Case:
+        """The case has reached a stage: saved with its receipt."""
+        now = self._o.clock.now()
+        case = msgspec.structs.replace(case, stages=case.stages | {stage: now})
+        told = [self._o.receipts.of(case, stage, now, version)] if _certified(case, stage) else []
+        return await self._book.save(case, told)
+
+    async def _outcomes_of(self, records: Sequence[Any]) -> None:
+        """What workers did: each case is written once for all that a unit tells of it, with the receipts of its new stages."""
+        now, (version, _) = self._o.clock.now(), self._table()
+        changed: dict[str, Case] = {}
+        receipts: list[Output] = []
+        for record in records:
+            try:
+                outcome = _told(record)
+            except MessageError as error:
+                await self._dead(record, error)
+                continue
+            case = changed.get(outcome.case) or self._book.get(outcome.case)
+            if case is None:
+                continue
+            if outcome.stage == "failed":
+                self._o.count("decisions_failed", 1)
+                log.error("a decision could not be carried out: an officer must look", case=case.case)
+            found, reached = after_outcome(case, outcome, now)
+            if found is not case:
+                changed[case.case] = found
+                told = [stage for stage in reached if _certified(found, stage)]
+                receipts += [self._o.receipts.of(found, stage, now, version) for stage in told]
+        await self._book.save_all(list(changed.values()), receipts)
+
+
+def _together(read: Sequence[tuple[Request, Any]]) -> list[list[tuple[Request, Any]]]:
+    """What may run abreast: total erasures, which any order ends alike; the rest one by one, and in its place among them."""
+    found: list[list[tuple[Request, Any]]] = []
+    for total, some in groupby(read, lambda item: item[0].type == "erase" and item[0].range is None):
+        items = list(some)
+        found += portions(items, lambda item: item[0].jti) if total else [[item] for item in items]
+    return found
+
+
+def _told(record: Any) -> Outcome:
+    if record.value is None:
+        raise MessageError("null_value")
+    return decode(OUTCOMES, record.value)
+
+
+def _consent(request: Request) -> Consent | None:
+    if request.time is None or request.wording is None:
+        return None
+    return Consent(time=request.time, wording=wording_digest(request.wording))
+
+
+def _certified(case: Case, stage: str) -> bool:
+    """Whether a stage ends in a receipt; that the keystore's file was rewritten is no news to a person."""
+    return stage in CERTIFIED and (stage != "rewritten" or case.type == "rectify")

@@ -13,7 +13,7 @@ Source: design sections 5 (compaction), 9 (fence); facts: a consumer slower than
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
@@ -25,7 +25,7 @@ from calllog_guard.core.ids import INTERNAL_KEY, split_key
 from calllog_guard.core.retention.access import MAY_END, Refusal, has_lapsed
 from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import ConfigurationError, Fate, GuardError
-from calllog_guard.ports import Bookmark, Clock, Cursor, Place, Record, Seen, Shown, Tail
+from calllog_guard.ports import Bookmark, Clock, Cursor, LogReader, Place, Record, Seen, Shown
 from calllog_guard.workers.reading import BATCH, Reading, Right, Verdict
 
 _RETRY_FIRST_S: Final = 0.05
@@ -84,7 +84,7 @@ class Following:
     def __init__(
         self,
         reading: Reading,
-        tail: Tail,
+        log: LogReader,
         cursor: Cursor,
         clock: Clock,
         *,
@@ -93,14 +93,16 @@ class Following:
         keep_ms: int,
         retry_max_s: float,
         told: Callable[[str], None],
+        look: Callable[[], Awaitable[None]],
         round_s: float = ROUND_S,
     ) -> None:
-        self._reading, self._tail, self._cursor, self._clock = reading, tail, cursor, clock
+        self._reading, self._log, self._cursor, self._clock = reading, log, cursor, clock
         self._legs, self._ledger, self._partitions = reading.source.topic, ledger, sorted(partitions)
-        self._keep_ms, self._retry_max_s, self._told, self._round_s = keep_ms, retry_max_s, told, round_s
+        self._keep_ms, self._retry_max_s, self._round_s = keep_ms, retry_max_s, round_s
+        self._told, self._look = told, look
         self._watched: dict[str, tuple[float, float, float]] = {}
         self._mark = self._saved = Bookmark((), {}, 0)
-        self._lapses: object = None
+        self._lapses: tuple[object, int] | None = None
         self._before: dict[int, int] = {}
         self._ends: dict[int, int] = {}
         self._lap_ms, self._next_lap = 0, 0.0
@@ -153,7 +155,7 @@ class Following:
         right = self._reading.right()
         meant, now = self._meant(right), to_ms(self._clock.now())
         places = [(topic, partition) for topic in (self._legs, self._ledger) for partition in self._partitions]
-        bounds = await self._tail.bounds(places)
+        bounds = await self._log.bounds(places)
         await self._reading.source.standings({}, right.purpose)  # a table is not emptied for a keystore that is silent
         mark = self._cursor.bookmark()
         if mark is not None and mark.reading[:3] != meant[:3]:
@@ -174,7 +176,7 @@ class Following:
         self._lapses = None
         self._before, self._lap_ms, self._next_lap = mark.offsets[self._legs], now, 0.0
         self._ends = {partition: bounds[self._legs, partition][1] for partition in self._partitions}
-        await self._tail.assign({(t, p): offset for t, each in mark.offsets.items() for p, offset in each.items()})
+        await self._log.assign({(t, p): offset for t, each in mark.offsets.items() for p, offset in each.items()})
         return anew
 
     # --- rounds -----------------------------------------------------------------------------------------------------
@@ -187,7 +189,7 @@ class Following:
             right = self._reading.right()
             if self._meant(right) != self._mark.reading:
                 raise _AnewError
-            records = await self._tail.poll(BATCH)
+            records = await self._log.poll(BATCH)
             self._watch(records)
             self._mark = await self._moved()
             if legs := [record for record in records if record.topic == self._legs]:
@@ -202,7 +204,7 @@ class Following:
 
     async def _keeps_up(self) -> bool:
         """
-        Once a second: note up to when everything has been read; whether it was time for it.
+        Once a second: look for published policies, note up to when everything has been read; whether it was time for it.
 
         Raises:
             _AnewError: That is too long ago, or the beginning of the log has overtaken us: a tombstone may have been missed.
@@ -211,8 +213,9 @@ class Following:
         if self._now() < self._next_lap:
             return False
         self._next_lap = self._now() + _LAP_S
+        await self._look()
         now_ms, at = to_ms(self._clock.now()), self._mark.offsets[self._legs]
-        bounds = await self._tail.bounds([(self._legs, partition) for partition in self._partitions])
+        bounds = await self._log.bounds([(self._legs, partition) for partition in self._partitions])
         if any(first > self._before[partition] for (_, partition), (first, _) in bounds.items()):
             raise _AnewError
         self._before = at
@@ -227,7 +230,7 @@ class Following:
 
     async def _moved(self) -> Bookmark:
         offsets: dict[str, dict[int, int]] = {self._legs: {}, self._ledger: {}}
-        for (topic, partition), offset in (await self._tail.positions()).items():
+        for (topic, partition), offset in (await self._log.positions()).items():
             offsets[topic][partition] = offset
         return Bookmark(self._mark.reading, offsets, self._mark.whole_ms)
 
@@ -300,7 +303,7 @@ class Following:
         """Legs that were hidden and may be seen: what the log has of them now."""
         by_offset = {row.offset: row for row in hidden}
         step = Step()
-        for verdict in await self._reading.judged(await self._tail.fetch(place, list(by_offset))):
+        for verdict in await self._reading.judged(await self._log.fetch(place, list(by_offset))):
             header, row = verdict.header, by_offset.pop(verdict.record.offset)
             if header is None or (header.kid, header.rid) != (row.name, row.token):
                 step.hides(row, Refusal.UNREADABLE)
@@ -318,7 +321,7 @@ class Following:
 
     async def _lapsed(self, right: Right) -> AsyncGenerator[Step, None]:
         """Looked for when the day or a period has changed; a leg that comes in is judged by itself."""
-        if self._lapses == (right.today, right.purpose):
+        if self._lapses == (right.today, id(right.law)):
             return
         for day, policy in self._cursor.days():
             if has_lapsed(day, right.purpose, right.since(policy), right.today):
@@ -326,7 +329,7 @@ class Following:
                 for row in self._cursor.of_day(day, policy):
                     step.hides(row, Refusal.LAPSED)
                 yield step
-        self._lapses = (right.today, right.purpose)
+        self._lapses = (right.today, id(right.law))
 
 
 class _Everyone:

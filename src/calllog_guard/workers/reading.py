@@ -16,7 +16,7 @@ from datetime import date
 from typing import Final, NamedTuple
 
 from calllog_guard.core.calls.leg import read_leg
-from calllog_guard.core.calls.view import Put, put, unknown_fields
+from calllog_guard.core.calls.view import Put, put
 from calllog_guard.core.crypto.envelope import LegHeader, open_leg, parse_header
 from calllog_guard.core.crypto.secrets import month_from
 from calllog_guard.core.ids import INTERNAL_KEY, Tenant
@@ -45,11 +45,19 @@ class Errand:
 
 
 class Right(NamedTuple):
-    """What the policy in force lets an errand see; made anew for every batch."""
+    """
+    What the policy in force lets an errand see; made anew for every batch.
+
+    Args:
+        since: What may still keep a leg that was stored under a version.
+        law: Another object when a version was published.
+
+    """
 
     purpose: Purpose
     today: date
     since: Callable[[str], tuple[Purpose, ...]]
+    law: object
 
     @property
     def meaning(self) -> str:
@@ -63,7 +71,7 @@ def right_of(policy: Policy, errand: Errand, today: date) -> Right:
     What the policy lets an errand see on a day.
 
     Raises:
-        ConfigurationError: The policy in force knows no such purpose, or lists fields that no leg has.
+        ConfigurationError: The policy in force knows no such purpose.
         StateRefusedError: The actor may not read for this purpose.
 
     """
@@ -75,9 +83,7 @@ def right_of(policy: Policy, errand: Errand, today: date) -> Right:
     if rights is None or errand.purpose not in rights.purposes:
         raise StateRefusedError(f"the policy does not let {errand.actor} read for {errand.purpose}")
     purpose = next(each for each in table.listed() if each.name == errand.purpose)
-    if unknown := unknown_fields(purpose.shows):
-        raise ConfigurationError(f"purpose {errand.purpose} shows {unknown}, which no leg has: mend the policy")
-    return Right(purpose, today, lambda version: policy.purposes_since(errand.tenant, version))
+    return Right(purpose, today, lambda version: policy.purposes_since(errand.tenant, version, today), policy.versions)
 
 
 class Verdict(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Final
 from calllog_guard.core.calls.view import Line
 from calllog_guard.core.ids import INTERNAL_KEY
 from calllog_guard.errors import LogSilentError
-from calllog_guard.ports import Place, Record, Tail
+from calllog_guard.ports import LogReader, Place, Record
 from calllog_guard.workers.reading import BATCH, Reading
 
 _POLL: Final = 5000
@@ -20,7 +20,7 @@ _TOLD_S: Final = 5.0
 
 
 async def snapshot(
-    reading: Reading, tail: Tail, partitions: Sequence[int], told: Callable[[str], None]
+    reading: Reading, log: LogReader, partitions: Sequence[int], told: Callable[[str], None]
 ) -> AsyncGenerator[list[Line], None]:
     """
     Lines of legs that are there and may be seen; no removals.
@@ -35,23 +35,23 @@ async def snapshot(
         if loop.time() >= next_word:
             told(f"{number} of {len(partitions)} partitions read, {reading.opened} legs opened")
             next_word = loop.time() + _TOLD_S
-        records = await _state(tail, (reading.source.topic, partition))
+        records = await _state(log, (reading.source.topic, partition))
         for start in range(0, len(records), BATCH):
             verdicts = await reading.judged(records[start : start + BATCH])
             if lines := [verdict.line for verdict in verdicts if verdict.line is not None]:
                 yield list[Line](lines)
 
 
-async def _state(tail: Tail, place: Place) -> list[Record]:
+async def _state(log: LogReader, place: Place) -> list[Record]:
     """The last record of each key, without tombstones and internal keys, up to the present end."""
-    first, end = (await tail.bounds([place]))[place]
+    first, end = (await log.bounds([place]))[place]
     state: dict[bytes, Record] = {}
     if first == end:
         return []
-    await tail.assign({place: first})
+    await log.assign({place: first})
     heard = asyncio.get_running_loop().time()
-    while (await tail.positions())[place] < end:
-        records = await tail.poll(_POLL)
+    while (await log.positions())[place] < end:
+        records = await log.poll(_POLL)
         for record in records:
             key = record.key or INTERNAL_KEY
             if record.value is None:

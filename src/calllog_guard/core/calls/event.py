@@ -6,7 +6,6 @@ Rules: 1. A field that the schema does not know is refused (data minimisation, G
 Source: design section 6; `schemas/event.json`.
 """
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Final, Literal
@@ -14,11 +13,9 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from calllog_guard.core.ids import CallId, SubjectId
-from calllog_guard.core.wire import Message, TenantName, Utc, decode, to_ms
+from calllog_guard.core.wire import IdText, Message, Role, TenantName, Utc, check_id, check_year, decode, to_ms
 from calllog_guard.errors import MessageError
 
-IdText = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-Role = Literal["host", "guest", "caller", "callee"]
 Kind = Literal["video", "audio", "screen"]
 Result = Literal["answered", "missed", "declined", "failed"]
 
@@ -46,8 +43,6 @@ class CallEvent(Message, omit_defaults=True, frozen=True, kw_only=True):
 
 
 EVENTS: Final = msgspec.json.Decoder(CallEvent)
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_ID_BYTES: Final = 256
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,16 +63,6 @@ def call_of(event: CallEvent) -> CallId:
     return CallId(event.call_id)
 
 
-def _check_id(text: str, pointer: str) -> None:
-    if len(text.encode()) > _ID_BYTES or _CONTROL.search(text):
-        raise MessageError("bad_id", pointer)
-
-
-def _check_year(moment: datetime | None, pointer: str) -> None:
-    if moment is not None and not 2000 <= moment.year < 2100:  # noqa: PLR2004 - design section 6
-        raise MessageError("bad_time", pointer)
-
-
 def _check_span(start: datetime | None, end: datetime | None, pointer: str) -> None:
     if start and end and end < start:
         raise MessageError("end_before_start", pointer)
@@ -91,9 +76,9 @@ def check_event(event: CallEvent, *, lowercase_email: bool) -> None:
         MessageError: Ids, times or parties contradict each other; the event is dead-lettered.
 
     """
-    _check_id(event.call_id, "/call_id")
-    _check_year(event.started_at, "/started_at")
-    _check_year(event.ended_at, "/ended_at")
+    check_id(event.call_id, "/call_id")
+    check_year(event.started_at, "/started_at")
+    check_year(event.ended_at, "/ended_at")
     answered = event.outcome == "answered"
     if event.ended_at is None and answered:
         raise MessageError("missing_field", "/ended_at")
@@ -101,9 +86,9 @@ def check_event(event: CallEvent, *, lowercase_email: bool) -> None:
     seen: set[str] = set()
     for index, party in enumerate(event.parties):
         pointer = f"/parties/{index}"
-        _check_id(party.id, f"{pointer}/id")
-        _check_year(party.joined_at, f"{pointer}/joined_at")
-        _check_year(party.left_at, f"{pointer}/left_at")
+        check_id(party.id, f"{pointer}/id")
+        check_year(party.joined_at, f"{pointer}/joined_at")
+        check_year(party.left_at, f"{pointer}/left_at")
         if not answered and (party.joined_at or party.left_at):
             raise MessageError("not_answered", pointer)
         _check_span(party.joined_at or event.started_at, party.left_at or event.ended_at, f"{pointer}/left_at")
@@ -112,7 +97,7 @@ def check_event(event: CallEvent, *, lowercase_email: bool) -> None:
             raise MessageError("duplicate_party", f"{pointer}/id")
         seen.add(name)
     for index, gone in enumerate(event.removed):
-        _check_id(gone, f"/removed/{index}")
+        check_id(gone, f"/removed/{index}")
         if canonical(gone, lowercase_email=lowercase_email) in seen:
             raise MessageError("removed_party_present", f"/removed/{index}")
 

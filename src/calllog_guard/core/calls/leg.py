@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
-from calllog_guard.core.calls.event import CallEvent, Kind, Party, Result, Role
-from calllog_guard.core.wire import Message, decode, text_literal, time_text
+from calllog_guard.core.calls.event import CallEvent, Kind, Party, Result
+from calllog_guard.core.wire import Message, Role, decode, text_literal, time_text
 
 
 class Leg(Message, frozen=True, kw_only=True):

@@ -21,17 +21,20 @@ class Fated(Enum):
     NO_PURPOSE = "no_purpose"
 
 
-def fate_of(person: Person | None, mask: int, started_ms: int, appended_ms: int) -> Fated:
+def fate_of(person: Person | None, mask: int, started_ms: int, appended_ms: int, *, returns: bool = True) -> Fated:
     """
     Decide for one party.
 
     Args:
         person: None when never seen.
         mask: The purposes left after the person's own choices.
-        started_ms: When the call began; `appended_ms` is when its record was appended.
+        started_ms: When the call began; `appended_ms` is when its record was first appended.
+        returns: Whether a call may bring a person who is gone back at all.
 
     """
     if person is not None and person.cut_off and min(started_ms, appended_ms) <= person.cut_off:
+        return Fated.ERASED
+    if person is not None and person.pseudonym is None and not returns:
         return Fated.ERASED
     if person is None or person.pseudonym is None:
         return Fated.MINT if mask else Fated.NO_PURPOSE

@@ -4,15 +4,14 @@ What a reader says of a leg: a line per change, with the fields that the purpose
 Source: GDPR Art. 5(1)(c); interface: reader, a line; `shows` in the policy.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from calllog_guard.core.calls.event import Kind, Result, Role
+from calllog_guard.core.calls.event import Kind, Result
 from calllog_guard.core.calls.leg import Leg
-from calllog_guard.core.wire import Id, Message
+from calllog_guard.core.wire import Id, Message, Role
 
 _Unset = msgspec.UnsetType
 _UNSET: Final = msgspec.UNSET
@@ -54,12 +53,7 @@ class Reset(Message, frozen=True, kw_only=True, tag_field="op", tag="reset"):
 
 Line = Put | Remove | Reset
 FIELDS: Final = frozenset(Put.__struct_fields__) - {"token", "person"}
-"""What a purpose may list under `shows`."""
-
-
-def unknown_fields(shows: Iterable[str]) -> list[str]:
-    """The names under `shows` that no leg has."""
-    return sorted(set(shows) - FIELDS)
+"""What a purpose may list under `shows`; the policy's form knows the same names."""
 
 
 def duration_s(leg: Leg) -> int:

@@ -30,7 +30,7 @@ class LegHeader(Message, frozen=True, kw_only=True):
     typ: Literal["calllog-leg"] = "calllog-leg"
     v: Literal[1] = 1
     kid: Id
-    mon: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}$")]
+    mon: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}$(?!\n)")]
     day: Day
     rid: Id
     pur: Annotated[int, msgspec.Meta(ge=0, lt=1 << 50)]

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
+from datetime import date, timedelta
 from typing import Final, NewType, Self
 
 from cryptography.hazmat.primitives import hashes
@@ -30,6 +31,7 @@ from calllog_guard.core.ids import (
 
 SECRET_BYTES: Final = 32
 _INFO: Final = "calllog-guard/v1/"
+_MARGIN_DAYS: Final = 31  # a leg lives until the sweep that follows its last day
 
 Random = Callable[[int], bytes]
 """The source of random bytes; only vector tests pass another than the system's."""
@@ -40,6 +42,12 @@ Month = NewType("Month", int)
 def month_of(year: int, month: int) -> Month:
     """The serial number of a calendar month."""
     return Month(year * 12 + month - 1)
+
+
+def floor_month(day: date, keep_days: int) -> Month:
+    """The oldest month that a purpose kept for so many days may still reach on a day, with a month to spare."""
+    oldest = day - timedelta(days=keep_days + _MARGIN_DAYS)
+    return month_of(oldest.year, oldest.month)
 
 
 def month_text(month: Month) -> str:
@@ -124,6 +132,10 @@ class IdentitySecret(Secret):
     def token_key(self) -> TokenKey:
         """The key that names this person's legs."""
         return TokenKey(derive(self, "token-key"))
+
+    def rules_key(self) -> Secret:
+        """Seals what was decided about this person and stands for ever; it goes with the person."""
+        return Secret(derive(self, "rules"))
 
 
 class DataKey(Secret):

@@ -1,8 +1,9 @@
 """
 A case: the life of a request, without the identity of whom it is about.
 
-Source: interface: messages; design sections 9 and 10. Beyond the interface: `jti`, `place` and `cut_off` make a redelivery
-resume and a replay refused; `progress` says which decision reached which stage, `observed` what was seen of it last.
+Source: interface: messages; design sections 9 and 10. Beyond the interface: `jti`, `place` and `acts` make a redelivery resume
+and a replay refused; `progress` says which decision reached which stage, `observed` what was seen of it last; `times`,
+`pauses`, `approvals` are what the clock and the officers did, `officer` that one has had it; `sealed` is what a case needs that is not yet enforced.
 """
 
 from datetime import datetime
@@ -10,16 +11,41 @@ from typing import Final, Literal
 
 import msgspec
 
+from calllog_guard.core.requests.clock import Times
 from calllog_guard.core.requests.decision import Observed, Outcome
 from calllog_guard.core.wire import Day, Id, Message, TenantName, Utc
 
 State = Literal["waiting", "enforcing", "observing", "closed", "refused"]
 WaitsFor = Literal["identity", "clarification", "fee", "officer", "second_officer"]
-STAGES: Final = ("destroyed", "tombstoned", "rewritten", "absent", "gone")
+Moment = Literal["identity_asked_at", "identity_shown_at", "fee_asked_at", "fee_paid_at", "extended_at"]
+_REMOVED: Final = ("tombstoned", "absent", "gone")
+STAGES: Final[dict[str, tuple[str, ...]]] = {
+    "erase": ("destroyed", "tombstoned", "rewritten", "absent", "gone"),
+    "erase_range": _REMOVED,
+    "object": _REMOVED,
+    "withdraw": _REMOVED,
+    "rectify": ("rewritten", "absent"),
+    "access": ("exported",),
+    "portability": ("exported",),
+    "disclose": ("exported",),
+    "hold": ("copied",),
+    "release": ("destroyed", "tombstoned"),
+}
+"""The stages that the outcomes of a type go through, in order; with the last of them the case is closed."""
+
+AT_ONCE: Final = "fenced"
+"""The progress of a decision that the desk has carried out whole: a restriction, its end, a consent."""
+
+
+class Consent(Message, frozen=True, kw_only=True):
+    """What is on record of a consent (Art. 7(1)): when, and the digest of the words."""
+
+    time: Utc
+    wording: str
 
 
 class Case(Message, frozen=True, kw_only=True):
-    """See above; `place` is the request's partition and offset, `sealed` what a waiting case needs."""
+    """See above; `place` is the request's partition and offset, `acts` those of what acted on the case, by jti."""
 
     v: Literal[1] = 1
     case: Id
@@ -30,7 +56,7 @@ class Case(Message, frozen=True, kw_only=True):
     ticket: str | None
     received_at: Utc
     due: Day
-    law_due: Day
+    law_due: Day | None
     extended: bool = False
     paused_s: int = 0
     decisions: tuple[Id, ...] = ()
@@ -39,36 +65,74 @@ class Case(Message, frozen=True, kw_only=True):
     keep_until: Utc | None = None
     jti: str
     place: tuple[int, int]
+    appended_at: Utc
     cut_off: Utc | None = None
     opened_at: Utc
+    asked_by: str
+    ranged: bool = False
+    consent: Consent | None = None
     sealed: str | None = None
     epoch: str | None = None
+    officer: bool = False
+    approvals: tuple[str, ...] = ()
+    times: dict[Moment, Utc] = msgspec.field(default_factory=dict)
+    pauses: tuple[tuple[Utc, Utc | None], ...] = ()
+    acts: dict[str, tuple[int, int]] = msgspec.field(default_factory=dict)
     progress: dict[str, str] = msgspec.field(default_factory=dict)
     legs: dict[str, int] = msgspec.field(default_factory=dict)
     observed: dict[str, Observed] = msgspec.field(default_factory=dict)
+    digests: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+
+    @property
+    def ladder(self) -> tuple[str, ...]:
+        """The stages of this case's outcomes, in order."""
+        return STAGES.get("erase_range" if self.ranged and self.type == "erase" else self.type, ())
+
+    @property
+    def decided(self) -> bool:
+        """Whether the desk has done its part of a granted request."""
+        return bool({"fenced", "decided", "answered"} & self.stages.keys())
+
+    @property
+    def open(self) -> bool:
+        """Whether an answer is still owed."""
+        return self.state in {"waiting", "enforcing"}
+
+    def clock(self) -> Times:
+        """What happened when, as the clock wants it."""
+        return Times(
+            received_at=self.received_at,
+            access=self.type in {"access", "portability"},
+            pauses=tuple((asked, came) for asked, came in self.pauses),
+            **self.times,
+        )
 
 
 CASES: Final = msgspec.json.Decoder(Case)
 
 
-def _reached(progress: dict[str, str], decisions: tuple[str, ...], stage: str) -> bool:
-    rank = STAGES.index(stage)
-    return all(progress.get(each) in STAGES and STAGES.index(progress[each]) >= rank for each in decisions)
+def _reached(case: Case, progress: dict[str, str], stage: str) -> bool:
+    enough = (*case.ladder[case.ladder.index(stage) :], AT_ONCE)
+    return all(progress.get(each) in enough for each in case.decisions)
 
 
 def after_outcome(case: Case, outcome: Outcome, at: datetime) -> tuple[Case, list[str]]:
     """The case after an outcome, and the stages that all its decisions have reached by it; a repeat changes nothing."""
-    if outcome.decision not in case.decisions or outcome.stage not in STAGES:
+    ladder = case.ladder
+    if outcome.decision not in case.decisions or outcome.stage not in ladder:
         return case, []
     before = case.progress.get(outcome.decision)
-    if before in STAGES and STAGES.index(before) >= STAGES.index(outcome.stage):
+    if before in ladder and ladder.index(before) >= ladder.index(outcome.stage):
         return case, []
     progress = case.progress | {outcome.decision: outcome.stage}
-    new = [stage for stage in STAGES if stage not in case.stages and _reached(progress, case.decisions, stage)]
+    new = [stage for stage in ladder if stage not in case.stages and _reached(case, progress, stage)]
     stages = case.stages | dict.fromkeys(new, at)
-    state: State = "closed" if "gone" in stages else "observing" if "tombstoned" in stages else case.state
+    done = ladder[-1] in stages
+    watched = any(each in stages for each in ("tombstoned", "rewritten"))
+    state: State = "closed" if done else "observing" if watched else case.state
     # after a crash in the midst of the tombstones a keeper counts what was left: the first count is the whole one
     legs = case.legs | {outcome.decision: max(outcome.legs, case.legs.get(outcome.decision, 0))}
     observed = case.observed | ({outcome.decision: outcome.observed} if outcome.observed else {})
+    digests = case.digests | ({outcome.decision: outcome.digests} if outcome.digests else {})
     changed = msgspec.structs.replace(case, progress=progress, stages=stages, state=state, legs=legs, observed=observed)
-    return changed, new
+    return msgspec.structs.replace(changed, digests=digests), new

@@ -3,13 +3,15 @@ Decisions and outcomes: what is to be enforced, and what a worker did.
 
 Rules: 1. Ids derive from tenant and `jti`, so that a repeat replaces itself.
        2. The lookup is only sealed, or the ledger would name the erased to whoever holds the pepper.
+       3. What is to be done once (a task) is sealed beside the lookup; what stands for ever (`rules.py`) under the person's key.
 Source: design section 9, step 2; interface: messages.
 """
 
 import hashlib
 import hmac
 import struct
-from typing import Any, Final, Literal
+from dataclasses import dataclass
+from typing import Final, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -17,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import ID_BYTES, CaseId, DecisionId, Lookup, Pseudonym, Tenant, b64, id_text, unb64
-from calllog_guard.core.wire import Day, EpochText, Id, Message, TenantName, Utc, encode, to_ms
+from calllog_guard.core.wire import Day, EpochText, Id, Message, TenantName, Utc, to_ms
 from calllog_guard.errors import RecordError
 
 _ENTRY: Final = struct.Struct(">I32s")
@@ -32,21 +34,41 @@ def is_result(key: bytes) -> bool:
     return key.count(b".") == _RESULT_DOTS
 
 
+DecisionType = Literal[
+    "erase", "rectify", "restrict", "lift", "object", "withdraw", "consent",
+    "hold", "release", "access", "portability", "disclose",
+]  # fmt: skip
+
+
 class Decision(Message, frozen=True, kw_only=True):
-    """A standing rule about one person; `entry` seals generation and lookup under the epoch's ledger key."""
+    """
+    A standing rule about one person, or one task.
+
+    Args:
+        entry: Generation, lookup and task, sealed under the epoch's ledger key.
+        range: `sealed` when the decision covers some days only; which ones stands in `rule`.
+        rule: What stands for ever, sealed under the person's key (`rules.py`).
+
+    """
 
     v: Literal[1] = 1
     decision: Id
-    type: Literal["erase"]
+    type: DecisionType
     tenant: TenantName
     case: Id
     pseudonym: Id
     entry: str
     epoch: EpochText
     cut_off: Utc
-    range: Any = None
+    range: Literal["sealed"] | None = None
     pol: Day
     at: Utc
+    rule: str | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def total(self) -> bool:
+        """Whether it erases the person, not some days only."""
+        return self.type == "erase" and self.range is None
 
 
 class Observed(Message, frozen=True, kw_only=True):
@@ -63,7 +85,11 @@ class Observed(Message, frozen=True, kw_only=True):
 
 
 class Outcome(Message, frozen=True, kw_only=True):
-    """What a worker did for a decision."""
+    """
+    What a worker did for a decision.
+
+    In the ledger also `tokens`: the legs whose old values must be seen gone; of an export `digests`: SHA-256 of each part.
+    """
 
     v: Literal[1] = 1
     tenant: TenantName
@@ -77,6 +103,8 @@ class Outcome(Message, frozen=True, kw_only=True):
     by: str
     at: Utc
     observed: Observed | msgspec.UnsetType = msgspec.UNSET
+    tokens: tuple[Id, ...] | msgspec.UnsetType = msgspec.UNSET
+    digests: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 DECISIONS: Final = msgspec.json.Decoder(Decision)
@@ -102,22 +130,31 @@ def unseen_pseudonym(ledger_key: Secret, decision: DecisionId) -> Pseudonym:
     return Pseudonym(id_text(hmac.digest(ledger_key.expose(), decision.encode(), hashlib.sha256)[:ID_BYTES]))
 
 
-def _bound(decision: Decision) -> bytes:
-    """What the sealed entry is tied to: moved to another person, case or time, it does not open."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a decision seals: whose it is, and what is to be done once (JSON of its type)."""
+
+    lookup: Lookup
+    generation: int
+    task: bytes = b""
+
+
+def bound(decision: Decision) -> bytes:
+    """What the sealed parts are tied to: moved to another person, case or time, they do not open."""
     names = (decision.tenant, decision.case, decision.type, decision.pseudonym, decision.decision)
-    return "\n".join((*names, str(to_ms(decision.cut_off)), encode(decision.range).decode())).encode()
+    return "\n".join((*names, str(to_ms(decision.cut_off)), decision.range or "null")).encode()
 
 
-def seal_entry(decision: Decision, lookup: Lookup, generation: int, key: Secret, nonce: bytes) -> Decision:
-    """The decision with generation and lookup sealed in `entry`; what the decision says is the AAD."""
-    content = _ENTRY.pack(generation, unb64(lookup.encode()))
-    sealed = nonce + AESGCM(key.expose()).encrypt(nonce, content, _bound(decision))
+def seal_entry(decision: Decision, entry: Entry, key: Secret, nonce: bytes) -> Decision:
+    """The decision with its entry sealed; what the decision says is the AAD."""
+    content = _ENTRY.pack(entry.generation, unb64(entry.lookup.encode())) + entry.task
+    sealed = nonce + AESGCM(key.expose()).encrypt(nonce, content, bound(decision))
     return msgspec.structs.replace(decision, entry=b64(sealed).decode())
 
 
-def open_entry(decision: Decision, key: Secret) -> tuple[Lookup, int]:
+def open_entry(decision: Decision, key: Secret) -> Entry:
     """
-    Lookup and generation again.
+    What a decision seals.
 
     Raises:
         RecordError: Changed, or another decision's: whoever wrote it does not have the ledger's key.
@@ -125,8 +162,8 @@ def open_entry(decision: Decision, key: Secret) -> tuple[Lookup, int]:
     """
     try:
         raw = unb64(decision.entry.encode("ascii"))
-        content = AESGCM(key.expose()).decrypt(raw[:_NONCE], raw[_NONCE:], _bound(decision))
-        generation, lookup = _ENTRY.unpack(content)
+        content = AESGCM(key.expose()).decrypt(raw[:_NONCE], raw[_NONCE:], bound(decision))
+        generation, lookup = _ENTRY.unpack_from(content)
     except (InvalidTag, ValueError, struct.error):
         raise RecordError("bad_decision") from None
-    return Lookup(b64(lookup).decode()), generation
+    return Entry(Lookup(b64(lookup).decode()), generation, content[_ENTRY.size :])

@@ -2,54 +2,105 @@
 A request as it arrives: a JWT signed by a registered requester, checked before anything is done.
 
 Rules: 1. EdDSA only; nothing in the header may choose the key.  2. `exp` is judged against the record's append time.
-       3. A lifetime over 24 h is refused.
+       3. A lifetime over 24 h is refused.  4. Which fields a type needs and which it may not have is one table, `NEEDS`.
 Source: RFC 7519, RFC 8725; design section 10.
 """
 
+import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from calllog_guard.core.crypto.sealed import kid_of, verify
-from calllog_guard.core.wire import Message, TenantName, Utc, decode
+from calllog_guard.core.ids import b64
+from calllog_guard.core.requests.fields import (
+    ClockEvent,
+    Facts,
+    Ground,
+    Hold,
+    Kind,
+    Name,
+    Names,
+    Notify,
+    Range,
+    ReplyKey,
+    Short,
+    Wording,
+    check_facts,
+    check_reply_key,
+    days_of,
+)
+from calllog_guard.core.wire import Id, IdText, Message, TenantName, Utc, check_year, decode
 from calllog_guard.errors import MessageError, RequestRefusedError
 
 AUDIENCE: Final = "calllog-guard"
 LIFETIME_S: Final = 86_400
 _AHEAD_S: Final = 300
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
-Kind = Literal[
-    "erase", "access", "portability", "rectify", "restrict", "lift", "object", "withdraw", "consent",
-    "hold", "release", "disclose", "approve", "refuse", "clock", "complain",
-]  # fmt: skip
 
 
 class Request(Message, frozen=True, kw_only=True):
-    """The claims; what later types need is accepted and refused as not supported with its type."""
+    """The claims; several `subjects` are identifiers of one person."""
 
     v: Literal[1]
     iss: Name
     aud: Literal["calllog-guard"]
     tenant: TenantName
-    jti: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{8,64}$")]
+    jti: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{8,64}$(?!\n)")]
     iat: int
     exp: int
     received_at: Utc
     type: Kind
-    subjects: Annotated[
-        tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=256)], ...], msgspec.Meta(max_length=100)
-    ] = ()
+    subjects: Annotated[tuple[IdText, ...], msgspec.Meta(max_length=100)] = ()
     identity: Literal["verified", "unverified"] = "unverified"
-    range: Any = None
     ticket: Name | None = None
-    purposes: Any = None
-    facts: Any = None
-    ground: Any = None
-    hold: Any = None
-    reply_key: Any = None
-    case: Any = None
-    event: Any = None
+    range: Range | None = None
+    purposes: Names | None = None
+    facts: Facts | None = None
+    ground: Ground | None = None
+    hold: Hold | None = None
+    reply_key: ReplyKey | None = None
+    case: Id | None = None
+    event: ClockEvent | None = None
+    time: Utc | None = None
+    wording: Wording | None = None
+    authority: Short | None = None
+    basis: Short | None = None
+    notify: Notify | None = None
+    review_at: Utc | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a type must say and what it may say; anything else is refused. A dot leads into `hold`."""
+
+    must: tuple[str, ...]
+    may: tuple[str, ...] = ()
+
+
+NEEDS: Final[dict[Kind, Needs]] = {
+    "erase": Needs(("subjects",), ("range",)),
+    "access": Needs(("subjects", "reply_key"), ("range",)),
+    "portability": Needs(("subjects", "reply_key"), ("range",)),
+    "rectify": Needs(("subjects", "facts")),
+    "restrict": Needs(("subjects",), ("ground",)),
+    "lift": Needs(("subjects",), ("ground",)),
+    "object": Needs(("subjects", "purposes"), ("ground",)),
+    "withdraw": Needs(("subjects", "purposes")),
+    "consent": Needs(("subjects", "purposes", "time", "wording")),
+    "hold": Needs(
+        ("subjects", "hold", "hold.authority", "hold.basis", "hold.review_at"), ("hold.range", "hold.secret")
+    ),
+    "release": Needs(("hold",), ("subjects",)),
+    "disclose": Needs(("subjects", "authority", "basis", "notify", "reply_key"), ("range", "review_at")),
+    "approve": Needs(("case",), ("ground",)),
+    "refuse": Needs(("case", "ground")),
+    "clock": Needs(("case", "event"), ("ground",)),
+    "complain": Needs(("ground",), ("subjects",)),
+}
+_BY_TYPE: Final = ("subjects", *Request.__struct_fields__[Request.__struct_fields__.index("range") :])
+_IN_HOLD: Final = tuple(f"hold.{name}" for name in Hold.__struct_fields__ if name != "id")
 
 
 REQUESTS: Final = msgspec.json.Decoder(Request)
@@ -88,11 +139,63 @@ def read_request(raw: bytes | None, key_of: Callable[[str], bytes | None], *, te
         raise RequestRefusedError("lifetime_too_long", "/exp")
     if not request.iat - _AHEAD_S <= appended_ms / 1000 <= request.exp:
         raise RequestRefusedError("expired", "/exp")
-    if not 2000 <= request.received_at.year < 2100:  # noqa: PLR2004 - as for events
-        raise RequestRefusedError("bad_time", "/received_at")
-    if request.type == "erase" and not request.subjects:
-        raise RequestRefusedError("missing_field", "/subjects")
+    check_year(request.received_at, "/received_at")
     return request
+
+
+def _given(request: Request, name: str) -> bool:
+    first, _, second = name.partition(".")
+    value = getattr(request, first)
+    if second:
+        value = getattr(value, second, None)
+    return value is not None and value != ()
+
+
+def check_fields(request: Request) -> None:
+    """
+    Whether a request says what its type needs, no more, and makes sense.
+
+    Raises:
+        MessageError: `missing_field`, `unexpected_field`, or what is wrong with one; the request is dead-lettered.
+
+    """
+    needs = NEEDS[request.type]
+    must = list(needs.must)
+    if request.event == "extend":
+        must.append("ground")  # Art. 12(3): told together with the reasons
+    if request.notify == "when_lifted":
+        must.append("review_at")
+    for name in must:
+        if not _given(request, name):
+            raise MessageError("missing_field", _pointer(name))
+    for name in (*_BY_TYPE, *_IN_HOLD):
+        if name not in must and name not in needs.may and _given(request, name):
+            raise MessageError("unexpected_field", _pointer(name))
+    _check_values(request)
+
+
+def _pointer(name: str) -> str:
+    return "/" + name.replace(".", "/")
+
+
+def _check_values(request: Request) -> None:
+    if request.range:
+        days_of(request.range)
+    if request.facts:
+        check_facts(request.facts)
+    if request.reply_key:
+        check_reply_key(request.reply_key)
+    check_year(request.time, "/time")
+    check_year(request.review_at, "/review_at")
+    if request.hold:
+        check_year(request.hold.review_at, "/hold/review_at")
+        if request.hold.range:
+            days_of(request.hold.range, "/hold/range")
+
+
+def wording_digest(wording: str) -> str:
+    """What is kept of a consent's wording: SHA-256 in unpadded base64url; whoever has the text can show that it is the one."""
+    return b64(hashlib.sha256(wording.encode()).digest()).decode()
 
 
 def _check_audience(content: bytes) -> None:

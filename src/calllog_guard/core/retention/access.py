@@ -43,7 +43,7 @@ def refusal_of(person: Person | None, pseudonym: str, purpose: Purpose) -> Refus
         return Refusal.ERASED
     lacks_consent = purpose.basis == "consent" and not person.consented & purpose.bit
     against = (
-        (person.restricted, Refusal.RESTRICTED),
+        (person.closed, Refusal.RESTRICTED),
         (person.objected & purpose.bit, Refusal.OBJECTED),
         (person.withdrawn & purpose.bit, Refusal.WITHDRAWN),
         (lacks_consent, Refusal.NOT_CONSENTED),
@@ -57,12 +57,14 @@ def has_lapsed(day: str, purpose: Purpose, since: tuple[Purpose, ...], today: da
 
     Args:
         day: Of the call's start, UTC, as in the leg's header.
-        since: The purposes with the shortest period each had since the leg was sealed.
+        since: The purposes that may still keep the leg, by all versions it has lived under.
 
     Raises:
         ValueError: No day of the calendar; the leg is not one of ours.
 
     """
+    if not any(each.bit == purpose.bit for each in since):
+        return True
     try:
         return due_day(date.fromisoformat(day), purpose.bit, since) <= today
     except OverflowError:

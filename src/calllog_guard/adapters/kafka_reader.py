@@ -32,8 +32,8 @@ async def _answers() -> AsyncIterator[None]:
         raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
 
 
-class KafkaTail:
-    """The Tail port."""
+class KafkaLogReader:
+    """The LogReader port."""
 
     def __init__(self, servers: str, options: Mapping[str, Any]) -> None:
         self._servers, self._options = servers, options
@@ -62,7 +62,7 @@ class KafkaTail:
         return self._reader
 
     async def assign(self, places: Mapping[Place, int]) -> None:
-        """See Tail."""
+        """See LogReader."""
         reader = await self._main()
         wanted = [TopicPartition(*place) for place in places]
         if reader.assignment() != frozenset(wanted):
@@ -71,19 +71,19 @@ class KafkaTail:
             reader.seek(TopicPartition(*place), offset)
 
     async def poll(self, most: int) -> Sequence[Record]:
-        """See Tail."""
+        """See LogReader."""
         async with _answers():
             found = await (await self._main()).getmany(timeout_ms=_POLL_MS, max_records=most)
         return [record for records in found.values() for record in records]
 
     async def positions(self) -> dict[Place, int]:
-        """See Tail."""
+        """See LogReader."""
         reader = await self._main()
         async with _answers():
             return {(each.topic, each.partition): await reader.position(each) for each in reader.assignment()}
 
     async def bounds(self, places: Sequence[Place]) -> dict[Place, tuple[int, int]]:
-        """See Tail."""
+        """See LogReader."""
         reader = await self._main()
         wanted = [TopicPartition(*place) for place in places]
         async with _answers():
@@ -91,7 +91,7 @@ class KafkaTail:
         return {(each.topic, each.partition): (firsts[each], ends[each]) for each in wanted}
 
     async def fetch(self, place: Place, offsets: Sequence[int]) -> list[Record]:
-        """See Tail."""
+        """See LogReader."""
         if self._fetcher is None:
             made = consumer(self._servers, self._options, group=None, fetch_bytes=_FETCH_BYTES)
             self._fetcher = await self._started(made)

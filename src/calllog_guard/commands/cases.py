@@ -1,0 +1,120 @@
+"""`case list|show`: the life of cases, without identities; `case approve|refuse|extend`: an officer's word, signed and sent."""
+
+import argparse
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from calllog_guard.adapters.kafka_log import read_all, tenant_partition
+from calllog_guard.bootstrap import World
+from calllog_guard.commands.setup import say, show, the_world
+from calllog_guard.commands.signed import send, text_of
+from calllog_guard.core.requests.case import CASES, Case
+from calllog_guard.core.wire import decode, encode, time_text
+from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
+
+_ACTS: Final[dict[str, dict[str, str]]] = {
+    "approve": {"type": "approve"},
+    "refuse": {"type": "refuse"},
+    "extend": {"type": "clock", "event": "extend"},
+}
+_WAIT_S: Final = 120
+
+
+def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verb."""
+    verb = verbs.add_parser(
+        "case", help="cases: state, what they wait for, due date, stages; an officer's approve, refuse, extend"
+    )
+    verb.add_argument("action", choices=["list", "show", *_ACTS])
+    verb.add_argument("case", nargs="?")
+    verb.add_argument("--receipts", type=Path, metavar="DIR", help="show: write the case's receipts into DIR")
+    verb.add_argument("--key", type=Path, help="approve, refuse, extend: the officer's private key (PEM)")
+    verb.add_argument("--ground", metavar="@FILE", help="refuse, extend: why, in words for the person")
+    verb.add_argument("--json", action="store_true")
+    verb.set_defaults(run=lambda args: asyncio.run(cases(args)))
+
+
+async def all_cases(shared: World) -> dict[str, Case]:
+    """Every case by its id, as its topic has it now."""
+    home = tenant_partition(shared.tenant, shared.settings.few_partitions)
+    topic = shared.settings.topic("privacy.cases")
+    records = await read_all(shared.settings.kafka, shared.options, topic, [home])
+    return {
+        record.key.decode("ascii", "replace"): case
+        for record in records
+        if record.value is not None and record.key[:1] != b"~" and (case := _readable(record)) is not None
+    }
+
+
+def _readable(record: Any) -> Case | None:
+    try:
+        return decode(CASES, record.value)
+    except MessageError as error:
+        say(f"a record of privacy.cases is no case ({error.reason}): offset {record.offset}")
+        return None
+
+
+def text(case: Case) -> str:
+    """A case as one line."""
+    stages = " ".join(f"{name}={time_text(at)}" for name, at in case.stages.items())
+    waits = f" (waits for {case.waits_for})" if case.waits_for else ""
+    why = f" ({case.refusal})" if case.refusal else ""
+    return f"{case.case} {case.type} {case.state}{waits}{why} due {case.due} {stages}"
+
+
+_SETTLED: Final = frozenset({"waiting", "refused", "closed", "observing"})
+
+
+async def followed(shared: World, name: str, states: Sequence[str] = ()) -> Case:
+    """Tell a case's stages as they come, until it rests."""
+    end, told = time.monotonic() + _WAIT_S, 0
+    while time.monotonic() < end:
+        case = (await all_cases(shared)).get(name)
+        if case is not None:
+            for stage, at in list(case.stages.items())[told:]:
+                say(f"{stage} {time_text(at)}")
+            told = len(case.stages)
+            if case.state in (states or _SETTLED):
+                return case
+        await asyncio.sleep(0.05)
+    raise StateRefusedError(f"case {name} did not get to `tombstoned` within {_WAIT_S} s: are desk and keeper running?")
+
+
+async def _act(shared: World, args: argparse.Namespace) -> int:
+    if args.key is None or args.case is None:
+        raise ConfigurationError(f"case {args.action} CASE --key PEM: a case and an officer's key are needed")
+    claims: dict[str, Any] = _ACTS[args.action] | {"case": args.case}
+    if args.ground:
+        claims["ground"] = text_of("--ground", args.ground)
+    await send(shared, args.key.read_bytes(), claims)
+    show(args, {"case": args.case, "sent": args.action}, f"{args.action} sent for case {args.case}")
+    return 0
+
+
+async def cases(args: argparse.Namespace) -> int:
+    """Show one case or all, or act on one."""
+    shared = the_world()
+    if args.action in _ACTS:
+        return await _act(shared, args)
+    found = await all_cases(shared)
+    if args.action == "list":
+        show(args, [json.loads(encode(case)) for case in found.values()], "\n".join(map(text, found.values())))
+        return 0
+    case = found.get(args.case or "")
+    if case is None:
+        raise StateRefusedError("there is no such case: `calllog-guard case list` shows all")
+    if args.receipts:
+        args.receipts.mkdir(parents=True, exist_ok=True)
+        home = tenant_partition(shared.tenant, shared.settings.few_partitions)
+        topic = shared.settings.topic("privacy.receipts")
+        for record in await read_all(shared.settings.kafka, shared.options, topic, [home]):
+            if record.key == case.case.encode():
+                path = args.receipts / f"{case.case}-{record.offset}.jws"
+                path.write_bytes(record.value)
+                say(str(path))
+    show(args, json.loads(encode(case)), text(case))
+    return 0

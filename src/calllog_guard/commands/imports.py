@@ -1,0 +1,264 @@
+"""
+`import` takes in an old call log, a file or a Kafka topic, by the protector's own rules, with a manifest of what became of it.
+
+Its journal lies in STATE_DIR: the same command again goes on where it was killed. No event, identity or file name is in either.
+"""
+
+import argparse
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import date
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from calllog_guard.adapters.journal_files import Journal
+from calllog_guard.adapters.kafka_admin import KafkaTopics, governed
+from calllog_guard.adapters.kafka_log import units
+from calllog_guard.adapters.log_files import csv_rows, digest, ndjson_lines
+from calllog_guard.bootstrap import World
+from calllog_guard.commands.calls import COLUMNS
+from calllog_guard.commands.setup import say, the_world
+from calllog_guard.core.calls.event import canonical
+from calllog_guard.core.calls.intake import FileSource, Manifest, TopicSource
+from calllog_guard.core.calls.rows import columns_of
+from calllog_guard.core.ids import Lookup
+from calllog_guard.errors import ConfigurationError, StateRefusedError
+from calllog_guard.law import follow_published
+from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.intake import Intake, Item
+
+_CACHED_PEOPLE: Final = 30_000  # each with a key per month of the log: bounded memory, whatever the log's order
+_TELL_S: Final = 2.0
+_CUT_S: Final = 5.0
+
+Batches = AsyncGenerator[tuple[dict[int, int], list[Item]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """
+    An old log.
+
+    Args:
+        label: How talk names it: its place among the arguments, or the topic.
+        batches: Its records from some positions on, each batch with the positions behind it.
+        cut: Deletes what lies below some positions from it, if that was asked for.
+        check: Raises StateRefusedError when it is not what it was at the start.
+
+    """
+
+    label: str
+    about: FileSource | TopicSource
+    batches: Callable[[Mapping[int, int]], Batches]
+    cut: Callable[[dict[int, int]], None] | None = None
+    check: Callable[[], None] = lambda: None
+
+
+def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verb."""
+    verb = verbs.add_parser(
+        "import",
+        help="take in an old call log; killed and started again it goes on, and nothing is doubled",
+        description=__doc__,
+    )
+    verb.add_argument("files", metavar="FILE", type=Path, nargs="*", help="NDJSON of the event schema, or CSV")
+    verb.add_argument("--topic", metavar="OLD", help="an old Kafka topic of plain events instead of files")
+    verb.add_argument("--trim", action="store_true", help="cut the old topic behind what is acknowledged")
+    who = verb.add_mutually_exclusive_group(required=True)
+    who.add_argument(
+        "--erased",
+        metavar="FILE",
+        type=Path,
+        help="subject ids, one a line: people whom the company erased so long ago that this installation no longer knows",
+    )
+    who.add_argument(
+        "--no-erased-list", action="store_true", help="there is nobody of that kind, and you answer for it"
+    )
+    verb.add_argument(
+        "--columns", default=COLUMNS, help=f"CSV: which column is what (default {COLUMNS}; also call, kind)"
+    )
+    verb.add_argument("--start", type=date.fromisoformat, help="CSV: the day that second 0 falls on, as 2026-11-01")
+    verb.add_argument("--again", action="store_true", help="from the beginning, although a journal is there")
+    verb.add_argument("--json", action="store_true")
+    verb.set_defaults(run=lambda args: asyncio.run(run(args)))
+
+
+async def run(args: argparse.Namespace) -> int:
+    """Take in each source, one after the other."""
+    if bool(args.files) == bool(args.topic) or (args.trim and not args.topic):
+        raise ConfigurationError("give either files or --topic OLD; --trim goes with --topic")
+    shared = the_world()
+    await follow_published(shared)
+    listed = frozenset() if args.no_erased_list else _listed(shared, args.erased)
+    admin = KafkaTopics(shared.settings, shared.options)
+    try:
+        sources = [_old_topic(shared, admin, args)] if args.topic else _files(shared, args)
+        manifests = [await _imported(shared, args, source, listed) for source in sources]
+    finally:
+        admin.close()
+        await shared.keystore.close()
+    for manifest, path in manifests:
+        found = json.loads(path.read_bytes()) if args.json and path.stat().st_size < 1 << 20 else None
+        print(json.dumps({"manifest": str(path), **(found or {})}) if args.json else _summary(manifest, path))  # noqa: T201
+    return int(any(manifest.events.refused for manifest, _ in manifests))
+
+
+def _listed(shared: World, path: Path) -> frozenset[Lookup]:
+    """The lookups of the company's list, each id as written and without the spaces around it."""
+    pepper, tenant = shared.vault.pepper(shared.tenant), shared.tenant
+    lowercase = shared.policy.at(shared.clock.now().date()).tenant[tenant].lowercase_email
+    try:
+        with path.open(encoding="utf-8") as file:
+            texts = (text for line in file for text in {line.rstrip("\r\n"), line.strip()} if text)
+            found = frozenset(pepper.lookup(tenant, canonical(text, lowercase_email=lowercase)) for text in texts)
+    except UnicodeDecodeError:
+        raise ConfigurationError("--erased FILE is no UTF-8 text") from None
+    if not found:
+        raise ConfigurationError("--erased FILE names nobody; if there is nobody to name, say so with --no-erased-list")
+    return found
+
+
+# --- sources --------------------------------------------------------------------------------------------------------
+
+
+def _files(shared: World, args: argparse.Namespace) -> list[Source]:
+    columns = columns_of(args.columns)
+    return [_file(shared, path, columns, args.start, f"file {at}") for at, path in enumerate(args.files, 1)]
+
+
+def _file(shared: World, path: Path, columns: Mapping[str, str], first: date | None, label: str) -> Source:
+    sha256, size = digest(path)
+    is_csv = path.suffix.lower() == ".csv"
+    most, many = shared.settings.event_max_bytes, shared.settings.unit_records
+
+    async def batches(positions: Mapping[int, int]) -> Batches:
+        skip = positions.get(0, 0)
+        rows = csv_rows(path, columns, shared.tenant, f"{sha256[:16]}", first, skip) if is_csv else None
+        found = rows or ndjson_lines(path, most, skip)
+        while batch := list(islice(found, many)):
+            yield {0: batch[-1][0]}, [Item(value, {"line": line}) for _, line, value in batch]
+
+    def check() -> None:
+        if path.stat().st_size != size:
+            raise StateRefusedError(f"{label} changed while it was read: import it again")
+
+    about = FileSource(sha256=sha256, bytes=size, format="csv" if is_csv else "ndjson")
+    return Source(label, about, batches, check=check)
+
+
+def _old_topic(shared: World, admin: KafkaTopics, args: argparse.Namespace) -> Source:
+    topic, settings = args.topic, shared.settings
+    table = shared.policy.at(shared.clock.now().date()).tenant[shared.tenant]
+    if topic in {each.name for each in governed(settings, 1)} | set(table.events):
+        raise StateRefusedError(f"{topic} is a topic of this installation, not an old log")
+    found = admin.describe(topic)
+    if found is None:
+        raise ConfigurationError(f"there is no topic {topic}")
+    name, partitions, configured = found
+    policy = configured.get("cleanup.policy", "")
+    if args.trim and "delete" not in policy.split(","):
+        raise StateRefusedError(
+            f"{topic} has cleanup.policy={policy}, so Kafka refuses to cut it: set compact,delete on it, "
+            "or leave --trim away. Nothing was imported"
+        )
+
+    async def batches(positions: Mapping[int, int]) -> Batches:
+        starts = {partition: positions.get(partition, 0) for partition in partitions}
+        async with aclosing(units(settings.kafka, shared.options, topic, starts, settings.unit_records)) as found:
+            async for behind, records in found:
+                items = [
+                    Item(each.value, {"partition": each.partition, "offset": each.offset}, each) for each in records
+                ]
+                yield behind, items
+
+    about = TopicSource(topic=topic, id=name, trimmed=args.trim)
+    return Source(f"topic {topic}", about, batches, (lambda to: admin.cut(topic, to)) if args.trim else None)
+
+
+# --- one import -----------------------------------------------------------------------------------------------------
+
+
+def _journal(shared: World, args: argparse.Namespace, source: Source, erased: tuple[int, str] | None) -> Journal:
+    """What makes two imports the same: the source, how it is read, for whom, and with which list."""
+    about = source.about
+    which = about.sha256 if isinstance(about, FileSource) else f"{about.topic} {about.id}"
+    read = (args.columns, str(args.start)) if isinstance(about, FileSource) and about.format == "csv" else ()
+    told = [which, *read, shared.tenant, shared.settings.topic("calllog.legs"), str(erased)]
+    name = hashlib.sha256("\0".join(told).encode()).hexdigest()[:16]
+    return Journal(Path(shared.settings.state_dir) / "imports", name)
+
+
+async def _imported(
+    shared: World, args: argparse.Namespace, source: Source, listed: frozenset[Lookup]
+) -> tuple[Manifest, Path]:
+    mark = hashlib.sha256("".join(sorted(listed)).encode()).hexdigest()[:32]  # of lookups: keyed, so it names nobody
+    erased = (len(listed), mark) if listed else None
+    with _journal(shared, args, source, erased) as journal:
+        if args.again:
+            journal.forget()
+        manifest = journal.load()
+        if manifest is not None and manifest.finished_at is not None and isinstance(source.about, FileSource):
+            say(f"{source.label}: taken in already at {manifest.finished_at:%Y-%m-%d %H:%M}Z; --again to repeat")
+            return manifest, journal.manifest_path
+        if manifest is not None:
+            say(f"{source.label}: goes on after {manifest.events.read} events")
+        began = shared.clock.now()
+        new = Manifest(tenant=shared.tenant, source=source.about, erased=erased, began_at=began)
+        manifest = msgspec.structs.replace(manifest or new, source=source.about, finished_at=None)
+        manifest = await _taken(shared, source, journal, manifest, listed)
+        return manifest, journal.manifest_path
+
+
+async def _taken(
+    shared: World, source: Source, journal: Journal, manifest: Manifest, listed: frozenset[Lookup]
+) -> Manifest:
+    writer = shared.writer()
+    await shared.look_back()
+    ring = shared.ring(shared.tenant, cache_entries=_CACHED_PEOPLE)
+    sealer = shared.sealer(ring, writer, shared.count, returns=False)
+    tenant, steps = shared.tenant, Steps(shared.settings.off)
+    intake = Intake(tenant, sealer, shared.dead_letters(), shared.policy, shared.settings, shared.clock, listed)
+    await writer.start()
+    began = told = cut = time.monotonic()
+    before = manifest.events.read
+    try:
+        async with aclosing(source.batches(manifest.positions)) as batches:
+            async for positions, items in batches:
+                manifest = journal.add(manifest, await intake.batch(items, positions))
+                steps.reached("import.saved")
+                if time.monotonic() > told + _TELL_S:
+                    told = time.monotonic()
+                    say(f"{source.label}: {_rate(manifest, before, told - began)}")
+                if source.cut is not None and time.monotonic() > cut + _CUT_S:
+                    await asyncio.to_thread(source.cut, manifest.positions)
+                    cut = time.monotonic()
+        if source.cut is not None:
+            await asyncio.to_thread(source.cut, manifest.positions)
+    finally:
+        await writer.stop()
+    source.check()
+    manifest = journal.finish(manifest, shared.clock.now())
+    say(f"{source.label}: {_rate(manifest, before, time.monotonic() - began)}")
+    return manifest
+
+
+def _rate(manifest: Manifest, before: int, seconds: float) -> str:
+    events = manifest.events
+    speed = (events.read - before) / max(seconds, 0.001)
+    return f"{events.read} events, {manifest.legs.stored} legs stored, {events.refused} refused, {speed:.0f} events/s"
+
+
+def _summary(manifest: Manifest, path: Path) -> str:
+    events, legs = manifest.events, manifest.legs
+    lines = [f"{name} {getattr(events, name)}" for name in events.__struct_fields__]
+    lines += [f"legs {name} {getattr(legs, name)}" for name in legs.__struct_fields__ if getattr(legs, name)]
+    lines += [f"refused: {reason} {many}" for reason, many in sorted(manifest.refused.items())]
+    return "\n".join([*lines, f"manifest {path}"])

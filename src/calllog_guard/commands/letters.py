@@ -1,0 +1,259 @@
+"""
+`dead` looks after dead letters: `list` (coordinates and reason), `open` (with the operator's key), `replay` (past the fences again).
+
+A replayed event is judged as on its first day: a fence raised since then holds, the late limit too. A replayed request must still
+be within its `exp`, which counts from now, and a `jti` that was handled is refused as a replay.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Final
+
+import msgspec
+
+from calllog_guard.adapters.kafka_log import KafkaWriter, read_each
+from calllog_guard.bootstrap import World
+from calllog_guard.commands.setup import say, show, the_world
+from calllog_guard.core.calls.mend import call_key, plain, without
+from calllog_guard.core.crypto.sealed import open_sealed
+from calllog_guard.core.ids import b64
+from calllog_guard.core.replay import REPLAYED, REPLAYED_KEY, Replayed, replay_header
+from calllog_guard.core.tombstone import Output
+from calllog_guard.core.wire import DEAD, Access, Dead, decode, encode, time_text, to_ms
+from calllog_guard.errors import ConfigurationError, MessageError, RequestRefusedError, StateRefusedError
+
+_PURPOSE: Final = "dead_letters"
+_ACTOR: Final = "operator-1"
+
+Place = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter, where it lies in `calllog.dead`, and whether it was replayed."""
+
+    place: Place
+    dead: Dead
+    replayed: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its coordinates as they are typed."""
+        return f"{self.place[0]}:{self.place[1]}"
+
+    def row(self) -> dict[str, Any]:
+        """What may be shown to anybody."""
+        dead = self.dead
+        return {
+            "letter": self.name,
+            "topic": dead.topic,
+            "partition": dead.partition,
+            "offset": dead.offset,
+            "reason": dead.reason,
+            "at_pointer": dead.at_pointer,
+            "at": time_text(dead.at),
+            "replayed": self.replayed,
+        }
+
+
+def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verb."""
+    verb = verbs.add_parser(
+        "dead", help="dead letters: list, open with the operator's key, replay", description=__doc__
+    )
+    actions = verb.add_subparsers(metavar="list|open|replay", required=True)
+    shown = actions.add_parser("list", help="coordinates and reason of each letter")
+    shown.add_argument("--reason")
+    shown.add_argument("--topic", help="where the record lay")
+    shown.add_argument("--since", type=_moment, help="written at or after, as 2026-11-24 or 2026-11-24T10:00:00Z")
+    shown.add_argument("--json", action="store_true")
+    shown.set_defaults(run=lambda args: asyncio.run(list_letters(args)))
+    opened = actions.add_parser("open", help="one payload as it came, or all of a reason as lines of JSON; recorded")
+    opened.add_argument("--out", type=Path, metavar="FILE", help="a new file that only its owner reads, not stdout")
+    opened.set_defaults(run=lambda args: asyncio.run(open_letters(args)))
+    again = actions.add_parser("replay", help="publish the payload to its own topic again; recorded")
+    again.add_argument(
+        "--drop-field",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="leave an unknown field out, where the letter says",
+    )
+    again.add_argument("--from", dest="mended", type=Path, metavar="FILE", help="publish the corrected payload in FILE")
+    again.set_defaults(run=lambda args: asyncio.run(replay_letters(args)))
+    for each in (opened, again):
+        which = each.add_mutually_exclusive_group(required=True)
+        which.add_argument("letter", nargs="?", metavar="PARTITION:OFFSET", type=_place, help="as `dead list` shows it")
+        which.add_argument("--reason", help="all letters of a reason; a replay leaves out those that were replayed")
+        each.add_argument("--key", type=Path, required=True, metavar="PEM", help="the operator's private key")
+        each.add_argument("--json", action="store_true")
+
+
+def _moment(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _place(text: str) -> Place:
+    partition, _, offset = text.partition(":")
+    return int(partition), int(offset)
+
+
+async def _letters(shared: World, wanted: Callable[[Place, Dead], bool], *, payloads: bool) -> list[Letter]:
+    """The letters wanted of those that Kafka still has; `payloads` as well, which may be megabytes each."""
+    topic, partitions = shared.settings.topic("calllog.dead"), range(shared.settings.few_partitions)
+    found: list[Letter] = []
+    replayed: set[Place] = set()
+
+    def visit(record: Any) -> None:
+        with suppress(MessageError):  # none of ours
+            if record.key == REPLAYED_KEY:
+                note = decode(REPLAYED, record.value)
+                replayed.add((note.partition, note.offset))
+            elif record.value is not None and (record.key or b"")[:1] != b"~":
+                place, dead = (record.partition, record.offset), decode(DEAD, record.value)
+                if wanted(place, dead):
+                    found.append(Letter(place, dead if payloads else msgspec.structs.replace(dead, jwe="")))
+
+    await read_each(shared.settings.kafka, shared.options, topic, list(partitions), visit)
+    return [Letter(each.place, each.dead, each.place in replayed) for each in found]
+
+
+async def list_letters(args: argparse.Namespace) -> int:
+    """Coordinates and reasons; exit 0 also when there are some, for letters are no fault of ours."""
+
+    def wanted(_: Place, dead: Dead) -> bool:
+        alike = args.reason in {None, dead.reason} and args.topic in {None, dead.topic}
+        return alike and (args.since is None or dead.at >= args.since)
+
+    letters = await _letters(the_world(), wanted, payloads=False)
+    rows = [each.row() for each in sorted(letters, key=lambda letter: letter.dead.at)]
+    line = "{letter:>8}  {at:28} {reason:18} {topic}/{partition} {offset} {at_pointer}"
+    text = [line.format(**row) + ("  replayed" if row["replayed"] else "") for row in rows]
+    show(args, rows, "\n".join([*text, f"{len(rows)} letters"]))
+    return 0
+
+
+async def _chosen(shared: World, args: argparse.Namespace) -> list[Letter]:
+    def wanted(place: Place, dead: Dead) -> bool:
+        return args.letter in {None, place} and args.reason in {None, dead.reason}
+
+    chosen = await _letters(shared, wanted, payloads=True)
+    if not chosen:
+        raise StateRefusedError("there is no such letter, or its days are over; `dead list` shows all")
+    return chosen
+
+
+def _opened(letter: Letter, pem: bytes) -> bytes:
+    try:
+        return open_sealed(pem, letter.dead.jwe)
+    except RequestRefusedError:
+        raise StateRefusedError(f"letter {letter.name} is sealed to {letter.dead.kid}; --key is another's") from None
+
+
+async def _recorded(shared: World, writer: KafkaWriter, letters: Sequence[Letter]) -> None:
+    """Who opened what is acknowledged before anything of it is used."""
+    outputs: list[Output] = []
+    for partition in sorted({each.place[0] for each in letters}):
+        offsets = [each.place[1] for each in letters if each.place[0] == partition]
+        access = Access(
+            v=1,
+            actor=_ACTOR,
+            purpose=_PURPOSE,
+            case=None,
+            topic=shared.settings.topic("calllog.dead"),
+            partition=partition,
+            from_=min(offsets),
+            to=max(offsets),
+            opened=len(offsets),
+            refused={},
+            at=shared.clock.now(),
+        )
+        outputs.append(Output(shared.settings.topic("privacy.access"), partition, _ACTOR.encode(), encode(access)))
+    await writer.write(outputs)
+
+
+async def open_letters(args: argparse.Namespace) -> int:
+    """One payload as its bytes; all of a reason, or with --json, as lines of JSON."""
+    shared, pem = the_world(), args.key.read_bytes()
+    letters = await _chosen(shared, args)
+    _opened(letters[0], pem)  # a wrong key leaves no record of an access
+    writer = shared.writer()
+    await writer.start()
+    try:
+        await _recorded(shared, writer, letters)
+    finally:
+        await writer.stop()
+    with _out(args.out) as out:
+        for letter in letters:
+            payload = _opened(letter, pem)
+            out.write(payload if args.letter and not args.json else _line(letter, payload))
+    return 0
+
+
+def _line(letter: Letter, payload: bytes) -> bytes:
+    try:
+        content = {"payload": payload.decode()}
+    except UnicodeDecodeError:
+        content = {"payload_base64url": b64(payload).decode()}
+    return json.dumps(letter.row() | content).encode() + b"\n"
+
+
+def _out(path: Path | None) -> IO[bytes]:
+    if path is None:
+        return os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    try:
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+    except FileExistsError:
+        raise ConfigurationError("--out FILE is there already: name a new one") from None
+
+
+async def replay_letters(args: argparse.Namespace) -> int:
+    """Publish payloads to where they lay; each is noted beside its letter when it is acknowledged."""
+    shared, pem = the_world(), args.key.read_bytes()
+    if args.mended and (args.letter is None or args.drop_field):
+        raise ConfigurationError("--from FILE goes with one PARTITION:OFFSET, and not with --drop-field")
+    letters = [each for each in await _chosen(shared, args) if args.letter or not each.replayed]
+    outputs = [_again(shared, args, letter, pem) for letter in letters]  # all or none: a refusal replays nothing
+    writer = shared.writer()
+    await writer.start()
+    try:
+        await _recorded(shared, writer, letters)
+        for letter, output in zip(letters, outputs, strict=True):
+            await writer.write([output])
+            note = Replayed(partition=letter.place[0], offset=letter.place[1], at=shared.clock.now())
+            dead = shared.settings.topic("calllog.dead")
+            await writer.write([Output(dead, letter.place[0], REPLAYED_KEY, encode(note))])
+            say(f"letter {letter.name} ({letter.dead.reason}) replayed to {output.topic}/{output.partition}")
+    finally:
+        await writer.stop()
+    show(args, {"replayed": [each.name for each in letters]}, f"{len(letters)} letters replayed")
+    return 0
+
+
+def _again(shared: World, args: argparse.Namespace, letter: Letter, pem: bytes) -> Output:
+    dead, requests = letter.dead, shared.settings.topic("privacy.requests")
+    events = shared.policy.at(shared.clock.now().date()).tenant[shared.tenant].events
+    if dead.topic not in {*events, requests}:
+        raise StateRefusedError(f"letter {letter.name} lay in {dead.topic}: only events and requests are replayed")
+    payload = args.mended.read_bytes() if args.mended else _opened(letter, pem)
+    if not payload:
+        raise StateRefusedError(f"letter {letter.name} had no payload: there is nothing to replay")
+    key: bytes | None = shared.tenant.encode()
+    if dead.topic != requests:
+        payload = plain(payload)
+        if args.drop_field:
+            payload = without(payload, dead.reason, dead.at_pointer, args.drop_field)
+        key = call_key(payload)
+    elif args.drop_field:
+        raise StateRefusedError(f"letter {letter.name} is a signed request: nothing can be dropped from it")
+    first = to_ms(dead.appended_at if isinstance(dead.appended_at, datetime) else dead.at)
+    return Output(dead.topic, dead.partition, key, payload, (replay_header(*letter.place, first),))

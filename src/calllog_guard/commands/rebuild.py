@@ -1,0 +1,78 @@
+"""
+`rebuild` makes the keeper's index of a partition anew from the topics, with the keeper's own code, and says how many rows it has.
+
+What a keeper does when it reads is done here too, and does no harm twice: fences are repeated, legs of the erased are tombstoned
+on sight. Decisions that wait for their barrier are noted for the keeper, which goes on from this index when it starts.
+"""
+
+import argparse
+import asyncio
+import time
+from typing import Final
+
+from calllog_guard.adapters.kafka_log import consumer, followed
+from calllog_guard.adapters.rocksdb_index import RocksIndex
+from calllog_guard.bootstrap import World, keeper
+from calllog_guard.commands.setup import say, show, the_world
+from calllog_guard.errors import ConfigurationError, IndexHeldError, StateRefusedError
+from calllog_guard.workers.keeper import index_path
+
+_TELL_S: Final = 2.0
+
+
+def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verb."""
+    verb = verbs.add_parser(
+        "rebuild", help="the keeper's index of a partition anew from the topics", description=__doc__
+    )
+    verb.add_argument("--partition", type=int, required=True, metavar="N", help="of calllog.legs")
+    verb.add_argument("--json", action="store_true")
+    verb.set_defaults(run=lambda args: asyncio.run(run(args)))
+
+
+async def run(args: argparse.Namespace) -> int:
+    """Discard, read both topics to their ends, count."""
+    shared, partition = the_world(), args.partition
+    if not 0 <= partition < shared.settings.partitions:
+        raise ConfigurationError(f"--partition must be 0 to {shared.settings.partitions - 1}")
+    path = index_path(shared.settings, partition)
+    try:
+        RocksIndex(path).destroy()
+    except IndexHeldError:
+        raise StateRefusedError(
+            f"a keeper on this machine holds the index of partition {partition}: stop it first, or leave it: "
+            "it rebuilds its index by itself when it cannot go on from it"
+        ) from None
+    began = time.monotonic()
+    try:
+        records = await _rebuilt(shared, partition)
+    finally:
+        await shared.keystore.close()
+    index = RocksIndex(path)
+    rows, waiting = index.count(), len(index.pending())
+    index.close()
+    seconds = round(time.monotonic() - began, 2)
+    found = {"partition": partition, "rows": rows, "waiting": waiting, "records": records, "seconds": seconds}
+    show(
+        args, found, f"partition {partition}: {rows} rows of {records} records in {seconds} s, {waiting} decisions wait"
+    )
+    return 0
+
+
+async def _rebuilt(shared: World, partition: int) -> int:
+    """Read the partition as its keeper would; how many records."""
+    writer, reader = shared.writer(), consumer(shared.settings.kafka, shared.options, group=None)
+    records, told = 0, time.monotonic()
+    role = keeper(shared, writer, reader)
+    await writer.start()
+    try:
+        async for unit in followed(reader, lambda: role.assigned([partition]), shared.settings.unit_records):
+            await role.unit(unit)
+            records += sum(map(len, unit.values()))
+            if time.monotonic() > told + _TELL_S:
+                told = time.monotonic()
+                say(f"partition {partition}: {records} records")
+    finally:
+        role.close()
+        await writer.stop()
+    return records

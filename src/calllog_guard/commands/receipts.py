@@ -1,0 +1,38 @@
+"""`receipt verify` checks a receipt offline: needs neither Kafka nor Redis nor any setting."""
+
+import argparse
+import json
+from pathlib import Path
+
+from calllog_guard.commands.setup import say, show
+from calllog_guard.core.crypto.sealed import verify
+from calllog_guard.core.requests.page import page
+from calllog_guard.core.requests.receipt import RECEIPTS
+from calllog_guard.core.wire import decode, encode
+from calllog_guard.errors import MessageError
+
+
+def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verb."""
+    verb = verbs.add_parser("receipt", help="verify a receipt offline")
+    verb.add_argument("action", choices=["verify"])
+    verb.add_argument("file", type=Path)
+    verb.add_argument("--key", type=Path, required=True, help="the tenant's public receipt key (PEM)")
+    verb.add_argument("--page", type=Path, metavar="OUT", help="also write it as a page (HTML) that a person can read")
+    verb.add_argument("--json", action="store_true")
+    verb.set_defaults(run=receipt)
+
+
+def receipt(args: argparse.Namespace) -> int:
+    """Check a receipt's signature and form; needs neither Kafka nor Redis."""
+    try:
+        content = verify(args.key.read_bytes(), args.file.read_text("ascii").strip())
+        claims = decode(RECEIPTS, content)
+    except (MessageError, ValueError) as error:
+        show(args, {"verdict": "bad", "why": str(error)}, f"bad: {error}")
+        return 1
+    if args.page:
+        args.page.write_text(page(claims), "utf-8")
+        say(str(args.page))
+    show(args, {"verdict": "good", "claims": json.loads(encode(claims))}, f"good\n{encode(claims).decode()}")
+    return 0

@@ -1,0 +1,75 @@
+"""
+A row of an old call log in CSV as a call event: two parties, a start, a duration.
+
+Out: the event's JSON, which is then judged like any other. Source: `schemas/event.json`; interface: `import FILE`.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+from calllog_guard.errors import ConfigurationError, MessageError
+
+_NEEDED: Final = frozenset({"start", "caller", "callee", "duration"})
+_KNOWN: Final = _NEEDED | {"call", "kind", "outcome"}
+
+
+def columns_of(text: str) -> dict[str, str]:
+    """
+    Which column is what, from `start=…,caller=…,callee=…,duration=…`; `call`, `kind` and `outcome` may be added.
+
+    Raises:
+        ConfigurationError: A word that is none of these, or one that is missing.
+
+    """
+    names = dict(pair.partition("=")[::2] for pair in text.split(","))
+    if not names.keys() >= _NEEDED or not names.keys() <= _KNOWN or not all(names.values()):
+        raise ConfigurationError(f"--columns must name {', '.join(sorted(_NEEDED))}, and may name call, kind, outcome")
+    return names
+
+
+def event_of_row(
+    row: Mapping[str, str | None], columns: Mapping[str, str], tenant: str, call: str, first: date
+) -> bytes:
+    """
+    The event of one row.
+
+    Args:
+        call: The call's id where no column gives one.
+        first: The day that second 0 falls on, where the start is a number of seconds and no time of RFC 3339.
+
+    Raises:
+        MessageError: A column is empty or no number or time; the row is refused.
+
+    """
+    cells = {word: (row.get(name) or "").strip() for word, name in columns.items()}
+    for word, cell in cells.items():
+        if not cell:
+            raise MessageError("missing_field", "/" + word)
+    try:
+        seconds = int(cells["duration"])
+        start = _start(cells["start"], first)
+        end = start + timedelta(seconds=max(seconds, 0))
+    except (ValueError, OverflowError):
+        raise MessageError("bad_row", "/start") from None
+    roles = zip((cells["caller"], cells["callee"]), ("caller", "callee"), strict=True)
+    event = {
+        "tenant": tenant,
+        "call_id": cells.get("call", call),
+        "kind": cells.get("kind", "audio"),
+        "outcome": cells.get("outcome", "answered" if seconds >= 0 else "missed"),
+        "started_at": start.isoformat(),
+        "ended_at": end.isoformat(),
+        "parties": [{"id": name, "role": role} for name, role in roles],
+    }
+    return json.dumps(event).encode()
+
+
+def _start(text: str, first: date) -> datetime:
+    if text.isdecimal():
+        return datetime(first.year, first.month, first.day, tzinfo=UTC) + timedelta(seconds=int(text))
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError("a time without its offset")
+    return found

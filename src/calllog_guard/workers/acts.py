@@ -1,0 +1,128 @@
+"""
+What acts on a case that is open: an officer's word, and the clock (identity shown, clarification or fee asked for and come).
+
+Rules: 1. An act is bound to its place as a request is: the same place means resume.  2. What was awaited and has come leads on by
+          itself where code may grant; never around an officer.  3. Only an officer refuses.
+Source: design section 10; `core/requests/machine.py`.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from calllog_guard.core.requests.case import Case, Moment
+from calllog_guard.core.requests.clock import check_extension
+from calllog_guard.core.requests.machine import Event, Requester, after, approval, onward
+from calllog_guard.core.requests.request import Request
+from calllog_guard.errors import CaseStateError
+from calllog_guard.policy import TenantPolicy
+from calllog_guard.workers.casebook import Casebook
+from calllog_guard.workers.decide import Granted
+from calllog_guard.workers.terms import awaited, braked, calendar, dated, dates, reviewed
+
+_ASKED: Final[dict[str, Moment]] = {"ask_identity": "identity_asked_at", "ask_fee": "fee_asked_at"}
+_CAME: Final[dict[str, Moment]] = {"verify": "identity_shown_at", "fee": "fee_paid_at"}
+_LEADS_ON: Final = frozenset({"verify", "clarify", "fee"})
+Enforce = Callable[[Granted], Awaitable[Case]]
+Stage = Callable[[Case, str, str], Awaitable[Case]]
+Reviewed = Callable[[Granted], Awaitable[Case]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """An act with who did it, where and when, and the policy it is judged by."""
+
+    request: Request
+    place: tuple[int, int]
+    role: Requester
+    table: TenantPolicy
+    version: str
+    now: datetime
+
+
+class Acts:
+    """Applies acts to cases; `enforce` carries a case out, `stage` tells, `reviewed` ends an objection's restriction."""
+
+    def __init__(self, book: Casebook, enforce: Enforce, stage: Stage, reviewed: Reviewed) -> None:
+        self._book, self._enforce, self._stage, self._reviewed = book, enforce, stage, reviewed
+
+    async def act(self, act: Act) -> None:
+        """
+        Apply one act, and what follows from it.
+
+        Raises:
+            CaseStateError: Not possible for this case now; the act is a dead letter, the case stays as it is.
+
+        """
+        case = self._book.get(act.request.case or "")
+        if case is None:
+            raise CaseStateError("unknown_case", "/case")
+        if act.request.jti not in case.acts:
+            case = await self._applied(case, act)
+        if case.state == "refused" and "refused" not in case.stages:
+            await self._refused(case, act)
+        elif case.state == "enforcing" and not case.decided and case.sealed:
+            await self._enforce(Granted(case, self._book.request_of(case), act.table, act.version))
+
+    async def _applied(self, case: Case, act: Act) -> Case:
+        event, approvals = self._event(case, act)
+        state, waits_for = after(case.state, case.waits_for, event)
+        case = msgspec.structs.replace(_moved(case, event, act), approvals=approvals)
+        if waits_for == "officer" and event in _LEADS_ON:
+            request = self._book.request_of(case)
+            following = onward(
+                request.type,
+                awaited=awaited(case),
+                braked=braked(self._book, request.type, act.table, act.now),
+                review=reviewed(request, act.table),
+                officer_asked=case.officer,
+            )
+            if following is not None:
+                state, waits_for = after(state, waits_for, following)
+        case = msgspec.structs.replace(
+            case,
+            state=state or case.state,
+            waits_for=waits_for,
+            officer=case.officer or waits_for == "officer" or event.startswith("ask_"),
+            acts=case.acts | {act.request.jti: act.place},
+            cut_off=act.now if state == "enforcing" and case.cut_off is None else case.cut_off,
+        )
+        return await self._book.save(dated(case, act.table))
+
+    def _event(self, case: Case, act: Act) -> tuple[Event, tuple[str, ...]]:
+        request = act.request
+        if request.type == "refuse":
+            return "refuse", case.approvals
+        if request.type == "approve":
+            kind = self._book.request_of(case).type if case.sealed else "clock"
+            return approval(kind, case.waits_for, request.iss, asked_by=case.asked_by, approvals=case.approvals)
+        event: Event = request.event or "verify"
+        if event == "extend":
+            check_extension(dates(case, act.table), act.now, calendar(act.table))
+        return event, case.approvals
+
+    async def _refused(self, case: Case, act: Act) -> None:
+        if case.type == "object" and case.sealed:
+            case = await self._reviewed(Granted(case, self._book.request_of(case), act.table, act.version))
+        case = msgspec.structs.replace(case, sealed=None, epoch=None, refusal="officer")
+        await self._stage(case, "refused", act.version)
+
+
+def _moved(case: Case, event: Event, act: Act) -> Case:
+    """The case with the moment of an act; what was asked for twice counts from the first time."""
+    at = min(act.request.received_at, act.now)
+    times, pauses = dict(case.times), case.pauses
+    if event in _ASKED:
+        times.setdefault(_ASKED[event], at)
+    elif event in _CAME:
+        times.setdefault(_CAME[event], at)
+    elif event == "ask_clarification" and not (pauses and pauses[-1][1] is None):
+        pauses = (*pauses, (at, None))
+    elif event == "clarify" and pauses and pauses[-1][1] is None:
+        pauses = (*pauses[:-1], (pauses[-1][0], max(at, pauses[-1][0])))
+    elif event == "extend":
+        times["extended_at"] = act.now
+    return msgspec.structs.replace(case, times=times, pauses=pauses)

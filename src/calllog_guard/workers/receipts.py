@@ -1,0 +1,69 @@
+"""
+Signs what is said about a case: one receipt per stage, with the tenant's receipt key.
+
+Source: design section 9, step 6; interface: messages.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from calllog_guard.core.crypto.sealed import receipt_pem, sign
+from calllog_guard.core.ids import Tenant
+from calllog_guard.core.requests.case import Case
+from calllog_guard.core.requests.receipt import STATEMENT, Receipt
+from calllog_guard.core.tombstone import Output
+from calllog_guard.core.wire import encode
+from calllog_guard.settings import REQUESTS_KEEP_DAYS, Settings
+from calllog_guard.workers.vault import Vault
+
+_CERTIFICATES: Final = frozenset({"absent", "gone"})
+
+
+class Receipts:
+    """One tenant's receipts."""
+
+    def __init__(self, tenant: Tenant, home: int, vault: Vault, settings: Settings) -> None:
+        self._tenant, self._home, self._vault, self._settings = tenant, home, vault, settings
+
+    def of(self, case: Case, stage: Any, now: datetime, version: str) -> Output:
+        """The receipt of a stage that a case has reached."""
+        certificate = stage in _CERTIFICATES
+        fenced = case.stages.get("fenced", now)
+        observed = [look for look in case.observed.values() if certificate]
+        claims = Receipt(
+            case=case.case,
+            tenant=self._tenant,
+            request=case.jti,
+            stage=stage,
+            legs=sum(case.legs.values()),
+            final=certificate or case.state in {"closed", "refused"},
+            shredded=case.type == "erase" and not case.ranged and "destroyed" in case.stages,
+            observed=max(observed, key=lambda look: look.at, default=None),
+            observations=tuple(observed) if len(observed) > 1 else (),
+            stages=case.stages,
+            bounds=self._bounds(fenced),
+            statement=STATEMENT if certificate else None,
+            digests=tuple(digest for name in case.decisions for digest in case.digests.get(name, ())),
+            pol=version,
+            at=now,
+        )
+        private = receipt_pem(self._vault.receipt_key(self._tenant))[0]
+        signed = sign(private, f"{self._tenant}-receipts", encode(claims))
+        return Output(self._settings.topic("privacy.receipts"), self._home, case.case.encode(), signed.encode())
+
+    def _bounds(self, fenced: datetime) -> dict[str, Any]:
+        """Until when remnants may exist: caches in seconds, the rest as times: what a topic keeps, and until its files roll."""
+        settings, rolls = self._settings, timedelta(days=1)
+        kept = (
+            2 * settings.epoch_days + settings.backup_window_days
+        )  # its epoch ends, is re-wrapped, outlives the window
+        lag = timedelta(milliseconds=settings.compaction_lag_ms)
+        return {
+            "cache_s": settings.cache_s,
+            "events": fenced + timedelta(hours=settings.events_keep_h) + lag,
+            "requests": fenced + timedelta(days=REQUESTS_KEEP_DAYS) + lag,
+            "dead": fenced + timedelta(days=settings.dead_keep_days) + rolls,
+            "notices": fenced + timedelta(days=REQUESTS_KEEP_DAYS) + rolls,
+            "exports": fenced + timedelta(days=settings.exports_keep_days) + rolls,
+            "backup_end": fenced + timedelta(days=kept + self._vault.delay_days),
+        }

@@ -1,0 +1,238 @@
+"""
+Parts of checked calls to sealed legs: persons read afresh, minted where they are new, and nothing settled on an old view.
+
+The protector and the import of old logs both write through this, so that one rule decides what is stored.
+Steps (numbered for the crash tests): 2 read, 3 minted, 4 sealed, 5 acknowledged, 6 read again.
+Rules: 1. Person entries are read afresh per unit, and again after its outputs are acknowledged.
+       2. If one changed in between, the unit is done again before its offset moves.
+Source: design sections 4, 7, 8, 9.
+"""
+
+import secrets
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, timedelta
+from typing import Final
+
+import msgspec
+
+from calllog_guard.core.calls.event import CallEvent, call_of, canonical
+from calllog_guard.core.calls.leg import leg_texts
+from calllog_guard.core.calls.protect import Fated, fate_of
+from calllog_guard.core.crypto.entries import Person
+from calllog_guard.core.crypto.envelope import NONCE_BYTES, LegHeader, seal_leg
+from calllog_guard.core.crypto.opened import Opened
+from calllog_guard.core.crypto.secrets import Month, Pepper, floor_month, month_of
+from calllog_guard.core.ids import CallId, Lookup, Tenant, Token, record_key
+from calllog_guard.core.retention.purpose import allowed, mask_for
+from calllog_guard.core.tombstone import Output, tombstone
+from calllog_guard.core.wire import to_ms
+from calllog_guard.errors import RecordError
+from calllog_guard.policy import Policy
+from calllog_guard.ports import Clock, Writer
+from calllog_guard.settings import Settings
+from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.keyring import Keyring, View
+
+Count = Callable[[str, int], None]
+_OUTCOMES: Final = ("answered", "missed", "declined", "failed")
+_ROLES: Final = ("host", "guest", "caller", "callee")
+
+
+class Part(msgspec.Struct, frozen=True, gc=False):
+    """
+    One party of one checked event.
+
+    Args:
+        text: The leg's plaintext; None for a party that is removed.
+        started_ms: When the call began; `appended_ms` is when its record was first appended.
+        day: Of the call's start, UTC, as in the leg's header; `month` picks the key.
+
+    """
+
+    lookup: Lookup
+    mask: int
+    text: bytes | None
+    call: CallId
+    started_ms: int
+    appended_ms: int
+    day: str
+    month: Month
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the policy in force says, as tables."""
+
+    version: str
+    lowercase_email: bool
+    consent_bits: int
+    masks: dict[tuple[str, str], int]
+
+
+class Sealer:
+    """
+    One tenant's way from parts to acknowledged legs.
+
+    Args:
+        keep_days: The longest period of any purpose: how far back the keys of a new person reach.
+        returns: Whether a call may bring back a person who is gone; an old log's never does.
+
+    """
+
+    def __init__(
+        self,
+        tenant: Tenant,
+        ring: Keyring,
+        pepper: Pepper,
+        writer: Writer,
+        policy: Policy,
+        settings: Settings,
+        clock: Clock,
+        count: Count,
+        *,
+        keep_days: int,
+        returns: bool = True,
+    ) -> None:
+        self._tenant, self._ring, self._pepper, self._writer = tenant, ring, pepper, writer
+        self._policy, self._settings, self._clock, self._count = policy, settings, clock, count
+        self._keep_days, self._returns = keep_days, returns
+        self._legs = settings.topic("calllog.legs")
+        self._steps = Steps(settings.off)
+        self._lookups: dict[str, Lookup] = {}
+
+    # --- parts ------------------------------------------------------------------------------------------------------
+
+    def rules(self) -> Rules:
+        """The tables of the policy version in force now."""
+        version = self._policy.at(self._clock.now().date())
+        tenant = version.tenant[self._tenant]
+        purposes = tenant.listed()
+        return Rules(
+            version=version.effective.isoformat(),
+            lowercase_email=tenant.lowercase_email,
+            consent_bits=sum(purpose.bit for purpose in purposes if purpose.basis == "consent"),
+            masks={(role, outcome): mask_for(purposes, role, outcome) for role in _ROLES for outcome in _OUTCOMES},
+        )
+
+    def parts(self, event: CallEvent, appended_ms: int, rules: Rules) -> list[Part]:
+        """The parties of a checked event; `appended_ms` is when it first came to us."""
+        start = event.started_at.astimezone(UTC)
+        day = start.date().isoformat()
+        shared = (call_of(event), to_ms(start), appended_ms, day, month_of(start.year, start.month))
+        parts = [
+            Part(self.lookup(party.id, rules), rules.masks[party.role, event.outcome], text, *shared)
+            for party, text in zip(event.parties, leg_texts(event), strict=True)
+        ]
+        parts.extend(Part(self.lookup(gone, rules), 0, None, *shared) for gone in event.removed)
+        return parts
+
+    def lookup(self, text: str, rules: Rules) -> Lookup:
+        """The keystore's key for a party, kept in memory for the next call."""
+        found = self._lookups.get(text)
+        if found is None:
+            if len(self._lookups) >= self._settings.cache_entries:
+                self._lookups.clear()
+            subject = canonical(text, lowercase_email=rules.lowercase_email)
+            found = self._lookups[text] = self._pepper.lookup(self._tenant, subject)
+        return found
+
+    # --- 2 read to 6 read again -------------------------------------------------------------------------------------
+
+    async def settle(self, parts: Sequence[Part], letters: Sequence[Output], rules: Rules) -> Counter[str]:
+        """
+        Write what becomes of the parts, with `letters`; returns when all is acknowledged and no person has changed.
+
+        Returns:
+            How many parts ended in which way: `legs_written`, `legs_removed`, `suppressed_…`.
+
+        """
+        lookups = list({part.lookup for part in parts})
+        while True:
+            view = await self._minted(parts, lookups)
+            self._steps.reached("protect.minted")
+            outputs, ended = await self._sealed(parts, view, rules)
+            self._steps.reached("protect.sealed")
+            await self._writer.write([*letters, *outputs])
+            self._steps.reached("protect.acknowledged")
+            again = await self._ring.view(lookups)
+            self._steps.reached("protect.read_again")
+            if again.raw == view.raw:
+                return ended
+            self._count("units_repeated", 1)
+            letters = ()
+
+    async def _minted(self, parts: Sequence[Part], lookups: Sequence[Lookup]) -> View:
+        while True:
+            view = await self._ring.view(lookups)
+            self._steps.reached("protect.read")
+            wanted: dict[Lookup, Person | None] = {}
+            for part in parts:
+                person = self._ring.person(part.lookup, view.raw[part.lookup])
+                if part.text is not None and self._fate(part, person, part.mask) is Fated.MINT:
+                    wanted[part.lookup] = person
+            if not wanted:
+                return view
+            now = self._clock.now()
+            late = now - timedelta(days=self._settings.event_late_days)
+            floor = min(floor_month(now, self._keep_days), month_of(late.year, late.month))
+            if await self._ring.mint(wanted, view, floor, month_of(now.year, now.month)):
+                self._count("secrets_minted", len(wanted))
+
+    def _fate(self, part: Part, person: Person | None, mask: int) -> Fated:
+        return fate_of(person, mask, part.started_ms, part.appended_ms, returns=self._returns)
+
+    async def _sealed(self, parts: Sequence[Part], view: View, rules: Rules) -> tuple[list[Output], Counter[str]]:
+        persons = {lookup: person for lookup, raw in view.raw.items() if (person := self._ring.person(lookup, raw))}
+        opened = await self._ring.open({lookup: person for lookup, person in persons.items() if person.pseudonym})
+        outputs: list[Output] = []
+        ended: Counter[str] = Counter()
+        for part in parts:
+            output = self._leg(part, persons.get(part.lookup), opened.get(part.lookup), rules, ended)
+            if output is not None:
+                outputs.append(output)
+        ended["legs_removed"] = sum(output.value is None for output in outputs)
+        ended["legs_written"] = len(outputs) - ended["legs_removed"]
+        return outputs, ended
+
+    def _leg(
+        self, part: Part, person: Person | None, keys: Opened | None, rules: Rules, ended: Counter[str]
+    ) -> Output | None:
+        if person is None or keys is None:
+            ended["suppressed_" + self._fate(part, person, 0).value] += 1
+            return None
+        mask = allowed(
+            part.mask,
+            rules.consent_bits,
+            objected=person.objected,
+            withdrawn=person.withdrawn,
+            consented=person.consented,
+        )
+        fate = self._fate(part, person, mask)
+        token = keys.token_key.token(part.call)
+        key = record_key(keys.pseudonym, token)
+        if fate is Fated.REMOVE:
+            return tombstone(self._legs, key, self._settings.partitions)
+        if fate is not Fated.STORE or part.text is None:
+            ended["suppressed_" + fate.value] += 1
+            return None
+        try:
+            value = self._value(part, token, mask, keys, rules, part.text)
+        except RecordError:
+            ended["suppressed_lapsed"] += 1
+            return None
+        return Output(self._legs, keys.place % self._settings.partitions, key, value)
+
+    def _value(self, part: Part, token: Token, mask: int, keys: Opened, rules: Rules, text: bytes) -> bytes:
+        header = LegHeader(
+            kid=keys.pseudonym,
+            mon=part.day[:7],
+            day=part.day,
+            rid=token,
+            pur=mask,
+            pol=rules.version,
+            ten=self._tenant,
+            top=self._legs,
+        )
+        return seal_leg(header, text, keys.data_key(part.month), secrets.token_bytes(NONCE_BYTES))

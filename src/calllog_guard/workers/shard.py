@@ -1,0 +1,83 @@
+"""
+One partition as the keeper holds it: its index, and what was decided about whom in it.
+
+Rules: 1. Who is erased is known before the first leg is handled.  2. A decision that still waits for its barrier is not yet
+          a standing rule: until then its legs are indexed, so that they are counted and removed together.
+       3. The order of the ledger is the order of the rules.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from calllog_guard.core.requests.decision import Decision
+from calllog_guard.core.requests.rules import Standing
+from calllog_guard.ports import Index, Pending
+
+AT_ONCE: Final = frozenset({"restrict", "lift", "consent"})
+"""Decisions that hold from the moment they are read: nothing stored has to change for them."""
+TASKS: Final = frozenset({"access", "portability", "disclose"})
+"""Decisions that are done once and leave no rule."""
+
+
+@dataclass
+class Shard:
+    """
+    One partition: its index, how far it was read, and the decisions about its people.
+
+    Args:
+        erased: By pseudonym, the total erasures that are not yet done; empty means tombstone on sight.
+        done: Ledger keys of decisions whose result is in the ledger.
+        pending: Decisions that wait for their barrier, by ledger key, in the order of the ledger.
+        ruled: By pseudonym, its other decisions in the order of the ledger, by ledger key.
+        restricted: Who may not be swept, with the cases that say so.
+
+    """
+
+    partition: int
+    index: Index
+    legs: int
+    decisions: int
+    erased: dict[str, set[str]] = field(default_factory=dict)
+    done: set[str] = field(default_factory=set)
+    pending: dict[bytes, Pending] = field(default_factory=dict)
+    ruled: dict[str, dict[str, Decision]] = field(default_factory=dict)
+    restricted: dict[str, set[str]] = field(default_factory=dict)
+    standing: dict[str, Standing] = field(default_factory=dict)
+
+    def note(self, name: str, decision: Decision) -> None:
+        """A decision was read; reading it again changes nothing."""
+        person = decision.pseudonym
+        if decision.total:
+            self.erased.setdefault(person, set()).update({name} - self.done)
+        elif decision.type not in TASKS and name not in self.ruled.get(person, {}):
+            self.ruled.setdefault(person, {})[name] = decision
+            self.standing.pop(person, None)
+            if decision.type == "restrict":
+                self.restricted.setdefault(person, set()).add(decision.case)
+            elif decision.type == "lift":
+                self._lifted(person, decision.case)
+
+    def _lifted(self, person: str, case: str) -> None:
+        """The end of a case's own restriction, or of all: see `rules.py`."""
+        left = self.restricted.get(person, set())
+        left -= {case} if case in left else set(left)
+        if not left:
+            self.restricted.pop(person, None)
+
+    def finished(self, name: str) -> None:
+        """A decision is done: from now on it is a standing rule."""
+        self.done.add(name)
+        person = name.partition(".")[0]
+        self.erased.get(person, set()).discard(name)
+        self.standing.pop(person, None)
+
+    def gone(self, pseudonym: str) -> bool:
+        """Whether a person's erasure is done, so that every leg of theirs is tombstoned on sight."""
+        return self.erased.get(pseudonym) == set()
+
+    def standing_rules(self, pseudonym: str) -> Iterable[Decision]:
+        """The decisions about a person that hold now."""
+        for name, decision in self.ruled.get(pseudonym, {}).items():
+            if decision.type in AT_ONCE or name in self.done:
+                yield decision

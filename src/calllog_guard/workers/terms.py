@@ -1,0 +1,99 @@
+"""
+What the tenant's policy means for a case: its dates, its brake, and whether an officer must look.
+
+Source: design section 10; `core/requests/clock.py`, `core/requests/machine.py`.
+"""
+
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from calllog_guard.core.requests.case import Case, WaitsFor
+from calllog_guard.core.requests.clock import Due, acknowledge_by, due
+from calllog_guard.core.requests.fields import Kind
+from calllog_guard.core.requests.machine import RULES
+from calllog_guard.core.requests.request import Request
+from calllog_guard.core.requests.workdays import Calendar
+from calllog_guard.errors import RequestRefusedError
+from calllog_guard.policy import TenantPolicy
+from calllog_guard.workers.casebook import Casebook
+
+_BRAKES: Final = {
+    "erasure": "erasures_per_hour",
+    "export": "exports_per_hour",
+    "objection": "objections_per_hour",
+    "disclosure": "disclosures_per_hour",
+}
+
+
+def calendar(table: TenantPolicy) -> Calendar:
+    """The working days of a tenant."""
+    return table.calendar
+
+
+def dates(case: Case, table: TenantPolicy) -> Due:
+    """All the dates of a case."""
+    return due(case.clock(), table.regime, table.answer_months, table.extend_to_months, calendar(table))
+
+
+def dated(case: Case, table: TenantPolicy) -> Case:
+    """The case with its due dates, anew from what happened."""
+    if case.type == "complain":
+        last = acknowledge_by(case.received_at, calendar(table)).isoformat()
+        return msgspec.structs.replace(case, due=last, law_due=last)
+    found = dates(case, table)
+    return msgspec.structs.replace(
+        case,
+        due=found.binding.isoformat(),
+        law_due=found.law.isoformat() if found.law else None,
+        extended=found.extended,
+        paused_s=sum(int((came - asked).total_seconds()) for asked, came in case.pauses if came),
+    )
+
+
+def braked(book: Casebook, kind: Kind, table: TenantPolicy, now: datetime) -> bool:
+    """Whether the brake of this type is engaged."""
+    brake = RULES[kind].brake
+    return brake is not None and book.braked(kind, int(getattr(table, _BRAKES[brake])), now)
+
+
+def awaited(case: Case) -> frozenset[WaitsFor]:
+    """What was asked for and has not come."""
+    found: list[WaitsFor] = []
+    if "identity_asked_at" in case.times and "identity_shown_at" not in case.times:
+        found.append("identity")
+    if case.pauses and case.pauses[-1][1] is None:
+        found.append("clarification")
+    if "fee_asked_at" in case.times and "fee_paid_at" not in case.times:
+        found.append("fee")
+    return frozenset(found)
+
+
+def check_purposes(request: Request, table: TenantPolicy) -> None:
+    """
+    Whether the purposes of a choice are ones that can be chosen.
+
+    Raises:
+        RequestRefusedError: `unknown_purpose`, or `not_by_consent` where consent is given or withdrawn.
+
+    """
+    for index, name in enumerate(request.purposes or ()):
+        purpose = table.purposes.get(name)
+        if purpose is None:
+            raise RequestRefusedError("unknown_purpose", f"/purposes/{index}")
+        if request.type in {"consent", "withdraw"} and purpose.basis != "consent":
+            raise RequestRefusedError("not_by_consent", f"/purposes/{index}")
+
+
+def reviewed(request: Request, table: TenantPolicy) -> bool:
+    """
+    Whether an objection is put to an officer.
+
+    There is a right to object only to what rests on legitimate interests (Art. 21(1)); that any other purpose is not among
+    them is a refusal, so a human's.
+    """
+    if request.type != "object":
+        return False
+    purposes = [table.purposes[name] for name in request.purposes or () if name in table.purposes]
+    return any(each.on_objection == "review" or each.basis != "legitimate_interests" for each in purposes)
