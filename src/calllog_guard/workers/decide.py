@@ -165,7 +165,7 @@ class Decider:
                 for index, lookup in left.items()
                 if (decision := self._erasure(granted, lookup, index, view)) is not None
             }
-            case = await self._decided(case, list(plan.values()))
+            case = await self.decided(case, list(plan.values()))
             fenced = {
                 index: await self._ring.fence_if(left[index], view.raw[left[index]], cut_off, view.epoch)
                 for index in plan
@@ -192,21 +192,21 @@ class Decider:
         """Decisions for everyone named who is there, then their flags."""
         case, kind = granted.case, granted.request.type
         lookups = self.lookups(granted.request, granted.table)
-        view, persons = await self._there(lookups, mint=kind in MINTS)
+        view, persons = await self.there(lookups, mint=kind in MINTS)
         decisions = [
             decision
             for index, lookup in lookups.items()
             for part in parts
             if (decision := await self._about(granted, part, index, persons.get(lookup), lookup, view)) is not None
         ]
-        case = await self._decided(case, decisions)
+        case = await self.decided(case, decisions)
         for part in parts:
             for lookup, person in persons.items():
                 await self._ring.change(lookup, part.flags, generation=person.generation)
         self._steps.reached("decide.flags")
         return case
 
-    async def _there(self, lookups: Mapping[int, Lookup], *, mint: bool) -> tuple[View, dict[Lookup, Person]]:
+    async def there(self, lookups: Mapping[int, Lookup], *, mint: bool) -> tuple[View, dict[Lookup, Person]]:
         """Who of them is living; with `mint` everyone is."""
         wanted = list(dict.fromkeys(lookups.values()))
         while True:
@@ -275,7 +275,7 @@ class Decider:
             at=now,
         )
 
-    async def _decided(self, case: Case, decisions: list[Decision]) -> Case:
+    async def decided(self, case: Case, decisions: list[Decision]) -> Case:
         """The case names its decisions before the ledger has them; both are acknowledged on return."""
         names = tuple(dict.fromkeys((*case.decisions, *(each.decision for each in decisions))))
         if names != case.decisions:

@@ -8,62 +8,31 @@ Rules: 1. Every effect may be repeated.  2. The result goes to the desk and into
 Source: design section 9, step 4; section 10.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
 
 from calllog_guard.core.calls.correct import corrected
+from calllog_guard.core.crypto.entries import Keys
 from calllog_guard.core.crypto.envelope import open_leg, parse_header, seal_leg
-from calllog_guard.core.crypto.secrets import Secret, month_from
-from calllog_guard.core.ids import EpochName, Pseudonym, Tenant, Token, record_key
+from calllog_guard.core.crypto.secrets import month_from
+from calllog_guard.core.ids import HoldId, Pseudonym, Token, id_bytes, record_key
 from calllog_guard.core.requests.decision import DONE, Decision, Entry, Outcome
+from calllog_guard.core.requests.hold import RELEASES
 from calllog_guard.core.requests.rules import Correction, Rule, Standing, open_rule
 from calllog_guard.core.tombstone import Output, tombstone
-from calllog_guard.core.wire import encode, to_ms
+from calllog_guard.core.wire import decode, encode
 from calllog_guard.errors import LegMovedError
-from calllog_guard.policy import Policy
-from calllog_guard.ports import Clock, Facts, Pending, Position, Writer
-from calllog_guard.settings import Settings
+from calllog_guard.ports import Facts, Pending
+from calllog_guard.workers.copies import Copies
 from calllog_guard.workers.delivery import Steps
-from calllog_guard.workers.keyring import Keyring, Opened, fresh_nonce
+from calllog_guard.workers.keyring import Opened, fresh_nonce
 from calllog_guard.workers.shard import Shard
-from calllog_guard.workers.vault import Vault
+from calllog_guard.workers.tools import Tools
 
-INDEX_FORM: Final = 2
-"""The form of the index' rows; an index of another form is built anew."""
-Fetch = Callable[[str, int, Mapping[bytes, int]], Awaitable[dict[bytes, bytes]]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
-    """What enforcing needs of the world; `home` is the tenant's partition, `fetch` gives records by key and offset."""
-
-    tenant: Tenant
-    home: int
-    ring: Keyring
-    vault: Vault
-    writer: Writer
-    policy: Policy
-    settings: Settings
-    clock: Clock
-    fetch: Fetch
-    count: Callable[[str, int], None]
-
-    @property
-    def legs(self) -> str:
-        """The topic of legs."""
-        return self.settings.topic("calllog.legs")
-
-    def ledger_key(self, decision: Decision) -> Secret:
-        """The key of a decision's entry. Raises EpochUnknownError when its epoch is destroyed."""
-        return self.vault.epoch_key(EpochName(decision.epoch), self.tenant, "ledger")
-
-    def commit(self, shard: Shard) -> None:
-        """Write the index with its position, at once."""
-        now = to_ms(self.clock.now())
-        shard.index.commit(Position(shard.legs, shard.decisions, self.legs, now, INDEX_FORM))
+_REMOVE: Final = frozenset({"erase", "object", "withdraw", "rectify"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +50,13 @@ class Enforcer:
     """Carries decisions out on one partition at a time."""
 
     def __init__(self, tools: Tools) -> None:
-        self._t, self._steps = tools, Steps(tools.settings.off)
+        self._t, self._steps, self.copies = tools, Steps(tools.settings.off), Copies(tools)
         self._effects: dict[str, Callable[[Work], Awaitable[bool]]] = {
             "object": self._take_away,
             "withdraw": self._take_away,
             "rectify": self._rectify,
+            "hold": self._hold,
+            "release": self._release,
         }
 
     def knows(self, decision: Decision) -> bool:
@@ -97,6 +68,9 @@ class Enforcer:
         self._steps.reached("enforce.barrier")
         if work.decision.total:
             return await self._erase(work)
+        pseudonym = Pseudonym(work.decision.pseudonym)
+        if work.decision.type in _REMOVE and await self._t.ring.marked([pseudonym]):
+            return False  # a hold's copies are still to be made
         if work.decision.type == "erase":
             return await self._erase_range(work)
         return await self._effects[work.decision.type](work)
@@ -132,11 +106,12 @@ class Enforcer:
     # --- effects ----------------------------------------------------------------------------------------------------
 
     async def _erase(self, work: Work) -> bool:
-        pseudonym = work.decision.pseudonym
-        if not await self._t.ring.destroy(Pseudonym(pseudonym)):
+        pseudonym = Pseudonym(work.decision.pseudonym)
+        rows = work.shard.index.legs_of(pseudonym)
+        if not await self._survived(work, rows) or not await self._t.ring.destroy(pseudonym):
             return False  # a hold's copies are still to be made
         self._steps.reached("enforce.destroyed")
-        legs = [key for _, key in work.shard.index.legs_of(pseudonym)]
+        legs = [key for _, key in rows]
         await self._t.writer.write([self.outcome(work, "destroyed", len(legs))])
         await self._remove(work, legs)
         return True
@@ -144,8 +119,61 @@ class Enforcer:
     async def _erase_range(self, work: Work) -> bool:
         rule = await self.rule(work.decision)
         span = rule.range if rule else None
-        rows = work.shard.index.legs_of(work.decision.pseudonym)
-        await self._remove(work, [key for facts, key in rows if span is not None and span.covers(facts.day)])
+        every = work.shard.index.legs_of(work.decision.pseudonym)
+        rows = [(facts, key) for facts, key in every if span is not None and span.covers(facts.day)]
+        if not await self._survived(work, rows):
+            return False
+        await self._remove(work, [key for _, key in rows])
+        return True
+
+    async def _survived(self, work: Work, rows: Sequence[tuple[Facts, bytes]]) -> bool:
+        """What the law keeps is copied before anything goes; False while a hold's copies are still to be made."""
+        pseudonym = Pseudonym(work.decision.pseudonym)
+        keys = await self._t.ring.keys_of(pseudonym)
+        if keys is None:
+            return True  # destroyed by this decision before a crash: what had to be copied was
+        if keys.holds:
+            return False
+        kept = await self.copies.survive(work.shard, pseudonym, keys, rows)
+        if kept:
+            await self._t.writer.write([self.outcome(work, "copied", len(rows), kept=kept)])
+        return True
+
+    async def _hold(self, work: Work) -> bool:
+        """The legs under a hold are copied, then the mark that keeps the person's key is cleared."""
+        pseudonym = Pseudonym(work.decision.pseudonym)
+        rule, keys = await self.rule(work.decision), await self._t.ring.keys_of(pseudonym)
+        count = 0
+        if rule is not None and rule.hold is not None and keys is not None:
+            span = rule.range
+            rows = work.shard.index.legs_of(pseudonym)
+            held = [(facts, key) for facts, key in rows if span is None or span.covers(facts.day)]
+            count = await self.copies.hold(work.shard, HoldId(rule.hold), pseudonym, keys, held)
+        await self._report(work, "copied", (), count)
+        await self.unmark(work.decision)
+        return True
+
+    async def unmark(self, decision: Decision) -> None:
+        """The copies of a hold are made: it delays nothing any more."""
+        mark = id_bytes(decision.decision)
+
+        def cleared(keys: Keys) -> Keys:
+            return replace(keys, holds=tuple(each for each in keys.holds if each != mark))
+
+        await self._t.ring.change_keys(Pseudonym(decision.pseudonym), cleared)
+        self._steps.reached("hold.unmarked")
+
+    async def _release(self, work: Work) -> bool:
+        """The secret first, then the copies that it opened."""
+        hold = HoldId(decode(RELEASES, work.entry.task).hold)
+        await self._t.safe.release(hold)
+        self._steps.reached("release.destroyed")
+        count = await self.copies.release(work.shard, hold)
+        if count is None:
+            return False
+        self._steps.reached("release.tombstoned")
+        await self._t.writer.write([self.outcome(work, "destroyed", count)])
+        await self._report(work, "tombstoned", (), count)
         return True
 
     async def _take_away(self, work: Work) -> bool:
@@ -229,7 +257,9 @@ class Enforcer:
     def _decisions(self) -> str:
         return self._t.settings.topic("privacy.decisions")
 
-    def outcome(self, work: Work, stage: Any, legs: int, tokens: tuple[Token, ...] = ()) -> Output:
+    def outcome(
+        self, work: Work, stage: Any, legs: int, tokens: tuple[Token, ...] = (), kept: tuple[str, ...] = ()
+    ) -> Output:
         """What was done, for the desk."""
         decision = work.decision
         outcome = Outcome(
@@ -244,6 +274,7 @@ class Enforcer:
             by="keeper",
             at=self._t.clock.now(),
             tokens=tokens or msgspec.UNSET,
+            kept=kept or msgspec.UNSET,
         )
         topic = self._t.settings.topic("privacy.outcomes")
         return Output(topic, self._t.home, decision.case.encode(), encode(outcome))
@@ -254,6 +285,9 @@ class Enforcer:
         """What the standing rules make of a leg that arrives: its facts as they count (None: it goes), and what to write."""
         pseudonym, _, token = key.decode().partition(".")
         standing = await self.standing(shard, pseudonym)
+        holds = standing.holds_on(facts.day)
+        if holds:
+            await self.copies.arriving(shard, holds, value)
         mask = standing.mask_of(facts.mask)
         if standing.removes(facts.day) or (facts.mask and not mask):
             return None, [tombstone(self._t.legs, key, self._t.settings.partitions)]

@@ -39,7 +39,7 @@ class Vault:
 
     def create_tenant(self, tenant: Tenant) -> None:
         """Make the secrets of a tenant, and the guard's id with the first."""
-        for name in (f"pepper.{tenant}", f"receipts.{tenant}", "guard"):
+        for name in (f"pepper.{tenant}", f"receipts.{tenant}", f"cases.{tenant}", "guard"):
             self.create(name, ROOT)
 
     def create_epoch(self, epoch: EpochName) -> None:
@@ -63,6 +63,11 @@ class Vault:
     def receipt_key(self, tenant: Tenant) -> bytes:
         """The seed (32 bytes) of the tenant's Ed25519 key for receipts."""
         return self._secret(f"receipts.{tenant}", ROOT).expose()
+
+    def case_key(self, tenant: Tenant) -> Secret:
+        """Seals the tenant's secret cases; made at first use where the tenant is older than secret cases are."""
+        self.create(f"cases.{tenant}", ROOT)
+        return Secret(derive(self._secret(f"cases.{tenant}", ROOT), "secret-case"))
 
     def guard_id(self) -> bytes:
         """The 16 bytes by which the keystore is known again."""
