@@ -3,6 +3,6 @@ FROM python:3.11-slim
 WORKDIR /app
 COPY pyproject.toml README.md ./
 COPY src ./src
-RUN pip install --no-cache-dir .
+RUN pip install --no-cache-dir ".[aws,vault]"
 USER nobody
 ENTRYPOINT ["calllog-guard"]

@@ -6,7 +6,7 @@ RUN ?= run
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help all setup check test demo up down wheel tools schemas vectors contract e2e erasure bench chaos mutants
+.PHONY: help all setup check test demo up down wheel tools schemas vectors contract vault e2e erasure bench chaos drills mutants
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -58,15 +58,24 @@ contract: .venv/stamp tools ## the ports' contracts, on the fakes and on the rea
 e2e: .venv/stamp tools ## the worker processes on the real stack
 	$(PY) -m pytest tests/e2e
 
+vault: .venv/stamp ## the KMS contract on a real Vault, built once from its Go module (minutes)
+	@command -v go >/dev/null || { echo "No go found: install Go 1.21 or later" >&2; exit 1; }
+	$(PY) tests/contract/vault_server.py
+	VAULT_REAL=1 $(PY) -m pytest tests/contract/test_kms.py
+
 erasure: .venv/stamp tools ## the canary hunt
 	$(PY) -m pytest tests/core/test_traces.py tests/e2e/test_canaries.py
 
 chaos: .venv/stamp tools ## kill Redis 200 times under load (minutes)
 	CHAOS_KILLS=200 $(PY) -m pytest tests/e2e/test_chaos.py
 
-bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Faust agent
+drills: .venv/stamp tools ## the drills at full size: 1,000 erasures (many minutes)
+	DRILL_ERASURES=1000 $(PY) -m pytest -s tests/e2e/test_drills_*.py
+
+bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Faust agent; erasures; the keystore walk
 	$(PY) -W ignore bench/protect.py
 	$(PY) -W ignore bench/erase.py
+	$(PY) -W ignore bench/walk.py
 
 mutants: .venv/stamp tools ## take each protection out and see its test fail (minutes)
 	$(PY) tests/mutants.py

@@ -22,16 +22,18 @@ from calllog_guard.adapters.kafka_log import (
     tail,
     tenant_partition,
 )
-from calllog_guard.adapters.kms_local import FileRing, LocalKms
+from calllog_guard.adapters.kafka_newest import newest
+from calllog_guard.adapters.kms_address import kms_at, ring_folder
+from calllog_guard.adapters.kms_local import FileRing
 from calllog_guard.adapters.memory import SystemClock
 from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.adapters.rocksdb_index import RocksIndex
-from calllog_guard.adapters.segment_files import folders, look_at_replica
+from calllog_guard.adapters.segment_files import look_at_replica, replicas
 from calllog_guard.core.absence import Look
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.case import CASES, Case
 from calllog_guard.core.requests.decision import DECISIONS, DONE, is_result
-from calllog_guard.core.wire import decode
+from calllog_guard.core.wire import BEAT, BEATS, decode
 from calllog_guard.errors import ConfigurationError, MessageError
 from calllog_guard.policy import Policy, load_policy
 from calllog_guard.ports import Writer
@@ -50,7 +52,7 @@ from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.sealer import Count, Sealer
 from calllog_guard.workers.tools import Tools
 from calllog_guard.workers.vault import Vault
-from calllog_guard.workers.walk import Walk, Walked
+from calllog_guard.workers.walk import Periods, Walk, Walked
 
 
 @dataclass
@@ -65,6 +67,7 @@ class World:
     options: dict[str, Any]
     counts: Counter[str]
     levels: dict[str, float] = field(default_factory=dict)
+    seen: int = 0
 
     def level(self, name: str, value: float) -> None:
         """Show a present value."""
@@ -96,7 +99,7 @@ class World:
     def ring(self, tenant: Tenant, cache_entries: int = 0) -> Keyring:
         """The keyring of a tenant; `cache_entries` where fewer people than CACHE_ENTRIES are to be kept in memory."""
         settings = self.settings
-        return Keyring(
+        ring = Keyring(
             tenant,
             self.keystore,
             self.vault,
@@ -105,6 +108,21 @@ class World:
             cache_entries=cache_entries or settings.cache_entries,
             partitions=settings.partitions,
         )
+        ring.saw(self.seen)
+        return ring
+
+    async def look_back(self) -> None:
+        """
+        See the newest heartbeat in the ledger: a keystore with a lower counter is an older one, also for who has just started.
+
+        Raises:
+            LogSilentError: Kafka does not answer; nothing is known of the keystore's past.
+
+        """
+        topic, partitions = self.settings.topic("privacy.decisions"), list(range(self.settings.partitions))
+        for beat in await newest(self.settings.kafka, self.options, topic, partitions, BEAT):
+            with suppress(MessageError):  # not written by an auditor
+                self.seen = max(self.seen, decode(BEATS, beat).counter)
 
     def sealer(self, ring: Keyring, writer: Writer, count: Count, *, returns: bool = True) -> Sealer:
         """What seals calls of this installation's tenant."""
@@ -138,14 +156,14 @@ class World:
 
 def world(settings: Settings) -> World:
     """Everything that needs no connection yet."""
-    scheme, _, place = settings.kms.partition(":")
-    if scheme != "local":
-        raise ConfigurationError(f"CALLLOG_GUARD_KMS {settings.kms!r}: this release knows local:DIRECTORY")
+    ring = FileRing(ring_folder(settings.kms, settings.ring))
     return World(
         settings,
         load_policy(Path(settings.policy)),
-        Vault(LocalKms(Path(place)), FileRing(Path(place))),
-        RedisKeystore(settings.keystore),
+        Vault(kms_at(settings.kms), ring, life_s=settings.epoch_cache_s),
+        RedisKeystore(
+            settings.keystore, settings.keystore_replicas, list(filter(None, settings.keystore_replica_urls.split(",")))
+        ),
         SystemClock(),
         security(settings.kafka_security),
         Counter(),
@@ -247,7 +265,7 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any) -> Role:
         return await walk(shared, lambda _: None).run(await needed_epochs(shared))
 
     def disks(topic: str, partition: int, names: list[bytes]) -> list[Look]:
-        return [look_at_replica(each, names) for each in folders(log_dirs, topic, partition)]
+        return [look_at_replica(each, names) for each in replicas(log_dirs, topic, partition)]
 
     return Auditor(
         tenant,
@@ -279,10 +297,13 @@ def walk(shared: World, told: Callable[[int], None]) -> Walk:
         shared.ring(tenant),
         shared.vault,
         shared.clock,
-        keep_days=shared.keep_days,
-        epoch_days=settings.epoch_days,
-        window_days=settings.backup_window_days,
-        told=told,
+        Periods(
+            keep_days=shared.keep_days,
+            late_days=settings.event_late_days,
+            epoch_days=settings.epoch_days,
+            window_days=settings.backup_window_days,
+        ),
+        told,
     )
 
 

@@ -145,6 +145,10 @@ class CasesFaultError(GuardError):
     """The desk's case store cannot be read or written: discard it and rebuild from `privacy.cases`."""
 
 
+class StoredFormError(GuardError):
+    """What this program seals it cannot open, or it opens what was changed: nothing may be written by it."""
+
+
 class ConfigurationError(GuardError):
     """Settings, policy or key files are wrong; the text says what was found and what to do."""
 

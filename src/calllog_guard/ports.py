@@ -68,7 +68,15 @@ class Keystore(Protocol):
 
 
 class Kms(Protocol):
-    """Wrapping keys, one per epoch; off the hot path. Raises KmsSilentError when no answer came."""
+    """
+    Wrapping keys, one per epoch; off the hot path, synchronous, each answer within seconds.
+
+    Every method raises KmsSilentError when no answer came, or none that says anything about the epoch: wait.
+    """
+
+    @property
+    def delay_days(self) -> int:
+        """How long after a destruction someone with every right over the KMS could still take it back."""
 
     def create_epoch(self, name: str) -> None:
         """Make the epoch's key; nothing happens when it exists."""
@@ -87,7 +95,11 @@ class Kms(Protocol):
 
 
 class Ring(Protocol):
-    """Where wrapped blobs lie: beside the KMS, never in the keystore, or a backup of it would hold them."""
+    """
+    Where wrapped blobs lie: beside the KMS, never in the keystore, or a backup of it would hold them.
+
+    Both methods raise KmsSilentError when the place does not answer.
+    """
 
     def get(self, name: str) -> bytes | None:
         """The blob of a name."""

@@ -13,7 +13,9 @@ from typing import Any, Final
 from calllog_guard.errors import ConfigurationError
 
 PREFIX: Final = "CALLLOG_GUARD_"
-_MAY_BE_ZERO: Final = frozenset({"trim_behind_s", "aof_rewrite_min_s", "backup_window_days"})
+_MAY_BE_ZERO: Final = frozenset({"trim_behind_s", "aof_rewrite_min_s", "backup_window_days", "keystore_replicas"})
+REQUESTS_KEEP_DAYS: Final = 7
+"""How long requests and notices stay in their topics; requests are trimmed long before."""
 _GOVERNED: Final = ("calllog", "privacy")
 
 
@@ -24,7 +26,11 @@ class Settings:
     kafka: str = "localhost:9092"
     kafka_security: str = "{}"
     keystore: str = "redis://localhost:6379/0"
+    keystore_replicas: int = 0
+    keystore_replica_urls: str = ""
     kms: str = "local:./kms"
+    ring: str = ""
+    epoch_cache_s: float = 300
     policy: str = "./policy.toml"
     state_dir: str = "./state"
     operator_key: str = "./keys/operator-1.pub.pem"

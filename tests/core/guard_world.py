@@ -410,8 +410,9 @@ class GuardWorld:
         return [json.loads(verify(public, each.value.decode())) for each in records if each.key == name and each.value]
 
     def dead(self) -> list[str]:
-        """The reasons of the dead letters."""
-        return [json.loads(each.value)["reason"] for each in self.log.records["calllog.dead", 0] if each.value]
+        """The reasons of the dead letters, in the order of what they are about."""
+        found = [json.loads(each.value) for each in self.log.records["calllog.dead", 0] if each.value]
+        return [each["reason"] for each in sorted(found, key=lambda each: each["offset"])]
 
     def legs(self) -> dict[bytes, bytes]:
         """The living legs."""

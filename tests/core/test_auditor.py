@@ -1,5 +1,6 @@
 """When the auditor certifies, and when it must not: on fakes, so that each circumstance can be made."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,14 +12,15 @@ import pytest
 
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.adapters.memory import MemoryKeystore, MemoryWriter
-from calllog_guard.adapters.segment_files import folders, look_at_replica
 from calllog_guard.core.absence import Look
+from calllog_guard.core.crypto.entries import GUARD_KEY
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.decision import OUTCOMES, Decision, Outcome
 from calllog_guard.core.wire import encode
 from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor import Auditor
-from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.keyring import Keyring, guard_entry
+from calllog_guard.workers.observation import Observation
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import Walked
 
@@ -57,10 +59,15 @@ class Log:
     findings: list[Finding] = field(default_factory=list)
     in_sync: int = 3
     open: list[int] = field(default_factory=list)
+    minutes: float = 10
+    looks: int = 0
+    ledger: list[Record] = field(
+        default_factory=lambda: [Record(LEDGER, encode(DECISION)), Record(LEDGER + b".done", encode(DONE), offset=1)]
+    )
 
     def now(self) -> datetime:
-        """See Clock: ten minutes after the tombstones."""
-        return NOW + timedelta(minutes=10)
+        """See Clock: some minutes after the tombstones."""
+        return NOW + timedelta(minutes=self.minutes)
 
     def check(self, keep_days: int) -> Sequence[Finding]:
         """See Topics."""
@@ -83,10 +90,11 @@ class Log:
 
     async def all(self, _: str, __: Sequence[int]) -> list[Any]:
         """The ledger: an erasure that the keeper has done."""
-        return [Record(LEDGER, encode(DECISION)), Record(LEDGER + b".done", encode(DONE), offset=1)]
+        return self.ledger
 
     async def each(self, _: str, __: Sequence[int], visit: Callable[[Any], None]) -> dict[int, tuple[int, int]]:
         """The legs."""
+        self.looks += 1
         for record in self.legs:
             visit(record)
         return {0: (0, 9)}
@@ -101,6 +109,9 @@ async def audited(log: Log, tmp_path: Path, disks: Sequence[Look] = ()) -> tuple
     settings, keystore, writer = Settings(partitions=1), MemoryKeystore(), MemoryWriter()
     vault = Vault(LocalKms(tmp_path), FileRing(tmp_path))
     ring = Keyring(Tenant("iocom"), keystore, vault, log, cache_s=60, cache_entries=10, partitions=1)
+    vault.create_tenant(Tenant("iocom"))
+    keystore.entries[GUARD_KEY] = guard_entry(vault.guard_id())
+    await ring.open_at_once(1)
     levels: dict[str, float] = {}
 
     async def walked() -> Walked:
@@ -163,16 +174,66 @@ async def test_nothing_is_certified_while_something_is_wrong(log: Log, tmp_path:
     assert (await audited(log, tmp_path))[0] == ["rewritten"]
 
 
-def test_bytes_betray_a_leg_in_any_file_whatever_its_name(tmp_path: Path) -> None:
-    folder = tmp_path / "calllog.legs-0"
-    folder.mkdir()
-    header = msgspec.json.encode({"alg": "dir", "kid": NAME})
-    import base64  # noqa: PLC0415
+async def test_an_overdue_erasure_is_an_alarm_and_never_a_certificate(tmp_path: Path) -> None:
+    stages, levels = await audited(Log([Record(LEG, b"sealed"), Record(LEG, None)], minutes=91), tmp_path)
+    assert stages == ["rewritten"]
+    assert levels["objective_missed"] == 1
 
-    (folder / "00000.log.deleted").write_bytes(b"torn" + base64.urlsafe_b64encode(header) + b"..")
-    (tmp_path / "calllog.legs-0.f00-delete").mkdir()
-    (tmp_path / "calllog.legs-0.f00-delete" / "00000.log").write_bytes(NAME.encode())
-    ((live, left),) = folders([tmp_path], "calllog.legs", 0)
-    seen = look_at_replica([live, left], [NAME.encode(), OTHER.encode()]).seen
-    assert (seen[NAME.encode()].values, seen[NAME.encode()].keys) == (1, 1)
-    assert (seen[OTHER.encode()].values, seen[OTHER.encode()].keys) == (0, 0)
+
+async def test_a_tombstone_key_that_outlives_its_objective_is_an_alarm_too(tmp_path: Path) -> None:
+    seen = Record(LEDGER + b".absent", b"{}", offset=2)
+    log = Log([Record(LEG, None)], minutes=31 * 60)
+    log.ledger.append(seen)
+    stages, levels = await audited(log, tmp_path)
+    assert stages == []
+    assert (levels["objective_missed"], levels["erase_unobserved_oldest_s"]) == (1, 0)
+
+
+async def test_an_erasure_that_no_keeper_has_done_is_overdue_as_well(tmp_path: Path) -> None:
+    log = Log(minutes=91)
+    log.ledger.pop()
+    stages, levels = await audited(log, tmp_path)
+    assert stages == []
+    assert (levels["objective_missed"], levels["erase_unobserved_oldest_s"]) == (1, 91 * 60)
+
+
+async def test_bytes_that_could_not_be_read_are_no_certificate(tmp_path: Path) -> None:
+    disk = Look.for_([NAME])
+    disk.unread = 1
+    assert (await audited(Log(), tmp_path, [disk]))[0] == ["rewritten"]
+
+
+async def test_an_erasure_that_is_too_young_rides_on_no_look(tmp_path: Path) -> None:
+    """A producer may still hold a unit that it began before: a look for an older erasure proves nothing of this one."""
+    younger = Outcome(stage="tombstoned", partition=0, legs=1, barrier=1, up_to=2, by="keeper", **COMMON)
+    other = OTHER.encode() + b"." + CASE.encode()
+    log = Log()
+    log.ledger += [
+        Record(other, encode(msgspec.structs.replace(DECISION, pseudonym=OTHER)), offset=2),
+        Record(other + b".done", encode(msgspec.structs.replace(younger, at=NOW + timedelta(minutes=9))), offset=3),
+    ]
+    assert (await audited(log, tmp_path))[0] == ["rewritten", "rewritten", "absent", "gone"]
+
+
+@pytest.mark.parametrize(("hours", "looks"), [(23, 0), (25, 1)])
+async def test_a_tombstone_is_not_looked_for_while_the_topic_keeps_it(tmp_path: Path, hours: int, looks: int) -> None:
+    log = Log([Record(LEG, None)], minutes=hours * 60)
+    log.ledger.append(Record(LEDGER + b".absent", b"{}", offset=2))
+    await audited(log, tmp_path)
+    assert log.looks == looks
+
+
+async def test_a_partition_rests_after_a_look_for_as_long_as_the_look_took() -> None:
+    log = Log()
+
+    async def slow(topic: str, partitions: Sequence[int], visit: Callable[[Any], None]) -> dict[int, tuple[int, int]]:
+        await asyncio.sleep(0.05)
+        return await log.each(topic, partitions, visit)
+
+    observation = Observation("calllog.legs", slow, lambda *_: [], log, lambda *_: None, lambda *_: None)
+    assert not observation.rests(0)
+    await observation.look(0, [NAME], 3, 3)
+    assert observation.rests(0)
+    assert not observation.rests(1)
+    await asyncio.sleep(0.2)
+    assert not observation.rests(0)

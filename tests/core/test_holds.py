@@ -88,6 +88,7 @@ async def test_a_hold_after_an_erasure_is_done_has_nothing_to_copy_and_covers_wh
     await world.hold("hold-0001", "claim-17", "alice")
     await world.run()
     assert (world.case("hold-0001").state, await opened(world, CLAIM)) == ("closed", [])
+    assert len([key for key in world.keystore.entries if b":key:" in key]) == 1, "bob's: nobody is minted for a hold"
     world.clock.at += timedelta(days=3)
     await world.call("new", "alice", days_ago=1)
     await world.run()

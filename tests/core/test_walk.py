@@ -1,6 +1,7 @@
 """The walk: entries move into the new epoch, ratchets past the lapsed months, and the old epoch's key is destroyed in the end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,15 @@ import pytest
 
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.adapters.memory import MemoryKeystore
-from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY, person_key
+from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY, Keys, Person, person_key, secrets_key
+from calllog_guard.core.crypto.rewrap import FORMS, Rewrapper, Taken
 from calllog_guard.core.crypto.secrets import month_from
-from calllog_guard.core.ids import Lookup, Tenant
+from calllog_guard.core.ids import Lookup, Pseudonym, Tenant
+from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import EpochUnknownError, RecordError
 from calllog_guard.workers.keyring import Keyring, guard_entry
 from calllog_guard.workers.vault import Vault
-from calllog_guard.workers.walk import Walk, epoch_of
+from calllog_guard.workers.walk import Periods, Walk, epoch_of
 
 TENANT = Tenant("iocom")
 START = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -56,7 +59,24 @@ class World:
         await self.ring.open_at_once(2)
         view = await self.ring.view(PEOPLE)
         assert await self.ring.mint(dict.fromkeys(PEOPLE[:2]), view, month_from("2026-10"), month_from("2026-11"))
-        await self.ring.fence(PEOPLE[2], 1000)
+        await self.ring.fence(PEOPLE[2], to_ms(START))
+
+    def person(self, lookup: Lookup) -> Person:
+        """A person as stored now."""
+        found = self.fresh_ring().person(lookup, self.keystore.entries[person_key(TENANT, lookup)])
+        assert found is not None
+        return found
+
+    def keys(self, lookup: Lookup) -> tuple[Pseudonym, Keys]:
+        """A living person's secrets as stored now."""
+        pseudonym = self.person(lookup).pseudonym
+        assert pseudonym is not None
+        return pseudonym, self.fresh_ring().keys(pseudonym, self.keystore.entries[secrets_key(TENANT, pseudonym)])
+
+    def change_person(self, lookup: Lookup, **changes: Any) -> None:
+        """Store a person anew."""
+        person = replace(self.person(lookup), **changes)
+        self.keystore.entries[person_key(TENANT, lookup)] = self.ring.seal_person(lookup, person)
 
     def walk(self) -> Walk:
         """A walk as the auditor does it: purposes reach back 90 days."""
@@ -66,10 +86,8 @@ class World:
             self.ring,
             self.vault,
             self.clock,
-            keep_days=90,
-            epoch_days=7,
-            window_days=14,
-            told=lambda _: None,
+            Periods(keep_days=90, late_days=35, epoch_days=7, window_days=14),
+            lambda _: None,
         )
 
 
@@ -97,7 +115,7 @@ async def test_entries_move_and_an_old_backup_opens_nothing_in_the_end(world: Wo
     assert done.kept["2026-W48"] == "backup window until 2026-12-21"
     persons = {each: world.ring.person(each, world.keystore.entries[person_key(TENANT, each)]) for each in PEOPLE}
     assert all(person is not None and person.epoch == "2026-W49" for person in persons.values())
-    assert [person and person.cut_off for person in persons.values()] == [0, 0, 1000], "a fence stays a fence"
+    assert [person and person.cut_off for person in persons.values()] == [0, 0, to_ms(START)], "a fence stays a fence"
     world.clock.at += timedelta(days=21)
     assert (await world.walk().run({"2026-W48": "waiting cases"})).kept["2026-W48"] == "waiting cases"
     assert (await world.walk().run({})).destroyed == ["2026-W48"]
@@ -176,3 +194,170 @@ async def test_a_key_that_nobody_claimed_is_removed_and_cannot_be_claimed_any_mo
     done = await world.walk().run({})
     assert done.orphans == 0
     assert done.entries == {"2026-W48": 6}
+
+
+async def test_a_fence_is_dropped_when_it_has_nothing_left_to_keep_out_and_never_earlier(world: World) -> None:
+    """Late limit 35, backup window 14, and 30 days: the entry must outlast every event and every backup that could use it."""
+    place = person_key(TENANT, PEOPLE[2])
+    for days in (20, 40, 60, 79):
+        world.clock.at = START + timedelta(days=days)
+        assert (await world.walk().run({})).fences == 0
+        assert place in world.keystore.entries
+    world.clock.at = START + timedelta(days=80)
+    assert (await world.walk().run({})).fences == 1
+    assert place not in world.keystore.entries
+    assert world.person(PEOPLE[0]).pseudonym, "the living stay"
+
+
+async def test_a_fence_stays_while_a_decision_from_its_time_still_opens(world: World) -> None:
+    world.clock.at = START + timedelta(days=200)
+    await world.walk().run({"2026-W48": "erasures that are not done"})
+    done = await world.walk().run({"2026-W48": "erasures that are not done"})
+    assert (done.fences, done.states["gone"]) == (0, 1)
+    world.clock.at += timedelta(days=30)
+    assert (await world.walk().run({})).destroyed == ["2026-W48"]
+    assert (await world.walk().run({})).fences == 1
+
+
+@pytest.mark.parametrize("flag", ["restricted", "held", "reviewed", "objected"])
+async def test_a_fence_with_a_wish_on_it_stays(world: World, flag: str) -> None:
+    world.change_person(PEOPLE[2], **{flag: True})
+    world.clock.at = START + timedelta(days=100)
+    await world.walk().run({})
+    assert (await world.walk().run({})).fences == 0
+
+
+async def test_who_returns_while_the_fence_is_dropped_stays(world: World) -> None:
+    world.clock.at = START + timedelta(days=100)
+    await world.walk().run({})
+    drop, place = world.keystore.drop, person_key(TENANT, PEOPLE[2])
+
+    async def returned(key: bytes, unchanged: Mapping[bytes, bytes | None]) -> bool:
+        world.change_person(PEOPLE[2], generation=2)
+        return await drop(key, unchanged)
+
+    world.keystore.drop = returned  # type: ignore[method-assign]
+    assert (await world.walk().run({})).fences == 0
+    assert place in world.keystore.entries
+
+
+async def test_the_restricted_and_the_held_keep_every_month(world: World) -> None:
+    """Restricted data is neither swept nor ratcheted away; a pending copy for a hold must still be possible."""
+    first, second = (world.keys(each) for each in PEOPLE[:2])
+    world.change_person(PEOPLE[0], restricted=True)
+    place = secrets_key(TENANT, second[0])
+    world.keystore.entries[place] = world.ring.seal_keys(second[0], replace(second[1], holds=(b"h" * 16,)))
+    world.clock.at += timedelta(days=300)
+    done = await world.walk().run({})
+    assert done.rewrapped == 5
+    assert [world.keys(each)[1].floor for each in PEOPLE[:2]] == [first[1].floor] * 2
+    world.change_person(PEOPLE[0], restricted=False)
+    await world.walk().run({})
+    assert [world.keys(each)[1].floor == first[1].floor for each in PEOPLE[:2]] == [False, True]
+
+
+async def test_who_is_restricted_during_the_walk_keeps_every_month(world: World) -> None:
+    before, swap = world.keys(PEOPLE[0])[1], world.keystore.swap
+    world.clock.at += timedelta(days=300)
+
+    async def restricted(changes: Mapping[bytes, Any], unchanged: Mapping[bytes, Any]) -> bool:
+        if any(b":key:" in key for key in changes) and not world.person(PEOPLE[0]).restricted:
+            world.change_person(PEOPLE[0], restricted=True)
+        return await swap(changes, unchanged)
+
+    world.keystore.swap = restricted  # type: ignore[method-assign]
+    await world.walk().run({})
+    assert world.keys(PEOPLE[0])[1].floor == before.floor
+
+
+async def test_a_hold_is_rewrapped_and_an_unknown_kind_keeps_every_epoch(world: World) -> None:
+    """What is not understood may need its epoch: rather an old backup that opens than a hold that is lost."""
+    wrapper = Rewrapper(lambda epoch: world.vault.epoch_key(epoch, TENANT, "keystore"))
+    hold, form = b"clg:iocom:hold:x", FORMS["hold"]
+    world.keystore.entries[hold] = wrapper.put(form, hold, Taken(b"\x01", b"2026-W48", b"", b"s" * 32))
+    world.keystore.entries[b"clg:iocom:new:x"] = b"of a later release"
+    world.clock.at += timedelta(days=7)
+    await world.walk().run({})
+    assert wrapper.take(form, hold, world.keystore.entries[hold]) == (b"\x01", b"2026-W49", b"", b"s" * 32)
+    world.clock.at += timedelta(days=60)
+    done = await world.walk().run({})
+    assert (done.destroyed, done.kept["2026-W48"]) == ([], "unknown kind new")
+    assert done.states == {"live": 2, "gone": 1, "keys": 2, "holds": 1, "unknown kind new": 1}
+    del world.keystore.entries[b"clg:iocom:new:x"]
+    assert (await world.walk().run({})).destroyed == ["2026-W48"]
+
+
+class Dying(MemoryKeystore):
+    """Dies at its n-th call, before or after the call has had its effect."""
+
+    left = -1
+    after = False
+
+    async def _step(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise RuntimeError("killed")
+
+    async def swap(
+        self, changes: Mapping[bytes, tuple[bytes | None, bytes]], unchanged: Mapping[bytes, bytes | None]
+    ) -> bool:
+        """See Keystore."""
+        if not self.after:
+            await self._step()
+        done = await super().swap(changes, unchanged)
+        if self.after:
+            await self._step()
+        return done
+
+    async def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """See Keystore."""
+        await self._step()
+        return await super().read(keys)
+
+    async def drop(self, key: bytes, unchanged: Mapping[bytes, bytes | None]) -> bool:
+        """See Keystore."""
+        if not self.after:
+            await self._step()
+        done = await super().drop(key, unchanged)
+        if self.after:
+            await self._step()
+        return done
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_killed_at_every_step_the_walk_ends_as_if_it_had_run_through(tmp_path: Path, *, after: bool) -> None:
+    step, steps = 0, 0
+    while True:
+        step += 1
+        world = World(tmp_path / str(step))
+        await world.fill()
+        store = Dying()
+        store.entries, store.after = world.keystore.entries, after
+        world.keystore = store
+        world.ring = world.fresh_ring()
+        world.clock.at += timedelta(days=100)
+        store.left = step
+        try:
+            await world.walk().run({})
+        except RuntimeError:
+            steps += 1
+        store.left = -1
+        await world.walk().run({})
+        done = await world.walk().looked()
+        assert (done.states, list(done.entries)) == ({"live": 2, "keys": 2, "gone": 1}, ["2027-W09"]), f"step {step}"
+        assert {world.keys(each)[1].current for each in PEOPLE[:2]} == {month_from("2027-03")}
+        world.clock.at += timedelta(days=22)
+        store.left = step
+        try:
+            await world.walk().run({})
+        except RuntimeError:
+            steps += 1
+        store.left = -1
+        await world.walk().run({})
+        await world.walk().run({})
+        done = await world.walk().looked()
+        assert done.states == {"live": 2, "keys": 2}, f"killed at step {step}: the fence lapsed, the living stay"
+        assert (list(done.entries), world.vault.epochs()) == (["2027-W12"], ["2027-W09", "2027-W12"])
+        if steps < 2 * step - 1:
+            break
+    assert steps > 5, "the control: it was killed at every step"

@@ -69,7 +69,7 @@ def test_the_certificate_follows_the_disappearance_of_the_bytes(make: Make) -> N
     public, page = guard.directory / "keys" / "iocom-receipts.pub.pem", guard.directory / "page.html"
     guard.cli("receipt", "verify", str(newest), "--key", str(public), "--page", str(page))
     assert "Certificate of erasure" in page.read_text()
-    assert "every segment file" in page.read_text()
+    assert "Every file of the log" in page.read_text()
     assert "ok" in guard.cli("doctor")
     # the plaintext that the backend published, and the request that named her, are trimmed behind the workers
     guard.settled(

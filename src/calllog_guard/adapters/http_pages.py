@@ -34,12 +34,15 @@ _PLAIN: Final = {
     "guard_keys_lost": "People with legs whose key a restored keystore does not have",
     "heartbeats": "Heartbeats written",
     "trimmed_partitions": "Partitions of plaintext topics cut behind what is committed",
-    "observed_records": "Records read by the observation of absence",
+    "observed_partitions": "Looks at a partition by the observation of absence",
+    "observed_records": "Records read by the observation of absence, from the log and from disks",
+    "observed_bytes": "Bytes read by the observation of absence, from the log and from disks",
 }
 _LEVELS: Final = {
     "watched_erasures": "Erasures whose last trace is not yet seen gone",
     "erase_unobserved_oldest_s": "Age of the oldest erasure that is not yet seen absent",
     "objective_missed": "Erasures whose bytes are not seen gone within the objective",
+    "observe_seconds": "How long the last look at a partition took",
     "governed_drift": "Governed settings that are not as the bound needs",
     "cleaner_blocked_partitions": "Partitions in which an open transaction holds compaction back",
     "epochs_alive": "Epochs whose wrapping key is not destroyed",

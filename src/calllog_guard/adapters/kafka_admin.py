@@ -15,7 +15,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, Of
 from kafka.errors import KafkaError
 
 from calllog_guard.errors import GuardError, LogSilentError
-from calllog_guard.settings import Settings
+from calllog_guard.settings import REQUESTS_KEEP_DAYS, Settings
 
 _DAY_MS: Final = 86_400_000
 _MARGIN_DAYS: Final = 31
@@ -66,7 +66,9 @@ def governed(settings: Settings, keep_days: int) -> list[Governed]:
     forever = compact | {"cleanup.policy": "compact"}
 
     def kept(days: int) -> dict[str, str]:
-        return stamp | {"cleanup.policy": "delete", "retention.ms": str(days * _DAY_MS)}
+        # a file goes when its youngest record has lapsed: a day's file keeps its oldest for a day longer, not for a week
+        roll = {"segment.ms": str(_DAY_MS), "segment.jitter.ms": "0"}
+        return stamp | roll | {"cleanup.policy": "delete", "retention.ms": str(days * _DAY_MS)}
 
     rolling = {name: compact[name] for name in ("segment.ms", "segment.jitter.ms", "file.delete.delay.ms")}
     few, many = settings.few_partitions, settings.partitions
@@ -84,13 +86,13 @@ def governed(settings: Settings, keep_days: int) -> list[Governed]:
         ("calllog.legs", many, legs),
         ("calllog.held", many, forever),
         ("calllog.dead", few, kept(settings.dead_keep_days) | {"max.message.bytes": str(24 << 20)}),
-        ("privacy.requests", few, kept(7) | rolling | {"max.message.bytes": str(1 << 20)}),
+        ("privacy.requests", few, kept(REQUESTS_KEEP_DAYS) | rolling | {"max.message.bytes": str(1 << 20)}),
         ("privacy.decisions", many, forever),
         ("privacy.outcomes", few, kept(settings.cases_keep_days)),
         ("privacy.cases", few, forever),
         ("privacy.policy", 1, forever),
         ("privacy.receipts", few, kept(settings.receipts_keep_days)),
-        ("privacy.notices", few, kept(7)),
+        ("privacy.notices", few, kept(REQUESTS_KEEP_DAYS)),
         ("privacy.exports", few, kept(settings.exports_keep_days)),
         ("privacy.access", few, kept(settings.access_keep_days)),
     ]

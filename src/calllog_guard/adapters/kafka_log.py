@@ -8,6 +8,7 @@ Rules: 1. `acks=all`, idempotent, every future awaited.  2. Debug logs of the li
 import asyncio
 import json
 import logging
+import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
@@ -23,6 +24,7 @@ from calllog_guard.errors import ConfigurationError, LogSilentError
 _BATCH_BYTES: Final = 512 << 10  # below max.message.bytes of every governed topic: the broker counts batches
 _REQUEST_BYTES: Final = 26 << 20
 _ACK_S: Final = 60.0
+_SILENT_S: Final = 60.0  # a read may take as long as it takes; an answer may not
 _READ_S: Final = 300.0
 _NEAR: Final = 2000  # offsets: reading on is cheaper than another fetch
 
@@ -41,7 +43,7 @@ def security(text: str) -> dict[str, Any]:
 
 
 class KafkaWriter:
-    """The Writer port on one idempotent producer."""
+    """The Writer port on one idempotent producer; writes that are asked for at the same time share batches."""
 
     def __init__(self, servers: str, options: Mapping[str, Any]) -> None:
         self._producer: Any = AIOKafkaProducer(
@@ -52,6 +54,8 @@ class KafkaWriter:
             max_request_size=_REQUEST_BYTES,
             **options,
         )
+        self._waiting: list[tuple[Sequence[Output], asyncio.Future[None]]] = []
+        self._flush: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Connect."""
@@ -66,6 +70,32 @@ class KafkaWriter:
 
     async def write(self, outputs: Sequence[Output]) -> None:
         """See Writer."""
+        if not outputs:
+            return
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append((outputs, done))
+        if self._flush is None or self._flush.done():
+            self._flush = asyncio.create_task(self._flushed(), name="writer")
+        await done
+
+    async def _flushed(self) -> None:
+        """Write everything that waits, as one, until nothing waits any more."""
+        while self._waiting:
+            taken, self._waiting = self._waiting, []
+            error: Exception | None = None
+            try:
+                await self._acknowledged([output for outputs, _ in taken for output in outputs])
+            except Exception as caught:  # noqa: BLE001 - raised in each of those who wait for it
+                error = caught
+            for _, done in taken:
+                if done.done():  # whoever waited was cancelled
+                    continue
+                if error is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(error)
+
+    async def _acknowledged(self, outputs: Sequence[Output]) -> None:
         lanes: dict[tuple[str, int], list[Output]] = defaultdict(list)
         for output in outputs:
             lanes[output.topic, output.partition].append(output)
@@ -139,7 +169,7 @@ async def read_each(
     reader = consumer(servers, options, group=None)
     try:
         await reader.start()
-        return await asyncio.wait_for(_read_up(reader, topic, partitions, visit), _READ_S)
+        return await _read_up(reader, topic, partitions, visit)
     except (KafkaError, OSError, TimeoutError) as error:
         raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
     finally:
@@ -151,15 +181,22 @@ async def _read_up(
 ) -> dict[int, tuple[int, int]]:
     places = [TopicPartition(topic, partition) for partition in partitions]
     reader.assign(places)
-    await reader.seek_to_beginning(*places)
-    ends = await reader.end_offsets(places)
-    starts = {place: await reader.position(place) for place in places}
+    async with asyncio.timeout(_SILENT_S):
+        await reader.seek_to_beginning(*places)
+        ends = await reader.end_offsets(places)
+        starts = {place: await reader.position(place) for place in places}
     waiting = {place for place in places if ends[place] > starts[place]}
+    before, since = dict(starts), time.monotonic()
     while waiting:
         for found in (await reader.getmany(*waiting, timeout_ms=200)).values():
             for record in found:
                 visit(record)
-        waiting = {place for place in waiting if await reader.position(place) < ends[place]}
+        at = {place: await asyncio.wait_for(reader.position(place), _SILENT_S) for place in waiting}
+        if at != before:
+            before, since = at, time.monotonic()
+        elif time.monotonic() - since > _SILENT_S:
+            raise TimeoutError
+        waiting = {place for place in waiting if at[place] < ends[place]}
     return {place.partition: (starts[place], ends[place]) for place in places}
 
 

@@ -39,6 +39,8 @@ def write_new(path: Path, content: bytes) -> bool:
 class LocalKms:
     """See Kms."""
 
+    delay_days: Final = 0
+
     def __init__(self, directory: Path) -> None:
         self._directory = directory / "epochs"
 
@@ -76,7 +78,7 @@ class LocalKms:
 
 
 class FileRing:
-    """See Ring."""
+    """A folder, on a disk that every machine shares where there are several; a blob is written once, whole."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory / "ring"
@@ -87,7 +89,12 @@ class FileRing:
             return (self._directory / name).read_bytes()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise KmsSilentError(f"the folder of wrapped keys does not answer: {error.strerror}") from None
 
     def put_new(self, name: str, blob: bytes) -> bool:
         """See Ring."""
-        return write_new(self._directory / name, blob)
+        try:
+            return write_new(self._directory / name, blob)
+        except OSError as error:
+            raise KmsSilentError(f"the folder of wrapped keys takes nothing: {error.strerror}") from None

@@ -1,13 +1,15 @@
 """Fakes of the ports, for fast tests; each passes the contract suite of the real one."""
 
+import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import to_ms
-from calllog_guard.errors import KeystoreSilentError
+from calllog_guard.errors import EntryCorruptError, EpochUnknownError, KeystoreSilentError, KmsSilentError
 from calllog_guard.ports import Clock, Facts, Pending, Position
 
 
@@ -226,3 +228,67 @@ class MemoryIndex:
     def destroy(self) -> None:
         """See Index."""
         self.__init__()  # type: ignore[misc]
+
+
+class MemoryKms:
+    """A KMS that keeps what it wrapped in a dict per epoch; `silent` makes it answer nothing."""
+
+    delay_days = 0
+
+    def __init__(self) -> None:
+        self.wrapped: dict[str, dict[bytes, Secret]] = {}
+        self.silent = False
+        self.asked = 0
+
+    def _answer(self) -> None:
+        self.asked += 1
+        if self.silent:
+            raise KmsSilentError("the KMS does not answer")
+
+    def _epoch(self, name: str) -> dict[bytes, Secret]:
+        self._answer()
+        if name not in self.wrapped:
+            raise EpochUnknownError(f"the KMS does not know the epoch {name}")
+        return self.wrapped[name]
+
+    def create_epoch(self, name: str) -> None:
+        """See Kms."""
+        self._answer()
+        self.wrapped.setdefault(name, {})
+
+    def wrap(self, name: str, secret: Secret) -> bytes:
+        """See Kms."""
+        blob = secrets.token_bytes(16)
+        self._epoch(name)[blob] = secret
+        return blob
+
+    def unwrap(self, name: str, blob: bytes) -> Secret:
+        """See Kms."""
+        if blob not in self._epoch(name):
+            raise EntryCorruptError(f"a blob wrapped under {name} does not open")
+        return self.wrapped[name][blob]
+
+    def epochs(self) -> list[str]:
+        """See Kms."""
+        self._answer()
+        return sorted(self.wrapped)
+
+    def destroy_epoch(self, name: str) -> None:
+        """See Kms."""
+        self._answer()
+        self.wrapped.pop(name, None)
+
+
+class MemoryRing:
+    """Wrapped blobs in a dict."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[str, bytes] = {}
+
+    def get(self, name: str) -> bytes | None:
+        """See Ring."""
+        return self.blobs.get(name)
+
+    def put_new(self, name: str, blob: bytes) -> bool:
+        """See Ring."""
+        return self.blobs.setdefault(name, blob) is blob

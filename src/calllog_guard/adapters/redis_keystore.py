@@ -1,31 +1,36 @@
 """
-The keystore in Redis: four operations over opaque bytes, no scripts, no TTLs.
+The keystore in Redis: opaque bytes, no scripts, no TTLs, nothing taken for written before it is on every copy that is wanted.
 
 Rules: 1. Any doubt is silence (KeystoreSilentError), never an answer.  2. Unsafe settings are refused at start.
+       3. A write, its watch and its proof go over one connection, and are never sent twice: a proof asked for elsewhere proves
+          nothing, and a watch does not outlive its connection.
 Source: design section 8; `facts.md` (Redis).
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, WatchError
+from redis.exceptions import RedisError
 
-from calllog_guard.errors import KeystoreSilentError, KeystoreUnsafeError
+from calllog_guard.adapters.redis_files import checked, rewritten_everywhere
+from calllog_guard.errors import KeystoreSilentError
 
-WANTED: Final = {
-    "appendonly": "yes",
-    "appendfsync": "always",
-    "maxmemory-policy": "noeviction",
-    "save": "",
-    "aof-load-truncated": "no",
-}
 _TIMEOUT_S: Final = 5.0
+_PROOF_MS: Final = 3000
+"""How long a write may take to its copies; below the socket's timeout, so that the count arrives."""
+_WAITAOF_SINCE: Final = (7, 2)
 _SCAN: Final = 1000
-_REWRITE_S: Final = 300.0
-_REWRITE_PAUSE_S: Final = 0.05
+_SEEN: Final = b"clg:~seen"
+"""Written beside what is to be proven: newer servers prove a connection's last write only, and a read is none."""
+_RUN: Final = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
+_RELEASE: Final = re.compile(rb"^redis_version:(\d+)\.(\d+)", re.MULTILINE)
+
+Command = tuple[Any, ...]
+Say = Callable[..., Awaitable[list[Any]]]
 
 
 @asynccontextmanager
@@ -36,11 +41,21 @@ async def _answers() -> AsyncIterator[None]:
         raise KeystoreSilentError(f"the keystore does not answer ({type(error).__name__})") from None
 
 
-class RedisKeystore:
-    """The keystore port on one Redis."""
+async def _said(connection: Any, *commands: Command) -> list[Any]:
+    """Commands in one round trip; their answers, or the first that is an error, raised."""
+    await connection.send_packed_command(connection.pack_commands(commands))
+    return [await connection.read_response() for _ in commands]
 
-    def __init__(self, url: str) -> None:
+
+class RedisKeystore:
+    """The keystore port on one Redis and, where they are wanted, its replicas."""
+
+    def __init__(self, url: str, replicas: int = 0, replica_urls: Sequence[str] = ()) -> None:
         self._redis: Any = Redis.from_url(url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
+        self._replicas, self._listed = replicas, tuple(replica_urls)
+        self._proof: tuple[Command, ...] | None = None
+
+    # --- reading ----------------------------------------------------------------------------------------------------
 
     async def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """See Keystore."""
@@ -50,12 +65,17 @@ class RedisKeystore:
             return cast("list[bytes | None]", await self._redis.mget(keys))
 
     async def origin(self, keys: Sequence[bytes]) -> tuple[bytes, list[bytes | None]]:
-        """See Keystore: both in one transaction, so that the same server gave them."""
-        async with _answers(), self._redis.pipeline(transaction=True) as transaction:
-            transaction.info("server")
-            transaction.mget(keys)
-            server, found = await transaction.execute()
-            return str(server["run_id"]).encode(), found
+        """See Keystore: both in one transaction, so that the same server gave them, and on every copy before they are used."""
+        async with self._line() as say:
+            proof = await self._proven_by(say)
+            asked = (("MULTI",), ("INFO", "server"), ("MGET", *keys), *proof[:-1], ("EXEC",), *proof[-1:])
+            answers = await say(*asked)
+            done = answers[len(asked) - 1 - len(proof[-1:])]
+            self._enough(answers[-1] if proof else None)
+            run = _RUN.search(done[0])
+            if run is None:
+                raise KeystoreSilentError("the keystore does not name its run")
+            return run[1], done[1]
 
     async def scan(self, start: bytes) -> AsyncIterator[list[bytes]]:
         """See Keystore."""
@@ -67,76 +87,105 @@ class RedisKeystore:
             if found:
                 yield found
 
+    # --- writing ----------------------------------------------------------------------------------------------------
+
     async def put(self, entries: Mapping[bytes, bytes]) -> None:
         """See Keystore."""
         if entries:
-            async with _answers():
-                await self._redis.mset(dict(entries))
+            await self._write(_mset(entries))
+
+    async def delete(self, keys: Sequence[bytes]) -> None:
+        """See Keystore."""
+        if keys:
+            await self._write(("DEL", *keys))
 
     async def swap(
         self, changes: Mapping[bytes, tuple[bytes | None, bytes]], unchanged: Mapping[bytes, bytes | None]
     ) -> bool:
         """See Keystore."""
         expected = {key: old for key, (old, _) in changes.items()} | dict(unchanged)
-        return await self._if(expected, lambda queue: queue.mset({key: new for key, (_, new) in changes.items()}))
+        return await self._if(expected, _mset({key: new for key, (_, new) in changes.items()}))
 
     async def drop(self, key: bytes, unchanged: Mapping[bytes, bytes | None]) -> bool:
         """See Keystore."""
-        return await self._if(unchanged, lambda queue: queue.delete(key))
+        return await self._if(unchanged, ("DEL", key))
 
-    async def _if(self, expected: Mapping[bytes, bytes | None], change: Callable[[Any], Any]) -> bool:
-        async with _answers(), self._redis.pipeline(transaction=True) as transaction:
-            await transaction.watch(*expected)
-            found = await transaction.mget(list(expected))
+    async def _write(self, command: Command) -> None:
+        async with self._line() as say:
+            proof = await self._proven_by(say)
+            answers = await say(command, *proof)
+            self._enough(answers[-1] if proof else None)
+
+    async def _if(self, expected: Mapping[bytes, bytes | None], change: Command) -> bool:
+        async with self._line() as say:
+            proof = await self._proven_by(say)
+            _, found = await say(("WATCH", *expected), ("MGET", *expected))
             if found != list(expected.values()):
+                await say(("UNWATCH",))
                 return False
-            transaction.multi()
-            change(transaction)
-            try:
-                await transaction.execute()
-            except WatchError:
+            answers = await say(("MULTI",), change, *proof[:-1], ("EXEC",), *proof[-1:])
+            if answers[2 + len(proof[:-1])] is None:
                 return False
+            self._enough(answers[-1] if proof else None)
             return True
 
-    async def delete(self, keys: Sequence[bytes]) -> None:
-        """See Keystore."""
-        if keys:
-            async with _answers():
-                await self._redis.delete(*keys)
+    # --- proof ------------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _line(self) -> AsyncIterator[Say]:
+        """One connection; closed after any error, so that neither a watch nor half an answer is left on it."""
+        async with _answers():
+            pool = self._redis.connection_pool
+            connection = await pool.get_connection()
+            try:
+                yield partial(_said, connection)
+            except BaseException:
+                self._proof = None  # another server may answer next, of another version
+                await connection.disconnect()
+                raise
+            finally:
+                await pool.release(connection)
+
+    async def _proven_by(self, say: Say) -> tuple[Command, ...]:
+        """What follows a write: the last command counts its copies; nothing where Redis' own answer is all there is."""
+        if self._proof is None:
+            (server,) = await say(("INFO", "server"))
+            found = _RELEASE.search(server)
+            wait: tuple[Command, ...] = ()
+            if found is not None and (int(found[1]), int(found[2])) >= _WAITAOF_SINCE:
+                wait = (("WAITAOF", 1, self._replicas, _PROOF_MS),)
+            elif self._replicas:
+                wait = (("WAIT", self._replicas, _PROOF_MS),)
+            self._proof = (("SET", _SEEN, b""), *wait) if self._replicas else wait
+        return self._proof
+
+    def _enough(self, counted: Any) -> None:
+        """Compare the counts: both commands return them when the time is over too, without an error."""
+        if counted is None:
+            return
+        local, replicas = counted if isinstance(counted, list) else (1, counted)
+        if local < 1 or replicas < self._replicas:
+            raise KeystoreSilentError(
+                f"a write is on the disks of {local} master and {replicas} replicas, wanted 1 and {self._replicas}: "
+                f"start the keystore's replicas, or mend CALLLOG_GUARD_KEYSTORE_REPLICAS"
+            )
+
+    # --- files ------------------------------------------------------------------------------------------------------
 
     async def rewrite(self) -> None:
-        """See Keystore: waits for a running rewrite, whose snapshot may be older than the delete, then runs its own."""
-        end = asyncio.get_running_loop().time() + _REWRITE_S
+        """See Keystore: the append-only file of the master and of every replica."""
         async with _answers():
-            await self._rewritten(end)
-            await self._redis.bgrewriteaof()
-            await asyncio.sleep(_REWRITE_PAUSE_S)
-            await self._rewritten(end)
-            if (await self._redis.info("persistence")).get("aof_last_bgrewrite_status") != "ok":
-                raise KeystoreSilentError("the keystore could not rewrite its append-only file: see its log")
-
-    async def _rewritten(self, end: float) -> None:
-        while True:
-            state = await self._redis.info("persistence")
-            if not state.get("aof_rewrite_in_progress") and not state.get("aof_rewrite_scheduled"):
-                return
-            if asyncio.get_running_loop().time() > end:
-                raise KeystoreSilentError(
-                    f"the keystore's append-only file was not rewritten within {_REWRITE_S:.0f} s"
-                )
-            await asyncio.sleep(_REWRITE_PAUSE_S)
+            await rewritten_everywhere(self._redis, self._listed, self._replicas)
 
     async def check(self) -> None:
         """See Keystore."""
         async with _answers():
-            found = {name: (await self._redis.config_get(name)).get(name) for name in WANTED}
-        for name, wanted in WANTED.items():
-            if found.get(name) != wanted:
-                raise KeystoreUnsafeError(
-                    f"Redis runs with {name} {found.get(name)!r}, wanted {wanted!r}: secrets may be lost or kept; "
-                    f"set it in redis.conf and start Redis again"
-                )
+            await checked(self._redis, self._listed, self._replicas)
 
     async def close(self) -> None:
         """See Keystore."""
         await self._redis.aclose()
+
+
+def _mset(entries: Mapping[bytes, bytes]) -> Command:
+    return ("MSET", *(part for pair in entries.items() for part in pair))

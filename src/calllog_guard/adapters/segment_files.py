@@ -1,65 +1,111 @@
 """
-A partition as it lies on a broker's disk: segments, and what the cleaner or a deletion has left under another name.
+A partition as it lies on a broker's disk: segments, and what the cleaner, a move or a deletion has left under another name.
 
-Each file is read twice over: as record batches (which opens compressed ones), and as bytes (which misses nothing that is torn).
-Source: Kafka's on-disk record format, message format v2, through aiokafka's parser.
+Rules: 1. Files are listed again until none is new: one that is renamed while we look hides nothing.  2. A log directory that was
+       named and cannot be read is no proof of anything: nothing is concluded.
 """
 
-from collections.abc import Iterator
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import ahocorasick_rs
-from aiokafka.record.memory_records import MemoryRecords
+from calllog_guard.adapters.segment_search import Search
+from calllog_guard.core.absence import Look
+from calllog_guard.errors import LogSilentError
 
-from calllog_guard.core.absence import Look, Sighting, marks
-
-_BLOCK: Final = 1 << 24
-_OVERLAP: Final = 64
+_LISTINGS: Final = 8
 
 
-def folders(log_dirs: list[Path], topic: str, partition: int) -> list[list[Path]]:
-    """Per log directory that has the partition, its folders: the live one, and those on their way out."""
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One log directory's share of a partition: its live folder, and those on their way in or out."""
+
+    directory: Path
+    name: str
+
+    @property
+    def live(self) -> bool:
+        """Whether the directory holds the partition itself, not only what a move or a deletion has left of it."""
+        return (self.directory / self.name).is_dir()
+
+    def files(self) -> list[Path]:
+        """Every file in every folder now."""
+        found: list[Path] = []
+        for folder in (self.directory / self.name, *sorted(self.directory.glob(f"{self.name}.*"))):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                found += sorted(folder.iterdir())
+        return found
+
+
+def replicas(log_dirs: list[Path], topic: str, partition: int) -> list[Replica]:
+    """
+    Which of some log directories hold anything of a partition.
+
+    Raises:
+        LogSilentError: A directory that was named cannot be read.
+
+    """
     name = f"{topic}-{partition}"
-    found = [[each, *directory.glob(f"{name}.*")] for directory in log_dirs if (each := directory / name).is_dir()]
-    return [[path for path in some if path.is_dir()] for some in found]
-
-
-def look_at_replica(paths: list[Path], names: list[bytes]) -> Look:
-    """What one replica's files show of some pseudonyms; files that vanish while we look are replaced by ones we look at."""
-    look = Look({name: Sighting() for name in names})
-    patterns = marks(names)
-    automaton = ahocorasick_rs.BytesAhoCorasick(list(patterns))
-    owners = list(patterns.values())
-    for path in sorted(file for folder in paths for file in folder.iterdir() if file.is_file()):
-        bytewise, parsed = look.blank(), look.blank()
+    found = []
+    for directory in log_dirs:
         try:
-            for block in _blocks(path):
-                for hit in automaton.find_matches_as_indexes(block):
-                    name, value = owners[hit[0]]
-                    bytewise.seen[name].keys += not value
-                    bytewise.seen[name].values += value
-            if ".log" in path.name:
-                _parse(path.read_bytes(), parsed)
-        except FileNotFoundError:
-            continue
-        look.merge(parsed.most(bytewise))
-    return look
+            entries = [each.name for each in directory.iterdir()]
+        except OSError as error:
+            raise LogSilentError(
+                f"the log directory {directory} cannot be read ({type(error).__name__}): "
+                "let the auditor read it, or take it out of CALLLOG_GUARD_LOG_DIRS"
+            ) from None
+        if any(each == name or each.startswith(f"{name}.") for each in entries):
+            found.append(Replica(directory, name))
+    return found
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        tail = b""
-        while block := file.read(_BLOCK):
-            yield tail + block
-            tail = block[-_OVERLAP:]
+def look_at_replica(replica: Replica, names: list[bytes]) -> Look:
+    """
+    What one replica's files show of some pseudonyms; each file is read once, whatever it is called by then.
 
+    Raises:
+        LogSilentError: A file cannot be read.
 
-def _parse(content: bytes, look: Look) -> None:
+    """
+    search = Search(names)
+    search.look.live = replica.live
+    known = _Known()
     try:
-        records = MemoryRecords(content)
-        while records.has_next():
-            for record in records.next_batch():
-                look.record(record.key, record.value)
-    except Exception:  # noqa: BLE001 - torn or foreign bytes end the parse; the byte scan has seen them
-        return
+        for _ in range(_LISTINGS):
+            fresh = sum(_read(path, known, search) for path in replica.files())
+            if not fresh:
+                return search.look
+    except OSError as error:
+        raise LogSilentError(f"a file of {replica.name} cannot be read ({type(error).__name__})") from None
+    search.look.unread += 1  # files came faster than they could be read
+    return search.look
+
+
+@dataclass(slots=True)
+class _Known:
+    """Which files were read: by inode and time, because names change; by inode and name with the size, because one file grows."""
+
+    versions: set[tuple[int, int]] = field(default_factory=set)
+    sizes: dict[tuple[int, str], int] = field(default_factory=dict)
+
+    def new(self, name: str, state: os.stat_result) -> bool:
+        """Whether a file was not read; what was appended to one since is younger than what we look for."""
+        version, place = (state.st_ino, state.st_mtime_ns), (state.st_ino, name)
+        if version in self.versions or state.st_size >= self.sizes.get(place, state.st_size + 1):
+            return False
+        self.versions.add(version)
+        self.sizes[place] = state.st_size
+        return True
+
+
+def _read(path: Path, known: _Known, search: Search) -> bool:
+    """Read a file that is new; one that has vanished is passed over: what took its place is in the next listing."""
+    with suppress(FileNotFoundError, IsADirectoryError), path.open("rb") as file:
+        # asked of the open file: what the name meant when it was listed may be another file by now
+        if known.new(path.name, os.fstat(file.fileno())):
+            search.file(file, segment=".log" in path.name)
+            return True
+    return False

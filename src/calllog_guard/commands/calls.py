@@ -199,6 +199,7 @@ async def read(args: argparse.Namespace) -> int:
     """Open what a purpose may see; nothing is shown before the access is on record."""
     shared = the_world()
     tenant = shared.tenant
+    await shared.look_back()
     reader = Reader(shared, tenant, args.purpose, args.actor)
     topic = shared.settings.topic("calllog.legs")
     writer = shared.writer()

@@ -57,10 +57,13 @@ async def doctor(args: argparse.Namespace) -> int:
     shared = the_world()
     tenant = shared.tenant
 
+    async def kms() -> str:
+        alive = await asyncio.to_thread(shared.vault.epochs)
+        return f"{len(alive)} epochs alive; what it destroys is final after {shared.vault.delay_days} days"
+
     async def secrets() -> str:
-        shared.vault.pepper(tenant)
-        shared.vault.receipt_key(tenant)
-        return "pepper and receipt key open"
+        await asyncio.to_thread(shared.vault.warm, tenant)
+        return "pepper, receipt key and every epoch open"
 
     async def operator() -> str:
         shared.dead_letters()
@@ -77,7 +80,8 @@ async def doctor(args: argparse.Namespace) -> int:
     lines = [
         Line("policy", "ok", f"{len(shared.policy.versions)} versions", "readable", ""),
         await _checked("operator key", operator, "a public key", "calllog-guard init, or set OPERATOR_KEY"),
-        await _checked("KMS", secrets, "the tenant's secrets", f"calllog-guard tenant create {tenant}, or mend KMS"),
+        await _checked("KMS", kms, "an answer", "start it, or mend CALLLOG_GUARD_KMS, its credentials, its rights"),
+        await _checked("KMS secrets", secrets, "all open", f"calllog-guard tenant create {tenant}, or mend KMS, RING"),
         *await _topics(shared),
         await _checked(
             "keystore settings", store, "keeps and forgets as promised", "mend redis.conf, start Redis again"

@@ -219,6 +219,7 @@ async def _taken(
     shared: World, source: Source, journal: Journal, manifest: Manifest, listed: frozenset[Lookup]
 ) -> Manifest:
     writer = shared.writer()
+    await shared.look_back()
     ring = shared.ring(shared.tenant, cache_entries=_CACHED_PEOPLE)
     sealer = shared.sealer(ring, writer, shared.count, returns=False)
     tenant, steps = shared.tenant, Steps(shared.settings.off)

@@ -1,4 +1,4 @@
-"""`keystore status|walk|guard`: entries by epoch, the walk that renews them, and whether the restore guard is up."""
+"""`keystore status|walk|guard`: entries by state and epoch, the walk that renews them, and whether the restore guard is up."""
 
 import argparse
 import asyncio
@@ -15,7 +15,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     """Add the verb."""
     verb = verbs.add_parser(
         "keystore",
-        help="entries by epoch; walk: new epoch when due, entries re-wrapped, ratchets advanced, old epochs destroyed",
+        help="entries by state and epoch; walk: new epoch when due, entries re-wrapped, ratchets advanced, old epochs destroyed",
     )
     verb.add_argument("action", choices=["status", "walk", "guard"])
     verb.add_argument("--json", action="store_true")
@@ -26,6 +26,7 @@ async def run(args: argparse.Namespace) -> int:
     """See the module; `guard` exits with 1 while partitions wait for their replay."""
     shared = the_world()
     try:
+        await shared.look_back()
         if args.action == "guard":
             _, missing = await shared.ring(shared.tenant).unguarded(range(shared.settings.partitions))
             text = (
@@ -37,18 +38,16 @@ async def run(args: argparse.Namespace) -> int:
             task = bar.add_task("entries", total=None)
             walking = walk(shared, lambda many: bar.advance(task, many))
             if args.action == "status":
-                found = await walking.epochs()
+                look = await walking.looked()
                 alive = shared.vault.epochs()
-                show(
-                    args,
-                    {"entries": found, "epochs": alive},
-                    "\n".join(f"{epoch}: {found.get(epoch, 0)} entries" for epoch in sorted({*alive, *found})),
-                )
+                lines = [f"{state}: {many}" for state, many in sorted(look.states.items())]
+                lines += [f"{epoch}: {look.entries[epoch]} entries" for epoch in sorted({*alive, *look.entries})]
+                show(args, {"entries": look.entries, "states": look.states, "epochs": alive}, "\n".join(lines))
                 return 0
             done = await walking.run(await needed_epochs(shared))
     finally:
         await shared.keystore.close()
-    text = f"{done.rewrapped} re-wrapped into {done.epoch}, {done.advanced} ratchets advanced, {done.orphans} orphans removed, {done.contested} left to the next walk"
+    text = f"{done.rewrapped} re-wrapped into {done.epoch}, {done.advanced} ratchets advanced, {done.orphans} orphans removed, {done.fences} lapsed fences dropped, {done.contested} left to the next walk"
     kept = "".join(f"\nkept {epoch}: {why}" for epoch, why in done.kept.items())
     gone = "".join(f"\ndestroyed {epoch}" for epoch in done.destroyed)
     show(args, asdict(done), text + gone + kept)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from calllog_guard.commands.setup import say, show
 from calllog_guard.core.crypto.sealed import verify
-from calllog_guard.core.requests.receipt import RECEIPTS, page
+from calllog_guard.core.requests.page import page
+from calllog_guard.core.requests.receipt import RECEIPTS
 from calllog_guard.core.wire import decode, encode
 from calllog_guard.errors import MessageError
 

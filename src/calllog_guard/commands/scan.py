@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Final
 
 import ahocorasick_rs
+from rich.console import Console
 from rich.progress import track
 
 from calllog_guard.adapters.kafka_admin import governed
 from calllog_guard.adapters.kafka_log import read_all, read_each
-from calllog_guard.adapters.segment_files import folders, look_at_replica
+from calllog_guard.adapters.segment_files import look_at_replica, replicas
 from calllog_guard.bootstrap import World
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.absence import Look
@@ -35,7 +36,8 @@ class Place:
     """
     One place that was looked at: `found` counts hits, `forms` says as what, `plaintext` that hits are expected here.
 
-    Of a topic, `first` and `end` are the offsets between which it was read.
+    Of a topic, `first` and `end` are the offsets between which it was read; `unread` counts what could not be read in full, which
+    is a finding too.
     """
 
     where: str
@@ -44,6 +46,7 @@ class Place:
     forms: tuple[str, ...]
     tombstones: int = 0
     plaintext: bool = False
+    unread: int = 0
     first: int = 0
     end: int = 0
 
@@ -104,7 +107,9 @@ async def scan_topics(shared: World, hunter: Hunter) -> list[Place]:
     """Each partition of each governed topic, from its beginning to its end."""
     places: list[Place] = []
     events = shared.settings.topic("calllog.events")
-    for topic in track(governed(shared.settings, 1), description="topics", transient=True):
+    for topic in track(
+        governed(shared.settings, 1), description="topics", console=Console(stderr=True), transient=True
+    ):
         for partition in range(topic.partitions):
             records = await read_all(shared.settings.kafka, shared.options, topic.name, [partition])
             hits: list[str] = []
@@ -134,19 +139,29 @@ async def _case_places(shared: World, case: str, log_dirs: list[Path]) -> list[P
         raise StateRefusedError("no decision belongs to this case; `case list` shows all")
     places: list[Place] = []
     topic, wanted = shared.settings.topic("calllog.legs"), sorted({name.encode() for name in names})
-    for partition in everything:
+    for partition in track(everything, description="partitions", console=Console(stderr=True), transient=True):
         look = Look.for_(names)
         ends = await read_each(shared.settings.kafka, shared.options, topic, [partition], look.kafka_record)
         places.append(_case_place(f"topic {topic}/{partition}", look, *ends[partition]))
-        replicas = folders(log_dirs, topic, partition)
-        places += [_case_place(f"files {files[0].name}", look_at_replica(files, wanted)) for files in replicas]
+        for replica in replicas(log_dirs, topic, partition):
+            look = await asyncio.to_thread(look_at_replica, replica, wanted)
+            places.append(_case_place(f"files {replica.directory}/{replica.name}", look))
     return places
 
 
 def _case_place(where: str, look: Look, first: int = 0, end: int = 0) -> Place:
     values = sum(each.values for each in look.seen.values())
     keys = sum(each.keys for each in look.seen.values())
-    return Place(where, look.records, values, ("value",) if values else (), keys - values, first=first, end=end)
+    dead = max(0, keys - values)
+    forms = ("value",) if values else ()
+    return Place(where, look.size_bytes, values, forms, dead, unread=look.unread, first=first, end=end)
+
+
+def _line(place: Place) -> str:
+    offsets = f" offsets {place.first} to {place.end}," if place.end else ""
+    unread = f", {place.unread} places could not be read" if place.unread else ""
+    forms = f" {' '.join(place.forms)}" if place.forms else ""
+    return f"{place.where}:{offsets} {place.found} found{forms}, {place.tombstones} tombstones{unread}"
 
 
 async def scan(args: argparse.Namespace) -> int:
@@ -161,13 +176,10 @@ async def scan(args: argparse.Namespace) -> int:
         for directory in [_state(shared), *args.log_dir]:
             places += scan_files(directory, hunter, events)
     await shared.keystore.close()
-    found = [place for place in places if place.found and not place.plaintext]
+    found = [place for place in places if (place.found and not place.plaintext) or place.unread]
     plain = sum(place.found for place in places if place.plaintext)
     rows = [asdict(place) for place in places]
-    told = found if args.canary else [place for place in places if place.found or place.tombstones]
-    text = [
-        f"{place.where}: {place.found} found {' '.join(place.forms)}, {place.tombstones} tombstones" for place in told
-    ]
+    text = [_line(place) for place in (found if args.canary else places)]
     text.append(f"{len(places)} places, {sum(place.bytes for place in places)} bytes, {len(found)} with findings")
     show(args, {"places": rows, "findings": len(found), "plaintext_topic": plain}, "\n".join(text))
     if plain:

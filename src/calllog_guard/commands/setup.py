@@ -9,18 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-
 from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kms_local import write_new
 from calllog_guard.bootstrap import World, world
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
-from calllog_guard.core.crypto.sealed import receipt_pem
+from calllog_guard.core.crypto.sealed import new_pair, public_forms, receipt_pem
 from calllog_guard.core.ids import EpochName, Tenant, b64
 from calllog_guard.core.tombstone import Output
-from calllog_guard.errors import StateRefusedError
+from calllog_guard.errors import ConfigurationError, StateRefusedError
 from calllog_guard.settings import PREFIX, from_environment
 from calllog_guard.workers.keyring import guard_entry
 
@@ -83,11 +79,14 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     topics.add_argument("action", choices=["create", "check"])
     topics.add_argument("--json", action="store_true")
     topics.set_defaults(run=run_topics)
-    tenant = verbs.add_parser("tenant", help="make a tenant's pepper, receipt key, first epoch and guard entry")
-    tenant.add_argument("action", choices=["create"])
-    tenant.add_argument("tenant")
+    tenant = verbs.add_parser(
+        "tenant",
+        help="create T: pepper, receipt key, first epoch, guard entry; list: each tenant of the policy, and whether it is made",
+    )
+    tenant.add_argument("action", choices=["create", "list"])
+    tenant.add_argument("tenant", nargs="?")
     tenant.add_argument("--json", action="store_true")
-    tenant.set_defaults(run=lambda args: asyncio.run(create_tenant(args)))
+    tenant.set_defaults(run=run_tenant)
 
 
 def init(args: argparse.Namespace) -> int:
@@ -95,18 +94,8 @@ def init(args: argparse.Namespace) -> int:
     base = args.directory.resolve()
     for name in ("kms", "state", "keys"):
         (base / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-    keys: dict[str, Ed25519PrivateKey | X25519PrivateKey] = {
-        "backend-1": Ed25519PrivateKey.generate(),
-        "officer-1": Ed25519PrivateKey.generate(),
-        "operator-1": X25519PrivateKey.generate(),
-    }
-    for name, key in keys.items():
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        public = key.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
+    for name, signs in {"backend-1": True, "officer-1": True, "operator-1": False}.items():
+        private, public = new_pair(signs=signs)
         if write_new(base / "keys" / f"{name}.pem", private):
             (base / "keys" / f"{name}.pub.pem").write_bytes(public)
     write_new(base / "policy.toml", POLICY.format(tenant=args.tenant).encode())
@@ -146,6 +135,35 @@ def run_topics(args: argparse.Namespace) -> int:
     widths = "{topic:24} {setting:28} {wanted:>16} {found:>16} {verdict}"
     show(args, rows, "\n".join(widths.format(**row) for row in rows))
     return int(any(not finding.good for finding in findings))
+
+
+def run_tenant(args: argparse.Namespace) -> int:
+    """Make one tenant, or list all."""
+    if args.action == "list":
+        return list_tenants(args)
+    if not args.tenant:
+        raise ConfigurationError("name the tenant: calllog-guard tenant create T")
+    return asyncio.run(create_tenant(args))
+
+
+def list_tenants(args: argparse.Namespace) -> int:
+    """The tenants of the policy in force: regime, events, requesters, and the receipt key's fingerprint once made."""
+    shared = the_world()
+    rows: list[dict[str, Any]] = []
+    for name, table in shared.policy.at(shared.clock.now().date()).tenant.items():
+        try:
+            fingerprint = public_forms(receipt_pem(shared.vault.receipt_key(Tenant(name)))[1])[2]
+        except ConfigurationError:  # the KMS keeps nothing of it yet
+            fingerprint = None
+        row = {"tenant": name, "regime": table.regime, "events": list(table.events)}
+        rows.append(row | {"requesters": sorted(table.requesters), "receipt_key": fingerprint})
+    lines = (
+        f"{row['tenant']:16} {row['regime']} {row['receipt_key'] or 'not made: calllog-guard tenant create'}"
+        f" {' '.join(row['events'])} {' '.join(row['requesters'])}"
+        for row in rows
+    )
+    show(args, rows, "\n".join(lines))
+    return 0
 
 
 async def create_tenant(args: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from calllog_guard.commands.setup import say, the_world
 from calllog_guard.core.wire import time_text
 from calllog_guard.errors import Fate, GuardError
 from calllog_guard.settings import PREFIX, from_environment
+from calllog_guard.workers.probe import probe
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -40,9 +41,12 @@ async def _one(name: str) -> int:
     log = structlog.get_logger().bind(role=name)
     for word in sorted(shared.settings.off):
         log.warning("development", off=word)
+    probe()
+    await _answering(lambda: asyncio.to_thread(shared.vault.warm, shared.tenant), log)
     await _answering(shared.keystore.check, log)
     writer = shared.writer()
     await _answering(writer.start, log)
+    await _answering(shared.look_back, log)
     worker = serve(shared, name, writer)
     pages = Pages(name, shared.counts, shared.levels, lambda: worker.alive, lambda: worker.ready)
     address = await pages.start(shared.settings.http)
@@ -50,6 +54,7 @@ async def _one(name: str) -> int:
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, worker.stop)
+    fresh = asyncio.create_task(shared.vault.keep_fresh())
     log.info("started", at=time_text(shared.clock.now()), pid=os.getpid(), pages=address)
     try:
         await worker.run()
@@ -64,6 +69,7 @@ async def _one(name: str) -> int:
         log.error("halt", kind=type(error).__name__, at=place)  # noqa: TRY400
         return 70
     finally:
+        fresh.cancel()
         with contextlib.suppress(Exception):  # the exit code tells what happened, not a failing goodbye
             await pages.stop()
             await writer.stop()

@@ -27,34 +27,35 @@ class Sighting:
         self.values += other.values
         self.keys += other.keys
 
+    def most(self, other: "Sighting") -> "Sighting":
+        """Of two means over the same bytes, what either saw."""
+        return Sighting(max(self.values, other.values), max(self.keys, other.keys))
+
 
 @dataclass(slots=True)
 class Look:
-    """One look at one partition by one means, for many pseudonyms at once."""
+    """
+    One look at one partition by one means, for many pseudonyms at once.
+
+    `unread` counts what could not be read in full: such a look shows presence, never absence. `live` is false of a disk that holds
+    only what a move or a deletion has left.
+    """
 
     seen: dict[bytes, Sighting] = field(default_factory=dict)
     records: int = 0
+    size_bytes: int = 0
+    unread: int = 0
+    live: bool = True
 
     @classmethod
     def for_(cls, pseudonyms: Iterable[str]) -> "Look":
         """Nothing seen yet."""
         return cls({name.encode(): Sighting() for name in pseudonyms})
 
-    def blank(self) -> "Look":
-        """Nothing seen yet, of the same pseudonyms."""
-        return Look({name: Sighting() for name in self.seen})
-
-    def most(self, other: "Look") -> "Look":
-        """Of two looks at the same bytes, the one that saw more, per pseudonym."""
-        both = {
-            name: Sighting(max(mine.values, other.seen[name].values), max(mine.keys, other.seen[name].keys))
-            for name, mine in self.seen.items()
-        }
-        return Look(both, max(self.records, other.records))
-
     def record(self, key: bytes | None, value: bytes | None) -> None:
         """Take one record into account."""
         self.records += 1
+        self.size_bytes += len(key or b"") + len(value or b"")
         sighting = self.seen.get(key[:_NAME]) if key else None
         if sighting is not None:
             sighting.keys += 1
@@ -67,6 +68,8 @@ class Look:
     def merge(self, other: "Look") -> None:
         """Sum up two looks for the same pseudonyms."""
         self.records += other.records
+        self.size_bytes += other.size_bytes
+        self.unread += other.unread
         for name, sighting in other.seen.items():
             self.seen[name].add(sighting)
 

@@ -1,7 +1,8 @@
 """
 One Redis that keeps every write before it answers, as a child process.
 
-Source: redis.conf of Redis 6.2, sections append only mode, memory, slow log.
+Source: redis.conf of Redis 6.2, sections append only mode, memory, slow log,
+replication (without a disk, or a synchronisation leaves a snapshot file).
 """
 
 from pathlib import Path
@@ -19,6 +20,9 @@ SETTINGS: Final = {
     "save": "",
     "aof-load-truncated": "no",
     "slowlog-log-slower-than": "-1",
+    "repl-diskless-sync": "yes",
+    "repl-diskless-sync-delay": "0",
+    "repl-diskless-load": "swapdb",
     "bind": "127.0.0.1",
 }
 

@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -29,13 +28,12 @@ from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import Unit
 from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.observation import Disks, Observation, ReadEach
 from calllog_guard.workers.walk import Walked
 
 log: Final = structlog.get_logger()
 _OBSERVED: Final = ("absent", "gone")
 ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
-ReadEach = Callable[[str, Sequence[int], Callable[[Any], None]], Awaitable[dict[int, tuple[int, int]]]]
-Disks = Callable[[str, int, list[bytes]], list[Look]]
 Offsets = Callable[[str, Sequence[int]], Awaitable[dict[int, int]]]
 
 
@@ -76,16 +74,18 @@ class Auditor:
     ) -> None:
         self._tenant, self._home, self._events, self._keep_days = tenant, home, tuple(events), keep_days
         self._ring, self._keystore, self._admin, self._writer = ring, keystore, topics, writer
-        self._settings, self._clock, self._starts, self._disks = settings, clock, starts, disks
-        self._read_all, self._read_each, self._count, self._level = read_all, read_each, count, level
+        self._settings, self._clock, self._starts = settings, clock, starts
+        self._read_all, self._count, self._level = read_all, count, level
         self._legs, self._decisions = settings.topic("calllog.legs"), settings.topic("privacy.decisions")
         self._requests, self._outcomes = settings.topic("privacy.requests"), settings.topic("privacy.outcomes")
         self.topics: tuple[str, ...] = (self._decisions,)
+        self._observation = Observation(self._legs, read_each, disks, clock, count, level)
         self._watched: dict[int, dict[bytes, Watched]] = {}
         self._walked = walked
         self._sound = False
         self._counter = 0
         self._rewrite_from = 0.0
+        self._floor = 0
         self._duties = (
             Duty("heartbeat", settings.heartbeat_s, self._beat),
             Duty("trim", settings.trim_s, self._trim),
@@ -126,7 +126,8 @@ class Auditor:
         watched = self._watched[record.partition].setdefault(key, Watched())
         try:
             if not is_result(record.key):
-                watched.decision = decode(DECISIONS, record.value)
+                decision = decode(DECISIONS, record.value)
+                watched.decision = decision if decision.total else None
             elif record.key.endswith(DONE):
                 watched.done = decode(OUTCOMES, record.value)
             else:
@@ -211,37 +212,73 @@ class Auditor:
             done = await self._walked()
             self._level("epochs_alive", len(done.kept))
             self._level("keystore_entries", sum(done.entries.values()))
-            log.info("walked", epoch=done.epoch, rewrapped=done.rewrapped, destroyed=done.destroyed, kept=done.kept)
+            log.info(
+                "walked",
+                epoch=done.epoch,
+                rewrapped=done.rewrapped,
+                destroyed=done.destroyed,
+                kept=done.kept,
+                entries=done.states,
+            )
 
     # --- observation ------------------------------------------------------------------------------------------------
 
     async def _observe(self) -> None:
-        """One pass over each partition in which an erasure waits to be seen."""
+        """One pass over each partition in which an erasure may have come to be seen gone."""
+        await self._after_replay()
         now = self._clock.now()
-        ripe = now - timedelta(seconds=self._settings.absence_after_s)
         waiting = {
             partition: {key: each for key, each in watched.items() if each.done is not None and each.decision}
             for partition, watched in self._watched.items()
         }
         await self._rewrite([each for found in waiting.values() for each in found.values() if not each.rewritten])
-        self._alarm(now, [each for found in waiting.values() for each in found.values()])
-        for partition, found in waiting.items():
-            old = {key: each for key, each in found.items() if each.done and each.done.at <= ripe and each.rewritten}
-            if old and self._sound:
-                await self._look(partition, old)
+        self._alarm(now, [each for watched in self._watched.values() for each in watched.values()])
+        due = [
+            number for number, found in waiting.items() if any(self._may_be_gone(each, now) for each in found.values())
+        ]
+        if not due or not self._sound:
+            return
+        replicas = await asyncio.to_thread(self._admin.replicas, self._legs)
+        for partition in due:
+            ripe = {key: each for key, each in waiting[partition].items() if self._ripe(each, now)}
+            await self._look(partition, ripe, *replicas[partition])
 
-    def _alarm(self, now: datetime, waiting: list[Watched]) -> None:
+    def _may_be_gone(self, each: Watched, now: datetime) -> bool:
+        """Whether a look may tell something new: a tombstone's key stays for as long as the topic keeps tombstones."""
+        kept = timedelta(milliseconds=self._settings.tombstone_keep_ms)
+        if each.done is None or not self._ripe(each, now):
+            return False
+        return "absent" not in each.reported or each.done.at + kept <= now
+
+    def _ripe(self, each: Watched, now: datetime) -> bool:
+        """Whether no producer may still hold a unit that it began before the erasure, and the keystore's file is rewritten."""
+        after = timedelta(seconds=self._settings.absence_after_s)
+        return each.rewritten and each.done is not None and each.done.at + after <= now
+
+    def _alarm(self, now: datetime, watched: list[Watched]) -> None:
+        """Whoever is not seen absent in time, and whoever's legs the keeper has not even tombstoned in time."""
+        settings = self._settings
         ages = [
-            ((now - each.done.at).total_seconds(), "absent" in each.reported)
-            for each in waiting
-            if each.done is not None
+            ((now - (each.done or each.decision).at).total_seconds(), "absent" in each.reported)
+            for each in watched
+            if each.decision is not None
         ]
         self._level("erase_unobserved_oldest_s", max((age for age, absent in ages if not absent), default=0))
-        settings = self._settings
         late = sum(age > (settings.objective_key_s if absent else settings.objective_value_s) for age, absent in ages)
         self._level("objective_missed", late)
         if late:
             log.error("erasures are overdue: their bytes are not seen gone within the objective", erasures=late)
+
+    async def _after_replay(self) -> None:
+        """A restored keystore's file holds again what was erased since: written anew once the ledger is replayed, also for the done."""
+        floor = (await self._ring.view([])).floor
+        if floor == self._floor:
+            return
+        for each in (each for watched in self._watched.values() for each in watched.values()):
+            each.rewritten = False
+        await self._keystore.rewrite()
+        self._floor = floor
+        log.info("the keystore's file is written anew after a replay", floor=floor)
 
     async def _rewrite(self, fresh: list[Watched]) -> None:
         """Have the keystore's file rewritten once for all that were erased since."""
@@ -261,35 +298,16 @@ class Auditor:
             each.rewritten = True
         self._level("aof_rewrite_pending", 0)
 
-    async def _look(self, partition: int, watched: dict[bytes, Watched]) -> None:
-        replicas, in_sync = (await asyncio.to_thread(self._admin.replicas, self._legs))[partition]
+    async def _look(self, partition: int, watched: dict[bytes, Watched], replicas: int, in_sync: int) -> None:
         if in_sync < replicas:
             log.warning("a replica is out of sync: no certificates", partition=partition, in_sync=in_sync)
             return
-        began = asyncio.get_running_loop().time()
-        look = Look.for_(each.decision.pseudonym for each in watched.values() if each.decision)
-        ends = await self._read_each(self._legs, [partition], look.kafka_record)
-        disks = await asyncio.to_thread(partial(self._disks, self._legs, partition, list(look.seen)))
-        for disk in disks:
-            look.merge(disk)
-        how = ("consumer:read_uncommitted", *(("files:segments",) if disks else ()), "keystore:rewritten")
-        first, end = ends[partition]
-        observed = Observed(
-            how=how,
-            partition=partition,
-            from_=first,
-            to=end,
-            replicas=replicas,
-            in_sync=in_sync,
-            on_disk=len(disks),
-            at=self._clock.now(),
-        )
-        await self._report(partition, watched, look, observed)
-        seconds = asyncio.get_running_loop().time() - began
-        self._count("observed_records", look.records)
-        log.info(
-            "observed", partition=partition, erasures=len(watched), records=look.records, seconds=round(seconds, 3)
-        )
+        if self._observation.rests(partition):
+            return
+        names = [each.decision.pseudonym for each in watched.values() if each.decision]
+        seen = await self._observation.look(partition, names, replicas, in_sync)
+        if seen is not None:
+            await self._report(partition, watched, seen.look, seen.observed)
 
     async def _report(self, partition: int, watched: dict[bytes, Watched], look: Look, observed: Observed) -> None:
         outputs: list[Output] = []

@@ -8,6 +8,7 @@ Source: design section 9, step 1; section 12.
 
 import secrets
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -40,6 +41,7 @@ class Casebook:
         self._ring, self._vault, self._writer = ring, vault, writer
         self._cases: dict[str, Case] = {}
         self._acts: dict[str, tuple[int, int]] = {}
+        self._begun: dict[str, Case] = {}
 
     def clear(self) -> None:
         """Forget all: the partition is someone else's, or is read anew."""
@@ -92,8 +94,18 @@ class Casebook:
         """Whether so many cases under the same brake were begun within the last hour that the next waits for an officer."""
         brake = RULES[kind].brake
         same = {name for name, rule in RULES.items() if brake and rule.brake == brake}
-        recent = sum(case.type in same and case.state != "waiting" and case.opened_at > now - _HOUR for case in self)
+        cases = (self._cases | self._begun).values()
+        recent = sum(case.type in same and case.state != "waiting" and case.opened_at > now - _HOUR for case in cases)
         return brake is not None and recent >= most
+
+    @contextmanager
+    def begun(self, case: Case) -> Iterator[None]:
+        """While a case is being written for the first time, the brake counts it already: others are opened beside it."""
+        self._begun[case.case] = case
+        try:
+            yield
+        finally:
+            self._begun.pop(case.case, None)
 
     async def save(self, case: Case, outputs: Sequence[Output] = ()) -> Case:
         """Write a case and what goes with it, and keep it once that is acknowledged."""
@@ -109,6 +121,19 @@ class Casebook:
             return Output(self._topic, self._home, case.case.encode(), encode(case))
         name, key = secret_key(case.case), self._vault.case_key(self._tenant)
         return Output(self._topic, self._home, name, seal_case(name, encode(case), key, secrets.token_bytes(_NONCE)))
+
+    async def save_all(self, cases: Sequence[Case], outputs: Sequence[Output]) -> None:
+        """As `save`, of several cases at once; outputs are keyed by case."""
+        rest = list(outputs)
+        for number, case in enumerate(cases):
+            if case.secret:  # what would be told stays in the case
+                own = [output for output in rest if output.key == case.case.encode()]
+                rest = [output for output in rest if output not in own]
+                told = tuple(output.value.decode() for output in own if output.value)
+                cases = [*cases[:number], msgspec.structs.replace(case, told=(*case.told, *told)), *cases[number + 1 :]]
+        await self._writer.write([*map(self._record, cases), *rest])
+        for case in cases:
+            self._keep(case)
 
     async def forget(self, case: Case) -> None:
         """A case whose time is over: tombstoned."""

@@ -18,6 +18,7 @@ from typing import Any, Final
 from calllog_guard.core.crypto.entries import Keys
 from calllog_guard.core.crypto.envelope import open_leg, parse_header, seal_leg
 from calllog_guard.core.crypto.held import HeldHeader, HoldSecret, parse_held
+from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.secrets import Month, month_from
 from calllog_guard.core.ids import INTERNAL_KEY, HoldId, Pseudonym, id_bytes
 from calllog_guard.core.requests.hold import Terms, kept_id
@@ -27,7 +28,7 @@ from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import LegMovedError, MessageError, RecordError
 from calllog_guard.ports import Facts, Position
 from calllog_guard.workers.delivery import Steps
-from calllog_guard.workers.keyring import Opened, fresh_nonce
+from calllog_guard.workers.keyring import fresh_nonce
 from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.tools import INDEX_FORM, Tools
 

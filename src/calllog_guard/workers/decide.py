@@ -11,6 +11,7 @@ Source: design section 9, steps 2 and 3; section 10.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, cast
 
 import msgspec
@@ -28,6 +29,7 @@ from calllog_guard.core.requests.decision import (
     seal_entry,
     unseen_pseudonym,
 )
+from calllog_guard.core.requests.export import PARTS_PER_IDENTIFIER, Task
 from calllog_guard.core.requests.fields import Range, days_of
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.rules import Correction, Rule, Span, seal_rule
@@ -36,6 +38,7 @@ from calllog_guard.core.wire import encode, to_ms
 from calllog_guard.policy import TenantPolicy
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.settings import Settings
+from calllog_guard.workers.abreast import abreast
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.keyring import Keyring, View, fresh_nonce, pointer
@@ -101,11 +104,22 @@ def parts_of(request: Request, mask: int, *, reviewed: bool) -> tuple[Part, ...]
         "consent": lambda person: _consented(person, mask),
         "erase": _unchanged,
         "rectify": _unchanged,
+        "access": _unchanged,
+        "portability": _unchanged,
+        "disclose": _unchanged,
     }
     if request.type not in changes:
         return ()
     part = Part(cast("DecisionType", request.type), 0, changes[request.type])
     return (part, ended()) if request.type == "object" and reviewed else (part,)
+
+
+def _task(request: Request, index: int) -> bytes:
+    """What is to be done once, beside the rule; nothing for most types."""
+    if request.reply_key is None:
+        return b""
+    first = index * PARTS_PER_IDENTIFIER + 1
+    return encode(Task(key=request.reply_key, range=span_of(request.range), first=first))
 
 
 def considered() -> Part:
@@ -166,13 +180,14 @@ class Decider:
                 if (decision := self._erasure(granted, lookup, index, view)) is not None
             }
             case = await self.decided(case, list(plan.values()))
-            fenced = {
-                index: await self._ring.fence_if(left[index], view.raw[left[index]], cut_off, view.epoch)
-                for index in plan
-            }
+            fence = partial(self._fence, view, cut_off)
+            fenced = dict(zip(plan, await abreast(fence, [left[index] for index in plan]), strict=True))
             left = {index: lookup for index, lookup in left.items() if fenced.get(index) is False}
         self._steps.reached("erase.fence")
         return case
+
+    async def _fence(self, view: View, cut_off: int, lookup: Lookup) -> bool:
+        return await self._ring.fence_if(lookup, view.raw[lookup], cut_off, view.epoch)
 
     def _erasure(self, granted: Granted, lookup: Lookup, index: int, view: View) -> Decision | None:
         case = granted.case
@@ -192,7 +207,7 @@ class Decider:
         """Decisions for everyone named who is there, then their flags."""
         case, kind = granted.case, granted.request.type
         lookups = self.lookups(granted.request, granted.table)
-        view, persons = await self.there(lookups, mint=kind in MINTS)
+        view, persons = await self._there(lookups, mint=kind in MINTS)
         decisions = [
             decision
             for index, lookup in lookups.items()
@@ -206,7 +221,7 @@ class Decider:
         self._steps.reached("decide.flags")
         return case
 
-    async def there(self, lookups: Mapping[int, Lookup], *, mint: bool) -> tuple[View, dict[Lookup, Person]]:
+    async def _there(self, lookups: Mapping[int, Lookup], *, mint: bool) -> tuple[View, dict[Lookup, Person]]:
         """Who of them is living; with `mint` everyone is."""
         wanted = list(dict.fromkeys(lookups.values()))
         while True:
@@ -241,7 +256,7 @@ class Decider:
         if rule != Rule():
             told = seal_rule(told, rule, keys.identity.rules_key(), fresh_nonce())
         ledger = self._vault.epoch_key(pointer(view), self._tenant, "ledger")
-        return seal_entry(told, Entry(lookup, person.generation), ledger, fresh_nonce())
+        return seal_entry(told, Entry(lookup, person.generation, _task(granted.request, index)), ledger, fresh_nonce())
 
     def _rule(self, granted: Granted, part: Part, token_of: Callable[[CallId], Any]) -> Rule:
         """What a decision says beyond its type; `mask` on a restriction says that it is only while an objection is considered."""

@@ -10,6 +10,7 @@ Source: design sections 9 and 10.
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import groupby
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +20,7 @@ from aiokafka import TopicPartition
 from calllog_guard.core.ids import HoldId, Tenant
 from calllog_guard.core.requests.case import Case, Consent, after_outcome
 from calllog_guard.core.requests.decision import OUTCOMES, Outcome, case_id
+from calllog_guard.core.requests.export import Task
 from calllog_guard.core.requests.machine import RULES, after, check_rights, opening
 from calllog_guard.core.requests.receipt import CERTIFIED
 from calllog_guard.core.requests.request import Request, check_fields, read_request, wording_digest
@@ -28,10 +30,12 @@ from calllog_guard.errors import MessageError, RequestRefusedError
 from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.settings import Settings
+from calllog_guard.workers.abreast import abreast, portions
 from calllog_guard.workers.acts import Act, Acts
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Decider, Granted, considered, ended, mask_of, parts_of
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
+from calllog_guard.workers.exports import about, nothing
 from calllog_guard.workers.holds import Holds
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.terms import braked, check_purposes, dated, reviewed
@@ -99,18 +103,16 @@ class Desk:
             self._next_holds = now + timedelta(seconds=self._o.settings.sweep_s)
 
     async def unit(self, unit: Unit) -> None:
-        """See Role."""
-        for record in (record for records in unit.values() for record in records):
-            if record.key is not None and record.key[:1] == b"~":
-                continue
-            try:
-                if record.topic == self._requests:
-                    await self._request(record)
-                else:
-                    await self._outcome(record)
-            except MessageError as error:
-                self._o.count("dead_" + error.reason, 1)
-                await self._o.writer.write([self._o.dead.of(record, error)])
+        """See Role: requests in their order, erasures among them abreast; the outcomes of the unit are written as one."""
+        records = [record for each in unit.values() for record in each if (record.key or b"")[:1] != b"~"]
+        read = [found for record in records if record.topic == self._requests and (found := await self._read(record))]
+        for together in _together(read):
+            await abreast(self._handled, together)
+        await self._outcomes_of([record for record in records if record.topic != self._requests])
+
+    async def _dead(self, record: Any, error: MessageError) -> None:
+        self._o.count("dead_" + error.reason, 1)
+        await self._o.writer.write([self._o.dead.of(record, error)])
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
@@ -118,8 +120,22 @@ class Desk:
         version = self._o.policy.at(self._o.clock.now().date())
         return version.effective.isoformat(), version.tenant[self._o.tenant]
 
-    async def _request(self, record: Any) -> None:
-        version, table = self._table()
+    async def _read(self, record: Any) -> tuple[Request, Any] | None:
+        """A request with its record; None when it became a dead letter."""
+        try:
+            return self._checked(record), record
+        except MessageError as error:
+            await self._dead(record, error)
+            return None
+
+    async def _handled(self, item: tuple[Request, Any]) -> None:
+        try:
+            await self._request(*item)
+        except MessageError as error:
+            await self._dead(item[1], error)
+
+    def _checked(self, record: Any) -> Request:
+        _, table = self._table()
 
         def key_of(kid: str) -> bytes | None:
             found = table.requesters.get(kid)
@@ -131,6 +147,10 @@ class Desk:
         check_purposes(request, table)
         if record.partition != self._o.home:
             raise RequestRefusedError("wrong_partition")
+        return request
+
+    async def _request(self, request: Request, record: Any) -> None:
+        version, table = self._table()
         place = (record.partition, record.offset)
         seen = self._book.get(case_id(self._o.tenant, request.jti))
         if (seen.place if seen else self._book.place_of(request.jti) or place) != place:
@@ -182,7 +202,8 @@ class Desk:
         case = dated(case, table)
         if state == "waiting":
             case = await self._book.sealed(case, request)
-        case = await self.stage(case, "accepted", version)
+        with self._book.begun(case):
+            case = await self.stage(case, "accepted", version)
         self._steps.reached("erase.case")
         if kind == "object" and waits_for == "officer":
             case = await self._o.decider.decide(Granted(case, request, table, version), (considered(),))
@@ -203,6 +224,7 @@ class Desk:
             mask = mask_of(request.purposes, granted.table)
             parts = parts_of(request, mask, reviewed=bool(case.approvals))
             case = await self._o.decider.decide(granted, parts)
+            await self._nothing(case, request)
         if case.type == "erase":
             case = msgspec.structs.replace(case, kept=(*kept, *(each for each in case.kept if each not in kept)))
         case = msgspec.structs.replace(case, sealed=None, epoch=None)
@@ -218,6 +240,13 @@ class Desk:
         """An officer has refused an objection: the restriction that it brought ends."""
         return await self._o.decider.decide(granted, (ended(),))
 
+    async def _nothing(self, case: Case, request: Request) -> None:
+        """Of whom nothing is stored an answer is owed too."""
+        if request.reply_key is not None and not case.decisions:
+            facts = about(self._o.policy, self._o.tenant, self._o.clock)
+            output, _ = nothing(self._o.settings, self._o.home, case.case, facts, Task(key=request.reply_key))
+            await self._o.writer.write([output])
+
     # --- answers ----------------------------------------------------------------------------------------------------
 
     async def stage(self, case: Case, stage: str, version: str) -> Case:
@@ -227,23 +256,44 @@ class Desk:
         told = [self._o.receipts.of(case, stage, now, version)] if _certified(case, stage) else []
         return await self._book.save(case, told)
 
-    async def _outcome(self, record: Any) -> None:
-        if record.value is None:
-            raise MessageError("null_value")
-        outcome: Outcome = decode(OUTCOMES, record.value)
-        case = self._book.get(outcome.case)
-        if case is None:
-            return
-        if outcome.stage == "failed":
-            self._o.count("decisions_failed", 1)
-            log.error("a decision could not be carried out: an officer must look", case=case.case)
-        now = self._o.clock.now()
-        changed, reached = after_outcome(case, outcome, now)
-        if changed is not case:
-            version = self._table()[0]
-            told = [stage for stage in reached if _certified(case, stage)]
-            outputs: list[Output] = [self._o.receipts.of(changed, stage, now, version) for stage in told]
-            await self._book.save(changed, outputs)
+    async def _outcomes_of(self, records: Sequence[Any]) -> None:
+        """What workers did: each case is written once for all that a unit tells of it, with the receipts of its new stages."""
+        now, (version, _) = self._o.clock.now(), self._table()
+        changed: dict[str, Case] = {}
+        receipts: list[Output] = []
+        for record in records:
+            try:
+                outcome = _told(record)
+            except MessageError as error:
+                await self._dead(record, error)
+                continue
+            case = changed.get(outcome.case) or self._book.get(outcome.case)
+            if case is None:
+                continue
+            if outcome.stage == "failed":
+                self._o.count("decisions_failed", 1)
+                log.error("a decision could not be carried out: an officer must look", case=case.case)
+            found, reached = after_outcome(case, outcome, now)
+            if found is not case:
+                changed[case.case] = found
+                told = [stage for stage in reached if _certified(found, stage)]
+                receipts += [self._o.receipts.of(found, stage, now, version) for stage in told]
+        await self._book.save_all(list(changed.values()), receipts)
+
+
+def _together(read: Sequence[tuple[Request, Any]]) -> list[list[tuple[Request, Any]]]:
+    """What may run abreast: total erasures, which any order ends alike; the rest one by one, and in its place among them."""
+    found: list[list[tuple[Request, Any]]] = []
+    for total, some in groupby(read, lambda item: item[0].type == "erase" and item[0].range is None):
+        items = list(some)
+        found += portions(items, lambda item: item[0].jti) if total else [[item] for item in items]
+    return found
+
+
+def _told(record: Any) -> Outcome:
+    if record.value is None:
+        raise MessageError("null_value")
+    return decode(OUTCOMES, record.value)
 
 
 def _consent(request: Request) -> Consent | None:

@@ -8,6 +8,7 @@ Rules: 1. Every effect may be repeated.  2. The result goes to the desk and into
 Source: design section 9, step 4; section 10.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -17,6 +18,7 @@ import msgspec
 from calllog_guard.core.calls.correct import corrected
 from calllog_guard.core.crypto.entries import Keys
 from calllog_guard.core.crypto.envelope import open_leg, parse_header, seal_leg
+from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.secrets import month_from
 from calllog_guard.core.ids import HoldId, Pseudonym, Token, id_bytes, record_key
 from calllog_guard.core.requests.decision import DONE, Decision, Entry, Outcome
@@ -28,7 +30,7 @@ from calllog_guard.errors import LegMovedError
 from calllog_guard.ports import Facts, Pending
 from calllog_guard.workers.copies import Copies
 from calllog_guard.workers.delivery import Steps
-from calllog_guard.workers.keyring import Opened, fresh_nonce
+from calllog_guard.workers.keyring import fresh_nonce
 from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.tools import Tools
 
@@ -51,6 +53,8 @@ class Enforcer:
 
     def __init__(self, tools: Tools) -> None:
         self._t, self._steps, self.copies = tools, Steps(tools.settings.off), Copies(tools)
+        self._rise = asyncio.Lock()
+        self._destroyed, self._risen = 0, 0
         self._effects: dict[str, Callable[[Work], Awaitable[bool]]] = {
             "object": self._take_away,
             "withdraw": self._take_away,
@@ -58,6 +62,10 @@ class Enforcer:
             "hold": self._hold,
             "release": self._release,
         }
+
+    def register(self, kind: str, effect: Callable[[Work], Awaitable[bool]]) -> None:
+        """An effect that is at home in a module of its own."""
+        self._effects[kind] = effect
 
     def knows(self, decision: Decision) -> bool:
         """Whether this type has an effect on what is stored."""
@@ -110,11 +118,22 @@ class Enforcer:
         rows = work.shard.index.legs_of(pseudonym)
         if not await self._survived(work, rows) or not await self._t.ring.destroy(pseudonym):
             return False  # a hold's copies are still to be made
+        await self._counted()
         self._steps.reached("enforce.destroyed")
         legs = [key for _, key in rows]
         await self._t.writer.write([self.outcome(work, "destroyed", len(legs))])
         await self._remove(work, legs)
         return True
+
+    async def _counted(self) -> None:
+        """A keystore without this erasure is an older one, also between two heartbeats: one rise for all that just ended."""
+        self._destroyed += 1
+        mine = self._destroyed
+        async with self._rise:
+            if self._risen < mine:
+                upto = self._destroyed
+                await self._t.ring.raise_counter()
+                self._risen = upto
 
     async def _erase_range(self, work: Work) -> bool:
         rule = await self.rule(work.decision)
@@ -149,7 +168,7 @@ class Enforcer:
             rows = work.shard.index.legs_of(pseudonym)
             held = [(facts, key) for facts, key in rows if span is None or span.covers(facts.day)]
             count = await self.copies.hold(work.shard, HoldId(rule.hold), pseudonym, keys, held)
-        await self._report(work, "copied", (), count)
+        await self.report(work, "copied", (), count)
         await self.unmark(work.decision)
         return True
 
@@ -173,7 +192,7 @@ class Enforcer:
             return False
         self._steps.reached("release.tombstoned")
         await self._t.writer.write([self.outcome(work, "destroyed", count)])
-        await self._report(work, "tombstoned", (), count)
+        await self.report(work, "tombstoned", (), count)
         return True
 
     async def _take_away(self, work: Work) -> bool:
@@ -194,7 +213,7 @@ class Enforcer:
         t = self._t
         await t.writer.write([tombstone(t.legs, leg, t.settings.partitions) for leg in legs])
         self._steps.reached("enforce.tombstoned")
-        await self._report(work, "tombstoned", () if work.decision.total else legs, len(legs))
+        await self.report(work, "tombstoned", () if work.decision.total else legs, len(legs))
         for leg in legs:
             work.shard.index.remove(leg)
 
@@ -211,7 +230,7 @@ class Enforcer:
             output = await self.correction(key, values[key], facts)
             await self._t.writer.write([output] if output else [])
         self._steps.reached("enforce.corrected")
-        await self._report(work, "rewritten", list(rows), len(rows))
+        await self.report(work, "rewritten", list(rows), len(rows))
         return True
 
     async def correction(self, key: bytes, value: bytes, facts: Correction) -> Output | None:
@@ -241,24 +260,33 @@ class Enforcer:
 
     # --- results ----------------------------------------------------------------------------------------------------
 
-    async def _report(self, work: Work, stage: Any, legs: Sequence[bytes], count: int) -> None:
+    async def report(
+        self, work: Work, stage: Any, legs: Sequence[bytes], count: int, digests: tuple[str, ...] = ()
+    ) -> None:
         """To the desk and into the ledger; `legs` name the records whose old values must be seen gone."""
         tokens = tuple(Token(leg.decode().partition(".")[2]) for leg in legs)
-        result = self.outcome(work, stage, count)
+        result = self.outcome(work, stage, count, digests=digests)
         done = self.outcome(work, stage, count, tokens)
         await self._t.writer.write([result, Output(self._decisions, work.shard.partition, work.key + DONE, done.value)])
         self._steps.reached("enforce.result")
 
     async def fail(self, work: Work) -> None:
         """A decision that can never be carried out: said to the desk, so that a human looks."""
-        await self._report(work, "failed", (), 0)
+        await self.report(work, "failed", (), 0)
 
     @property
     def _decisions(self) -> str:
         return self._t.settings.topic("privacy.decisions")
 
     def outcome(
-        self, work: Work, stage: Any, legs: int, tokens: tuple[Token, ...] = (), kept: tuple[str, ...] = ()
+        self,
+        work: Work,
+        stage: Any,
+        legs: int,
+        tokens: tuple[Token, ...] = (),
+        *,
+        digests: tuple[str, ...] = (),
+        kept: tuple[str, ...] = (),
     ) -> Output:
         """What was done, for the desk."""
         decision = work.decision
@@ -275,6 +303,7 @@ class Enforcer:
             at=self._t.clock.now(),
             tokens=tokens or msgspec.UNSET,
             kept=kept or msgspec.UNSET,
+            digests=digests or msgspec.UNSET,
         )
         topic = self._t.settings.topic("privacy.outcomes")
         return Output(topic, self._t.home, decision.case.encode(), encode(outcome))

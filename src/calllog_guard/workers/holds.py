@@ -12,7 +12,7 @@ Source: design sections 2 and 9, step 4; section 10, `hold`, `release`.
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -62,6 +62,10 @@ class Archive:
     read_all: ReadAll
 
 
+_NONE: Final = HoldId("none")
+"""No hold: asked for with all others, so that asking takes the same whether there are any."""
+
+
 class Holds:
     """One tenant's holds."""
 
@@ -96,7 +100,7 @@ class Holds:
     # --- order --------------------------------------------------------------------------------------------------------
 
     async def hold(self, granted: Granted) -> Case:
-        """Put everyone named under the hold, whoever is only now to come included; may be called again after a crash."""
+        """Put everyone named under the hold who is there; may be called again after a crash. Nobody is minted: it would show."""
         case, order = granted.case, granted.request.hold
         if order is None or case.hold is None:
             raise RequestRefusedError("missing_field", "/hold")
@@ -113,7 +117,6 @@ class Holds:
         )
         await self._safe.made(name, terms)
         self._steps.reached("hold.made")
-        await self._a.decider.there(lookups, mint=True)
         return await self._cover(name, case, granted.version, list(lookups.values()), erased=True)
 
     async def _cover(
@@ -214,8 +217,8 @@ class Holds:
     async def standing(self) -> dict[HoldId, tuple[Case, Terms]]:
         """The living holds, with the cases they come from."""
         cases = {HoldId(case.hold): case for case in self._a.book.holds() if case.hold}
-        entries = await self._safe.read(cases)
-        return {name: (cases[name], terms_of(entry)) for name, entry in entries.items() if entry.secret is not None}
+        entries = await self._safe.read([*cases, _NONE])
+        return {name: (cases[name], terms_of(entry)) for name, entry in entries.items() if entry.secret}
 
     async def renewed(self, version: str, lookups: Collection[Lookup] | None = None) -> tuple[dict[str, str], ...]:
         """
@@ -226,13 +229,20 @@ class Holds:
             lookups: None means everyone under a hold.
 
         """
+        standing = await self.standing()
+        wanted = (
+            {Lookup(each) for _, terms in standing.values() for each in terms.subjects} if lookups is None else lookups
+        )
+        living = await self._living(wanted)  # asked for everyone, so that nobody's request takes longer for being held
         kept: list[dict[str, str]] = []
-        for name, (case, terms) in (await self.standing()).items():
-            people = [Lookup(each) for each in terms.subjects if lookups is None or each in lookups]
+        for name, (case, terms) in standing.items():
+            told = {(each.lookup, each.generation) for each in terms.people if each.told}
+            people = [each for each, number, _ in living if each in terms.subjects and (each, number) not in told]
             if people:
                 with suppress(HoldReleasedError):  # another desk was faster
                     await self._cover(name, case, version, people, erased=False)
-                kept += [] if terms.secret else [{"basis": terms.basis, "hold": terms.name}]
+            if not terms.secret and not set(terms.subjects).isdisjoint(wanted):
+                kept.append({"basis": terms.basis, "hold": terms.name})
         return tuple(kept)
 
     # --- release ------------------------------------------------------------------------------------------------------

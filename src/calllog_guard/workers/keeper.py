@@ -26,12 +26,14 @@ from calllog_guard.core.requests.hold import RELEASES
 from calllog_guard.core.requests.rules import Standing
 from calllog_guard.core.retention.sweep import lapsed
 from calllog_guard.core.tombstone import Output, tombstone
-from calllog_guard.core.wire import BEAT, BEATS, decode, to_ms
+from calllog_guard.core.wire import BEAT, BEATS, Beat, decode, encode, to_ms
 from calllog_guard.errors import EpochUnknownError, MessageError, RecordError
 from calllog_guard.ports import Facts, Index, Pending
 from calllog_guard.settings import Settings
+from calllog_guard.workers.abreast import abreast, portions
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
 from calllog_guard.workers.enforce import Enforcer, Work
+from calllog_guard.workers.exports import Exporter
 from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.tools import INDEX_FORM, Tools
 
@@ -66,6 +68,9 @@ class Keeper:
         open_index: Callable[[Path], Index],
     ) -> None:
         self._t, self._dead, self._enforcer = tools, dead, Enforcer(tools)
+        exporter = Exporter(tools, self._enforcer, read_all)
+        for kind in ("access", "portability", "disclose"):
+            self._enforcer.register(kind, exporter.export)
         self._tenant, self._ring, self._writer, self._settings = tools.tenant, tools.ring, tools.writer, tools.settings
         self._clock, self._count = tools.clock, tools.count
         self._read_all, self._starts, self._ends = read_all, starts, ends
@@ -175,21 +180,8 @@ class Keeper:
         """See Role."""
         await self._replay()
         outputs: list[Output] = []
-        touched: set[int] = set()
         for place, records in sorted(unit.items(), key=lambda item: item[0].topic != self._decisions):
-            shard = self._shards[place.partition]
-            touched.add(place.partition)
-            for record in records:
-                if record.key is not None and record.key[:1] == b"~":
-                    continue
-                try:
-                    if place.topic == self._decisions:
-                        await self._decision(shard, record)
-                    else:
-                        outputs.extend(await self._leg(shard, record))
-                except MessageError as error:
-                    self._count("dead_" + error.reason, 1)
-                    outputs.append(self._dead.of(record, error))
+            outputs += await self._taken(self._shards[place.partition], place.topic, records)
         if outputs:
             await self._writer.write(outputs)
         for place, records in unit.items():
@@ -198,8 +190,27 @@ class Keeper:
                 shard.legs = records[-1].offset + 1
             else:
                 shard.decisions = records[-1].offset + 1
-        for partition in touched:
+        for partition in {place.partition for place in unit}:
             self._t.commit(self._shards[partition])
+
+    async def _taken(self, shard: Shard, topic: str, records: Sequence[Any]) -> list[Output]:
+        """Take the records of one partition in, the barrier of its new decisions included; what is to be written."""
+        outputs: list[Output] = []
+        fresh: list[Any] = []
+        for record in records:
+            if record.key is not None and record.key[:1] == b"~":
+                continue
+            try:
+                if topic != self._decisions:
+                    outputs += await self._leg(shard, record)
+                elif await self._decision(shard, record):
+                    fresh.append(record)
+            except MessageError as error:
+                self._count("dead_" + error.reason, 1)
+                outputs.append(self._dead.of(record, error))
+        if fresh:
+            await self._pend(shard, fresh)
+        return outputs
 
     async def _leg(self, shard: Shard, record: Any) -> list[Output]:
         try:
@@ -232,34 +243,39 @@ class Keeper:
         self._count("on_sight_tombstones", 1)
         return [tombstone(self._legs, key, self._settings.partitions)]
 
-    async def _decision(self, shard: Shard, record: Any) -> None:
+    async def _decision(self, shard: Shard, record: Any) -> bool:
+        """Take a decision in; whether it waits for its barrier now."""
         if record.key is None:
             raise RecordError("bad_decision")
         if record.value is None or is_result(record.key):
             self._remember(shard, [record])
-            return
+            return False
         decision, entry = self._read(shard, record)
         shard.note(record.key.decode(), decision)
         done = record.key.decode() in shard.done or record.key in shard.pending
         if decision.type == "hold" and record.key.decode() in shard.done:
             await self._enforcer.unmark(decision)  # its desk marks it again when it resumes after a crash
         if done or entry is None or not self._enforcer.knows(decision):
-            return
+            return False
         if decision.total:
             await self._ring.fence(entry.lookup, to_ms(decision.cut_off), generation=entry.generation)
             self._steps.reached("enforce.fence")
-        barrier = (await self._ends(self._legs, [record.partition]))[record.partition]
-        pending = Pending(record.value, barrier, record.offset)
-        shard.pending[record.key] = pending
-        shard.index.pend(record.key, pending)
+        return True
+
+    async def _pend(self, shard: Shard, records: Sequence[Any]) -> None:
+        """The barrier is captured once for all decisions of a unit, after the last of their fences."""
+        barrier = (await self._ends(self._legs, [shard.partition]))[shard.partition]
+        for record in records:
+            pending = Pending(record.value, barrier, record.offset)
+            shard.pending[record.key] = pending
+            shard.index.pend(record.key, pending)
 
     # --- between units ----------------------------------------------------------------------------------------------
 
     async def idle(self) -> None:
         """See Role: finish what has reached its barrier, then sweep."""
         await self._replay()
-        for shard in self._shards.values():
-            await self._finish(shard)
+        await abreast(self._finish, list(self._shards.values()))
         now = to_ms(self._clock.now())
         if now >= self._next_sweep:
             more = False
@@ -290,6 +306,9 @@ class Keeper:
                     again += 1
             await self._flags(shard, flagged)
             lost = await self._lost(shard)
+            beat = Beat(counter=await self._ring.raise_floor(), at=self._clock.now())
+            # at once, not with the next heartbeat: who starts meanwhile looks into the log for it
+            await self._writer.write([Output(self._decisions, partition, BEAT, encode(beat))])
             settled = not shard.pending and shard.decisions >= end
             await self._ring.mark(partition, origin, end if settled else applied)
             log.warning("ledger replayed", partition=partition, decisions=again, people_without_key=lost)
@@ -348,28 +367,35 @@ class Keeper:
 
     async def _finish(self, shard: Shard) -> None:
         """Carry out, in order, what has reached its barrier; what must wait for another decision is tried again."""
-        finished: list[bytes] = []
-        for key, pending in list(shard.pending.items()):
-            if await self._reached(self._legs, shard.partition) < pending.barrier:
-                break  # barriers only rise
-            decision = decode(DECISIONS, pending.decision)
-            entry = open_entry(decision, self._t.ledger_key(decision))
-            try:
-                if not await self._enforcer.finish(Work(shard, key, pending, decision, entry)):
-                    continue
-            except MessageError as error:  # a rule that its desk did not seal as we do
-                self._count("dead_" + error.reason, 1)
-                log.error("a decision cannot be carried out", decision=decision.decision, why=error.reason)  # noqa: TRY400
-                await self._enforcer.fail(Work(shard, key, pending, decision, entry))
-            shard.index.unpend(key)
-            shard.pending.pop(key)
-            shard.finished(key.decode())
-            finished.append(key)
+        reached = await self._reached(self._legs, shard.partition) if shard.pending else 0
+        ripe = [item for item in shard.pending.items() if item[1].barrier <= reached]
+        works = [self._work(shard, key, pending) for key, pending in ripe]
+        finished = False
+        for together in portions(works, lambda work: work.decision.pseudonym):  # one person's in order, others abreast
+            for work in filter(None, await abreast(self._carried_out, together)):
+                shard.index.unpend(work.key)
+                shard.pending.pop(work.key)
+                shard.finished(work.key.decode())
+                finished = True
             self._t.commit(shard)
         if finished:
             shard.index.forget()
             if not shard.pending:
                 await self._ring.applied(shard.partition, shard.decisions)
+
+    def _work(self, shard: Shard, key: bytes, pending: Pending) -> Work:
+        decision = decode(DECISIONS, pending.decision)
+        return Work(shard, key, pending, decision, open_entry(decision, self._t.ledger_key(decision)))
+
+    async def _carried_out(self, work: Work) -> Work | None:
+        """The work when it is done, None while it must wait."""
+        try:
+            return work if await self._enforcer.finish(work) else None
+        except MessageError as error:  # a rule that its desk did not seal as we do
+            self._count("dead_" + error.reason, 1)
+            log.error("a decision cannot be carried out", decision=work.decision.decision, why=error.reason)  # noqa: TRY400
+            await self._enforcer.fail(work)
+            return work
 
     async def _sweep(self, shard: Shard) -> bool:
         today = self._clock.now().date()

@@ -15,6 +15,7 @@ from typing import Final
 
 from calllog_guard.core.crypto.entries import (
     EPOCH_KEY,
+    FLOOR_KEY,
     GUARD_KEY,
     Keys,
     Person,
@@ -29,54 +30,19 @@ from calllog_guard.core.crypto.entries import (
     seal_person,
     secrets_key,
 )
-from calllog_guard.core.crypto.secrets import DataKey, IdentitySecret, Link, Month, TokenKey, link_at
+from calllog_guard.core.crypto.opened import Opened
+from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Month, link_at
 from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, Tenant, id_bytes
 from calllog_guard.core.wire import to_ms
-from calllog_guard.errors import GuardMovedError, KeyMissingError, KeystoreGuardedError, RecordError
+from calllog_guard.errors import GuardMovedError, KeyMissingError, KeystoreGuardedError
 from calllog_guard.ports import Clock, Keystore
 from calllog_guard.workers.vault import Vault
 
 _GUARD: Final = struct.Struct(">B16sQ")
+_COUNTERS: Final = 1 << 32
+"""Generations are 32 bits, and take their floor from the counter: at a heartbeat a second enough for 136 years."""
 _NONCE: Final = 12
 _VERIFIED_MAX: Final = 100_000
-_MONTHS_MAX: Final = 12  # per person in memory; an old log in order asks for one or two
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """
-    A person's key bytes as cached; each month is derived once, from the nearest link before it.
-
-    Args:
-        place: The pseudonym's first four bytes, big-endian.
-        links: Those of the floor, of the current month, and of the months that were asked for.
-
-    """
-
-    pseudonym: Pseudonym
-    token_key: TokenKey
-    until: float
-    place: int
-    links: dict[Month, Link]
-    months: dict[Month, DataKey]
-
-    def data_key(self, month: Month) -> DataKey:
-        """
-        The key of a month.
-
-        Raises:
-            RecordError: The ratchet has moved past this month.
-
-        """
-        if month not in self.months:
-            at = max((each for each in self.links if each <= month), default=None)
-            if at is None:
-                raise RecordError("lapsed")
-            link = self.links[month] = link_at(self.links[at], at, month)
-            if len(self.months) >= _MONTHS_MAX:
-                self.months.clear()
-            self.months[month] = link.data_key(month)
-        return self.months[month]
 
 
 def fresh_nonce() -> bytes:
@@ -91,10 +57,11 @@ def guard_entry(guard_id: bytes, counter: int = 0) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one MGET said: raw person entries by lookup, and the pointer to the current epoch."""
+    """What one MGET said: raw person entries by lookup, the pointer to the current epoch, the least generation to mint."""
 
     epoch: bytes | None
     raw: dict[Lookup, bytes | None]
+    floor: int = 1
 
 
 class Keyring:
@@ -131,14 +98,14 @@ class Keyring:
 
         """
         places = [person_key(self.tenant, lookup) for lookup in lookups]
-        origin, found = await self._keystore.origin([GUARD_KEY, EPOCH_KEY, *self._marks, *places])
-        guard, epoch, raw = found[0], found[1], found[2 + len(self._marks) :]
+        origin, found = await self._keystore.origin([GUARD_KEY, EPOCH_KEY, *self._marks, FLOOR_KEY, *places])
+        guard, epoch, floor, *raw = *found[:2], *found[2 + len(self._marks) :]
         await self._risen(guard)
         if not under_guard and found[2 : 2 + len(self._marks)] != [origin] * len(self._marks):
             raise KeystoreGuardedError(
                 "the keystore was restarted or restored: waits until keepers replayed the ledger"
             )
-        return View(epoch, dict(zip(lookups, raw, strict=True)))
+        return View(epoch, dict(zip(lookups, raw, strict=True)), int(floor or 1))
 
     def _counter(self, guard: bytes | None) -> int:
         if guard is None or len(guard) != _GUARD.size or _GUARD.unpack(guard)[1] != self._vault.guard_id():
@@ -160,8 +127,9 @@ class Keyring:
         )
 
     def saw(self, counter: int) -> None:
-        """A heartbeat told of this counter."""
-        self._seen = max(self._seen, counter)
+        """A heartbeat told of this counter; one that no keystore can hold is nobody's."""
+        if counter < _COUNTERS:
+            self._seen = max(self._seen, counter)
 
     async def unguarded(self, partitions: Sequence[int]) -> tuple[bytes, dict[int, int]]:
         """The run of the keystore, and the partitions whose ledger it has not had replayed: from which offset on."""
@@ -201,6 +169,23 @@ class Keyring:
             if await self._keystore.swap({GUARD_KEY: (guard, guard_entry(self._vault.guard_id(), counter))}, {}):
                 return counter
 
+    async def raise_floor(self) -> int:
+        """
+        Before a replay ends: whoever is minted from now on gets a generation that nobody had, also of those lost with a restore. The counter.
+
+        The counter is above all that were seen; restores are few, so that equal generations do not tell who was minted when.
+        """
+        while True:
+            guard, floor = await self._keystore.read([GUARD_KEY, FLOOR_KEY])
+            await self._risen(guard)
+            counter = self._counter(guard) + 1
+            risen = {
+                GUARD_KEY: (guard, guard_entry(self._vault.guard_id(), counter)),
+                FLOOR_KEY: (floor, str(max(counter, int(floor or 0) + 1)).encode()),
+            }
+            if await self._keystore.swap(risen, {}):
+                return counter
+
     def person(self, lookup: Lookup, raw: bytes | None) -> Person | None:
         """
         What an entry says; bytes equal to those already checked are not checked again.
@@ -232,17 +217,20 @@ class Keyring:
         """
         Turn a person's entry to gone; returns the person as found before.
 
-        A cut-off never falls, and a generation later than `generation` is left alone.
+        A cut-off never falls, and a generation later than `generation` is left alone. Where nobody is found, the fence takes that
+        generation, so that who returns gets a later one although the keystore had forgotten them.
         """
+        least = generation or 1
         while True:
             view = await self.view([lookup], under_guard=under_guard)
             raw = view.raw[lookup]
             found = self.person(lookup, raw)
-            before = found or Person(generation=1, pseudonym=None, epoch=pointer(view))
-            later = generation is not None and before.generation > generation
-            if later or (found is not None and found.pseudonym is None and found.cut_off >= cut_off):
+            before = found or Person(generation=least, pseudonym=None, epoch=pointer(view))
+            later = found is not None and generation is not None and found.generation > generation
+            fenced = found is not None and found.pseudonym is None and found.cut_off >= cut_off
+            if later or (fenced and before.generation >= least):
                 return before
-            gone = replace(before, pseudonym=None, cut_off=max(cut_off, before.cut_off), epoch=pointer(view))
+            gone = before.erased(cut_off, pointer(view), least)
             place = person_key(self.tenant, lookup)
             if await self._keystore.swap({place: (raw, self.seal_person(lookup, gone))}, {EPOCH_KEY: view.epoch}):
                 return before
@@ -251,7 +239,7 @@ class Keyring:
         """Turn the person's entry to gone if it is still `raw`; whether it was, so that nobody minted meanwhile."""
         name = pointer(View(epoch, {}))
         before = self.person(lookup, raw) or Person(generation=1, pseudonym=None, epoch=name)
-        gone = replace(before, pseudonym=None, cut_off=max(cut_off, before.cut_off), epoch=name)
+        gone = before.erased(cut_off, name)
         place = person_key(self.tenant, lookup)
         return await self._keystore.swap({place: (raw, self.seal_person(lookup, gone))}, {EPOCH_KEY: epoch})
 
@@ -290,7 +278,7 @@ class Keyring:
         for lookup, before in wanted.items():
             identity, first = IdentitySecret.mint(), Link.mint()
             pseudonym = identity.pseudonym()
-            generation = before.generation + 1 if before else 1
+            generation = max(before.generation + 1 if before else 1, view.floor)
             place = secrets_key(self.tenant, pseudonym)
             keys = Keys(
                 generation=generation,
@@ -392,23 +380,6 @@ class Keyring:
         """How many of some pseudonyms have no key entry."""
         found = await self._keystore.read([secrets_key(self.tenant, each) for each in pseudonyms])
         return sum(each is None for each in found)
-
-    async def drop_orphans(self, pseudonyms: Sequence[Pseudonym]) -> int:
-        """Remove those key entries that no person entry names: a mint that was never claimed. How many."""
-        places = [secrets_key(self.tenant, each) for each in pseudonyms]
-        entries = [
-            (place, raw, self.keys(pseudonym, raw))
-            for pseudonym, place, raw in zip(pseudonyms, places, await self._keystore.read(places), strict=True)
-            if raw is not None
-        ]
-        owners = [person_key(self.tenant, keys.lookup) for _, _, keys in entries]
-        dropped = 0
-        for (place, raw, keys), owner, entry in zip(entries, owners, await self._keystore.read(owners), strict=True):
-            person = self.person(keys.lookup, entry)
-            ours = person is not None and person.pseudonym == keys.identity.pseudonym()
-            if not ours and not keys.holds:
-                dropped += await self._keystore.drop(place, {owner: entry, place: raw})
-        return dropped
 
     async def destroy(self, pseudonym: Pseudonym) -> bool:
         """Delete a key entry unless a hold is pending on it; whether it is gone now."""

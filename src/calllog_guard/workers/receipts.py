@@ -13,7 +13,7 @@ from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.receipt import STATEMENT, Receipt
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode
-from calllog_guard.settings import Settings
+from calllog_guard.settings import REQUESTS_KEEP_DAYS, Settings
 from calllog_guard.workers.vault import Vault
 
 _CERTIFICATES: Final = frozenset({"absent", "gone"})
@@ -44,6 +44,7 @@ class Receipts:
             bounds=self._bounds(fenced),
             kept=case.kept,
             statement=STATEMENT if certificate else None,
+            digests=tuple(digest for name in case.decisions for digest in case.digests.get(name, ())),
             pol=version,
             at=now,
         )
@@ -52,12 +53,18 @@ class Receipts:
         return Output(self._settings.topic("privacy.receipts"), self._home, case.case.encode(), signed.encode())
 
     def _bounds(self, fenced: datetime) -> dict[str, Any]:
-        """Until when remnants may exist: caches in seconds, the rest as times."""
-        settings = self._settings
+        """Until when remnants may exist: caches in seconds, the rest as times: what a topic keeps, and until its files roll."""
+        settings, rolls = self._settings, timedelta(days=1)
+        kept = (
+            2 * settings.epoch_days + settings.backup_window_days
+        )  # its epoch ends, is re-wrapped, outlives the window
+        lag = timedelta(milliseconds=settings.compaction_lag_ms)
         return {
             "cache_s": settings.cache_s,
-            "events": fenced + timedelta(hours=settings.events_keep_h),
-            "dead": fenced + timedelta(days=settings.dead_keep_days),
-            "exports": fenced + timedelta(days=settings.exports_keep_days),
-            "backup_end": fenced + timedelta(days=2 * settings.epoch_days + settings.backup_window_days),
+            "events": fenced + timedelta(hours=settings.events_keep_h) + lag,
+            "requests": fenced + timedelta(days=REQUESTS_KEEP_DAYS) + lag,
+            "dead": fenced + timedelta(days=settings.dead_keep_days) + rolls,
+            "notices": fenced + timedelta(days=REQUESTS_KEEP_DAYS) + rolls,
+            "exports": fenced + timedelta(days=settings.exports_keep_days) + rolls,
+            "backup_end": fenced + timedelta(days=kept + self._vault.delay_days),
         }

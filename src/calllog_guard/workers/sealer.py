@@ -22,6 +22,7 @@ from calllog_guard.core.calls.leg import leg_texts
 from calllog_guard.core.calls.protect import Fated, fate_of
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.crypto.envelope import NONCE_BYTES, LegHeader, seal_leg
+from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.secrets import Month, Pepper, floor_month, month_of
 from calllog_guard.core.ids import CallId, Lookup, Tenant, Token, record_key
 from calllog_guard.core.retention.purpose import allowed, mask_for
@@ -32,7 +33,7 @@ from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import Steps
-from calllog_guard.workers.keyring import Keyring, Opened, View
+from calllog_guard.workers.keyring import Keyring, View
 
 Count = Callable[[str, int], None]
 _OUTCOMES: Final = ("answered", "missed", "declined", "failed")

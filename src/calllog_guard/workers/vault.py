@@ -1,82 +1,174 @@
 """
-The secrets that belong to a tenant and to an epoch, unwrapped once and kept in memory.
+The secrets that belong to a tenant and to an epoch, unwrapped and kept in memory for a bounded time.
 
 They lie wrapped beside the KMS and never in the keystore, or a backup of it would hold what opens it.
+Rules: 1. No epoch's key is used for longer than its life after the KMS last opened it: an epoch destroyed elsewhere ends here too.
+       2. The KMS is asked on a schedule, in a thread (`keep_fresh`); a unit meets it only for an epoch never met before, or when
+       it has been silent for a whole life. A silent KMS is asked by units once in a while only.
 """
 
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
 from typing import Final
 
 from calllog_guard.core.crypto.secrets import Pepper, Secret, derive
 from calllog_guard.core.ids import EpochName, Tenant
-from calllog_guard.errors import ConfigurationError, EpochUnknownError
+from calllog_guard.errors import ConfigurationError, EpochUnknownError, GuardError, KmsSilentError
 from calllog_guard.ports import Kms, Ring
 
 ROOT: Final = "root"
 """The wrapping key of what outlives every epoch: peppers, receipt keys, the guard's id."""
+LIFE_S: Final = 300.0
+_PAUSE_S: Final = 15.0
+"""How long units leave a silent KMS alone: one of its time-outs blocks everything else in the process for up to 5 s."""
 
 
 class Vault:
-    """Tenant secrets and epoch keys by name."""
+    """
+    Tenant secrets and epoch keys by name.
 
-    def __init__(self, kms: Kms, ring: Ring) -> None:
-        self._kms, self._ring = kms, ring
-        self._opened: dict[str, Secret] = {}
+    Args:
+        life_s: Seconds that an epoch's key may be used after the KMS opened it.
+        now: Seconds that only rise.
+
+    """
+
+    def __init__(
+        self, kms: Kms, ring: Ring, *, life_s: float = LIFE_S, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._kms, self._ring, self._life_s, self._now = kms, ring, life_s, now
+        self._opened: dict[str, tuple[Secret, float]] = {}
+        self._derived: dict[str, tuple[Secret, float]] = {}
+        self._silent_until = -float("inf")
+
+    @property
+    def delay_days(self) -> int:
+        """How long after a destruction someone with every right over the KMS could still take it back."""
+        return self._kms.delay_days
 
     def create(self, name: str, wrapping: str) -> None:
         """Make a secret unless it exists."""
         self._kms.create_epoch(wrapping)
-        self._ring.put_new(name, self._kms.wrap(wrapping, Secret.mint()))
+        if self._ring.get(name) is None:
+            self._ring.put_new(name, self._kms.wrap(wrapping, Secret.mint()))
 
-    def _secret(self, name: str, wrapping: str) -> Secret:
-        if name not in self._opened:
-            blob = self._ring.get(name)
-            if blob is None and wrapping == ROOT:
-                raise ConfigurationError(f"the KMS keeps no {name}: run calllog-guard tenant create first")
-            if blob is None:
-                raise EpochUnknownError(f"the KMS keeps no {name}")
-            self._opened[name] = self._kms.unwrap(wrapping, blob)
+    def _unwrap(self, name: str, wrapping: str) -> tuple[Secret, float]:
+        until = float("inf") if wrapping == ROOT else self._now() + self._life_s
+        blob = self._ring.get(name)
+        if blob is None and wrapping == ROOT:
+            raise ConfigurationError(f"the KMS keeps no {name}: run calllog-guard tenant create first")
+        if blob is None and wrapping in self._kms.epochs():  # made elsewhere a moment ago, and the folder lags
+            raise KmsSilentError(
+                f"the folder of wrapped keys holds no {name} yet: is it the one that all workers share?"
+            )
+        if blob is None:
+            raise EpochUnknownError(f"the KMS keeps no {name}")
+        self._opened[name] = (self._kms.unwrap(wrapping, blob), until)
         return self._opened[name]
+
+    def _secret(self, name: str, wrapping: str) -> tuple[Secret, float]:
+        known, now = self._opened.get(name), self._now()
+        if known is not None and known[1] > now:
+            return known
+        if now < self._silent_until:
+            raise KmsSilentError("the KMS did not answer a moment ago; it is asked again soon")
+        try:
+            return self._unwrap(name, wrapping)
+        except KmsSilentError:
+            self._silent_until = self._now() + _PAUSE_S
+            raise
+
+    def warm(self, tenant: Tenant) -> None:
+        """
+        Open what a worker will need, so that no unit has to; blocks.
+
+        Raises:
+            KmsSilentError: Ask again.
+            ConfigurationError: The tenant was never made.
+
+        """
+        for name in _tenant_names(tenant):
+            self._unwrap(name, ROOT)
+        whole = [epoch for epoch in self.epochs() if self._ring.get(f"epoch.{epoch}") is not None]
+        for epoch in whole:
+            with contextlib.suppress(EpochUnknownError):  # destroyed just now
+                self._unwrap(f"epoch.{epoch}", epoch)
+
+    async def refresh(self) -> None:
+        """Ask the KMS again for every opened epoch, in a thread, and forget those that it does not open any more."""
+        for name in [each for each in list(self._opened) if each.startswith("epoch.")]:
+            epoch = EpochName(name.removeprefix("epoch."))
+            try:
+                await asyncio.to_thread(self._unwrap, name, epoch)
+            except KmsSilentError:
+                if self._opened.get(name, (None, 0.0))[1] <= self._now():
+                    self._forget(epoch)
+            except GuardError:  # whoever needs the epoch next meets the same and halts by it
+                self._forget(epoch)
+
+    async def keep_fresh(self) -> None:
+        """Refresh in time, until cancelled."""
+        while True:
+            await asyncio.sleep(self._life_s / 3)
+            await self.refresh()
 
     def create_tenant(self, tenant: Tenant) -> None:
         """Make the secrets of a tenant, and the guard's id with the first."""
-        for name in (f"pepper.{tenant}", f"receipts.{tenant}", f"cases.{tenant}", "guard"):
+        for name in _tenant_names(tenant):
             self.create(name, ROOT)
 
     def create_epoch(self, epoch: EpochName) -> None:
-        """Make an epoch's key."""
+        """Make an epoch's key; blocks."""
         self.create(f"epoch.{epoch}", epoch)
 
     def epochs(self) -> list[str]:
-        """The epochs whose key is alive."""
+        """The epochs whose key is alive; blocks."""
         return [name for name in self._kms.epochs() if name != ROOT]
 
     def destroy_epoch(self, epoch: EpochName) -> None:
-        """Forget an epoch's key, here and in the KMS: nothing sealed under it opens again."""
+        """Forget an epoch's key, here and in the KMS: nothing sealed under it opens again; blocks."""
         self._kms.destroy_epoch(epoch)
-        for name in [each for each in self._opened if each == f"epoch.{epoch}" or each.startswith(f"{epoch}/")]:
-            del self._opened[name]
+        self._forget(epoch)
+
+    def _forget(self, epoch: EpochName) -> None:
+        self._opened.pop(f"epoch.{epoch}", None)
+        for name in [each for each in list(self._derived) if each.startswith(f"{epoch}/")]:
+            self._derived.pop(name, None)
 
     def pepper(self, tenant: Tenant) -> Pepper:
         """The tenant's key for lookups."""
-        return Pepper(self._secret(f"pepper.{tenant}", ROOT).expose())
+        return Pepper(self._secret(f"pepper.{tenant}", ROOT)[0].expose())
 
     def receipt_key(self, tenant: Tenant) -> bytes:
         """The seed (32 bytes) of the tenant's Ed25519 key for receipts."""
-        return self._secret(f"receipts.{tenant}", ROOT).expose()
+        return self._secret(f"receipts.{tenant}", ROOT)[0].expose()
 
     def case_key(self, tenant: Tenant) -> Secret:
-        """Seals the tenant's secret cases; made at first use where the tenant is older than secret cases are."""
-        self.create(f"cases.{tenant}", ROOT)
-        return Secret(derive(self._secret(f"cases.{tenant}", ROOT), "secret-case"))
+        """Seals the tenant's secret cases."""
+        return Secret(derive(self._secret(f"cases.{tenant}", ROOT)[0], "secret-case"))
 
     def guard_id(self) -> bytes:
         """The 16 bytes by which the keystore is known again."""
-        return self._secret("guard", ROOT).expose()[:16]
+        return self._secret("guard", ROOT)[0].expose()[:16]
 
     def epoch_key(self, epoch: EpochName, tenant: Tenant, use: str) -> Secret:
-        """The tenant's key of an epoch for one use: `keystore`, `ledger` or `cases`."""
+        """
+        The tenant's key of an epoch for one use: `keystore`, `ledger` or `cases`.
+
+        Raises:
+            EpochUnknownError: Destroyed, here or elsewhere.
+            KmsSilentError: Its life is over and the KMS does not answer.
+
+        """
         cached = f"{epoch}/{tenant}/{use}"
-        if cached not in self._opened:
-            secret = self._secret(f"epoch.{epoch}", epoch)
-            self._opened[cached] = Secret(derive(secret, f"epoch/{tenant}/{use}"))
-        return self._opened[cached]
+        found = self._derived.get(cached)
+        if found is None or found[1] <= self._now():
+            secret, until = self._secret(f"epoch.{epoch}", epoch)
+            found = self._derived[cached] = (Secret(derive(secret, f"epoch/{tenant}/{use}")), until)
+        return found[0]
+
+
+def _tenant_names(tenant: Tenant) -> tuple[str, ...]:
+    return (f"pepper.{tenant}", f"receipts.{tenant}", f"cases.{tenant}", "guard")

@@ -4,33 +4,45 @@ The keystore walk: every entry into the current epoch, ratchets forward, and old
 May be stopped and started at any point: each entry is changed by itself, and only if nobody changed it meanwhile.
 Rules: 1. A new epoch is made before it is pointed to.  2. An epoch is destroyed only when a full look after the walk finds nothing
        under it, no open case or decision names it, and it has been superseded for longer than the backup window: from then on
-       a backup of the keystore from its time opens nothing.  3. Who has a hold pending keeps every month.
+       a backup of the keystore from its time opens nothing.  3. Who is restricted, or has a hold pending, keeps every month.
+       4. A fence is dropped only when no event that is old enough for it is taken any more and no decision from before it opens.
 Source: design section 8.
 """
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
-from calllog_guard.core.crypto.entries import EPOCH_KEY, key_epoch, person_epoch
-from calllog_guard.core.crypto.secrets import Month, floor_month, link_at, month_of
-from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, Tenant
+from calllog_guard.core.crypto.entries import EPOCH_KEY, GONE, PERSON_HEAD, RESTRICTED, REVIEWED, SECRETS, person_key
+from calllog_guard.core.crypto.rewrap import FORMS, Rewrapper, Taken, epoch_in
+from calllog_guard.core.crypto.secrets import Link, Month, floor_month, link_at, month_of
+from calllog_guard.core.ids import EpochName, Lookup, Tenant, b64
+from calllog_guard.core.wire import to_ms
 from calllog_guard.ports import Clock, Keystore
 from calllog_guard.workers.keyring import Keyring, pointer
 from calllog_guard.workers.vault import Vault
 
+_FENCE_MARGIN_DAYS: Final = 30
+"""Beyond the late limit and the backup window: design section 8."""
+_PERSON, _KEY = FORMS["who"], FORMS["key"]
+Change = tuple[bytes | None, bytes]
+
 
 @dataclass(slots=True)
 class Walked:
-    """What a walk did and left."""
+    """What a walk did and left; `entries` by epoch, `states` by what they are."""
 
     epoch: str = ""
     rewrapped: int = 0
     advanced: int = 0
     contested: int = 0
     orphans: int = 0
+    fences: int = 0
     entries: Counter[str] = field(default_factory=Counter)
+    states: Counter[str] = field(default_factory=Counter)
     destroyed: list[str] = field(default_factory=list)
     kept: dict[str, str] = field(default_factory=dict)
 
@@ -46,6 +58,16 @@ def began(epoch: str) -> datetime:
     return datetime.strptime(epoch + "-1", "%G-W%V-%u").replace(tzinfo=UTC)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Periods:
+    """How far back purposes reach, how late an event may come, how long an epoch and a backup last."""
+
+    keep_days: int
+    late_days: int
+    epoch_days: int
+    window_days: int
+
+
 class Walk:
     """One tenant's walk."""
 
@@ -56,14 +78,15 @@ class Walk:
         ring: Keyring,
         vault: Vault,
         clock: Clock,
-        *,
-        keep_days: int,
-        epoch_days: int,
-        window_days: int,
+        periods: Periods,
         told: Callable[[int], None],
     ) -> None:
         self._tenant, self._keystore, self._ring, self._vault, self._clock = tenant, keystore, ring, vault, clock
-        self._keep_days, self._epoch_days, self._window_days, self._told = keep_days, epoch_days, window_days, told
+        self._periods, self._told = periods, told
+        self._start = f"clg:{tenant}:".encode()
+        self._lapsed_ms = 0
+        self._wrapper = Rewrapper(lambda epoch: vault.epoch_key(epoch, tenant, "keystore"))
+        self._renew = {"who": self._persons, "key": self._keys}
 
     async def run(self, needed: Mapping[str, str]) -> Walked:
         """
@@ -76,8 +99,11 @@ class Walk:
         done = Walked()
         current = await self._current()
         done.epoch = current
-        for kind in ("who", "key"):
-            await self._each(kind, current, done)
+        self._lapsed_ms = self._oldest_fence(await asyncio.to_thread(self._vault.epochs))
+        async for kind, places in self._each():
+            if kind in FORMS:
+                await self._renew.get(kind, self._plain(kind))(places, current.encode(), done)
+            self._told(len(places))
         await self._destroy(current, needed, done)
         return done
 
@@ -85,78 +111,155 @@ class Walk:
         view = await self._ring.view([])
         old, now = pointer(view), self._clock.now()
         new = epoch_of(now)
-        if new == old or now < began(old) + timedelta(days=self._epoch_days):
+        if new == old or now < began(old) + timedelta(days=self._periods.epoch_days):
             return old
-        self._vault.create_epoch(new)
+        await asyncio.to_thread(self._vault.create_epoch, new)
         await self._keystore.swap({EPOCH_KEY: (view.epoch, new.encode())}, {})
         return pointer(await self._ring.view([]))
 
-    async def _each(self, kind: str, current: EpochName, done: Walked) -> None:
-        start = f"clg:{self._tenant}:{kind}:".encode()
-        async for places in self._keystore.scan(start):
-            found = await self._keystore.read(places)
-            changes: dict[bytes, tuple[bytes | None, bytes]] = {}
-            for place, raw in zip(places, found, strict=True):
-                new = None if raw is None else self._renewed(kind, place[len(start) :].decode(), raw, current, done)
-                if raw is not None and new is not None:
-                    changes[place] = (raw, new)
-            if changes and not await self._keystore.swap(changes, {EPOCH_KEY: current.encode()}):
-                for place, change in changes.items():
-                    if not await self._keystore.swap({place: change}, {EPOCH_KEY: current.encode()}):
-                        done.contested += 1  # someone wrote it meanwhile: the next walk looks again
-            if kind == "key":
-                names = [Pseudonym(place[len(start) :].decode()) for place in places]
-                done.orphans += await self._ring.drop_orphans(names)
-            self._told(len(places))
+    async def _each(self) -> AsyncIterator[tuple[str, list[bytes]]]:
+        """Every entry of the tenant, in batches of one kind."""
+        size = len(self._start)
+        async for batch in self._keystore.scan(self._start):
+            kinds: dict[bytes, list[bytes]] = {}
+            for place in batch:
+                kinds.setdefault(place[size : place.index(b":", size)], []).append(place)
+            for kind, places in kinds.items():
+                yield kind.decode("ascii", "replace"), places
 
-    def _renewed(self, kind: str, name: str, raw: bytes, current: EpochName, done: Walked) -> bytes | None:
-        if kind == "who":
-            person = self._ring.person(Lookup(name), raw)
-            if person is None or person.epoch == current:
-                return None
-            done.rewrapped += 1
-            return self._ring.seal_person(Lookup(name), replace(person, epoch=current))
+    # --- each kind --------------------------------------------------------------------------------------------------
+
+    def _plain(self, kind: str) -> Callable[[Sequence[bytes], bytes, Walked], Awaitable[None]]:
+        """A kind that is only re-wrapped."""
+        form = FORMS[kind]
+
+        async def renew(places: Sequence[bytes], current: bytes, done: Walked) -> None:
+            changes: dict[bytes, Change] = {}
+            for place, raw in zip(places, await self._keystore.read(places), strict=True):
+                if raw is not None and epoch_in(form, raw) != current:
+                    taken = self._wrapper.take(form, place, raw)._replace(epoch=current)
+                    changes[place] = (raw, self._wrapper.put(form, place, taken))
+            done.rewrapped += await self._swap(changes, {}, current, done)
+
+        return renew
+
+    async def _persons(self, places: Sequence[bytes], current: bytes, done: Walked) -> None:
+        lapsed_ms, take, put = self._lapsed_ms, self._wrapper.take, self._wrapper.put
+        changes: dict[bytes, Change] = {}
+        for place, raw in zip(places, await self._keystore.read(places), strict=True):
+            if raw is None:
+                continue
+            _, state, _, cut_off, flags, objected, _, _ = PERSON_HEAD.unpack_from(raw)
+            lapsed = state == GONE and cut_off < lapsed_ms and not flags and not objected
+            if lapsed or epoch_in(_PERSON, raw) != current:
+                taken = take(_PERSON, place, raw)
+                if lapsed:
+                    done.fences += await self._keystore.drop(place, {place: raw})
+                else:
+                    changes[place] = (raw, put(_PERSON, place, taken._replace(epoch=current)))
+        done.rewrapped += await self._swap(changes, {}, current, done)
+
+    def _oldest_fence(self, alive: Sequence[str]) -> int:
+        """Up to which cut-off a fence has nothing left to keep out: neither a late event, nor a decision that still opens."""
+        days = self._periods.late_days + self._periods.window_days + _FENCE_MARGIN_DAYS
+        oldest = min((began(epoch) for epoch in alive), default=began("1970-W02"))
+        return to_ms(min(self._clock.now() - timedelta(days=days), oldest))
+
+    async def _keys(self, places: Sequence[bytes], current: bytes, done: Walked) -> None:
+        names = len(self._start) + len(b"key:")
+        found = [
+            (place, raw, self._wrapper.take(_KEY, place, raw))
+            for place, raw in zip(places, await self._keystore.read(places), strict=True)
+            if raw is not None
+        ]
+        owners = [person_key(self._tenant, Lookup(b64(taken.secret[:32]).decode())) for _, _, taken in found]
+        floor, month = self._months()
+        changes: dict[bytes, Change] = {}
+        owned: dict[bytes, bytes | None] = {}
+        for (place, raw, taken), owner, entry in zip(found, owners, await self._keystore.read(owners), strict=True):
+            person = None if entry is None else self._wrapper.take(_PERSON, owner, entry)
+            holds = taken.after[0]
+            if not holds and (person is None or b64(person.secret) != place[names:]):
+                done.orphans += await self._keystore.drop(place, {owner: entry, place: raw})
+                continue
+            keeps = holds or person is None or PERSON_HEAD.unpack_from(person.before)[4] & (RESTRICTED | REVIEWED)
+            secret = _moved(taken.secret, None if keeps else floor, month)
+            if secret == taken.secret and taken.epoch == current:
+                continue
+            if secret != taken.secret:
+                done.advanced += 1
+                owned[owner] = entry  # whoever is restricted meanwhile keeps the months after all
+            moved = Taken(taken.before, current, taken.after, secret)
+            changes[place] = (raw, self._wrapper.put(_KEY, place, moved))
+            done.rewrapped += taken.epoch != current
+        await self._swap(changes, owned, current, done)
+
+    def _months(self) -> tuple[Month, Month]:
         now = self._clock.now()
-        keys = self._ring.keys(Pseudonym(name), raw)
-        floor = keys.floor if keys.holds else max(keys.floor, floor_month(now, self._keep_days))
-        month = max(keys.current, floor, month_of(now.year, now.month))
-        if keys.epoch == current and floor == keys.floor and month == keys.current:
-            return None
-        done.rewrapped += keys.epoch != current
-        done.advanced += floor != keys.floor or month != keys.current
-        moved = replace(
-            keys,
-            floor=Month(floor),
-            floor_link=link_at(keys.floor_link, keys.floor, Month(floor)),
-            current=Month(month),
-            current_link=link_at(keys.current_link, keys.current, Month(month)),
-            epoch=current,
-        )
-        return self._ring.seal_keys(Pseudonym(name), moved)
+        return floor_month(now, self._periods.keep_days), month_of(now.year, now.month)
 
-    async def epochs(self) -> Counter[str]:
-        """How many entries each epoch seals."""
-        found: Counter[str] = Counter()
-        for kind, read in (("who", person_epoch), ("key", key_epoch)):
-            async for places in self._keystore.scan(f"clg:{self._tenant}:{kind}:".encode()):
-                found.update(read(raw) for raw in await self._keystore.read(places) if raw is not None)
-        return found
+    async def _swap(
+        self, changes: Mapping[bytes, Change], unchanged: Mapping[bytes, bytes | None], current: bytes, done: Walked
+    ) -> int:
+        """All at once, or else one by one: what someone changed meanwhile is left to the next walk."""
+        watched = {EPOCH_KEY: current, **unchanged}
+        if not changes or await self._keystore.swap(changes, watched):
+            return len(changes)
+        swapped = sum([await self._keystore.swap({place: change}, watched) for place, change in changes.items()])
+        done.contested += len(changes) - swapped
+        return swapped
+
+    # --- the end of an epoch ----------------------------------------------------------------------------------------
+
+    async def looked(self) -> Walked:
+        """How many entries there are, by epoch and by state."""
+        done = Walked()
+        async for kind, places in self._each():
+            form = FORMS.get(kind)
+            if form is None:
+                done.states[f"unknown kind {kind}"] += len(places)
+                continue
+            for raw in await self._keystore.read(places):
+                if raw is not None:
+                    done.entries[epoch_in(form, raw).decode("ascii", "replace")] += 1
+                    done.states[_state(kind, raw)] += 1
+        return done
 
     async def _destroy(self, current: EpochName, needed: Mapping[str, str], done: Walked) -> None:
-        done.entries = await self.epochs()
+        look = await self.looked()
+        done.entries, done.states = look.entries, look.states
         await self._ring.view([])  # a guard that rose meanwhile means that what was counted is not what is
-        now, alive = self._clock.now(), sorted(self._vault.epochs())
+        now, alive = self._clock.now(), sorted(await asyncio.to_thread(self._vault.epochs))
+        unknown = next((state for state in done.states if state.startswith("unknown")), None)
         for epoch, after in zip(alive, [*alive[1:], None], strict=True):
-            why = _needed(epoch, current, done.entries, needed)
+            why = _needed(epoch, current, done.entries, needed) or unknown
             superseded = began(after) if after else now
-            end = superseded + timedelta(days=self._epoch_days + self._window_days)  # re-wrapped an epoch later at most
-            if why is None and now < end:
+            end = superseded + timedelta(days=self._periods.epoch_days + self._periods.window_days)
+            if why is None and now < end:  # re-wrapped an epoch later at most
                 why = f"backup window until {end.date()}"
             if why is None:
-                self._vault.destroy_epoch(EpochName(epoch))
+                await asyncio.to_thread(self._vault.destroy_epoch, EpochName(epoch))
                 done.destroyed.append(epoch)
             else:
                 done.kept[epoch] = why
+
+
+def _moved(secret: bytes, floor: Month | None, month: Month) -> bytes:
+    """The secrets of a key entry with its ratchet moved on: no month before `floor` opens any more."""
+    lookup, identity, old_floor, floor_link, old_current, current_link = SECRETS.unpack(secret)
+    new_floor = max(old_floor, floor or 0)
+    new_current = max(old_current, new_floor, month)
+    if (new_floor, new_current) == (old_floor, old_current):
+        return secret
+    floor_link = link_at(Link(floor_link), Month(old_floor), Month(new_floor)).expose()
+    current_link = link_at(Link(current_link), Month(old_current), Month(new_current)).expose()
+    return SECRETS.pack(lookup, identity, new_floor, floor_link, new_current, current_link)
+
+
+def _state(kind: str, raw: bytes) -> str:
+    if kind == "who":
+        return "gone" if raw[1] == GONE else "live"
+    return {"key": "keys", "hold": "holds"}[kind]
 
 
 def _needed(epoch: str, current: str, entries: Collection[str], needed: Mapping[str, str]) -> str | None:

@@ -7,7 +7,7 @@ Source: design section 8; vectors in `tests/vectors/stored_v1.json`.
 """
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -17,12 +17,12 @@ from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Month, Secre
 from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, Tenant, b64, id_bytes, id_text, unb64
 from calllog_guard.errors import EntryCorruptError
 
-_PERSON: Final = struct.Struct(">BBIQBQQQ")
-_KEY: Final = struct.Struct(">BI")
-_SECRETS: Final = struct.Struct(">32s32sH32sH32s")
-_VERSION: Final = 1
-_LIVE, _GONE = 1, 2
-_RESTRICTED, _HELD, _REVIEWED = 1, 2, 4
+PERSON_HEAD: Final = struct.Struct(">BBIQBQQQ")
+KEY_HEAD: Final = struct.Struct(">BI")
+SECRETS: Final = struct.Struct(">32s32sH32sH32s")
+VERSION: Final = 1
+LIVE, GONE = 1, 2
+RESTRICTED, HELD, REVIEWED = 1, 2, 4
 _NONCE: Final = 12
 
 
@@ -38,6 +38,8 @@ def secrets_key(tenant: Tenant, pseudonym: Pseudonym) -> bytes:
 
 GUARD_KEY: Final = b"clg:~guard"
 EPOCH_KEY: Final = b"clg:~epoch"
+FLOOR_KEY: Final = b"clg:~floor"
+"""The least generation of whoever is minted: above all that a keystore before its last replay may have given."""
 
 
 def guarded_key(partition: int) -> bytes:
@@ -74,6 +76,24 @@ class Person:
     consented: int = 0
     epoch: EpochName
 
+    def erased(self, cut_off: int, epoch: EpochName, generation: int = 0) -> "Person":
+        """
+        The same person, gone: a cut-off and a generation never fall.
+
+        An objection stays, so that who returns is not asked again; restrictions and consents were about what is gone.
+        """
+        return replace(
+            self,
+            generation=max(self.generation, generation),
+            pseudonym=None,
+            cut_off=max(self.cut_off, cut_off),
+            restricted=False,
+            reviewed=False,
+            withdrawn=0,
+            consented=0,
+            epoch=epoch,
+        )
+
     @property
     def closed(self) -> bool:
         """Whether the person's data may be stored and not used (Art. 18)."""
@@ -97,7 +117,7 @@ class Keys:
 
 def person_epoch(entry: bytes) -> EpochName:
     """The epoch that a person entry names, not yet authenticated: only to know which key to fetch."""
-    return _epoch_at(entry, _PERSON.size)[0]
+    return _epoch_at(entry, PERSON_HEAD.size)[0]
 
 
 def _epoch_at(entry: bytes, offset: int) -> tuple[EpochName, int]:
@@ -125,7 +145,7 @@ def _open(entry: bytes, end: int, place: bytes, key: Secret) -> bytes:
 
 def seal_bytes(tag: bytes, epoch: EpochName, content: bytes, place: bytes, key: Secret, nonce: bytes) -> bytes:
     """An entry whose only clear field is its epoch; `tag` tells kinds of entry apart."""
-    clear = bytes([_VERSION, len(epoch)]) + epoch.encode()
+    clear = bytes([VERSION, len(epoch)]) + epoch.encode()
     return _seal(clear, tag + place, content, key, nonce)
 
 
@@ -137,7 +157,7 @@ def open_bytes(tag: bytes, entry: bytes, place: bytes, key: Secret) -> tuple[Epo
         EntryCorruptError: Changed in any bit, or another's.
 
     """
-    if entry[:1] != bytes([_VERSION]):
+    if entry[:1] != bytes([VERSION]):
         raise EntryCorruptError("an entry of an unknown version")
     epoch, end = _epoch_at(entry, 1)
     return epoch, _open(entry, end, tag + place, key)
@@ -145,10 +165,10 @@ def open_bytes(tag: bytes, entry: bytes, place: bytes, key: Secret) -> tuple[Epo
 
 def seal_person(person: Person, place: bytes, key: Secret, nonce: bytes) -> bytes:
     """A person entry under the tenant's epoch key; `place` is its keystore key."""
-    flags = _RESTRICTED * person.restricted | _HELD * person.held | _REVIEWED * person.reviewed
-    state = _LIVE if person.pseudonym else _GONE
+    flags = RESTRICTED * person.restricted | HELD * person.held | REVIEWED * person.reviewed
+    state = LIVE if person.pseudonym else GONE
     masks = (person.objected, person.withdrawn, person.consented)
-    clear = _PERSON.pack(_VERSION, state, person.generation, person.cut_off, flags, *masks)
+    clear = PERSON_HEAD.pack(VERSION, state, person.generation, person.cut_off, flags, *masks)
     clear += bytes([len(person.epoch)]) + person.epoch.encode()
     secret = id_bytes(person.pseudonym) if person.pseudonym else b""
     return _seal(clear, b"person" + place, secret, key, nonce)
@@ -162,20 +182,20 @@ def open_person(entry: bytes, place: bytes, key: Secret) -> Person:
         EntryCorruptError: Changed in any bit, or another's.
 
     """
-    if len(entry) < _PERSON.size or entry[0] != _VERSION:
+    if len(entry) < PERSON_HEAD.size or entry[0] != VERSION:
         raise EntryCorruptError("a person entry of an unknown version")
-    epoch, end = _epoch_at(entry, _PERSON.size)
+    epoch, end = _epoch_at(entry, PERSON_HEAD.size)
     secret = _open(entry, end, b"person" + place, key)
-    _, state, generation, cut_off, flags, objected, withdrawn, consented = _PERSON.unpack_from(entry)
-    if (state == _LIVE) != bool(secret):
+    _, state, generation, cut_off, flags, objected, withdrawn, consented = PERSON_HEAD.unpack_from(entry)
+    if (state == LIVE) != bool(secret):
         raise EntryCorruptError("a person entry contradicts itself")
     return Person(
         generation=generation,
         pseudonym=Pseudonym(id_text(secret)) if secret else None,
         cut_off=cut_off,
-        restricted=bool(flags & _RESTRICTED),
-        held=bool(flags & _HELD),
-        reviewed=bool(flags & _REVIEWED),
+        restricted=bool(flags & RESTRICTED),
+        held=bool(flags & HELD),
+        reviewed=bool(flags & REVIEWED),
         objected=objected,
         withdrawn=withdrawn,
         consented=consented,
@@ -185,10 +205,10 @@ def open_person(entry: bytes, place: bytes, key: Secret) -> Person:
 
 def seal_keys(keys: Keys, place: bytes, key: Secret, nonce: bytes) -> bytes:
     """A key entry under the tenant's epoch key; `place` is its keystore key, which names the pseudonym."""
-    clear = bytes([_VERSION, len(keys.epoch)]) + keys.epoch.encode()
-    clear += _KEY.pack(len(keys.holds), keys.generation) + b"".join(keys.holds)
+    clear = bytes([VERSION, len(keys.epoch)]) + keys.epoch.encode()
+    clear += KEY_HEAD.pack(len(keys.holds), keys.generation) + b"".join(keys.holds)
     links = (keys.floor, keys.floor_link.expose(), keys.current, keys.current_link.expose())
-    secret = _SECRETS.pack(unb64(keys.lookup.encode()), keys.identity.expose(), *links)
+    secret = SECRETS.pack(unb64(keys.lookup.encode()), keys.identity.expose(), *links)
     return _seal(clear, b"key" + place, secret, key, nonce)
 
 
@@ -205,16 +225,16 @@ def open_keys(entry: bytes, place: bytes, key: Secret) -> Keys:
         EntryCorruptError: Changed in any bit, or another's.
 
     """
-    if entry[:1] != bytes([_VERSION]):
+    if entry[:1] != bytes([VERSION]):
         raise EntryCorruptError("a key entry of an unknown version")
     epoch, at = _epoch_at(entry, 1)
-    if len(entry) < at + _KEY.size:
+    if len(entry) < at + KEY_HEAD.size:
         raise EntryCorruptError("a key entry is too short")
-    count, generation = _KEY.unpack_from(entry, at)
-    at += _KEY.size
+    count, generation = KEY_HEAD.unpack_from(entry, at)
+    at += KEY_HEAD.size
     end = at + 16 * count
     secret = _open(entry, end, b"key" + place, key)
-    lookup, identity, floor, floor_link, current, current_link = _SECRETS.unpack(secret)
+    lookup, identity, floor, floor_link, current, current_link = SECRETS.unpack(secret)
     return Keys(
         generation=generation,
         lookup=Lookup(b64(lookup).decode()),

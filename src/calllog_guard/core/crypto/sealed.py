@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from joserfc import jwe, jws
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
@@ -36,8 +37,13 @@ _registry: Final = _Large(algorithms=_SEAL)
 
 def seal_to(public_pem: bytes, kid: str, content: bytes) -> str:
     """JWE compact, ECDH-ES on X25519 with A256GCM; only the private half opens it."""
+    return seal_to_key(public_pem, kid, content)
+
+
+def seal_to_key(public: bytes | dict[str, str | list[str]], kid: str, content: bytes) -> str:
+    """As `seal_to`, to a key in PEM or a public JWK."""
     header = {"alg": "ECDH-ES", "enc": "A256GCM", "kid": kid}
-    return jwe.encrypt_compact(header, content, OKPKey.import_key(public_pem), registry=_registry)
+    return jwe.encrypt_compact(header, content, OKPKey.import_key(public), registry=_registry)
 
 
 def open_sealed(private_pem: bytes, token: str) -> bytes:
@@ -108,12 +114,36 @@ def verify(public_pem: bytes, token: str) -> bytes:
         raise RequestRefusedError("bad_signature") from None
 
 
-def receipt_pem(seed: bytes) -> tuple[bytes, bytes]:
-    """The private and public PEM of a tenant's Ed25519 key for receipts, from its 32-byte seed."""
-    private = Ed25519PrivateKey.from_private_bytes(seed)
+def new_pair(*, signs: bool) -> tuple[bytes, bytes]:
+    """The private and public PEM of a new pair: Ed25519 when it signs, else X25519, to which is sealed."""
+    return _pems(Ed25519PrivateKey.generate() if signs else X25519PrivateKey.generate())
+
+
+def _pems(private: Ed25519PrivateKey | X25519PrivateKey) -> tuple[bytes, bytes]:
     return (
         private.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ),
         private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo),
     )
+
+
+def public_forms(pem: bytes) -> tuple[bytes, dict[str, str], str]:
+    """
+    A key's public half, from either half: PEM, JWK, and fingerprint (the SHA-256 thumbprint of RFC 7638, base64url).
+
+    Raises:
+        ValueError: Neither Ed25519 nor X25519, or no PEM at all.
+
+    """
+    try:
+        key = OKPKey.import_key(pem)
+    except JoseError:
+        raise ValueError("no key that we use") from None
+    shown = {name: str(value) for name, value in key.as_dict(private=False).items() if name in {"kty", "crv", "x"}}
+    return key.as_pem(private=False), shown, key.thumbprint()
+
+
+def receipt_pem(seed: bytes) -> tuple[bytes, bytes]:
+    """The private and public PEM of a tenant's Ed25519 key for receipts, from its 32-byte seed."""
+    return _pems(Ed25519PrivateKey.from_private_bytes(seed))

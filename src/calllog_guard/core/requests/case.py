@@ -87,6 +87,7 @@ class Case(Message, frozen=True, kw_only=True):
     secret: bool = False
     kept: tuple[dict[str, str], ...] = ()
     told: tuple[str, ...] = ()
+    digests: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
 
     @property
     def ladder(self) -> tuple[str, ...]:
@@ -141,5 +142,6 @@ def after_outcome(case: Case, outcome: Outcome, at: datetime) -> tuple[Case, lis
     # after a crash in the midst of the tombstones a keeper counts what was left: the first count is the whole one
     legs = case.legs | {outcome.decision: max(outcome.legs, case.legs.get(outcome.decision, 0))}
     observed = case.observed | ({outcome.decision: outcome.observed} if outcome.observed else {})
+    digests = case.digests | ({outcome.decision: outcome.digests} if outcome.digests else {})
     changed = msgspec.structs.replace(case, progress=progress, stages=stages, state=state, legs=legs, observed=observed)
-    return changed, new
+    return msgspec.structs.replace(changed, digests=digests), new

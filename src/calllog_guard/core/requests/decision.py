@@ -91,6 +91,7 @@ class Outcome(Message, frozen=True, kw_only=True):
     Args:
         tokens: In the ledger: the legs whose old values must be seen gone.
         kept: With `copied` of an erasure: the purposes for which the law had legs copied first.
+        digests: Of an export: SHA-256 of each part.
 
     """
 
@@ -108,6 +109,7 @@ class Outcome(Message, frozen=True, kw_only=True):
     observed: Observed | msgspec.UnsetType = msgspec.UNSET
     tokens: tuple[Id, ...] | msgspec.UnsetType = msgspec.UNSET
     kept: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    digests: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 DECISIONS: Final = msgspec.json.Decoder(Decision)

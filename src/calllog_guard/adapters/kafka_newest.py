@@ -1,0 +1,60 @@
+"""
+The newest record of a key in each partition, looked for from the end backwards: what was said last, without reading all.
+
+Source: design section 9, restore guard: the counter of the last heartbeat.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from calllog_guard.adapters.kafka_log import consumer
+from calllog_guard.errors import LogSilentError
+
+_READ_S: Final = 300.0
+_BACK: Final = 64
+"""Records from the end that are read first; sixteen times more each time the key is not among them."""
+
+
+async def newest(
+    servers: str, options: Mapping[str, Any], topic: str, partitions: Sequence[int], key: bytes
+) -> list[bytes]:
+    """
+    The value of the newest record of a key in each partition that has one, looked for from the end backwards.
+
+    Raises:
+        LogSilentError: Kafka does not answer.
+
+    """
+    reader = consumer(servers, options, group=None)
+    try:
+        await reader.start()
+        return await asyncio.wait_for(_backwards(reader, topic, partitions, key), _READ_S)
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+    finally:
+        await reader.stop()
+
+
+async def _backwards(reader: Any, topic: str, partitions: Sequence[int], key: bytes) -> list[bytes]:
+    places = [TopicPartition(topic, partition) for partition in partitions]
+    reader.assign(places)
+    first, end = await reader.beginning_offsets(places), await reader.end_offsets(places)
+    found: dict[TopicPartition, bytes] = {}
+    back, waiting = _BACK, {place for place in places if end[place] > first[place]}
+    while waiting:
+        for place in waiting:
+            reader.seek(place, max(first[place], end[place] - back))
+        reading = set(waiting)
+        while reading:
+            for place, records in (await reader.getmany(*reading, timeout_ms=200)).items():
+                for each in records:
+                    if each.key == key and each.value is not None:
+                        found[place] = each.value
+            reading = {place for place in reading if await reader.position(place) < end[place]}
+        waiting = {place for place in waiting if place not in found and end[place] - back > first[place]}
+        back *= 16
+    return list(found.values())

@@ -1,0 +1,165 @@
+"""`key new|register|revoke|rotate|public`: the key pairs of those who ask, and of those to whom something is sealed."""
+
+import argparse
+import re
+from pathlib import Path
+from typing import Final
+
+from calllog_guard.adapters.kms_local import write_new
+from calllog_guard.adapters.tomlkit_policy import add_requester, drop_requester
+from calllog_guard.bootstrap import World
+from calllog_guard.commands.setup import say, show, the_world
+from calllog_guard.core.crypto.sealed import new_pair, public_forms
+from calllog_guard.errors import ConfigurationError, StateRefusedError
+
+REQUESTERS: Final = ("backend", "officer", "authority_desk")
+"""They sign requests: Ed25519."""
+SEALED_TO: Final = ("operator", "recipient")
+"""To them something is sealed: X25519."""
+_KID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_PUBLIC: Final = ".pub.pem"
+_EFFECT: Final = "workers read it at their next start; a version that was published must be published anew"
+
+
+def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verb."""
+    verb = verbs.add_parser("key", help="key pairs: new, register, revoke, rotate, public")
+    actions = verb.add_subparsers(metavar="ACTION", required=True)
+    new = actions.add_parser("new", help="make a pair: KID.pem, for its owner's eyes only, and KID.pub.pem")
+    new.add_argument("--role", choices=[*REQUESTERS, *SEALED_TO], required=True, help="who will use it")
+    new.set_defaults(run=run_new)
+    enter = actions.add_parser("register", help="enter a requester's public key into the policy")
+    enter.add_argument("--role", choices=REQUESTERS, required=True)
+    enter.set_defaults(run=run_register)
+    drop = actions.add_parser(
+        "revoke", help="take a requester out of the policy: nothing it signs is accepted any more"
+    )
+    drop.set_defaults(run=run_revoke)
+    turn = actions.add_parser("rotate", help="make the next pair and register it beside the old one; revoke that later")
+    turn.set_defaults(run=run_rotate)
+    shown = actions.add_parser("public", help="PEM, JWK and fingerprint (RFC 7638) of a public key, from either half")
+    shown.set_defaults(run=run_public)
+    for each in (new, enter, drop, turn, shown):
+        each.add_argument("kid", metavar="KID", help="the key's name, as in the policy and in `kid`")
+        each.add_argument("--dir", type=Path, help="folder of the PEM files; default: keys, beside the policy")
+        each.add_argument("--json", action="store_true")
+    for each in (enter, drop, turn):
+        each.add_argument("--tenant", help="needed when the policy names several")
+
+
+def _folder(args: argparse.Namespace) -> Path:
+    if args.dir is not None:
+        return Path(args.dir)
+    return Path(the_world().settings.policy).parent / "keys"
+
+
+def _kid(text: str) -> str:
+    if not _KID.fullmatch(text):
+        raise ConfigurationError("a KID is 1 to 64 letters, digits, - and _, and begins with a letter or digit")
+    return text
+
+
+def _public(path: Path) -> tuple[bytes, dict[str, str], str]:
+    try:
+        return public_forms(path.read_bytes())
+    except FileNotFoundError:
+        raise ConfigurationError(f"no key at {path}: calllog-guard key new, or name its folder with --dir") from None
+    except ValueError:
+        raise ConfigurationError(f"{path} is no Ed25519 or X25519 key in PEM") from None
+
+
+def _signer(path: Path) -> tuple[bytes, dict[str, str], str]:
+    pem, jwk, fingerprint = _public(path)
+    if jwk["crv"] != "Ed25519":
+        raise ConfigurationError(f"{path} is of {jwk['crv']}: a requester signs with Ed25519")
+    return pem, jwk, fingerprint
+
+
+def _make(folder: Path, kid: str, *, signs: bool) -> str:
+    private, public = new_pair(signs=signs)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if (folder / f"{kid}{_PUBLIC}").exists() or not write_new(folder / f"{kid}.pem", private):
+        raise StateRefusedError(f"{kid} exists in {folder}: nothing is overwritten; take another name, or rotate")
+    (folder / f"{kid}{_PUBLIC}").write_bytes(public)
+    return public_forms(public)[2]
+
+
+def _told(args: argparse.Namespace, kid: str, role: str, fingerprint: str, text: str) -> int:
+    show(args, {"kid": kid, "role": role, "fingerprint": fingerprint}, f"{kid} ({role}) {fingerprint}: {text}")
+    return 0
+
+
+def run_new(args: argparse.Namespace) -> int:
+    """See the parser."""
+    kid, folder = _kid(args.kid), _folder(args)
+    fingerprint = _make(folder, kid, signs=args.role in REQUESTERS)
+    return _told(args, kid, args.role, fingerprint, f"{folder / kid}.pem stays with its owner")
+
+
+def run_public(args: argparse.Namespace) -> int:
+    """See the parser."""
+    pem, jwk, fingerprint = _public(_folder(args) / f"{_kid(args.kid)}{_PUBLIC}")
+    data = {"kid": args.kid, "pem": pem.decode(), "jwk": jwk | {"kid": args.kid}, "fingerprint": fingerprint}
+    show(args, data, f"{pem.decode()}{data['jwk']}\n{fingerprint}")
+    return 0
+
+
+# --- the policy -----------------------------------------------------------------------------------------------------
+
+
+def _tenant(args: argparse.Namespace, shared: World) -> str:
+    return str(args.tenant or shared.tenant)
+
+
+def _enter(args: argparse.Namespace, shared: World, kid: str, role: str, folder: Path) -> str:
+    pem, _, fingerprint = _signer(folder / f"{kid}{_PUBLIC}")
+    policy = Path(shared.settings.policy)
+    beside = policy.parent / "keys" / f"{kid}{_PUBLIC}"
+    beside.parent.mkdir(exist_ok=True)
+    if not beside.exists():
+        beside.write_bytes(pem)
+    if _public(beside)[2] != fingerprint:
+        raise StateRefusedError(f"{beside} is another key: a name is never given to a second one")
+    add_requester(policy, shared.clock.now().date(), _tenant(args, shared), kid, role, f"keys/{beside.name}")
+    return fingerprint
+
+
+def run_register(args: argparse.Namespace) -> int:
+    """See the parser."""
+    shared = the_world()
+    fingerprint = _enter(args, shared, _kid(args.kid), args.role, _folder(args))
+    return _told(args, args.kid, args.role, fingerprint, f"registered; {_EFFECT}")
+
+
+def run_revoke(args: argparse.Namespace) -> int:
+    """See the parser; the public key's file stays, as evidence of what was signed with it."""
+    shared, kid = the_world(), _kid(args.kid)
+    day, tenant = shared.clock.now().date(), _tenant(args, shared)
+    table = shared.policy.at(day).tenant.get(tenant)
+    drop_requester(Path(shared.settings.policy), day, tenant, kid)
+    role = table.requesters[kid].role if table and kid in table.requesters else ""
+    show(args, {"kid": kid, "role": role, "revoked": True}, f"{kid} ({role}): revoked; {_EFFECT}")
+    return 0
+
+
+def run_rotate(args: argparse.Namespace) -> int:
+    """See the parser."""
+    shared, old = the_world(), _kid(args.kid)
+    table = shared.policy.at(shared.clock.now().date()).tenant.get(_tenant(args, shared))
+    if table is None or old not in table.requesters:
+        raise StateRefusedError(f"no requester {old} in the policy in force: calllog-guard key register")
+    folder, role = _folder(args), table.requesters[old].role
+    new = _next(old, {*table.requesters, *(path.name.removesuffix(_PUBLIC) for path in folder.glob(f"*{_PUBLIC}"))})
+    _make(folder, new, signs=True)
+    fingerprint = _enter(args, shared, new, role, folder)
+    say(f"when every caller signs with {new}: calllog-guard key revoke {old}")
+    return _told(args, new, role, fingerprint, f"registered beside {old}; {_EFFECT}")
+
+
+def _next(kid: str, taken: set[str]) -> str:
+    """The first free name after `backend-1`: `backend-2`, and so on."""
+    found = re.fullmatch(r"(.*?)-?(\d+)?", kid)
+    stem, number = (found[1], int(found[2] or 1)) if found else (kid, 1)
+    while f"{stem}-{number}" in taken or f"{stem}-{number}" == kid:
+        number += 1
+    return f"{stem}-{number}"
