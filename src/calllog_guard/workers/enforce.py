@@ -10,22 +10,20 @@ Source: design section 9, step 4; section 10.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
 from calllog_guard.core.calls.correct import corrected
-from calllog_guard.core.crypto.entries import Keys
 from calllog_guard.core.crypto.envelope import open_leg, parse_header, seal_leg
 from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.secrets import month_from
-from calllog_guard.core.ids import HoldId, Pseudonym, Token, id_bytes, record_key
+from calllog_guard.core.ids import Pseudonym, Token, record_key
 from calllog_guard.core.requests.decision import DONE, Decision, Entry, Outcome
-from calllog_guard.core.requests.hold import RELEASES
 from calllog_guard.core.requests.rules import Correction, Rule, Standing, open_rule
 from calllog_guard.core.tombstone import Output, tombstone
-from calllog_guard.core.wire import decode, encode
+from calllog_guard.core.wire import encode
 from calllog_guard.errors import LegMovedError
 from calllog_guard.ports import Facts, Pending
 from calllog_guard.workers.copies import Copies
@@ -59,8 +57,6 @@ class Enforcer:
             "object": self._take_away,
             "withdraw": self._take_away,
             "rectify": self._rectify,
-            "hold": self._hold,
-            "release": self._release,
         }
 
     def register(self, kind: str, effect: Callable[[Work], Awaitable[bool]]) -> None:
@@ -156,43 +152,6 @@ class Enforcer:
         kept = await self.copies.survive(work.shard, pseudonym, keys, rows)
         if kept:
             await self._t.writer.write([self.outcome(work, "copied", len(rows), kept=kept)])
-        return True
-
-    async def _hold(self, work: Work) -> bool:
-        """The legs under a hold are copied, then the mark that keeps the person's key is cleared."""
-        pseudonym = Pseudonym(work.decision.pseudonym)
-        rule, keys = await self.rule(work.decision), await self._t.ring.keys_of(pseudonym)
-        count = 0
-        if rule is not None and rule.hold is not None and keys is not None:
-            span = rule.range
-            rows = work.shard.index.legs_of(pseudonym)
-            held = [(facts, key) for facts, key in rows if span is None or span.covers(facts.day)]
-            count = await self.copies.hold(work.shard, HoldId(rule.hold), pseudonym, keys, held)
-        await self.report(work, "copied", (), count)
-        await self.unmark(work.decision)
-        return True
-
-    async def unmark(self, decision: Decision) -> None:
-        """The copies of a hold are made: it delays nothing any more."""
-        mark = id_bytes(decision.decision)
-
-        def cleared(keys: Keys) -> Keys:
-            return replace(keys, holds=tuple(each for each in keys.holds if each != mark))
-
-        await self._t.ring.change_keys(Pseudonym(decision.pseudonym), cleared)
-        self._steps.reached("hold.unmarked")
-
-    async def _release(self, work: Work) -> bool:
-        """The secret first, then the copies that it opened."""
-        hold = HoldId(decode(RELEASES, work.entry.task).hold)
-        await self._t.safe.release(hold)
-        self._steps.reached("release.destroyed")
-        count = await self.copies.release(work.shard, hold)
-        if count is None:
-            return False
-        self._steps.reached("release.tombstoned")
-        await self._t.writer.write([self.outcome(work, "destroyed", count)])
-        await self.report(work, "tombstoned", (), count)
         return True
 
     async def _take_away(self, work: Work) -> bool:

@@ -34,6 +34,7 @@ from calllog_guard.workers.abreast import abreast, portions
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
 from calllog_guard.workers.enforce import Enforcer, Work
 from calllog_guard.workers.exports import Exporter
+from calllog_guard.workers.preserve import Preserver
 from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.tools import INDEX_FORM, Tools
 
@@ -71,6 +72,9 @@ class Keeper:
         exporter = Exporter(tools, self._enforcer, read_all)
         for kind in ("access", "portability", "disclose"):
             self._enforcer.register(kind, exporter.export)
+        self._preserver = Preserver(tools, self._enforcer)
+        self._enforcer.register("hold", self._preserver.hold)
+        self._enforcer.register("release", self._preserver.release)
         self._tenant, self._ring, self._writer, self._settings = tools.tenant, tools.ring, tools.writer, tools.settings
         self._clock, self._count = tools.clock, tools.count
         self._read_all, self._starts, self._ends = read_all, starts, ends
@@ -254,7 +258,7 @@ class Keeper:
         shard.note(record.key.decode(), decision)
         done = record.key.decode() in shard.done or record.key in shard.pending
         if decision.type == "hold" and record.key.decode() in shard.done:
-            await self._enforcer.unmark(decision)  # its desk marks it again when it resumes after a crash
+            await self._preserver.unmark(decision)  # its desk marks it again when it resumes after a crash
         if done or entry is None or not self._enforcer.knows(decision):
             return False
         if decision.total:
@@ -323,7 +327,7 @@ class Keeper:
                 with suppress(MessageError):  # not written by a desk
                     decision = decode(DECISIONS, record.value)
                     if decision.type == "hold":
-                        await self._enforcer.unmark(decision)
+                        await self._preserver.unmark(decision)
 
     async def _again(self, shard: Shard, record: Any, flagged: dict[str, Entry]) -> None:
         try:
