@@ -6,7 +6,7 @@ RUN ?= run
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help all setup check test demo up down wheel tools schemas vectors contract vault e2e erasure bench chaos drills mutants
+.PHONY: help all setup check test demo up down wheel tools schemas vectors contract vault e2e erasure bench chaos drills simulate mutants
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -69,8 +69,12 @@ erasure: .venv/stamp tools ## the canary hunt
 chaos: .venv/stamp tools ## kill Redis 200 times under load (minutes)
 	CHAOS_KILLS=200 $(PY) -m pytest tests/e2e/test_chaos.py
 
-drills: .venv/stamp tools ## the drills at full size: 1,000 erasures (many minutes)
-	DRILL_ERASURES=1000 $(PY) -m pytest -s tests/e2e/test_drills_*.py
+drills: .venv/stamp tools ## the drills at full size: three brokers, 1,000 erasures (many minutes)
+	DRILL_LEGS=$${DRILL_LEGS:-10000} DRILL_DOWN_S=$${DRILL_DOWN_S:-60} DRILL_RESTARTS=$${DRILL_RESTARTS:-5} \
+	  DRILL_ERASURES=$${DRILL_ERASURES:-1000} $(PY) -m pytest -s tests/e2e/test_drills_*.py
+
+simulate: .venv/stamp ## two policies a year apart over call data, day by day against an oracle (CALLS=calls.csv)
+	$(PY) tests/core/simulate.py $(if $(CALLS),--calls "$(CALLS)")
 
 bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Faust agent; erasures; the keystore walk
 	$(PY) -W ignore bench/protect.py

@@ -2,13 +2,14 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from calllog_guard.adapters.http_cleaner import HttpCleaners, pages
 from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_log import (
     KafkaWriter,
@@ -43,6 +44,7 @@ from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import DeadLetters, Delivery, Role
 from calllog_guard.workers.desk import Desk, Office
+from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.holds import Archive, Holds
 from calllog_guard.workers.keeper import Keeper
 from calllog_guard.workers.keyring import Keyring
@@ -88,13 +90,7 @@ class World:
     @property
     def keep_days(self) -> int:
         """The longest period of any purpose of any version, in days."""
-        each = [
-            purpose.keep
-            for version in self.policy.versions
-            for tenant in version.tenant.values()
-            for purpose in tenant.listed()
-        ]
-        return max((months * 31 + days for months, days in each), default=1)
+        return self.policy.keep_days
 
     def ring(self, tenant: Tenant, cache_entries: int = 0) -> Keyring:
         """The keyring of a tenant; `cache_entries` where fewer people than CACHE_ENTRIES are to be kept in memory."""
@@ -170,12 +166,12 @@ def world(settings: Settings) -> World:
     )
 
 
-def serve(shared: World, name: str, writer: KafkaWriter) -> Delivery:
-    """One worker: its role on its consumer group."""
+def serve(shared: World, name: str, writer: KafkaWriter, duties: Sequence[Duty] = ()) -> Delivery:
+    """One worker: its role on its consumer group, and what it does beside it."""
     settings = shared.settings
     group = f"{settings.calllog_prefix}guard-{name}"
     reader = consumer(settings.kafka, shared.options, group=group, session_ms=settings.session_ms)
-    return Delivery(_ROLES[name](shared, writer, reader), reader, settings, shared.clock, shared.count)
+    return Delivery(_ROLES[name](shared, writer, reader), reader, settings, shared.clock, shared.count, duties)
 
 
 def _protector(shared: World, writer: KafkaWriter, reader: Any) -> Role:
@@ -271,7 +267,7 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any) -> Role:
         tenant,
         tenant_partition(tenant, settings.few_partitions),
         table.events,
-        shared.keep_days,
+        lambda: shared.keep_days,
         shared.ring(tenant),
         shared.keystore,
         KafkaTopics(settings, shared.options),
@@ -282,6 +278,7 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any) -> Role:
         partial(read_each, settings.kafka, shared.options),
         partial(offsets, reader, end=False),
         disks,
+        HttpCleaners(pages(settings.cleaner_pages)),
         walked,
         shared.count,
         shared.level,

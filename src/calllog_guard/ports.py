@@ -178,6 +178,12 @@ class Index(Protocol):
     def by_day(self) -> Iterator[tuple[Facts, bytes]]:
         """Facts (without the place) and record keys, the oldest day first."""
 
+    def groups(self) -> Iterator[Facts]:
+        """The different facts, the oldest day first; costs a look-up each, however many legs share them."""
+
+    def keys_with(self, facts: Facts) -> Iterator[bytes]:
+        """The record keys of the legs with these facts."""
+
     def forget(self) -> None:
         """Make sure that removed rows leave the files."""
 
@@ -186,6 +192,26 @@ class Index(Protocol):
 
     def destroy(self) -> None:
         """Close and delete the files."""
+
+
+class Cleaner(msgspec.Struct, frozen=True):
+    """What a broker shows of its log cleaner: partitions it gave up, threads that died, its worst delay (seconds)."""
+
+    uncleanable: int
+    dead: int
+    delay_s: int
+
+    @property
+    def works(self) -> bool:
+        """Whether it cleans every partition."""
+        return not self.uncleanable and not self.dead
+
+
+class Cleaners(Protocol):
+    """The log cleaners of the brokers, where the brokers show them."""
+
+    async def look(self) -> list[Cleaner | None]:
+        """What each page shows; None where it is silent or shows no cleaner, so that nothing is known of that broker."""
 
 
 class Finding(Protocol):

@@ -67,6 +67,7 @@ class Settings:
     observe_s: float = 600
     absence_after_s: float = 300
     log_dirs: str = ""
+    cleaner_pages: str = ""
     walk_s: float = 3600
     epoch_days: int = 7
     backup_window_days: int = 14

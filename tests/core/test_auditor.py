@@ -11,12 +11,13 @@ import msgspec
 import pytest
 
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
-from calllog_guard.adapters.memory import MemoryKeystore, MemoryWriter
+from calllog_guard.adapters.memory import MemoryCleaners, MemoryKeystore, MemoryWriter
 from calllog_guard.core.absence import Look
 from calllog_guard.core.crypto.entries import GUARD_KEY
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.decision import OUTCOMES, Decision, Outcome
 from calllog_guard.core.wire import encode
+from calllog_guard.ports import Cleaner
 from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor import Auditor
 from calllog_guard.workers.keyring import Keyring, guard_entry
@@ -104,7 +105,12 @@ class Log:
         return {0: 0}
 
 
-async def audited(log: Log, tmp_path: Path, disks: Sequence[Look] = ()) -> tuple[list[str], dict[str, float]]:
+WELL = Cleaner(uncleanable=0, dead=0, delay_s=4)
+
+
+async def audited(
+    log: Log, tmp_path: Path, disks: Sequence[Look] = (), cleaners: Sequence[Cleaner | None] = (WELL, WELL)
+) -> tuple[list[str], dict[str, float]]:
     """The stages that one look and one watch report, and the levels shown."""
     settings, keystore, writer = Settings(partitions=1), MemoryKeystore(), MemoryWriter()
     vault = Vault(LocalKms(tmp_path), FileRing(tmp_path))
@@ -121,7 +127,7 @@ async def audited(log: Log, tmp_path: Path, disks: Sequence[Look] = ()) -> tuple
         Tenant("iocom"),
         0,
         ["calllog.events"],
-        90,
+        lambda: 90,
         ring,
         keystore,
         log,
@@ -132,6 +138,7 @@ async def audited(log: Log, tmp_path: Path, disks: Sequence[Look] = ()) -> tuple
         log.each,
         log.starts,
         lambda *_: list(disks),
+        MemoryCleaners(*cleaners),
         walked,
         lambda *_: None,
         levels.__setitem__,
@@ -178,6 +185,28 @@ async def test_an_overdue_erasure_is_an_alarm_and_never_a_certificate(tmp_path: 
     stages, levels = await audited(Log([Record(LEG, b"sealed"), Record(LEG, None)], minutes=91), tmp_path)
     assert stages == ["rewritten"]
     assert levels["objective_missed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("broken", "level"),
+    [
+        (Cleaner(uncleanable=2, dead=0, delay_s=0), "cleaner_uncleanable"),
+        (Cleaner(uncleanable=0, dead=1, delay_s=0), "cleaner_dead_threads"),
+        (None, "cleaner_silent_pages"),
+    ],
+    ids=["an uncleanable partition", "a dead thread", "a silent page"],
+)
+async def test_nothing_is_certified_while_a_cleaner_has_stopped(
+    broken: Cleaner | None, level: str, tmp_path: Path
+) -> None:
+    stages, levels = await audited(Log(), tmp_path, cleaners=[WELL, broken])
+    assert stages == ["rewritten"]
+    assert levels[level] == (2 if level == "cleaner_uncleanable" else 1)
+    assert levels["cleaner_delay_s"] == 4
+
+
+async def test_brokers_that_show_no_page_are_not_held_against_the_log(tmp_path: Path) -> None:
+    assert (await audited(Log(), tmp_path, cleaners=[]))[0] == ["rewritten", "absent", "gone"]
 
 
 async def test_a_tombstone_key_that_outlives_its_objective_is_an_alarm_too(tmp_path: Path) -> None:

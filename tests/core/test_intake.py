@@ -20,10 +20,11 @@ from calllog_guard.core.crypto.envelope import parse_header
 from calllog_guard.core.crypto.sealed import receipt_pem
 from calllog_guard.core.crypto.secrets import month_from
 from calllog_guard.core.ids import Lookup, SubjectId, Tenant
+from calllog_guard.core.policy.form import PurposeTable, TenantPolicy, Version, When
 from calllog_guard.core.replay import first_appended_ms, replay_header
 from calllog_guard.core.wire import encode, to_ms
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
-from calllog_guard.policy import Policy, PurposeTable, TenantPolicy, Version, When
+from calllog_guard.policy import Policy
 from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import DeadLetters
 from calllog_guard.workers.intake import Intake, Item
@@ -203,7 +204,7 @@ async def test_a_replay_is_judged_by_its_first_day(world: Installed) -> None:
     first = first_appended_ms(to_ms(NOW), (replay_header(0, 7, letter_ms),))
     rules = sealer.rules()
     ended = await sealer.settle(sealer.parts(wrong, first, rules), (), rules)
-    assert dict(ended) == {"suppressed_erased": 1}
+    assert +ended == {"suppressed_erased": 1}
     assert not world.stored
     assert first_appended_ms(5, (("clg-replay", b"nonsense"),)) == 0, "what is none of ours is older than every fence"
     assert first_appended_ms(5, (replay_header(0, 7, 9),)) == 5, "the header never makes a record younger"

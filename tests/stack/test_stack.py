@@ -29,7 +29,7 @@ def _round_trip(address: str, topic: str) -> tuple[bytes, bytes]:
         admin.create_topics([NewTopic(name=topic, num_partitions=1, replication_factor=1)])
     finally:
         admin.close()
-    producer = KafkaProducer(bootstrap_servers=address)
+    producer = KafkaProducer(bootstrap_servers=address, acks="all")
     try:
         producer.send(topic, key=b"key", value=b"value").get(timeout=30)
     finally:
@@ -100,3 +100,47 @@ def test_an_unknown_profile_is_refused(tmp_path: Path) -> None:
     """Only the two profiles exist."""
     with pytest.raises(ConfigurationError, match="fast, production"):
         Stack(tmp_path, "quick")
+
+
+def test_a_stack_of_three_tells_of_each_broker(java: None, tmp_path: Path) -> None:  # noqa: ARG001
+    """Address, log directory and page of each; that any one may be away is what the drills are about."""
+    three = Stack(tmp_path, brokers=3)
+    assert list(three.children) == ["redis", "kafka-1", "kafka-2", "kafka-3"]
+    environment = three.environment
+    assert environment["CALLLOG_GUARD_REPLICAS"] == "3"
+    assert environment["CALLLOG_GUARD_LOG_DIRS"].split(os.pathsep) == [
+        str(tmp_path.resolve() / name / "logs") for name in ("kafka-1", "kafka-2", "kafka-3")
+    ]
+    assert [len(set(environment[f"CALLLOG_GUARD_{name}"].split(","))) for name in ("KAFKA", "CLEANER_PAGES")] == [3, 3]
+
+
+def test_another_size_of_a_stack_that_is_there_is_refused(tmp_path: Path) -> None:
+    """Its records would be out of reach."""
+    (tmp_path / "kafka").mkdir()
+    with pytest.raises(ConfigurationError, match="start it with --brokers 1"):
+        Stack(tmp_path, brokers=3)
+
+
+def test_a_frozen_server_answers_again_when_it_is_thawed(tmp_path: Path) -> None:
+    """It stands still with its connections open, and a stop ends it all the same."""
+    stack = Stack(tmp_path)
+    try:
+        stack.start_redis()
+        child = stack.children["redis"]
+        with redis.Redis.from_url(stack.redis, socket_timeout=0.5) as client:
+            child.freeze()
+            with pytest.raises(redis.TimeoutError):
+                client.ping()
+            child.thaw()
+            assert client.ping()
+        child.freeze()
+        pid = stack.pids["redis"]
+    finally:
+        stack.stop()
+    assert not _alive(pid)
+
+
+def test_another_number_of_brokers_is_refused(tmp_path: Path) -> None:
+    """Two brokers could not spare one."""
+    with pytest.raises(ConfigurationError, match="use 1, or 3"):
+        Stack(tmp_path, brokers=2)

@@ -21,6 +21,7 @@ _LABELLED: Final = {
     "dead_": ("dead", "reason", "Messages that became dead letters"),
     "suppressed_": ("events_suppressed", "reason", "Parties of events that left no leg"),
     "records_": ("records", "fate", "Records by what became of them"),
+    "policy_refused_": ("policy_refused", "reason", "Published policy versions that changed nothing"),
 }
 _PLAIN: Final = {
     "units": "Polls handled, with all outputs acknowledged",
@@ -38,6 +39,7 @@ _PLAIN: Final = {
     "observed_records": "Records read by the observation of absence, from the log and from disks",
     "observed_bytes": "Bytes read by the observation of absence, from the log and from disks",
 }
+_LABELLED_LEVELS: Final = {"policy_info_": ("policy_info", "version", "The policy version in force")}
 _LEVELS: Final = {
     "watched_erasures": "Erasures whose last trace is not yet seen gone",
     "erase_unobserved_oldest_s": "Age of the oldest erasure that is not yet seen absent",
@@ -45,6 +47,10 @@ _LEVELS: Final = {
     "observe_seconds": "How long the last look at a partition took",
     "governed_drift": "Governed settings that are not as the bound needs",
     "cleaner_blocked_partitions": "Partitions in which an open transaction holds compaction back",
+    "cleaner_uncleanable": "Partitions that a broker's log cleaner has given up",
+    "cleaner_dead_threads": "Threads of the brokers' log cleaners that died",
+    "cleaner_silent_pages": "Brokers whose page of CLEANER_PAGES is silent or shows no log cleaner",
+    "cleaner_delay_s": "The longest that a log waits for its cleaning beyond max.compaction.lag.ms",
     "epochs_alive": "Epochs whose wrapping key is not destroyed",
     "keystore_entries": "Entries of the keystore",
     "aof_rewrite_pending": "Erasures whose keys may still lie in the keystore's file",
@@ -67,8 +73,14 @@ class Numbers(Collector):
             plain.add_metric([self._role], self._counts[name])
             yield plain
         for name, value in sorted(self._levels.items()):
-            level = GaugeMetricFamily(_PREFIX + name, _LEVELS[name], labels=["role"])
-            level.add_metric([self._role], value)
+            labelled = next((start for start in _LABELLED_LEVELS if name.startswith(start)), None)
+            if labelled:
+                name_of, label, text = _LABELLED_LEVELS[labelled]
+                level = GaugeMetricFamily(_PREFIX + name_of, text, labels=["role", label])
+                level.add_metric([self._role, name.removeprefix(labelled)], value)
+            else:
+                level = GaugeMetricFamily(_PREFIX + name, _LEVELS[name], labels=["role"])
+                level.add_metric([self._role], value)
             yield level
         for start, (name, label, text) in _LABELLED.items():
             family = CounterMetricFamily(_PREFIX + name, text, labels=["role", label])

@@ -4,8 +4,9 @@ Governed topics: what each must be, made and checked through kafka-python.
 Source: design section 5; `facts.md` (Kafka): each setting bounds how long an erased value can survive.
 """
 
+import operator
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,6 +20,8 @@ from calllog_guard.settings import REQUESTS_KEEP_DAYS, Settings
 
 _DAY_MS: Final = 86_400_000
 _MARGIN_DAYS: Final = 31
+_SAFE_REPLICAS: Final = 3
+_COMPARED: Final[dict[str, Callable[[int, int], bool]]] = {"at least": operator.ge, "at most": operator.le}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Governed:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One setting of one topic: a line of `topics check`."""
+    """One setting of one topic: a line of `topics check`; wanted is a value, `at least N` or `at most N`."""
 
     topic: str
     setting: str
@@ -42,13 +45,21 @@ class Finding:
     @property
     def good(self) -> bool:
         """Whether it is as it must be."""
+        how, _, bound = self.wanted.rpartition(" ")
+        if how in _COMPARED:
+            return self.found.isdecimal() and _COMPARED[how](int(self.found), int(bound))
         return self.wanted == self.found
 
 
 def governed(settings: Settings, keep_days: int) -> list[Governed]:
     """Every topic; `keep_days` is the longest lawful period of any purpose."""
     lag = str(settings.compaction_lag_ms)
-    stamp = {"message.timestamp.type": "LogAppendTime"}
+    stamp = {
+        "message.timestamp.type": "LogAppendTime",
+        # a tombstone that one broker alone has seen, or a leader that never saw it, would bring a value back
+        "min.insync.replicas": "2" if settings.replicas >= _SAFE_REPLICAS else "1",
+        "unclean.leader.election.enable": "false",
+    }
     compact = stamp | {
         "max.compaction.lag.ms": lag,
         "min.compaction.lag.ms": "0",
@@ -100,7 +111,13 @@ def governed(settings: Settings, keep_days: int) -> list[Governed]:
 
 
 _READ_COMMITTED: Final = 1
-_CLEANER: Final = {"log.cleaner.enable": "true", "auto.create.topics.enable": "false"}
+_BROKER: Final = {
+    "log.cleaner.enable": "true",
+    "log.cleaner.threads": "at least 2",
+    "log.cleaner.backoff.ms": "at most 15000",
+    "log.retention.check.interval.ms": "at most 60000",
+    "auto.create.topics.enable": "false",
+}
 
 
 class KafkaTopics:
@@ -161,27 +178,46 @@ class KafkaTopics:
         with self._admin() as admin:
             present = set(admin.list_topics())
             there = [topic for topic in wanted if topic.name in present]
-            counts = {each["name"]: len(each["partitions"]) for each in admin.describe_topics([t.name for t in there])}
+            shapes = {each["name"]: each["partitions"] for each in admin.describe_topics([t.name for t in there])}
             resources = [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in there]
             found = admin.describe_configs(resources, config_filter="all")
-            nodes = [str(each["broker_id"]) for each in admin.describe_cluster()["brokers"]]
+            cluster = admin.describe_cluster()["brokers"]
+            nodes = [str(each["broker_id"]) for each in cluster if not each.get("is_fenced")]
             brokers = [ConfigResource(ConfigResourceType.BROKER, node) for node in nodes]
             settings = admin.describe_configs(brokers, config_filter="all")
         for topic in wanted:
             if topic.name not in present:
                 findings.append(Finding(topic.name, "exists", "yes", "no"))
                 continue
-            findings.append(Finding(topic.name, "partitions", str(topic.partitions), str(counts[topic.name])))
+            shape = shapes[topic.name]
+            copies = min(len(each["replica_nodes"]) for each in shape)
+            findings.append(Finding(topic.name, "partitions", str(topic.partitions), str(len(shape))))
+            findings.append(Finding(topic.name, "replicas", str(self._settings.replicas), str(copies)))
             values = _values(found, topic.name)
             findings.extend(
                 Finding(topic.name, name, value, values.get(name, "")) for name, value in topic.settings.items()
             )
+        findings.extend(  # a broker that is down has a disk, and settings that nobody knows
+            Finding(f"broker {each['broker_id']}", "up", "yes", "no") for each in cluster if each.get("is_fenced")
+        )
         for node in nodes:
             values = _values(settings, node)
             findings.extend(
-                Finding(f"broker {node}", name, value, values.get(name, "")) for name, value in _CLEANER.items()
+                Finding(f"broker {node}", name, value, values.get(name, "")) for name, value in _BROKER.items()
             )
         return findings
+
+    def hosts(self) -> list[str]:
+        """The hosts of the brokers as the cluster advertises them: where records are really sent."""
+        with self._admin() as admin:
+            return [str(each["host"]) for each in admin.describe_cluster()["brokers"]]
+
+    def kept_days(self, topic: str) -> int | None:
+        """For how many whole days a topic keeps its records; None: for ever."""
+        with self._admin() as admin:
+            found = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)], config_filter="all")
+        milliseconds = int(_values(found, topic)["retention.ms"])
+        return None if milliseconds < 0 else milliseconds // _DAY_MS
 
     def replicas(self, topic: str) -> dict[int, tuple[int, int]]:
         """See Topics."""

@@ -200,6 +200,47 @@ async def _read_up(
     return {place.partition: (starts[place], ends[place]) for place in places}
 
 
+class Tail:
+    """Follows partition 0 of a topic from its beginning, outside any group; connects when first asked."""
+
+    def __init__(self, servers: str, options: Mapping[str, Any], topic: str) -> None:
+        self._servers, self._options, self._place = servers, options, TopicPartition(topic, 0)
+        self._reader: Any = None
+
+    async def up_to_now(self) -> list[Any]:
+        """
+        Every record from the beginning to the present end.
+
+        Raises:
+            LogSilentError: Kafka does not answer; ask again.
+
+        """
+        await self.stop()
+        self._reader = consumer(self._servers, self._options, group=None, max_wait_ms=500)
+        records: list[Any] = []
+        try:
+            await self._reader.start()
+            partitions = [self._place.partition]
+            await asyncio.wait_for(_read_up(self._reader, self._place.topic, partitions, records.append), _READ_S)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+        return records
+
+    async def more(self) -> list[Any]:
+        """What has arrived since; nothing while Kafka is away."""
+        try:
+            found = await self._reader.getmany(timeout_ms=0)
+        except KafkaError as error:
+            raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+        return [record for records in found.values() for record in records]
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            await reader.stop()
+
+
 async def units(
     servers: str, options: Mapping[str, Any], topic: str, starts: Mapping[int, int], most: int
 ) -> AsyncGenerator[tuple[dict[int, int], list[Any]], None]:

@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import msgspec
+
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, KeystoreSilentError, KmsSilentError
-from calllog_guard.ports import Clock, Facts, Pending, Position
+from calllog_guard.ports import Cleaner, Clock, Facts, Pending, Position
 
 
 class SystemClock:
@@ -87,6 +89,17 @@ class MemoryKeystore:
 
     async def close(self) -> None:
         """See Keystore."""
+
+
+class MemoryCleaners:
+    """Log cleaners as a test wants them."""
+
+    def __init__(self, *shown: Cleaner | None) -> None:
+        self.shown = list(shown)
+
+    async def look(self) -> list[Cleaner | None]:
+        """See Cleaners."""
+        return list(self.shown)
 
 
 class MemoryWriter:
@@ -218,6 +231,16 @@ class MemoryIndex:
     def by_day(self) -> Iterator[tuple[Facts, bytes]]:
         """See Index."""
         yield from sorted(((facts, key) for key, facts in self._legs.items()), key=lambda row: (row[0].day, row[1]))
+
+    def groups(self) -> Iterator[Facts]:
+        """See Index."""
+        yield from dict.fromkeys(msgspec.structs.replace(facts, offset=0) for facts, _ in self.by_day())
+
+    def keys_with(self, facts: Facts) -> Iterator[bytes]:
+        """See Index."""
+        for found, key in self.by_day():
+            if msgspec.structs.replace(found, offset=facts.offset) == facts:
+                yield key
 
     def forget(self) -> None:
         """See Index: a dict has no files."""

@@ -182,6 +182,14 @@ class RedisKeystore:
         async with _answers():
             await checked(self._redis, self._listed, self._replicas)
 
+    async def hosts(self) -> list[str]:
+        """The host that is asked, and those of its replicas and of the server that it copies."""
+        async with _answers():
+            found = await self._redis.info("replication")
+        mine = self._redis.connection_pool.connection_kwargs.get("host")
+        copies = [each["ip"] for name, each in found.items() if name.startswith("slave") and isinstance(each, dict)]
+        return [host for host in (mine, found.get("master_host"), *copies) if host]
+
     async def close(self) -> None:
         """See Keystore."""
         await self._redis.aclose()

@@ -128,6 +128,20 @@ class RocksIndex:
         for key, _ in self._rows(b"d"):
             yield _unpacked(key[1:-_KEY_BYTES]), key[-_KEY_BYTES:]
 
+    def groups(self) -> Iterator[Facts]:
+        """The different facts, the oldest day first: from each the next is found by one seek."""
+        rows = self._db.iter()
+        rows.seek(b"d")
+        while rows.valid() and rows.key().startswith(b"d"):
+            packed = rows.key()[:-_KEY_BYTES]
+            yield _unpacked(packed[1:])
+            rows.seek(packed + b"\xff")  # above every record key: these are ASCII
+
+    def keys_with(self, facts: Facts) -> Iterator[bytes]:
+        """The record keys of the legs with these facts."""
+        for key, _ in self._rows(b"d" + _packed(facts)):
+            yield key[-_KEY_BYTES:]
+
     def count(self) -> int:
         """How many legs there are."""
         return sum(1 for _ in self._rows(b"l"))

@@ -20,6 +20,7 @@ from calllog_guard.core.ids import Pseudonym, Tenant, b64
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import Access, encode
 from calllog_guard.errors import ConfigurationError, GuardError, RecordError, StateRefusedError
+from calllog_guard.law import follow_published
 from calllog_guard.workers.keyring import Keyring
 
 _BATCH: Final = 500
@@ -198,6 +199,7 @@ class Reader:
 async def read(args: argparse.Namespace) -> int:
     """Open what a purpose may see; nothing is shown before the access is on record."""
     shared = the_world()
+    await follow_published(shared)
     tenant = shared.tenant
     await shared.look_back()
     reader = Reader(shared, tenant, args.purpose, args.actor)

@@ -5,10 +5,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 
+from calllog_guard.adapters.http_cleaner import HttpCleaners, pages
 from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.bootstrap import World
 from calllog_guard.commands.setup import show, the_world
 from calllog_guard.errors import Fate, GuardError
+from calllog_guard.law import check_places, check_retention, follow_published
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,19 @@ async def _topics(shared: World) -> list[Line]:
     return bad or [Line("governed settings", "ok", f"{len(findings)} as wanted", "all as wanted", "")]
 
 
+async def _cleaners(shared: World) -> list[Line]:
+    found = pages(shared.settings.cleaner_pages)
+    wanted, remedy = "a cleaner that works", 'see the README: "When certificates are withheld"'
+    lines: list[Line] = []
+    for page, cleaner in zip(found, await HttpCleaners(found).look(), strict=True):
+        if cleaner is None:
+            lines.append(Line(f"cleaner {page}", "silent", "no cleaner shown", wanted, remedy))
+            continue
+        text = f"{cleaner.uncleanable} uncleanable partitions, {cleaner.dead} dead threads, {cleaner.delay_s} s late"
+        lines.append(Line(f"cleaner {page}", "ok" if cleaner.works else "bad", text, wanted, remedy))
+    return lines
+
+
 async def doctor(args: argparse.Namespace) -> int:
     """See the module."""
     shared = the_world()
@@ -77,12 +92,20 @@ async def doctor(args: argparse.Namespace) -> int:
         await shared.ring(tenant).view([])
         return "the one that was seen"
 
+    async def policy() -> str:
+        followed = await follow_published(shared)
+        refused = f", refused: {', '.join(followed.refused.values())}" if followed.refused else ""
+        return f"{len(followed.versions)} versions, {len(followed.accepted)} published{refused}"
+
     lines = [
-        Line("policy", "ok", f"{len(shared.policy.versions)} versions", "readable", ""),
+        await _checked("policy", policy, "readable, and what is published", "start Kafka; calllog-guard topics create"),
+        await _checked("residency", lambda: check_places(shared), "inside allowed_hosts", "move it, or name it"),
+        await _checked("retention", lambda: check_retention(shared), "as long as keep", "raise retention.ms"),
         await _checked("operator key", operator, "a public key", "calllog-guard init, or set OPERATOR_KEY"),
         await _checked("KMS", kms, "an answer", "start it, or mend CALLLOG_GUARD_KMS, its credentials, its rights"),
         await _checked("KMS secrets", secrets, "all open", f"calllog-guard tenant create {tenant}, or mend KMS, RING"),
         *await _topics(shared),
+        *await _cleaners(shared),
         await _checked(
             "keystore settings", store, "keeps and forgets as promised", "mend redis.conf, start Redis again"
         ),

@@ -31,6 +31,7 @@ from calllog_guard.core.calls.intake import FileSource, Manifest, TopicSource
 from calllog_guard.core.calls.rows import columns_of
 from calllog_guard.core.ids import Lookup
 from calllog_guard.errors import ConfigurationError, StateRefusedError
+from calllog_guard.law import follow_published
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.intake import Intake, Item
 
@@ -95,6 +96,7 @@ async def run(args: argparse.Namespace) -> int:
     if bool(args.files) == bool(args.topic) or (args.trim and not args.topic):
         raise ConfigurationError("give either files or --topic OLD; --trim goes with --topic")
     shared = the_world()
+    await follow_published(shared)
     listed = frozenset() if args.no_erased_list else _listed(shared, args.erased)
     admin = KafkaTopics(shared.settings, shared.options)
     try:

@@ -9,6 +9,7 @@ from rich.progress import Progress
 
 from calllog_guard.bootstrap import needed_epochs, walk
 from calllog_guard.commands.setup import show, the_world
+from calllog_guard.law import follow_published
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -44,6 +45,7 @@ async def run(args: argparse.Namespace) -> int:
                 lines += [f"{epoch}: {look.entries[epoch]} entries" for epoch in sorted({*alive, *look.entries})]
                 show(args, {"entries": look.entries, "states": look.states, "epochs": alive}, "\n".join(lines))
                 return 0
+            await follow_published(shared)
             done = await walking.run(await needed_epochs(shared))
     finally:
         await shared.keystore.close()

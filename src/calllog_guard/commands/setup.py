@@ -17,6 +17,7 @@ from calllog_guard.core.crypto.sealed import new_pair, public_forms, receipt_pem
 from calllog_guard.core.ids import EpochName, Tenant, b64
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import ConfigurationError, StateRefusedError
+from calllog_guard.law import follow_published
 from calllog_guard.settings import PREFIX, from_environment
 from calllog_guard.workers.keyring import guard_entry
 
@@ -30,6 +31,7 @@ regime = "uk"
 events = ["calllog.events"]
 lowercase_email = true
 erasures_per_hour = 10000          # development; in production the most that a calm hour sees
+allowed_hosts = ["127.0.0.1", "::1", "localhost", "kafka", "redis"]    # development; in production yours alone
 [version.tenant.{tenant}.purposes.service]
 number = 1
 basis = "contract"
@@ -114,6 +116,8 @@ def init(args: argparse.Namespace) -> int:
 def run_topics(args: argparse.Namespace) -> int:
     """Make or check the governed topics."""
     shared = the_world()
+    if args.action == "check":
+        asyncio.run(follow_published(shared))
     admin = KafkaTopics(shared.settings, shared.options)
     try:
         if args.action == "create":

@@ -28,6 +28,13 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     verb.add_argument(
         "--profile", choices=["fast", "production"], default="fast", help="fast: compaction in seconds instead of hours"
     )
+    verb.add_argument(
+        "--brokers",
+        type=int,
+        choices=[1, 3],
+        default=1,
+        help="3: every record has three replicas, one broker may be away",
+    )
     verb.add_argument("--detach", "-d", action="store_true", help="up: return once ready, and run on")
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=run)
@@ -62,7 +69,7 @@ def _state(directory: Path) -> dict[str, Any] | None:
 
 def _text(found: dict[str, Any]) -> str:
     lines = [f"export {name}={shlex.quote(value)}" for name, value in found["env"].items()]
-    return "\n".join([f"# {found['profile']} stack in {found['dir']}", *lines])
+    return "\n".join([f"# {found['profile']} stack of {found['brokers']} broker(s) in {found['dir']}", *lines])
 
 
 def run(args: argparse.Namespace) -> int:
@@ -107,6 +114,8 @@ def _detached(args: argparse.Namespace, directory: Path) -> int:
         str(directory),
         "--profile",
         args.profile,
+        "--brokers",
+        str(args.brokers),
     ]
     with (directory / "stack.log").open("ab") as log:
         child = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)  # noqa: S603
@@ -132,13 +141,14 @@ def _up(args: argparse.Namespace, directory: Path) -> int:
     if lock is None:
         raise StateRefusedError(f"a stack already runs or starts in {directory}: stack down it first")
     record.unlink(missing_ok=True)
-    with lock, Stack(directory, args.profile) as stack:
+    with lock, Stack(directory, args.profile, brokers=args.brokers) as stack:
         found = {
             "pid": os.getpid(),
             "kafka": stack.kafka,
             "redis": stack.redis,
             "dir": str(directory),
             "profile": args.profile,
+            "brokers": args.brokers,
             "env": stack.environment,
         }
         (directory / "stack.env").write_text(_text(found) + "\n", "utf-8")

@@ -6,7 +6,8 @@ import contextlib
 import os
 import signal
 import sys
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import structlog
 
@@ -15,8 +16,13 @@ from calllog_guard.bootstrap import ROLES, serve
 from calllog_guard.commands.setup import say, the_world
 from calllog_guard.core.wire import time_text
 from calllog_guard.errors import Fate, GuardError
+from calllog_guard.law import check_places, check_retention, policy_source, policy_tail
 from calllog_guard.settings import PREFIX, from_environment
+from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.probe import probe
+
+_POLICY_S: Final = 1.0
+"""How often a worker looks for published policies: the records are already there, so a look costs nothing."""
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -46,8 +52,18 @@ async def _one(name: str) -> int:
     await _answering(shared.keystore.check, log)
     writer = shared.writer()
     await _answering(writer.start, log)
+    tail = policy_tail(shared)
+    source = policy_source(shared, name, writer, tail)
+    try:
+        for check in (source.catch_up, partial(check_places, shared), partial(check_retention, shared)):
+            await _answering(check, log)
+    except GuardError:  # refused to start: leave no connection behind
+        await tail.stop()
+        await writer.stop()
+        await shared.keystore.close()
+        raise
     await _answering(shared.look_back, log)
-    worker = serve(shared, name, writer)
+    worker = serve(shared, name, writer, [Duty("policy", _POLICY_S, source.look)])
     pages = Pages(name, shared.counts, shared.levels, lambda: worker.alive, lambda: worker.ready)
     address = await pages.start(shared.settings.http)
     await _answering(worker.start, log)
@@ -71,6 +87,7 @@ async def _one(name: str) -> int:
     finally:
         fresh.cancel()
         with contextlib.suppress(Exception):  # the exit code tells what happened, not a failing goodbye
+            await tail.stop()
             await pages.stop()
             await writer.stop()
             await shared.keystore.close()

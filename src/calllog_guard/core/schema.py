@@ -15,6 +15,7 @@ from calllog_guard.core.calls.intake import Manifest
 from calllog_guard.core.calls.leg import Leg
 from calllog_guard.core.crypto.envelope import LegHeader
 from calllog_guard.core.crypto.held import HeldHeader
+from calllog_guard.core.policy.publication import Publication
 from calllog_guard.core.replay import Replayed
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import Decision, Outcome
@@ -37,6 +38,7 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "access": Access,
     "manifest": Manifest,
     "heartbeat": Beat,
+    "policy": Publication,
 }
 
 

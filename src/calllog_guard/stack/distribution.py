@@ -19,6 +19,8 @@ from typing import Final
 from calllog_guard.errors import ConfigurationError
 
 KAFKA_VERSION: Final = "4.1.0"
+EXPORTER_VERSION: Final = "1.0.1"
+_KEPT: Final = f"kafka-{KAFKA_VERSION}-exporter-{EXPORTER_VERSION}"
 _MAVEN_S: Final = 900.0
 
 
@@ -43,14 +45,19 @@ def kafka_libraries() -> Path:
             raise ConfigurationError(msg)
         return libraries
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "calllog-guard"
-    target = cache / f"kafka-{KAFKA_VERSION}"
+    target = cache / _KEPT
     if not target.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
-        with (cache / f"kafka-{KAFKA_VERSION}.lock").open("w") as lock:
+        with (cache / f"{_KEPT}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not target.is_dir():
                 _download(cache, target)
     return target / "libs"
+
+
+def exporter(libraries: Path) -> Path | None:
+    """The Java agent that shows a broker's figures as a page; None when a `KAFKA_HOME` of one's own lacks it."""
+    return next(iter(sorted(libraries.glob("jmx_prometheus_javaagent-*.jar"))), None)
 
 
 def redis_server() -> str:
@@ -80,7 +87,8 @@ def _download(cache: Path, target: Path) -> None:
         pom = work / "pom.xml"
         pom.write_bytes(resources.files("calllog_guard.stack").joinpath("pom.xml").read_bytes())
         made = work / "made"
-        command = [maven, "-q", "-B", "-f", str(pom), f"-Dkafka.version={KAFKA_VERSION}", "-DincludeScope=runtime"]
+        versions = [f"-Dkafka.version={KAFKA_VERSION}", f"-Dexporter.version={EXPORTER_VERSION}"]
+        command = [maven, "-q", "-B", "-f", str(pom), *versions, "-DincludeScope=runtime"]
         command += [f"-DoutputDirectory={made / 'libs'}", "dependency:copy-dependencies"]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_MAVEN_S)  # noqa: S603

@@ -1,7 +1,7 @@
 """
-One Kafka broker that is its own controller (KRaft), as a child process.
+Kafka brokers that are their own controllers (KRaft), as child processes: one alone, or three in one quorum.
 
-Source: Apache Kafka 4.1 documentation, broker configurations.
+Source: Apache Kafka 4.1 documentation, broker configurations; the Prometheus JMX exporter's documentation.
 """
 
 import base64
@@ -9,6 +9,8 @@ import logging
 import socket
 import subprocess
 import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -22,25 +24,26 @@ _FORMAT_S: Final = 60.0
 _PROBE_MS: Final = 5000
 _MESSAGE_BYTES: Final = 27_000_000
 _QUIET: Final = "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.storage.internals.log=warn"
+_PAGE: Final = """\
+lowercaseOutputName: true
+includeObjectNames: ["kafka.log:type=LogCleaner,*", "kafka.log:type=LogCleanerManager,*"]
+"""
 
 _COMMON: Final = {
     "process.roles": "broker,controller",
-    "node.id": "1",
     "listener.security.protocol.map": "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT",
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "CLIENT",
     "auto.create.topics.enable": "false",
+    "unclean.leader.election.enable": "false",
     "message.max.bytes": str(_MESSAGE_BYTES),
     "replica.fetch.max.bytes": str(_MESSAGE_BYTES),
-    "offsets.topic.replication.factor": "1",
     "offsets.topic.num.partitions": "4",
-    "transaction.state.log.replication.factor": "1",
-    "transaction.state.log.min.isr": "1",
     "transaction.state.log.num.partitions": "4",
-    "share.coordinator.state.topic.replication.factor": "1",
-    "share.coordinator.state.topic.min.isr": "1",
     "log.cleaner.enable": "true",
+    "log.cleaner.threads": "2",
     "log.cleaner.dedupe.buffer.size": "33554432",
+    "log.retention.check.interval.ms": "60000",
 }
 _FAST: Final = {
     "broker.session.timeout.ms": "3000",  # a killed broker may register again after this
@@ -60,47 +63,83 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A broker's number, and its ports: for clients, for the quorum, for the page of its figures."""
+
+    number: int
+    client: int = field(default_factory=free_port)
+    quorum: int = field(default_factory=free_port)
+    page: int = field(default_factory=free_port)
+
+
+def _replicated(brokers: int) -> dict[str, str]:
+    """What follows from the number of brokers: with three, any one may be away."""
+    copies, in_sync = str(brokers), str(min(brokers, 2))
+    internal = ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic")
+    return (
+        {"min.insync.replicas": in_sync, "default.replication.factor": copies}
+        | {f"{topic}.replication.factor": copies for topic in internal}
+        | {f"{topic}.min.isr": in_sync for topic in internal[1:]}
+    )
+
+
+def cluster(base: Path, profile: str, brokers: int) -> list["KafkaServer"]:
+    """
+    The brokers of a cluster in a folder.
+
+    Raises:
+        ConfigurationError: The folder holds a cluster of another size: its records would be out of reach.
+
+    """
+    nodes = [Node(number) for number in range(1, brokers + 1)]
+    names = ["kafka"] if brokers == 1 else [f"kafka-{node.number}" for node in nodes]
+    there = sorted(path.name for path in base.glob("kafka*") if path.is_dir())
+    if there and there != names:
+        msg = f"{base} holds a stack of {len(there)} broker(s): start it with --brokers {len(there)}, or take another folder"
+        raise ConfigurationError(msg)
+    return [KafkaServer(base / name, profile, nodes, node) for name, node in zip(names, nodes, strict=True)]
+
+
 class KafkaServer:
-    """How the broker is prepared, started and asked whether it is there; `supervisor.Child` runs it."""
+    """How a broker is prepared, started and asked whether it is there; `supervisor.Child` runs it."""
 
-    name: Final = "kafka"
-
-    def __init__(self, directory: Path, profile: str) -> None:
+    def __init__(self, directory: Path, profile: str, nodes: Sequence[Node], node: Node) -> None:
+        self.name = directory.name
         self.directory = directory
         self.log_dir = directory / "logs"
-        self.port = free_port()
-        self.address = f"127.0.0.1:{self.port}"
-        self._profile = profile
-        self._controller = free_port()
+        self.address = f"127.0.0.1:{node.client}"
+        self.page = f"http://127.0.0.1:{node.page}/metrics"
+        self.overrides: dict[str, str] = {}
+        """Settings that a drill changes; they hold from the broker's next start on."""
+        self._profile, self._nodes, self._node = profile, nodes, node
         self._properties = directory / "server.properties"
+
+    @property
+    def shows_page(self) -> bool:
+        """Whether the broker shows its figures as a page."""
+        return distribution.exporter(distribution.kafka_libraries()) is not None
 
     def prepare(self) -> list[str]:
         """Write the settings, format the storage once; the command line of the broker."""
         java, libraries = distribution.java(), distribution.kafka_libraries()
         self.log_dir.mkdir(parents=True, exist_ok=True)
-        settings = {
-            **_COMMON,
-            **(_FAST if self._profile == "fast" else {}),
-            "listeners": f"CLIENT://{self.address},CONTROLLER://127.0.0.1:{self._controller}",
-            "advertised.listeners": f"CLIENT://{self.address}",
-            "controller.quorum.voters": f"1@127.0.0.1:{self._controller}",
-            "log.dirs": str(self.log_dir).replace("\\", "\\\\"),
-        }
+        settings = self._settings()
         self._properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()), encoding="utf-8")
         base = [java, "-cp", f"{libraries}/*"]
         if not (self.log_dir / "meta.properties").exists():
-            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(self._properties)]
-            done = subprocess.run([*base, *tool], capture_output=True, text=True, check=False, timeout=_FORMAT_S)  # noqa: S603
+            tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={self._cluster_id()}"]
+            command = [*base, *tool, "-c", str(self._properties)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_FORMAT_S)  # noqa: S603
             if done.returncode:
                 msg = f"the storage of Kafka could not be formatted: {(done.stdout + done.stderr).strip()[-800:]}"
                 raise ConfigurationError(msg)
-        return [*base[:1], "-Xmx512m", _QUIET, *base[1:], "kafka.Kafka", str(self._properties)]
+        return [java, "-Xmx512m", _QUIET, *self._agent(libraries), *base[1:], "kafka.Kafka", str(self._properties)]
 
     def answers(self) -> bool:
         """Whether the broker speaks its protocol and is registered with its controller."""
         try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            socket.create_connection(("127.0.0.1", self._node.client), timeout=1).close()
         except OSError:
             return False
         logger = logging.getLogger("kafka")
@@ -109,10 +148,40 @@ class KafkaServer:
         try:
             client = KafkaAdminClient(bootstrap_servers=self.address, request_timeout_ms=_PROBE_MS)
             try:
-                return bool(client.describe_cluster()["brokers"])
+                there = client.describe_cluster()["brokers"]  # those that are down are listed too, as fenced
+                return any(each["broker_id"] == self._node.number and not each.get("is_fenced") for each in there)
             finally:
                 client.close()
         except KafkaError:
             return False
         finally:
             logger.setLevel(level)
+
+    def _settings(self) -> dict[str, str]:
+        quorum = f"127.0.0.1:{self._node.quorum}"
+        return {
+            **_COMMON,
+            **_replicated(len(self._nodes)),
+            **(_FAST if self._profile == "fast" else {}),
+            "node.id": str(self._node.number),
+            "listeners": f"CLIENT://{self.address},CONTROLLER://{quorum}",
+            "advertised.listeners": f"CLIENT://{self.address}",
+            "controller.quorum.voters": ",".join(f"{node.number}@127.0.0.1:{node.quorum}" for node in self._nodes),
+            "log.dirs": str(self.log_dir).replace("\\", "\\\\"),
+            **self.overrides,
+        }
+
+    def _cluster_id(self) -> str:
+        """The id that all brokers of the folder share; the first to be formatted makes it."""
+        path = self.directory.parent / "cluster.id"
+        if not path.exists():
+            path.write_text(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="), "utf-8")
+        return path.read_text("utf-8")
+
+    def _agent(self, libraries: Path) -> list[str]:
+        agent = distribution.exporter(libraries)
+        if agent is None:
+            return []
+        rules = self.directory / "page.yml"
+        rules.write_text(_PAGE, "utf-8")
+        return [f"-javaagent:{agent}=127.0.0.1:{self._node.page}:{rules}"]

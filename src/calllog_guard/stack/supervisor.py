@@ -1,5 +1,5 @@
 """
-Starts, watches and ends the two servers.
+Starts, watches and ends the servers.
 
 Rules: 1. No child outlives us: the kernel ends it when the thread that started it ends.
        2. A child is ended by its own process id, never by a name.
@@ -7,6 +7,7 @@ Rules: 1. No child outlives us: the kernel ends it when the thread that started 
 """
 
 import ctypes
+import os
 import signal
 import subprocess
 import time
@@ -16,10 +17,11 @@ from types import TracebackType
 from typing import Final, NoReturn, Protocol, Self
 
 from calllog_guard.errors import ConfigurationError
-from calllog_guard.stack.kafka_server import KafkaServer
+from calllog_guard.stack.kafka_server import cluster
 from calllog_guard.stack.redis_server import RedisServer
 
 PROFILES: Final = ("fast", "production")
+BROKERS: Final = (1, 3)
 _PR_SET_PDEATHSIG: Final = 1
 _READY_S: Final = 90.0
 _STOP_S: Final = 20.0
@@ -82,6 +84,11 @@ class Child:
 
     def start(self) -> None:
         """Start it and wait until it answers; nothing happens while it runs."""
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Start it without waiting: brokers of one quorum answer only together."""
         if self._process is not None and not self.died:
             return
         self._server.directory.mkdir(parents=True, exist_ok=True)
@@ -96,17 +103,37 @@ class Child:
                 start_new_session=True,
                 preexec_fn=_die_with_parent(),  # noqa: PLW1509
             )
+
+    def wait_ready(self) -> None:
+        """Wait until it answers; it is ended when it does not."""
         try:
             self._wait_ready()
         except BaseException:
             self.kill()
             raise
 
+    def freeze(self) -> None:
+        """Let it stand still with all its connections, as a stalled machine does."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def terminate(self) -> None:
+        """Ask it to end, without waiting; a frozen one is thawed, or it would not hear."""
+        self._signal(signal.SIGCONT)
+        self._signal(signal.SIGTERM)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
     def stop(self) -> None:
         """End it in its own order, by force after 20 s."""
         if self._process is None:
             return
-        self._process.terminate()
+        self.terminate()
         try:
             self._process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
@@ -141,24 +168,29 @@ class Child:
 
 class Stack:
     """
-    A real Kafka and a real Redis in one folder, on free ports of 127.0.0.1.
+    A real Kafka of one or three brokers and a real Redis in one folder, on free ports of 127.0.0.1.
 
     Args:
         directory: Keeps all data; a later stack on it finds them again.
         profile: `fast` compacts and sweeps within seconds; `production` keeps the defaults.
+        brokers: 1 or 3; with three, every record has three replicas and any one broker may be away.
 
     """
 
-    def __init__(self, directory: Path, profile: str = "fast") -> None:
+    def __init__(self, directory: Path, profile: str = "fast", *, brokers: int = 1) -> None:
         if profile not in PROFILES:
             msg = f"unknown profile of the stack: use one of {', '.join(PROFILES)}"
             raise ConfigurationError(msg)
+        if brokers not in BROKERS:
+            msg = f"a stack of {brokers} brokers cannot be had: use 1, or 3, of which any one may be away"
+            raise ConfigurationError(msg)
         base = directory.resolve()
-        broker, store = KafkaServer(base / "kafka", profile), RedisServer(base / "redis")
+        self.brokers, store = cluster(base, profile, brokers), RedisServer(base / "redis")
         self.directory, self.profile = base, profile
-        self.kafka, self.redis = broker.address, store.url
-        self.broker_log_dir, self.redis_dir = broker.log_dir, store.directory
-        self.children: Final = {"redis": Child(store), "kafka": Child(broker)}
+        self.kafka, self.redis = ",".join(each.address for each in self.brokers), store.url
+        self.log_dirs = [each.log_dir for each in self.brokers]
+        self.broker_log_dir, self.redis_dir = self.log_dirs[0], store.directory
+        self.children: Final = {"redis": Child(store)} | {each.name: Child(each) for each in self.brokers}
 
     @property
     def environment(self) -> dict[str, str]:
@@ -167,9 +199,10 @@ class Stack:
             "KAFKA": self.kafka,
             "KEYSTORE": self.redis,
             "PARTITIONS": "12",
-            "REPLICAS": "1",
+            "REPLICAS": str(len(self.brokers)),
             "HTTP": "127.0.0.1:0",
-            "LOG_DIRS": str(self.broker_log_dir),
+            "LOG_DIRS": os.pathsep.join(map(str, self.log_dirs)),
+            "CLEANER_PAGES": ",".join(each.page for each in self.brokers if each.shows_page),
         }
         if self.profile == "fast":
             settings |= _FAST
@@ -180,8 +213,12 @@ class Stack:
         """The process ids of the children."""
         return {name: child.pid for name, child in self.children.items() if child.pid is not None}
 
+    @property
+    def _kafka(self) -> list[Child]:
+        return [self.children[each.name] for each in self.brokers]
+
     def start(self) -> None:
-        """Start both and wait until both answer; none is left behind when one fails."""
+        """Start all and wait until all answer; none is left behind when one fails."""
         try:
             self.start_redis()
             self.start_kafka()
@@ -190,9 +227,11 @@ class Stack:
             raise
 
     def stop(self) -> None:
-        """End both."""
-        self.children["kafka"].stop()
-        self.children["redis"].stop()
+        """End all; the brokers at the same time, for the last of a quorum finds nobody to take leave of."""
+        for child in self._kafka:
+            child.terminate()
+        for child in (*self._kafka, self.children["redis"]):
+            child.stop()
 
     def check(self) -> None:
         """Raise ConfigurationError when a child ended by itself."""
@@ -201,12 +240,16 @@ class Stack:
                 child.fail("ended by itself")
 
     def kill_kafka(self) -> None:
-        """Crash the broker."""
-        self.children["kafka"].kill()
+        """Crash every broker."""
+        for child in self._kafka:
+            child.kill()
 
     def start_kafka(self) -> None:
-        """Start the broker (again), on the same port."""
-        self.children["kafka"].start()
+        """Start every broker that does not run, on the same ports."""
+        for child in self._kafka:
+            child.launch()
+        for child in self._kafka:
+            child.wait_ready()
 
     def stop_redis(self) -> None:
         """End the keystore in order."""

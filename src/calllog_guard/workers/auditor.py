@@ -2,7 +2,7 @@
 The auditor: keeps compaction running, trims plain text, watches the settings, and observes absence from outside.
 
 Rules: 1. A certificate rests on an observation, never on a schedule.  2. None while a governed setting has drifted, a replica is
-       out of sync, or the keystore's file still holds what was deleted.  3. Two auditors at once do no harm: results are
+       out of sync, a log cleaner has stopped, or the keystore's file still holds what was deleted.  3. Two auditors at once do no harm: results are
        repeated, never contradicted.
 Source: design sections 4 and 9, step 5.
 """
@@ -23,7 +23,7 @@ from calllog_guard.core.requests.decision import DECISIONS, DONE, OUTCOMES, Deci
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, Beat, decode, encode, to_ms
 from calllog_guard.errors import KeystoreSilentError, KeystoreUnsafeError, MessageError
-from calllog_guard.ports import Clock, Keystore, Topics, Writer
+from calllog_guard.ports import Cleaners, Clock, Keystore, Topics, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import Unit
 from calllog_guard.workers.duties import Duty
@@ -57,7 +57,7 @@ class Auditor:
         tenant: Tenant,
         home: int,
         events: Sequence[str],
-        keep_days: int,
+        keep_days: Callable[[], int],
         ring: Keyring,
         keystore: Keystore,
         topics: Topics,
@@ -68,6 +68,7 @@ class Auditor:
         read_each: ReadEach,
         starts: Offsets,
         disks: Disks,
+        cleaners: Cleaners,
         walked: Callable[[], Awaitable[Walked]],
         count: Callable[[str, int], None],
         level: Callable[[str, float], None],
@@ -81,7 +82,7 @@ class Auditor:
         self.topics: tuple[str, ...] = (self._decisions,)
         self._observation = Observation(self._legs, read_each, disks, clock, count, level)
         self._watched: dict[int, dict[bytes, Watched]] = {}
-        self._walked = walked
+        self._walked, self._cleaners = walked, cleaners
         self._sound = False
         self._counter = 0
         self._rewrite_from = 0.0
@@ -190,7 +191,8 @@ class Auditor:
     async def _watch(self) -> None:
         """Compare every governed setting with what the bound needs; any drift withholds certificates."""
         self._sound = False  # until this look has ended well
-        findings = await asyncio.to_thread(self._admin.check, self._keep_days)
+        cleaning = await self._cleaning()
+        findings = await asyncio.to_thread(self._admin.check, self._keep_days())
         drifted = sorted({finding.setting for finding in findings if not finding.good})
         blocked = await asyncio.to_thread(self._admin.blocked, self._legs, sorted(self._watched))
         try:
@@ -204,7 +206,24 @@ class Auditor:
             log.error("governed settings have drifted: no certificates", settings=drifted)
         if blocked:
             log.error("an open transaction holds compaction back: no certificates", partitions=blocked)
-        self._sound = not drifted and not blocked
+        self._sound = cleaning and not drifted and not blocked
+
+    async def _cleaning(self) -> bool:
+        """Whether every cleaner that is shown works; a page that is silent says nothing good of its broker."""
+        shown = await self._cleaners.look()
+        known = [cleaner for cleaner in shown if cleaner is not None]
+        figures = {
+            "cleaner_uncleanable": sum(cleaner.uncleanable for cleaner in known),
+            "cleaner_dead_threads": sum(cleaner.dead for cleaner in known),
+            "cleaner_silent_pages": len(shown) - len(known),
+        }
+        for name, value in figures.items():
+            self._level(name, value)
+        self._level("cleaner_delay_s", max((cleaner.delay_s for cleaner in known), default=0))
+        working = all(cleaner is not None and cleaner.works for cleaner in shown)
+        if not working:
+            log.error("a log cleaner has stopped, or its page is silent: no certificates", **figures)
+        return working
 
     async def _walk(self) -> None:
         """The owner of partition 0 walks the keystore."""

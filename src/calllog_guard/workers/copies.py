@@ -81,7 +81,7 @@ class Copies:
         today = self._t.clock.now().date()
         wanted: dict[bytes, list[Purpose]] = {}
         for facts, key in rows:
-            purposes = self._t.policy.purposes_since(self._t.tenant, facts.policy)
+            purposes = self._t.policy.purposes_since(self._t.tenant, facts.policy, today)
             keeping = [each for each in purposes if each.survives_erasure and facts.mask & each.bit]
             keeping = [each for each in keeping if due_day(facts.day, each.bit, (each,)) > today]
             if keeping:
@@ -235,8 +235,13 @@ class Copies:
         if not await self.catch_up(shard):
             return True
         today, most = self._t.clock.now().date(), self._t.settings.sweep_records
-        rows = ((facts, key) for facts, key in shard.held.by_day() if self._kept(shard, facts, key))
-        due = lapsed(rows, lambda version: self._t.policy.purposes_since(self._t.tenant, version), today, most)
+        due = lapsed(
+            shard.held.groups(),
+            lambda facts: (key for key in shard.held.keys_with(facts) if self._kept(shard, facts, key)),
+            lambda stored: self._t.policy.purposes_since(self._t.tenant, stored, today),
+            today,
+            most,
+        )
         by_hold: dict[HoldId, set[bytes]] = defaultdict(set)
         for key in due:
             by_hold[HoldId(key[:22].decode())].add(key)

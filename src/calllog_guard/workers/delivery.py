@@ -24,6 +24,7 @@ from calllog_guard.core.wire import Dead, encode, from_ms
 from calllog_guard.errors import Fate, GuardError, LogSilentError, MessageError, PositionConflictError, UnitOverdueError
 from calllog_guard.ports import Clock
 from calllog_guard.settings import Settings
+from calllog_guard.workers.duties import Duty
 
 log: Final = structlog.get_logger()
 _RETRY_FIRST_S: Final = 0.05
@@ -90,8 +91,15 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
     """Runs one role over one consumer until asked to stop."""
 
     def __init__(
-        self, role: Role, consumer: Any, settings: Settings, clock: Clock, count: Callable[[str, int], None]
+        self,
+        role: Role,
+        consumer: Any,
+        settings: Settings,
+        clock: Clock,
+        count: Callable[[str, int], None],
+        duties: Sequence[Duty] = (),
     ) -> None:
+        self._duties = duties
         self._role, self._consumer, self._settings, self._clock, self._count = role, consumer, settings, clock, count
         self._position: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
@@ -221,6 +229,8 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
                 return False
 
     async def _idle(self) -> None:
+        for duty in self._duties:
+            duty.poll()
         try:
             await self._role.idle()
         except GuardError as error:

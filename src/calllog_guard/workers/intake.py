@@ -98,7 +98,7 @@ class Intake:
 
         """
         rules, now = self._sealer.rules(), self._clock.now()
-        purposes = self._policy.purposes_since(self._tenant, rules.version)
+        purposes = self._policy.purposes_since(self._tenant, rules.version, now.date())
         self._standing.clear()
         parts: list[Part] = []
         refused: list[Refused] = []

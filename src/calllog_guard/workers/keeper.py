@@ -404,8 +404,14 @@ class Keeper:
     async def _sweep(self, shard: Shard) -> bool:
         today = self._clock.now().date()
         most = self._settings.sweep_records
-        rows = (row for row in shard.index.by_day() if row[1][:22].decode() not in shard.restricted)
-        due = lapsed(rows, lambda version: self._t.policy.purposes_since(self._tenant, version), today, most)
+        index, policy, restricted = shard.index, self._t.policy, shard.restricted
+        due = lapsed(
+            index.groups(),
+            lambda facts: (key for key in index.keys_with(facts) if key[:22].decode() not in restricted),
+            lambda stored: policy.purposes_since(self._tenant, stored, today),
+            today,
+            most,
+        )
         full = len(due) >= most
         held = await self._ring.marked([Pseudonym(key[:22].decode()) for key in due]) if due else set()
         due = [key for key in due if key[:22].decode() not in held]  # copied first

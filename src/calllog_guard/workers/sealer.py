@@ -184,20 +184,16 @@ class Sealer:
         return fate_of(person, mask, part.started_ms, part.appended_ms, returns=self._returns)
 
     async def _sealed(self, parts: Sequence[Part], view: View, rules: Rules) -> tuple[list[Output], Counter[str]]:
-        persons: dict[Lookup, Person] = {}
-        for lookup, raw in view.raw.items():
-            person = self._ring.person(lookup, raw)
-            if person is not None and person.pseudonym is not None:
-                persons[lookup] = person
-        opened = await self._ring.open(persons)
+        persons = {lookup: person for lookup, raw in view.raw.items() if (person := self._ring.person(lookup, raw))}
+        opened = await self._ring.open({lookup: person for lookup, person in persons.items() if person.pseudonym})
         outputs: list[Output] = []
         ended: Counter[str] = Counter()
         for part in parts:
-            keys, raw = opened.get(part.lookup), view.raw[part.lookup]
-            output = self._leg(part, self._ring.person(part.lookup, raw), keys, rules, ended)
+            output = self._leg(part, persons.get(part.lookup), opened.get(part.lookup), rules, ended)
             if output is not None:
-                ended["legs_removed" if output.value is None else "legs_written"] += 1
                 outputs.append(output)
+        ended["legs_removed"] = sum(output.value is None for output in outputs)
+        ended["legs_written"] = len(outputs) - ended["legs_removed"]
         return outputs, ended
 
     def _leg(

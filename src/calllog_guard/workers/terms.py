@@ -14,7 +14,7 @@ from calllog_guard.core.requests.clock import Due, acknowledge_by, due
 from calllog_guard.core.requests.fields import Kind
 from calllog_guard.core.requests.machine import RULES
 from calllog_guard.core.requests.request import Request
-from calllog_guard.core.requests.workdays import Calendar, calendar_of
+from calllog_guard.core.requests.workdays import Calendar
 from calllog_guard.errors import RequestRefusedError
 from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.casebook import Casebook
@@ -29,7 +29,7 @@ _BRAKES: Final = {
 
 def calendar(table: TenantPolicy) -> Calendar:
     """The working days of a tenant."""
-    return calendar_of(table.regime)
+    return table.calendar
 
 
 def dates(case: Case, table: TenantPolicy) -> Due:

@@ -16,7 +16,13 @@ Keep = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purpose:
-    """One purpose of one policy version; empty `roles` or `outcomes` mean all."""
+    """
+    One purpose of one policy version; empty `roles` or `outcomes` mean all.
+
+    Args:
+        limits: Periods of other versions that a leg has lived under; the earliest end of all counts.
+
+    """
 
     name: str
     number: int
@@ -27,6 +33,11 @@ class Purpose:
     roles: frozenset[str] = frozenset()
     outcomes: frozenset[str] = frozenset()
     shows: tuple[str, ...] = ("started_at", "duration_s", "role")
+    limits: tuple[Keep, ...] = ()
+
+    def end(self, day: date) -> date:
+        """The last day on which a call of `day` is kept for this purpose: 90 days and 3 months compare by the calendar."""
+        return min(add(day, keep) for keep in (self.keep, *self.limits))
 
     @property
     def bit(self) -> int:
@@ -57,9 +68,13 @@ def allowed(mask: int, consent_bits: int, *, objected: int, withdrawn: int, cons
 
 
 def due_day(day: date, mask: int, purposes: tuple[Purpose, ...]) -> date:
-    """The first day on which no purpose of the mask reaches back to a call of `day` (whose end may lie on the next)."""
-    ends = [add(day, purpose.keep) for purpose in purposes if mask & purpose.bit]
-    return max(ends, default=day) + timedelta(1)
+    """
+    The first day on which no purpose of the mask reaches back to a call of `day` (whose end may lie on the next).
+
+    With no purpose left at all, because the policy dropped them, that is at once.
+    """
+    ends = [purpose.end(day) for purpose in purposes if mask & purpose.bit]
+    return max(ends) + timedelta(1) if ends else day
 
 
 def standing(day: date, purposes: tuple[Purpose, ...], today: date) -> int:

@@ -6,10 +6,11 @@ Source: GDPR Art. 5(1)(e); design section 11.
 """
 
 from collections.abc import Callable, Iterable
-from datetime import date, timedelta
-from typing import Protocol
+from datetime import date
+from itertools import islice
+from typing import Protocol, TypeVar
 
-from calllog_guard.core.retention.purpose import Purpose, add, due_day
+from calllog_guard.core.retention.purpose import Purpose, due_day
 
 
 class Facts(Protocol):
@@ -28,21 +29,34 @@ class Facts(Protocol):
         """The policy version it was sealed under."""
 
 
+Some = TypeVar("Some", bound=Facts)
+
+
 def lapsed(
-    rows: Iterable[tuple[Facts, bytes]], purposes_since: Callable[[str], tuple[Purpose, ...]], today: date, most: int
+    groups: Iterable[Some],
+    keys_with: Callable[[Some], Iterable[bytes]],
+    purposes_since: Callable[[str], tuple[Purpose, ...]],
+    today: date,
+    most: int,
 ) -> list[bytes]:
     """
-    Up to `most` record keys whose last purpose has lapsed; `rows` come with the oldest day first.
+    Up to `most` record keys whose last purpose has lapsed.
 
-    The walk ends at the first day of which not even the shortest purpose has lapsed.
+    Legs with equal facts share their end, so each group is decided once: a sweep costs as much as there are groups and
+    keys due. No group is passed over for an earlier one that still lives: a dropped purpose ends young legs before old ones.
+
+    Args:
+        groups: The facts that there are, each once.
+        keys_with: The record keys of a group.
+
     """
     due: list[bytes] = []
     tables: dict[str, tuple[Purpose, ...]] = {}
-    for facts, key in rows:
-        purposes = tables.setdefault(facts.policy, purposes_since(facts.policy))
-        shortest = min((add(facts.day, purpose.keep) for purpose in purposes), default=facts.day)
-        if len(due) >= most or (facts.mask and shortest + timedelta(1) > today):
+    for facts in groups:
+        if len(due) >= most:
             break
-        if due_day(facts.day, facts.mask, purposes) <= today:
-            due.append(key)
+        if facts.policy not in tables:
+            tables[facts.policy] = purposes_since(facts.policy)
+        if due_day(facts.day, facts.mask, tables[facts.policy]) <= today:
+            due.extend(islice(keys_with(facts), most - len(due)))
     return due

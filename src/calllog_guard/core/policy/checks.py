@@ -1,0 +1,226 @@
+"""
+What a policy must not say, beyond its form: each refusal says where, what was found, and what to do.
+
+Source: design section 11; GDPR Art. 17(3)(b), 21(1); PECR 2003 reg. 7 (traffic data); RFC 8032, RFC 7748 (kinds of key).
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date
+from itertools import pairwise
+from typing import Any, Final
+
+import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from calllog_guard.core.policy.form import (
+    Actor,
+    PersonNotices,
+    PolicyFile,
+    PurposeTable,
+    Recipient,
+    Requester,
+    TenantPolicy,
+    Version,
+    period,
+)
+from calllog_guard.errors import ConfigurationError
+
+BILLING: Final = "billing"
+"""The name that marks the purpose of billing; its basis is then `contract` or `legal_duty`."""
+_TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
+_PARTS: Final[dict[str, type[msgspec.Struct]]] = {
+    "purposes": PurposeTable,
+    "requesters": Requester,
+    "actors": Actor,
+    "recipients": Recipient,
+}
+
+
+def read_form(content: dict[str, Any]) -> tuple[Version, ...]:
+    """
+    The versions of a file's content.
+
+    Raises:
+        ConfigurationError: With the version, tenant and table in which something is not to the form.
+
+    """
+    try:
+        return msgspec.convert(content, PolicyFile).version
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(_located(content, str(error))) from None
+
+
+def _located(content: dict[str, Any], whole: str) -> str:
+    """The library names no key of a table that has free names; the smallest part that fails alone does."""
+    for place, part, kind in _parts(content):
+        try:
+            msgspec.convert(part, kind)
+        except msgspec.ValidationError as error:
+            known = f"; known here: {', '.join(kind.__struct_fields__)}" if "unknown field" in str(error) else ""
+            return f"{place}: {error}{known}"
+    return f"{whole}; see the README: Write the policy"
+
+
+def _tables(value: Any) -> Iterator[tuple[str, Any]]:
+    yield from value.items() if isinstance(value, dict) else ()
+
+
+def _parts(content: dict[str, Any]) -> Iterator[tuple[str, Any, type[msgspec.Struct]]]:
+    versions = content.get("version")
+    for number, version in enumerate(versions if isinstance(versions, list) else ()):
+        named = dict(_tables(version))
+        place = f"version {named.get('effective', number + 1)}"
+        for name, tenant in _tables(named.get("tenant")):
+            inside = dict(_tables(tenant))
+            for family, kind in _PARTS.items():
+                for key, part in _tables(inside.get(family)):
+                    yield f"{place}, tenant {name}, {family}.{key}", part, kind
+            if "person_notices" in inside:
+                yield f"{place}, tenant {name}, person_notices", inside["person_notices"], PersonNotices
+            yield f"{place}, tenant {name}", tenant, TenantPolicy
+        yield place, version, Version
+
+
+def check_versions(versions: Sequence[Version], key_of: Callable[[str], bytes]) -> None:
+    """
+    Whether the versions, oldest first, can be the law of a running system.
+
+    Args:
+        key_of: The PEM of a `key`.
+
+    Raises:
+        ConfigurationError: What is wrong, where, and what to do.
+
+    """
+    for before, after in pairwise(versions):
+        if after.effective <= before.effective:
+            raise ConfigurationError(
+                f"version {after.effective} stands after version {before.effective}: versions come oldest first, "
+                "no two on one day; order them, or give one another day"
+            )
+    for version in versions:
+        owners: dict[str, str] = {}
+        for name, tenant in version.tenant.items():
+            where = f"version {version.effective}, tenant {name}"
+            _check_events(where, name, tenant, owners)
+            _check_purposes(where, tenant)
+            _check_people(where, tenant, key_of)
+            _check_duties(where, tenant)
+    _check_numbers(versions)
+
+
+def _check_events(where: str, name: str, tenant: TenantPolicy, owners: dict[str, str]) -> None:
+    for topic in tenant.events:
+        if not _TOPIC.match(topic):
+            raise ConfigurationError(f"{where}: events: {topic!r} is no topic name; use letters, digits, '.', '_', '-'")
+        if owners.setdefault(topic, name) != name:
+            raise ConfigurationError(
+                f"{where}: events: {topic} is tenant {owners[topic]}'s already; the tenant follows from the topic, "
+                "so each has its own"
+            )
+
+
+def _check_purposes(where: str, tenant: TenantPolicy) -> None:
+    numbers: dict[int, str] = {}
+    for name, purpose in tenant.purposes.items():
+        place = f"{where}, purposes.{name}"
+        try:
+            period(purpose.keep)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{place}: {error}") from None
+        if numbers.setdefault(purpose.number, name) != name:
+            raise ConfigurationError(
+                f"{place}: number {purpose.number} is {numbers[purpose.number]}'s; give each purpose its own"
+            )
+        if purpose.survives_erasure and purpose.basis != "legal_duty":
+            raise ConfigurationError(
+                f"{place}: survives_erasure with basis {purpose.basis}; only a legal duty survives an erasure "
+                "(Art. 17(3)(b)): change the basis, or take survives_erasure away"
+            )
+        if purpose.on_objection == "grant" and purpose.basis == "legal_duty":
+            raise ConfigurationError(
+                f'{place}: on_objection = "grant" with basis legal_duty; a duty cannot be objected away: write "review"'
+            )
+        if tenant.public_communications_provider and not _reg_7(name, purpose):
+            raise ConfigurationError(
+                f"{place}: basis {purpose.basis}, but a public communications provider may keep traffic data only for "
+                f"billing or by consent (PECR reg. 7): name it {BILLING} with basis contract or legal_duty, give it the "
+                "basis consent, or drop it"
+            )
+
+
+def _reg_7(name: str, purpose: PurposeTable) -> bool:
+    return purpose.basis == "consent" or (name == BILLING and purpose.basis in {"contract", "legal_duty"})
+
+
+def _check_people(where: str, tenant: TenantPolicy, key_of: Callable[[str], bytes]) -> None:
+    for actor, rights in tenant.actors.items():
+        unknown = sorted(set(rights.purposes) - set(tenant.purposes))
+        if unknown:
+            raise ConfigurationError(
+                f"{where}, actors.{actor}: no purpose is called {', '.join(unknown)}; there are {', '.join(tenant.purposes)}"
+            )
+    for name, requester in tenant.requesters.items():
+        _check_key(f"{where}, requesters.{name}", requester.key, key_of, Ed25519PublicKey)
+    for name, recipient in tenant.recipients.items():
+        _check_key(f"{where}, recipients.{name}", recipient.key, key_of, X25519PublicKey)
+    if tenant.person_notices is not None:
+        _check_key(f"{where}, person_notices", tenant.person_notices.key, key_of, X25519PublicKey)
+
+
+def _check_key(where: str, name: str, key_of: Callable[[str], bytes], kind: type[Any]) -> None:
+    wanted = kind.__name__.removesuffix("PublicKey")
+    told = "the key" if "\n" in name else name
+    try:
+        found = load_pem_public_key(key_of(name))
+    except (ValueError, UnsupportedAlgorithm):
+        raise ConfigurationError(
+            f"{where}: {told} is no public key in PEM; name a file that begins -----BEGIN PUBLIC KEY-----"
+        ) from None
+    if not isinstance(found, kind):
+        raise ConfigurationError(
+            f"{where}: {told} is a {type(found).__name__.removesuffix('PublicKey').strip('_')} key, wanted {wanted}"
+        )
+
+
+def _check_duties(where: str, tenant: TenantPolicy) -> None:
+    if tenant.extend_to_months < tenant.answer_months:
+        raise ConfigurationError(
+            f"{where}: extend_to_months = {tenant.extend_to_months} is less than answer_months = {tenant.answer_months}; "
+            "it counts from the request, all in all"
+        )
+    try:
+        _ = tenant.calendar
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: time_zone, holidays: {error}") from None
+    for pattern in tenant.allowed_hosts:
+        if not pattern or pattern != pattern.strip() or "://" in pattern or "/" in pattern:
+            raise ConfigurationError(
+                f"{where}: allowed_hosts: {pattern!r} is no host; write a name, a pattern as *.london.example.net, "
+                "or an address, without scheme and port"
+            )
+
+
+def _check_numbers(versions: Sequence[Version]) -> None:
+    """Over all versions: a number is one purpose's for ever, and a purpose has one number."""
+    names: dict[tuple[str, int], tuple[str, date]] = {}
+    numbers: dict[tuple[str, str], tuple[int, date]] = {}
+    for version in versions:
+        for tenant, table in version.tenant.items():
+            for name, purpose in table.purposes.items():
+                where = f"version {version.effective}, tenant {tenant}, purposes.{name}"
+                first, since = names.setdefault((tenant, purpose.number), (name, version.effective))
+                if first != name:
+                    raise ConfigurationError(
+                        f"{where}: number {purpose.number} was {first}'s in version {since}; numbers are never reused, "
+                        "also not those of dropped purposes: take a new one"
+                    )
+                number, since = numbers.setdefault((tenant, name), (purpose.number, version.effective))
+                if number != purpose.number:
+                    raise ConfigurationError(
+                        f"{where}: number {purpose.number}, but it was {number} in version {since}; a purpose keeps its number"
+                    )

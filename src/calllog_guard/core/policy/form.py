@@ -1,0 +1,192 @@
+"""
+The tables of `policy.toml`, as they are in the file and in a published version.
+
+Everything is closed: an unknown key is refused, each number has its limits here, each word its list.
+Source: design section 11; `interface` (Policy); GDPR Art. 12(3), 13, 19, 21, 30.
+"""
+
+from datetime import date
+from typing import Annotated, Final, Literal
+
+import msgspec
+from isodate import ISO8601Error, parse_duration
+
+from calllog_guard.core.requests.workdays import Calendar, calendar_of
+from calllog_guard.core.retention.purpose import Basis, Keep, Purpose
+from calllog_guard.errors import ConfigurationError
+
+# `$` alone would let a newline follow
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$(?!\n)")]
+Credential = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$(?!\n)")]
+Brake = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+Regime = Literal["uk", "eu"]
+Told = Literal["erased", "rectified", "restricted", "lifting"]
+PersonTold = Literal["erased", "rectified", "restricted", "lifting", "disclosed", "extended", "refused"]
+Shown = Literal[
+    "role", "started_at", "ended_at", "joined_at", "left_at", "duration_s", "kind", "outcome", "parties", "subject"
+]
+PEM: Final = "-----BEGIN"
+"""A `key` that begins so is the key itself, as in a published version; any other is a file beside the policy."""
+AUTHORITY: Final[dict[str, str]] = {
+    "uk": "Information Commissioner's Office, https://ico.org.uk/make-a-complaint/, +44 303 123 1113",
+    "eu": "the supervisory authority of the member state where you live or work, or of the alleged infringement: "
+    "https://www.edpb.europa.eu/about-edpb/about-edpb/members_en",
+}
+"""With whom a complaint may be lodged, unless the policy names another (Art. 13(2)(d), 77)."""
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What all tables share."""
+
+
+class When(Part, frozen=True, kw_only=True):
+    """The legs a purpose covers; empty means all."""
+
+    roles: tuple[Literal["host", "guest", "caller", "callee"], ...] = ()
+    outcomes: tuple[Literal["answered", "missed", "declined", "failed"], ...] = ()
+
+
+class PurposeTable(Part, frozen=True, kw_only=True):
+    """`[version.tenant.T.purposes.P]`."""
+
+    number: Annotated[int, msgspec.Meta(ge=1, le=50)]
+    basis: Basis
+    keep: str
+    then: Literal["delete", "anonymise"] = "delete"
+    survives_erasure: bool = False
+    on_objection: Literal["grant", "review"] = "review"
+    when: When = When()
+    shows: tuple[Shown, ...] = ("started_at", "duration_s", "role")
+
+
+class Requester(Part, frozen=True, kw_only=True):
+    """Who may sign requests (an officer: new policy versions too); `key` is Ed25519, a PEM file beside the policy."""
+
+    role: Literal["backend", "officer", "authority_desk"]
+    key: str
+
+
+class Actor(Part, frozen=True, kw_only=True):
+    """Who may open legs, and for what."""
+
+    purposes: tuple[str, ...]
+
+
+class Recipient(Part, frozen=True, kw_only=True):
+    """Who was given the data and is told (Art. 19); notices are sealed to `key` (X25519)."""
+
+    key: str
+    told: Annotated[tuple[Told, ...], msgspec.Meta(min_length=1)]
+
+
+class PersonNotices(Part, frozen=True, kw_only=True):
+    """The gateway that writes to the persons themselves, what they are told of; sealed to `key` (X25519)."""
+
+    key: str
+    told: Annotated[tuple[PersonTold, ...], msgspec.Meta(min_length=1)]
+
+
+class Holidays(Part, frozen=True, kw_only=True):
+    """Which public holidays move a due date: ISO 3166 codes, as the `holidays` library knows them."""
+
+    country: str = ""
+    subdivision: str = ""
+
+
+class TenantPolicy(Part, frozen=True, kw_only=True):
+    """`[version.tenant.T]`."""
+
+    regime: Regime
+    controller: str | None = None
+    contact: str | None = None
+    supervisory_authority: str | None = None
+    public_communications_provider: bool = False
+    events: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    lowercase_email: bool = False
+    answer_months: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
+    extend_to_months: Annotated[int, msgspec.Meta(ge=1, le=3)] = 2
+    time_zone: str | None = None
+    holidays: Holidays | None = None
+    erasures_per_hour: Brake = 100
+    exports_per_hour: Brake = 100
+    objections_per_hour: Brake = 100
+    disclosures_per_hour: Brake = 10
+    allowed_hosts: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ("*",)
+    purposes: Annotated[dict[Name, PurposeTable], msgspec.Meta(min_length=1)]
+    requesters: dict[Credential, Requester] = {}
+    actors: dict[Credential, Actor] = {}
+    recipients: dict[Credential, Recipient] = {}
+    person_notices: PersonNotices | None = None
+
+    def listed(self) -> tuple[Purpose, ...]:
+        """The purposes as the core knows them."""
+        return tuple(
+            Purpose(
+                name=name,
+                number=table.number,
+                basis=table.basis,
+                keep=period(table.keep),
+                then=table.then,
+                survives_erasure=table.survives_erasure,
+                roles=frozenset(table.when.roles),
+                outcomes=frozenset(table.when.outcomes),
+                shows=table.shows,
+            )
+            for name, table in self.purposes.items()
+        )
+
+    @property
+    def authority(self) -> str:
+        """With whom a person may lodge a complaint."""
+        return self.supervisory_authority or AUTHORITY[self.regime]
+
+    @property
+    def calendar(self) -> Calendar:
+        """
+        The tenant's working days, by which due dates move.
+
+        Raises:
+            ConfigurationError: No such zone, country or subdivision; refused when the policy is read.
+
+        """
+        named = self.holidays or Holidays()
+        return calendar_of(self.regime, country=named.country, subdivision=named.subdivision, zone=self.time_zone or "")
+
+
+class Version(Part, frozen=True, kw_only=True):
+    """`[[version]]`."""
+
+    effective: date
+    change: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
+    tenant: Annotated[dict[Name, TenantPolicy], msgspec.Meta(min_length=1)]
+
+
+class PolicyFile(Part, frozen=True, kw_only=True):
+    """The whole file."""
+
+    version: Annotated[tuple[Version, ...], msgspec.Meta(min_length=1)]
+
+
+def period(text: str) -> Keep:
+    """
+    An ISO 8601 period of years, months, weeks or days as (months, days).
+
+    Raises:
+        ConfigurationError: Another form, or nothing at all.
+
+    """
+    try:
+        found = parse_duration(text, as_timedelta_if_possible=False)
+    except (ValueError, ISO8601Error):
+        raise ConfigurationError(f"keep = {text!r} is no ISO 8601 period; write P90D, P6M or P6Y") from None
+    months, days = found.years * 12 + found.months, found.tdelta.days
+    whole = not found.tdelta.seconds and not found.tdelta.microseconds and months == int(months)
+    if not whole or months < 0 or days < 0 or not months + days or months > _MOST_MONTHS or days > _MOST_DAYS:
+        raise ConfigurationError(
+            f"keep = {text!r} must be whole days, months or years, of 1 day to 100 years; write P90D, P6M or P6Y"
+        )
+    return int(months), days
+
+
+_MOST_MONTHS: Final = 1200
+_MOST_DAYS: Final = 36_525

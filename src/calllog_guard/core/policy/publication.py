@@ -1,0 +1,229 @@
+"""
+A published version: one tenant's tables with the keys in them, signed by an officer, self-contained.
+
+Rules: 1. An officer of the version before must have signed it: the version before is the one with the latest earlier day.
+       2. What it lengthens it says by `lengthen`, inside the signature.  3. It never takes effect before the day on which its
+          record was appended, or whoever has a key that was an officer's once could rewrite the past.
+       4. On a day for which the file has a version too, the published one holds; of two published ones, the later signed.
+       5. The result depends on what was published alone, not on the order in which it is read: compaction keeps no order
+          between the first and the last word about a version.
+Source: design sections 5 and 11; RFC 7515.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Final, Literal
+
+import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from calllog_guard.core.crypto.sealed import kid_of, sign, verify
+from calllog_guard.core.ids import unb64
+from calllog_guard.core.policy.checks import check_versions
+from calllog_guard.core.policy.differences import differences
+from calllog_guard.core.policy.form import PEM, TenantPolicy, Version
+from calllog_guard.core.policy.versions import longest_keep_days
+from calllog_guard.core.wire import Message, TenantName, Utc, decode, from_ms
+from calllog_guard.errors import ConfigurationError, MessageError, RequestRefusedError, StateRefusedError
+
+KeyOf = Callable[[str], bytes]
+TOO_LONG: Final = "retention_too_short"
+"""The reason that may pass by itself: the topic of the legs forgets earlier than the version wants to keep."""
+
+
+class Publication(Message, frozen=True, kw_only=True):
+    """The claims of a published version; `key` fields hold PEM texts. `lengthen`: longer periods are meant."""
+
+    v: Literal[1] = 1
+    tenant: TenantName
+    effective: date
+    change: str
+    at: Utc
+    lengthen: bool = False
+    policy: TenantPolicy
+
+
+_AHEAD: Final = timedelta(minutes=5)
+PUBLICATIONS: Final = msgspec.json.Decoder(Publication)
+
+
+def topic_key(tenant: str, effective: date) -> bytes:
+    """The record key `tenant.version`."""
+    return f"{tenant}.{effective.isoformat()}".encode()
+
+
+def with_keys(table: TenantPolicy, key_of: KeyOf) -> TenantPolicy:
+    """The table with the text of each key in place of its file's name; a private key in a file is refused by the checks."""
+    replace = msgspec.structs.replace
+
+    def inlined(name: str) -> str:
+        public = load_pem_public_key(key_of(name))
+        return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+    notices = table.person_notices
+    return replace(
+        table,
+        requesters={name: replace(each, key=inlined(each.key)) for name, each in table.requesters.items()},
+        recipients={name: replace(each, key=inlined(each.key)) for name, each in table.recipients.items()},
+        person_notices=None if notices is None else replace(notices, key=inlined(notices.key)),
+    )
+
+
+def keys_of(table: TenantPolicy) -> list[str]:
+    """Every `key` in a table."""
+    notices = () if table.person_notices is None else (table.person_notices,)
+    return [each.key for each in (*table.requesters.values(), *table.recipients.values(), *notices)]
+
+
+def signed_by(private_pem: bytes, before: TenantPolicy, key_of: KeyOf, claims: Publication) -> str:
+    """
+    The publication, signed; the signer is the officer of the version before whose key this is.
+
+    Raises:
+        StateRefusedError: No officer's.
+
+    """
+    try:
+        own = load_pem_private_key(private_pem, None).public_key()
+        mine = own.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ConfigurationError("--key is no private key in PEM without a password") from None
+    for name, each in before.requesters.items():
+        public = load_pem_public_key(key_of(each.key))
+        if each.role == "officer" and public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == mine:
+            return sign(private_pem, name, msgspec.json.encode(claims))
+    raise StateRefusedError(
+        "the key is no officer's of the version before: sign with the key of a requester whose role there is officer"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """All versions, oldest first, and what was refused, with the reason."""
+
+    versions: tuple[Version, ...]
+    accepted: frozenset[bytes] = frozenset()
+    refused: dict[bytes, str] = field(default_factory=dict)
+
+
+def follow(file: Sequence[Version], records: Mapping[bytes, int], key_of: KeyOf, most_days: int | None) -> Followed:
+    """
+    The versions of the file and those of the published ones that hold.
+
+    Args:
+        file: Oldest first, checked.
+        records: The values of the policy's topic, each with the time of its first appearance (milliseconds).
+        key_of: The PEM of a `key`.
+        most_days: For how long the topic of the legs keeps them; None: not asked.
+
+    """
+    claimed, refused = _claimed(records)
+    own = {version.effective: version for version in file}
+    versions: list[Version] = []
+    accepted: set[bytes] = set()
+    for day in sorted(own.keys() | claimed.keys()):
+        version = own.get(day)
+        for claims, token in claimed.get(day, ()):
+            chain = Chain(tuple(versions), tuple(each for each in file if each.effective > day), key_of, most_days)
+            tables = version or (versions[-1] if versions else None)
+            published = Version(
+                effective=day,
+                change=claims.change,
+                tenant=(tables.tenant if tables else {}) | {claims.tenant: claims.policy},
+            )
+            try:
+                chain.accept(claims, token, published, records[token])
+            except MessageError as error:
+                refused[token] = error.reason
+            else:
+                version = published
+                accepted.add(token)
+        if version is not None:
+            versions.append(version)
+    return Followed(tuple(versions), frozenset(accepted), refused)
+
+
+def _claimed(records: Iterable[bytes]) -> tuple[dict[date, list[tuple[Publication, bytes]]], dict[bytes, str]]:
+    """By day what each record claims, the later signed last; and what has not even the form."""
+    refused: dict[bytes, str] = {}
+    claimed: dict[date, list[tuple[Publication, bytes]]] = {}
+    for token in records:
+        try:
+            claims = _claims(token)
+        except MessageError as error:
+            refused[token] = error.reason
+        else:
+            claimed.setdefault(claims.effective, []).append((claims, token))
+    for some in claimed.values():
+        some.sort(key=lambda each: (each[0].at, each[1]))
+    return claimed, refused
+
+
+def _claims(token: bytes) -> Publication:
+    """What a token claims; nothing of it is believed before `Chain.accept`."""
+    try:
+        text = token.decode("ascii")
+        kid_of(text)
+        content = _payload(text)
+    except UnicodeDecodeError:
+        raise RequestRefusedError("not_a_jws") from None
+    return decode(PUBLICATIONS, content)
+
+
+def _payload(text: str) -> bytes:
+    parts = text.split(".")
+    if len(parts) != 3:  # noqa: PLR2004 - the parts of RFC 7515
+        raise RequestRefusedError("not_a_jws")
+    try:
+        return unb64(parts[1].encode())
+    except ValueError:
+        raise RequestRefusedError("not_a_jws") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Between which versions a publication wants to stand: the law by which it is judged."""
+
+    earlier: tuple[Version, ...]
+    later: tuple[Version, ...]
+    key_of: KeyOf
+    most_days: int | None
+
+    def accept(self, claims: Publication, token: bytes, version: Version, appended_ms: int) -> None:
+        """
+        Judge a publication.
+
+        Raises:
+            RequestRefusedError: With the reason; it changes nothing.
+
+        """
+        before = self.earlier[-1].tenant.get(claims.tenant) if self.earlier else None
+        if before is None:
+            raise RequestRefusedError("no_version_before")
+        officer = before.requesters.get(kid_of(token.decode()))
+        if officer is None or officer.role != "officer":
+            raise RequestRefusedError("not_an_officer")
+        verify(self.key_of(officer.key), token.decode())
+        if any(not key.startswith(PEM) for key in keys_of(claims.policy)):
+            raise RequestRefusedError("key_not_inlined", "/policy")
+        appended = from_ms(appended_ms)
+        if claims.at > appended + _AHEAD:
+            raise RequestRefusedError("signed_in_the_future", "/at")
+        if claims.effective < appended.date():
+            raise RequestRefusedError("takes_effect_in_the_past", "/effective")
+        changes = differences(self.earlier[-1], version)
+        if not claims.lengthen and any(each.what == "lengthened" for each in changes):
+            raise RequestRefusedError("lengthens_unsaid", "/lengthen")
+        try:
+            check_versions((*self.earlier, version, *self.later), self.key_of)
+        except ConfigurationError:
+            raise RequestRefusedError("contradicts", "/policy") from None
+        if self.most_days is not None and longest_keep_days([version]) > self.most_days:
+            raise RequestRefusedError(TOO_LONG, "/policy/purposes")

@@ -1,0 +1,148 @@
+"""
+The record of processing activities that a controller must keep, written from the policy itself.
+
+Source: GDPR Art. 30(1)(a) to (g).
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any, Final
+
+from calllog_guard.core.policy.differences import differences
+from calllog_guard.core.policy.form import PurposeTable, TenantPolicy, Version
+from calllog_guard.core.policy.versions import in_force
+
+BASES: Final[dict[str, str]] = {
+    "contract": "performance of a contract, Art. 6(1)(b)",
+    "legal_duty": "legal obligation, Art. 6(1)(c)",
+    "consent": "consent, Art. 6(1)(a); off until given, withdrawn at any time",
+    "legitimate_interests": "legitimate interests, Art. 6(1)(f)",
+}
+SUBJECTS: Final = ("users who take part in calls, and those whom they call",)
+DATA: Final = (
+    "identifier of the person, as the backend knows it (e-mail address, user id or telephone number)",
+    "call: identifier, kind, outcome, start, end, number of parties",
+    "part in the call: role, joined, left",
+    "requests of the person: kind, ticket, dates, stages; no identity once a case is closed",
+)
+MEASURES: Final = (
+    "every leg is sealed under a key of its own person and month (AES-256-GCM); no other party is named in it",
+    "names in keys and topics are pseudonyms from random secrets, which exist in the keystore alone",
+    "the keystore is sealed under wrapping keys of a week, held by a KMS; old ones are destroyed",
+    "erasure destroys the person's secrets and tombstones every leg; absence is observed from outside before it is certified",
+    "reading needs a named actor and purpose, and is recorded before the first line is shown",
+    "requests and changes of this policy are signed; refused ones are reported",
+    "what is due is tombstoned by this policy; incoming plain text is cut behind what was sealed",
+)
+
+
+def record(versions: Sequence[Version], tenant: str, day: date) -> dict[str, Any] | None:
+    """The record of a tenant on a day; None when no version names it then."""
+    now = in_force(versions, day)
+    table = now.tenant.get(tenant) if now else None
+    if now is None or table is None:
+        return None
+    return {
+        "tenant": tenant,
+        "on": day.isoformat(),
+        "version": now.effective.isoformat(),
+        "controller": table.controller or "",
+        "contact": table.contact or "",
+        "regime": table.regime,
+        "supervisory_authority": table.authority,
+        "public_communications_provider": table.public_communications_provider,
+        "purposes": [_purpose(name, each) for name, each in table.purposes.items()],
+        "categories_of_data_subjects": list(SUBJECTS),
+        "categories_of_data": list(DATA),
+        "readers": {name: list(each.purposes) for name, each in table.actors.items()},
+        "recipients": {name: list(each.told) for name, each in table.recipients.items()},
+        "transfers": _transfers(table),
+        "security_measures": list(MEASURES),
+        "answers": {"months": table.answer_months, "extended_to_months": table.extend_to_months},
+        "history": _history(versions, tenant),
+    }
+
+
+def _purpose(name: str, table: PurposeTable) -> dict[str, Any]:
+    return {
+        "name": name,
+        "number": table.number,
+        "basis": table.basis,
+        "basis_text": BASES[table.basis],
+        "keep": table.keep,
+        "then": table.then,
+        "survives_erasure": table.survives_erasure,
+        "on_objection": table.on_objection,
+        "roles": list(table.when.roles),
+        "outcomes": list(table.when.outcomes),
+        "shows": list(table.shows),
+    }
+
+
+def _transfers(table: TenantPolicy) -> dict[str, Any]:
+    bound = "*" not in table.allowed_hosts
+    text = (
+        "data lies on these hosts alone; workers refuse to start with any other"
+        if bound
+        else 'not bound: allowed_hosts is "*"; name hosts, or state transfers to third countries here by hand'
+    )
+    return {"allowed_hosts": list(table.allowed_hosts), "bound": bound, "text": text}
+
+
+def _history(versions: Sequence[Version], tenant: str) -> list[dict[str, Any]]:
+    lines: list[dict[str, Any]] = []
+    before: Version | None = None
+    for version in versions:
+        if tenant in version.tenant:
+            changes = [each for each in differences(before, version) if each.tenant == tenant] if before else []
+            told = [f"{each.what} {each.where}: {each.before} -> {each.after}" for each in changes]
+            lines.append({"effective": version.effective.isoformat(), "change": version.change, "differences": told})
+            before = version
+    return lines
+
+
+def markdown(content: dict[str, Any]) -> str:
+    """The record as a page."""
+    who = [("Controller", content["controller"]), ("Contact", content["contact"]), ("Regime", content["regime"])]
+    who += [("Complaints", content["supervisory_authority"]), ("Policy version", content["version"])]
+    lines = [f"# Record of processing: call log of {_cell(content['tenant'])}", "", f"As of {content['on']}.", ""]
+    lines += [f"- {name}: {_cell(text) or '(not stated in the policy)'}" for name, text in who]
+    lines += [
+        "",
+        "## Purposes",
+        "",
+        "| purpose | legal basis | kept | then | of | shown |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [_row(each) for each in content["purposes"]]
+    for title, field in (
+        ("Whose data", "categories_of_data_subjects"),
+        ("What data", "categories_of_data"),
+        ("Security measures", "security_measures"),
+    ):
+        lines += ["", f"## {title}", "", *(f"- {text}" for text in content[field])]
+    lines += ["", "## Who reads", "", *_people(content["readers"], "reads for")]
+    lines += ["", "## Recipients", "", *_people(content["recipients"], "is told when data is")]
+    transfers = content["transfers"]
+    lines += ["", "## Where", "", *(f"- `{each}`" for each in transfers["allowed_hosts"]), "", transfers["text"]]
+    lines += ["", "## Versions", ""]
+    for each in reversed(content["history"]):
+        lines += [
+            f"- **{each['effective']}** {_cell(each['change'])}",
+            *(f"    - {_cell(text)}" for text in each["differences"]),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ").strip()
+
+
+def _row(each: dict[str, Any]) -> str:
+    kept = each["keep"] + (", also after an erasure" if each["survives_erasure"] else "")
+    of = "; ".join(filter(None, (", ".join(each["roles"]), ", ".join(each["outcomes"])))) or "every part in every call"
+    return f"| {each['name']} | {each['basis_text']} | {kept} | {each['then']} | {of} | {', '.join(each['shows'])} |"
+
+
+def _people(some: dict[str, list[str]], what: str) -> list[str]:
+    return [f"- {name} {what} {', '.join(each)}" for name, each in some.items()] or ["- nobody"]

@@ -1,0 +1,51 @@
+"""
+Which version holds on a day, and for how long a leg may stay under it.
+
+Rules: 1. A leg lives by the version it was stored under and by every later one that is in force: a shortened period reaches it,
+          a lengthened one does not.  2. A purpose that any of them lacks is no purpose of that leg any more, also when it
+          comes back.  3. A version whose day has not come changes nothing.
+Source: design section 11; GDPR Art. 5(1)(b) and (e).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+
+from calllog_guard.core.policy.form import TenantPolicy, Version
+from calllog_guard.core.retention.purpose import Purpose
+
+
+def in_force(versions: Sequence[Version], day: date) -> Version | None:
+    """The version that holds on a day; `versions` come oldest first."""
+    return next((version for version in reversed(versions) if version.effective <= day), None)
+
+
+def purposes_since(versions: Sequence[Version], tenant: str, stored: str, today: date) -> tuple[Purpose, ...]:
+    """
+    What may still keep a leg that was stored under the version `stored` (its day, as in the leg's header).
+
+    Each purpose comes with its period now and, as `limits`, the periods of the versions in between.
+    """
+    reign = [version for version in versions if version.effective <= today]
+    began = max(
+        (version.effective.isoformat() for version in reign if version.effective.isoformat() <= stored), default=""
+    )
+    passed = [version.tenant.get(tenant) for version in reign if version.effective.isoformat() >= began]
+    if not passed or passed[-1] is None:
+        return ()
+    tables = [_by_number(table) for table in passed]
+    return tuple(
+        replace(purpose, limits=tuple(table[number].keep for table in tables[:-1]))
+        for number, purpose in tables[-1].items()
+        if all(number in table for table in tables)
+    )
+
+
+def _by_number(table: TenantPolicy | None) -> dict[int, Purpose]:
+    return {} if table is None else {purpose.number: purpose for purpose in table.listed()}
+
+
+def longest_keep_days(versions: Sequence[Version]) -> int:
+    """The longest period of any purpose of any version, in days, rounded up to 31 for each month."""
+    keeps = [purpose.keep for version in versions for table in version.tenant.values() for purpose in table.listed()]
+    return max((months * 31 + days for months, days in keeps), default=1)

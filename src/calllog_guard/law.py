@@ -1,0 +1,135 @@
+"""
+The policy and the world: what is published, where data may lie, and whether the log keeps it long enough.
+
+Asked by every worker before it starts, and by `doctor`.
+Source: design section 11; GDPR Art. 44.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from calllog_guard.adapters.kafka_admin import KafkaTopics
+from calllog_guard.adapters.kafka_log import KafkaWriter, Tail, read_all
+from calllog_guard.bootstrap import World
+from calllog_guard.core.policy.publication import Followed
+from calllog_guard.core.policy.residency import host_of, outside
+from calllog_guard.errors import ConfigurationError, RequestRefusedError
+from calllog_guard.settings import Settings
+from calllog_guard.workers.policy_source import PolicySource
+
+_TELLS: Final = "auditor"
+"""The role that writes a dead letter for a refused publication; the others log it."""
+
+
+async def _asked(shared: World, ask: Callable[[KafkaTopics], Any]) -> Any:
+    admin = KafkaTopics(shared.settings, shared.options)
+    try:
+        return await asyncio.to_thread(ask, admin)
+    finally:
+        admin.close()
+
+
+async def kept_days(shared: World) -> int | None:
+    """For how long the topic of the legs keeps them; None: for ever."""
+    topic = shared.settings.topic("calllog.legs")
+    found: int | None = await _asked(shared, lambda admin: admin.kept_days(topic))
+    return found
+
+
+def policy_source(shared: World, role: str, writer: KafkaWriter, tail: Tail) -> PolicySource:
+    """What keeps a worker's policy up with what is published."""
+
+    async def letter(record: Any, error: RequestRefusedError) -> None:
+        await writer.write([shared.dead_letters().of(record, error)])
+
+    def show(version: str) -> None:
+        name = f"policy_info_{version}"
+        for other in [each for each in shared.levels if each.startswith("policy_info_") and each != name]:
+            del shared.levels[other]
+        shared.level(name, 1)
+
+    return PolicySource(
+        shared.policy,
+        tail,
+        partial(kept_days, shared),
+        shared.clock,
+        shared.count,
+        show,
+        letter if role == _TELLS else None,
+    )
+
+
+def policy_tail(shared: World) -> Tail:
+    """The policy's topic."""
+    return Tail(shared.settings.kafka, shared.options, shared.settings.topic("privacy.policy"))
+
+
+async def follow_published(shared: World) -> Followed:
+    """Be the law of this moment, for a command that runs once."""
+    records = await read_all(shared.settings.kafka, shared.options, shared.settings.topic("privacy.policy"), [0])
+    seen: dict[bytes, int] = {}
+    for record in records:
+        if record.value is not None and (record.key or b"")[:1] != b"~":
+            seen.setdefault(record.value, record.timestamp)
+    return shared.policy.follow(seen, await kept_days(shared))
+
+
+def kms_hosts(settings: Settings) -> list[str]:
+    """The host of a remote KMS (`scheme://host:port?…`, or AWS' own of a region, `awskms:region`); a KMS of files has none."""
+    address = urlsplit(settings.kms)
+    if address.scheme == "local":
+        return []
+    if address.hostname:
+        return [address.hostname]
+    return [f"kms.{address.path}.amazonaws.com"]
+
+
+async def places(shared: World) -> dict[str, list[str]]:
+    """Every host to which data or keys go: as configured, as advertised, as copied to."""
+    settings = shared.settings
+    advertised = await _asked(shared, KafkaTopics.hosts)
+    return {
+        "Kafka": [*map(host_of, settings.kafka.split(",")), *advertised],
+        "Redis": await shared.keystore.hosts(),
+        "KMS": kms_hosts(settings),
+    }
+
+
+async def check_places(shared: World) -> str:
+    """
+    Whether everything lies where the policy allows.
+
+    Raises:
+        ConfigurationError: Which server lies elsewhere.
+
+    """
+    patterns = shared.policy.at(shared.clock.now().date()).tenant[shared.tenant].allowed_hosts
+    found = await places(shared)
+    for server, hosts in found.items():
+        away = outside(hosts, patterns)
+        if away:
+            raise ConfigurationError(
+                f"{server} lies outside the policy's allowed_hosts: {', '.join(away)} is none of {', '.join(patterns)}; "
+                "use a server inside, or publish a policy that names this one"
+            )
+    return ", ".join(sorted({host for hosts in found.values() for host in hosts}))
+
+
+async def check_retention(shared: World) -> str:
+    """
+    Whether the log keeps legs for as long as the policy does.
+
+    Raises:
+        ConfigurationError: By how much it forgets earlier.
+
+    """
+    days, wanted = await kept_days(shared), shared.keep_days
+    if days is not None and days < wanted:
+        raise ConfigurationError(
+            f"{shared.settings.topic('calllog.legs')} keeps records for {days} days, the policy keeps legs for {wanted}: "
+            f"raise its retention.ms (topics check says to what), or shorten keep"
+        )
+    return "for ever" if days is None else f"{days} days for {wanted}"

@@ -1,0 +1,96 @@
+"""
+Follows the published policy: every worker reads the policy's topic and is the law of it, without a restart.
+
+Rules: 1. A worker has read the topic to its end before it takes up its work.  2. What is refused changes nothing, and is told.
+       3. A version that wants to keep legs for longer than their topic does waits until the topic does too.
+Source: design section 11.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
+
+import structlog
+
+from calllog_guard.core.policy.publication import TOO_LONG
+from calllog_guard.errors import RequestRefusedError
+from calllog_guard.policy import Policy
+from calllog_guard.ports import Clock
+
+log: Final = structlog.get_logger()
+_ASK_AGAIN: Final = timedelta(seconds=30)
+_MOST_REFUSED: Final = 100
+"""Who may write to the topic could else fill the memory."""
+
+
+class Tail(Protocol):
+    """A topic from its beginning on. Both methods raise LogSilentError: ask again."""
+
+    async def up_to_now(self) -> list[Any]:
+        """Every record up to the present end."""
+
+    async def more(self) -> list[Any]:
+        """What has arrived since."""
+
+
+class PolicySource:
+    """Keeps one process' policy up with what is published."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        tail: Tail,
+        kept_days: Callable[[], Awaitable[int | None]],
+        clock: Clock,
+        count: Callable[[str, int], None],
+        show: Callable[[str], None],
+        letter: Callable[[Any, RequestRefusedError], Awaitable[None]] | None,
+    ) -> None:
+        self._policy, self._tail, self._kept_days, self._clock = policy, tail, kept_days, clock
+        self._count, self._show, self._letter = count, show, letter
+        self._records: dict[bytes, int] = {}
+        self._fresh: dict[bytes, Any] = {}
+        self._told: dict[bytes, str] = {}
+        self._ask_again = clock.now()
+
+    async def catch_up(self) -> None:
+        """Be the law of today before the first unit; what was refused earlier is told again, so that nothing is missed."""
+        self._note(await self._tail.up_to_now())
+        await self._follow()
+        self._shown(self._clock.now())
+
+    async def look(self) -> None:
+        """Follow what has been published since."""
+        self._note(await self._tail.more())
+        now = self._clock.now()
+        if self._fresh or (TOO_LONG in self._told.values() and now >= self._ask_again):
+            await self._follow()
+            self._ask_again = now + _ASK_AGAIN
+        self._shown(now)
+
+    def _shown(self, now: datetime) -> None:
+        self._show(self._policy.at(now.date()).effective.isoformat())
+
+    def _note(self, records: Sequence[Any]) -> None:
+        for record in records:
+            if record.value is not None and (record.key or b"")[:1] != b"~" and record.value not in self._records:
+                self._records[record.value] = record.timestamp
+                self._fresh[record.value] = record
+
+    async def _follow(self) -> None:
+        before = self._policy.versions
+        followed = self._policy.follow(self._records, await self._kept_days())
+        if self._policy.versions != before:
+            log.info("policy followed", versions=[each.effective.isoformat() for each in self._policy.versions])
+        for token, reason in followed.refused.items():
+            if self._told.get(token) == reason:
+                continue
+            log.error("published policy refused: nothing changes", reason=reason)
+            self._count("policy_refused_" + reason, 1)
+            if self._letter is not None and token in self._fresh:
+                await self._letter(self._fresh[token], RequestRefusedError(reason))
+        self._fresh.clear()
+        self._told = followed.refused
+        for token in [each for each, why in followed.refused.items() if why != TOO_LONG][:-_MOST_REFUSED]:
+            del self._records[token]
+            del self._told[token]

@@ -1,0 +1,281 @@
+"""
+Drills on three real brokers: one away, restarts, a stopped cleaner, a torn replica. `make drills` runs the full size.
+
+The sizes come from DRILL_LEGS (a fifth of them is erased), DRILL_DOWN_S, DRILL_RESTARTS; DRILL_CLEAN_S is what the bound allows
+one round of the cleaners on this machine.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from installation import Installation, Make, event, raw
+from replicas import follower, left, until_whole
+from signing import claims, signed
+from test_audit import receipts, set_topic, stages
+from test_erase import with_calls
+
+from calllog_guard.stack.supervisor import Stack
+
+pytestmark = pytest.mark.real
+LEGS = int(os.environ.get("DRILL_LEGS", "500"))
+DOWN_S = float(os.environ.get("DRILL_DOWN_S", "5"))
+RESTARTS = int(os.environ.get("DRILL_RESTARTS", "1"))
+CLEAN_S = float(os.environ.get("DRILL_CLEAN_S", "30"))
+PEOPLE, ERASED = 50, 10
+LAG_S, HEARTBEAT_S, BACKOFF_S, DELETE_S = 2.0, 0.5, 0.2, 0.5
+"""L, H, B and D of the fast profile (README, "How long until the bytes are gone")."""
+ROUND_S = LAG_S + HEARTBEAT_S + BACKOFF_S + CLEAN_S
+LEDGERS = ("calllog.legs", "privacy.decisions")
+
+
+@pytest.fixture(scope="module")
+def three(java: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:  # noqa: ARG001
+    """Three brokers, for all drills of this file."""
+    with Stack(tmp_path_factory.mktemp("three"), brokers=3) as running:
+        yield running
+
+
+@pytest.fixture
+def make3(three: Stack, tmp_path: Path) -> Iterator[Make]:
+    """Installations on three brokers, which end with the test."""
+    made: list[Installation] = []
+
+    def one(**settings: str) -> Installation:
+        made.append(Installation(three, tmp_path / f"on three {len(made)}", **settings))
+        return made[-1]
+
+    yield one
+    for each in made:
+        each.stop()
+
+
+def erase(guard: Installation, *people: str) -> list[str]:
+    """Ask for erasures; their `jti`."""
+    asked = {f"drill-{number:04d}": person for number, person in enumerate(people)}
+    guard.publish("privacy.requests", [signed(guard.directory, claims(jti, who)) for jti, who in asked.items()])
+    return list(asked)
+
+
+def reached(guard: Installation, asked: list[str], stage: str) -> bool:
+    """Whether every request has come that far."""
+    return all(stage in stages(guard, jti) for jti in asked)
+
+
+@pytest.mark.timeout(300 + 30 * RESTARTS + 6 * DOWN_S)
+def test_a_broker_away_and_restarts_do_not_keep_a_value_beyond_the_bound(make3: Make) -> None:
+    """Every value leaves every replica within L + H + B + C + D, every key within 2(L + H + B + C) + R + D."""
+    keep_s = 20 + 2 * DOWN_S  # longer than a broker may be away
+    guard = make3(TOMBSTONE_KEEP_MS=str(int(1000 * keep_s)))
+    guard.start("all")
+    people = [f"p{number}@example.org" for number in range(PEOPLE)]
+    for partition in range(guard.partitions):
+        numbers = range(partition, LEGS, guard.partitions)
+        guard.publish("calllog.events", [raw(event(f"c{n}", people[n % PEOPLE])) for n in numbers], partition=partition)
+    guard.settled(lambda: len(guard.live()) == LEGS, "all legs", seconds=120)
+    before, names = set(guard.live()), [broker.name for broker in guard.stack.brokers]
+    down = follower(guard, "calllog.legs", 0)
+    guard.stack.children[names[down]].kill()
+    began = time.monotonic()
+    asked = erase(guard, *people[:ERASED])
+    guard.settled(lambda: reached(guard, asked, "tombstoned"), "tombstoned", seconds=120)
+    gone = before - set(guard.live())
+    assert len(gone) == LEGS * ERASED // PEOPLE
+    time.sleep(max(0.0, began + DOWN_S - time.monotonic()))
+    assert not any("absent" in stages(guard, jti) for jti in asked), "a replica was away"
+    guard.stack.children[names[down]].start()
+    until_whole(guard, LEDGERS)
+    for number in range(RESTARTS):
+        child = guard.stack.children[names[number % len(names)]]
+        (child.kill if number % 2 else child.stop)()
+        child.start()
+        until_whole(guard, LEDGERS)
+    back = time.monotonic()
+    topic, found = guard.topic("calllog.legs"), [0.0, 0.0]
+    for at, (what, bound_s) in enumerate(
+        (("value", ROUND_S + DELETE_S), ("tombstone key", 2 * ROUND_S + keep_s + DELETE_S))
+    ):
+        while any(left(each, topic, gone)[at] for each in guard.stack.log_dirs):
+            assert time.monotonic() - back < bound_s, f"a {what} is left after the bound of {bound_s:.1f} s"
+            time.sleep(0.2)
+        found[at] = time.monotonic() - back
+        print(  # noqa: T201 - the figures of the drill
+            f"drill: {LEGS} legs, {len(gone)} tombstones, {DOWN_S:.0f} s away, {RESTARTS} restarts: last {what} off 3 replicas "
+            f"{found[at]:.1f} s after all were back (bound {bound_s:.1f} s, of it {CLEAN_S:.0f} s for each cleaning)"
+        )
+    guard.settled(lambda: reached(guard, asked, "gone"), "certified", seconds=120)
+    certificates = [receipt for receipt in receipts(guard) if receipt["stage"] == "absent"]
+    assert len(certificates) == ERASED
+    assert {(seen["observed"]["in_sync"], seen["observed"]["on_disk"]) for seen in certificates} == {(3, 3)}
+    assert set(guard.live()) == before - gone
+    assert all(worker.poll() is None for worker in guard.workers), guard.log.read_text()[-2000:]
+
+
+def test_a_quiet_partition_without_heartbeats_is_overdue_and_never_certified(make: Make) -> None:
+    """Nothing rolls its segment, so nothing cleans it: the auditor must say so, and a heartbeat must mend it."""
+    guard = make(HEARTBEAT_S="86400", OBJECTIVE_VALUE_S="8")
+    for role in ("protector", "desk", "keeper"):
+        guard.start(role)
+    quiet = guard.start("auditor")
+    with_calls(guard)
+    asked = erase(guard, "alice@example.org")
+    guard.settled(lambda: "erasures are overdue" in guard.log.read_text(), "the alarm", seconds=60)
+    guard.settled(lambda: guard.log.read_text().count("erasures are overdue") > 3, "more looks")
+    assert "absent" not in stages(guard, asked[0])
+    quiet.terminate()
+    quiet.wait(30)
+    guard.start("auditor", HEARTBEAT_S="0.5")
+    guard.settled(lambda: reached(guard, asked, "gone"), "certified once heartbeats are there", seconds=60)
+
+
+def withheld_until_mended(guard: Installation, spoil: Callable[[], Callable[[], None]], alarm: str) -> None:
+    """Spoil something: the alarm comes within 60 s, no certificate does, and the documented recovery brings it."""
+    for role in ("protector", "desk", "keeper", "auditor"):
+        guard.start(role)
+    with_calls(guard)
+    mend = spoil()
+    guard.settled(lambda: alarm in guard.log.read_text(), f"the alarm: {alarm}", seconds=60)
+    asked = erase(guard, "nobody@example.org")
+    guard.settled(lambda: reached(guard, asked, "rewritten"), "rewritten", seconds=60)
+    seen = guard.log.read_text().count(alarm)
+    guard.settled(lambda: guard.log.read_text().count(alarm) > seen + 2, "three more looks", seconds=60)
+    assert "absent" not in stages(guard, asked[0]), "nothing of nobody is there, but nothing may be certified"
+    mend()
+    guard.settled(lambda: reached(guard, asked, "gone"), "certified after the recovery", seconds=90)
+
+
+def test_a_hanging_transaction_is_noticed_and_ended_by_whoever_owns_its_id(make: Make) -> None:
+    """Nothing behind it is ever compacted; another producer of the same transactional id aborts it."""
+    guard = make()
+    runner = asyncio.Runner()
+
+    def hang() -> Callable[[], None]:
+        def producer() -> AIOKafkaProducer:
+            return AIOKafkaProducer(
+                bootstrap_servers=guard.stack.kafka, transactional_id=guard.name, transaction_timeout_ms=900_000
+            )
+
+        async def begin() -> AIOKafkaProducer:
+            hanging = producer()
+            await hanging.start()
+            await hanging.begin_transaction()
+            for partition in range(guard.partitions):
+                await hanging.send_and_wait(guard.topic("calllog.legs"), b"x", key=b"~foreign", partition=partition)
+            return hanging
+
+        async def end(hanging: AIOKafkaProducer) -> None:
+            heir = producer()
+            await heir.start()
+            await heir.stop()
+            await hanging._sender.close()
+            await hanging.client.close()
+            hanging._closed = True
+
+        hanging = runner.run(begin())
+        return lambda: runner.run(end(hanging))
+
+    with runner:
+        withheld_until_mended(guard, hang, "an open transaction holds compaction back")
+
+
+def test_a_cleanup_policy_that_has_drifted_is_noticed_and_set_back(make: Make) -> None:
+    """Without `compact` an erased value stays for years."""
+    guard = make()
+
+    def drift() -> Callable[[], None]:
+        set_topic(guard, "calllog.legs", cleanup_policy="delete")
+        return lambda: set_topic(guard, "calllog.legs", cleanup_policy="compact,delete")
+
+    withheld_until_mended(guard, drift, "cleanup.policy")
+
+
+def test_a_broker_without_its_cleaner_is_noticed_and_started_with_it(make3: Make) -> None:
+    """One of three replicas would keep everything; consumers of the others would not see it."""
+    guard = make3()
+    broker = guard.stack.brokers[follower(guard, "calllog.legs", 0)]
+    child = guard.stack.children[broker.name]
+
+    def start_with(**overrides: str) -> None:
+        child.stop()
+        broker.overrides = {name.replace("_", "."): value for name, value in overrides.items()}
+        child.start()
+
+    def off() -> Callable[[], None]:
+        start_with(log_cleaner_enable="false")
+        return start_with
+
+    try:
+        withheld_until_mended(guard, off, "log.cleaner.enable")
+    finally:
+        if broker.overrides:
+            start_with()
+
+
+def test_a_partition_that_its_cleaner_gave_up_is_noticed_and_copied_anew(make3: Make) -> None:
+    """A torn segment stops the cleaning of that partition on that broker for good, without any other sign."""
+    guard = make3()
+    number = follower(guard, "calllog.legs", 0)
+    broker = guard.stack.brokers[number]
+    child, folder = guard.stack.children[broker.name], broker.log_dir / f"{guard.topic('calllog.legs')}-0"
+
+    def tear() -> Callable[[], None]:
+        child.stop()
+        closed = max(sorted(folder.glob("*.log"))[:-1], key=lambda path: path.stat().st_size)
+        assert closed.stat().st_size > BATCH_HEAD
+        with closed.open("r+b") as file:
+            file.seek(BATCH_HEAD)
+            file.write(b"\xff" * 8)
+        child.start()
+        return copy_anew
+
+    def copy_anew() -> None:
+        child.stop()
+        wipe(folder)
+        child.start()
+        until_whole(guard, LEDGERS)
+
+    withheld_until_mended(guard, tear, '"cleaner_uncleanable": 1')
+
+
+BATCH_HEAD = 61
+"""Bytes before the first record of a batch (message format v2)."""
+
+
+def wipe(folder: Path) -> None:
+    """Delete one replica of one partition, as an operator would while its broker is down."""
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+
+
+def test_a_replica_away_for_longer_than_tombstones_are_kept_is_no_certificate_until_it_is_copied_anew(
+    make3: Make,
+) -> None:
+    """It never sees the tombstone and keeps the value for ever, in sync; consumers of the leader see nothing of it."""
+    guard = make3(OBJECTIVE_VALUE_S="20")
+    guard.start("all")
+    before = with_calls(guard)
+    names = [broker.name for broker in guard.stack.brokers]
+    away = follower(guard, "calllog.legs", 0)
+    child, log_dir, topic = guard.stack.children[names[away]], guard.stack.log_dirs[away], guard.topic("calllog.legs")
+    child.stop()
+    asked = erase(guard, "alice@example.org")
+    guard.settled(lambda: reached(guard, asked, "tombstoned"), "tombstoned", seconds=60)
+    gone = before - set(guard.live())
+    others = [each for each in guard.stack.log_dirs if each != log_dir]
+    guard.settled(lambda: not any(left(each, topic, gone)[1] for each in others), "no key on the others", seconds=90)
+    child.start()
+    until_whole(guard, LEDGERS)
+    guard.settled(lambda: "erasures are overdue" in guard.log.read_text(), "the alarm", seconds=60)
+    assert left(log_dir, topic, gone)[0] == len(gone)
+    assert "absent" not in stages(guard, asked[0])
+    child.stop()
+    for folder in log_dir.glob(f"{topic}-*"):
+        wipe(folder)
+    child.start()
+    until_whole(guard, LEDGERS)
+    guard.settled(lambda: reached(guard, asked, "gone"), "certified after the copy", seconds=90)

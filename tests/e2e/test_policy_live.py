@@ -1,0 +1,168 @@
+"""The policy on the real stack: published versions are followed without a restart, forged ones change nothing, residency."""
+
+import json
+import re
+import urllib.request
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+from installation import Installation, Make, event, raw
+
+from calllog_guard.core.crypto.sealed import sign
+from calllog_guard.core.policy.publication import Publication, with_keys
+from calllog_guard.policy import load_policy
+
+pytestmark = pytest.mark.real
+_DAY = 24 * 60
+
+
+def today() -> date:
+    """The day by the real clock."""
+    return datetime.now(UTC).date()  # noqa: TID251 - tests run on the real clock
+
+
+def next_version(guard: Installation, effective: date, *changes: tuple[str, str]) -> Path:
+    """The policy with one more version, in a file beside it: what an officer has on the desk."""
+    first = (guard.directory / "policy.toml").read_text()
+    second = first.replace("effective = 2026-01-01", f"effective = {effective}").replace(
+        "First version.", "Next version."
+    )
+    for old, new in changes:
+        assert second.count(old) == 1
+        second = second.replace(old, new)
+    path = guard.directory / "next.toml"
+    path.write_text(first + second)
+    return path
+
+
+def publish(guard: Installation, path: Path, *words: str, key: str = "officer-1", code: int = 0) -> str:
+    """Publish as an officer would, from a policy file of their own."""
+    worker_policy = guard.environment["CALLLOG_GUARD_POLICY"]
+    guard.environment["CALLLOG_GUARD_POLICY"] = str(path)
+    try:
+        return guard.cli("policy", "publish", "--key", str(guard.directory / "keys" / f"{key}.pem"), *words, code=code)
+    finally:
+        guard.environment["CALLLOG_GUARD_POLICY"] = worker_policy
+
+
+def with_legs(guard: Installation) -> None:
+    """Ten legs of sixty days ago and ten of ten days ago, kept for 90 days (missed calls: no billing)."""
+    old = [raw(event(f"old{n}", f"p{n}", minutes_ago=60 * _DAY, outcome="missed")) for n in range(10)]
+    young = [raw(event(f"new{n}", f"p{n}", minutes_ago=10 * _DAY, outcome="missed")) for n in range(10)]
+    guard.publish("calllog.events", old + young)
+    guard.settled(lambda: len(guard.live()) == 20, "all legs")
+
+
+def pages(guard: Installation) -> list[str]:
+    """The metrics of every worker."""
+    found = re.findall(r'"pages": "([^"]+)"', guard.log.read_text())
+    return [urllib.request.urlopen(f"http://{each}/metrics").read().decode() for each in found]
+
+
+def all_show(guard: Installation, version: str) -> bool:
+    """Whether three workers show this version as the one in force, and no other."""
+    shown = [re.findall(r'policy_info\{role="[a-z]+",version="([0-9-]+)"\}', page) for page in pages(guard)]
+    return shown == [[version]] * 3
+
+
+def forged(guard: Installation, path: Path) -> bytes:
+    """A version signed by a requester who is no officer, under the officer's name."""
+    policy = load_policy(path)
+    newest = policy.versions[-1]
+    claims = Publication(
+        tenant="iocom",
+        effective=newest.effective,
+        change="Forged.",
+        at=datetime.now(UTC),  # noqa: TID251 - tests run on the real clock
+        policy=with_keys(newest.tenant["iocom"], policy.public_key),
+    )
+    key = (guard.directory / "keys" / "backend-1.pem").read_bytes()
+    return sign(key, "officer-1", msgspec.json.encode(claims)).encode()
+
+
+def test_running_workers_follow_a_published_version_and_no_forged_one(make: Make) -> None:
+    guard = make(EVENT_LATE_DAYS="400", SWEEP_S="0.5")
+    for role in ("protector", "keeper", "auditor"):
+        guard.start(role)
+    with_legs(guard)
+    before = guard.live()
+    version = f"{today()}"
+    path = next_version(guard, today(), ('keep = "P90D"', 'keep = "P30D"'))
+    guard.publish("privacy.policy", [forged(guard, path)], key=f"iocom.{version}".encode())
+    guard.settled(lambda: [each["reason"] for each in guard.dead()] == ["bad_signature"], "the forgery's dead letter")
+    assert guard.live() == before
+    guard.settled(lambda: all_show(guard, "2026-01-01"), "every worker shows the first version")
+    published = json.loads(publish(guard, path, "--json"))
+    assert [(each["what"], each["where"]) for each in published["differences"]] == [
+        ("shortened", "purposes.service.keep")
+    ]
+    guard.settled(lambda: len(guard.live()) == 10, "what has lapsed is tombstoned")
+    assert all(before[key] == value for key, value in guard.live().items())
+    guard.publish("calllog.events", [raw(event("later", "p1", minutes_ago=_DAY))])
+    guard.settled(lambda: len(guard.live()) == 11, "a leg under the new version")
+    (new,) = set(guard.live()) - set(before)
+    header = guard.live()[new].split(b".")[0].decode()
+    import base64  # noqa: PLC0415
+
+    assert json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))["pol"] == version
+    guard.settled(lambda: all_show(guard, version), "every worker shows the new version")
+    assert all(worker.poll() is None for worker in guard.workers)
+    # who starts later reads what is published before the first unit; a command does so too
+    guard.start("keeper")
+    guard.settled(lambda: guard.log.read_text().count('"policy followed"') == 4, "the fourth worker follows")
+    record = json.loads(guard.cli("policy", "print", "--published", "--json"))[0]
+    assert [each["effective"] for each in record["history"]] == ["2026-01-01", version]
+    assert {purpose["name"]: purpose["keep"] for purpose in record["purposes"]}["service"] == "P30D"
+
+
+def test_check_says_what_a_change_does_and_publish_refuses_what_no_worker_would_follow(make: Make) -> None:
+    guard = make(EVENT_LATE_DAYS="400")
+    guard.start("protector")
+    with_legs(guard)
+    old = str(guard.directory / "policy.toml")
+    path = next_version(guard, today() + timedelta(1), ('keep = "P90D"', 'keep = "P30D"'))
+    guard.environment["CALLLOG_GUARD_POLICY"] = str(path)
+    found = json.loads(guard.cli("policy", "check", "--legs", "--json"))
+    assert found["legs"]["iocom"] == {
+        "legs": 20, "due_anyway": 0, "due_by_change": 10, "on": f"{today() + timedelta(1)}"
+    }  # fmt: skip
+    assert guard.cli("policy", "check", "--against", old).count("shortened") == 1
+    path = next_version(guard, today(), ('keep = "P90D"', 'keep = "P120D"'))
+    found = json.loads(guard.cli("policy", "check", "--against", old, "--json", code=1))
+    assert [each["what"] for each in found["differences"]] == ["lengthened"]
+    guard.cli("policy", "check", "--against", old, "--lengthen")
+    publish(guard, path, code=4)
+    publish(guard, path, "--lengthen", key="backend-1", code=4)
+    publish(guard, next_version(guard, today(), ('keep = "P6M"', 'keep = "P1Y"')), "--lengthen", code=4)
+    past = next_version(guard, date(2026, 1, 2), ('keep = "P90D"', 'keep = "P30D"'))
+    publish(guard, past, code=4)
+    assert guard.records("privacy.policy", 1) == []
+    publish(guard, next_version(guard, today(), ('keep = "P90D"', 'keep = "P120D"')), "--lengthen")
+    assert len(guard.records("privacy.policy", 1)) == 1
+
+
+def test_servers_outside_the_allowed_hosts_are_refused_at_start_and_by_doctor(make: Make) -> None:
+    guard = make()
+    policy = guard.directory / "policy.toml"
+    good = policy.read_text()
+    for hosts in ('["*.london.example.net", "localhost", "127.*"]', '["127.0.0.2"]'):
+        policy.write_text(re.sub(r"allowed_hosts = \[.*?\]", f"allowed_hosts = {hosts}", good))
+        for role in ("protector", "desk", "keeper", "auditor"):
+            assert guard.start(role).wait(60) == 2
+        assert guard.log.read_text().count("Kafka lies outside the policy's allowed_hosts: 127.0.0.1 is none of") >= 4
+        lines = {line["check"]: line for line in json.loads(guard.cli("doctor", "--json", code=1))}
+        assert lines["residency"]["verdict"] == "bad"
+    policy.write_text(good)
+    guard.start("protector")
+    guard.publish("calllog.events", [raw(event("c1", "p1"))])
+    guard.settled(lambda: len(guard.live()) == 1, "a worker that starts inside")
+
+
+def test_a_log_that_forgets_earlier_than_the_policy_keeps_is_refused(make: Make) -> None:
+    guard = make()
+    policy = guard.directory / "policy.toml"
+    policy.write_text(policy.read_text().replace('keep = "P6M"', 'keep = "P2Y"'))
+    assert guard.start("keeper").wait(60) == 2
+    assert "keeps records for 217 days, the policy keeps legs for 744: raise its retention.ms" in guard.log.read_text()
