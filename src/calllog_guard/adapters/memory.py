@@ -222,7 +222,9 @@ class MemoryIndex:
     def legs_of(self, pseudonym: str) -> list[tuple[Facts, bytes]]:
         """See Index."""
         start = pseudonym.encode() + b"."
-        return [(facts, key) for key, facts in sorted(self._legs.items()) if key.startswith(start)]
+        return sorted(
+            ((facts, key) for key, facts in self._legs.items() if key.startswith(start)), key=lambda row: row[1]
+        )
 
     def pending(self) -> dict[bytes, Pending]:
         """See Index."""

@@ -9,6 +9,7 @@ Rules: 1. A person's key is marked before the decision is written: from then on 
 Source: design sections 2 and 9, step 4; section 10, `hold`, `release`.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -71,7 +72,7 @@ class Holds:
 
     def __init__(self, archive: Archive) -> None:
         self._a, self._tenant, self._ring, self._safe = archive, archive.tenant, archive.ring, archive.safe
-        self._steps = Steps(archive.settings.off)
+        self._steps, self._lock = Steps(archive.settings.off), asyncio.Lock()
 
     async def named(self, request: Request, table: TenantPolicy) -> tuple[HoldId | None, bool]:
         """
@@ -230,18 +231,20 @@ class Holds:
 
         """
         standing = await self.standing()
-        wanted = (
-            {Lookup(each) for _, terms in standing.values() for each in terms.subjects} if lookups is None else lookups
-        )
+        named = {Lookup(each) for _, terms in standing.values() for each in terms.subjects}
+        wanted = named if lookups is None else set(lookups)
         living = await self._living(wanted)  # asked for everyone, so that nobody's request takes longer for being held
         kept: list[dict[str, str]] = []
         for name, (case, terms) in standing.items():
+            if wanted.isdisjoint(terms.subjects):
+                continue
             told = {(each.lookup, each.generation) for each in terms.people if each.told}
             people = [each for each, number, _ in living if each in terms.subjects and (each, number) not in told]
             if people:
-                with suppress(HoldReleasedError):  # another desk was faster
-                    await self._cover(name, case, version, people, erased=False)
-            if not terms.secret and not set(terms.subjects).isdisjoint(wanted):
+                async with self._lock:  # erasures run abreast: each goes on from the case as the last one left it
+                    with suppress(HoldReleasedError):  # another desk was faster
+                        await self._cover(name, self._a.book.get(case.case) or case, version, people, erased=False)
+            if not terms.secret:
                 kept.append({"basis": terms.basis, "hold": terms.name})
         return tuple(kept)
 

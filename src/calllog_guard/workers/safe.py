@@ -8,6 +8,7 @@ Source: design section 8; `core/crypto/held.py`.
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 from calllog_guard.core.crypto.entries import EPOCH_KEY, key_epoch
@@ -24,9 +25,17 @@ _NOW: Final = EpochName("")
 """Whatever epoch is current when the entry is sealed."""
 
 
+_OPENED_MAX: Final = 4096
+
+
+@lru_cache(maxsize=_OPENED_MAX)
+def _terms(raw: bytes) -> Terms:
+    return decode(TERMS, raw)
+
+
 def terms_of(entry: HoldEntry) -> Terms:
     """The terms of a living hold."""
-    return decode(TERMS, entry.terms)
+    return _terms(entry.terms)
 
 
 class Safe:
@@ -34,10 +43,19 @@ class Safe:
 
     def __init__(self, tenant: Tenant, keystore: Keystore, ring: Keyring, vault: Vault) -> None:
         self._tenant, self._keystore, self._ring, self._vault = tenant, keystore, ring, vault
+        self._opened: dict[HoldId, tuple[bytes, HoldEntry]] = {}
 
     def _open(self, name: HoldId, raw: bytes) -> HoldEntry:
+        """Bytes equal to those already opened are not opened again."""
+        known = self._opened.get(name)
+        if known is not None and known[0] == raw:
+            return known[1]
         key = self._vault.epoch_key(key_epoch(raw), self._tenant, "keystore")
-        return open_hold(raw, hold_key(self._tenant, name), key)
+        entry = open_hold(raw, hold_key(self._tenant, name), key)
+        if len(self._opened) >= _OPENED_MAX:
+            self._opened.clear()
+        self._opened[name] = (raw, entry)
+        return entry
 
     async def read(self, names: Iterable[HoldId]) -> dict[HoldId, HoldEntry]:
         """The entries that there are, released ones too."""
