@@ -37,8 +37,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "the keeper forgets a pending erasure at a crash",
         "workers/keeper.py",
-        "position.decisions, held, copies, pending=index.pending())",
-        "position.decisions, held, copies)",
+        "return Shard(*places, pending=index.pending(), unforgotten=True)",
+        "return Shard(*places, unforgotten=True)",
         "tests/e2e/test_erase.py::test_killed_at_a_step_the_erasure_still_ends[enforce.barrier-600000]",
     ),
     (
@@ -156,9 +156,9 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "absence is certified unseen",
         "workers/auditor.py",
-        "(sighting.values, sighting.keys)",
-        "(0, 0)",
-        "tests/e2e/test_audit.py::test_the_certificate_follows_the_disappearance_of_the_bytes",
+        "return [stage for stage in self.stages if not left[stage]]",
+        "return [stage for stage in self.stages if left]",
+        "tests/core/test_auditor.py",
     ),
     (
         "what a broker has set aside for deletion is not looked at",
@@ -191,8 +191,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "absence is certified although bytes could not be read",
         "workers/observation.py",
-        "        if look.unread:",
-        "        if look.unread < 0:",
+        "if unread := sum(each.unread for each in looks):",
+        "if (unread := sum(each.unread for each in looks)) < 0:",
         "tests/core/test_auditor.py",
     ),
     (
@@ -203,17 +203,24 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_auditor.py",
     ),
     (
+        "a correction is certified while its old value lies about",
+        "workers/auditor.py",
+        "int(corrected and each.live)",
+        "int(corrected)",
+        "tests/core/test_auditor.py",
+    ),
+    (
         "an overdue erasure raises no alarm",
         "workers/auditor.py",
-        "        if late:",
-        "        if late < 0:",
+        'self._level("objective_missed", late)',
+        'self._level("objective_missed", 0)',
         "tests/core/test_auditor.py",
     ),
     (
         "an erasure that no keeper finished is never overdue",
         "workers/auditor.py",
-        "            if each.decision is not None\n        ]",
-        "            if each.decision is not None and each.done\n        ]",
+        "            if each.decision is not None and each.stages\n        ]",
+        "            if each.decision is not None and each.stages and each.done\n        ]",
         "tests/core/test_auditor.py",
     ),
     (

@@ -171,7 +171,9 @@ def serve(shared: World, name: str, writer: KafkaWriter, duties: Sequence[Duty] 
     settings = shared.settings
     group = f"{settings.calllog_prefix}guard-{name}"
     reader = consumer(settings.kafka, shared.options, group=group, session_ms=settings.session_ms)
-    return Delivery(_ROLES[name](shared, writer, reader), reader, settings, shared.clock, shared.count, duties)
+    return Delivery(
+        _ROLES[name](shared, writer, reader), reader, settings, shared.clock, shared.count, shared.level, duties
+    )
 
 
 def _protector(shared: World, writer: KafkaWriter, reader: Any) -> Role:

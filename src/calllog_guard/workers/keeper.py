@@ -8,6 +8,7 @@ Rules: 1. Once its erasure is done, an erased pseudonym is tombstoned on sight; 
 Source: design section 9, step 4; section 12.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -113,7 +114,8 @@ class Keeper:
             and position.at_ms >= oldest
             and position.legs >= legs
         ):
-            return Shard(partition, index, position.legs, position.decisions, held, copies, pending=index.pending())
+            places = (partition, index, position.legs, position.decisions, held, copies)
+            return Shard(*places, pending=index.pending(), unforgotten=True)
         index.destroy()
         return Shard(partition, self._open_index(path), legs, decisions, held, copies)
 
@@ -382,10 +384,18 @@ class Keeper:
                 shard.finished(work.key.decode())
                 finished = True
             self._t.commit(shard)
-        if finished:
-            shard.index.forget()
-            if not shard.pending:
-                await self._ring.applied(shard.partition, shard.decisions)
+        shard.unforgotten = shard.unforgotten or finished
+        if finished and not shard.pending:
+            await self._ring.applied(shard.partition, shard.decisions)
+        await self._forget(shard)
+
+    async def _forget(self, shard: Shard) -> None:
+        """Removed rows leave the files; rewriting these costs what the whole index costs, so it rests for as long as it took."""
+        now = asyncio.get_running_loop().time
+        began = now()
+        if shard.unforgotten and began >= shard.forget_from:
+            await asyncio.to_thread(shard.index.forget)
+            shard.unforgotten, shard.forget_from = False, now() + (now() - began)
 
     def _work(self, shard: Shard, key: bytes, pending: Pending) -> Work:
         decision = decode(DECISIONS, pending.decision)
@@ -423,5 +433,6 @@ class Keeper:
         for key in due:
             shard.index.remove(key)
         self._t.commit(shard)
+        shard.unforgotten = True
         self._count("legs_expired", len(due))
         return full

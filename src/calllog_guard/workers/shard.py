@@ -31,6 +31,7 @@ class Shard:
         done: Ledger keys of decisions whose result is in the ledger.
         pending: Decisions that wait for their barrier, by ledger key, in the order of the ledger.
         ruled: By pseudonym, its other decisions in the order of the ledger, by ledger key.
+        unforgotten: Whether the index' files still hold rows that were removed; `forget_from` is when that may be mended (loop's clock).
         restricted: Who may not be swept, with the cases that say so.
 
     """
@@ -47,6 +48,8 @@ class Shard:
     ruled: dict[str, dict[str, Decision]] = field(default_factory=dict)
     restricted: dict[str, set[str]] = field(default_factory=dict)
     standing: dict[str, Standing] = field(default_factory=dict)
+    unforgotten: bool = False
+    forget_from: float = 0
 
     def note(self, name: str, decision: Decision) -> None:
         """A decision was read; reading it again changes nothing."""
