@@ -1,16 +1,24 @@
 """Holds, releases and what purposes keep by law, on the fakes: every conflict, and a crash at every single write."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from guard_world import TENANT, GuardWorld
+from guard_world import PARTITIONS, TENANT, GuardWorld
 
+from calllog_guard.adapters.memory import MemoryLogReader, MemoryWriter
+from calllog_guard.core.calls.view import Line, Put
 from calllog_guard.core.crypto.envelope import open_leg
 from calllog_guard.core.crypto.held import parse_held
 from calllog_guard.core.ids import HoldId, Pseudonym, SubjectId
 from calllog_guard.core.requests.hold import hold_id, kept_id
+from calllog_guard.core.tombstone import Output
+from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.reading import Errand, Reading
+from calllog_guard.workers.snapshot import snapshot
+from calllog_guard.workers.sources import Kept, People, Source
 
 CLAIM = hold_id(TENANT, "claim-17")
 
@@ -127,7 +135,9 @@ async def test_a_leg_that_lapses_stays_as_a_copy(world: GuardWorld) -> None:
     await world.hold("hold-0001", "claim-17", "alice")
     await world.step("desk")
     world.clock.at += timedelta(days=30)
-    assert world.indexes
+    await world.keeper.idle()
+    assert len(world.legs()) == 6, "marked: nothing of hers is swept before it is copied"
+    world.clock.at += timedelta(hours=1)
     await world.run()
     assert (len(world.legs()), len(await opened(world, CLAIM))) == (5, 3), (
         "alice's oldest leg has lapsed; bob's is billed"
@@ -143,6 +153,7 @@ async def test_two_holds_and_one_release(world: GuardWorld) -> None:
     await world.release("release-1", "claim-17")
     await world.run()
     assert (world.held_of(CLAIM), len(await opened(world, other))) == ([], 3)
+    assert (await world.safe().read([CLAIM]))[CLAIM].secret is None
     case = world.case("release-1")
     assert (case.state, list(case.stages), sum(case.legs.values())) == (
         "closed",
@@ -185,8 +196,6 @@ async def test_copies_that_come_late_go_on_sight(world: GuardWorld) -> None:
     copies = [record for lane in list(world.log.records.values()) for record in lane if record.topic == "calllog.held"]
     await world.release("release-1", "claim-17")
     await world.run()
-    from calllog_guard.core.tombstone import Output  # noqa: PLC0415
-
     await world.log.write([Output(each.topic, each.partition, each.key, each.value) for each in copies])
     assert len(world.held_of(CLAIM)) == 3
     world.clock.at += timedelta(hours=1)
@@ -369,3 +378,61 @@ async def test_a_crash_at_any_write_has_one_end(tmp_path: Path, story: Story, en
             assert world.dead() == []
             assert not await marked(world)
     assert at > 10
+
+
+# --- readers ------------------------------------------------------------------------------------------------------------
+
+
+async def lines(world: GuardWorld, purpose: str = "billing") -> tuple[dict[str, Line], Counter[str]]:
+    """What a reader for a purpose gets, by token, and what was refused."""
+    ring, pepper = world.ring(), world.vault.pepper(TENANT)
+    errand = Errand(tenant=TENANT, purpose=purpose, actor="billing-1")
+    writer = MemoryWriter()
+    writer.outputs = [
+        Output(each.topic, each.partition, each.key, each.value)
+        for lane in list(world.log.records.values())
+        for each in lane
+        if each.topic in {"calllog.legs", "calllog.held"}
+    ]
+    sources: list[Source] = [
+        People("calllog.legs", ring, pepper, purpose, cache_entries=100),
+        Kept("calllog.held", world.safe(), pepper, TENANT, purpose),
+    ]
+    legs, kept = [
+        Reading(
+            errand,
+            source,
+            world.policy,
+            writer,
+            world.clock,
+            access="privacy.access",
+            partitions=PARTITIONS,
+            access_partitions=1,
+            steps=Steps(frozenset()),
+        )
+        for source in sources
+    ]
+    batches = snapshot(legs, MemoryLogReader(writer), range(PARTITIONS), lambda _: None, kept)
+    found = [line for batch in [each async for each in batches] for line in batch]
+    assert all(isinstance(line, Put) for line in found)
+    by_token = {line.token: line for line in found if isinstance(line, Put)}
+    assert len(by_token) == len(found), "no token twice"
+    return dict(by_token), Counter({str(name): many for name, many in (legs.refused + kept.refused).items()})
+
+
+async def test_a_billing_table_does_not_see_an_erasure(world: GuardWorld) -> None:
+    before, _ = await lines(world)
+    assert len(before) == 3
+    await world.ask("erase-001", "erase", "bob")
+    await world.run()
+    assert (await lines(world))[0] == before
+    world.clock.at = world.clock.at.replace(year=2032, month=12)
+    assert len((await lines(world))[0]) < 3, "lapsed"
+
+
+async def test_what_an_officer_ordered_is_no_readers_business_and_shows_in_no_count(world: GuardWorld) -> None:
+    before = await lines(world)
+    await world.hold("hold-0001", "claim-17", "bob", "alice", secret=True)
+    await world.run()
+    assert len(world.held()) == 6
+    assert await lines(world) == before

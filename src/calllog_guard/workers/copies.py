@@ -111,7 +111,12 @@ class Copies:
             for purpose in wanted[key]:
                 name = kept_id(self._t.tenant, purpose.number, month, shard.partition)
                 if name not in found:
-                    terms = Terms(name=f"{purpose.number}.{month}", basis=purpose.basis, purpose=purpose.number)
+                    terms = Terms(
+                        name=f"{purpose.number}.{month}",
+                        basis=purpose.basis,
+                        purpose=purpose.number,
+                        partition=shard.partition,
+                    )
                     found[name] = Under(name, await self._t.safe.made(name, terms), purpose.bit)
                 unders[key].append(found[name])
         return unders

@@ -28,7 +28,7 @@ class Covered(Message, frozen=True, kw_only=True):
 
 
 class Terms(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """`purpose` is set where a purpose keeps by law; `subjects` are all lookups that were named, `people` who was met."""
+    """`purpose` and `partition` are set where a purpose keeps by law; `subjects` are all lookups that were named, `people` who was met."""
 
     v: Literal[1] = 1
     name: Name
@@ -41,6 +41,7 @@ class Terms(Message, frozen=True, kw_only=True, omit_defaults=True):
     subjects: tuple[str, ...] = ()
     people: tuple[Covered, ...] = ()
     purpose: int | None = None
+    partition: int | None = None
 
 
 class Release(Message, frozen=True, kw_only=True):
