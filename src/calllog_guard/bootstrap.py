@@ -20,6 +20,7 @@ from calllog_guard.adapters.kafka_log import (
     read_all,
     read_each,
     security,
+    tail,
     tenant_partition,
 )
 from calllog_guard.adapters.kafka_newest import newest
@@ -44,12 +45,14 @@ from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import DeadLetters, Delivery, Role
 from calllog_guard.workers.desk import Desk, Office
 from calllog_guard.workers.duties import Duty
-from calllog_guard.workers.enforce import Tools
+from calllog_guard.workers.holds import Archive, Holds
 from calllog_guard.workers.keeper import Keeper
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.protector import Protector
 from calllog_guard.workers.receipts import Receipts
+from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.sealer import Count, Sealer
+from calllog_guard.workers.tools import Tools
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import Periods, Walk, Walked
 
@@ -186,19 +189,33 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:
     tenant, settings, ring = shared.tenant, shared.settings, shared.ring(shared.tenant)
     home = tenant_partition(tenant, settings.few_partitions)
     book = Casebook(tenant, home, settings.topic("privacy.cases"), ring, shared.vault, writer)
+    decider = Decider(tenant, ring, shared.vault, writer, book, settings, shared.clock, shared.keep_days)
+    read = partial(read_all, settings.kafka, shared.options)
+    archive = Archive(
+        tenant=tenant,
+        ring=ring,
+        safe=Safe(tenant, shared.keystore, ring, shared.vault),
+        vault=shared.vault,
+        book=book,
+        decider=decider,
+        settings=settings,
+        clock=shared.clock,
+        read_all=read,
+    )
     return Desk(
         Office(
             tenant=tenant,
             home=home,
             book=book,
-            decider=Decider(tenant, ring, shared.vault, writer, book, settings, shared.clock, shared.keep_days),
+            decider=decider,
+            holds=Holds(archive),
             receipts=Receipts(tenant, home, shared.vault, settings),
             writer=writer,
             dead=shared.dead_letters(),
             policy=shared.policy,
             settings=settings,
             clock=shared.clock,
-            read_all=partial(read_all, settings.kafka, shared.options),
+            read_all=read,
             count=shared.count,
         )
     )
@@ -207,16 +224,19 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:
 def tools(shared: World, writer: KafkaWriter) -> Tools:
     """What enforcing needs."""
     tenant, settings = shared.tenant, shared.settings
+    ring = shared.ring(tenant)
     return Tools(
         tenant=tenant,
         home=tenant_partition(tenant, settings.few_partitions),
-        ring=shared.ring(tenant),
+        ring=ring,
         vault=shared.vault,
         writer=writer,
         policy=shared.policy,
         settings=settings,
         clock=shared.clock,
         fetch=partial(fetch, settings.kafka, shared.options),
+        tail=partial(tail, settings.kafka, shared.options),
+        safe=Safe(tenant, shared.keystore, ring, shared.vault),
         count=shared.count,
     )
 

@@ -15,6 +15,7 @@ from calllog_guard.core.calls.intake import Manifest
 from calllog_guard.core.calls.leg import Leg
 from calllog_guard.core.calls.view import Put, Remove, Reset
 from calllog_guard.core.crypto.envelope import LegHeader
+from calllog_guard.core.crypto.held import HeldHeader
 from calllog_guard.core.policy.publication import Publication
 from calllog_guard.core.replay import Replayed
 from calllog_guard.core.requests.case import Case
@@ -26,6 +27,7 @@ from calllog_guard.core.wire import Access, Beat, Dead
 MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "event": CallEvent,
     "leg-header": LegHeader,
+    "held-header": HeldHeader,
     "leg": Leg,
     "request": Request,
     "decision": Decision,

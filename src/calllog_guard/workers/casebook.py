@@ -16,11 +16,12 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from calllog_guard.core.ids import EpochName, Tenant, b64, unb64
+from calllog_guard.core.ids import INTERNAL_KEY, EpochName, Tenant, b64, unb64
 from calllog_guard.core.requests.case import CASES, Case
 from calllog_guard.core.requests.fields import Kind
 from calllog_guard.core.requests.machine import RULES
 from calllog_guard.core.requests.request import REQUESTS, Request
+from calllog_guard.core.requests.secret import PREFIX, open_case, seal_case, secret_key
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, encode
 from calllog_guard.errors import EntryCorruptError, RecordError
@@ -49,14 +50,20 @@ class Casebook:
 
     def note(self, record: Any) -> None:
         """
-        Take a record of the topic.
+        Take a record of the topic; keys of ours that are no cases are passed over.
 
         Raises:
             MessageError: No case of ours; the one it would replace is kept.
 
         """
+        name = (record.key or INTERNAL_KEY).removeprefix(PREFIX)
+        if name[:1] == INTERNAL_KEY:
+            return
         if record.value is None:
-            self._cases.pop(record.key.decode("ascii", "replace"), None)
+            self._cases.pop(name.decode("ascii", "replace"), None)
+            return
+        if name != record.key:
+            self._keep(open_case(record.key, record.value, self._vault.case_key(self._tenant)))
             return
         case = decode(CASES, record.value)
         if record.key != case.case.encode():
@@ -76,7 +83,12 @@ class Casebook:
         return self._acts.get(jti)
 
     def __iter__(self) -> Iterator[Case]:
-        return iter(list(self._cases.values()))
+        """The cases that may be told of: no count, list or figure may move with a secret one."""
+        return iter([case for case in self._cases.values() if not case.secret])
+
+    def holds(self) -> list[Case]:
+        """The cases of holds, secret ones too."""
+        return [case for case in self._cases.values() if case.type == "hold" and case.hold]
 
     def braked(self, kind: Kind, most: int, now: datetime) -> bool:
         """Whether so many cases under the same brake were begun within the last hour that the next waits for an officer."""
@@ -97,20 +109,35 @@ class Casebook:
 
     async def save(self, case: Case, outputs: Sequence[Output] = ()) -> Case:
         """Write a case and what goes with it, and keep it once that is acknowledged."""
-        await self._writer.write([Output(self._topic, self._home, case.case.encode(), encode(case)), *outputs])
+        if case.secret:  # what would be told stays in the case
+            told = tuple(output.value.decode() for output in outputs if output.value)
+            case, outputs = msgspec.structs.replace(case, told=(*case.told, *told)), ()
+        await self._writer.write([self._record(case), *outputs])
         self._keep(case)
         return case
 
+    def _record(self, case: Case) -> Output:
+        if not case.secret:
+            return Output(self._topic, self._home, case.case.encode(), encode(case))
+        name, key = secret_key(case.case), self._vault.case_key(self._tenant)
+        return Output(self._topic, self._home, name, seal_case(name, encode(case), key, secrets.token_bytes(_NONCE)))
+
     async def save_all(self, cases: Sequence[Case], outputs: Sequence[Output]) -> None:
-        """As `save`, of several cases at once."""
-        rows = [Output(self._topic, self._home, case.case.encode(), encode(case)) for case in cases]
-        await self._writer.write([*rows, *outputs])
+        """As `save`, of several cases at once; outputs are keyed by case."""
+        rest = list(outputs)
+        for number, case in enumerate(cases):
+            if case.secret:  # what would be told stays in the case
+                own = [output for output in rest if output.key == case.case.encode()]
+                rest = [output for output in rest if output not in own]
+                told = tuple(output.value.decode() for output in own if output.value)
+                cases = [*cases[:number], msgspec.structs.replace(case, told=(*case.told, *told)), *cases[number + 1 :]]
+        await self._writer.write([*map(self._record, cases), *rest])
         for case in cases:
             self._keep(case)
 
     async def forget(self, case: Case) -> None:
         """A case whose time is over: tombstoned."""
-        await self._writer.write([Output(self._topic, self._home, case.case.encode(), None)])
+        await self._writer.write([msgspec.structs.replace(self._record(case), value=None)])
         self._cases.pop(case.case, None)
 
     # --- what a waiting case needs ------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ Source: design sections 9 and 10.
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import groupby
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ import msgspec
 import structlog
 from aiokafka import TopicPartition
 
-from calllog_guard.core.ids import Tenant
+from calllog_guard.core.ids import HoldId, Tenant
 from calllog_guard.core.requests.case import Case, Consent, after_outcome
 from calllog_guard.core.requests.decision import OUTCOMES, Outcome, case_id
 from calllog_guard.core.requests.export import Task
@@ -35,6 +36,7 @@ from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Decider, Granted, considered, ended, mask_of, parts_of
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
 from calllog_guard.workers.exports import about, nothing
+from calllog_guard.workers.holds import Holds
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.terms import braked, check_purposes, dated, reviewed
 
@@ -52,6 +54,7 @@ class Office:
     home: int
     book: Casebook
     decider: Decider
+    holds: Holds
     receipts: Receipts
     writer: Writer
     dead: DeadLetters
@@ -73,6 +76,7 @@ class Desk:
         self._requests, self._outcomes = settings.topic("privacy.requests"), settings.topic("privacy.outcomes")
         self.topics: tuple[str, ...] = (self._requests, self._outcomes)
         self._steps = Steps(settings.off)
+        self._next_holds = office.clock.now()
         self._acts = Acts(office.book, self.enforce, self.stage, self._reviewed)
 
     async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
@@ -80,11 +84,10 @@ class Desk:
         self._book.clear()
         if self._o.home in partitions:
             for record in await self._o.read_all(self._o.settings.topic("privacy.cases"), [self._o.home]):
-                if record.key and record.key[:1] != b"~":
-                    try:
-                        self._book.note(record)
-                    except MessageError as error:  # no case of ours; the one it replaces is kept
-                        self._o.count("unreadable_" + error.reason, 1)
+                try:
+                    self._book.note(record)
+                except MessageError as error:  # no case of ours; the one it replaces is kept
+                    self._o.count("unreadable_" + error.reason, 1)
         return {}
 
     async def revoked(self, partitions: Sequence[int]) -> None:
@@ -93,7 +96,11 @@ class Desk:
             self._book.clear()
 
     async def idle(self) -> None:
-        """See Role."""
+        """See Role: who has returned after an erasure is put under the holds that name them."""
+        now = self._o.clock.now()
+        if now >= self._next_holds:
+            await self._o.holds.renewed(self._table()[0])
+            self._next_holds = now + timedelta(seconds=self._o.settings.sweep_s)
 
     async def unit(self, unit: Unit) -> None:
         """See Role: requests in their order, erasures among them abreast; the outcomes of the unit are written as one."""
@@ -153,11 +160,13 @@ class Desk:
             now = self._o.clock.now()
             await self._acts.act(Act(request=request, place=place, role=role, table=table, version=version, now=now))
             return
-        case = seen or await self._opened(request, record, table, version)
+        case = seen or await self._opened(request, record, table, version, await self._o.holds.named(request, table))
         if case.state == "enforcing" and not case.decided:
             await self.enforce(Granted(case, request, table, version))
 
-    async def _opened(self, request: Request, record: Any, table: TenantPolicy, version: str) -> Case:
+    async def _opened(
+        self, request: Request, record: Any, table: TenantPolicy, version: str, held: tuple[HoldId | None, bool]
+    ) -> Case:
         now, kind = self._o.clock.now(), request.type
         event = opening(
             kind,
@@ -185,6 +194,8 @@ class Desk:
             asked_by=request.iss,
             ranged=request.range is not None,
             consent=_consent(request),
+            hold=held[0],
+            secret=held[1],
             officer=waits_for == "officer",
             times={"identity_asked_at": now} if waits_for == "identity" else {},
         )
@@ -201,13 +212,21 @@ class Desk:
     async def enforce(self, granted: Granted) -> Case:
         """Carry a granted request out; the receipt of the fence ends it. May be called again after a crash."""
         case, request = granted.case, granted.request
+        lookups = self._o.decider.lookups(request, granted.table)
+        kept = await self._o.holds.renewed(granted.version, lookups.values())
         if request.type == "erase" and request.range is None:
             case = await self._o.decider.erase(granted)
+        elif request.type == "hold":
+            case = await self._o.holds.hold(granted)
+        elif request.type == "release":
+            case = await self._o.holds.release(granted)
         else:
             mask = mask_of(request.purposes, granted.table)
             parts = parts_of(request, mask, reviewed=bool(case.approvals))
             case = await self._o.decider.decide(granted, parts)
             await self._nothing(case, request)
+        if case.type == "erase":
+            case = msgspec.structs.replace(case, kept=(*kept, *(each for each in case.kept if each not in kept)))
         case = msgspec.structs.replace(case, sealed=None, epoch=None)
         if not case.decisions or not case.ladder:
             case = msgspec.structs.replace(case, state="closed")
