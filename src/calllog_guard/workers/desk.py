@@ -213,7 +213,7 @@ class Desk:
         """Carry a granted request out; the receipt of the fence ends it. May be called again after a crash."""
         case, request = granted.case, granted.request
         lookups = self._o.decider.lookups(request, granted.table)
-        kept = await self._o.holds.renewed(granted.version, lookups.values())
+        told = await self._o.holds.renewed(granted.version, lookups.values())
         if request.type == "erase" and request.range is None:
             case = await self._o.decider.erase(granted)
         elif request.type == "hold":
@@ -223,10 +223,12 @@ class Desk:
         else:
             mask = mask_of(request.purposes, granted.table)
             parts = parts_of(request, mask, reviewed=bool(case.approvals))
-            case = await self._o.decider.decide(granted, parts)
+            case = await self._o.decider.decide(granted, parts, told)
             await self._nothing(case, request)
         if case.type == "erase":
-            case = msgspec.structs.replace(case, kept=(*kept, *(each for each in case.kept if each not in kept)))
+            case = msgspec.structs.replace(
+                case, kept=(*told.kept, *(each for each in case.kept if each not in told.kept))
+            )
         case = msgspec.structs.replace(case, sealed=None, epoch=None)
         if not case.decisions or not case.ladder:
             case = msgspec.structs.replace(case, state="closed")
