@@ -331,8 +331,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "the file of a restored keystore is not written anew",
         "workers/auditor.py",
-        "            each.rewritten = False\n        await self._keystore.rewrite()\n",
-        "            each.rewritten = False\n",
+        "        if floor == self._floor:\n",
+        "        if floor >= 0:\n",
         "tests/e2e/test_drills_keystore.py::test_nobody_comes_back_with_a_copy_a_stale_replica_an_old_ledger_or_a_frozen_worker",
     ),
     (
