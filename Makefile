@@ -79,6 +79,7 @@ simulate: .venv/stamp ## two policies a year apart over call data, day by day ag
 bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Faust agent; erasures; the keystore walk
 	$(PY) -W ignore bench/protect.py
 	$(PY) -W ignore bench/erase.py
+	$(PY) -W ignore bench/read.py
 	$(PY) -W ignore bench/walk.py
 
 mutants: .venv/stamp tools ## take each protection out and see its test fail (minutes)
