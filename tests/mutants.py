@@ -589,7 +589,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a follower looks once at who was decided about",
-        "workers/following.py",
+        "workers/lookout.py",
         "self._watched[name] = now + pause, min(pause * 2, _WATCH_MOST_S), until",
         "del self._watched[name]",
         "tests/core/test_following.py::test_an_effect_that_comes_after_its_decision_is_noticed",
