@@ -4,17 +4,19 @@ What the tenant's policy means for a case: its dates, its brake, and whether an 
 Source: design section 10; `core/requests/clock.py`, `core/requests/machine.py`.
 """
 
-from datetime import datetime
+from datetime import date, datetime, time
+from functools import lru_cache
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from calllog_guard.core.requests.case import Case, WaitsFor
-from calllog_guard.core.requests.clock import Due, acknowledge_by, due
+from calllog_guard.core.requests.clock import Alarm, Due, Times, acknowledge_by, complaint_alarms, due
 from calllog_guard.core.requests.fields import Kind
 from calllog_guard.core.requests.machine import RULES
 from calllog_guard.core.requests.request import Request
-from calllog_guard.core.requests.workdays import Calendar
+from calllog_guard.core.requests.workdays import Calendar, Regime
 from calllog_guard.errors import RequestRefusedError
 from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.casebook import Casebook
@@ -35,6 +37,23 @@ def calendar(table: TenantPolicy) -> Calendar:
 def dates(case: Case, table: TenantPolicy) -> Due:
     """All the dates of a case."""
     return due(case.clock(), table.regime, table.answer_months, table.extend_to_months, calendar(table))
+
+
+@lru_cache(maxsize=4096)
+def _alarms_of(day: date, regime: Regime, answer: int, extend: int, days: Calendar) -> tuple[Alarm, ...]:
+    """The alarms of a case to which nothing has happened, by its day of receipt."""
+    noon = datetime.combine(day, time(12), ZoneInfo(days.zone))
+    return due(Times(received_at=noon), regime, answer, extend, days).alarms
+
+
+def alarms(case: Case, table: TenantPolicy) -> tuple[Alarm, ...]:
+    """When an open case asks for attention, in order; worked out once a day of receipt where nothing else has happened."""
+    days = calendar(table)
+    if case.type == "complain":
+        return complaint_alarms(case.received_at, days)
+    if case.times or case.pauses:
+        return dates(case, table).alarms
+    return _alarms_of(days.day(case.received_at), table.regime, table.answer_months, table.extend_to_months, days)
 
 
 def dated(case: Case, table: TenantPolicy) -> Case:

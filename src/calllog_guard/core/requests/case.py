@@ -3,16 +3,19 @@ A case: the life of a request, without the identity of whom it is about.
 
 Source: interface: messages; design sections 9 and 10. Beyond the interface: `jti`, `place` and `acts` make a redelivery resume
 and a replay refused; `progress` says which decision reached which stage, `observed` what was seen of it last; `times`,
-`pauses`, `approvals` are what the clock and the officers did, `officer` that one has had it; `sealed` is what a case needs that is not yet enforced.
+`pauses`, `approvals` are what the clock and the officers did, `officer` that one has had it; `sealed` is what a case needs that is not yet enforced;
+`notices` says who was told what (`notice.py`); of a disclosure `filed` seals whom it was for, `review_at` is when to look again
+whether the person may be told, for which `sealed` stays.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 import msgspec
 
 from calllog_guard.core.requests.clock import Times
 from calllog_guard.core.requests.decision import Observed, Outcome
+from calllog_guard.core.requests.notice import Sent
 from calllog_guard.core.wire import Day, Id, Message, TenantName, Utc
 
 State = Literal["waiting", "enforcing", "observing", "closed", "refused"]
@@ -82,6 +85,9 @@ class Case(Message, frozen=True, kw_only=True):
     legs: dict[str, int] = msgspec.field(default_factory=dict)
     observed: dict[str, Observed] = msgspec.field(default_factory=dict)
     digests: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    notices: dict[str, Sent] = msgspec.field(default_factory=dict)
+    filed: str | None = None
+    review_at: Utc | None = None
 
     @property
     def ladder(self) -> tuple[str, ...]:
@@ -109,6 +115,17 @@ class Case(Message, frozen=True, kw_only=True):
 
 
 CASES: Final = msgspec.json.Decoder(Case)
+
+
+def ended_at(case: Case, at: datetime, keep: timedelta) -> Case:
+    """The case with the day on which it may be forgotten, if it has just ended."""
+    ended = case.state in {"closed", "refused"} and case.keep_until is None
+    return msgspec.structs.replace(case, keep_until=at + keep) if ended else case
+
+
+def parted(case: Case, *, telling: bool = False) -> Case:
+    """The case without its request; with `telling` it stays, because the person is still to be told of a disclosure."""
+    return case if telling else msgspec.structs.replace(case, sealed=None, epoch=case.epoch if case.filed else None)
 
 
 def _reached(case: Case, progress: dict[str, str], stage: str) -> bool:

@@ -59,10 +59,10 @@ class Times:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
-    """A day on which a case asks for attention, and why: `day_28`, or ahead of `extend`, `policy` or `law`."""
+    """A day on which a case asks for attention, and why: `day_28`, ahead of `extend`, `policy` or `law`, or `overdue`."""
 
     day: date
-    of: Literal["day_28", "extend", "policy", "law"]
+    of: Literal["day_28", "extend", "policy", "law", "overdue"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +177,14 @@ def check_extension(now: Due, at: datetime, calendar: Calendar) -> None:
         raise CaseStateError("extended_already")
     if calendar.day(at) > now.extend_until:
         raise CaseStateError("too_late_to_extend")
+
+
+def complaint_alarms(received_at: datetime, calendar: Calendar) -> tuple[Alarm, ...]:
+    """The days on which a complaint asks for attention before its last one."""
+    last, received = acknowledge_by(received_at, calendar), calendar.day(received_at)
+    ahead = (last - _WEEK, calendar.before(last))
+    found = {Alarm(day=day, of="law") for day in ahead} | {Alarm(day=received + timedelta(INTERNAL_DAYS), of="day_28")}
+    return tuple(sorted(found, key=lambda each: (each.day, each.of)))
 
 
 def acknowledge_by(received_at: datetime, calendar: Calendar) -> date:
