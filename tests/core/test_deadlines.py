@@ -158,4 +158,4 @@ def test_the_short_way_to_the_alarms_gives_the_same_as_the_long_one(regime: str)
     table = table_of(regime)
     for day in range(0, 1100, 3):
         case = opened(datetime(2025, 1, 1, tzinfo=UTC) + timedelta(days=day, seconds=day * 7919 % 86_400))
-        assert alarms(case, table) == dates(case, table).alarms
+        assert alarms(case, table, table.calendar) == dates(case, table).alarms

@@ -52,11 +52,13 @@ class Casebook:
         self._cases: dict[str, Case] = {}
         self._acts: dict[str, tuple[int, int]] = {}
         self._begun: dict[str, Case] = {}
+        self._recent: dict[str, Case] = {}
 
     def clear(self) -> None:
         """Forget all: the partition is someone else's, or is read anew."""
         self._cases.clear()
         self._acts.clear()
+        self._recent.clear()
 
     def note(self, record: Any) -> None:
         """
@@ -77,6 +79,8 @@ class Casebook:
     def _keep(self, case: Case) -> None:
         self._cases[case.case] = case
         self._acts.update(case.acts)
+        if case.state != "waiting":
+            self._recent[case.case] = case
 
     def get(self, name: str) -> Case | None:
         """A case by its id."""
@@ -96,7 +100,9 @@ class Casebook:
         """Whether so many cases under the same brake were begun within the last hour that the next waits for an officer."""
         brake = RULES[kind].brake
         same = {name for name, rule in RULES.items() if brake and rule.brake == brake}
-        cases = (self._cases | self._begun).values()
+        # what is older never counts again: it is left behind here, so that no request pays for every case there is
+        self._recent = {name: case for name, case in self._recent.items() if case.opened_at > now - _HOUR}
+        cases = (self._recent | self._begun).values()
         recent = sum(case.type in same and case.state != "waiting" and case.opened_at > now - _HOUR for case in cases)
         return brake is not None and recent >= most
 

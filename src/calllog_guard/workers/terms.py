@@ -39,21 +39,34 @@ def dates(case: Case, table: TenantPolicy) -> Due:
     return due(case.clock(), table.regime, table.answer_months, table.extend_to_months, calendar(table))
 
 
-@lru_cache(maxsize=4096)
-def _alarms_of(day: date, regime: Regime, answer: int, extend: int, days: Calendar) -> tuple[Alarm, ...]:
-    """The alarms of a case to which nothing has happened, by its day of receipt."""
-    noon = datetime.combine(day, time(12), ZoneInfo(days.zone))
-    return due(Times(received_at=noon), regime, answer, extend, days).alarms
+Moments = tuple[tuple[str, date], ...]
+Pauses = tuple[tuple[date, date | None], ...]
 
 
-def alarms(case: Case, table: TenantPolicy) -> tuple[Alarm, ...]:
-    """When an open case asks for attention, in order; worked out once a day of receipt where nothing else has happened."""
-    days = calendar(table)
+@lru_cache(maxsize=16_384)
+def _alarms_of(
+    moments: Moments, pauses: Pauses, regime: Regime, answer: int, extend: int, days: Calendar, *, access: bool
+) -> tuple[Alarm, ...]:
+    """The alarms of every case to which the same happened on the same days: the clock counts days alone."""
+    zone = ZoneInfo(days.zone)
+
+    def noon(day: date) -> datetime:
+        return datetime.combine(day, time(12), zone)
+
+    stopped = tuple((noon(asked), noon(came) if came else None) for asked, came in pauses)
+    times = Times(access=access, pauses=stopped, **{name: noon(day) for name, day in moments})
+    return due(times, regime, answer, extend, days).alarms
+
+
+def alarms(case: Case, table: TenantPolicy, days: Calendar) -> tuple[Alarm, ...]:
+    """When an open case asks for attention, in order; worked out once for all cases that are alike to the day."""
     if case.type == "complain":
         return complaint_alarms(case.received_at, days)
-    if case.times or case.pauses:
-        return dates(case, table).alarms
-    return _alarms_of(days.day(case.received_at), table.regime, table.answer_months, table.extend_to_months, days)
+    moments = (("received_at", days.day(case.received_at)), *((name, days.day(at)) for name, at in case.times.items()))
+    pauses = tuple((days.day(asked), days.day(came) if came else None) for asked, came in case.pauses)
+    access = case.type in {"access", "portability"}
+    months = (table.answer_months, table.extend_to_months)
+    return _alarms_of(moments, pauses, table.regime, *months, days, access=access)
 
 
 def dated(case: Case, table: TenantPolicy) -> Case:
@@ -71,10 +84,16 @@ def dated(case: Case, table: TenantPolicy) -> Case:
     )
 
 
+def limit(kind: Kind, table: TenantPolicy) -> int | None:
+    """How many cases of this type and its like may be begun in an hour; None where nothing brakes."""
+    brake = RULES[kind].brake
+    return int(getattr(table, _BRAKES[brake])) if brake else None
+
+
 def braked(book: Casebook, kind: Kind, table: TenantPolicy, now: datetime) -> bool:
     """Whether the brake of this type is engaged."""
-    brake = RULES[kind].brake
-    return brake is not None and book.braked(kind, int(getattr(table, _BRAKES[brake])), now)
+    most = limit(kind, table)
+    return most is not None and book.braked(kind, most, now)
 
 
 def awaited(case: Case) -> frozenset[WaitsFor]:

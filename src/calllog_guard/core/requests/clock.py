@@ -59,10 +59,10 @@ class Times:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
-    """A day on which a case asks for attention, and why: `day_28`, ahead of `extend`, `policy` or `law`, or `overdue`."""
+    """A day on which a case asks for attention, and why: `day_28`, or ahead of `extend`, `policy` or `law`."""
 
     day: date
-    of: Literal["day_28", "extend", "policy", "law", "overdue"]
+    of: Literal["day_28", "extend", "policy", "law"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
