@@ -102,8 +102,10 @@ class Numbers(Collector):
             yield family
 
     def _stages(self) -> SummaryMetricFamily:
-        """How long erasures took from one stage to the next."""
-        text = "Seconds from an erasure's stage before to this one"
+        """How long erasures took to each stage."""
+        text = (
+            "Seconds to this stage of an erasure: absent and gone since the tombstones, others since the stage before"
+        )
         found = SummaryMetricFamily(_PREFIX + "erase_stage_seconds", text, labels=["role", "stage"])
         for key, many in sorted(self._counts.items()):
             if key.startswith(_STAGE_N):

@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from calllog_guard.core.requests.case import Case
+from calllog_guard.core.requests.case import SINCE, Case
 from calllog_guard.core.requests.machine import RULES
 from calllog_guard.core.requests.notice import waiting
 from calllog_guard.core.requests.workdays import Calendar
@@ -35,14 +35,14 @@ Level = Callable[[str, float], None]
 
 
 def timed(before: Case, after: Case, count: Callable[[str, int], None]) -> None:
-    """Count how long an erasure took from one stage to the next (milliseconds)."""
+    """Count how long an erasure took to a stage from the one that `SINCE` names (milliseconds)."""
     if after.type != "erase":
         return
     for stage in after.stages.keys() - before.stages.keys():
-        at = after.stages[stage]
-        last = max((each for name, each in before.stages.items() if name != stage), default=at)
-        count(f"erase_stage_n_{stage}", 1)
-        count(f"erase_stage_ms_{stage}", max(0, int((at - last).total_seconds() * 1000)))
+        last = after.stages.get(SINCE.get(stage, ""))
+        if last is not None:
+            count(f"erase_stage_n_{stage}", 1)
+            count(f"erase_stage_ms_{stage}", max(0, int((after.stages[stage] - last).total_seconds() * 1000)))
 
 
 class Deadlines:

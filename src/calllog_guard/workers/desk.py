@@ -255,7 +255,9 @@ class Desk:
     async def stage(self, case: Case, stage: str, version: str, notices: Sequence[Output] = ()) -> Case:
         """The case has reached a stage: saved behind its receipt and its notices."""
         now = self._o.clock.now()
-        case = ended_at(msgspec.structs.replace(case, stages=case.stages | {stage: now}), now, self._keep)
+        before, case = case, msgspec.structs.replace(case, stages=case.stages | {stage: now})
+        case = ended_at(case, now, self._keep)
+        timed(before, case, self._o.count)
         told = [self._o.receipts.of(case, stage, now, version)] if _certified(case, stage) else []
         return await self._book.save(case, [*told, *notices])
 

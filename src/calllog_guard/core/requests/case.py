@@ -21,6 +21,7 @@ from calllog_guard.core.wire import Day, Id, Message, TenantName, Utc
 State = Literal["waiting", "enforcing", "observing", "closed", "refused"]
 WaitsFor = Literal["identity", "clarification", "fee", "officer", "second_officer"]
 Moment = Literal["identity_asked_at", "identity_shown_at", "fee_asked_at", "fee_paid_at", "extended_at"]
+_ANSWERS: Final = frozenset({"tombstoned", "exported", "copied", "refused", "answered"})
 _REMOVED: Final = ("tombstoned", "absent", "gone")
 STAGES: Final[dict[str, tuple[str, ...]]] = {
     "erase": ("destroyed", "tombstoned", "rewritten", "absent", "gone"),
@@ -35,6 +36,16 @@ STAGES: Final[dict[str, tuple[str, ...]]] = {
     "release": ("destroyed", "tombstoned"),
 }
 """The stages that the outcomes of a type go through, in order; with the last of them the case is closed."""
+
+SINCE: Final = {
+    "fenced": "accepted",
+    "destroyed": "fenced",
+    "rewritten": "destroyed",
+    "tombstoned": "destroyed",
+    "absent": "tombstoned",
+    "gone": "tombstoned",
+}
+"""From which stage of an erasure on the time to another is measured; the objectives count from the tombstones."""
 
 AT_ONCE: Final = "fenced"
 """The progress of a decision that the desk has carried out whole: a restriction, its end, a consent."""
@@ -103,6 +114,14 @@ class Case(Message, frozen=True, kw_only=True):
     def open(self) -> bool:
         """Whether an answer is still owed."""
         return self.state in {"waiting", "enforcing"}
+
+    @property
+    def answered_at(self) -> datetime | None:
+        """When the person had their answer: what the last of the workers did, or an officer's refusal."""
+        if self.open:
+            return None
+        found = [at for stage, at in self.stages.items() if stage in _ANSWERS]
+        return min(found) if found else max(self.stages.values(), default=None)
 
     def clock(self) -> Times:
         """What happened when, as the clock wants it."""
