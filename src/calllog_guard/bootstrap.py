@@ -20,6 +20,7 @@ from calllog_guard.adapters.kafka_log import (
     read_all,
     read_each,
     security,
+    tail,
     tenant_partition,
 )
 from calllog_guard.adapters.kafka_newest import newest
@@ -44,13 +45,15 @@ from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import DeadLetters, Delivery, Role, Steps
 from calllog_guard.workers.desk import Desk, Office
 from calllog_guard.workers.duties import Duty
-from calllog_guard.workers.enforce import Tools
+from calllog_guard.workers.holds import Archive, Holds
 from calllog_guard.workers.keeper import Keeper
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.protector import Protector
 from calllog_guard.workers.receipts import Receipts
+from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.sealer import Count, Sealer
+from calllog_guard.workers.tools import Tools
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import Periods, Walk, Walked
 
@@ -169,7 +172,9 @@ def serve(shared: World, name: str, writer: KafkaWriter, duties: Sequence[Duty] 
     settings = shared.settings
     group = f"{settings.calllog_prefix}guard-{name}"
     reader = consumer(settings.kafka, shared.options, group=group, session_ms=settings.session_ms)
-    return Delivery(_ROLES[name](shared, writer, reader), reader, settings, shared.clock, shared.count, duties)
+    return Delivery(
+        _ROLES[name](shared, writer, reader), reader, settings, shared.clock, shared.count, shared.level, duties
+    )
 
 
 def _protector(shared: World, writer: KafkaWriter, reader: Any) -> Role:
@@ -186,12 +191,26 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:
     home = tenant_partition(tenant, settings.few_partitions)
     topic, steps = settings.topic("privacy.cases"), Steps(settings.off)
     book = Casebook(tenant, home, topic, ring, shared.vault, writer, steps)
+    decider = Decider(tenant, ring, shared.vault, writer, book, settings, shared.clock, shared.keep_days)
+    read = partial(read_all, settings.kafka, shared.options)
+    archive = Archive(
+        tenant=tenant,
+        ring=ring,
+        safe=Safe(tenant, shared.keystore, ring, shared.vault),
+        vault=shared.vault,
+        book=book,
+        decider=decider,
+        settings=settings,
+        clock=shared.clock,
+        read_all=read,
+    )
     return Desk(
         Office(
             tenant=tenant,
             home=home,
             book=book,
-            decider=Decider(tenant, ring, shared.vault, writer, book, settings, shared.clock, shared.keep_days),
+            decider=decider,
+            holds=Holds(archive),
             receipts=Receipts(tenant, home, shared.vault, settings),
             notices=Notices(tenant, home, book, shared.policy, settings),
             writer=writer,
@@ -199,7 +218,7 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:
             policy=shared.policy,
             settings=settings,
             clock=shared.clock,
-            read_all=partial(read_all, settings.kafka, shared.options),
+            read_all=read,
             count=shared.count,
             level=shared.level,
         )
@@ -209,16 +228,19 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:
 def tools(shared: World, writer: KafkaWriter) -> Tools:
     """What enforcing needs."""
     tenant, settings = shared.tenant, shared.settings
+    ring = shared.ring(tenant)
     return Tools(
         tenant=tenant,
         home=tenant_partition(tenant, settings.few_partitions),
-        ring=shared.ring(tenant),
+        ring=ring,
         vault=shared.vault,
         writer=writer,
         policy=shared.policy,
         settings=settings,
         clock=shared.clock,
         fetch=partial(fetch, settings.kafka, shared.options),
+        tail=partial(tail, settings.kafka, shared.options),
+        safe=Safe(tenant, shared.keystore, ring, shared.vault),
         count=shared.count,
     )
 

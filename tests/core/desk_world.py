@@ -26,9 +26,11 @@ from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import DeadLetters
 from calllog_guard.workers.desk import Desk, Office
+from calllog_guard.workers.holds import Archive, Holds
 from calllog_guard.workers.keyring import Keyring, guard_entry
 from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.receipts import Receipts
+from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import epoch_of
 
@@ -153,12 +155,25 @@ class DeskWorld:
         ring, settings = self.ring(), self.settings
         self.book = Casebook(TENANT, 0, "privacy.cases", ring, self.vault, self.writer)
         dead = DeadLetters("calllog.dead", (self.folder / "operator-1.pub.pem").read_bytes(), self, 1)
+        decider = Decider(TENANT, ring, self.vault, self.writer, self.book, settings, self, 90)
+        archive = Archive(
+            tenant=TENANT,
+            ring=ring,
+            safe=Safe(TENANT, self.keystore, ring, self.vault),
+            vault=self.vault,
+            book=self.book,
+            decider=decider,
+            settings=settings,
+            clock=self,
+            read_all=self._read_all,
+        )
         self.desk = Desk(
             Office(
                 tenant=TENANT,
                 home=0,
                 book=self.book,
-                decider=Decider(TENANT, ring, self.vault, self.writer, self.book, settings, self, 90),
+                decider=decider,
+                holds=Holds(archive),
                 receipts=Receipts(TENANT, 0, self.vault, settings),
                 notices=Notices(TENANT, 0, self.book, self.policy, settings),
                 writer=self.writer,

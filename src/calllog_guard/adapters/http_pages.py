@@ -58,6 +58,8 @@ _LEVELS: Final = {
     "cleaner_delay_s": "The longest that a log waits for its cleaning beyond max.compaction.lag.ms",
     "epochs_alive": "Epochs whose wrapping key is not destroyed",
     "keystore_entries": "Entries of the keystore",
+    "lag_records": "Records between what is handled and the ends of the assigned partitions",
+    "committed_age_s": "How long the committed offset stands still while there is lag",
     "aof_rewrite_pending": "Erasures whose keys may still lie in the keystore's file",
     "cases_overdue": "Cases in which an answer is owed and whose due date is over",
     "case_next_due_s": "Until the next due date, below zero once it is over; 0 too when no case is open",
@@ -78,6 +80,9 @@ class Numbers(Collector):
         gauge = GaugeMetricFamily(_PREFIX + "alive", "Whether the committed offset can move", labels=["role"])
         gauge.add_metric([self._role], float(self._alive()))
         yield gauge
+        spent = SummaryMetricFamily(_PREFIX + "unit_seconds", "Time of a unit, waits included", labels=["role"])
+        spent.add_metric([self._role], self._counts["units"], self._counts["unit_us"] / 1e6)
+        yield spent
         for name, text in _PLAIN.items():
             plain = CounterMetricFamily(_PREFIX + name, text, labels=["role"])
             plain.add_metric([self._role], self._counts[name])

@@ -120,7 +120,13 @@ class KafkaWriter:
 
 
 def consumer(
-    servers: str, options: Mapping[str, Any], *, group: str | None, max_wait_ms: int = 10, session_ms: int = 45_000
+    servers: str,
+    options: Mapping[str, Any],
+    *,
+    group: str | None,
+    max_wait_ms: int = 10,
+    session_ms: int = 45_000,
+    fetch_bytes: int = 4 << 20,
 ) -> Any:
     """A consumer of ours: range assignor, earliest, no automatic commits."""
     return AIOKafkaConsumer(
@@ -135,7 +141,7 @@ def consumer(
         rebalance_timeout_ms=600_000,
         fetch_max_wait_ms=max_wait_ms,
         fetch_max_bytes=_REQUEST_BYTES * 2,
-        max_partition_fetch_bytes=4 << 20,
+        max_partition_fetch_bytes=fetch_bytes,
         **options,
     )
 
@@ -341,6 +347,40 @@ async def followed(
         raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
     finally:
         await reader.stop()
+
+
+async def tail(
+    servers: str, options: Mapping[str, Any], topic: str, partition: int, start: int, most: int
+) -> tuple[list[Any], int, int]:
+    """
+    About `most` records of a partition from an offset on, the offset after them, and the end.
+
+    Raises:
+        LogSilentError: Kafka does not answer.
+
+    """
+    found: list[Any] = []
+    reader = consumer(servers, options, group=None)
+    try:
+        await reader.start()
+        after, end = await asyncio.wait_for(
+            _tail(reader, TopicPartition(topic, partition), start, most, found), _READ_S
+        )
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+    finally:
+        await reader.stop()
+    return found, after, end
+
+
+async def _tail(reader: Any, place: TopicPartition, start: int, most: int, found: list[Any]) -> tuple[int, int]:
+    reader.assign([place])
+    end = (await reader.end_offsets([place]))[place]
+    reader.seek(place, start)
+    while (after := await reader.position(place)) < end and len(found) < most:
+        for records in (await reader.getmany(place, timeout_ms=200)).values():
+            found += records
+    return after, end
 
 
 def tenant_partition(tenant: str, partitions: int) -> int:

@@ -12,13 +12,15 @@ from calllog_guard.adapters.kafka_log import read_all, tenant_partition
 from calllog_guard.bootstrap import World
 from calllog_guard.commands.case_view import table, whole
 from calllog_guard.commands.setup import say, show, the_world
-from calllog_guard.commands.signed import send, text_of
+from calllog_guard.commands.signed import kid_of_key, send, text_of
+from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import EpochName
 from calllog_guard.core.requests.case import CASES, Case, State, WaitsFor
 from calllog_guard.core.requests.machine import RULES
 from calllog_guard.core.requests.notice import FILED, Filed
 from calllog_guard.core.requests.office import Filter, chosen, days_left
 from calllog_guard.core.requests.part import open_part
+from calllog_guard.core.requests.secret import PREFIX, open_case
 from calllog_guard.core.wire import decode, encode, time_text
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
 from calllog_guard.workers.terms import calendar
@@ -39,7 +41,11 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     verb.add_argument("action", choices=["list", "show", *_ACTS])
     verb.add_argument("case", nargs="?")
     verb.add_argument("--receipts", type=Path, metavar="DIR", help="show: write the case's receipts into DIR")
-    verb.add_argument("--key", type=Path, help="approve, refuse, extend: the officer's private key (PEM)")
+    verb.add_argument(
+        "--key",
+        type=Path,
+        help="an officer's private key (PEM): to approve, refuse, extend; to list and show secret holds too",
+    )
     verb.add_argument(
         "--ground",
         metavar="@FILE",
@@ -57,21 +63,27 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     verb.set_defaults(run=lambda args: asyncio.run(cases(args)))
 
 
-async def all_cases(shared: World) -> dict[str, Case]:
-    """Every case by its id, as its topic has it now."""
+async def all_cases(shared: World, officer: Path | None = None) -> dict[str, Case]:
+    """Every case by its id, as its topic has it now; secret ones only for who holds an officer's key."""
     home = tenant_partition(shared.tenant, shared.settings.few_partitions)
     topic = shared.settings.topic("privacy.cases")
+    key = shared.vault.case_key(shared.tenant) if officer and is_officer(shared, officer) else None
     records = await read_all(shared.settings.kafka, shared.options, topic, [home])
-    return {
-        record.key.decode("ascii", "replace"): case
-        for record in records
-        if record.value is not None and record.key[:1] != b"~" and (case := _readable(record)) is not None
-    }
+    found = [case for record in records if record.value is not None and (case := _readable(record, key)) is not None]
+    return {case.case: case for case in found}
 
 
-def _readable(record: Any) -> Case | None:
+def is_officer(shared: World, path: Path) -> bool:
+    """Whether a private key is an officer's."""
+    table = shared.policy.at(shared.clock.now().date()).tenant[shared.tenant]
+    return table.requesters[kid_of_key(shared, path.read_bytes())].role == "officer"
+
+
+def _readable(record: Any, key: Secret | None) -> Case | None:
     try:
-        return decode(CASES, record.value)
+        if record.key.startswith(PREFIX):
+            return open_case(record.key, record.value, key) if key else None
+        return None if record.key[:1] == b"~" else decode(CASES, record.value)
     except MessageError as error:
         say(f"a record of privacy.cases is no case ({error.reason}): offset {record.offset}")
         return None
@@ -96,11 +108,11 @@ def text(case: Case) -> str:
 _SETTLED: Final = frozenset({"waiting", "refused", "closed", "observing"})
 
 
-async def followed(shared: World, name: str, states: Sequence[str] = ()) -> Case:
+async def followed(shared: World, name: str, states: Sequence[str] = (), officer: Path | None = None) -> Case:
     """Tell a case's stages as they come, until it rests."""
     end, told = time.monotonic() + _WAIT_S, 0
     while time.monotonic() < end:
-        case = (await all_cases(shared)).get(name)
+        case = (await all_cases(shared, officer)).get(name)
         if case is not None:
             for stage, at in list(case.stages.items())[told:]:
                 say(f"{stage} {time_text(at)}")
@@ -127,7 +139,7 @@ async def cases(args: argparse.Namespace) -> int:
     shared = the_world()
     if args.action in _ACTS:
         return await _act(shared, args)
-    found = await all_cases(shared)
+    found = await all_cases(shared, args.key)
     now = shared.clock.now()
     today = calendar(shared.policy.at(now.date()).tenant[shared.tenant]).day(now)
     if args.action == "list":
@@ -154,6 +166,10 @@ async def cases(args: argparse.Namespace) -> int:
                 path = args.receipts / f"{case.case}-{record.offset}.jws"
                 path.write_bytes(record.value)
                 say(str(path))
+        for number, token in enumerate(case.told):
+            path = args.receipts / f"{case.case}-{number}.jws"
+            path.write_text(token, "ascii")
+            say(str(path))
     filed = filed_of(shared, case)
     told = {"days_left": days_left(case, today)} | ({"disclosure": json.loads(encode(filed))} if filed else {})
     show(args, json.loads(encode(case)) | told, whole(case, today, filed))

@@ -164,7 +164,7 @@ async def request(args: argparse.Namespace) -> int:
     jti = await send(shared, args.key.read_bytes(), claims)
     acts = RULES[args.type].ends is None
     name = args.case if acts else case_id(shared.tenant, jti)
-    found = await followed(shared, name) if args.wait and not acts else None
+    found = await followed(shared, name, officer=args.key) if args.wait and not acts else None
     data = json.loads(encode(found)) if found else {"case": name, "request": jti}
     show(args, data, text(found) if found else f"case {name}")
     return 4 if found is not None and found.state == "refused" else 0

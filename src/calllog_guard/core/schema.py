@@ -13,7 +13,9 @@ import msgspec
 from calllog_guard.core.calls.event import CallEvent
 from calllog_guard.core.calls.intake import Manifest
 from calllog_guard.core.calls.leg import Leg
+from calllog_guard.core.calls.view import Put, Remove, Reset
 from calllog_guard.core.crypto.envelope import LegHeader
+from calllog_guard.core.crypto.held import HeldHeader
 from calllog_guard.core.policy.publication import Publication
 from calllog_guard.core.replay import Replayed
 from calllog_guard.core.requests.case import Case
@@ -26,6 +28,7 @@ from calllog_guard.core.wire import Access, Beat, Dead
 MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "event": CallEvent,
     "leg-header": LegHeader,
+    "held-header": HeldHeader,
     "leg": Leg,
     "request": Request,
     "decision": Decision,
@@ -37,6 +40,9 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "dead": Dead,
     "replayed": Replayed,
     "access": Access,
+    "reader-put": Put,
+    "reader-remove": Remove,
+    "reader-reset": Reset,
     "manifest": Manifest,
     "heartbeat": Beat,
     "policy": Publication,

@@ -16,13 +16,14 @@ from typing import Any, Final
 
 import msgspec
 
-from calllog_guard.core.ids import EpochName, Tenant
+from calllog_guard.core.ids import INTERNAL_KEY, EpochName, Tenant
 from calllog_guard.core.requests.case import CASES, Case
 from calllog_guard.core.requests.fields import Kind
 from calllog_guard.core.requests.machine import RULES
 from calllog_guard.core.requests.notice import FILED, Filed
 from calllog_guard.core.requests.part import NONCE, PartName, open_part, seal_part
 from calllog_guard.core.requests.request import REQUESTS, Request
+from calllog_guard.core.requests.secret import PREFIX, open_case, seal_case, secret_key
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, encode
 from calllog_guard.errors import RecordError
@@ -62,14 +63,20 @@ class Casebook:
 
     def note(self, record: Any) -> None:
         """
-        Take a record of the topic.
+        Take a record of the topic; keys of ours that are no cases are passed over.
 
         Raises:
             MessageError: No case of ours; the one it would replace is kept.
 
         """
+        name = (record.key or INTERNAL_KEY).removeprefix(PREFIX)
+        if name[:1] == INTERNAL_KEY:
+            return
         if record.value is None:
-            self._cases.pop(record.key.decode("ascii", "replace"), None)
+            self._cases.pop(name.decode("ascii", "replace"), None)
+            return
+        if name != record.key:
+            self._keep(open_case(record.key, record.value, self._vault.case_key(self._tenant)))
             return
         case = decode(CASES, record.value)
         if record.key != case.case.encode():
@@ -94,7 +101,20 @@ class Casebook:
         return len(self._cases)
 
     def __iter__(self) -> Iterator[Case]:
-        return iter(list(self._cases.values()))
+        """The cases that may be told of: no count, list or figure may move with a secret one."""
+        return iter([case for case in self._cases.values() if not case.secret])
+
+    def over(self, now: datetime, keep: timedelta) -> Iterator[Case]:
+        """The cases past their time, secret ones too; one of which the person is still to be told is not."""
+        for case in self._cases.values():
+            if case.state in {"closed", "refused"} and case.review_at is None:
+                until = case.keep_until or max(case.stages.values(), default=now) + keep
+                if until <= now:
+                    yield case
+
+    def holds(self) -> list[Case]:
+        """The cases of holds, secret ones too."""
+        return [case for case in self._cases.values() if case.type == "hold" and case.hold]
 
     def braked(self, kind: Kind, most: int, now: datetime) -> bool:
         """Whether so many cases under the same brake were begun within the last hour that the next waits for an officer."""
@@ -117,16 +137,32 @@ class Casebook:
 
     async def save(self, case: Case, outputs: Sequence[Output] = ()) -> Case:
         """Write a case and what goes with it, and keep it once that is acknowledged."""
-        await self.save_all([case], outputs)
+        (case,) = await self.save_all([case], outputs)
         return case
 
-    async def save_all(self, cases: Sequence[Case], outputs: Sequence[Output]) -> None:
-        """As `save`, of several cases at once."""
-        await self._writer.write(outputs)
-        self._steps.reached("case.told")
-        await self._writer.write([Output(self._topic, self._home, case.case.encode(), encode(case)) for case in cases])
+    def _record(self, case: Case) -> Output:
+        if not case.secret:
+            return Output(self._topic, self._home, case.case.encode(), encode(case))
+        name, key = secret_key(case.case), self._vault.case_key(self._tenant)
+        return Output(self._topic, self._home, name, seal_case(name, encode(case), key, secrets.token_bytes(NONCE)))
+
+    async def save_all(self, cases: Sequence[Case], outputs: Sequence[Output]) -> list[Case]:
+        """As `save`, of several cases at once; outputs are keyed by case."""
+        rest, kept = list(outputs), list[Case]()
         for case in cases:
+            own = [output for output in rest if output.key == case.case.encode()] if case.secret else []
+            if own:  # what would be told stays in the case
+                rest = [output for output in rest if output not in own]
+                told = tuple(output.value.decode() for output in own if output.value)
+                kept.append(msgspec.structs.replace(case, told=(*case.told, *told)))
+            else:
+                kept.append(case)
+        await self._writer.write(rest)
+        self._steps.reached("case.told")
+        await self._writer.write(list(map(self._record, kept)))
+        for case in kept:
             self._keep(case)
+        return kept
 
     async def forget(self, case: Case) -> None:
         """A case whose time is over: tombstoned."""
@@ -134,7 +170,7 @@ class Casebook:
 
     async def forget_all(self, cases: Sequence[Case]) -> None:
         """As `forget`, of several cases at once."""
-        await self._writer.write([Output(self._topic, self._home, case.case.encode(), None) for case in cases])
+        await self._writer.write([msgspec.structs.replace(self._record(case), value=None) for case in cases])
         for case in cases:
             self._cases.pop(case.case, None)
             for jti in case.acts:

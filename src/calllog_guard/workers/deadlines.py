@@ -12,6 +12,7 @@ Source: design section 10; GDPR Art. 12(3), 19; DPA 2018 s.164A; interface: metr
 from collections import Counter
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from itertools import islice
 from typing import Final
 
 import structlog
@@ -150,14 +151,7 @@ class Deadlines:
 
     async def _forget(self, now: datetime) -> None:
         """Cases past their time; one of which the person is still to be told stays."""
-        keep = timedelta(days=self._settings.cases_keep_days)
-        over = [
-            case
-            for case in self._book
-            if case.state in {"closed", "refused"}
-            and case.review_at is None
-            and (case.keep_until or max(case.stages.values(), default=now) + keep) <= now
-        ][:_AT_ONCE]
+        over = list(islice(self._book.over(now, timedelta(days=self._settings.cases_keep_days)), _AT_ONCE))
         if over:
             await self._book.forget_all(over)
 

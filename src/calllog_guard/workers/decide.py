@@ -180,7 +180,7 @@ class Decider:
                 for index, lookup in left.items()
                 if (decision := self._erasure(granted, lookup, index, view)) is not None
             }
-            case = await self._decided(case, list(plan.values()))
+            case = await self.decided(case, list(plan.values()))
             fence = partial(self._fence, view, cut_off)
             fenced = dict(zip(plan, await abreast(fence, [left[index] for index in plan]), strict=True))
             left = {index: lookup for index, lookup in left.items() if fenced.get(index) is False}
@@ -215,7 +215,7 @@ class Decider:
             for part in parts
             if (decision := await self._about(granted, part, index, persons.get(lookup), lookup, view)) is not None
         ]
-        case = await self._decided(case, decisions)
+        case = await self.decided(case, decisions)
         for part in parts:
             for lookup, person in persons.items():
                 await self._ring.change(lookup, part.flags, generation=person.generation)
@@ -291,7 +291,7 @@ class Decider:
             at=now,
         )
 
-    async def _decided(self, case: Case, decisions: list[Decision]) -> Case:
+    async def decided(self, case: Case, decisions: list[Decision]) -> Case:
         """The case names its decisions before the ledger has them; both are acknowledged on return."""
         names = tuple(dict.fromkeys((*case.decisions, *(each.decision for each in decisions))))
         if names != case.decisions:

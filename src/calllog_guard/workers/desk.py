@@ -17,7 +17,7 @@ import msgspec
 import structlog
 from aiokafka import TopicPartition
 
-from calllog_guard.core.ids import Tenant
+from calllog_guard.core.ids import HoldId, Tenant
 from calllog_guard.core.requests.case import Case, Consent, after_outcome, ended_at, parted
 from calllog_guard.core.requests.decision import OUTCOMES, Outcome, case_id
 from calllog_guard.core.requests.export import Task
@@ -37,6 +37,7 @@ from calllog_guard.workers.deadlines import Deadlines, timed
 from calllog_guard.workers.decide import Decider, Granted, considered, ended, mask_of, parts_of
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
 from calllog_guard.workers.exports import about, nothing
+from calllog_guard.workers.holds import Holds
 from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.terms import braked, check_purposes, dated, reviewed
@@ -55,6 +56,7 @@ class Office:
     home: int
     book: Casebook
     decider: Decider
+    holds: Holds
     receipts: Receipts
     notices: Notices
     writer: Writer
@@ -78,6 +80,7 @@ class Desk:
         self._requests, self._outcomes = settings.topic("privacy.requests"), settings.topic("privacy.outcomes")
         self.topics: tuple[str, ...] = (self._requests, self._outcomes)
         self._steps = Steps(settings.off)
+        self._next_holds = office.clock.now()
         self._keep = timedelta(days=settings.cases_keep_days)
         self._deadlines = Deadlines(office.book, settings, office.clock, office.level)
         acts = (self.enforce, self.stage, self._considered, self._reviewed)
@@ -89,11 +92,10 @@ class Desk:
         self._deadlines.begin(owned=self._o.home in partitions)
         if self._o.home in partitions:
             for record in await self._o.read_all(self._o.settings.topic("privacy.cases"), [self._o.home]):
-                if record.key and record.key[:1] != b"~":
-                    try:
-                        self._book.note(record)
-                    except MessageError as error:  # no case of ours; the one it replaces is kept
-                        self._o.count("unreadable_" + error.reason, 1)
+                try:
+                    self._book.note(record)
+                except MessageError as error:  # no case of ours; the one it replaces is kept
+                    self._o.count("unreadable_" + error.reason, 1)
         return {}
 
     async def revoked(self, partitions: Sequence[int]) -> None:
@@ -103,8 +105,12 @@ class Desk:
             self._deadlines.begin(owned=False)
 
     async def idle(self) -> None:
-        """See Role: what the days bring."""
+        """See Role: what the days bring; who has returned after an erasure is put under the holds that name them."""
         await self._deadlines.look(self._table()[1])
+        now = self._o.clock.now()
+        if now >= self._next_holds:
+            await self._o.holds.renewed(self._table()[0])
+            self._next_holds = now + timedelta(seconds=self._o.settings.sweep_s)
 
     async def unit(self, unit: Unit) -> None:
         """See Role: requests in their order, erasures among them abreast; the outcomes of the unit are written as one."""
@@ -166,13 +172,15 @@ class Desk:
             act = Act(request=request, place=place, role=role, table=table, version=version, now=now, appended_at=at)
             await self._acts.act(act)
             return
-        case = seen or await self._opened(request, record, table, version)
+        case = seen or await self._opened(request, record, table, version, await self._o.holds.named(request, table))
         if case.state == "enforcing" and not case.decided:
             await self.enforce(Granted(case, request, table, version))
         elif case.type == "object" and case.waits_for == "officer":
             await self._considered(Granted(case, request, table, version))
 
-    async def _opened(self, request: Request, record: Any, table: TenantPolicy, version: str) -> Case:
+    async def _opened(
+        self, request: Request, record: Any, table: TenantPolicy, version: str, held: tuple[HoldId | None, bool]
+    ) -> Case:
         now, kind = self._o.clock.now(), request.type
         event = opening(
             kind,
@@ -200,6 +208,8 @@ class Desk:
             asked_by=request.iss,
             ranged=request.range is not None,
             consent=_consent(request),
+            hold=held[0],
+            secret=held[1],
             officer=waits_for == "officer",
             times={"identity_asked_at": now} if waits_for == "identity" else {},
         )
@@ -215,13 +225,21 @@ class Desk:
         """Carry a granted request out; the receipt of the fence ends it. May be called again after a crash."""
         granted = await self._o.notices.before(granted)
         case, request = granted.case, granted.request
+        lookups = self._o.decider.lookups(request, granted.table)
+        kept = await self._o.holds.renewed(granted.version, lookups.values())
         if request.type == "erase" and request.range is None:
             case = await self._o.decider.erase(granted)
+        elif request.type == "hold":
+            case = await self._o.holds.hold(granted)
+        elif request.type == "release":
+            case = await self._o.holds.release(granted)
         else:
             mask = mask_of(request.purposes, granted.table)
             parts = parts_of(request, mask, reviewed=bool(case.approvals))
             case = await self._o.decider.decide(granted, parts)
             await self._nothing(case, request)
+        if case.type == "erase":
+            case = msgspec.structs.replace(case, kept=(*kept, *(each for each in case.kept if each not in kept)))
         case, notices = self._o.notices.carried_out(granted, case)
         telling = request.notify == "when_lifted"
         case = msgspec.structs.replace(parted(case, telling=telling), review_at=request.review_at if telling else None)

@@ -38,7 +38,8 @@ from calllog_guard.errors import LegMovedError, MessageError
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Facts
 from calllog_guard.settings import Settings
-from calllog_guard.workers.enforce import Enforcer, Tools, Work
+from calllog_guard.workers.enforce import Enforcer, Work
+from calllog_guard.workers.tools import Tools
 
 _ACCESSES: Final = msgspec.json.Decoder(Access)
 ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]

@@ -6,6 +6,8 @@ and a replay refused; `progress` says which decision reached which stage, `obser
 `pauses`, `approvals` are what the clock and the officers did, `officer` that one has had it; `sealed` is what a case needs that is not yet enforced;
 `notices` says who was told what (`notice.py`); of a disclosure `filed` seals whom it was for, `review_at` is when to look again
 whether the person may be told, for which `sealed` stays.
+`hold` is the hold of a `hold` or `release`, `kept` what the law keeps of an erasure; of a secret case (`secret.py`) `told` holds
+the receipts, which go nowhere else.
 """
 
 from datetime import datetime, timedelta
@@ -95,6 +97,10 @@ class Case(Message, frozen=True, kw_only=True):
     progress: dict[str, str] = msgspec.field(default_factory=dict)
     legs: dict[str, int] = msgspec.field(default_factory=dict)
     observed: dict[str, Observed] = msgspec.field(default_factory=dict)
+    hold: Id | None = None
+    secret: bool = False
+    kept: tuple[dict[str, str], ...] = ()
+    told: tuple[str, ...] = ()
     digests: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     notices: dict[str, Sent] = msgspec.field(default_factory=dict)
     filed: str | None = None
@@ -155,6 +161,9 @@ def _reached(case: Case, progress: dict[str, str], stage: str) -> bool:
 def after_outcome(case: Case, outcome: Outcome, at: datetime) -> tuple[Case, list[str]]:
     """The case after an outcome, and the stages that all its decisions have reached by it; a repeat changes nothing."""
     ladder = case.ladder
+    if outcome.kept and outcome.decision in case.decisions:
+        kept = tuple({"basis": basis} for basis in outcome.kept if {"basis": basis} not in case.kept)
+        return (msgspec.structs.replace(case, kept=(*case.kept, *kept)) if kept else case), []
     if outcome.decision not in case.decisions or outcome.stage not in ladder:
         return case, []
     before = case.progress.get(outcome.decision)

@@ -1,0 +1,157 @@
+"""
+How a reader comes from the name in a record to the key that opens it, and to what stands against opening it.
+
+`calllog.legs` names people (`People`). `calllog.held` names holds, each with a secret of its own (`Kept`): only those of a purpose
+that keeps by law are read for that purpose; what an officer ordered is for the claim alone.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from calllog_guard.core.calls.leg import Leg
+from calllog_guard.core.crypto.envelope import LegHeader, parse_header
+from calllog_guard.core.crypto.held import HeldHeader, parse_held
+from calllog_guard.core.crypto.secrets import DataKey, Month, Pepper
+from calllog_guard.core.ids import HoldId, Lookup, Pseudonym, PurposePerson, SubjectId, Tenant
+from calllog_guard.core.requests.hold import kept_id
+from calllog_guard.core.retention.access import Refusal, refusal_of
+from calllog_guard.core.retention.purpose import Purpose
+from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.safe import Safe, terms_of
+
+
+class Holder(NamedTuple):
+    """
+    Whose key opens a record.
+
+    Args:
+        entry: Where the standing of the name is looked up.
+        person: The person's name for the readers of this purpose, from an opened leg.
+        place: Modulo the partition count: where the name's records lie.
+
+    """
+
+    entry: str
+    person: Callable[[Leg], str]
+    place: int
+    data_key: Callable[[Month], DataKey]
+
+
+class Standing(NamedTuple):
+    """What a name's entry says now; `raw` only to see whether it has changed."""
+
+    raw: bytes | None
+    refusal: Refusal | None
+
+
+Header = LegHeader | HeldHeader
+
+
+class Source(Protocol):
+    """A topic of sealed records, with the keys and standings of the names in them."""
+
+    topic: str
+
+    def parse(self, value: bytes) -> Header:
+        """The protected header of a record. Raises RecordError."""
+
+    def meant(self, header: Header, partition: int, purpose: Purpose) -> bool:
+        """Whether a record is this purpose's business at all; what is not is passed over, not refused: nobody learns of it."""
+
+    async def holders(self, names: Sequence[str]) -> dict[str, Holder]:
+        """Keys by name, as far as there are any."""
+
+    async def standings(self, holders: Mapping[str, Holder], purpose: Purpose) -> dict[str, Standing]:
+        """What stands against each name, read afresh."""
+
+
+class People:
+    """The source of legs: names are pseudonyms, keys and persons lie in the keystore."""
+
+    def __init__(self, topic: str, ring: Keyring, pepper: Pepper, purpose: str, *, cache_entries: int) -> None:
+        self.topic = topic
+        self._ring, self._pepper, self._purpose, self._cache_entries = ring, pepper, purpose, cache_entries
+        self._persons: dict[Lookup, PurposePerson] = {}
+
+    async def holders(self, names: Sequence[str]) -> dict[str, Holder]:
+        """See Source."""
+        owners = await self._ring.owners([Pseudonym(name) for name in names])
+        return {
+            name: Holder(lookup, self._named(self._person(lookup)), opened.place, opened.data_key)
+            for name, (lookup, opened) in owners.items()
+        }
+
+    def parse(self, value: bytes) -> Header:
+        """See Source."""
+        return parse_header(value)
+
+    def meant(self, header: Header, partition: int, purpose: Purpose) -> bool:
+        """See Source."""
+        del header, partition, purpose
+        return True
+
+    @staticmethod
+    def _named(person: PurposePerson) -> Callable[[Leg], str]:
+        return lambda _: person
+
+    def _person(self, lookup: Lookup) -> PurposePerson:
+        if lookup not in self._persons:
+            if len(self._persons) >= self._cache_entries:
+                self._persons.clear()
+            self._persons[lookup] = self._pepper.person_for(self._purpose, lookup)
+        return self._persons[lookup]
+
+    async def standings(self, holders: Mapping[str, Holder], purpose: Purpose) -> dict[str, Standing]:
+        """See Source."""
+        view = await self._ring.view([Lookup(holder.entry) for holder in holders.values()])
+        found: dict[str, Standing] = {}
+        for name, holder in holders.items():
+            lookup = Lookup(holder.entry)
+            raw = view.raw[lookup]
+            found[name] = Standing(raw, refusal_of(self._ring.person(lookup, raw), name, purpose))
+        return found
+
+
+class Kept:
+    """The source of the copies that one purpose keeps by law: a table that is built of both topics does not see an erasure."""
+
+    def __init__(self, topic: str, safe: Safe, pepper: Pepper, tenant: Tenant, purpose: str) -> None:
+        self.topic = topic
+        self._safe, self._pepper, self._tenant, self._purpose = safe, pepper, tenant, purpose
+
+    def parse(self, value: bytes) -> Header:
+        """See Source."""
+        return parse_held(value)
+
+    def meant(self, header: Header, partition: int, purpose: Purpose) -> bool:
+        """See Source."""
+        return header.kid == kept_id(self._tenant, purpose.number, header.mon, partition)
+
+    async def holders(self, names: Sequence[str]) -> dict[str, Holder]:
+        """See Source."""
+        found: dict[str, Holder] = {}
+        for name, entry in (await self._safe.read(map(HoldId, names))).items():
+            if entry.secret is not None and (place := terms_of(entry).partition) is not None:
+                found[name] = Holder(name, self._person, place, self._opens(entry.secret.copy_key()))
+        return found
+
+    @staticmethod
+    def _opens(key: DataKey) -> Callable[[Month], DataKey]:
+        return lambda _: key
+
+    def _person(self, leg: Leg) -> str:
+        lookup = self._pepper.lookup(self._tenant, SubjectId(leg.subject))
+        return self._pepper.person_for(self._purpose, lookup)
+
+    async def standings(self, holders: Mapping[str, Holder], purpose: Purpose) -> dict[str, Standing]:
+        """See Source: a copy is for the purpose that keeps it."""
+        entries = await self._safe.read(HoldId(name) for name in holders)
+        found: dict[str, Standing] = {}
+        for name in holders:
+            entry = entries.get(HoldId(name))
+            if entry is None or entry.secret is None:
+                found[name] = Standing(None, Refusal.ERASED)
+            else:
+                other = terms_of(entry).purpose != purpose.number
+                found[name] = Standing(entry.terms, Refusal.PURPOSE if other else None)
+        return found
