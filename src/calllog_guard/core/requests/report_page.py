@@ -18,7 +18,8 @@ _STYLE: Final = (
     "main{max-width:70em;margin:0 auto;padding:2.2em 1.5em}"
     "h1{font-size:1.75em;line-height:1.2;margin:0}h2{font-size:1.05em;margin:0 0 .8em}"
     ".sub,.none,.note{color:var(--soft)}.sub{margin:.3em 0 1.6em}.none,.note{margin:0}.note{font-size:.87em;margin-top:.8em}"
-    ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.5em,1fr));gap:.8em;margin-bottom:.8em}"
+    ".tiles{display:grid;grid-template-columns:repeat(4,1fr);gap:.8em;margin-bottom:.8em}"
+    "@media(max-width:44em){.tiles{grid-template-columns:repeat(2,1fr)}}"
     ".tile,section{background:#fff;border:1px solid var(--line);border-radius:6px}"
     ".tile{padding:.7em 1em}.tile b{display:block;font-size:1.8em;line-height:1.25;font-weight:600}"
     ".tile span{color:var(--soft);font-size:.87em}.tile.loud b{color:var(--loud)}"
@@ -78,7 +79,7 @@ def _tiles(report: Report) -> str:
         (len(report.due_soon) - overdue, "due within 7 days", False),
         (len(report.officers), "wait for officers", False),
         (missed, "objectives missed", missed > 0),
-        (unheard, "notices not acknowledged in time", unheard > 0),
+        (unheard, "notices unacknowledged", unheard > 0),
     )
     return "".join(
         f'<div class="tile{" loud" if loud else ""}"><b>{many:,}</b><span>{name}</span></div>'
