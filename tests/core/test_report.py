@@ -1,6 +1,7 @@
 """The officer's report: numbers counted by hand, no name of anybody, a page that runs nothing."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,7 +13,9 @@ from desk_world import CANARY, DeskWorld
 from test_notices import DISCLOSE, GROUND, reply_key
 
 from calllog_guard.commands.report import first_of, holds_of
+from calllog_guard.core.ids import HoldId
 from calllog_guard.core.requests.case import Case
+from calllog_guard.core.requests.hold import Terms
 from calllog_guard.core.requests.notice import Filed, Sent
 from calllog_guard.core.requests.office import Filter, chosen, days_left, may_act
 from calllog_guard.core.requests.report import HoldLine, Month, PolicyLine, Report, Sources, report
@@ -212,6 +215,21 @@ def test_the_page_is_whole_runs_nothing_and_fetches_nothing(made: Report) -> Non
     assert text.count("<svg ") == 4
 
 
+def test_a_report_with_a_secret_hold_says_so() -> None:
+    assert "for officers alone" in page(report(replace(SOURCES, secrets=True), NOVEMBER, NOW))
+    assert "for officers alone" not in page(report(SOURCES, NOVEMBER, NOW))
+
+
+def test_a_hold_shows_its_terms_and_a_released_one_has_none() -> None:
+    held, over = (msgspec.structs.replace(CASES[9], case=letter * 22, hold=letter * 22) for letter in "AB")
+    terms = Terms(name="claim-7", basis="Limitation Act", review_at=day(28))
+    lines = holds_of([held, over, CASES[0]], {HoldId("A" * 22): terms, HoldId("B" * 22): None})
+    assert [(each.hold, each.state, each.basis) for each in lines] == [
+        ("claim-7", "held", "Limitation Act"),
+        ("HOLD-7", "released", None),
+    ]
+
+
 def test_markdown_has_every_table_and_its_cells_stay_cells(made: Report) -> None:
     text = markdown(made)
     for title in (
@@ -254,7 +272,9 @@ async def test_no_identity_is_in_the_report_whatever_was_asked(tmp_path: Path) -
     cases = list(world.book)
     filed = {each.case: found for each in cases if (found := world.book.filed_of(each))}
     more: dict[str, Any] = {"accesses": [], "policies": [], "limits": {}, "objectives": {}}
-    made = report(Sources(tenant="iocom", cases=cases, filed=filed, holds=holds_of(cases), **more), NOVEMBER, world.at)
+    made = report(
+        Sources(tenant="iocom", cases=cases, filed=filed, holds=holds_of(cases, {}), **more), NOVEMBER, world.at
+    )
     assert len(made.disclosures) == 1
     for text in (page(made), markdown(made), encode(made).decode(), msgspec.json.encode(cases).decode()):
         assert "canary" not in text

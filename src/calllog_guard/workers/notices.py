@@ -38,6 +38,7 @@ from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.settings import Settings
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Granted
+from calllog_guard.workers.delivery import Steps
 
 _REASONED: Final = frozenset({"extended", "refused", "answered"})
 _REMEDIES: Final = frozenset({"refused", "answered"})
@@ -50,7 +51,7 @@ class Notices:
 
     def __init__(self, tenant: Tenant, home: int, book: Casebook, policy: Policy, settings: Settings) -> None:
         self._tenant, self._home, self._book, self._policy = tenant, home, book, policy
-        self._topic = settings.topic("privacy.notices")
+        self._topic, self._steps = settings.topic("privacy.notices"), Steps(settings.off)
 
     def _addressees(self, table: TenantPolicy, kind: NoticeKind) -> Iterator[tuple[str, bytes]]:
         """Who is told of this kind, each with the public key."""
@@ -129,6 +130,7 @@ class Notices:
         case, outputs = self.of(case, kind, granted.table, request, case.cut_off or case.opened_at)
         if outputs:
             case = await self._book.save(case, outputs)
+            self._steps.reached("notices.before")
         return replace(granted, case=case)
 
     def carried_out(self, granted: Granted, case: Case) -> Told:

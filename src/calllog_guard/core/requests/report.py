@@ -124,7 +124,7 @@ class NoticeLine(Message, frozen=True, kw_only=True):
 
 
 class Report(Message, frozen=True, kw_only=True):
-    """The whole report."""
+    """The whole report; `secrets` says that a secret hold is in it."""
 
     v: Literal[1] = 1
     tenant: str
@@ -144,6 +144,7 @@ class Report(Message, frozen=True, kw_only=True):
     policies: tuple[PolicyLine, ...]
     brakes: tuple[Brake, ...]
     days: tuple[DayLine, ...]
+    secrets: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +183,7 @@ class Sources:
     policies: Sequence[PolicyLine]
     limits: Mapping[tuple[str, ...], int]
     objectives: Mapping[str, float]
+    secrets: bool = False
 
 
 def report(sources: Sources, month: Month, now: datetime) -> Report:
@@ -215,6 +217,7 @@ def report(sources: Sources, month: Month, now: datetime) -> Report:
         policies=tuple(sources.policies),
         brakes=tuple(_brakes(sources, month)),
         days=tuple(_days(sources.cases, month)),
+        secrets=sources.secrets,
     )
 
 

@@ -38,9 +38,12 @@ _STYLE: Final = (
 )
 _ID: Final = 22
 _FOOT: Final = (
-    "Cases are named by random ids; neither this page nor what it was made from names a person. Holds and cases that must stay "
-    "secret are not in it. States are those of the moment above."
+    "Cases are named by random ids; neither this page nor what it was made from names a person. "
+    "States are those of the moment above."
 )
+
+_OPEN: Final = "Holds that must stay secret are not in it."
+_HIDDEN: Final = "<b>It shows holds whose very existence must not be disclosed: for officers alone.</b>"
 
 
 def page(report: Report) -> str:
@@ -63,7 +66,7 @@ def page(report: Report) -> str:
         f"<title>{escape(report.tenant)}, {title}</title><style>{_STYLE}</style></head><body><main>"
         f'<h1>Privacy office, {title}</h1><p class="sub">{escape(report.tenant)}, as of {report.at:%Y-%m-%d %H:%M} UTC</p>'
         f'<div class="tiles">{_tiles(report)}</div><div class="two">{two}</div>{"".join(sections)}'
-        f'<p class="note">{_FOOT}</p></main></body></html>\n'
+        f'<p class="note">{_FOOT} {_HIDDEN if report.secrets else _OPEN}</p></main></body></html>\n'
     )
 
 
