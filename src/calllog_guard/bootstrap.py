@@ -42,12 +42,13 @@ from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor import Auditor
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Decider
-from calllog_guard.workers.delivery import DeadLetters, Delivery, Role
+from calllog_guard.workers.delivery import DeadLetters, Delivery, Role, Steps
 from calllog_guard.workers.desk import Desk, Office
 from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.holds import Archive, Holds
 from calllog_guard.workers.keeper import Keeper
 from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.protector import Protector
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.safe import Safe
@@ -188,7 +189,8 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:
     del reader
     tenant, settings, ring = shared.tenant, shared.settings, shared.ring(shared.tenant)
     home = tenant_partition(tenant, settings.few_partitions)
-    book = Casebook(tenant, home, settings.topic("privacy.cases"), ring, shared.vault, writer)
+    topic, steps = settings.topic("privacy.cases"), Steps(settings.off)
+    book = Casebook(tenant, home, topic, ring, shared.vault, writer, steps)
     decider = Decider(tenant, ring, shared.vault, writer, book, settings, shared.clock, shared.keep_days)
     read = partial(read_all, settings.kafka, shared.options)
     archive = Archive(
@@ -210,6 +212,7 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:
             decider=decider,
             holds=Holds(archive),
             receipts=Receipts(tenant, home, shared.vault, settings),
+            notices=Notices(tenant, home, book, shared.policy, settings),
             writer=writer,
             dead=shared.dead_letters(),
             policy=shared.policy,
@@ -217,6 +220,7 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:
             clock=shared.clock,
             read_all=read,
             count=shared.count,
+            level=shared.level,
         )
     )
 
@@ -316,7 +320,7 @@ async def needed_epochs(shared: World) -> dict[str, str]:
         if record.value is not None and record.key and record.key[:1] != b"~":
             with suppress(MessageError):  # no case of ours
                 cases[record.key] = decode(CASES, record.value)
-    needed |= {case.epoch: "waiting cases" for case in cases.values() if case.state == "waiting" and case.epoch}
+    needed |= {case.epoch: "sealed parts of cases" for case in cases.values() if case.epoch}
     ledger = await read(settings.topic("privacy.decisions"), list(range(settings.partitions)))
     done = {record.key for record in ledger if record.key and record.key.endswith(DONE)}
     for record in ledger:

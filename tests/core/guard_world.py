@@ -31,6 +31,7 @@ from calllog_guard.workers.desk import Desk, Office
 from calllog_guard.workers.holds import Archive, Holds
 from calllog_guard.workers.keeper import Keeper
 from calllog_guard.workers.keyring import Keyring, guard_entry
+from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.protector import Protector
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.safe import Safe
@@ -261,6 +262,8 @@ class GuardWorld:
                 book=self.book,
                 decider=decider,
                 holds=Holds(archive),
+                notices=Notices(TENANT, 0, self.book, self.policy, self.settings),
+                level=lambda _name, _value: None,
                 receipts=Receipts(TENANT, 0, self.vault, self.settings),
                 writer=self.log,
                 dead=dead,

@@ -19,6 +19,8 @@ from calllog_guard.core.requests.decision import (
     unseen_pseudonym,
 )
 from calllog_guard.core.requests.hold import Terms, hold_id, kept_id
+from calllog_guard.core.requests.notice import Filed, Notice, Remedies, Words
+from calllog_guard.core.requests.part import seal_part
 from calllog_guard.core.requests.rules import Rule, Span, seal_rule
 from calllog_guard.core.requests.secret import seal_case, secret_key
 from calllog_guard.core.wire import encode
@@ -134,6 +136,24 @@ def vectors() -> dict[str, Any]:
             )
         ).decode(),
         "rule": _rule(identity, pseudonym, times),
+        "notice_words": encode(
+            Words(
+                v=1,
+                kind="refused",
+                case=case,
+                tenant=TENANT,
+                subjects=("alice@example.org",),
+                ground="Reasons.",
+                remedies=Remedies(authority="ICO"),
+                act_by=AT,
+                at=AT,
+            )
+        ).decode(),
+        "notice": encode(Notice(case=case, to="invoicing", kind="erased", act_by=AT, jwe="a.b.c.d.e")).decode(),
+        "case_filed": seal_part(
+            case, "filed", encode(Filed(authority="Court", basis="Order 7", notify="before")), key, NONCE
+        ),
+        "case_sealed": seal_part(case, "request", b"{}", key, NONCE),
         "outcome": encode(
             Outcome(stage="tombstoned", partition=7, legs=42, barrier=10, up_to=12, by="keeper", **times)
         ).decode(),

@@ -20,6 +20,7 @@ from calllog_guard.core.policy.publication import Publication
 from calllog_guard.core.replay import Replayed
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import Decision, Outcome
+from calllog_guard.core.requests.notice import Notice, Words
 from calllog_guard.core.requests.receipt import Receipt
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.wire import Access, Beat, Dead
@@ -34,6 +35,8 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "outcome": Outcome,
     "case": Case,
     "receipt": Receipt,
+    "notice": Notice,
+    "notice-words": Words,
     "dead": Dead,
     "replayed": Replayed,
     "access": Access,

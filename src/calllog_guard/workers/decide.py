@@ -70,12 +70,13 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """A request that is to be carried out, with the policy it is judged by."""
+    """A request that is to be carried out, with the policy it is judged by, and the officer's words that granted it."""
 
     case: Case
     request: Request
     table: TenantPolicy
     version: str
+    ground: str | None = None
 
 
 def span_of(range_: Range | None) -> Span | None:

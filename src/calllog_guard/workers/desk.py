@@ -18,7 +18,7 @@ import structlog
 from aiokafka import TopicPartition
 
 from calllog_guard.core.ids import HoldId, Tenant
-from calllog_guard.core.requests.case import Case, Consent, after_outcome
+from calllog_guard.core.requests.case import Case, Consent, after_outcome, ended_at, parted
 from calllog_guard.core.requests.decision import OUTCOMES, Outcome, case_id
 from calllog_guard.core.requests.export import Task
 from calllog_guard.core.requests.machine import RULES, after, check_rights, opening
@@ -33,10 +33,12 @@ from calllog_guard.settings import Settings
 from calllog_guard.workers.abreast import abreast, portions
 from calllog_guard.workers.acts import Act, Acts
 from calllog_guard.workers.casebook import Casebook
+from calllog_guard.workers.deadlines import Deadlines, timed
 from calllog_guard.workers.decide import Decider, Granted, considered, ended, mask_of, parts_of
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
 from calllog_guard.workers.exports import about, nothing
 from calllog_guard.workers.holds import Holds
+from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.terms import braked, check_purposes, dated, reviewed
 
@@ -56,6 +58,7 @@ class Office:
     decider: Decider
     holds: Holds
     receipts: Receipts
+    notices: Notices
     writer: Writer
     dead: DeadLetters
     policy: Policy
@@ -63,6 +66,7 @@ class Office:
     clock: Clock
     read_all: ReadAll
     count: Callable[[str, int], None]
+    level: Callable[[str, float], None]
 
 
 class Desk:
@@ -77,11 +81,15 @@ class Desk:
         self.topics: tuple[str, ...] = (self._requests, self._outcomes)
         self._steps = Steps(settings.off)
         self._next_holds = office.clock.now()
-        self._acts = Acts(office.book, self.enforce, self.stage, self._reviewed)
+        self._keep = timedelta(days=settings.cases_keep_days)
+        self._deadlines = Deadlines(office.book, settings, office.clock, office.level)
+        acts = (self.enforce, self.stage, self._considered, self._reviewed)
+        self._acts = Acts(office.book, office.notices, *acts)
 
     async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
         """See Role: the cases are read anew from their topic."""
         self._book.clear()
+        self._deadlines.begin(owned=self._o.home in partitions)
         if self._o.home in partitions:
             for record in await self._o.read_all(self._o.settings.topic("privacy.cases"), [self._o.home]):
                 try:
@@ -94,9 +102,11 @@ class Desk:
         """See Role."""
         if self._o.home in partitions:
             self._book.clear()
+            self._deadlines.begin(owned=False)
 
     async def idle(self) -> None:
-        """See Role: who has returned after an erasure is put under the holds that name them."""
+        """See Role: what the days bring; who has returned after an erasure is put under the holds that name them."""
+        await self._deadlines.look(self._table()[1])
         now = self._o.clock.now()
         if now >= self._next_holds:
             await self._o.holds.renewed(self._table()[0])
@@ -158,11 +168,15 @@ class Desk:
         if RULES[request.type].ends is None:
             role = table.requesters[request.iss].role
             now = self._o.clock.now()
-            await self._acts.act(Act(request=request, place=place, role=role, table=table, version=version, now=now))
+            at = from_ms(record.timestamp)
+            act = Act(request=request, place=place, role=role, table=table, version=version, now=now, appended_at=at)
+            await self._acts.act(act)
             return
         case = seen or await self._opened(request, record, table, version, await self._o.holds.named(request, table))
         if case.state == "enforcing" and not case.decided:
             await self.enforce(Granted(case, request, table, version))
+        elif case.type == "object" and case.waits_for == "officer":
+            await self._considered(Granted(case, request, table, version))
 
     async def _opened(
         self, request: Request, record: Any, table: TenantPolicy, version: str, held: tuple[HoldId | None, bool]
@@ -205,12 +219,11 @@ class Desk:
         with self._book.begun(case):
             case = await self.stage(case, "accepted", version)
         self._steps.reached("erase.case")
-        if kind == "object" and waits_for == "officer":
-            case = await self._o.decider.decide(Granted(case, request, table, version), (considered(),))
         return case
 
     async def enforce(self, granted: Granted) -> Case:
         """Carry a granted request out; the receipt of the fence ends it. May be called again after a crash."""
+        granted = await self._o.notices.before(granted)
         case, request = granted.case, granted.request
         lookups = self._o.decider.lookups(request, granted.table)
         told = await self._o.holds.renewed(granted.version, lookups.values())
@@ -229,14 +242,22 @@ class Desk:
             case = msgspec.structs.replace(
                 case, kept=(*told.kept, *(each for each in case.kept if each not in told.kept))
             )
-        case = msgspec.structs.replace(case, sealed=None, epoch=None)
+        case, notices = self._o.notices.carried_out(granted, case)
+        telling = request.notify == "when_lifted"
+        case = msgspec.structs.replace(parted(case, telling=telling), review_at=request.review_at if telling else None)
         if not case.decisions or not case.ladder:
             case = msgspec.structs.replace(case, state="closed")
         fences = case.type in _FENCES and not (case.type == "erase" and case.ranged)
         stage = "fenced" if fences else "answered" if case.type == "complain" else "decided"
-        case = await self.stage(case, stage, granted.version)
+        case = await self.stage(case, stage, granted.version, notices)
         self._steps.reached("erase.receipt")
         return case
+
+    async def _considered(self, granted: Granted) -> Case:
+        """An officer has an objection before them: meanwhile the person is restricted. May be called again after a crash."""
+        case = await self._o.decider.decide(granted, (considered(),))
+        case, outputs = self._o.notices.of(case, "restricted", granted.table, granted.request, case.opened_at)
+        return await self._o.book.save(case, outputs) if outputs else case
 
     async def _reviewed(self, granted: Granted) -> Case:
         """An officer has refused an objection: the restriction that it brought ends."""
@@ -251,12 +272,14 @@ class Desk:
 
     # --- answers ----------------------------------------------------------------------------------------------------
 
-    async def stage(self, case: Case, stage: str, version: str) -> Case:
-        """The case has reached a stage: saved with its receipt."""
+    async def stage(self, case: Case, stage: str, version: str, notices: Sequence[Output] = ()) -> Case:
+        """The case has reached a stage: saved behind its receipt and its notices."""
         now = self._o.clock.now()
-        case = msgspec.structs.replace(case, stages=case.stages | {stage: now})
+        before, case = case, msgspec.structs.replace(case, stages=case.stages | {stage: now})
+        case = ended_at(case, now, self._keep)
+        timed(before, case, self._o.count)
         told = [self._o.receipts.of(case, stage, now, version)] if _certified(case, stage) else []
-        return await self._book.save(case, told)
+        return await self._book.save(case, [*told, *notices])
 
     async def _outcomes_of(self, records: Sequence[Any]) -> None:
         """What workers did: each case is written once for all that a unit tells of it, with the receipts of its new stages."""
@@ -277,6 +300,8 @@ class Desk:
                 log.error("a decision could not be carried out: an officer must look", case=case.case)
             found, reached = after_outcome(case, outcome, now)
             if found is not case:
+                found = ended_at(found, now, self._keep)
+                timed(case, found, self._o.count)
                 changed[case.case] = found
                 told = [stage for stage in reached if _certified(found, stage)]
                 receipts += [self._o.receipts.of(found, stage, now, version) for stage in told]
