@@ -755,6 +755,13 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "",
         "tests/core/test_following.py::test_who_slept_longer_than_tombstones_live_starts_over",
     ),
+    (
+        "a case that a hold has just decided for is taken up as it was before",
+        "workers/desk.py",
+        "granted = replace(granted, case=self._book.get(granted.case.case) or granted.case)",
+        "granted = replace(granted, case=granted.case)",
+        "tests/core/test_crash_matrix.py",
+    ),
 ]
 
 

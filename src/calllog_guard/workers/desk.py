@@ -8,7 +8,7 @@ Source: design sections 9 and 10.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import groupby
 from typing import Any, Final
@@ -224,9 +224,12 @@ class Desk:
     async def enforce(self, granted: Granted) -> Case:
         """Carry a granted request out; the receipt of the fence ends it. May be called again after a crash."""
         granted = await self._o.notices.before(granted)
-        case, request = granted.case, granted.request
+        request = granted.request
         lookups = self._o.decider.lookups(request, granted.table)
         told = await self._o.holds.renewed(granted.version, lookups.values())
+        # after a crash a hold may just have decided for this very case: go on from there
+        granted = replace(granted, case=self._book.get(granted.case.case) or granted.case)
+        case = granted.case
         if request.type == "erase" and request.range is None:
             case = await self._o.decider.erase(granted)
         elif request.type == "hold":
