@@ -161,7 +161,7 @@ class Desk:
             await self._acts.act(Act(request=request, place=place, role=role, table=table, version=version, now=now))
             return
         case = seen or await self._opened(request, record, table, version, await self._o.holds.named(request, table))
-        if case.state == "enforcing" and not case.decided:
+        if case.state not in {"waiting", "refused"} and not case.decided:  # the keeper may have been done first
             await self.enforce(Granted(case, request, table, version))
 
     async def _opened(
