@@ -173,7 +173,7 @@ class Desk:
             await self._acts.act(act)
             return
         case = seen or await self._opened(request, record, table, version, await self._o.holds.named(request, table))
-        if case.state == "enforcing" and not case.decided:
+        if case.state not in {"waiting", "refused"} and not case.decided:  # the keeper may have been done first
             await self.enforce(Granted(case, request, table, version))
         elif case.type == "object" and case.waits_for == "officer":
             await self._considered(Granted(case, request, table, version))
