@@ -20,8 +20,9 @@ import structlog
 from calllog_guard.adapters.kafka_reader import KafkaLogReader
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
 from calllog_guard.bootstrap import World, world
+from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.calls.view import Line
-from calllog_guard.core.ids import is_id
+from calllog_guard.core.ids import Lookup, is_id
 from calllog_guard.core.retention.access import Refusal
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.law import policy_source, policy_tail
@@ -29,10 +30,10 @@ from calllog_guard.ports import Cursor, LogReader, Writer
 from calllog_guard.settings import Settings, from_environment
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.following import Following
-from calllog_guard.workers.reading import Errand, Reading
+from calllog_guard.workers.reading import Reading
 from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.snapshot import snapshot
-from calllog_guard.workers.sources import Kept, People, Source
+from calllog_guard.workers.sources import Errand, Kept, People, Source
 
 T = TypeVar("T")
 
@@ -186,7 +187,12 @@ class Reader(Stream[Line]):
         ring, pepper = shared.ring(tenant), shared.vault.pepper(tenant)
         if kept:
             safe = Safe(tenant, shared.keystore, ring, shared.vault)
-            return Kept(settings.topic("calllog.held"), safe, pepper, tenant, purpose)
+            lowercase = shared.policy.at(shared.clock.now().date()).tenant[tenant].lowercase_email
+
+            def lookup(text: str) -> Lookup:
+                return pepper.lookup(tenant, canonical(text, lowercase_email=lowercase))
+
+            return Kept(settings.topic("calllog.held"), safe, lookup, pepper, self._errand)
         topic = settings.topic("calllog.legs")
         return People(topic, ring, pepper, purpose, cache_entries=settings.cache_entries)
 

@@ -1,24 +1,29 @@
 """Holds, releases and what purposes keep by law, on the fakes: every conflict, and a crash at every single write."""
 
+import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from guard_world import PARTITIONS, TENANT, GuardWorld
 
 from calllog_guard.adapters.memory import MemoryLogReader, MemoryWriter
 from calllog_guard.core.calls.view import Line, Put
 from calllog_guard.core.crypto.envelope import open_leg
 from calllog_guard.core.crypto.held import parse_held
-from calllog_guard.core.ids import HoldId, Pseudonym, SubjectId
+from calllog_guard.core.crypto.sealed import open_sealed
+from calllog_guard.core.ids import HoldId, Pseudonym, SubjectId, b64
+from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.hold import hold_id, kept_id
 from calllog_guard.core.tombstone import Output
 from calllog_guard.workers.delivery import Steps
-from calllog_guard.workers.reading import Errand, Reading
+from calllog_guard.workers.reading import Reading
 from calllog_guard.workers.snapshot import snapshot
-from calllog_guard.workers.sources import Kept, People, Source
+from calllog_guard.workers.sources import Errand, Kept, People, Source
 
 CLAIM = hold_id(TENANT, "claim-17")
 
@@ -396,7 +401,7 @@ async def lines(world: GuardWorld, purpose: str = "billing") -> tuple[dict[str, 
     ]
     sources: list[Source] = [
         People("calllog.legs", ring, pepper, purpose, cache_entries=100),
-        Kept("calllog.held", world.safe(), pepper, TENANT, purpose),
+        Kept("calllog.held", world.safe(), lambda text: pepper.lookup(TENANT, SubjectId(text)), pepper, errand),
     ]
     legs, kept = [
         Reading(
@@ -436,3 +441,39 @@ async def test_what_an_officer_ordered_is_no_readers_business_and_shows_in_no_co
     await world.run()
     assert len(world.held()) == 6
     assert await lines(world) == before
+
+
+# --- a person's own copy ------------------------------------------------------------------------------------------------
+
+
+async def given(world: GuardWorld, jti: str, who: str) -> list[str]:
+    """The calls of which a person gets a copy."""
+    public = load_pem_public_key((world.folder / "operator-1.pub.pem").read_bytes())
+    assert isinstance(public, X25519PublicKey)
+    key = {"kty": "OKP", "crv": "X25519", "x": b64(public.public_bytes_raw()).decode()}
+    await world.ask(jti, "access", who, reply_key=key)
+    await world.run()
+    name, pem = case_id(TENANT, jti).encode(), (world.folder / "operator-1.pem").read_bytes()
+    records = [record for record in world.log.records["privacy.exports", 0] if (record.key or b"").startswith(name)]
+    parts = {record.key: json.loads(open_sealed(pem, (record.value or b"").decode())) for record in records}
+    assert world.case(jti).state == "closed"
+    return sorted(leg["call"] for part in parts.values() for leg in part["legs"])
+
+
+async def test_a_persons_copy_has_what_is_held_unless_that_is_secret(world: GuardWorld) -> None:
+    await world.hold("hold-0001", "claim-17", "alice")
+    await world.hold("hold-0002", "claim-18", "bob", secret=True)
+    await world.run()
+    world.clock.at += timedelta(days=25)
+    await world.run()
+    assert len(world.legs()) == 5, "alice's oldest leg has lapsed and lies under the hold alone"
+    assert await given(world, "access-01", "alice") == ["a10", "a50", "a70"]
+    await world.ask("erase-001", "erase", "alice", "bob")
+    await world.run()
+    assert await given(world, "access-02", "alice") == ["a10", "a50", "a70"]
+    assert await given(world, "access-03", "bob") == []
+    await world.call("a1", "carol", "alice", days_ago=0)
+    world.clock.at += timedelta(days=1)
+    await world.call("a0", "carol", "alice", days_ago=0)
+    await world.run()
+    assert await given(world, "access-04", "alice") == ["a0", "a10", "a50", "a70"]

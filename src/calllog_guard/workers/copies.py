@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
+from calllog_guard.core.calls.event import canonical
+from calllog_guard.core.calls.leg import Leg, read_leg
 from calllog_guard.core.crypto.entries import Keys
 from calllog_guard.core.crypto.envelope import open_leg, parse_header, seal_leg
 from calllog_guard.core.crypto.held import HeldHeader, HoldSecret, parse_held
 from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.secrets import Month, month_from
-from calllog_guard.core.ids import INTERNAL_KEY, HoldId, Pseudonym, id_bytes
+from calllog_guard.core.ids import INTERNAL_KEY, HoldId, Lookup, Pseudonym, id_bytes
 from calllog_guard.core.requests.hold import Terms, kept_id
 from calllog_guard.core.retention.purpose import Purpose, due_day
 from calllog_guard.core.retention.sweep import lapsed
@@ -214,6 +216,27 @@ class Copies:
         shard.copies = after
         self._commit(shard)
         return seen, after >= end
+
+    async def given(self, shard: Shard, holds: Sequence[str], lookup: Lookup) -> list[tuple[Facts, bytes, Leg]]:
+        """What is held about a person under some holds, opened: for the person's own copy of it."""
+        while holds and not await self.catch_up(shard):
+            pass
+        found: list[tuple[Facts, bytes, Leg]] = []
+        for name, entry in (await self._t.safe.read(map(HoldId, holds))).items():
+            rows = shard.held.legs_of(name) if entry.secret else []
+            for at in range(0, len(rows), _AT_ONCE):
+                places = {key: (facts, facts.offset) for facts, key in rows[at : at + _AT_ONCE]}
+                offsets = {key: offset for key, (_, offset) in places.items()}
+                for key, value in (await self._t.fetch(self._topic, shard.partition, offsets)).items():
+                    leg = read_leg(open_leg(value, entry.secret.copy_key())) if entry.secret else None
+                    if leg is not None and self._lookup(leg.subject) == lookup:
+                        found.append((places[key][0], key, leg))
+        return found
+
+    def _lookup(self, subject: str) -> Lookup:
+        lowercase = self._t.policy.at(self._t.clock.now().date()).tenant[self._t.tenant].lowercase_email
+        pepper = self._t.vault.pepper(self._t.tenant)
+        return pepper.lookup(self._t.tenant, canonical(subject, lowercase_email=lowercase))
 
     @staticmethod
     def _of(shard: Shard, hold: HoldId) -> list[bytes]:

@@ -226,7 +226,7 @@ class Desk:
         granted = await self._o.notices.before(granted)
         case, request = granted.case, granted.request
         lookups = self._o.decider.lookups(request, granted.table)
-        kept = await self._o.holds.renewed(granted.version, lookups.values())
+        told = await self._o.holds.renewed(granted.version, lookups.values())
         if request.type == "erase" and request.range is None:
             case = await self._o.decider.erase(granted)
         elif request.type == "hold":
@@ -236,10 +236,11 @@ class Desk:
         else:
             mask = mask_of(request.purposes, granted.table)
             parts = parts_of(request, mask, reviewed=bool(case.approvals))
-            case = await self._o.decider.decide(granted, parts)
+            case = await self._o.decider.decide(granted, parts, told)
             await self._nothing(case, request)
         if case.type == "erase":
-            case = msgspec.structs.replace(case, kept=(*kept, *(each for each in case.kept if each not in kept)))
+            kept = (*told.kept, *(each for each in case.kept if each not in told.kept))
+            case = msgspec.structs.replace(case, kept=kept)
         case, notices = self._o.notices.carried_out(granted, case)
         telling = request.notify == "when_lifted"
         case = msgspec.structs.replace(parted(case, telling=telling), review_at=request.review_at if telling else None)

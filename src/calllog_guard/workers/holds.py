@@ -39,7 +39,7 @@ from calllog_guard.policy import TenantPolicy
 from calllog_guard.ports import Clock
 from calllog_guard.settings import Settings
 from calllog_guard.workers.casebook import Casebook
-from calllog_guard.workers.decide import Decider, Granted, span_of
+from calllog_guard.workers.decide import Decider, Former, Granted, Telling, span_of
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.keyring import Keyring, fresh_nonce, pointer
 from calllog_guard.workers.safe import Safe, terms_of
@@ -221,7 +221,7 @@ class Holds:
         entries = await self._safe.read([*cases, _NONE])
         return {name: (cases[name], terms_of(entry)) for name, entry in entries.items() if entry.secret}
 
-    async def renewed(self, version: str, lookups: Collection[Lookup] | None = None) -> tuple[dict[str, str], ...]:
+    async def renewed(self, version: str, lookups: Collection[Lookup] | None = None) -> Telling:
         """
         Put who has returned after an erasure under the holds that name them; what may be told of the holds on these people.
 
@@ -234,7 +234,10 @@ class Holds:
         named = {Lookup(each) for _, terms in standing.values() for each in terms.subjects}
         wanted = named if lookups is None else set(lookups)
         living = await self._living(wanted)  # asked for everyone, so that nobody's request takes longer for being held
+        present = {(lookup, generation) for lookup, generation, _ in living}
         kept: list[dict[str, str]] = []
+        holds: list[HoldId] = []
+        former: dict[Former, None] = {}
         for name, (case, terms) in standing.items():
             if wanted.isdisjoint(terms.subjects):
                 continue
@@ -246,7 +249,10 @@ class Holds:
                         await self._cover(name, self._a.book.get(case.case) or case, version, people, erased=False)
             if not terms.secret:
                 kept.append({"basis": terms.basis, "hold": terms.name})
-        return tuple(kept)
+                holds.append(name)
+                met = [Former(Lookup(p.lookup), p.generation, Pseudonym(p.pseudonym)) for p in terms.people if p.told]
+                former |= dict.fromkeys(each for each in met if (each.lookup, each.generation) not in present)
+        return Telling(kept=tuple(kept), holds=tuple(holds), former=tuple(former))
 
     # --- release ------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,6 @@ Source: design sections 4, 8 and 11; interface: access.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Final, NamedTuple
 
@@ -28,20 +27,10 @@ from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedE
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Record, Writer
 from calllog_guard.workers.delivery import Steps
-from calllog_guard.workers.sources import Header, Holder, Source, Standing
+from calllog_guard.workers.sources import Errand, Header, Holder, Source, Standing
 
 BATCH: Final = 2000
 """Records judged at once: bounds every MGET, and the time between a person's two readings."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Errand:
-    """Who reads, for what, on whose behalf; all of it goes on record."""
-
-    tenant: Tenant
-    purpose: str
-    actor: str
-    case: str | None = None
 
 
 class Right(NamedTuple):

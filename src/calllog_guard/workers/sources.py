@@ -6,18 +6,29 @@ that keeps by law are read for that purpose; what an officer ordered is for the 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from calllog_guard.core.calls.leg import Leg
 from calllog_guard.core.crypto.envelope import LegHeader, parse_header
 from calllog_guard.core.crypto.held import HeldHeader, parse_held
 from calllog_guard.core.crypto.secrets import DataKey, Month, Pepper
-from calllog_guard.core.ids import HoldId, Lookup, Pseudonym, PurposePerson, SubjectId, Tenant
+from calllog_guard.core.ids import HoldId, Lookup, Pseudonym, PurposePerson, Tenant
 from calllog_guard.core.requests.hold import kept_id
 from calllog_guard.core.retention.access import Refusal, refusal_of
 from calllog_guard.core.retention.purpose import Purpose
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.safe import Safe, terms_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """Who reads, for what, on whose behalf; all of it goes on record."""
+
+    tenant: Tenant
+    purpose: str
+    actor: str
+    case: str | None = None
 
 
 class Holder(NamedTuple):
@@ -115,9 +126,10 @@ class People:
 class Kept:
     """The source of the copies that one purpose keeps by law: a table that is built of both topics does not see an erasure."""
 
-    def __init__(self, topic: str, safe: Safe, pepper: Pepper, tenant: Tenant, purpose: str) -> None:
+    def __init__(self, topic: str, safe: Safe, lookup: Callable[[str], Lookup], pepper: Pepper, errand: Errand) -> None:
         self.topic = topic
-        self._safe, self._pepper, self._tenant, self._purpose = safe, pepper, tenant, purpose
+        self._safe, self._lookup, self._pepper = safe, lookup, pepper
+        self._tenant, self._purpose = errand.tenant, errand.purpose
 
     def parse(self, value: bytes) -> Header:
         """See Source."""
@@ -140,8 +152,7 @@ class Kept:
         return lambda _: key
 
     def _person(self, leg: Leg) -> str:
-        lookup = self._pepper.lookup(self._tenant, SubjectId(leg.subject))
-        return self._pepper.person_for(self._purpose, lookup)
+        return self._pepper.person_for(self._purpose, self._lookup(leg.subject))
 
     async def standings(self, holders: Mapping[str, Holder], purpose: Purpose) -> dict[str, Standing]:
         """See Source: a copy is for the purpose that keeps it."""
