@@ -242,9 +242,8 @@ class Desk:
             case = await self._o.decider.decide(granted, parts, told)
             await self._nothing(case, request)
         if case.type == "erase":
-            case = msgspec.structs.replace(
-                case, kept=(*told.kept, *(each for each in case.kept if each not in told.kept))
-            )
+            kept = (*told.kept, *(each for each in case.kept if each not in told.kept))
+            case = msgspec.structs.replace(case, kept=kept)
         case, notices = self._o.notices.carried_out(granted, case)
         telling = request.notify == "when_lifted"
         case = msgspec.structs.replace(parted(case, telling=telling), review_at=request.review_at if telling else None)
