@@ -49,6 +49,9 @@ class Source(Protocol):
     async def standings(self, holders: Mapping[str, Holder], purpose: Purpose) -> dict[str, Standing]:
         """What stands against each name, read afresh."""
 
+    async def unchanged(self, holders: Mapping[str, Holder], standings: Mapping[str, Standing]) -> bool:
+        """Whether every entry still is as it was."""
+
 
 class People:
     """The source of legs: names are pseudonyms, keys and persons lie in the keystore."""
@@ -82,3 +85,8 @@ class People:
             raw = view.raw[lookup]
             found[name] = Standing(raw, refusal_of(self._ring.person(lookup, raw), name, purpose))
         return found
+
+    async def unchanged(self, holders: Mapping[str, Holder], standings: Mapping[str, Standing]) -> bool:
+        """See Source."""
+        now = (await self._ring.view([Lookup(holder.entry) for holder in holders.values()])).raw
+        return all(now[Lookup(holder.entry)] == standings[name].raw for name, holder in holders.items())
