@@ -149,6 +149,16 @@ async def test_a_leg_that_lapses_stays_as_a_copy(world: GuardWorld) -> None:
     )
 
 
+async def test_a_call_that_has_lapsed_when_it_comes_is_copied_all_the_same(world: GuardWorld) -> None:
+    await world.hold("hold-0001", "claim-17", "alice")
+    await world.run()
+    await world.call("late100", "bob", "alice", days_ago=100, outcome="missed")
+    await world.run()
+    world.clock.at += timedelta(hours=1)
+    await world.run()
+    assert (len(world.legs()), len(await opened(world, CLAIM))) == (6, 4)
+
+
 async def test_two_holds_and_one_release(world: GuardWorld) -> None:
     other = hold_id(TENANT, "claim-18")
     await world.hold("hold-0001", "claim-17", "alice", "bob")
