@@ -9,6 +9,7 @@ Source: design section 9, step 4; section 12.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import date
@@ -34,10 +35,14 @@ from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
 from calllog_guard.workers.enforce import INDEX_FORM, Enforcer, Tools, Work
 from calllog_guard.workers.exports import Exporter
 from calllog_guard.workers.shard import Shard
+from calllog_guard.workers.statistics import Statistician
 
 log: Final = structlog.get_logger()
 ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
 Offsets = Callable[[str, Sequence[int]], Awaitable[dict[int, int]]]
+
+_SWEEP_S: Final = 0.25
+"""How long sweeping may hold up the next unit, one portion more or less: decisions are enforced within a second."""
 
 
 def index_path(settings: Settings, partition: int) -> Path:
@@ -72,7 +77,9 @@ class Keeper:
         self.topics: tuple[str, ...] = (self._legs, self._decisions)
         self._steps = Steps(tools.settings.off)
         self._shards: dict[int, Shard] = {}
+        self._statistician = Statistician(tools, read_all)
         self._next_sweep = 0
+        self._unswept: deque[int] = deque()
 
     # --- assignment -------------------------------------------------------------------------------------------------
 
@@ -80,10 +87,14 @@ class Keeper:
         """See Role: an index that is young enough is resumed, any other is built anew."""
         self.close()
         legs, decisions = await self._starts(self._legs, partitions), await self._starts(self._decisions, partitions)
+        ends = await self._ends(self._legs, partitions)
         places: dict[TopicPartition, int] = {}
         for partition in partitions:
             shard = self._opened(partition, legs[partition], decisions[partition])
-            self._remember(shard, await self._read_all(self._decisions, [partition]))
+            shard.known_from = ends[partition]
+            records = await self._read_all(self._decisions, [partition])
+            self._remember(shard, records)
+            self._statistician.begin(partition, records)
             self._shards[partition] = shard
             places[TopicPartition(self._legs, partition)] = shard.legs
             places[TopicPartition(self._decisions, partition)] = shard.decisions
@@ -152,6 +163,7 @@ class Keeper:
             shard = self._shards.pop(partition, None)
             if shard is not None:
                 shard.index.destroy()
+                self._statistician.end(partition)
 
     # --- units ------------------------------------------------------------------------------------------------------
 
@@ -178,6 +190,8 @@ class Keeper:
         fresh: list[Any] = []
         for record in records:
             if record.key is not None and record.key[:1] == b"~":
+                if topic == self._decisions:
+                    self._statistician.noted(shard.partition, record)
                 continue
             try:
                 if topic != self._decisions:
@@ -253,12 +267,24 @@ class Keeper:
         """See Role: finish what has reached its barrier, then sweep."""
         await self._replay()
         await abreast(self._finish, list(self._shards.values()))
+        await self._sweeps()
+
+    async def _sweeps(self) -> None:
+        """Portions of one partition after the other for a short time, so that units and decisions do not wait for a million legs."""
         now = to_ms(self._clock.now())
-        if now >= self._next_sweep:
-            more = False
-            for shard in self._shards.values():
-                more = await self._sweep(shard) or more
-            self._next_sweep = now if more else now + int(self._settings.sweep_s * 1000)
+        if not self._unswept and now >= self._next_sweep:
+            self._unswept.extend(self._shards)
+            self._next_sweep = now + int(self._settings.sweep_s * 1000)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _SWEEP_S
+        for _ in range(len(self._unswept)):
+            shard = self._shards.get(self._unswept[0])
+            if shard is not None and await self._sweep(shard):
+                self._unswept.rotate(-1)  # the others first
+            else:
+                self._unswept.popleft()
+            if loop.time() >= until:
+                return
 
     async def _replay(self) -> None:
         """
@@ -367,6 +393,9 @@ class Keeper:
             return work
 
     async def _sweep(self, shard: Shard) -> bool:
+        """One portion of what is due in a partition; whether there is more, or will be once all is read that was there."""
+        if await self._reached(self._legs, shard.partition) < shard.known_from:
+            return True  # what was replaced or removed since is not yet known
         today = self._clock.now().date()
         most = self._settings.sweep_records
         index, policy, restricted = shard.index, self._t.policy, shard.restricted
@@ -377,14 +406,16 @@ class Keeper:
             today,
             most,
         )
-        if not due:
-            return False
-        self._steps.reached("expire.due")
-        await self._writer.write([tombstone(self._legs, key, self._settings.partitions) for key in due])
-        self._steps.reached("expire.tombstoned")
-        for key in due:
-            shard.index.remove(key)
-        self._t.commit(shard)
-        shard.unforgotten = True
-        self._count("legs_expired", len(due))
-        return len(due) >= most
+        full = len(due) >= most
+        due, more = await self._statistician.counted(shard, due)
+        if due:
+            self._steps.reached("expire.due")
+            await self._writer.write([tombstone(self._legs, key, self._settings.partitions) for key in due])
+            self._steps.reached("expire.tombstoned")
+            for key in due:
+                index.remove(key)
+            self._t.commit(shard)
+            shard.unforgotten = True
+            self._count("legs_expired", len(due))
+        await self._statistician.close(shard)
+        return full or more
