@@ -6,6 +6,7 @@ Each port has a contract suite in `tests/contract/`, run on the shipped fake and
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import date, datetime
+from enum import IntEnum
 from typing import Protocol
 
 import msgspec
@@ -247,3 +248,125 @@ class Topics(Protocol):
 
     def blocked(self, topic: str, partitions: Sequence[int]) -> list[int]:
         """Partitions in which an open transaction holds compaction back."""
+
+
+Place = tuple[str, int]
+"""A topic and one of its partitions."""
+
+
+class Record(Protocol):
+    """One record of a topic, as the client library hands it out."""
+
+    @property
+    def topic(self) -> str:
+        """Where it lies."""
+
+    @property
+    def partition(self) -> int:
+        """See topic."""
+
+    @property
+    def offset(self) -> int:
+        """See topic."""
+
+    @property
+    def key(self) -> bytes | None:
+        """Its key."""
+
+    @property
+    def value(self) -> bytes | None:
+        """Its value; None is a tombstone."""
+
+
+class LogReader(Protocol):
+    """Some partitions, read without a group. Every method raises LogSilentError: wait, then assign anew."""
+
+    async def assign(self, places: Mapping[Place, int]) -> None:
+        """Read these partitions, and no others, from these offsets on."""
+
+    async def poll(self, most: int) -> Sequence[Record]:
+        """Up to `most` next records, in order per partition; none when nothing came for a moment."""
+
+    async def positions(self) -> dict[Place, int]:
+        """The offset that comes next, by partition; what compaction emptied counts as read."""
+
+    async def bounds(self, places: Sequence[Place]) -> dict[Place, tuple[int, int]]:
+        """The first offset that is there and the next that will be written."""
+
+    async def fetch(self, place: Place, offsets: Sequence[int]) -> list[Record]:
+        """The records at these offsets, as far as they are still there; what is assigned is not disturbed."""
+
+
+class Shown(IntEnum):
+    """Whether a leg is downstream: hidden (restricted, objected to, not consented), there, or handed out and perhaps there."""
+
+    HIDDEN = 0
+    THERE = 1
+    PERHAPS = 2
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """
+    A leg that a follower was shown, or may be shown later.
+
+    Args:
+        name: Of its person in the log; `token` names the leg. Both are hers alone and die with the person's secrets.
+        offset: Where in its partition it lies.
+        day: Of the call's start, and `policy` the version it was sealed under: what decides when it lapses.
+
+    """
+
+    name: str
+    token: str
+    partition: int
+    offset: int
+    day: str
+    policy: str
+    shown: Shown
+
+
+class Bookmark(msgspec.Struct, frozen=True):
+    """
+    Up to where a follower has read, and for whom.
+
+    Args:
+        reading: What is read and how it is meant (tenant, topic, purpose, fields); another meaning starts anew.
+        offsets: By topic and partition.
+        whole_ms: Everything that was appended before this moment has been read.
+
+    """
+
+    reading: tuple[str, ...]
+    offsets: dict[str, dict[int, int]]
+    whole_ms: int
+
+
+class Cursor(Protocol):
+    """What a follower remembers between two starts. Raises ConfigurationError: the file is no cursor, or in use."""
+
+    def bookmark(self) -> Bookmark | None:
+        """Up to where; None in a new one."""
+
+    def at(self, name: str, token: str) -> Seen | None:
+        """One leg."""
+
+    def of(self, names: Sequence[str]) -> list[Seen]:
+        """Every leg of some people."""
+
+    def names_after(self, name: str, most: int) -> list[str]:
+        """The next names of people in their order, each once."""
+
+    def days(self) -> list[tuple[str, str]]:
+        """The days, each with policy version, that the legs have."""
+
+    def of_day(self, day: str, policy: str) -> list[Seen]:
+        """Every leg of a day that was sealed under a version."""
+
+    def save(self, bookmark: Bookmark, kept: Sequence[Seen], dropped: Sequence[tuple[str, str]]) -> None:
+        """Write all of it at once, durably: legs that are there (again), and names and tokens that must be forgotten."""
+
+    def clear(self) -> None:
+        """Forget everything."""
+
+    def close(self) -> None:
+        """Close the file."""

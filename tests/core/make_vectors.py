@@ -72,6 +72,7 @@ def vectors() -> dict[str, Any]:
         "lookup": lookup,
         "pseudonym": pseudonym,
         "token": token,
+        "person_for_billing": Pepper(b"\x04" * 32).person_for("billing", Lookup(lookup)),
         "data_key": data_key.expose().hex(),
         "leg": seal_leg(header, plaintext, data_key, NONCE).decode(),
         "leg_plaintext": plaintext.decode(),

@@ -120,7 +120,13 @@ class KafkaWriter:
 
 
 def consumer(
-    servers: str, options: Mapping[str, Any], *, group: str | None, max_wait_ms: int = 10, session_ms: int = 45_000
+    servers: str,
+    options: Mapping[str, Any],
+    *,
+    group: str | None,
+    max_wait_ms: int = 10,
+    session_ms: int = 45_000,
+    fetch_bytes: int = 4 << 20,
 ) -> Any:
     """A consumer of ours: range assignor, earliest, no automatic commits."""
     return AIOKafkaConsumer(
@@ -135,7 +141,7 @@ def consumer(
         rebalance_timeout_ms=600_000,
         fetch_max_wait_ms=max_wait_ms,
         fetch_max_bytes=_REQUEST_BYTES * 2,
-        max_partition_fetch_bytes=4 << 20,
+        max_partition_fetch_bytes=fetch_bytes,
         **options,
     )
 

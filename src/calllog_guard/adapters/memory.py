@@ -1,13 +1,21 @@
 """Fakes of the ports, for fast tests; each passes the contract suite of the real one."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.tombstone import Output
-from calllog_guard.errors import EntryCorruptError, EpochUnknownError, KeystoreSilentError, KmsSilentError
-from calllog_guard.ports import Cleaner
+from calllog_guard.errors import (
+    EntryCorruptError,
+    EpochUnknownError,
+    KeystoreSilentError,
+    KmsSilentError,
+    LogSilentError,
+)
+from calllog_guard.ports import Cleaner, Place, Record
 
 
 class SystemClock:
@@ -106,6 +114,61 @@ class MemoryWriter:
     async def write(self, outputs: Sequence[Output]) -> None:
         """See Writer."""
         self.outputs.extend(outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRecord:
+    """See Record."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+class MemoryLogReader:
+    """The topics that a MemoryWriter wrote, from `first` on; `silent` makes it answer nothing, as a stopped broker does."""
+
+    def __init__(self, writer: MemoryWriter) -> None:
+        self._writer = writer
+        self._places: dict[Place, int] = {}
+        self.first: dict[Place, int] = {}
+        self.silent = False
+
+    def _records(self, place: Place) -> list[Record]:
+        if self.silent:
+            raise LogSilentError("Kafka does not answer")
+        there = [output for output in self._writer.outputs if (output.topic, output.partition) == place]
+        return [MemoryRecord(*place, offset, output.key, output.value) for offset, output in enumerate(there)]
+
+    async def assign(self, places: Mapping[Place, int]) -> None:
+        """See LogReader."""
+        self._places = dict(places)
+
+    async def poll(self, most: int) -> Sequence[Record]:
+        """See LogReader."""
+        found: list[Record] = []
+        for place, at in self._places.items():
+            some = self._records(place)[max(at, self.first.get(place, 0)) :][: most - len(found)]
+            found += some
+            self._places[place] = some[-1].offset + 1 if some else at
+        if not found:
+            await asyncio.sleep(0.001)
+        return found
+
+    async def positions(self) -> dict[Place, int]:
+        """See LogReader."""
+        return dict(self._places)
+
+    async def bounds(self, places: Sequence[Place]) -> dict[Place, tuple[int, int]]:
+        """See LogReader."""
+        return {place: (self.first.get(place, 0), len(self._records(place))) for place in places}
+
+    async def fetch(self, place: Place, offsets: Sequence[int]) -> list[Record]:
+        """See LogReader."""
+        first = self.first.get(place, 0)
+        return [each for each in self._records(place) if each.offset in set(offsets) and each.offset >= first]
 
 
 class MemoryKms:

@@ -13,6 +13,7 @@ import msgspec
 from calllog_guard.core.calls.event import CallEvent
 from calllog_guard.core.calls.intake import Manifest
 from calllog_guard.core.calls.leg import Leg
+from calllog_guard.core.calls.view import Put, Remove, Reset
 from calllog_guard.core.crypto.envelope import LegHeader
 from calllog_guard.core.policy.publication import Publication
 from calllog_guard.core.replay import Replayed
@@ -36,6 +37,9 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "dead": Dead,
     "replayed": Replayed,
     "access": Access,
+    "reader-put": Put,
+    "reader-remove": Remove,
+    "reader-reset": Reset,
     "manifest": Manifest,
     "heartbeat": Beat,
     "policy": Publication,

@@ -16,7 +16,18 @@ from typing import Final, NewType, Self
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from calllog_guard.core.ids import ID_BYTES, CallId, Lookup, Pseudonym, SubjectId, Tenant, Token, b64, id_text
+from calllog_guard.core.ids import (
+    ID_BYTES,
+    CallId,
+    Lookup,
+    Pseudonym,
+    PurposePerson,
+    SubjectId,
+    Tenant,
+    Token,
+    b64,
+    id_text,
+)
 
 SECRET_BYTES: Final = 32
 _INFO: Final = "calllog-guard/v1/"
@@ -92,6 +103,11 @@ class Pepper(Secret):
         """The keystore's key for a person: HMAC-SHA-256 over tenant, a zero byte, and the subject id."""
         message = b"lookup\x00" + tenant.encode() + b"\x00" + subject.encode()
         return Lookup(b64(hmac.digest(self._raw, message, hashlib.sha256)).decode())
+
+    def person_for(self, purpose: str, lookup: Lookup) -> PurposePerson:
+        """A person's name for the readers of one purpose: two purposes cannot be joined by it, nor either with the log."""
+        message = b"person\x00" + purpose.encode() + b"\x00" + lookup.encode()
+        return PurposePerson(id_text(hmac.digest(self._raw, message, hashlib.sha256)[:ID_BYTES]))
 
 
 class TokenKey(Secret):

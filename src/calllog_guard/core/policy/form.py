@@ -23,8 +23,9 @@ Regime = Literal["uk", "eu"]
 Told = Literal["erased", "rectified", "restricted", "lifting"]
 PersonTold = Literal["erased", "rectified", "restricted", "lifting", "disclosed", "extended", "refused"]
 Shown = Literal[
-    "role", "started_at", "ended_at", "joined_at", "left_at", "duration_s", "kind", "outcome", "parties", "subject"
-]
+    "role", "started_at", "ended_at", "joined_at", "left_at", "duration_s", "kind", "outcome", "parties", "subject",
+    "call",
+]  # fmt: skip
 PEM: Final = "-----BEGIN"
 """A `key` that begins so is the key itself, as in a published version; any other is a file beside the policy."""
 AUTHORITY: Final[dict[str, str]] = {

@@ -1,0 +1,63 @@
+"""`read` opens legs for a purpose, once or for as long as it likes."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import msgspec
+
+from calllog_guard.commands.setup import say
+from calllog_guard.reader import Reader
+
+_ABOUT = """\
+Prints a line of JSON per leg that the purpose may see now: {"op":"put","token":...,"person":...} with the fields that the purpose
+lists. The access is on record (privacy.access) before the lines come out; what may not be seen is counted there by its reason.
+
+With --follow it goes on: a put replaces what its token stood for, {"op":"remove","token":...} takes it away (erased, expired,
+restricted, objected to), {"op":"reset"} means: empty your table, everything follows anew. With --cursor FILE a later start goes on
+where this one ended, unless so long has passed that removals may have been missed: then it begins with a reset. The cursor moves
+once lines are written to stdout; a job that stores them safely uses calllog_guard.Reader, as examples/billing.py does.
+
+While the keystore or Kafka is silent it waits and removes nothing (RETRY_MAX_S, then exit 3). Exit 4: the policy does not let
+this actor read for this purpose, or not any more: empty the table.
+"""
+
+
+def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verb."""
+    verb = verbs.add_parser(
+        "read",
+        help="open legs for a purpose, as an actor of the policy; the access is recorded",
+        description=_ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verb.add_argument("--purpose", required=True, help="as in the policy")
+    verb.add_argument("--actor", required=True, help="as in the policy: whose credential this is")
+    verb.add_argument("--follow", action="store_true", help="go on with what changes, until stopped")
+    verb.add_argument("--cursor", metavar="FILE", type=Path, help="with --follow: remember here what was shown")
+    verb.add_argument("--partition", metavar="N", type=int, action="append", help="only this one; may be repeated")
+    verb.add_argument("--case", metavar="C", help="the case that this access is for")
+    verb.add_argument("--json", action="store_true", help="accepted everywhere; lines are JSON in any case")
+    verb.set_defaults(run=read)
+
+
+def read(args: argparse.Namespace) -> int:
+    """Print the lines."""
+    reader = Reader(
+        purpose=args.purpose,
+        actor=args.actor,
+        case=args.case,
+        partitions=args.partition,
+        follow=args.follow,
+        cursor=args.cursor,
+        told=say,
+    )
+    encoder = msgspec.json.Encoder()
+    try:
+        for lines in reader.batches():
+            sys.stdout.buffer.write(encoder.encode_lines(lines))
+            sys.stdout.flush()
+    finally:
+        refused = ", ".join(f"{why} {many}" for why, many in sorted(reader.refused.items()))
+        say(f"{reader.opened} opened, refused: {refused or 'none'}")
+    return 0

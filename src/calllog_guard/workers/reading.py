@@ -1,0 +1,229 @@
+"""
+Reading for a purpose: a batch of records in, a verdict on each out, and the access on record before anything is said.
+
+Steps (numbered for the crash tests): 1 opened, 2 recorded.
+Rules: 1. Persons are read afresh for every batch, and again once its access record is acknowledged: if one has changed in
+          between, the batch is judged again, so that nobody's leg comes out after the fence.
+       2. No verdict is given to anyone before the access record is acknowledged.
+       3. A server's silence is an error of its own, never a verdict.
+Source: design sections 4, 8 and 11; interface: access.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Final, NamedTuple
+
+from calllog_guard.core.calls.leg import read_leg
+from calllog_guard.core.calls.view import Put, put
+from calllog_guard.core.crypto.envelope import LegHeader, open_leg, parse_header
+from calllog_guard.core.crypto.secrets import month_from
+from calllog_guard.core.ids import INTERNAL_KEY, Tenant
+from calllog_guard.core.retention.access import Refusal, has_lapsed
+from calllog_guard.core.retention.purpose import Purpose
+from calllog_guard.core.tombstone import Output
+from calllog_guard.core.wire import Access, encode
+from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
+from calllog_guard.policy import Policy
+from calllog_guard.ports import Clock, Record, Writer
+from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.sources import Holder, Source, Standing
+
+BATCH: Final = 2000
+"""Records judged at once: bounds every MGET, and the time between a person's two readings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """Who reads, for what, on whose behalf; all of it goes on record."""
+
+    tenant: Tenant
+    purpose: str
+    actor: str
+    case: str | None = None
+
+
+class Right(NamedTuple):
+    """
+    What the policy in force lets an errand see; made anew for every batch.
+
+    Args:
+        since: What may still keep a leg that was stored under a version.
+        law: Another object when a version was published.
+
+    """
+
+    purpose: Purpose
+    today: date
+    since: Callable[[str], tuple[Purpose, ...]]
+    law: object
+
+    @property
+    def meaning(self) -> str:
+        """What must stay the same for what was shown to stay true; a shorter period is looked at by itself."""
+        it = self.purpose
+        return f"{it.number} {it.basis} {sorted(it.roles)} {sorted(it.outcomes)} {it.shows}"
+
+
+def right_of(policy: Policy, errand: Errand, today: date) -> Right:
+    """
+    What the policy lets an errand see on a day.
+
+    Raises:
+        ConfigurationError: The policy in force knows no such purpose.
+        StateRefusedError: The actor may not read for this purpose.
+
+    """
+    table = policy.at(today).tenant[errand.tenant]
+    rights = table.actors.get(errand.actor)
+    if errand.purpose not in table.purposes:
+        known = ", ".join(sorted(table.purposes))
+        raise ConfigurationError(f"the policy in force knows no purpose {errand.purpose!r}; it knows {known}")
+    if rights is None or errand.purpose not in rights.purposes:
+        raise StateRefusedError(f"the policy does not let {errand.actor} read for {errand.purpose}")
+    purpose = next(each for each in table.listed() if each.name == errand.purpose)
+    return Right(purpose, today, lambda version: policy.purposes_since(errand.tenant, version, today), policy.versions)
+
+
+class Verdict(NamedTuple):
+    """What becomes of one record: a line, or a refusal; neither for a tombstone."""
+
+    record: Record
+    header: LegHeader | None
+    line: Put | None
+    refusal: Refusal | None
+
+
+class Reading:
+    """One errand over one source."""
+
+    def __init__(
+        self,
+        errand: Errand,
+        source: Source,
+        policy: Policy,
+        writer: Writer,
+        clock: Clock,
+        *,
+        access: str,
+        partitions: int,
+        access_partitions: int,
+        steps: Steps,
+    ) -> None:
+        self.errand, self.source = errand, source
+        self._policy, self._writer, self._clock, self._steps = policy, writer, clock, steps
+        self._access, self._partitions, self._access_partitions = access, partitions, access_partitions
+        self.opened = 0
+        self.refused: Counter[Refusal] = Counter()
+
+    def right(self) -> Right:
+        """See `right_of`: now."""
+        return right_of(self._policy, self.errand, self._clock.now().date())
+
+    async def judged(self, records: Sequence[Record]) -> list[Verdict]:
+        """
+        A verdict on each record, in their order; the access is on record.
+
+        Raises:
+            KeystoreSilentError, KeystoreGuardedError, LogSilentError: Nothing is known and nothing was said; wait.
+
+        """
+        right = self.right()
+        sifted = sift(records, self.errand.tenant, self.source.topic, right)
+        names = list({header.kid for _, header, refusal in sifted if header is not None and refusal is None})
+        while True:
+            holders = await self.source.holders(names)
+            before = await self.source.standings(holders, right.purpose)
+            verdicts = [
+                Verdict(record, header, None, refusal)
+                if header is None or refusal is not None
+                else self._verdict(record, header, holders.get(header.kid), before, right)
+                for record, header, refusal in sifted
+            ]
+            self._steps.reached("read.opened")
+            await self._record(verdicts)
+            self._steps.reached("read.recorded")
+            if not names or await self.source.standings(holders, right.purpose) == before:
+                self.opened += sum(verdict.line is not None for verdict in verdicts)
+                self.refused.update(verdict.refusal for verdict in verdicts if verdict.refusal is not None)
+                return verdicts
+
+    def _verdict(
+        self, record: Record, header: LegHeader, holder: Holder | None, standings: Mapping[str, Standing], right: Right
+    ) -> Verdict:
+        if holder is None:
+            return Verdict(record, header, None, Refusal.UNKNOWN)
+        refusal = standings[header.kid].refusal
+        if refusal is not None:
+            return Verdict(record, header, None, refusal)
+        if holder.place % self._partitions != record.partition:
+            # a copy where no tombstone of its person reaches
+            return Verdict(record, header, None, Refusal.UNREADABLE)
+        try:
+            leg = read_leg(open_leg(record.value or b"", holder.data_key(month_from(header.mon))))
+            if not right.purpose.covers(leg.role, leg.outcome):
+                return Verdict(record, header, None, Refusal.PURPOSE)
+            return Verdict(record, header, put(leg, header.rid, holder.person, right.purpose.shows), None)
+        except MessageError as error:
+            refusal = Refusal.LAPSED if error.reason == "lapsed" else Refusal.UNREADABLE
+            return Verdict(record, header, None, refusal)
+
+    async def _record(self, verdicts: Sequence[Verdict]) -> None:
+        """Acknowledged on return: who opened what of each partition, and how many were refused for which reason."""
+        by_partition: dict[int, list[Verdict]] = defaultdict(list)
+        for verdict in verdicts:
+            by_partition[verdict.record.partition].append(verdict)
+        outputs = []
+        for partition, found in by_partition.items():
+            offsets = [verdict.record.offset for verdict in found]
+            refused = Counter(str(verdict.refusal) for verdict in found if verdict.refusal is not None)
+            access = Access(
+                v=1,
+                actor=self.errand.actor,
+                purpose=self.errand.purpose,
+                case=self.errand.case,
+                topic=self.source.topic,
+                partition=partition,
+                from_=min(offsets),
+                to=max(offsets),
+                opened=sum(verdict.line is not None for verdict in found),
+                refused=dict(refused),
+                at=self._clock.now(),
+            )
+            place = partition % self._access_partitions
+            outputs.append(Output(self._access, place, self.errand.actor.encode(), encode(access)))
+        if outputs:
+            await self._writer.write(outputs)
+
+
+Sifted = tuple[Record, LegHeader | None, Refusal | None]
+
+
+def sift(records: Iterable[Record], tenant: Tenant, topic: str, right: Right) -> list[Sifted]:
+    """Each record with its header, and what the header alone says against it; internal keys are left out."""
+    lapsed: dict[tuple[str, str], Refusal | None] = {}
+    sifted: list[Sifted] = []
+    for record in records:
+        key = record.key or b""
+        if key[:1] == INTERNAL_KEY:
+            continue
+        if record.value is None:
+            sifted.append((record, None, None))
+            continue
+        try:
+            header = parse_header(record.value)
+            when = header.day, header.pol
+            if when not in lapsed:
+                is_over = has_lapsed(header.day, right.purpose, right.since(header.pol), right.today)
+                lapsed[when] = Refusal.LAPSED if is_over else None
+        except (MessageError, ValueError):
+            sifted.append((record, None, Refusal.UNREADABLE))
+            continue
+        if key != f"{header.kid}.{header.rid}".encode() or header.top != topic or header.ten != tenant:
+            sifted.append((record, None, Refusal.UNREADABLE))
+        elif not header.pur & right.purpose.bit:
+            sifted.append((record, header, Refusal.PURPOSE))
+        else:
+            sifted.append((record, header, lapsed[when]))
+    return sifted

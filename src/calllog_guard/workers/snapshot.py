@@ -1,0 +1,65 @@
+"""
+Reading once: what a purpose may see now, partition by partition.
+
+A partition's live records are held in memory, sealed, while it is read; what is opened is handed out in batches.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Final
+
+from calllog_guard.core.calls.view import Line
+from calllog_guard.core.ids import INTERNAL_KEY
+from calllog_guard.errors import LogSilentError
+from calllog_guard.ports import LogReader, Place, Record
+from calllog_guard.workers.reading import BATCH, Reading
+
+_POLL: Final = 5000
+_STALLED_S: Final = 30.0
+_TOLD_S: Final = 5.0
+
+
+async def snapshot(
+    reading: Reading, log: LogReader, partitions: Sequence[int], told: Callable[[str], None]
+) -> AsyncGenerator[list[Line], None]:
+    """
+    Lines of legs that are there and may be seen; no removals.
+
+    Raises:
+        KeystoreSilentError, KeystoreGuardedError, LogSilentError: What came out so far is true, but not all there is.
+
+    """
+    loop = asyncio.get_running_loop()
+    next_word = loop.time() + _TOLD_S
+    for number, partition in enumerate(partitions):
+        if loop.time() >= next_word:
+            told(f"{number} of {len(partitions)} partitions read, {reading.opened} legs opened")
+            next_word = loop.time() + _TOLD_S
+        records = await _state(log, (reading.source.topic, partition))
+        for start in range(0, len(records), BATCH):
+            verdicts = await reading.judged(records[start : start + BATCH])
+            if lines := [verdict.line for verdict in verdicts if verdict.line is not None]:
+                yield list[Line](lines)
+
+
+async def _state(log: LogReader, place: Place) -> list[Record]:
+    """The last record of each key, without tombstones and internal keys, up to the present end."""
+    first, end = (await log.bounds([place]))[place]
+    state: dict[bytes, Record] = {}
+    if first == end:
+        return []
+    await log.assign({place: first})
+    heard = asyncio.get_running_loop().time()
+    while (await log.positions())[place] < end:
+        records = await log.poll(_POLL)
+        for record in records:
+            key = record.key or INTERNAL_KEY
+            if record.value is None:
+                state.pop(key, None)
+            elif key[:1] != INTERNAL_KEY:
+                state[key] = record
+        if records:
+            heard = asyncio.get_running_loop().time()
+        elif asyncio.get_running_loop().time() - heard > _STALLED_S:
+            raise LogSilentError(f"Kafka handed out nothing for {_STALLED_S:.0f} s before the end of a partition")
+    return list(state.values())
