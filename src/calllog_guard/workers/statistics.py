@@ -7,7 +7,7 @@ partition. When a month is over, each keeper says so for each of its partitions 
 Who keeps partition 0 reads what all have closed, adds up (a person lives in one partition), publishes the cells behind which K people
 stand to `calllog.statistics`, marks the month (`~cells.published`) and tombstones its tallies; cells of fewer are never told.
 Steps of a counting (numbered for the crash tests): 1 fetched, 2 counted; the keeper then tombstones. Of a publication: 3 published,
-4 marked, 5 forgotten.
+4 marked.
 Rules: 1. A tally names the legs of its last batch: those still there after a crash are removed and not counted again, and nothing else is
           counted before.  2. Nothing is counted before the partition was read to the end that it had when it was assigned, or an index
           built anew would count what was removed long ago.  3. A published cell is never written again, whatever is found later.
@@ -34,6 +34,7 @@ from calllog_guard.core.retention.cells import Cell, cell_of, statistics, tag_of
 from calllog_guard.core.retention.purpose import Purpose, anonymises
 from calllog_guard.core.retention.tally import (
     CLOSED_KEY,
+    FORGOTTEN_KEY,
     PUBLISHED_KEY,
     Mark,
     Place,
@@ -63,11 +64,12 @@ _MARKS: Final = msgspec.json.Decoder(Mark)
 
 @dataclass(slots=True)
 class Book:
-    """What one partition has counted: tallies with the epoch of their seal, and the last month that is closed, published."""
+    """What one partition has counted: tallies with the epoch of their seal, and the last month that is closed, published, forgotten."""
 
     tallies: dict[TallyName, tuple[Tally, EpochName]] = field(default_factory=dict)
     closed: Month | None = None
     published: Month | None = None
+    forgotten: Month | None = None
 
 
 class Statistician:
@@ -97,7 +99,7 @@ class Statistician:
 
     def _book(self, partition: int, records: Sequence[Any]) -> Book:
         found = {record.key: record.value for record in records if record.key and record.key.startswith(b"~cells.")}
-        book = Book(closed=_month(found.get(CLOSED_KEY)), published=_month(found.get(PUBLISHED_KEY)))
+        book = Book({}, *(_month(found.get(key)) for key in (CLOSED_KEY, PUBLISHED_KEY, FORGOTTEN_KEY)))
         for key, value in found.items():
             name = name_from(key)
             if name is None or value is None:
@@ -227,7 +229,7 @@ class Statistician:
         if book.closed is None or book.closed < over:
             await self._mark(shard.partition, CLOSED_KEY, over)
             book.closed = over
-        if shard.partition == 0 and (book.published is None or book.published < over):
+        if shard.partition == 0 and (book.forgotten is None or book.forgotten < over):
             await self._publish(book, over)
 
     async def _mark(self, partition: int, key: bytes, month: Month) -> None:
@@ -252,21 +254,21 @@ class Statistician:
         await self._mark(0, PUBLISHED_KEY, over)
         book.published = over
         self._steps.reached("statistics.marked")
-        names = [
-            (partition, name) for partition, other in others.items() for name in other.tallies if name.lapsed <= over
-        ]
-        await self._t.writer.write([Output(self._ledger, partition, name.key, None) for partition, name in names])
-        self._steps.reached("statistics.forgotten")
+        names = [(number, name) for number, other in others.items() for name in other.tallies if name.lapsed <= over]
+        await self._t.writer.write([Output(self._ledger, number, name.key, None) for number, name in names])
+        await self._mark(0, FORGOTTEN_KEY, over)
+        book.forgotten = over
         self._others.clear()
 
     async def _closed(self, over: Month) -> dict[int, Book] | None:
         """The books of all partitions, once each has closed the month; those that have are not read again."""
         for partition in range(self._t.settings.partitions):
-            if partition not in self._others:
-                found = self._book(partition, await self._read_all(self._ledger, [partition]))
-                if found.closed is None or found.closed < over:
-                    return None
-                self._others[partition] = found
+            known = self._others.get(partition, Book())
+            if known.closed is None or known.closed < over:
+                known = self._book(partition, await self._read_all(self._ledger, [partition]))
+            if known.closed is None or known.closed < over:
+                return None
+            self._others[partition] = known
         return self._others
 
     async def _tell(self, month: Month, counted: Sequence[Mapping[Cell, Any]]) -> None:

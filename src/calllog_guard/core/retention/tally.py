@@ -47,6 +47,8 @@ CLOSED_KEY: Final = f"{_START}closed".encode()
 """The last month into which a partition counts no more."""
 PUBLISHED_KEY: Final = f"{_START}published".encode()
 """The last month whose cells are published; in partition 0."""
+FORGOTTEN_KEY: Final = f"{_START}forgotten".encode()
+"""The last month whose tallies are tombstoned; in partition 0."""
 
 
 class Mark(Message, frozen=True, kw_only=True):
