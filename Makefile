@@ -84,6 +84,7 @@ bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Fau
 	$(PY) -W ignore bench/erase.py
 	$(PY) -W ignore bench/erase_many.py
 	$(PY) -W ignore bench/absence.py
+	$(PY) -W ignore bench/read.py
 	$(PY) -W ignore bench/walk.py
 
 mutants: .venv/stamp tools ## take each protection out and see its test fail (minutes)

@@ -14,8 +14,7 @@ import sqlite3
 import sys
 from collections.abc import Sequence
 
-from calllog_guard import Reader
-from calllog_guard.core.calls.view import Line, Put, Remove, Reset
+from calllog_guard import Line, Put, Reader, Remove, Reset
 from calllog_guard.errors import GuardError, StateRefusedError
 
 TABLE = """

@@ -1,18 +1,19 @@
-"""Stream workers that make a call log honour its privacy policy, provably."""
+"""Stream workers that make a call log honour its privacy policy, provably; for programs that read it, `Reader`."""
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from calllog_guard.core.calls.view import Line, Put, Remove, Reset
     from calllog_guard.reader import Reader
 
 __version__ = "0.1.0"
-__all__ = ["Reader", "__version__"]
+__all__ = ["Line", "Put", "Reader", "Remove", "Reset", "__version__"]
+_HOMES: Final = dict.fromkeys(("Line", "Put", "Remove", "Reset"), "core.calls.view") | {"Reader": "reader"}
 
 
 def __getattr__(name: str) -> Any:
-    """The reader is imported when it is asked for, so that no part of this package draws in all others."""
-    if name == "Reader":
-        from calllog_guard.reader import Reader  # noqa: PLC0415
-
-        return Reader
+    """What programs use is imported when it is asked for, so that no part of this package draws in all others."""
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(name)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from calllog_guard.adapters.memory import MemoryIndex
+from calllog_guard.adapters.memory_log import MemoryIndex
 from calllog_guard.adapters.rocksdb_index import RocksIndex
 from calllog_guard.ports import Facts, Index, Pending, Position
 

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
-from calllog_guard.adapters.memory import MemoryIndex, MemoryKeystore, MemoryLog, MemoryRecord
+from calllog_guard.adapters.memory import MemoryKeystore, MemoryRecord
+from calllog_guard.adapters.memory_log import MemoryIndex, MemoryLog
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.sealed import sign, verify
 from calllog_guard.core.ids import Tenant
@@ -27,12 +28,15 @@ from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import DeadLetters
 from calllog_guard.workers.desk import Desk, Office
-from calllog_guard.workers.enforce import Tools
+from calllog_guard.workers.holds import Archive, Holds
 from calllog_guard.workers.keeper import Keeper
 from calllog_guard.workers.keyring import Keyring, guard_entry
+from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.protector import Protector
 from calllog_guard.workers.receipts import Receipts
+from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.sealer import Sealer
+from calllog_guard.workers.tools import Tools
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import epoch_of
 
@@ -240,12 +244,26 @@ class GuardWorld:
         ring = self.ring()
         self.book = Casebook(TENANT, 0, "privacy.cases", ring, self.vault, self.log)
         decider = Decider(TENANT, ring, self.vault, self.log, self.book, self.settings, self.clock, 6 * 372)
+        archive = Archive(
+            tenant=TENANT,
+            ring=ring,
+            safe=self.safe(),
+            vault=self.vault,
+            book=self.book,
+            decider=decider,
+            settings=self.settings,
+            clock=self.clock,
+            read_all=self.log.read_all,
+        )
         return Desk(
             Office(
                 tenant=TENANT,
                 home=0,
                 book=self.book,
                 decider=decider,
+                holds=Holds(archive),
+                notices=Notices(TENANT, 0, self.book, self.policy, self.settings),
+                level=lambda _name, _value: None,
                 receipts=Receipts(TENANT, 0, self.vault, self.settings),
                 writer=self.log,
                 dead=dead,
@@ -256,6 +274,10 @@ class GuardWorld:
                 count=self.count,
             )
         )
+
+    def safe(self) -> Safe:
+        """The holds' entries."""
+        return Safe(TENANT, self.keystore, self.ring(), self.vault)
 
     def _keeper(self, dead: DeadLetters) -> Keeper:
         tools = Tools(
@@ -268,6 +290,8 @@ class GuardWorld:
             settings=self.settings,
             clock=self.clock,
             fetch=self.log.fetch,
+            tail=self.log.tail,
+            safe=self.safe(),
             count=self.count,
         )
 
@@ -358,6 +382,22 @@ class GuardWorld:
         token = sign((self.folder / f"{key}.pem").read_bytes(), key, json.dumps(claims).encode())
         await self.log.write([Output("privacy.requests", 0, b"iocom", token.encode())])
 
+    async def hold(self, jti: str, name: str, *subjects: str, secret: bool = False, **more: Any) -> None:
+        """An officer orders a hold."""
+        hold = {
+            "id": name,
+            "authority": "Court",
+            "basis": "legal_claims",
+            "review_at": "2027-06-01T00:00:00Z",
+            "secret": secret,
+            **more,
+        }
+        await self.ask(jti, "hold", *subjects, key="officer-1", hold=hold)
+
+    async def release(self, jti: str, name: str) -> None:
+        """An officer releases a hold."""
+        await self.ask(jti, "release", key="officer-1", hold={"id": name})
+
     # --- what can be seen -------------------------------------------------------------------------------------------
 
     def case(self, jti: str) -> Case:
@@ -382,3 +422,11 @@ class GuardWorld:
     def legs(self) -> dict[bytes, bytes]:
         """The living legs."""
         return self.log.live("calllog.legs")
+
+    def held(self) -> dict[bytes, bytes]:
+        """The living copies."""
+        return self.log.live("calllog.held")
+
+    def held_of(self, name: str) -> list[bytes]:
+        """The living copies of a hold, by its key id."""
+        return [key for key in self.held() if key.startswith(name.encode() + b".")]

@@ -26,9 +26,9 @@ from calllog_guard.core.ids import SubjectId
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, KeystoreGuardedError
 from calllog_guard.ports import Place, Record
 from calllog_guard.workers.delivery import Steps
-from calllog_guard.workers.reading import Errand, Reading
+from calllog_guard.workers.reading import Reading
 from calllog_guard.workers.snapshot import snapshot
-from calllog_guard.workers.sources import People
+from calllog_guard.workers.sources import Errand, People
 
 PEOPLE = ("ann@example.org", "ben@example.org", "cem@example.org")
 SEQUENCES = int(os.environ.get("PROPERTY_SEQUENCES", "200"))
@@ -319,8 +319,10 @@ class Promises(RuleBasedStateMachine):
         now = self.world.clock.at
         for wish in self.oracle.wishes:
             wish.began = wish.began or now
-        self.world.keeper._next_sweep = 0
-        for _ in range(20):  # each of the workers, and each worker again, may find the keystore older than one it has seen
+        self.world.keeper._sweeper.next_ms = 0
+        for _ in range(
+            20
+        ):  # each of the workers, and each worker again, may find the keystore older than one it has seen
             self.step("keeper")
             with contextlib.suppress(KeystoreGuardedError):
                 self.do(self.world.run(200))

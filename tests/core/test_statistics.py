@@ -55,7 +55,7 @@ async def month_ends(world: GuardWorld) -> None:
 
 async def sweeps(world: GuardWorld) -> None:
     """Now, not in SWEEP_S."""
-    world.keeper._next_sweep = 0
+    world.keeper._sweeper.next_ms = 0
     await world.run()
 
 
@@ -127,9 +127,9 @@ async def test_a_crash_at_any_write_counts_each_leg_once_and_tells_each_cell_onc
     while True:
         number += 1
         world = await filled(tmp_path / str(number), 11)
-        world.keeper._next_sweep = 1 << 50
+        world.keeper._sweeper.next_ms = 1 << 50
         await world.run()
-        world.keeper._next_sweep = 0
+        world.keeper._sweeper.next_ms = 0
         crashed = await world.run_with_crashes(number, after=after, rebuild=rebuild)
         if not crashed:
             break
@@ -146,9 +146,9 @@ async def test_a_crash_while_publishing_tells_each_cell_once_and_the_same(tmp_pa
         number += 1
         world = await filled(tmp_path / str(number), 11)
         await world.run()
-        world.clock.at, world.keeper._next_sweep = DECEMBER, 0
+        world.clock.at, world.keeper._sweeper.next_ms = DECEMBER, 0
         await world.run()
-        world.keeper._next_sweep = 0
+        world.keeper._sweeper.next_ms = 0
         crashed = await world.run_with_crashes(number, after=after, rebuild=False)
         await sweeps(world)
         assert [each["legs"] for each in told(world)] == [11], f"crash at write {number}"
@@ -199,11 +199,11 @@ async def test_erased_objected_and_restricted_people_are_not_counted(tmp_path: P
 async def test_whose_flags_say_restricted_waits_although_the_ledger_is_behind(tmp_path: Path) -> None:
     """The desk's word in the keystore counts at once; the keeper may not have read the decision yet."""
     world = await filled(tmp_path, 11)
-    world.keeper._next_sweep = 1 << 50
+    world.keeper._sweeper.next_ms = 1 << 50
     await world.run()
     await world.ask("restrict-1", "restrict", "p2")
     await world.step("desk")
-    world.keeper._next_sweep = 0
+    world.keeper._sweeper.next_ms = 0
     await world.keeper.idle()
     assert (guests(world), world.counts["legs_counted"]) == (1, 10)
 
@@ -273,7 +273,7 @@ async def test_a_tally_moves_with_the_epochs_and_one_that_is_lost_counts_nothing
 
 async def test_a_leg_that_was_replaced_meanwhile_is_neither_counted_nor_removed(tmp_path: Path) -> None:
     world = await filled(tmp_path, 11)
-    world.keeper._next_sweep = 1 << 50
+    world.keeper._sweeper.next_ms = 1 << 50
     await world.run()
     shard = world.keeper._shards[0]
     rows = list(shard.index.by_day())

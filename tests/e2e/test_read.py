@@ -17,9 +17,8 @@ from installation import Installation, Make, event, raw
 from signing import claims, signed
 from test_erase import erased
 
-from calllog_guard import Reader
+from calllog_guard import Put, Reader, Remove, Reset
 from calllog_guard.bootstrap import world
-from calllog_guard.core.calls.view import Put, Remove, Reset
 from calllog_guard.core.crypto.entries import person_key
 from calllog_guard.core.ids import Pseudonym, SubjectId, Tenant, partition_of, record_key
 from calllog_guard.core.tombstone import Output

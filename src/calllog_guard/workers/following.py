@@ -6,8 +6,7 @@ Rules: 1. A leg is in the cursor before it is handed out, and out of it after it
        2. What was shown and may not be seen any more is removed; what may be seen again comes again.
        3. Silence, or a key that is missing, removes nothing.
        4. A follower that may have missed a tombstone starts over: `reset`, then everything anew.
-How it notices: legs and tombstones from the topic; a person's new standing from the ledger, whose records are written before the
-person's entry, so that a name in it is looked at again and again for a minute; and whatever else, by looking at everyone in turn.
+How it notices: legs and tombstones from the topic, a person's new standing by the `lookout`, what lapses by the calendar.
 Source: design sections 5 (compaction), 9 (fence); facts: a consumer slower than `delete.retention.ms`.
 """
 
@@ -16,28 +15,23 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Final
 
 import msgspec
 
 from calllog_guard.core.calls.view import Line, Remove, Reset
-from calllog_guard.core.ids import INTERNAL_KEY, split_key
+from calllog_guard.core.ids import split_key
 from calllog_guard.core.retention.access import MAY_END, Refusal, has_lapsed
 from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import ConfigurationError, Fate, GuardError
 from calllog_guard.ports import Bookmark, Clock, Cursor, LogReader, Place, Record, Seen, Shown
+from calllog_guard.workers.lookout import ROUND_S, Lookout
 from calllog_guard.workers.reading import BATCH, Reading, Right, Verdict
 
 _RETRY_FIRST_S: Final = 0.05
 _RETRY_MOST_S: Final = 2.0
-_WATCH_S: Final = 60.0
-_WATCH_FIRST_S: Final = 0.1
-_WATCH_MOST_S: Final = 0.5
 _LAP_S: Final = 1.0
-_SLICE: Final = 500
-_SLICE_S: Final = 0.1
-ROUND_S: Final = 60.0
-"""Everyone is looked at once in this time; longer when there are more than 300,000 of them."""
 
 
 @dataclass(slots=True)
@@ -98,11 +92,11 @@ class Following:
     ) -> None:
         self._reading, self._log, self._cursor, self._clock = reading, log, cursor, clock
         self._legs, self._ledger, self._partitions = reading.source.topic, ledger, sorted(partitions)
-        self._keep_ms, self._retry_max_s, self._round_s = keep_ms, retry_max_s, round_s
+        self._keep_ms, self._retry_max_s = keep_ms, retry_max_s
         self._told, self._look = told, look
-        self._watched: dict[str, tuple[float, float, float]] = {}
+        self._lookout = Lookout(cursor, round_s)
         self._mark = self._saved = Bookmark((), {}, 0)
-        self._lapses: tuple[object, int] | None = None
+        self._lapses: tuple[date, object] | None = None
         self._before: dict[int, int] = {}
         self._ends: dict[int, int] = {}
         self._lap_ms, self._next_lap = 0, 0.0
@@ -184,19 +178,18 @@ class Following:
     async def _steps(self) -> AsyncGenerator[Step, None]:
         if await self._begun():
             yield Step([Reset()])
-        everyone = _Everyone(self._cursor, self._round_s)
+        self._lookout.everyone_anew()
         while True:
             right = self._reading.right()
             if self._meant(right) != self._mark.reading:
                 raise _AnewError
             records = await self._log.poll(BATCH)
-            self._watch(records)
+            self._lookout.watch((record for record in records if record.topic == self._ledger), self._now())
             self._mark = await self._moved()
             if legs := [record for record in records if record.topic == self._legs]:
                 yield await self._changed(legs)
-            for names in (self._due(), everyone.next(self._now())):
-                async for step in self._looked_at(names, right):
-                    yield step
+            async for step in self._looked_at(self._lookout.names(self._now()), right):
+                yield step
             async for step in self._lapsed(right):
                 yield step
             if await self._keeps_up():
@@ -261,25 +254,6 @@ class Following:
 
     # --- 2 people whose standing may have changed -------------------------------------------------------------------
 
-    def _watch(self, records: Sequence[Record]) -> None:
-        """A name in the ledger is looked at at once, and again and again: its decision comes before its effect."""
-        now = self._now()
-        for record in records:
-            key = record.key or INTERNAL_KEY
-            if record.topic == self._ledger and key[:1] != INTERNAL_KEY:
-                self._watched[key.partition(b".")[0].decode("ascii", "replace")] = now, _WATCH_FIRST_S, now + _WATCH_S
-
-    def _due(self) -> list[str]:
-        now = self._now()
-        due = [name for name, (at, _, _) in self._watched.items() if at <= now]
-        for name in due:
-            _, pause, until = self._watched[name]
-            if now > until:
-                del self._watched[name]
-            else:
-                self._watched[name] = now + pause, min(pause * 2, _WATCH_MOST_S), until
-        return due
-
     async def _looked_at(self, names: Sequence[str], right: Right) -> AsyncGenerator[Step, None]:
         rows = self._cursor.of(names) if names else []
         if not rows:
@@ -321,7 +295,7 @@ class Following:
 
     async def _lapsed(self, right: Right) -> AsyncGenerator[Step, None]:
         """Looked for when the day or a period has changed; a leg that comes in is judged by itself."""
-        if self._lapses == (right.today, id(right.law)):
+        if self._lapses is not None and self._lapses[0] == right.today and self._lapses[1] is right.law:
             return
         for day, policy in self._cursor.days():
             if has_lapsed(day, right.purpose, right.since(policy), right.today):
@@ -329,23 +303,4 @@ class Following:
                 for row in self._cursor.of_day(day, policy):
                     step.hides(row, Refusal.LAPSED)
                 yield step
-        self._lapses = (right.today, id(right.law))
-
-
-class _Everyone:
-    """Names in turn, a slice at a time, at most one round per ROUND_S; the first round begins at once."""
-
-    def __init__(self, cursor: Cursor, round_s: float) -> None:
-        self._cursor, self._round_s = cursor, round_s
-        self._last, self._next, self._begun = "", 0.0, 0.0
-
-    def next(self, now: float) -> list[str]:
-        """The next slice, if it is time for one."""
-        if now < self._next:
-            return []
-        if not self._last:
-            self._begun = now
-        names = self._cursor.names_after(self._last, _SLICE)
-        self._last = names[-1] if names else ""
-        self._next = now + _SLICE_S if names else self._begun + self._round_s
-        return names
+        self._lapses = right.today, right.law

@@ -1,7 +1,6 @@
 """
-The keeper: keeps the index of its partitions, enforces decisions in order (`enforce.py`), tombstones expired legs.
+The keeper: keeps the index of its partitions, enforces decisions in order (`enforce.py`), sweeps (`sweeper.py`).
 
-Steps of an expiry (numbered for the crash tests): 1 due, 2 tombstoned.
 Rules: 1. Once its erasure is done, an erased pseudonym is tombstoned on sight; until then its legs are indexed, so that
           they are counted and tombstoned together at the barrier.
        2. A result is kept in the ledger, so that a rebuild never reports anew.
@@ -9,8 +8,8 @@ Source: design section 9, step 4; section 12.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -21,10 +20,10 @@ from aiokafka import TopicPartition
 
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.crypto.envelope import parse_header
-from calllog_guard.core.ids import Pseudonym, split_key
+from calllog_guard.core.ids import HoldId, Pseudonym, split_key
 from calllog_guard.core.requests.decision import DECISIONS, DONE, Decision, Entry, is_result, open_entry
+from calllog_guard.core.requests.hold import RELEASES
 from calllog_guard.core.requests.rules import Standing
-from calllog_guard.core.retention.sweep import lapsed
 from calllog_guard.core.tombstone import Output, tombstone
 from calllog_guard.core.wire import BEAT, BEATS, Beat, decode, encode, to_ms
 from calllog_guard.errors import EpochUnknownError, MessageError, RecordError
@@ -32,22 +31,27 @@ from calllog_guard.ports import Facts, Index, Pending
 from calllog_guard.settings import Settings
 from calllog_guard.workers.abreast import abreast, portions
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
-from calllog_guard.workers.enforce import INDEX_FORM, Enforcer, Tools, Work
+from calllog_guard.workers.enforce import Enforcer, Work
 from calllog_guard.workers.exports import Exporter
+from calllog_guard.workers.preserve import Preserver
 from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.statistics import Statistician
+from calllog_guard.workers.sweeper import Sweeper
+from calllog_guard.workers.tools import INDEX_FORM, Tools
 
 log: Final = structlog.get_logger()
 ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
 Offsets = Callable[[str, Sequence[int]], Awaitable[dict[int, int]]]
 
-_SWEEP_S: Final = 0.25
-"""How long sweeping may hold up the next unit, one portion more or less: decisions are enforced within a second."""
-
 
 def index_path(settings: Settings, partition: int) -> Path:
     """Where the index of a partition lies."""
     return Path(settings.state_dir) / f"keeper-{settings.topic('calllog.legs')}-{partition}"
+
+
+def held_path(settings: Settings, partition: int) -> Path:
+    """Where the index of the copies of a partition lies."""
+    return Path(settings.state_dir) / f"keeper-{settings.topic('calllog.held')}-{partition}"
 
 
 class Keeper:
@@ -69,6 +73,9 @@ class Keeper:
         exporter = Exporter(tools, self._enforcer, read_all)
         for kind in ("access", "portability", "disclose"):
             self._enforcer.register(kind, exporter.export)
+        self._preserver = Preserver(tools, self._enforcer)
+        self._enforcer.register("hold", self._preserver.hold)
+        self._enforcer.register("release", self._preserver.release)
         self._tenant, self._ring, self._writer, self._settings = tools.tenant, tools.ring, tools.writer, tools.settings
         self._clock, self._count = tools.clock, tools.count
         self._read_all, self._starts, self._ends = read_all, starts, ends
@@ -78,8 +85,7 @@ class Keeper:
         self._steps = Steps(tools.settings.off)
         self._shards: dict[int, Shard] = {}
         self._statistician = Statistician(tools, read_all)
-        self._next_sweep = 0
-        self._unswept: deque[int] = deque()
+        self._sweeper = Sweeper(tools, self._enforcer.copies, self._statistician, reached)
 
     # --- assignment -------------------------------------------------------------------------------------------------
 
@@ -101,6 +107,7 @@ class Keeper:
         return places
 
     def _opened(self, partition: int, legs: int, decisions: int) -> Shard:
+        held, copies = self._held(partition)
         path = index_path(self._settings, partition)
         index = self._open_index(path)
         position = index.position()
@@ -112,9 +119,21 @@ class Keeper:
             and position.at_ms >= oldest
             and position.legs >= legs
         ):
-            return Shard(partition, index, position.legs, position.decisions, pending=index.pending(), unforgotten=True)
+            places = (partition, index, position.legs, position.decisions, held, copies)
+            return Shard(*places, pending=index.pending(), unforgotten=True)
         index.destroy()
-        return Shard(partition, self._open_index(path), legs, decisions)
+        return Shard(partition, self._open_index(path), legs, decisions, held, copies)
+
+    def _held(self, partition: int) -> tuple[Index, int]:
+        """The index of copies; one of another form, or of another topic, is built anew."""
+        path = held_path(self._settings, partition)
+        index = self._open_index(path)
+        position = index.position()
+        topic = self._settings.topic("calllog.held")
+        if position is not None and position.form == INDEX_FORM and position.topics == topic:
+            return index, position.legs
+        index.destroy()
+        return self._open_index(path), 0
 
     def _remember(self, shard: Shard, records: Sequence[Any]) -> None:
         """Who is erased and what is done, from the ledger, before the first leg is handled."""
@@ -155,6 +174,7 @@ class Keeper:
         """Let go of every index and leave it: whoever opens it next may go on from it."""
         for shard in self._shards.values():
             shard.index.close()
+            shard.held.close()
         self._shards.clear()
 
     async def revoked(self, partitions: Sequence[int]) -> None:
@@ -163,6 +183,7 @@ class Keeper:
             shard = self._shards.pop(partition, None)
             if shard is not None:
                 shard.index.destroy()
+                shard.held.destroy()
                 self._statistician.end(partition)
 
     # --- units ------------------------------------------------------------------------------------------------------
@@ -246,6 +267,8 @@ class Keeper:
         decision, entry = self._read(shard, record)
         shard.note(record.key.decode(), decision)
         done = record.key.decode() in shard.done or record.key in shard.pending
+        if decision.type == "hold" and record.key.decode() in shard.done:
+            await self._preserver.unmark(decision)  # its desk marks it again when it resumes after a crash
         if done or entry is None or not self._enforcer.knows(decision):
             return False
         if decision.total:
@@ -267,24 +290,7 @@ class Keeper:
         """See Role: finish what has reached its barrier, then sweep."""
         await self._replay()
         await abreast(self._finish, list(self._shards.values()))
-        await self._sweeps()
-
-    async def _sweeps(self) -> None:
-        """Portions of one partition after the other for a short time, so that units and decisions do not wait for a million legs."""
-        now = to_ms(self._clock.now())
-        if not self._unswept and now >= self._next_sweep:
-            self._unswept.extend(self._shards)
-            self._next_sweep = now + int(self._settings.sweep_s * 1000)
-        loop = asyncio.get_running_loop()
-        until = loop.time() + _SWEEP_S
-        for _ in range(len(self._unswept)):
-            shard = self._shards.get(self._unswept[0])
-            if shard is not None and await self._sweep(shard):
-                self._unswept.rotate(-1)  # the others first
-            else:
-                self._unswept.popleft()
-            if loop.time() >= until:
-                return
+        await self._sweeper.sweep(self._shards)
 
     async def _replay(self) -> None:
         """
@@ -298,7 +304,9 @@ class Keeper:
             end = (await self._ends(self._decisions, [partition]))[partition]
             again = 0
             flagged: dict[str, Entry] = {}
-            for record in await self._read_all(self._decisions, [partition]):
+            records = await self._read_all(self._decisions, [partition])
+            await self._unmark(shard, records)
+            for record in records:
                 if record.offset < applied or record.value is None or not record.key or record.key[:1] == b"~":
                     continue
                 if not is_result(record.key):
@@ -315,11 +323,23 @@ class Keeper:
             self._count("guard_replayed", again)
             self._count("guard_keys_lost", lost)
 
+    async def _unmark(self, shard: Shard, records: Sequence[Any]) -> None:
+        """A restored key entry may bear the mark of a hold whose copies were made since: it would keep the key for ever."""
+        for record in records:
+            name = (record.key or b"").decode("ascii", "replace")
+            if name in shard.done and record.value is not None:
+                with suppress(MessageError):  # not written by a desk
+                    decision = decode(DECISIONS, record.value)
+                    if decision.type == "hold":
+                        await self._preserver.unmark(decision)
+
     async def _again(self, shard: Shard, record: Any, flagged: dict[str, Entry]) -> None:
         try:
             decision, entry = self._read(shard, record)
         except MessageError:
             return  # not written by a desk
+        if decision.type == "release" and entry is not None:
+            await self._t.safe.release(HoldId(decode(RELEASES, entry.task).hold), under_guard=True)
         if not decision.total:
             if entry is not None and decision.pseudonym in shard.ruled:
                 flagged[decision.pseudonym] = entry
@@ -339,6 +359,7 @@ class Keeper:
                 return replace(
                     person,
                     restricted=bool(standing.restrictions),
+                    held=bool(standing.holds),
                     reviewed=bool(standing.reviews),
                     objected=standing.objected,
                     withdrawn=standing.withdrawn,
@@ -391,31 +412,3 @@ class Keeper:
             log.error("a decision cannot be carried out", decision=work.decision.decision, why=error.reason)  # noqa: TRY400
             await self._enforcer.fail(work)
             return work
-
-    async def _sweep(self, shard: Shard) -> bool:
-        """One portion of what is due in a partition; whether there is more, or will be once all is read that was there."""
-        if await self._reached(self._legs, shard.partition) < shard.known_from:
-            return True  # what was replaced or removed since is not yet known
-        today = self._clock.now().date()
-        most = self._settings.sweep_records
-        index, policy, restricted = shard.index, self._t.policy, shard.restricted
-        due = lapsed(
-            index.groups(),
-            lambda facts: (key for key in index.keys_with(facts) if key[:22].decode() not in restricted),
-            lambda stored: policy.purposes_since(self._tenant, stored, today),
-            today,
-            most,
-        )
-        full = len(due) >= most
-        due, more = await self._statistician.counted(shard, due)
-        if due:
-            self._steps.reached("expire.due")
-            await self._writer.write([tombstone(self._legs, key, self._settings.partitions) for key in due])
-            self._steps.reached("expire.tombstoned")
-            for key in due:
-                index.remove(key)
-            self._t.commit(shard)
-            shard.unforgotten = True
-            self._count("legs_expired", len(due))
-        await self._statistician.close(shard)
-        return full or more

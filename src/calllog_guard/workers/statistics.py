@@ -51,9 +51,9 @@ from calllog_guard.core.wire import decode, encode
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.ports import Facts
 from calllog_guard.workers.delivery import Steps
-from calllog_guard.workers.enforce import Tools
 from calllog_guard.workers.keyring import fresh_nonce, pointer
 from calllog_guard.workers.shard import Shard
+from calllog_guard.workers.tools import Tools
 
 log: Final = structlog.get_logger()
 ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
