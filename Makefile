@@ -86,6 +86,7 @@ bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Fau
 	$(PY) -W ignore bench/absence.py
 	$(PY) -W ignore bench/read.py
 	$(PY) -W ignore bench/walk.py
+	$(PY) -W ignore bench/cases.py
 
 mutants: .venv/stamp tools ## take each protection out and see its test fail (minutes)
 	$(PY) tests/mutants.py

@@ -127,8 +127,9 @@ async def test_waiting_cases_and_disclosures_follow_the_epoch(world: DeskWorld) 
 async def test_a_case_whose_time_is_over_is_tombstoned(world: DeskWorld) -> None:
     await world.ask("restrict-1", CANARY, type="restrict")
     more = DISCLOSE | {"notify": "when_lifted", "reply_key": reply_key(world), "review_at": "2027-12-10T00:00:00Z"}
-    await world.ask("disclose-1", CANARY, by="officer-1", **more)
+    await world.ask("disclose-1", "bob@example.org", by="officer-1", **more)
     await world.ask("approve-01", by="officer-2", type="approve", case=world.case("disclose-1").case)
+    assert world.case("disclose-1").state == "closed"
     await world.ask("unknown-01", CANARY, type="erase", identity="unverified")
     assert world.case("restrict-1").keep_until == world.at + timedelta(days=100)
     await world.later(days=99)

@@ -8,7 +8,7 @@ Source: design sections 9 and 10.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import groupby
 from typing import Any, Final
@@ -173,7 +173,7 @@ class Desk:
             await self._acts.act(act)
             return
         case = seen or await self._opened(request, record, table, version, await self._o.holds.named(request, table))
-        if case.state == "enforcing" and not case.decided:
+        if case.state not in {"waiting", "refused"} and not case.decided:  # the keeper may have been done first
             await self.enforce(Granted(case, request, table, version))
         elif case.type == "object" and case.waits_for == "officer":
             await self._considered(Granted(case, request, table, version))
@@ -224,9 +224,12 @@ class Desk:
     async def enforce(self, granted: Granted) -> Case:
         """Carry a granted request out; the receipt of the fence ends it. May be called again after a crash."""
         granted = await self._o.notices.before(granted)
-        case, request = granted.case, granted.request
+        request = granted.request
         lookups = self._o.decider.lookups(request, granted.table)
         told = await self._o.holds.renewed(granted.version, lookups.values())
+        # after a crash a hold may just have decided for this very case: go on from there
+        granted = replace(granted, case=self._book.get(granted.case.case) or granted.case)
+        case = granted.case
         if request.type == "erase" and request.range is None:
             case = await self._o.decider.erase(granted)
         elif request.type == "hold":
@@ -239,9 +242,8 @@ class Desk:
             case = await self._o.decider.decide(granted, parts, told)
             await self._nothing(case, request)
         if case.type == "erase":
-            case = msgspec.structs.replace(
-                case, kept=(*told.kept, *(each for each in case.kept if each not in told.kept))
-            )
+            kept = (*told.kept, *(each for each in case.kept if each not in told.kept))
+            case = msgspec.structs.replace(case, kept=kept)
         case, notices = self._o.notices.carried_out(granted, case)
         telling = request.notify == "when_lifted"
         case = msgspec.structs.replace(parted(case, telling=telling), review_at=request.review_at if telling else None)

@@ -338,6 +338,7 @@ class Keeper:
             decision, entry = self._read(shard, record)
         except MessageError:
             return  # not written by a desk
+        shard.note(record.key.decode(), decision)  # perhaps not read yet: its flags are set already
         if decision.type == "release" and entry is not None:
             await self._t.safe.release(HoldId(decode(RELEASES, entry.task).hold), under_guard=True)
         if not decision.total:
