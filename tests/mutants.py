@@ -846,6 +846,13 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "granted = replace(granted, case=granted.case)",
         "tests/core/test_crash_matrix.py",
     ),
+    (
+        "the case of a standing hold is forgotten",
+        "workers/casebook.py",
+        "case.hold is not None and case.hold not in released",
+        "case.hold is not None and case.hold in released",
+        "tests/core/test_holds.py::test_the_case_of_a_hold_that_stands_is_kept_for_as_long_as_it_stands",
+    ),
 ]
 
 

@@ -397,6 +397,18 @@ async def test_a_crash_at_any_write_has_one_end(tmp_path: Path, story: Story, en
     assert at > 10
 
 
+async def test_the_case_of_a_hold_that_stands_is_kept_for_as_long_as_it_stands(tmp_path: Path) -> None:
+    """The desk knows a hold by its case: forgotten after three years, who returns would be held no more."""
+    world = await filled(tmp_path)
+    await world.hold("hold-0001", "h1", "alice")
+    await world.run()
+    later, keep = world.clock.at + timedelta(days=4000), timedelta(days=1095)
+    assert list(world.book.over(later, keep)) == []
+    await world.release("free-0001", "h1")
+    await world.run()
+    assert {case.type for case in world.book.over(later, keep)} == {"hold", "release"}
+
+
 # --- readers ------------------------------------------------------------------------------------------------------------
 
 
