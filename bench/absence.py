@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from calllog_guard.adapters.kafka_log import KafkaWriter, read_each
+from calllog_guard.adapters.kafka_log import read_each
+from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.adapters.segment_files import look_at_replica, replicas
 from calllog_guard.core.absence import Look
 from calllog_guard.core.crypto.envelope import LegHeader, seal_leg

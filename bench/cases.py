@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "e2e"))
 
 from installation import Installation
 
-from calllog_guard.adapters.kafka_log import KafkaWriter, read_all
+from calllog_guard.adapters.kafka_log import read_all
+from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.adapters.memory import SystemClock
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.case import Case

@@ -23,7 +23,8 @@ from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.secrets import month_of
 from calllog_guard.core.ids import Lookup, Tenant, b64
-from calllog_guard.workers.keyring import Keyring, guard_entry
+from calllog_guard.workers.guard import guard_entry
+from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import Periods, Walk, epoch_of
 
@@ -47,7 +48,7 @@ async def filled(keystore: RedisKeystore, vault: Vault, clock: Hand) -> Keyring:
     vault.create_epoch(epoch_of(clock.at))
     await keystore.put({GUARD_KEY: guard_entry(vault.guard_id()), EPOCH_KEY: epoch_of(clock.at).encode()})
     ring = Keyring(TENANT, keystore, vault, clock, cache_s=60, cache_entries=10, partitions=12)
-    await ring.open_at_once(12)
+    await ring.guard.open_at_once(12)
     for start in range(0, PEOPLE, 1000):
         lookups = [Lookup(b64(number.to_bytes(32, "big")).decode()) for number in range(start, start + 1000)]
         if not await ring.mint(dict.fromkeys(lookups), await ring.view(lookups), month_of(2026, 9), month_of(2026, 11)):

@@ -99,14 +99,14 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a restored keystore is believed at once",
-        "workers/keyring.py",
-        "if not under_guard and found[2 : 2 + len(self._marks)] != [origin] * len(self._marks):",
-        "if not under_guard and found[2 : 2 + len(self._marks)] == [origin]:",
+        "workers/guard.py",
+        "if not under_guard and list(found[1:]) != [origin] * len(self._marks):",
+        "if not under_guard and list(found[1:]) == [origin]:",
         "tests/e2e/test_restore.py::test_nothing_is_opened_before_the_ledger_is_replayed",
     ),
     (
         "the ledger is not replayed against a restored keystore",
-        "workers/keeper.py",
+        "workers/replayer.py",
         "                if not is_result(record.key):\n                    await self._again(shard, record, flagged)\n",
         "                if not is_result(record.key):\n",
         "tests/e2e/test_restore.py::test_a_restored_backup_brings_nobody_back",
@@ -309,14 +309,14 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "an older keystore under the same run is not noticed",
-        "workers/keyring.py",
+        "workers/guard.py",
         "        if counter >= self._seen:\n",
         "        if counter >= 0:\n",
         "tests/core/test_keyring.py",
     ),
     (
         "a stale replica that is promoted is believed",
-        "workers/keeper.py",
+        "workers/replayer.py",
         "                    await self._again(shard, record, flagged)\n                    again += 1\n",
         "                    again += 1\n",
         "tests/e2e/test_drills_keystore.py::test_nobody_comes_back_with_a_copy_a_stale_replica_an_old_ledger_or_a_frozen_worker",
@@ -324,7 +324,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "an older content in the same process goes unnoticed between two heartbeats",
         "workers/enforce.py",
-        "        await self._t.ring.raise_counter()",
+        "        await self._t.ring.guard.raise_counter()",
         "        pass",
         "tests/e2e/test_drills_keystore.py::test_nobody_comes_back_with_a_copy_a_stale_replica_an_old_ledger_or_a_frozen_worker",
     ),
@@ -576,8 +576,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a case whose person is still to be told is forgotten",
         "workers/casebook.py",
-        'if case.state in {"closed", "refused"} and case.review_at is None:',
-        'if case.state in {"closed", "refused"}:',
+        'if case.state in {"closed", "refused"} and case.review_at is None and not stands:',
+        'if case.state in {"closed", "refused"} and not stands:',
         "tests/core/test_deadlines.py::test_a_case_whose_time_is_over_is_tombstoned",
     ),
     (
@@ -834,7 +834,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a replay of the ledger takes back what the keeper had not read yet",
-        "workers/keeper.py",
+        "workers/replayer.py",
         "        shard.note(record.key.decode(), decision)  # perhaps not read yet: its flags are set already\n",
         "",
         "tests/core/test_replay.py",

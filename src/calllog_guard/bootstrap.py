@@ -12,7 +12,6 @@ from typing import Any, Final
 from calllog_guard.adapters.http_cleaner import HttpCleaners, pages
 from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_log import (
-    KafkaWriter,
     consumer,
     fetch,
     offsets,
@@ -24,6 +23,7 @@ from calllog_guard.adapters.kafka_log import (
     tenant_partition,
 )
 from calllog_guard.adapters.kafka_newest import newest
+from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.adapters.kms_address import kms_at, ring_folder
 from calllog_guard.adapters.kms_local import FileRing
 from calllog_guard.adapters.memory import SystemClock
@@ -105,7 +105,7 @@ class World:
             cache_entries=cache_entries or settings.cache_entries,
             partitions=settings.partitions,
         )
-        ring.saw(self.seen)
+        ring.guard.saw(self.seen)
         return ring
 
     async def look_back(self) -> None:

@@ -12,7 +12,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from calllog_guard.adapters.kafka_admin import KafkaTopics
-from calllog_guard.adapters.kafka_log import KafkaWriter, Tail, read_all
+from calllog_guard.adapters.kafka_log import Tail, read_all
+from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.bootstrap import World
 from calllog_guard.core.policy.publication import Followed
 from calllog_guard.core.policy.residency import host_of, outside

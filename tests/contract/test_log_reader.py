@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from calllog_guard.adapters.kafka_log import KafkaWriter
 from calllog_guard.adapters.kafka_reader import KafkaLogReader
+from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.adapters.memory import MemoryLogReader, MemoryWriter
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import LogSilentError

@@ -26,8 +26,9 @@ from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import DeadLetters
 from calllog_guard.workers.desk import Desk, Office
+from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.holds import Archive, Holds
-from calllog_guard.workers.keyring import Keyring, guard_entry
+from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.safe import Safe
@@ -141,7 +142,7 @@ class DeskWorld:
 
     async def start(self) -> "DeskWorld":
         """Open the keystore and start the desk."""
-        await self.ring().open_at_once(4)
+        await self.ring().guard.open_at_once(4)
         await self.restart()
         return self
 

@@ -28,9 +28,10 @@ from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import DeadLetters
 from calllog_guard.workers.desk import Desk, Office
+from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.holds import Archive, Holds
 from calllog_guard.workers.keeper import Keeper
-from calllog_guard.workers.keyring import Keyring, guard_entry
+from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.protector import Protector
 from calllog_guard.workers.receipts import Receipts
@@ -206,7 +207,7 @@ class GuardWorld:
 
     async def start(self) -> "GuardWorld":
         """Open a new keystore and start every worker."""
-        await self.ring().open_at_once(PARTITIONS)
+        await self.ring().guard.open_at_once(PARTITIONS)
         await self.restart()
         return self
 

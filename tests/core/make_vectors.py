@@ -26,7 +26,7 @@ from calllog_guard.core.requests.secret import seal_case, secret_key
 from calllog_guard.core.retention.cells import Cell, Count, tag_of
 from calllog_guard.core.retention.tally import Place, Tally, TallyName, seal_tally
 from calllog_guard.core.wire import encode
-from calllog_guard.workers.keyring import guard_entry
+from calllog_guard.workers.guard import guard_entry
 
 TENANT, EPOCH, AT = Tenant("iocom"), EpochName("2026-W48"), datetime(2026, 11, 24, 9, tzinfo=UTC)
 NONCE = bytes(range(12))

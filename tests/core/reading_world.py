@@ -18,7 +18,8 @@ from calllog_guard.core.tombstone import Output, tombstone
 from calllog_guard.policy import Policy, load_policy
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.following import Following
-from calllog_guard.workers.keyring import Keyring, guard_entry
+from calllog_guard.workers.guard import guard_entry
+from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.reading import Reading
 from calllog_guard.workers.snapshot import snapshot
 from calllog_guard.workers.sources import Errand, People

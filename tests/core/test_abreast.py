@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from calllog_guard.adapters.kafka_log import KafkaWriter
+from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import LogSilentError
 from calllog_guard.workers.abreast import ABREAST, abreast, portions

@@ -20,7 +20,8 @@ from calllog_guard.core.wire import encode
 from calllog_guard.ports import Cleaner
 from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor import Auditor
-from calllog_guard.workers.keyring import Keyring, guard_entry
+from calllog_guard.workers.guard import guard_entry
+from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.observation import Observation
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import Walked
@@ -117,7 +118,7 @@ async def audited(
     ring = Keyring(Tenant("iocom"), keystore, vault, log, cache_s=60, cache_entries=10, partitions=1)
     vault.create_tenant(Tenant("iocom"))
     keystore.entries[GUARD_KEY] = guard_entry(vault.guard_id())
-    await ring.open_at_once(1)
+    await ring.guard.open_at_once(1)
     levels: dict[str, float] = {}
 
     async def walked() -> Walked:

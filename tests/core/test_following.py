@@ -71,7 +71,7 @@ class Job:
 async def world(tmp_path: Path) -> World:
     """A log in which alice and bob are hosts of two calls each."""
     made = World(tmp_path)
-    await made.ring.open_at_once(2)
+    await made.ring.guard.open_at_once(2)
     for who in ("alice", "bob"):
         for call in ("c1", "c2"):
             await made.leg(who, call + who)

@@ -27,8 +27,9 @@ from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedE
 from calllog_guard.policy import Policy
 from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import DeadLetters
+from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.intake import Intake, Item
-from calllog_guard.workers.keyring import Keyring, guard_entry
+from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.sealer import Sealer
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import epoch_of
@@ -113,7 +114,7 @@ class Installed:
 async def world(tmp_path: Path) -> Installed:
     """See Installed."""
     made = Installed(tmp_path)
-    await made.ring.open_at_once(2)
+    await made.ring.guard.open_at_once(2)
     return made
 
 

@@ -38,11 +38,11 @@ async def replay(world: World, run: bytes) -> None:
     """Another run of the keystore, and the end of its replay by the keepers."""
     world.keystore.run = run
     with suppress(KeystoreGuardedError):  # an older content is told once
-        await world.ring.unguarded([0, 1])
-    origin, missing = await world.ring.unguarded([0, 1])
+        await world.ring.guard.unguarded([0, 1])
+    origin, missing = await world.ring.guard.unguarded([0, 1])
     for partition in missing:
-        await world.ring.raise_floor()
-        await world.ring.mark(partition, origin, 0)
+        await world.ring.guard.raise_floor()
+        await world.ring.guard.mark(partition, origin, 0)
 
 
 async def test_who_is_younger_than_the_backup_is_minted_under_another_generation(world: World) -> None:
@@ -81,7 +81,7 @@ async def test_an_older_keystore_under_the_same_run_is_known_to_whoever_looked_i
     fresh = world.fresh_ring()
     await fresh.view(PEOPLE)
     fresh = world.fresh_ring()
-    fresh.saw(1)
+    fresh.guard.saw(1)
     with pytest.raises(KeystoreGuardedError):
         await fresh.view(PEOPLE)
     with pytest.raises(KeystoreGuardedError):
@@ -90,5 +90,5 @@ async def test_an_older_keystore_under_the_same_run_is_known_to_whoever_looked_i
 
 async def test_a_counter_that_no_keystore_can_hold_is_nobodys(world: World) -> None:
     fresh = world.fresh_ring()
-    fresh.saw(1 << 70)
+    fresh.guard.saw(1 << 70)
     await fresh.view(PEOPLE)

@@ -28,7 +28,7 @@ from calllog_guard.errors import (
 async def world(tmp_path: Path) -> World:
     """A log in which alice and bob were in one call."""
     made = World(tmp_path)
-    await made.ring.open_at_once(2)
+    await made.ring.guard.open_at_once(2)
     await made.leg("alice")
     await made.leg("bob", role="guest")
     return made

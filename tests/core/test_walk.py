@@ -18,7 +18,8 @@ from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, Tenant
 from calllog_guard.core.requests.hold import hold_id
 from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import EpochUnknownError, RecordError
-from calllog_guard.workers.keyring import Keyring, guard_entry
+from calllog_guard.workers.guard import guard_entry
+from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import Periods, Walk, epoch_of
 
@@ -58,7 +59,7 @@ class World:
 
     async def fill(self) -> None:
         """Two live people and one who is gone."""
-        await self.ring.open_at_once(2)
+        await self.ring.guard.open_at_once(2)
         view = await self.ring.view(PEOPLE)
         assert await self.ring.mint(dict.fromkeys(PEOPLE[:2]), view, month_from("2026-10"), month_from("2026-11"))
         await self.ring.fence(PEOPLE[2], to_ms(START))

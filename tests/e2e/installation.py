@@ -16,7 +16,8 @@ from typing import Any
 
 from redis import Redis
 
-from calllog_guard.adapters.kafka_log import KafkaWriter, read_all
+from calllog_guard.adapters.kafka_log import read_all
+from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.core.tombstone import Output
 from calllog_guard.stack.supervisor import Stack
 

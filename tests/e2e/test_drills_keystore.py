@@ -24,7 +24,7 @@ from signing import claims, signed
 from test_erase import cases, erased
 from test_restore import keys, read, restore
 
-from calllog_guard.adapters.kafka_log import KafkaWriter
+from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.core.tombstone import Output
 from calllog_guard.stack.supervisor import Child, Stack
 

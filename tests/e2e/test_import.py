@@ -14,7 +14,8 @@ from kafka.admin import KafkaAdminClient
 from signing import claims, signed
 from test_erase import erased
 
-from calllog_guard.adapters.kafka_log import KafkaWriter, read_all
+from calllog_guard.adapters.kafka_log import read_all
+from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.core.tombstone import Output
 
 pytestmark = pytest.mark.real

@@ -29,7 +29,7 @@ async def run(args: argparse.Namespace) -> int:
     try:
         await shared.look_back()
         if args.action == "guard":
-            _, missing = await shared.ring(shared.tenant).unguarded(range(shared.settings.partitions))
+            _, missing = await shared.ring(shared.tenant).guard.unguarded(range(shared.settings.partitions))
             text = (
                 "the guard is down" if not missing else f"the guard is up: {len(missing)} partitions wait for keepers"
             )

@@ -19,7 +19,8 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from calllog_guard.adapters.kafka_log import KafkaWriter, read_each
+from calllog_guard.adapters.kafka_log import read_each
+from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.bootstrap import World
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.calls.mend import call_key, plain, without

@@ -19,7 +19,7 @@ from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import ConfigurationError, StateRefusedError
 from calllog_guard.law import follow_published
 from calllog_guard.settings import PREFIX, from_environment
-from calllog_guard.workers.keyring import guard_entry
+from calllog_guard.workers.guard import guard_entry
 
 POLICY = """\
 # The privacy policy that the workers enforce. See the README: "Write the policy".
@@ -191,7 +191,7 @@ async def create_tenant(args: argparse.Namespace) -> int:
         anchor = json.dumps({"v": 1, "guard": b64(guard_id).decode(), "counter": 0}).encode()
         await writer.write([Output(topic, number, b"~guard", anchor) for number in range(shared.settings.partitions)])
         if await shared.keystore.swap({GUARD_KEY: (None, guard_entry(guard_id))}, {}):
-            await shared.ring(tenant).open_at_once(shared.settings.partitions)
+            await shared.ring(tenant).guard.open_at_once(shared.settings.partitions)
         await shared.keystore.swap({EPOCH_KEY: (None, epoch.encode())}, {})
     finally:
         await writer.stop()

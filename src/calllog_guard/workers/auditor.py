@@ -179,7 +179,7 @@ class Auditor:
         if not self._watched:
             return
         try:
-            self._counter = await self._ring.raise_counter()
+            self._counter = await self._ring.guard.raise_counter()
         except KeystoreSilentError:
             log.warning("the keystore is silent: the heartbeat repeats the last counter")
         value = encode(Beat(counter=self._counter, at=self._clock.now()))

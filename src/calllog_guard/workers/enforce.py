@@ -128,7 +128,7 @@ class Enforcer:
         async with self._rise:
             if self._risen < mine:
                 upto = self._destroyed
-                await self._t.ring.raise_counter()
+                await self._t.ring.guard.raise_counter()
                 self._risen = upto
 
     async def _erase_range(self, work: Work) -> bool:

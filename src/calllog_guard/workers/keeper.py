@@ -9,8 +9,6 @@ Source: design section 9, step 4; section 12.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -18,14 +16,11 @@ from typing import Any, Final
 import structlog
 from aiokafka import TopicPartition
 
-from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.crypto.envelope import parse_header
-from calllog_guard.core.ids import HoldId, Pseudonym, split_key
+from calllog_guard.core.ids import split_key
 from calllog_guard.core.requests.decision import DECISIONS, DONE, Decision, Entry, is_result, open_entry
-from calllog_guard.core.requests.hold import RELEASES
-from calllog_guard.core.requests.rules import Standing
 from calllog_guard.core.tombstone import Output, tombstone
-from calllog_guard.core.wire import BEAT, BEATS, Beat, decode, encode, to_ms
+from calllog_guard.core.wire import BEAT, BEATS, decode, to_ms
 from calllog_guard.errors import EpochUnknownError, MessageError, RecordError
 from calllog_guard.ports import Facts, Index, Pending
 from calllog_guard.settings import Settings
@@ -34,6 +29,7 @@ from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
 from calllog_guard.workers.enforce import Enforcer, Work
 from calllog_guard.workers.exports import Exporter
 from calllog_guard.workers.preserve import Preserver
+from calllog_guard.workers.replayer import Replayer
 from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.statistics import Statistician
 from calllog_guard.workers.sweeper import Sweeper
@@ -84,6 +80,7 @@ class Keeper:
         self.topics: tuple[str, ...] = (self._legs, self._decisions)
         self._steps = Steps(tools.settings.off)
         self._shards: dict[int, Shard] = {}
+        self._replayer = Replayer(tools, self._enforcer, self._preserver, read_all, ends, self._read)
         self._statistician = Statistician(tools, read_all)
         self._sweeper = Sweeper(tools, self._enforcer.copies, self._statistician, reached)
 
@@ -139,7 +136,7 @@ class Keeper:
         """Who is erased and what is done, from the ledger, before the first leg is handled."""
         for record in records:
             if record.key == BEAT and record.value is not None:
-                self._ring.saw(decode(BEATS, record.value).counter)
+                self._ring.guard.saw(decode(BEATS, record.value).counter)
         ours = [record for record in records if record.value is not None and record.key and record.key[:1] != b"~"]
         for record in ours:
             if record.key.endswith(DONE):
@@ -190,7 +187,7 @@ class Keeper:
 
     async def unit(self, unit: Unit) -> None:
         """See Role."""
-        await self._replay()
+        await self._replayer.replay(self._shards)
         outputs: list[Output] = []
         for place, records in sorted(unit.items(), key=lambda item: item[0].topic != self._decisions):
             outputs += await self._taken(self._shards[place.partition], place.topic, records)
@@ -288,91 +285,9 @@ class Keeper:
 
     async def idle(self) -> None:
         """See Role: finish what has reached its barrier, then sweep."""
-        await self._replay()
+        await self._replayer.replay(self._shards)
         await abreast(self._finish, list(self._shards.values()))
         await self._sweeper.sweep(self._shards)
-
-    async def _replay(self) -> None:
-        """
-        After a restart, restore or failover of the keystore: apply the ledger again, as far as it may have forgotten it.
-
-        Whoever was erased since the backup is erased again before anybody opens anything.
-        """
-        origin, missing = await self._ring.unguarded(sorted(self._shards))
-        for partition, applied in missing.items():
-            shard = self._shards[partition]
-            end = (await self._ends(self._decisions, [partition]))[partition]
-            again = 0
-            flagged: dict[str, Entry] = {}
-            records = await self._read_all(self._decisions, [partition])
-            await self._unmark(shard, records)
-            for record in records:
-                if record.offset < applied or record.value is None or not record.key or record.key[:1] == b"~":
-                    continue
-                if not is_result(record.key):
-                    await self._again(shard, record, flagged)
-                    again += 1
-            await self._flags(shard, flagged)
-            lost = await self._lost(shard)
-            beat = Beat(counter=await self._ring.raise_floor(), at=self._clock.now())
-            # at once, not with the next heartbeat: who starts meanwhile looks into the log for it
-            await self._writer.write([Output(self._decisions, partition, BEAT, encode(beat))])
-            settled = not shard.pending and shard.decisions >= end
-            await self._ring.mark(partition, origin, end if settled else applied)
-            log.warning("ledger replayed", partition=partition, decisions=again, people_without_key=lost)
-            self._count("guard_replayed", again)
-            self._count("guard_keys_lost", lost)
-
-    async def _unmark(self, shard: Shard, records: Sequence[Any]) -> None:
-        """A restored key entry may bear the mark of a hold whose copies were made since: it would keep the key for ever."""
-        for record in records:
-            name = (record.key or b"").decode("ascii", "replace")
-            if name in shard.done and record.value is not None:
-                with suppress(MessageError):  # not written by a desk
-                    decision = decode(DECISIONS, record.value)
-                    if decision.type == "hold":
-                        await self._preserver.unmark(decision)
-
-    async def _again(self, shard: Shard, record: Any, flagged: dict[str, Entry]) -> None:
-        try:
-            decision, entry = self._read(shard, record)
-        except MessageError:
-            return  # not written by a desk
-        shard.note(record.key.decode(), decision)  # perhaps not read yet: its flags are set already
-        if decision.type == "release" and entry is not None:
-            await self._t.safe.release(HoldId(decode(RELEASES, entry.task).hold), under_guard=True)
-        if not decision.total:
-            if entry is not None and decision.pseudonym in shard.ruled:
-                flagged[decision.pseudonym] = entry
-            return
-        if entry is not None:
-            cut_off = to_ms(decision.cut_off)
-            await self._ring.fence(entry.lookup, cut_off, generation=entry.generation, under_guard=True)
-        if record.key.decode() in shard.done:
-            await self._ring.destroy(Pseudonym(decision.pseudonym))
-
-    async def _flags(self, shard: Shard, flagged: dict[str, Entry]) -> None:
-        """The flags of whom the keystore may have forgotten a restriction, an objection, a withdrawal or a consent."""
-        for pseudonym, entry in flagged.items():
-            standing = await self._enforcer.flags(shard, pseudonym)
-
-            def told(person: Person, standing: Standing = standing) -> Person:
-                return replace(
-                    person,
-                    restricted=bool(standing.restrictions),
-                    held=bool(standing.holds),
-                    reviewed=bool(standing.reviews),
-                    objected=standing.objected,
-                    withdrawn=standing.withdrawn,
-                    consented=standing.consented,
-                )
-
-            await self._ring.change(entry.lookup, told, generation=entry.generation, under_guard=True)
-
-    async def _lost(self, shard: Shard) -> int:
-        """How many people have legs but no key any more: minted after the backup, their legs open no more."""
-        names = {key.partition(b".")[0].decode() for _, key in shard.index.by_day()} - set(shard.erased)
-        return await self._ring.missing([Pseudonym(name) for name in names])
 
     async def _finish(self, shard: Shard) -> None:
         """Carry out, in order, what has reached its barrier; what must wait for another decision is tried again."""
@@ -389,7 +304,7 @@ class Keeper:
             self._t.commit(shard)
         shard.unforgotten = shard.unforgotten or finished
         if finished and not shard.pending:
-            await self._ring.applied(shard.partition, shard.decisions)
+            await self._ring.guard.applied(shard.partition, shard.decisions)
         await self._forget(shard)
 
     async def _forget(self, shard: Shard) -> None:

@@ -7,7 +7,6 @@ Source: design section 8.
 """
 
 import secrets
-import struct
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,11 +15,8 @@ from typing import Final
 from calllog_guard.core.crypto.entries import (
     EPOCH_KEY,
     FLOOR_KEY,
-    GUARD_KEY,
     Keys,
     Person,
-    applied_key,
-    guarded_key,
     key_epoch,
     open_keys,
     open_person,
@@ -34,13 +30,11 @@ from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Month, link_at
 from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, Tenant, id_bytes
 from calllog_guard.core.wire import to_ms
-from calllog_guard.errors import GuardMovedError, KeyMissingError, KeystoreGuardedError
+from calllog_guard.errors import GuardMovedError, KeyMissingError
 from calllog_guard.ports import Clock, Keystore
+from calllog_guard.workers.guard import RestoreGuard
 from calllog_guard.workers.vault import Vault
 
-_GUARD: Final = struct.Struct(">B16sQ")
-_COUNTERS: Final = 1 << 32
-"""Generations are 32 bits, and take their floor from the counter: at a heartbeat a second enough for 136 years."""
 _NONCE: Final = 12
 _VERIFIED_MAX: Final = 100_000
 
@@ -48,11 +42,6 @@ _VERIFIED_MAX: Final = 100_000
 def fresh_nonce() -> bytes:
     """Twelve random bytes, for one seal."""
     return secrets.token_bytes(_NONCE)
-
-
-def guard_entry(guard_id: bytes, counter: int = 0) -> bytes:
-    """The keystore's own entry: a random id and a counter that only rises."""
-    return _GUARD.pack(1, guard_id, counter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +72,7 @@ class Keyring:
         self._cache: OrderedDict[tuple[Lookup, int], Opened] = OrderedDict()
         self._owners: dict[Pseudonym, tuple[Lookup, int]] = {}
         self._verified: dict[Lookup, tuple[bytes, Person]] = {}
-        self._marks = [guarded_key(partition) for partition in range(partitions)]
-        self._seen = 0
+        self.guard = RestoreGuard(keystore, vault, partitions)
         self.minted = 0
 
     # --- persons ----------------------------------------------------------------------------------------------------
@@ -99,93 +87,11 @@ class Keyring:
 
         """
         places = [person_key(self.tenant, lookup) for lookup in lookups]
-        origin, found = await self._keystore.origin([GUARD_KEY, EPOCH_KEY, *self._marks, FLOOR_KEY, *places])
-        guard, epoch, floor, *raw = *found[:2], *found[2 + len(self._marks) :]
-        await self._risen(guard)
-        if not under_guard and found[2 : 2 + len(self._marks)] != [origin] * len(self._marks):
-            raise KeystoreGuardedError(
-                "the keystore was restarted or restored: waits until keepers replayed the ledger"
-            )
+        watched = self.guard.keys
+        origin, found = await self._keystore.origin([*watched, EPOCH_KEY, FLOOR_KEY, *places])
+        await self.guard.check(origin, found[: len(watched)], under_guard=under_guard)
+        epoch, floor, *raw = found[len(watched) :]
         return View(epoch, dict(zip(lookups, raw, strict=True)), int(floor or 1))
-
-    def _counter(self, guard: bytes | None) -> int:
-        if guard is None or len(guard) != _GUARD.size or _GUARD.unpack(guard)[1] != self._vault.guard_id():
-            raise GuardMovedError(
-                "the keystore's guard entry is missing or another: it has another past than the one seen"
-            )
-        return int(_GUARD.unpack(guard)[2])
-
-    async def _risen(self, guard: bytes | None) -> None:
-        """A counter below one seen means an older keystore under the same run: every mark falls, then the counter rises."""
-        counter = self._counter(guard)
-        if counter >= self._seen:
-            self._seen = counter
-            return
-        await self._keystore.delete(self._marks)
-        await self._keystore.swap({GUARD_KEY: (guard, guard_entry(self._vault.guard_id(), self._seen + 1))}, {})
-        raise KeystoreGuardedError(
-            "the keystore is older than one that was seen: waits until keepers replayed the ledger"
-        )
-
-    def saw(self, counter: int) -> None:
-        """A heartbeat told of this counter; one that no keystore can hold is nobody's."""
-        if counter < _COUNTERS:
-            self._seen = max(self._seen, counter)
-
-    async def unguarded(self, partitions: Sequence[int]) -> tuple[bytes, dict[int, int]]:
-        """The run of the keystore, and the partitions whose ledger it has not had replayed: from which offset on."""
-        marks = [guarded_key(partition) for partition in partitions]
-        applied = [applied_key(partition) for partition in partitions]
-        origin, (guard, *found) = await self._keystore.origin([GUARD_KEY, *marks, *applied])
-        await self._risen(guard)
-        offsets = found[len(marks) :]
-        missing = {partition: int(offsets[at] or 0) for at, partition in enumerate(partitions) if found[at] != origin}
-        return origin, missing
-
-    async def mark(self, partition: int, origin: bytes, applied: int) -> None:
-        """A partition's ledger is replayed up to an offset against this run of the keystore."""
-        await self._keystore.put({guarded_key(partition): origin, applied_key(partition): str(applied).encode()})
-
-    async def applied(self, partition: int, offset: int) -> None:
-        """Every decision of a partition below this offset has had its effect."""
-        await self._keystore.put({applied_key(partition): str(offset).encode()})
-
-    async def open_at_once(self, partitions: int) -> None:
-        """Mark every partition of a new keystore, which has nothing to forget."""
-        origin, _ = await self._keystore.origin([GUARD_KEY])
-        await self._keystore.put({guarded_key(partition): origin for partition in range(partitions)})
-
-    async def raise_counter(self) -> int:
-        """
-        Raise the guard's counter by one, as every heartbeat does; the counter.
-
-        Raises:
-            GuardMovedError: The keystore has another past than the one seen.
-
-        """
-        while True:
-            (guard,) = await self._keystore.read([GUARD_KEY])
-            await self._risen(guard)
-            counter = self._counter(guard) + 1
-            if await self._keystore.swap({GUARD_KEY: (guard, guard_entry(self._vault.guard_id(), counter))}, {}):
-                return counter
-
-    async def raise_floor(self) -> int:
-        """
-        Before a replay ends: whoever is minted from now on gets a generation that nobody had, also of those lost with a restore. The counter.
-
-        The counter is above all that were seen; restores are few, so that equal generations do not tell who was minted when.
-        """
-        while True:
-            guard, floor = await self._keystore.read([GUARD_KEY, FLOOR_KEY])
-            await self._risen(guard)
-            counter = self._counter(guard) + 1
-            risen = {
-                GUARD_KEY: (guard, guard_entry(self._vault.guard_id(), counter)),
-                FLOOR_KEY: (floor, str(max(counter, int(floor or 0) + 1)).encode()),
-            }
-            if await self._keystore.swap(risen, {}):
-                return counter
 
     def person(self, lookup: Lookup, raw: bytes | None) -> Person | None:
         """

@@ -1,0 +1,103 @@
+"""
+Writing to topics through aiokafka: one idempotent producer, batches built by hand, every future awaited.
+
+Rules: 1. `acks=all`.  2. Batches stay below `max.message.bytes` of every governed topic: the broker counts batches, not records.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from calllog_guard.core.tombstone import Output
+from calllog_guard.errors import LogSilentError
+
+_BATCH_BYTES: Final = 512 << 10  # below max.message.bytes of every governed topic: the broker counts batches
+_REQUEST_BYTES: Final = 26 << 20
+_ACK_S: Final = 60.0
+_SILENT_S: Final = 60.0  # a read may take as long as it takes; an answer may not
+_READ_S: Final = 300.0
+_NEAR: Final = 2000  # offsets: reading on is cheaper than another fetch
+
+logging.getLogger("aiokafka").setLevel(logging.ERROR)
+
+
+class KafkaWriter:
+    """The Writer port on one idempotent producer; writes that are asked for at the same time share batches."""
+
+    def __init__(self, servers: str, options: Mapping[str, Any]) -> None:
+        self._producer: Any = AIOKafkaProducer(
+            bootstrap_servers=servers,
+            acks="all",
+            enable_idempotence=True,
+            max_batch_size=_BATCH_BYTES,
+            max_request_size=_REQUEST_BYTES,
+            **options,
+        )
+        self._waiting: list[tuple[Sequence[Output], asyncio.Future[None]]] = []
+        self._flush: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect."""
+        try:
+            await self._producer.start()
+        except (KafkaError, OSError) as error:
+            raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._producer.stop()
+
+    async def write(self, outputs: Sequence[Output]) -> None:
+        """See Writer."""
+        if not outputs:
+            return
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append((outputs, done))
+        if self._flush is None or self._flush.done():
+            self._flush = asyncio.create_task(self._flushed(), name="writer")
+        await done
+
+    async def _flushed(self) -> None:
+        """Write everything that waits, as one, until nothing waits any more."""
+        while self._waiting:
+            taken, self._waiting = self._waiting, []
+            error: Exception | None = None
+            try:
+                await self._acknowledged([output for outputs, _ in taken for output in outputs])
+            except Exception as caught:  # noqa: BLE001 - raised in each of those who wait for it
+                error = caught
+            for _, done in taken:
+                if done.done():  # whoever waited was cancelled
+                    continue
+                if error is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(error)
+
+    async def _acknowledged(self, outputs: Sequence[Output]) -> None:
+        lanes: dict[tuple[str, int], list[Output]] = defaultdict(list)
+        for output in outputs:
+            lanes[output.topic, output.partition].append(output)
+        futures: list[Any] = []
+        try:
+            for (topic, partition), lane in lanes.items():
+                batch = self._producer.create_batch()
+                for output in lane:
+                    if not self._add(batch, output):
+                        futures.append(await self._producer.send_batch(batch, topic, partition=partition))
+                        batch = self._producer.create_batch()
+                        self._add(batch, output)
+                futures.append(await self._producer.send_batch(batch, topic, partition=partition))
+            await asyncio.wait_for(asyncio.gather(*futures), _ACK_S)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise LogSilentError(f"Kafka acknowledged nothing ({type(error).__name__})") from None
+
+    @staticmethod
+    def _add(batch: Any, output: Output) -> bool:
+        headers = list(output.headers)
+        return batch.append(key=output.key, value=output.value, timestamp=None, headers=headers) is not None
