@@ -76,11 +76,14 @@ drills: .venv/stamp tools ## the drills at full size: three brokers, 1,000 erasu
 simulate: .venv/stamp ## two policies a year apart over call data, day by day against an oracle (CALLS=calls.csv)
 	$(PY) tests/core/simulate.py $(if $(CALLS),--calls "$(CALLS)")
 
-bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Faust agent; erasures; the keystore walk
+bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Faust agent; erasures, one and a thousand; a look at a million records; the keystore walk
 	$(PY) -W ignore bench/protect.py
 	$(PY) -W ignore bench/erase.py
+	$(PY) -W ignore bench/erase_many.py
+	$(PY) -W ignore bench/absence.py
 	$(PY) -W ignore bench/read.py
 	$(PY) -W ignore bench/walk.py
+	$(PY) -W ignore bench/cases.py
 
 mutants: .venv/stamp tools ## take each protection out and see its test fail (minutes)
 	$(PY) tests/mutants.py

@@ -20,6 +20,7 @@ from calllog_guard.adapters.kafka_log import (
     read_all,
     read_each,
     security,
+    tail,
     tenant_partition,
 )
 from calllog_guard.adapters.kafka_newest import newest
@@ -41,15 +42,18 @@ from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor import Auditor
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Decider
-from calllog_guard.workers.delivery import DeadLetters, Delivery, Role
+from calllog_guard.workers.delivery import DeadLetters, Delivery, Role, Steps
 from calllog_guard.workers.desk import Desk, Office
 from calllog_guard.workers.duties import Duty
-from calllog_guard.workers.enforce import Tools
+from calllog_guard.workers.holds import Archive, Holds
 from calllog_guard.workers.keeper import Keeper
 from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.protector import Protector
 from calllog_guard.workers.receipts import Receipts
+from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.sealer import Count, Sealer
+from calllog_guard.workers.tools import Tools
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import Periods, Walk, Walked
 
@@ -168,7 +172,9 @@ def serve(shared: World, name: str, writer: KafkaWriter, duties: Sequence[Duty] 
     settings = shared.settings
     group = f"{settings.calllog_prefix}guard-{name}"
     reader = consumer(settings.kafka, shared.options, group=group, session_ms=settings.session_ms)
-    return Delivery(_ROLES[name](shared, writer, reader), reader, settings, shared.clock, shared.count, duties)
+    return Delivery(
+        _ROLES[name](shared, writer, reader), reader, settings, shared.clock, shared.count, shared.level, duties
+    )
 
 
 def _protector(shared: World, writer: KafkaWriter, reader: Any) -> Role:
@@ -183,21 +189,38 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:
     del reader
     tenant, settings, ring = shared.tenant, shared.settings, shared.ring(shared.tenant)
     home = tenant_partition(tenant, settings.few_partitions)
-    book = Casebook(tenant, home, settings.topic("privacy.cases"), ring, shared.vault, writer)
+    topic, steps = settings.topic("privacy.cases"), Steps(settings.off)
+    book = Casebook(tenant, home, topic, ring, shared.vault, writer, steps)
+    decider = Decider(tenant, ring, shared.vault, writer, book, settings, shared.clock, shared.keep_days)
+    read = partial(read_all, settings.kafka, shared.options)
+    archive = Archive(
+        tenant=tenant,
+        ring=ring,
+        safe=Safe(tenant, shared.keystore, ring, shared.vault),
+        vault=shared.vault,
+        book=book,
+        decider=decider,
+        settings=settings,
+        clock=shared.clock,
+        read_all=read,
+    )
     return Desk(
         Office(
             tenant=tenant,
             home=home,
             book=book,
-            decider=Decider(tenant, ring, shared.vault, writer, book, settings, shared.clock, shared.keep_days),
+            decider=decider,
+            holds=Holds(archive),
             receipts=Receipts(tenant, home, shared.vault, settings),
+            notices=Notices(tenant, home, book, shared.policy, settings),
             writer=writer,
             dead=shared.dead_letters(),
             policy=shared.policy,
             settings=settings,
             clock=shared.clock,
-            read_all=partial(read_all, settings.kafka, shared.options),
+            read_all=read,
             count=shared.count,
+            level=shared.level,
         )
     )
 
@@ -205,16 +228,19 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:
 def tools(shared: World, writer: KafkaWriter) -> Tools:
     """What enforcing needs."""
     tenant, settings = shared.tenant, shared.settings
+    ring = shared.ring(tenant)
     return Tools(
         tenant=tenant,
         home=tenant_partition(tenant, settings.few_partitions),
-        ring=shared.ring(tenant),
+        ring=ring,
         vault=shared.vault,
         writer=writer,
         policy=shared.policy,
         settings=settings,
         clock=shared.clock,
         fetch=partial(fetch, settings.kafka, shared.options),
+        tail=partial(tail, settings.kafka, shared.options),
+        safe=Safe(tenant, shared.keystore, ring, shared.vault),
         count=shared.count,
     )
 
@@ -294,7 +320,7 @@ async def needed_epochs(shared: World) -> dict[str, str]:
         if record.value is not None and record.key and record.key[:1] != b"~":
             with suppress(MessageError):  # no case of ours
                 cases[record.key] = decode(CASES, record.value)
-    needed |= {case.epoch: "waiting cases" for case in cases.values() if case.state == "waiting" and case.epoch}
+    needed |= {case.epoch: "sealed parts of cases" for case in cases.values() if case.epoch}
     ledger = await read(settings.topic("privacy.decisions"), list(range(settings.partitions)))
     done = {record.key for record in ledger if record.key and record.key.endswith(DONE)}
     for record in ledger:

@@ -58,6 +58,10 @@ class CaseStateError(MessageError):
     """What a request asks of a case is not possible in its present state: a dead letter, and the case stays as it is."""
 
 
+class HoldReleasedError(MessageError):
+    """A hold that is over, or that nobody ordered: nothing can be put under it, nothing released."""
+
+
 # --- the world is bad -----------------------------------------------------------------------------------------------
 
 

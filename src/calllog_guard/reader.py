@@ -20,8 +20,9 @@ import structlog
 from calllog_guard.adapters.kafka_reader import KafkaLogReader
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
 from calllog_guard.bootstrap import World, world
+from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.calls.view import Line
-from calllog_guard.core.ids import is_id
+from calllog_guard.core.ids import Lookup, is_id
 from calllog_guard.core.retention.access import Refusal
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.law import policy_source, policy_tail
@@ -29,9 +30,10 @@ from calllog_guard.ports import Cursor, LogReader, Writer
 from calllog_guard.settings import Settings, from_environment
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.following import Following
-from calllog_guard.workers.reading import Errand, Reading
+from calllog_guard.workers.reading import Reading
+from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.snapshot import snapshot
-from calllog_guard.workers.sources import People
+from calllog_guard.workers.sources import Errand, Kept, People, Source
 
 T = TypeVar("T")
 
@@ -113,16 +115,18 @@ class Reader(Stream[Line]):
         if not structlog.is_configured():  # its own default is stdout, where the lines of a command go
             structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
         self._reading: Reading | None = None
+        self._kept: Reading | None = None
 
     @property
     def opened(self) -> int:
         """How many legs were opened since the iteration began."""
-        return self._reading.opened if self._reading else 0
+        return sum(each.opened for each in (self._reading, self._kept) if each)
 
     @property
     def refused(self) -> Counter[Refusal]:
         """How many were not, by reason."""
-        return Counter(self._reading.refused) if self._reading else Counter()
+        both = [each.refused for each in (self._reading, self._kept) if each]
+        return sum(both, Counter[Refusal]())
 
     def batches(self) -> Stream[list[Line]]:
         """The same lines, as many at once as were judged at once: store them in one transaction."""
@@ -150,7 +154,8 @@ class Reader(Stream[Line]):
                 cursor = SqliteCursor(Path(self._cursor) if self._cursor is not None else None)
                 made = self._following(shared, reading, log, cursor, source.look).batches()
             else:
-                made = snapshot(reading, log, self._partitions, self._told)
+                self._kept = self._made(shared, writer, kept=True)
+                made = snapshot(reading, log, self._partitions, self._told, self._kept)
             async with aclosing(made) as batches:
                 async for lines in batches:
                     yield lines
@@ -177,13 +182,25 @@ class Reader(Stream[Line]):
             look=look,
         )
 
-    def _made(self, shared: World, writer: Writer) -> Reading:
-        tenant, settings = self._errand.tenant, self._settings
-        pepper = shared.vault.pepper(tenant)
-        topic, entries = settings.topic("calllog.legs"), settings.cache_entries
+    def _source(self, shared: World, *, kept: bool) -> Source:
+        tenant, settings, purpose = self._errand.tenant, self._settings, self._errand.purpose
+        ring, pepper = shared.ring(tenant), shared.vault.pepper(tenant)
+        if kept:
+            safe = Safe(tenant, shared.keystore, ring, shared.vault)
+            lowercase = shared.policy.at(shared.clock.now().date()).tenant[tenant].lowercase_email
+
+            def lookup(text: str) -> Lookup:
+                return pepper.lookup(tenant, canonical(text, lowercase_email=lowercase))
+
+            return Kept(settings.topic("calllog.held"), safe, lookup, pepper, self._errand)
+        topic = settings.topic("calllog.legs")
+        return People(topic, ring, pepper, purpose, cache_entries=settings.cache_entries)
+
+    def _made(self, shared: World, writer: Writer, *, kept: bool = False) -> Reading:
+        settings = self._settings
         return Reading(
             self._errand,
-            People(topic, shared.ring(tenant), pepper, self._errand.purpose, cache_entries=entries),
+            self._source(shared, kept=kept),
             shared.policy,
             writer,
             shared.clock,

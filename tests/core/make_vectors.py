@@ -6,6 +6,7 @@ from typing import Any
 
 from calllog_guard.core.crypto.entries import Keys, Person, seal_keys, seal_person
 from calllog_guard.core.crypto.envelope import LegHeader, seal_leg
+from calllog_guard.core.crypto.held import HeldHeader, HoldEntry, HoldSecret, seal_hold
 from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Pepper, Secret, link_at, month_from
 from calllog_guard.core.ids import CallId, DecisionId, EpochName, Lookup, SubjectId, Tenant
 from calllog_guard.core.requests.decision import (
@@ -17,7 +18,11 @@ from calllog_guard.core.requests.decision import (
     seal_entry,
     unseen_pseudonym,
 )
+from calllog_guard.core.requests.hold import Terms, hold_id, kept_id
+from calllog_guard.core.requests.notice import Filed, Notice, Remedies, Words
+from calllog_guard.core.requests.part import seal_part
 from calllog_guard.core.requests.rules import Rule, Span, seal_rule
+from calllog_guard.core.requests.secret import seal_case, secret_key
 from calllog_guard.core.wire import encode
 from calllog_guard.workers.keyring import guard_entry
 
@@ -31,6 +36,42 @@ def _rule(identity: IdentitySecret, pseudonym: str, times: dict[str, Any]) -> st
     decision = Decision(type="erase", range="sealed", **shown, **times)
     rule = Rule(range=Span(from_="2026-11-01", to="2026-11-30"))
     return encode(seal_rule(decision, rule, identity.rules_key(), NONCE)).decode()
+
+
+def _holds(plaintext: bytes, token: str) -> dict[str, Any]:
+    """A hold in both its states, a copy under it, and the record of a secret case."""
+    secret, key, name = HoldSecret(b"\x07" * 32), Secret(b"\x03" * 32), hold_id(TENANT, "claim-17")
+    shown: dict[str, Any] = {"mon": "2026-11", "day": "2026-11-24", "pur": 2, "pol": "2026-11-01"}
+    header = HeldHeader(kid=name, rid=token, ten=TENANT, top="calllog.held", **shown)
+    terms = Terms(name="claim-17", authority="Court", basis="legal_claims", review_at=AT, secret=True)
+    case = case_id(TENANT, "jti-00001")
+    content: dict[str, Any] = {
+        "case": case,
+        "tenant": TENANT,
+        "type": "hold",
+        "state": "closed",
+        "ticket": None,
+        "due": "2026-12-24",
+    }
+    content |= dict.fromkeys(("received_at", "appended_at", "opened_at"), "2026-11-24T09:00:00Z")
+    content |= {
+        "law_due": None,
+        "jti": "jti-00001",
+        "place": [0, 1],
+        "asked_by": "officer-1",
+        "hold": name,
+        "secret": True,
+    }
+    return {
+        "hold_id": name,
+        "kept_id": kept_id(TENANT, 2, "2026-11", 7),
+        "hold_terms": encode(terms).decode(),
+        "hold": seal_hold(HoldEntry(EPOCH, secret, encode(terms)), b"place", key, NONCE).hex(),
+        "hold_released": seal_hold(HoldEntry(EPOCH, None), b"place", key, NONCE).hex(),
+        "copy_key": secret.copy_key().expose().hex(),
+        "copy": seal_leg(header, plaintext, secret.copy_key(), NONCE).decode(),
+        "secret_case": seal_case(secret_key(case), json.dumps(content).encode(), key, NONCE).decode(),
+    }
 
 
 def vectors() -> dict[str, Any]:
@@ -79,6 +120,7 @@ def vectors() -> dict[str, Any]:
         "person_live": seal_person(live, b"place", key, NONCE).hex(),
         "person_gone": seal_person(gone, b"place", key, NONCE).hex(),
         "keys": seal_keys(keys, b"place", key, NONCE).hex(),
+        **_holds(plaintext, token),
         "guard": guard_entry(b"\x06" * 16, 258).hex(),
         "case_id": case,
         "decision_id": decision,
@@ -94,6 +136,24 @@ def vectors() -> dict[str, Any]:
             )
         ).decode(),
         "rule": _rule(identity, pseudonym, times),
+        "notice_words": encode(
+            Words(
+                v=1,
+                kind="refused",
+                case=case,
+                tenant=TENANT,
+                subjects=("alice@example.org",),
+                ground="Reasons.",
+                remedies=Remedies(authority="ICO"),
+                act_by=AT,
+                at=AT,
+            )
+        ).decode(),
+        "notice": encode(Notice(case=case, to="invoicing", kind="erased", act_by=AT, jwe="a.b.c.d.e")).decode(),
+        "case_filed": seal_part(
+            case, "filed", encode(Filed(authority="Court", basis="Order 7", notify="before")), key, NONCE
+        ),
+        "case_sealed": seal_part(case, "request", b"{}", key, NONCE),
         "outcome": encode(
             Outcome(stage="tombstoned", partition=7, legs=42, barrier=10, up_to=12, by="keeper", **times)
         ).decode(),

@@ -19,9 +19,9 @@ from calllog_guard.policy import Policy, load_policy
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.following import Following
 from calllog_guard.workers.keyring import Keyring, guard_entry
-from calllog_guard.workers.reading import Errand, Reading
+from calllog_guard.workers.reading import Reading
 from calllog_guard.workers.snapshot import snapshot
-from calllog_guard.workers.sources import People
+from calllog_guard.workers.sources import Errand, People
 from calllog_guard.workers.vault import Vault
 
 TENANT, PARTITIONS = Tenant("iocom"), 2

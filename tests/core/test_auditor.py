@@ -266,3 +266,47 @@ async def test_a_partition_rests_after_a_look_for_as_long_as_the_look_took() -> 
     assert not observation.rests(1)
     await asyncio.sleep(0.2)
     assert not observation.rests(0)
+
+
+TOKEN = OTHER
+
+
+def partial(kind: str, stage: str) -> list[Record]:
+    """The ledger after a decision over one record of a living person."""
+    decision = msgspec.structs.replace(DECISION, type=kind, range="sealed" if kind == "erase" else None)
+    done = msgspec.structs.replace(DONE, stage=stage, tokens=(TOKEN,))
+    return [Record(LEDGER, encode(decision)), Record(LEDGER + b".done", encode(done), offset=1)]
+
+
+ALIVE = Record(NAME.encode() + b"." + CASE.encode(), b"another record of the same person")
+VALUE, GONE = Record(LEG, b"sealed"), Record(LEG, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "stage", "legs", "told"),
+    [
+        ("erase", "tombstoned", [VALUE, GONE, ALIVE], []),
+        ("erase", "tombstoned", [GONE, ALIVE], ["absent"]),
+        ("object", "tombstoned", [ALIVE], ["absent", "gone"]),
+        ("rectify", "rewritten", [VALUE, VALUE, ALIVE], []),
+        ("rectify", "rewritten", [VALUE, ALIVE], ["absent"]),
+        ("rectify", "failed", [ALIVE], []),
+        ("restrict", "tombstoned", [], []),
+    ],
+)
+async def test_of_a_living_person_the_decided_records_alone_must_be_seen_gone(
+    tmp_path: Path, kind: str, stage: str, legs: list[Record], told: list[str]
+) -> None:
+    log = Log(legs, ledger=partial(kind, stage), minutes=60 * 26)
+    assert (await audited(log, tmp_path))[0] == told
+
+
+async def test_an_old_value_on_one_disk_alone_is_no_certificate_of_a_correction(tmp_path: Path) -> None:
+    """Each place may hold the one corrected value; what a move has left behind may hold none."""
+    here, left = Look.for_([LEG.decode()]), Look.for_([LEG.decode()])
+    here.record(LEG, b"new")
+    left.record(LEG, b"old")
+    left.live = False
+    log = Log([VALUE], ledger=partial("rectify", "rewritten"))
+    assert (await audited(log, tmp_path, [here]))[0] == ["absent"]
+    assert (await audited(log, tmp_path, [here, left]))[0] == []

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from calllog_guard.core.requests.case import State, WaitsFor
 from calllog_guard.core.requests.fields import ClockEvent, Kind
 from calllog_guard.core.requests.machine import (
+    BESIDE,
     EVENTS,
     FINAL,
     NEW,
@@ -151,13 +152,20 @@ def test_a_role_may_ask_for_its_types_and_no_other(role: Requester) -> None:
 
 def test_a_fee_and_an_extension_are_an_officers_judgement() -> None:
     events: tuple[ClockEvent, ...] = get_args(ClockEvent)
-    assert {event for event in events if not rights("backend", "clock", event)} == {"ask_fee", "extend"}
+    assert {event for event in events if not rights("backend", "clock", event)} == {
+        "ask_fee",
+        "extend",
+        "tell",
+        "not_yet",
+    }
     assert all(rights("officer", "clock", event) for event in events)
     assert not any(rights("authority_desk", "clock", event) for event in events)
 
 
 def test_every_clock_event_is_one_of_the_machine() -> None:
-    assert set(get_args(ClockEvent)) <= set(EVENTS)
+    """But for those that concern its notices: they move no state, so that a closed case can be acknowledged."""
+    assert set(get_args(ClockEvent)) - BESIDE <= set(EVENTS)
+    assert not BESIDE & set(EVENTS)
 
 
 @pytest.mark.parametrize("kind", CASES)

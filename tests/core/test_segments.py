@@ -10,7 +10,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from calllog_guard.adapters import segment_search
 from calllog_guard.adapters.segment_files import Replica, look_at_replica, replicas
-from calllog_guard.core.absence import Look, Sighting
+from calllog_guard.core.absence import Sighting
 from calllog_guard.errors import LogSilentError
 
 NAME, OTHER = b"A" * 22, b"B" * 21 + b"A"
@@ -162,9 +162,10 @@ def test_the_file_that_is_written_to_is_read_once(tmp_path: Path) -> None:
     assert (look.unread, look.records) == (0, 1)
 
 
-def test_two_disks_are_summed_up_with_what_either_could_not_read() -> None:
-    one, other = Look.for_(["A" * 22]), Look.for_(["A" * 22])
-    other.record(LEG, b"x")
-    other.unread = 1
-    one.merge(other)
-    assert (one.seen[NAME], one.records, one.unread) == (Sighting(1, 1), 1, 1)
+def test_a_record_is_looked_for_by_itself_and_with_its_person_at_once(tmp_path: Path) -> None:
+    """Of a person who lives only some records must go."""
+    sibling = NAME + b"." + b"C" * 22
+    content = batch([(LEG, b"x"), (sibling, b"y"), (LEG, None)]) + batch([(LEG, b"z")], GZIP)
+    look = look_at_replica(partition(tmp_path, s000_log=content), [NAME, LEG])
+    assert look.seen[LEG] == Sighting(values=2, keys=3)
+    assert look.seen[NAME] == Sighting(values=3, keys=4)

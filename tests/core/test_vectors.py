@@ -3,12 +3,16 @@
 import json
 from pathlib import Path
 
+import pytest
 from jwcrypto import jwe, jwk
 from make_vectors import vectors
 
 from calllog_guard.core.crypto.envelope import open_leg
-from calllog_guard.core.crypto.secrets import DataKey
-from calllog_guard.core.ids import b64
+from calllog_guard.core.crypto.held import HoldEntry, HoldSecret, open_hold
+from calllog_guard.core.crypto.secrets import DataKey, Secret
+from calllog_guard.core.ids import EpochName, b64
+from calllog_guard.core.requests.secret import open_case, secret_key
+from calllog_guard.errors import EntryCorruptError, RecordError
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "vectors" / "stored_v1.json").read_text())
 
@@ -24,6 +28,35 @@ def test_an_independent_jose_library_opens_a_leg() -> None:
     assert foreign.payload.rstrip(b" ").decode() == GOLDEN["leg_plaintext"]
     assert len(foreign.payload) % 64 == 0
     assert foreign.jose_header["kid"] == GOLDEN["pseudonym"]
+
+
+def test_an_independent_jose_library_opens_a_copy_under_a_hold() -> None:
+    foreign = jwe.JWE(algs=["dir", "A256GCM"])
+    foreign.deserialize(GOLDEN["copy"], jwk.JWK(kty="oct", k=b64(bytes.fromhex(GOLDEN["copy_key"])).decode()))
+    assert foreign.payload.rstrip(b" ").decode() == GOLDEN["leg_plaintext"]
+    assert foreign.jose_header["kid"] == GOLDEN["hold_id"]
+    assert foreign.jose_header["typ"] == "calllog-held"
+
+
+def test_a_hold_comes_back_and_no_bit_may_change() -> None:
+    raw, key = bytes.fromhex(GOLDEN["hold"]), Secret(b"\x03" * 32)
+    entry = open_hold(raw, b"place", key)
+    assert entry == HoldEntry(EpochName("2026-W48"), HoldSecret(b"\x07" * 32), GOLDEN["hold_terms"].encode())
+    assert open_hold(bytes.fromhex(GOLDEN["hold_released"]), b"place", key).secret is None
+    for position in range(len(raw)):
+        changed = raw[:position] + bytes([raw[position] ^ 1]) + raw[position + 1 :]
+        with pytest.raises(EntryCorruptError):
+            open_hold(changed, b"place", key)
+    with pytest.raises(EntryCorruptError):
+        open_hold(raw, b"elsewhere", key)
+
+
+def test_a_secret_case_opens_in_its_place_alone() -> None:
+    record, key = GOLDEN["secret_case"].encode(), Secret(b"\x03" * 32)
+    assert open_case(secret_key(GOLDEN["case_id"]), record, key).hold == GOLDEN["hold_id"]
+    with pytest.raises(RecordError):
+        open_case(secret_key("A" * 22), record, key)
+    assert b"hold" not in record
 
 
 def test_our_reader_opens_the_golden_leg() -> None:

@@ -4,6 +4,7 @@ Drills of the keystore: whatever is restored, promoted, replayed or thawed, nobo
 `make drills` erases 1,000 people (DRILL_ERASURES); the usual run a few.
 """
 
+import asyncio
 import os
 import resource
 import shutil
@@ -12,7 +13,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+import ahocorasick_rs
 import pytest
 from installation import Installation, event, raw
 from redis import Redis
@@ -21,6 +24,8 @@ from signing import claims, signed
 from test_erase import cases, erased
 from test_restore import keys, read, restore
 
+from calllog_guard.adapters.kafka_log import KafkaWriter
+from calllog_guard.core.tombstone import Output
 from calllog_guard.stack.supervisor import Child, Stack
 
 pytestmark = pytest.mark.real
@@ -44,7 +49,7 @@ class Drill:
         self.guard = Installation(stack, folder / "guard", KEYSTORE=self.switch.url, HEARTBEAT_S="3600")
         self.opened_in_the_end = LIVING + 1
         self.gone: set[str] = set()
-        self.legs: list[tuple[int, bytes, bytes]] = []
+        self.legs: list[Any] = []
 
     def until(self, what: str, condition: object) -> None:
         """Wait, long enough for many."""
@@ -65,12 +70,23 @@ class Drill:
             ),
         )
 
+    def put_back(self, name: str, records: list[Any]) -> None:
+        """Append records as they were, each in its partition."""
+        topic = self.guard.topic(name)
+
+        async def go() -> None:
+            writer = KafkaWriter(self.stack.kafka, {})
+            await writer.start()
+            try:
+                await writer.write([Output(topic, each.partition, each.key, each.value) for each in records])
+            finally:
+                await writer.stop()
+
+        asyncio.run(go())
+
     def nobody_is_back(self, after: str) -> None:
         """Every leg that there ever was is put back, and none of the erased opens."""
-        for partition in range(self.guard.partitions):
-            for number, key, value in self.legs:
-                if number == partition:
-                    self.guard.publish("calllog.legs", [value], partition=partition, key=key)
+        self.put_back("calllog.legs", self.legs)
         self.until(f"{after}: the erased have no key", lambda: not self.gone & keys(self.guard))
         self.until(
             f"{after}: the guard is down",
@@ -91,11 +107,10 @@ def drill(java: None, tmp_path: Path) -> Iterator[Drill]:  # noqa: ARG001
 
 def holding(folder: Path, values: set[bytes]) -> list[str]:
     """Files of a folder in which any of some values lies."""
-    found = []
+    found, automaton = [], ahocorasick_rs.BytesAhoCorasick(list(values))
     for path in sorted(each for each in folder.rglob("*") if each.is_file()):
         with suppress(FileNotFoundError):  # deleted while we looked
-            content = path.read_bytes()
-            if any(value in content for value in values):
+            if automaton.find_matches_as_indexes(path.read_bytes()):
                 found.append(path.name)
     return found
 
@@ -134,7 +149,7 @@ def test_nobody_comes_back_with_a_copy_a_stale_replica_an_old_ledger_or_a_frozen
     drill.erase("first", "back@x.org")
     guard.publish("calllog.events", [raw(event("again", "back@x.org", minutes_ago=0))])
     drill.until("someone returned", lambda: len(guard.live()) == MANY + LIVING + 1)
-    drill.legs = [(each.partition, each.key, each.value) for each in guard.records("calllog.legs") if each.value]
+    drill.legs = [each for each in guard.records("calllog.legs") if each.value]
     with copied(drill, tmp_path) as (stale, before):
         frozen.send_signal(signal.SIGSTOP)
         drill.erase("many", *people)
@@ -159,8 +174,7 @@ def test_nobody_comes_back_with_a_copy_a_stale_replica_an_old_ledger_or_a_frozen
         drill.until("no entry of the erased in a file of the promoted", lambda: not holding(stale.directory, wrapped))
         drill.switch.to(drill.master)
         drill.nobody_is_back("back to the old master")
-        for each in ledger:
-            guard.publish("privacy.decisions", [each.value], partition=each.partition, key=each.key)
+        drill.put_back("privacy.decisions", ledger)
         drill.nobody_is_back("the old ledger once more")
         frozen.send_signal(signal.SIGCONT)
         guard.publish("calllog.events", [raw(event("last", living[1]))])

@@ -139,16 +139,13 @@ def test_hostile_requests_end_in_one_dead_letter_each_and_nobody_is_touched(make
         (signed(guard.directory, good | {"tenant": "other"}), "foreign_tenant"),
         (signed(guard.directory, good | {"exp": good["iat"] + 90_000}), "lifetime_too_long"),
         (signed(guard.directory, good | {"type": "explode"}), "wrong_value"),
+        (signed(guard.directory, good | {"type": "access"}), "missing_field"),
         (b"\xff\x00 nonsense", "not_a_jws"),
         (None, "null_value"),
     ]
     guard.publish("privacy.requests", [value for value, _ in hostile])
-    guard.publish(
-        "privacy.requests", [signed(guard.directory, claims("access-001", "alice@example.org", type="access"))]
-    )
-    guard.settled(lambda: "access-001" in cases(guard) and len(guard.dead()) == len(hostile), "every dead letter")
+    guard.settled(lambda: len(guard.dead()) == len(hostile), "every dead letter")
     letters = sorted(guard.dead(), key=lambda letter: letter["offset"])
     assert [letter["reason"] for letter in letters] == [reason for _, reason in hostile]
-    assert cases(guard)["access-001"]["refusal"] == "not_supported"
-    assert len(cases(guard)) == 1
+    assert cases(guard) == {}
     assert len(guard.live()) == 7

@@ -10,9 +10,8 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
-import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from calllog_guard.errors import ConfigurationError
@@ -72,13 +71,17 @@ class HttpCleaners:
         """See Cleaners."""
         if not self._pages:
             return []
+        import aiohttp  # noqa: PLC0415 - takes long to load, and most commands never ask
+
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_WAIT_S)) as session:
             return list(await asyncio.gather(*(self._one(session, page) for page in self._pages)))
 
     @staticmethod
-    async def _one(session: aiohttp.ClientSession, page: str) -> Cleaner | None:
+    async def _one(session: Any, page: str) -> Cleaner | None:
+        from aiohttp import ClientError  # noqa: PLC0415 - as above
+
         try:
             async with session.get(page) as answer:
                 return shown_by(await answer.text("utf-8", "replace")) if answer.status == HTTPStatus.OK else None
-        except (aiohttp.ClientError, OSError, TimeoutError):
+        except (ClientError, OSError, TimeoutError):
             return None

@@ -11,12 +11,13 @@ from typing import Any, Final
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
 from calllog_guard.errors import ConfigurationError
 
 _PREFIX: Final = "calllog_guard_"
+_STAGE_N: Final = "erase_stage_n_"
 _LABELLED: Final = {
     "dead_": ("dead", "reason", "Messages that became dead letters"),
     "suppressed_": ("events_suppressed", "reason", "Parties of events that left no leg"),
@@ -39,7 +40,11 @@ _PLAIN: Final = {
     "observed_records": "Records read by the observation of absence, from the log and from disks",
     "observed_bytes": "Bytes read by the observation of absence, from the log and from disks",
 }
-_LABELLED_LEVELS: Final = {"policy_info_": ("policy_info", "version", "The policy version in force")}
+_LABELLED_LEVELS: Final = {
+    "policy_info_": ("policy_info", ("version",), "The policy version in force"),
+    "cases_open_": ("cases_open", ("type", "waits_for"), "Cases in which an answer is owed"),
+}
+"""The values of several labels are joined by a slash."""
 _LEVELS: Final = {
     "watched_erasures": "Erasures whose last trace is not yet seen gone",
     "erase_unobserved_oldest_s": "Age of the oldest erasure that is not yet seen absent",
@@ -53,7 +58,14 @@ _LEVELS: Final = {
     "cleaner_delay_s": "The longest that a log waits for its cleaning beyond max.compaction.lag.ms",
     "epochs_alive": "Epochs whose wrapping key is not destroyed",
     "keystore_entries": "Entries of the keystore",
+    "lag_records": "Records between what is handled and the ends of the assigned partitions",
+    "committed_age_s": "How long the committed offset stands still while there is lag",
     "aof_rewrite_pending": "Erasures whose keys may still lie in the keystore's file",
+    "cases_overdue": "Cases in which an answer is owed and whose due date is over",
+    "case_next_due_s": "Until the next due date, below zero once it is over; 0 too when no case is open",
+    "brake_engaged": "Brakes that are engaged: requests under them wait for an officer",
+    "notices_unacknowledged_oldest_s": "Age of the oldest notice that nobody has acknowledged",
+    "notices_overdue": "Notices that were to be acknowledged by now",
 }
 
 
@@ -68,26 +80,43 @@ class Numbers(Collector):
         gauge = GaugeMetricFamily(_PREFIX + "alive", "Whether the committed offset can move", labels=["role"])
         gauge.add_metric([self._role], float(self._alive()))
         yield gauge
+        spent = SummaryMetricFamily(_PREFIX + "unit_seconds", "Time of a unit, waits included", labels=["role"])
+        spent.add_metric([self._role], self._counts["units"], self._counts["unit_us"] / 1e6)
+        yield spent
         for name, text in _PLAIN.items():
             plain = CounterMetricFamily(_PREFIX + name, text, labels=["role"])
             plain.add_metric([self._role], self._counts[name])
             yield plain
         for name, value in sorted(self._levels.items()):
-            labelled = next((start for start in _LABELLED_LEVELS if name.startswith(start)), None)
-            if labelled:
-                name_of, label, text = _LABELLED_LEVELS[labelled]
-                level = GaugeMetricFamily(_PREFIX + name_of, text, labels=["role", label])
-                level.add_metric([self._role, name.removeprefix(labelled)], value)
-            else:
+            if name in _LEVELS:
                 level = GaugeMetricFamily(_PREFIX + name, _LEVELS[name], labels=["role"])
                 level.add_metric([self._role], value)
+                yield level
+        for start, (name, labels, text) in _LABELLED_LEVELS.items():
+            level = GaugeMetricFamily(_PREFIX + name, text, labels=["role", *labels])
+            for key, value in sorted(self._levels.items()):
+                if key.startswith(start):
+                    level.add_metric([self._role, *key.removeprefix(start).split("/")], value)
             yield level
+        yield self._stages()
         for start, (name, label, text) in _LABELLED.items():
             family = CounterMetricFamily(_PREFIX + name, text, labels=["role", label])
             for key, many in sorted(self._counts.items()):
                 if key.startswith(start):
                     family.add_metric([self._role, key.removeprefix(start)], many)
             yield family
+
+    def _stages(self) -> SummaryMetricFamily:
+        """How long erasures took to each stage."""
+        text = (
+            "Seconds to this stage of an erasure: absent and gone since the tombstones, others since the stage before"
+        )
+        found = SummaryMetricFamily(_PREFIX + "erase_stage_seconds", text, labels=["role", "stage"])
+        for key, many in sorted(self._counts.items()):
+            if key.startswith(_STAGE_N):
+                stage = key.removeprefix(_STAGE_N)
+                found.add_metric([self._role, stage], many, self._counts[f"erase_stage_ms_{stage}"] / 1000)
+        return found
 
 
 class Pages:

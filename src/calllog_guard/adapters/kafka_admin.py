@@ -1,19 +1,17 @@
 """
 Governed topics: what each must be, made and checked through kafka-python.
 
+The library takes a quarter of a second to load, more than most commands take: it is loaded when it is first asked for.
 Source: design section 5; `facts.md` (Kafka): each setting bounds how long an erased value can survive.
 """
 
+import importlib
 import operator
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
-
-from kafka import TopicPartition
-from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
-from kafka.errors import KafkaError
 
 from calllog_guard.errors import GuardError, LogSilentError
 from calllog_guard.settings import REQUESTS_KEEP_DAYS, Settings
@@ -120,6 +118,20 @@ _BROKER: Final = {
 }
 
 
+def _library(name: str) -> Any:
+    """A module of kafka-python."""
+    return importlib.import_module(name)
+
+
+def _place(topic: str, partition: int) -> Any:
+    return _library("kafka").TopicPartition(topic, partition)
+
+
+def _resource(kind: str, name: str) -> Any:
+    admin = _library("kafka.admin")
+    return admin.ConfigResource(admin.ConfigResourceType[kind], name)
+
+
 class KafkaTopics:
     """
     Administration of the governed topics; synchronous, one client, made anew after an error.
@@ -142,11 +154,13 @@ class KafkaTopics:
     def _admin(self) -> Iterator[Any]:
         with self._lock:
             try:
-                self._client = self._client or KafkaAdminClient(bootstrap_servers=self._settings.kafka, **self._options)
+                self._client = self._client or _library("kafka.admin").KafkaAdminClient(
+                    bootstrap_servers=self._settings.kafka, **self._options
+                )
                 yield self._client
             except GuardError:
                 raise
-            except (KafkaError, OSError, RuntimeError) as error:
+            except (_library("kafka.errors").KafkaError, OSError, RuntimeError) as error:
                 self.close()
                 raise LogSilentError(
                     f"Kafka at {self._settings.kafka} does not answer ({type(error).__name__})"
@@ -179,11 +193,11 @@ class KafkaTopics:
             present = set(admin.list_topics())
             there = [topic for topic in wanted if topic.name in present]
             shapes = {each["name"]: each["partitions"] for each in admin.describe_topics([t.name for t in there])}
-            resources = [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in there]
+            resources = [_resource("TOPIC", topic.name) for topic in there]
             found = admin.describe_configs(resources, config_filter="all")
             cluster = admin.describe_cluster()["brokers"]
             nodes = [str(each["broker_id"]) for each in cluster if not each.get("is_fenced")]
-            brokers = [ConfigResource(ConfigResourceType.BROKER, node) for node in nodes]
+            brokers = [_resource("BROKER", node) for node in nodes]
             settings = admin.describe_configs(brokers, config_filter="all")
         for topic in wanted:
             if topic.name not in present:
@@ -215,7 +229,7 @@ class KafkaTopics:
     def kept_days(self, topic: str) -> int | None:
         """For how many whole days a topic keeps its records; None: for ever."""
         with self._admin() as admin:
-            found = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)], config_filter="all")
+            found = admin.describe_configs([_resource("TOPIC", topic)], config_filter="all")
         milliseconds = int(_values(found, topic)["retention.ms"])
         return None if milliseconds < 0 else milliseconds // _DAY_MS
 
@@ -230,11 +244,11 @@ class KafkaTopics:
 
     def trim(self, topic: str, partitions: Sequence[int], groups: Sequence[str], before_ms: int) -> dict[int, int]:
         """See Topics."""
-        places = [TopicPartition(topic, partition) for partition in partitions]
+        places = [_place(topic, partition) for partition in partitions]
         with self._admin() as admin:
             committed = admin.list_group_offsets(dict.fromkeys(groups, places))
             at = admin.list_partition_offsets(dict.fromkeys(places, before_ms))
-            first = admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.EARLIEST))
+            first = admin.list_partition_offsets(dict.fromkeys(places, _library("kafka.admin").OffsetSpec.EARLIEST))
             cuts: dict[Any, int] = {}
             for place in places:
                 offsets = [committed.get(group, {}).get(place) for group in groups]
@@ -255,20 +269,20 @@ class KafkaTopics:
             if topic not in set(admin.list_topics()):
                 return None
             (found,) = admin.describe_topics([topic])
-            resource = ConfigResource(ConfigResourceType.TOPIC, topic)
+            resource = _resource("TOPIC", topic)
             values = _values(admin.describe_configs([resource], config_filter="all"), topic)
         return str(found.get("topic_id", "")), sorted(each["partition_index"] for each in found["partitions"]), values
 
     def cut(self, topic: str, offsets: dict[int, int]) -> None:
         """Delete the records of some partitions below an offset; Kafka frees whole segments, and never the active one."""
         with self._admin() as admin:
-            admin.delete_records({TopicPartition(topic, partition): offset for partition, offset in offsets.items()})
+            admin.delete_records({_place(topic, partition): offset for partition, offset in offsets.items()})
 
     def blocked(self, topic: str, partitions: Sequence[int]) -> list[int]:
         """See Topics: what was appended before must be stable now."""
-        places = [TopicPartition(topic, partition) for partition in partitions]
+        places = [_place(topic, partition) for partition in partitions]
         with self._admin() as admin:
-            latest = dict.fromkeys(places, OffsetSpec.LATEST)
+            latest = dict.fromkeys(places, _library("kafka.admin").OffsetSpec.LATEST)
             ends = admin.list_partition_offsets(latest)
             stable = admin.list_partition_offsets(latest, isolation_level=_READ_COMMITTED)
         return [place.partition for place in places if stable[place].offset < ends[place].offset]

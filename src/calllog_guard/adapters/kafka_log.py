@@ -349,6 +349,40 @@ async def followed(
         await reader.stop()
 
 
+async def tail(
+    servers: str, options: Mapping[str, Any], topic: str, partition: int, start: int, most: int
+) -> tuple[list[Any], int, int]:
+    """
+    About `most` records of a partition from an offset on, the offset after them, and the end.
+
+    Raises:
+        LogSilentError: Kafka does not answer.
+
+    """
+    found: list[Any] = []
+    reader = consumer(servers, options, group=None)
+    try:
+        await reader.start()
+        after, end = await asyncio.wait_for(
+            _tail(reader, TopicPartition(topic, partition), start, most, found), _READ_S
+        )
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+    finally:
+        await reader.stop()
+    return found, after, end
+
+
+async def _tail(reader: Any, place: TopicPartition, start: int, most: int, found: list[Any]) -> tuple[int, int]:
+    reader.assign([place])
+    end = (await reader.end_offsets([place]))[place]
+    reader.seek(place, start)
+    while (after := await reader.position(place)) < end and len(found) < most:
+        for records in (await reader.getmany(place, timeout_ms=200)).values():
+            found += records
+    return after, end
+
+
 def tenant_partition(tenant: str, partitions: int) -> int:
     """Where every client's default partitioner puts the key of a tenant."""
     return int((murmur2(tenant.encode()) & 0x7FFFFFFF) % partitions)

@@ -125,6 +125,8 @@ class MemoryRecord:
     offset: int
     key: bytes | None
     value: bytes | None
+    timestamp: int = 0
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class MemoryLogReader:

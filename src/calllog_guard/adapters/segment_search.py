@@ -25,7 +25,6 @@ _MAGIC: Final = 2
 _COMPRESSED: Final = 0x07
 _BATCH_MOST: Final = 64 << 20
 """Above `max.message.bytes` of every governed topic: a length beyond it is no length."""
-_NAME: Final = 22
 
 
 class Search:
@@ -68,8 +67,7 @@ class Search:
                 if compressed:
                     headers = b"".join(name.encode() + (value or b"") for name, value in record.headers)
                     self._hits(b"\0".join((record.key or b"", record.value or b"", headers)), found)
-                name = (record.key or b"")[:_NAME]
-                if name in self.look.seen:
+                for name in self.look.named(record.key or b""):
                     parsed.setdefault(name, Sighting()).add(Sighting(int(record.value is not None), 1))
         except Exception:  # noqa: BLE001 - foreign bytes raise anything; the byte search has seen them, compressed ones apart
             self.look.unread += 1
@@ -95,7 +93,7 @@ class Search:
     def _hits(self, content: Any, found: dict[bytes, Sighting] | None = None) -> dict[bytes, Sighting]:
         """What bytes betray, by pseudonym."""
         found = {} if found is None else found
-        for hit in self._automaton.find_matches_as_indexes(content):
+        for hit in self._automaton.find_matches_as_indexes(content, overlapping=True):
             name, value = self._owners[hit[0]]
             found.setdefault(name, Sighting()).add(Sighting(int(value), int(not value)))
         return found

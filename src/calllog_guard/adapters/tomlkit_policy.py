@@ -12,8 +12,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import tomlkit
-
 from calllog_guard.errors import StateRefusedError
 from calllog_guard.policy import load_policy
 
@@ -31,6 +29,8 @@ def add_requester(path: Path, today: date, tenant: str, kid: str, role: str, key
     def edit(requesters: Any) -> None:
         if kid in requesters:
             raise StateRefusedError(f"{kid} is registered already: revoke it first, or rotate")
+        import tomlkit  # noqa: PLC0415 - takes long to load, and most commands edit nothing
+
         entry = tomlkit.table()
         entry.add("role", role)
         entry.add("key", key)
@@ -58,6 +58,8 @@ def drop_requester(path: Path, today: date, tenant: str, kid: str) -> None:
 
 def _edited(path: Path, today: date, tenant: str, edit: Callable[[Any], None]) -> None:
     first = load_policy(path).at(today).effective
+    import tomlkit  # noqa: PLC0415 - as above
+
     document: Any = tomlkit.parse(path.read_text("utf-8"))
     touched = 0
     for version in document["version"]:

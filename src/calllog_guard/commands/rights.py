@@ -16,9 +16,9 @@ from calllog_guard.commands.setup import show, the_world
 from calllog_guard.commands.signed import send, text_of
 from calllog_guard.core.ids import b64
 from calllog_guard.core.requests.decision import case_id
-from calllog_guard.core.requests.fields import ClockEvent, Kind, Notify
+from calllog_guard.core.requests.fields import ClockEvent, Kind, NoticeKind, Notify
 from calllog_guard.core.requests.machine import RULES
-from calllog_guard.core.requests.request import NEEDS
+from calllog_guard.core.requests.request import BY_EVENT, NEEDS
 from calllog_guard.core.wire import encode
 from calllog_guard.errors import ConfigurationError
 
@@ -38,6 +38,8 @@ _OPTIONS: Final = {
     "basis": "--basis TEXT",
     "notify": "--notify WHEN",
     "review_at": "--review-at TIME",
+    "to": "--to-whom NAME",
+    "notice": "--notice KIND",
 }
 
 
@@ -48,6 +50,11 @@ def _epilog() -> str:
         must = [_OPTIONS[name] for name in needs.must if name in _OPTIONS]
         may = [f"[{_OPTIONS[name]}]" for name in needs.may if name in _OPTIONS]
         lines.append(f"  {kind:12} {' '.join([*must, *may])}  ({', '.join(sorted(RULES[kind].roles))})")
+    lines.append("what an event of `clock` needs in addition:")
+    for event, needs in BY_EVENT.items():
+        must = [_OPTIONS[name] for name in needs.must]
+        may = [f"[{_OPTIONS[name]}]" for name in needs.may]
+        lines.append(f"  {event:12} {' '.join([*must, *may])}")
     return "\n".join(lines)
 
 
@@ -87,6 +94,12 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     verb.add_argument("--basis", help="the law that demands it")
     verb.add_argument("--notify", choices=get_args(Notify), help="when the person is told of a disclosure")
     verb.add_argument("--review-at", help="when to look again whether the person may be told (RFC 3339)")
+    verb.add_argument(
+        "--to-whom", metavar="NAME", help="clock noticed: who has received a notice, `person` or a recipient"
+    )
+    verb.add_argument(
+        "--notice", choices=get_args(NoticeKind), help="clock noticed: which; without it all that it was sent"
+    )
     verb.add_argument("--wait", action="store_true", help="show the stages as they come, up to where the workers rest")
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=lambda args: asyncio.run(request(args)))
@@ -136,6 +149,8 @@ def _claims(args: argparse.Namespace) -> dict[str, Any]:
         "basis": args.basis,
         "notify": args.notify,
         "review_at": args.review_at,
+        "to": args.to_whom,
+        "notice": args.notice,
     }
     lacking = [_OPTIONS[name] for name in NEEDS[args.type].must if name in _OPTIONS and claims.get(name) is None]
     if lacking:
@@ -149,7 +164,7 @@ async def request(args: argparse.Namespace) -> int:
     jti = await send(shared, args.key.read_bytes(), claims)
     acts = RULES[args.type].ends is None
     name = args.case if acts else case_id(shared.tenant, jti)
-    found = await followed(shared, name) if args.wait and not acts else None
+    found = await followed(shared, name, officer=args.key) if args.wait and not acts else None
     data = json.loads(encode(found)) if found else {"case": name, "request": jti}
     show(args, data, text(found) if found else f"case {name}")
     return 4 if found is not None and found.state == "refused" else 0

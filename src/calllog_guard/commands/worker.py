@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import structlog
 
-from calllog_guard.adapters.http_pages import Pages
 from calllog_guard.bootstrap import ROLES, serve
 from calllog_guard.commands.setup import say, the_world
 from calllog_guard.core.wire import time_text
@@ -64,6 +63,8 @@ async def _one(name: str) -> int:
         raise
     await _answering(shared.look_back, log)
     worker = serve(shared, name, writer, [Duty("policy", _POLICY_S, source.look)])
+    from calllog_guard.adapters.http_pages import Pages  # noqa: PLC0415 - takes long to load, and no other command serves
+
     pages = Pages(name, shared.counts, shared.levels, lambda: worker.alive, lambda: worker.ready)
     address = await pages.start(shared.settings.http)
     await _answering(worker.start, log)

@@ -35,7 +35,7 @@ class Sighting:
 @dataclass(slots=True)
 class Look:
     """
-    One look at one partition by one means, for many pseudonyms at once.
+    One look at one partition by one means, for many pseudonyms, or record keys, at once.
 
     `unread` counts what could not be read in full: such a look shows presence, never absence. `live` is false of a disk that holds
     only what a move or a deletion has left.
@@ -56,29 +56,26 @@ class Look:
         """Take one record into account."""
         self.records += 1
         self.size_bytes += len(key or b"") + len(value or b"")
-        sighting = self.seen.get(key[:_NAME]) if key else None
-        if sighting is not None:
-            sighting.keys += 1
-            sighting.values += value is not None
+        for name in self.named(key or b""):
+            self.seen[name].add(Sighting(int(value is not None), 1))
+
+    def named(self, key: bytes) -> list[bytes]:
+        """Which of those looked for a record key belongs to: its person, its very self, or both."""
+        return [name for name in (key[:_NAME], key) if name in self.seen]
 
     def kafka_record(self, record: Any) -> None:
         """Take one record of a client library into account."""
         self.record(record.key, record.value)
 
-    def merge(self, other: "Look") -> None:
-        """Sum up two looks for the same pseudonyms."""
-        self.records += other.records
-        self.size_bytes += other.size_bytes
-        self.unread += other.unread
-        for name, sighting in other.seen.items():
-            self.seen[name].add(sighting)
 
-
-def marks(pseudonyms: Iterable[bytes]) -> dict[bytes, tuple[bytes, bool]]:
-    """Byte strings that betray a pseudonym: whose, and whether they belong to a value (else to a key)."""
+def marks(names: Iterable[bytes]) -> dict[bytes, tuple[bytes, bool]]:
+    """Byte strings that betray a pseudonym or a record key: whose, and whether they belong to a value (else to a key)."""
     found: dict[bytes, tuple[bytes, bool]] = {}
-    for name in pseudonyms:
+    for name in names:
         found[name] = (name, False)
-        for form in base64_phases(name):
-            found[form] = (name, True)
+        if (
+            len(name) == _NAME
+        ):  # a leg's header names person and record apart: only the person's name stands there whole
+            for form in base64_phases(name):
+                found[form] = (name, True)
     return found

@@ -23,6 +23,8 @@ Token = NewType("Token", str)
 """22 characters: names a leg of one person."""
 DecisionId = NewType("DecisionId", str)
 CaseId = NewType("CaseId", str)
+HoldId = NewType("HoldId", str)
+"""22 characters: names a hold in its copies' keys and in the keystore."""
 EpochName = NewType("EpochName", str)
 """ISO week of a wrapping key, as `2026-W48`."""
 PolicyVersion = NewType("PolicyVersion", str)

@@ -15,10 +15,12 @@ from calllog_guard.core.calls.intake import Manifest
 from calllog_guard.core.calls.leg import Leg
 from calllog_guard.core.calls.view import Put, Remove, Reset
 from calllog_guard.core.crypto.envelope import LegHeader
+from calllog_guard.core.crypto.held import HeldHeader
 from calllog_guard.core.policy.publication import Publication
 from calllog_guard.core.replay import Replayed
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import Decision, Outcome
+from calllog_guard.core.requests.notice import Notice, Words
 from calllog_guard.core.requests.receipt import Receipt
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.wire import Access, Beat, Dead
@@ -26,12 +28,15 @@ from calllog_guard.core.wire import Access, Beat, Dead
 MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "event": CallEvent,
     "leg-header": LegHeader,
+    "held-header": HeldHeader,
     "leg": Leg,
     "request": Request,
     "decision": Decision,
     "outcome": Outcome,
     "case": Case,
     "receipt": Receipt,
+    "notice": Notice,
+    "notice-words": Words,
     "dead": Dead,
     "replayed": Replayed,
     "access": Access,

@@ -2,32 +2,36 @@
 What acts on a case that is open: an officer's word, and the clock (identity shown, clarification or fee asked for and come).
 
 Rules: 1. An act is bound to its place as a request is: the same place means resume.  2. What was awaited and has come leads on by
-          itself where code may grant; never around an officer.  3. Only an officer refuses.
+          itself where code may grant; never around an officer.  3. Only an officer refuses.  4. What the person is told of an act
+          is in the log before the case says so.
 Source: design section 10; `core/requests/machine.py`.
 """
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
-from calllog_guard.core.requests.case import Case, Moment
+from calllog_guard.core.requests.case import Case, Moment, parted
 from calllog_guard.core.requests.clock import check_extension
-from calllog_guard.core.requests.machine import Event, Requester, after, approval, onward
+from calllog_guard.core.requests.machine import BESIDE, Event, Requester, after, approval, onward
+from calllog_guard.core.requests.notice import acknowledged
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import CaseStateError
 from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Granted
+from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.terms import awaited, braked, calendar, dated, dates, reviewed
 
 _ASKED: Final[dict[str, Moment]] = {"ask_identity": "identity_asked_at", "ask_fee": "fee_asked_at"}
 _CAME: Final[dict[str, Moment]] = {"verify": "identity_shown_at", "fee": "fee_paid_at"}
 _LEADS_ON: Final = frozenset({"verify", "clarify", "fee"})
 Enforce = Callable[[Granted], Awaitable[Case]]
-Stage = Callable[[Case, str, str], Awaitable[Case]]
+Stage = Callable[[Case, str, str, Sequence[Output]], Awaitable[Case]]
 Reviewed = Callable[[Granted], Awaitable[Case]]
 
 
@@ -41,13 +45,24 @@ class Act:
     table: TenantPolicy
     version: str
     now: datetime
+    appended_at: datetime
 
 
 class Acts:
-    """Applies acts to cases; `enforce` carries a case out, `stage` tells, `reviewed` ends an objection's restriction."""
+    """
+    Applies acts to cases.
 
-    def __init__(self, book: Casebook, enforce: Enforce, stage: Stage, reviewed: Reviewed) -> None:
-        self._book, self._enforce, self._stage, self._reviewed = book, enforce, stage, reviewed
+    Args:
+        enforce: Carries a case out; `stage` tells.
+        restricted: Restricts a person while an objection is considered; `reviewed` ends that.
+
+    """
+
+    def __init__(
+        self, book: Casebook, notices: Notices, enforce: Enforce, stage: Stage, restricted: Reviewed, reviewed: Reviewed
+    ) -> None:
+        self._book, self._notices, self._enforce, self._stage = book, notices, enforce, stage
+        self._restricted, self._reviewed = restricted, reviewed
 
     async def act(self, act: Act) -> None:
         """
@@ -60,12 +75,42 @@ class Acts:
         case = self._book.get(act.request.case or "")
         if case is None:
             raise CaseStateError("unknown_case", "/case")
+        if act.request.event in BESIDE:
+            await self._beside(case, act)
+            return
         if act.request.jti not in case.acts:
             case = await self._applied(case, act)
         if case.state == "refused" and "refused" not in case.stages:
             await self._refused(case, act)
-        elif case.state == "enforcing" and not case.decided and case.sealed:
-            await self._enforce(Granted(case, self._book.request_of(case), act.table, act.version))
+        elif case.sealed and case.state == "enforcing" and not case.decided:
+            await self._enforce(self._granted(case, act))
+        elif case.sealed and case.type == "object" and case.waits_for == "officer":
+            await self._restricted(self._granted(case, act))
+
+    def _granted(self, case: Case, act: Act) -> Granted:
+        return Granted(case, self._book.request_of(case), act.table, act.version, act.request.ground)
+
+    async def _beside(self, case: Case, act: Act) -> None:
+        """What concerns the notices of a case alone: one was received, the person may be told by now, or still may not."""
+        request, outputs = act.request, list[Output]()
+        if request.jti in case.acts:
+            return
+        if request.event == "noticed":
+            notices = acknowledged(case.notices, request.to or "", request.notice, act.now)
+            if notices is None:
+                raise CaseStateError("no_such_notice", "/to")
+            case = msgspec.structs.replace(case, notices=notices)
+        elif case.review_at is None:
+            raise CaseStateError("nothing_to_tell", "/case")
+        elif request.event == "not_yet":
+            case = msgspec.structs.replace(case, review_at=request.review_at)
+        else:
+            asked = self._book.request_of(case)
+            case, outputs = self._notices.of(case, "disclosed", act.table, asked, act.appended_at)
+            if not outputs:
+                raise CaseStateError("nobody_to_tell", "/case")
+            case = msgspec.structs.replace(case, sealed=None, review_at=None)
+        await self._book.save(msgspec.structs.replace(case, acts=case.acts | {request.jti: act.place}), outputs)
 
     async def _applied(self, case: Case, act: Act) -> Case:
         event, approvals = self._event(case, act)
@@ -90,7 +135,11 @@ class Acts:
             acts=case.acts | {act.request.jti: act.place},
             cut_off=act.now if state == "enforcing" and case.cut_off is None else case.cut_off,
         )
-        return await self._book.save(dated(case, act.table))
+        case, outputs = dated(case, act.table), list[Output]()
+        if event == "extend":
+            asked = self._book.request_of(case) if case.sealed else None
+            case, outputs = self._notices.of(case, "extended", act.table, asked, act.appended_at, act.request.ground)
+        return await self._book.save(case, outputs)
 
     def _event(self, case: Case, act: Act) -> tuple[Event, tuple[str, ...]]:
         request = act.request
@@ -98,17 +147,23 @@ class Acts:
             return "refuse", case.approvals
         if request.type == "approve":
             kind = self._book.request_of(case).type if case.sealed else "clock"
+            if case.type == "complain" and not request.ground:
+                raise CaseStateError("no_answer", "/ground")
             return approval(kind, case.waits_for, request.iss, asked_by=case.asked_by, approvals=case.approvals)
-        event: Event = request.event or "verify"
+        event = cast("Event", request.event or "verify")
         if event == "extend":
             check_extension(dates(case, act.table), act.now, calendar(act.table))
         return event, case.approvals
 
     async def _refused(self, case: Case, act: Act) -> None:
-        if case.type == "object" and case.sealed:
-            case = await self._reviewed(Granted(case, self._book.request_of(case), act.table, act.version))
-        case = msgspec.structs.replace(case, sealed=None, epoch=None, refusal="officer")
-        await self._stage(case, "refused", act.version)
+        granted = self._granted(case, act)
+        request, ground = granted.request, act.request.ground
+        case, outputs = self._notices.of(case, "refused", act.table, request, act.appended_at, ground)
+        if case.type == "object":
+            case, lifting = self._notices.of(case, "lifting", act.table, request, act.appended_at)
+            case = await self._book.save(case, [*outputs, *lifting])
+            case, outputs = await self._reviewed(replace(granted, case=case)), []
+        await self._stage(msgspec.structs.replace(parted(case), refusal="officer"), "refused", act.version, outputs)
 
 
 def _moved(case: Case, event: Event, act: Act) -> Case:

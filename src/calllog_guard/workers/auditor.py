@@ -19,6 +19,7 @@ from aiokafka import TopicPartition
 
 from calllog_guard.core.absence import Look
 from calllog_guard.core.ids import Tenant
+from calllog_guard.core.requests.case import STAGES
 from calllog_guard.core.requests.decision import DECISIONS, DONE, OUTCOMES, Decision, Observed, Outcome, is_result
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, Beat, decode, encode, to_ms
@@ -28,7 +29,7 @@ from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import Unit
 from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.keyring import Keyring
-from calllog_guard.workers.observation import Disks, Observation, ReadEach
+from calllog_guard.workers.observation import Disks, Observation, ReadEach, Seen
 from calllog_guard.workers.walk import Walked
 
 log: Final = structlog.get_logger()
@@ -45,6 +46,30 @@ class Watched:
     done: Outcome | None = None
     reported: set[str] = field(default_factory=set)
     rewritten: bool = False
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """What is to be observed of this decision, in order; empty when nothing is."""
+        if self.decision is None or (self.done is not None and self.done.stage == "failed"):
+            return ()
+        kind = self.decision.type if self.decision.range is None else "erase_range"
+        return tuple(stage for stage in STAGES.get(kind, ()) if stage in _OBSERVED)
+
+    @property
+    def names(self) -> list[str]:
+        """What is looked for: the person, or the records whose old values must go."""
+        if self.decision is None or self.done is None:
+            return []
+        if self.decision.total:
+            return [self.decision.pseudonym]
+        return [f"{self.decision.pseudonym}.{token}" for token in self.done.tokens or ()]
+
+    def seen(self, looks: Sequence[Look]) -> list[str]:
+        """The stages that a look proves: a corrected record is followed by one value, its own, wherever it lives."""
+        corrected = self.decision is not None and self.decision.type == "rectify"
+        found = [(each.seen[name.encode()], int(corrected and each.live)) for name in self.names for each in looks]
+        left = {"absent": any(each.values > own for each, own in found), "gone": any(each.keys for each, _ in found)}
+        return [stage for stage in self.stages if not left[stage]]
 
 
 class Auditor:
@@ -127,15 +152,14 @@ class Auditor:
         watched = self._watched[record.partition].setdefault(key, Watched())
         try:
             if not is_result(record.key):
-                decision = decode(DECISIONS, record.value)
-                watched.decision = decision if decision.total else None
+                watched.decision = decode(DECISIONS, record.value)
             elif record.key.endswith(DONE):
                 watched.done = decode(OUTCOMES, record.value)
             else:
                 watched.reported.add(result)
         except MessageError as error:
             self._count("unreadable_" + error.reason, 1)
-        if "gone" in watched.reported and watched.decision is not None:
+        if watched.decision is not None and not set(watched.stages) - watched.reported:
             # the order of a compacted topic is that of offsets: a result never stands before its decision
             self._watched[record.partition].pop(key)
 
@@ -247,7 +271,7 @@ class Auditor:
         await self._after_replay()
         now = self._clock.now()
         waiting = {
-            partition: {key: each for key, each in watched.items() if each.done is not None and each.decision}
+            partition: {key: each for key, each in watched.items() if each.done is not None and each.stages}
             for partition, watched in self._watched.items()
         }
         await self._rewrite([each for found in waiting.values() for each in found.values() if not each.rewritten])
@@ -280,7 +304,7 @@ class Auditor:
         ages = [
             ((now - (each.done or each.decision).at).total_seconds(), "absent" in each.reported)
             for each in watched
-            if each.decision is not None
+            if each.decision is not None and each.stages
         ]
         self._level("erase_unobserved_oldest_s", max((age for age, absent in ages if not absent), default=0))
         late = sum(age > (settings.objective_key_s if absent else settings.objective_value_s) for age, absent in ages)
@@ -310,7 +334,7 @@ class Auditor:
         outputs = [
             self._outcome(each.decision, each.done, "rewritten", None)
             for each in fresh
-            if each.decision and each.done and not each.reported
+            if each.decision and each.decision.total and each.done and not each.reported
         ]
         await self._writer.write(outputs)
         for each in fresh:
@@ -323,21 +347,21 @@ class Auditor:
             return
         if self._observation.rests(partition):
             return
-        names = [each.decision.pseudonym for each in watched.values() if each.decision]
+        names = [name for each in watched.values() for name in each.names]
         seen = await self._observation.look(partition, names, replicas, in_sync)
         if seen is not None:
-            await self._report(partition, watched, seen.look, seen.observed)
+            await self._report(partition, watched, seen)
 
-    async def _report(self, partition: int, watched: dict[bytes, Watched], look: Look, observed: Observed) -> None:
+    async def _report(self, partition: int, watched: dict[bytes, Watched], found: Seen) -> None:
         outputs: list[Output] = []
         for key, each in watched.items():
             if each.decision is None or each.done is None:
                 continue
-            sighting = look.seen[each.decision.pseudonym.encode()]
-            seen = [stage for stage, left in zip(_OBSERVED, (sighting.values, sighting.keys), strict=True) if not left]
+            how = (*found.observed.how, "keystore:rewritten") if each.decision.total else found.observed.how
+            seen, by = each.seen(found.looks), msgspec.structs.replace(found.observed, how=how)
             for stage in seen:
                 if stage not in each.reported and ("absent" in seen or "absent" in each.reported):
-                    outcome = self._outcome(each.decision, each.done, stage, observed)
+                    outcome = self._outcome(each.decision, each.done, stage, by)
                     result = Output(self._decisions, partition, key + b"." + stage.encode(), outcome.value)
                     outputs += [outcome, result]
         if outputs:
@@ -351,5 +375,6 @@ class Auditor:
             up_to=observed.to if observed else done.up_to,
             at=self._clock.now(),
             observed=observed or msgspec.UNSET,
+            tokens=msgspec.UNSET,
         )
         return Output(self._outcomes, self._home, decision.case.encode(), encode(outcome))

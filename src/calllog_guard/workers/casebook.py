@@ -1,8 +1,9 @@
 """
 The open and ended cases of one tenant, as the desk holds them: read from their topic, kept in memory, written through.
 
-Rules: 1. A case is in memory only after it is acknowledged.  2. What a waiting case needs of its request (identities among it) is
-          sealed under the epoch key and gone with the last save that no longer needs it.
+Rules: 1. A case is in memory only after it is acknowledged, and what goes with it (receipts, notices) is acknowledged before it:
+          a crash between the two says it again, never not at all.  2. What a waiting case needs of its request (identities among
+          it) is sealed under the epoch key and gone with the last save that no longer needs it.
 Source: design section 9, step 1; section 12.
 """
 
@@ -10,53 +11,72 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from calllog_guard.core.ids import EpochName, Tenant, b64, unb64
+from calllog_guard.core.ids import INTERNAL_KEY, EpochName, Tenant
 from calllog_guard.core.requests.case import CASES, Case
 from calllog_guard.core.requests.fields import Kind
 from calllog_guard.core.requests.machine import RULES
+from calllog_guard.core.requests.notice import FILED, Filed
+from calllog_guard.core.requests.part import NONCE, PartName, open_part, seal_part
 from calllog_guard.core.requests.request import REQUESTS, Request
+from calllog_guard.core.requests.secret import PREFIX, open_case, seal_case, secret_key
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, encode
-from calllog_guard.errors import EntryCorruptError, RecordError
+from calllog_guard.errors import RecordError
 from calllog_guard.ports import Writer
+from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.keyring import Keyring, pointer
 from calllog_guard.workers.vault import Vault
 
-_NONCE: Final = 12
 _HOUR: Final = timedelta(hours=1)
 
 
 class Casebook:
     """One tenant's cases; `home` is the partition of the tenant."""
 
-    def __init__(self, tenant: Tenant, home: int, topic: str, ring: Keyring, vault: Vault, writer: Writer) -> None:
-        self._tenant, self._home, self._topic = tenant, home, topic
+    def __init__(
+        self,
+        tenant: Tenant,
+        home: int,
+        topic: str,
+        ring: Keyring,
+        vault: Vault,
+        writer: Writer,
+        steps: Steps | None = None,
+    ) -> None:
+        self._tenant, self._home, self._topic, self._steps = tenant, home, topic, steps or Steps(frozenset())
         self._ring, self._vault, self._writer = ring, vault, writer
         self._cases: dict[str, Case] = {}
         self._acts: dict[str, tuple[int, int]] = {}
         self._begun: dict[str, Case] = {}
+        self._recent: dict[str, Case] = {}
 
     def clear(self) -> None:
         """Forget all: the partition is someone else's, or is read anew."""
         self._cases.clear()
         self._acts.clear()
+        self._recent.clear()
 
     def note(self, record: Any) -> None:
         """
-        Take a record of the topic.
+        Take a record of the topic; keys of ours that are no cases are passed over.
 
         Raises:
             MessageError: No case of ours; the one it would replace is kept.
 
         """
+        name = (record.key or INTERNAL_KEY).removeprefix(PREFIX)
+        if name[:1] == INTERNAL_KEY:
+            return
         if record.value is None:
-            self._cases.pop(record.key.decode("ascii", "replace"), None)
+            self._cases.pop(name.decode("ascii", "replace"), None)
+            return
+        if name != record.key:
+            self._keep(open_case(record.key, record.value, self._vault.case_key(self._tenant)))
             return
         case = decode(CASES, record.value)
         if record.key != case.case.encode():
@@ -66,6 +86,8 @@ class Casebook:
     def _keep(self, case: Case) -> None:
         self._cases[case.case] = case
         self._acts.update(case.acts)
+        if case.state != "waiting":
+            self._recent[case.case] = case
 
     def get(self, name: str) -> Case | None:
         """A case by its id."""
@@ -75,14 +97,32 @@ class Casebook:
         """Where an act on a case was read first."""
         return self._acts.get(jti)
 
+    def __len__(self) -> int:
+        return len(self._cases)
+
     def __iter__(self) -> Iterator[Case]:
-        return iter(list(self._cases.values()))
+        """The cases that may be told of: no count, list or figure may move with a secret one."""
+        return iter([case for case in self._cases.values() if not case.secret])
+
+    def over(self, now: datetime, keep: timedelta) -> Iterator[Case]:
+        """The cases past their time, secret ones too; one of which the person is still to be told is not."""
+        for case in self._cases.values():
+            if case.state in {"closed", "refused"} and case.review_at is None:
+                until = case.keep_until or max(case.stages.values(), default=now) + keep
+                if until <= now:
+                    yield case
+
+    def holds(self) -> list[Case]:
+        """The cases of holds, secret ones too."""
+        return [case for case in self._cases.values() if case.type == "hold" and case.hold]
 
     def braked(self, kind: Kind, most: int, now: datetime) -> bool:
         """Whether so many cases under the same brake were begun within the last hour that the next waits for an officer."""
         brake = RULES[kind].brake
         same = {name for name, rule in RULES.items() if brake and rule.brake == brake}
-        cases = (self._cases | self._begun).values()
+        # what is older never counts again: it is left behind here, so that no request pays for every case there is
+        self._recent = {name: case for name, case in self._recent.items() if case.opened_at > now - _HOUR}
+        cases = (self._recent | self._begun).values()
         recent = sum(case.type in same and case.state != "waiting" and case.opened_at > now - _HOUR for case in cases)
         return brake is not None and recent >= most
 
@@ -97,31 +137,70 @@ class Casebook:
 
     async def save(self, case: Case, outputs: Sequence[Output] = ()) -> Case:
         """Write a case and what goes with it, and keep it once that is acknowledged."""
-        await self._writer.write([Output(self._topic, self._home, case.case.encode(), encode(case)), *outputs])
-        self._keep(case)
+        (case,) = await self.save_all([case], outputs)
         return case
 
-    async def save_all(self, cases: Sequence[Case], outputs: Sequence[Output]) -> None:
-        """As `save`, of several cases at once."""
-        rows = [Output(self._topic, self._home, case.case.encode(), encode(case)) for case in cases]
-        await self._writer.write([*rows, *outputs])
+    def _record(self, case: Case) -> Output:
+        if not case.secret:
+            return Output(self._topic, self._home, case.case.encode(), encode(case))
+        name, key = secret_key(case.case), self._vault.case_key(self._tenant)
+        return Output(self._topic, self._home, name, seal_case(name, encode(case), key, secrets.token_bytes(NONCE)))
+
+    async def save_all(self, cases: Sequence[Case], outputs: Sequence[Output]) -> list[Case]:
+        """As `save`, of several cases at once; outputs are keyed by case."""
+        rest, kept = list(outputs), list[Case]()
         for case in cases:
+            own = [output for output in rest if output.key == case.case.encode()] if case.secret else []
+            if own:  # what would be told stays in the case
+                rest = [output for output in rest if output not in own]
+                told = tuple(output.value.decode() for output in own if output.value)
+                kept.append(msgspec.structs.replace(case, told=(*case.told, *told)))
+            else:
+                kept.append(case)
+        await self._writer.write(rest)
+        self._steps.reached("case.told")
+        await self._writer.write(list(map(self._record, kept)))
+        for case in kept:
             self._keep(case)
+        return kept
 
     async def forget(self, case: Case) -> None:
         """A case whose time is over: tombstoned."""
-        await self._writer.write([Output(self._topic, self._home, case.case.encode(), None)])
-        self._cases.pop(case.case, None)
+        await self.forget_all([case])
+
+    async def forget_all(self, cases: Sequence[Case]) -> None:
+        """As `forget`, of several cases at once."""
+        await self._writer.write([msgspec.structs.replace(self._record(case), value=None) for case in cases])
+        for case in cases:
+            self._cases.pop(case.case, None)
+            for jti in case.acts:
+                self._acts.pop(jti, None)
 
     # --- what a waiting case needs ------------------------------------------------------------------------------------
 
     async def sealed(self, case: Case, request: Request) -> Case:
         """The case with its request sealed in it, under the present epoch."""
-        epoch = pointer(await self._ring.view([]))
+        filed = self.filed_of(case)
+        if request.authority and request.basis and request.notify:
+            filed = Filed(authority=request.authority, basis=request.basis, notify=request.notify)
+        return self._with(case, pointer(await self._ring.view([])), request, filed)
+
+    def _with(self, case: Case, epoch: EpochName, request: Request | None, filed: Filed | None) -> Case:
+        """The case with these parts, sealed under an epoch."""
         key = self._vault.epoch_key(epoch, self._tenant, "cases")
-        nonce = secrets.token_bytes(_NONCE)
-        content = nonce + AESGCM(key.expose()).encrypt(nonce, encode(request), case.case.encode())
-        return msgspec.structs.replace(case, sealed=b64(content).decode(), epoch=epoch)
+
+        def seal(name: PartName, content: Request | Filed | None) -> str | None:
+            return seal_part(case.case, name, encode(content), key, secrets.token_bytes(NONCE)) if content else None
+
+        sealed = seal("request", request)
+        return msgspec.structs.replace(case, sealed=sealed, filed=seal("filed", filed), epoch=epoch)
+
+    def filed_of(self, case: Case) -> Filed | None:
+        """Whom a disclosure is for; raises as `request_of`."""
+        if case.filed is None:
+            return None
+        key = self._vault.epoch_key(EpochName(case.epoch or ""), self._tenant, "cases")
+        return decode(FILED, open_part(case.case, "filed", case.filed, key))
 
     def request_of(self, case: Case) -> Request:
         """
@@ -133,17 +212,14 @@ class Casebook:
 
         """
         key = self._vault.epoch_key(EpochName(case.epoch or ""), self._tenant, "cases")
-        try:
-            raw = unb64((case.sealed or "").encode("ascii"))
-            content = AESGCM(key.expose()).decrypt(raw[:_NONCE], raw[_NONCE:], case.case.encode())
-        except (InvalidTag, ValueError):
-            raise EntryCorruptError("the sealed part of a case does not open") from None
-        return decode(REQUESTS, content)
+        return decode(REQUESTS, open_part(case.case, "request", case.sealed, key))
 
-    async def renew(self) -> int:
-        """Seal waiting cases under the present epoch, so that none keeps an old epoch alive; how many."""
+    async def renew(self, most: int = 1000) -> int:
+        """Seal up to so many cases anew under the present epoch, so that none keeps an old epoch alive; how many it were."""
         epoch = pointer(await self._ring.view([]))
-        old = [case for case in self if case.sealed and case.epoch != epoch]
-        for case in old:
-            await self.save(await self.sealed(case, self.request_of(case)))
+        old = list(islice((case for case in self._cases.values() if case.epoch not in {None, epoch}), most))
+        renewed = [
+            self._with(case, epoch, self.request_of(case) if case.sealed else None, self.filed_of(case)) for case in old
+        ]
+        await self.save_all(renewed, [])
         return len(old)

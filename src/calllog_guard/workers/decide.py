@@ -19,7 +19,7 @@ import msgspec
 from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.crypto.secrets import Month, floor_month, month_of
-from calllog_guard.core.ids import CallId, DecisionId, Lookup, Pseudonym, Tenant, partition_of, record_key
+from calllog_guard.core.ids import CallId, DecisionId, HoldId, Lookup, Pseudonym, Tenant, partition_of, record_key
 from calllog_guard.core.requests.case import AT_ONCE, Case
 from calllog_guard.core.requests.decision import (
     Decision,
@@ -51,6 +51,9 @@ FLAGS: Final = frozenset({"restrict", "lift", "consent"})
 _APART: Final = 1000
 """Decisions of one request about one subject get numbers this far apart: there are at most 100 subjects."""
 
+_FORMER: Final = 100
+"""The parts of earlier generations are numbered behind those of all subjects."""
+
 
 def _unchanged(person: Person) -> Person:
     return person
@@ -67,12 +70,13 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """A request that is to be carried out, with the policy it is judged by."""
+    """A request that is to be carried out, with the policy it is judged by, and the officer's words that granted it."""
 
     case: Case
     request: Request
     table: TenantPolicy
     version: str
+    ground: str | None = None
 
 
 def span_of(range_: Range | None) -> Span | None:
@@ -114,12 +118,31 @@ def parts_of(request: Request, mask: int, *, reviewed: bool) -> tuple[Part, ...]
     return (part, ended()) if request.type == "object" and reviewed else (part,)
 
 
-def _task(request: Request, index: int) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Former:
+    """A person's earlier generation, of which copies are left under holds that may be told of."""
+
+    lookup: Lookup
+    generation: int
+    pseudonym: Pseudonym
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """What may be told of the holds on some people: for receipts, and for a person's own copy; secret ones are not in it."""
+
+    kept: tuple[dict[str, str], ...] = ()
+    holds: tuple[HoldId, ...] = ()
+    former: tuple[Former, ...] = ()
+
+
+def _task(request: Request, index: int, told: Telling) -> bytes:
     """What is to be done once, beside the rule; nothing for most types."""
     if request.reply_key is None:
         return b""
     first = index * PARTS_PER_IDENTIFIER + 1
-    return encode(Task(key=request.reply_key, range=span_of(request.range), first=first))
+    holds = told.holds if request.type == "access" else ()
+    return encode(Task(key=request.reply_key, range=span_of(request.range), first=first, holds=holds))
 
 
 def considered() -> Part:
@@ -138,6 +161,9 @@ def _withdrawn(person: Person, mask: int) -> Person:
 
 def _consented(person: Person, mask: int) -> Person:
     return replace(person, consented=person.consented | mask, withdrawn=person.withdrawn & ~mask)
+
+
+_NOTHING: Final = Telling()
 
 
 class Decider:
@@ -179,7 +205,7 @@ class Decider:
                 for index, lookup in left.items()
                 if (decision := self._erasure(granted, lookup, index, view)) is not None
             }
-            case = await self._decided(case, list(plan.values()))
+            case = await self.decided(case, list(plan.values()))
             fence = partial(self._fence, view, cut_off)
             fenced = dict(zip(plan, await abreast(fence, [left[index] for index in plan]), strict=True))
             left = {index: lookup for index, lookup in left.items() if fenced.get(index) is False}
@@ -203,8 +229,8 @@ class Decider:
 
     # --- everything else ----------------------------------------------------------------------------------------------
 
-    async def decide(self, granted: Granted, parts: tuple[Part, ...]) -> Case:
-        """Decisions for everyone named who is there, then their flags."""
+    async def decide(self, granted: Granted, parts: tuple[Part, ...], told: Telling = _NOTHING) -> Case:
+        """Decisions for everyone named who is there, then their flags; `told` for a copy of what is held."""
         case, kind = granted.case, granted.request.type
         lookups = self.lookups(granted.request, granted.table)
         view, persons = await self._there(lookups, mint=kind in MINTS)
@@ -212,9 +238,12 @@ class Decider:
             decision
             for index, lookup in lookups.items()
             for part in parts
-            if (decision := await self._about(granted, part, index, persons.get(lookup), lookup, view)) is not None
+            if (decision := await self._about(granted, part, index, persons.get(lookup), lookup, view, told))
+            is not None
         ]
-        case = await self._decided(case, decisions)
+        if kind == "access":
+            decisions += self._of_former(granted, lookups, persons, told, view)
+        case = await self.decided(case, decisions)
         for part in parts:
             for lookup, person in persons.items():
                 await self._ring.change(lookup, part.flags, generation=person.generation)
@@ -240,7 +269,14 @@ class Decider:
         return floor_month(now, self._keep_days), month_of(now.year, now.month)
 
     async def _about(
-        self, granted: Granted, part: Part, index: int, person: Person | None, lookup: Lookup, view: View
+        self,
+        granted: Granted,
+        part: Part,
+        index: int,
+        person: Person | None,
+        lookup: Lookup,
+        view: View,
+        telling: Telling,
     ) -> Decision | None:
         if person is None or person.pseudonym is None:
             return None
@@ -256,7 +292,32 @@ class Decider:
         if rule != Rule():
             told = seal_rule(told, rule, keys.identity.rules_key(), fresh_nonce())
         ledger = self._vault.epoch_key(pointer(view), self._tenant, "ledger")
-        return seal_entry(told, Entry(lookup, person.generation, _task(granted.request, index)), ledger, fresh_nonce())
+        return seal_entry(
+            told, Entry(lookup, person.generation, _task(granted.request, index, telling)), ledger, fresh_nonce()
+        )
+
+    def _of_former(
+        self,
+        granted: Granted,
+        lookups: Mapping[int, Lookup],
+        persons: Mapping[Lookup, Person],
+        told: Telling,
+        view: View,
+    ) -> list[Decision]:
+        """The copies of those who were erased, each partition asked once about each person."""
+        numbers = {lookup: index for index, lookup in lookups.items()}
+        many = self._settings.partitions
+        asked = {(lookup, partition_of(each.pseudonym, many)) for lookup, each in persons.items() if each.pseudonym}
+        ledger, found = self._vault.epoch_key(pointer(view), self._tenant, "ledger"), list[Decision]()
+        for at, each in enumerate(told.former):
+            place = (each.lookup, partition_of(each.pseudonym, many))
+            if each.lookup in numbers and place not in asked:
+                asked.add(place)
+                name = decision_id(self._tenant, granted.case.jti, numbers[each.lookup], each.generation)
+                decision = self._decision(granted, "access", name, each.pseudonym, view)
+                entry = Entry(each.lookup, each.generation, _task(granted.request, _FORMER + at, told))
+                found.append(seal_entry(decision, entry, ledger, fresh_nonce()))
+        return found
 
     def _rule(self, granted: Granted, part: Part, token_of: Callable[[CallId], Any]) -> Rule:
         """What a decision says beyond its type; `mask` on a restriction says that it is only while an objection is considered."""
@@ -290,7 +351,7 @@ class Decider:
             at=now,
         )
 
-    async def _decided(self, case: Case, decisions: list[Decision]) -> Case:
+    async def decided(self, case: Case, decisions: list[Decision]) -> Case:
         """The case names its decisions before the ledger has them; both are acknowledged on return."""
         names = tuple(dict.fromkeys((*case.decisions, *(each.decision for each in decisions))))
         if names != case.decisions:

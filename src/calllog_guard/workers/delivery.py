@@ -97,9 +97,10 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         settings: Settings,
         clock: Clock,
         count: Callable[[str, int], None],
+        level: Callable[[str, float], None],
         duties: Sequence[Duty] = (),
     ) -> None:
-        self._duties = duties
+        self._duties, self._level = duties, level
         self._role, self._consumer, self._settings, self._clock, self._count = role, consumer, settings, clock, count
         self._position: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
@@ -110,7 +111,7 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         self._carried: BaseException | None = None
         self._stopping = asyncio.Event()
         self._retry_since: float | None = None
-        self.last_progress = 0.0
+        self._stuck_since: float | None = None
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -121,8 +122,9 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
 
     @property
     def alive(self) -> bool:
-        """Whether no retry has lasted longer than RETRY_MAX_S."""
-        return self._retry_since is None or self._now() - self._retry_since < self._settings.retry_max_s
+        """Whether the committed offset moves while there is lag: no standstill or retry longer than RETRY_MAX_S."""
+        began = [since for since in (self._retry_since, self._stuck_since) if since is not None]
+        return not began or self._now() - min(began) < self._settings.retry_max_s
 
     @property
     def ready(self) -> bool:
@@ -161,6 +163,7 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
                 if self._now() >= next_commit:
                     async with self._lock:
                         await self._commit()
+                        await self._measure()
                     next_commit = self._now() + self._settings.commit_ms / 1000
             async with self._lock:
                 await self._commit()
@@ -180,9 +183,11 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
                 return
             unit = {place: records for place, records in found.items() if place in self._position}
             self._check(unit)
+            began = self._now()
             if unit and not await self._until_done(unit):
                 await self._rewind()
                 return
+            self._count("unit_us", int((self._now() - began) * 1e6) if unit else 0)
             self._settle(unit)
             await self._idle()
 
@@ -198,7 +203,6 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
             self._count("records_handled", len(records))
         if unit:
             self._count("units", 1)
-            self.last_progress = self._now()
 
     async def _rewind(self) -> None:
         for place, offset in self._position.items():
@@ -249,6 +253,22 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
             log.warning("commit waits", role=self._role.name, why=type(error).__name__)
         else:
             self._committed.update(moved)
+            self._stuck_since = None
+
+    async def _measure(self) -> None:
+        """
+        How far behind the ends of its partitions the worker is, and since when its committed offset stands still so.
+
+        Between units what the consumer hands out next is what is not handled; offsets that hold no record are passed over.
+        """
+        ends = {place: self._consumer.highwater(place) for place in self._position}
+        lag = sum(
+            [max(0, end - await self._consumer.position(place)) for place, end in ends.items() if end is not None]
+        )
+        unsaved = any(self._committed.get(place, offset) != offset for place, offset in self._position.items())
+        self._stuck_since = (self._stuck_since or self._now()) if lag or unsaved else None
+        self._level("lag_records", lag)
+        self._level("committed_age_s", self._now() - self._stuck_since if self._stuck_since else 0)
 
     # --- rebalance: errors here are only logged by the library, so they are carried out by hand ---------------------
 

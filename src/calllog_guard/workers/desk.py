@@ -8,7 +8,8 @@ Source: design sections 9 and 10.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from itertools import groupby
 from typing import Any, Final
 
@@ -16,8 +17,8 @@ import msgspec
 import structlog
 from aiokafka import TopicPartition
 
-from calllog_guard.core.ids import Tenant
-from calllog_guard.core.requests.case import Case, Consent, after_outcome
+from calllog_guard.core.ids import HoldId, Tenant
+from calllog_guard.core.requests.case import Case, Consent, after_outcome, ended_at, parted
 from calllog_guard.core.requests.decision import OUTCOMES, Outcome, case_id
 from calllog_guard.core.requests.export import Task
 from calllog_guard.core.requests.machine import RULES, after, check_rights, opening
@@ -32,9 +33,12 @@ from calllog_guard.settings import Settings
 from calllog_guard.workers.abreast import abreast, portions
 from calllog_guard.workers.acts import Act, Acts
 from calllog_guard.workers.casebook import Casebook
+from calllog_guard.workers.deadlines import Deadlines, timed
 from calllog_guard.workers.decide import Decider, Granted, considered, ended, mask_of, parts_of
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
 from calllog_guard.workers.exports import about, nothing
+from calllog_guard.workers.holds import Holds
+from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.terms import braked, check_purposes, dated, reviewed
 
@@ -52,7 +56,9 @@ class Office:
     home: int
     book: Casebook
     decider: Decider
+    holds: Holds
     receipts: Receipts
+    notices: Notices
     writer: Writer
     dead: DeadLetters
     policy: Policy
@@ -60,6 +66,7 @@ class Office:
     clock: Clock
     read_all: ReadAll
     count: Callable[[str, int], None]
+    level: Callable[[str, float], None]
 
 
 class Desk:
@@ -73,27 +80,37 @@ class Desk:
         self._requests, self._outcomes = settings.topic("privacy.requests"), settings.topic("privacy.outcomes")
         self.topics: tuple[str, ...] = (self._requests, self._outcomes)
         self._steps = Steps(settings.off)
-        self._acts = Acts(office.book, self.enforce, self.stage, self._reviewed)
+        self._next_holds = office.clock.now()
+        self._keep = timedelta(days=settings.cases_keep_days)
+        self._deadlines = Deadlines(office.book, settings, office.clock, office.level)
+        acts = (self.enforce, self.stage, self._considered, self._reviewed)
+        self._acts = Acts(office.book, office.notices, *acts)
 
     async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
         """See Role: the cases are read anew from their topic."""
         self._book.clear()
+        self._deadlines.begin(owned=self._o.home in partitions)
         if self._o.home in partitions:
             for record in await self._o.read_all(self._o.settings.topic("privacy.cases"), [self._o.home]):
-                if record.key and record.key[:1] != b"~":
-                    try:
-                        self._book.note(record)
-                    except MessageError as error:  # no case of ours; the one it replaces is kept
-                        self._o.count("unreadable_" + error.reason, 1)
+                try:
+                    self._book.note(record)
+                except MessageError as error:  # no case of ours; the one it replaces is kept
+                    self._o.count("unreadable_" + error.reason, 1)
         return {}
 
     async def revoked(self, partitions: Sequence[int]) -> None:
         """See Role."""
         if self._o.home in partitions:
             self._book.clear()
+            self._deadlines.begin(owned=False)
 
     async def idle(self) -> None:
-        """See Role."""
+        """See Role: what the days bring; who has returned after an erasure is put under the holds that name them."""
+        await self._deadlines.look(self._table()[1])
+        now = self._o.clock.now()
+        if now >= self._next_holds:
+            await self._o.holds.renewed(self._table()[0])
+            self._next_holds = now + timedelta(seconds=self._o.settings.sweep_s)
 
     async def unit(self, unit: Unit) -> None:
         """See Role: requests in their order, erasures among them abreast; the outcomes of the unit are written as one."""
@@ -151,13 +168,19 @@ class Desk:
         if RULES[request.type].ends is None:
             role = table.requesters[request.iss].role
             now = self._o.clock.now()
-            await self._acts.act(Act(request=request, place=place, role=role, table=table, version=version, now=now))
+            at = from_ms(record.timestamp)
+            act = Act(request=request, place=place, role=role, table=table, version=version, now=now, appended_at=at)
+            await self._acts.act(act)
             return
-        case = seen or await self._opened(request, record, table, version)
-        if case.state == "enforcing" and not case.decided:
+        case = seen or await self._opened(request, record, table, version, await self._o.holds.named(request, table))
+        if case.state not in {"waiting", "refused"} and not case.decided:  # the keeper may have been done first
             await self.enforce(Granted(case, request, table, version))
+        elif case.type == "object" and case.waits_for == "officer":
+            await self._considered(Granted(case, request, table, version))
 
-    async def _opened(self, request: Request, record: Any, table: TenantPolicy, version: str) -> Case:
+    async def _opened(
+        self, request: Request, record: Any, table: TenantPolicy, version: str, held: tuple[HoldId | None, bool]
+    ) -> Case:
         now, kind = self._o.clock.now(), request.type
         event = opening(
             kind,
@@ -185,6 +208,8 @@ class Desk:
             asked_by=request.iss,
             ranged=request.range is not None,
             consent=_consent(request),
+            hold=held[0],
+            secret=held[1],
             officer=waits_for == "officer",
             times={"identity_asked_at": now} if waits_for == "identity" else {},
         )
@@ -194,28 +219,47 @@ class Desk:
         with self._book.begun(case):
             case = await self.stage(case, "accepted", version)
         self._steps.reached("erase.case")
-        if kind == "object" and waits_for == "officer":
-            case = await self._o.decider.decide(Granted(case, request, table, version), (considered(),))
         return case
 
     async def enforce(self, granted: Granted) -> Case:
         """Carry a granted request out; the receipt of the fence ends it. May be called again after a crash."""
-        case, request = granted.case, granted.request
+        granted = await self._o.notices.before(granted)
+        request = granted.request
+        lookups = self._o.decider.lookups(request, granted.table)
+        told = await self._o.holds.renewed(granted.version, lookups.values())
+        # after a crash a hold may just have decided for this very case: go on from there
+        granted = replace(granted, case=self._book.get(granted.case.case) or granted.case)
+        case = granted.case
         if request.type == "erase" and request.range is None:
             case = await self._o.decider.erase(granted)
+        elif request.type == "hold":
+            case = await self._o.holds.hold(granted)
+        elif request.type == "release":
+            case = await self._o.holds.release(granted)
         else:
             mask = mask_of(request.purposes, granted.table)
             parts = parts_of(request, mask, reviewed=bool(case.approvals))
-            case = await self._o.decider.decide(granted, parts)
+            case = await self._o.decider.decide(granted, parts, told)
             await self._nothing(case, request)
-        case = msgspec.structs.replace(case, sealed=None, epoch=None)
+        if case.type == "erase":
+            kept = (*told.kept, *(each for each in case.kept if each not in told.kept))
+            case = msgspec.structs.replace(case, kept=kept)
+        case, notices = self._o.notices.carried_out(granted, case)
+        telling = request.notify == "when_lifted"
+        case = msgspec.structs.replace(parted(case, telling=telling), review_at=request.review_at if telling else None)
         if not case.decisions or not case.ladder:
             case = msgspec.structs.replace(case, state="closed")
         fences = case.type in _FENCES and not (case.type == "erase" and case.ranged)
         stage = "fenced" if fences else "answered" if case.type == "complain" else "decided"
-        case = await self.stage(case, stage, granted.version)
+        case = await self.stage(case, stage, granted.version, notices)
         self._steps.reached("erase.receipt")
         return case
+
+    async def _considered(self, granted: Granted) -> Case:
+        """An officer has an objection before them: meanwhile the person is restricted. May be called again after a crash."""
+        case = await self._o.decider.decide(granted, (considered(),))
+        case, outputs = self._o.notices.of(case, "restricted", granted.table, granted.request, case.opened_at)
+        return await self._o.book.save(case, outputs) if outputs else case
 
     async def _reviewed(self, granted: Granted) -> Case:
         """An officer has refused an objection: the restriction that it brought ends."""
@@ -230,12 +274,14 @@ class Desk:
 
     # --- answers ----------------------------------------------------------------------------------------------------
 
-    async def stage(self, case: Case, stage: str, version: str) -> Case:
-        """The case has reached a stage: saved with its receipt."""
+    async def stage(self, case: Case, stage: str, version: str, notices: Sequence[Output] = ()) -> Case:
+        """The case has reached a stage: saved behind its receipt and its notices."""
         now = self._o.clock.now()
-        case = msgspec.structs.replace(case, stages=case.stages | {stage: now})
+        before, case = case, msgspec.structs.replace(case, stages=case.stages | {stage: now})
+        case = ended_at(case, now, self._keep)
+        timed(before, case, self._o.count)
         told = [self._o.receipts.of(case, stage, now, version)] if _certified(case, stage) else []
-        return await self._book.save(case, told)
+        return await self._book.save(case, [*told, *notices])
 
     async def _outcomes_of(self, records: Sequence[Any]) -> None:
         """What workers did: each case is written once for all that a unit tells of it, with the receipts of its new stages."""
@@ -256,6 +302,8 @@ class Desk:
                 log.error("a decision could not be carried out: an officer must look", case=case.case)
             found, reached = after_outcome(case, outcome, now)
             if found is not case:
+                found = ended_at(found, now, self._keep)
+                timed(case, found, self._o.count)
                 changed[case.case] = found
                 told = [stage for stage in reached if _certified(found, stage)]
                 receipts += [self._o.receipts.of(found, stage, now, version) for stage in told]

@@ -9,7 +9,7 @@ Source: design section 9, step 4; section 10.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,54 +18,21 @@ import msgspec
 from calllog_guard.core.calls.correct import corrected
 from calllog_guard.core.crypto.envelope import open_leg, parse_header, seal_leg
 from calllog_guard.core.crypto.opened import Opened
-from calllog_guard.core.crypto.secrets import Secret, month_from
-from calllog_guard.core.ids import EpochName, Pseudonym, Tenant, Token, record_key
+from calllog_guard.core.crypto.secrets import month_from
+from calllog_guard.core.ids import Pseudonym, Token, record_key
 from calllog_guard.core.requests.decision import DONE, Decision, Entry, Outcome
 from calllog_guard.core.requests.rules import Correction, Rule, Standing, open_rule
 from calllog_guard.core.tombstone import Output, tombstone
-from calllog_guard.core.wire import encode, to_ms
+from calllog_guard.core.wire import encode
 from calllog_guard.errors import LegMovedError
-from calllog_guard.policy import Policy
-from calllog_guard.ports import Clock, Facts, Pending, Position, Writer
-from calllog_guard.settings import Settings
+from calllog_guard.ports import Facts, Pending
+from calllog_guard.workers.copies import Copies
 from calllog_guard.workers.delivery import Steps
-from calllog_guard.workers.keyring import Keyring, fresh_nonce
+from calllog_guard.workers.keyring import fresh_nonce
 from calllog_guard.workers.shard import Shard
-from calllog_guard.workers.vault import Vault
+from calllog_guard.workers.tools import Tools
 
-INDEX_FORM: Final = 2
-"""The form of the index' rows; an index of another form is built anew."""
-Fetch = Callable[[str, int, Mapping[bytes, int]], Awaitable[dict[bytes, bytes]]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
-    """What enforcing needs of the world; `home` is the tenant's partition, `fetch` gives records by key and offset."""
-
-    tenant: Tenant
-    home: int
-    ring: Keyring
-    vault: Vault
-    writer: Writer
-    policy: Policy
-    settings: Settings
-    clock: Clock
-    fetch: Fetch
-    count: Callable[[str, int], None]
-
-    @property
-    def legs(self) -> str:
-        """The topic of legs."""
-        return self.settings.topic("calllog.legs")
-
-    def ledger_key(self, decision: Decision) -> Secret:
-        """The key of a decision's entry. Raises EpochUnknownError when its epoch is destroyed."""
-        return self.vault.epoch_key(EpochName(decision.epoch), self.tenant, "ledger")
-
-    def commit(self, shard: Shard) -> None:
-        """Write the index with its position, at once."""
-        now = to_ms(self.clock.now())
-        shard.index.commit(Position(shard.legs, shard.decisions, self.legs, now, INDEX_FORM))
+_REMOVE: Final = frozenset({"erase", "object", "withdraw", "rectify"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +50,7 @@ class Enforcer:
     """Carries decisions out on one partition at a time."""
 
     def __init__(self, tools: Tools) -> None:
-        self._t, self._steps = tools, Steps(tools.settings.off)
+        self._t, self._steps, self.copies = tools, Steps(tools.settings.off), Copies(tools)
         self._rise = asyncio.Lock()
         self._destroyed, self._risen = 0, 0
         self._effects: dict[str, Callable[[Work], Awaitable[bool]]] = {
@@ -105,6 +72,9 @@ class Enforcer:
         self._steps.reached("enforce.barrier")
         if work.decision.total:
             return await self._erase(work)
+        pseudonym = Pseudonym(work.decision.pseudonym)
+        if work.decision.type in _REMOVE and await self._t.ring.marked([pseudonym]):
+            return False  # a hold's copies are still to be made
         if work.decision.type == "erase":
             return await self._erase_range(work)
         return await self._effects[work.decision.type](work)
@@ -140,12 +110,13 @@ class Enforcer:
     # --- effects ----------------------------------------------------------------------------------------------------
 
     async def _erase(self, work: Work) -> bool:
-        pseudonym = work.decision.pseudonym
-        if not await self._t.ring.destroy(Pseudonym(pseudonym)):
+        pseudonym = Pseudonym(work.decision.pseudonym)
+        rows = work.shard.index.legs_of(pseudonym)
+        if not await self._survived(work, rows) or not await self._t.ring.destroy(pseudonym):
             return False  # a hold's copies are still to be made
         await self._counted()
         self._steps.reached("enforce.destroyed")
-        legs = [key for _, key in work.shard.index.legs_of(pseudonym)]
+        legs = [key for _, key in rows]
         await self._t.writer.write([self.outcome(work, "destroyed", len(legs))])
         await self._remove(work, legs)
         return True
@@ -163,8 +134,24 @@ class Enforcer:
     async def _erase_range(self, work: Work) -> bool:
         rule = await self.rule(work.decision)
         span = rule.range if rule else None
-        rows = work.shard.index.legs_of(work.decision.pseudonym)
-        await self._remove(work, [key for facts, key in rows if span is not None and span.covers(facts.day)])
+        every = work.shard.index.legs_of(work.decision.pseudonym)
+        rows = [(facts, key) for facts, key in every if span is not None and span.covers(facts.day)]
+        if not await self._survived(work, rows):
+            return False
+        await self._remove(work, [key for _, key in rows])
+        return True
+
+    async def _survived(self, work: Work, rows: Sequence[tuple[Facts, bytes]]) -> bool:
+        """What the law keeps is copied before anything goes; False while a hold's copies are still to be made."""
+        pseudonym = Pseudonym(work.decision.pseudonym)
+        keys = await self._t.ring.keys_of(pseudonym)
+        if keys is None:
+            return True  # destroyed by this decision before a crash: what had to be copied was
+        if keys.holds:
+            return False
+        kept = await self.copies.survive(work.shard, pseudonym, keys, rows)
+        if kept:
+            await self._t.writer.write([self.outcome(work, "copied", len(rows), kept=kept)])
         return True
 
     async def _take_away(self, work: Work) -> bool:
@@ -251,7 +238,14 @@ class Enforcer:
         return self._t.settings.topic("privacy.decisions")
 
     def outcome(
-        self, work: Work, stage: Any, legs: int, tokens: tuple[Token, ...] = (), digests: tuple[str, ...] = ()
+        self,
+        work: Work,
+        stage: Any,
+        legs: int,
+        tokens: tuple[Token, ...] = (),
+        *,
+        digests: tuple[str, ...] = (),
+        kept: tuple[str, ...] = (),
     ) -> Output:
         """What was done, for the desk."""
         decision = work.decision
@@ -267,6 +261,7 @@ class Enforcer:
             by="keeper",
             at=self._t.clock.now(),
             tokens=tokens or msgspec.UNSET,
+            kept=kept or msgspec.UNSET,
             digests=digests or msgspec.UNSET,
         )
         topic = self._t.settings.topic("privacy.outcomes")
@@ -278,6 +273,9 @@ class Enforcer:
         """What the standing rules make of a leg that arrives: its facts as they count (None: it goes), and what to write."""
         pseudonym, _, token = key.decode().partition(".")
         standing = await self.standing(shard, pseudonym)
+        holds = standing.holds_on(facts.day)
+        if holds:
+            await self.copies.arriving(shard, holds, value)
         mask = standing.mask_of(facts.mask)
         if standing.removes(facts.day) or (facts.mask and not mask):
             return None, [tombstone(self._t.legs, key, self._t.settings.partitions)]

@@ -7,7 +7,7 @@ Source: design section 10 (`access`, `portability`, `disclose`); GDPR Art. 15, 2
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -38,7 +38,8 @@ from calllog_guard.errors import LegMovedError, MessageError
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Facts
 from calllog_guard.settings import Settings
-from calllog_guard.workers.enforce import Enforcer, Tools, Work
+from calllog_guard.workers.enforce import Enforcer, Work
+from calllog_guard.workers.tools import Tools
 
 _ACCESSES: Final = msgspec.json.Decoder(Access)
 ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
@@ -121,17 +122,30 @@ class Exporter:
         rows = wanted(work.shard.index.legs_of(decision.pseudonym) if opened else [], task.range)
         if decision.type == "portability":
             rows = [row for row in rows if portable(row[0], purposes)]
+        held = await self._held(work, task, {key[23:] for _, key in rows}, purposes)
         facts = about(t.policy, t.tenant, t.clock, await self._opened_by(work.shard.partition))
         digests: list[str] = []
-        for number, some in parts_of(len(rows), task):
+        total = len(rows) + len(held)
+        for number, some in parts_of(total, task):
             legs = await self._legs(work.shard.partition, rows[some], opened, purposes)
-            many = count_of(len(rows))
+            legs += held[max(0, some.start - len(rows)) : max(0, some.stop - len(rows))]
+            many = count_of(total)
             part = Part(case=decision.case, part=number, parts=many, about=facts, legs=legs)
             output, digest = sealed_part(t.settings, t.home, part, task.key)
             await t.writer.write([output])
             digests.append(digest)
-        await self._enforcer.report(work, "exported", (), len(rows), tuple(digests))
+        await self._enforcer.report(work, "exported", (), total, tuple(digests))
         return True
+
+    async def _held(
+        self, work: Work, task: Task, live: Collection[bytes], purposes: tuple[Purpose, ...]
+    ) -> tuple[ExportedLeg, ...]:
+        """What is left under holds that may be told of, and nowhere else, each leg once."""
+        found: dict[bytes, ExportedLeg] = {}
+        for facts, key, leg in await self._enforcer.copies.given(work.shard, task.holds, work.entry.lookup):
+            if key[23:] not in live and (task.range is None or task.range.covers(facts.day)):
+                found[key[23:]] = exported(facts, leg, purposes)
+        return tuple(found[token] for token in sorted(found))
 
     async def _legs(
         self, partition: int, rows: Sequence[tuple[Facts, bytes]], keys: Opened | None, purposes: tuple[Purpose, ...]

@@ -8,7 +8,9 @@ Rules: 1. Once its erasure is done, an erased pseudonym is tombstoned on sight; 
 Source: design section 9, step 4; section 12.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -19,8 +21,9 @@ from aiokafka import TopicPartition
 
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.crypto.envelope import parse_header
-from calllog_guard.core.ids import Pseudonym, split_key
+from calllog_guard.core.ids import HoldId, Pseudonym, split_key
 from calllog_guard.core.requests.decision import DECISIONS, DONE, Decision, Entry, is_result, open_entry
+from calllog_guard.core.requests.hold import RELEASES
 from calllog_guard.core.requests.rules import Standing
 from calllog_guard.core.retention.sweep import lapsed
 from calllog_guard.core.tombstone import Output, tombstone
@@ -30,9 +33,11 @@ from calllog_guard.ports import Facts, Index, Pending
 from calllog_guard.settings import Settings
 from calllog_guard.workers.abreast import abreast, portions
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
-from calllog_guard.workers.enforce import INDEX_FORM, Enforcer, Tools, Work
+from calllog_guard.workers.enforce import Enforcer, Work
 from calllog_guard.workers.exports import Exporter
+from calllog_guard.workers.preserve import Preserver
 from calllog_guard.workers.shard import Shard
+from calllog_guard.workers.tools import INDEX_FORM, Tools
 
 log: Final = structlog.get_logger()
 ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
@@ -42,6 +47,11 @@ Offsets = Callable[[str, Sequence[int]], Awaitable[dict[int, int]]]
 def index_path(settings: Settings, partition: int) -> Path:
     """Where the index of a partition lies."""
     return Path(settings.state_dir) / f"keeper-{settings.topic('calllog.legs')}-{partition}"
+
+
+def held_path(settings: Settings, partition: int) -> Path:
+    """Where the index of the copies of a partition lies."""
+    return Path(settings.state_dir) / f"keeper-{settings.topic('calllog.held')}-{partition}"
 
 
 class Keeper:
@@ -63,6 +73,9 @@ class Keeper:
         exporter = Exporter(tools, self._enforcer, read_all)
         for kind in ("access", "portability", "disclose"):
             self._enforcer.register(kind, exporter.export)
+        self._preserver = Preserver(tools, self._enforcer)
+        self._enforcer.register("hold", self._preserver.hold)
+        self._enforcer.register("release", self._preserver.release)
         self._tenant, self._ring, self._writer, self._settings = tools.tenant, tools.ring, tools.writer, tools.settings
         self._clock, self._count = tools.clock, tools.count
         self._read_all, self._starts, self._ends = read_all, starts, ends
@@ -89,6 +102,7 @@ class Keeper:
         return places
 
     def _opened(self, partition: int, legs: int, decisions: int) -> Shard:
+        held, copies = self._held(partition)
         path = index_path(self._settings, partition)
         index = self._open_index(path)
         position = index.position()
@@ -100,9 +114,21 @@ class Keeper:
             and position.at_ms >= oldest
             and position.legs >= legs
         ):
-            return Shard(partition, index, position.legs, position.decisions, pending=index.pending())
+            places = (partition, index, position.legs, position.decisions, held, copies)
+            return Shard(*places, pending=index.pending(), unforgotten=True)
         index.destroy()
-        return Shard(partition, self._open_index(path), legs, decisions)
+        return Shard(partition, self._open_index(path), legs, decisions, held, copies)
+
+    def _held(self, partition: int) -> tuple[Index, int]:
+        """The index of copies; one of another form, or of another topic, is built anew."""
+        path = held_path(self._settings, partition)
+        index = self._open_index(path)
+        position = index.position()
+        topic = self._settings.topic("calllog.held")
+        if position is not None and position.form == INDEX_FORM and position.topics == topic:
+            return index, position.legs
+        index.destroy()
+        return self._open_index(path), 0
 
     def _remember(self, shard: Shard, records: Sequence[Any]) -> None:
         """Who is erased and what is done, from the ledger, before the first leg is handled."""
@@ -143,6 +169,7 @@ class Keeper:
         """Let go of every index and leave it: whoever opens it next may go on from it."""
         for shard in self._shards.values():
             shard.index.close()
+            shard.held.close()
         self._shards.clear()
 
     async def revoked(self, partitions: Sequence[int]) -> None:
@@ -151,6 +178,7 @@ class Keeper:
             shard = self._shards.pop(partition, None)
             if shard is not None:
                 shard.index.destroy()
+                shard.held.destroy()
 
     # --- units ------------------------------------------------------------------------------------------------------
 
@@ -231,6 +259,8 @@ class Keeper:
         decision, entry = self._read(shard, record)
         shard.note(record.key.decode(), decision)
         done = record.key.decode() in shard.done or record.key in shard.pending
+        if decision.type == "hold" and record.key.decode() in shard.done:
+            await self._preserver.unmark(decision)  # its desk marks it again when it resumes after a crash
         if done or entry is None or not self._enforcer.knows(decision):
             return False
         if decision.total:
@@ -257,6 +287,7 @@ class Keeper:
             more = False
             for shard in self._shards.values():
                 more = await self._sweep(shard) or more
+                more = await self._enforcer.copies.sweep(shard) or more
             self._next_sweep = now if more else now + int(self._settings.sweep_s * 1000)
 
     async def _replay(self) -> None:
@@ -271,7 +302,9 @@ class Keeper:
             end = (await self._ends(self._decisions, [partition]))[partition]
             again = 0
             flagged: dict[str, Entry] = {}
-            for record in await self._read_all(self._decisions, [partition]):
+            records = await self._read_all(self._decisions, [partition])
+            await self._unmark(shard, records)
+            for record in records:
                 if record.offset < applied or record.value is None or not record.key or record.key[:1] == b"~":
                     continue
                 if not is_result(record.key):
@@ -288,11 +321,23 @@ class Keeper:
             self._count("guard_replayed", again)
             self._count("guard_keys_lost", lost)
 
+    async def _unmark(self, shard: Shard, records: Sequence[Any]) -> None:
+        """A restored key entry may bear the mark of a hold whose copies were made since: it would keep the key for ever."""
+        for record in records:
+            name = (record.key or b"").decode("ascii", "replace")
+            if name in shard.done and record.value is not None:
+                with suppress(MessageError):  # not written by a desk
+                    decision = decode(DECISIONS, record.value)
+                    if decision.type == "hold":
+                        await self._preserver.unmark(decision)
+
     async def _again(self, shard: Shard, record: Any, flagged: dict[str, Entry]) -> None:
         try:
             decision, entry = self._read(shard, record)
         except MessageError:
             return  # not written by a desk
+        if decision.type == "release" and entry is not None:
+            await self._t.safe.release(HoldId(decode(RELEASES, entry.task).hold), under_guard=True)
         if not decision.total:
             if entry is not None and decision.pseudonym in shard.ruled:
                 flagged[decision.pseudonym] = entry
@@ -312,6 +357,7 @@ class Keeper:
                 return replace(
                     person,
                     restricted=bool(standing.restrictions),
+                    held=bool(standing.holds),
                     reviewed=bool(standing.reviews),
                     objected=standing.objected,
                     withdrawn=standing.withdrawn,
@@ -338,10 +384,18 @@ class Keeper:
                 shard.finished(work.key.decode())
                 finished = True
             self._t.commit(shard)
-        if finished:
-            shard.index.forget()
-            if not shard.pending:
-                await self._ring.applied(shard.partition, shard.decisions)
+        shard.unforgotten = shard.unforgotten or finished
+        if finished and not shard.pending:
+            await self._ring.applied(shard.partition, shard.decisions)
+        await self._forget(shard)
+
+    async def _forget(self, shard: Shard) -> None:
+        """Removed rows leave the files; rewriting these costs what the whole index costs, so it rests for as long as it took."""
+        now = asyncio.get_running_loop().time
+        began = now()
+        if shard.unforgotten and began >= shard.forget_from:
+            await asyncio.to_thread(shard.index.forget)
+            shard.unforgotten, shard.forget_from = False, now() + (now() - began)
 
     def _work(self, shard: Shard, key: bytes, pending: Pending) -> Work:
         decision = decode(DECISIONS, pending.decision)
@@ -368,6 +422,9 @@ class Keeper:
             today,
             most,
         )
+        full = len(due) >= most
+        held = await self._ring.marked([Pseudonym(key[:22].decode()) for key in due]) if due else set()
+        due = [key for key in due if key[:22].decode() not in held]  # copied first
         if not due:
             return False
         self._steps.reached("expire.due")
@@ -376,5 +433,6 @@ class Keeper:
         for key in due:
             shard.index.remove(key)
         self._t.commit(shard)
+        shard.unforgotten = True
         self._count("legs_expired", len(due))
-        return len(due) >= most
+        return full

@@ -385,6 +385,24 @@ class Keyring:
         (raw,) = await self._keystore.read([secrets_key(self.tenant, pseudonym)])
         return None if raw is None else self.keys(pseudonym, raw)
 
+    async def change_keys(self, pseudonym: Pseudonym, change: Callable[[Keys], Keys]) -> Keys | None:
+        """Change a key entry by itself; what it was before, None when it is destroyed."""
+        place = secrets_key(self.tenant, pseudonym)
+        while True:
+            (raw,) = await self._keystore.read([place])
+            if raw is None:
+                return None
+            keys = self.keys(pseudonym, raw)
+            changed = change(keys)
+            if changed == keys or await self._keystore.swap({place: (raw, self.seal_keys(pseudonym, changed))}, {}):
+                return keys
+
+    async def marked(self, pseudonyms: Sequence[Pseudonym]) -> set[Pseudonym]:
+        """Which of some people have a hold whose copies are still to be made."""
+        names = list(dict.fromkeys(pseudonyms))
+        found = await self._keystore.read([secrets_key(self.tenant, each) for each in names])
+        return {name for name, raw in zip(names, found, strict=True) if raw is not None and self.keys(name, raw).holds}
+
     async def missing(self, pseudonyms: Sequence[Pseudonym]) -> int:
         """How many of some pseudonyms have no key entry."""
         found = await self._keystore.read([secrets_key(self.tenant, each) for each in pseudonyms])

@@ -26,9 +26,9 @@ Disks = Callable[[str, int, list[bytes]], list[Look]]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one look at one partition saw, and how it was done."""
+    """What a look at one partition saw, by each of its means, and how it was done."""
 
-    look: Look
+    looks: tuple[Look, ...]
     observed: Observed
 
 
@@ -52,29 +52,26 @@ class Observation:
         """Whether the last look at a partition was so long, and is so recent, that the next must wait."""
         return asyncio.get_running_loop().time() < self._rests_until.get(partition, 0)
 
-    async def look(self, partition: int, pseudonyms: Sequence[str], replicas: int, in_sync: int) -> Seen | None:
+    async def look(self, partition: int, names: Sequence[str], replicas: int, in_sync: int) -> Seen | None:
         """
-        One look for many pseudonyms; None when something could not be read, so that nothing may be concluded.
+        One look for many pseudonyms or record keys; None when something could not be read, so that nothing may be concluded.
 
         Raises:
             LogSilentError: Kafka or a log directory does not answer; look again later.
 
         """
         began = asyncio.get_running_loop().time()
-        look = Look.for_(pseudonyms)
+        look = Look.for_(names)
         first, end = (await self._read_each(self._topic, [partition], look.kafka_record))[partition]
         disks = await asyncio.to_thread(partial(self._disks, self._topic, partition, list(look.seen)))
-        for disk in disks:
-            look.merge(disk)
-        self._told(partition, look, asyncio.get_running_loop().time() - began)
-        if look.unread:
+        looks = (look, *disks)
+        self._told(partition, looks, asyncio.get_running_loop().time() - began)
+        if unread := sum(each.unread for each in looks):
             log.error(
-                "files of a partition hold what cannot be read: no certificates",
-                partition=partition,
-                places=look.unread,
+                "files of a partition hold what cannot be read: no certificates", partition=partition, places=unread
             )
             return None
-        how = ("consumer:read_uncommitted", *(("files:segments",) if disks else ()), "keystore:rewritten")
+        how = ("consumer:read_uncommitted", *(("files:segments",) if disks else ()))
         observed = Observed(
             how=how,
             partition=partition,
@@ -85,21 +82,23 @@ class Observation:
             on_disk=sum(disk.live for disk in disks),
             at=self._clock.now(),
         )
-        return Seen(look, observed)
+        return Seen(looks, observed)
 
-    def _told(self, partition: int, look: Look, seconds: float) -> None:
+    def _told(self, partition: int, looks: Sequence[Look], seconds: float) -> None:
         self._rests_until[partition] = asyncio.get_running_loop().time() + seconds
-        left = sum(each.values > 0 for each in look.seen.values())
+        records, size = sum(each.records for each in looks), sum(each.size_bytes for each in looks)
+        names = looks[0].seen
+        left = sum(any(each.seen[name].values for each in looks) for name in names)
         self._count("observed_partitions", 1)
-        self._count("observed_records", look.records)
-        self._count("observed_bytes", look.size_bytes)
+        self._count("observed_records", records)
+        self._count("observed_bytes", size)
         self._level("observe_seconds", seconds)
         log.info(
             "observed",
             partition=partition,
-            erasures=len(look.seen),
+            looked_for=len(names),
             with_values=left,
-            records=look.records,
-            bytes=look.size_bytes,
+            records=records,
+            bytes=size,
             seconds=round(seconds, 3),
         )

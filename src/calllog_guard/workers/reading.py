@@ -11,15 +11,15 @@ Source: design sections 4, 8 and 11; interface: access.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from typing import Final, NamedTuple
 
 import msgspec
 
 from calllog_guard.core.calls.leg import read_leg
 from calllog_guard.core.calls.view import Put, put
-from calllog_guard.core.crypto.envelope import LegHeader, open_leg, parse_header
+from calllog_guard.core.crypto.envelope import open_leg
 from calllog_guard.core.crypto.secrets import month_from
 from calllog_guard.core.ids import INTERNAL_KEY, Tenant
 from calllog_guard.core.retention.access import Refusal, has_lapsed
@@ -30,20 +30,10 @@ from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedE
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Record, Writer
 from calllog_guard.workers.delivery import Steps
-from calllog_guard.workers.sources import Holder, Source, Standing
+from calllog_guard.workers.sources import Errand, Header, Holder, Source, Standing
 
 BATCH: Final = 5000
 """Records judged at once: bounds every MGET, and the time between a person's two readings."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Errand:
-    """Who reads, for what, on whose behalf; all of it goes on record."""
-
-    tenant: Tenant
-    purpose: str
-    actor: str
-    case: str | None = None
 
 
 class Right(NamedTuple):
@@ -85,14 +75,17 @@ def right_of(policy: Policy, errand: Errand, today: date) -> Right:
     if rights is None or errand.purpose not in rights.purposes:
         raise StateRefusedError(f"the policy does not let {errand.actor} read for {errand.purpose}")
     purpose = next(each for each in table.listed() if each.name == errand.purpose)
-    return Right(purpose, today, lambda version: policy.purposes_since(errand.tenant, version, today), policy.versions)
+    since = cache(
+        lambda version: policy.purposes_since(errand.tenant, version, today)
+    )  # asked for every day of a batch
+    return Right(purpose, today, since, policy.versions)
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
     """What becomes of one record: a line, or a refusal; neither for a tombstone."""
 
     record: Record
-    header: LegHeader | None
+    header: Header | None
     line: Put | None
     refusal: Refusal | None
 
@@ -132,7 +125,7 @@ class Reading:
 
         """
         right = self.right()
-        sifted = sift(records, self.errand.tenant, self.source.topic, right)
+        sifted = sift(records, self.errand.tenant, self.source, right)
         names = list({header.kid for _, header, refusal in sifted if header is not None and refusal is None})
         while True:
             holders = await self.source.holders(names)
@@ -152,7 +145,7 @@ class Reading:
                 return verdicts
 
     def _verdict(
-        self, record: Record, header: LegHeader, holder: Holder | None, standings: Mapping[str, Standing], right: Right
+        self, record: Record, header: Header, holder: Holder | None, standings: Mapping[str, Standing], right: Right
     ) -> Verdict:
         if holder is None:
             return Verdict(record, header, None, Refusal.UNKNOWN)
@@ -166,7 +159,7 @@ class Reading:
             leg = read_leg(open_leg(record.value or b"", holder.data_key(month_from(header.mon))))
             if not right.purpose.covers(leg.role, leg.outcome):
                 return Verdict(record, header, None, Refusal.PURPOSE)
-            return Verdict(record, header, put(leg, header.rid, holder.person, right.purpose.shows), None)
+            return Verdict(record, header, put(leg, header.rid, holder.person(leg), right.purpose.shows), None)
         except MessageError as error:
             refusal = Refusal.LAPSED if error.reason == "lapsed" else Refusal.UNREADABLE
             return Verdict(record, header, None, refusal)
@@ -199,10 +192,10 @@ class Reading:
             await self._writer.write(outputs)
 
 
-Sifted = tuple[Record, LegHeader | None, Refusal | None]
+Sifted = tuple[Record, Header | None, Refusal | None]
 
 
-def sift(records: Iterable[Record], tenant: Tenant, topic: str, right: Right) -> list[Sifted]:
+def sift(records: Iterable[Record], tenant: Tenant, source: Source, right: Right) -> list[Sifted]:
     """Each record with its header, and what the header alone says against it; internal keys are left out."""
     lapsed: dict[tuple[str, str], Refusal | None] = {}
     sifted: list[Sifted] = []
@@ -214,7 +207,9 @@ def sift(records: Iterable[Record], tenant: Tenant, topic: str, right: Right) ->
             sifted.append((record, None, None))
             continue
         try:
-            header = parse_header(record.value)
+            header = source.parse(record.value)
+            if not source.meant(header, record.partition, right.purpose):
+                continue
             when = header.day, header.pol
             if when not in lapsed:
                 is_over = has_lapsed(header.day, right.purpose, right.since(header.pol), right.today)
@@ -222,7 +217,7 @@ def sift(records: Iterable[Record], tenant: Tenant, topic: str, right: Right) ->
         except (MessageError, ValueError):
             sifted.append((record, None, Refusal.UNREADABLE))
             continue
-        if key != f"{header.kid}.{header.rid}".encode() or header.top != topic or header.ten != tenant:
+        if key != f"{header.kid}.{header.rid}".encode() or header.top != source.topic or header.ten != tenant:
             sifted.append((record, None, Refusal.UNREADABLE))
         elif not header.pur & right.purpose.bit:
             sifted.append((record, header, Refusal.PURPOSE))

@@ -42,6 +42,7 @@ class Receipts:
             observations=tuple(observed) if len(observed) > 1 else (),
             stages=case.stages,
             bounds=self._bounds(fenced),
+            kept=case.kept,
             statement=STATEMENT if certificate else None,
             digests=tuple(digest for name in case.decisions for digest in case.digests.get(name, ())),
             pol=version,

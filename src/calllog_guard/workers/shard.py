@@ -14,8 +14,8 @@ from calllog_guard.core.requests.decision import Decision
 from calllog_guard.core.requests.rules import Standing
 from calllog_guard.ports import Index, Pending
 
-AT_ONCE: Final = frozenset({"restrict", "lift", "consent"})
-"""Decisions that hold from the moment they are read: nothing stored has to change for them."""
+AT_ONCE: Final = frozenset({"restrict", "lift", "consent", "hold", "release"})
+"""Decisions that hold from the moment they are read: nothing stored has to change for them (a hold copies)."""
 TASKS: Final = frozenset({"access", "portability", "disclose"})
 """Decisions that are done once and leave no rule."""
 
@@ -26,10 +26,12 @@ class Shard:
     One partition: its index, how far it was read, and the decisions about its people.
 
     Args:
+        held: The index of the copies in its partition of `held`, by hold and token; `copies` is how far it was read.
         erased: By pseudonym, the total erasures that are not yet done; empty means tombstone on sight.
         done: Ledger keys of decisions whose result is in the ledger.
         pending: Decisions that wait for their barrier, by ledger key, in the order of the ledger.
         ruled: By pseudonym, its other decisions in the order of the ledger, by ledger key.
+        unforgotten: Whether the index' files still hold rows that were removed; `forget_from` is when that may be mended (loop's clock).
         restricted: Who may not be swept, with the cases that say so.
 
     """
@@ -38,12 +40,16 @@ class Shard:
     index: Index
     legs: int
     decisions: int
+    held: Index
+    copies: int
     erased: dict[str, set[str]] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
     pending: dict[bytes, Pending] = field(default_factory=dict)
     ruled: dict[str, dict[str, Decision]] = field(default_factory=dict)
     restricted: dict[str, set[str]] = field(default_factory=dict)
     standing: dict[str, Standing] = field(default_factory=dict)
+    unforgotten: bool = False
+    forget_from: float = 0
 
     def note(self, name: str, decision: Decision) -> None:
         """A decision was read; reading it again changes nothing."""

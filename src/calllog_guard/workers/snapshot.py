@@ -20,10 +20,14 @@ _TOLD_S: Final = 5.0
 
 
 async def snapshot(
-    reading: Reading, log: LogReader, partitions: Sequence[int], told: Callable[[str], None]
+    reading: Reading,
+    log: LogReader,
+    partitions: Sequence[int],
+    told: Callable[[str], None],
+    kept: Reading | None = None,
 ) -> AsyncGenerator[list[Line], None]:
     """
-    Lines of legs that are there and may be seen; no removals.
+    Lines of legs that are there and may be seen, and of the copies that the purpose keeps by law; no removals.
 
     Raises:
         KeystoreSilentError, KeystoreGuardedError, LogSilentError: What came out so far is true, but not all there is.
@@ -35,11 +39,17 @@ async def snapshot(
         if loop.time() >= next_word:
             told(f"{number} of {len(partitions)} partitions read, {reading.opened} legs opened")
             next_word = loop.time() + _TOLD_S
-        records = await _state(log, (reading.source.topic, partition))
-        for start in range(0, len(records), BATCH):
-            verdicts = await reading.judged(records[start : start + BATCH])
-            if lines := [verdict.line for verdict in verdicts if verdict.line is not None]:
-                yield list[Line](lines)
+        tokens: set[str] = set()
+        for each in (
+            (reading, kept) if kept else (reading,)
+        ):  # copies are made before their legs go: never the other way
+            records = await _state(log, (each.source.topic, partition))
+            for start in range(0, len(records), BATCH):
+                verdicts = await each.judged(records[start : start + BATCH])
+                lines = [verdict.line for verdict in verdicts if verdict.line and verdict.line.token not in tokens]
+                tokens.update(line.token for line in lines)
+                if lines:
+                    yield list[Line](lines)
 
 
 async def _state(log: LogReader, place: Place) -> list[Record]:

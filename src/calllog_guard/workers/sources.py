@@ -1,17 +1,34 @@
 """
 How a reader comes from the name in a record to the key that opens it, and to what stands against opening it.
 
-`calllog.legs` names people (`People`). `calllog.held` will name holds, each with a secret of its own: another `Source`.
+`calllog.legs` names people (`People`). `calllog.held` names holds, each with a secret of its own (`Kept`): only those of a purpose
+that keeps by law are read for that purpose; what an officer ordered is for the claim alone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from calllog_guard.core.calls.leg import Leg
+from calllog_guard.core.crypto.envelope import LegHeader, parse_header
+from calllog_guard.core.crypto.held import HeldHeader, parse_held
 from calllog_guard.core.crypto.secrets import DataKey, Month, Pepper
-from calllog_guard.core.ids import Lookup, Pseudonym, PurposePerson
+from calllog_guard.core.ids import HoldId, Lookup, Pseudonym, PurposePerson, Tenant
+from calllog_guard.core.requests.hold import kept_id
 from calllog_guard.core.retention.access import Refusal, refusal_of
 from calllog_guard.core.retention.purpose import Purpose
 from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.safe import Safe, terms_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """Who reads, for what, on whose behalf; all of it goes on record."""
+
+    tenant: Tenant
+    purpose: str
+    actor: str
+    case: str | None = None
 
 
 class Holder(NamedTuple):
@@ -20,13 +37,13 @@ class Holder(NamedTuple):
 
     Args:
         entry: Where the standing of the name is looked up.
-        person: The person's name for the readers of this purpose.
+        person: The person's name for the readers of this purpose, from an opened leg.
         place: Modulo the partition count: where the name's records lie.
 
     """
 
     entry: str
-    person: str
+    person: Callable[[Leg], str]
     place: int
     data_key: Callable[[Month], DataKey]
 
@@ -38,10 +55,19 @@ class Standing(NamedTuple):
     refusal: Refusal | None
 
 
+Header = LegHeader | HeldHeader
+
+
 class Source(Protocol):
     """A topic of sealed records, with the keys and standings of the names in them."""
 
     topic: str
+
+    def parse(self, value: bytes) -> Header:
+        """The protected header of a record. Raises RecordError."""
+
+    def meant(self, header: Header, partition: int, purpose: Purpose) -> bool:
+        """Whether a record is this purpose's business at all; what is not is passed over, not refused: nobody learns of it."""
 
     async def holders(self, names: Sequence[str]) -> dict[str, Holder]:
         """Keys by name, as far as there are any."""
@@ -65,9 +91,22 @@ class People:
         """See Source."""
         owners = await self._ring.owners([Pseudonym(name) for name in names])
         return {
-            name: Holder(lookup, self._person(lookup), opened.place, opened.data_key)
+            name: Holder(lookup, self._named(self._person(lookup)), opened.place, opened.data_key)
             for name, (lookup, opened) in owners.items()
         }
+
+    def parse(self, value: bytes) -> Header:
+        """See Source."""
+        return parse_header(value)
+
+    def meant(self, header: Header, partition: int, purpose: Purpose) -> bool:
+        """See Source."""
+        del header, partition, purpose
+        return True
+
+    @staticmethod
+    def _named(person: PurposePerson) -> Callable[[Leg], str]:
+        return lambda _: person
 
     def _person(self, lookup: Lookup) -> PurposePerson:
         if lookup not in self._persons:
@@ -90,3 +129,54 @@ class People:
         """See Source."""
         now = (await self._ring.view([Lookup(holder.entry) for holder in holders.values()])).raw
         return all(now[Lookup(holder.entry)] == standings[name].raw for name, holder in holders.items())
+
+
+class Kept:
+    """The source of the copies that one purpose keeps by law: a table that is built of both topics does not see an erasure."""
+
+    def __init__(self, topic: str, safe: Safe, lookup: Callable[[str], Lookup], pepper: Pepper, errand: Errand) -> None:
+        self.topic = topic
+        self._safe, self._lookup, self._pepper = safe, lookup, pepper
+        self._tenant, self._purpose = errand.tenant, errand.purpose
+
+    def parse(self, value: bytes) -> Header:
+        """See Source."""
+        return parse_held(value)
+
+    def meant(self, header: Header, partition: int, purpose: Purpose) -> bool:
+        """See Source."""
+        return header.kid == kept_id(self._tenant, purpose.number, header.mon, partition)
+
+    async def holders(self, names: Sequence[str]) -> dict[str, Holder]:
+        """See Source."""
+        found: dict[str, Holder] = {}
+        for name, entry in (await self._safe.read(map(HoldId, names))).items():
+            if entry.secret is not None and (place := terms_of(entry).partition) is not None:
+                found[name] = Holder(name, self._person, place, self._opens(entry.secret.copy_key()))
+        return found
+
+    @staticmethod
+    def _opens(key: DataKey) -> Callable[[Month], DataKey]:
+        return lambda _: key
+
+    def _person(self, leg: Leg) -> str:
+        return self._pepper.person_for(self._purpose, self._lookup(leg.subject))
+
+    async def standings(self, holders: Mapping[str, Holder], purpose: Purpose) -> dict[str, Standing]:
+        """See Source: a copy is for the purpose that keeps it."""
+        entries = await self._safe.read(HoldId(name) for name in holders)
+        found: dict[str, Standing] = {}
+        for name in holders:
+            entry = entries.get(HoldId(name))
+            if entry is None or entry.secret is None:
+                found[name] = Standing(None, Refusal.ERASED)
+            else:
+                other = terms_of(entry).purpose != purpose.number
+                found[name] = Standing(entry.terms, Refusal.PURPOSE if other else None)
+        return found
+
+    async def unchanged(self, holders: Mapping[str, Holder], standings: Mapping[str, Standing]) -> bool:
+        """See Source."""
+        entries = await self._safe.read(HoldId(name) for name in holders)
+        now = {name: entry.terms for name, entry in entries.items() if entry.secret is not None}
+        return all(now.get(HoldId(name)) == standings[name].raw for name in holders)

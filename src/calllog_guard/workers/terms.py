@@ -4,17 +4,19 @@ What the tenant's policy means for a case: its dates, its brake, and whether an 
 Source: design section 10; `core/requests/clock.py`, `core/requests/machine.py`.
 """
 
-from datetime import datetime
+from datetime import date, datetime, time
+from functools import lru_cache
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from calllog_guard.core.requests.case import Case, WaitsFor
-from calllog_guard.core.requests.clock import Due, acknowledge_by, due
+from calllog_guard.core.requests.clock import Alarm, Due, Times, acknowledge_by, complaint_alarms, due
 from calllog_guard.core.requests.fields import Kind
 from calllog_guard.core.requests.machine import RULES
 from calllog_guard.core.requests.request import Request
-from calllog_guard.core.requests.workdays import Calendar
+from calllog_guard.core.requests.workdays import Calendar, Regime
 from calllog_guard.errors import RequestRefusedError
 from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.casebook import Casebook
@@ -37,6 +39,36 @@ def dates(case: Case, table: TenantPolicy) -> Due:
     return due(case.clock(), table.regime, table.answer_months, table.extend_to_months, calendar(table))
 
 
+Moments = tuple[tuple[str, date], ...]
+Pauses = tuple[tuple[date, date | None], ...]
+
+
+@lru_cache(maxsize=16_384)
+def _alarms_of(
+    moments: Moments, pauses: Pauses, regime: Regime, answer: int, extend: int, days: Calendar, *, access: bool
+) -> tuple[Alarm, ...]:
+    """The alarms of every case to which the same happened on the same days: the clock counts days alone."""
+    zone = ZoneInfo(days.zone)
+
+    def noon(day: date) -> datetime:
+        return datetime.combine(day, time(12), zone)
+
+    stopped = tuple((noon(asked), noon(came) if came else None) for asked, came in pauses)
+    times = Times(access=access, pauses=stopped, **{name: noon(day) for name, day in moments})
+    return due(times, regime, answer, extend, days).alarms
+
+
+def alarms(case: Case, table: TenantPolicy, days: Calendar) -> tuple[Alarm, ...]:
+    """When an open case asks for attention, in order; worked out once for all cases that are alike to the day."""
+    if case.type == "complain":
+        return complaint_alarms(case.received_at, days)
+    moments = (("received_at", days.day(case.received_at)), *((name, days.day(at)) for name, at in case.times.items()))
+    pauses = tuple((days.day(asked), days.day(came) if came else None) for asked, came in case.pauses)
+    access = case.type in {"access", "portability"}
+    months = (table.answer_months, table.extend_to_months)
+    return _alarms_of(moments, pauses, table.regime, *months, days, access=access)
+
+
 def dated(case: Case, table: TenantPolicy) -> Case:
     """The case with its due dates, anew from what happened."""
     if case.type == "complain":
@@ -52,10 +84,16 @@ def dated(case: Case, table: TenantPolicy) -> Case:
     )
 
 
+def limit(kind: Kind, table: TenantPolicy) -> int | None:
+    """How many cases of this type and its like may be begun in an hour; None where nothing brakes."""
+    brake = RULES[kind].brake
+    return int(getattr(table, _BRAKES[brake])) if brake else None
+
+
 def braked(book: Casebook, kind: Kind, table: TenantPolicy, now: datetime) -> bool:
     """Whether the brake of this type is engaged."""
-    brake = RULES[kind].brake
-    return brake is not None and book.braked(kind, int(getattr(table, _BRAKES[brake])), now)
+    most = limit(kind, table)
+    return most is not None and book.braked(kind, most, now)
 
 
 def awaited(case: Case) -> frozenset[WaitsFor]:

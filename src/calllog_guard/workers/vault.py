@@ -145,6 +145,10 @@ class Vault:
         """The seed (32 bytes) of the tenant's Ed25519 key for receipts."""
         return self._secret(f"receipts.{tenant}", ROOT)[0].expose()
 
+    def case_key(self, tenant: Tenant) -> Secret:
+        """Seals the tenant's secret cases."""
+        return Secret(derive(self._secret(f"cases.{tenant}", ROOT)[0], "secret-case"))
+
     def guard_id(self) -> bytes:
         """The 16 bytes by which the keystore is known again."""
         return self._secret("guard", ROOT)[0].expose()[:16]
@@ -167,4 +171,4 @@ class Vault:
 
 
 def _tenant_names(tenant: Tenant) -> tuple[str, ...]:
-    return (f"pepper.{tenant}", f"receipts.{tenant}", "guard")
+    return (f"pepper.{tenant}", f"receipts.{tenant}", f"cases.{tenant}", "guard")

@@ -30,6 +30,9 @@ _FENCE_MARGIN_DAYS: Final = 30
 _PERSON, _KEY = FORMS["who"], FORMS["key"]
 Change = tuple[bytes | None, bytes]
 
+_UNTOLD: Final = "hold"
+"""Entries that are walked and counted nowhere: a figure that moved with them would tell of secret ones."""
+
 
 @dataclass(slots=True)
 class Walked:
@@ -103,7 +106,7 @@ class Walk:
         async for kind, places in self._each():
             if kind in FORMS:
                 await self._renew.get(kind, self._plain(kind))(places, current.encode(), done)
-            self._told(len(places))
+            self._told(len(places) if kind != _UNTOLD else 0)
         await self._destroy(current, needed, done)
         return done
 
@@ -139,7 +142,8 @@ class Walk:
                 if raw is not None and epoch_in(form, raw) != current:
                     taken = self._wrapper.take(form, place, raw)._replace(epoch=current)
                     changes[place] = (raw, self._wrapper.put(form, place, taken))
-            done.rewrapped += await self._swap(changes, {}, current, done)
+            swapped = await self._swap(changes, {}, current, done)
+            done.rewrapped += swapped if kind != _UNTOLD else 0
 
         return renew
 
@@ -221,8 +225,9 @@ class Walk:
                 continue
             for raw in await self._keystore.read(places):
                 if raw is not None:
-                    done.entries[epoch_in(form, raw).decode("ascii", "replace")] += 1
-                    done.states[_state(kind, raw)] += 1
+                    done.entries[epoch_in(form, raw).decode("ascii", "replace")] += kind != _UNTOLD
+                    if kind != _UNTOLD:
+                        done.states[_state(kind, raw)] += 1
         return done
 
     async def _destroy(self, current: EpochName, needed: Mapping[str, str], done: Walked) -> None:
@@ -259,7 +264,7 @@ def _moved(secret: bytes, floor: Month | None, month: Month) -> bytes:
 def _state(kind: str, raw: bytes) -> str:
     if kind == "who":
         return "gone" if raw[1] == GONE else "live"
-    return {"key": "keys", "hold": "holds"}[kind]
+    return "keys"
 
 
 def _needed(epoch: str, current: str, entries: Collection[str], needed: Mapping[str, str]) -> str | None:

@@ -143,6 +143,26 @@ def _open(entry: bytes, end: int, place: bytes, key: Secret) -> bytes:
         raise EntryCorruptError("an entry of the keystore does not authenticate") from None
 
 
+def seal_bytes(tag: bytes, epoch: EpochName, content: bytes, place: bytes, key: Secret, nonce: bytes) -> bytes:
+    """An entry whose only clear field is its epoch; `tag` tells kinds of entry apart."""
+    clear = bytes([VERSION, len(epoch)]) + epoch.encode()
+    return _seal(clear, tag + place, content, key, nonce)
+
+
+def open_bytes(tag: bytes, entry: bytes, place: bytes, key: Secret) -> tuple[EpochName, bytes]:
+    """
+    Epoch and content of such an entry.
+
+    Raises:
+        EntryCorruptError: Changed in any bit, or another's.
+
+    """
+    if entry[:1] != bytes([VERSION]):
+        raise EntryCorruptError("an entry of an unknown version")
+    epoch, end = _epoch_at(entry, 1)
+    return epoch, _open(entry, end, tag + place, key)
+
+
 def seal_person(person: Person, place: bytes, key: Secret, nonce: bytes) -> bytes:
     """A person entry under the tenant's epoch key; `place` is its keystore key."""
     flags = RESTRICTED * person.restricted | HELD * person.held | REVIEWED * person.reviewed

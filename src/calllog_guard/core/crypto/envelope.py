@@ -47,8 +47,8 @@ def padded(plaintext: bytes) -> bytes:
     return plaintext + b" " * (-len(plaintext) % PAD)
 
 
-def seal_leg(header: LegHeader, plaintext: bytes, key: DataKey, nonce: bytes) -> bytes:
-    """The leg as five base64url parts, the second (encrypted key) empty. `nonce`: 12 random bytes, never reused."""
+def seal_leg(header: Message, plaintext: bytes, key: DataKey, nonce: bytes) -> bytes:
+    """A leg, or a copy of it, as five base64url parts, the second (encrypted key) empty. `nonce`: 12 random bytes, never reused."""
     aad = b64(encode(header))
     sealed = AESGCM(key.expose()).encrypt(nonce, padded(plaintext), aad)
     return b".".join((aad, b"", b64(nonce), b64(sealed[:-TAG_BYTES]), b64(sealed[-TAG_BYTES:])))

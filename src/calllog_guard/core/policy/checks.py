@@ -27,6 +27,7 @@ from calllog_guard.core.policy.form import (
     Version,
     period,
 )
+from calllog_guard.core.requests.notice import PERSON
 from calllog_guard.errors import ConfigurationError
 
 BILLING: Final = "billing"
@@ -166,6 +167,8 @@ def _check_people(where: str, tenant: TenantPolicy, key_of: Callable[[str], byte
             )
     for name, requester in tenant.requesters.items():
         _check_key(f"{where}, requesters.{name}", requester.key, key_of, Ed25519PublicKey)
+    if PERSON in tenant.recipients:
+        raise ConfigurationError(f"{where}, recipients.{PERSON}: that name is the person's own; choose another")
     for name, recipient in tenant.recipients.items():
         _check_key(f"{where}, recipients.{name}", recipient.key, key_of, X25519PublicKey)
     if tenant.person_notices is not None:

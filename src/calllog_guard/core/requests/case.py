@@ -3,21 +3,27 @@ A case: the life of a request, without the identity of whom it is about.
 
 Source: interface: messages; design sections 9 and 10. Beyond the interface: `jti`, `place` and `acts` make a redelivery resume
 and a replay refused; `progress` says which decision reached which stage, `observed` what was seen of it last; `times`,
-`pauses`, `approvals` are what the clock and the officers did, `officer` that one has had it; `sealed` is what a case needs that is not yet enforced.
+`pauses`, `approvals` are what the clock and the officers did, `officer` that one has had it; `sealed` is what a case needs that is not yet enforced;
+`notices` says who was told what (`notice.py`); of a disclosure `filed` seals whom it was for, `review_at` is when to look again
+whether the person may be told, for which `sealed` stays.
+`hold` is the hold of a `hold` or `release`, `kept` what the law keeps of an erasure; of a secret case (`secret.py`) `told` holds
+the receipts, which go nowhere else.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 import msgspec
 
 from calllog_guard.core.requests.clock import Times
 from calllog_guard.core.requests.decision import Observed, Outcome
+from calllog_guard.core.requests.notice import Sent
 from calllog_guard.core.wire import Day, Id, Message, TenantName, Utc
 
 State = Literal["waiting", "enforcing", "observing", "closed", "refused"]
 WaitsFor = Literal["identity", "clarification", "fee", "officer", "second_officer"]
 Moment = Literal["identity_asked_at", "identity_shown_at", "fee_asked_at", "fee_paid_at", "extended_at"]
+_ANSWERS: Final = frozenset({"tombstoned", "exported", "copied", "refused", "answered"})
 _REMOVED: Final = ("tombstoned", "absent", "gone")
 STAGES: Final[dict[str, tuple[str, ...]]] = {
     "erase": ("destroyed", "tombstoned", "rewritten", "absent", "gone"),
@@ -32,6 +38,16 @@ STAGES: Final[dict[str, tuple[str, ...]]] = {
     "release": ("destroyed", "tombstoned"),
 }
 """The stages that the outcomes of a type go through, in order; with the last of them the case is closed."""
+
+SINCE: Final = {
+    "fenced": "accepted",
+    "destroyed": "fenced",
+    "rewritten": "destroyed",
+    "tombstoned": "destroyed",
+    "absent": "tombstoned",
+    "gone": "tombstoned",
+}
+"""From which stage of an erasure on the time to another is measured; the objectives count from the tombstones."""
 
 AT_ONCE: Final = "fenced"
 """The progress of a decision that the desk has carried out whole: a restriction, its end, a consent."""
@@ -81,7 +97,14 @@ class Case(Message, frozen=True, kw_only=True):
     progress: dict[str, str] = msgspec.field(default_factory=dict)
     legs: dict[str, int] = msgspec.field(default_factory=dict)
     observed: dict[str, Observed] = msgspec.field(default_factory=dict)
+    hold: Id | None = None
+    secret: bool = False
+    kept: tuple[dict[str, str], ...] = ()
+    told: tuple[str, ...] = ()
     digests: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    notices: dict[str, Sent] = msgspec.field(default_factory=dict)
+    filed: str | None = None
+    review_at: Utc | None = None
 
     @property
     def ladder(self) -> tuple[str, ...]:
@@ -98,6 +121,14 @@ class Case(Message, frozen=True, kw_only=True):
         """Whether an answer is still owed."""
         return self.state in {"waiting", "enforcing"}
 
+    @property
+    def answered_at(self) -> datetime | None:
+        """When the person had their answer: what the last of the workers did, or an officer's refusal."""
+        if self.open:
+            return None
+        found = [at for stage, at in self.stages.items() if stage in _ANSWERS]
+        return min(found) if found else max(self.stages.values(), default=None)
+
     def clock(self) -> Times:
         """What happened when, as the clock wants it."""
         return Times(
@@ -111,6 +142,17 @@ class Case(Message, frozen=True, kw_only=True):
 CASES: Final = msgspec.json.Decoder(Case)
 
 
+def ended_at(case: Case, at: datetime, keep: timedelta) -> Case:
+    """The case with the day on which it may be forgotten, if it has just ended."""
+    ended = case.state in {"closed", "refused"} and case.keep_until is None
+    return msgspec.structs.replace(case, keep_until=at + keep) if ended else case
+
+
+def parted(case: Case, *, telling: bool = False) -> Case:
+    """The case without its request; with `telling` it stays, because the person is still to be told of a disclosure."""
+    return case if telling else msgspec.structs.replace(case, sealed=None, epoch=case.epoch if case.filed else None)
+
+
 def _reached(case: Case, progress: dict[str, str], stage: str) -> bool:
     enough = (*case.ladder[case.ladder.index(stage) :], AT_ONCE)
     return all(progress.get(each) in enough for each in case.decisions)
@@ -119,6 +161,9 @@ def _reached(case: Case, progress: dict[str, str], stage: str) -> bool:
 def after_outcome(case: Case, outcome: Outcome, at: datetime) -> tuple[Case, list[str]]:
     """The case after an outcome, and the stages that all its decisions have reached by it; a repeat changes nothing."""
     ladder = case.ladder
+    if outcome.kept and outcome.decision in case.decisions:
+        kept = tuple({"basis": basis} for basis in outcome.kept if {"basis": basis} not in case.kept)
+        return (msgspec.structs.replace(case, kept=(*case.kept, *kept)) if kept else case), []
     if outcome.decision not in case.decisions or outcome.stage not in ladder:
         return case, []
     before = case.progress.get(outcome.decision)

@@ -179,6 +179,14 @@ def check_extension(now: Due, at: datetime, calendar: Calendar) -> None:
         raise CaseStateError("too_late_to_extend")
 
 
+def complaint_alarms(received_at: datetime, calendar: Calendar) -> tuple[Alarm, ...]:
+    """The days on which a complaint asks for attention before its last one."""
+    last, received = acknowledge_by(received_at, calendar), calendar.day(received_at)
+    ahead = (last - _WEEK, calendar.before(last))
+    found = {Alarm(day=day, of="law") for day in ahead} | {Alarm(day=received + timedelta(INTERNAL_DAYS), of="day_28")}
+    return tuple(sorted(found, key=lambda each: (each.day, each.of)))
+
+
 def acknowledge_by(received_at: datetime, calendar: Calendar) -> date:
     """The last day to acknowledge a complaint."""
     return calendar.day(received_at) + timedelta(ACKNOWLEDGE_DAYS)

@@ -88,7 +88,11 @@ class Outcome(Message, frozen=True, kw_only=True):
     """
     What a worker did for a decision.
 
-    In the ledger also `tokens`: the legs whose old values must be seen gone; of an export `digests`: SHA-256 of each part.
+    Args:
+        tokens: In the ledger: the legs whose old values must be seen gone.
+        kept: With `copied` of an erasure: the purposes for which the law had legs copied first.
+        digests: Of an export: SHA-256 of each part.
+
     """
 
     v: Literal[1] = 1
@@ -104,6 +108,7 @@ class Outcome(Message, frozen=True, kw_only=True):
     at: Utc
     observed: Observed | msgspec.UnsetType = msgspec.UNSET
     tokens: tuple[Id, ...] | msgspec.UnsetType = msgspec.UNSET
+    kept: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     digests: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -111,18 +116,19 @@ DECISIONS: Final = msgspec.json.Decoder(Decision)
 OUTCOMES: Final = msgspec.json.Decoder(Outcome)
 
 
-def _digest(*parts: str) -> str:
+def digest(*parts: str) -> str:
+    """An id of ours from what it derives from."""
     return id_text(hashlib.sha256("\0".join(parts).encode()).digest()[:ID_BYTES])
 
 
 def case_id(tenant: Tenant, jti: str) -> CaseId:
     """The case of a request."""
-    return CaseId(_digest("case", tenant, jti))
+    return CaseId(digest("case", tenant, jti))
 
 
 def decision_id(tenant: Tenant, jti: str, index: int, generation: int) -> DecisionId:
     """The decision about one subject of a request, in one generation."""
-    return DecisionId(_digest("decision", tenant, jti, str(index), str(generation)))
+    return DecisionId(digest("decision", tenant, jti, str(index), str(generation)))
 
 
 def unseen_pseudonym(ledger_key: Secret, decision: DecisionId) -> Pseudonym:

@@ -25,12 +25,13 @@ PARTS_PER_IDENTIFIER: Final = 1000
 
 
 class Task(Message, frozen=True, kw_only=True):
-    """What an export's decision seals: for whom, which days, where its parts begin."""
+    """What an export's decision seals: for whom, which days, where its parts begin, the holds whose copies belong to it."""
 
     v: Literal[1] = 1
     key: ReplyKey
     range: Span | None = None
     first: int = 1
+    holds: tuple[Id, ...] = ()
 
 
 TASKS: Final = msgspec.json.Decoder(Task)

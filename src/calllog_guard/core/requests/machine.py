@@ -119,8 +119,10 @@ RULES: Final[dict[Kind, Rule]] = {
     "refuse": Rule(roles=_OFFICERS, ends=None),
     "clock": Rule(roles=_ALL_BUT_DESK, ends=None),
 }
-OFFICERS_CLOCK: Final[frozenset[ClockEvent]] = frozenset({"ask_fee", "extend"})
-"""That a request is excessive (Art. 12(5)) or complex (12(3)) is a judgement on a person: a human's."""
+OFFICERS_CLOCK: Final[frozenset[ClockEvent]] = frozenset({"ask_fee", "extend", "tell", "not_yet"})
+"""That a request is excessive (Art. 12(5)) or complex (12(3)), or that a person may be told by now, is a human's judgement."""
+BESIDE: Final[frozenset[ClockEvent]] = frozenset({"noticed", "tell", "not_yet"})
+"""What concerns a case's notices: possible in every state, closed ones too, and moves none."""
 
 _ASKED: Final[dict[WaitsFor, Event]] = {
     "identity": "ask_identity",

@@ -23,6 +23,7 @@ from calllog_guard.core.requests.fields import (
     Kind,
     Name,
     Names,
+    NoticeKind,
     Notify,
     Range,
     ReplyKey,
@@ -69,6 +70,8 @@ class Request(Message, frozen=True, kw_only=True):
     basis: Short | None = None
     notify: Notify | None = None
     review_at: Utc | None = None
+    to: Name | None = None
+    notice: NoticeKind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,12 @@ NEEDS: Final[dict[Kind, Needs]] = {
     "clock": Needs(("case", "event"), ("ground",)),
     "complain": Needs(("ground",), ("subjects",)),
 }
+BY_EVENT: Final[dict[ClockEvent, Needs]] = {
+    "extend": Needs(("ground",)),  # Art. 12(3): told together with the reasons
+    "noticed": Needs(("to",), ("notice",)),
+    "not_yet": Needs(("review_at",)),
+}
+"""What an event of the clock must and may say in addition."""
 _BY_TYPE: Final = ("subjects", *Request.__struct_fields__[Request.__struct_fields__.index("range") :])
 _IN_HOLD: Final = tuple(f"hold.{name}" for name in Hold.__struct_fields__ if name != "id")
 
@@ -159,17 +168,15 @@ def check_fields(request: Request) -> None:
         MessageError: `missing_field`, `unexpected_field`, or what is wrong with one; the request is dead-lettered.
 
     """
-    needs = NEEDS[request.type]
-    must = list(needs.must)
-    if request.event == "extend":
-        must.append("ground")  # Art. 12(3): told together with the reasons
+    needs, event = NEEDS[request.type], BY_EVENT.get(request.event, Needs(())) if request.event else Needs(())
+    must, may = [*needs.must, *event.must], {*needs.may, *event.may}
     if request.notify == "when_lifted":
         must.append("review_at")
     for name in must:
         if not _given(request, name):
             raise MessageError("missing_field", _pointer(name))
     for name in (*_BY_TYPE, *_IN_HOLD):
-        if name not in must and name not in needs.may and _given(request, name):
+        if name not in must and name not in may and _given(request, name):
             raise MessageError("unexpected_field", _pointer(name))
     _check_values(request)
 

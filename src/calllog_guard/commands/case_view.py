@@ -1,0 +1,78 @@
+"""How cases are shown to an officer: a table on the terminal, plain lines in a pipe, all of one case in sections."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
+
+from rich.console import Console
+from rich.table import Table
+
+from calllog_guard.core.requests.case import Case
+from calllog_guard.core.requests.notice import Filed
+from calllog_guard.core.requests.office import days_left
+from calllog_guard.core.wire import time_text
+
+_HEADS = ("case", "type", "state", "waits for", "due", "days left", "last stage", "ticket")
+
+
+def _row(case: Case, today: date) -> tuple[str, ...]:
+    left = days_left(case, today)
+    last = max(case.stages.items(), key=lambda item: item[1], default=("", None))[0]
+    waits = (case.waits_for or "").replace("_", " ")
+    days = "" if left is None else f"{-left} late" if left < 0 else str(left)
+    return case.case, case.type, case.state, waits, case.due if case.open else "", days, last, case.ticket or ""
+
+
+def table(cases: Sequence[Case], today: date) -> str:
+    """The cases as a table; in a pipe as tab-separated lines without heads."""
+    rows = [_row(case, today) for case in cases]
+    if not sys.stdout.isatty():
+        return "\n".join("\t".join(row) for row in rows)
+    found = Table(*_HEADS, title=f"{len(rows)} cases", header_style="bold")
+    for case, row in zip(cases, rows, strict=True):
+        left = days_left(case, today)
+        found.add_row(*row, style="red" if left is not None and left < 0 else None)
+    console = Console()
+    with console.capture() as shown:
+        console.print(found)
+    return shown.get().rstrip("\n")
+
+
+def _times(case: Case) -> Iterator[tuple[str, datetime | None]]:
+    yield "received", case.received_at
+    yield from sorted(case.times.items(), key=lambda item: item[1])
+    for asked, came in case.pauses:
+        yield "clarification_asked_at", asked
+        yield "clarification_came_at", came
+
+
+def whole(case: Case, today: date, filed: Filed | None) -> str:
+    """Everything of one case."""
+    left = days_left(case, today)
+    until = f", {left} days left" if left is not None else ""
+    waits = f", waits for {case.waits_for}" if case.waits_for else ""
+    lines = [f"{case.case}  {case.type}, {case.state}{waits}"]
+    lines.append(f"due        {case.due}{until}; by law {case.law_due or 'not running'}{', extended' * case.extended}")
+    lines.append(f"asked by   {case.asked_by}, request {case.jti}" + (f", ticket {case.ticket}" if case.ticket else ""))
+    if case.approvals:
+        lines.append(f"approved   {', '.join(case.approvals)}")
+    if case.refusal:
+        lines.append(f"refused    by an {case.refusal}")
+    if filed:
+        lines.append(
+            f"disclosed  to {filed.authority}; {filed.basis}; the person is told {filed.notify.replace('_', ' ')}"
+        )
+    if case.review_at:
+        lines.append(f"review     {time_text(case.review_at)}: may the person be told? clock --event tell, or not_yet")
+    lines.append("clock")
+    lines += [f"  {name:24} {time_text(at) if at else 'awaited'}" for name, at in _times(case)]
+    if case.paused_s:
+        lines.append(f"  {'paused_days':24} {case.paused_s / 86_400:.1f}")
+    lines.append("stages")
+    lines += [f"  {name:24} {time_text(at)}" for name, at in sorted(case.stages.items(), key=lambda item: item[1])]
+    if case.notices:
+        lines.append("notices")
+    for name, sent in case.notices.items():
+        seen = f"acknowledged {time_text(sent.acknowledged_at)}" if sent.acknowledged_at else "not acknowledged"
+        lines.append(f"  {name:24} {time_text(sent.sent_at)}, {seen}, to be by {time_text(sent.act_by)}")
+    return "\n".join(lines)

@@ -1,0 +1,152 @@
+"""`report --month M`: the officer's page: cases, deadlines, erasures against their objectives, holds, disclosures, access, brakes."""
+
+import argparse
+import asyncio
+import json
+import os
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from calllog_guard.adapters.kafka_log import read_all
+from calllog_guard.bootstrap import World
+from calllog_guard.commands.cases import all_cases, filed_of
+from calllog_guard.commands.setup import say, show, the_world
+from calllog_guard.core.ids import HoldId
+from calllog_guard.core.requests.case import Case
+from calllog_guard.core.requests.hold import Terms
+from calllog_guard.core.requests.machine import RULES
+from calllog_guard.core.requests.report import HoldLine, Month, PolicyLine, Report, Sources, report
+from calllog_guard.core.requests.report_page import page
+from calllog_guard.core.requests.report_table import markdown
+from calllog_guard.core.wire import Access, decode, encode
+from calllog_guard.errors import ConfigurationError, MessageError
+from calllog_guard.law import follow_published
+from calllog_guard.workers.safe import Safe, terms_of
+from calllog_guard.workers.terms import calendar, limit
+
+_ACCESSES: Final = msgspec.json.Decoder(Access)
+_MONTH: Final = re.compile(r"\d{4}-\d\d\Z", re.ASCII)
+
+
+def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verb."""
+    verb = verbs.add_parser(
+        "report",
+        help="the officer's page of a month: what is due, what was late, erasures, holds, disclosures, access",
+        description="Reads cases, accesses and policy as they are now; needs the KMS, for whom disclosures were for is sealed.",
+    )
+    verb.add_argument("--month", metavar="YYYY-MM", help="default: the present one")
+    verb.add_argument(
+        "--key", type=Path, help="an officer's private key (PEM): secret holds too, and the report says so"
+    )
+    how = verb.add_mutually_exclusive_group()
+    how.add_argument("--markdown", action="store_true", help="Markdown to stdout (the default)")
+    how.add_argument("--json", action="store_true", help="JSON to stdout")
+    how.add_argument("--html", type=Path, metavar="OUT", help="a page with charts, without scripts; fetches nothing")
+    verb.set_defaults(run=lambda args: asyncio.run(run(args)))
+
+
+def first_of(text: str | None, today: date) -> date:
+    """
+    The first day of a month as it is written.
+
+    Raises:
+        ConfigurationError: No month.
+
+    """
+    if text is None:
+        return today.replace(day=1)
+    try:
+        if _MONTH.match(text):
+            return date.fromisoformat(f"{text}-01")
+    except ValueError:
+        pass
+    raise ConfigurationError("--month is no month: write it as 2026-11")
+
+
+def holds_of(cases: Sequence[Case], terms: Mapping[HoldId, Terms | None]) -> list[HoldLine]:
+    """The holds that officers ordered; None stands for terms that went with the release."""
+    return [
+        HoldLine(
+            hold=found.name if found else case.ticket or case.case,
+            case=case.case,
+            state="held" if found else "released",
+            basis=found.basis if found else None,
+            review_at=found.review_at if found else None,
+        )
+        for case in cases
+        if case.type == "hold" and case.hold and case.state != "refused"
+        for found in [terms.get(HoldId(case.hold))]
+    ]
+
+
+async def _terms(shared: World, cases: Sequence[Case]) -> dict[HoldId, Terms | None]:
+    safe = Safe(shared.tenant, shared.keystore, shared.ring(shared.tenant), shared.vault)
+    try:
+        entries = await safe.read([HoldId(case.hold) for case in cases if case.type == "hold" and case.hold])
+    finally:
+        await shared.keystore.close()
+    return {name: terms_of(entry) if entry.secret else None for name, entry in entries.items()}
+
+
+async def _accesses(shared: World) -> list[Access]:
+    topic, places = shared.settings.topic("privacy.access"), list(range(shared.settings.few_partitions))
+    found: list[Access] = []
+    for record in await read_all(shared.settings.kafka, shared.options, topic, places):
+        if record.value is None or (record.key or b"")[:1] == b"~":
+            continue
+        try:
+            found.append(decode(_ACCESSES, record.value))
+        except MessageError as error:
+            say(f"a record of privacy.access is none ({error.reason}): offset {record.offset}")
+    return found
+
+
+async def made(shared: World, month: str | None, officer: Path | None = None) -> Report:
+    """The report of a month; with an officer's key secret holds are in it."""
+    now, tenant = shared.clock.now(), shared.tenant
+    table = shared.policy.at(now.date()).tenant[tenant]
+    first = first_of(month, calendar(table).day(now))
+    if first > now.date():
+        raise ConfigurationError(f"--month {month} has not begun")
+    cases = list((await all_cases(shared, officer)).values())
+    brakes: dict[str, list[Any]] = defaultdict(list)
+    for kind, rule in RULES.items():
+        if rule.brake:
+            brakes[rule.brake].append(kind)
+    settings = shared.settings
+    sources = Sources(
+        tenant=tenant,
+        cases=cases,
+        filed={case.case: filed for case in cases if (filed := filed_of(shared, case)) is not None},
+        holds=holds_of(cases, await _terms(shared, cases)),
+        secrets=any(case.secret for case in cases),
+        accesses=await _accesses(shared),
+        policies=[
+            PolicyLine(effective=each.effective.isoformat(), change=each.change) for each in shared.policy.versions
+        ],
+        limits={tuple(kinds): limit(kinds[0], table) or 0 for kinds in brakes.values()},
+        objectives={"absent": settings.objective_value_s, "gone": settings.objective_key_s},
+    )
+    return report(sources, Month(first=first, calendar=calendar(table)), now)
+
+
+async def run(args: argparse.Namespace) -> int:
+    """Show the report."""
+    shared = the_world()
+    await follow_published(shared)
+    found = await made(shared, args.month, args.key)
+    if args.html is not None:
+        descriptor = os.open(args.html, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(page(found))
+        say(str(args.html))
+        return 0
+    show(args, json.loads(encode(found)), markdown(found).rstrip("\n"))
+    return 0

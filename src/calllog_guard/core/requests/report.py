@@ -1,0 +1,319 @@
+"""
+A month in the office: what came in, what was answered and when, what is due, and whether erasures kept their objectives.
+
+In: the cases as they are now, what their disclosures were for, who opened what, the policy's versions.  Out: `Report`, the same
+for the same values; `report_page.py` makes Markdown and a page of it.
+Rules: 1. No identity goes in, so none comes out: cases have ids, actors have the names of their keys.
+       2. A month has the cases that were received in it, or still owed an answer at any time of it; their state is that of now.
+       3. Days are those of the tenant's zone.
+Source: issue: officer's view; design sections 9 and 10.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from statistics import median
+from typing import Final, Literal
+
+from calllog_guard.core.requests.case import SINCE, Case
+from calllog_guard.core.requests.notice import Filed, waiting
+from calllog_guard.core.requests.office import days_left
+from calllog_guard.core.requests.workdays import Calendar
+from calllog_guard.core.wire import Access, Day, Id, Message, Utc
+
+SOON_DAYS: Final = 7
+_HOUR_S: Final = 3600
+
+
+class Count(Message, frozen=True, kw_only=True):
+    """How many cases of a type are in a state, and what they wait for."""
+
+    type: str
+    state: str
+    waits_for: str | None
+    cases: int
+
+
+class Line(Message, frozen=True, kw_only=True):
+    """A case that somebody must look at; `left` are days."""
+
+    case: Id
+    type: str
+    waits_for: str | None
+    due: Day
+    left: int
+
+
+class Stage(Message, frozen=True, kw_only=True):
+    """How long erasures took to a stage, in seconds since another; `missed` counts those that are over the objective now, too."""
+
+    stage: str
+    since: str
+    erasures: int
+    median_s: float
+    worst_s: float
+    objective_s: float | None
+    missed: int
+
+
+class HoldLine(Message, frozen=True, kw_only=True):
+    """A hold that is no secret; basis and review date where they are known."""
+
+    hold: str
+    case: Id | None
+    state: str
+    basis: str | None
+    review_at: Utc | None
+
+
+class Disclosure(Message, frozen=True, kw_only=True):
+    """A disclosure: to whom, on which basis, approved by whom; `told` is when the person was told of it."""
+
+    case: Id
+    state: str
+    authority: str | None
+    basis: str | None
+    notify: str | None
+    approvals: tuple[str, ...]
+    told: Utc | None
+    review_at: Utc | None
+
+
+class Opened(Message, frozen=True, kw_only=True):
+    """How often an actor opened records for a purpose, how many, and how many were refused."""
+
+    actor: str
+    purpose: str
+    times: int
+    opened: int
+    refused: int
+
+
+class PolicyLine(Message, frozen=True, kw_only=True):
+    """A version of the policy and what it changed."""
+
+    effective: Day
+    change: str
+
+
+class Brake(Message, frozen=True, kw_only=True):
+    """A brake: the limit an hour, the busiest hour of the month, and how many cases wait for an officer now."""
+
+    type: str
+    limit: int
+    busiest: int
+    waiting: int
+
+
+class DayLine(Message, frozen=True, kw_only=True):
+    """What came in and what was answered on a day."""
+
+    day: Day
+    received: int
+    answered: int
+
+
+class NoticeLine(Message, frozen=True, kw_only=True):
+    """Notices of the month's cases to an addressee."""
+
+    to: str
+    sent: int
+    acknowledged: int
+    overdue: int
+
+
+class Report(Message, frozen=True, kw_only=True):
+    """The whole report; `secrets` says that a secret hold is in it."""
+
+    v: Literal[1] = 1
+    tenant: str
+    month: str
+    at: Utc
+    received: int
+    answered: int
+    late: int
+    counts: tuple[Count, ...]
+    due_soon: tuple[Line, ...]
+    officers: tuple[Line, ...]
+    stages: tuple[Stage, ...]
+    holds: tuple[HoldLine, ...]
+    disclosures: tuple[Disclosure, ...]
+    notices: tuple[NoticeLine, ...]
+    opened: tuple[Opened, ...]
+    policies: tuple[PolicyLine, ...]
+    brakes: tuple[Brake, ...]
+    days: tuple[DayLine, ...]
+    secrets: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Month:
+    """A calendar month in a tenant's days."""
+
+    first: date
+    calendar: Calendar
+
+    @property
+    def last(self) -> date:
+        """Its last day."""
+        return (self.first.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+
+    def has(self, moment: datetime | None) -> bool:
+        """Whether a moment lies in it."""
+        return moment is not None and self.first <= self.calendar.day(moment) <= self.last
+
+    def concerns(self, case: Case) -> bool:
+        """Whether a case was received in it, or owed an answer at some time of it."""
+        answered = case.answered_at
+        return self.calendar.day(case.received_at) <= self.last and (
+            answered is None or self.calendar.day(answered) >= self.first
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What a report is made of; `limits` are the brakes' limits by one type of each, with the types that share it."""
+
+    tenant: str
+    cases: Sequence[Case]
+    filed: Mapping[str, Filed]
+    holds: Sequence[HoldLine]
+    accesses: Iterable[Access]
+    policies: Sequence[PolicyLine]
+    limits: Mapping[tuple[str, ...], int]
+    objectives: Mapping[str, float]
+    secrets: bool = False
+
+
+def report(sources: Sources, month: Month, now: datetime) -> Report:
+    """The report of a month, as things are now."""
+    cases = [case for case in sources.cases if month.concerns(case)]
+    today = month.calendar.day(now)
+    answered = [case for case in cases if month.has(case.answered_at)]
+    late = [
+        case for case in answered if case.answered_at and month.calendar.day(case.answered_at).isoformat() > case.due
+    ]
+    counts = Counter((case.type, case.state, case.waits_for) for case in cases)
+    lines = [_line(case, today) for case in sorted(sources.cases, key=lambda each: (each.due, each.case)) if case.open]
+    return Report(
+        tenant=sources.tenant,
+        month=f"{month.first:%Y-%m}",
+        at=now,
+        received=sum(month.has(case.received_at) for case in cases),
+        answered=len(answered),
+        late=len(late),
+        counts=tuple(
+            Count(type=kind, state=state, waits_for=waits, cases=many)
+            for (kind, state, waits), many in sorted(counts.items(), key=lambda item: tuple(map(str, item[0])))
+        ),
+        due_soon=tuple(line for line in lines if line.left <= SOON_DAYS),
+        officers=tuple(line for line in lines if line.waits_for in {"officer", "second_officer"}),
+        stages=tuple(_stages(sources, month, now)),
+        holds=tuple(sources.holds),
+        disclosures=tuple(_disclosure(case, sources.filed.get(case.case)) for case in cases if case.type == "disclose"),
+        notices=tuple(_notices(cases, now)),
+        opened=tuple(_opened(sources.accesses, month)),
+        policies=tuple(sources.policies),
+        brakes=tuple(_brakes(sources, month)),
+        days=tuple(_days(sources.cases, month)),
+        secrets=sources.secrets,
+    )
+
+
+def _line(case: Case, today: date) -> Line:
+    left = days_left(case, today) or 0
+    return Line(case=case.case, type=case.type, waits_for=case.waits_for, due=case.due, left=left)
+
+
+def _stages(sources: Sources, month: Month, now: datetime) -> Iterable[Stage]:
+    erasures = [case for case in sources.cases if case.type == "erase"]
+    for stage, since in SINCE.items():
+        objective = sources.objectives.get(stage)
+        took = [
+            (case.stages[stage] - case.stages[since]).total_seconds()
+            for case in erasures
+            if since in case.stages and month.has(case.stages.get(stage))
+        ]
+        hanging = [
+            case
+            for case in erasures
+            if objective is not None
+            and stage not in case.stages
+            and month.has(case.stages.get(since))
+            and (now - case.stages[since]).total_seconds() > objective
+        ]
+        missed = len(hanging) + sum(objective is not None and each > objective for each in took)
+        if took or missed:
+            yield Stage(
+                stage=stage,
+                since=since,
+                erasures=len(took),
+                median_s=median(took) if took else 0,
+                worst_s=max(took, default=0),
+                objective_s=objective,
+                missed=missed,
+            )
+
+
+def _disclosure(case: Case, filed: Filed | None) -> Disclosure:
+    told = case.notices.get("person/disclosed")
+    return Disclosure(
+        case=case.case,
+        state=case.state,
+        authority=filed.authority if filed else None,
+        basis=filed.basis if filed else None,
+        notify=filed.notify if filed else None,
+        approvals=case.approvals,
+        told=told.sent_at if told else None,
+        review_at=case.review_at,
+    )
+
+
+def _notices(cases: Iterable[Case], now: datetime) -> Iterable[NoticeLine]:
+    sent: Counter[str] = Counter()
+    left: Counter[str] = Counter()
+    late: Counter[str] = Counter()
+    for case in cases:
+        sent.update(name.partition("/")[0] for name in case.notices)
+        for name, each in waiting(case.notices).items():
+            left[name.partition("/")[0]] += 1
+            late[name.partition("/")[0]] += each.act_by < now
+    for to in sorted(sent):
+        yield NoticeLine(to=to, sent=sent[to], acknowledged=sent[to] - left[to], overdue=late[to])
+
+
+def _opened(accesses: Iterable[Access], month: Month) -> Iterable[Opened]:
+    found: dict[tuple[str, str], list[Access]] = defaultdict(list)
+    for access in accesses:
+        if month.has(access.at):
+            found[access.actor, access.purpose].append(access)
+    for (actor, purpose), some in sorted(found.items()):
+        refused = sum(sum(each.refused.values()) for each in some)
+        opened = sum(each.opened for each in some)
+        yield Opened(actor=actor, purpose=purpose, times=len(some), opened=opened, refused=refused)
+
+
+def _brakes(sources: Sources, month: Month) -> Iterable[Brake]:
+    for kinds, limit in sources.limits.items():
+        same = [case for case in sources.cases if case.type in kinds]
+        hours = sorted(case.opened_at for case in same if month.has(case.opened_at))
+        busiest, first = 0, 0
+        for last, at in enumerate(hours):
+            while (at - hours[first]).total_seconds() >= _HOUR_S:
+                first += 1
+            busiest = max(busiest, last - first + 1)
+        waits = sum(case.waits_for == "officer" for case in same)
+        yield Brake(type=", ".join(kinds), limit=limit, busiest=busiest, waiting=waits)
+
+
+def _days(cases: Iterable[Case], month: Month) -> Iterable[DayLine]:
+    received: Counter[date] = Counter()
+    answered: Counter[date] = Counter()
+    for case in cases:
+        received[month.calendar.day(case.received_at)] += 1
+        if case.answered_at is not None:
+            answered[month.calendar.day(case.answered_at)] += 1
+    for number in range((month.last - month.first).days + 1):
+        day = month.first + timedelta(days=number)
+        yield DayLine(day=day.isoformat(), received=received[day], answered=answered[day])

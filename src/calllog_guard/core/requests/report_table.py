@@ -1,0 +1,148 @@
+"""
+The tables of a report, once for Markdown and for the page: title, what an empty one says, heads, rows of text.
+
+Source: `report.py`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from calllog_guard.core.requests.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table; the columns in `numbers` are set to the right, the rows in `loud` ask for attention."""
+
+    title: str
+    empty: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numbers: frozenset[int] = frozenset()
+    loud: frozenset[int] = frozenset()
+
+
+def duration(seconds: float) -> str:
+    """A span of time as a person says it."""
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def words(text: str | None) -> str:
+    """A word of the messages as a word of people."""
+    return (text or "").replace("_", " ")
+
+
+def _day(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d}" if at else ""
+
+
+def _left(days: int) -> str:
+    return f"{-days} late" if days < 0 else "today" if days == 0 else str(days)
+
+
+def tables(report: Report) -> Iterator[Table]:
+    """Every table, in the order of how soon somebody must act on it."""
+    heads = ("Case", "Type", "Waits for", "Due", "Days left")
+    for title, empty, lines in (
+        ("Due within seven days", "Nothing is due within seven days.", report.due_soon),
+        ("Waiting for officers", "Nothing waits for an officer.", report.officers),
+    ):
+        rows = tuple((each.case, each.type, words(each.waits_for), each.due, _left(each.left)) for each in lines)
+        loud = frozenset(number for number, each in enumerate(lines) if each.left < 0)
+        yield Table(title, empty, heads, rows, frozenset({4}), loud)
+    yield _stages(report)
+    yield from _kept(report)
+    yield from _shown(report)
+
+
+def _stages(report: Report) -> Table:
+    rows = tuple(
+        (
+            each.stage,
+            each.since,
+            str(each.erasures),
+            duration(each.median_s),
+            duration(each.worst_s),
+            duration(each.objective_s) if each.objective_s is not None else "",
+            str(each.missed) if each.objective_s is not None else "",
+        )
+        for each in report.stages
+    )
+    heads = ("Stage", "Since", "Erasures", "Median", "Worst", "Objective", "Missed")
+    loud = frozenset(number for number, each in enumerate(report.stages) if each.missed)
+    return Table("Erasures by stage", "No erasure reached a stage.", heads, rows, frozenset(range(2, 7)), loud)
+
+
+def _kept(report: Report) -> Iterator[Table]:
+    holds = tuple((each.hold, words(each.state), each.basis or "", _day(each.review_at)) for each in report.holds)
+    overdue = frozenset(n for n, each in enumerate(report.holds) if each.review_at and each.review_at < report.at)
+    yield Table("Holds", "Nothing is held.", ("Hold", "State", "Basis", "Review"), holds, loud=overdue)
+    disclosures = tuple(
+        (
+            each.case,
+            words(each.state),
+            each.authority or "",
+            each.basis or "",
+            ", ".join(each.approvals),
+            _day(each.told) or (f"not before {_day(each.review_at)}" if each.review_at else ""),
+        )
+        for each in report.disclosures
+    )
+    late = frozenset(n for n, each in enumerate(report.disclosures) if each.review_at and each.review_at < report.at)
+    heads = ("Case", "State", "Authority", "Basis", "Officers", "Person told")
+    yield Table("Disclosures", "Nothing was disclosed.", heads, disclosures, loud=late)
+
+
+def _shown(report: Report) -> Iterator[Table]:
+    notices = tuple((each.to, str(each.sent), str(each.acknowledged), str(each.overdue)) for each in report.notices)
+    loud = frozenset(number for number, each in enumerate(report.notices) if each.overdue)
+    heads: tuple[str, ...] = ("To", "Sent", "Acknowledged", "Overdue")
+    yield Table("Notices", "No notice was sent.", heads, notices, frozenset({1, 2, 3}), loud)
+    opened = tuple(
+        (each.actor, each.purpose, f"{each.times:,}", f"{each.opened:,}", f"{each.refused:,}") for each in report.opened
+    )
+    heads = ("Actor", "Purpose", "Times", "Records opened", "Refused")
+    yield Table("Who opened records", "Nobody opened a record.", heads, opened, frozenset({2, 3, 4}))
+    brakes = tuple((each.type, str(each.limit), str(each.busiest), str(each.waiting)) for each in report.brakes)
+    engaged = frozenset(number for number, each in enumerate(report.brakes) if each.busiest >= each.limit)
+    heads = ("Requests", "Limit an hour", "Busiest hour", "Wait for an officer now")
+    yield Table("Brakes", "There is no brake.", heads, brakes, frozenset({1, 2, 3}), engaged)
+    versions = tuple((each.effective, each.change) for each in report.policies)
+    yield Table("Policy", "There is no policy.", ("In force from", "Change"), versions)
+
+
+def cell(text: str) -> str:
+    """A cell of a Markdown table."""
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def markdown(report: Report) -> str:
+    """The report as Markdown."""
+    late = f", {report.late} of them late" if report.late else ", all in time" if report.answered else ""
+    lines = [
+        f"# {report.tenant}, {report.month}",
+        "",
+        f"{report.received} requests received, {report.answered} answered{late}. As of {report.at:%Y-%m-%d %H:%M} UTC.",
+        "",
+        "## Cases by type and state",
+        "",
+        *_rows(("Type", "State", "Waits for", "Cases"), _counts(report), frozenset({3})),
+    ]
+    for table in tables(report):
+        lines += ["", f"## {table.title}", ""]
+        lines += _rows(table.heads, table.rows, table.numbers) if table.rows else [table.empty]
+    return "\n".join(lines) + "\n"
+
+
+def _counts(report: Report) -> tuple[tuple[str, ...], ...]:
+    return tuple((each.type, each.state, words(each.waits_for), str(each.cases)) for each in report.counts)
+
+
+def _rows(heads: tuple[str, ...], rows: tuple[tuple[str, ...], ...], numbers: frozenset[int]) -> Iterator[str]:
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{'|'.join('---:' if number in numbers else '---' for number in range(len(heads)))}|"
+    yield from (f"| {' | '.join(map(cell, row))} |" for row in rows)

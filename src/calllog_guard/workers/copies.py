@@ -1,0 +1,287 @@
+"""
+Copies of legs under holds: made before anything may erase them, found again, and removed when their hold is over.
+
+Steps (numbered for the crash tests): 1 copies written, 2 read again; of a purpose's month that is over: 3 secret destroyed,
+4 copies tombstoned.
+Rules: 1. A hold's entry is read again once its copies are acknowledged: if its secret is another by then, they are made anew.
+       2. Copies go when their hold was released, or when the purpose that keeps them has lapsed; never because an entry is missing.
+       3. The secret of a purpose's month goes with the last copy, and before it.
+Source: design section 2 (a hold is a copy), section 9, step 4.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+
+from calllog_guard.core.calls.event import canonical
+from calllog_guard.core.calls.leg import Leg, read_leg
+from calllog_guard.core.crypto.entries import Keys
+from calllog_guard.core.crypto.envelope import open_leg, parse_header, seal_leg
+from calllog_guard.core.crypto.held import HeldHeader, HoldSecret, parse_held
+from calllog_guard.core.crypto.opened import Opened
+from calllog_guard.core.crypto.secrets import Month, month_from
+from calllog_guard.core.ids import INTERNAL_KEY, HoldId, Lookup, Pseudonym, id_bytes
+from calllog_guard.core.requests.hold import Terms, kept_id
+from calllog_guard.core.retention.purpose import Purpose, due_day
+from calllog_guard.core.retention.sweep import lapsed
+from calllog_guard.core.tombstone import Output
+from calllog_guard.errors import LegMovedError, MessageError, RecordError
+from calllog_guard.ports import Facts, Position
+from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.keyring import fresh_nonce
+from calllog_guard.workers.shard import Shard
+from calllog_guard.workers.tools import INDEX_FORM, Tools
+
+_AT_ONCE: Final = 500
+"""Legs whose values are in memory together."""
+_TAIL: Final = 20_000
+"""Copies read on at once, so that a large partition does not hold up its decisions."""
+Rows = Sequence[tuple[Facts, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Under:
+    """A hold, its secret as it was read, and the purposes its copies are for."""
+
+    name: HoldId
+    secret: HoldSecret
+    mask: int
+
+
+def opened_of(pseudonym: Pseudonym, keys: Keys) -> Opened:
+    """The key bytes in a key entry, whoever it belongs to: a person who is fenced has theirs until the copies are made."""
+    place = int.from_bytes(id_bytes(pseudonym)[:4], "big")
+    links: dict[Month, Any] = {keys.floor: keys.floor_link, keys.current: keys.current_link}
+    return Opened(pseudonym, keys.identity.token_key(), 0.0, place, links, {})
+
+
+class Copies:
+    """Makes and removes the copies of one tenant, a partition at a time."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._t, self._steps = tools, Steps(tools.settings.off)
+        self._topic = tools.settings.topic("calllog.held")
+
+    # --- making -------------------------------------------------------------------------------------------------------
+
+    async def hold(self, shard: Shard, hold: HoldId, pseudonym: Pseudonym, keys: Keys, rows: Rows) -> int:
+        """Copy legs under an ordered hold, unless it was released; how many."""
+        secret = await self._t.safe.secret(hold)
+        if secret is None:
+            return 0
+        under = Under(hold, secret, -1)
+        made = await self._copied(shard, pseudonym, keys, rows, {key: [under] for _, key in rows})
+        if await self._t.safe.secret(hold) is None:  # released meanwhile: whoever did looks no more at this partition
+            await self._remove(shard, made)
+        self._steps.reached("hold.read_again")
+        return len(made)
+
+    async def survive(self, shard: Shard, pseudonym: Pseudonym, keys: Keys, rows: Rows) -> tuple[str, ...]:
+        """Copy legs for the purposes that survive erasure by law and have not lapsed; the bases of those purposes."""
+        today = self._t.clock.now().date()
+        wanted: dict[bytes, list[Purpose]] = {}
+        for facts, key in rows:
+            purposes = self._t.policy.purposes_since(self._t.tenant, facts.policy, today)
+            keeping = [each for each in purposes if each.survives_erasure and facts.mask & each.bit]
+            keeping = [each for each in keeping if due_day(facts.day, each.bit, (each,)) > today]
+            if keeping:
+                wanted[key] = keeping
+        some = [(facts, key) for facts, key in rows if key in wanted]
+        made: set[bytes] = set()
+        while some:
+            unders = await self._months(shard, some, wanted)
+            made = set(await self._copied(shard, pseudonym, keys, some, unders))
+            each = {under.name: under.secret for some_ in unders.values() for under in some_}
+            self._steps.reached("hold.read_again")
+            again = await self._t.safe.read(each)
+            if all(name in again and again[name].secret == secret for name, secret in each.items()):
+                break
+        if not made:
+            return ()
+        return tuple(sorted({purpose.basis for some_ in wanted.values() for purpose in some_}))
+
+    async def _months(
+        self, shard: Shard, rows: Rows, wanted: Mapping[bytes, Sequence[Purpose]]
+    ) -> dict[bytes, list[Under]]:
+        """The holds of the purposes and months of some legs, made where they are missing."""
+        found: dict[HoldId, Under] = {}
+        unders: dict[bytes, list[Under]] = defaultdict(list)
+        for facts, key in rows:
+            month = facts.day.isoformat()[:7]
+            for purpose in wanted[key]:
+                name = kept_id(self._t.tenant, purpose.number, month, shard.partition)
+                if name not in found:
+                    terms = Terms(
+                        name=f"{purpose.number}.{month}",
+                        basis=purpose.basis,
+                        purpose=purpose.number,
+                        partition=shard.partition,
+                    )
+                    found[name] = Under(name, await self._t.safe.made(name, terms), purpose.bit)
+                unders[key].append(found[name])
+        return unders
+
+    async def _copied(
+        self, shard: Shard, pseudonym: Pseudonym, keys: Keys, rows: Rows, unders: Mapping[bytes, Sequence[Under]]
+    ) -> list[bytes]:
+        """Copies acknowledged and in the index; their keys."""
+        opened, made = opened_of(pseudonym, keys), dict[bytes, Facts]()
+        for at in range(0, len(rows), _AT_ONCE):
+            places = {key: facts.offset for facts, key in rows[at : at + _AT_ONCE]}
+            values = await self._t.fetch(self._t.legs, shard.partition, places)
+            if len(values) < len(places):
+                raise LegMovedError("a leg was replaced while it was copied: read again")
+            outputs: list[Output] = []
+            for key, value in values.items():
+                for under in unders[key]:
+                    outputs += self._copy(shard, opened, value, under, made)
+            await self._t.writer.write(outputs)
+            self._steps.reached("hold.copied")
+        for copy, facts in made.items():
+            shard.held.put(copy, facts)
+        self._commit(shard)
+        return list(made)
+
+    def _copy(self, shard: Shard, opened: Opened, value: bytes, under: Under, made: dict[bytes, Facts]) -> list[Output]:
+        """One copy; nothing where the leg's month is gone already: it opens no more, for nobody."""
+        header = parse_header(value)
+        try:
+            plaintext = open_leg(value, opened.data_key(month_from(header.mon)))
+        except RecordError as error:
+            self._t.count("unreadable_" + error.reason, 1)
+            return []
+        name = f"{under.name}.{header.rid}".encode()
+        held = HeldHeader(
+            kid=under.name,
+            mon=header.mon,
+            day=header.day,
+            rid=header.rid,
+            pur=header.pur & under.mask,
+            pol=header.pol,
+            ten=header.ten,
+            top=self._topic,
+        )
+        made[name] = Facts(date.fromisoformat(held.day), held.pur, held.pol)
+        sealed = seal_leg(held, plaintext, under.secret.copy_key(), fresh_nonce())
+        return [Output(self._topic, shard.partition, name, sealed)]
+
+    async def arriving(self, shard: Shard, holds: Iterable[str], value: bytes) -> None:
+        """Copy a leg that has just arrived under the holds that cover it; acknowledged before anything is done with it."""
+        pseudonym = Pseudonym(parse_header(value).kid)
+        keys = await self._t.ring.keys_of(pseudonym)
+        entries = await self._t.safe.read(map(HoldId, holds))
+        if keys is None:
+            return
+        opened, made = opened_of(pseudonym, keys), dict[bytes, Facts]()
+        unders = [Under(name, entry.secret, -1) for name, entry in entries.items() if entry.secret]
+        await self._t.writer.write([out for each in unders for out in self._copy(shard, opened, value, each, made)])
+        for copy, facts in made.items():
+            shard.held.put(copy, facts)
+        self._commit(shard)
+
+    # --- finding and removing -----------------------------------------------------------------------------------------
+
+    def _commit(self, shard: Shard) -> None:
+        now = self._t.ring.now_ms()
+        shard.held.commit(Position(shard.copies, 0, self._topic, now, INDEX_FORM))
+
+    async def catch_up(self, shard: Shard) -> bool:
+        """Take in what was copied since, by whomever; whether that was all. Copies of a released hold go on sight."""
+        seen, all_of_it = await self._read_on(shard)
+        for name, entry in (await self._t.safe.read(seen)).items():
+            if entry.secret is None:
+                await self._remove(shard, self._of(shard, name))
+        return all_of_it
+
+    async def _read_on(self, shard: Shard) -> tuple[set[HoldId], bool]:
+        """The holds of the copies that are new to the index, and whether the end was reached."""
+        records, after, end = await self._t.tail(self._topic, shard.partition, shard.copies, _TAIL)
+        seen: set[HoldId] = set()
+        for record in records:
+            if record.key is None or record.key[:1] == INTERNAL_KEY:
+                continue
+            if record.value is None:
+                shard.held.remove(record.key)
+                continue
+            try:
+                header = parse_held(record.value)
+                if record.key != f"{header.kid}.{header.rid}".encode() or header.top != self._topic:
+                    raise RecordError("bad_copy")
+                shard.held.put(record.key, Facts(date.fromisoformat(header.day), header.pur, header.pol, record.offset))
+                seen.add(HoldId(header.kid))
+            except (MessageError, ValueError):
+                self._t.count("unreadable_bad_copy", 1)
+        shard.copies = after
+        self._commit(shard)
+        return seen, after >= end
+
+    async def given(self, shard: Shard, holds: Sequence[str], lookup: Lookup) -> list[tuple[Facts, bytes, Leg]]:
+        """What is held about a person under some holds, opened: for the person's own copy of it."""
+        while holds and not await self.catch_up(shard):
+            pass
+        found: list[tuple[Facts, bytes, Leg]] = []
+        for name, entry in (await self._t.safe.read(map(HoldId, holds))).items():
+            rows = shard.held.legs_of(name) if entry.secret else []
+            for at in range(0, len(rows), _AT_ONCE):
+                places = {key: (facts, facts.offset) for facts, key in rows[at : at + _AT_ONCE]}
+                offsets = {key: offset for key, (_, offset) in places.items()}
+                for key, value in (await self._t.fetch(self._topic, shard.partition, offsets)).items():
+                    leg = read_leg(open_leg(value, entry.secret.copy_key())) if entry.secret else None
+                    if leg is not None and self._lookup(leg.subject) == lookup:
+                        found.append((places[key][0], key, leg))
+        return found
+
+    def _lookup(self, subject: str) -> Lookup:
+        lowercase = self._t.policy.at(self._t.clock.now().date()).tenant[self._t.tenant].lowercase_email
+        pepper = self._t.vault.pepper(self._t.tenant)
+        return pepper.lookup(self._t.tenant, canonical(subject, lowercase_email=lowercase))
+
+    @staticmethod
+    def _of(shard: Shard, hold: HoldId) -> list[bytes]:
+        return [key for _, key in shard.held.legs_of(hold)]
+
+    async def _remove(self, shard: Shard, copies: Collection[bytes]) -> None:
+        await self._t.writer.write([Output(self._topic, shard.partition, copy, None) for copy in copies])
+        for copy in copies:
+            shard.held.remove(copy)
+        self._commit(shard)
+        if copies:
+            shard.held.forget()
+
+    async def release(self, shard: Shard, hold: HoldId) -> int | None:
+        """Remove a hold's copies from a partition, once all there are were read; None: read on and ask again."""
+        if not (await self._read_on(shard))[1]:
+            return None
+        copies = self._of(shard, hold)
+        await self._remove(shard, copies)
+        return len(copies)
+
+    async def sweep(self, shard: Shard) -> bool:
+        """Remove the copies whose purpose has lapsed, the month's secret with the last of them; whether there is more."""
+        if not await self.catch_up(shard):
+            return True
+        today, most = self._t.clock.now().date(), self._t.settings.sweep_records
+        due = lapsed(
+            shard.held.groups(),
+            lambda facts: (key for key in shard.held.keys_with(facts) if self._kept(shard, facts, key)),
+            lambda stored: self._t.policy.purposes_since(self._t.tenant, stored, today),
+            today,
+            most,
+        )
+        by_hold: dict[HoldId, set[bytes]] = defaultdict(set)
+        for key in due:
+            by_hold[HoldId(key[:22].decode())].add(key)
+        for name, copies in by_hold.items():
+            if copies == set(self._of(shard, name)):
+                await self._t.safe.forget(name)
+                self._steps.reached("hold.forgotten")
+        await self._remove(shard, due)
+        self._steps.reached("hold.swept")
+        return len(due) >= most
+
+    def _kept(self, shard: Shard, facts: Facts, key: bytes) -> bool:
+        """Whether it is a purpose that keeps this copy, not an order."""
+        number, month = facts.mask.bit_length(), facts.day.isoformat()[:7]
+        return key[:22].decode() == kept_id(self._t.tenant, number, month, shard.partition)

@@ -1,0 +1,310 @@
+"""
+Holds at the desk: ordered by officers, over everyone named and in whatever generation they come back; and released.
+
+Steps (numbered for the crash tests): 1 entry made, 2 people named in it, 3 keys marked, 4 decisions written, 5 flags set,
+6 told; of a release: 1 decisions written, 2 flags, 3 secret destroyed.
+Rules: 1. A person's key is marked before the decision is written: from then on no erasure destroys it before the copies are made.
+       2. The terms name everyone before the ledger does, so that a release finds them all.  3. Who returns after an erasure is
+          under the same holds before anything else is decided about them.
+Source: design sections 2 and 9, step 4; section 10, `hold`, `release`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import msgspec
+
+from calllog_guard.core.crypto.entries import Keys, Person
+from calllog_guard.core.ids import INTERNAL_KEY, DecisionId, EpochName, HoldId, Lookup, Pseudonym, Tenant, id_bytes
+from calllog_guard.core.requests.case import Case
+from calllog_guard.core.requests.decision import (
+    DECISIONS,
+    Decision,
+    DecisionType,
+    Entry,
+    decision_id,
+    is_result,
+    open_entry,
+    seal_entry,
+)
+from calllog_guard.core.requests.hold import Covered, Release, Terms, hold_id
+from calllog_guard.core.requests.request import Request
+from calllog_guard.core.requests.rules import Rule, seal_rule
+from calllog_guard.core.wire import decode, encode
+from calllog_guard.errors import EpochUnknownError, HoldReleasedError, MessageError, RequestRefusedError
+from calllog_guard.policy import TenantPolicy
+from calllog_guard.ports import Clock
+from calllog_guard.settings import Settings
+from calllog_guard.workers.casebook import Casebook
+from calllog_guard.workers.decide import Decider, Former, Granted, Telling, span_of
+from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.keyring import Keyring, fresh_nonce, pointer
+from calllog_guard.workers.safe import Safe, terms_of
+from calllog_guard.workers.vault import Vault
+
+ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """What holds need of the world."""
+
+    tenant: Tenant
+    ring: Keyring
+    safe: Safe
+    vault: Vault
+    book: Casebook
+    decider: Decider
+    settings: Settings
+    clock: Clock
+    read_all: ReadAll
+
+
+_NONE: Final = HoldId("none")
+"""No hold: asked for with all others, so that asking takes the same whether there are any."""
+
+
+class Holds:
+    """One tenant's holds."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._a, self._tenant, self._ring, self._safe = archive, archive.tenant, archive.ring, archive.safe
+        self._steps, self._lock = Steps(archive.settings.off), asyncio.Lock()
+
+    async def named(self, request: Request, table: TenantPolicy) -> tuple[HoldId | None, bool]:
+        """
+        The hold that a new request is about, and whether it is secret.
+
+        Raises:
+            HoldReleasedError: `known_hold` for an order under a name that was used, `unknown_hold` for a release.
+            RequestRefusedError: `not_of_this_hold`: a release names someone whom the hold does not.
+
+        """
+        if request.hold is None:
+            return None, False
+        name = hold_id(self._tenant, request.hold.id)
+        entry = (await self._safe.read([name])).get(name)
+        if request.type == "hold":
+            if entry is not None:
+                raise HoldReleasedError("known_hold", "/hold/id")
+            return name, bool(request.hold.secret)
+        if entry is None or entry.secret is None:
+            raise HoldReleasedError("unknown_hold", "/hold/id")
+        terms = terms_of(entry)
+        if not set(self._a.decider.lookups(request, table).values()) <= set(map(Lookup, terms.subjects)):
+            raise RequestRefusedError("not_of_this_hold", "/subjects")
+        return name, terms.secret
+
+    # --- order --------------------------------------------------------------------------------------------------------
+
+    async def hold(self, granted: Granted) -> Case:
+        """Put everyone named under the hold who is there; may be called again after a crash. Nobody is minted: it would show."""
+        case, order = granted.case, granted.request.hold
+        if order is None or case.hold is None:
+            raise RequestRefusedError("missing_field", "/hold")
+        name, lookups = HoldId(case.hold), self._a.decider.lookups(granted.request, granted.table)
+        terms = Terms(
+            name=order.id,
+            case=case.case,
+            range=span_of(order.range),
+            authority=order.authority,
+            basis=order.basis or "",
+            review_at=order.review_at,
+            secret=case.secret,
+            subjects=tuple(dict.fromkeys(lookups.values())),
+        )
+        await self._safe.made(name, terms)
+        self._steps.reached("hold.made")
+        return await self._cover(name, case, granted.version, list(lookups.values()), erased=True)
+
+    async def _cover(
+        self, name: HoldId, case: Case, version: str, lookups: Collection[Lookup], *, erased: bool
+    ) -> Case:
+        """Mark, decide and flag for those of some people whom the hold does not cover yet in their present generation."""
+        met = await self._living(lookups)
+        if erased:
+            met += await self._erased(lookups)
+        terms = await self._safe.change(name, lambda found: _with(found, met))
+        fresh = [each for each in terms.people if not each.told]
+        if not fresh:
+            return case
+        self._steps.reached("hold.named")
+        found = [await self._marked(name, terms, case, version, each) for each in fresh]
+        self._steps.reached("hold.marked")
+        case = await self._a.decider.decided(case, [decision for decision in found if decision is not None])
+        self._steps.reached("hold.decided")
+        for each in fresh:
+            await self._flag(Lookup(each.lookup), each.generation, held=True)
+        self._steps.reached("hold.flagged")
+        await self._safe.change(name, _told)
+        return case
+
+    async def _living(self, lookups: Collection[Lookup]) -> list[tuple[Lookup, int, Pseudonym]]:
+        view = await self._ring.view(list(lookups))
+        persons = {lookup: self._ring.person(lookup, raw) for lookup, raw in view.raw.items()}
+        return [
+            (lookup, person.generation, person.pseudonym)
+            for lookup, person in persons.items()
+            if person is not None and person.pseudonym is not None
+        ]
+
+    async def _erased(self, lookups: Collection[Lookup]) -> list[tuple[Lookup, int, Pseudonym]]:
+        """Earlier generations of people who were erased: where the erasure still runs, the key is there and can be marked."""
+        view = await self._ring.view(list(lookups))
+        persons = [self._ring.person(lookup, raw) for lookup, raw in view.raw.items()]
+        if not any(person is not None and person.cut_off for person in persons):
+            return []
+        topic, found = self._a.settings.topic("privacy.decisions"), []
+        for record in await self._a.read_all(topic, range(self._a.settings.partitions)):
+            if record.value is None or not record.key or record.key[:1] == INTERNAL_KEY or is_result(record.key):
+                continue
+            try:
+                decision = decode(DECISIONS, record.value)
+                key = self._a.vault.epoch_key(EpochName(decision.epoch), self._tenant, "ledger")
+                entry = open_entry(decision, key) if decision.total else None
+            except (MessageError, EpochUnknownError):
+                continue  # not written by a desk, or so old that it is done
+            if entry is not None and entry.lookup in lookups:
+                found.append((entry.lookup, entry.generation, Pseudonym(decision.pseudonym)))
+        return found
+
+    async def _marked(self, name: HoldId, terms: Terms, case: Case, version: str, each: Covered) -> Decision | None:
+        """The decision about one person, whose key bears its mark; None when the key is gone, and so all that could be held."""
+        decision = decision_id(self._tenant, case.jti, each.number, each.generation)
+        mark = id_bytes(decision)
+
+        def marked(keys: Keys) -> Keys:
+            return replace(keys, holds=tuple(dict.fromkeys((*keys.holds, mark))))
+
+        keys = await self._ring.change_keys(Pseudonym(each.pseudonym), marked)
+        if keys is None:
+            return None
+        told = await self._decision("hold", decision, case, version, each)
+        told = seal_rule(told, Rule(hold=name, range=terms.range), keys.identity.rules_key(), fresh_nonce())
+        return self._sealed(told, Entry(Lookup(each.lookup), each.generation))
+
+    async def _decision(
+        self, kind: DecisionType, name: DecisionId, case: Case, version: str, each: Covered
+    ) -> Decision:
+        now = self._a.clock.now()
+        return Decision(
+            decision=name,
+            type=kind,
+            tenant=self._tenant,
+            case=case.case,
+            pseudonym=each.pseudonym,
+            entry="",
+            epoch=pointer(await self._ring.view([])),
+            cut_off=case.cut_off or now,
+            pol=version,
+            at=now,
+        )
+
+    def _sealed(self, decision: Decision, entry: Entry) -> Decision:
+        key = self._a.vault.epoch_key(EpochName(decision.epoch), self._tenant, "ledger")
+        return seal_entry(decision, entry, key, fresh_nonce())
+
+    async def _flag(self, lookup: Lookup, generation: int, *, held: bool) -> None:
+        def flagged(person: Person) -> Person:
+            return replace(person, held=held)
+
+        await self._ring.change(lookup, flagged, generation=generation)
+
+    # --- what stands --------------------------------------------------------------------------------------------------
+
+    async def standing(self) -> dict[HoldId, tuple[Case, Terms]]:
+        """The living holds, with the cases they come from."""
+        cases = {HoldId(case.hold): case for case in self._a.book.holds() if case.hold}
+        entries = await self._safe.read([*cases, _NONE])
+        return {name: (cases[name], terms_of(entry)) for name, entry in entries.items() if entry.secret}
+
+    async def renewed(self, version: str, lookups: Collection[Lookup] | None = None) -> Telling:
+        """
+        Put who has returned after an erasure under the holds that name them; what may be told of the holds on these people.
+
+        Args:
+            version: The policy in force.
+            lookups: None means everyone under a hold.
+
+        """
+        standing = await self.standing()
+        named = {Lookup(each) for _, terms in standing.values() for each in terms.subjects}
+        wanted = named if lookups is None else set(lookups)
+        living = await self._living(wanted)  # asked for everyone, so that nobody's request takes longer for being held
+        present = {(lookup, generation) for lookup, generation, _ in living}
+        kept: list[dict[str, str]] = []
+        holds: list[HoldId] = []
+        former: dict[Former, None] = {}
+        for name, (case, terms) in standing.items():
+            if wanted.isdisjoint(terms.subjects):
+                continue
+            told = {(each.lookup, each.generation) for each in terms.people if each.told}
+            people = [each for each, number, _ in living if each in terms.subjects and (each, number) not in told]
+            if people:
+                async with self._lock:  # erasures run abreast: each goes on from the case as the last one left it
+                    with suppress(HoldReleasedError):  # another desk was faster
+                        await self._cover(name, self._a.book.get(case.case) or case, version, people, erased=False)
+            if not terms.secret:
+                kept.append({"basis": terms.basis, "hold": terms.name})
+                holds.append(name)
+                met = [Former(Lookup(p.lookup), p.generation, Pseudonym(p.pseudonym)) for p in terms.people if p.told]
+                former |= dict.fromkeys(each for each in met if (each.lookup, each.generation) not in present)
+        return Telling(kept=tuple(kept), holds=tuple(holds), former=tuple(former))
+
+    # --- release ------------------------------------------------------------------------------------------------------
+
+    async def release(self, granted: Granted) -> Case:
+        """Decide for everyone under the hold, then destroy its secret; may be called again after a crash."""
+        case = granted.case
+        name = HoldId(case.hold or "")
+        entry = (await self._safe.read([name])).get(name)
+        if entry is not None and entry.secret is not None:
+            terms = terms_of(entry)
+            decisions = [
+                await self._released(name, case, granted.version, number, each)
+                for number, each in enumerate(terms.people)
+            ]
+            case = await self._a.decider.decided(case, decisions)
+            self._steps.reached("release.decided")
+            await self._unflag(name, terms)
+            self._steps.reached("release.flagged")
+            await self._safe.release(name)
+            self._steps.reached("release.secret")
+        return case
+
+    async def _released(self, name: HoldId, case: Case, version: str, number: int, each: Covered) -> Decision:
+        decision = decision_id(self._tenant, case.jti, number, each.generation)
+        told = await self._decision("release", decision, case, version, each)
+        keys = await self._ring.keys_of(Pseudonym(each.pseudonym))
+        if keys is not None:
+            told = seal_rule(told, Rule(hold=name), keys.identity.rules_key(), fresh_nonce())
+        return self._sealed(told, Entry(Lookup(each.lookup), each.generation, encode(Release(hold=name))))
+
+    async def _unflag(self, name: HoldId, terms: Terms) -> None:
+        """Whom no other hold names is not held any more."""
+        others = {
+            each for other, (_, found) in (await self.standing()).items() if other != name for each in found.subjects
+        }
+        free = [Lookup(each) for each in terms.subjects if each not in others]
+        for lookup, generation, _ in await self._living(free):
+            await self._flag(lookup, generation, held=False)
+
+
+def _with(terms: Terms, met: Sequence[tuple[Lookup, int, Pseudonym]]) -> Terms:
+    known = {(each.lookup, each.generation) for each in terms.people}
+    numbers = {lookup: number for number, lookup in enumerate(terms.subjects)}
+    people = [
+        Covered(number=numbers[lookup], lookup=lookup, generation=generation, pseudonym=pseudonym)
+        for lookup, generation, pseudonym in dict.fromkeys(met)
+        if (lookup, generation) not in known
+    ]
+    return msgspec.structs.replace(terms, people=(*terms.people, *people)) if people else terms
+
+
+def _told(terms: Terms) -> Terms:
+    return msgspec.structs.replace(
+        terms, people=tuple(msgspec.structs.replace(each, told=True) for each in terms.people)
+    )

@@ -1,0 +1,142 @@
+"""
+Tells recipients and the person what became of a case, each notice sealed to whom it is for.
+
+Rules: 1. A notice is acknowledged by the log before the case says that it was sent (`Casebook.save` writes in that order): a
+          crash between the two sends it again under the same name, and readers keep the first of a case, addressee and kind.
+       2. What must be told before (a restriction's end, a disclosure) is acknowledged before anything else is done.
+       3. Whom the policy does not name is told by whoever asked: nothing is sent, and the case says so by saying nothing.
+Source: GDPR Art. 12(3), 12(4), 18(3), 19; design section 10.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from calllog_guard.core.crypto.sealed import seal_to
+from calllog_guard.core.ids import Tenant
+from calllog_guard.core.requests.case import Case
+from calllog_guard.core.requests.fields import NoticeKind
+from calllog_guard.core.requests.notice import (
+    CARRIED_OUT,
+    PERSON,
+    Notice,
+    Remedies,
+    Sent,
+    Words,
+    act_by,
+    for_recipient,
+    name_of,
+    told_before,
+)
+from calllog_guard.core.requests.request import Request
+from calllog_guard.core.tombstone import Output
+from calllog_guard.core.wire import encode
+from calllog_guard.policy import Policy, TenantPolicy
+from calllog_guard.settings import Settings
+from calllog_guard.workers.casebook import Casebook
+from calllog_guard.workers.decide import Granted
+from calllog_guard.workers.delivery import Steps
+
+_REASONED: Final = frozenset({"extended", "refused", "answered"})
+_REMEDIES: Final = frozenset({"refused", "answered"})
+Told = tuple[Case, list[Output]]
+"""The case that remembers the notices, and the notices: to be written before it."""
+
+
+class Notices:
+    """One tenant's notices."""
+
+    def __init__(self, tenant: Tenant, home: int, book: Casebook, policy: Policy, settings: Settings) -> None:
+        self._tenant, self._home, self._book, self._policy = tenant, home, book, policy
+        self._topic, self._steps = settings.topic("privacy.notices"), Steps(settings.off)
+
+    def _addressees(self, table: TenantPolicy, kind: NoticeKind) -> Iterator[tuple[str, bytes]]:
+        """Who is told of this kind, each with the public key."""
+        person = table.person_notices
+        if person is not None and (kind == "answered" or kind in person.told):
+            yield PERSON, self._policy.public_key(person.key)
+        for name, recipient in table.recipients.items():
+            if kind in recipient.told:
+                yield name, self._policy.public_key(recipient.key)
+
+    def of(
+        self,
+        case: Case,
+        kind: NoticeKind,
+        table: TenantPolicy,
+        request: Request | None,
+        at: datetime,
+        ground: str | None = None,
+    ) -> Told:
+        """
+        The notices of one kind that were not sent yet.
+
+        Args:
+            request: None where it is no longer kept: the person is then known by ticket and request alone.
+            at: A time that a repeat knows too, so that it says the same.
+            ground: The officer's reasons.
+
+        """
+        words = self._words(case, kind, table, request, at, ground)
+        outputs, sent = [], {}
+        for to, key in self._addressees(table, kind):
+            if name_of(to, kind) in case.notices:
+                continue
+            content = encode(words if to == PERSON else for_recipient(words))
+            notice = Notice(case=case.case, to=to, kind=kind, act_by=words.act_by, jwe=seal_to(key, to, content))
+            outputs.append(Output(self._topic, self._home, case.case.encode(), encode(notice)))
+            sent[name_of(to, kind)] = Sent(sent_at=at, act_by=words.act_by)
+        return (msgspec.structs.replace(case, notices=case.notices | sent), outputs) if outputs else (case, [])
+
+    def _words(
+        self,
+        case: Case,
+        kind: NoticeKind,
+        table: TenantPolicy,
+        request: Request | None,
+        at: datetime,
+        ground: str | None,
+    ) -> Words:
+        disclosed = kind == "disclosed" and request is not None
+        return Words(
+            v=1,
+            kind=kind,
+            tenant=self._tenant,
+            case=case.case,
+            subjects=request.subjects if request else (),
+            range=request.range if request else None,
+            facts=request.facts if request and kind == "rectified" else None,
+            purposes=(request.purposes or ()) if request else (),
+            ticket=case.ticket,
+            request=case.jti,
+            ground=ground if kind in _REASONED else None,
+            authority=request.authority if request and disclosed else None,
+            basis=request.basis if request and disclosed else None,
+            due=case.due if kind == "extended" else None,
+            remedies=Remedies(authority=table.authority) if kind in _REMEDIES else None,
+            act_by=act_by(at),
+            at=at,
+        )
+
+    async def before(self, granted: Granted) -> Granted:
+        """Tell what must be told before a request is carried out; on return the log has it."""
+        case, request = granted.case, granted.request
+        kind = told_before(request, ends_review=bool(case.approvals))
+        if kind is None:
+            return granted
+        case, outputs = self.of(case, kind, granted.table, request, case.cut_off or case.opened_at)
+        if outputs:
+            case = await self._book.save(case, outputs)
+            self._steps.reached("notices.before")
+        return replace(granted, case=case)
+
+    def carried_out(self, granted: Granted, case: Case) -> Told:
+        """What is told once a request has been carried out."""
+        kind = CARRIED_OUT.get(granted.request.type)
+        if kind is None:
+            return case, []
+        at = case.cut_off or case.opened_at
+        return self.of(case, kind, granted.table, granted.request, at, granted.ground)

@@ -1,0 +1,63 @@
+"""
+The keeper's effects for `hold` and `release`.
+
+Steps (numbered for the crash tests): 1 copied, 2 reported, 3 mark cleared; of a release: 1 secret destroyed, 2 copies tombstoned.
+Rules: 1. The mark that keeps a person's key is cleared only when the result is in the ledger.  2. A release ends in the absence of
+          every copy that was written before it; what comes later goes on sight.
+Source: design section 2 (a hold is a copy), section 9, step 4.
+"""
+
+from dataclasses import replace
+
+from calllog_guard.core.crypto.entries import Keys
+from calllog_guard.core.ids import HoldId, Pseudonym, id_bytes
+from calllog_guard.core.requests.decision import Decision
+from calllog_guard.core.requests.hold import RELEASES
+from calllog_guard.core.wire import decode
+from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.enforce import Enforcer, Work
+from calllog_guard.workers.tools import Tools
+
+
+class Preserver:
+    """Carries holds and their releases out on one partition at a time."""
+
+    def __init__(self, tools: Tools, enforcer: Enforcer) -> None:
+        self._t, self._enforcer, self._steps = tools, enforcer, Steps(tools.settings.off)
+
+    async def hold(self, work: Work) -> bool:
+        """The legs under a hold are copied, then the mark that keeps the person's key is cleared."""
+        pseudonym = Pseudonym(work.decision.pseudonym)
+        rule, keys = await self._enforcer.rule(work.decision), await self._t.ring.keys_of(pseudonym)
+        count = 0
+        if rule is not None and rule.hold is not None and keys is not None:
+            span = rule.range
+            rows = work.shard.index.legs_of(pseudonym)
+            held = [(facts, key) for facts, key in rows if span is None or span.covers(facts.day)]
+            count = await self._enforcer.copies.hold(work.shard, HoldId(rule.hold), pseudonym, keys, held)
+        await self._enforcer.report(work, "copied", (), count)
+        await self.unmark(work.decision)
+        return True
+
+    async def unmark(self, decision: Decision) -> None:
+        """The copies of a hold are made: it delays nothing any more."""
+        mark = id_bytes(decision.decision)
+
+        def cleared(keys: Keys) -> Keys:
+            return replace(keys, holds=tuple(each for each in keys.holds if each != mark))
+
+        await self._t.ring.change_keys(Pseudonym(decision.pseudonym), cleared)
+        self._steps.reached("hold.unmarked")
+
+    async def release(self, work: Work) -> bool:
+        """The secret first, then the copies that it opened."""
+        hold = HoldId(decode(RELEASES, work.entry.task).hold)
+        await self._t.safe.release(hold)
+        self._steps.reached("release.destroyed")
+        count = await self._enforcer.copies.release(work.shard, hold)
+        if count is None:
+            return False
+        self._steps.reached("release.tombstoned")
+        await self._t.writer.write([self._enforcer.outcome(work, "destroyed", count)])
+        await self._enforcer.report(work, "tombstoned", (), count)
+        return True

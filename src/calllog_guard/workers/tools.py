@@ -1,0 +1,63 @@
+"""
+What keeping and enforcing need of the world.
+
+Source: design section 4, keeper.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from calllog_guard.core.crypto.secrets import Secret
+from calllog_guard.core.ids import EpochName, Tenant
+from calllog_guard.core.requests.decision import Decision
+from calllog_guard.core.wire import to_ms
+from calllog_guard.policy import Policy
+from calllog_guard.ports import Clock, Position, Writer
+from calllog_guard.settings import Settings
+from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.safe import Safe
+from calllog_guard.workers.shard import Shard
+from calllog_guard.workers.vault import Vault
+
+INDEX_FORM: Final = 2
+"""The form of the index' rows; an index of another form is built anew."""
+Fetch = Callable[[str, int, Mapping[bytes, int]], Awaitable[dict[bytes, bytes]]]
+Tail = Callable[[str, int, int, int], Awaitable[tuple[list[Any], int, int]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """
+    What enforcing needs of the world; `home` is the tenant's partition.
+
+    `fetch` gives records by key and offset; `tail` those of a partition from an offset on, so many at most, with the offset
+    after them and the end.
+    """
+
+    tenant: Tenant
+    home: int
+    ring: Keyring
+    vault: Vault
+    writer: Writer
+    policy: Policy
+    settings: Settings
+    clock: Clock
+    fetch: Fetch
+    tail: Tail
+    safe: Safe
+    count: Callable[[str, int], None]
+
+    @property
+    def legs(self) -> str:
+        """The topic of legs."""
+        return self.settings.topic("calllog.legs")
+
+    def ledger_key(self, decision: Decision) -> Secret:
+        """The key of a decision's entry. Raises EpochUnknownError when its epoch is destroyed."""
+        return self.vault.epoch_key(EpochName(decision.epoch), self.tenant, "ledger")
+
+    def commit(self, shard: Shard) -> None:
+        """Write the index with its position, at once."""
+        now = to_ms(self.clock.now())
+        shard.index.commit(Position(shard.legs, shard.decisions, self.legs, now, INDEX_FORM))

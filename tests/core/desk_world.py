@@ -1,0 +1,256 @@
+"""A desk on the fakes: a log in a list, a keystore in memory, a clock set by hand; its process dies where a test wants it to."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiokafka import TopicPartition
+
+from calllog_guard.adapters.kms_local import FileRing, LocalKms
+from calllog_guard.adapters.memory import MemoryKeystore
+from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
+from calllog_guard.core.crypto.sealed import new_pair, open_sealed, sign
+from calllog_guard.core.ids import Tenant
+from calllog_guard.core.requests.case import CASES, Case
+from calllog_guard.core.requests.decision import case_id
+from calllog_guard.core.requests.notice import NOTICES, WORDS, Notice, Words
+from calllog_guard.core.tombstone import Output
+from calllog_guard.core.wire import decode
+from calllog_guard.policy import load_policy
+from calllog_guard.settings import Settings
+from calllog_guard.workers.casebook import Casebook
+from calllog_guard.workers.decide import Decider
+from calllog_guard.workers.delivery import DeadLetters
+from calllog_guard.workers.desk import Desk, Office
+from calllog_guard.workers.holds import Archive, Holds
+from calllog_guard.workers.keyring import Keyring, guard_entry
+from calllog_guard.workers.notices import Notices
+from calllog_guard.workers.receipts import Receipts
+from calllog_guard.workers.safe import Safe
+from calllog_guard.workers.vault import Vault
+from calllog_guard.workers.walk import epoch_of
+
+TENANT = Tenant("iocom")
+START = datetime(2026, 11, 24, 9, tzinfo=UTC)
+CANARY = "canary-alice@example.org"
+POLICY = """
+[[version]]
+effective = 2020-01-01
+change = "First."
+[version.tenant.iocom]
+regime = "uk"
+events = ["calllog.events"]
+[version.tenant.iocom.purposes.service]
+number = 1
+basis = "contract"
+keep = "P90D"
+[version.tenant.iocom.purposes.fraud]
+number = 5
+basis = "legitimate_interests"
+keep = "P60D"
+on_objection = "review"
+[version.tenant.iocom.requesters.backend-1]
+role = "backend"
+key = "backend-1.pub.pem"
+[version.tenant.iocom.requesters.officer-1]
+role = "officer"
+key = "officer-1.pub.pem"
+[version.tenant.iocom.requesters.officer-2]
+role = "officer"
+key = "officer-2.pub.pem"
+[version.tenant.iocom.recipients.invoicing]
+key = "invoicing.pub.pem"
+told = ["erased", "rectified", "restricted", "lifting"]
+[version.tenant.iocom.person_notices]
+key = "gateway.pub.pem"
+told = ["erased", "restricted", "lifting", "disclosed", "extended", "refused"]
+"""
+
+
+class DiedError(BaseException):
+    """The process ends here: no handler of ours may catch it."""
+
+
+@dataclass
+class Record:
+    """As a consumer hands it out."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp: int
+    headers: tuple[Any, ...] = ()
+
+
+class DyingWriter:
+    """A log that remembers write by write; after `left` writes the process dies."""
+
+    def __init__(self) -> None:
+        self.writes: list[list[Output]] = []
+        self.left = -1
+
+    async def write(self, outputs: Sequence[Output]) -> None:
+        """See Writer."""
+        if not outputs:
+            return
+        if self.left == 0:
+            raise DiedError
+        self.left -= 1
+        self.writes.append(list(outputs))
+
+
+class DeskWorld:
+    """One tenant's desk, and what it wrote."""
+
+    def __init__(self, folder: Path, policy: str = POLICY, **settings: Any) -> None:
+        self.folder = folder
+        for name in ("backend-1", "officer-1", "officer-2"):
+            self._pair(name, signs=True)
+        for name in ("invoicing", "gateway", "operator-1", "asker"):
+            self._pair(name, signs=False)
+        (folder / "policy.toml").write_text(policy)
+        self.policy = load_policy(folder / "policy.toml")
+        self.settings = Settings(partitions=4, state_dir=str(folder), **settings)
+        self.at, self.writer, self.keystore = START, DyingWriter(), MemoryKeystore()
+        self.vault = Vault(LocalKms(folder / "kms"), FileRing(folder / "kms"))
+        self.vault.create_tenant(TENANT)
+        self.vault.create_epoch(epoch_of(START))
+        self.keystore.entries |= {GUARD_KEY: guard_entry(self.vault.guard_id()), EPOCH_KEY: epoch_of(START).encode()}
+        self.counts: Counter[str] = Counter()
+        self.levels: dict[str, float] = {}
+        self.asked: list[Record] = []
+
+    def _pair(self, name: str, *, signs: bool) -> None:
+        private, public = new_pair(signs=signs)
+        (self.folder / f"{name}.pem").write_bytes(private)
+        (self.folder / f"{name}.pub.pem").write_bytes(public)
+
+    def now(self) -> datetime:
+        """See Clock."""
+        return self.at
+
+    def count(self, name: str, by: int) -> None:
+        """See the workers."""
+        self.counts[name] += by
+
+    async def start(self) -> "DeskWorld":
+        """Open the keystore and start the desk."""
+        await self.ring().open_at_once(4)
+        await self.restart()
+        return self
+
+    def ring(self) -> Keyring:
+        """A keyring that has seen nothing."""
+        return Keyring(TENANT, self.keystore, self.vault, self, cache_s=60, cache_entries=100, partitions=4)
+
+    async def restart(self) -> None:
+        """The desk anew, as after a crash."""
+        self.writer.left = -1
+        ring, settings = self.ring(), self.settings
+        self.book = Casebook(TENANT, 0, "privacy.cases", ring, self.vault, self.writer)
+        dead = DeadLetters("calllog.dead", (self.folder / "operator-1.pub.pem").read_bytes(), self, 1)
+        decider = Decider(TENANT, ring, self.vault, self.writer, self.book, settings, self, 90)
+        archive = Archive(
+            tenant=TENANT,
+            ring=ring,
+            safe=Safe(TENANT, self.keystore, ring, self.vault),
+            vault=self.vault,
+            book=self.book,
+            decider=decider,
+            settings=settings,
+            clock=self,
+            read_all=self._read_all,
+        )
+        self.desk = Desk(
+            Office(
+                tenant=TENANT,
+                home=0,
+                book=self.book,
+                decider=decider,
+                holds=Holds(archive),
+                receipts=Receipts(TENANT, 0, self.vault, settings),
+                notices=Notices(TENANT, 0, self.book, self.policy, settings),
+                writer=self.writer,
+                dead=dead,
+                policy=self.policy,
+                settings=settings,
+                clock=self,
+                read_all=self._read_all,
+                count=self.count,
+                level=self.levels.__setitem__,
+            )
+        )
+        await self.desk.assigned([0])
+
+    async def _read_all(self, topic: str, partitions: Sequence[int]) -> list[Any]:
+        ms = int(self.at.timestamp() * 1000)
+        found = [output for output in self.written(topic) if output.partition in partitions]
+        return [Record(topic, each.partition, at, each.key, each.value, ms) for at, each in enumerate(found)]
+
+    def written(self, topic: str) -> list[Output]:
+        """Everything in a topic."""
+        return [output for write in self.writer.writes for output in write if output.topic == topic]
+
+    async def ask(self, jti: str, *subjects: str, by: str = "backend-1", **more: Any) -> None:
+        """Send a request; it is handled at once."""
+        now = int(self.at.timestamp())
+        content = {
+            "v": 1,
+            "iss": by,
+            "aud": "calllog-guard",
+            "tenant": "iocom",
+            "jti": jti,
+            "iat": now,
+            "exp": now + 600,
+            "received_at": self.at.isoformat(),
+            "subjects": list(subjects),
+            "identity": "verified",
+            **more,
+        }
+        token = sign((self.folder / f"{by}.pem").read_bytes(), by, msgspec.json.encode(content)).encode()
+        self.asked.append(Record("privacy.requests", 0, len(self.asked), b"iocom", token, now * 1000))
+        await self.again()
+
+    async def again(self) -> None:
+        """Handle the last request, for the first time or once more."""
+        place = TopicPartition("privacy.requests", 0)
+        await self.desk.unit({place: [self.asked[-1]]})
+
+    async def later(self, **time: float) -> None:
+        """Let time pass, and the desk look."""
+        self.at += timedelta(**time)
+        await self.desk.idle()
+
+    def case(self, jti: str) -> Case:
+        """A case as its topic has it."""
+        name = case_id(TENANT, jti)
+        found = [each.value for each in self.written("privacy.cases") if each.key == name.encode()]
+        assert found[-1] is not None
+        return decode(CASES, found[-1])
+
+    def case_key(self, jti: str) -> bytes:
+        """A case's record key."""
+        return case_id(TENANT, jti).encode()
+
+    def notices(self) -> list[Notice]:
+        """Every notice, repeats too."""
+        return [decode(NOTICES, each.value or b"") for each in self.written("privacy.notices")]
+
+    def words(self, notice: Notice) -> Words:
+        """What a notice says to whom it is for."""
+        name = "gateway" if notice.to == "person" else notice.to
+        return decode(WORDS, open_sealed((self.folder / f"{name}.pem").read_bytes(), notice.jwe))
+
+    def named(self) -> list[str]:
+        """The notices by addressee and kind."""
+        return [f"{each.to}/{each.kind}" for each in self.notices()]
+
+    def reasons(self) -> list[str]:
+        """The dead letters' reasons."""
+        return [msgspec.json.decode(each.value or b"")["reason"] for each in self.written("calllog.dead")]

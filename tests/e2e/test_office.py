@@ -1,0 +1,122 @@
+"""The office on the real stack: recipients told, a restriction's end told before it ends, a refusal that only the person reads."""
+
+import json
+from typing import Any
+
+import pytest
+from installation import Installation, Make, event, raw
+from test_choices import ask, read, state
+from test_erase import cases, erased
+
+from calllog_guard.core.crypto.sealed import new_pair, open_sealed
+
+pytestmark = pytest.mark.real
+
+TOLD = """
+[version.tenant.iocom.recipients.invoicing]
+key = "keys/invoicing.pub.pem"
+told = ["erased", "restricted", "lifting"]
+[version.tenant.iocom.person_notices]
+key = "keys/gateway.pub.pem"
+told = ["erased", "lifting", "refused"]
+"""
+
+
+def with_recipients(guard: Installation) -> Installation:
+    """The installation with a recipient and a mail gateway."""
+    for name in ("invoicing", "gateway"):
+        private, public = new_pair(signs=False)
+        (guard.directory / "keys" / f"{name}.pem").write_bytes(private)
+        (guard.directory / "keys" / f"{name}.pub.pem").write_bytes(public)
+    path = guard.directory / "policy.toml"
+    path.write_text(path.read_text() + TOLD)
+    return guard
+
+
+def notices(guard: Installation) -> list[dict[str, Any]]:
+    """The notices, the first of each name; what each says, to whom it is for."""
+    found: dict[str, dict[str, Any]] = {}
+    for record in guard.records("privacy.notices", 1):
+        notice = json.loads(record.value)
+        found.setdefault(f"{notice['case']} {notice['to']} {notice['kind']}", notice)
+    for notice in found.values():
+        name = "gateway" if notice["to"] == "person" else notice["to"]
+        pem = (guard.directory / "keys" / f"{name}.pem").read_bytes()
+        notice["says"] = json.loads(open_sealed(pem, notice["jwe"]))
+    return list(found.values())
+
+
+def names(guard: Installation) -> list[str]:
+    """The notices by addressee and kind."""
+    return [f"{notice['to']}/{notice['kind']}" for notice in notices(guard)]
+
+
+def test_a_recipient_is_told_of_an_erasure_and_acknowledges_it(make: Make) -> None:
+    guard = with_recipients(make())
+    guard.start("all")
+    guard.publish("calllog.events", [raw(event("c1", "alice@example.org", "bob@example.org"))])
+    guard.settled(lambda: len(guard.live()) == 2, "both legs")
+    ask(guard, "erase-0001", "alice@example.org", ticket="DSR-118")
+    guard.settled(lambda: erased(guard, "erase-0001"), "tombstoned")
+    assert sorted(names(guard)) == ["invoicing/erased", "person/erased"]
+    assert {notice["says"]["subjects"][0] for notice in notices(guard)} == {"alice@example.org"}
+    assert b"alice" not in b"".join(record.value for record in guard.records("privacy.notices", 1))
+    case = cases(guard)["erase-0001"]["case"]
+    ask(guard, "noticed-01", type="clock", case=case, event="noticed", to="invoicing")
+    guard.settled(
+        lambda: cases(guard)["erase-0001"]["notices"]["invoicing/erased"]["acknowledged_at"] is not None, "on record"
+    )
+    shown = guard.cli("case", "show", case)
+    assert "invoicing/erased" in shown
+    assert "not acknowledged" in shown
+    assert guard.cli("case", "list", "--type", "erase").startswith(case)
+    assert guard.cli("case", "list", "--waiting-for-me", "officer-1").strip() == ""
+    made = json.loads(guard.cli("report", "--json"))
+    assert [(each["to"], each["acknowledged"]) for each in made["notices"]] == [("invoicing", 1), ("person", 0)]
+    out = guard.directory / "report.html"
+    guard.cli("report", "--html", str(out))
+    for text in (out.read_text(), guard.cli("report"), json.dumps(made)):
+        assert "alice" not in text
+        assert "erase" in text
+
+
+def test_killed_between_the_notice_and_the_flag_the_end_of_a_restriction_is_told_before_it_ends(make: Make) -> None:
+    guard = with_recipients(make())
+    for role in ("protector", "keeper"):
+        guard.start(role)
+    first = guard.start("desk")
+    guard.publish("calllog.events", [raw(event("c1", "alice@example.org"))])
+    ask(guard, "restrict-1", "alice@example.org", type="restrict")
+    guard.settled(lambda: state(guard, "restrict-1") == ("closed", None) and len(guard.live()) == 1, "restricted")
+    first.terminate()
+    first.wait(30)
+    killed = guard.start("desk", DEVELOPMENT="crash-at=notices.before")
+    ask(guard, "lift-00001", "alice@example.org", type="lift")
+    assert killed.wait(40) == -9
+    assert "person/lifting" in names(guard)
+    assert read(guard) == [], "still restricted"
+    guard.start("desk")
+    guard.settled(lambda: state(guard, "lift-00001") == ("closed", None), "lifted")
+    assert len(read(guard)) == 1
+    assert sorted(names(guard)) == ["invoicing/lifting", "invoicing/restricted", "person/lifting"]
+
+
+def test_a_refusal_and_an_answer_reach_the_person_and_nobody_else_reads_them(make: Make) -> None:
+    guard = with_recipients(make())
+    guard.start("desk")
+    ask(guard, "unknown-01", "alice@example.org", identity="unverified")
+    ask(guard, "complain-1", "alice@example.org", type="complain", ground="Too slow.")
+    guard.settled(lambda: len(cases(guard)) == 2, "both cases")
+    found = {name: each["case"] for name, each in cases(guard).items()}
+    ask(guard, "refuse-001", key="officer-1", type="refuse", case=found["unknown-01"], ground="Nobody knows you here.")
+    ask(guard, "answer-001", key="officer-1", type="approve", case=found["complain-1"], ground="Faster from now on.")
+    guard.settled(lambda: state(guard, "complain-1") == ("closed", None), "answered")
+    guard.settled(lambda: state(guard, "unknown-01") == ("refused", None), "refused")
+    said = {notice["kind"]: notice["says"] for notice in notices(guard)}
+    assert sorted(said) == ["answered", "refused"]
+    assert said["refused"]["ground"] == "Nobody knows you here."
+    assert said["answered"]["ground"] == "Faster from now on."
+    assert all("ico.org.uk" in each["remedies"]["authority"] for each in said.values())
+    written = [record for name in ("cases", "notices", "receipts") for record in guard.records(f"privacy.{name}", 1)]
+    everything = b"".join(record.value for record in written)
+    assert not any(word in everything for word in (b"Nobody", b"Faster", b"slow", b"alice"))
