@@ -6,7 +6,7 @@ RUN ?= run
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help all setup check test demo up down wheel tools schemas vectors contract vault e2e erasure bench chaos drills simulate mutants
+.PHONY: help all setup check test demo up down wheel tools schemas vectors contract vault e2e erasure bench chaos drills properties simulate mutants
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -72,6 +72,9 @@ chaos: .venv/stamp tools ## kill Redis 200 times under load (minutes)
 drills: .venv/stamp tools ## the drills at full size: three brokers, 1,000 erasures (many minutes)
 	DRILL_LEGS=$${DRILL_LEGS:-10000} DRILL_DOWN_S=$${DRILL_DOWN_S:-60} DRILL_RESTARTS=$${DRILL_RESTARTS:-5} \
 	  DRILL_ERASURES=$${DRILL_ERASURES:-1000} $(PY) -m pytest -s tests/e2e/test_drills_*.py
+
+properties: .venv/stamp ## 5,000 random histories of 50 steps against an oracle of who may be shown what (half an hour)
+	PROPERTY_SEQUENCES=5000 PROPERTY_STEPS=50 $(PY) -m pytest -o timeout=0 tests/core/test_properties.py
 
 simulate: .venv/stamp ## two policies a year apart over call data, day by day against an oracle (CALLS=calls.csv)
 	$(PY) tests/core/simulate.py $(if $(CALLS),--calls "$(CALLS)")

@@ -170,6 +170,9 @@ class Index(Protocol):
     def position(self) -> Position | None:
         """Up to where the index is."""
 
+    def facts(self, key: bytes) -> Facts | None:
+        """What is known of a leg."""
+
     def legs_of(self, pseudonym: str) -> list[tuple[Facts, bytes]]:
         """Facts and record keys of a person's legs."""
 

@@ -1,7 +1,7 @@
 """Computes the golden vectors of every stored form from fixed secrets; `make vectors` prints them, a test compares."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from calllog_guard.core.crypto.entries import Keys, Person, seal_keys, seal_person
@@ -23,6 +23,8 @@ from calllog_guard.core.requests.notice import Filed, Notice, Remedies, Words
 from calllog_guard.core.requests.part import seal_part
 from calllog_guard.core.requests.rules import Rule, Span, seal_rule
 from calllog_guard.core.requests.secret import seal_case, secret_key
+from calllog_guard.core.retention.cells import Cell, Count, tag_of
+from calllog_guard.core.retention.tally import Place, Tally, TallyName, seal_tally
 from calllog_guard.core.wire import encode
 from calllog_guard.workers.keyring import guard_entry
 
@@ -36,6 +38,16 @@ def _rule(identity: IdentitySecret, pseudonym: str, times: dict[str, Any]) -> st
     decision = Decision(type="erase", range="sealed", **shown, **times)
     rule = Rule(range=Span(from_="2026-11-01", to="2026-11-30"))
     return encode(seal_rule(decision, rule, identity.rules_key(), NONCE)).decode()
+
+
+def _tally(identity: IdentitySecret, key: Secret) -> str:
+    """What a partition has counted: a cell with one person's tag, a full one, and a batch of one leg."""
+    name = TallyName(month_from("2026-11"), month_from("2026-08"))
+    cell, full = (Cell(date(2026, 8, day), "video", "1m-5m", "1-2") for day in (14, 15))
+    tag = tag_of(identity.token_key().tally_key(), name.lapsed, cell)
+    leg = f"{identity.pseudonym()}.{identity.token_key().token(CallId('call-1'))}".encode()
+    tally = Tally({cell: Count(2, frozenset({tag})), full: Count(70_000, None)}, {leg: 258})
+    return seal_tally(tally, Place(TENANT, 7, name), EPOCH, key, NONCE).hex()
 
 
 def _holds(plaintext: bytes, token: str) -> dict[str, Any]:
@@ -135,6 +147,7 @@ def vectors() -> dict[str, Any]:
                 NONCE,
             )
         ).decode(),
+        "tally": _tally(identity, key),
         "rule": _rule(identity, pseudonym, times),
         "notice_words": encode(
             Words(

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 from jwcrypto import jwe, jwk
-from make_vectors import vectors
+from make_vectors import EPOCH, TENANT, vectors
 
 from calllog_guard.core.crypto.envelope import open_leg
 from calllog_guard.core.crypto.held import HoldEntry, HoldSecret, open_hold
-from calllog_guard.core.crypto.secrets import DataKey, Secret
+from calllog_guard.core.crypto.secrets import DataKey, Secret, month_from
 from calllog_guard.core.ids import EpochName, b64
 from calllog_guard.core.requests.secret import open_case, secret_key
+from calllog_guard.core.retention.tally import Place, TallyName, open_tally, tally_epoch
 from calllog_guard.errors import EntryCorruptError, RecordError
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "vectors" / "stored_v1.json").read_text())
@@ -62,3 +63,18 @@ def test_a_secret_case_opens_in_its_place_alone() -> None:
 def test_our_reader_opens_the_golden_leg() -> None:
     opened = open_leg(GOLDEN["leg"].encode(), DataKey(bytes.fromhex(GOLDEN["data_key"])))
     assert opened.decode() == GOLDEN["leg_plaintext"]
+
+
+def test_our_keeper_opens_the_golden_tally() -> None:
+    raw, place = (
+        bytes.fromhex(GOLDEN["tally"]),
+        Place(TENANT, 7, TallyName(month_from("2026-11"), month_from("2026-08"))),
+    )
+    tally = open_tally(raw, place, Secret(b"\x03" * 32))
+    assert (tally_epoch(raw), [(cell.day.day, count.legs, count.people) for cell, count in tally.cells.items()]) == (
+        EPOCH,
+        [(14, 2, 1), (15, 70_000, 10)],
+    )
+    assert [(key.decode(), offset) for key, offset in tally.batch.items()] == [
+        (f"{GOLDEN['pseudonym']}.{GOLDEN['token']}", 258)
+    ]

@@ -94,6 +94,7 @@ def governed(settings: Settings, keep_days: int) -> list[Governed]:
         ("calllog.events", many, events),
         ("calllog.legs", many, legs),
         ("calllog.held", many, forever),
+        ("calllog.statistics", few, forever),
         ("calllog.dead", few, kept(settings.dead_keep_days) | {"max.message.bytes": str(24 << 20)}),
         ("privacy.requests", few, kept(REQUESTS_KEEP_DAYS) | rolling | {"max.message.bytes": str(1 << 20)}),
         ("privacy.decisions", many, forever),

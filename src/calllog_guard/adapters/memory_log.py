@@ -104,6 +104,10 @@ class MemoryIndex:
         """See Index."""
         return self._position
 
+    def facts(self, key: bytes) -> Facts | None:
+        """See Index."""
+        return self._legs.get(key)
+
     def legs_of(self, pseudonym: str) -> list[tuple[Facts, bytes]]:
         """See Index."""
         start = pseudonym.encode() + b"."

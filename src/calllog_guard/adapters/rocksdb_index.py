@@ -114,6 +114,11 @@ class RocksIndex:
             yield rows.key(), rows.value()
             rows.next()
 
+    def facts(self, key: bytes) -> Facts | None:
+        """What is known of a leg."""
+        raw = self._db.get(b"l" + key)
+        return None if raw is None else _unpacked(raw)
+
     def legs_of(self, pseudonym: str) -> list[tuple[Facts, bytes]]:
         """Facts and record keys of a person's legs."""
         return [(_unpacked(raw), key[1:]) for key, raw in self._rows(b"l" + pseudonym.encode() + b".")]

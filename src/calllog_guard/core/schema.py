@@ -23,6 +23,8 @@ from calllog_guard.core.requests.decision import Decision, Outcome
 from calllog_guard.core.requests.notice import Notice, Words
 from calllog_guard.core.requests.receipt import Receipt
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.retention.cells import Statistic
+from calllog_guard.core.retention.tally import Mark
 from calllog_guard.core.wire import Access, Beat, Dead
 
 MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
@@ -46,6 +48,8 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "manifest": Manifest,
     "heartbeat": Beat,
     "policy": Publication,
+    "statistic": Statistic,
+    "statistics-mark": Mark,
 }
 
 

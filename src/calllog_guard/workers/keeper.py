@@ -1,7 +1,6 @@
 """
-The keeper: keeps the index of its partitions, enforces decisions in order (`enforce.py`), tombstones expired legs.
+The keeper: keeps the index of its partitions, enforces decisions in order (`enforce.py`), sweeps (`sweeper.py`).
 
-Steps of an expiry (numbered for the crash tests): 1 due, 2 tombstoned.
 Rules: 1. Once its erasure is done, an erased pseudonym is tombstoned on sight; until then its legs are indexed, so that
           they are counted and tombstoned together at the barrier.
        2. A result is kept in the ledger, so that a rebuild never reports anew.
@@ -25,7 +24,6 @@ from calllog_guard.core.ids import HoldId, Pseudonym, split_key
 from calllog_guard.core.requests.decision import DECISIONS, DONE, Decision, Entry, is_result, open_entry
 from calllog_guard.core.requests.hold import RELEASES
 from calllog_guard.core.requests.rules import Standing
-from calllog_guard.core.retention.sweep import lapsed
 from calllog_guard.core.tombstone import Output, tombstone
 from calllog_guard.core.wire import BEAT, BEATS, Beat, decode, encode, to_ms
 from calllog_guard.errors import EpochUnknownError, MessageError, RecordError
@@ -37,6 +35,8 @@ from calllog_guard.workers.enforce import Enforcer, Work
 from calllog_guard.workers.exports import Exporter
 from calllog_guard.workers.preserve import Preserver
 from calllog_guard.workers.shard import Shard
+from calllog_guard.workers.statistics import Statistician
+from calllog_guard.workers.sweeper import Sweeper
 from calllog_guard.workers.tools import INDEX_FORM, Tools
 
 log: Final = structlog.get_logger()
@@ -84,7 +84,8 @@ class Keeper:
         self.topics: tuple[str, ...] = (self._legs, self._decisions)
         self._steps = Steps(tools.settings.off)
         self._shards: dict[int, Shard] = {}
-        self._next_sweep = 0
+        self._statistician = Statistician(tools, read_all)
+        self._sweeper = Sweeper(tools, self._enforcer.copies, self._statistician, reached)
 
     # --- assignment -------------------------------------------------------------------------------------------------
 
@@ -92,10 +93,14 @@ class Keeper:
         """See Role: an index that is young enough is resumed, any other is built anew."""
         self.close()
         legs, decisions = await self._starts(self._legs, partitions), await self._starts(self._decisions, partitions)
+        ends = await self._ends(self._legs, partitions)
         places: dict[TopicPartition, int] = {}
         for partition in partitions:
             shard = self._opened(partition, legs[partition], decisions[partition])
-            self._remember(shard, await self._read_all(self._decisions, [partition]))
+            shard.known_from = ends[partition]
+            records = await self._read_all(self._decisions, [partition])
+            self._remember(shard, records)
+            self._statistician.begin(partition, records)
             self._shards[partition] = shard
             places[TopicPartition(self._legs, partition)] = shard.legs
             places[TopicPartition(self._decisions, partition)] = shard.decisions
@@ -179,6 +184,7 @@ class Keeper:
             if shard is not None:
                 shard.index.destroy()
                 shard.held.destroy()
+                self._statistician.end(partition)
 
     # --- units ------------------------------------------------------------------------------------------------------
 
@@ -205,6 +211,8 @@ class Keeper:
         fresh: list[Any] = []
         for record in records:
             if record.key is not None and record.key[:1] == b"~":
+                if topic == self._decisions:
+                    self._statistician.noted(shard.partition, record)
                 continue
             try:
                 if topic != self._decisions:
@@ -282,13 +290,7 @@ class Keeper:
         """See Role: finish what has reached its barrier, then sweep."""
         await self._replay()
         await abreast(self._finish, list(self._shards.values()))
-        now = to_ms(self._clock.now())
-        if now >= self._next_sweep:
-            more = False
-            for shard in self._shards.values():
-                more = await self._sweep(shard) or more
-                more = await self._enforcer.copies.sweep(shard) or more
-            self._next_sweep = now if more else now + int(self._settings.sweep_s * 1000)
+        await self._sweeper.sweep(self._shards)
 
     async def _replay(self) -> None:
         """
@@ -336,6 +338,7 @@ class Keeper:
             decision, entry = self._read(shard, record)
         except MessageError:
             return  # not written by a desk
+        shard.note(record.key.decode(), decision)  # perhaps not read yet: its flags are set already
         if decision.type == "release" and entry is not None:
             await self._t.safe.release(HoldId(decode(RELEASES, entry.task).hold), under_guard=True)
         if not decision.total:
@@ -410,29 +413,3 @@ class Keeper:
             log.error("a decision cannot be carried out", decision=work.decision.decision, why=error.reason)  # noqa: TRY400
             await self._enforcer.fail(work)
             return work
-
-    async def _sweep(self, shard: Shard) -> bool:
-        today = self._clock.now().date()
-        most = self._settings.sweep_records
-        index, policy, restricted = shard.index, self._t.policy, shard.restricted
-        due = lapsed(
-            index.groups(),
-            lambda facts: (key for key in index.keys_with(facts) if key[:22].decode() not in restricted),
-            lambda stored: policy.purposes_since(self._tenant, stored, today),
-            today,
-            most,
-        )
-        full = len(due) >= most
-        held = await self._ring.marked([Pseudonym(key[:22].decode()) for key in due]) if due else set()
-        due = [key for key in due if key[:22].decode() not in held]  # copied first
-        if not due:
-            return False
-        self._steps.reached("expire.due")
-        await self._writer.write([tombstone(self._legs, key, self._settings.partitions) for key in due])
-        self._steps.reached("expire.tombstoned")
-        for key in due:
-            shard.index.remove(key)
-        self._t.commit(shard)
-        shard.unforgotten = True
-        self._count("legs_expired", len(due))
-        return full

@@ -31,6 +31,7 @@ class Shard:
         done: Ledger keys of decisions whose result is in the ledger.
         pending: Decisions that wait for their barrier, by ledger key, in the order of the ledger.
         ruled: By pseudonym, its other decisions in the order of the ledger, by ledger key.
+        known_from: The end of the legs when the partition was assigned: from there on the index knows all that was there.
         unforgotten: Whether the index' files still hold rows that were removed; `forget_from` is when that may be mended (loop's clock).
         restricted: Who may not be swept, with the cases that say so.
 
@@ -48,6 +49,7 @@ class Shard:
     ruled: dict[str, dict[str, Decision]] = field(default_factory=dict)
     restricted: dict[str, set[str]] = field(default_factory=dict)
     standing: dict[str, Standing] = field(default_factory=dict)
+    known_from: int = 0
     unforgotten: bool = False
     forget_from: float = 0
 

@@ -178,5 +178,8 @@ class Kept:
     async def unchanged(self, holders: Mapping[str, Holder], standings: Mapping[str, Standing]) -> bool:
         """See Source."""
         entries = await self._safe.read(HoldId(name) for name in holders)
-        now = {name: entry.terms for name, entry in entries.items() if entry.secret is not None}
-        return all(now.get(HoldId(name)) == standings[name].raw for name in holders)
+        now = {name: entries.get(HoldId(name)) for name in holders}
+        return all(
+            (entry.terms if entry is not None and entry.secret is not None else None) == standings[name].raw
+            for name, entry in now.items()
+        )

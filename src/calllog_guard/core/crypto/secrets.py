@@ -119,6 +119,10 @@ class TokenKey(Secret):
         """The name of this person's leg of a call; without the secret it links to nothing."""
         return Token(id_text(hmac.digest(self._raw, call.encode(), hashlib.sha256)[:ID_BYTES]))
 
+    def tally_key(self) -> Secret:
+        """Tells this person from others while lapsed legs are counted (`cells.py`), and dies with the person."""
+        return Secret(derive(self, "tally"))
+
 
 class IdentitySecret(Secret):
     """Where a person's pseudonym and token key come from; exists in the keystore alone."""

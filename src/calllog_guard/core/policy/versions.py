@@ -3,7 +3,8 @@ Which version holds on a day, and for how long a leg may stay under it.
 
 Rules: 1. A leg lives by the version it was stored under and by every later one that is in force: a shortened period reaches it,
           a lengthened one does not.  2. A purpose that any of them lacks is no purpose of that leg any more, also when it
-          comes back.  3. A version whose day has not come changes nothing.
+          comes back.  3. A version whose day has not come changes nothing.  4. Who was once promised deletion is deleted: a leg is
+          anonymised only where every version that it lived under says so.
 Source: design section 11; GDPR Art. 5(1)(b) and (e).
 """
 
@@ -35,7 +36,11 @@ def purposes_since(versions: Sequence[Version], tenant: str, stored: str, today:
         return ()
     tables = [_by_number(table) for table in passed]
     return tuple(
-        replace(purpose, limits=tuple(table[number].keep for table in tables[:-1]))
+        replace(
+            purpose,
+            limits=tuple(table[number].keep for table in tables[:-1]),
+            then=purpose.then if all(table[number].then == purpose.then for table in tables) else "delete",
+        )
         for number, purpose in tables[-1].items()
         if all(number in table for table in tables)
     )

@@ -77,6 +77,13 @@ def due_day(day: date, mask: int, purposes: tuple[Purpose, ...]) -> date:
     return max(ends) + timedelta(1) if ends else day
 
 
+def anonymises(day: date, mask: int, purposes: tuple[Purpose, ...]) -> bool:
+    """Whether a leg is counted before it goes: every purpose that lapses last says so; with none left it is deleted."""
+    left = [purpose for purpose in purposes if mask & purpose.bit]
+    last = max((purpose.end(day) for purpose in left), default=None)
+    return last is not None and all(purpose.then == "anonymise" for purpose in left if purpose.end(day) == last)
+
+
 def standing(day: date, purposes: tuple[Purpose, ...], today: date) -> int:
     """The purposes that still reach back to a call of `day`, as bits: what the sweep would leave, decided before storing."""
     return sum(purpose.bit for purpose in purposes if due_day(day, purpose.bit, (purpose,)) > today)

@@ -1,0 +1,100 @@
+"""
+Expiry: legs whose last purpose has lapsed are tombstoned, in portions between the keeper's units.
+
+Steps (numbered for the crash tests): 1 due, 2 tombstoned.
+Rules: 1. Who is restricted, or has a hold whose copies are still to be made, is not swept.  2. Nothing is swept before the partition was
+          read to the end that it had when it was assigned: what was replaced or removed since would not be known.
+       3. A leg that is to be anonymised is counted first (`statistics.py`).
+Source: GDPR Art. 5(1)(e), 18; design section 11.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+from calllog_guard.core.ids import Pseudonym
+from calllog_guard.core.retention.sweep import lapsed
+from calllog_guard.core.tombstone import tombstone
+from calllog_guard.core.wire import to_ms
+from calllog_guard.workers.copies import Copies
+from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.shard import Shard
+from calllog_guard.workers.statistics import Statistician
+from calllog_guard.workers.tools import Tools
+
+_TURN_S: Final = 0.25
+"""How long sweeping may hold up the next unit, one portion more or less: decisions are enforced within a second."""
+
+
+class Sweeper:
+    """Sweeps one keeper's partitions every SWEEP_S; `reached` tells the offset of the legs that is handed out next."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        copies: Copies,
+        statistician: Statistician,
+        reached: Callable[[str, int], Awaitable[int]],
+    ) -> None:
+        self._t, self._copies, self._statistician, self._reached = tools, copies, statistician, reached
+        self._steps = Steps(tools.settings.off)
+        self._unswept: deque[int] = deque()
+        self.next_ms = 0
+
+    async def sweep(self, shards: Mapping[int, Shard]) -> None:
+        """Portions of one partition after the other for a short time, so that no unit or decision waits for a million legs."""
+        now = to_ms(self._t.clock.now())
+        if not self._unswept and now >= self.next_ms:
+            self._unswept.extend(shards)
+            self.next_ms = now + int(self._t.settings.sweep_s * 1000)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _TURN_S
+        for _ in range(len(self._unswept)):
+            shard, more = shards.get(self._unswept[0]), False
+            if shard is not None:
+                more = await self._portion(shard)
+                more = await self._copies.sweep(shard) or more
+            if more:
+                self._unswept.rotate(-1)  # the others first
+            else:
+                self._unswept.popleft()
+            if loop.time() >= until:
+                return
+
+    async def _portion(self, shard: Shard) -> bool:
+        """One portion of what is due in a partition; whether there is more, or will be once all is read that was there."""
+        t = self._t
+        if await self._reached(t.legs, shard.partition) < shard.known_from:
+            return True
+        due = self._due(shard)
+        full = len(due) >= t.settings.sweep_records
+        due, more = await self._statistician.counted(shard, await self._copied(due))
+        due = await self._copied(due)
+        if due:
+            self._steps.reached("expire.due")
+            await t.writer.write([tombstone(t.legs, key, t.settings.partitions) for key in due])
+            self._steps.reached("expire.tombstoned")
+            for key in due:
+                shard.index.remove(key)
+            t.commit(shard)
+            shard.unforgotten = True
+            t.count("legs_expired", len(due))
+        await self._statistician.close(shard)
+        return full or more
+
+    def _due(self, shard: Shard) -> list[bytes]:
+        today = self._t.clock.now().date()
+        index, policy, restricted = shard.index, self._t.policy, shard.restricted
+        return lapsed(
+            index.groups(),
+            lambda facts: (key for key in index.keys_with(facts) if key[:22].decode() not in restricted),
+            lambda stored: policy.purposes_since(self._t.tenant, stored, today),
+            today,
+            self._t.settings.sweep_records,
+        )
+
+    async def _copied(self, legs: Sequence[bytes]) -> list[bytes]:
+        """Without those of whom a hold's copies are still to be made."""
+        held = await self._t.ring.marked([Pseudonym(key[:22].decode()) for key in legs]) if legs else set()
+        return [key for key in legs if key[:22].decode() not in held]
