@@ -12,6 +12,7 @@ Source: design sections 4, 8 and 11; interface: access.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
+from functools import cache
 from typing import Final, NamedTuple
 
 import msgspec
@@ -74,7 +75,10 @@ def right_of(policy: Policy, errand: Errand, today: date) -> Right:
     if rights is None or errand.purpose not in rights.purposes:
         raise StateRefusedError(f"the policy does not let {errand.actor} read for {errand.purpose}")
     purpose = next(each for each in table.listed() if each.name == errand.purpose)
-    return Right(purpose, today, lambda version: policy.purposes_since(errand.tenant, version, today), policy.versions)
+    since = cache(
+        lambda version: policy.purposes_since(errand.tenant, version, today)
+    )  # asked for every day of a batch
+    return Right(purpose, today, since, policy.versions)
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
