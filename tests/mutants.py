@@ -716,7 +716,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a leg comes out whose person was erased while it was opened",
         "workers/reading.py",
-        "if not names or await self.source.standings(holders, right.purpose) == before:",
+        "if not names or await self.source.unchanged(holders, before):",
         "if before is not None:",
         "tests/core/test_reader.py::test_who_is_erased_between_reading_and_printing_is_not_printed",
     ),
@@ -845,6 +845,13 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "granted = replace(granted, case=self._book.get(granted.case.case) or granted.case)",
         "granted = replace(granted, case=granted.case)",
         "tests/core/test_crash_matrix.py",
+    ),
+    (
+        "the case of a standing hold is forgotten",
+        "workers/casebook.py",
+        "case.hold is not None and case.hold not in released",
+        "case.hold is not None and case.hold in released",
+        "tests/core/test_holds.py::test_the_case_of_a_hold_that_stands_is_kept_for_as_long_as_it_stands",
     ),
 ]
 

@@ -149,6 +149,16 @@ async def test_a_leg_that_lapses_stays_as_a_copy(world: GuardWorld) -> None:
     )
 
 
+async def test_a_call_that_has_lapsed_when_it_comes_is_copied_all_the_same(world: GuardWorld) -> None:
+    await world.hold("hold-0001", "claim-17", "alice")
+    await world.run()
+    await world.call("late100", "bob", "alice", days_ago=100, outcome="missed")
+    await world.run()
+    world.clock.at += timedelta(hours=1)
+    await world.run()
+    assert (len(world.legs()), len(await opened(world, CLAIM))) == (6, 4)
+
+
 async def test_two_holds_and_one_release(world: GuardWorld) -> None:
     other = hold_id(TENANT, "claim-18")
     await world.hold("hold-0001", "claim-17", "alice", "bob")
@@ -385,6 +395,18 @@ async def test_a_crash_at_any_write_has_one_end(tmp_path: Path, story: Story, en
             assert world.dead() == []
             assert not await marked(world)
     assert at > 10
+
+
+async def test_the_case_of_a_hold_that_stands_is_kept_for_as_long_as_it_stands(tmp_path: Path) -> None:
+    """The desk knows a hold by its case: forgotten after three years, who returns would be held no more."""
+    world = await filled(tmp_path)
+    await world.hold("hold-0001", "h1", "alice")
+    await world.run()
+    later, keep = world.clock.at + timedelta(days=4000), timedelta(days=1095)
+    assert list(world.book.over(later, keep)) == []
+    await world.release("free-0001", "h1")
+    await world.run()
+    assert {case.type for case in world.book.over(later, keep)} == {"hold", "release"}
 
 
 # --- readers ------------------------------------------------------------------------------------------------------------

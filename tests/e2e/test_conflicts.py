@@ -103,7 +103,7 @@ class Story:
             "unverified": {"type": "erase", "identity": "unverified"},
             "access": {"type": "access", "reply_key": asker(self.guard)},
             "carry": {"type": "portability", "reply_key": asker(self.guard)},
-            "rectify": {"type": "rectify", "facts": {"call_id": f"{self.name}-1", "role": "guest"}},
+            "rectify": {"type": "rectify", "facts": {"call_id": f"{self.name}-1", "role": "caller"}},
             "complain": {"type": "complain", "ground": "Too slow."},
         }
         return "backend-1", others.get(word, {"type": word})
@@ -130,6 +130,7 @@ class Whole:
         self.guard = guard
         self.people: dict[str, str] = {}
         self.tokens: dict[str, str] = {}
+        self.ordered: dict[str, str] = {}
 
     def _read(self, purpose: str, actor: str) -> Counter[str]:
         lines = [
@@ -143,6 +144,9 @@ class Whole:
         """Whose pseudonym is whose, from what a reader is shown while it is."""
         self._read("service", "support-1")
         self._read("billing", "billing-1")
+        for jti, case in cases(self.guard).items():
+            if case["type"] == "hold":
+                self.ordered[case["hold"]] = jti[: len("row-000")] + "@example.org"
         for record in self.guard.records("calllog.legs"):
             pseudonym, _, token = record.key.decode().partition(".")
             if token in self.tokens:
@@ -158,9 +162,8 @@ class Whole:
         self.learn()
         stored = Counter(self.people.get(key.decode().partition(".")[0], "?") for key in self.guard.live())
         state: dict[bytes, bytes | None] = {record.key: record.value for record in self.guard.records("calllog.held")}
-        held = Counter(
-            self.tokens.get(key.decode().partition(".")[2], "?") for key, value in state.items() if value is not None
-        )
+        copies = [key.decode().partition(".") for key, value in state.items() if value is not None]
+        held = Counter(self.ordered.get(hold) or self.tokens.get(token, "?") for hold, _, token in copies)
         return {"stored": stored, "service": service, "billing": billing, "held": held}
 
     def exported(self) -> dict[str, int]:

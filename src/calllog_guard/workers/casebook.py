@@ -105,9 +105,15 @@ class Casebook:
         return iter([case for case in self._cases.values() if not case.secret])
 
     def over(self, now: datetime, keep: timedelta) -> Iterator[Case]:
-        """The cases past their time, secret ones too; one of which the person is still to be told is not."""
+        """
+        The cases past their time, secret ones too.
+
+        Not one of which the person is still to be told, nor that of a hold that stands: by its case the desk knows it.
+        """
+        released = {case.hold for case in self._cases.values() if case.type == "release" and case.state == "closed"}
         for case in self._cases.values():
-            if case.state in {"closed", "refused"} and case.review_at is None:
+            stands = case.type == "hold" and case.hold is not None and case.hold not in released
+            if case.state in {"closed", "refused"} and case.review_at is None and not stands:
                 until = case.keep_until or max(case.stages.values(), default=now) + keep
                 if until <= now:
                     yield case

@@ -75,6 +75,9 @@ class Source(Protocol):
     async def standings(self, holders: Mapping[str, Holder], purpose: Purpose) -> dict[str, Standing]:
         """What stands against each name, read afresh."""
 
+    async def unchanged(self, holders: Mapping[str, Holder], standings: Mapping[str, Standing]) -> bool:
+        """Whether every entry still is as it was."""
+
 
 class People:
     """The source of legs: names are pseudonyms, keys and persons lie in the keystore."""
@@ -122,6 +125,11 @@ class People:
             found[name] = Standing(raw, refusal_of(self._ring.person(lookup, raw), name, purpose))
         return found
 
+    async def unchanged(self, holders: Mapping[str, Holder], standings: Mapping[str, Standing]) -> bool:
+        """See Source."""
+        now = (await self._ring.view([Lookup(holder.entry) for holder in holders.values()])).raw
+        return all(now[Lookup(holder.entry)] == standings[name].raw for name, holder in holders.items())
+
 
 class Kept:
     """The source of the copies that one purpose keeps by law: a table that is built of both topics does not see an erasure."""
@@ -166,3 +174,12 @@ class Kept:
                 other = terms_of(entry).purpose != purpose.number
                 found[name] = Standing(entry.terms, Refusal.PURPOSE if other else None)
         return found
+
+    async def unchanged(self, holders: Mapping[str, Holder], standings: Mapping[str, Standing]) -> bool:
+        """See Source."""
+        entries = await self._safe.read(HoldId(name) for name in holders)
+        now = {name: entries.get(HoldId(name)) for name in holders}
+        return all(
+            (entry.terms if entry is not None and entry.secret is not None else None) == standings[name].raw
+            for name, entry in now.items()
+        )

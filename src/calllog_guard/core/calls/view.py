@@ -17,7 +17,7 @@ _Unset = msgspec.UnsetType
 _UNSET: Final = msgspec.UNSET
 
 
-class Put(Message, frozen=True, kw_only=True, tag_field="op", tag="put"):
+class Put(Message, frozen=True, kw_only=True, gc=False, tag_field="op", tag="put"):
     """
     A leg is there, or is there with other facts: it replaces what the token stood for.
 
