@@ -812,9 +812,9 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_statistics.py::test_what_was_promised_deletion_is_deleted",
     ),
     (
-        "a reader does not look whether a purpose was withdrawn",
+        "a reader does not look whether a purpose was objected to",
         "core/retention/access.py",
-        "(person.withdrawn & purpose.bit, Refusal.WITHDRAWN),",
+        "(person.objected & purpose.bit, Refusal.OBJECTED),",
         "",
         "tests/core/test_properties.py",
     ),

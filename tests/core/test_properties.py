@@ -1,7 +1,8 @@
 """
 Random policies, requests, times and crashes: at no moment does a reader get what it may not, judged by `oracle.py`.
 
-`make properties` runs 5,000 sequences of 50 steps; here a few hundred short ones.
+`make properties` runs 5,000 sequences of 50 steps, and shortens what fails; here a few hundred short ones, and what fails is shown
+as it came (PROPERTY_SHORTEN=1 shortens it, which takes minutes).
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from guard_world import PARTITIONS, START, TENANT, Crash, GuardWorld
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from oracle import NUMBERS, PERIODS, Law, Leg, Oracle, Wish, policy_text
@@ -106,9 +107,10 @@ class Promises(RuleBasedStateMachine):
         parties=st.lists(who, min_size=1, max_size=3, unique=True),
         days=st.sampled_from([0.0001, 1, 4, 6, 15, 25, 40, 80]),
         outcome=st.sampled_from(["answered", "missed"]),
+        at_once=st.booleans(),
     )
-    def call(self, parties: list[str], days: float, outcome: str) -> None:
-        """A call took place."""
+    def call(self, parties: list[str], days: float, outcome: str, *, at_once: bool) -> None:
+        """A call took place; its legs are there at once, or later."""
         name = self.name()
         start = self.world.clock.at - timedelta(days=days)
         self.do(self.world.call(name, *parties, days_ago=days, outcome=outcome))
@@ -116,6 +118,8 @@ class Promises(RuleBasedStateMachine):
             leg = Leg(party, name, start, "guest" if at else "host", outcome)
             self.oracle.legs[party, name] = leg
             self.published(leg)
+        if at_once:
+            self.step("protector")
 
     def published(self, leg: Leg) -> None:
         """Once more."""
@@ -351,4 +355,6 @@ TestPromises.settings = settings(
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
+    report_multiple_bugs=False,
+    phases=[Phase.generate, *([Phase.shrink] if os.environ.get("PROPERTY_SHORTEN") else [])],
 )
