@@ -21,7 +21,7 @@ from test_exports import asker
 from calllog_guard.core.crypto.sealed import open_sealed
 
 pytestmark = pytest.mark.real
-ROWS = list(csv.DictReader((Path(__file__).parent / "conflicts.csv").open(), delimiter="|"))
+ROWS = list(csv.DictReader(Path(__file__).with_name("conflicts.csv").read_text().splitlines(), delimiter="|"))
 _DAY = 24 * 60
 _CHOICES = {"object", "withdraw", "consent"}
 
@@ -78,7 +78,8 @@ class Story:
             case = {"case": cases(self.guard)[waiting[-1]]["case"], "about": False}
             if word == "verify":
                 return "backend-1", {"type": "clock", "event": "verify", **case}
-            ground = {"ground": "As the file says."} if word == "refuse" else {}
+            reasoned = word == "refuse" or "complain" in self.steps
+            ground = {"ground": "As the file says."} if reasoned else {}
             return ("officer-2" if word == "second" else "officer-1"), {
                 "type": word.replace("second", "approve"),
                 **ground,
