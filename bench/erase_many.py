@@ -78,13 +78,15 @@ def main() -> None:
         stop = threading.Event()
         thread = threading.Thread(target=flow, args=(guard, stop))
         thread.start()
-        time.sleep(2)
-        began = time.time()  # noqa: TID251 - a benchmark compares with the workers' clock
-        names = ask(guard, people)
-        guard.settled(lambda: reached(guard, names, "gone"), "all gone", 300)
-        found = cases(guard)
-        stop.set()
-        thread.join()
+        try:
+            time.sleep(2)
+            began = time.time()  # noqa: TID251 - a benchmark compares with the workers' clock
+            names = ask(guard, people)
+            guard.settled(lambda: reached(guard, names, "gone"), "all gone", 300)
+            found = cases(guard)
+        finally:
+            stop.set()
+            thread.join()
         made = looks(guard)
         guard.stop()
     at = {
