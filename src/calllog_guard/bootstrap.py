@@ -240,6 +240,7 @@ def tools(shared: World, writer: KafkaWriter) -> Tools:
         clock=shared.clock,
         fetch=partial(fetch, settings.kafka, shared.options),
         tail=partial(tail, settings.kafka, shared.options),
+        level=shared.level,
         safe=Safe(tenant, shared.keystore, ring, shared.vault),
         count=shared.count,
     )

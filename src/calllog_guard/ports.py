@@ -230,6 +230,13 @@ class Finding(Protocol):
         """Whether it is as it must be."""
 
 
+class Trimmed(msgspec.Struct, frozen=True):
+    """What a trim did to a partition: whether it was cut, and how many records that all had consumed are still there."""
+
+    cut: bool
+    behind: int
+
+
 class Topics(Protocol):
     """
     The log as its administrator sees it. Synchronous: call it in a thread.
@@ -243,8 +250,8 @@ class Topics(Protocol):
     def replicas(self, topic: str) -> dict[int, tuple[int, int]]:
         """By partition: how many replicas there are, and how many are in sync."""
 
-    def trim(self, topic: str, partitions: Sequence[int], groups: Sequence[str], before_ms: int) -> dict[int, int]:
-        """Cut what every group has committed and what is older than `before_ms`; the first offsets left, by partition."""
+    def trim(self, topic: str, partitions: Sequence[int], groups: Sequence[str], before_ms: int) -> dict[int, Trimmed]:
+        """Cut what every group has committed and what is older than `before_ms`; what was done, by partition."""
 
     def blocked(self, topic: str, partitions: Sequence[int]) -> list[int]:
         """Partitions in which an open transaction holds compaction back."""

@@ -17,7 +17,7 @@ from calllog_guard.core.crypto.entries import GUARD_KEY
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.decision import OUTCOMES, Decision, Outcome
 from calllog_guard.core.wire import encode
-from calllog_guard.ports import Cleaner
+from calllog_guard.ports import Cleaner, Trimmed
 from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor import Auditor
 from calllog_guard.workers.guard import guard_entry
@@ -81,7 +81,7 @@ class Log:
         assert topic == "calllog.legs"
         return {0: (3, self.in_sync)}
 
-    def trim(self, topic: str, partitions: Sequence[int], groups: Sequence[str], before_ms: int) -> dict[int, int]:
+    def trim(self, topic: str, partitions: Sequence[int], groups: Sequence[str], before_ms: int) -> dict[int, Trimmed]:
         """See Topics."""
         raise NotImplementedError
 

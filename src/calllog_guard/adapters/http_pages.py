@@ -22,6 +22,12 @@ _LABELLED: Final = {
     "dead_": ("dead", "reason", "Messages that became dead letters"),
     "suppressed_": ("events_suppressed", "reason", "Parties of events that left no leg"),
     "records_": ("records", "fate", "Records by what became of them"),
+    "answer_": (
+        "keystore_answers",
+        "answer",
+        "What the keystore said of persons: live, erased, unknown, unavailable, corrupt",
+    ),
+    "unreadable_": ("unreadable", "reason", "Records that are none of ours, passed over"),
     "policy_refused_": ("policy_refused", "reason", "Published policy versions that changed nothing"),
 }
 _PLAIN: Final = {
@@ -46,6 +52,12 @@ _PLAIN: Final = {
 }
 _LABELLED_LEVELS: Final = {
     "policy_info_": ("policy_info", ("version",), "The policy version in force"),
+    "governed_drift_": (
+        "governed_drift",
+        ("setting",),
+        "Governed settings that are (1) or were (0) not as the bound needs",
+    ),
+    "keystore_entries_": ("keystore_entries", ("state",), "Entries of the keystore, as the last walk met them"),
     "cases_open_": ("cases_open", ("type", "waits_for"), "Cases in which an answer is owed"),
 }
 """The values of several labels are joined by a slash."""
@@ -54,14 +66,18 @@ _LEVELS: Final = {
     "erase_unobserved_oldest_s": "Age of the oldest erasure that is not yet seen absent",
     "objective_missed": "Erasures whose bytes are not seen gone within the objective",
     "observe_seconds": "How long the last look at a partition took",
-    "governed_drift": "Governed settings that are not as the bound needs",
+    "guard_lag": "Partitions whose ledger is not yet replayed against the present run of the keystore",
+    "heartbeat_age_s": "Since the last heartbeat was written",
+    "walk_age_s": "Since the last keystore walk ended, where this worker walks",
+    "trim_lag_records": "Records of plaintext topics that all have consumed and that are still there",
+    "sweep_overdue_records": "Lapsed legs that the last portion of a sweep had to leave to the next, at least",
+    "sweep_oldest_overdue_s": "How long the oldest of them is overdue",
     "cleaner_blocked_partitions": "Partitions in which an open transaction holds compaction back",
     "cleaner_uncleanable": "Partitions that a broker's log cleaner has given up",
     "cleaner_dead_threads": "Threads of the brokers' log cleaners that died",
     "cleaner_silent_pages": "Brokers whose page of CLEANER_PAGES is silent or shows no log cleaner",
     "cleaner_delay_s": "The longest that a log waits for its cleaning beyond max.compaction.lag.ms",
     "epochs_alive": "Epochs whose wrapping key is not destroyed",
-    "keystore_entries": "Entries of the keystore",
     "lag_records": "Records between what is handled and the ends of the assigned partitions",
     "committed_age_s": "How long the committed offset stands still while there is lag",
     "aof_rewrite_pending": "Erasures whose keys may still lie in the keystore's file",

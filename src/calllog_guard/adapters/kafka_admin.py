@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from calllog_guard.errors import GuardError, LogSilentError
+from calllog_guard.ports import Trimmed
 from calllog_guard.settings import REQUESTS_KEEP_DAYS, Settings
 
 _DAY_MS: Final = 86_400_000
@@ -243,26 +244,32 @@ class KafkaTopics:
             for each in found["partitions"]
         }
 
-    def trim(self, topic: str, partitions: Sequence[int], groups: Sequence[str], before_ms: int) -> dict[int, int]:
+    def trim(self, topic: str, partitions: Sequence[int], groups: Sequence[str], before_ms: int) -> dict[int, Trimmed]:
         """See Topics."""
         places = [_place(topic, partition) for partition in partitions]
+        offset_spec = _library("kafka.admin").OffsetSpec
         with self._admin() as admin:
             committed = admin.list_group_offsets(dict.fromkeys(groups, places))
             at = admin.list_partition_offsets(dict.fromkeys(places, before_ms))
-            first = admin.list_partition_offsets(dict.fromkeys(places, _library("kafka.admin").OffsetSpec.EARLIEST))
+            first = admin.list_partition_offsets(dict.fromkeys(places, offset_spec.EARLIEST))
+            ends = admin.list_partition_offsets(dict.fromkeys(places, offset_spec.LATEST))
             cuts: dict[Any, int] = {}
+            done: dict[int, Trimmed] = {}
             for place in places:
                 offsets = [committed.get(group, {}).get(place) for group in groups]
                 known = [each.offset for each in offsets if each is not None and each.offset >= 0]
-                if len(known) < len(groups) or not groups:
-                    continue  # never without each group's word
+                start = first[place].offset
+                if len(known) < len(groups) or not groups:  # never without each group's word
+                    done[place.partition] = Trimmed(cut=False, behind=ends[place].offset - start)
+                    continue
                 younger = at[place].offset if place in at and at[place] is not None else -1
                 cut = min(known) if younger < 0 else min(*known, younger)
-                if cut > first[place].offset:
+                if cut > start:
                     cuts[place] = cut
+                done[place.partition] = Trimmed(cut=cut > start, behind=min(known) - max(cut, start))
             if cuts:
                 admin.delete_records(cuts)
-        return {place.partition: offset for place, offset in cuts.items()}
+        return done
 
     def describe(self, topic: str) -> tuple[str, list[int], dict[str, str]] | None:
         """Id, partitions and settings of any topic; None when there is none."""

@@ -24,7 +24,7 @@ from calllog_guard.core.requests.decision import DECISIONS, DONE, OUTCOMES, Deci
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, Beat, decode, encode, to_ms
 from calllog_guard.errors import KeystoreSilentError, KeystoreUnsafeError, MessageError
-from calllog_guard.ports import Cleaners, Clock, Keystore, Topics, Writer
+from calllog_guard.ports import Cleaners, Clock, Keystore, Topics, Trimmed, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import Unit
 from calllog_guard.workers.duties import Duty
@@ -112,6 +112,9 @@ class Auditor:
         self._counter = 0
         self._rewrite_from = 0.0
         self._floor = 0
+        self._beat_at = self._walk_at = 0.0
+        self._drifts: set[str] = set()
+        self._states: set[str] = set()
         self._duties = (
             Duty("heartbeat", settings.heartbeat_s, self._beat),
             Duty("trim", settings.trim_s, self._trim),
@@ -169,6 +172,9 @@ class Auditor:
         """See Role."""
         for duty in self._duties:
             duty.poll()
+        now = asyncio.get_running_loop().time()
+        self._level("heartbeat_age_s", now - (self._beat_at or now))
+        self._level("walk_age_s", now - (self._walk_at or now))
         self._level(
             "watched_erasures",
             sum(each.decision is not None for some in self._watched.values() for each in some.values()),
@@ -195,6 +201,7 @@ class Auditor:
         if 0 in self._watched:
             beats.append(Output(self._settings.topic("privacy.policy"), 0, BEAT, value))
         await self._writer.write(beats)
+        self._beat_at = asyncio.get_running_loop().time()
         self._count("heartbeats", len(beats))
 
     async def _trim(self) -> None:
@@ -203,14 +210,16 @@ class Auditor:
         prefix, mine = self._settings.calllog_prefix, sorted(self._watched)
         more = [group for group in map(str.strip, self._settings.trim_groups.split(",")) if group]
         few = [partition for partition in mine if partition < self._settings.few_partitions]
-        for topic in self._events:
-            cut = await self._cut(topic, mine, [f"{prefix}guard-protector", *more], before)
-            self._count("trimmed_partitions", len(cut))
-        cut = await self._cut(self._requests, few, [f"{prefix}guard-desk"], before)
-        self._count("trimmed_partitions", len(cut))
+        done = [await self._cut(topic, mine, [f"{prefix}guard-protector", *more], before) for topic in self._events]
+        done.append(await self._cut(self._requests, few, [f"{prefix}guard-desk"], before))
+        self._level("trim_lag_records", sum(each.behind for some in done for each in some))
 
-    async def _cut(self, topic: str, partitions: list[int], groups: list[str], before: int) -> dict[int, int]:
-        return await asyncio.to_thread(self._admin.trim, topic, partitions, groups, before) if partitions else {}
+    async def _cut(self, topic: str, partitions: list[int], groups: list[str], before: int) -> list[Trimmed]:
+        if not partitions:
+            return []
+        done = await asyncio.to_thread(self._admin.trim, topic, partitions, groups, before)
+        self._count("trimmed_partitions", sum(each.cut for each in done.values()))
+        return list(done.values())
 
     async def _watch(self) -> None:
         """Compare every governed setting with what the bound needs; any drift withholds certificates."""
@@ -224,7 +233,9 @@ class Auditor:
         except KeystoreUnsafeError as error:
             drifted.append("keystore")
             log.error("the keystore's settings have drifted", why=str(error))  # noqa: TRY400 - the text says it
-        self._level("governed_drift", len(drifted))
+        for setting in {*drifted, *self._drifts}:
+            self._level(f"governed_drift_{setting}", float(setting in drifted))
+        self._drifts.update(drifted)
         self._level("cleaner_blocked_partitions", len(blocked))
         if drifted:
             log.error("governed settings have drifted: no certificates", settings=drifted)
@@ -254,7 +265,10 @@ class Auditor:
         if 0 in self._watched:
             done = await self._walked()
             self._level("epochs_alive", len(done.kept))
-            self._level("keystore_entries", sum(done.entries.values()))
+            for state in {*done.states, *self._states}:
+                self._level(f"keystore_entries_{state}", done.states.get(state, 0))
+            self._states.update(done.states)
+            self._walk_at = asyncio.get_running_loop().time()
             log.info(
                 "walked",
                 epoch=done.epoch,

@@ -21,7 +21,16 @@ from calllog_guard.core.crypto.sealed import seal_to
 from calllog_guard.core.replay import first_appended_ms
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import Dead, encode, from_ms
-from calllog_guard.errors import Fate, GuardError, LogSilentError, MessageError, PositionConflictError, UnitOverdueError
+from calllog_guard.errors import (
+    EntryCorruptError,
+    Fate,
+    GuardError,
+    KeystoreSilentError,
+    LogSilentError,
+    MessageError,
+    PositionConflictError,
+    UnitOverdueError,
+)
 from calllog_guard.ports import Clock
 from calllog_guard.settings import Settings
 from calllog_guard.workers.duties import Duty
@@ -217,6 +226,7 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
             except TimeoutError:
                 raise UnitOverdueError(f"a unit ran longer than {self._settings.unit_max_s:.0f} s: halt") from None
             except GuardError as error:
+                self._count_answer(error)
                 if error.fate is not Fate.RETRY:
                     raise
                 self._retry_since = self._retry_since or began
@@ -231,6 +241,11 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
                 pause = min(pause * 2, _RETRY_MOST_S)
             else:
                 return False
+
+    def _count_answer(self, error: GuardError) -> None:
+        """The keystore's answers that are none: silence, and an entry that does not authenticate."""
+        if isinstance(error, KeystoreSilentError | EntryCorruptError):
+            self._count("answer_unavailable" if isinstance(error, KeystoreSilentError) else "answer_corrupt", 1)
 
     async def _idle(self) -> None:
         for duty in self._duties:

@@ -50,6 +50,7 @@ class Replayer:
         Whoever was erased since the backup is erased again before anybody opens anything.
         """
         origin, missing = await self._ring.guard.unguarded(sorted(shards))
+        self._t.level("guard_lag", len(missing))
         for partition, applied in missing.items():
             shard = shards[partition]
             end = (await self._ends(self._decisions, [partition]))[partition]

@@ -159,9 +159,16 @@ class Sealer:
             again = await self._ring.view(lookups)
             self._steps.reached("protect.read_again")
             if again.raw == view.raw:
+                self._answered(view)
                 return ended
             self._count("units_repeated", 1)
             letters = ()
+
+    def _answered(self, view: View) -> None:
+        """What the keystore said of the persons of a unit."""
+        for lookup, raw in view.raw.items():
+            person = self._ring.person(lookup, raw)
+            self._count("answer_" + ("unknown" if person is None else "live" if person.pseudonym else "erased"), 1)
 
     async def _minted(self, parts: Sequence[Part], lookups: Sequence[Lookup]) -> View:
         while True:

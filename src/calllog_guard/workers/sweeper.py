@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from calllog_guard.core.ids import Pseudonym
+from calllog_guard.core.retention.purpose import due_day
 from calllog_guard.core.retention.sweep import lapsed
 from calllog_guard.core.tombstone import tombstone
 from calllog_guard.core.wire import to_ms
@@ -69,6 +70,8 @@ class Sweeper:
             return True
         due = self._due(shard)
         full = len(due) >= t.settings.sweep_records
+        t.level("sweep_overdue_records", len(due) if full else 0)
+        t.level("sweep_oldest_overdue_s", self._oldest(shard) if full else 0)
         due, more = await self._statistician.counted(shard, await self._copied(due))
         due = await self._copied(due)
         if due:
@@ -93,6 +96,15 @@ class Sweeper:
             today,
             self._t.settings.sweep_records,
         )
+
+    def _oldest(self, shard: Shard) -> float:
+        """For how long the oldest leg of a partition is overdue, in whole days as seconds."""
+        today = self._t.clock.now().date()
+        ends = [
+            due_day(facts.day, facts.mask, self._t.policy.purposes_since(self._t.tenant, facts.policy, today))
+            for facts in shard.index.groups()
+        ]
+        return (today - min([today, *ends])).total_seconds()
 
     async def _copied(self, legs: Sequence[bytes]) -> list[bytes]:
         """Without those of whom a hold's copies are still to be made."""

@@ -47,6 +47,7 @@ class Tools:
     tail: Tail
     safe: Safe
     count: Callable[[str, int], None]
+    level: Callable[[str, float], None] = lambda _name, _value: None
 
     @property
     def legs(self) -> str:
