@@ -156,8 +156,8 @@ class Oracle:
         number = self.law_at(now.date())
         for leg in self.legs.values():
             for published in leg.waiting:
-                found = [self._purposes(leg, told, published, number) for told in self.states(leg.who)]
-                sealing = Sealing(now.date(), number, found)
+                found = {frozenset(self._purposes(leg, told, published, number)) for told in self.states(leg.who)}
+                sealing = Sealing(now.date(), number, [set(each) for each in found])
                 leg.sealings = [sealing] if certain else [*leg.sealings, sealing]
             if certain:
                 leg.waiting.clear()

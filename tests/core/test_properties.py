@@ -333,9 +333,9 @@ class Promises(RuleBasedStateMachine):
                 break
         else:
             raise AssertionError("the guard stays up")
+        self.oracle.sealed(now, certain=True)  # before or after any of the wishes that were still open
         for wish in self.oracle.wishes:
             wish.ended = wish.ended or now
-        self.oracle.sealed(now, certain=True)
         today = now.date()
         for purpose in NUMBERS:
             shown = set(self.shown(purpose))
