@@ -833,6 +833,13 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_properties.py",
     ),
     (
+        "the end of one objection ends the restriction by another",
+        "workers/decide.py",
+        "others = self._considered(case, granted) if part.number == _ENDED else set()",
+        "others: set[Lookup] = set()",
+        "tests/core/test_reviews.py",
+    ),
+    (
         "a replay of the ledger takes back what the keeper had not read yet",
         "workers/replayer.py",
         "        shard.note(record.key.decode(), decision)  # perhaps not read yet: its flags are set already\n",

@@ -50,6 +50,7 @@ FLAGS: Final = frozenset({"restrict", "lift", "consent"})
 """Decisions that change the person's flags and nothing that is stored."""
 _APART: Final = 1000
 """Decisions of one request about one subject get numbers this far apart: there are at most 100 subjects."""
+_ENDED: Final = 2 * _APART
 
 _FORMER: Final = 100
 """The parts of earlier generations are numbered behind those of all subjects."""
@@ -152,7 +153,7 @@ def considered() -> Part:
 
 def ended() -> Part:
     """The officer has decided."""
-    return Part("lift", 2 * _APART, lambda person: replace(person, reviewed=False))
+    return Part("lift", _ENDED, lambda person: replace(person, reviewed=False))
 
 
 def _withdrawn(person: Person, mask: int) -> Person:
@@ -245,10 +246,22 @@ class Decider:
             decisions += self._of_former(granted, lookups, persons, told, view)
         case = await self.decided(case, decisions)
         for part in parts:
+            others = self._considered(case, granted) if part.number == _ENDED else set()
             for lookup, person in persons.items():
-                await self._ring.change(lookup, part.flags, generation=person.generation)
+                if lookup not in others:
+                    await self._ring.change(lookup, part.flags, generation=person.generation)
         self._steps.reached("decide.flags")
         return case
+
+    def _considered(self, case: Case, granted: Granted) -> set[Lookup]:
+        """Of whom another objection is still before an officer: they stay restricted although this one has ended."""
+        waiting = [
+            each
+            for each in self._book
+            if each.type == "object" and each.state == "waiting" and each.decisions and each.case != case.case
+        ]
+        requests = [self._book.request_of(each) for each in waiting]
+        return {lookup for request in requests for lookup in self.lookups(request, granted.table).values()}
 
     async def _there(self, lookups: Mapping[int, Lookup], *, mint: bool) -> tuple[View, dict[Lookup, Person]]:
         """Who of them is living; with `mint` everyone is."""
