@@ -212,8 +212,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "an overdue erasure raises no alarm",
         "workers/auditor.py",
-        'self._level("objective_missed", late)',
-        'self._level("objective_missed", 0)',
+        'self._level("erasures_overdue", late)',
+        'self._level("erasures_overdue", 0)',
         "tests/core/test_auditor.py",
     ),
     (
@@ -310,7 +310,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "an older keystore under the same run is not noticed",
         "workers/guard.py",
-        "        if counter >= self._seen:\n",
+        "        if counter >= seen:\n",
         "        if counter >= 0:\n",
         "tests/core/test_keyring.py",
     ),

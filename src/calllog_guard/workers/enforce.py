@@ -170,6 +170,12 @@ class Enforcer:
 
     async def _remove(self, work: Work, legs: Sequence[bytes]) -> None:
         t = self._t
+        if not work.decision.total:  # the auditor looks for the names that are reported: a repeat must report them all
+            legs = work.pending.legs or tuple(legs)
+            pending = msgspec.structs.replace(work.pending, legs=legs)
+            work.shard.pending[work.key] = pending
+            work.shard.index.pend(work.key, pending)
+            t.commit(work.shard)
         await t.writer.write([tombstone(t.legs, leg, t.settings.partitions) for leg in legs])
         self._steps.reached("enforce.tombstoned")
         await self.report(work, "tombstoned", () if work.decision.total else legs, len(legs))
