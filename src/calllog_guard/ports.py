@@ -132,16 +132,11 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """
-    A decision that waits for its barrier, an offset of the legs; `offset` is its own place in the ledger.
-
-    `legs` names the records that it removes, from before their tombstones on: a repeat would not find them any more.
-    """
+    """A decision that waits for its barrier, an offset of the legs; `offset` is its own place in the ledger."""
 
     decision: bytes
     barrier: int
     offset: int = 0
-    legs: tuple[bytes, ...] | None = None
 
 
 class Position(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ from aiokafka import TopicPartition
 
 from calllog_guard.core.crypto.envelope import parse_header
 from calllog_guard.core.ids import split_key
-from calllog_guard.core.requests.decision import DECISIONS, DONE, Decision, Entry, is_result, open_entry
+from calllog_guard.core.requests.decision import DECISIONS, DONE, LEGS, OUTCOMES, Decision, Entry, is_result, open_entry
 from calllog_guard.core.tombstone import Output, tombstone
 from calllog_guard.core.wire import BEAT, BEATS, decode, to_ms
 from calllog_guard.errors import EpochUnknownError, LegMovedError, MessageError, RecordError
@@ -140,6 +140,14 @@ class Keeper:
                 with suppress(MessageError):  # not written by an auditor
                     self._ring.guard.saw(decode(BEATS, record.value).counter)
         ours = [record for record in records if record.value is not None and record.key and record.key[:1] != b"~"]
+        for record in ours:
+            if record.key.endswith(LEGS):
+                with suppress(MessageError):  # not written by a keeper
+                    name, tokens = (
+                        record.key.removesuffix(LEGS).decode("ascii", "replace"),
+                        decode(OUTCOMES, record.value).tokens,
+                    )
+                    shard.recorded[name] = tuple(f"{name[:22]}.{token}".encode() for token in tokens or ())
         for record in ours:
             if record.key.endswith(DONE):
                 shard.finished(record.key.removesuffix(DONE).decode("ascii", "replace"))
