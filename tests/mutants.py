@@ -212,8 +212,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "an overdue erasure raises no alarm",
         "workers/auditor.py",
-        'self._level("objective_missed", late)',
-        'self._level("objective_missed", 0)',
+        'self._level("erasures_overdue", late)',
+        'self._level("erasures_overdue", 0)',
         "tests/core/test_auditor.py",
     ),
     (
@@ -310,7 +310,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "an older keystore under the same run is not noticed",
         "workers/guard.py",
-        "        if counter >= self._seen:\n",
+        "        if counter >= seen:\n",
         "        if counter >= 0:\n",
         "tests/core/test_keyring.py",
     ),
@@ -859,6 +859,34 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "case.hold is not None and case.hold not in released",
         "case.hold is not None and case.hold in released",
         "tests/core/test_holds.py::test_the_case_of_a_hold_that_stands_is_kept_for_as_long_as_it_stands",
+    ),
+    (
+        "a refused objection lifts what it did not bring",
+        "workers/acts.py",
+        'if case.type == "object" and case.decisions:',
+        'if case.type == "object":',
+        "tests/core/test_objections.py",
+    ),
+    (
+        "the end of one objection lifts the restriction of another",
+        "workers/decide.py",
+        "kept = self._considered(granted) if part.number == _ENDED else set()",
+        "kept: set[Lookup] = set()",
+        "tests/core/test_objections.py",
+    ),
+    (
+        "a brake counts when a case was opened",
+        "core/requests/case.py",
+        "return self.cut_off or self.opened_at",
+        "return self.opened_at",
+        "tests/core/test_objections.py",
+    ),
+    (
+        "a repeat forgets the names of what it removed",
+        "workers/enforce.py",
+        "known = work.shard.recorded.get(name, ())",
+        "known: tuple[bytes, ...] = ()",
+        "tests/core/test_crash_matrix.py",
     ),
 ]
 

@@ -87,6 +87,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except Exception as error:  # noqa: BLE001 - a defect; its text may quote data, its kind and place do not
+        trace = error.__traceback__
+        while trace and trace.tb_next:
+            trace = trace.tb_next
+        place = f" at {trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}" if trace else ""
+        print(f"calllog-guard: this should not happen: {type(error).__name__}{place}", file=sys.stderr)  # noqa: T201
+        return 70
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Rules: 1. An unknown name is refused: a typing error must not switch a protectio
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from typing import Any, Final
 from calllog_guard.errors import ConfigurationError
 
 PREFIX: Final = "CALLLOG_GUARD_"
+LEVELS: Final = ("debug", "info", "warning", "error")
 _MAY_BE_ZERO: Final = frozenset({"trim_behind_s", "aof_rewrite_min_s", "backup_window_days", "keystore_replicas"})
 REQUESTS_KEEP_DAYS: Final = 7
 """How long requests and notices stay in their topics; requests are trimmed long before."""
@@ -120,9 +122,11 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
             raise ConfigurationError(f"{variable} must be a number") from None
         if name in _MAY_BE_ZERO and found[name] == 0:
             continue
-        if kinds[name] is not str and found[name] <= 0:
+        if kinds[name] is not str and not (math.isfinite(found[name]) and found[name] > 0):
             raise ConfigurationError(f"{variable} must be above zero")
     settings = Settings(**found)
+    if settings.log_level not in LEVELS:
+        raise ConfigurationError(f"{PREFIX}LOG_LEVEL must be one of {', '.join(LEVELS)}")
     if settings.log_level == "debug" and not settings.off:
         raise ConfigurationError(f"{PREFIX}LOG_LEVEL debug is for development only: name it in {PREFIX}DEVELOPMENT")
     return settings

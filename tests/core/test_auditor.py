@@ -164,7 +164,7 @@ async def test_a_value_left_is_an_alarm_and_no_certificate(tmp_path: Path) -> No
     stages, levels = await audited(Log([Record(LEG, b"sealed"), Record(LEG, None)]), tmp_path)
     assert stages == ["rewritten"]
     assert levels["erase_unobserved_oldest_s"] == 600
-    assert levels["objective_missed"] == 0
+    assert levels["erasures_overdue"] == 0
 
 
 async def test_a_value_left_on_one_disk_alone_is_no_certificate(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ async def test_nothing_is_certified_while_something_is_wrong(log: Log, tmp_path:
 async def test_an_overdue_erasure_is_an_alarm_and_never_a_certificate(tmp_path: Path) -> None:
     stages, levels = await audited(Log([Record(LEG, b"sealed"), Record(LEG, None)], minutes=91), tmp_path)
     assert stages == ["rewritten"]
-    assert levels["objective_missed"] == 1
+    assert levels["erasures_overdue"] == 1
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ async def test_a_tombstone_key_that_outlives_its_objective_is_an_alarm_too(tmp_p
     log.ledger.append(seen)
     stages, levels = await audited(log, tmp_path)
     assert stages == []
-    assert (levels["objective_missed"], levels["erase_unobserved_oldest_s"]) == (1, 0)
+    assert (levels["erasures_overdue"], levels["erase_unobserved_oldest_s"]) == (1, 0)
 
 
 async def test_an_erasure_that_no_keeper_has_done_is_overdue_as_well(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ async def test_an_erasure_that_no_keeper_has_done_is_overdue_as_well(tmp_path: P
     log.ledger.pop()
     stages, levels = await audited(log, tmp_path)
     assert stages == []
-    assert (levels["objective_missed"], levels["erase_unobserved_oldest_s"]) == (1, 91 * 60)
+    assert (levels["erasures_overdue"], levels["erase_unobserved_oldest_s"]) == (1, 91 * 60)
 
 
 async def test_bytes_that_could_not_be_read_are_no_certificate(tmp_path: Path) -> None:

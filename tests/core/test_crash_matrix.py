@@ -94,6 +94,12 @@ async def filled(folder: Path) -> GuardWorld:
     return world
 
 
+def _named(world: GuardWorld) -> list[int]:
+    """How many records each result names, whose old values must be seen gone."""
+    ledger = world.log.live("privacy.decisions")
+    return [len(json.loads(value).get("tokens", ())) for key, value in ledger.items() if key.endswith(b".done")]
+
+
 def seen(world: GuardWorld) -> dict[str, Any]:
     """What is there in the end, without what is random."""
     case = json.loads(world.log.live("privacy.cases")[case_id(TENANT, "matrix-0001").encode()])
@@ -105,6 +111,8 @@ def seen(world: GuardWorld) -> dict[str, Any]:
         "state": (case["state"], case["waits_for"], case["refusal"]),
         "stages": sorted(case["stages"]),
         "decisions": len(case["decisions"]),
+        "counted": sum(case["legs"].values()) if case["type"] != "erase" or case["ranged"] else None,
+        "named": sorted(_named(world)),
         "sealed": case["sealed"] is not None,
         "receipts": sorted({receipt["stage"] for receipt in world.receipts("matrix-0001")}),
         "dead": world.dead(),

@@ -36,6 +36,8 @@ _PLAIN: Final = {
     "retries": "Waits for something silent",
     "secrets_minted": "Persons given new secrets",
     "legs_written": "Legs written",
+    "objective_missed": "Erasures whose bytes were not seen gone within the objective, each counted once per objective",
+    "legs_moved": "Decisions that waited because a leg was replaced while it was read",
     "legs_expired": "Legs tombstoned because their last purpose lapsed",
     "legs_counted": "Lapsing legs counted for statistics before they were tombstoned",
     "cells_published": "Cells of statistics published, each with ten people or more behind it",
@@ -64,7 +66,7 @@ _LABELLED_LEVELS: Final = {
 _LEVELS: Final = {
     "watched_erasures": "Erasures whose last trace is not yet seen gone",
     "erase_unobserved_oldest_s": "Age of the oldest erasure that is not yet seen absent",
-    "objective_missed": "Erasures whose bytes are not seen gone within the objective",
+    "erasures_overdue": "Erasures whose bytes are not seen gone within the objective, now",
     "observe_seconds": "How long the last look at a partition took",
     "guard_lag": "Partitions whose ledger is not yet replayed against the present run of the keystore",
     "heartbeat_age_s": "Since the last heartbeat was written",

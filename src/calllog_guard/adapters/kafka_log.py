@@ -8,6 +8,7 @@ Rules: 1. `acks=all`, idempotent, every future awaited.  2. Debug logs of the li
 import asyncio
 import json
 import logging
+import ssl
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
@@ -29,15 +30,52 @@ _NEAR: Final = 2000  # offsets: reading on is cheaper than another fetch
 logging.getLogger("aiokafka").setLevel(logging.ERROR)
 
 
+_SECURITY: Final = frozenset({
+    "security_protocol", "sasl_mechanism", "sasl_plain_username", "sasl_plain_password", "sasl_kerberos_service_name",
+    "sasl_kerberos_domain_name", "ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_password", "ssl_check_hostname",
+    "client_id", "request_timeout_ms", "connections_max_idle_ms", "metadata_max_age_ms",
+})  # fmt: skip
+
+
 def security(text: str) -> dict[str, Any]:
-    """Client options of Kafka as JSON (TLS, SASL), passed through as they are."""
+    """
+    Client options of Kafka as JSON (TLS, SASL), by the names of kafka-python.
+
+    Raises:
+        ConfigurationError: No JSON object, or an option that the clients do not share.
+
+    """
+    wrong = "CALLLOG_GUARD_KAFKA_SECURITY must be a JSON object of client options"
     try:
         found = json.loads(text)
     except ValueError:
-        raise ConfigurationError("CALLLOG_GUARD_KAFKA_SECURITY must be a JSON object of client options") from None
-    if not isinstance(found, dict):
-        raise ConfigurationError("CALLLOG_GUARD_KAFKA_SECURITY must be a JSON object of client options")
+        raise ConfigurationError(wrong) from None
+    if not isinstance(found, dict) or found.keys() - _SECURITY:
+        raise ConfigurationError(f"{wrong}: any of {', '.join(sorted(_SECURITY))}")
     return found
+
+
+def streaming(options: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    The same options as aiokafka takes them: files of TLS become a context.
+
+    Raises:
+        ConfigurationError: A file of TLS cannot be read.
+
+    """
+    plain = {name: value for name, value in options.items() if not name.startswith("ssl_")}
+    if "SSL" not in str(options.get("security_protocol", "")):
+        return plain
+    try:
+        context = ssl.create_default_context(cafile=options.get("ssl_cafile"))
+        context.check_hostname = bool(options.get("ssl_check_hostname", True))
+        if options.get("ssl_certfile"):
+            context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"), options.get("ssl_password"))
+    except OSError as error:
+        raise ConfigurationError(
+            f"CALLLOG_GUARD_KAFKA_SECURITY: a file of TLS cannot be used: {error.strerror or error}"
+        ) from None
+    return plain | {"ssl_context": context}
 
 
 def consumer(
@@ -63,7 +101,7 @@ def consumer(
         fetch_max_wait_ms=max_wait_ms,
         fetch_max_bytes=_REQUEST_BYTES * 2,
         max_partition_fetch_bytes=fetch_bytes,
-        **options,
+        **streaming(options),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from calllog_guard.adapters.kafka_log import streaming
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import LogSilentError
 
@@ -36,7 +37,7 @@ class KafkaWriter:
             enable_idempotence=True,
             max_batch_size=_BATCH_BYTES,
             max_request_size=_REQUEST_BYTES,
-            **options,
+            **streaming(options),
         )
         self._waiting: list[tuple[Sequence[Output], asyncio.Future[None]]] = []
         self._flush: asyncio.Task[None] | None = None

@@ -73,7 +73,12 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     what.add_argument("--case", help="values of the legs of the person whom a case erased")
     what.add_argument("--canary", type=Path, metavar="FILE", help="identifiers, one per line, in every form")
     verb.add_argument(
-        "--log-dir", type=Path, action="append", default=[], help="also files: broker logs, keystore files (repeatable)"
+        "--log-dir",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        help="also files: broker logs, keystore files (repeatable)",
     )
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=lambda args: asyncio.run(scan(args)))

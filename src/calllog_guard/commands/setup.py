@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from calllog_guard.adapters.kms_local import write_new
 from calllog_guard.bootstrap import World, world
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.sealed import new_pair, public_forms, receipt_pem
-from calllog_guard.core.ids import EpochName, Tenant, b64
+from calllog_guard.core.ids import TENANT_PATTERN, EpochName, Tenant, b64
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import ConfigurationError, StateRefusedError
 from calllog_guard.law import follow_published
@@ -96,6 +97,8 @@ def init(args: argparse.Namespace) -> int:
     base = args.directory.resolve()
     for name in ("kms", "state", "keys"):
         (base / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not re.match(TENANT_PATTERN, args.tenant):
+        raise ConfigurationError("--tenant takes 1 to 32 of a-z, 0-9 and -, beginning with a letter or digit")
     for name, signs in {"backend-1": True, "officer-1": True, "operator-1": False}.items():
         private, public = new_pair(signs=signs)
         if write_new(base / "keys" / f"{name}.pem", private):

@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives import serialization
 from calllog_guard.adapters.kafka_log import tenant_partition
 from calllog_guard.bootstrap import World
 from calllog_guard.core.crypto.sealed import sign
-from calllog_guard.core.requests.request import AUDIENCE
+from calllog_guard.core.requests.request import AUDIENCE, REQUESTS, check_fields
 from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import time_text
-from calllog_guard.errors import ConfigurationError
+from calllog_guard.core.wire import decode, time_text
+from calllog_guard.errors import ConfigurationError, MessageError
 
 _LIFETIME_S: Final = 3600
 
@@ -52,7 +52,12 @@ async def send(shared: World, pem: bytes, claims: dict[str, Any]) -> str:
     jti = secrets.token_urlsafe(16).replace("_", "-")
     common = {"v": 1, "iss": kid, "aud": AUDIENCE, "tenant": shared.tenant, "jti": jti, "iat": issued}
     content = common | {"exp": issued + _LIFETIME_S, "received_at": time_text(now)} | claims
-    token = sign(pem, kid, json.dumps({name: each for name, each in content.items() if each is not None}).encode())
+    raw = json.dumps({name: each for name, each in content.items() if each is not None}).encode()
+    try:
+        check_fields(decode(REQUESTS, raw))
+    except MessageError as error:
+        raise ConfigurationError(f"the desk would refuse this request: {error}") from None
+    token = sign(pem, kid, raw)
     home = tenant_partition(shared.tenant, shared.settings.few_partitions)
     topic = shared.settings.topic("privacy.requests")
     writer = shared.writer()

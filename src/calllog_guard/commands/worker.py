@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     structlog.configure(
         processors=[structlog.processors.add_log_level, structlog.processors.JSONRenderer()],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(from_environment(os.environ).log_level),
     )
     return asyncio.run(_all() if args.role == "all" else _one(args.role))
 

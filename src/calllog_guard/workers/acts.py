@@ -159,7 +159,7 @@ class Acts:
         granted = self._granted(case, act)
         request, ground = granted.request, act.request.ground
         case, outputs = self._notices.of(case, "refused", act.table, request, act.appended_at, ground)
-        if case.type == "object":
+        if case.type == "object" and case.decisions:  # unverified, it never restricted anybody
             case, lifting = self._notices.of(case, "lifting", act.table, request, act.appended_at)
             case = await self._book.save(case, [*outputs, *lifting])
             case, outputs = await self._reviewed(replace(granted, case=case)), []

@@ -114,6 +114,7 @@ class Auditor:
         self._floor = 0
         self._beat_at = self._walk_at = 0.0
         self._drifts: set[str] = set()
+        self._missed: set[tuple[str, bool]] = set()
         self._states: set[str] = set()
         self._duties = (
             Duty("heartbeat", settings.heartbeat_s, self._beat),
@@ -173,8 +174,10 @@ class Auditor:
         for duty in self._duties:
             duty.poll()
         now = asyncio.get_running_loop().time()
-        self._level("heartbeat_age_s", now - (self._beat_at or now))
-        self._level("walk_age_s", now - (self._walk_at or now))
+        if not self._beat_at:  # from the first moment on: who never succeeds gets old, too
+            self._beat_at = self._walk_at = now
+        self._level("heartbeat_age_s", now - self._beat_at)
+        self._level("walk_age_s", now - self._walk_at if 0 in self._watched else 0)
         self._level(
             "watched_erasures",
             sum(each.decision is not None for some in self._watched.values() for each in some.values()),
@@ -316,13 +319,20 @@ class Auditor:
         """Whoever is not seen absent in time, and whoever's legs the keeper has not even tombstoned in time."""
         settings = self._settings
         ages = [
-            ((now - (each.done or each.decision).at).total_seconds(), "absent" in each.reported)
+            ((now - (each.done or each.decision).at).total_seconds(), "absent" in each.reported, each.decision.decision)
             for each in watched
             if each.decision is not None and each.stages
         ]
-        self._level("erase_unobserved_oldest_s", max((age for age, absent in ages if not absent), default=0))
-        late = sum(age > (settings.objective_key_s if absent else settings.objective_value_s) for age, absent in ages)
-        self._level("objective_missed", late)
+        self._level("erase_unobserved_oldest_s", max((age for age, absent, _ in ages if not absent), default=0))
+        overdue = {
+            (name, absent)
+            for age, absent, name in ages
+            if age > (settings.objective_key_s if absent else settings.objective_value_s)
+        }
+        late = len(overdue)
+        self._level("erasures_overdue", late)
+        self._count("objective_missed", len(overdue - self._missed))
+        self._missed |= overdue
         if late:
             log.error("erasures are overdue: their bytes are not seen gone within the objective", erasures=late)
 

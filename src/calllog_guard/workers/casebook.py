@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any, Final
 
 import msgspec
+import structlog
 
 from calllog_guard.core.ids import INTERNAL_KEY, EpochName, Tenant
 from calllog_guard.core.requests.case import CASES, Case
@@ -26,12 +27,13 @@ from calllog_guard.core.requests.request import REQUESTS, Request
 from calllog_guard.core.requests.secret import PREFIX, open_case, seal_case, secret_key
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, encode
-from calllog_guard.errors import RecordError
+from calllog_guard.errors import EntryCorruptError, EpochUnknownError, RecordError
 from calllog_guard.ports import Writer
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.keyring import Keyring, pointer
 from calllog_guard.workers.vault import Vault
 
+log: Final = structlog.get_logger()
 _HOUR: Final = timedelta(hours=1)
 
 
@@ -127,9 +129,9 @@ class Casebook:
         brake = RULES[kind].brake
         same = {name for name, rule in RULES.items() if brake and rule.brake == brake}
         # what is older never counts again: it is left behind here, so that no request pays for every case there is
-        self._recent = {name: case for name, case in self._recent.items() if case.opened_at > now - _HOUR}
+        self._recent = {name: case for name, case in self._recent.items() if case.begun_at > now - _HOUR}
         cases = (self._recent | self._begun).values()
-        recent = sum(case.type in same and case.state != "waiting" and case.opened_at > now - _HOUR for case in cases)
+        recent = sum(case.type in same and case.state != "waiting" and case.begun_at > now - _HOUR for case in cases)
         return brake is not None and recent >= most
 
     @contextmanager
@@ -224,8 +226,12 @@ class Casebook:
         """Seal up to so many cases anew under the present epoch, so that none keeps an old epoch alive; how many it were."""
         epoch = pointer(await self._ring.view([]))
         old = list(islice((case for case in self._cases.values() if case.epoch not in {None, epoch}), most))
-        renewed = [
-            self._with(case, epoch, self.request_of(case) if case.sealed else None, self.filed_of(case)) for case in old
-        ]
+        renewed: list[Case] = []
+        for case in old:
+            try:
+                request = self.request_of(case) if case.sealed else None
+                renewed.append(self._with(case, epoch, request, self.filed_of(case)))
+            except (EpochUnknownError, EntryCorruptError) as error:  # nobody's desk sealed it so: it stays, and is told
+                log.error("the sealed part of a case does not open", case=case.case, why=str(error))  # noqa: TRY400
         await self.save_all(renewed, [])
-        return len(old)
+        return len(renewed)

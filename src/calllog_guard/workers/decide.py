@@ -8,7 +8,7 @@ Rules: 1. The decision is acknowledged before the person's entry changes.  2. Ev
 Source: design section 9, steps 2 and 3; section 10.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -193,14 +193,31 @@ class Decider:
             for index, text in enumerate(request.subjects)
         }
 
+    def _considered(self, granted: Granted) -> set[Lookup]:
+        """Whose other objections an officer still considers: their restriction goes on."""
+        others = [
+            case
+            for case in self._book
+            if case.type == "object" and case.state == "waiting" and case.sealed and case.decisions
+            if case.case != granted.case.case
+        ]
+        return {each for case in others for each in self.lookups(self._book.request_of(case), granted.table).values()}
+
     # --- total erasure ------------------------------------------------------------------------------------------------
 
-    async def erase(self, granted: Granted) -> Case:
-        """Decision and fence for everyone named; again for whoever was minted in between: that pseudonym needs its own."""
+    async def erase(self, granted: Granted, renewed: Callable[[Collection[Lookup]], Awaitable[object]]) -> Case:
+        """
+        Decision and fence for everyone named; again for whoever was minted in between: that pseudonym needs its own.
+
+        `renewed` puts people under the holds that name them; nobody is fenced who appeared after it looked.
+        """
         case, left = granted.case, self.lookups(granted.request, granted.table)
         cut_off = to_ms(case.cut_off or self._clock.now())
         while left:
             view = await self._ring.view(list(left.values()))
+            await renewed(left.values())
+            if (await self._ring.view(list(left.values()))).raw != view.raw:
+                continue
             plan = {
                 index: decision
                 for index, lookup in left.items()
@@ -246,10 +263,18 @@ class Decider:
             decisions += self._of_former(granted, lookups, persons, told, view)
         case = await self.decided(case, decisions)
         for part in parts:
+<<<<<<< HEAD
             others = self._considered(case, granted) if part.number == _ENDED else set()
             for lookup, person in persons.items():
                 if lookup not in others:
                     await self._ring.change(lookup, part.flags, generation=person.generation)
+=======
+            kept = self._considered(granted) if part.number == _ENDED else set()
+            for lookup, person in persons.items():
+                if lookup in kept:
+                    continue
+                await self._ring.change(lookup, part.flags, generation=person.generation)
+>>>>>>> main
         self._steps.reached("decide.flags")
         return case
 

@@ -212,6 +212,8 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
             self._count("records_handled", len(records))
         if unit:
             self._count("units", 1)
+            places = {f"{place.topic}/{place.partition}": records[-1].offset for place, records in unit.items()}
+            log.info("unit", role=self._role.name, records=sum(map(len, unit.values())), up_to=places)
 
     async def _rewind(self) -> None:
         for place, offset in self._position.items():

@@ -10,6 +10,7 @@ Source: design sections 9 and 10.
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from itertools import groupby
 from typing import Any, Final
 
@@ -231,7 +232,7 @@ class Desk:
         granted = replace(granted, case=self._book.get(granted.case.case) or granted.case)
         case = granted.case
         if request.type == "erase" and request.range is None:
-            case = await self._o.decider.erase(granted)
+            case = await self._o.decider.erase(granted, partial(self._o.holds.renewed, granted.version))
         elif request.type == "hold":
             case = await self._o.holds.hold(granted)
         elif request.type == "release":

@@ -20,7 +20,7 @@ from calllog_guard.core.crypto.envelope import open_leg, parse_header, seal_leg
 from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.secrets import month_from
 from calllog_guard.core.ids import Pseudonym, Token, record_key
-from calllog_guard.core.requests.decision import DONE, Decision, Entry, Outcome
+from calllog_guard.core.requests.decision import DONE, LEGS, Decision, Entry, Outcome
 from calllog_guard.core.requests.rules import Correction, Rule, Standing, open_rule
 from calllog_guard.core.tombstone import Output, tombstone
 from calllog_guard.core.wire import encode
@@ -44,6 +44,10 @@ class Work:
     pending: Pending
     decision: Decision
     entry: Entry
+
+
+def _tokens(legs: Sequence[bytes]) -> tuple[Token, ...]:
+    return tuple(Token(leg.decode().partition(".")[2]) for leg in legs)
 
 
 class Enforcer:
@@ -170,11 +174,29 @@ class Enforcer:
 
     async def _remove(self, work: Work, legs: Sequence[bytes]) -> None:
         t = self._t
+        if not work.decision.total:
+            legs = await self._recorded(work, legs)
         await t.writer.write([tombstone(t.legs, leg, t.settings.partitions) for leg in legs])
         self._steps.reached("enforce.tombstoned")
         await self.report(work, "tombstoned", () if work.decision.total else legs, len(legs))
         for leg in legs:
             work.shard.index.remove(leg)
+
+    async def _recorded(self, work: Work, legs: Sequence[bytes]) -> Sequence[bytes]:
+        """
+        The legs to be removed, with those of an earlier attempt: a repeat, or a rebuilt index, does not find them any more.
+
+        They are in the ledger before their tombstones: the auditor looks for the names that are reported, for all of them.
+        """
+        name = work.key.decode()
+        known = work.shard.recorded.get(name, ())
+        both = tuple(dict.fromkeys((*known, *legs)))
+        if both != known:
+            record = self.outcome(work, "tombstoned", len(both), _tokens(both))
+            place = Output(self._decisions, work.shard.partition, work.key + LEGS, record.value)
+            await self._t.writer.write([place])
+            work.shard.recorded[name] = both
+        return both
 
     async def _rectify(self, work: Work) -> bool:
         rule = await self.rule(work.decision)
@@ -223,7 +245,7 @@ class Enforcer:
         self, work: Work, stage: Any, legs: Sequence[bytes], count: int, digests: tuple[str, ...] = ()
     ) -> None:
         """To the desk and into the ledger; `legs` name the records whose old values must be seen gone."""
-        tokens = tuple(Token(leg.decode().partition(".")[2]) for leg in legs)
+        tokens = _tokens(legs)
         result = self.outcome(work, stage, count, digests=digests)
         done = self.outcome(work, stage, count, tokens)
         await self._t.writer.write([result, Output(self._decisions, work.shard.partition, work.key + DONE, done.value)])

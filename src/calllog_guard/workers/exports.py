@@ -164,8 +164,13 @@ class Exporter:
             raise LegMovedError("a leg was replaced while it was exported: read again")
         legs: list[ExportedLeg] = []
         for facts, key in rows:
-            month = month_from(parse_header(values[key]).mon)
-            legs.append(exported(facts, read_leg(open_leg(values[key], keys.data_key(month))), purposes))
+            try:
+                month = month_from(parse_header(values[key]).mon)
+                legs.append(exported(facts, read_leg(open_leg(values[key], keys.data_key(month))), purposes))
+            except (
+                MessageError
+            ) as error:  # its month is over, or it is not what our protector wrote: the others are given
+                self._t.count("unreadable_" + error.reason, 1)
         return tuple(legs)
 
     async def _opened_by(self, partition: int) -> tuple[OpenedBy, ...]:

@@ -38,16 +38,21 @@ class RestoreGuard:
         """The guard entry and the marks."""
         return [GUARD_KEY, *self._marks]
 
-    async def check(self, origin: bytes, found: Sequence[bytes | None], *, under_guard: bool) -> None:
+    @property
+    def seen(self) -> int:
+        """The highest counter that was seen."""
+        return self._seen
+
+    async def check(self, origin: bytes, found: Sequence[bytes | None], *, seen: int, under_guard: bool) -> None:
         """
-        Judge what was read under `keys` in one answer of the run `origin`.
+        Judge what was read under `keys` in one answer of the run `origin`; `seen` as it was when that was asked for.
 
         Raises:
             GuardMovedError: The keystore has another past than the one seen.
             KeystoreGuardedError: It was restarted or restored, and the ledger is not yet replayed against it.
 
         """
-        await self._risen(found[0])
+        await self._risen(found[0], seen)
         if not under_guard and list(found[1:]) != [origin] * len(self._marks):
             raise KeystoreGuardedError(
                 "the keystore was restarted or restored: waits until keepers replayed the ledger"
@@ -60,11 +65,15 @@ class RestoreGuard:
             )
         return int(_GUARD.unpack(guard)[2])
 
-    async def _risen(self, guard: bytes | None) -> None:
-        """A counter below one seen means an older keystore under the same run: every mark falls, then the counter rises."""
+    async def _risen(self, guard: bytes | None, seen: int) -> None:
+        """
+        A counter below one seen means an older keystore under the same run: every mark falls, then the counter rises.
+
+        `seen` is what was known when the question was sent: answers of several questions may overtake each other.
+        """
         counter = self._counter(guard)
-        if counter >= self._seen:
-            self._seen = counter
+        if counter >= seen:
+            self._seen = max(self._seen, counter)
             return
         await self._keystore.delete(self._marks)
         await self._keystore.swap({GUARD_KEY: (guard, guard_entry(self._vault.guard_id(), self._seen + 1))}, {})
@@ -81,8 +90,9 @@ class RestoreGuard:
         """The run of the keystore, and the partitions whose ledger it has not had replayed: from which offset on."""
         marks = [guarded_key(partition) for partition in partitions]
         applied = [applied_key(partition) for partition in partitions]
+        seen = self._seen
         origin, (guard, *found) = await self._keystore.origin([GUARD_KEY, *marks, *applied])
-        await self._risen(guard)
+        await self._risen(guard, seen)
         offsets = found[len(marks) :]
         missing = {partition: int(offsets[at] or 0) for at, partition in enumerate(partitions) if found[at] != origin}
         return origin, missing
@@ -109,8 +119,9 @@ class RestoreGuard:
 
         """
         while True:
+            seen = self._seen
             (guard,) = await self._keystore.read([GUARD_KEY])
-            await self._risen(guard)
+            await self._risen(guard, seen)
             counter = self._counter(guard) + 1
             if await self._keystore.swap({GUARD_KEY: (guard, guard_entry(self._vault.guard_id(), counter))}, {}):
                 return counter
@@ -122,8 +133,9 @@ class RestoreGuard:
         The counter is above all that were seen; restores are few, so that equal generations do not tell who was minted when.
         """
         while True:
+            seen = self._seen
             guard, floor = await self._keystore.read([GUARD_KEY, FLOOR_KEY])
-            await self._risen(guard)
+            await self._risen(guard, seen)
             counter = self._counter(guard) + 1
             risen = {
                 GUARD_KEY: (guard, guard_entry(self._vault.guard_id(), counter)),

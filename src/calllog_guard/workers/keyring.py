@@ -88,8 +88,9 @@ class Keyring:
         """
         places = [person_key(self.tenant, lookup) for lookup in lookups]
         watched = self.guard.keys
+        seen = self.guard.seen
         origin, found = await self._keystore.origin([*watched, EPOCH_KEY, FLOOR_KEY, *places])
-        await self.guard.check(origin, found[: len(watched)], under_guard=under_guard)
+        await self.guard.check(origin, found[: len(watched)], seen=seen, under_guard=under_guard)
         epoch, floor, *raw = found[len(watched) :]
         return View(epoch, dict(zip(lookups, raw, strict=True)), int(floor or 1))
 

@@ -29,6 +29,7 @@ class Shard:
         held: The index of the copies in its partition of `held`, by hold and token; `copies` is how far it was read.
         erased: By pseudonym, the total erasures that are not yet done; empty means tombstone on sight.
         done: Ledger keys of decisions whose result is in the ledger.
+        recorded: By ledger key, the legs that a decision was about to remove when it was tried last.
         pending: Decisions that wait for their barrier, by ledger key, in the order of the ledger.
         ruled: By pseudonym, its other decisions in the order of the ledger, by ledger key.
         known_from: The end of the legs when the partition was assigned: from there on the index knows all that was there.
@@ -45,6 +46,7 @@ class Shard:
     copies: int
     erased: dict[str, set[str]] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
+    recorded: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     pending: dict[bytes, Pending] = field(default_factory=dict)
     ruled: dict[str, dict[str, Decision]] = field(default_factory=dict)
     restricted: dict[str, set[str]] = field(default_factory=dict)
@@ -76,6 +78,8 @@ class Shard:
     def finished(self, name: str) -> None:
         """A decision is done: from now on it is a standing rule."""
         self.done.add(name)
+        if name.encode() not in self.pending:  # after a crash it may be carried out once more
+            self.recorded.pop(name, None)
         person = name.partition(".")[0]
         self.erased.get(person, set()).discard(name)
         self.standing.pop(person, None)

@@ -108,7 +108,7 @@ class Statistician:
                 epoch = tally_epoch(value)
                 secret = self._t.vault.epoch_key(epoch, self._t.tenant, "tallies")
                 book.tallies[name] = open_tally(value, Place(self._t.tenant, partition, name), secret), epoch
-            except (EpochUnknownError, EntryCorruptError) as error:
+            except (EpochUnknownError, EntryCorruptError, ValueError, IndexError) as error:
                 self._t.count("tallies_lost", 1)
                 log.error("a tally counts nothing", partition=partition, why=str(error))  # noqa: TRY400
         return book
@@ -283,7 +283,10 @@ class Statistician:
 
 
 def _month(mark: bytes | None) -> Month | None:
-    return None if mark is None else month_from(decode(_MARKS, mark).month)
+    try:
+        return None if mark is None else month_from(decode(_MARKS, mark).month)
+    except MessageError:
+        return None  # not written by a keeper: the month is closed again, and what is published is there already
 
 
 def _called(facts: Facts) -> Month:

@@ -41,6 +41,7 @@ class Sweeper:
         self._t, self._copies, self._statistician, self._reached = tools, copies, statistician, reached
         self._steps = Steps(tools.settings.off)
         self._unswept: deque[int] = deque()
+        self._overdue: dict[int, tuple[int, float]] = {}
         self.next_ms = 0
 
     async def sweep(self, shards: Mapping[int, Shard]) -> None:
@@ -70,8 +71,9 @@ class Sweeper:
             return True
         due = self._due(shard)
         full = len(due) >= t.settings.sweep_records
-        t.level("sweep_overdue_records", len(due) if full else 0)
-        t.level("sweep_oldest_overdue_s", self._oldest(shard) if full else 0)
+        self._overdue[shard.partition] = (len(due), self._oldest(shard)) if full else (0, 0.0)
+        t.level("sweep_overdue_records", sum(many for many, _ in self._overdue.values()))
+        t.level("sweep_oldest_overdue_s", max(oldest for _, oldest in self._overdue.values()))
         due, more = await self._statistician.counted(shard, await self._copied(due))
         due = await self._copied(due)
         if due:

@@ -117,6 +117,11 @@ class Case(Message, frozen=True, kw_only=True):
         return bool({"fenced", "decided", "answered"} & self.stages.keys())
 
     @property
+    def begun_at(self) -> datetime:
+        """When it was granted, as far as it was: that is what brakes count, however long it had waited before."""
+        return self.cut_off or self.opened_at
+
+    @property
     def open(self) -> bool:
         """Whether an answer is still owed."""
         return self.state in {"waiting", "enforcing"}

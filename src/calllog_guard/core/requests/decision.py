@@ -26,6 +26,8 @@ _ENTRY: Final = struct.Struct(">I32s")
 _NONCE: Final = 12
 DONE: Final = b".done"
 """Ends the ledger key of a decision's result; `.absent` and `.gone` end those of its observation."""
+LEGS: Final = b".legs"
+"""Ends the ledger key of the names that a decision is about to remove."""
 _RESULT_DOTS: Final = 2
 
 
