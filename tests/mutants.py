@@ -870,8 +870,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "the end of one objection lifts the restriction of another",
         "workers/decide.py",
-        "kept = self._considered(granted) if part.number == _ENDED else set()",
-        "kept: set[Lookup] = set()",
+        "others = self._considered(case, granted) if part.number == _ENDED else set()",
+        "others: set[Lookup] = set()",
         "tests/core/test_objections.py",
     ),
     (

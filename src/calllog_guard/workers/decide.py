@@ -193,16 +193,6 @@ class Decider:
             for index, text in enumerate(request.subjects)
         }
 
-    def _considered(self, granted: Granted) -> set[Lookup]:
-        """Whose other objections an officer still considers: their restriction goes on."""
-        others = [
-            case
-            for case in self._book
-            if case.type == "object" and case.state == "waiting" and case.sealed and case.decisions
-            if case.case != granted.case.case
-        ]
-        return {each for case in others for each in self.lookups(self._book.request_of(case), granted.table).values()}
-
     # --- total erasure ------------------------------------------------------------------------------------------------
 
     async def erase(self, granted: Granted, renewed: Callable[[Collection[Lookup]], Awaitable[object]]) -> Case:
@@ -263,18 +253,10 @@ class Decider:
             decisions += self._of_former(granted, lookups, persons, told, view)
         case = await self.decided(case, decisions)
         for part in parts:
-<<<<<<< HEAD
             others = self._considered(case, granted) if part.number == _ENDED else set()
             for lookup, person in persons.items():
                 if lookup not in others:
                     await self._ring.change(lookup, part.flags, generation=person.generation)
-=======
-            kept = self._considered(granted) if part.number == _ENDED else set()
-            for lookup, person in persons.items():
-                if lookup in kept:
-                    continue
-                await self._ring.change(lookup, part.flags, generation=person.generation)
->>>>>>> main
         self._steps.reached("decide.flags")
         return case
 
