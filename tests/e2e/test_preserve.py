@@ -1,6 +1,7 @@
 """Holds, releases and what the law keeps, on the real stack; every numbered step of a hold and of a release killed."""
 
 import json
+import os
 from typing import Any
 
 import pytest
@@ -100,7 +101,12 @@ STEPS = ["hold.made", "hold.named", "hold.marked", "hold.decided", "hold.flagged
 KEEPER_STEPS = ["hold.copied", "hold.read_again", "hold.unmarked"]
 
 
-@pytest.mark.parametrize("step", [*STEPS, *KEEPER_STEPS])
+def some(steps: list[str]) -> list[str]:
+    """Every third step; `make chaos` takes every one. In one process `tests/core/test_holds.py` takes every write."""
+    return steps if os.environ.get("EVERY_STEP") else steps[::3]
+
+
+@pytest.mark.parametrize("step", some([*STEPS, *KEEPER_STEPS]))
 def test_killed_at_a_step_of_a_hold_everything_is_copied_before_it_is_erased(make: Make, step: str) -> None:
     guard = make()
     role = "desk" if step in STEPS else "keeper"
@@ -125,7 +131,7 @@ RELEASE_STEPS = ["release.decided", "release.flagged", "release.secret"]
 RELEASE_KEEPER_STEPS = ["release.destroyed", "release.tombstoned"]
 
 
-@pytest.mark.parametrize("step", [*RELEASE_STEPS, *RELEASE_KEEPER_STEPS])
+@pytest.mark.parametrize("step", some([*RELEASE_STEPS, *RELEASE_KEEPER_STEPS]))
 def test_killed_at_a_step_of_a_release_no_copy_is_left(make: Make, step: str) -> None:
     guard = make()
     role = "desk" if step in RELEASE_STEPS else "keeper"
