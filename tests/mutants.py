@@ -212,7 +212,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "an overdue erasure raises no alarm",
         "workers/auditor.py",
-        'self._level("erasures_overdue", late)',
+        'self._level("erasures_overdue", len(overdue))',
         'self._level("erasures_overdue", 0)',
         "tests/core/test_auditor.py",
     ),

@@ -113,9 +113,8 @@ class Auditor:
         self._rewrite_from = 0.0
         self._floor = 0
         self._beat_at = self._walk_at = 0.0
-        self._drifts: set[str] = set()
         self._missed: set[tuple[str, bool]] = set()
-        self._states: set[str] = set()
+        self._drifts, self._states = set[str](), set[str]()
         self._duties = (
             Duty("heartbeat", settings.heartbeat_s, self._beat),
             Duty("trim", settings.trim_s, self._trim),
@@ -178,10 +177,8 @@ class Auditor:
             self._beat_at = self._walk_at = now
         self._level("heartbeat_age_s", now - self._beat_at)
         self._level("walk_age_s", now - self._walk_at if 0 in self._watched else 0)
-        self._level(
-            "watched_erasures",
-            sum(each.decision is not None for some in self._watched.values() for each in some.values()),
-        )
+        watched = [each for some in self._watched.values() for each in some.values()]
+        self._level("watched_erasures", sum(each.decision is not None for each in watched))
 
     async def _beat(self) -> None:
         """A record per partition, so that segments roll and compaction runs on quiet partitions too."""
@@ -329,12 +326,11 @@ class Auditor:
             for age, absent, name in ages
             if age > (settings.objective_key_s if absent else settings.objective_value_s)
         }
-        late = len(overdue)
-        self._level("erasures_overdue", late)
+        self._level("erasures_overdue", len(overdue))
         self._count("objective_missed", len(overdue - self._missed))
         self._missed |= overdue
-        if late:
-            log.error("erasures are overdue: their bytes are not seen gone within the objective", erasures=late)
+        if overdue:
+            log.error("erasures are overdue: their bytes are not seen gone within the objective", erasures=len(overdue))
 
     async def _after_replay(self) -> None:
         """A restored keystore's file holds again what was erased since: written anew once the ledger is replayed, also for the done."""
