@@ -1,8 +1,7 @@
 """
-Reading and writing topics through aiokafka: public consumer, idempotent producer, batches built by hand.
+Reading topics through aiokafka's public consumer, and the options that both directions share; writing is in `kafka_writer.py`.
 
-Rules: 1. `acks=all`, idempotent, every future awaited.  2. Debug logs of the library print keys and values: kept off.
-       3. `read_committed` is not needed: nobody writes transactions.
+Rules: 1. Debug logs of the library print keys and values: kept off.  2. `read_committed` is not needed: nobody writes transactions.
 """
 
 import asyncio
@@ -20,8 +19,7 @@ from aiokafka.partitioner import murmur2
 
 from calllog_guard.errors import ConfigurationError, LogSilentError
 
-_BATCH_BYTES: Final = 512 << 10  # below max.message.bytes of every governed topic: the broker counts batches
-_REQUEST_BYTES: Final = 26 << 20
+REQUEST_BYTES: Final = 26 << 20
 _ACK_S: Final = 60.0
 _SILENT_S: Final = 60.0  # a read may take as long as it takes; an answer may not
 _READ_S: Final = 300.0
@@ -99,7 +97,7 @@ def consumer(
         max_poll_interval_ms=600_000,
         rebalance_timeout_ms=600_000,
         fetch_max_wait_ms=max_wait_ms,
-        fetch_max_bytes=_REQUEST_BYTES * 2,
+        fetch_max_bytes=REQUEST_BYTES * 2,
         max_partition_fetch_bytes=fetch_bytes,
         **streaming(options),
     )

@@ -5,7 +5,6 @@ Rules: 1. `acks=all`.  2. Batches stay below `max.message.bytes` of every govern
 """
 
 import asyncio
-import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -13,18 +12,12 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from calllog_guard.adapters.kafka_log import streaming
+from calllog_guard.adapters.kafka_log import REQUEST_BYTES, streaming
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import LogSilentError
 
 _BATCH_BYTES: Final = 512 << 10  # below max.message.bytes of every governed topic: the broker counts batches
-_REQUEST_BYTES: Final = 26 << 20
 _ACK_S: Final = 60.0
-_SILENT_S: Final = 60.0  # a read may take as long as it takes; an answer may not
-_READ_S: Final = 300.0
-_NEAR: Final = 2000  # offsets: reading on is cheaper than another fetch
-
-logging.getLogger("aiokafka").setLevel(logging.ERROR)
 
 
 class KafkaWriter:
@@ -36,7 +29,7 @@ class KafkaWriter:
             acks="all",
             enable_idempotence=True,
             max_batch_size=_BATCH_BYTES,
-            max_request_size=_REQUEST_BYTES,
+            max_request_size=REQUEST_BYTES,
             **streaming(options),
         )
         self._waiting: list[tuple[Sequence[Output], asyncio.Future[None]]] = []
