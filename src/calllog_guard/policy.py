@@ -61,6 +61,12 @@ class Policy:
         """What may still keep a leg that was stored under `version`."""
         return purposes_since(self.versions, tenant, version, today)
 
+    def keeps_copies(self, tenant: Tenant, number: int, today: date) -> bool:
+        """Whether any version that has been in force made this purpose survive an erasure, so that there may be copies for it."""
+        reign = [each.tenant.get(tenant) for each in self.versions if each.effective <= today]
+        tables = [purpose for table in reign if table for purpose in table.purposes.values()]
+        return any(purpose.number == number and purpose.survives_erasure for purpose in tables)
+
     @property
     def keep_days(self) -> int:
         """The longest period of any purpose of any version, in days."""

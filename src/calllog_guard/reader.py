@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -26,10 +26,11 @@ from calllog_guard.core.ids import Lookup, is_id
 from calllog_guard.core.retention.access import Refusal
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.law import policy_source, policy_tail
-from calllog_guard.ports import Cursor, LogReader, Writer
+from calllog_guard.ports import LogReader, Writer
 from calllog_guard.settings import Settings, from_environment
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.following import Following
+from calllog_guard.workers.progress import Trail
 from calllog_guard.workers.reading import Reading
 from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.snapshot import snapshot
@@ -140,7 +141,8 @@ class Reader(Stream[Line]):
 
     async def _batches(self) -> AsyncGenerator[list[Line], None]:
         shared, settings = world(self._settings), self._settings
-        writer, log, law = shared.writer(), KafkaLogReader(settings.kafka, shared.options), policy_tail(shared)
+        log, held = [KafkaLogReader(settings.kafka, shared.options) for _ in range(2)]
+        writer, law = shared.writer(), policy_tail(shared)
         fresh = asyncio.create_task(shared.vault.keep_fresh())
         cursor: SqliteCursor | None = None
         try:
@@ -149,37 +151,36 @@ class Reader(Stream[Line]):
             await source.catch_up()
             await shared.look_back()
             reading = self._reading = self._made(shared, writer)
+            kept = self._kept = self._made(shared, writer, kept=True)
             reading.right()
             if self._follow:
                 cursor = SqliteCursor(Path(self._cursor) if self._cursor is not None else None)
-                made = self._following(shared, reading, log, cursor, source.look).batches()
+                trail, clock, retry_s = self._trail(log, held), shared.clock, settings.retry_max_s
+                told, look = self._told, source.look
+                followed = Following(reading, kept, trail, cursor, clock, retry_max_s=retry_s, told=told, look=look)
+                made = followed.batches()
             else:
-                self._kept = self._made(shared, writer, kept=True)
-                made = snapshot(reading, log, self._partitions, self._told, self._kept)
+                made = snapshot(reading, log, self._partitions, self._told, kept)
             async with aclosing(made) as batches:
                 async for lines in batches:
                     yield lines
         finally:
             fresh.cancel()
-            for stop in (law.stop, writer.stop, log.close, shared.keystore.close):
+            for stop in (law.stop, writer.stop, log.close, held.close, shared.keystore.close):
                 await stop()
             if cursor is not None:
                 cursor.close()
 
-    def _following(
-        self, shared: World, reading: Reading, log: LogReader, cursor: Cursor, look: Callable[[], Awaitable[None]]
-    ) -> Following:
-        return Following(
-            reading,
-            log,
-            cursor,
-            shared.clock,
-            ledger=self._settings.topic("privacy.decisions"),
-            partitions=self._partitions,
-            keep_ms=self._settings.tombstone_keep_ms,
-            retry_max_s=self._settings.retry_max_s,
-            told=self._told,
-            look=look,
+    def _trail(self, log: LogReader, held: LogReader) -> Trail:
+        settings = self._settings
+        return Trail(
+            log=log,
+            held=held,
+            legs=settings.topic("calllog.legs"),
+            copies=settings.topic("calllog.held"),
+            ledger=settings.topic("privacy.decisions"),
+            partitions=sorted(self._partitions),
+            keep_ms=settings.tombstone_keep_ms,
         )
 
     def _source(self, shared: World, *, kept: bool) -> Source:
@@ -187,12 +188,12 @@ class Reader(Stream[Line]):
         ring, pepper = shared.ring(tenant), shared.vault.pepper(tenant)
         if kept:
             safe = Safe(tenant, shared.keystore, ring, shared.vault)
-            lowercase = shared.policy.at(shared.clock.now().date()).tenant[tenant].lowercase_email
 
             def lookup(text: str) -> Lookup:
+                lowercase = shared.policy.at(shared.clock.now().date()).tenant[tenant].lowercase_email
                 return pepper.lookup(tenant, canonical(text, lowercase_email=lowercase))
 
-            return Kept(settings.topic("calllog.held"), safe, lookup, pepper, self._errand)
+            return Kept(settings.topic("calllog.held"), ring, safe, lookup, pepper, self._errand)
         topic = settings.topic("calllog.legs")
         return People(topic, ring, pepper, purpose, cache_entries=settings.cache_entries)
 

@@ -8,35 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reading_world import KEEP_MS, POLICY, World
+from reading_world import KEEP_MS, POLICY, Table, World
 
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
-from calllog_guard.core.calls.view import Line, Put, Remove, Reset
+from calllog_guard.core.calls.view import Remove, Reset
 from calllog_guard.core.crypto.entries import secrets_key
 from calllog_guard.core.ids import Tenant
 from calllog_guard.errors import ConfigurationError, KeystoreSilentError, StateRefusedError
 
 pytestmark = pytest.mark.timeout(60)
 """What never becomes true is a failure, and a mutant's end."""
-
-
-class Table:
-    """A table downstream: by token, the fields."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, Put] = {}
-        self.lines: list[Line] = []
-
-    def apply(self, batch: list[Line]) -> None:
-        """As any job does."""
-        self.lines += batch
-        for line in batch:
-            if isinstance(line, Reset):
-                self.rows.clear()
-            elif isinstance(line, Remove):
-                self.rows.pop(line.token, None)
-            else:
-                self.rows[line.token] = line
 
 
 class Job:

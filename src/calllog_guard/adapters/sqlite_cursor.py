@@ -80,9 +80,13 @@ class SqliteCursor:
                 Seen(name, token, part, at, day, pol, Shown(shown)) for name, token, part, at, day, pol, shown in rows
             ]
 
-    def at(self, name: str, token: str) -> Seen | None:
+    def at(self, name: str, tokens: Sequence[str]) -> list[Seen]:
         """See Cursor."""
-        return next(iter(self._seen("name = ? and token = ?", name, token)), None)
+        found: list[Seen] = []
+        for start in range(0, len(tokens), _NAMES):
+            some = tokens[start : start + _NAMES]
+            found += self._seen(f"name = ? and token in ({', '.join('?' * len(some))})", name, *some)
+        return found
 
     def of(self, names: Sequence[str]) -> list[Seen]:
         """See Cursor."""

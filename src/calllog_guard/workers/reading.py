@@ -43,6 +43,7 @@ class Right(NamedTuple):
     Args:
         since: What may still keep a leg that was stored under a version.
         law: Another object when a version was published.
+        copies: Whether there may be copies for this purpose: only who needs them must be able to read `calllog.held`.
 
     """
 
@@ -50,6 +51,7 @@ class Right(NamedTuple):
     today: date
     since: Callable[[str], tuple[Purpose, ...]]
     law: object
+    copies: bool
 
     @property
     def meaning(self) -> str:
@@ -63,13 +65,16 @@ def right_of(policy: Policy, errand: Errand, today: date) -> Right:
     What the policy lets an errand see on a day.
 
     Raises:
-        ConfigurationError: The policy in force knows no such purpose.
-        StateRefusedError: The actor may not read for this purpose.
+        ConfigurationError: No version of the policy knows such a purpose.
+        StateRefusedError: The actor may not read for this purpose, or the version in force has it no more, or not yet.
 
     """
     table = policy.at(today).tenant[errand.tenant]
     rights = table.actors.get(errand.actor)
     if errand.purpose not in table.purposes:
+        tables = [each.tenant.get(errand.tenant) for each in policy.versions]
+        if any(each is not None and errand.purpose in each.purposes for each in tables):
+            raise StateRefusedError(f"the policy in force has no purpose {errand.purpose}; another version has it")
         known = ", ".join(sorted(table.purposes))
         raise ConfigurationError(f"the policy in force knows no purpose {errand.purpose!r}; it knows {known}")
     if rights is None or errand.purpose not in rights.purposes:
@@ -78,7 +83,7 @@ def right_of(policy: Policy, errand: Errand, today: date) -> Right:
     since = cache(
         lambda version: policy.purposes_since(errand.tenant, version, today)
     )  # asked for every day of a batch
-    return Right(purpose, today, since, policy.versions)
+    return Right(purpose, today, since, policy.versions, policy.keeps_copies(errand.tenant, purpose.number, today))
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
