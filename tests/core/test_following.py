@@ -279,6 +279,31 @@ async def test_an_actor_who_loses_the_purpose_gets_nothing_more(world: World) ->
             await job.until(lambda: False)
 
 
+async def test_a_purpose_that_the_policy_drops_is_followed_no_more(world: World) -> None:
+    """Not a mistake of whoever asks, who would leave the table as it is: nothing may be kept for it any more."""
+    table = Table()
+    async with running(world, table) as job:
+        await job.until(lambda: calls(table) == 4)
+        dropped = POLICY.split("[version.tenant.iocom.purposes.billing]")
+        without = dropped[0] + "[version.tenant.iocom.purposes.offers]" + dropped[1].partition("purposes.offers]")[2]
+        without = without.replace('["billing"]', '["service"]').replace('"service", "billing", "offers"', '"service"')
+        world.policy = world.written(POLICY + without.replace("2026-01-01", "2026-11-24"))
+        job.reading._policy = world.policy
+        with pytest.raises(StateRefusedError, match="has no purpose billing"):
+            await job.until(lambda: False)
+    with pytest.raises(StateRefusedError, match="has no purpose billing"):
+        world.reading("billing").right()
+
+
+async def test_a_leg_whose_key_was_missing_comes_once_it_is_found(world: World) -> None:
+    key = secrets_key(Tenant("iocom"), await world.name("alice"))
+    table, entry = Table(), world.keystore.entries.pop(key)
+    async with running(world, table, round_s=0.02) as job:
+        await job.until(lambda: calls(table) == 2)
+        world.keystore.entries[key] = entry
+        await job.until(lambda: calls(table) == 4)
+
+
 async def test_who_slept_longer_than_tombstones_live_starts_over(world: World) -> None:
     """A tombstone may have come and gone: only from empty is the table true."""
     table = Table()

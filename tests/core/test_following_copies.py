@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from downstream import Downstream, plain, readings
-from guard_world import PARTITIONS, POLICY, TENANT, Crash, GuardWorld
+from guard_world import PARTITIONS, POLICY, TENANT, Crash, GuardWorld, WorldReader
 
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
 from calllog_guard.core.calls.view import Put, Reset
@@ -19,6 +19,7 @@ from calllog_guard.core.requests.hold import kept_id
 from calllog_guard.core.tombstone import Output, tombstone
 from calllog_guard.errors import KeystoreGuardedError
 from calllog_guard.ports import Bookmark, Seen, Shown
+from calllog_guard.workers.snapshot import snapshot
 
 pytestmark = pytest.mark.timeout(60)
 BOTH = POLICY.replace('purposes = ["billing"]', 'purposes = ["billing", "service"]')
@@ -62,7 +63,7 @@ async def of(world: GuardWorld, who: str) -> set[str]:
 async def test_an_erasure_removes_nothing_that_the_law_keeps_and_leaves_no_gap(
     world: GuardWorld, job: Downstream
 ) -> None:
-    """Not at the fence, when the leg is closed and its copy not yet made; and not at the tombstone, whichever topic comes first."""
+    """Not at the fence either, when the leg is closed and its copy not yet made."""
     before = dict(job.table.rows)
     await world.ask("erase-001", "erase", "bob")
     await world.step("desk")
@@ -74,6 +75,19 @@ async def test_an_erasure_removes_nothing_that_the_law_keeps_and_leaves_no_gap(
     assert job.table.rows == before == await plain(world)
     assert job.removed() == set()
     assert len(world.legs()) == 6, "the legs are gone: it is the copies that speak"
+
+
+async def test_a_tombstone_is_not_believed_before_the_copies_are_read(world: GuardWorld) -> None:
+    """Whichever topic comes first: here nothing but the tombstone asks for the copies."""
+    job = Downstream(world, lap_s=3600).start()
+    await job.until(lambda: len(job.table.rows) == 4)
+    before = dict(job.table.rows)
+    await world.ask("erase-001", "erase", "bob")
+    await world.run()
+    await job.until(lambda: len(job.table.lines) > 5)
+    await job.for_(0.05)
+    assert (job.table.rows, job.removed()) == (before, set())
+    await job.ends()
 
 
 async def test_a_purpose_that_no_law_keeps_loses_its_rows_at_the_fence(world: GuardWorld) -> None:
@@ -385,7 +399,7 @@ async def test_a_reader_of_a_purpose_without_copies_never_asks_for_their_topic(w
     job = Downstream(world, "service")
     asked: list[Any] = []
 
-    class Watched(type(job.log)):  # type: ignore[misc]
+    class Watched(WorldReader):
         """Notes which topics are read."""
 
         def _records(self, place: Any) -> Any:
@@ -396,8 +410,11 @@ async def test_a_reader_of_a_purpose_without_copies_never_asks_for_their_topic(w
     job.start()
     await job.until(lambda: len(job.table.rows) == 8)
     await job.for_(0.05)
-    assert set(asked) == {"calllog.legs", "privacy.decisions"}
     await job.ends()
+    legs, kept = readings(world, "service")
+    batches = snapshot(legs, Watched(world), range(PARTITIONS), lambda _: None, kept)
+    assert sum([len(each) async for each in batches]) == 8
+    assert set(asked) == {"calllog.legs", "privacy.decisions"}
 
 
 async def test_silence_of_the_copies_removes_nothing(world: GuardWorld, job: Downstream) -> None:

@@ -77,9 +77,10 @@ def shown(guard: Installation) -> set[str]:
     }
 
 
-def test_the_billing_table_stays_true_through_an_erasure_and_kill_9(make: Make, tmp_path: Path) -> None:
+def test_the_billing_table_stays_true_through_erasures_and_kill_9(make: Make, tmp_path: Path) -> None:
+    """The first is of someone of whom nothing need be kept; then a law obliges to keep what is billed."""
     guard = make(TOMBSTONE_KEEP_MS=LONG)
-    guard.start("all")
+    workers = guard.start("all")
     people = [f"p{number}@example.org" for number in range(10)]
     calls = [raw(event(f"c{n}-{m}", person, "guest@example.org")) for n, person in enumerate(people) for m in range(20)]
     guard.publish("calllog.events", calls)
@@ -109,6 +110,22 @@ def test_the_billing_table_stays_true_through_an_erasure_and_kill_9(make: Make, 
     assert not any(gone.encode() in path.read_bytes() for path in tmp_path.glob("billing.db*")), (
         "not in its files either"
     )
+    example.kill()
+    workers.terminate()
+    workers.wait(30)
+    policy = guard.directory / "policy.toml"
+    policy.write_text(policy.read_text().replace('keep = "P6M"', 'keep = "P6M"\nsurvives_erasure = true'))
+    guard.start("all")
+    example.start()
+    guard.publish("privacy.requests", [signed(guard.directory, claims("billing-002", people[4]))])
+    for _ in range(2):
+        time.sleep(0.5)
+        example.kill()
+        example.start()
+    guard.settled(lambda: erased(guard, "billing-002"), "the second erasure")
+    assert len(guard.records("calllog.held")) == 40
+    guard.settled(lambda: shown(guard) == set(after), "a plain read shows the copies")
+    guard.settled(lambda: example.rows() == after, "the table keeps what the law keeps", 60)
 
 
 def flag(guard: Installation, who: str, **flags: Any) -> float:
