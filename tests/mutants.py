@@ -759,7 +759,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "a leg's tombstone is believed before the copies have been read",
         "workers/following.py",
         "if right.copies and self._remembered.rows(gone):",
-        "if right.copies and not gone:",
+        "if gone == [right.copies]:",
         "tests/core/test_following_copies.py::test_a_tombstone_is_not_believed_before_the_copies_are_read",
     ),
     (
