@@ -63,6 +63,27 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/e2e/test_erase.py::test_hostile_requests_end_in_one_dead_letter_each_and_nobody_is_touched",
     ),
     (
+        "the topic takes by age what is restricted",
+        "workers/renewal.py",
+        "if facts.offset < first_young]",
+        "if facts.offset < 0]",
+        "tests/core/test_renewal.py",
+    ),
+    (
+        "a lost leg holds up what was decided for ever",
+        "workers/keeper.py",
+        "or not reached >= end > offset:",
+        "or offset >= 0:",
+        "tests/core/test_lost_legs.py",
+    ),
+    (
+        "a leg that was replaced is taken for lost",
+        "workers/keeper.py",
+        "if facts.offset != offset or not reached >= end > offset:",
+        "if facts.offset == -2:",
+        "tests/core/test_lost_legs.py",
+    ),
+    (
         "an expired request is accepted",
         "core/requests/request.py",
         "<= appended_ms / 1000 <= request.exp:",

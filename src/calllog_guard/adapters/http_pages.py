@@ -38,6 +38,8 @@ _PLAIN: Final = {
     "legs_written": "Legs written",
     "objective_missed": "Erasures whose bytes were not seen gone within the objective, each counted once per objective",
     "legs_moved": "Decisions that waited because a leg was replaced while it was read",
+    "legs_lost": "Legs of the index that are not in the log: a broker has lost them",
+    "legs_renewed": "Old legs of restricted people that were appended again, before the topic forgets them",
     "legs_expired": "Legs tombstoned because their last purpose lapsed",
     "legs_counted": "Lapsing legs counted for statistics before they were tombstoned",
     "cells_published": "Cells of statistics published, each with ten people or more behind it",
