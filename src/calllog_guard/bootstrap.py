@@ -14,6 +14,7 @@ from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_log import (
     consumer,
     fetch,
+    offset_at,
     offsets,
     position,
     read_all,
@@ -240,6 +241,7 @@ def tools(shared: World, writer: KafkaWriter) -> Tools:
         clock=shared.clock,
         fetch=partial(fetch, settings.kafka, shared.options),
         tail=partial(tail, settings.kafka, shared.options),
+        offset_at=partial(offset_at, settings.kafka, shared.options),
         level=shared.level,
         safe=Safe(tenant, shared.keystore, ring, shared.vault),
         count=shared.count,

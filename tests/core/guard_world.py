@@ -293,6 +293,7 @@ class GuardWorld:
             clock=self.clock,
             fetch=self.log.fetch,
             tail=self.log.tail,
+            offset_at=self.log.offset_at,
             safe=self.safe(),
             count=self.count,
         )

@@ -207,7 +207,7 @@ class Enforcer:
         if facts is not None and rows:
             values = await self._t.fetch(self._t.legs, work.shard.partition, {key: rows[key].offset})
             if key not in values:
-                raise LegMovedError("a leg was replaced while it was corrected: read again")
+                raise LegMovedError([key])
             output = await self.correction(key, values[key], facts)
             await self._t.writer.write([output] if output else [])
         self._steps.reached("enforce.corrected")

@@ -326,6 +326,21 @@ class Keeper:
             await asyncio.to_thread(shard.index.forget)
             shard.unforgotten, shard.forget_from = False, now() + (now() - began)
 
+    async def _look_again(self, shard: Shard, missing: Sequence[bytes]) -> None:
+        """A leg that was not there, and of which nothing was read up to the end that the log had then, is there no more."""
+        ends = await self._ends(self._legs, [shard.partition])
+        reached = await self._reached(self._legs, shard.partition)
+        for key in missing:
+            facts, (offset, end) = shard.index.facts(key), shard.missing.pop(key, (-1, 0))
+            if facts is None:
+                continue
+            if facts.offset != offset or not reached >= end > offset:  # an end below it: a leader that is not whole yet
+                shard.missing[key] = (facts.offset, ends[shard.partition])
+            else:
+                shard.index.remove(key)
+                self._count("legs_lost", 1)
+                log.error("a leg is in the index and not in the log", partition=shard.partition, offset=offset)
+
     def _work(self, shard: Shard, key: bytes, pending: Pending) -> Work:
         decision = decode(DECISIONS, pending.decision)
         return Work(shard, key, pending, decision, open_entry(decision, self._t.ledger_key(decision)))
@@ -337,6 +352,7 @@ class Keeper:
         except LegMovedError as error:  # the next look at the index knows more; nobody else waits for it
             self._count("legs_moved", 1)
             log.warning("a decision waits", decision=work.decision.decision, why=str(error))
+            await self._look_again(work.shard, error.missing)
             return None
         except MessageError as error:  # a rule that its desk did not seal as we do
             self._count("dead_" + error.reason, 1)

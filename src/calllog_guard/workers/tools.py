@@ -23,6 +23,7 @@ from calllog_guard.workers.vault import Vault
 INDEX_FORM: Final = 2
 """The form of the index' rows; an index of another form is built anew."""
 Fetch = Callable[[str, int, Mapping[bytes, int]], Awaitable[dict[bytes, bytes]]]
+OffsetAt = Callable[[str, int, int], Awaitable[int]]
 Tail = Callable[[str, int, int, int], Awaitable[tuple[list[Any], int, int]]]
 
 
@@ -32,7 +33,7 @@ class Tools:
     What enforcing needs of the world; `home` is the tenant's partition.
 
     `fetch` gives records by key and offset; `tail` those of a partition from an offset on, so many at most, with the offset
-    after them and the end.
+    after them and the end; `offset_at` the first offset appended at or after a time in ms.
     """
 
     tenant: Tenant
@@ -45,6 +46,7 @@ class Tools:
     clock: Clock
     fetch: Fetch
     tail: Tail
+    offset_at: OffsetAt
     safe: Safe
     count: Callable[[str, int], None]
     level: Callable[[str, float], None] = lambda _name, _value: None
