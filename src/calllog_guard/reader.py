@@ -12,8 +12,9 @@ import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import structlog
 
@@ -35,6 +36,9 @@ from calllog_guard.workers.reading import Reading
 from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.snapshot import snapshot
 from calllog_guard.workers.sources import Errand, Kept, People, Source
+
+if TYPE_CHECKING:
+    from calllog_guard.adapters.http_pages import Pages
 
 T = TypeVar("T")
 
@@ -81,10 +85,12 @@ class Reader(Stream[Line]):
         partitions: Of `calllog.legs`; all when None. Jobs that share the work take different ones, each with its own cursor.
         cursor: A file of this reader alone; without one, every start begins anew and the memory grows by about 140 bytes a leg.
         settings: The process' environment when None.
+        http: `host:port`, to serve `/health` and `/metrics` on while following; none by default.
         told: Is called with a sentence when the reader waits.
 
     Raises:
-        ConfigurationError: No such purpose, partition or case; a cursor of another purpose; settings or policy are wrong.
+        ConfigurationError: No such purpose, partition or case; a cursor of another purpose; an address that is taken; settings or
+            policy are wrong.
         StateRefusedError: The policy does not, or not any more, let this actor read for this purpose: empty the table.
         KeystoreSilentError, KeystoreGuardedError, LogSilentError: Unavailable; nothing is known and nothing was removed.
 
@@ -99,6 +105,7 @@ class Reader(Stream[Line]):
         partitions: Sequence[int] | None = None,
         follow: bool = False,
         cursor: str | os.PathLike[str] | None = None,
+        http: str | None = None,
         settings: Settings | None = None,
         told: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -112,7 +119,9 @@ class Reader(Stream[Line]):
             raise ConfigurationError("a case is 22 characters of base64url: see calllog-guard case list")
         if cursor is not None and not follow:
             raise ConfigurationError("a cursor is for following: ask to follow, or leave it out")
-        self._follow, self._cursor, self._told = follow, cursor, told
+        if http is not None and not follow:
+            raise ConfigurationError("pages are for following: ask to follow, or leave the address out")
+        self._follow, self._cursor, self._http, self._told = follow, cursor, http, told
         if not structlog.is_configured():  # its own default is stdout, where the lines of a command go
             structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
         self._reading: Reading | None = None
@@ -145,6 +154,7 @@ class Reader(Stream[Line]):
         writer, law = shared.writer(), policy_tail(shared)
         fresh = asyncio.create_task(shared.vault.keep_fresh())
         cursor: SqliteCursor | None = None
+        pages: Pages | None = None
         try:
             await writer.start()
             source = policy_source(shared, "reader", writer, law)
@@ -156,8 +166,9 @@ class Reader(Stream[Line]):
             if self._follow:
                 cursor = SqliteCursor(Path(self._cursor) if self._cursor is not None else None)
                 trail, clock, retry_s = self._trail(log, held), shared.clock, settings.retry_max_s
-                told, look = self._told, source.look
+                told, look = partial(self._waits, shared), source.look
                 followed = Following(reading, kept, trail, cursor, clock, retry_max_s=retry_s, told=told, look=look)
+                pages = await self._pages(shared, followed)
                 made = followed.batches()
             else:
                 made = snapshot(reading, log, self._partitions, self._told, kept)
@@ -168,8 +179,23 @@ class Reader(Stream[Line]):
             fresh.cancel()
             for stop in (law.stop, writer.stop, log.close, held.close, shared.keystore.close):
                 await stop()
+            if pages is not None:
+                await pages.stop()
             if cursor is not None:
                 cursor.close()
+
+    def _waits(self, shared: World, text: str) -> None:
+        shared.count("retries", 1)
+        self._told(text)
+
+    async def _pages(self, shared: World, followed: Following) -> "Pages | None":
+        if self._http is None:
+            return None
+        from calllog_guard.adapters.http_pages import Pages  # noqa: PLC0415 - takes long to load, and most readers serve nothing
+
+        pages = Pages("reader", shared.counts, shared.levels, lambda: True, lambda: followed.ready)
+        self._told(f"serves /health and /metrics on {await pages.start(self._http)}")
+        return pages
 
     def _trail(self, log: LogReader, held: LogReader) -> Trail:
         settings = self._settings
@@ -209,4 +235,5 @@ class Reader(Stream[Line]):
             partitions=settings.partitions,
             access_partitions=settings.few_partitions,
             steps=Steps(settings.off),
+            count=shared.count,
         )

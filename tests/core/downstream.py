@@ -1,6 +1,7 @@
 """Readers of a whole world on fakes: a plain read, and a job that follows with its table, which may die anywhere."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -21,11 +22,20 @@ from calllog_guard.workers.snapshot import snapshot
 from calllog_guard.workers.sources import Errand, Kept, People, Source
 
 
-def readings(world: GuardWorld, purpose: str = "billing", writer: MemoryWriter | None = None) -> list[Reading]:
+def readings(
+    world: GuardWorld,
+    purpose: str = "billing",
+    writer: MemoryWriter | None = None,
+    counts: Counter[str] | None = None,
+) -> list[Reading]:
     """A reader of the legs and one of the copies, of another process; their access records go to `writer`."""
     ring, pepper = world.ring(), world.vault.pepper(TENANT)
     errand = Errand(tenant=TENANT, purpose=purpose, actor="billing-1")
     writer = writer or MemoryWriter()
+    counted: Counter[str] = Counter() if counts is None else counts
+
+    def count(name: str, by: int) -> None:
+        counted[name] += by
 
     def lookup(text: str) -> Any:
         return pepper.lookup(TENANT, SubjectId(text))
@@ -34,7 +44,12 @@ def readings(world: GuardWorld, purpose: str = "billing", writer: MemoryWriter |
         People("calllog.legs", ring, pepper, purpose, cache_entries=100),
         Kept("calllog.held", ring, world.safe(), lookup, pepper, errand),
     ]
-    common: dict[str, Any] = {"access": "privacy.access", "partitions": PARTITIONS, "access_partitions": 1}
+    common: dict[str, Any] = {
+        "access": "privacy.access",
+        "partitions": PARTITIONS,
+        "access_partitions": 1,
+        "count": count,
+    }
     return [
         Reading(errand, source, world.policy, writer, world.clock, steps=Steps(frozenset()), **common)
         for source in sources
@@ -67,6 +82,7 @@ class Downstream:
         self.world, self.purpose, self.table = world, purpose, Table()
         self.changes: dict[str, Any] = {"round_s": 0.02, "lap_s": 0.01, "keep_ms": KEEP_MS * 100_000} | changes
         self.accesses, self.log, self.held = MemoryWriter(), WorldReader(world), WorldReader(world)
+        self.counts: Counter[str] = Counter()
         self.fuse = Fuse()
         self._asked: Any = None
 
@@ -78,7 +94,7 @@ class Downstream:
 
         self.cursor = FusedCursor(self.world.folder / f"cursor-{self.purpose}")
         self.cursor.fuse = self.fuse
-        legs, kept = readings(self.world, self.purpose, self.accesses)
+        legs, kept = readings(self.world, self.purpose, self.accesses, self.counts)
         changes = dict(self.changes)
         trail = Trail(
             log=self.log,

@@ -1,5 +1,6 @@
 """A call log on fakes: people with legs, a policy, readers of it."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -100,6 +101,11 @@ class World:
         self.reads = MemoryLogReader(self.log)
         self.policy = self.written(POLICY)
         self.told: list[str] = []
+        self.counts: Counter[str] = Counter()
+
+    def count(self, name: str, by: int) -> None:
+        """See the readers."""
+        self.counts[name] += by
 
     def fresh_ring(self) -> Keyring:
         """A keyring of another process."""
@@ -188,7 +194,7 @@ class World:
         """A reader of another process."""
         source = People(LEGS, self.fresh_ring(), self.vault.pepper(TENANT), purpose, cache_entries=1000)
         errand = Errand(tenant=TENANT, purpose=purpose, actor=actor)
-        counts = {"partitions": PARTITIONS, "access_partitions": 1}
+        counts: dict[str, Any] = {"partitions": PARTITIONS, "access_partitions": 1, "count": self.count}
         return Reading(
             errand, source, self.policy, self.log, self.clock, access=ACCESS, steps=Steps(frozenset()), **counts
         )

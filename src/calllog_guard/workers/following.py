@@ -36,7 +36,7 @@ LAP_S: Final = 1.0
 
 
 class Following:
-    """One errand, followed: its legs by `reading`, its copies by `kept`."""
+    """One errand, followed: its legs by `reading`, its copies by `kept`; `ready` while it does not wait for anything silent."""
 
     def __init__(
         self,
@@ -58,6 +58,7 @@ class Following:
         self._remembered = Remembered(cursor, reading.errand.tenant)
         self._lapses: tuple[date, object] | None = None
         self._lap_s, self._next_lap = lap_s, 0.0
+        self.ready = False
 
     @staticmethod
     def _now() -> float:
@@ -78,7 +79,7 @@ class Following:
             try:
                 async with aclosing(self._steps()) as steps:
                     async for step in steps:
-                        silent_since, pause = None, _RETRY_FIRST_S
+                        self.ready, silent_since, pause = True, None, _RETRY_FIRST_S
                         if step.given:
                             self._cursor.save(progress.saved, step.given, ())
                         if step.lines:
@@ -88,7 +89,7 @@ class Following:
             except AnewError:
                 self._cursor.clear()
             except GuardError as error:
-                silent_since = silent_since or self._now()
+                self.ready, silent_since = False, silent_since or self._now()
                 if error.fate is not Fate.RETRY or self._now() - silent_since > self._retry_max_s:
                     raise
                 self._told(f"waits, nothing is removed: {error}")

@@ -110,10 +110,16 @@ class Reading:
         partitions: int,
         access_partitions: int,
         steps: Steps,
+        count: Callable[[str, int], None] = lambda _name, _by: None,
     ) -> None:
         self.errand, self.source = errand, source
         self._policy, self._writer, self._clock, self._steps = policy, writer, clock, steps
-        self._access, self._partitions, self._access_partitions = access, partitions, access_partitions
+        self._access, self._partitions, self._access_partitions, self._count = (
+            access,
+            partitions,
+            access_partitions,
+            count,
+        )
         self.opened = 0
         self.refused: Counter[Refusal] = Counter()
 
@@ -145,9 +151,17 @@ class Reading:
             await self._record(verdicts)
             self._steps.reached("read.recorded")
             if not names or await self.source.unchanged(holders, before):
-                self.opened += sum(verdict.line is not None for verdict in verdicts)
-                self.refused.update(verdict.refusal for verdict in verdicts if verdict.refusal is not None)
+                self._counted(verdicts)
                 return verdicts
+
+    def _counted(self, verdicts: Sequence[Verdict]) -> None:
+        """For the metrics by purpose and result, `opened` or a refusal: what an officer ordered to keep is no verdict."""
+        opened = sum(verdict.line is not None for verdict in verdicts)
+        refused = Counter(verdict.refusal for verdict in verdicts if verdict.refusal is not None)
+        self.opened += opened
+        self.refused.update(refused)
+        for result, many in (("opened", opened), *refused.items()):
+            self._count(f"reads_{self.errand.purpose}/{result}", many)
 
     def _verdict(
         self, record: Record, header: Header, holder: Holder | None, standings: Mapping[str, Standing], right: Right
