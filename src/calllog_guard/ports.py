@@ -312,7 +312,7 @@ class Shown(IntEnum):
     PERHAPS = 2
 
 
-class Seen(msgspec.Struct, frozen=True):
+class Seen(msgspec.Struct, frozen=True, gc=False):
     """
     A leg, or the copy of one, that a follower was shown, or may be shown later.
 

@@ -27,6 +27,7 @@ pragma journal_mode = wal;
 pragma synchronous = normal;
 pragma secure_delete = on;
 pragma cache_size = -65536;
+pragma wal_autocheckpoint = 4096;
 """
 _TABLES: Final = f"""
 create table bookmark (one integer primary key check (one = 1), text blob not null);
