@@ -861,6 +861,20 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_following.py::test_a_purpose_that_the_policy_drops_is_followed_no_more",
     ),
     (
+        "a forged month turns the ratchet",
+        "workers/reading.py",
+        "if header.day > horizon or header.mon != header.day[:7]:",
+        "if not header.day:",
+        "tests/core/test_hostile_reading.py::test_a_forged_month_turns_no_ratchet",
+    ),
+    (
+        "what opens and is no leg ends the reader",
+        "workers/reading.py",
+        "except (ValueError, TypeError):",
+        "except KeyError:",
+        "tests/core/test_hostile_reading.py::test_what_opens_and_is_no_leg_is_unreadable",
+    ),
+    (
         "a cell of fewer than ten people is published",
         "core/retention/cells.py",
         "if people[cell] >= K",

@@ -10,11 +10,11 @@ import asyncio
 import os
 import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import structlog
 
@@ -25,7 +25,7 @@ from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.calls.view import Line
 from calllog_guard.core.ids import Lookup, is_id
 from calllog_guard.core.retention.access import Refusal
-from calllog_guard.errors import ConfigurationError
+from calllog_guard.errors import ConfigurationError, Fate, GuardError
 from calllog_guard.law import policy_source, policy_tail
 from calllog_guard.ports import LogReader, Writer
 from calllog_guard.settings import Settings, from_environment
@@ -40,6 +40,7 @@ from calllog_guard.workers.sources import Errand, Kept, People, Source
 if TYPE_CHECKING:
     from calllog_guard.adapters.http_pages import Pages
 
+_PAUSE_S: Final = 1.0
 T = TypeVar("T")
 
 
@@ -156,10 +157,9 @@ class Reader(Stream[Line]):
         cursor: SqliteCursor | None = None
         pages: Pages | None = None
         try:
-            await writer.start()
             source = policy_source(shared, "reader", writer, law)
-            await source.catch_up()
-            await shared.look_back()
+            for ask in (writer.start, source.catch_up, shared.look_back):
+                await self._answered(shared, ask)
             reading = self._reading = self._made(shared, writer)
             kept = self._kept = self._made(shared, writer, kept=True)
             reading.right()
@@ -183,6 +183,21 @@ class Reader(Stream[Line]):
                 await pages.stop()
             if cursor is not None:
                 cursor.close()
+
+    async def _answered(self, shared: World, ask: Callable[[], Awaitable[object]]) -> None:
+        """At its start too a follower waits for what is silent; a plain read does not."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + (self._settings.retry_max_s if self._follow else 0)
+        while True:
+            try:
+                await ask()
+            except GuardError as error:
+                if error.fate is not Fate.RETRY or loop.time() >= until:
+                    raise
+                self._waits(shared, f"waits, nothing is removed: {error}")
+                await asyncio.sleep(_PAUSE_S)
+            else:
+                return
 
     def _waits(self, shared: World, text: str) -> None:
         shared.count("retries", 1)

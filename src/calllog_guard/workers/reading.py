@@ -11,7 +11,7 @@ Source: design sections 4, 8 and 11; interface: access.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from functools import cache
 from typing import Final, NamedTuple
 
@@ -26,12 +26,14 @@ from calllog_guard.core.retention.access import Refusal, has_lapsed
 from calllog_guard.core.retention.purpose import Purpose
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import Access, encode
-from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
+from calllog_guard.errors import ConfigurationError, MessageError, RecordError, StateRefusedError
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Record, Writer
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.sources import Errand, Header, Holder, Source, Standing
 
+_AHEAD: Final = timedelta(days=31)
+"""Events are not dated after now and EVENT_AHEAD_S; this bounds what a forged header costs, and no more."""
 BATCH: Final = 5000
 """Records judged at once: bounds every MGET, and the time between a person's two readings."""
 
@@ -166,22 +168,26 @@ class Reading:
     def _verdict(
         self, record: Record, header: Header, holder: Holder | None, standings: Mapping[str, Standing], right: Right
     ) -> Verdict:
-        if holder is None:
-            return Verdict(record, header, None, Refusal.UNKNOWN)
-        refusal = standings[header.kid].refusal
-        if refusal is not None:
+        refusal = Refusal.UNKNOWN if holder is None else standings[header.kid].refusal
+        if holder is None or refusal is not None:
             return Verdict(record, header, None, refusal)
+        return Verdict(record, header, *self._opened(record, header, holder, right))
+
+    def _opened(
+        self, record: Record, header: Header, holder: Holder, right: Right
+    ) -> tuple[Put, None] | tuple[None, Refusal]:
         if holder.place % self._partitions != record.partition:
             # a copy where no tombstone of its person reaches
-            return Verdict(record, header, None, Refusal.UNREADABLE)
+            return None, Refusal.UNREADABLE
         try:
             leg = read_leg(open_leg(record.value or b"", holder.data_key(month_from(header.mon))))
             if not right.purpose.covers(leg.role, leg.outcome):
-                return Verdict(record, header, None, Refusal.PURPOSE)
-            return Verdict(record, header, put(leg, header.rid, holder.person(leg), right.purpose.shows), None)
+                return None, Refusal.PURPOSE
+            return put(leg, header.rid, holder.person(leg), right.purpose.shows), None
         except MessageError as error:
-            refusal = Refusal.LAPSED if error.reason == "lapsed" else Refusal.UNREADABLE
-            return Verdict(record, header, None, refusal)
+            return None, Refusal.LAPSED if error.reason == "lapsed" else Refusal.UNREADABLE
+        except (ValueError, TypeError):  # it opens, and says what no protector writes; these errors' texts quote it
+            return None, Refusal.UNREADABLE
 
     async def _record(self, verdicts: Sequence[Verdict]) -> None:
         """Acknowledged on return: who opened what of each partition, and how many were refused for which reason."""
@@ -215,7 +221,13 @@ Sifted = tuple[Record, Header | None, Refusal | None]
 
 
 def sift(records: Iterable[Record], tenant: Tenant, source: Source, right: Right) -> list[Sifted]:
-    """Each record with its header, and what the header alone says against it; internal keys are left out."""
+    """
+    Each record with its header, and what the header alone says against it; internal keys are left out.
+
+    A header is not authenticated before its record is opened: a day to come, or a month that is not the day's, would have the
+    ratchet turned for nothing.
+    """
+    horizon = (right.today + _AHEAD).isoformat()
     lapsed: dict[tuple[str, str], Refusal | None] = {}
     sifted: list[Sifted] = []
     for record in records:
@@ -230,6 +242,8 @@ def sift(records: Iterable[Record], tenant: Tenant, source: Source, right: Right
             if not source.meant(header, record.partition, right.purpose):
                 continue
             when = header.day, header.pol
+            if header.day > horizon or header.mon != header.day[:7]:
+                raise RecordError("bad_day")
             if when not in lapsed:
                 is_over = has_lapsed(header.day, right.purpose, right.since(header.pol), right.today)
                 lapsed[when] = Refusal.LAPSED if is_over else None
