@@ -4,7 +4,7 @@ What a follower remembers, in one SQLite file (or in memory): its bookmark, and 
 Rules: 1. Bookmark and legs change in one transaction.  2. What is dropped leaves the files: overwritten in the database
           (`secure_delete`), and the write-ahead log is emptied after it.
        3. One reader at a time: the file stays locked.
-About 140 bytes a leg; no value, no field of a leg, no name but pseudonym and token.
+About 140 bytes a leg; no value, no field of a leg, no name but pseudonym and token, and of a copy the month's hold.
 """
 
 import sqlite3
