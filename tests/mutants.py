@@ -471,9 +471,37 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a publication may rewrite the past",
         "core/policy/publication.py",
-        "if claims.effective < appended.date():",
+        "if claims.effective < appended.date() and not self._in_file(claims):",
         "if claims.effective < claims.at.date():",
         "tests/core/test_publication.py",
+    ),
+    (
+        "a policy topic from a backup brings the older law back",
+        "workers/policy_source.py",
+        "        followed.check_whole(self._seen(), now.date())\n",
+        "",
+        "tests/core/test_policy_source.py::test_a_topic_from_a_backup_stops_who_begins_and_not_who_runs",
+    ),
+    (
+        "a late version is as good as one that was signed too late",
+        "core/policy/publication.py",
+        'LATE if in_time else "takes_effect_in_the_past"',
+        '"takes_effect_in_the_past"',
+        "tests/core/test_publication.py",
+    ),
+    (
+        "an older publication answers for a late one",
+        "core/policy/publication.py",
+        " if to_ms(each.at) >= appended_ms)",
+        ")",
+        "tests/core/test_publication.py::test_a_newer_version_published_in_view_of_the_late_one_answers_it_from_its_day_on",
+    ),
+    (
+        "an emptied policy topic brings the older law back where it was followed",
+        "core/policy/publication.py",
+        "if seen is not None and (now is None or now.effective < seen):",
+        "if seen is not None and now is None:",
+        "tests/core/test_policy_source.py::test_an_emptied_topic_stops_who_begins_where_the_version_was_followed",
     ),
     (
         "a longer period needs no word",
