@@ -84,6 +84,20 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_lost_legs.py",
     ),
     (
+        "who is lost with a restored keystore is used as if they had not objected",
+        "workers/replayer.py",
+        "            await self._restricted(shard, bereft)\n",
+        "",
+        "tests/core/test_replay.py",
+    ),
+    (
+        "a replay lifts what it set itself",
+        "workers/replayer.py",
+        "bool(standing.restrictions) or (person.restricted and not lifted)",
+        "bool(standing.restrictions)",
+        "tests/core/test_replay.py",
+    ),
+    (
         "an expired request is accepted",
         "core/requests/request.py",
         "<= appended_ms / 1000 <= request.exp:",

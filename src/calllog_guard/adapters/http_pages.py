@@ -47,6 +47,7 @@ _PLAIN: Final = {
     "tallies_lost": "Sealed counts that open no more, and so count nothing",
     "on_sight_tombstones": "Legs of erased persons tombstoned on sight",
     "guard_replayed": "Decisions applied again to a keystore that was restarted or restored",
+    "guard_choices_lost": "Decisions against the use of records that a restored keystore does not know, whose people are restricted now",
     "guard_keys_lost": "People with legs whose key a restored keystore does not have",
     "heartbeats": "Heartbeats written",
     "trimmed_partitions": "Partitions of plaintext topics cut behind what is committed",
