@@ -525,6 +525,27 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_publication.py",
     ),
     (
+        "plain text is trimmed in the default topic of events alone",
+        "workers/auditor.py",
+        "for topic in self._events() if topic not in self._missing]",
+        'for topic in ["calllog.events"] if topic not in self._missing]',
+        "tests/core/test_auditor.py::test_every_topic_of_events_that_is_there_is_kept_rolling_and_trimmed",
+    ),
+    (
+        "a topic of ours may be named as one of events, and is trimmed",
+        "adapters/kafka_admin.py",
+        "    if clash := {topic.name for topic in ours} & set(events):\n",
+        "    if clash := {topic.name for topic in ours} & {str(keep_days)}:\n",
+        "tests/core/test_governed.py",
+    ),
+    (
+        "topics that a waiting version names are not governed",
+        "core/policy/versions.py",
+        "for version in (now, *waiting) if",
+        "for version in (now, *waiting[:0]) if",
+        "tests/core/test_policy.py::test_the_topics_of_events_are_those_in_force_and_those_that_wait_for_their_day",
+    ),
+    (
         "allowed_hosts are not checked",
         "law.py",
         "        if away:\n",

@@ -33,6 +33,7 @@ from calllog_guard.adapters.rocksdb_index import RocksIndex
 from calllog_guard.adapters.segment_files import look_at_replica, replicas
 from calllog_guard.core.absence import Look
 from calllog_guard.core.ids import Tenant
+from calllog_guard.core.policy.versions import events_named
 from calllog_guard.core.requests.case import CASES, Case
 from calllog_guard.core.requests.decision import DECISIONS, DONE, is_result
 from calllog_guard.core.wire import BEAT, BEATS, decode
@@ -93,6 +94,11 @@ class World:
     def keep_days(self) -> int:
         """The longest period of any purpose of any version, in days."""
         return self.policy.keep_days
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """The topics of this tenant's events: of the version in force and of those that wait for their day."""
+        return events_named(self.policy.versions, self.tenant, self.clock.now().date())
 
     def ring(self, tenant: Tenant, cache_entries: int = 0) -> Keyring:
         """The keyring of a tenant; `cache_entries` where fewer people than CACHE_ENTRIES are to be kept in memory."""
@@ -263,7 +269,6 @@ def keeper(shared: World, writer: KafkaWriter, reader: Any) -> Keeper:
 
 def _auditor(shared: World, writer: KafkaWriter, reader: Any) -> Role:
     tenant, settings = shared.tenant, shared.settings
-    table = shared.policy.at(shared.clock.now().date()).tenant[tenant]
     log_dirs = [Path(name) for name in settings.log_dirs.split(os.pathsep) if name]
 
     async def walked() -> Walked:
@@ -275,7 +280,7 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any) -> Role:
     return Auditor(
         tenant,
         tenant_partition(tenant, settings.few_partitions),
-        table.events,
+        lambda: shared.events,
         lambda: shared.keep_days,
         shared.ring(tenant),
         shared.keystore,

@@ -50,13 +50,6 @@ class Policy:
             )
         return found
 
-    def tenant_of_topic(self, topic: str, day: date) -> Tenant:
-        """The tenant whose events a topic carries."""
-        for name, tenant in self.at(day).tenant.items():
-            if topic in tenant.events:
-                return Tenant(name)
-        raise ConfigurationError(f"no tenant of the policy has the topic {topic} among its events")
-
     def purposes_since(self, tenant: Tenant, version: str, today: date) -> tuple[Purpose, ...]:
         """What may still keep a leg that was stored under `version`."""
         return purposes_since(self.versions, tenant, version, today)

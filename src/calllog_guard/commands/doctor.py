@@ -41,7 +41,7 @@ async def _checked(check: str, ask: Callable[[], Awaitable[str]], wanted: str, r
 async def _topics(shared: World) -> list[Line]:
     admin = KafkaTopics(shared.settings, shared.options)
     try:
-        findings = await asyncio.to_thread(admin.check, shared.keep_days)
+        findings = await asyncio.to_thread(admin.check, shared.keep_days, shared.events)
     except GuardError as error:
         return [Line("kafka", "silent", str(error), "an answer", "start Kafka, or mend CALLLOG_GUARD_KAFKA")]
     finally:

@@ -220,6 +220,10 @@ async def run_publish(args: argparse.Namespace) -> int:
         "before": before.effective.isoformat(),
         "differences": lines,
     }
+    if set(version.tenant[tenant].events) != set(before.tenant[tenant].events):
+        say(
+            "it names other topics of events: calllog-guard topics create makes them; restart the protectors on its day"
+        )
     show(
         args, data, f"tenant {tenant}: version {wanted} is published over {before.effective}, {len(lines)} differences"
     )

@@ -29,7 +29,7 @@ effective = 2026-01-01
 change = "First version."
 [version.tenant.{tenant}]
 regime = "uk"
-events = ["calllog.events"]
+events = ["{events}"]
 lowercase_email = true
 erasures_per_hour = 10000          # development; in production the most that a calm hour sees
 allowed_hosts = ["127.0.0.1", "::1", "localhost", "kafka", "redis"]    # development; in production yours alone
@@ -94,7 +94,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def init(args: argparse.Namespace) -> int:
     """Write the first files; what exists is left as it is."""
-    base = args.directory.resolve()
+    base, events = args.directory.resolve(), from_environment(os.environ).topic("calllog.events")
     for name in ("kms", "state", "keys"):
         (base / name).mkdir(parents=True, exist_ok=True, mode=0o700)
     if not re.match(TENANT_PATTERN, args.tenant):
@@ -103,7 +103,7 @@ def init(args: argparse.Namespace) -> int:
         private, public = new_pair(signs=signs)
         if write_new(base / "keys" / f"{name}.pem", private):
             (base / "keys" / f"{name}.pub.pem").write_bytes(public)
-    write_new(base / "policy.toml", POLICY.format(tenant=args.tenant).encode())
+    write_new(base / "policy.toml", POLICY.format(tenant=args.tenant, events=events).encode())
     environment = {
         f"{PREFIX}POLICY": str(base / "policy.toml"),
         f"{PREFIX}KMS": f"local:{base / 'kms'}",
@@ -119,14 +119,14 @@ def init(args: argparse.Namespace) -> int:
 def run_topics(args: argparse.Namespace) -> int:
     """Make or check the governed topics."""
     shared = the_world()
-    if args.action == "check":
-        asyncio.run(follow_published(shared))
     admin = KafkaTopics(shared.settings, shared.options)
     try:
+        made = admin.create(shared.keep_days, shared.events) if args.action == "create" else []
+        asyncio.run(follow_published(shared, whole=args.action == "check"))
         if args.action == "create":
-            made = admin.create(shared.keep_days)
+            made += admin.create(shared.keep_days, shared.events)  # what a published version names besides
             say(f"{len(made)} topics made")
-        findings = admin.check(shared.keep_days)
+        findings = admin.check(shared.keep_days, shared.events)
     finally:
         admin.close()
     rows = [

@@ -50,6 +50,14 @@ def _by_number(table: TenantPolicy | None) -> dict[int, Purpose]:
     return {} if table is None else {purpose.number: purpose for purpose in table.listed()}
 
 
+def events_named(versions: Sequence[Version], tenant: str, today: date) -> tuple[str, ...]:
+    """The topics of a tenant's events, each once: those of the version in force first, then what waiting versions add."""
+    now = in_force(versions, today)
+    waiting = [version for version in versions if version.effective > today]
+    tables = [version.tenant[tenant] for version in (now, *waiting) if version is not None and tenant in version.tenant]
+    return tuple(dict.fromkeys(topic for table in tables for topic in table.events))
+
+
 def longest_keep_days(versions: Sequence[Version]) -> int:
     """The longest period of any purpose of any version, in days, rounded up to 31 for each month."""
     keeps = [purpose.keep for version in versions for table in version.tenant.values() for purpose in table.listed()]
