@@ -546,6 +546,27 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_policy.py::test_the_topics_of_events_are_those_in_force_and_those_that_wait_for_their_day",
     ),
     (
+        "another installation's ledger is taken for one's own",
+        "core/anchor.py",
+        "if found.tenant not in {None, mine.tenant} or found.guard != mine.guard:",
+        "if not mine.guard:",
+        "tests/core/test_tenants.py",
+    ),
+    (
+        "two tenants share wrapping keys, and one's walk destroys the other's",
+        "workers/vault.py",
+        'return self._ring.get(f"pepper.{tenant}") is not None if self.made else not self.epochs()',
+        "return bool(tenant)",
+        "tests/core/test_tenants.py::test_keys_are_one_tenants_alone",
+    ),
+    (
+        "another tenant's longer period keeps this one's months readable",
+        "core/policy/versions.py",
+        "    tables = [version.tenant[tenant] for version in versions if tenant in version.tenant]\n    keeps",
+        "    tables = [each for version in versions for each in version.tenant.values() if tenant]\n    keeps",
+        "tests/core/test_tenants.py::test_a_process_serves_the_tenant_that_the_setting_names",
+    ),
+    (
         "allowed_hosts are not checked",
         "law.py",
         "        if away:\n",

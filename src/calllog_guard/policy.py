@@ -54,10 +54,9 @@ class Policy:
         """What may still keep a leg that was stored under `version`."""
         return purposes_since(self.versions, tenant, version, today)
 
-    @property
-    def keep_days(self) -> int:
-        """The longest period of any purpose of any version, in days."""
-        return longest_keep_days(self.versions)
+    def keep_days(self, tenant: Tenant) -> int:
+        """The longest period of any purpose of a tenant in any version, in days."""
+        return longest_keep_days(self.versions, tenant)
 
     def public_key(self, name: str) -> bytes:
         """The PEM of a `key` of the policy: a file beside it, or the text itself in a published version."""

@@ -11,7 +11,7 @@ import pytest
 from policies import SERVICE, policy_of, version
 
 from calllog_guard.core.crypto.sealed import sign
-from calllog_guard.core.ids import b64
+from calllog_guard.core.ids import Tenant, b64
 from calllog_guard.core.policy.publication import Publication, signed_by, topic_key, with_keys
 from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import ConfigurationError, StateRefusedError
@@ -114,7 +114,7 @@ def test_longer_periods_are_followed_when_they_are_meant_and_the_topic_keeps_the
     token = published(tmp_path, version("2026-06-02", purposes=LONG), lengthen=True)
     assert policy.follow({token: APPENDED}, 185).refused == {token: "retention_too_short"}
     assert policy.follow({token: APPENDED}, 186).accepted == {token}
-    assert policy.keep_days == 186
+    assert policy.keep_days(Tenant("iocom")) == 186
 
 
 def test_the_published_version_of_a_day_stands_before_the_files_and_the_later_signed_before_the_earlier(

@@ -181,6 +181,12 @@ def test_servers_outside_the_allowed_hosts_are_refused_at_start_and_by_doctor(ma
         lines = {line["check"]: line for line in json.loads(guard.cli("doctor", "--json", code=1))}
         assert lines["residency"]["verdict"] == "bad"
     policy.write_text(good)
+    replica = {"CALLLOG_GUARD_KEYSTORE_REPLICA_URLS": "redis://replica.virginia.example.net:6379/0"}
+    inside = dict(guard.environment)
+    guard.environment |= replica
+    lines = {line["check"]: line for line in json.loads(guard.cli("doctor", "--json", code=1))}
+    assert "replica.virginia.example.net is none of" in lines["residency"]["found"]
+    guard.environment = inside
     guard.start("protector")
     guard.publish("calllog.events", [raw(event("c1", "p1"))])
     guard.settled(lambda: len(guard.live()) == 1, "a worker that starts inside")

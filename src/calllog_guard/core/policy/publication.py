@@ -281,7 +281,7 @@ class Chain:
             check_versions((*self.earlier, version, *self.later), self.key_of)
         except ConfigurationError:
             raise RequestRefusedError("contradicts", "/policy") from None
-        if self.most_days is not None and longest_keep_days([version]) > self.most_days:
+        if self.most_days is not None and longest_keep_days([version], claims.tenant) > self.most_days:
             raise RequestRefusedError(TOO_LONG, "/policy/purposes")
 
     def _in_file(self, claims: Publication) -> bool:
