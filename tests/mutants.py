@@ -546,6 +546,13 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_policy.py::test_the_topics_of_events_are_those_in_force_and_those_that_wait_for_their_day",
     ),
     (
+        "a replica that is listed may lie anywhere",
+        "adapters/redis_keystore.py",
+        "*copies, *listed) if host]",
+        "*copies, *listed[:0]) if host]",
+        "tests/e2e/test_policy_live.py::test_servers_outside_the_allowed_hosts_are_refused_at_start_and_by_doctor",
+    ),
+    (
         "another installation's ledger is taken for one's own",
         "core/anchor.py",
         "if found.tenant not in {None, mine.tenant} or found.guard != mine.guard:",
