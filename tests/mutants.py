@@ -98,6 +98,20 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_replay.py",
     ),
     (
+        "anybody may say what was done",
+        "core/requests/outcome.py",
+        "if outcome.mac is msgspec.UNSET or not hmac.compare_digest(outcome.mac, self._mac(outcome, place)):",
+        "if outcome.mac is msgspec.UNSET:",
+        "tests/core/test_forged_outcomes.py",
+    ),
+    (
+        "what was said of one stage counts for another",
+        "core/requests/outcome.py",
+        'b"outcome\\n" + place + b"\\n" + content',
+        'b"outcome\\n" + content',
+        "tests/core/test_auditor.py",
+    ),
+    (
         "an expired request is accepted",
         "core/requests/request.py",
         "<= appended_ms / 1000 <= request.exp:",
@@ -190,7 +204,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "absence is certified unseen",
-        "workers/auditor.py",
+        "workers/watched.py",
         "return [stage for stage in self.stages if not left[stage]]",
         "return [stage for stage in self.stages if left]",
         "tests/core/test_auditor.py",
@@ -239,7 +253,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a correction is certified while its old value lies about",
-        "workers/auditor.py",
+        "workers/watched.py",
         "int(corrected and each.live)",
         "int(corrected)",
         "tests/core/test_auditor.py",

@@ -265,6 +265,7 @@ class GuardWorld:
                 holds=Holds(archive),
                 notices=Notices(TENANT, 0, self.book, self.policy, self.settings),
                 level=lambda _name, _value: None,
+                outcome_key=self.vault.outcome_key(TENANT),
                 receipts=Receipts(TENANT, 0, self.vault, self.settings),
                 writer=self.log,
                 dead=dead,

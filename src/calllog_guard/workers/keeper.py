@@ -19,7 +19,8 @@ from aiokafka import TopicPartition
 
 from calllog_guard.core.crypto.envelope import parse_header
 from calllog_guard.core.ids import split_key
-from calllog_guard.core.requests.decision import DECISIONS, DONE, LEGS, OUTCOMES, Decision, Entry, is_result, open_entry
+from calllog_guard.core.requests.decision import DECISIONS, Decision, Entry, open_entry
+from calllog_guard.core.requests.outcome import DONE, LEGS, is_result
 from calllog_guard.core.tombstone import Output, tombstone
 from calllog_guard.core.wire import BEAT, BEATS, decode, to_ms
 from calllog_guard.errors import EpochUnknownError, LegMovedError, MessageError, RecordError
@@ -141,22 +142,32 @@ class Keeper:
                     self._ring.guard.saw(decode(BEATS, record.value).counter)
         ours = [record for record in records if record.value is not None and record.key and record.key[:1] != b"~"]
         for record in ours:
-            if record.key.endswith(LEGS):
-                with suppress(MessageError):  # not written by a keeper
-                    name, tokens = (
-                        record.key.removesuffix(LEGS).decode("ascii", "replace"),
-                        decode(OUTCOMES, record.value).tokens,
-                    )
-                    shard.recorded[name] = tuple(f"{name[:22]}.{token}".encode() for token in tokens or ())
-        for record in ours:
-            if record.key.endswith(DONE):
-                shard.finished(record.key.removesuffix(DONE).decode("ascii", "replace"))
+            if is_result(record.key):
+                try:
+                    self._result(shard, record)
+                except MessageError as error:  # not written by a worker; its dead letter is written when it is handled
+                    self._count("unreadable_" + error.reason, 1)
         for record in ours:
             if not is_result(record.key):
                 try:
                     shard.note(record.key.decode(), self._read(shard, record)[0])
                 except MessageError as error:  # not written by a desk; its dead letter is written when it is handled
                     self._count("unreadable_" + error.reason, 1)
+
+    def _result(self, shard: Shard, record: Any) -> None:
+        """
+        What the ledger keeps beside a decision: that it is done, or which legs it is about to remove.
+
+        Raises:
+            MessageError: No worker of ours wrote it: it says nothing.
+
+        """
+        outcome = self._t.outcome_key.read(record.value, record.key)
+        if record.key.endswith(DONE):
+            shard.finished(record.key.removesuffix(DONE).decode("ascii", "replace"))
+        elif record.key.endswith(LEGS):
+            name = record.key.removesuffix(LEGS).decode("ascii", "replace")
+            shard.recorded[name] = tuple(f"{name[:22]}.{token}".encode() for token in outcome.tokens or ())
 
     def _read(self, shard: Shard, record: Any) -> tuple[Decision, Entry | None]:
         """
@@ -269,8 +280,10 @@ class Keeper:
         """Take a decision in; whether it waits for its barrier now."""
         if record.key is None:
             raise RecordError("bad_decision")
-        if record.value is None or is_result(record.key):
-            self._remember(shard, [record])
+        if record.value is None:
+            return False
+        if is_result(record.key):
+            self._result(shard, record)
             return False
         decision, entry = self._read(shard, record)
         shard.note(record.key.decode(), decision)

@@ -19,8 +19,9 @@ from msgspec import UNSET
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.crypto.secrets import floor_month, month_of
 from calllog_guard.core.ids import HoldId, Lookup, Pseudonym
-from calllog_guard.core.requests.decision import DECISIONS, Decision, Entry, is_result
+from calllog_guard.core.requests.decision import DECISIONS, Decision, Entry
 from calllog_guard.core.requests.hold import RELEASES
+from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.requests.rules import Standing
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, Beat, decode, encode, to_ms

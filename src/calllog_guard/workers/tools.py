@@ -11,6 +11,7 @@ from typing import Any, Final
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import EpochName, Tenant
 from calllog_guard.core.requests.decision import Decision
+from calllog_guard.core.requests.outcome import OutcomeKey
 from calllog_guard.core.wire import to_ms
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Position, Writer
@@ -55,6 +56,11 @@ class Tools:
     def legs(self) -> str:
         """The topic of legs."""
         return self.settings.topic("calllog.legs")
+
+    @property
+    def outcome_key(self) -> OutcomeKey:
+        """With what the keeper vouches for what it did."""
+        return self.vault.outcome_key(self.tenant)
 
     def ledger_key(self, decision: Decision) -> Secret:
         """The key of a decision's entry. Raises EpochUnknownError when its epoch is destroyed."""

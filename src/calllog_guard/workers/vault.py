@@ -15,6 +15,7 @@ from typing import Final
 
 from calllog_guard.core.crypto.secrets import Pepper, Secret, derive
 from calllog_guard.core.ids import EpochName, Tenant
+from calllog_guard.core.requests.outcome import OutcomeKey
 from calllog_guard.errors import ConfigurationError, EpochUnknownError, GuardError, KmsSilentError
 from calllog_guard.ports import Kms, Ring
 
@@ -157,6 +158,10 @@ class Vault:
     def case_key(self, tenant: Tenant) -> Secret:
         """Seals the tenant's secret cases."""
         return Secret(derive(self._secret(f"cases.{tenant}", ROOT)[0], "secret-case"))
+
+    def outcome_key(self, tenant: Tenant) -> OutcomeKey:
+        """With what the tenant's workers vouch for their outcomes."""
+        return OutcomeKey(derive(self._secret(f"cases.{tenant}", ROOT)[0], "outcomes"))
 
     def guard_id(self) -> bytes:
         """The 16 bytes by which the keystore is known again."""
