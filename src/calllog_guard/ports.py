@@ -222,6 +222,10 @@ class Finding(Protocol):
     """One governed setting, wanted and found."""
 
     @property
+    def topic(self) -> str:
+        """Whose it is: a topic, or `broker N`."""
+
+    @property
     def setting(self) -> str:
         """Its name."""
 
@@ -244,8 +248,8 @@ class Topics(Protocol):
     Every method raises LogSilentError when Kafka does not answer, or refuses.
     """
 
-    def check(self, keep_days: int) -> Sequence[Finding]:
-        """Each governed setting of each topic and broker, wanted and found."""
+    def check(self, keep_days: int, events: Sequence[str]) -> Sequence[Finding]:
+        """Each governed setting of each topic, those of events by their names, and of each broker, wanted and found."""
 
     def replicas(self, topic: str) -> dict[int, tuple[int, int]]:
         """By partition: how many replicas there are, and how many are in sync."""

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final, cast
+from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -183,12 +184,13 @@ class RedisKeystore:
             await checked(self._redis, self._listed, self._replicas)
 
     async def hosts(self) -> list[str]:
-        """The host that is asked, and those of its replicas and of the server that it copies."""
+        """The host that is asked, those of its replicas, as it knows them and as they are listed, and of the server that it copies."""
         async with _answers():
             found = await self._redis.info("replication")
         mine = self._redis.connection_pool.connection_kwargs.get("host")
         copies = [each["ip"] for name, each in found.items() if name.startswith("slave") and isinstance(each, dict)]
-        return [host for host in (mine, found.get("master_host"), *copies) if host]
+        listed = [urlsplit(url).hostname for url in self._listed]
+        return [host for host in (mine, found.get("master_host"), *copies, *listed) if host]
 
     async def close(self) -> None:
         """See Keystore."""

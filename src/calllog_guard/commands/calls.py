@@ -13,6 +13,7 @@ from calllog_guard.commands.setup import say, the_world
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import ConfigurationError
+from calllog_guard.law import follow_published
 
 _BATCH: Final = 500
 COLUMNS: Final = "start=timestamp,caller=caller,callee=callee,duration=duration"
@@ -26,6 +27,9 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     verb.add_argument("file", metavar="FILE", type=Path)
     verb.add_argument("--columns", default=COLUMNS, help=f"CSV: which column is what (default {COLUMNS})")
     verb.add_argument("--start", type=date.fromisoformat, help="CSV: the day that second 0 falls on, as 2026-11-01")
+    verb.add_argument(
+        "--topic", help="which of the tenant's topics of events (default: the first that the policy names)"
+    )
     verb.add_argument("--limit", type=int, help="stop after so many events")
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=lambda args: asyncio.run(emit(args)))
@@ -72,10 +76,14 @@ def ndjson_events(path: Path) -> Iterator[tuple[bytes, bytes]]:
 
 
 async def emit(args: argparse.Namespace) -> int:
-    """Publish a file to the tenant's events topic."""
+    """Publish a file to a topic of the tenant's events, by the law in force."""
     shared = the_world()
     tenant = shared.tenant
-    topic = shared.policy.at(shared.clock.now().date()).tenant[tenant].events[0]
+    await follow_published(shared)
+    topics = shared.policy.at(shared.clock.now().date()).tenant[tenant].events
+    topic = args.topic or topics[0]
+    if topic not in topics:
+        raise ConfigurationError(f"no worker reads events from {topic}: the policy in force names {', '.join(topics)}")
     if args.file.suffix == ".csv":
         first = args.start or shared.clock.now().date() - timedelta(days=30)
         rows = csv_events(args.file, tenant, args.columns, first)

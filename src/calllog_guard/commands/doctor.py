@@ -41,7 +41,7 @@ async def _checked(check: str, ask: Callable[[], Awaitable[str]], wanted: str, r
 async def _topics(shared: World) -> list[Line]:
     admin = KafkaTopics(shared.settings, shared.options)
     try:
-        findings = await asyncio.to_thread(admin.check, shared.keep_days)
+        findings = await asyncio.to_thread(admin.check, shared.keep_days, shared.events)
     except GuardError as error:
         return [Line("kafka", "silent", str(error), "an answer", "start Kafka, or mend CALLLOG_GUARD_KAFKA")]
     finally:
@@ -80,6 +80,10 @@ async def doctor(args: argparse.Namespace) -> int:
         await asyncio.to_thread(shared.vault.warm, tenant)
         return "pepper, receipt key and every epoch open"
 
+    async def ledger() -> str:
+        found = await shared.anchored()
+        return "no anchor yet" if found is None else f"tenant {tenant}'s, with {shared.settings.topic('calllog.legs')}"
+
     async def operator() -> str:
         shared.dead_letters()
         return shared.settings.operator_key
@@ -104,6 +108,7 @@ async def doctor(args: argparse.Namespace) -> int:
         await _checked("operator key", operator, "a public key", "calllog-guard init, or set OPERATOR_KEY"),
         await _checked("KMS", kms, "an answer", "start it, or mend CALLLOG_GUARD_KMS, its credentials, its rights"),
         await _checked("KMS secrets", secrets, "all open", f"calllog-guard tenant create {tenant}, or mend KMS, RING"),
+        await _checked("ledger", ledger, "this installation's", "mend TENANT, the prefixes, KMS, RING"),
         *await _topics(shared),
         *await _cleaners(shared),
         await _checked(

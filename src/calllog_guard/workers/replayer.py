@@ -149,7 +149,7 @@ class Replayer:
     async def _minted(self, lookup: Lookup, lost: int) -> bool:
         """Mint a person whose generation `lost` is lost, unless they are there in a later one; whether it was done."""
         now = self._clock.now()
-        floor, current = floor_month(now, self._t.policy.keep_days), month_of(now.year, now.month)
+        floor, current = floor_month(now, self._t.policy.keep_days(self._t.tenant)), month_of(now.year, now.month)
         while True:
             view = await self._ring.view([lookup], under_guard=True)
             person = self._ring.person(lookup, view.raw[lookup])
