@@ -882,6 +882,13 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_following.py::test_who_slept_longer_than_tombstones_live_starts_over",
     ),
     (
+        "a removal that was taken before a crash is never taken back",
+        "workers/remembered.py",
+        "            if refusal in MAY_END:\n                self.given",
+        "            if refusal is None:\n                self.given",
+        "tests/core/test_following.py::test_a_removal_that_was_taken_and_not_noted_is_taken_back_when_its_reason_has_ended",
+    ),
+    (
         "a leg's tombstone is believed before the copies have been read",
         "workers/following.py",
         "if right.copies and self._remembered.rows(gone):",

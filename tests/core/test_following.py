@@ -182,6 +182,21 @@ async def test_a_batch_that_was_not_taken_comes_again(world: World) -> None:
         await job.until(lambda: calls(table) == 2)
 
 
+async def test_a_removal_that_was_taken_and_not_noted_is_taken_back_when_its_reason_has_ended(world: World) -> None:
+    """The job stored the batch and died before it asked for the next; meanwhile the restriction was lifted."""
+    table = Table()
+    async with running(world, table) as job:
+        await job.until(lambda: calls(table) == 4)
+        await world.leg("bob", "c3")
+        await job.until(lambda: calls(table) == 5)
+        await world.decides(await world.name("alice"))
+        await world.sets("alice", restricted=True)
+        await job.until(lambda: calls(table) == 3)
+    await world.sets("alice", restricted=False)
+    async with running(world, table) as job:
+        await job.until(lambda: calls(table) == 5)
+
+
 async def test_what_was_put_again_and_not_taken_is_put_once_more(world: World) -> None:
     await world.sets("alice", restricted=True)
     table, lost = Table(), Table()

@@ -2,7 +2,7 @@
 Following for a purpose: lines that keep a table downstream true, for as long as it likes, across restarts.
 
 Rules: 1. A leg is in the cursor before it is handed out, and out of it after its removal was taken; the bookmark moves when the
-          next batch is asked for. So a crash repeats lines, and forgets no leg that may be downstream.
+          next batch is asked for. So a crash repeats lines, and forgets no leg that may be downstream, and none that should be.
        2. What was shown and may not be seen any more is removed; what may be seen again comes again.
        3. Silence, or a key that is missing, removes nothing.
        4. A follower that may have missed a tombstone starts over: `reset`, then everything anew (`progress`).

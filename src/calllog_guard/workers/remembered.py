@@ -30,7 +30,7 @@ class Step:
     Lines to hand out, with what the cursor remembers.
 
     Args:
-        given: Legs of the lines, remembered before these are handed out.
+        given: What is remembered before the lines are handed out.
         kept: What is remembered once they are taken, as is `dropped`.
 
     """
@@ -41,9 +41,16 @@ class Step:
     dropped: list[Name] = field(default_factory=list)
 
     def hides(self, row: Seen, refusal: Refusal | None, *, silent: bool = False) -> None:
-        """A leg may not be seen any more, or is no more; `silent` where its copy may be seen."""
+        """
+        A leg may not be seen any more, or is no more; `silent` where its copy may be seen.
+
+        Where that may end, the cursor knows before the removal is handed out: who dies over it, and starts when it has ended,
+        must put the leg again.
+        """
         if row.shown is not Shown.HIDDEN and not silent:
             self.lines.append(Remove(token=row.token))
+            if refusal in MAY_END:
+                self.given.append(msgspec.structs.replace(row, shown=Shown.PERHAPS))
         if refusal in MAY_END:
             self.kept.append(msgspec.structs.replace(row, shown=Shown.HIDDEN))
         else:
