@@ -15,7 +15,7 @@ from calllog_guard.core.ids import Tenant
 from calllog_guard.core.policy.checks import check_versions, read_form
 from calllog_guard.core.policy.form import PEM, TenantPolicy, Version, period
 from calllog_guard.core.policy.publication import Followed, follow
-from calllog_guard.core.policy.versions import in_force, longest_keep_days, purposes_since
+from calllog_guard.core.policy.versions import has_survived, in_force, longest_keep_days, purposes_since
 from calllog_guard.core.retention.purpose import Purpose
 from calllog_guard.errors import ConfigurationError
 
@@ -53,6 +53,10 @@ class Policy:
     def purposes_since(self, tenant: Tenant, version: str, today: date) -> tuple[Purpose, ...]:
         """What may still keep a leg that was stored under `version`."""
         return purposes_since(self.versions, tenant, version, today)
+
+    def keeps_copies(self, tenant: Tenant, number: int, today: date) -> bool:
+        """Whether there may be copies for a purpose."""
+        return has_survived(self.versions, tenant, number, today)
 
     def keep_days(self, tenant: Tenant) -> int:
         """The longest period of any purpose of a tenant in any version, in days."""

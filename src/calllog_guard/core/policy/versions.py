@@ -46,6 +46,12 @@ def purposes_since(versions: Sequence[Version], tenant: str, stored: str, today:
     )
 
 
+def has_survived(versions: Sequence[Version], tenant: str, number: int, today: date) -> bool:
+    """Whether any version that has been in force made a purpose survive an erasure."""
+    tables = [_by_number(version.tenant.get(tenant)) for version in versions if version.effective <= today]
+    return any(number in table and table[number].survives_erasure for table in tables)
+
+
 def _by_number(table: TenantPolicy | None) -> dict[int, Purpose]:
     return {} if table is None else {purpose.number: purpose for purpose in table.listed()}
 
