@@ -10,10 +10,10 @@ import asyncio
 import os
 import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 
@@ -24,7 +24,7 @@ from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.calls.view import Line
 from calllog_guard.core.ids import Lookup, is_id
 from calllog_guard.core.retention.access import Refusal
-from calllog_guard.errors import ConfigurationError
+from calllog_guard.errors import ConfigurationError, LogRefusedError
 from calllog_guard.law import policy_source, policy_tail
 from calllog_guard.ports import Cursor, LogReader, Writer
 from calllog_guard.settings import Settings, from_environment
@@ -152,9 +152,10 @@ class Reader(Stream[Line]):
             reading.right()
             if self._follow:
                 cursor = SqliteCursor(Path(self._cursor) if self._cursor is not None else None)
-                made = self._following(shared, reading, log, cursor, source.look).batches()
+                made = (await self._following(shared, reading, log, cursor, source.look)).batches()
             else:
-                self._kept = self._made(shared, writer, kept=True)
+                if self._keeps(shared):  # else it has no copies, and need have no right to that topic
+                    self._kept = self._made(shared, writer, kept=True)
                 made = snapshot(reading, log, self._partitions, self._told, self._kept)
             async with aclosing(made) as batches:
                 async for lines in batches:
@@ -166,7 +167,36 @@ class Reader(Stream[Line]):
             if cursor is not None:
                 cursor.close()
 
-    def _following(
+    def _keeps(self, shared: World) -> bool:
+        """Whether the purpose keeps copies by law, in any version that made some."""
+        named = [
+            each.tenant[self._errand.tenant] for each in shared.policy.versions if self._errand.tenant in each.tenant
+        ]
+        return any(
+            purpose.survives_erasure
+            for table in named
+            for name, purpose in table.purposes.items()
+            if name == self._errand.purpose
+        )
+
+    async def _ledger(self, options: Mapping[str, Any]) -> str | None:
+        """The ledger, when this user may read it: it tells at once whose standing changes, and of holds."""
+        topic = self._settings.topic("privacy.decisions")
+        asking = KafkaLogReader(
+            self._settings.kafka, options
+        )  # of its own: a client asks again and again for what it was refused
+        try:
+            await asking.bounds([(topic, 0)])
+        except LogRefusedError:
+            self._told(
+                f"this user may not read {topic}: what is decided about a person shows within a minute, not at once"
+            )
+            return None
+        finally:
+            await asking.close()
+        return topic
+
+    async def _following(
         self, shared: World, reading: Reading, log: LogReader, cursor: Cursor, look: Callable[[], Awaitable[None]]
     ) -> Following:
         return Following(
@@ -174,7 +204,7 @@ class Reader(Stream[Line]):
             log,
             cursor,
             shared.clock,
-            ledger=self._settings.topic("privacy.decisions"),
+            ledger=await self._ledger(shared.options),
             partitions=self._partitions,
             keep_ms=self._settings.tombstone_keep_ms,
             retry_max_s=self._settings.retry_max_s,

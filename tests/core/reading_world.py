@@ -184,13 +184,12 @@ class World:
         async def look() -> None:
             """No policy is published here."""
 
-        limits: dict[str, Any] = {"keep_ms": KEEP_MS, "retry_max_s": 5.0, "round_s": 3600.0} | changes
+        limits: dict[str, Any] = {"keep_ms": KEEP_MS, "retry_max_s": 5.0, "round_s": 3600.0, "ledger": LEDGER} | changes
         return Following(
             reading,
             self.reads,
             cursor,
             self.clock,
-            ledger=LEDGER,
             partitions=range(PARTITIONS),
             told=self.told.append,
             look=look,

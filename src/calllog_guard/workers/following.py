@@ -7,6 +7,7 @@ Rules: 1. A leg is in the cursor before it is handed out, and out of it after it
        3. Silence, or a key that is missing, removes nothing.
        4. A follower that may have missed a tombstone starts over: `reset`, then everything anew.
 How it notices: legs and tombstones from the topic, a person's new standing by the `lookout`, what lapses by the calendar.
+Without a right to the ledger, which tells of secret holds, a new standing is seen at the lookout's next round.
 Source: design sections 5 (compaction), 9 (fence); facts: a consumer slower than `delete.retention.ms`.
 """
 
@@ -82,7 +83,7 @@ class Following:
         cursor: Cursor,
         clock: Clock,
         *,
-        ledger: str,
+        ledger: str | None,
         partitions: Sequence[int],
         keep_ms: int,
         retry_max_s: float,
@@ -92,6 +93,7 @@ class Following:
     ) -> None:
         self._reading, self._log, self._cursor, self._clock = reading, log, cursor, clock
         self._legs, self._ledger, self._partitions = reading.source.topic, ledger, sorted(partitions)
+        self._topics = [each for each in (self._legs, ledger) if each is not None]
         self._keep_ms, self._retry_max_s = keep_ms, retry_max_s
         self._told, self._look = told, look
         self._lookout = Lookout(cursor, round_s)
@@ -142,13 +144,13 @@ class Following:
     def _meant(self, right: Right) -> tuple[str, ...]:
         errand = self._reading.errand
         partitions = ",".join(map(str, self._partitions))
-        return errand.tenant, self._legs, errand.purpose, right.meaning, partitions, self._ledger
+        return errand.tenant, self._legs, errand.purpose, right.meaning, partitions, self._ledger or ""
 
     async def _begun(self) -> bool:
         """Go to the bookmark, or to the beginning; whether the table starts over."""
         right = self._reading.right()
         meant, now = self._meant(right), to_ms(self._clock.now())
-        places = [(topic, partition) for topic in (self._legs, self._ledger) for partition in self._partitions]
+        places = [(topic, partition) for topic in self._topics for partition in self._partitions]
         bounds = await self._log.bounds(places)
         await self._reading.source.standings({}, right.purpose)  # a table is not emptied for a keystore that is silent
         mark = self._cursor.bookmark()
@@ -161,9 +163,9 @@ class Following:
             anew = any(not first <= mark.offsets[t][p] <= end for (t, p), (first, end) in bounds.items())
         if mark is None or anew:
             self._cursor.clear()
-            offsets = {
-                self._legs: {partition: bounds[self._legs, partition][0] for partition in self._partitions},
-                self._ledger: {partition: bounds[self._ledger, partition][1] for partition in self._partitions},
+            offsets = {  # legs from their beginning, the ledger from its end
+                topic: {partition: bounds[topic, partition][topic != self._legs] for partition in self._partitions}
+                for topic in self._topics
             }
             mark = Bookmark(meant, offsets, now)
         self._mark = self._saved = mark
@@ -222,7 +224,7 @@ class Following:
         return True
 
     async def _moved(self) -> Bookmark:
-        offsets: dict[str, dict[int, int]] = {self._legs: {}, self._ledger: {}}
+        offsets: dict[str, dict[int, int]] = {topic: {} for topic in self._topics}
         for (topic, partition), offset in (await self._log.positions()).items():
             offsets[topic][partition] = offset
         return Bookmark(self._mark.reading, offsets, self._mark.whole_ms)
