@@ -1105,6 +1105,62 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "known: tuple[bytes, ...] = ()",
         "tests/core/test_crash_matrix.py",
     ),
+    (
+        "options of TLS without TLS are taken and have no effect",
+        "adapters/kafka_security.py",
+        "if protocol not in wanted and any(name.startswith(start) for name in found):",
+        "if protocol in wanted and not found:",
+        "tests/core/test_kafka_security.py",
+    ),
+    (
+        "the host in Kafka's certificate is anybody's",
+        "adapters/kafka_security.py",
+        'context.check_hostname = options.get("ssl_check_hostname", True)',
+        "context.check_hostname = False",
+        "tests/core/test_kafka_security.py",
+    ),
+    (
+        "readers may read the ledger, which tells of secret holds",
+        "core/grants.py",
+        '"privacy.decisions": {"desk": "RW",',
+        '"privacy.decisions": {"reader": "R", "desk": "RW",',
+        "tests/core/test_grants.py",
+    ),
+    (
+        "the auditor that owns no first partition hides its counter",
+        "workers/auditor.py",
+        '        beats.append(Output(self._settings.topic("privacy.policy"), 0, BEAT, value))',
+        '        if 0 in self._watched:\n            beats.append(Output(self._settings.topic("privacy.policy"), 0, BEAT, value))',
+        "tests/core/test_auditor.py",
+    ),
+    (
+        "who starts asks the ledger for the counter, and needs a right to it",
+        "bootstrap.py",
+        "for beat in await newest(self.settings.kafka, self.options, topic, [0], BEAT):",
+        'for beat in await newest(self.settings.kafka, self.options, self.settings.topic("privacy.decisions"), [0], BEAT):',
+        "tests/e2e/test_secure.py::test_each_role_does_its_work_as_its_own_user_and_no_more",
+    ),
+    (
+        "every reader asks for the copies under holds",
+        "reader.py",
+        "if self._keeps(shared):",
+        "if shared:",
+        "tests/e2e/test_secure.py::test_each_role_does_its_work_as_its_own_user_and_no_more",
+    ),
+    (
+        "the brokers' own ports take anybody",
+        "stack/secured.py",
+        '"listener.name.controller.ssl.client.auth": "required"',
+        '"listener.name.controller.ssl.client.auth": "requested"',
+        "tests/e2e/test_secure.py::test_the_brokers_own_ports_take_their_own_certificate_alone",
+    ),
+    (
+        "the address of the keystore, with its password, is quoted in an error",
+        "adapters/redis_keystore.py",
+        "raise ConfigurationError(msg) from None",
+        "raise ConfigurationError(msg + url) from None",
+        "tests/core/test_kafka_security.py",
+    ),
 ]
 
 

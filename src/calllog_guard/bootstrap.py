@@ -19,11 +19,11 @@ from calllog_guard.adapters.kafka_log import (
     position,
     read_all,
     read_each,
-    security,
     tail,
     tenant_partition,
 )
 from calllog_guard.adapters.kafka_newest import newest, oldest
+from calllog_guard.adapters.kafka_security import security
 from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.adapters.kms_address import kms_at, ring_folder
 from calllog_guard.adapters.kms_local import FileRing
@@ -118,14 +118,14 @@ class World:
 
     async def anchored(self) -> Anchor | None:
         """
-        The ledger's anchor, which is this installation's; None: it has none.
+        The anchor beside the policy, which is this installation's; None: it has none.
 
         Raises:
             LogSilentError: Kafka does not answer.
             ConfigurationError: Another installation writes this ledger.
 
         """
-        topic = self.settings.topic("privacy.decisions")
+        topic = self.settings.topic("privacy.policy")
         raw = await oldest(self.settings.kafka, self.options, topic, 0, ANCHOR)
         if raw is None:
             return None
@@ -160,7 +160,9 @@ class World:
 
     async def look_back(self) -> None:
         """
-        See whose the ledger is, and its newest heartbeat: a keystore with a lower counter is an older one, also for who has just started.
+        See whose the ledger is, and the newest heartbeat: a keystore with a lower counter is an older one, also for who has just started.
+
+        Both stand beside the policy, too: the ledger tells of holds, and protectors and readers have no right to it.
 
         Raises:
             LogSilentError: Kafka does not answer; nothing is known of the keystore's past.
@@ -168,8 +170,8 @@ class World:
 
         """
         await self.anchored()
-        topic, partitions = self.settings.topic("privacy.decisions"), list(range(self.settings.partitions))
-        for beat in await newest(self.settings.kafka, self.options, topic, partitions, BEAT):
+        topic = self.settings.topic("privacy.policy")
+        for beat in await newest(self.settings.kafka, self.options, topic, [0], BEAT):
             with suppress(MessageError):  # not written by an auditor
                 self.seen = max(self.seen, decode(BEATS, beat).counter)
 

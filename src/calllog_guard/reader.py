@@ -25,7 +25,7 @@ from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.calls.view import Line
 from calllog_guard.core.ids import Lookup, is_id
 from calllog_guard.core.retention.access import Refusal
-from calllog_guard.errors import ConfigurationError, Fate, GuardError
+from calllog_guard.errors import ConfigurationError, Fate, GuardError, LogRefusedError
 from calllog_guard.law import policy_source, policy_tail
 from calllog_guard.ports import LogReader, Writer
 from calllog_guard.settings import Settings, from_environment
@@ -165,7 +165,8 @@ class Reader(Stream[Line]):
             reading.right()
             if self._follow:
                 cursor = SqliteCursor(Path(self._cursor) if self._cursor is not None else None)
-                trail, clock, retry_s = self._trail(log, held), shared.clock, settings.retry_max_s
+                ledger, clock, retry_s = await self._ledger(shared), shared.clock, settings.retry_max_s
+                trail = self._trail(log, held, ledger)
                 told, look = partial(self._waits, shared), source.look
                 followed = Following(reading, kept, trail, cursor, clock, retry_max_s=retry_s, told=told, look=look)
                 pages = await self._pages(shared, followed)
@@ -212,14 +213,32 @@ class Reader(Stream[Line]):
         self._told(f"serves /health and /metrics on {await pages.start(self._http)}")
         return pages
 
-    def _trail(self, log: LogReader, held: LogReader) -> Trail:
+    async def _ledger(self, shared: World) -> str | None:
+        """The ledger, when this user may read it: it tells at once whose standing changes, and of holds."""
+        topic = self._settings.topic("privacy.decisions")
+        # through a connection of its own: a client asks again and again for what it was refused
+        asking = KafkaLogReader(self._settings.kafka, shared.options)
+
+        async def ask() -> None:
+            await asking.bounds([(topic, 0)])
+
+        try:
+            await self._answered(shared, ask)
+        except LogRefusedError:
+            self._told(f"this user may not read {topic}: what is decided about a person shows within a minute")
+            return None
+        finally:
+            await asking.close()
+        return topic
+
+    def _trail(self, log: LogReader, held: LogReader, ledger: str | None) -> Trail:
         settings = self._settings
         return Trail(
             log=log,
             held=held,
             legs=settings.topic("calllog.legs"),
             copies=settings.topic("calllog.held"),
-            ledger=settings.topic("privacy.decisions"),
+            ledger=ledger,
             partitions=sorted(self._partitions),
             keep_ms=settings.tombstone_keep_ms,
         )

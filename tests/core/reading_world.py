@@ -216,7 +216,7 @@ class World:
             held=MemoryLogReader(self.log),
             legs=LEGS,
             copies=HELD,
-            ledger=LEDGER,
+            ledger=limits.pop("ledger", LEDGER),
             partitions=range(PARTITIONS),
             keep_ms=limits.pop("keep_ms", KEEP_MS),
         )

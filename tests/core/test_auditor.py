@@ -17,7 +17,7 @@ from calllog_guard.core.crypto.entries import GUARD_KEY
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.decision import Decision
 from calllog_guard.core.requests.outcome import TO_DESK, Outcome, OutcomeKey
-from calllog_guard.core.wire import encode
+from calllog_guard.core.wire import BEAT, BEATS, decode, encode
 from calllog_guard.ports import Cleaner, Trimmed
 from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor import Auditor
@@ -190,6 +190,16 @@ async def test_every_topic_of_events_that_is_there_is_kept_rolling_and_trimmed(t
             *((topic, ("calllog.guard-protector",)) for topic in there),
             ("privacy.requests", ("calllog.guard-desk",)),
         }
+
+
+async def test_every_auditor_beats_beside_the_policy_where_everybody_may_read(tmp_path: Path) -> None:
+    """Who starts learns the counter there; were it one auditor's alone, the counter of the others would be missed."""
+    auditor, writer, _ = await made(Log(ledger=[]), tmp_path)
+    await auditor.assigned([3])
+    await auditor._beat()
+    beats = [each for each in writer.outputs if each.topic == "privacy.policy"]
+    assert [(each.partition, each.key) for each in beats] == [(0, BEAT)]
+    assert decode(BEATS, beats[0].value or b"").counter == 1
 
 
 async def test_nothing_left_is_absent_and_gone(tmp_path: Path) -> None:

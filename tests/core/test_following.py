@@ -1,20 +1,22 @@
 """What a follower is told so that its table stays true: on fakes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from reading_world import KEEP_MS, POLICY, Table, World
+from reading_world import KEEP_MS, LEDGER, POLICY, Table, World
 
+from calllog_guard.adapters.memory import MemoryLogReader
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
 from calllog_guard.core.calls.view import Remove, Reset
 from calllog_guard.core.crypto.entries import secrets_key
 from calllog_guard.core.ids import Tenant
-from calllog_guard.errors import ConfigurationError, KeystoreSilentError, StateRefusedError
+from calllog_guard.errors import ConfigurationError, KeystoreSilentError, LogRefusedError, StateRefusedError
+from calllog_guard.ports import Place
 
 pytestmark = pytest.mark.timeout(60)
 """What never becomes true is a failure, and a mutant's end."""
@@ -139,6 +141,30 @@ async def test_a_change_that_no_ledger_tells_of_is_found_by_looking_at_everyone(
         await job.until(lambda: calls(table) == 4)
         await world.sets("alice", restricted=True)
         await job.until(lambda: calls(table) == 2)
+
+
+class _Discreet(MemoryLogReader):
+    """Shows a reader nothing of the ledger."""
+
+    async def bounds(self, places: Sequence[Place]) -> dict[Place, tuple[int, int]]:
+        """See LogReader."""
+        if any(topic == LEDGER for topic, _ in places):
+            raise LogRefusedError("no right")
+        return await super().bounds(places)
+
+
+async def test_without_a_right_to_the_ledger_a_new_standing_is_seen_at_the_next_round(world: World) -> None:
+    """The ledger tells of secret holds: who may not know of them follows without it."""
+    table, world.reads = Table(), _Discreet(world.log)
+    async with running(world, table, ledger=None, round_s=0.05) as job:
+        await job.until(lambda: calls(table) == 4)
+        await world.sets("alice", restricted=True)
+        await job.until(lambda: calls(table) == 2)
+        await world.sets("alice", restricted=False)
+        await job.until(lambda: calls(table) == 4)
+        mark = job.cursor.bookmark()
+        assert mark is not None
+        assert set(mark.offsets) == {"calllog.legs"}
 
 
 async def test_an_erased_persons_legs_go_and_come_back_no_more(world: World) -> None:

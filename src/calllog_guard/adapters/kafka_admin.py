@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from calllog_guard.adapters.kafka_security import connecting, unanswered
 from calllog_guard.core.retention.purpose import GRACE_DAYS
-from calllog_guard.errors import ConfigurationError, GuardError, LogSilentError
+from calllog_guard.errors import ConfigurationError, GuardError, LogRefusedError
 from calllog_guard.ports import Trimmed
 from calllog_guard.settings import REQUESTS_KEEP_DAYS, Settings
 
@@ -172,16 +173,14 @@ class KafkaTopics:
         with self._lock:
             try:
                 self._client = self._client or _library("kafka.admin").KafkaAdminClient(
-                    bootstrap_servers=self._settings.kafka, **self._options
+                    bootstrap_servers=self._settings.kafka, **connecting(self._options)
                 )
                 yield self._client
             except GuardError:
                 raise
             except (_library("kafka.errors").KafkaError, OSError, RuntimeError) as error:
                 self.close()
-                raise LogSilentError(
-                    f"Kafka at {self._settings.kafka} does not answer ({type(error).__name__})"
-                ) from None
+                raise unanswered(error) from None
 
     def create(self, keep_days: int, events: Sequence[str]) -> list[str]:
         """Make those that are missing; their names."""
@@ -312,5 +311,8 @@ class KafkaTopics:
 
 
 def _values(found: Any, name: str) -> dict[str, str]:
+    """The settings of a topic or broker; Kafka shows none to who has no right to them, and says nothing."""
     (entries,) = (named[name] for named in found.values() if name in named)
+    if not entries:
+        raise LogRefusedError(f"Kafka does not show this user the settings of {name}: grant DescribeConfigs on it")
     return {name: str(each["value"]) for name, each in entries.items()}

@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from calllog_guard.adapters.kafka_log import consumer, offsets
-from calllog_guard.errors import LogSilentError
+from calllog_guard.adapters.kafka_security import unanswered
 
 _READ_S: Final = 300.0
 _BACK: Final = 64
@@ -32,7 +32,7 @@ async def oldest(servers: str, options: Mapping[str, Any], topic: str, partition
         await reader.start()
         return await asyncio.wait_for(_forwards(reader, TopicPartition(topic, partition), key), _READ_S)
     except (KafkaError, OSError, TimeoutError) as error:
-        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+        raise unanswered(error) from None
     finally:
         await reader.stop()
 
@@ -51,7 +51,7 @@ async def holds_any(servers: str, options: Mapping[str, Any], topic: str, partit
         first = await offsets(reader, topic, partitions, end=False)
         return first != await offsets(reader, topic, partitions, end=True)
     except (KafkaError, OSError) as error:
-        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+        raise unanswered(error) from None
     finally:
         await reader.stop()
 
@@ -83,7 +83,7 @@ async def newest(
         await reader.start()
         return await asyncio.wait_for(_backwards(reader, topic, partitions, key), _READ_S)
     except (KafkaError, OSError, TimeoutError) as error:
-        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+        raise unanswered(error) from None
     finally:
         await reader.stop()
 

@@ -12,9 +12,9 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from calllog_guard.adapters.kafka_log import REQUEST_BYTES, streaming
+from calllog_guard.adapters.kafka_log import REQUEST_BYTES
+from calllog_guard.adapters.kafka_security import connecting, unanswered, unreached
 from calllog_guard.core.tombstone import Output
-from calllog_guard.errors import LogSilentError
 
 _BATCH_BYTES: Final = 512 << 10  # below max.message.bytes of every governed topic: the broker counts batches
 _ACK_S: Final = 60.0
@@ -24,27 +24,38 @@ class KafkaWriter:
     """The Writer port on one idempotent producer; writes that are asked for at the same time share batches."""
 
     def __init__(self, servers: str, options: Mapping[str, Any]) -> None:
-        self._producer: Any = AIOKafkaProducer(
-            bootstrap_servers=servers,
-            acks="all",
-            enable_idempotence=True,
-            max_batch_size=_BATCH_BYTES,
-            max_request_size=REQUEST_BYTES,
-            **streaming(options),
-        )
+        self._servers, self._options = servers, connecting(options)
+        self._producer: Any = None
         self._waiting: list[tuple[Sequence[Output], asyncio.Future[None]]] = []
         self._flush: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Connect."""
+        """
+        Connect.
+
+        Raises:
+            LogSilentError: Kafka does not answer, or refuses (LogRefusedError); try again.
+
+        """
+        made = AIOKafkaProducer(
+            bootstrap_servers=self._servers,
+            acks="all",
+            enable_idempotence=True,
+            max_batch_size=_BATCH_BYTES,
+            max_request_size=REQUEST_BYTES,
+            **self._options,
+        )
         try:
-            await self._producer.start()
+            await made.start()
         except (KafkaError, OSError) as error:
-            raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+            await made.stop()
+            raise await unreached(error, self._servers, self._options) from None
+        self._producer = made
 
     async def stop(self) -> None:
         """Disconnect."""
-        await self._producer.stop()
+        if self._producer is not None:
+            await self._producer.stop()
 
     async def write(self, outputs: Sequence[Output]) -> None:
         """See Writer."""
@@ -89,7 +100,7 @@ class KafkaWriter:
                 futures.append(await self._producer.send_batch(batch, topic, partition=partition))
             await asyncio.wait_for(asyncio.gather(*futures), _ACK_S)
         except (KafkaError, OSError, TimeoutError) as error:
-            raise LogSilentError(f"Kafka acknowledged nothing ({type(error).__name__})") from None
+            raise unanswered(error) from None
 
     @staticmethod
     def _add(batch: Any, output: Output) -> bool:

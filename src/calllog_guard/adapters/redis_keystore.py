@@ -8,6 +8,7 @@ Source: design section 8; `facts.md` (Redis).
 """
 
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -15,10 +16,10 @@ from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from calllog_guard.adapters.redis_files import checked, rewritten_everywhere
-from calllog_guard.errors import KeystoreSilentError
+from calllog_guard.errors import ConfigurationError, KeystoreSilentError
 
 _TIMEOUT_S: Final = 5.0
 _PROOF_MS: Final = 3000
@@ -39,7 +40,26 @@ async def _answers() -> AsyncIterator[None]:
     try:
         yield
     except (RedisError, OSError, TimeoutError) as error:
-        raise KeystoreSilentError(f"the keystore does not answer ({type(error).__name__})") from None
+        raise KeystoreSilentError(_why(error)) from None
+
+
+def _why(error: BaseException) -> str:
+    """What an error of the library means; the ends of the world that an operator mends are told apart from silence."""
+    see = "see CALLLOG_GUARD_KEYSTORE"
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, AuthenticationError):
+            return f"the keystore refuses this user or this password: {see}"
+        if isinstance(cause, NoPermissionError):
+            return f"the keystore does not let this user do this: {see}, and the user's rules"
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"the certificate of the keystore is not accepted ({cause.verify_message.rstrip('.')}): {see}"
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS with the keystore fails ({cause.reason}): {see}"
+        if isinstance(cause, FileNotFoundError):
+            return f"a file of TLS that CALLLOG_GUARD_KEYSTORE names is not there ({type(error).__name__})"
+        cause = cause.__cause__ or cause.__context__
+    return f"the keystore does not answer ({type(error).__name__})"
 
 
 async def _said(connection: Any, *commands: Command) -> list[Any]:
@@ -52,7 +72,11 @@ class RedisKeystore:
     """The keystore port on one Redis and, where they are wanted, its replicas."""
 
     def __init__(self, url: str, replicas: int = 0, replica_urls: Sequence[str] = ()) -> None:
-        self._redis: Any = Redis.from_url(url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
+        try:
+            self._redis: Any = Redis.from_url(url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
+        except (ValueError, RedisError):  # their texts may quote the address, and it may have a password
+            msg = "CALLLOG_GUARD_KEYSTORE must be redis://USER:PASSWORD@HOST:PORT/DB, or rediss:// with TLS: see the README"
+            raise ConfigurationError(msg) from None
         self._replicas, self._listed = replicas, tuple(replica_urls)
         self._proof: tuple[Command, ...] | None = None
 

@@ -14,6 +14,7 @@ from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kms_local import write_new
 from calllog_guard.bootstrap import World, world
 from calllog_guard.core.crypto.sealed import new_pair
+from calllog_guard.core.grants import acl_commands, grants
 from calllog_guard.core.ids import TENANT_PATTERN
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.law import follow_published
@@ -75,8 +76,11 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     verb.add_argument("--tenant", default="iocom")
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=init)
-    topics = verbs.add_parser("topics", help="make the governed topics, or compare each setting with what is wanted")
-    topics.add_argument("action", choices=["create", "check"])
+    topics = verbs.add_parser(
+        "topics",
+        help="make the governed topics, or compare each setting with what is wanted; rights: each user's, for Kafka's own tool",
+    )
+    topics.add_argument("action", choices=["create", "check", "rights"])
     topics.add_argument("--json", action="store_true")
     topics.set_defaults(run=run_topics)
 
@@ -106,7 +110,9 @@ def init(args: argparse.Namespace) -> int:
 
 
 def run_topics(args: argparse.Namespace) -> int:
-    """Make or check the governed topics."""
+    """Make or check the governed topics, or tell who needs which right."""
+    if args.action == "rights":
+        return show_rights(args)
     shared = the_world()
     admin = KafkaTopics(shared.settings, shared.options)
     try:
@@ -131,3 +137,11 @@ def run_topics(args: argparse.Namespace) -> int:
     widths = "{topic:24} {setting:28} {wanted:>16} {found:>16} {verdict}"
     show(args, rows, "\n".join(widths.format(**row) for row in rows))
     return int(any(not finding.good for finding in findings))
+
+
+def show_rights(args: argparse.Namespace) -> int:
+    """The commands that give every user its rights, with this installation's names; nothing is asked of Kafka."""
+    shared = the_world()
+    names = shared.settings.topic, shared.settings.calllog_prefix, shared.events
+    show(args, [grant._asdict() for grant in grants(*names)], "\n".join(acl_commands(*names)))
+    return 0

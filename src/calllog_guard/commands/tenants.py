@@ -139,6 +139,7 @@ async def _make(shared: World, tenant: Tenant) -> tuple[EpochName, Path]:
         if unanchored:
             topics = (shared.settings.topic("privacy.decisions"), shared.settings.topic("calllog.legs"))
             places = [(topic, number) for topic in topics for number in range(shared.settings.partitions)]
+            places.append((shared.settings.topic("privacy.policy"), 0))  # for those who have no right to the ledger
             await writer.write([Output(*place, ANCHOR, encode(shared.anchor)) for place in places])
         if await shared.keystore.swap({GUARD_KEY: (None, guard_entry(guard_id))}, {}):
             await shared.ring(tenant).guard.open_at_once(shared.settings.partitions)

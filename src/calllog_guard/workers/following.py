@@ -9,6 +9,7 @@ Rules: 1. A leg is in the cursor before it is handed out, and out of it after it
        5. What a purpose keeps by law stays, without a gap: an erased person's leg is not removed before its tombstone, and no
           tombstone is believed before the copies, which are older, have been read to their end (`remembered`).
 How it notices: legs, copies and tombstones from the topics, a person's new standing by the `lookout`, what lapses by the calendar.
+Without a right to the ledger, which tells of secret holds, a new standing is seen at the lookout's next round.
 Source: design sections 2 (a hold is a copy), 5 (compaction), 9 (fence).
 """
 

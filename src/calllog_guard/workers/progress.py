@@ -27,6 +27,7 @@ class Trail:
 
     Args:
         copies: The topic of the copies; read through `held`, the others through `log`.
+        ledger: None for who has no right to it, because it tells of secret holds.
         keep_ms: How long tombstones live.
 
     """
@@ -35,13 +36,13 @@ class Trail:
     held: LogReader
     legs: str
     copies: str
-    ledger: str
+    ledger: str | None
     partitions: Sequence[int]
     keep_ms: int
 
-    def places(self, *topics: str) -> list[Place]:
-        """The partitions of some topics."""
-        return [(topic, partition) for topic in topics for partition in self.partitions]
+    def places(self, *topics: str | None) -> list[Place]:
+        """The partitions of some topics; of None there are none."""
+        return [(topic, partition) for topic in topics if topic is not None for partition in self.partitions]
 
 
 class Progress:
@@ -64,7 +65,7 @@ class Progress:
         """What is read and how it is meant; a cursor that knows nothing of copies means something else where there are copies."""
         trail = self._trail
         partitions = ",".join(map(str, trail.partitions))
-        meant = (tenant, trail.legs, purpose, said, partitions, trail.ledger)
+        meant = (tenant, trail.legs, purpose, said, partitions, trail.ledger or "")
         return (*meant, trail.copies) if copies else meant
 
     async def begin(self, meant: tuple[str, ...]) -> bool:
