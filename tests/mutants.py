@@ -1141,13 +1141,6 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/e2e/test_secure.py::test_each_role_does_its_work_as_its_own_user_and_no_more",
     ),
     (
-        "every reader asks for the copies under holds",
-        "reader.py",
-        "if self._keeps(shared):",
-        "if shared:",
-        "tests/e2e/test_secure.py::test_each_role_does_its_work_as_its_own_user_and_no_more",
-    ),
-    (
         "the brokers' own ports take anybody",
         "stack/secured.py",
         '"listener.name.controller.ssl.client.auth": "required"',

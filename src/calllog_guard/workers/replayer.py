@@ -74,7 +74,7 @@ class Replayer:
             lost = await self._lost(shard)
             beat = Beat(counter=await self._ring.guard.raise_floor(), at=self._clock.now())
             await self._restricted(shard, bereft)
-            # at once, not with the next heartbeat: who starts meanwhile looks into the log for it
+            # at once, not with the next heartbeat: a keeper that starts meanwhile looks into the ledger for it
             await self._writer.write([Output(self._decisions, partition, BEAT, encode(beat))])
             settled = not shard.pending and shard.decisions >= end
             await self._ring.guard.mark(partition, origin, end if settled else applied)
