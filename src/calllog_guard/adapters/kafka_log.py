@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -105,6 +106,19 @@ def consumer(
     )
 
 
+@asynccontextmanager
+async def asking(servers: str, options: Mapping[str, Any]) -> AsyncGenerator[Any, None]:
+    """A consumer without a group, for as long as a question takes; what the library raises meanwhile comes out as ours."""
+    reader = consumer(servers, options, group=None)
+    try:
+        await reader.start()
+        yield reader
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise unanswered(error) from None
+    finally:
+        await reader.stop()
+
+
 async def read_all(servers: str, options: Mapping[str, Any], topic: str, partitions: Sequence[int]) -> list[Any]:
     """
     Every record of some partitions up to their present ends, as an outsider reads them.
@@ -131,14 +145,8 @@ async def read_each(
         LogSilentError: Kafka does not answer; what was handed out is not all there is.
 
     """
-    reader = consumer(servers, options, group=None)
-    try:
-        await reader.start()
+    async with asking(servers, options) as reader:
         return await _read_up(reader, topic, partitions, visit)
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise unanswered(error) from None
-    finally:
-        await reader.stop()
 
 
 async def _read_up(
@@ -218,9 +226,7 @@ async def units(
         LogSilentError: Kafka does not answer; go on from the last positions.
 
     """
-    reader = consumer(servers, {**options, "isolation_level": "read_committed"}, group=None)
-    try:
-        await reader.start()
+    async with asking(servers, {**options, "isolation_level": "read_committed"}) as reader:
         places = [TopicPartition(topic, partition) for partition in starts]
         reader.assign(places)
         firsts, ends = await reader.beginning_offsets(places), await reader.end_offsets(places)
@@ -232,10 +238,6 @@ async def units(
             at = {place: await reader.position(place) for place in places}
             records = [record for each in found.values() for record in each]
             yield {place.partition: offset for place, offset in at.items()}, records
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise unanswered(error) from None
-    finally:
-        await reader.stop()
 
 
 async def fetch(
@@ -251,14 +253,8 @@ async def fetch(
     found: dict[bytes, bytes] = {}
     if not places:
         return found
-    reader = consumer(servers, options, group=None)
-    try:
-        await reader.start()
+    async with asking(servers, options) as reader:
         await asyncio.wait_for(_fetch(reader, TopicPartition(topic, partition), places, found), _READ_S)
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise unanswered(error) from None
-    finally:
-        await reader.stop()
     return found
 
 
@@ -319,16 +315,10 @@ async def tail(
 
     """
     found: list[Any] = []
-    reader = consumer(servers, options, group=None)
-    try:
-        await reader.start()
+    async with asking(servers, options) as reader:
         after, end = await asyncio.wait_for(
             _tail(reader, TopicPartition(topic, partition), start, most, found), _READ_S
         )
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise unanswered(error) from None
-    finally:
-        await reader.stop()
     return found, after, end
 
 
@@ -350,16 +340,11 @@ async def offset_at(servers: str, options: Mapping[str, Any], topic: str, partit
         LogSilentError: Kafka does not answer.
 
     """
-    reader, place = consumer(servers, options, group=None), TopicPartition(topic, partition)
-    try:
-        await reader.start()
+    place = TopicPartition(topic, partition)
+    async with asking(servers, options) as reader:
         await reader.shown([topic])
         found = (await reader.offsets_for_times({place: at_ms}))[place]
         return int((await reader.end_offsets([place]))[place] if found is None else found.offset)
-    except (KafkaError, OSError) as error:
-        raise unanswered(error) from None
-    finally:
-        await reader.stop()
 
 
 def tenant_partition(tenant: str, partitions: int) -> int:

@@ -9,10 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 
-from calllog_guard.adapters.kafka_log import consumer, offsets
-from calllog_guard.adapters.kafka_security import unanswered
+from calllog_guard.adapters.kafka_log import asking, offsets
 
 _READ_S: Final = 300.0
 _BACK: Final = 64
@@ -27,14 +25,8 @@ async def oldest(servers: str, options: Mapping[str, Any], topic: str, partition
         LogSilentError: Kafka does not answer.
 
     """
-    reader = consumer(servers, options, group=None)
-    try:
-        await reader.start()
+    async with asking(servers, options) as reader:
         return await asyncio.wait_for(_forwards(reader, TopicPartition(topic, partition), key), _READ_S)
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise unanswered(error) from None
-    finally:
-        await reader.stop()
 
 
 async def holds_any(servers: str, options: Mapping[str, Any], topic: str, partitions: Sequence[int]) -> bool:
@@ -45,15 +37,9 @@ async def holds_any(servers: str, options: Mapping[str, Any], topic: str, partit
         LogSilentError: Kafka does not answer.
 
     """
-    reader = consumer(servers, options, group=None)
-    try:
-        await reader.start()
+    async with asking(servers, options) as reader:
         first = await offsets(reader, topic, partitions, end=False)
         return first != await offsets(reader, topic, partitions, end=True)
-    except (KafkaError, OSError) as error:
-        raise unanswered(error) from None
-    finally:
-        await reader.stop()
 
 
 async def _forwards(reader: Any, place: TopicPartition, key: bytes) -> bytes | None:
@@ -78,14 +64,8 @@ async def newest(
         LogSilentError: Kafka does not answer.
 
     """
-    reader = consumer(servers, options, group=None)
-    try:
-        await reader.start()
+    async with asking(servers, options) as reader:
         return await asyncio.wait_for(_backwards(reader, topic, partitions, key), _READ_S)
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise unanswered(error) from None
-    finally:
-        await reader.stop()
 
 
 async def _backwards(reader: Any, topic: str, partitions: Sequence[int], key: bytes) -> list[bytes]:
