@@ -219,6 +219,7 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:
             settings=settings,
             clock=shared.clock,
             read_all=read,
+            desk_key=partial(shared.vault.desk_key, tenant),
             count=shared.count,
             level=shared.level,
         )

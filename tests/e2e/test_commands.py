@@ -53,6 +53,8 @@ def test_from_csv_to_a_verified_receipt(make: Make, tmp_path: Path) -> None:
     guard.cli("request", "erase", "--subject", "user-1@example.org", "--key", key, code=2)
     case = json.loads(guard.cli("request", "erase", "--subject", f"@{who}", "--key", key, "--wait", "--json"))
     assert case["state"] == "observing"
+    sent = [record.value for record in guard.records("privacy.requests", 1)]
+    assert [value.count(b".") for value in sent] == [4], "sealed to the desk's key, which lies beside the policy"
     assert json.loads(guard.cli("case", "list", "--json"))[0]["case"] == case["case"]
     guard.cli("case", "show", case["case"], "--receipts", str(tmp_path / "receipts"))
     public = str(guard.directory / "keys" / "iocom-receipts.pub.pem")

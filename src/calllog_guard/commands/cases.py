@@ -12,7 +12,7 @@ from calllog_guard.adapters.kafka_log import read_all, tenant_partition
 from calllog_guard.bootstrap import World
 from calllog_guard.commands.case_view import table, whole
 from calllog_guard.commands.setup import say, show, the_world
-from calllog_guard.commands.signed import kid_of_key, send, text_of
+from calllog_guard.commands.signed import add_seal, kid_of_key, send, text_of
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import EpochName
 from calllog_guard.core.requests.case import CASES, Case, State, WaitsFor
@@ -51,6 +51,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         metavar="@FILE",
         help="refuse, extend: why, in words for the person; approve of a complaint: the answer",
     )
+    add_seal(verb)
     wanted = verb.add_argument_group("list: only cases")
     wanted.add_argument("--type", choices=[kind for kind, rule in RULES.items() if rule.ends], help="of this type")
     wanted.add_argument("--state", choices=get_args(State), help="in this state")
@@ -129,7 +130,7 @@ async def _act(shared: World, args: argparse.Namespace) -> int:
     claims: dict[str, Any] = _ACTS[args.action] | {"case": args.case}
     if args.ground:
         claims["ground"] = text_of("--ground", args.ground)
-    await send(shared, args.key.read_bytes(), claims)
+    await send(shared, args, claims)
     show(args, {"case": args.case, "sent": args.action}, f"{args.action} sent for case {args.case}")
     return 0
 

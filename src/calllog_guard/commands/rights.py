@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from calllog_guard.commands.cases import followed, text
 from calllog_guard.commands.setup import show, the_world
-from calllog_guard.commands.signed import send, text_of
+from calllog_guard.commands.signed import add_seal, send, text_of
 from calllog_guard.core.ids import b64
 from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.fields import ClockEvent, Kind, NoticeKind, Notify
@@ -100,6 +100,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     verb.add_argument(
         "--notice", choices=get_args(NoticeKind), help="clock noticed: which; without it all that it was sent"
     )
+    add_seal(verb)
     verb.add_argument("--wait", action="store_true", help="show the stages as they come, up to where the workers rest")
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=lambda args: asyncio.run(request(args)))
@@ -161,7 +162,7 @@ def _claims(args: argparse.Namespace) -> dict[str, Any]:
 async def request(args: argparse.Namespace) -> int:
     """Sign and send a request; with --wait follow its case."""
     claims, shared = _claims(args), the_world()
-    jti = await send(shared, args.key.read_bytes(), claims)
+    jti = await send(shared, args, claims)
     acts = RULES[args.type].ends is None
     name = args.case if acts else case_id(shared.tenant, jti)
     found = await followed(shared, name, officer=args.key) if args.wait and not acts else None

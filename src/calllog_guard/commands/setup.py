@@ -14,7 +14,7 @@ from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kms_local import write_new
 from calllog_guard.bootstrap import World, world
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
-from calllog_guard.core.crypto.sealed import new_pair, public_forms, receipt_pem
+from calllog_guard.core.crypto.sealed import desk_pem, new_pair, public_forms, receipt_pem
 from calllog_guard.core.ids import TENANT_PATTERN, EpochName, Tenant, b64
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import ConfigurationError, StateRefusedError
@@ -84,7 +84,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     topics.set_defaults(run=run_topics)
     tenant = verbs.add_parser(
         "tenant",
-        help="create T: pepper, receipt key, first epoch, guard entry; list: each tenant of the policy, and whether it is made",
+        help="create T: pepper, receipt key, desk key, first epoch, guard entry (again: what a newer release adds); list: each tenant of the policy, and whether it is made",
     )
     tenant.add_argument("action", choices=["create", "list"])
     tenant.add_argument("tenant", nargs="?")
@@ -163,6 +163,7 @@ def list_tenants(args: argparse.Namespace) -> int:
         except ConfigurationError:  # the KMS keeps nothing of it yet
             fingerprint = None
         row = {"tenant": name, "regime": table.regime, "events": list(table.events)}
+        row["desk_keys"] = shared.vault.desk_kids(Tenant(name))
         rows.append(row | {"requesters": sorted(table.requesters), "receipt_key": fingerprint})
     lines = (
         f"{row['tenant']:16} {row['regime']} {row['receipt_key'] or 'not made: calllog-guard tenant create'}"
@@ -183,10 +184,10 @@ async def create_tenant(args: argparse.Namespace) -> int:
     epoch = EpochName(f"{year}-W{week:02d}")
     shared.vault.create_epoch(epoch)
     guard_id = shared.vault.guard_id()
-    public = receipt_pem(shared.vault.receipt_key(tenant))[1]
     path = Path(shared.settings.policy).parent / "keys" / f"{tenant}-receipts.pub.pem"
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(public)
+    path.write_bytes(receipt_pem(shared.vault.receipt_key(tenant))[1])
+    desk = write_desk_key(shared, tenant)[0]
     writer = shared.writer()
     await writer.start()
     try:
@@ -201,7 +202,16 @@ async def create_tenant(args: argparse.Namespace) -> int:
         await shared.keystore.close()
     show(
         args,
-        {"tenant": tenant, "epoch": epoch, "receipt_key": str(path)},
-        f"tenant {tenant}: epoch {epoch}, receipts by {path}",
+        {"tenant": tenant, "epoch": epoch, "receipt_key": str(path), "desk_key": str(desk)},
+        f"tenant {tenant}: epoch {epoch}, receipts by {path}, requests may be sealed to {desk}",
     )
     return 0
+
+
+def write_desk_key(shared: World, tenant: Tenant) -> tuple[Path, bytes]:
+    """Write the public half of the desk's newest key beside the receipt key's: the file, and what is in it."""
+    kid = shared.vault.desk_kids(tenant)[-1]
+    public = desk_pem(shared.vault.desk_key(tenant, kid) or b"")[1]
+    path = Path(shared.settings.policy).parent / "keys" / f"{kid}.pub.pem"
+    path.write_bytes(public)
+    return path, public
