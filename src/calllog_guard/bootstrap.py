@@ -31,6 +31,7 @@ from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.adapters.rocksdb_index import RocksIndex
 from calllog_guard.adapters.segment_files import look_at_replica, replicas
 from calllog_guard.core.absence import Look
+from calllog_guard.core.crypto.sealed import public_forms
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.case import CASES, Case
 from calllog_guard.core.requests.decision import DECISIONS, DONE, is_result
@@ -147,17 +148,24 @@ class World:
             raise ConfigurationError(
                 f"no operator key at {path}: run calllog-guard init, or set CALLLOG_GUARD_OPERATOR_KEY"
             )
-        settings = self.settings
-        return DeadLetters(settings.topic("calllog.dead"), path.read_bytes(), self.clock, settings.few_partitions)
+        settings, pem = self.settings, path.read_bytes()
+        try:
+            seals = public_forms(pem)[1]["crv"] == "X25519"
+        except ValueError:
+            seals = False
+        if not seals:
+            raise ConfigurationError(f"CALLLOG_GUARD_OPERATOR_KEY: {path} is no X25519 public key in PEM")
+        return DeadLetters(settings.topic("calllog.dead"), pem, self.clock, settings.few_partitions)
 
 
 def world(settings: Settings) -> World:
     """Everything that needs no connection yet."""
+    kms = kms_at(settings.kms)
     ring = FileRing(ring_folder(settings.kms, settings.ring))
     return World(
         settings,
         load_policy(Path(settings.policy)),
-        Vault(kms_at(settings.kms), ring, life_s=settings.epoch_cache_s),
+        Vault(kms, ring, life_s=settings.epoch_cache_s),
         RedisKeystore(
             settings.keystore, settings.keystore_replicas, list(filter(None, settings.keystore_replica_urls.split(",")))
         ),

@@ -7,10 +7,11 @@ Rules: 1. An unknown name is refused: a typing error must not switch a protectio
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from calllog_guard.core.addresses import is_brokers, is_page, is_prefix, is_redis
 from calllog_guard.errors import ConfigurationError
 
 PREFIX: Final = "CALLLOG_GUARD_"
@@ -98,6 +99,35 @@ class Settings:
         return frozenset(filter(None, (word.strip() for word in self.development.split(","))))
 
 
+def _content(variable: str, name: str) -> str:
+    """What is in the file that a `…_FILE` names."""
+    try:
+        return Path(name).read_text("utf-8").strip()
+    except OSError as error:
+        raise ConfigurationError(f"{variable} names a file that cannot be read: {error.strerror}") from None
+    except ValueError:  # no UTF-8, or a name that none can have
+        raise ConfigurationError(f"{variable} names a file that is no UTF-8 text") from None
+
+
+_REDIS: Final = "redis://host:port/number, rediss://… with TLS, or unix://path"
+_TOPICS: Final = "letters, digits, '.', '-' and '_', as names of topics are"
+_ADDRESSES: Final[tuple[tuple[str, Callable[[str], bool], str], ...]] = (
+    ("kafka", is_brokers, "host:port, separated by commas"),
+    ("keystore", is_redis, _REDIS),
+    ("keystore_replica_urls", lambda text: all(map(is_redis, filter(None, text.split(",")))), _REDIS),
+    ("http", is_page, "host:port, with port 0 for any"),
+    ("calllog_prefix", is_prefix, _TOPICS),
+    ("privacy_prefix", is_prefix, _TOPICS),
+)
+
+
+def _check_addresses(settings: Settings) -> None:
+    """Nothing of the value is told: it may hold a password."""
+    for name, good, wanted in _ADDRESSES:
+        if not good(getattr(settings, name)):
+            raise ConfigurationError(f"{PREFIX}{name.upper()} must be {wanted}")
+
+
 def from_environment(environment: Mapping[str, str]) -> Settings:
     """
     The settings of an environment.
@@ -113,7 +143,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
             continue
         name, value = variable.removeprefix(PREFIX).lower(), text
         if name.endswith("_file") and name.removesuffix("_file") in kinds:
-            name, value = name.removesuffix("_file"), Path(text).read_text("utf-8").strip()
+            name, value = name.removesuffix("_file"), _content(variable, text)
         if name not in kinds:
             raise ConfigurationError(f"unknown setting {variable}; the names are listed in the README")
         try:
@@ -125,6 +155,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         if kinds[name] is not str and not (math.isfinite(found[name]) and found[name] > 0):
             raise ConfigurationError(f"{variable} must be above zero")
     settings = Settings(**found)
+    _check_addresses(settings)
     if settings.log_level not in LEVELS:
         raise ConfigurationError(f"{PREFIX}LOG_LEVEL must be one of {', '.join(LEVELS)}")
     if settings.log_level == "debug" and not settings.off:

@@ -35,6 +35,13 @@ _SECURITY: Final = frozenset({
 })  # fmt: skip
 
 
+_WORDS: Final = {
+    "security_protocol": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
+    "sasl_mechanism": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI"),
+}
+"""What both clients take; OAUTHBEARER needs an object that no JSON can name."""
+
+
 def security(text: str) -> dict[str, Any]:
     """
     Client options of Kafka as JSON (TLS, SASL), by the names of kafka-python.
@@ -50,6 +57,12 @@ def security(text: str) -> dict[str, Any]:
         raise ConfigurationError(wrong) from None
     if not isinstance(found, dict) or found.keys() - _SECURITY:
         raise ConfigurationError(f"{wrong}: any of {', '.join(sorted(_SECURITY))}")
+    for name, known in _WORDS.items():
+        if found.get(name, known[0]) not in known:
+            raise ConfigurationError(f"CALLLOG_GUARD_KAFKA_SECURITY: {name} must be one of {', '.join(known)}")
+    plain = found.get("sasl_mechanism", "PLAIN") != "GSSAPI" and "SASL" in found.get("security_protocol", "")
+    if plain and not (found.get("sasl_plain_username") and found.get("sasl_plain_password")):
+        raise ConfigurationError("CALLLOG_GUARD_KAFKA_SECURITY: SASL needs sasl_plain_username and sasl_plain_password")
     return found
 
 

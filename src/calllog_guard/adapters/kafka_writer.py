@@ -7,6 +7,7 @@ Rules: 1. `acks=all`.  2. Batches stay below `max.message.bytes` of every govern
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
@@ -24,7 +25,8 @@ class KafkaWriter:
     """The Writer port on one idempotent producer; writes that are asked for at the same time share batches."""
 
     def __init__(self, servers: str, options: Mapping[str, Any]) -> None:
-        self._producer: Any = AIOKafkaProducer(
+        self._make = partial(
+            AIOKafkaProducer,
             bootstrap_servers=servers,
             acks="all",
             enable_idempotence=True,
@@ -32,19 +34,23 @@ class KafkaWriter:
             max_request_size=REQUEST_BYTES,
             **streaming(options),
         )
+        self._producer: Any = None
         self._waiting: list[tuple[Sequence[Output], asyncio.Future[None]]] = []
         self._flush: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Connect."""
+        """Connect; may be tried again."""
+        self._producer = self._make()
         try:
             await self._producer.start()
         except (KafkaError, OSError) as error:
+            await self._producer.stop()  # or it complains at its end; one that was stopped never sends again
             raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
 
     async def stop(self) -> None:
         """Disconnect."""
-        await self._producer.stop()
+        if self._producer is not None:
+            await self._producer.stop()
 
     async def write(self, outputs: Sequence[Output]) -> None:
         """See Writer."""

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from calllog_guard.adapters.redis_files import checked, rewritten_everywhere
-from calllog_guard.errors import KeystoreSilentError
+from calllog_guard.errors import ConfigurationError, KeystoreSilentError
 
 _TIMEOUT_S: Final = 5.0
 _PROOF_MS: Final = 3000
@@ -47,11 +47,28 @@ async def _said(connection: Any, *commands: Command) -> list[Any]:
     return [await connection.read_response() for _ in commands]
 
 
+def _client(url: str) -> Any:
+    """
+    A client; nothing is asked of the server yet.
+
+    Raises:
+        ConfigurationError: An option of the address that the library does not take; it would be found in the middle of a unit.
+
+    """
+    try:
+        client = Redis.from_url(url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
+        pool = client.connection_pool
+        pool.connection_class(**pool.connection_kwargs)
+    except (ValueError, TypeError, RedisError):  # their texts may quote the address, password and all
+        raise ConfigurationError("CALLLOG_GUARD_KEYSTORE has an option that Redis' client does not take") from None
+    return client
+
+
 class RedisKeystore:
     """The keystore port on one Redis and, where they are wanted, its replicas."""
 
     def __init__(self, url: str, replicas: int = 0, replica_urls: Sequence[str] = ()) -> None:
-        self._redis: Any = Redis.from_url(url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
+        self._redis: Any = _client(url)
         self._replicas, self._listed = replicas, tuple(replica_urls)
         self._proof: tuple[Command, ...] | None = None
 
