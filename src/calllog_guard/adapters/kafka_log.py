@@ -28,6 +28,11 @@ _NEAR: Final = 2000  # offsets: reading on is cheaper than another fetch
 logging.getLogger("aiokafka").setLevel(logging.ERROR)
 
 
+def quiet() -> None:
+    """For a command that says in a sentence of its own what did not answer."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
 _SECURITY: Final = frozenset({
     "security_protocol", "sasl_mechanism", "sasl_plain_username", "sasl_plain_password", "sasl_kerberos_service_name",
     "sasl_kerberos_domain_name", "ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_password", "ssl_check_hostname",
@@ -147,7 +152,7 @@ async def read_each(
         await reader.start()
         return await _read_up(reader, topic, partitions, visit)
     except (KafkaError, OSError, TimeoutError) as error:
-        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+        raise LogSilentError(f"Kafka at {servers} does not answer ({type(error).__name__})") from None
     finally:
         await reader.stop()
 

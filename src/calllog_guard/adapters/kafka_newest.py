@@ -34,7 +34,7 @@ async def newest(
         await reader.start()
         return await asyncio.wait_for(_backwards(reader, topic, partitions, key), _READ_S)
     except (KafkaError, OSError, TimeoutError) as error:
-        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+        raise LogSilentError(f"Kafka at {servers} does not answer ({type(error).__name__})") from None
     finally:
         await reader.stop()
 

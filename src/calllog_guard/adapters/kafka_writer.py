@@ -25,6 +25,7 @@ class KafkaWriter:
     """The Writer port on one idempotent producer; writes that are asked for at the same time share batches."""
 
     def __init__(self, servers: str, options: Mapping[str, Any]) -> None:
+        self._servers = servers
         self._make = partial(
             AIOKafkaProducer,
             bootstrap_servers=servers,
@@ -45,7 +46,7 @@ class KafkaWriter:
             await self._producer.start()
         except (KafkaError, OSError) as error:
             await self._producer.stop()  # or it complains at its end; one that was stopped never sends again
-            raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+            raise LogSilentError(f"Kafka at {self._servers} does not answer ({type(error).__name__})") from None
 
     async def stop(self) -> None:
         """Disconnect."""

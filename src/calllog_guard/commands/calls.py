@@ -18,6 +18,14 @@ _BATCH: Final = 500
 COLUMNS: Final = "start=timestamp,caller=caller,callee=callee,duration=duration"
 
 
+def day_of(text: str) -> date:
+    """A day as an argument."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("no day: write it as 2026-11-01") from None
+
+
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verbs."""
     verb = verbs.add_parser(
@@ -25,7 +33,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     verb.add_argument("file", metavar="FILE", type=Path)
     verb.add_argument("--columns", default=COLUMNS, help=f"CSV: which column is what (default {COLUMNS})")
-    verb.add_argument("--start", type=date.fromisoformat, help="CSV: the day that second 0 falls on, as 2026-11-01")
+    verb.add_argument("--start", type=day_of, help="CSV: the day that second 0 falls on, as 2026-11-01")
     verb.add_argument("--limit", type=int, help="stop after so many events")
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=lambda args: asyncio.run(emit(args)))

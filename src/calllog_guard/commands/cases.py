@@ -137,6 +137,10 @@ async def _act(shared: World, args: argparse.Namespace) -> int:
 
 async def cases(args: argparse.Namespace) -> int:
     """Show one case or all, or act on one."""
+    if args.action == "show" and not args.case:
+        raise ConfigurationError("case show CASE: name the case; `calllog-guard case list` shows all")
+    if args.action == "list" and args.case:
+        raise ConfigurationError("case list shows all; `calllog-guard case show CASE` shows one")
     shared = the_world()
     if args.action in _ACTS:
         return await _act(shared, args)
@@ -155,7 +159,7 @@ async def cases(args: argparse.Namespace) -> int:
         data = [json.loads(encode(case)) | {"days_left": days_left(case, today)} for case in listed]
         show(args, data, "" if args.json else table(listed, today))
         return 0
-    case = found.get(args.case or "")
+    case = found.get(args.case)
     if case is None:
         raise StateRefusedError("there is no such case: `calllog-guard case list` shows all")
     if args.receipts:

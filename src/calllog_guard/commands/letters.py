@@ -24,7 +24,7 @@ from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.bootstrap import World
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.calls.mend import call_key, plain, without
-from calllog_guard.core.crypto.sealed import open_sealed
+from calllog_guard.core.crypto.sealed import open_sealed, public_forms
 from calllog_guard.core.ids import b64
 from calllog_guard.core.replay import REPLAYED, REPLAYED_KEY, Replayed, replay_header
 from calllog_guard.core.tombstone import Output
@@ -99,12 +99,17 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def _moment(text: str) -> datetime:
-    found = datetime.fromisoformat(text)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("no time: write it as 2026-11-24 or 2026-11-24T10:00:00Z") from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _place(text: str) -> Place:
     partition, _, offset = text.partition(":")
+    if not (text.isascii() and partition.isdecimal() and offset.isdecimal()):
+        raise argparse.ArgumentTypeError("no place of a letter: write it as `dead list` shows it, as 0:12")
     return int(partition), int(offset)
 
 
@@ -153,6 +158,15 @@ async def _chosen(shared: World, args: argparse.Namespace) -> list[Letter]:
     return chosen
 
 
+def _key(path: Path) -> bytes:
+    pem = path.read_bytes()
+    try:
+        public_forms(pem)
+    except ValueError:
+        raise ConfigurationError("--key is no key in PEM: the operator's private one opens letters") from None
+    return pem
+
+
 def _opened(letter: Letter, pem: bytes) -> bytes:
     try:
         return open_sealed(pem, letter.dead.jwe)
@@ -184,7 +198,7 @@ async def _recorded(shared: World, writer: KafkaWriter, letters: Sequence[Letter
 
 async def open_letters(args: argparse.Namespace) -> int:
     """One payload as its bytes; all of a reason, or with --json, as lines of JSON."""
-    shared, pem = the_world(), args.key.read_bytes()
+    shared, pem = the_world(), _key(args.key)
     letters = await _chosen(shared, args)
     _opened(letters[0], pem)  # a wrong key leaves no record of an access
     writer = shared.writer()
@@ -219,7 +233,7 @@ def _out(path: Path | None) -> IO[bytes]:
 
 async def replay_letters(args: argparse.Namespace) -> int:
     """Publish payloads to where they lay; each is noted beside its letter when it is acknowledged."""
-    shared, pem = the_world(), args.key.read_bytes()
+    shared, pem = the_world(), _key(args.key)
     if args.mended and (args.letter is None or args.drop_field):
         raise ConfigurationError("--from FILE goes with one PARTITION:OFFSET, and not with --drop-field")
     letters = [each for each in await _chosen(shared, args) if args.letter or not each.replayed]

@@ -140,6 +140,7 @@ async def made(shared: World, month: str | None, officer: Path | None = None) ->
 async def run(args: argparse.Namespace) -> int:
     """Show the report."""
     shared = the_world()
+    first_of(args.month, shared.clock.now().date())
     await follow_published(shared)
     found = await made(shared, args.month, args.key)
     if args.html is not None:
