@@ -910,6 +910,13 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_sealed_requests.py",
     ),
     (
+        "an unsafe keystore is refused by nobody once anything is off",
+        "law.py",
+        "if UNSAFE_KEYSTORE not in shared.settings.off:",
+        "if not shared.settings.off:",
+        "tests/core/test_settings.py",
+    ),
+    (
         "a repeat forgets the names of what it removed",
         "workers/enforce.py",
         "known = work.shard.recorded.get(name, ())",

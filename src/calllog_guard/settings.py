@@ -15,6 +15,12 @@ from calllog_guard.core.addresses import is_brokers, is_page, is_prefix, is_redi
 from calllog_guard.errors import ConfigurationError
 
 PREFIX: Final = "CALLLOG_GUARD_"
+UNSAFE_KEYSTORE: Final = "unsafe-keystore"
+"""Workers start on a Redis whose settings may lose or keep secrets, and say so; nothing is certified on it."""
+DEBUG_LOG: Final = "debug-log"
+"""LOG_LEVEL may be debug."""
+CRASH_AT: Final = "crash-at="
+"""The process dies at the step of that name; for tests."""
 LEVELS: Final = ("debug", "info", "warning", "error")
 _MAY_BE_ZERO: Final = frozenset({"trim_behind_s", "aof_rewrite_min_s", "backup_window_days", "keystore_replicas"})
 REQUESTS_KEEP_DAYS: Final = 7
@@ -128,6 +134,19 @@ def _check_addresses(settings: Settings) -> None:
             raise ConfigurationError(f"{PREFIX}{name.upper()} must be {wanted}")
 
 
+def _check_words(settings: Settings) -> None:
+    if settings.log_level not in LEVELS:
+        raise ConfigurationError(f"{PREFIX}LOG_LEVEL must be one of {', '.join(LEVELS)}")
+    if any(word not in {UNSAFE_KEYSTORE, DEBUG_LOG} and not word.startswith(CRASH_AT) for word in settings.off):
+        raise ConfigurationError(
+            f"{PREFIX}DEVELOPMENT may name {UNSAFE_KEYSTORE}, {DEBUG_LOG} and {CRASH_AT}STEP, separated by commas, and nothing else"
+        )
+    if settings.log_level == "debug" and DEBUG_LOG not in settings.off:
+        raise ConfigurationError(
+            f"{PREFIX}LOG_LEVEL debug is for development only: name {DEBUG_LOG} in {PREFIX}DEVELOPMENT"
+        )
+
+
 def from_environment(environment: Mapping[str, str]) -> Settings:
     """
     The settings of an environment.
@@ -156,8 +175,5 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
             raise ConfigurationError(f"{variable} must be above zero")
     settings = Settings(**found)
     _check_addresses(settings)
-    if settings.log_level not in LEVELS:
-        raise ConfigurationError(f"{PREFIX}LOG_LEVEL must be one of {', '.join(LEVELS)}")
-    if settings.log_level == "debug" and not settings.off:
-        raise ConfigurationError(f"{PREFIX}LOG_LEVEL debug is for development only: name it in {PREFIX}DEVELOPMENT")
+    _check_words(settings)
     return settings

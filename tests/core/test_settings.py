@@ -1,6 +1,8 @@
 """What a setting cannot be is refused at once, by the setting's name, and a password in it is never repeated."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,8 +10,9 @@ from calllog_guard.adapters.kafka_log import security
 from calllog_guard.adapters.kms_address import kms_at
 from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.cli import main
-from calllog_guard.errors import ConfigurationError
-from calllog_guard.settings import PREFIX, from_environment
+from calllog_guard.errors import ConfigurationError, KeystoreUnsafeError
+from calllog_guard.law import check_keystore
+from calllog_guard.settings import PREFIX, Settings, from_environment
 
 CANARY = "pass-canary"
 WRONG = {
@@ -130,3 +133,48 @@ def test_a_keeper_refuses_a_state_folder_that_cannot_be(
     monkeypatch.setenv(PREFIX + "STATE_DIR", str(tmp_path / "file"))
     assert main(["worker", "keeper"]) == 2
     assert "CALLLOG_GUARD_STATE_DIR" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", ["bogus", "crash-at", "unsafe", "unsafe-keystore,bogus", "debug-log crash-at=x", "all"]
+)
+def test_development_takes_the_words_of_a_closed_list(words: str) -> None:
+    """A typing error must not pass for a protection that is meant to be off, nor an old habit switch debug logs on."""
+    with pytest.raises(ConfigurationError, match="DEVELOPMENT may name unsafe-keystore, debug-log and crash-at=STEP"):
+        from_environment({PREFIX + "DEVELOPMENT": words})
+
+
+def test_development_words_switch_off_what_they_name_and_nothing_else() -> None:
+    found = from_environment({PREFIX + "DEVELOPMENT": " unsafe-keystore, crash-at=erase.case,,"})
+    assert found.off == {"unsafe-keystore", "crash-at=erase.case"}
+    debug = {PREFIX + "LOG_LEVEL": "debug"}
+    with pytest.raises(ConfigurationError, match="debug-log"):
+        from_environment(debug | {PREFIX + "DEVELOPMENT": "unsafe-keystore"})
+    assert from_environment(debug | {PREFIX + "DEVELOPMENT": "debug-log"}).log_level == "debug"
+
+
+class UnsafeStore:
+    """A keystore whose settings may lose secrets."""
+
+    async def check(self) -> None:
+        """See Keystore."""
+        raise KeystoreUnsafeError("Redis runs with save '3600 1', wanted ''")
+
+
+@dataclass
+class Shared:
+    """As much of a world as is asked."""
+
+    settings: Settings
+    keystore: UnsafeStore
+
+
+async def test_an_unsafe_keystore_is_refused_unless_development_names_it_and_then_it_is_told() -> None:
+    shared: Any = Shared(Settings(), UnsafeStore())
+    with pytest.raises(KeystoreUnsafeError):
+        await check_keystore(shared)
+    shared.settings = Settings(development="crash-at=x,debug-log")
+    with pytest.raises(KeystoreUnsafeError):
+        await check_keystore(shared)
+    shared.settings = Settings(development="unsafe-keystore")
+    assert await check_keystore(shared) == "Redis runs with save '3600 1', wanted ''"

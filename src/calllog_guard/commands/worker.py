@@ -12,12 +12,12 @@ from typing import Any, Final
 
 import structlog
 
-from calllog_guard.bootstrap import ROLES, serve
+from calllog_guard.bootstrap import ROLES, World, serve
 from calllog_guard.commands.setup import say, the_world
 from calllog_guard.core.wire import time_text
 from calllog_guard.errors import ConfigurationError, Fate, GuardError
-from calllog_guard.law import check_places, check_retention, policy_source, policy_tail
-from calllog_guard.settings import PREFIX, from_environment
+from calllog_guard.law import check_keystore, check_places, check_retention, policy_source, policy_tail
+from calllog_guard.settings import PREFIX, UNSAFE_KEYSTORE, from_environment
 from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.probe import probe
 
@@ -57,7 +57,7 @@ async def _one(name: str) -> int:
     probe()
     shared.dead_letters()  # what needs no server is refused before any is waited for
     await _answering(lambda: asyncio.to_thread(shared.vault.warm, shared.tenant), log)
-    await _answering(shared.keystore.check, log)
+    await _answering(partial(_keystore, shared, log), log)
     writer = shared.writer()
     await _answering(writer.start, log)
     tail = policy_tail(shared)
@@ -103,6 +103,12 @@ async def _one(name: str) -> int:
             await shared.keystore.close()
     log.info("stopped", **shared.counts)
     return 0
+
+
+async def _keystore(shared: World, log: Any) -> None:
+    unsafe = await check_keystore(shared)
+    if unsafe:
+        log.warning("the keystore is unsafe: nothing is certified", why=unsafe, off=UNSAFE_KEYSTORE)
 
 
 async def _answering(ask: Any, log: Any) -> None:
