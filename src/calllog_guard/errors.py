@@ -119,6 +119,12 @@ class LogSilentError(GuardError):
     fate = Fate.RETRY
 
 
+class WorkersSilentError(GuardError):
+    """No worker has done in time what was asked; it may be done later. The command ends with 3."""
+
+    fate = Fate.RETRY
+
+
 class LegMovedError(GuardError):
     """A leg was replaced between its look-up and its reading: read on, and try again."""
 

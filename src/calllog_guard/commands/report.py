@@ -15,7 +15,8 @@ import msgspec
 
 from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.bootstrap import World
-from calllog_guard.commands.cases import all_cases, filed_of
+from calllog_guard.commands.case_read import all_cases
+from calllog_guard.commands.cases import filed_of
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.ids import HoldId
 from calllog_guard.core.requests.case import Case

@@ -7,6 +7,7 @@ Identities and reasons come from files, never from argv.
 import argparse
 import json
 import secrets
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,8 +98,22 @@ def text_of(option: str, name: str) -> str:
         raise ConfigurationError(f"{option} @FILE: the file cannot be read as UTF-8 text") from None
 
 
-async def send(shared: World, args: argparse.Namespace, claims: dict[str, Any]) -> str:
-    """Sign, seal and append a request; its `jti`. What is None is left out."""
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A request as it is sent: its `jti`, and the record's value."""
+
+    jti: str
+    token: bytes = field(repr=False)
+
+
+def sign_request(shared: World, args: argparse.Namespace, claims: dict[str, Any]) -> Signed:
+    """
+    Check, sign and seal a request; what is None is left out. Asks no server.
+
+    Raises:
+        ConfigurationError: The desk would refuse it, or a key is none.
+
+    """
     pem, seal = args.key.read_bytes(), _seal_key(shared, args)
     now = shared.clock.now()
     issued, kid = int(now.timestamp()), kid_of_key(shared, pem)
@@ -111,12 +126,16 @@ async def send(shared: World, args: argparse.Namespace, claims: dict[str, Any]) 
     except MessageError as error:
         raise ConfigurationError(f"the desk would refuse this request: {error}") from None
     token = _sealed(seal, sign(pem, kid, raw.ljust(-(-len(raw) // _BLOCK) * _BLOCK))) if seal else sign(pem, kid, raw)
+    return Signed(jti, token.encode())
+
+
+async def publish(shared: World, signed: Signed) -> None:
+    """Append a request to the tenant's partition."""
     home = tenant_partition(shared.tenant, shared.settings.few_partitions)
     topic = shared.settings.topic("privacy.requests")
     writer = shared.writer()
     await writer.start()
     try:
-        await writer.write([Output(topic, home, shared.tenant.encode(), token.encode())])
+        await writer.write([Output(topic, home, shared.tenant.encode(), signed.token)])
     finally:
         await writer.stop()
-    return jti
