@@ -78,6 +78,13 @@ USAGE = [
     "receipt verify who.txt --key binary",
     "receipt verify who.txt --key empty",
     "receipt verify who.txt --key guard/keys/operator-1.pub.pem",
+    "emit nofile",
+    "emit guard",
+    "emit binary",
+    "emit bad.csv",
+    "emit bad.ndjson",
+    "emit bad.csv --columns start=timestamp",
+    "emit bad.csv --limit some",
     "import nofile --no-erased-list",
     "import guard --no-erased-list",
     "import bad.csv --no-erased-list --start today",
@@ -122,6 +129,8 @@ USAGE = [
     "",
 ]
 SILENT = [
+    "emit empty",
+    "emit bad.csv --skip-bad",
     "case list",
     f"case show {'A' * 22}",
     f"case approve {'A' * 22} {OFFICER}",
@@ -155,7 +164,7 @@ def test_what_is_typed_wrong_is_usage_and_is_said_at_once(words: str, typed: Typ
 def test_without_servers_a_command_says_so_in_one_line(words: str, typed: Typed, closed: int) -> None:
     code, _, err = typed(words)
     assert code == 3
-    lines = [line for line in err.strip().splitlines() if not line.startswith("0 opened")]
+    lines = [line for line in err.strip().splitlines() if not line.startswith(("0 opened", "line 2: bad_row"))]
     assert len(lines) == 1, err
     assert lines[0].startswith("calllog-guard: ")
     assert str(closed) in lines[0] or "keystore" in lines[0]
@@ -187,3 +196,29 @@ def test_a_stack_that_does_not_run_is_data_too(folder: Path, typed: Typed) -> No
         code, out, err = typed(f"stack {action} --dir run --json")
         assert (code, json.loads(out)) == (expected, {"running": False, "dir": str(folder / "run")})
         assert "no stack runs" in err
+
+
+def test_bad_rows_are_told_by_line_and_reason_and_nothing_is_published(folder: Path, typed: Typed) -> None:
+    """Half a file published is a file that is published twice."""
+    event: dict[str, Any] = {
+        "tenant": "iocom",
+        "call_id": "c-1",
+        "kind": "video",
+        "outcome": "missed",
+        "started_at": "2026-11-24T09:00:00Z",
+    }
+    event |= {"parties": [{"id": CANARY, "role": "host"}]}
+    rows: list[Any] = [event, event | {"shoe": CANARY}, event | {"tenant": "other"}, [CANARY], event | {"parties": []}]
+    lines = [*map(json.dumps, rows), "", CANARY, json.dumps(event | {"parties": event["parties"] * 2})]
+    (folder / "rows.ndjson").write_text("\n".join(lines))
+    code, out, err = typed("emit rows.ndjson")
+    assert (code, out) == (2, "")
+    assert err.splitlines() == [
+        "line 2: unknown_field at /",
+        "line 3: foreign_tenant at /tenant",
+        "line 4: wrong_value at /",
+        "line 5: wrong_count at /parties",
+        "line 7: not_json at /",
+        "line 8: duplicate_party at /parties/1/id",
+        "calllog-guard: 6 of 7 rows are no events, so nothing was published: mend them, or leave them out with --skip-bad",
+    ]
