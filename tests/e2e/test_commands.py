@@ -117,6 +117,10 @@ def test_what_was_sent_says_what_became_of_it(make: Make, tmp_path: Path) -> Non
     for case, key in (("A" * 22, "officer-1"), (told["case"], "backend-1"), (untaken["case"], "officer-1")):
         guard.cli("case", "approve", case, *why, *keys[key], code=4)
     assert not [letter for letter in guard.dead() if letter["reason"] != "wrong_role"], "nothing was sent in vain"
+    guard.publish("privacy.decisions", [b"junk"], key=b"x" * 45)
+    assert json.loads(guard.cli("scan", "--case", untaken["case"], "--json"))["findings"] == 0
+    decided = {record.key for record in guard.records("privacy.decisions") if record.key != b"x" * 45}
+    assert json.loads(guard.cli("keystore", "status", "--json"))["lag"] == len(decided) > 0, "no keeper runs"
     done = json.loads(guard.cli("case", "approve", told["case"], *why, *keys["officer-1"], "--wait", "--json"))
     assert (done["taken"], done["state"] in {"enforcing", "closed"}) == (True, True)
     guard.cli("case", "refuse", told["case"], *why, *keys["officer-1"], code=4)

@@ -35,6 +35,14 @@ _PURPOSE: Final = "dead_letters"
 _ACTOR: Final = "operator-1"
 
 Place = tuple[int, int]
+REMEDIES: Final = {
+    "wrong_partition": "send with the tenant as key and Java's default partitioner (librdkafka: partitioner=murmur2_random)",
+    "does_not_open": "seal to the desk's newest key, its file's name as kid (calllog-guard tenant list)",
+    "unknown_requester": "register the key: calllog-guard key register",
+    "expired": "sign it anew: a replay is judged by the time of the replay",
+    "replayed": "nothing: the jti was handled; another request needs another jti",
+}
+"""What whoever sent it can do; reasons that say it themselves have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,7 @@ class Letter:
             "reason": dead.reason,
             "at_pointer": dead.at_pointer,
             "at": time_text(dead.at),
+            "remedy": REMEDIES.get(dead.reason, ""),
             "replayed": self.replayed,
         }
 
@@ -144,6 +153,7 @@ async def list_letters(args: argparse.Namespace) -> int:
     rows = [each.row() for each in sorted(letters, key=lambda letter: letter.dead.at)]
     line = "{letter:>8}  {at:28} {reason:18} {topic}/{partition} {offset} {at_pointer}"
     text = [line.format(**row) + ("  replayed" if row["replayed"] else "") for row in rows]
+    text += [f"{reason}: {REMEDIES[reason]}" for reason in sorted({row["reason"] for row in rows} & REMEDIES.keys())]
     show(args, rows, "\n".join([*text, f"{len(rows)} letters"]))
     return 0
 
