@@ -222,3 +222,12 @@ def test_bad_rows_are_told_by_line_and_reason_and_nothing_is_published(folder: P
         "line 8: duplicate_party at /parties/1/id",
         "calllog-guard: 6 of 7 rows are no events, so nothing was published: mend them, or leave them out with --skip-bad",
     ]
+
+
+def test_doctor_without_servers_tells_every_check_and_what_holds_nevertheless(typed: Typed) -> None:
+    """One that takes minutes is asked once, and not again after a mend."""
+    code, out, err = typed("doctor")
+    assert (code, err) == (3, "")
+    verdicts = {line.split(":")[0].split(maxsplit=1)[1]: line.split()[0] for line in out.splitlines()}
+    silent = ["policy", "residency", "retention", "kafka", "keystore settings", "keystore guard"]
+    assert verdicts == dict.fromkeys(silent, "silent") | dict.fromkeys(["operator key", "KMS", "KMS secrets"], "ok")
