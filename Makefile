@@ -66,8 +66,9 @@ vault: .venv/stamp ## the KMS contract on a real Vault, built once from its Go m
 erasure: .venv/stamp tools ## the canary hunt
 	$(PY) -m pytest tests/core/test_traces.py tests/e2e/test_canaries.py
 
-chaos: .venv/stamp tools ## kill Redis 200 times under load, and every step of a hold (many minutes)
-	CHAOS_KILLS=200 EVERY_STEP=1 $(PY) -m pytest tests/e2e/test_chaos.py tests/e2e/test_preserve.py
+chaos: .venv/stamp tools ## kill Redis 200 times under load, and the workers at every step (many minutes)
+	CHAOS_KILLS=200 EVERY_STEP=1 $(PY) -m pytest tests/e2e/test_chaos.py tests/e2e/test_preserve.py tests/e2e/test_erase.py \
+	  tests/e2e/test_protect.py
 
 drills: .venv/stamp tools ## the drills at full size: three brokers, 1,000 erasures (many minutes)
 	DRILL_LEGS=$${DRILL_LEGS:-10000} DRILL_DOWN_S=$${DRILL_DOWN_S:-60} DRILL_RESTARTS=$${DRILL_RESTARTS:-5} \

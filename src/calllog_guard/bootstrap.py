@@ -14,6 +14,7 @@ from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_log import (
     consumer,
     fetch,
+    offset_at,
     offsets,
     position,
     read_all,
@@ -34,7 +35,8 @@ from calllog_guard.core.absence import Look
 from calllog_guard.core.crypto.sealed import public_forms
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.case import CASES, Case
-from calllog_guard.core.requests.decision import DECISIONS, DONE, is_result
+from calllog_guard.core.requests.decision import DECISIONS
+from calllog_guard.core.requests.outcome import DONE, is_result
 from calllog_guard.core.wire import BEAT, BEATS, decode
 from calllog_guard.errors import ConfigurationError, MessageError
 from calllog_guard.policy import Policy, load_policy
@@ -220,6 +222,7 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:
             decider=decider,
             holds=Holds(archive),
             receipts=Receipts(tenant, home, shared.vault, settings),
+            outcome_key=shared.vault.outcome_key(tenant),
             notices=Notices(tenant, home, book, shared.policy, settings),
             writer=writer,
             dead=shared.dead_letters(),
@@ -249,6 +252,7 @@ def tools(shared: World, writer: KafkaWriter) -> Tools:
         clock=shared.clock,
         fetch=partial(fetch, settings.kafka, shared.options),
         tail=partial(tail, settings.kafka, shared.options),
+        offset_at=partial(offset_at, settings.kafka, shared.options),
         level=shared.level,
         safe=Safe(tenant, shared.keystore, ring, shared.vault),
         count=shared.count,
@@ -284,6 +288,7 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any) -> Role:
         tenant_partition(tenant, settings.few_partitions),
         table.events,
         lambda: shared.keep_days,
+        shared.vault.outcome_key(tenant),
         shared.ring(tenant),
         shared.keystore,
         KafkaTopics(settings, shared.options),
@@ -332,7 +337,12 @@ async def needed_epochs(shared: World) -> dict[str, str]:
                 cases[record.key] = decode(CASES, record.value)
     needed |= {case.epoch: "sealed parts of cases" for case in cases.values() if case.epoch}
     ledger = await read(settings.topic("privacy.decisions"), list(range(settings.partitions)))
-    done = {record.key for record in ledger if record.key and record.key.endswith(DONE)}
+    done, outcome_key = set[bytes](), shared.vault.outcome_key(shared.tenant)
+    for record in ledger:
+        if record.value is not None and record.key and record.key.endswith(DONE):
+            with suppress(MessageError):  # no result of ours: it is not done
+                outcome_key.read(record.value, record.key)
+                done.add(record.key)
     for record in ledger:
         if record.value is not None and record.key and record.key[:1] != b"~" and not is_result(record.key):
             with suppress(MessageError):  # no decision of ours

@@ -7,6 +7,7 @@ Rules: 1. Each class states its fate.  2. No text carries an identifier of a per
 Source: design section 12, point 3.
 """
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import ClassVar
 
@@ -126,9 +127,19 @@ class WorkersSilentError(GuardError):
 
 
 class LegMovedError(GuardError):
-    """A leg was replaced between its look-up and its reading: read on, and try again."""
+    """
+    Legs were not where the index says: replaced between look-up and reading, or gone. Read on, and try again.
+
+    Args:
+        missing: Their record keys.
+
+    """
 
     fate = Fate.RETRY
+
+    def __init__(self, missing: Iterable[bytes]) -> None:
+        self.missing = tuple(missing)
+        super().__init__(f"{len(self.missing)} legs are not where the index says: read on, then try again")
 
 
 class PositionConflictError(GuardError):

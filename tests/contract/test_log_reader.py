@@ -4,15 +4,23 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 
+from calllog_guard.adapters import kafka_log
 from calllog_guard.adapters.kafka_reader import KafkaLogReader
 from calllog_guard.adapters.kafka_writer import KafkaWriter
-from calllog_guard.adapters.memory import MemoryLogReader, MemoryWriter
+from calllog_guard.adapters.memory import MemoryLogReader, MemoryWriter, SystemClock
+from calllog_guard.adapters.memory_log import MemoryLog
 from calllog_guard.core.tombstone import Output
+from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import LogSilentError
 from calllog_guard.ports import LogReader, Place, Record, Writer
+
+if TYPE_CHECKING:
+    from calllog_guard.stack.supervisor import Stack
 
 
 @dataclass
@@ -100,6 +108,26 @@ async def test_records_are_fetched_by_offset_and_following_goes_on(log: Log) -> 
     assert sorted(record.offset for record in fetched) == [3, 7, 1200, 1201, 1990]
     assert all(record.value == b"%d" % record.offset for record in fetched)
     assert values(await log.read(2)) == [b"1998", b"1999"]
+
+
+@pytest.mark.real
+async def test_the_offset_at_a_time_is_that_of_the_first_record_since(stack: "Stack") -> None:
+    """A second apart: a broker knows milliseconds, and the clock is the machine's."""
+    topic, clock, servers = f"reads.{secrets.token_hex(4)}", SystemClock(), stack.kafka
+    await asyncio.to_thread(made, servers, topic)
+    memory, writer = MemoryLog(clock), KafkaWriter(servers, {})
+    await writer.start()
+    times = [to_ms(clock.now())]
+    for value in (b"a", b"b"):
+        for each in (memory, writer):
+            await each.write([Output(topic, 1, b"key", value)])
+        await asyncio.sleep(0.1)
+        times.append(to_ms(clock.now()))
+        await asyncio.sleep(0.1)
+    await writer.stop()
+    for offset_at in (memory.offset_at, partial(kafka_log.offset_at, servers, {})):
+        assert [await offset_at(topic, 1, at_ms) for at_ms in times] == [0, 1, 2]
+        assert await offset_at(topic, 0, times[0]) == 0, "an empty partition"
 
 
 async def test_silence_is_an_error() -> None:

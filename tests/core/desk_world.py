@@ -176,6 +176,7 @@ class DeskWorld:
                 book=self.book,
                 decider=decider,
                 holds=Holds(archive),
+                outcome_key=self.vault.outcome_key(TENANT),
                 receipts=Receipts(TENANT, 0, self.vault, settings),
                 notices=Notices(TENANT, 0, self.book, self.policy, settings),
                 writer=self.writer,

@@ -266,6 +266,7 @@ class GuardWorld:
                 holds=Holds(archive),
                 notices=Notices(TENANT, 0, self.book, self.policy, self.settings),
                 level=lambda _name, _value: None,
+                outcome_key=self.vault.outcome_key(TENANT),
                 receipts=Receipts(TENANT, 0, self.vault, self.settings),
                 writer=self.log,
                 dead=dead,
@@ -294,6 +295,7 @@ class GuardWorld:
             clock=self.clock,
             fetch=self.log.fetch,
             tail=self.log.tail,
+            offset_at=self.log.offset_at,
             safe=self.safe(),
             count=self.count,
         )

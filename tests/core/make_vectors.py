@@ -18,7 +18,6 @@ from calllog_guard.core.ids import CallId, DecisionId, EpochName, Lookup, Subjec
 from calllog_guard.core.requests.decision import (
     Decision,
     Entry,
-    Outcome,
     case_id,
     decision_id,
     seal_entry,
@@ -26,6 +25,7 @@ from calllog_guard.core.requests.decision import (
 )
 from calllog_guard.core.requests.hold import Terms, hold_id, kept_id
 from calllog_guard.core.requests.notice import Filed, Notice, Remedies, Words
+from calllog_guard.core.requests.outcome import Outcome, OutcomeKey
 from calllog_guard.core.requests.part import seal_part
 from calllog_guard.core.requests.rules import Rule, Span, seal_rule
 from calllog_guard.core.requests.sealed import desk_kid
@@ -150,6 +150,7 @@ def vectors() -> dict[str, Any]:
     live = Person(generation=3, pseudonym=pseudonym, cut_off=7, restricted=True, objected=5, consented=2, epoch=EPOCH)
     gone = Person(generation=3, pseudonym=None, cut_off=9, epoch=EPOCH)
     times: dict[str, Any] = {"tenant": TENANT, "case": case, "decision": decision, "at": AT}
+    outcome = Outcome(stage="tombstoned", partition=7, legs=42, barrier=10, up_to=12, by="keeper", **times)
     return {
         "lookup": lookup,
         "pseudonym": pseudonym,
@@ -197,9 +198,8 @@ def vectors() -> dict[str, Any]:
             case, "filed", encode(Filed(authority="Court", basis="Order 7", notify="before")), key, NONCE
         ),
         "case_sealed": seal_part(case, "request", b"{}", key, NONCE),
-        "outcome": encode(
-            Outcome(stage="tombstoned", partition=7, legs=42, barrier=10, up_to=12, by="keeper", **times)
-        ).decode(),
+        "outcome": encode(outcome).decode(),
+        "outcome_vouched": OutcomeKey(key.expose()).vouched(outcome, b"ledger.key.done").decode(),
     }
 
 

@@ -15,7 +15,8 @@ from calllog_guard.adapters.memory import MemoryCleaners, MemoryKeystore, Memory
 from calllog_guard.core.absence import Look
 from calllog_guard.core.crypto.entries import GUARD_KEY
 from calllog_guard.core.ids import Tenant
-from calllog_guard.core.requests.decision import OUTCOMES, Decision, Outcome
+from calllog_guard.core.requests.decision import Decision
+from calllog_guard.core.requests.outcome import TO_DESK, Outcome, OutcomeKey
 from calllog_guard.core.wire import encode
 from calllog_guard.ports import Cleaner, Trimmed
 from calllog_guard.settings import Settings
@@ -33,6 +34,7 @@ LEDGER = NAME.encode() + b"." + CASE.encode()
 COMMON: dict[str, Any] = {"tenant": "iocom", "case": CASE, "decision": CASE, "at": NOW}
 DECISION = Decision(type="erase", pseudonym=NAME, entry="", epoch="2026-W48", cut_off=NOW, pol="2026-11-01", **COMMON)
 DONE = Outcome(stage="tombstoned", partition=0, legs=1, barrier=1, up_to=2, by="keeper", **COMMON)
+KEY = OutcomeKey(b"k" * 32)
 
 
 @dataclass
@@ -43,6 +45,11 @@ class Record:
     value: bytes | None
     partition: int = 0
     offset: int = 0
+
+
+def result(suffix: bytes, outcome: Outcome, *, of: bytes = LEDGER) -> Record:
+    """What a worker keeps in the ledger beside a decision."""
+    return Record(of + suffix, KEY.vouched(outcome, of + suffix), offset=1)
 
 
 @dataclass
@@ -63,9 +70,7 @@ class Log:
     open: list[int] = field(default_factory=list)
     minutes: float = 10
     looks: int = 0
-    ledger: list[Record] = field(
-        default_factory=lambda: [Record(LEDGER, encode(DECISION)), Record(LEDGER + b".done", encode(DONE), offset=1)]
-    )
+    ledger: list[Record] = field(default_factory=lambda: [Record(LEDGER, encode(DECISION)), result(b".done", DONE)])
 
     def now(self) -> datetime:
         """See Clock: some minutes after the tombstones."""
@@ -129,6 +134,7 @@ async def audited(
         0,
         ["calllog.events"],
         lambda: 90,
+        KEY,
         ring,
         keystore,
         log,
@@ -147,7 +153,7 @@ async def audited(
     await auditor.assigned([0])
     await auditor._watch()
     await auditor._observe()
-    told = [OUTCOMES.decode(output.value or b"") for output in writer.outputs if output.topic == "privacy.outcomes"]
+    told = [KEY.read(each.value or b"", TO_DESK) for each in writer.outputs if each.topic == "privacy.outcomes"]
     assert all(each.stage == "rewritten" or each.observed for each in told)
     return [each.stage for each in told], levels
 
@@ -211,7 +217,7 @@ async def test_brokers_that_show_no_page_are_not_held_against_the_log(tmp_path: 
 
 
 async def test_a_tombstone_key_that_outlives_its_objective_is_an_alarm_too(tmp_path: Path) -> None:
-    seen = Record(LEDGER + b".absent", b"{}", offset=2)
+    seen = result(b".absent", DONE)
     log = Log([Record(LEG, None)], minutes=31 * 60)
     log.ledger.append(seen)
     stages, levels = await audited(log, tmp_path)
@@ -240,7 +246,7 @@ async def test_an_erasure_that_is_too_young_rides_on_no_look(tmp_path: Path) -> 
     log = Log()
     log.ledger += [
         Record(other, encode(msgspec.structs.replace(DECISION, pseudonym=OTHER)), offset=2),
-        Record(other + b".done", encode(msgspec.structs.replace(younger, at=NOW + timedelta(minutes=9))), offset=3),
+        result(b".done", msgspec.structs.replace(younger, at=NOW + timedelta(minutes=9)), of=other),
     ]
     assert (await audited(log, tmp_path))[0] == ["rewritten", "rewritten", "absent", "gone"]
 
@@ -248,7 +254,7 @@ async def test_an_erasure_that_is_too_young_rides_on_no_look(tmp_path: Path) -> 
 @pytest.mark.parametrize(("hours", "looks"), [(23, 0), (25, 1)])
 async def test_a_tombstone_is_not_looked_for_while_the_topic_keeps_it(tmp_path: Path, hours: int, looks: int) -> None:
     log = Log([Record(LEG, None)], minutes=hours * 60)
-    log.ledger.append(Record(LEDGER + b".absent", b"{}", offset=2))
+    log.ledger.append(result(b".absent", DONE))
     await audited(log, tmp_path)
     assert log.looks == looks
 
@@ -276,7 +282,7 @@ def partial(kind: str, stage: str) -> list[Record]:
     """The ledger after a decision over one record of a living person."""
     decision = msgspec.structs.replace(DECISION, type=kind, range="sealed" if kind == "erase" else None)
     done = msgspec.structs.replace(DONE, stage=stage, tokens=(TOKEN,))
-    return [Record(LEDGER, encode(decision)), Record(LEDGER + b".done", encode(done), offset=1)]
+    return [Record(LEDGER, encode(decision)), result(b".done", done)]
 
 
 ALIVE = Record(NAME.encode() + b"." + CASE.encode(), b"another record of the same person")
@@ -311,3 +317,30 @@ async def test_an_old_value_on_one_disk_alone_is_no_certificate_of_a_correction(
     log = Log([VALUE], ledger=partial("rectify", "rewritten"))
     assert (await audited(log, tmp_path, [here]))[0] == ["absent"]
     assert (await audited(log, tmp_path, [here, left]))[0] == []
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        Record(LEDGER + b".done", encode(DONE), offset=1),
+        Record(LEDGER + b".done", OutcomeKey(b"x" * 32).vouched(DONE, LEDGER + b".done"), offset=1),
+        Record(LEDGER + b".done", KEY.vouched(DONE, LEDGER + b".legs"), offset=1),
+        Record(LEDGER + b".done", KEY.vouched(DONE, TO_DESK), offset=1),
+    ],
+    ids=["without a mac", "by another key", "moved from another result", "moved from the desk's topic"],
+)
+async def test_nothing_is_certified_on_the_word_of_whoever_may_write_to_the_ledger(
+    forged: Record, tmp_path: Path
+) -> None:
+    """An erasure that no keeper has done is looked for under the wrong names, and is never certified."""
+    log = Log(minutes=91)
+    log.ledger[1] = forged
+    stages, levels = await audited(log, tmp_path)
+    assert stages == []
+    assert levels["erasures_overdue"] == 1
+
+
+async def test_what_is_said_to_be_gone_already_is_looked_for_all_the_same(tmp_path: Path) -> None:
+    log = Log()
+    log.ledger.append(Record(LEDGER + b".gone", encode(DONE), offset=2))
+    assert (await audited(log, tmp_path))[0] == ["rewritten", "absent", "gone"]

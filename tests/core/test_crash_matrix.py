@@ -18,6 +18,7 @@ from guard_world import POLICY, TENANT, Crash, GuardWorld
 
 from calllog_guard.core.ids import b64
 from calllog_guard.core.requests.decision import case_id
+from calllog_guard.core.tombstone import Output
 
 CONSENT = """
 [version.tenant.iocom.purposes.research]
@@ -145,6 +146,24 @@ async def test_killed_at_any_write_the_case_ends_as_if_nothing_had_happened(tmp_
             blown = await world.run_with_crashes(at, after=after, rebuild=at % 2 == 0)
             assert seen(world) == wanted, f"write {at}, {'after' if after else 'before'}"
             assert repeated(world) <= 2
+    assert at > 3
+
+
+async def test_killed_at_any_write_of_a_protector_no_leg_is_lost_and_nobody_is_minted_twice(tmp_path: Path) -> None:
+    """Two calls with a person in common, one of them hostile in between; the same legs and the same letter come out."""
+    at, blown = 0, True
+    while blown:
+        at += 1
+        for after in (False, True):
+            world = await GuardWorld(tmp_path / f"{at}-{after}").start()
+            await world.call("c1", WHO, "bob@example.org")
+            await world.log.write([Output("calllog.events", 0, b"c2", b"{")])
+            await world.call("c3", WHO, "carol@example.org")
+            blown = await world.run_with_crashes(at, after=after, rebuild=False)
+            where = f"write {at}, {'after' if after else 'before'}"
+            assert len(world.legs()) == 4, where
+            assert len({key[:22] for key in world.legs()}) == 3, where
+            assert set(world.dead()) == {"not_json"}, where
     assert at > 3
 
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from calllog_guard.core.crypto.sealed import sign
-from calllog_guard.core.requests.decision import Observed
+from calllog_guard.core.requests.outcome import Observed
 from calllog_guard.core.requests.page import page
 from calllog_guard.core.requests.receipt import STATEMENT, Receipt
 from calllog_guard.core.wire import encode

@@ -1,10 +1,12 @@
 """What a setting cannot be is refused at once, by the setting's name, and a password in it is never repeated."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from calllog_guard.adapters.kafka_log import security
 from calllog_guard.adapters.kms_address import kms_at
@@ -15,6 +17,15 @@ from calllog_guard.law import check_keystore
 from calllog_guard.settings import PREFIX, Settings, from_environment
 
 CANARY = "pass-canary"
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[None]:
+    """A worker that was refused has told the log to go to a stderr that ends with its test."""
+    yield
+    structlog.reset_defaults()
+
+
 WRONG = {
     "KAFKA": [
         "",

@@ -10,14 +10,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import pytest
 from redis import Redis
 
 from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.adapters.kafka_writer import KafkaWriter
+from calllog_guard.cli import main
 from calllog_guard.core.tombstone import Output
 from calllog_guard.stack.supervisor import Stack
 
@@ -30,7 +35,7 @@ class Installation:
     def __init__(self, stack: Stack, directory: Path, **settings: str) -> None:
         self.stack, self.directory = stack, directory
         self.name = secrets.token_hex(3)
-        done = self.cli("init", str(directory), "--json")
+        done = self._here("init", str(directory), "--json")
         extra = {
             "CALLLOG_PREFIX": f"c{self.name}.",
             "PRIVACY_PREFIX": f"p{self.name}.",
@@ -47,8 +52,8 @@ class Installation:
         self.workers: list[subprocess.Popen[bytes]] = []
         self.log = directory / "workers.log"
         self.partitions = int(extra["PARTITIONS"])
-        self.cli("topics", "create")
-        self.cli("tenant", "create", "iocom")
+        self._here("topics", "create")
+        self._here("tenant", "create", "iocom")
 
     def _database(self) -> str:
         """A database of its own in the shared Redis: each installation has its own guard entry."""
@@ -57,6 +62,25 @@ class Installation:
         with Redis.from_url(url) as redis:
             redis.flushdb()
         return url
+
+    def _here(self, *words: str) -> str:
+        """Run one command in a thread of this process: a new process takes most of a second, and every test sets up three times."""
+
+        def run() -> tuple[int, str, str]:
+            environment = getattr(self, "environment", {})
+            with (
+                redirect_stdout(StringIO()) as out,
+                redirect_stderr(StringIO()) as err,
+                pytest.MonkeyPatch.context() as patch,
+            ):
+                for name, value in environment.items():
+                    patch.setenv(name, value)
+                return main(words), out.getvalue(), err.getvalue()
+
+        with ThreadPoolExecutor(1) as thread:
+            code, out, err = thread.submit(run).result(120)
+        assert code == 0, f"{words[0]} ended with {code}: {out[-800:]} {err[-1500:]}"
+        return out
 
     def cli(self, *words: str, code: int | None = 0) -> str:
         """Run one command; its stdout; None takes any exit code."""
@@ -141,6 +165,12 @@ class Installation:
 
 
 Make = Callable[..., Installation]
+Some = TypeVar("Some")
+
+
+def some(steps: Sequence[Some]) -> Sequence[Some]:
+    """Every third step to be killed at; `make chaos` takes every one. In one process `tests/core` takes every write in every run."""
+    return steps if os.environ.get("EVERY_STEP") else steps[::3]
 
 
 def event(call: str, *parties: str, minutes_ago: float = 10, **more: Any) -> dict[str, Any]:

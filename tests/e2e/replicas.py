@@ -30,14 +30,11 @@ def records(path: Path) -> Iterator[tuple[bytes, bytes | None]]:
 
 
 def left(log_dir: Path, topic: str, keys: Collection[bytes]) -> tuple[int, int]:
-    """How many values and how many keys of some records one replica still holds."""
-    values = count = 0
-    for path in segments(log_dir, topic):
-        for key, value in records(path):
-            if key in keys:
-                count += 1
-                values += value is not None
-    return values, count
+    """Of how many of some records one replica still holds a value, and of how many the key; a file being cleaned is there twice."""
+    held = [
+        (key, value is not None) for path in segments(log_dir, topic) for key, value in records(path) if key in keys
+    ]
+    return len({key for key, has_value in held if has_value}), len({key for key, _ in held})
 
 
 def admin(guard: Installation) -> Any:

@@ -69,16 +69,23 @@ def all_show(guard: Installation, version: str) -> bool:
 
 def forged(guard: Installation, path: Path) -> bytes:
     """A version signed by a requester who is no officer, under the officer's name."""
+    return signed(guard, path, by="backend-1", change="Forged.")
+
+
+def signed(
+    guard: Installation, path: Path, *, by: str = "officer-1", change: str = "Late.", at: timedelta = timedelta()
+) -> bytes:
+    """The newest version of a file under the officer's name, signed so long ago."""
     policy = load_policy(path)
     newest = policy.versions[-1]
     claims = Publication(
         tenant="iocom",
         effective=newest.effective,
-        change="Forged.",
-        at=datetime.now(UTC),  # noqa: TID251 - tests run on the real clock
+        change=change,
+        at=datetime.now(UTC) - at,  # noqa: TID251 - tests run on the real clock
         policy=with_keys(newest.tenant["iocom"], policy.public_key),
     )
-    key = (guard.directory / "keys" / "backend-1.pem").read_bytes()
+    key = (guard.directory / "keys" / f"{by}.pem").read_bytes()
     return sign(key, "officer-1", msgspec.json.encode(claims)).encode()
 
 
@@ -141,6 +148,30 @@ def test_check_says_what_a_change_does_and_publish_refuses_what_no_worker_would_
     assert guard.records("privacy.policy", 1) == []
     publish(guard, next_version(guard, today(), ('keep = "P90D"', 'keep = "P120D"')), "--lengthen")
     assert len(guard.records("privacy.policy", 1)) == 1
+
+
+def test_a_version_that_was_appended_after_its_day_stops_whoever_begins_until_it_is_answered(make: Make) -> None:
+    """As after a restore of the topic: its record is of now, and was signed before its day."""
+    guard = make()
+    file, day = guard.environment["CALLLOG_GUARD_POLICY"], today() - timedelta(1)
+    late = signed(guard, next_version(guard, day, ('keep = "P90D"', 'keep = "P30D"')), at=timedelta(2))
+    guard.publish("privacy.policy", [late], key=f"iocom.{day}".encode())
+    assert guard.start("protector").wait(60) == 2
+    assert f"version {day} was signed in time, but its record" in guard.log.read_text()
+    assert {line["check"]: line["verdict"] for line in json.loads(guard.cli("doctor", "--json", code=1))}[
+        "policy"
+    ] == "bad"
+    guard.cli("policy", "print", "--published", code=2)
+    guard.cli("read", "--purpose", "service", "--actor", "support-1", code=2)
+    publish(guard, next_version(guard, today()), code=4)  # longer than the late one promised, and nobody said so
+    guard.environment["CALLLOG_GUARD_POLICY"] = str(guard.directory / "next.toml")
+    next_version(guard, day, ('keep = "P90D"', 'keep = "P30D"'))
+    guard.cli("policy", "print", "--published")  # the file that says the same heals it
+    guard.environment["CALLLOG_GUARD_POLICY"] = file
+    publish(guard, next_version(guard, today(), ('keep = "P90D"', 'keep = "P30D"')))
+    guard.start("protector")
+    guard.publish("calllog.events", [raw(event("c1", "p1"))])
+    guard.settled(lambda: len(guard.live()) == 1, "a worker begins under the newer version")
 
 
 def test_servers_outside_the_allowed_hosts_are_refused_at_start_and_by_doctor(make: Make) -> None:

@@ -1,11 +1,10 @@
 """Holds, releases and what the law keeps, on the real stack; every numbered step of a hold and of a release killed."""
 
 import json
-import os
 from typing import Any
 
 import pytest
-from installation import Installation, Make, event, raw
+from installation import Installation, Make, event, raw, some
 from redis import Redis
 from signing import claims, signed
 from test_choices import ask, state
@@ -99,11 +98,6 @@ def test_a_secret_hold_shows_to_nobody_but_officers(make: Make) -> None:
 
 STEPS = ["hold.made", "hold.named", "hold.marked", "hold.decided", "hold.flagged"]
 KEEPER_STEPS = ["hold.copied", "hold.read_again", "hold.unmarked"]
-
-
-def some(steps: list[str]) -> list[str]:
-    """Every third step; `make chaos` takes every one. In one process `tests/core/test_holds.py` takes every write."""
-    return steps if os.environ.get("EVERY_STEP") else steps[::3]
 
 
 @pytest.mark.parametrize("step", some([*STEPS, *KEEPER_STEPS]))

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from calllog_guard.core.retention.purpose import GRACE_DAYS
 from calllog_guard.errors import GuardError, LogSilentError
 from calllog_guard.ports import Trimmed
 from calllog_guard.settings import REQUESTS_KEEP_DAYS, Settings
 
 _DAY_MS: Final = 86_400_000
-_MARGIN_DAYS: Final = 31
 _SAFE_REPLICAS: Final = 3
 _BOOTSTRAP_MS: Final = 5_000
 """Whoever asks waits or asks again by itself; the library would try for half a minute."""
@@ -72,7 +72,7 @@ def governed(settings: Settings, keep_days: int) -> list[Governed]:
     }
     legs = compact | {
         "cleanup.policy": "compact,delete",
-        "retention.ms": str((keep_days + _MARGIN_DAYS) * _DAY_MS),
+        "retention.ms": str((keep_days + GRACE_DAYS) * _DAY_MS),
         "max.message.bytes": str(1 << 20),
     }
     forever = compact | {"cleanup.policy": "compact"}

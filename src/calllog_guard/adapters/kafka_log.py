@@ -358,6 +358,25 @@ async def _tail(reader: Any, place: TopicPartition, start: int, most: int, found
     return after, end
 
 
+async def offset_at(servers: str, options: Mapping[str, Any], topic: str, partition: int, at_ms: int) -> int:
+    """
+    The first offset of a partition that was appended at or after a time; the end where there is none.
+
+    Raises:
+        LogSilentError: Kafka does not answer.
+
+    """
+    reader, place = consumer(servers, options, group=None), TopicPartition(topic, partition)
+    try:
+        await reader.start()
+        found = (await reader.offsets_for_times({place: at_ms}))[place]
+        return int((await reader.end_offsets([place]))[place] if found is None else found.offset)
+    except (KafkaError, OSError) as error:
+        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+    finally:
+        await reader.stop()
+
+
 def tenant_partition(tenant: str, partitions: int) -> int:
     """Where every client's default partitioner puts the key of a tenant."""
     return int((murmur2(tenant.encode()) & 0x7FFFFFFF) % partitions)

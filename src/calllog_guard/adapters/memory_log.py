@@ -51,6 +51,11 @@ class MemoryLog:
         found = lane[start : start + most]
         return found, start + len(found), len(lane)
 
+    async def offset_at(self, topic: str, partition: int, at_ms: int) -> int:
+        """The first offset appended at or after a time; the end where there is none."""
+        lane = self.records[topic, partition]
+        return next((record.offset for record in lane if record.timestamp >= at_ms), len(lane))
+
     def live(self, topic: str) -> dict[bytes, bytes]:
         """What a compacted topic holds in the end, over all its partitions."""
         state: dict[bytes, bytes] = {}

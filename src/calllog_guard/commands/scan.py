@@ -22,7 +22,8 @@ from calllog_guard.adapters.segment_files import look_at_replica, replicas
 from calllog_guard.bootstrap import World
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.absence import Look
-from calllog_guard.core.requests.decision import DECISIONS, is_result
+from calllog_guard.core.requests.decision import DECISIONS
+from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.traces import traces
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError

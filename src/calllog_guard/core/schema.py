@@ -19,8 +19,9 @@ from calllog_guard.core.crypto.held import HeldHeader
 from calllog_guard.core.policy.publication import Publication
 from calllog_guard.core.replay import Replayed
 from calllog_guard.core.requests.case import Case
-from calllog_guard.core.requests.decision import Decision, Outcome
+from calllog_guard.core.requests.decision import Decision
 from calllog_guard.core.requests.notice import Notice, Words
+from calllog_guard.core.requests.outcome import Outcome
 from calllog_guard.core.requests.receipt import Receipt
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.sealed import SealedHeader

@@ -9,7 +9,6 @@ Source: design sections 4 and 9, step 5.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -17,10 +16,9 @@ import msgspec
 import structlog
 from aiokafka import TopicPartition
 
-from calllog_guard.core.absence import Look
 from calllog_guard.core.ids import Tenant
-from calllog_guard.core.requests.case import STAGES
-from calllog_guard.core.requests.decision import DECISIONS, DONE, OUTCOMES, Decision, Observed, Outcome, is_result
+from calllog_guard.core.requests.decision import DECISIONS
+from calllog_guard.core.requests.outcome import DONE, TO_DESK, Observed, Outcome, OutcomeKey, is_result
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, Beat, decode, encode, to_ms
 from calllog_guard.errors import KeystoreSilentError, KeystoreUnsafeError, MessageError
@@ -31,45 +29,11 @@ from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.observation import Disks, Observation, ReadEach, Seen
 from calllog_guard.workers.walk import Walked
+from calllog_guard.workers.watched import Watched
 
 log: Final = structlog.get_logger()
-_OBSERVED: Final = ("absent", "gone")
 ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
 Offsets = Callable[[str, Sequence[int]], Awaitable[dict[int, int]]]
-
-
-@dataclass(slots=True)
-class Watched:
-    """An erasure whose traces are not all gone: its result by the keeper, and what the auditor has reported."""
-
-    decision: Decision | None = None
-    done: Outcome | None = None
-    reported: set[str] = field(default_factory=set)
-    rewritten: bool = False
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """What is to be observed of this decision, in order; empty when nothing is."""
-        if self.decision is None or (self.done is not None and self.done.stage == "failed"):
-            return ()
-        kind = self.decision.type if self.decision.range is None else "erase_range"
-        return tuple(stage for stage in STAGES.get(kind, ()) if stage in _OBSERVED)
-
-    @property
-    def names(self) -> list[str]:
-        """What is looked for: the person, or the records whose old values must go."""
-        if self.decision is None or self.done is None:
-            return []
-        if self.decision.total:
-            return [self.decision.pseudonym]
-        return [f"{self.decision.pseudonym}.{token}" for token in self.done.tokens or ()]
-
-    def seen(self, looks: Sequence[Look]) -> list[str]:
-        """The stages that a look proves: a corrected record is followed by one value, its own, wherever it lives."""
-        corrected = self.decision is not None and self.decision.type == "rectify"
-        found = [(each.seen[name.encode()], int(corrected and each.live)) for name in self.names for each in looks]
-        left = {"absent": any(each.values > own for each, own in found), "gone": any(each.keys for each, _ in found)}
-        return [stage for stage in self.stages if not left[stage]]
 
 
 class Auditor:
@@ -83,6 +47,7 @@ class Auditor:
         home: int,
         events: Sequence[str],
         keep_days: Callable[[], int],
+        outcome_key: OutcomeKey,
         ring: Keyring,
         keystore: Keystore,
         topics: Topics,
@@ -100,6 +65,7 @@ class Auditor:
     ) -> None:
         self._tenant, self._home, self._events, self._keep_days = tenant, home, tuple(events), keep_days
         self._ring, self._keystore, self._admin, self._writer = ring, keystore, topics, writer
+        self._outcome_key = outcome_key
         self._settings, self._clock, self._starts = settings, clock, starts
         self._read_all, self._count, self._level = read_all, count, level
         self._legs, self._decisions = settings.topic("calllog.legs"), settings.topic("privacy.decisions")
@@ -157,8 +123,9 @@ class Auditor:
             if not is_result(record.key):
                 watched.decision = decode(DECISIONS, record.value)
             elif record.key.endswith(DONE):
-                watched.done = decode(OUTCOMES, record.value)
+                watched.done = self._outcome_key.read(record.value, record.key)
             else:
+                self._outcome_key.read(record.value, record.key)
                 watched.reported.add(result)
         except MessageError as error:
             self._count("unreadable_" + error.reason, 1)
@@ -352,7 +319,7 @@ class Auditor:
         await self._keystore.rewrite()
         self._rewrite_from = now + self._settings.aof_rewrite_min_s
         outputs = [
-            self._outcome(each.decision, each.done, "rewritten", None)
+            self._told(self._outcome(each.done, "rewritten", None))
             for each in fresh
             if each.decision and each.decision.total and each.done and not each.reported
         ]
@@ -381,14 +348,14 @@ class Auditor:
             seen, by = each.seen(found.looks), msgspec.structs.replace(found.observed, how=how)
             for stage in seen:
                 if stage not in each.reported and ("absent" in seen or "absent" in each.reported):
-                    outcome = self._outcome(each.decision, each.done, stage, by)
-                    result = Output(self._decisions, partition, key + b"." + stage.encode(), outcome.value)
-                    outputs += [outcome, result]
+                    outcome, place = self._outcome(each.done, stage, by), key + b"." + stage.encode()
+                    kept = self._outcome_key.vouched(outcome, place)
+                    outputs += [self._told(outcome), Output(self._decisions, partition, place, kept)]
         if outputs:
             await self._writer.write(outputs)
 
-    def _outcome(self, decision: Decision, done: Outcome, stage: Any, observed: Observed | None) -> Output:
-        outcome = msgspec.structs.replace(
+    def _outcome(self, done: Outcome, stage: Any, observed: Observed | None) -> Outcome:
+        return msgspec.structs.replace(
             done,
             stage=stage,
             by="auditor",
@@ -397,4 +364,8 @@ class Auditor:
             observed=observed or msgspec.UNSET,
             tokens=msgspec.UNSET,
         )
-        return Output(self._outcomes, self._home, decision.case.encode(), encode(outcome))
+
+    def _told(self, outcome: Outcome) -> Output:
+        """An outcome on its way to the desk."""
+        value = self._outcome_key.vouched(outcome, TO_DESK)
+        return Output(self._outcomes, self._home, outcome.case.encode(), value)

@@ -131,8 +131,8 @@ class Copies:
         for at in range(0, len(rows), _AT_ONCE):
             places = {key: facts.offset for facts, key in rows[at : at + _AT_ONCE]}
             values = await self._t.fetch(self._t.legs, shard.partition, places)
-            if len(values) < len(places):
-                raise LegMovedError("a leg was replaced while it was copied: read again")
+            if missing := places.keys() - values:
+                raise LegMovedError(missing)
             outputs: list[Output] = []
             for key, value in values.items():
                 for under in unders[key]:

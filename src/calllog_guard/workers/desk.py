@@ -20,14 +20,15 @@ from aiokafka import TopicPartition
 
 from calllog_guard.core.ids import HoldId, Tenant
 from calllog_guard.core.requests.case import Case, Consent, after_outcome, ended_at, parted
-from calllog_guard.core.requests.decision import OUTCOMES, Outcome, case_id
+from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.export import Task
 from calllog_guard.core.requests.machine import RULES, after, check_rights, opening
+from calllog_guard.core.requests.outcome import TO_DESK, Outcome, OutcomeKey
 from calllog_guard.core.requests.receipt import CERTIFIED
 from calllog_guard.core.requests.request import Request, check_fields, read_request, wording_digest
 from calllog_guard.core.requests.sealed import bare
 from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import decode, from_ms
+from calllog_guard.core.wire import from_ms
 from calllog_guard.errors import MessageError, RequestRefusedError
 from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.ports import Clock, Writer
@@ -60,6 +61,7 @@ class Office:
     decider: Decider
     holds: Holds
     receipts: Receipts
+    outcome_key: OutcomeKey
     notices: Notices
     writer: Writer
     dead: DeadLetters
@@ -294,7 +296,7 @@ class Desk:
         receipts: list[Output] = []
         for record in records:
             try:
-                outcome = _told(record)
+                outcome = self._told(record)
             except MessageError as error:
                 await self._dead(record, error)
                 continue
@@ -313,6 +315,11 @@ class Desk:
                 receipts += [self._o.receipts.of(found, stage, now, version) for stage in told]
         await self._book.save_all(list(changed.values()), receipts)
 
+    def _told(self, record: Any) -> Outcome:
+        if record.value is None:
+            raise MessageError("null_value")
+        return self._o.outcome_key.read(record.value, TO_DESK)
+
 
 def _together(read: Sequence[tuple[Request, Any]]) -> list[list[tuple[Request, Any]]]:
     """What may run abreast: total erasures, which any order ends alike; the rest one by one, and in its place among them."""
@@ -321,12 +328,6 @@ def _together(read: Sequence[tuple[Request, Any]]) -> list[list[tuple[Request, A
         items = list(some)
         found += portions(items, lambda item: item[0].jti) if total else [[item] for item in items]
     return found
-
-
-def _told(record: Any) -> Outcome:
-    if record.value is None:
-        raise MessageError("null_value")
-    return decode(OUTCOMES, record.value)
 
 
 def _consent(request: Request) -> Consent | None:

@@ -20,10 +20,10 @@ from calllog_guard.core.crypto.envelope import open_leg, parse_header, seal_leg
 from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.secrets import month_from
 from calllog_guard.core.ids import Pseudonym, Token, record_key
-from calllog_guard.core.requests.decision import DONE, LEGS, Decision, Entry, Outcome
+from calllog_guard.core.requests.decision import Decision, Entry
+from calllog_guard.core.requests.outcome import DONE, LEGS, TO_DESK, Outcome
 from calllog_guard.core.requests.rules import Correction, Rule, Standing, open_rule
 from calllog_guard.core.tombstone import Output, tombstone
-from calllog_guard.core.wire import encode
 from calllog_guard.errors import LegMovedError
 from calllog_guard.ports import Facts, Pending
 from calllog_guard.workers.copies import Copies
@@ -121,7 +121,7 @@ class Enforcer:
         await self._counted()
         self._steps.reached("enforce.destroyed")
         legs = [key for _, key in rows]
-        await self._t.writer.write([self.outcome(work, "destroyed", len(legs))])
+        await self._t.writer.write([self.told(self.outcome(work, "destroyed", len(legs)))])
         await self._remove(work, legs)
         return True
 
@@ -155,7 +155,7 @@ class Enforcer:
             return False
         kept = await self.copies.survive(work.shard, pseudonym, keys, rows)
         if kept:
-            await self._t.writer.write([self.outcome(work, "copied", len(rows), kept=kept)])
+            await self._t.writer.write([self.told(self.outcome(work, "copied", len(rows), kept=kept))])
         return True
 
     async def _take_away(self, work: Work) -> bool:
@@ -192,9 +192,9 @@ class Enforcer:
         known = work.shard.recorded.get(name, ())
         both = tuple(dict.fromkeys((*known, *legs)))
         if both != known:
-            record = self.outcome(work, "tombstoned", len(both), _tokens(both))
-            place = Output(self._decisions, work.shard.partition, work.key + LEGS, record.value)
-            await self._t.writer.write([place])
+            await self._t.writer.write(
+                [self._kept(work, LEGS, self.outcome(work, "tombstoned", len(both), _tokens(both)))]
+            )
             work.shard.recorded[name] = both
         return both
 
@@ -207,7 +207,7 @@ class Enforcer:
         if facts is not None and rows:
             values = await self._t.fetch(self._t.legs, work.shard.partition, {key: rows[key].offset})
             if key not in values:
-                raise LegMovedError("a leg was replaced while it was corrected: read again")
+                raise LegMovedError([key])
             output = await self.correction(key, values[key], facts)
             await self._t.writer.write([output] if output else [])
         self._steps.reached("enforce.corrected")
@@ -246,18 +246,24 @@ class Enforcer:
     ) -> None:
         """To the desk and into the ledger; `legs` name the records whose old values must be seen gone."""
         tokens = _tokens(legs)
-        result = self.outcome(work, stage, count, digests=digests)
-        done = self.outcome(work, stage, count, tokens)
-        await self._t.writer.write([result, Output(self._decisions, work.shard.partition, work.key + DONE, done.value)])
+        result = self.told(self.outcome(work, stage, count, digests=digests))
+        await self._t.writer.write([result, self._kept(work, DONE, self.outcome(work, stage, count, tokens))])
         self._steps.reached("enforce.result")
 
     async def fail(self, work: Work) -> None:
         """A decision that can never be carried out: said to the desk, so that a human looks."""
         await self.report(work, "failed", (), 0)
 
-    @property
-    def _decisions(self) -> str:
-        return self._t.settings.topic("privacy.decisions")
+    def _kept(self, work: Work, suffix: bytes, outcome: Outcome) -> Output:
+        """A result in the ledger, beside its decision."""
+        key = work.key + suffix
+        topic = self._t.settings.topic("privacy.decisions")
+        return Output(topic, work.shard.partition, key, self._t.outcome_key.vouched(outcome, key))
+
+    def told(self, outcome: Outcome) -> Output:
+        """An outcome on its way to the desk."""
+        topic = self._t.settings.topic("privacy.outcomes")
+        return Output(topic, self._t.home, outcome.case.encode(), self._t.outcome_key.vouched(outcome, TO_DESK))
 
     def outcome(
         self,
@@ -268,10 +274,10 @@ class Enforcer:
         *,
         digests: tuple[str, ...] = (),
         kept: tuple[str, ...] = (),
-    ) -> Output:
-        """What was done, for the desk."""
+    ) -> Outcome:
+        """What was done."""
         decision = work.decision
-        outcome = Outcome(
+        return Outcome(
             tenant=self._t.tenant,
             case=decision.case,
             decision=decision.decision,
@@ -286,8 +292,6 @@ class Enforcer:
             kept=kept or msgspec.UNSET,
             digests=digests or msgspec.UNSET,
         )
-        topic = self._t.settings.topic("privacy.outcomes")
-        return Output(topic, self._t.home, decision.case.encode(), encode(outcome))
 
     async def on_arrival(
         self, shard: Shard, key: bytes, facts: Facts, value: bytes

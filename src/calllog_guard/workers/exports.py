@@ -160,8 +160,8 @@ class Exporter:
         if keys is None or not rows:
             return ()
         values = await self._t.fetch(self._t.legs, partition, {key: facts.offset for facts, key in rows})
-        if any(key not in values for _, key in rows):
-            raise LegMovedError("a leg was replaced while it was exported: read again")
+        if missing := [key for _, key in rows if key not in values]:
+            raise LegMovedError(missing)
         legs: list[ExportedLeg] = []
         for facts, key in rows:
             try:

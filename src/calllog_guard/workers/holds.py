@@ -26,11 +26,11 @@ from calllog_guard.core.requests.decision import (
     DecisionType,
     Entry,
     decision_id,
-    is_result,
     open_entry,
     seal_entry,
 )
 from calllog_guard.core.requests.hold import Covered, Release, Terms, hold_id
+from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.rules import Rule, seal_rule
 from calllog_guard.core.wire import decode, encode

@@ -19,7 +19,8 @@ from aiokafka import TopicPartition
 
 from calllog_guard.core.crypto.envelope import parse_header
 from calllog_guard.core.ids import split_key
-from calllog_guard.core.requests.decision import DECISIONS, DONE, LEGS, OUTCOMES, Decision, Entry, is_result, open_entry
+from calllog_guard.core.requests.decision import DECISIONS, Decision, Entry, open_entry
+from calllog_guard.core.requests.outcome import DONE, LEGS, is_result
 from calllog_guard.core.tombstone import Output, tombstone
 from calllog_guard.core.wire import BEAT, BEATS, decode, to_ms
 from calllog_guard.errors import EpochUnknownError, LegMovedError, MessageError, RecordError
@@ -141,22 +142,32 @@ class Keeper:
                     self._ring.guard.saw(decode(BEATS, record.value).counter)
         ours = [record for record in records if record.value is not None and record.key and record.key[:1] != b"~"]
         for record in ours:
-            if record.key.endswith(LEGS):
-                with suppress(MessageError):  # not written by a keeper
-                    name, tokens = (
-                        record.key.removesuffix(LEGS).decode("ascii", "replace"),
-                        decode(OUTCOMES, record.value).tokens,
-                    )
-                    shard.recorded[name] = tuple(f"{name[:22]}.{token}".encode() for token in tokens or ())
-        for record in ours:
-            if record.key.endswith(DONE):
-                shard.finished(record.key.removesuffix(DONE).decode("ascii", "replace"))
+            if is_result(record.key):
+                try:
+                    self._result(shard, record)
+                except MessageError as error:  # not written by a worker; its dead letter is written when it is handled
+                    self._count("unreadable_" + error.reason, 1)
         for record in ours:
             if not is_result(record.key):
                 try:
                     shard.note(record.key.decode(), self._read(shard, record)[0])
                 except MessageError as error:  # not written by a desk; its dead letter is written when it is handled
                     self._count("unreadable_" + error.reason, 1)
+
+    def _result(self, shard: Shard, record: Any) -> None:
+        """
+        What the ledger keeps beside a decision: that it is done, or which legs it is about to remove.
+
+        Raises:
+            MessageError: No worker of ours wrote it: it says nothing.
+
+        """
+        outcome = self._t.outcome_key.read(record.value, record.key)
+        if record.key.endswith(DONE):
+            shard.finished(record.key.removesuffix(DONE).decode("ascii", "replace"))
+        elif record.key.endswith(LEGS):
+            name = record.key.removesuffix(LEGS).decode("ascii", "replace")
+            shard.recorded[name] = tuple(f"{name[:22]}.{token}".encode() for token in outcome.tokens or ())
 
     def _read(self, shard: Shard, record: Any) -> tuple[Decision, Entry | None]:
         """
@@ -269,8 +280,10 @@ class Keeper:
         """Take a decision in; whether it waits for its barrier now."""
         if record.key is None:
             raise RecordError("bad_decision")
-        if record.value is None or is_result(record.key):
-            self._remember(shard, [record])
+        if record.value is None:
+            return False
+        if is_result(record.key):
+            self._result(shard, record)
             return False
         decision, entry = self._read(shard, record)
         shard.note(record.key.decode(), decision)
@@ -326,6 +339,21 @@ class Keeper:
             await asyncio.to_thread(shard.index.forget)
             shard.unforgotten, shard.forget_from = False, now() + (now() - began)
 
+    async def _look_again(self, shard: Shard, missing: Sequence[bytes]) -> None:
+        """A leg that was not there, and of which nothing was read up to the end that the log had then, is there no more."""
+        ends = await self._ends(self._legs, [shard.partition])
+        reached = await self._reached(self._legs, shard.partition)
+        for key in missing:
+            facts, (offset, end) = shard.index.facts(key), shard.missing.pop(key, (-1, 0))
+            if facts is None:
+                continue
+            if facts.offset != offset or not reached >= end > offset:  # an end below it: a leader that is not whole yet
+                shard.missing[key] = (facts.offset, ends[shard.partition])
+            else:
+                shard.index.remove(key)
+                self._count("legs_lost", 1)
+                log.error("a leg is in the index and not in the log", partition=shard.partition, offset=offset)
+
     def _work(self, shard: Shard, key: bytes, pending: Pending) -> Work:
         decision = decode(DECISIONS, pending.decision)
         return Work(shard, key, pending, decision, open_entry(decision, self._t.ledger_key(decision)))
@@ -337,6 +365,7 @@ class Keeper:
         except LegMovedError as error:  # the next look at the index knows more; nobody else waits for it
             self._count("legs_moved", 1)
             log.warning("a decision waits", decision=work.decision.decision, why=str(error))
+            await self._look_again(work.shard, error.missing)
             return None
         except MessageError as error:  # a rule that its desk did not seal as we do
             self._count("dead_" + error.reason, 1)

@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 
 from calllog_guard.core.absence import Look
-from calllog_guard.core.requests.decision import Observed
+from calllog_guard.core.requests.outcome import Observed
 from calllog_guard.ports import Clock
 
 log: Final = structlog.get_logger()

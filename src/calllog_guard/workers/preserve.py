@@ -58,6 +58,6 @@ class Preserver:
         if count is None:
             return False
         self._steps.reached("release.tombstoned")
-        await self._t.writer.write([self._enforcer.outcome(work, "destroyed", count)])
+        await self._t.writer.write([self._enforcer.told(self._enforcer.outcome(work, "destroyed", count))])
         await self._enforcer.report(work, "tombstoned", (), count)
         return True

@@ -20,6 +20,7 @@ from calllog_guard.core.crypto.sealed import open_sealed, receipt_pem, seal_to, 
 from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Secret, month_from
 from calllog_guard.core.ids import EpochName, Lookup
 from calllog_guard.core.requests.decision import Decision, Entry, open_entry, seal_entry
+from calllog_guard.core.requests.outcome import Outcome, OutcomeKey
 from calllog_guard.core.requests.rules import Rule, open_rule, seal_rule
 from calllog_guard.errors import EntryCorruptError, GuardError, MessageError, StoredFormError
 
@@ -86,6 +87,17 @@ def _changed(decision: Decision, **part: bytes) -> Decision:
     return msgspec.structs.replace(decision, **{name: raw.decode("ascii") for name, raw in part.items()})
 
 
+def _outcome() -> Made:
+    key, at = OutcomeKey(secrets.token_bytes(32)), datetime(2026, 11, 24, tzinfo=UTC)
+    names: dict[str, Any] = {"tenant": "probe", "case": _ID, "decision": _ID}
+    outcome = Outcome(stage="gone", partition=0, legs=1, barrier=1, up_to=1, by="probe", at=at, **names)
+    return outcome, key.vouched(outcome, b"probe"), lambda raw: _unmarked(key.read(raw, b"probe"))
+
+
+def _unmarked(outcome: Outcome) -> Outcome:
+    return msgspec.structs.replace(outcome, mac=msgspec.UNSET)
+
+
 def _receipt() -> Made:
     private, public = receipt_pem(secrets.token_bytes(32))
     return b"probe", sign(private, "probe", b"probe").encode(), lambda raw: verify(public, raw.decode("ascii"))
@@ -111,6 +123,7 @@ FORMS: Final[Mapping[str, Callable[[], Made]]] = {
     "key entry v1": _keys,
     "decision v1, its entry": _entry,
     "decision v1, its rule": _rule,
+    "outcome v1": _outcome,
     "receipt v1": _receipt,
     "dead letter v1": _dead,
 }

@@ -3,6 +3,8 @@ The end of the restore guard: the ledger applied again to a keystore that may ha
 
 Rules: 1. Whoever was erased since the backup is erased again before anybody opens anything.  2. Flags are told whole, from all
           decisions about a person, so that nothing is taken back that was decided later.  3. Only what a desk sealed counts.
+       4. Who was first seen after the backup and has restricted or objected is minted restricted: what they said is lost with
+          their key, and until they are asked again nothing of theirs is opened. (A consent that is lost was none: that is safe.)
 Source: design section 9 (restore guard).
 """
 
@@ -12,16 +14,20 @@ from dataclasses import replace
 from typing import Any, Final
 
 import structlog
+from msgspec import UNSET
 
 from calllog_guard.core.crypto.entries import Person
-from calllog_guard.core.ids import HoldId, Pseudonym
-from calllog_guard.core.requests.decision import DECISIONS, Decision, Entry, is_result
+from calllog_guard.core.crypto.secrets import floor_month, month_of
+from calllog_guard.core.ids import HoldId, Lookup, Pseudonym
+from calllog_guard.core.requests.decision import DECISIONS, Decision, Entry
 from calllog_guard.core.requests.hold import RELEASES
+from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.requests.rules import Standing
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, Beat, decode, encode, to_ms
 from calllog_guard.errors import MessageError
 from calllog_guard.workers.enforce import Enforcer
+from calllog_guard.workers.keyring import pointer
 from calllog_guard.workers.preserve import Preserver
 from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.tools import Tools
@@ -64,9 +70,10 @@ class Replayer:
                 if not is_result(record.key):
                     await self._again(shard, record, flagged)
                     again += 1
-            await self._flags(shard, flagged)
+            bereft = await self._flags(shard, flagged)
             lost = await self._lost(shard)
             beat = Beat(counter=await self._ring.guard.raise_floor(), at=self._clock.now())
+            await self._restricted(shard, bereft)
             # at once, not with the next heartbeat: who starts meanwhile looks into the log for it
             await self._writer.write([Output(self._decisions, partition, BEAT, encode(beat))])
             settled = not shard.pending and shard.decisions >= end
@@ -103,15 +110,18 @@ class Replayer:
         if record.key.decode() in shard.done:
             await self._ring.destroy(Pseudonym(decision.pseudonym))
 
-    async def _flags(self, shard: Shard, flagged: dict[str, Entry]) -> None:
-        """The flags of whom the keystore may have forgotten a restriction, an objection, a withdrawal or a consent."""
+    async def _flags(self, shard: Shard, flagged: dict[str, Entry]) -> dict[str, Entry]:
+        """The flags of whom the keystore may have forgotten a restriction, an objection, a withdrawal or a consent; who is not there."""
+        absent: dict[str, Entry] = {}
         for pseudonym, entry in flagged.items():
             standing = await self._enforcer.flags(shard, pseudonym)
+            lifted = any(decision.type == "lift" for decision in shard.ruled[pseudonym].values())
 
-            def told(person: Person, standing: Standing = standing) -> Person:
+            def told(person: Person, standing: Standing = standing, *, lifted: bool = lifted) -> Person:
                 return replace(
                     person,
-                    restricted=bool(standing.restrictions),
+                    # one that the ledger does not know is ours (rule 4), and ends by a `lift` like any other
+                    restricted=bool(standing.restrictions) or (person.restricted and not lifted),
                     held=bool(standing.holds),
                     reviewed=bool(standing.reviews),
                     objected=standing.objected,
@@ -119,9 +129,49 @@ class Replayer:
                     consented=standing.consented,
                 )
 
-            await self._ring.change(entry.lookup, told, generation=entry.generation, under_guard=True)
+            if not await self._ring.change(entry.lookup, told, generation=entry.generation, under_guard=True):
+                absent[pseudonym] = entry
+        return absent
+
+    async def _restricted(self, shard: Shard, absent: Mapping[str, Entry]) -> None:
+        """Mint whoever of them the keystore has lost, restricted, where what was decided bound us not to use their records."""
+        cases: list[str] = []
+        for pseudonym, entry in absent.items():
+            binding = _binding(list(shard.ruled[pseudonym].values()))
+            if not binding or pseudonym in shard.erased or await self._ring.keys_of(Pseudonym(pseudonym)) is not None:
+                continue
+            if await self._minted(entry.lookup, entry.generation):
+                cases += [each.case for each in binding]
+        if cases:
+            log.error("choices lost with the keystore: ask these people again, then lift", cases=sorted(set(cases)))
+            self._count("guard_choices_lost", len(cases))
+
+    async def _minted(self, lookup: Lookup, lost: int) -> bool:
+        """Mint a person whose generation `lost` is lost, unless they are there in a later one; whether it was done."""
+        now = self._clock.now()
+        floor, current = floor_month(now, self._t.policy.keep_days), month_of(now.year, now.month)
+        while True:
+            view = await self._ring.view([lookup], under_guard=True)
+            person = self._ring.person(lookup, view.raw[lookup])
+            if person is not None and (person.pseudonym is not None or person.generation >= lost):
+                return False
+            before = person or Person(generation=lost, pseudonym=None, epoch=pointer(view))
+            if await self._ring.mint({lookup: replace(before, restricted=True)}, view, floor, current):
+                return True
 
     async def _lost(self, shard: Shard) -> int:
         """How many people have legs but no key any more: minted after the backup, their legs open no more."""
         names = {key.partition(b".")[0].decode() for _, key in shard.index.by_day()} - set(shard.erased)
         return await self._ring.missing([Pseudonym(name) for name in names])
+
+
+def _binding(decisions: Sequence[Decision]) -> list[Decision]:
+    """Those that bind us not to use the person's records, as far as can be known without the person's key."""
+    lifts = {each.case for each in decisions if each.type == "lift"}
+    whole = [at for at, each in enumerate(decisions) if each.type == "lift" and each.rule is UNSET]
+    since = whole[-1] if whole else -1
+    return [
+        each
+        for at, each in enumerate(decisions)
+        if each.type == "object" or (each.type == "restrict" and at > since and each.case not in lifts)
+    ]

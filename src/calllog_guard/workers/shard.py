@@ -35,6 +35,7 @@ class Shard:
         known_from: The end of the legs when the partition was assigned: from there on the index knows all that was there.
         unforgotten: Whether the index' files still hold rows that were removed; `forget_from` is when that may be mended (loop's clock).
         restricted: Who may not be swept, with the cases that say so.
+        missing: Legs that were not where the index says, with that offset and the log's end as it was then.
 
     """
 
@@ -51,6 +52,7 @@ class Shard:
     ruled: dict[str, dict[str, Decision]] = field(default_factory=dict)
     restricted: dict[str, set[str]] = field(default_factory=dict)
     standing: dict[str, Standing] = field(default_factory=dict)
+    missing: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     known_from: int = 0
     unforgotten: bool = False
     forget_from: float = 0

@@ -20,6 +20,7 @@ from calllog_guard.core.tombstone import tombstone
 from calllog_guard.core.wire import to_ms
 from calllog_guard.workers.copies import Copies
 from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.renewal import Renewal
 from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.statistics import Statistician
 from calllog_guard.workers.tools import Tools
@@ -39,7 +40,7 @@ class Sweeper:
         reached: Callable[[str, int], Awaitable[int]],
     ) -> None:
         self._t, self._copies, self._statistician, self._reached = tools, copies, statistician, reached
-        self._steps = Steps(tools.settings.off)
+        self._renewal, self._steps = Renewal(tools), Steps(tools.settings.off)
         self._unswept: deque[int] = deque()
         self._overdue: dict[int, tuple[int, float]] = {}
         self.next_ms = 0
@@ -57,6 +58,8 @@ class Sweeper:
             if shard is not None:
                 more = await self._portion(shard)
                 more = await self._copies.sweep(shard) or more
+                if not more:
+                    await self._renewal.renew(shard)
             if more:
                 self._unswept.rotate(-1)  # the others first
             else:

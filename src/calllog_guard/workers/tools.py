@@ -11,6 +11,7 @@ from typing import Any, Final
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import EpochName, Tenant
 from calllog_guard.core.requests.decision import Decision
+from calllog_guard.core.requests.outcome import OutcomeKey
 from calllog_guard.core.wire import to_ms
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Position, Writer
@@ -23,6 +24,7 @@ from calllog_guard.workers.vault import Vault
 INDEX_FORM: Final = 2
 """The form of the index' rows; an index of another form is built anew."""
 Fetch = Callable[[str, int, Mapping[bytes, int]], Awaitable[dict[bytes, bytes]]]
+OffsetAt = Callable[[str, int, int], Awaitable[int]]
 Tail = Callable[[str, int, int, int], Awaitable[tuple[list[Any], int, int]]]
 
 
@@ -32,7 +34,7 @@ class Tools:
     What enforcing needs of the world; `home` is the tenant's partition.
 
     `fetch` gives records by key and offset; `tail` those of a partition from an offset on, so many at most, with the offset
-    after them and the end.
+    after them and the end; `offset_at` the first offset appended at or after a time in ms.
     """
 
     tenant: Tenant
@@ -45,6 +47,7 @@ class Tools:
     clock: Clock
     fetch: Fetch
     tail: Tail
+    offset_at: OffsetAt
     safe: Safe
     count: Callable[[str, int], None]
     level: Callable[[str, float], None] = lambda _name, _value: None
@@ -53,6 +56,11 @@ class Tools:
     def legs(self) -> str:
         """The topic of legs."""
         return self.settings.topic("calllog.legs")
+
+    @property
+    def outcome_key(self) -> OutcomeKey:
+        """With what the keeper vouches for what it did."""
+        return self.vault.outcome_key(self.tenant)
 
     def ledger_key(self, decision: Decision) -> Secret:
         """The key of a decision's entry. Raises EpochUnknownError when its epoch is destroyed."""

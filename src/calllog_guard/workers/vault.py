@@ -16,6 +16,7 @@ from typing import Final
 
 from calllog_guard.core.crypto.secrets import Pepper, Secret, derive
 from calllog_guard.core.ids import EpochName, Tenant
+from calllog_guard.core.requests.outcome import OutcomeKey
 from calllog_guard.core.requests.sealed import desk_kid, desk_number
 from calllog_guard.errors import ConfigurationError, EpochUnknownError, GuardError, KmsSilentError
 from calllog_guard.ports import Kms, Ring
@@ -175,6 +176,10 @@ class Vault:
     def _desk_names(self, tenant: Tenant) -> list[str]:
         names = (_desk_name(tenant, number) for number in count(1))
         return list(takewhile(lambda name: self._ring.get(name) is not None, names))
+
+    def outcome_key(self, tenant: Tenant) -> OutcomeKey:
+        """With what the tenant's workers vouch for their outcomes."""
+        return OutcomeKey(derive(self._secret(f"cases.{tenant}", ROOT)[0], "outcomes"))
 
     def guard_id(self) -> bytes:
         """The 16 bytes by which the keystore is known again."""

@@ -16,8 +16,8 @@ from typing import Final, Literal
 import msgspec
 
 from calllog_guard.core.requests.clock import Times
-from calllog_guard.core.requests.decision import Observed, Outcome
 from calllog_guard.core.requests.notice import Sent
+from calllog_guard.core.requests.outcome import Observed, Outcome
 from calllog_guard.core.wire import Day, Id, Message, TenantName, Utc
 
 State = Literal["waiting", "enforcing", "observing", "closed", "refused"]

@@ -1,5 +1,5 @@
 """
-Decisions and outcomes: what is to be enforced, and what a worker did.
+Decisions: what is to be enforced.
 
 Rules: 1. Ids derive from tenant and `jti`, so that a repeat replaces itself.
        2. The lookup is only sealed, or the ledger would name the erased to whoever holds the pepper.
@@ -24,18 +24,6 @@ from calllog_guard.errors import RecordError
 
 _ENTRY: Final = struct.Struct(">I32s")
 _NONCE: Final = 12
-DONE: Final = b".done"
-"""Ends the ledger key of a decision's result; `.absent` and `.gone` end those of its observation."""
-LEGS: Final = b".legs"
-"""Ends the ledger key of the names that a decision is about to remove."""
-_RESULT_DOTS: Final = 2
-
-
-def is_result(key: bytes) -> bool:
-    """Whether a ledger key names a result, not a decision."""
-    return key.count(b".") == _RESULT_DOTS
-
-
 DecisionType = Literal[
     "erase", "rectify", "restrict", "lift", "object", "withdraw", "consent",
     "hold", "release", "access", "portability", "disclose",
@@ -73,49 +61,7 @@ class Decision(Message, frozen=True, kw_only=True):
         return self.type == "erase" and self.range is None
 
 
-class Observed(Message, frozen=True, kw_only=True):
-    """By what means a partition was looked at from outside, over which offsets, and on how many of its replicas' disks."""
-
-    how: tuple[str, ...]
-    partition: int
-    from_: int = msgspec.field(name="from")
-    to: int
-    replicas: int
-    in_sync: int
-    on_disk: int
-    at: Utc
-
-
-class Outcome(Message, frozen=True, kw_only=True):
-    """
-    What a worker did for a decision.
-
-    Args:
-        tokens: In the ledger: the legs whose old values must be seen gone.
-        kept: With `copied` of an erasure: the purposes for which the law had legs copied first.
-        digests: Of an export: SHA-256 of each part.
-
-    """
-
-    v: Literal[1] = 1
-    tenant: TenantName
-    case: Id
-    decision: Id
-    stage: Literal["copied", "destroyed", "tombstoned", "rewritten", "exported", "absent", "gone", "failed"]
-    partition: int
-    legs: int
-    barrier: int
-    up_to: int
-    by: str
-    at: Utc
-    observed: Observed | msgspec.UnsetType = msgspec.UNSET
-    tokens: tuple[Id, ...] | msgspec.UnsetType = msgspec.UNSET
-    kept: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
-    digests: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
-
-
 DECISIONS: Final = msgspec.json.Decoder(Decision)
-OUTCOMES: Final = msgspec.json.Decoder(Outcome)
 
 
 def digest(*parts: str) -> str:

@@ -10,7 +10,7 @@ from datetime import datetime
 from html import escape
 from typing import Final
 
-from calllog_guard.core.requests.decision import Observed
+from calllog_guard.core.requests.outcome import Observed
 from calllog_guard.core.requests.receipt import Receipt
 
 _MONTHS: Final = (

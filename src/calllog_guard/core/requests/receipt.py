@@ -8,7 +8,7 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
-from calllog_guard.core.requests.decision import Observed
+from calllog_guard.core.requests.outcome import Observed
 from calllog_guard.core.wire import Day, Id, Message, TenantName, Utc
 
 Stage = Literal[

@@ -7,11 +7,13 @@ Source: GDPR Art. 5(1)(b), 6(1); design sections 7 and 11.
 
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Literal
+from typing import Final, Literal
 
 Basis = Literal["contract", "legal_duty", "consent", "legitimate_interests"]
 Keep = tuple[int, int]
 """Calendar months and days: a period of years has no fixed number of days."""
+GRACE_DAYS: Final = 31
+"""For how long the topic of the legs keeps what has outlived the longest period: the sweep removes it long before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,104 @@
+"""
+Outcomes: what a worker did, told to the desk and kept in the ledger.
+
+Rules: 1. A certificate rests on outcomes, and what the ledger calls done nobody does again: so each bears a MAC, and what no worker
+          of ours wrote is a dead letter.  2. The MAC is tied to where the outcome stands: one stage is not taken for another.
+Source: design section 9, steps 4 to 6; interface: messages; RFC 2104.
+"""
+
+import hashlib
+import hmac
+from typing import Final, Literal
+
+import msgspec
+
+from calllog_guard.core.crypto.secrets import Secret
+from calllog_guard.core.ids import ID_BYTES, b64
+from calllog_guard.core.wire import Id, Message, TenantName, Utc, decode, encode
+from calllog_guard.errors import RecordError
+
+TO_DESK: Final = b"outcomes"
+"""The place of what is told to the desk; in the ledger it is the record's key."""
+DONE: Final = b".done"
+"""Ends the ledger key of a decision's result; `.absent` and `.gone` end those of its observation."""
+LEGS: Final = b".legs"
+"""Ends the ledger key of the names that a decision is about to remove."""
+_RESULT_DOTS: Final = 2
+
+
+def is_result(key: bytes) -> bool:
+    """Whether a ledger key names a result, not a decision."""
+    return key.count(b".") == _RESULT_DOTS
+
+
+class Observed(Message, frozen=True, kw_only=True):
+    """By what means a partition was looked at from outside, over which offsets, and on how many of its replicas' disks."""
+
+    how: tuple[str, ...]
+    partition: int
+    from_: int = msgspec.field(name="from")
+    to: int
+    replicas: int
+    in_sync: int
+    on_disk: int
+    at: Utc
+
+
+class Outcome(Message, frozen=True, kw_only=True):
+    """
+    What a worker did for a decision.
+
+    Args:
+        tokens: In the ledger: the legs whose old values must be seen gone.
+        kept: With `copied` of an erasure: the purposes for which the law had legs copied first.
+        digests: Of an export: SHA-256 of each part.
+        mac: By the key that workers alone have, over the rest and the place where it is written.
+
+    """
+
+    v: Literal[1] = 1
+    tenant: TenantName
+    case: Id
+    decision: Id
+    stage: Literal["copied", "destroyed", "tombstoned", "rewritten", "exported", "absent", "gone", "failed"]
+    partition: int
+    legs: int
+    barrier: int
+    up_to: int
+    by: str
+    at: Utc
+    observed: Observed | msgspec.UnsetType = msgspec.UNSET
+    tokens: tuple[Id, ...] | msgspec.UnsetType = msgspec.UNSET
+    kept: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    digests: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    mac: Id | msgspec.UnsetType = msgspec.UNSET
+
+
+OUTCOMES: Final = msgspec.json.Decoder(Outcome)
+
+
+class OutcomeKey(Secret):
+    """What the workers of a tenant vouch with for their outcomes."""
+
+    __slots__ = ()
+
+    def _mac(self, outcome: Outcome, place: bytes) -> str:
+        content = encode(msgspec.structs.replace(outcome, mac=msgspec.UNSET))
+        return b64(hmac.digest(self._raw, b"outcome\n" + place + b"\n" + content, hashlib.sha256)[:ID_BYTES]).decode()
+
+    def vouched(self, outcome: Outcome, place: bytes) -> bytes:
+        """The outcome as it is written at a place."""
+        return encode(msgspec.structs.replace(outcome, mac=self._mac(outcome, place)))
+
+    def read(self, raw: bytes, place: bytes) -> Outcome:
+        """
+        What a worker of ours wrote at a place.
+
+        Raises:
+            MessageError: No outcome, or nobody of ours wrote it there (`forged_outcome`): a dead letter, which changes nothing.
+
+        """
+        outcome = decode(OUTCOMES, raw)
+        if outcome.mac is msgspec.UNSET or not hmac.compare_digest(outcome.mac, self._mac(outcome, place)):
+            raise RecordError("forged_outcome")
+        return outcome
