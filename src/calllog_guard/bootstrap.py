@@ -19,11 +19,11 @@ from calllog_guard.adapters.kafka_log import (
     position,
     read_all,
     read_each,
-    security,
     tail,
     tenant_partition,
 )
-from calllog_guard.adapters.kafka_newest import newest
+from calllog_guard.adapters.kafka_newest import newest, oldest
+from calllog_guard.adapters.kafka_security import security
 from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.adapters.kms_address import kms_at, ring_folder
 from calllog_guard.adapters.kms_local import FileRing
@@ -32,8 +32,10 @@ from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.adapters.rocksdb_index import RocksIndex
 from calllog_guard.adapters.segment_files import look_at_replica, replicas
 from calllog_guard.core.absence import Look
+from calllog_guard.core.anchor import ANCHOR, ANCHORS, Anchor, check_anchor
 from calllog_guard.core.crypto.sealed import public_forms
-from calllog_guard.core.ids import Tenant
+from calllog_guard.core.ids import Tenant, b64
+from calllog_guard.core.policy.versions import events_named
 from calllog_guard.core.requests.case import CASES, Case
 from calllog_guard.core.requests.decision import DECISIONS
 from calllog_guard.core.requests.outcome import DONE, is_result
@@ -85,16 +87,62 @@ class World:
 
     @property
     def tenant(self) -> Tenant:
-        """The one tenant of this installation's events topic."""
-        tenants = self.policy.at(self.clock.now().date()).tenant
-        if len(tenants) != 1:
-            raise ConfigurationError(f"the policy names {len(tenants)} tenants; workers of this release serve one each")
-        return Tenant(next(iter(tenants)))
+        """
+        Whom this process serves: TENANT, or the only one that the policy in force names.
+
+        Raises:
+            ConfigurationError: No such tenant, or several and none is said.
+
+        """
+        tenants, named = self.policy.at(self.clock.now().date()).tenant, self.settings.tenant
+        if named and named not in tenants:
+            raise ConfigurationError(
+                f"CALLLOG_GUARD_TENANT is {named}, but the policy in force names {', '.join(tenants)}: mend one of them"
+            )
+        if not named and len(tenants) > 1:
+            raise ConfigurationError(
+                f"the policy in force names {len(tenants)} tenants, and a process serves one: set CALLLOG_GUARD_TENANT to one "
+                f"of {', '.join(tenants)}"
+            )
+        return Tenant(named or next(iter(tenants)))
 
     @property
     def keep_days(self) -> int:
-        """The longest period of any purpose of any version, in days."""
-        return self.policy.keep_days
+        """The longest period of any purpose of any version of this tenant, in days."""
+        return self.policy.keep_days(self.tenant)
+
+    @property
+    def anchor(self) -> Anchor:
+        """What the ledger of this installation says at its beginning."""
+        guard = b64(self.vault.guard_id()).decode()
+        return Anchor(guard=guard, tenant=self.tenant, legs=self.settings.topic("calllog.legs"))
+
+    async def anchored(self) -> Anchor | None:
+        """
+        The anchor beside the policy, which is this installation's; None: it has none.
+
+        Raises:
+            LogSilentError: Kafka does not answer.
+            ConfigurationError: Another installation writes this ledger.
+
+        """
+        topic = self.settings.topic("privacy.policy")
+        raw = await oldest(self.settings.kafka, self.options, topic, 0, ANCHOR)
+        if raw is None:
+            return None
+        try:
+            found = decode(ANCHORS, raw)
+        except MessageError as error:
+            raise ConfigurationError(
+                f"the first {ANCHOR.decode()} of {topic} is none of ours ({error.reason})"
+            ) from None
+        check_anchor(found, self.anchor, topic)
+        return found
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """The topics of this tenant's events: of the version in force and of those that wait for their day."""
+        return events_named(self.policy.versions, self.tenant, self.clock.now().date())
 
     def ring(self, tenant: Tenant, cache_entries: int = 0) -> Keyring:
         """The keyring of a tenant; `cache_entries` where fewer people than CACHE_ENTRIES are to be kept in memory."""
@@ -113,14 +161,18 @@ class World:
 
     async def look_back(self) -> None:
         """
-        See the newest heartbeat in the ledger: a keystore with a lower counter is an older one, also for who has just started.
+        See whose the ledger is, and the newest heartbeat: a keystore with a lower counter is an older one, also for who has just started.
+
+        Both stand beside the policy, too: the ledger tells of holds, and protectors and readers have no right to it.
 
         Raises:
             LogSilentError: Kafka does not answer; nothing is known of the keystore's past.
+            ConfigurationError: Another installation writes this ledger.
 
         """
-        topic, partitions = self.settings.topic("privacy.decisions"), list(range(self.settings.partitions))
-        for beat in await newest(self.settings.kafka, self.options, topic, partitions, BEAT):
+        await self.anchored()
+        topic = self.settings.topic("privacy.policy")
+        for beat in await newest(self.settings.kafka, self.options, topic, [0], BEAT):
             with suppress(MessageError):  # not written by an auditor
                 self.seen = max(self.seen, decode(BEATS, beat).counter)
 
@@ -274,7 +326,6 @@ def keeper(shared: World, writer: KafkaWriter, reader: Any) -> Keeper:
 
 def _auditor(shared: World, writer: KafkaWriter, reader: Any) -> Role:
     tenant, settings = shared.tenant, shared.settings
-    table = shared.policy.at(shared.clock.now().date()).tenant[tenant]
     log_dirs = [Path(name) for name in settings.log_dirs.split(os.pathsep) if name]
 
     async def walked() -> Walked:
@@ -286,7 +337,7 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any) -> Role:
     return Auditor(
         tenant,
         tenant_partition(tenant, settings.few_partitions),
-        table.events,
+        lambda: shared.events,
         lambda: shared.keep_days,
         shared.vault.outcome_key(tenant),
         shared.ring(tenant),

@@ -25,6 +25,7 @@ from calllog_guard.commands import (
     scan,
     setup,
     stack,
+    tenants,
     worker,
 )
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, StateRefusedError
@@ -33,6 +34,7 @@ EXITS = "exit codes: 0 done, 1 a finding, 2 usage or configuration, 3 unavailabl
 FAMILIES = (
     stack,
     setup,
+    tenants,
     keys,
     policy,
     doctor,

@@ -126,6 +126,14 @@ class WorkersSilentError(GuardError):
     fate = Fate.RETRY
 
 
+class LogRefusedError(LogSilentError):
+    """
+    Kafka refuses our credentials or rights, or shows a certificate that we do not accept: nothing is known of its topics.
+
+    A kind of silence: wait, so that the workers go on once somebody has mended it.
+    """
+
+
 class LegMovedError(GuardError):
     """
     Legs were not where the index says: replaced between look-up and reading, or gone. Read on, and try again.

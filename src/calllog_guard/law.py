@@ -7,14 +7,17 @@ Source: design section 11; GDPR Art. 44.
 
 import asyncio
 from collections.abc import Callable
+from datetime import date
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_log import Tail, read_all
 from calllog_guard.adapters.kafka_writer import KafkaWriter
-from calllog_guard.bootstrap import World
+from calllog_guard.adapters.law_file import SeenLaw
+from calllog_guard.bootstrap import ROLES, World
 from calllog_guard.core.policy.publication import Followed
 from calllog_guard.core.policy.residency import host_of, outside
 from calllog_guard.errors import ConfigurationError, KeystoreUnsafeError, RequestRefusedError
@@ -40,8 +43,15 @@ async def kept_days(shared: World) -> int | None:
     return found
 
 
+def seen_law(shared: World) -> SeenLaw:
+    """Which law this machine has followed, for this installation and tenant."""
+    name = f"{shared.settings.topic('privacy.policy')}.{shared.tenant}"
+    return SeenLaw(Path(shared.settings.state_dir) / "law" / name)
+
+
 def policy_source(shared: World, role: str, writer: KafkaWriter, tail: Tail) -> PolicySource:
     """What keeps a worker's policy up with what is published."""
+    seen = seen_law(shared)
 
     async def letter(record: Any, error: RequestRefusedError) -> None:
         await writer.write([shared.dead_letters().of(record, error)])
@@ -51,6 +61,8 @@ def policy_source(shared: World, role: str, writer: KafkaWriter, tail: Tail) -> 
         for other in [each for each in shared.levels if each.startswith("policy_info_") and each != name]:
             del shared.levels[other]
         shared.level(name, 1)
+        if role in ROLES:  # a program that reads may have no folder of its own
+            seen.keep(date.fromisoformat(version))
 
     return PolicySource(
         shared.policy,
@@ -60,6 +72,7 @@ def policy_source(shared: World, role: str, writer: KafkaWriter, tail: Tail) -> 
         shared.count,
         show,
         letter if role == _TELLS else None,
+        seen.newest,
     )
 
 
@@ -68,14 +81,26 @@ def policy_tail(shared: World) -> Tail:
     return Tail(shared.settings.kafka, shared.options, shared.settings.topic("privacy.policy"))
 
 
-async def follow_published(shared: World) -> Followed:
-    """Be the law of this moment, for a command that runs once."""
+async def follow_published(shared: World, *, whole: bool = True) -> Followed:
+    """
+    Be the law of this moment, for a command that runs once.
+
+    Args:
+        whole: False for who is about to publish what mends it.
+
+    Raises:
+        ConfigurationError: See Followed.check_whole: no worker would begin under this law.
+
+    """
     records = await read_all(shared.settings.kafka, shared.options, shared.settings.topic("privacy.policy"), [0])
     seen: dict[bytes, int] = {}
     for record in records:
         if record.value is not None and (record.key or b"")[:1] != b"~":
             seen.setdefault(record.value, record.timestamp)
-    return shared.policy.follow(seen, await kept_days(shared))
+    followed = shared.policy.follow(seen, await kept_days(shared))
+    if whole:
+        followed.check_whole(seen_law(shared).newest(), shared.clock.now().date())
+    return followed
 
 
 def kms_hosts(settings: Settings) -> list[str]:

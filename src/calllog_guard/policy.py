@@ -15,7 +15,7 @@ from calllog_guard.core.ids import Tenant
 from calllog_guard.core.policy.checks import check_versions, read_form
 from calllog_guard.core.policy.form import PEM, TenantPolicy, Version, period
 from calllog_guard.core.policy.publication import Followed, follow
-from calllog_guard.core.policy.versions import in_force, longest_keep_days, purposes_since
+from calllog_guard.core.policy.versions import has_survived, in_force, longest_keep_days, purposes_since
 from calllog_guard.core.retention.purpose import Purpose
 from calllog_guard.errors import ConfigurationError
 
@@ -50,21 +50,17 @@ class Policy:
             )
         return found
 
-    def tenant_of_topic(self, topic: str, day: date) -> Tenant:
-        """The tenant whose events a topic carries."""
-        for name, tenant in self.at(day).tenant.items():
-            if topic in tenant.events:
-                return Tenant(name)
-        raise ConfigurationError(f"no tenant of the policy has the topic {topic} among its events")
-
     def purposes_since(self, tenant: Tenant, version: str, today: date) -> tuple[Purpose, ...]:
         """What may still keep a leg that was stored under `version`."""
         return purposes_since(self.versions, tenant, version, today)
 
-    @property
-    def keep_days(self) -> int:
-        """The longest period of any purpose of any version, in days."""
-        return longest_keep_days(self.versions)
+    def keeps_copies(self, tenant: Tenant, number: int, today: date) -> bool:
+        """Whether there may be copies for a purpose."""
+        return has_survived(self.versions, tenant, number, today)
+
+    def keep_days(self, tenant: Tenant) -> int:
+        """The longest period of any purpose of a tenant in any version, in days."""
+        return longest_keep_days(self.versions, tenant)
 
     def public_key(self, name: str) -> bytes:
         """The PEM of a `key` of the policy: a file beside it, or the text itself in a published version."""

@@ -222,6 +222,10 @@ class Finding(Protocol):
     """One governed setting, wanted and found."""
 
     @property
+    def topic(self) -> str:
+        """Whose it is: a topic, or `broker N`."""
+
+    @property
     def setting(self) -> str:
         """Its name."""
 
@@ -244,8 +248,8 @@ class Topics(Protocol):
     Every method raises LogSilentError when Kafka does not answer, or refuses.
     """
 
-    def check(self, keep_days: int) -> Sequence[Finding]:
-        """Each governed setting of each topic and broker, wanted and found."""
+    def check(self, keep_days: int, events: Sequence[str]) -> Sequence[Finding]:
+        """Each governed setting of each topic, those of events by their names, and of each broker, wanted and found."""
 
     def replicas(self, topic: str) -> dict[int, tuple[int, int]]:
         """By partition: how many replicas there are, and how many are in sync."""
@@ -312,12 +316,12 @@ class Shown(IntEnum):
     PERHAPS = 2
 
 
-class Seen(msgspec.Struct, frozen=True):
+class Seen(msgspec.Struct, frozen=True, gc=False):
     """
-    A leg that a follower was shown, or may be shown later.
+    A leg, or the copy of one, that a follower was shown, or may be shown later.
 
     Args:
-        name: Of its person in the log; `token` names the leg. Both are hers alone and die with the person's secrets.
+        name: Of its person in the log, or of the hold that keeps the copy; `token` names the leg, and its copy too.
         offset: Where in its partition it lies.
         day: Of the call's start, and `policy` the version it was sealed under: what decides when it lapses.
 
@@ -354,8 +358,8 @@ class Cursor(Protocol):
     def bookmark(self) -> Bookmark | None:
         """Up to where; None in a new one."""
 
-    def at(self, name: str, token: str) -> Seen | None:
-        """One leg."""
+    def at(self, name: str, tokens: Sequence[str]) -> list[Seen]:
+        """Some legs of one name, as far as they are remembered."""
 
     def of(self, names: Sequence[str]) -> list[Seen]:
         """Every leg of some people."""

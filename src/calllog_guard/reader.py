@@ -12,8 +12,9 @@ import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import structlog
 
@@ -24,17 +25,22 @@ from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.calls.view import Line
 from calllog_guard.core.ids import Lookup, is_id
 from calllog_guard.core.retention.access import Refusal
-from calllog_guard.errors import ConfigurationError
+from calllog_guard.errors import ConfigurationError, Fate, GuardError, LogRefusedError
 from calllog_guard.law import policy_source, policy_tail
-from calllog_guard.ports import Cursor, LogReader, Writer
+from calllog_guard.ports import LogReader, Writer
 from calllog_guard.settings import Settings, from_environment
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.following import Following
+from calllog_guard.workers.progress import Trail
 from calllog_guard.workers.reading import Reading
 from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.snapshot import snapshot
 from calllog_guard.workers.sources import Errand, Kept, People, Source
 
+if TYPE_CHECKING:
+    from calllog_guard.adapters.http_pages import Pages
+
+_PAUSE_S: Final = 1.0
 T = TypeVar("T")
 
 
@@ -80,10 +86,12 @@ class Reader(Stream[Line]):
         partitions: Of `calllog.legs`; all when None. Jobs that share the work take different ones, each with its own cursor.
         cursor: A file of this reader alone; without one, every start begins anew and the memory grows by about 140 bytes a leg.
         settings: The process' environment when None.
+        http: `host:port`, to serve `/health` and `/metrics` on while following; none by default.
         told: Is called with a sentence when the reader waits.
 
     Raises:
-        ConfigurationError: No such purpose, partition or case; a cursor of another purpose; settings or policy are wrong.
+        ConfigurationError: No such purpose, partition or case; a cursor of another purpose; an address that is taken; settings or
+            policy are wrong.
         StateRefusedError: The policy does not, or not any more, let this actor read for this purpose: empty the table.
         KeystoreSilentError, KeystoreGuardedError, LogSilentError: Unavailable; nothing is known and nothing was removed.
 
@@ -98,6 +106,7 @@ class Reader(Stream[Line]):
         partitions: Sequence[int] | None = None,
         follow: bool = False,
         cursor: str | os.PathLike[str] | None = None,
+        http: str | None = None,
         settings: Settings | None = None,
         told: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -111,7 +120,9 @@ class Reader(Stream[Line]):
             raise ConfigurationError("a case is 22 characters of base64url: see calllog-guard case list")
         if cursor is not None and not follow:
             raise ConfigurationError("a cursor is for following: ask to follow, or leave it out")
-        self._follow, self._cursor, self._told = follow, cursor, told
+        if http is not None and not follow:
+            raise ConfigurationError("pages are for following: ask to follow, or leave the address out")
+        self._follow, self._cursor, self._http, self._told = follow, cursor, http, told
         if not structlog.is_configured():  # its own default is stdout, where the lines of a command go
             structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
         self._reading: Reading | None = None
@@ -140,46 +151,96 @@ class Reader(Stream[Line]):
 
     async def _batches(self) -> AsyncGenerator[list[Line], None]:
         shared, settings = world(self._settings), self._settings
-        writer, log, law = shared.writer(), KafkaLogReader(settings.kafka, shared.options), policy_tail(shared)
+        log, held = [KafkaLogReader(settings.kafka, shared.options) for _ in range(2)]
+        writer, law = shared.writer(), policy_tail(shared)
         fresh = asyncio.create_task(shared.vault.keep_fresh())
         cursor: SqliteCursor | None = None
+        pages: Pages | None = None
         try:
-            await writer.start()
             source = policy_source(shared, "reader", writer, law)
-            await source.catch_up()
-            await shared.look_back()
+            for ask in (writer.start, source.catch_up, shared.look_back):
+                await self._answered(shared, ask)
             reading = self._reading = self._made(shared, writer)
+            kept = self._kept = self._made(shared, writer, kept=True)
             reading.right()
             if self._follow:
                 cursor = SqliteCursor(Path(self._cursor) if self._cursor is not None else None)
-                made = self._following(shared, reading, log, cursor, source.look).batches()
+                ledger, clock, retry_s = await self._ledger(shared), shared.clock, settings.retry_max_s
+                trail = self._trail(log, held, ledger)
+                told, look = partial(self._waits, shared), source.look
+                followed = Following(reading, kept, trail, cursor, clock, retry_max_s=retry_s, told=told, look=look)
+                pages = await self._pages(shared, followed)
+                made = followed.batches()
             else:
-                self._kept = self._made(shared, writer, kept=True)
-                made = snapshot(reading, log, self._partitions, self._told, self._kept)
+                made = snapshot(reading, log, self._partitions, self._told, kept)
             async with aclosing(made) as batches:
                 async for lines in batches:
                     yield lines
         finally:
             fresh.cancel()
-            for stop in (law.stop, writer.stop, log.close, shared.keystore.close):
+            for stop in (law.stop, writer.stop, log.close, held.close, shared.keystore.close):
                 await stop()
+            if pages is not None:
+                await pages.stop()
             if cursor is not None:
                 cursor.close()
 
-    def _following(
-        self, shared: World, reading: Reading, log: LogReader, cursor: Cursor, look: Callable[[], Awaitable[None]]
-    ) -> Following:
-        return Following(
-            reading,
-            log,
-            cursor,
-            shared.clock,
-            ledger=self._settings.topic("privacy.decisions"),
-            partitions=self._partitions,
-            keep_ms=self._settings.tombstone_keep_ms,
-            retry_max_s=self._settings.retry_max_s,
-            told=self._told,
-            look=look,
+    async def _answered(self, shared: World, ask: Callable[[], Awaitable[object]]) -> None:
+        """At its start too a follower waits for what is silent; a plain read does not."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + (self._settings.retry_max_s if self._follow else 0)
+        while True:
+            try:
+                await ask()
+            except GuardError as error:
+                if error.fate is not Fate.RETRY or loop.time() >= until:
+                    raise
+                self._waits(shared, f"waits, nothing is removed: {error}")
+                await asyncio.sleep(_PAUSE_S)
+            else:
+                return
+
+    def _waits(self, shared: World, text: str) -> None:
+        shared.count("retries", 1)
+        self._told(text)
+
+    async def _pages(self, shared: World, followed: Following) -> "Pages | None":
+        if self._http is None:
+            return None
+        from calllog_guard.adapters.http_pages import Pages  # noqa: PLC0415 - takes long to load, and most readers serve nothing
+
+        pages = Pages("reader", shared.counts, shared.levels, lambda: True, lambda: followed.ready)
+        self._told(f"serves /health and /metrics on {await pages.start(self._http)}")
+        return pages
+
+    async def _ledger(self, shared: World) -> str | None:
+        """The ledger, when this user may read it: it tells at once whose standing changes, and of holds."""
+        topic = self._settings.topic("privacy.decisions")
+        # through a connection of its own: a client asks again and again for what it was refused
+        asking = KafkaLogReader(self._settings.kafka, shared.options)
+
+        async def ask() -> None:
+            await asking.bounds([(topic, 0)])
+
+        try:
+            await self._answered(shared, ask)
+        except LogRefusedError:
+            self._told(f"this user may not read {topic}: what is decided about a person shows within a minute")
+            return None
+        finally:
+            await asking.close()
+        return topic
+
+    def _trail(self, log: LogReader, held: LogReader, ledger: str | None) -> Trail:
+        settings = self._settings
+        return Trail(
+            log=log,
+            held=held,
+            legs=settings.topic("calllog.legs"),
+            copies=settings.topic("calllog.held"),
+            ledger=ledger,
+            partitions=sorted(self._partitions),
+            keep_ms=settings.tombstone_keep_ms,
         )
 
     def _source(self, shared: World, *, kept: bool) -> Source:
@@ -187,12 +248,12 @@ class Reader(Stream[Line]):
         ring, pepper = shared.ring(tenant), shared.vault.pepper(tenant)
         if kept:
             safe = Safe(tenant, shared.keystore, ring, shared.vault)
-            lowercase = shared.policy.at(shared.clock.now().date()).tenant[tenant].lowercase_email
 
             def lookup(text: str) -> Lookup:
+                lowercase = shared.policy.at(shared.clock.now().date()).tenant[tenant].lowercase_email
                 return pepper.lookup(tenant, canonical(text, lowercase_email=lowercase))
 
-            return Kept(settings.topic("calllog.held"), safe, lookup, pepper, self._errand)
+            return Kept(settings.topic("calllog.held"), ring, safe, lookup, pepper, self._errand)
         topic = settings.topic("calllog.legs")
         return People(topic, ring, pepper, purpose, cache_entries=settings.cache_entries)
 
@@ -208,4 +269,5 @@ class Reader(Stream[Line]):
             partitions=settings.partitions,
             access_partitions=settings.few_partitions,
             steps=Steps(settings.off),
+            count=shared.count,
         )

@@ -41,6 +41,7 @@ class Settings:
     ring: str = ""
     epoch_cache_s: float = 300
     policy: str = "./policy.toml"
+    tenant: str = ""
     state_dir: str = "./state"
     operator_key: str = "./keys/operator-1.pub.pem"
     calllog_prefix: str = "calllog."

@@ -1,5 +1,6 @@
 """A call log on fakes: people with legs, a policy, readers of it."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from typing import Any
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.adapters.memory import MemoryKeystore, MemoryLogReader, MemoryWriter
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
-from calllog_guard.core.calls.view import Line
+from calllog_guard.core.calls.view import Line, Put, Remove, Reset
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY, Person, person_key
 from calllog_guard.core.crypto.envelope import LegHeader, seal_leg
 from calllog_guard.core.crypto.secrets import month_from
@@ -20,13 +21,14 @@ from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.following import Following
 from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.progress import Trail
 from calllog_guard.workers.reading import Reading
 from calllog_guard.workers.snapshot import snapshot
 from calllog_guard.workers.sources import Errand, People
 from calllog_guard.workers.vault import Vault
 
 TENANT, PARTITIONS = Tenant("iocom"), 2
-LEGS, LEDGER, ACCESS = "calllog.legs", "privacy.decisions", "privacy.access"
+LEGS, HELD, LEDGER, ACCESS = "calllog.legs", "calllog.held", "privacy.decisions", "privacy.access"
 KEEP_MS = 86_400_000
 POLICY = """
 [[version]]
@@ -56,6 +58,25 @@ purposes = ["service", "billing", "offers"]
 """
 
 
+class Table:
+    """A table downstream: by token, the fields."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Put] = {}
+        self.lines: list[Line] = []
+
+    def apply(self, batch: list[Line]) -> None:
+        """As any job does."""
+        self.lines += batch
+        for line in batch:
+            if isinstance(line, Reset):
+                self.rows.clear()
+            elif isinstance(line, Remove):
+                self.rows.pop(line.token, None)
+            else:
+                self.rows[line.token] = line
+
+
 class Hand:
     """A clock that is set by hand."""
 
@@ -80,6 +101,11 @@ class World:
         self.reads = MemoryLogReader(self.log)
         self.policy = self.written(POLICY)
         self.told: list[str] = []
+        self.counts: Counter[str] = Counter()
+
+    def count(self, name: str, by: int) -> None:
+        """See the readers."""
+        self.counts[name] += by
 
     def fresh_ring(self) -> Keyring:
         """A keyring of another process."""
@@ -168,7 +194,7 @@ class World:
         """A reader of another process."""
         source = People(LEGS, self.fresh_ring(), self.vault.pepper(TENANT), purpose, cache_entries=1000)
         errand = Errand(tenant=TENANT, purpose=purpose, actor=actor)
-        counts = {"partitions": PARTITIONS, "access_partitions": 1}
+        counts: dict[str, Any] = {"partitions": PARTITIONS, "access_partitions": 1, "count": self.count}
         return Reading(
             errand, source, self.policy, self.log, self.clock, access=ACCESS, steps=Steps(frozenset()), **counts
         )
@@ -184,18 +210,17 @@ class World:
         async def look() -> None:
             """No policy is published here."""
 
-        limits: dict[str, Any] = {"keep_ms": KEEP_MS, "retry_max_s": 5.0, "round_s": 3600.0} | changes
-        return Following(
-            reading,
-            self.reads,
-            cursor,
-            self.clock,
-            ledger=LEDGER,
+        limits: dict[str, Any] = {"retry_max_s": 5.0, "round_s": 3600.0} | changes
+        trail = Trail(
+            log=self.reads,
+            held=MemoryLogReader(self.log),
+            legs=LEGS,
+            copies=HELD,
+            ledger=limits.pop("ledger", LEDGER),
             partitions=range(PARTITIONS),
-            told=self.told.append,
-            look=look,
-            **limits,
+            keep_ms=limits.pop("keep_ms", KEEP_MS),
         )
+        return Following(reading, reading, trail, cursor, self.clock, told=self.told.append, look=look, **limits)
 
     def accesses(self) -> Sequence[Output]:
         """The access records."""

@@ -17,7 +17,7 @@ from calllog_guard.core.crypto.entries import GUARD_KEY
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.decision import Decision
 from calllog_guard.core.requests.outcome import TO_DESK, Outcome, OutcomeKey
-from calllog_guard.core.wire import encode
+from calllog_guard.core.wire import BEAT, BEATS, decode, encode
 from calllog_guard.ports import Cleaner, Trimmed
 from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor import Auditor
@@ -58,6 +58,7 @@ class Finding:
 
     setting: str
     good: bool
+    topic: str = "calllog.legs"
 
 
 @dataclass
@@ -70,15 +71,17 @@ class Log:
     open: list[int] = field(default_factory=list)
     minutes: float = 10
     looks: int = 0
+    events: Sequence[str] = ("calllog.events",)
+    trimmed: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     ledger: list[Record] = field(default_factory=lambda: [Record(LEDGER, encode(DECISION)), result(b".done", DONE)])
 
     def now(self) -> datetime:
         """See Clock: some minutes after the tombstones."""
         return NOW + timedelta(minutes=self.minutes)
 
-    def check(self, keep_days: int) -> Sequence[Finding]:
+    def check(self, keep_days: int, events: Sequence[str]) -> Sequence[Finding]:
         """See Topics."""
-        assert keep_days == 90
+        assert (keep_days, events) == (90, self.events)
         return self.findings
 
     def replicas(self, topic: str) -> dict[int, tuple[int, int]]:
@@ -88,7 +91,9 @@ class Log:
 
     def trim(self, topic: str, partitions: Sequence[int], groups: Sequence[str], before_ms: int) -> dict[int, Trimmed]:
         """See Topics."""
-        raise NotImplementedError
+        assert before_ms
+        self.trimmed.append((topic, tuple(groups)))
+        return dict.fromkeys(partitions, Trimmed(cut=True, behind=0))
 
     def blocked(self, topic: str, partitions: Sequence[int]) -> list[int]:
         """See Topics."""
@@ -118,6 +123,18 @@ async def audited(
     log: Log, tmp_path: Path, disks: Sequence[Look] = (), cleaners: Sequence[Cleaner | None] = (WELL, WELL)
 ) -> tuple[list[str], dict[str, float]]:
     """The stages that one look and one watch report, and the levels shown."""
+    auditor, writer, levels = await made(log, tmp_path, disks, cleaners)
+    await auditor._watch()
+    await auditor._observe()
+    told = [KEY.read(each.value or b"", TO_DESK) for each in writer.outputs if each.topic == "privacy.outcomes"]
+    assert all(each.stage == "rewritten" or each.observed for each in told)
+    return [each.stage for each in told], levels
+
+
+async def made(
+    log: Log, tmp_path: Path, disks: Sequence[Look] = (), cleaners: Sequence[Cleaner | None] = (WELL, WELL)
+) -> tuple[Auditor, MemoryWriter, dict[str, float]]:
+    """An auditor that has partition 0, what it writes, and the levels it shows."""
     settings, keystore, writer = Settings(partitions=1), MemoryKeystore(), MemoryWriter()
     vault = Vault(LocalKms(tmp_path), FileRing(tmp_path))
     ring = Keyring(Tenant("iocom"), keystore, vault, log, cache_s=60, cache_entries=10, partitions=1)
@@ -132,7 +149,7 @@ async def audited(
     auditor = Auditor(
         Tenant("iocom"),
         0,
-        ["calllog.events"],
+        lambda: log.events,
         lambda: 90,
         KEY,
         ring,
@@ -151,11 +168,38 @@ async def audited(
         levels.__setitem__,
     )
     await auditor.assigned([0])
+    return auditor, writer, levels
+
+
+async def test_every_topic_of_events_that_is_there_is_kept_rolling_and_trimmed(tmp_path: Path) -> None:
+    """Plain text lies in each; writing to one that a version names and nobody has made yet would hold up every heartbeat."""
+    log = Log(events=("one", "two", "waits"), findings=[Finding("exists", good=False, topic="waits")])
+    auditor, writer, _ = await made(log, tmp_path)
+    await auditor._beat()
+    await auditor._trim()
+    assert not {output.topic for output in writer.outputs} & set(log.events)
     await auditor._watch()
-    await auditor._observe()
-    told = [KEY.read(each.value or b"", TO_DESK) for each in writer.outputs if each.topic == "privacy.outcomes"]
-    assert all(each.stage == "rewritten" or each.observed for each in told)
-    return [each.stage for each in told], levels
+    for events in (("one", "two", "waits"), ("two",)):  # a version comes into force while the auditor runs
+        log.events, log.trimmed = events, []
+        writer.outputs.clear()
+        await auditor._beat()
+        await auditor._trim()
+        there = {topic for topic in events if topic != "waits"}
+        assert {output.topic for output in writer.outputs} & {"one", "two", "waits"} == there
+        assert set(log.trimmed) == {
+            *((topic, ("calllog.guard-protector",)) for topic in there),
+            ("privacy.requests", ("calllog.guard-desk",)),
+        }
+
+
+async def test_every_auditor_beats_beside_the_policy_where_everybody_may_read(tmp_path: Path) -> None:
+    """Who starts learns the counter there; were it one auditor's alone, the counter of the others would be missed."""
+    auditor, writer, _ = await made(Log(ledger=[]), tmp_path)
+    await auditor.assigned([3])
+    await auditor._beat()
+    beats = [each for each in writer.outputs if each.topic == "privacy.policy"]
+    assert [(each.partition, each.key) for each in beats] == [(0, BEAT)]
+    assert decode(BEATS, beats[0].value or b"").counter == 1
 
 
 async def test_nothing_left_is_absent_and_gone(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ def test_a_cursor_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     again = SqliteCursor(tmp_path / "cursor")
     assert again.bookmark() == MARK
     assert again.of(["a" * 22, "c" * 22]) == [leg("a", "x"), leg("a", "y")]
-    assert again.at("b" * 22, "z" * 22) == leg("b", "z", "2026-11-21")
+    assert again.at("b" * 22, ["z" * 22, "x" * 22]) == [leg("b", "z", "2026-11-21")]
+    assert [row.token[0] for row in again.at("a" * 22, [f"{n:022}" for n in range(600)] + ["y" * 22])] == ["y"]
     assert sorted(again.days()) == [("2026-11-20", "2026-01-01"), ("2026-11-21", "2026-01-01")]
     assert again.of_day("2026-11-21", "2026-01-01") == [leg("b", "z", "2026-11-21")]
     again.clear()

@@ -1,42 +1,25 @@
 """What a follower is told so that its table stays true: on fakes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from reading_world import KEEP_MS, POLICY, World
+from reading_world import KEEP_MS, LEDGER, POLICY, Table, World
 
+from calllog_guard.adapters.memory import MemoryLogReader
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
-from calllog_guard.core.calls.view import Line, Put, Remove, Reset
+from calllog_guard.core.calls.view import Remove, Reset
 from calllog_guard.core.crypto.entries import secrets_key
 from calllog_guard.core.ids import Tenant
-from calllog_guard.errors import ConfigurationError, KeystoreSilentError, StateRefusedError
+from calllog_guard.errors import ConfigurationError, KeystoreSilentError, LogRefusedError, StateRefusedError
+from calllog_guard.ports import Place
 
 pytestmark = pytest.mark.timeout(60)
 """What never becomes true is a failure, and a mutant's end."""
-
-
-class Table:
-    """A table downstream: by token, the fields."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, Put] = {}
-        self.lines: list[Line] = []
-
-    def apply(self, batch: list[Line]) -> None:
-        """As any job does."""
-        self.lines += batch
-        for line in batch:
-            if isinstance(line, Reset):
-                self.rows.clear()
-            elif isinstance(line, Remove):
-                self.rows.pop(line.token, None)
-            else:
-                self.rows[line.token] = line
 
 
 class Job:
@@ -160,6 +143,30 @@ async def test_a_change_that_no_ledger_tells_of_is_found_by_looking_at_everyone(
         await job.until(lambda: calls(table) == 2)
 
 
+class _Discreet(MemoryLogReader):
+    """Shows a reader nothing of the ledger."""
+
+    async def bounds(self, places: Sequence[Place]) -> dict[Place, tuple[int, int]]:
+        """See LogReader."""
+        if any(topic == LEDGER for topic, _ in places):
+            raise LogRefusedError("no right")
+        return await super().bounds(places)
+
+
+async def test_without_a_right_to_the_ledger_a_new_standing_is_seen_at_the_next_round(world: World) -> None:
+    """The ledger tells of secret holds: who may not know of them follows without it."""
+    table, world.reads = Table(), _Discreet(world.log)
+    async with running(world, table, ledger=None, round_s=0.05) as job:
+        await job.until(lambda: calls(table) == 4)
+        await world.sets("alice", restricted=True)
+        await job.until(lambda: calls(table) == 2)
+        await world.sets("alice", restricted=False)
+        await job.until(lambda: calls(table) == 4)
+        mark = job.cursor.bookmark()
+        assert mark is not None
+        assert set(mark.offsets) == {"calllog.legs"}
+
+
 async def test_an_erased_persons_legs_go_and_come_back_no_more(world: World) -> None:
     table = Table()
     async with running(world, table) as job:
@@ -199,6 +206,21 @@ async def test_a_batch_that_was_not_taken_comes_again(world: World) -> None:
     await world.sets("alice", restricted=True)
     async with running(world, table) as job:
         await job.until(lambda: calls(table) == 2)
+
+
+async def test_a_removal_that_was_taken_and_not_noted_is_taken_back_when_its_reason_has_ended(world: World) -> None:
+    """The job stored the batch and died before it asked for the next; meanwhile the restriction was lifted."""
+    table = Table()
+    async with running(world, table) as job:
+        await job.until(lambda: calls(table) == 4)
+        await world.leg("bob", "c3")
+        await job.until(lambda: calls(table) == 5)
+        await world.decides(await world.name("alice"))
+        await world.sets("alice", restricted=True)
+        await job.until(lambda: calls(table) == 3)
+    await world.sets("alice", restricted=False)
+    async with running(world, table) as job:
+        await job.until(lambda: calls(table) == 5)
 
 
 async def test_what_was_put_again_and_not_taken_is_put_once_more(world: World) -> None:
@@ -296,6 +318,31 @@ async def test_an_actor_who_loses_the_purpose_gets_nothing_more(world: World) ->
         job.reading._policy = world.policy
         with pytest.raises(StateRefusedError):
             await job.until(lambda: False)
+
+
+async def test_a_purpose_that_the_policy_drops_is_followed_no_more(world: World) -> None:
+    """Not a mistake of whoever asks, who would leave the table as it is: nothing may be kept for it any more."""
+    table = Table()
+    async with running(world, table) as job:
+        await job.until(lambda: calls(table) == 4)
+        dropped = POLICY.split("[version.tenant.iocom.purposes.billing]")
+        without = dropped[0] + "[version.tenant.iocom.purposes.offers]" + dropped[1].partition("purposes.offers]")[2]
+        without = without.replace('["billing"]', '["service"]').replace('"service", "billing", "offers"', '"service"')
+        world.policy = world.written(POLICY + without.replace("2026-01-01", "2026-11-24"))
+        job.reading._policy = world.policy
+        with pytest.raises(StateRefusedError, match="has no purpose billing"):
+            await job.until(lambda: False)
+    with pytest.raises(StateRefusedError, match="has no purpose billing"):
+        world.reading("billing").right()
+
+
+async def test_a_leg_whose_key_was_missing_comes_once_it_is_found(world: World) -> None:
+    key = secrets_key(Tenant("iocom"), await world.name("alice"))
+    table, entry = Table(), world.keystore.entries.pop(key)
+    async with running(world, table, round_s=0.02) as job:
+        await job.until(lambda: calls(table) == 2)
+        world.keystore.entries[key] = entry
+        await job.until(lambda: calls(table) == 4)
 
 
 async def test_who_slept_longer_than_tombstones_live_starts_over(world: World) -> None:

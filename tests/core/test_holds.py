@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from guard_world import PARTITIONS, TENANT, GuardWorld
+from downstream import readings
+from guard_world import PARTITIONS, TENANT, GuardWorld, WorldReader
 
-from calllog_guard.adapters.memory import MemoryLogReader, MemoryWriter
 from calllog_guard.core.calls.view import Line, Put
 from calllog_guard.core.crypto.envelope import open_leg
 from calllog_guard.core.crypto.held import parse_held
@@ -20,10 +20,7 @@ from calllog_guard.core.ids import HoldId, Pseudonym, SubjectId, b64
 from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.hold import hold_id, kept_id
 from calllog_guard.core.tombstone import Output
-from calllog_guard.workers.delivery import Steps
-from calllog_guard.workers.reading import Reading
 from calllog_guard.workers.snapshot import snapshot
-from calllog_guard.workers.sources import Errand, Kept, People, Source
 
 CLAIM = hold_id(TENANT, "claim-17")
 
@@ -414,34 +411,8 @@ async def test_the_case_of_a_hold_that_stands_is_kept_for_as_long_as_it_stands(t
 
 async def lines(world: GuardWorld, purpose: str = "billing") -> tuple[dict[str, Line], Counter[str]]:
     """What a reader for a purpose gets, by token, and what was refused."""
-    ring, pepper = world.ring(), world.vault.pepper(TENANT)
-    errand = Errand(tenant=TENANT, purpose=purpose, actor="billing-1")
-    writer = MemoryWriter()
-    writer.outputs = [
-        Output(each.topic, each.partition, each.key, each.value)
-        for lane in list(world.log.records.values())
-        for each in lane
-        if each.topic in {"calllog.legs", "calllog.held"}
-    ]
-    sources: list[Source] = [
-        People("calllog.legs", ring, pepper, purpose, cache_entries=100),
-        Kept("calllog.held", world.safe(), lambda text: pepper.lookup(TENANT, SubjectId(text)), pepper, errand),
-    ]
-    legs, kept = [
-        Reading(
-            errand,
-            source,
-            world.policy,
-            writer,
-            world.clock,
-            access="privacy.access",
-            partitions=PARTITIONS,
-            access_partitions=1,
-            steps=Steps(frozenset()),
-        )
-        for source in sources
-    ]
-    batches = snapshot(legs, MemoryLogReader(writer), range(PARTITIONS), lambda _: None, kept)
+    legs, kept = readings(world, purpose)
+    batches = snapshot(legs, WorldReader(world), range(PARTITIONS), lambda _: None, kept)
     found = [line for batch in [each async for each in batches] for line in batch]
     assert all(isinstance(line, Put) for line in found)
     by_token = {line.token: line for line in found if isinstance(line, Put)}

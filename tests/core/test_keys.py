@@ -107,6 +107,7 @@ def test_tenants_are_listed_with_whether_they_are_made(run: Any) -> None:
     assert run("tenant", "list") == [
         {
             "tenant": "iocom",
+            "here": True,
             "regime": "uk",
             "events": ["calllog.events"],
             "requesters": ["backend-1", "officer-1"],

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.cli import main
@@ -17,6 +18,13 @@ from calllog_guard.workers.vault import Vault
 
 CANARY = "alice-canary@example.org"
 Typed = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[None]:
+    """A command may tell the log to go to a stderr that ends with its test."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -229,5 +237,5 @@ def test_doctor_without_servers_tells_every_check_and_what_holds_nevertheless(ty
     code, out, err = typed("doctor")
     assert (code, err) == (3, "")
     verdicts = {line.split(":")[0].split(maxsplit=1)[1]: line.split()[0] for line in out.splitlines()}
-    silent = ["policy", "residency", "retention", "kafka", "keystore settings", "keystore guard"]
+    silent = ["policy", "residency", "retention", "ledger", "kafka", "keystore settings", "keystore guard"]
     assert verdicts == dict.fromkeys(silent, "silent") | dict.fromkeys(["operator key", "KMS", "KMS secrets"], "ok")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from policies import SERVICE, policy_of, version
 
+from calllog_guard.core.policy.versions import events_named
 from calllog_guard.core.requests.workdays import Calendar
 from calllog_guard.errors import ConfigurationError
 
@@ -174,3 +175,13 @@ def test_before_the_first_version_nothing_is_in_force(tmp_path: Path) -> None:
         ConfigurationError, match="no policy version is in force on 2026-01-31: the first is 2026-02-01"
     ):
         policy.at(date(2026, 1, 31))
+
+
+def test_the_topics_of_events_are_those_in_force_and_those_that_wait_for_their_day(tmp_path: Path) -> None:
+    """What no version names any more nobody may write to; what waits must be there on its day."""
+    named = {"2025-01-01": '["old"]', "2026-01-01": '["one", "two"]', "2027-01-01": '["two", "next"]'}
+    texts = [version(day).replace('["calllog.events"]', topics) for day, topics in named.items()]
+    versions = policy_of(tmp_path, *texts).versions
+    assert events_named(versions, "iocom", date(2026, 6, 1)) == ("one", "two", "next")
+    assert events_named(versions, "iocom", date(2027, 1, 1)) == ("two", "next")
+    assert events_named(versions, "another", date(2027, 1, 1)) == ()

@@ -1,14 +1,17 @@
 """How a process keeps up with what is published: on fakes, so that each circumstance can be made."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from policies import policy_of, version
-from test_publication import APPENDED, LONG, NOW, SHORT, published
+from test_publication import APPENDED, EARLY, LONG, NOW, SHORT, late_one, published
 
-from calllog_guard.errors import RequestRefusedError
+from calllog_guard.adapters.law_file import SeenLaw
+from calllog_guard.core.wire import to_ms
+from calllog_guard.errors import ConfigurationError, RequestRefusedError
 from calllog_guard.policy import Policy
 from calllog_guard.workers.policy_source import PolicySource
 
@@ -31,6 +34,7 @@ class World:
     moment: datetime = NOW
     days: int | None = 120
     read: int = 0
+    seen: date | None = None
     shown: list[str] = field(default_factory=list)
     letters: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
@@ -62,7 +66,7 @@ class World:
         def count(name: str, by: int) -> None:
             self.counts[name] = self.counts.get(name, 0) + by
 
-        return PolicySource(self.policy, self, kept_days, self, count, self.shown.append, letter)
+        return PolicySource(self.policy, self, kept_days, self, count, self.shown.append, letter, lambda: self.seen)
 
     def kept(self, day: int = 2) -> str:
         """The service's period on a day of June."""
@@ -136,3 +140,59 @@ async def test_many_forgeries_fill_no_memory(tmp_path: Path) -> None:
     await source.look()
     assert len(source._records) <= 101
     assert world.kept() == "P30D"
+
+
+async def test_a_topic_from_a_backup_stops_who_begins_and_not_who_runs(tmp_path: Path) -> None:
+    """The record of a version is appended again, after its day: whoever began now would follow the older law."""
+    late = late_one(tmp_path)
+    world = World(policy_of(tmp_path, version()), moment=EARLY)
+    running = world.source()
+    world.topic.append(Record(late, timestamp=to_ms(EARLY)))
+    await running.catch_up()
+    world.moment = NOW
+    world.topic.append(Record(late))
+    await running.look()
+    assert world.kept(1) == "P30D"
+    assert (world.letters, world.counts) == ([], {})
+    restored = World(policy_of(tmp_path, version()), [Record(late)])
+    with pytest.raises(ConfigurationError, match="version 2026-05-31 was signed in time"):
+        await restored.source().catch_up()
+    assert restored.letters == ["appended_after_its_day"]
+    assert restored.shown == []
+
+
+async def test_who_runs_without_a_late_version_counts_it_and_goes_on(tmp_path: Path) -> None:
+    world = World(policy_of(tmp_path, version()))
+    source = world.source()
+    await source.catch_up()
+    world.topic.append(Record(late_one(tmp_path)))
+    await source.look()
+    assert world.letters == ["appended_after_its_day"]
+    assert world.counts == {"policy_refused_appended_after_its_day": 1}
+    assert world.kept(1) == "P90D"
+
+
+async def test_an_emptied_topic_stops_who_begins_where_the_version_was_followed(tmp_path: Path) -> None:
+    seen = SeenLaw(tmp_path / "law" / "privacy.policy.iocom")
+    seen.keep(date(2026, 5, 31))
+    world = World(policy_of(tmp_path, version()), seen=seen.newest())
+    with pytest.raises(ConfigurationError, match="version 2026-05-31 was followed on this machine"):
+        await world.source().catch_up()
+
+
+def test_a_machine_remembers_the_newest_version_that_it_has_followed(tmp_path: Path) -> None:
+    path = tmp_path / "law" / "privacy.policy.iocom"
+    assert SeenLaw(path).newest() is None
+    first, second = SeenLaw(path), SeenLaw(path)
+    first.keep(date(2026, 6, 2))
+    second.keep(date(2026, 6, 1))
+    second.keep(date(2026, 6, 1))
+    assert SeenLaw(path).newest() == date(2026, 6, 2)
+    assert path.read_bytes() == b"1 2026-06-02\n"
+    for text in ("2 2026-06-02\n", "1 yesterday\n"):
+        path.write_text(text)
+        with pytest.raises(ConfigurationError, match="cannot be read as the day"):
+            SeenLaw(path).newest()
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    SeenLaw(blocked / "law").keep(date(2026, 6, 2))  # a folder that takes nothing stops no worker

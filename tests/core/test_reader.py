@@ -8,8 +8,10 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
+from prometheus_client import CollectorRegistry
 from reading_world import TENANT, World
 
+from calllog_guard.adapters.http_pages import Numbers
 from calllog_guard.core.calls.view import FIELDS, Put
 from calllog_guard.core.crypto.entries import person_key, secrets_key
 from calllog_guard.core.ids import partition_of
@@ -66,6 +68,7 @@ async def test_two_purposes_name_a_person_differently(world: World) -> None:
 async def refused(world: World, purpose: str = "billing") -> dict[str, int]:
     """The refusals of a reader, which must be those on record."""
     before = len(world.accesses())
+    world.counts.clear()
     reading = world.reading(purpose)
     lines = await world.all(reading)
     assert len(lines) == reading.opened
@@ -74,7 +77,21 @@ async def refused(world: World, purpose: str = "billing") -> dict[str, int]:
         for why, many in json.loads(output.value or b"")["refused"].items():
             recorded[why] = recorded.get(why, 0) + many
     assert recorded == {str(why): many for why, many in reading.refused.items()}
+    shown = recorded | ({"opened": len(lines)} if lines else {})
+    assert {name: many for name, many in world.counts.items() if many} == {
+        f"reads_{purpose}/{result}": many for result, many in shown.items()
+    }
     return recorded
+
+
+async def test_an_operator_sees_what_is_read_for_which_purpose(world: World) -> None:
+    await world.sets("alice", restricted=True)
+    await refused(world, "service")
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Numbers("reader", world.counts, {}, lambda: True))
+    for result in ("opened", "restricted"):
+        labels = {"role": "reader", "purpose": "service", "result": result}
+        assert registry.get_sample_value("calllog_guard_reads_total", labels) == 1
 
 
 OUTSIDE = {"purpose": 1}

@@ -35,7 +35,7 @@ def test_the_diagram_is_the_machine() -> None:
 
 
 def test_topics_are_listed() -> None:
-    for topic in governed(Settings(), 1):
+    for topic in governed(Settings(), 1, ["calllog.events"]):
         assert f"`{topic.name}`" in README
 
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
-from guard_world import GuardWorld
+from guard_world import TENANT, GuardWorld
 
 from calllog_guard.core.retention.purpose import GRACE_DAYS
 
@@ -26,7 +26,7 @@ async def test_old_legs_of_the_restricted_are_appended_again_before_the_topic_fo
     await world.run()
     before = world.log.live("calllog.legs")
     await world.ask("restrict-01", "restrict", "alice@example.org")
-    await later(world, world.policy.keep_days + GRACE_DAYS // 2 - 1)
+    await later(world, world.policy.keep_days(TENANT) + GRACE_DAYS // 2 - 1)
     (kept,) = world.log.live("calllog.legs")
     assert appended(world, kept) == [before[kept]], "not yet: half of the grace is left"
     await later(world, 2)
@@ -47,6 +47,6 @@ async def test_nobody_is_renewed_whose_erasure_came_meanwhile(tmp_path: Path) ->
     await world.ask("restrict-01", "restrict", "alice@example.org")
     await world.run()
     await world.ask("erase-00001", "erase", "alice@example.org")
-    await later(world, world.policy.keep_days + GRACE_DAYS)
+    await later(world, world.policy.keep_days(TENANT) + GRACE_DAYS)
     assert world.log.live("calllog.legs") == {}
     assert world.counts["legs_renewed"] == 0

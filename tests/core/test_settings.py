@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import structlog
 
-from calllog_guard.adapters.kafka_log import security
+from calllog_guard.adapters.kafka_security import security
 from calllog_guard.adapters.kms_address import kms_at
 from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.cli import main

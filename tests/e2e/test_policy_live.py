@@ -153,7 +153,7 @@ def test_check_says_what_a_change_does_and_publish_refuses_what_no_worker_would_
 def test_a_version_that_was_appended_after_its_day_stops_whoever_begins_until_it_is_answered(make: Make) -> None:
     """As after a restore of the topic: its record is of now, and was signed before its day."""
     guard = make()
-    file, day = guard.environment["CALLLOG_GUARD_POLICY"], today() - timedelta(1)
+    day = today() - timedelta(1)
     late = signed(guard, next_version(guard, day, ('keep = "P90D"', 'keep = "P30D"')), at=timedelta(2))
     guard.publish("privacy.policy", [late], key=f"iocom.{day}".encode())
     assert guard.start("protector").wait(60) == 2
@@ -161,13 +161,8 @@ def test_a_version_that_was_appended_after_its_day_stops_whoever_begins_until_it
     assert {line["check"]: line["verdict"] for line in json.loads(guard.cli("doctor", "--json", code=1))}[
         "policy"
     ] == "bad"
-    guard.cli("policy", "print", "--published", code=2)
     guard.cli("read", "--purpose", "service", "--actor", "support-1", code=2)
     publish(guard, next_version(guard, today()), code=4)  # longer than the late one promised, and nobody said so
-    guard.environment["CALLLOG_GUARD_POLICY"] = str(guard.directory / "next.toml")
-    next_version(guard, day, ('keep = "P90D"', 'keep = "P30D"'))
-    guard.cli("policy", "print", "--published")  # the file that says the same heals it
-    guard.environment["CALLLOG_GUARD_POLICY"] = file
     publish(guard, next_version(guard, today(), ('keep = "P90D"', 'keep = "P30D"')))
     guard.start("protector")
     guard.publish("calllog.events", [raw(event("c1", "p1"))])
@@ -186,6 +181,12 @@ def test_servers_outside_the_allowed_hosts_are_refused_at_start_and_by_doctor(ma
         lines = {line["check"]: line for line in json.loads(guard.cli("doctor", "--json", code=1))}
         assert lines["residency"]["verdict"] == "bad"
     policy.write_text(good)
+    replica = {"CALLLOG_GUARD_KEYSTORE_REPLICA_URLS": "redis://replica.virginia.example.net:6379/0"}
+    inside = dict(guard.environment)
+    guard.environment |= replica
+    lines = {line["check"]: line for line in json.loads(guard.cli("doctor", "--json", code=1))}
+    assert "replica.virginia.example.net is none of" in lines["residency"]["found"]
+    guard.environment = inside
     guard.start("protector")
     guard.publish("calllog.events", [raw(event("c1", "p1"))])
     guard.settled(lambda: len(guard.live()) == 1, "a worker that starts inside")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from installation import Installation, Make, event, raw
@@ -77,9 +79,10 @@ def shown(guard: Installation) -> set[str]:
     }
 
 
-def test_the_billing_table_stays_true_through_an_erasure_and_kill_9(make: Make, tmp_path: Path) -> None:
+def test_the_billing_table_stays_true_through_erasures_and_kill_9(make: Make, tmp_path: Path) -> None:
+    """The first is of someone of whom nothing need be kept; then a law obliges to keep what is billed."""
     guard = make(TOMBSTONE_KEEP_MS=LONG)
-    guard.start("all")
+    workers = guard.start("all")
     people = [f"p{number}@example.org" for number in range(10)]
     calls = [raw(event(f"c{n}-{m}", person, "guest@example.org")) for n, person in enumerate(people) for m in range(20)]
     guard.publish("calllog.events", calls)
@@ -109,6 +112,22 @@ def test_the_billing_table_stays_true_through_an_erasure_and_kill_9(make: Make, 
     assert not any(gone.encode() in path.read_bytes() for path in tmp_path.glob("billing.db*")), (
         "not in its files either"
     )
+    example.kill()
+    workers.terminate()
+    workers.wait(30)
+    policy = guard.directory / "policy.toml"
+    policy.write_text(policy.read_text().replace('keep = "P6M"', 'keep = "P6M"\nsurvives_erasure = true'))
+    guard.start("all")
+    example.start()
+    guard.publish("privacy.requests", [signed(guard.directory, claims("billing-002", people[4]))])
+    for _ in range(2):
+        time.sleep(0.5)
+        example.kill()
+        example.start()
+    guard.settled(lambda: erased(guard, "billing-002"), "the second erasure")
+    assert len(guard.records("calllog.held")) == 40
+    guard.settled(lambda: shown(guard) == set(after), "a plain read shows the copies")
+    guard.settled(lambda: example.rows() == after, "the table keeps what the law keeps", 60)
 
 
 def flag(guard: Installation, who: str, **flags: Any) -> float:
@@ -160,6 +179,13 @@ class Follow:
         """What came out so far."""
         return [json.loads(line) for line in self.out.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
 
+    def page(self, name: str) -> str:
+        """What it serves."""
+        (address,) = re.findall(r"serves /health and /metrics on (\S+)", self.guard.log.read_text())
+        with urlopen(f"http://{address}/{name}", timeout=5) as answer:
+            text: str = answer.read().decode()
+        return text
+
     def ops(self) -> list[str]:
         """The words of the lines."""
         return [line["op"] for line in self.lines()]
@@ -174,7 +200,7 @@ def test_restriction_and_lift_come_out_within_a_second_and_silence_removes_nothi
             calls = [raw(event(f"c{number}", "alice@example.org", "bob@example.org")) for number in range(50)]
             guard.publish("calllog.events", calls)
             guard.settled(lambda: len(guard.live()) == 100, "all legs")
-            follow = Follow(guard, "--cursor", str(tmp_path / "cursor"))
+            follow = Follow(guard, "--cursor", str(tmp_path / "cursor"), "--http", "127.0.0.1:0")
             guard.settled(lambda: follow.ops() == ["reset"] + ["put"] * 100, "all lines")
             for restricted, op in ((True, "remove"), (False, "put")):
                 many = len(follow.ops())
@@ -192,6 +218,10 @@ def test_restriction_and_lift_come_out_within_a_second_and_silence_removes_nothi
             guard.publish("calllog.events", [raw(event("late", "alice@example.org"))])
             guard.settled(lambda: len(follow.ops()) > many, "work goes on")
             assert follow.ops()[many:] == ["put"]
+            assert follow.page("health") == '{"role": "reader", "alive": true, "ready": true}'
+            read = 'calllog_guard_reads_total{purpose="service",result="opened",role="reader"} '
+            (opened,) = [line for line in follow.page("metrics").splitlines() if line.startswith(read)]
+            assert float(opened.removeprefix(read)) >= 151, "more, where silence had something judged again"
         finally:
             guard.stop()
 
@@ -207,6 +237,7 @@ def test_the_command_refuses_and_records(make: Make, tmp_path: Path) -> None:
     guard.cli(*service, "--partition", "4", code=2)
     guard.cli(*service, "--case", "118", code=2)
     guard.cli(*service, "--cursor", str(tmp_path / "cursor"), code=2)
+    guard.cli(*service, "--http", "127.0.0.1:0", code=2)
     assert guard.records("privacy.access", 1) == []
     parts = [guard.cli(*service, "--partition", str(number), "--case", "C" * 21 + "A") for number in range(4)]
     assert sum(part.count('"put"') for part in parts) == 2

@@ -174,6 +174,6 @@ def test_a_thief_opens_what_the_readme_says_and_nothing_else(loot: Loot, redis: 
 
 def test_no_copy_of_any_folder_names_anybody(loot: Loot) -> None:
     hunter = Hunter(PEOPLE)
-    looked = [place for folder in loot.folders for place in scan_files(folder, hunter, "calllog.events")]
+    looked = [place for folder in loot.folders for place in scan_files(folder, hunter, ["calllog.events"])]
     assert len(looked) > 10, "the control: there was something to look at"
     assert [place.where for place in looked if place.found] == []

@@ -1,5 +1,5 @@
 """
-`/health` and `/metrics` of a worker.
+`/health` and `/metrics` of a worker, or of a reader that follows.
 
 Alive means: no retry lasts longer than RETRY_MAX_S.  Ready means: partitions are assigned and their seeks confirmed.
 Labels are roles, reasons and fates; no metric knows a person.
@@ -19,16 +19,17 @@ from calllog_guard.errors import ConfigurationError
 _PREFIX: Final = "calllog_guard_"
 _STAGE_N: Final = "erase_stage_n_"
 _LABELLED: Final = {
-    "dead_": ("dead", "reason", "Messages that became dead letters"),
-    "suppressed_": ("events_suppressed", "reason", "Parties of events that left no leg"),
-    "records_": ("records", "fate", "Records by what became of them"),
+    "dead_": ("dead", ("reason",), "Messages that became dead letters"),
+    "suppressed_": ("events_suppressed", ("reason",), "Parties of events that left no leg"),
+    "records_": ("records", ("fate",), "Records by what became of them"),
     "answer_": (
         "keystore_answers",
-        "answer",
+        ("answer",),
         "What the keystore said of persons: live, erased, unknown, unavailable, corrupt",
     ),
-    "unreadable_": ("unreadable", "reason", "Records that are none of ours, passed over"),
-    "policy_refused_": ("policy_refused", "reason", "Published policy versions that changed nothing"),
+    "unreadable_": ("unreadable", ("reason",), "Records that are none of ours, passed over"),
+    "reads_": ("reads", ("purpose", "result"), "Legs and copies that readers opened, or were refused for which reason"),
+    "policy_refused_": ("policy_refused", ("reason",), "Published policy versions that changed nothing"),
 }
 _PLAIN: Final = {
     "units": "Polls handled, with all outputs acknowledged",
@@ -124,11 +125,11 @@ class Numbers(Collector):
                     level.add_metric([self._role, *key.removeprefix(start).split("/")], value)
             yield level
         yield self._stages()
-        for start, (name, label, text) in _LABELLED.items():
-            family = CounterMetricFamily(_PREFIX + name, text, labels=["role", label])
+        for start, (name, labels, text) in _LABELLED.items():
+            family = CounterMetricFamily(_PREFIX + name, text, labels=["role", *labels])
             for key, many in sorted(self._counts.items()):
                 if key.startswith(start):
-                    family.add_metric([self._role, key.removeprefix(start)], many)
+                    family.add_metric([self._role, *key.removeprefix(start).split("/", len(labels) - 1)], many)
             yield family
 
     def _stages(self) -> SummaryMetricFamily:
@@ -145,7 +146,7 @@ class Numbers(Collector):
 
 
 class Pages:
-    """The two pages of one worker."""
+    """The two pages of one process."""
 
     def __init__(
         self,
@@ -178,7 +179,7 @@ class Pages:
             await web.TCPSite(self._runner, host, int(port)).start()
         except (OSError, ValueError):
             raise ConfigurationError(
-                f"cannot serve on {address}: set CALLLOG_GUARD_HTTP to a free host:port, or to :0"
+                f"cannot serve on {address}: set CALLLOG_GUARD_HTTP, or a reader's http, to a free host:port, or to :0"
             ) from None
         taken = self._runner.addresses[0]
         return f"{taken[0]}:{taken[1]}"

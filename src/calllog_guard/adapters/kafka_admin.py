@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from calllog_guard.adapters.kafka_security import connecting, unanswered
 from calllog_guard.core.retention.purpose import GRACE_DAYS
-from calllog_guard.errors import GuardError, LogSilentError
+from calllog_guard.errors import ConfigurationError, GuardError, LogRefusedError
 from calllog_guard.ports import Trimmed
 from calllog_guard.settings import REQUESTS_KEEP_DAYS, Settings
 
@@ -52,8 +53,18 @@ class Finding:
         return self.wanted == self.found
 
 
-def governed(settings: Settings, keep_days: int) -> list[Governed]:
-    """Every topic; `keep_days` is the longest lawful period of any purpose."""
+def governed(settings: Settings, keep_days: int, events: Sequence[str]) -> list[Governed]:
+    """
+    Every topic.
+
+    Args:
+        keep_days: The longest lawful period of any purpose.
+        events: The topics of events, as the policy names them: whole names, which no prefix changes.
+
+    Raises:
+        ConfigurationError: One of them is a topic of ours, with other promises.
+
+    """
     lag = str(settings.compaction_lag_ms)
     stamp = {
         "message.timestamp.type": "LogAppendTime",
@@ -84,7 +95,7 @@ def governed(settings: Settings, keep_days: int) -> list[Governed]:
 
     rolling = {name: compact[name] for name in ("segment.ms", "segment.jitter.ms", "file.delete.delay.ms")}
     few, many = settings.few_partitions, settings.partitions
-    events = (
+    plain = (
         stamp
         | rolling
         | {
@@ -95,7 +106,6 @@ def governed(settings: Settings, keep_days: int) -> list[Governed]:
     )
     large = {"max.message.bytes": str(8 << 20)}  # a result names the records that it removed, of a heavy user many
     shapes: list[tuple[str, int, dict[str, str]]] = [
-        ("calllog.events", many, events),
         ("calllog.legs", many, legs),
         ("calllog.held", many, forever),
         ("calllog.statistics", few, forever),
@@ -110,7 +120,12 @@ def governed(settings: Settings, keep_days: int) -> list[Governed]:
         ("privacy.exports", few, kept(settings.exports_keep_days)),
         ("privacy.access", few, kept(settings.access_keep_days)),
     ]
-    return [Governed(settings.topic(name), partitions, each) for name, partitions, each in shapes]
+    ours = [Governed(settings.topic(name), partitions, each) for name, partitions, each in shapes]
+    if clash := {topic.name for topic in ours} & set(events):
+        raise ConfigurationError(
+            f"the policy names {', '.join(sorted(clash))} among its events, which this installation writes itself: name another"
+        )
+    return [*(Governed(name, many, plain) for name in events), *ours]
 
 
 _READ_COMMITTED: Final = 1
@@ -160,22 +175,22 @@ class KafkaTopics:
         with self._lock:
             try:
                 self._client = self._client or _library("kafka.admin").KafkaAdminClient(
-                    bootstrap_servers=self._settings.kafka, bootstrap_timeout_ms=_BOOTSTRAP_MS, **self._options
+                    bootstrap_servers=self._settings.kafka,
+                    bootstrap_timeout_ms=_BOOTSTRAP_MS,
+                    **connecting(self._options),
                 )
                 yield self._client
             except GuardError:
                 raise
             except (_library("kafka.errors").KafkaError, OSError, RuntimeError) as error:
                 self.close()
-                raise LogSilentError(
-                    f"Kafka at {self._settings.kafka} does not answer ({type(error).__name__})"
-                ) from None
+                raise unanswered(error) from None
 
-    def create(self, keep_days: int) -> list[str]:
+    def create(self, keep_days: int, events: Sequence[str]) -> list[str]:
         """Make those that are missing; their names."""
         with self._admin() as admin:
             present = set(admin.list_topics())
-            missing = [topic for topic in governed(self._settings, keep_days) if topic.name not in present]
+            missing = [topic for topic in governed(self._settings, keep_days, events) if topic.name not in present]
             if missing:
                 admin.create_topics(
                     {
@@ -190,10 +205,10 @@ class KafkaTopics:
                 )
         return [topic.name for topic in missing]
 
-    def check(self, keep_days: int) -> list[Finding]:
+    def check(self, keep_days: int, events: Sequence[str]) -> list[Finding]:
         """See Topics: each governed setting of each topic, and of each broker, wanted and found."""
         findings: list[Finding] = []
-        wanted = governed(self._settings, keep_days)
+        wanted = governed(self._settings, keep_days, events)
         with self._admin() as admin:
             present = set(admin.list_topics())
             there = [topic for topic in wanted if topic.name in present]
@@ -300,5 +315,8 @@ class KafkaTopics:
 
 
 def _values(found: Any, name: str) -> dict[str, str]:
+    """The settings of a topic or broker; Kafka shows none to who has no right to them, and says nothing."""
     (entries,) = (named[name] for named in found.values() if name in named)
+    if not entries:
+        raise LogRefusedError(f"Kafka does not show this user the settings of {name}: grant DescribeConfigs on it")
     return {name: str(each["value"]) for name, each in entries.items()}

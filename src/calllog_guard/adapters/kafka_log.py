@@ -1,15 +1,13 @@
 """
-Reading topics through aiokafka's public consumer, and the options that both directions share; writing is in `kafka_writer.py`.
+Reading topics through aiokafka's public consumer; writing is in `kafka_writer.py`, the options of both in `kafka_security.py`.
 
 Rules: 1. Debug logs of the library print keys and values: kept off.  2. `read_committed` is not needed: nobody writes transactions.
 """
 
 import asyncio
-import json
 import logging
-import ssl
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -17,12 +15,14 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
-from calllog_guard.errors import ConfigurationError, LogSilentError
+from calllog_guard.adapters.kafka_security import connecting, unanswered, unreached
+from calllog_guard.errors import LogRefusedError, LogSilentError
 
 REQUEST_BYTES: Final = 26 << 20
 _ACK_S: Final = 60.0
 _SILENT_S: Final = 60.0  # a read may take as long as it takes; an answer may not
 _READ_S: Final = 300.0
+_SHOWN_S: Final = 5.0
 _NEAR: Final = 2000  # offsets: reading on is cheaper than another fetch
 
 logging.getLogger("aiokafka").setLevel(logging.ERROR)
@@ -33,65 +33,54 @@ def quiet() -> None:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
-_SECURITY: Final = frozenset({
-    "security_protocol", "sasl_mechanism", "sasl_plain_username", "sasl_plain_password", "sasl_kerberos_service_name",
-    "sasl_kerberos_domain_name", "ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_password", "ssl_check_hostname",
-    "client_id", "request_timeout_ms", "connections_max_idle_ms", "metadata_max_age_ms",
-})  # fmt: skip
+class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
+    """The library's consumer, which says why it does not start, and what it may not see: the library would ask for ever."""
 
+    def __init__(self, servers: str, **options: Any) -> None:
+        super().__init__(bootstrap_servers=servers, **options)
+        self._asked = servers, options
 
-_WORDS: Final = {
-    "security_protocol": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
-    "sasl_mechanism": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI"),
-}
-"""What both clients take; OAUTHBEARER needs an object that no JSON can name."""
+    async def start(self) -> None:
+        """
+        Connect.
 
+        Raises:
+            LogSilentError: Kafka does not answer, or refuses (LogRefusedError).
 
-def security(text: str) -> dict[str, Any]:
-    """
-    Client options of Kafka as JSON (TLS, SASL), by the names of kafka-python.
+        """
+        try:
+            await super().start()
+        except (KafkaError, OSError) as error:
+            raise await unreached(error, *self._asked) from None
 
-    Raises:
-        ConfigurationError: No JSON object, or an option that the clients do not share.
+    async def shown(self, topics: Iterable[str]) -> None:
+        """
+        See that there are these topics, and that this user may see them.
 
-    """
-    wrong = "CALLLOG_GUARD_KAFKA_SECURITY must be a JSON object of client options"
-    try:
-        found = json.loads(text)
-    except ValueError:
-        raise ConfigurationError(wrong) from None
-    if not isinstance(found, dict) or found.keys() - _SECURITY:
-        raise ConfigurationError(f"{wrong}: any of {', '.join(sorted(_SECURITY))}")
-    for name, known in _WORDS.items():
-        if found.get(name, known[0]) not in known:
-            raise ConfigurationError(f"CALLLOG_GUARD_KAFKA_SECURITY: {name} must be one of {', '.join(known)}")
-    plain = found.get("sasl_mechanism", "PLAIN") != "GSSAPI" and "SASL" in found.get("security_protocol", "")
-    if plain and not (found.get("sasl_plain_username") and found.get("sasl_plain_password")):
-        raise ConfigurationError("CALLLOG_GUARD_KAFKA_SECURITY: SASL needs sasl_plain_username and sasl_plain_password")
-    return found
+        Raises:
+            LogSilentError: One is not there, or this user may not see it (LogRefusedError).
 
+        """
+        for topic in topics:
+            try:
+                async with asyncio.timeout(_SHOWN_S):  # what was just made is not yet known to every broker
+                    await self._client._wait_on_metadata(topic)  # noqa: SLF001 - the producer's way; there is no public one
+            except (KafkaError, TimeoutError) as error:
+                if isinstance(refused := unanswered(error), LogRefusedError):
+                    raise refused from None
+                raise LogSilentError(
+                    f"Kafka has no topic {topic}, or does not answer ({type(error).__name__})"
+                ) from None
 
-def streaming(options: Mapping[str, Any]) -> dict[str, Any]:
-    """
-    The same options as aiokafka takes them: files of TLS become a context.
+    async def beginning_offsets(self, partitions: Sequence[TopicPartition]) -> Any:
+        """Of topics that are shown."""
+        await self.shown(place.topic for place in partitions)
+        return await super().beginning_offsets(partitions)
 
-    Raises:
-        ConfigurationError: A file of TLS cannot be read.
-
-    """
-    plain = {name: value for name, value in options.items() if not name.startswith("ssl_")}
-    if "SSL" not in str(options.get("security_protocol", "")):
-        return plain
-    try:
-        context = ssl.create_default_context(cafile=options.get("ssl_cafile"))
-        context.check_hostname = bool(options.get("ssl_check_hostname", True))
-        if options.get("ssl_certfile"):
-            context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"), options.get("ssl_password"))
-    except OSError as error:
-        raise ConfigurationError(
-            f"CALLLOG_GUARD_KAFKA_SECURITY: a file of TLS cannot be used: {error.strerror or error}"
-        ) from None
-    return plain | {"ssl_context": context}
+    async def end_offsets(self, partitions: Sequence[TopicPartition]) -> Any:
+        """Of topics that are shown."""
+        await self.shown(place.topic for place in partitions)
+        return await super().end_offsets(partitions)
 
 
 def consumer(
@@ -104,8 +93,8 @@ def consumer(
     fetch_bytes: int = 4 << 20,
 ) -> Any:
     """A consumer of ours: range assignor, earliest, no automatic commits."""
-    return AIOKafkaConsumer(
-        bootstrap_servers=servers,
+    return Consumer(
+        servers,
         group_id=group,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -117,7 +106,7 @@ def consumer(
         fetch_max_wait_ms=max_wait_ms,
         fetch_max_bytes=REQUEST_BYTES * 2,
         max_partition_fetch_bytes=fetch_bytes,
-        **streaming(options),
+        **connecting(options),
     )
 
 
@@ -152,7 +141,7 @@ async def read_each(
         await reader.start()
         return await _read_up(reader, topic, partitions, visit)
     except (KafkaError, OSError, TimeoutError) as error:
-        raise LogSilentError(f"Kafka at {servers} does not answer ({type(error).__name__})") from None
+        raise unanswered(error) from None
     finally:
         await reader.stop()
 
@@ -163,8 +152,8 @@ async def _read_up(
     places = [TopicPartition(topic, partition) for partition in partitions]
     reader.assign(places)
     async with asyncio.timeout(_SILENT_S):
-        await reader.seek_to_beginning(*places)
         ends = await reader.end_offsets(places)
+        await reader.seek_to_beginning(*places)
         starts = {place: await reader.position(place) for place in places}
     waiting = {place for place in places if ends[place] > starts[place]}
     before, since = dict(starts), time.monotonic()
@@ -204,7 +193,7 @@ class Tail:
             partitions = [self._place.partition]
             await asyncio.wait_for(_read_up(self._reader, self._place.topic, partitions, records.append), _READ_S)
         except (KafkaError, OSError, TimeoutError) as error:
-            raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+            raise unanswered(error) from None
         return records
 
     async def more(self) -> list[Any]:
@@ -212,7 +201,7 @@ class Tail:
         try:
             found = await self._reader.getmany(timeout_ms=0)
         except KafkaError as error:
-            raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+            raise unanswered(error) from None
         return [record for records in found.values() for record in records]
 
     async def stop(self) -> None:
@@ -249,7 +238,7 @@ async def units(
             records = [record for each in found.values() for record in each]
             yield {place.partition: offset for place, offset in at.items()}, records
     except (KafkaError, OSError, TimeoutError) as error:
-        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+        raise unanswered(error) from None
     finally:
         await reader.stop()
 
@@ -272,7 +261,7 @@ async def fetch(
         await reader.start()
         await asyncio.wait_for(_fetch(reader, TopicPartition(topic, partition), places, found), _READ_S)
     except (KafkaError, OSError, TimeoutError) as error:
-        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+        raise unanswered(error) from None
     finally:
         await reader.stop()
     return found
@@ -319,7 +308,7 @@ async def followed(
                 yield found
             waiting = [place for place in waiting if await reader.position(place) < ends[place]]
     except (KafkaError, OSError, TimeoutError) as error:
-        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+        raise unanswered(error) from None
     finally:
         await reader.stop()
 
@@ -342,7 +331,7 @@ async def tail(
             _tail(reader, TopicPartition(topic, partition), start, most, found), _READ_S
         )
     except (KafkaError, OSError, TimeoutError) as error:
-        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+        raise unanswered(error) from None
     finally:
         await reader.stop()
     return found, after, end
@@ -369,10 +358,11 @@ async def offset_at(servers: str, options: Mapping[str, Any], topic: str, partit
     reader, place = consumer(servers, options, group=None), TopicPartition(topic, partition)
     try:
         await reader.start()
+        await reader.shown([topic])
         found = (await reader.offsets_for_times({place: at_ms}))[place]
         return int((await reader.end_offsets([place]))[place] if found is None else found.offset)
     except (KafkaError, OSError) as error:
-        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+        raise unanswered(error) from None
     finally:
         await reader.stop()
 
@@ -394,7 +384,7 @@ async def offsets(reader: Any, topic: str, partitions: Sequence[int], *, end: bo
     try:
         found = await (reader.end_offsets(places) if end else reader.beginning_offsets(places))
     except (KafkaError, OSError) as error:
-        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+        raise unanswered(error) from None
     return {place.partition: int(offset) for place, offset in found.items()}
 
 

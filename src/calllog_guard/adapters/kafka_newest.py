@@ -1,7 +1,7 @@
 """
-The newest record of a key in each partition, looked for from the end backwards: what was said last, without reading all.
+The newest record of a key in each partition, looked for from the end backwards; the oldest, from the beginning: without reading all.
 
-Source: design section 9, restore guard: the counter of the last heartbeat.
+Source: design section 9, restore guard: the counter of the last heartbeat, and the anchor.
 """
 
 import asyncio
@@ -11,12 +11,61 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from calllog_guard.adapters.kafka_log import consumer
-from calllog_guard.errors import LogSilentError
+from calllog_guard.adapters.kafka_log import consumer, offsets
+from calllog_guard.adapters.kafka_security import unanswered
 
 _READ_S: Final = 300.0
 _BACK: Final = 64
 """Records from the end that are read first; sixteen times more each time the key is not among them."""
+
+
+async def oldest(servers: str, options: Mapping[str, Any], topic: str, partition: int, key: bytes) -> bytes | None:
+    """
+    The value of the oldest record of a key in a partition; None: there is none.
+
+    Raises:
+        LogSilentError: Kafka does not answer.
+
+    """
+    reader = consumer(servers, options, group=None)
+    try:
+        await reader.start()
+        return await asyncio.wait_for(_forwards(reader, TopicPartition(topic, partition), key), _READ_S)
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise unanswered(error) from None
+    finally:
+        await reader.stop()
+
+
+async def holds_any(servers: str, options: Mapping[str, Any], topic: str, partitions: Sequence[int]) -> bool:
+    """
+    Whether a topic holds a record, whatever it is.
+
+    Raises:
+        LogSilentError: Kafka does not answer.
+
+    """
+    reader = consumer(servers, options, group=None)
+    try:
+        await reader.start()
+        first = await offsets(reader, topic, partitions, end=False)
+        return first != await offsets(reader, topic, partitions, end=True)
+    except (KafkaError, OSError) as error:
+        raise unanswered(error) from None
+    finally:
+        await reader.stop()
+
+
+async def _forwards(reader: Any, place: TopicPartition, key: bytes) -> bytes | None:
+    reader.assign([place])
+    end = (await reader.end_offsets([place]))[place]
+    await reader.seek_to_beginning(place)
+    while await reader.position(place) < end:
+        for records in (await reader.getmany(place, timeout_ms=200)).values():
+            for each in records:
+                if each.key == key and each.value is not None:
+                    return bytes(each.value)
+    return None
 
 
 async def newest(
@@ -34,7 +83,7 @@ async def newest(
         await reader.start()
         return await asyncio.wait_for(_backwards(reader, topic, partitions, key), _READ_S)
     except (KafkaError, OSError, TimeoutError) as error:
-        raise LogSilentError(f"Kafka at {servers} does not answer ({type(error).__name__})") from None
+        raise unanswered(error) from None
     finally:
         await reader.stop()
 

@@ -14,6 +14,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from calllog_guard.adapters.kafka_log import consumer
+from calllog_guard.adapters.kafka_security import unanswered
 from calllog_guard.errors import LogSilentError
 from calllog_guard.ports import Place, Record
 
@@ -29,7 +30,7 @@ async def _answers() -> AsyncIterator[None]:
         async with asyncio.timeout(_ANSWER_S):
             yield
     except (KafkaError, OSError, TimeoutError) as error:
-        raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+        raise unanswered(error) from None
 
 
 class KafkaLogReader:

@@ -1,45 +1,58 @@
 """
 What arrives in some partitions from now on, through aiokafka's public consumer and outside any group.
 
-For a command that has just written something and waits for what becomes of it.
+For a command that has just written something and waits for what becomes of it; a topic that its user may not read it does without.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from calllog_guard.adapters.kafka_log import consumer
-from calllog_guard.errors import LogSilentError
+from calllog_guard.adapters.kafka_security import unanswered
+from calllog_guard.errors import LogRefusedError
 
 
 class KafkaWatch:
-    """Hands out records of some places that were appended after `start`; every method raises LogSilentError."""
+    """Hands out records of a partition of some topics that were appended after `start`; every method raises LogSilentError."""
 
-    def __init__(self, servers: str, options: Mapping[str, Any], places: Sequence[tuple[str, int]]) -> None:
-        self._servers = servers
-        self._places = [TopicPartition(topic, partition) for topic, partition in places]
+    def __init__(self, servers: str, options: Mapping[str, Any], topics: Sequence[str], partition: int) -> None:
+        self._wanted = [TopicPartition(topic, partition) for topic in topics]
         self._reader: Any = consumer(servers, options, group=None)
+        self.topics: list[str] = []
 
     async def start(self) -> None:
-        """Connect; what is appended after this returns is seen."""
+        """Connect; what is appended after this returns is seen, in the `topics` that this user may read."""
+        await self._reader.start()
         try:
-            await self._reader.start()
-            self._reader.assign(self._places)
-            for place, end in (await self._reader.end_offsets(self._places)).items():
-                self._reader.seek(place, end)
+            ends: dict[TopicPartition, int] = {}
+            for place in self._wanted:
+                with suppress(LogRefusedError):
+                    ends |= await self._reader.end_offsets([place])
+            self._watch(ends)
         except (KafkaError, OSError) as error:
-            await self._reader.stop()
-            raise LogSilentError(f"Kafka at {self._servers} does not answer ({type(error).__name__})") from None
+            raise unanswered(error) from None
 
     async def more(self, wait_ms: int) -> list[Any]:
         """What has arrived since, after at most so many milliseconds."""
         try:
             found = await self._reader.getmany(timeout_ms=wait_ms)
+        except TopicAuthorizationFailedError as error:  # shown, and not to be read
+            kept = [place for place in self._reader.assignment() if place.topic not in str(error.args)]
+            self._watch({place: await self._reader.position(place) for place in kept})
+            return []
         except (KafkaError, OSError) as error:
-            raise LogSilentError(f"Kafka at {self._servers} does not answer ({type(error).__name__})") from None
+            raise unanswered(error) from None
         return [record for records in found.values() for record in records]
+
+    def _watch(self, offsets: Mapping[TopicPartition, int]) -> None:
+        self._reader.assign(list(offsets))
+        for place, offset in offsets.items():
+            self._reader.seek(place, offset)
+        self.topics = [place.topic for place in offsets]
 
     async def stop(self) -> None:
         """Disconnect."""

@@ -7,15 +7,14 @@ Rules: 1. `acks=all`.  2. Batches stay below `max.message.bytes` of every govern
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from calllog_guard.adapters.kafka_log import REQUEST_BYTES, streaming
+from calllog_guard.adapters.kafka_log import REQUEST_BYTES
+from calllog_guard.adapters.kafka_security import connecting, unanswered, unreached
 from calllog_guard.core.tombstone import Output
-from calllog_guard.errors import LogSilentError
 
 _BATCH_BYTES: Final = 512 << 10  # below max.message.bytes of every governed topic: the broker counts batches
 _ACK_S: Final = 60.0
@@ -25,33 +24,54 @@ class KafkaWriter:
     """The Writer port on one idempotent producer; writes that are asked for at the same time share batches."""
 
     def __init__(self, servers: str, options: Mapping[str, Any]) -> None:
-        self._servers = servers
-        self._make = partial(
-            AIOKafkaProducer,
-            bootstrap_servers=servers,
-            acks="all",
-            enable_idempotence=True,
-            max_batch_size=_BATCH_BYTES,
-            max_request_size=REQUEST_BYTES,
-            **streaming(options),
-        )
+        self._servers, self._options = servers, connecting(options)
         self._producer: Any = None
         self._waiting: list[tuple[Sequence[Output], asyncio.Future[None]]] = []
         self._flush: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Connect; may be tried again."""
-        self._producer = self._make()
+        """
+        Connect.
+
+        Raises:
+            LogSilentError: Kafka does not answer, or refuses (LogRefusedError); try again.
+
+        """
+        made = AIOKafkaProducer(
+            bootstrap_servers=self._servers,
+            acks="all",
+            enable_idempotence=True,
+            max_batch_size=_BATCH_BYTES,
+            max_request_size=REQUEST_BYTES,
+            **self._options,
+        )
         try:
-            await self._producer.start()
+            await made.start()
         except (KafkaError, OSError) as error:
-            await self._producer.stop()  # or it complains at its end; one that was stopped never sends again
-            raise LogSilentError(f"Kafka at {self._servers} does not answer ({type(error).__name__})") from None
+            await made.stop()
+            raise await unreached(error, self._servers, self._options) from None
+        self._producer = made
 
     async def stop(self) -> None:
         """Disconnect."""
         if self._producer is not None:
             await self._producer.stop()
+
+    async def append(self, output: Output) -> int:
+        """
+        Write one record by itself; its offset.
+
+        Raises:
+            LogSilentError: It may be written, or not.
+
+        """
+        batch = self._producer.create_batch()
+        self._add(batch, output)
+        try:
+            sent = await self._producer.send_batch(batch, output.topic, partition=output.partition)
+            return int((await asyncio.wait_for(sent, _ACK_S)).offset)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise unanswered(error) from None
 
     async def write(self, outputs: Sequence[Output]) -> None:
         """See Writer."""
@@ -96,7 +116,7 @@ class KafkaWriter:
                 futures.append(await self._producer.send_batch(batch, topic, partition=partition))
             await asyncio.wait_for(asyncio.gather(*futures), _ACK_S)
         except (KafkaError, OSError, TimeoutError) as error:
-            raise LogSilentError(f"Kafka acknowledged nothing ({type(error).__name__})") from None
+            raise unanswered(error) from None
 
     @staticmethod
     def _add(batch: Any, output: Output) -> bool:

@@ -8,13 +8,15 @@ Source: design section 8; `facts.md` (Redis).
 """
 
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final, cast
+from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from calllog_guard.adapters.redis_files import checked, rewritten_everywhere
 from calllog_guard.errors import ConfigurationError, KeystoreSilentError
@@ -38,7 +40,26 @@ async def _answers() -> AsyncIterator[None]:
     try:
         yield
     except (RedisError, OSError, TimeoutError) as error:
-        raise KeystoreSilentError(f"the keystore does not answer ({type(error).__name__})") from None
+        raise KeystoreSilentError(_why(error)) from None
+
+
+def _why(error: BaseException) -> str:
+    """What an error of the library means; the ends of the world that an operator mends are told apart from silence."""
+    see = "see CALLLOG_GUARD_KEYSTORE"
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, AuthenticationError):
+            return f"the keystore refuses this user or this password: {see}"
+        if isinstance(cause, NoPermissionError):
+            return f"the keystore does not let this user do this: {see}, and the user's rules"
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"the certificate of the keystore is not accepted ({cause.verify_message.rstrip('.')}): {see}"
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS with the keystore fails ({cause.reason}): {see}"
+        if isinstance(cause, FileNotFoundError):
+            return f"a file of TLS that CALLLOG_GUARD_KEYSTORE names is not there ({type(error).__name__})"
+        cause = cause.__cause__ or cause.__context__
+    return f"the keystore does not answer ({type(error).__name__})"
 
 
 async def _said(connection: Any, *commands: Command) -> list[Any]:
@@ -60,7 +81,10 @@ def _client(url: str) -> Any:
         pool = client.connection_pool
         pool.connection_class(**pool.connection_kwargs)
     except (ValueError, TypeError, RedisError):  # their texts may quote the address, password and all
-        raise ConfigurationError("CALLLOG_GUARD_KEYSTORE has an option that Redis' client does not take") from None
+        wrong = (
+            "CALLLOG_GUARD_KEYSTORE must be redis://USER:PASSWORD@HOST:PORT/DB, or rediss:// with TLS: see the README"
+        )
+        raise ConfigurationError(wrong) from None
     return client
 
 
@@ -200,12 +224,13 @@ class RedisKeystore:
             await checked(self._redis, self._listed, self._replicas)
 
     async def hosts(self) -> list[str]:
-        """The host that is asked, and those of its replicas and of the server that it copies."""
+        """The host that is asked, those of its replicas, as it knows them and as they are listed, and of the server that it copies."""
         async with _answers():
             found = await self._redis.info("replication")
         mine = self._redis.connection_pool.connection_kwargs.get("host")
         copies = [each["ip"] for name, each in found.items() if name.startswith("slave") and isinstance(each, dict)]
-        return [host for host in (mine, found.get("master_host"), *copies) if host]
+        listed = [urlsplit(url).hostname for url in self._listed]
+        return [host for host in (mine, found.get("master_host"), *copies, *listed) if host]
 
     async def close(self) -> None:
         """See Keystore."""

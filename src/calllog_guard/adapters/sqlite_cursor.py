@@ -4,7 +4,7 @@ What a follower remembers, in one SQLite file (or in memory): its bookmark, and 
 Rules: 1. Bookmark and legs change in one transaction.  2. What is dropped leaves the files: overwritten in the database
           (`secure_delete`), and the write-ahead log is emptied after it.
        3. One reader at a time: the file stays locked.
-About 140 bytes a leg; no value, no field of a leg, no name but pseudonym and token.
+About 140 bytes a leg; no value, no field of a leg, no name but pseudonym and token, and of a copy the month's hold.
 """
 
 import sqlite3
@@ -27,6 +27,7 @@ pragma journal_mode = wal;
 pragma synchronous = normal;
 pragma secure_delete = on;
 pragma cache_size = -65536;
+pragma wal_autocheckpoint = 4096;
 """
 _TABLES: Final = f"""
 create table bookmark (one integer primary key check (one = 1), text blob not null);
@@ -80,9 +81,13 @@ class SqliteCursor:
                 Seen(name, token, part, at, day, pol, Shown(shown)) for name, token, part, at, day, pol, shown in rows
             ]
 
-    def at(self, name: str, token: str) -> Seen | None:
+    def at(self, name: str, tokens: Sequence[str]) -> list[Seen]:
         """See Cursor."""
-        return next(iter(self._seen("name = ? and token = ?", name, token)), None)
+        found: list[Seen] = []
+        for start in range(0, len(tokens), _NAMES):
+            some = tokens[start : start + _NAMES]
+            found += self._seen(f"name = ? and token in ({', '.join('?' * len(some))})", name, *some)
+        return found
 
     def of(self, names: Sequence[str]) -> list[Seen]:
         """See Cursor."""

@@ -19,6 +19,7 @@ from calllog_guard.core.ids import Tenant
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import ConfigurationError, MessageError
+from calllog_guard.law import follow_published
 
 _BATCH: Final = 500
 _TOLD: Final = 10
@@ -52,6 +53,9 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     verb.add_argument("file", metavar="FILE", type=Path)
     verb.add_argument("--columns", default=COLUMNS, help=f"CSV: which column is what (default {COLUMNS})")
     verb.add_argument("--start", type=day_of, help="CSV: the day that second 0 falls on, as 2026-11-01")
+    verb.add_argument(
+        "--topic", help="which of the tenant's topics of events (default: the first that the policy names)"
+    )
     verb.add_argument("--limit", type=_many, help="only the first so many rows")
     verb.add_argument("--skip-bad", action="store_true", help="publish the others where rows are no events; exit 1")
     verb.add_argument("--json", action="store_true")
@@ -160,10 +164,14 @@ def _checked(shared: World, args: argparse.Namespace) -> int:
 
 
 async def emit(args: argparse.Namespace) -> int:
-    """Publish a file to the tenant's events topic, all of it or, with bad rows, none."""
+    """Publish a file to a topic of the tenant's events, by the law in force: all of it or, with bad rows, none."""
     shared = the_world()
     bad = _checked(shared, args)
-    topic = shared.policy.at(shared.clock.now().date()).tenant[shared.tenant].events[0]
+    await follow_published(shared)
+    topics = shared.policy.at(shared.clock.now().date()).tenant[shared.tenant].events
+    topic = args.topic or topics[0]
+    if topic not in topics:
+        raise ConfigurationError(f"no worker reads events from {topic}: the policy in force names {', '.join(topics)}")
     partitions, sent = shared.settings.partitions, 0
     good = (
         Output(topic, sum(call) % partitions, call, event)

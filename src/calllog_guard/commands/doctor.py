@@ -53,7 +53,8 @@ async def _checked(check: str, ask: Callable[[], Awaitable[str]], wanted: str, r
 async def _topics(shared: World) -> list[Line]:
     admin, remedy = KafkaTopics(shared.settings, shared.options), "start Kafka, or mend CALLLOG_GUARD_KAFKA"
     try:
-        findings = await asyncio.wait_for(asyncio.to_thread(admin.check, shared.keep_days), _CHECK_S)
+        asked = asyncio.to_thread(admin.check, shared.keep_days, shared.events)
+        findings = await asyncio.wait_for(asked, _CHECK_S)
     except TimeoutError:
         return [Line("kafka", "silent", f"no answer within {_CHECK_S:.0f} s", "an answer", remedy)]
     except GuardError as error:
@@ -93,6 +94,10 @@ def _checks(shared: World) -> list[Lines]:
         await asyncio.to_thread(shared.vault.warm, tenant)
         return "pepper, receipt key and every epoch open"
 
+    async def ledger() -> str:
+        found = await shared.anchored()
+        return "no anchor yet" if found is None else f"tenant {tenant}'s, with {shared.settings.topic('calllog.legs')}"
+
     async def operator() -> str:
         shared.dead_letters()
         return shared.settings.operator_key
@@ -107,6 +112,7 @@ def _checks(shared: World) -> list[Lines]:
         _checked("operator key", operator, "a public key", "calllog-guard init, or set OPERATOR_KEY"),
         _checked("KMS", kms, "an answer", "start it, or mend CALLLOG_GUARD_KMS, its credentials, its rights"),
         _checked("KMS secrets", secrets, "all open", f"calllog-guard tenant create {tenant}, or mend KMS, RING"),
+        _checked("ledger", ledger, "this installation's", "mend TENANT, the prefixes, KMS, RING"),
         _topics(shared),
         _cleaners(shared),
         _keystore(shared),

@@ -159,8 +159,7 @@ def _file(shared: World, path: Path, columns: Mapping[str, str], first: date | N
 
 def _old_topic(shared: World, admin: KafkaTopics, args: argparse.Namespace) -> Source:
     topic, settings = args.topic, shared.settings
-    table = shared.policy.at(shared.clock.now().date()).tenant[shared.tenant]
-    if topic in {each.name for each in governed(settings, 1)} | set(table.events):
+    if topic in {each.name for each in governed(settings, 1, shared.events)}:
         raise StateRefusedError(f"{topic} is a topic of this installation, not an old log")
     found = admin.describe(topic)
     if found is None:

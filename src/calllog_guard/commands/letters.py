@@ -30,6 +30,7 @@ from calllog_guard.core.replay import REPLAYED, REPLAYED_KEY, Replayed, replay_h
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import DEAD, Access, Dead, decode, encode, time_text, to_ms
 from calllog_guard.errors import ConfigurationError, MessageError, RequestRefusedError, StateRefusedError
+from calllog_guard.law import follow_published
 
 _PURPOSE: Final = "dead_letters"
 _ACTOR: Final = "operator-1"
@@ -247,6 +248,7 @@ async def replay_letters(args: argparse.Namespace) -> int:
     if args.mended and (args.letter is None or args.drop_field):
         raise ConfigurationError("--from FILE goes with one PARTITION:OFFSET, and not with --drop-field")
     letters = [each for each in await _chosen(shared, args) if args.letter or not each.replayed]
+    await follow_published(shared)  # a topic that no worker reads any more would keep the payload in clear
     outputs = [_again(shared, args, letter, pem) for letter in letters]  # all or none: a refusal replays nothing
     writer = shared.writer()
     await writer.start()
@@ -268,7 +270,10 @@ def _again(shared: World, args: argparse.Namespace, letter: Letter, pem: bytes) 
     dead, requests = letter.dead, shared.settings.topic("privacy.requests")
     events = shared.policy.at(shared.clock.now().date()).tenant[shared.tenant].events
     if dead.topic not in {*events, requests}:
-        raise StateRefusedError(f"letter {letter.name} lay in {dead.topic}: only events and requests are replayed")
+        raise StateRefusedError(
+            f"letter {letter.name} lay in {dead.topic}: only events and requests are replayed, to topics that are read: "
+            f"{', '.join((*events, requests))}"
+        )
     payload = args.mended.read_bytes() if args.mended else _opened(letter, pem)
     if not payload:
         raise StateRefusedError(f"letter {letter.name} had no payload: there is nothing to replay")

@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,7 @@ from calllog_guard.core.crypto.envelope import parse_header
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.policy.differences import Difference, Stored, differences, lapsing
 from calllog_guard.core.policy.form import Version
-from calllog_guard.core.policy.publication import Publication, follow, signed_by, topic_key, with_keys
+from calllog_guard.core.policy.publication import LATE, Publication, follow, signed_by, topic_key, with_keys
 from calllog_guard.core.policy.record import markdown, record
 from calllog_guard.core.policy.versions import in_force
 from calllog_guard.core.tombstone import Output
@@ -189,7 +189,7 @@ async def run_publish(args: argparse.Namespace) -> int:
     # What is published stands on what was before: the file without this version, and what was published earlier.
     rest = Policy(tuple(each for each in file if each.effective != wanted), Path(shared.settings.policy).parent)
     shared.policy = rest
-    await follow_published(shared)
+    followed = await follow_published(shared, whole=False)
     before = in_force([each for each in rest.versions if each.effective < wanted], wanted)
     if before is None or tenant not in before.tenant:
         raise StateRefusedError(
@@ -203,6 +203,7 @@ async def run_publish(args: argparse.Namespace) -> int:
         lengthen=args.lengthen,
         policy=with_keys(version.tenant[tenant], rest.public_key),
     )
+    _left_behind(followed.holes(shared.clock.now().date()), version, args)
     token = signed_by(args.key.read_bytes(), before.tenant[tenant], rest.public_key, claims).encode()
     await _agreed(shared, rest, token)
     writer = shared.writer()
@@ -219,14 +220,34 @@ async def run_publish(args: argparse.Namespace) -> int:
         "before": before.effective.isoformat(),
         "differences": lines,
     }
+    if set(version.tenant[tenant].events) != set(before.tenant[tenant].events):
+        say(
+            "it names other topics of events: calllog-guard topics create makes them; restart the protectors on its day"
+        )
     show(
         args, data, f"tenant {tenant}: version {wanted} is published over {before.effective}, {len(lines)} differences"
     )
     return 0
 
 
+def _left_behind(missed: Sequence[Publication], version: Version, args: argparse.Namespace) -> None:
+    """A version that nobody follows was a promise all the same: a longer period than its own is said as deliberately as any."""
+    for each in missed:
+        say(
+            f"version {each.effective} was published and is not followed: its record came after its day; see the README"
+        )
+        promised = Version(effective=each.effective, change=each.change, tenant={each.tenant: each.policy})
+        longer = [line.where for line in differences(promised, version) if line.what == "lengthened"]
+        if longer and not args.lengthen:
+            raise StateRefusedError(
+                f"{', '.join(longer)}: longer than in version {each.effective}, which was published: say {_LENGTHEN} if it is "
+                "meant, or put that version into the policy file first"
+            )
+
+
 _WHY: Final = {
     "lengthens_unsaid": f"a period gets longer (see policy check): say {_LENGTHEN} if it is meant",
+    LATE: "its day is past: give it today's date or a later one",
     "takes_effect_in_the_past": "its day is past: give it today's date or a later one",
     "retention_too_short": "the topic of the legs forgets earlier than this version: raise its retention.ms first",
     "contradicts": "it contradicts versions that are published: policy print --published shows them",

@@ -18,6 +18,9 @@ restricted, objected to), {"op":"reset"} means: empty your table, everything fol
 where this one ended, unless so long has passed that removals may have been missed: then it begins with a reset. The cursor moves
 once lines are written to stdout; a job that stores them safely uses calllog_guard.Reader, as examples/billing.py does.
 
+With --http HOST:PORT a follower serves /health (503 while it waits) and /metrics: calllog_guard_reads_total{purpose,result}, with the
+result opened or why not.
+
 While the keystore or Kafka is silent it waits and removes nothing (RETRY_MAX_S, then exit 3). Exit 4: the policy does not let
 this actor read for this purpose, or not any more: empty the table.
 """
@@ -35,6 +38,9 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     verb.add_argument("--actor", required=True, help="as in the policy: whose credential this is")
     verb.add_argument("--follow", action="store_true", help="go on with what changes, until stopped")
     verb.add_argument("--cursor", metavar="FILE", type=Path, help="with --follow: remember here what was shown")
+    verb.add_argument(
+        "--http", metavar="HOST:PORT", help="with --follow: serve /health and /metrics here; port 0 for any"
+    )
     verb.add_argument("--partition", metavar="N", type=int, action="append", help="only this one; may be repeated")
     verb.add_argument("--case", metavar="C", help="the case that this access is for")
     verb.add_argument("--json", action="store_true", help="accepted everywhere; lines are JSON in any case")
@@ -50,6 +56,7 @@ def read(args: argparse.Namespace) -> int:
         partitions=args.partition,
         follow=args.follow,
         cursor=args.cursor,
+        http=args.http,
         told=say,
     )
     encoder = msgspec.json.Encoder()

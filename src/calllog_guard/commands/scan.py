@@ -2,12 +2,12 @@
 `scan` looks as an outsider for what should not be there: on the topics, in broker log files, index, keystore files.
 
 With --canary FILE it looks for identifiers, in every form of `core/traces.py`; with --case for the values of an erased person's
-legs. The `events` topic holds plain text by design until it is trimmed: what is found there is reported apart.
+legs. The topics of events hold plain text by design until they are trimmed: what is found there is reported apart.
 """
 
 import argparse
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,7 @@ import ahocorasick_rs
 from rich.console import Console
 from rich.progress import track
 
-from calllog_guard.adapters.kafka_admin import governed
+from calllog_guard.adapters.kafka_admin import KafkaTopics, governed
 from calllog_guard.adapters.kafka_log import read_all, read_each
 from calllog_guard.adapters.segment_files import look_at_replica, replicas
 from calllog_guard.bootstrap import World
@@ -27,6 +27,7 @@ from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.traces import traces
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
+from calllog_guard.law import follow_published
 
 _BLOCK: Final = 1 << 24
 _OVERLAP: Final = 4096
@@ -93,8 +94,8 @@ def _blocks(path: Path) -> Iterator[bytes]:
             tail = block[-_OVERLAP:]
 
 
-def scan_files(directory: Path, hunter: Hunter, plaintext: str) -> list[Place]:
-    """Each file below a directory; those of the plaintext topic are marked."""
+def scan_files(directory: Path, hunter: Hunter, plaintext: Collection[str]) -> list[Place]:
+    """Each file below a directory; those of the plaintext topics are marked."""
     places: list[Place] = []
     for path in sorted(each for each in directory.rglob("*") if each.is_file()):
         try:
@@ -102,7 +103,7 @@ def scan_files(directory: Path, hunter: Hunter, plaintext: str) -> list[Place]:
             size = path.stat().st_size
         except OSError:
             continue  # rolled or deleted while we looked: what replaced it is looked at
-        marked = any(part.startswith(f"{plaintext}-") for part in path.parts)
+        marked = any(part.startswith(f"{topic}-") for part in path.parts for topic in plaintext)
         places.append(
             Place(f"file {path.relative_to(directory)}", size, len(hits), tuple(sorted(set(hits))), 0, marked)
         )
@@ -112,11 +113,13 @@ def scan_files(directory: Path, hunter: Hunter, plaintext: str) -> list[Place]:
 async def scan_topics(shared: World, hunter: Hunter) -> list[Place]:
     """Each partition of each governed topic, from its beginning to its end."""
     places: list[Place] = []
-    events = shared.settings.topic("calllog.events")
+    present = await _partitions(shared)
     for topic in track(
-        governed(shared.settings, 1), description="topics", console=Console(stderr=True), transient=True
+        governed(shared.settings, 1, shared.events), description="topics", console=Console(stderr=True), transient=True
     ):
-        for partition in range(topic.partitions):
+        if topic.name not in present:
+            say(f"there is no topic {topic.name}: calllog-guard topics create makes it")
+        for partition in range(present.get(topic.name, 0)):
             records = await read_all(shared.settings.kafka, shared.options, topic.name, [partition])
             hits: list[str] = []
             size = dead = 0
@@ -127,8 +130,18 @@ async def scan_topics(shared: World, hunter: Hunter) -> list[Place]:
                 size += len(content)
                 dead += record.value is None
             where = f"topic {topic.name}/{partition}"
-            places.append(Place(where, size, len(hits), tuple(sorted(set(hits))), dead, topic.name == events))
+            places.append(Place(where, size, len(hits), tuple(sorted(set(hits))), dead, topic.name in shared.events))
     return places
+
+
+async def _partitions(shared: World) -> dict[str, int]:
+    """How many partitions each governed topic has, however many it should have."""
+    admin = KafkaTopics(shared.settings, shared.options)
+    try:
+        findings = await asyncio.to_thread(admin.check, shared.keep_days, shared.events)
+    finally:
+        admin.close()
+    return {each.topic: int(each.found) for each in findings if each.setting == "partitions"}
 
 
 async def _case_places(shared: World, case: str, log_dirs: list[Path]) -> list[Place]:
@@ -184,10 +197,10 @@ async def scan(args: argparse.Namespace) -> int:
         places = await _case_places(shared, args.case, args.log_dir)
     else:
         hunter = Hunter(_identifiers(args.canary))
-        events = shared.settings.topic("calllog.events")
+        await follow_published(shared, whole=False)
         places = await scan_topics(shared, hunter)
         for directory in [_state(shared), *args.log_dir]:
-            places += scan_files(directory, hunter, events)
+            places += scan_files(directory, hunter, shared.events)
     await shared.keystore.close()
     found = [place for place in places if (place.found and not place.plaintext) or place.unread]
     plain = sum(place.found for place in places if place.plaintext)
@@ -196,7 +209,7 @@ async def scan(args: argparse.Namespace) -> int:
     text.append(f"{len(places)} places, {sum(place.bytes for place in places)} bytes, {len(found)} with findings")
     show(args, {"places": rows, "findings": len(found), "plaintext_topic": plain}, "\n".join(text))
     if plain:
-        say(f"{plain} hits in the plaintext topic, which keeps events for {shared.settings.events_keep_h} h")
+        say(f"{plain} hits in the plaintext topics, which keep events for {shared.settings.events_keep_h} h")
     return int(bool(found))
 
 

@@ -38,20 +38,24 @@ class Sent:
 
     def __init__(self, shared: World, signed: Signed, key: Path) -> None:
         self._shared, self._signed, self._key = shared, signed, case_key(shared, key)
+        self._requests = shared.settings.topic("privacy.requests")
         home = tenant_partition(shared.tenant, shared.settings.few_partitions)
-        names = ("privacy.requests", "privacy.cases", "calllog.dead")
-        self._requests, self._cases, self._dead = map(shared.settings.topic, names)
-        places = [(topic, home) for topic in (self._requests, self._cases, self._dead)]
-        self._watch = KafkaWatch(shared.settings.kafka, shared.options, places)
+        self._dead = shared.settings.topic("calllog.dead")
+        topics = [shared.settings.topic("privacy.cases"), self._dead]
+        self._watch = KafkaWatch(shared.settings.kafka, shared.options, topics, home)
         self._offset: int | None = None
-        self._letters: dict[int, Dead] = {}
+        self._letter: Dead | None = None
         self._latest: Case | None = None
         self._told = 0
 
     async def __aenter__(self) -> Self:
         """Send it."""
-        await self._watch.start()
-        await publish(self._shared, self._signed)
+        try:
+            await self._watch.start()
+            self._offset = await publish(self._shared, self._signed)
+        except BaseException:
+            await self._watch.stop()
+            raise
         return self
 
     async def __aexit__(
@@ -74,9 +78,9 @@ class Sent:
         while (waited := time.monotonic() - began) < seconds:
             for record in await self._watch.more(_POLL_MS):
                 self._note(record, mine)
-            letter = self._letters.get(-1 if self._offset is None else self._offset)
-            if letter is not None:
-                raise StateRefusedError(f"the desk refused the request: {letter.reason} at {letter.at_pointer or '/'}")
+            if self._letter is not None:
+                told = f"{self._letter.reason} at {self._letter.at_pointer or '/'}"
+                raise StateRefusedError(f"the desk refused the request: {told}")
             if self._latest is not None:
                 self._tell(self._latest, tell=tell)
                 if done(self._latest):
@@ -84,17 +88,16 @@ class Sent:
             elif not patient and waited > _PATIENCE_S:
                 patient = True
                 say("no desk has taken the request yet")
+        if self._latest is None and self._dead not in self._watch.topics:
+            say("whether the desk has refused it cannot be seen: Kafka lets this user not read the dead letters")
         return self._latest
 
     def _note(self, record: Any, mine: Callable[[Case], bool]) -> None:
-        if record.topic == self._requests:
-            if record.value == self._signed.token:
-                self._offset = record.offset
-        elif record.topic == self._dead:
+        if record.topic == self._dead:
             with suppress(MessageError):  # none of ours
                 letter = decode(DEAD, record.value or b"")
-                if letter.topic == self._requests:
-                    self._letters[letter.offset] = letter
+                if (letter.topic, letter.offset) == (self._requests, self._offset):
+                    self._letter = letter
         elif record.value is not None:
             case = readable(record, self._key)
             if case is not None and mine(case):

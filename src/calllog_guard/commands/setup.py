@@ -1,4 +1,4 @@
-"""First run: `init`, `topics create|check`, `tenant create`."""
+"""First run: `init`, `topics create|check`; what every command needs."""
 
 import argparse
 import asyncio
@@ -13,14 +13,12 @@ from typing import Any
 from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kms_local import write_new
 from calllog_guard.bootstrap import World, world
-from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
-from calllog_guard.core.crypto.sealed import desk_pem, new_pair, public_forms, receipt_pem
-from calllog_guard.core.ids import TENANT_PATTERN, EpochName, Tenant, b64
-from calllog_guard.core.tombstone import Output
-from calllog_guard.errors import ConfigurationError, StateRefusedError
+from calllog_guard.core.crypto.sealed import new_pair
+from calllog_guard.core.grants import acl_commands, grants
+from calllog_guard.core.ids import TENANT_PATTERN
+from calllog_guard.errors import ConfigurationError
 from calllog_guard.law import follow_published
 from calllog_guard.settings import PREFIX, from_environment
-from calllog_guard.workers.guard import guard_entry
 
 POLICY = """\
 # The privacy policy that the workers enforce. See the README: "Write the policy".
@@ -29,7 +27,7 @@ effective = 2026-01-01
 change = "First version."
 [version.tenant.{tenant}]
 regime = "uk"
-events = ["calllog.events"]
+events = ["{events}"]
 lowercase_email = true
 erasures_per_hour = 10000          # development; in production the most that a calm hour sees
 allowed_hosts = ["127.0.0.1", "::1", "localhost", "kafka", "redis"]    # development; in production yours alone
@@ -78,23 +76,18 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     verb.add_argument("--tenant", default="iocom")
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=init)
-    topics = verbs.add_parser("topics", help="make the governed topics, or compare each setting with what is wanted")
-    topics.add_argument("action", choices=["create", "check"])
+    topics = verbs.add_parser(
+        "topics",
+        help="make the governed topics, or compare each setting with what is wanted; rights: each user's, for Kafka's own tool",
+    )
+    topics.add_argument("action", choices=["create", "check", "rights"])
     topics.add_argument("--json", action="store_true")
     topics.set_defaults(run=run_topics)
-    tenant = verbs.add_parser(
-        "tenant",
-        help="create T: pepper, receipt key, desk key, first epoch, guard entry (again: what a newer release adds); list: each tenant of the policy, and whether it is made",
-    )
-    tenant.add_argument("action", choices=["create", "list"])
-    tenant.add_argument("tenant", nargs="?")
-    tenant.add_argument("--json", action="store_true")
-    tenant.set_defaults(run=run_tenant)
 
 
 def init(args: argparse.Namespace) -> int:
     """Write the first files; what exists is left as it is."""
-    base = args.directory.resolve()
+    base, events = args.directory.resolve(), from_environment(os.environ).topic("calllog.events")
     for name in ("kms", "state", "keys"):
         (base / name).mkdir(parents=True, exist_ok=True, mode=0o700)
     if not re.match(TENANT_PATTERN, args.tenant):
@@ -103,7 +96,7 @@ def init(args: argparse.Namespace) -> int:
         private, public = new_pair(signs=signs)
         if write_new(base / "keys" / f"{name}.pem", private):
             (base / "keys" / f"{name}.pub.pem").write_bytes(public)
-    write_new(base / "policy.toml", POLICY.format(tenant=args.tenant).encode())
+    write_new(base / "policy.toml", POLICY.format(tenant=args.tenant, events=events).encode())
     environment = {
         f"{PREFIX}POLICY": str(base / "policy.toml"),
         f"{PREFIX}KMS": f"local:{base / 'kms'}",
@@ -117,16 +110,18 @@ def init(args: argparse.Namespace) -> int:
 
 
 def run_topics(args: argparse.Namespace) -> int:
-    """Make or check the governed topics."""
+    """Make or check the governed topics, or tell who needs which right."""
+    if args.action == "rights":
+        return show_rights(args)
     shared = the_world()
-    if args.action == "check":
-        asyncio.run(follow_published(shared))
     admin = KafkaTopics(shared.settings, shared.options)
     try:
+        made = admin.create(shared.keep_days, shared.events) if args.action == "create" else []
+        asyncio.run(follow_published(shared, whole=args.action == "check"))
         if args.action == "create":
-            made = admin.create(shared.keep_days)
+            made += admin.create(shared.keep_days, shared.events)  # what a published version names besides
             say(f"{len(made)} topics made")
-        findings = admin.check(shared.keep_days)
+        findings = admin.check(shared.keep_days, shared.events)
     finally:
         admin.close()
     rows = [
@@ -144,74 +139,9 @@ def run_topics(args: argparse.Namespace) -> int:
     return int(any(not finding.good for finding in findings))
 
 
-def run_tenant(args: argparse.Namespace) -> int:
-    """Make one tenant, or list all."""
-    if args.action == "list":
-        return list_tenants(args)
-    if not args.tenant:
-        raise ConfigurationError("name the tenant: calllog-guard tenant create T")
-    return asyncio.run(create_tenant(args))
-
-
-def list_tenants(args: argparse.Namespace) -> int:
-    """The tenants of the policy in force: regime, events, requesters, and the receipt key's fingerprint once made."""
+def show_rights(args: argparse.Namespace) -> int:
+    """The commands that give every user its rights, with this installation's names; nothing is asked of Kafka."""
     shared = the_world()
-    rows: list[dict[str, Any]] = []
-    for name, table in shared.policy.at(shared.clock.now().date()).tenant.items():
-        try:
-            fingerprint = public_forms(receipt_pem(shared.vault.receipt_key(Tenant(name)))[1])[2]
-        except ConfigurationError:  # the KMS keeps nothing of it yet
-            fingerprint = None
-        row = {"tenant": name, "regime": table.regime, "events": list(table.events)}
-        row["desk_keys"] = shared.vault.desk_kids(Tenant(name))
-        rows.append(row | {"requesters": sorted(table.requesters), "receipt_key": fingerprint})
-    lines = (
-        f"{row['tenant']:16} {row['regime']} {row['receipt_key'] or 'not made: calllog-guard tenant create'}"
-        f" {' '.join(row['events'])} {' '.join(row['requesters'])}"
-        for row in rows
-    )
-    show(args, rows, "\n".join(lines))
+    names = shared.settings.topic, shared.settings.calllog_prefix, shared.events
+    show(args, [grant._asdict() for grant in grants(*names)], "\n".join(acl_commands(*names)))
     return 0
-
-
-async def create_tenant(args: argparse.Namespace) -> int:
-    """Make a tenant's secrets, the first epoch, and the guard with its anchor in the ledger; repeatable."""
-    shared, tenant = the_world(), Tenant(args.tenant)
-    if tenant not in shared.policy.at(shared.clock.now().date()).tenant:
-        raise StateRefusedError(f"the policy names no tenant {tenant}: add [version.tenant.{tenant}] first")
-    shared.vault.create_tenant(tenant)
-    year, week, _ = shared.clock.now().isocalendar()
-    epoch = EpochName(f"{year}-W{week:02d}")
-    shared.vault.create_epoch(epoch)
-    guard_id = shared.vault.guard_id()
-    path = Path(shared.settings.policy).parent / "keys" / f"{tenant}-receipts.pub.pem"
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(receipt_pem(shared.vault.receipt_key(tenant))[1])
-    desk = write_desk_key(shared, tenant)[0]
-    writer = shared.writer()
-    await writer.start()
-    try:
-        topic = shared.settings.topic("privacy.decisions")
-        anchor = json.dumps({"v": 1, "guard": b64(guard_id).decode(), "counter": 0}).encode()
-        await writer.write([Output(topic, number, b"~guard", anchor) for number in range(shared.settings.partitions)])
-        if await shared.keystore.swap({GUARD_KEY: (None, guard_entry(guard_id))}, {}):
-            await shared.ring(tenant).guard.open_at_once(shared.settings.partitions)
-        await shared.keystore.swap({EPOCH_KEY: (None, epoch.encode())}, {})
-    finally:
-        await writer.stop()
-        await shared.keystore.close()
-    show(
-        args,
-        {"tenant": tenant, "epoch": epoch, "receipt_key": str(path), "desk_key": str(desk)},
-        f"tenant {tenant}: epoch {epoch}, receipts by {path}, requests may be sealed to {desk}",
-    )
-    return 0
-
-
-def write_desk_key(shared: World, tenant: Tenant) -> tuple[Path, bytes]:
-    """Write the public half of the desk's newest key beside the receipt key's: the file, and what is in it."""
-    kid = shared.vault.desk_kids(tenant)[-1]
-    public = desk_pem(shared.vault.desk_key(tenant, kid) or b"")[1]
-    path = Path(shared.settings.policy).parent / "keys" / f"{kid}.pub.pem"
-    path.write_bytes(public)
-    return path, public

@@ -129,13 +129,13 @@ def sign_request(shared: World, args: argparse.Namespace, claims: dict[str, Any]
     return Signed(jti, token.encode())
 
 
-async def publish(shared: World, signed: Signed) -> None:
-    """Append a request to the tenant's partition."""
+async def publish(shared: World, signed: Signed) -> int:
+    """Append a request to the tenant's partition; its offset."""
     home = tenant_partition(shared.tenant, shared.settings.few_partitions)
     topic = shared.settings.topic("privacy.requests")
     writer = shared.writer()
     await writer.start()
     try:
-        await writer.write([Output(topic, home, shared.tenant.encode(), signed.token)])
+        return await writer.append(Output(topic, home, shared.tenant.encode(), signed.token))
     finally:
         await writer.stop()

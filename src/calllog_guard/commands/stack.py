@@ -9,12 +9,23 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from calllog_guard.commands.setup import say, show
+from calllog_guard.core.grants import USERS
 from calllog_guard.errors import ConfigurationError, StateRefusedError
 
+if TYPE_CHECKING:
+    from calllog_guard.stack.supervisor import Stack
+
+_ABOUT: Final = """\
+Runs a real Kafka and a real Redis as child processes, on free ports of 127.0.0.1, and writes the environment of its users into DIR.
+With --profile secure every port but the page of Kafka's figures speaks TLS (certificates of a throw-away authority, made anew at
+every start), and each role is a user with a password and the rights of the README's tables: DIR/users/ROLE.env is the environment
+of a role, DIR/stack.env the operator's. The Redis servers that come in wheels have no TLS: a small process before it speaks it.
+"""
 _READY_S: Final = 300.0
 _STOP_S: Final = 60.0
 _WATCH_S: Final = 0.5
@@ -22,11 +33,16 @@ _WATCH_S: Final = 0.5
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verb."""
-    verb = verbs.add_parser("stack", help="run a real Kafka and Redis as child processes, on free ports of 127.0.0.1")
+    verb = verbs.add_parser(
+        "stack", help="run a real Kafka and Redis as child processes, on free ports of 127.0.0.1", description=_ABOUT
+    )
     verb.add_argument("action", choices=["up", "down", "status"])
     verb.add_argument("--dir", type=Path, required=True, help="where data, logs and stack.json lie")
     verb.add_argument(
-        "--profile", choices=["fast", "production"], default="fast", help="fast: compaction in seconds instead of hours"
+        "--profile",
+        choices=["fast", "production", "secure"],
+        default="fast",
+        help="fast: compaction in seconds instead of hours; secure: fast, with TLS, a user per role, and rights",
     )
     verb.add_argument(
         "--brokers",
@@ -68,8 +84,23 @@ def _state(directory: Path) -> dict[str, Any] | None:
 
 
 def _text(found: dict[str, Any]) -> str:
-    lines = [f"export {name}={shlex.quote(value)}" for name, value in found["env"].items()]
-    return "\n".join([f"# {found['profile']} stack of {found['brokers']} broker(s) in {found['dir']}", *lines])
+    users = [f"# the environment of {user}: {path}" for user, path in found["users"].items()]
+    head = f"# {found['profile']} stack of {found['brokers']} broker(s) in {found['dir']}"
+    return "\n".join([head, *users, _exports(found["env"])])
+
+
+def _exports(environment: Mapping[str, str]) -> str:
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in environment.items())
+
+
+def _users(stack: "Stack") -> dict[str, str]:
+    """Where each user's environment was written: names of settings, and of the files with their secrets."""
+    if stack.secured is None:
+        return {}
+    found = {user: stack.secured.folder / f"{user}.env" for user in USERS}
+    for user, path in found.items():
+        path.write_text(_exports(stack.environment_of(user)) + "\n", "utf-8")
+    return {user: str(path) for user, path in found.items()}
 
 
 def run(args: argparse.Namespace) -> int:
@@ -141,8 +172,8 @@ def _up(args: argparse.Namespace, directory: Path) -> int:
     asked: list[int] = []
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda number, _: asked.append(number))
-    if args.profile == "fast":
-        say("fast profile: compaction, expiry and rebalances take seconds here, hours in production")
+    if args.profile != "production":
+        say(f"{args.profile} profile: compaction, expiry and rebalances take seconds here, hours in production")
     record = directory / "stack.json"
     lock = _locked(directory)
     if lock is None:
@@ -157,6 +188,7 @@ def _up(args: argparse.Namespace, directory: Path) -> int:
             "profile": args.profile,
             "brokers": args.brokers,
             "env": stack.environment,
+            "users": _users(stack),
         }
         (directory / "stack.env").write_text(_text(found) + "\n", "utf-8")
         draft = record.with_suffix(".new")

@@ -63,14 +63,18 @@ async def _one(name: str) -> int:
     tail = policy_tail(shared)
     source = policy_source(shared, name, writer, tail)
     try:
-        for check in (source.catch_up, partial(check_places, shared), partial(check_retention, shared)):
+        for check in (
+            shared.look_back,
+            source.catch_up,
+            partial(check_places, shared),
+            partial(check_retention, shared),
+        ):
             await _answering(check, log)
     except GuardError:  # refused to start: leave no connection behind
         await tail.stop()
         await writer.stop()
         await shared.keystore.close()
         raise
-    await _answering(shared.look_back, log)
     worker = serve(shared, name, writer, [Duty("policy", _POLICY_S, source.look)])
     from calllog_guard.adapters.http_pages import Pages  # noqa: PLC0415 - takes long to load, and no other command serves
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from calllog_guard.core.anchor import Anchor
 from calllog_guard.core.calls.event import CallEvent
 from calllog_guard.core.calls.intake import Manifest
 from calllog_guard.core.calls.leg import Leg
@@ -50,6 +51,7 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "reader-reset": Reset,
     "manifest": Manifest,
     "heartbeat": Beat,
+    "anchor": Anchor,
     "policy": Publication,
     "statistic": Statistic,
     "statistics-mark": Mark,

@@ -19,6 +19,7 @@ from kafka.errors import KafkaError
 
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.stack import distribution
+from calllog_guard.stack.secured import Secured
 
 _FORMAT_S: Final = 60.0
 _PROBE_MS: Final = 5000
@@ -65,10 +66,11 @@ def free_port() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A broker's number, and its ports: for clients, for the quorum, for the page of its figures."""
+    """A broker's number, and its ports: for clients, for brokers (where these are apart), for the quorum, for the page of its figures."""
 
     number: int
     client: int = field(default_factory=free_port)
+    broker: int = field(default_factory=free_port)
     quorum: int = field(default_factory=free_port)
     page: int = field(default_factory=free_port)
 
@@ -84,7 +86,7 @@ def _replicated(brokers: int) -> dict[str, str]:
     )
 
 
-def cluster(base: Path, profile: str, brokers: int) -> list["KafkaServer"]:
+def cluster(base: Path, profile: str, brokers: int, secured: Secured | None = None) -> list["KafkaServer"]:
     """
     The brokers of a cluster in a folder.
 
@@ -98,13 +100,15 @@ def cluster(base: Path, profile: str, brokers: int) -> list["KafkaServer"]:
     if there and there != names:
         msg = f"{base} holds a stack of {len(there)} broker(s): start it with --brokers {len(there)}, or take another folder"
         raise ConfigurationError(msg)
-    return [KafkaServer(base / name, profile, nodes, node) for name, node in zip(names, nodes, strict=True)]
+    return [KafkaServer(base / name, profile, nodes, node, secured) for name, node in zip(names, nodes, strict=True)]
 
 
 class KafkaServer:
     """How a broker is prepared, started and asked whether it is there; `supervisor.Child` runs it."""
 
-    def __init__(self, directory: Path, profile: str, nodes: Sequence[Node], node: Node) -> None:
+    def __init__(
+        self, directory: Path, profile: str, nodes: Sequence[Node], node: Node, secured: Secured | None = None
+    ) -> None:
         self.name = directory.name
         self.directory = directory
         self.log_dir = directory / "logs"
@@ -112,7 +116,8 @@ class KafkaServer:
         self.page = f"http://127.0.0.1:{node.page}/metrics"
         self.overrides: dict[str, str] = {}
         """Settings that a drill changes; they hold from the broker's next start on."""
-        self._profile, self._nodes, self._node = profile, nodes, node
+        self._profile, self._nodes, self._node, self._secured = profile, nodes, node, secured
+        self.administered_at = f"127.0.0.1:{node.broker}" if secured else self.address
         self._properties = directory / "server.properties"
 
     @property
@@ -139,14 +144,16 @@ class KafkaServer:
     def answers(self) -> bool:
         """Whether the broker speaks its protocol and is registered with its controller."""
         try:
-            socket.create_connection(("127.0.0.1", self._node.client), timeout=1).close()
+            host, _, port = self.administered_at.partition(":")
+            socket.create_connection((host, int(port)), timeout=1).close()
         except OSError:
             return False
         logger = logging.getLogger("kafka")
         level = logger.level
         logger.setLevel(logging.CRITICAL)  # a broker that is starting is no news
         try:
-            client = KafkaAdminClient(bootstrap_servers=self.address, request_timeout_ms=_PROBE_MS)
+            options = self._secured.administration if self._secured else {}
+            client = KafkaAdminClient(bootstrap_servers=self.administered_at, request_timeout_ms=_PROBE_MS, **options)
             try:
                 there = client.describe_cluster()["brokers"]  # those that are down are listed too, as fenced
                 return any(each["broker_id"] == self._node.number and not each.get("is_fenced") for each in there)
@@ -158,14 +165,17 @@ class KafkaServer:
             logger.setLevel(level)
 
     def _settings(self) -> dict[str, str]:
-        quorum = f"127.0.0.1:{self._node.quorum}"
+        listeners = f"CLIENT://{self.address}"
+        if self._secured:
+            listeners += f",BROKER://{self.administered_at}"
         return {
             **_COMMON,
+            **(self._secured.broker if self._secured else {}),
             **_replicated(len(self._nodes)),
-            **(_FAST if self._profile == "fast" else {}),
+            **({} if self._profile == "production" else _FAST),
             "node.id": str(self._node.number),
-            "listeners": f"CLIENT://{self.address},CONTROLLER://{quorum}",
-            "advertised.listeners": f"CLIENT://{self.address}",
+            "listeners": f"{listeners},CONTROLLER://127.0.0.1:{self._node.quorum}",
+            "advertised.listeners": listeners,
             "controller.quorum.voters": ",".join(f"{node.number}@127.0.0.1:{node.quorum}" for node in self._nodes),
             "log.dirs": str(self.log_dir).replace("\\", "\\\\"),
             **self.overrides,

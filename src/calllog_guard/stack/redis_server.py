@@ -1,17 +1,26 @@
 """
-One Redis that keeps every write before it answers, as a child process.
+One Redis that keeps every write before it answers, as a child process; in the secure profile behind TLS, with users.
 
 Source: redis.conf of Redis 6.2, sections append only mode, memory, slow log,
 replication (without a disk, or a synchronisation leaves a snapshot file).
 """
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
 import redis
 
 from calllog_guard.stack import distribution
+from calllog_guard.stack.certificates import write_private
 from calllog_guard.stack.kafka_server import free_port
+from calllog_guard.stack.secured import Secured
+
+_SOCKET: Final = "redis.sock"
+"""Named without its folder, in which both processes run: the path of a socket may have 107 bytes and no more."""
+_WAITAOF_SINCE: Final = (7, 2)
 
 SETTINGS: Final = {
     "appendonly": "yes",
@@ -48,5 +57,63 @@ class RedisServer:
         try:
             with redis.Redis(host="127.0.0.1", port=self.port, socket_timeout=2) as client:
                 return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+
+class SecuredRedis(RedisServer):
+    """The same server, reached over a socket in a folder of its owner's alone, with the users of the README and no other."""
+
+    def __init__(self, directory: Path, secured: Secured) -> None:
+        super().__init__(directory)
+        self._secured = secured
+
+    def prepare(self) -> list[str]:
+        """The command line: all that is worth hiding stands in a file."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.chmod(0o700)
+        (self.directory / _SOCKET).unlink(missing_ok=True)
+        server = distribution.redis_server()
+        said = subprocess.run([server, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
+        release = tuple(map(int, (re.findall(r"v=(\d+)\.(\d+)", said) or [(0, 0)])[0]))
+        lines = [f'{key} "{value}"' for key, value in SETTINGS.items() if key != "bind"]
+        lines += ["port 0", f"unixsocket {_SOCKET}", "unixsocketperm 700", "daemonize no"]
+        lines += self._secured.redis_users(waitaof=release >= _WAITAOF_SINCE)
+        write_private(self.directory / "redis.conf", "".join(f"{line}\n" for line in lines).encode())
+        return [server, "redis.conf"]
+
+    def answers(self) -> bool:
+        """Whether the socket is there: that it answers is for the front to find out, through TLS and with a password."""
+        return (self.directory / _SOCKET).exists()
+
+
+class TlsFront:
+    """The port of the secure profile: TLS, then the server's socket. The servers that come in wheels have no TLS of their own."""
+
+    name: Final = "redis-tls"
+
+    def __init__(self, server: RedisServer, secured: Secured) -> None:
+        self.directory, self._port, self._secured = server.directory, server.port, secured
+        self.url = f"rediss://127.0.0.1:{self._port}/0"
+
+    def prepare(self) -> list[str]:
+        """The command line; the server's key is in the file that is named."""
+        module = ["-m", "calllog_guard.stack.tls_front"]
+        return [sys.executable, *module, str(self._port), str(self._secured.server), _SOCKET]
+
+    def answers(self) -> bool:
+        """Whether the server answers through TLS as a worker may ask it: not while it still loads its file."""
+        password = self._secured.redis_password("worker")
+        try:
+            with redis.Redis(
+                host="127.0.0.1",
+                port=self._port,
+                username="worker",
+                password=password,
+                socket_timeout=2,
+                ssl=True,
+                ssl_ca_certs=str(self._secured.ca),
+            ) as client:
+                return bool(client.mget("clg:~ready"))
         except redis.RedisError:
             return False

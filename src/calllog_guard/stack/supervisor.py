@@ -18,9 +18,10 @@ from typing import Final, NoReturn, Protocol, Self
 
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.stack.kafka_server import cluster
-from calllog_guard.stack.redis_server import RedisServer
+from calllog_guard.stack.redis_server import RedisServer, SecuredRedis, TlsFront
+from calllog_guard.stack.secured import Secured
 
-PROFILES: Final = ("fast", "production")
+PROFILES: Final = ("fast", "production", "secure")
 BROKERS: Final = (1, 3)
 _PR_SET_PDEATHSIG: Final = 1
 _READY_S: Final = 90.0
@@ -172,7 +173,7 @@ class Stack:
 
     Args:
         directory: Keeps all data; a later stack on it finds them again.
-        profile: `fast` compacts and sweeps within seconds; `production` keeps the defaults.
+        profile: `fast` compacts and sweeps within seconds; `production` keeps the defaults; `secure` is fast, with TLS, users, rights.
         brokers: 1 or 3; with three, every record has three replicas and any one broker may be away.
 
     """
@@ -185,28 +186,41 @@ class Stack:
             msg = f"a stack of {brokers} brokers cannot be had: use 1, or 3, of which any one may be away"
             raise ConfigurationError(msg)
         base = directory.resolve()
-        self.brokers, store = cluster(base, profile, brokers), RedisServer(base / "redis")
+        self.secured = Secured(base) if profile == "secure" else None
+        self.brokers = cluster(base, profile, brokers, self.secured)
+        if self.secured:
+            store: RedisServer = SecuredRedis(base / "redis", self.secured)
+            stores: list[RedisServer | TlsFront] = [store, TlsFront(store, self.secured)]
+        else:
+            stores = [store := RedisServer(base / "redis")]
+        self._redis_port = store.port
         self.directory, self.profile = base, profile
-        self.kafka, self.redis = ",".join(each.address for each in self.brokers), store.url
+        self.kafka, self.redis = ",".join(each.address for each in self.brokers), stores[-1].url
         self.log_dirs = [each.log_dir for each in self.brokers]
         self.broker_log_dir, self.redis_dir = self.log_dirs[0], store.directory
-        self.children: Final = {"redis": Child(store)} | {each.name: Child(each) for each in self.brokers}
+        self._stores = [each.name for each in stores]
+        self.children: Final = {each.name: Child(each) for each in (*stores, *self.brokers)}
 
     @property
     def environment(self) -> dict[str, str]:
-        """The settings with which our commands use this stack."""
+        """The settings with which our commands use this stack; where there are users, the operator's."""
+        return self.environment_of("operator")
+
+    def environment_of(self, user: str) -> dict[str, str]:
+        """The settings with which a user's programs use this stack."""
         settings = {
             "KAFKA": self.kafka,
-            "KEYSTORE": self.redis,
+            **({} if self.secured else {"KEYSTORE": self.redis}),
             "PARTITIONS": "12",
             "REPLICAS": str(len(self.brokers)),
             "HTTP": "127.0.0.1:0",
             "LOG_DIRS": os.pathsep.join(map(str, self.log_dirs)),
             "CLEANER_PAGES": ",".join(each.page for each in self.brokers if each.shows_page),
         }
-        if self.profile == "fast":
+        if self.profile != "production":
             settings |= _FAST
-        return {f"CALLLOG_GUARD_{key}": value for key, value in settings.items()}
+        own = self.secured.environment(user) if self.secured else {}
+        return {f"CALLLOG_GUARD_{key}": value for key, value in settings.items()} | own
 
     @property
     def pids(self) -> dict[str, int]:
@@ -219,6 +233,8 @@ class Stack:
 
     def start(self) -> None:
         """Start all and wait until all answer; none is left behind when one fails."""
+        if self.secured:
+            self.secured.prepare(self._redis_port)
         try:
             self.start_redis()
             self.start_kafka()
@@ -230,8 +246,9 @@ class Stack:
         """End all; the brokers at the same time, for the last of a quorum finds nobody to take leave of."""
         for child in self._kafka:
             child.terminate()
-        for child in (*self._kafka, self.children["redis"]):
+        for child in self._kafka:
             child.stop()
+        self.stop_redis()
 
     def check(self) -> None:
         """Raise ConfigurationError when a child ended by itself."""
@@ -250,14 +267,18 @@ class Stack:
             child.launch()
         for child in self._kafka:
             child.wait_ready()
+        if self.secured:
+            self.secured.grant(self.brokers[0].administered_at)
 
     def stop_redis(self) -> None:
         """End the keystore in order."""
-        self.children["redis"].stop()
+        for name in reversed(self._stores):
+            self.children[name].stop()
 
     def start_redis(self) -> None:
         """Start the keystore (again), on the same port."""
-        self.children["redis"].start()
+        for name in self._stores:
+            self.children[name].start()
 
     def __enter__(self) -> Self:
         self.start()

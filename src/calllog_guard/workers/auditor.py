@@ -45,7 +45,7 @@ class Auditor:
         self,
         tenant: Tenant,
         home: int,
-        events: Sequence[str],
+        events: Callable[[], Sequence[str]],
         keep_days: Callable[[], int],
         outcome_key: OutcomeKey,
         ring: Keyring,
@@ -63,7 +63,7 @@ class Auditor:
         count: Callable[[str, int], None],
         level: Callable[[str, float], None],
     ) -> None:
-        self._tenant, self._home, self._events, self._keep_days = tenant, home, tuple(events), keep_days
+        self._tenant, self._home, self._events, self._keep_days = tenant, home, events, keep_days
         self._ring, self._keystore, self._admin, self._writer = ring, keystore, topics, writer
         self._outcome_key = outcome_key
         self._settings, self._clock, self._starts = settings, clock, starts
@@ -75,6 +75,7 @@ class Auditor:
         self._watched: dict[int, dict[bytes, Watched]] = {}
         self._walked, self._cleaners = walked, cleaners
         self._sound = False
+        self._missing: frozenset[str] | None = None
         self._counter = 0
         self._rewrite_from = 0.0
         self._floor = 0
@@ -156,7 +157,7 @@ class Auditor:
         except KeystoreSilentError:
             log.warning("the keystore is silent: the heartbeat repeats the last counter")
         value = encode(Beat(counter=self._counter, at=self._clock.now()))
-        many = (self._legs, self._settings.topic("calllog.held"), self._decisions, *self._events)
+        many = (self._legs, self._settings.topic("calllog.held"), self._decisions, *self._plain())
         few = (self._requests, self._settings.topic("privacy.cases"))
         beats = [Output(topic, partition, BEAT, value) for topic in many for partition in self._watched]
         beats += [
@@ -165,8 +166,8 @@ class Auditor:
             for partition in self._watched
             if partition < self._settings.few_partitions
         ]
-        if 0 in self._watched:
-            beats.append(Output(self._settings.topic("privacy.policy"), 0, BEAT, value))
+        # from every auditor, whatever it owns: who starts learns the counter here
+        beats.append(Output(self._settings.topic("privacy.policy"), 0, BEAT, value))
         await self._writer.write(beats)
         self._beat_at = asyncio.get_running_loop().time()
         self._count("heartbeats", len(beats))
@@ -177,9 +178,13 @@ class Auditor:
         prefix, mine = self._settings.calllog_prefix, sorted(self._watched)
         more = [group for group in map(str.strip, self._settings.trim_groups.split(",")) if group]
         few = [partition for partition in mine if partition < self._settings.few_partitions]
-        done = [await self._cut(topic, mine, [f"{prefix}guard-protector", *more], before) for topic in self._events]
+        done = [await self._cut(topic, mine, [f"{prefix}guard-protector", *more], before) for topic in self._plain()]
         done.append(await self._cut(self._requests, few, [f"{prefix}guard-desk"], before))
         self._level("trim_lag_records", sum(each.behind for some in done for each in some))
+
+    def _plain(self) -> list[str]:
+        """The topics of events that a watch has seen: writing to one that is not made yet would hold up every heartbeat."""
+        return [] if self._missing is None else [topic for topic in self._events() if topic not in self._missing]
 
     async def _cut(self, topic: str, partitions: list[int], groups: list[str], before: int) -> list[Trimmed]:
         if not partitions:
@@ -192,7 +197,8 @@ class Auditor:
         """Compare every governed setting with what the bound needs; any drift withholds certificates."""
         self._sound = False  # until this look has ended well
         cleaning = await self._cleaning()
-        findings = await asyncio.to_thread(self._admin.check, self._keep_days())
+        findings = await asyncio.to_thread(self._admin.check, self._keep_days(), self._events())
+        self._missing = frozenset(each.topic for each in findings if each.setting == "exists")
         drifted = sorted({finding.setting for finding in findings if not finding.good})
         blocked = await asyncio.to_thread(self._admin.blocked, self._legs, sorted(self._watched))
         try:

@@ -114,6 +114,7 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         self._position: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._owned = 0
+        self._started = False
         self._assignment = 0
         self._lock = asyncio.Lock()
         self._revoking = asyncio.Event()
@@ -148,13 +149,13 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         Connect.
 
         Raises:
-            LogSilentError: Kafka does not answer; try again.
+            LogSilentError: Kafka does not answer, or does not show us a topic; try again.
 
         """
-        try:
+        if not self._started:
             await self._consumer.start()
-        except (KafkaError, OSError) as error:
-            raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
+            self._started = True
+        await self._consumer.shown(self._role.topics)
 
     async def run(self) -> None:
         """

@@ -3,16 +3,17 @@ Follows the published policy: every worker reads the policy's topic and is the l
 
 Rules: 1. A worker has read the topic to its end before it takes up its work.  2. What is refused changes nothing, and is told.
        3. A version that wants to keep legs for longer than their topic does waits until the topic does too.
+       4. Nothing begins under a law that is older than one published or followed before; who runs already goes on.
 Source: design section 11.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final, Protocol
 
 import structlog
 
-from calllog_guard.core.policy.publication import TOO_LONG
+from calllog_guard.core.policy.publication import TOO_LONG, Followed
 from calllog_guard.errors import RequestRefusedError
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock
@@ -45,19 +46,27 @@ class PolicySource:
         count: Callable[[str, int], None],
         show: Callable[[str], None],
         letter: Callable[[Any, RequestRefusedError], Awaitable[None]] | None,
+        seen: Callable[[], date | None],
     ) -> None:
         self._policy, self._tail, self._kept_days, self._clock = policy, tail, kept_days, clock
-        self._count, self._show, self._letter = count, show, letter
+        self._count, self._show, self._letter, self._seen = count, show, letter, seen
         self._records: dict[bytes, int] = {}
         self._fresh: dict[bytes, Any] = {}
         self._told: dict[bytes, str] = {}
         self._ask_again = clock.now()
 
     async def catch_up(self) -> None:
-        """Be the law of today before the first unit; what was refused earlier is told again, so that nothing is missed."""
+        """
+        Be the law of today before the first unit; what was refused earlier is told again, so that nothing is missed.
+
+        Raises:
+            ConfigurationError: That would be an older law than one that was published, or followed on this machine.
+
+        """
         self._note(await self._tail.up_to_now())
-        await self._follow()
-        self._shown(self._clock.now())
+        followed, now = await self._follow(), self._clock.now()
+        followed.check_whole(self._seen(), now.date())
+        self._shown(now)
 
     async def look(self) -> None:
         """Follow what has been published since."""
@@ -77,7 +86,7 @@ class PolicySource:
                 self._records[record.value] = record.timestamp
                 self._fresh[record.value] = record
 
-    async def _follow(self) -> None:
+    async def _follow(self) -> Followed:
         before = self._policy.versions
         followed = self._policy.follow(self._records, await self._kept_days())
         if self._policy.versions != before:
@@ -94,3 +103,4 @@ class PolicySource:
         for token in [each for each, why in followed.refused.items() if why != TOO_LONG][:-_MOST_REFUSED]:
             del self._records[token]
             del self._told[token]
+        return followed

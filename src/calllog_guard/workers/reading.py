@@ -11,7 +11,7 @@ Source: design sections 4, 8 and 11; interface: access.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from functools import cache
 from typing import Final, NamedTuple
 
@@ -26,12 +26,14 @@ from calllog_guard.core.retention.access import Refusal, has_lapsed
 from calllog_guard.core.retention.purpose import Purpose
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import Access, encode
-from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
+from calllog_guard.errors import ConfigurationError, MessageError, RecordError, StateRefusedError
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Record, Writer
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.sources import Errand, Header, Holder, Source, Standing
 
+_AHEAD: Final = timedelta(days=31)
+"""Events are not dated after now and EVENT_AHEAD_S; this bounds what a forged header costs, and no more."""
 BATCH: Final = 5000
 """Records judged at once: bounds every MGET, and the time between a person's two readings."""
 
@@ -43,6 +45,7 @@ class Right(NamedTuple):
     Args:
         since: What may still keep a leg that was stored under a version.
         law: Another object when a version was published.
+        copies: Whether there may be copies for this purpose: only who needs them must be able to read `calllog.held`.
 
     """
 
@@ -50,6 +53,7 @@ class Right(NamedTuple):
     today: date
     since: Callable[[str], tuple[Purpose, ...]]
     law: object
+    copies: bool
 
     @property
     def meaning(self) -> str:
@@ -63,13 +67,16 @@ def right_of(policy: Policy, errand: Errand, today: date) -> Right:
     What the policy lets an errand see on a day.
 
     Raises:
-        ConfigurationError: The policy in force knows no such purpose.
-        StateRefusedError: The actor may not read for this purpose.
+        ConfigurationError: No version of the policy knows such a purpose.
+        StateRefusedError: The actor may not read for this purpose, or the version in force has it no more, or not yet.
 
     """
     table = policy.at(today).tenant[errand.tenant]
     rights = table.actors.get(errand.actor)
     if errand.purpose not in table.purposes:
+        tables = [each.tenant.get(errand.tenant) for each in policy.versions]
+        if any(each is not None and errand.purpose in each.purposes for each in tables):
+            raise StateRefusedError(f"the policy in force has no purpose {errand.purpose}; another version has it")
         known = ", ".join(sorted(table.purposes))
         raise ConfigurationError(f"the policy in force knows no purpose {errand.purpose!r}; it knows {known}")
     if rights is None or errand.purpose not in rights.purposes:
@@ -78,7 +85,7 @@ def right_of(policy: Policy, errand: Errand, today: date) -> Right:
     since = cache(
         lambda version: policy.purposes_since(errand.tenant, version, today)
     )  # asked for every day of a batch
-    return Right(purpose, today, since, policy.versions)
+    return Right(purpose, today, since, policy.versions, policy.keeps_copies(errand.tenant, purpose.number, today))
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
@@ -105,10 +112,16 @@ class Reading:
         partitions: int,
         access_partitions: int,
         steps: Steps,
+        count: Callable[[str, int], None] = lambda _name, _by: None,
     ) -> None:
         self.errand, self.source = errand, source
         self._policy, self._writer, self._clock, self._steps = policy, writer, clock, steps
-        self._access, self._partitions, self._access_partitions = access, partitions, access_partitions
+        self._access, self._partitions, self._access_partitions, self._count = (
+            access,
+            partitions,
+            access_partitions,
+            count,
+        )
         self.opened = 0
         self.refused: Counter[Refusal] = Counter()
 
@@ -140,29 +153,41 @@ class Reading:
             await self._record(verdicts)
             self._steps.reached("read.recorded")
             if not names or await self.source.unchanged(holders, before):
-                self.opened += sum(verdict.line is not None for verdict in verdicts)
-                self.refused.update(verdict.refusal for verdict in verdicts if verdict.refusal is not None)
+                self._counted(verdicts)
                 return verdicts
+
+    def _counted(self, verdicts: Sequence[Verdict]) -> None:
+        """For the metrics by purpose and result, `opened` or a refusal: what an officer ordered to keep is no verdict."""
+        opened = sum(verdict.line is not None for verdict in verdicts)
+        refused = Counter(verdict.refusal for verdict in verdicts if verdict.refusal is not None)
+        self.opened += opened
+        self.refused.update(refused)
+        for result, many in (("opened", opened), *refused.items()):
+            self._count(f"reads_{self.errand.purpose}/{result}", many)
 
     def _verdict(
         self, record: Record, header: Header, holder: Holder | None, standings: Mapping[str, Standing], right: Right
     ) -> Verdict:
-        if holder is None:
-            return Verdict(record, header, None, Refusal.UNKNOWN)
-        refusal = standings[header.kid].refusal
-        if refusal is not None:
+        refusal = Refusal.UNKNOWN if holder is None else standings[header.kid].refusal
+        if holder is None or refusal is not None:
             return Verdict(record, header, None, refusal)
+        return Verdict(record, header, *self._opened(record, header, holder, right))
+
+    def _opened(
+        self, record: Record, header: Header, holder: Holder, right: Right
+    ) -> tuple[Put, None] | tuple[None, Refusal]:
         if holder.place % self._partitions != record.partition:
             # a copy where no tombstone of its person reaches
-            return Verdict(record, header, None, Refusal.UNREADABLE)
+            return None, Refusal.UNREADABLE
         try:
             leg = read_leg(open_leg(record.value or b"", holder.data_key(month_from(header.mon))))
             if not right.purpose.covers(leg.role, leg.outcome):
-                return Verdict(record, header, None, Refusal.PURPOSE)
-            return Verdict(record, header, put(leg, header.rid, holder.person(leg), right.purpose.shows), None)
+                return None, Refusal.PURPOSE
+            return put(leg, header.rid, holder.person(leg), right.purpose.shows), None
         except MessageError as error:
-            refusal = Refusal.LAPSED if error.reason == "lapsed" else Refusal.UNREADABLE
-            return Verdict(record, header, None, refusal)
+            return None, Refusal.LAPSED if error.reason == "lapsed" else Refusal.UNREADABLE
+        except (ValueError, TypeError):  # it opens, and says what no protector writes; these errors' texts quote it
+            return None, Refusal.UNREADABLE
 
     async def _record(self, verdicts: Sequence[Verdict]) -> None:
         """Acknowledged on return: who opened what of each partition, and how many were refused for which reason."""
@@ -196,7 +221,13 @@ Sifted = tuple[Record, Header | None, Refusal | None]
 
 
 def sift(records: Iterable[Record], tenant: Tenant, source: Source, right: Right) -> list[Sifted]:
-    """Each record with its header, and what the header alone says against it; internal keys are left out."""
+    """
+    Each record with its header, and what the header alone says against it; internal keys are left out.
+
+    A header is not authenticated before its record is opened: a day to come, or a month that is not the day's, would have the
+    ratchet turned for nothing.
+    """
+    horizon = (right.today + _AHEAD).isoformat()
     lapsed: dict[tuple[str, str], Refusal | None] = {}
     sifted: list[Sifted] = []
     for record in records:
@@ -211,6 +242,8 @@ def sift(records: Iterable[Record], tenant: Tenant, source: Source, right: Right
             if not source.meant(header, record.partition, right.purpose):
                 continue
             when = header.day, header.pol
+            if header.day > horizon or header.mon != header.day[:7]:
+                raise RecordError("bad_day")
             if when not in lapsed:
                 is_over = has_lapsed(header.day, right.purpose, right.since(header.pol), right.today)
                 lapsed[when] = Refusal.LAPSED if is_over else None

@@ -33,7 +33,7 @@ class Renewal:
         if not shard.restricted:
             return
         t = self._t
-        days = t.policy.keep_days + GRACE_DAYS // 2
+        days = t.policy.keep_days(t.tenant) + GRACE_DAYS // 2
         first_young = await t.offset_at(t.legs, shard.partition, to_ms(t.clock.now()) - days * _DAY_MS)
         rows = [row for person in sorted(shard.restricted) for row in shard.index.legs_of(person)]
         old = [(key, facts.offset) for facts, key in rows if facts.offset < first_young]

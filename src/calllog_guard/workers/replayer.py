@@ -74,7 +74,7 @@ class Replayer:
             lost = await self._lost(shard)
             beat = Beat(counter=await self._ring.guard.raise_floor(), at=self._clock.now())
             await self._restricted(shard, bereft)
-            # at once, not with the next heartbeat: who starts meanwhile looks into the log for it
+            # at once, not with the next heartbeat: a keeper that starts meanwhile looks into the ledger for it
             await self._writer.write([Output(self._decisions, partition, BEAT, encode(beat))])
             settled = not shard.pending and shard.decisions >= end
             await self._ring.guard.mark(partition, origin, end if settled else applied)
@@ -149,7 +149,7 @@ class Replayer:
     async def _minted(self, lookup: Lookup, lost: int) -> bool:
         """Mint a person whose generation `lost` is lost, unless they are there in a later one; whether it was done."""
         now = self._clock.now()
-        floor, current = floor_month(now, self._t.policy.keep_days), month_of(now.year, now.month)
+        floor, current = floor_month(now, self._t.policy.keep_days(self._t.tenant)), month_of(now.year, now.month)
         while True:
             view = await self._ring.view([lookup], under_guard=True)
             person = self._ring.person(lookup, view.raw[lookup])

@@ -5,7 +5,7 @@ A partition's live records are held in memory, sealed, while it is read; what is
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Final
 
 from calllog_guard.core.calls.view import Line
@@ -14,7 +14,6 @@ from calllog_guard.errors import LogSilentError
 from calllog_guard.ports import LogReader, Place, Record
 from calllog_guard.workers.reading import BATCH, Reading
 
-_POLL: Final = 5000
 _STALLED_S: Final = 30.0
 _TOLD_S: Final = 5.0
 
@@ -35,14 +34,13 @@ async def snapshot(
     """
     loop = asyncio.get_running_loop()
     next_word = loop.time() + _TOLD_S
+    readings = (reading, kept) if kept and reading.right().copies else (reading,)
     for number, partition in enumerate(partitions):
         if loop.time() >= next_word:
             told(f"{number} of {len(partitions)} partitions read, {reading.opened} legs opened")
             next_word = loop.time() + _TOLD_S
         tokens: set[str] = set()
-        for each in (
-            (reading, kept) if kept else (reading,)
-        ):  # copies are made before their legs go: never the other way
+        for each in readings:  # copies are made before their legs go: never the other way
             records = await _state(log, (each.source.topic, partition))
             for start in range(0, len(records), BATCH):
                 verdicts = await each.judged(records[start : start + BATCH])
@@ -59,17 +57,30 @@ async def _state(log: LogReader, place: Place) -> list[Record]:
     if first == end:
         return []
     await log.assign({place: first})
-    heard = asyncio.get_running_loop().time()
-    while (await log.positions())[place] < end:
-        records = await log.poll(_POLL)
+    async for records in read_on(log, {place: end}):
         for record in records:
             key = record.key or INTERNAL_KEY
             if record.value is None:
                 state.pop(key, None)
             elif key[:1] != INTERNAL_KEY:
                 state[key] = record
-        if records:
-            heard = asyncio.get_running_loop().time()
-        elif asyncio.get_running_loop().time() - heard > _STALLED_S:
-            raise LogSilentError(f"Kafka handed out nothing for {_STALLED_S:.0f} s before the end of a partition")
     return list(state.values())
+
+
+async def read_on(log: LogReader, ends: Mapping[Place, int]) -> AsyncGenerator[Sequence[Record], None]:
+    """
+    What a reader has still to read of what it was assigned, up to these ends.
+
+    Raises:
+        LogSilentError: Nothing came for too long.
+
+    """
+    loop = asyncio.get_running_loop()
+    heard = loop.time()
+    while any(at < ends[place] for place, at in (await log.positions()).items()):
+        records = await log.poll(BATCH)
+        if records:
+            heard = loop.time()
+            yield records
+        elif loop.time() - heard > _STALLED_S:
+            raise LogSilentError(f"Kafka handed out nothing for {_STALLED_S:.0f} s before the end of a partition")

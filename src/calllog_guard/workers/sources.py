@@ -134,9 +134,11 @@ class People:
 class Kept:
     """The source of the copies that one purpose keeps by law: a table that is built of both topics does not see an erasure."""
 
-    def __init__(self, topic: str, safe: Safe, lookup: Callable[[str], Lookup], pepper: Pepper, errand: Errand) -> None:
+    def __init__(
+        self, topic: str, ring: Keyring, safe: Safe, lookup: Callable[[str], Lookup], pepper: Pepper, errand: Errand
+    ) -> None:
         self.topic = topic
-        self._safe, self._lookup, self._pepper = safe, lookup, pepper
+        self._ring, self._safe, self._lookup, self._pepper = ring, safe, lookup, pepper
         self._tenant, self._purpose = errand.tenant, errand.purpose
 
     def parse(self, value: bytes) -> Header:
@@ -163,7 +165,8 @@ class Kept:
         return self._pepper.person_for(self._purpose, self._lookup(leg.subject))
 
     async def standings(self, holders: Mapping[str, Holder], purpose: Purpose) -> dict[str, Standing]:
-        """See Source: a copy is for the purpose that keeps it."""
+        """See Source: a copy is for the purpose that keeps it; under the restore guard nobody opens one either."""
+        await self._ring.view([])
         entries = await self._safe.read(HoldId(name) for name in holders)
         found: dict[str, Standing] = {}
         for name in holders:

@@ -117,6 +117,15 @@ class Vault:
             await asyncio.sleep(self._life_s / 3)
             await self.refresh()
 
+    @property
+    def made(self) -> bool:
+        """Whether an installation has its secrets here."""
+        return self._ring.get("guard") is not None
+
+    def alone(self, tenant: Tenant) -> bool:
+        """Whether no other tenant has secrets here: one's walk would destroy epochs that the other's entries still need; blocks."""
+        return self._ring.get(f"pepper.{tenant}") is not None if self.made else not self.epochs()
+
     def create_tenant(self, tenant: Tenant) -> None:
         """Make the secrets of a tenant, and the guard's id with the first."""
         for name in (*_tenant_names(tenant), _desk_name(tenant, 1)):

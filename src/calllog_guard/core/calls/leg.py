@@ -12,7 +12,7 @@ from calllog_guard.core.calls.event import CallEvent, Kind, Party, Result
 from calllog_guard.core.wire import Message, Role, decode, text_literal, time_text
 
 
-class Leg(Message, frozen=True, kw_only=True):
+class Leg(Message, frozen=True, kw_only=True, gc=False):
     """The plaintext of a leg; `parties` is their number."""
 
     call: str

@@ -22,7 +22,7 @@ TAG_BYTES: Final = 16
 PAD: Final = 64
 
 
-class LegHeader(Message, frozen=True, kw_only=True):
+class LegHeader(Message, frozen=True, kw_only=True, gc=False):
     """The protected header, in this order; each field is one of those that tie the leg to its place."""
 
     alg: Literal["dir"] = "dir"
@@ -80,7 +80,7 @@ def open_leg(leg: bytes, key: DataKey) -> bytes:
     if len(parts) != 5 or parts[1]:  # noqa: PLR2004 - the five parts of RFC 7516
         raise RecordError("bad_leg")
     try:
-        nonce, text, tag = (unb64(part) for part in parts[2:])
+        nonce, text, tag = map(unb64, parts[2:])
         if len(nonce) != NONCE_BYTES or len(tag) != TAG_BYTES:
             raise RecordError("bad_leg")
         return AESGCM(key.expose()).decrypt(nonce, text + tag, parts[0]).rstrip(b" ")

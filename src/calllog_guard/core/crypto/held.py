@@ -72,7 +72,7 @@ def open_hold(raw: bytes, place: bytes, key: Secret) -> HoldEntry:
     return HoldEntry(epoch, HoldSecret(secret) if state == _LIVE else None, content[_HEAD.size :].rstrip(b" "))
 
 
-class HeldHeader(Message, frozen=True, kw_only=True):
+class HeldHeader(Message, frozen=True, kw_only=True, gc=False):
     """The protected header of a copy: as a leg's, but `kid` names the hold."""
 
     alg: Literal["dir"] = "dir"

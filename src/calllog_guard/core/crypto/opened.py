@@ -13,6 +13,8 @@ from calllog_guard.errors import RecordError
 
 _MONTHS_MAX: Final = 12  # per person in memory; an old log in order asks for one or two
 
+_AHEAD_MAX: Final = 1200  # events are of the years 2000 to 2100: a forged header turns no ratchet for longer
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -37,13 +39,15 @@ class Opened:
         The key of a month.
 
         Raises:
-            RecordError: The ratchet has moved past this month.
+            RecordError: The ratchet has moved past this month (`lapsed`), or no event was ever accepted of it (`bad_month`).
 
         """
         if month not in self.months:
             at = max((each for each in self.links if each <= month), default=None)
             if at is None:
                 raise RecordError("lapsed")
+            if month - at > _AHEAD_MAX:
+                raise RecordError("bad_month")
             link = self.links[month] = link_at(self.links[at], at, month)
             if len(self.months) >= _MONTHS_MAX:
                 self.months.clear()

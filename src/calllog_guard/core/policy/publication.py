@@ -7,6 +7,8 @@ Rules: 1. An officer of the version before must have signed it: the version befo
        4. On a day for which the file has a version too, the published one holds; of two published ones, the later signed.
        5. The result depends on what was published alone, not on the order in which it is read: compaction keeps no order
           between the first and the last word about a version.
+       6. Who begins under an older law than one that was published breaks promises that others keep: a version that was signed
+          in time and appended too late (a topic restored, mirrored, made anew) is not followed, and nobody begins without it.
 Source: design sections 5 and 11; RFC 7515.
 """
 
@@ -29,13 +31,15 @@ from calllog_guard.core.ids import unb64
 from calllog_guard.core.policy.checks import check_versions
 from calllog_guard.core.policy.differences import differences
 from calllog_guard.core.policy.form import PEM, TenantPolicy, Version
-from calllog_guard.core.policy.versions import longest_keep_days
-from calllog_guard.core.wire import Message, TenantName, Utc, decode, from_ms
+from calllog_guard.core.policy.versions import in_force, longest_keep_days
+from calllog_guard.core.wire import Message, TenantName, Utc, decode, from_ms, to_ms
 from calllog_guard.errors import ConfigurationError, MessageError, RequestRefusedError, StateRefusedError
 
 KeyOf = Callable[[str], bytes]
 TOO_LONG: Final = "retention_too_short"
 """The reason that may pass by itself: the topic of the legs forgets earlier than the version wants to keep."""
+LATE: Final = "appended_after_its_day"
+"""The reason of who may be in the right: an officer's word from before its day, in a record that is younger."""
 
 
 class Publication(Message, frozen=True, kw_only=True):
@@ -105,12 +109,50 @@ def signed_by(private_pem: bytes, before: TenantPolicy, key_of: KeyOf, claims: P
 
 
 @dataclass(frozen=True, slots=True)
+class Missed:
+    """A version that is not followed because its record came too late; `answered`: since which day a newer one holds."""
+
+    claims: Publication
+    answered: date | None
+
+
+@dataclass(frozen=True, slots=True)
 class Followed:
-    """All versions, oldest first, and what was refused, with the reason."""
+    """All versions, oldest first; what was refused, with the reason; and what of it (`LATE`) leaves a hole in the law."""
 
     versions: tuple[Version, ...]
     accepted: frozenset[bytes] = frozenset()
     refused: dict[bytes, str] = field(default_factory=dict)
+    missed: tuple[Missed, ...] = ()
+
+    def holes(self, today: date) -> list[Publication]:
+        """The versions that should be law and are not, and that no newer one has answered."""
+        return [each.claims for each in self.missed if each.answered is None or each.answered > today]
+
+    def check_whole(self, seen: date | None, today: date) -> None:
+        """
+        Whether one may begin under this law.
+
+        Args:
+            seen: The day of the newest version that this machine has followed; None: it has followed none.
+
+        Raises:
+            ConfigurationError: It is older than a law that was published, or followed here: what was found, and what to do.
+
+        """
+        cure = "put that version into the policy file, or publish a newer one for today (policy publish)"
+        for each in self.holes(today):
+            raise ConfigurationError(
+                f"tenant {each.tenant}: version {each.effective} was signed in time, but its record in the policy's topic is "
+                "younger than its day, as when the topic was restored, mirrored or made anew: it is not followed, and nothing "
+                f"begins under an older law; {cure}"
+            )
+        now = in_force(self.versions, today)
+        if seen is not None and (now is None or now.effective < seen):
+            raise ConfigurationError(
+                f"version {seen} was followed on this machine, but the newest in force now is {now and now.effective}: file and "
+                f"policy's topic have lost it; {cure}"
+            )
 
 
 def follow(file: Sequence[Version], records: Mapping[bytes, int], key_of: KeyOf, most_days: int | None) -> Followed:
@@ -127,11 +169,13 @@ def follow(file: Sequence[Version], records: Mapping[bytes, int], key_of: KeyOf,
     claimed, refused = _claimed(records)
     own = {version.effective: version for version in file}
     versions: list[Version] = []
-    accepted: set[bytes] = set()
+    accepted: dict[bytes, Publication] = {}
+    missed: dict[tuple[str, date], tuple[Publication, int]] = {}
     for day in sorted(own.keys() | claimed.keys()):
         version = own.get(day)
         for claims, token in claimed.get(day, ()):
-            chain = Chain(tuple(versions), tuple(each for each in file if each.effective > day), key_of, most_days)
+            later = tuple(each for each in file if each.effective > day)
+            chain = Chain(tuple(versions), own.get(day), later, key_of, most_days)
             tables = version or (versions[-1] if versions else None)
             published = Version(
                 effective=day,
@@ -142,12 +186,22 @@ def follow(file: Sequence[Version], records: Mapping[bytes, int], key_of: KeyOf,
                 chain.accept(claims, token, published, records[token])
             except MessageError as error:
                 refused[token] = error.reason
+                if error.reason == LATE:
+                    missed[claims.tenant, day] = claims, records[token]
             else:
                 version = published
-                accepted.add(token)
+                accepted[token] = claims
+                missed.pop((claims.tenant, day), None)  # the later signed is the last word on its day
         if version is not None:
             versions.append(version)
-    return Followed(tuple(versions), frozenset(accepted), refused)
+    holes = tuple(Missed(each, _answered(each, at_ms, accepted.values())) for each, at_ms in missed.values())
+    return Followed(tuple(versions), frozenset(accepted), refused, holes)
+
+
+def _answered(missed: Publication, appended_ms: int, accepted: Iterable[Publication]) -> date | None:
+    """The day of the first newer version that was signed since the missed one lay in the topic, and so in view of it."""
+    newer = (each for each in accepted if each.tenant == missed.tenant and each.effective > missed.effective)
+    return min((each.effective for each in newer if to_ms(each.at) >= appended_ms), default=None)
 
 
 def _claimed(records: Iterable[bytes]) -> tuple[dict[date, list[tuple[Publication, bytes]]], dict[bytes, str]]:
@@ -189,9 +243,10 @@ def _payload(text: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Between which versions a publication wants to stand: the law by which it is judged."""
+    """Between which versions a publication wants to stand, `own` being the file's of its day: the law by which it is judged."""
 
     earlier: tuple[Version, ...]
+    own: Version | None
     later: tuple[Version, ...]
     key_of: KeyOf
     most_days: int | None
@@ -216,8 +271,9 @@ class Chain:
         appended = from_ms(appended_ms)
         if claims.at > appended + _AHEAD:
             raise RequestRefusedError("signed_in_the_future", "/at")
-        if claims.effective < appended.date():
-            raise RequestRefusedError("takes_effect_in_the_past", "/effective")
+        if claims.effective < appended.date() and not self._in_file(claims):
+            in_time = claims.at.date() <= claims.effective
+            raise RequestRefusedError(LATE if in_time else "takes_effect_in_the_past", "/effective")
         changes = differences(self.earlier[-1], version)
         if not claims.lengthen and any(each.what == "lengthened" for each in changes):
             raise RequestRefusedError("lengthens_unsaid", "/lengthen")
@@ -225,5 +281,10 @@ class Chain:
             check_versions((*self.earlier, version, *self.later), self.key_of)
         except ConfigurationError:
             raise RequestRefusedError("contradicts", "/policy") from None
-        if self.most_days is not None and longest_keep_days([version]) > self.most_days:
+        if self.most_days is not None and longest_keep_days([version], claims.tenant) > self.most_days:
             raise RequestRefusedError(TOO_LONG, "/policy/purposes")
+
+    def _in_file(self, claims: Publication) -> bool:
+        """Whether the file says the same for that day: then the past is the file's, and stays what it is."""
+        table = self.own.tenant.get(claims.tenant) if self.own else None
+        return table is not None and with_keys(table, self.key_of) == claims.policy

@@ -46,11 +46,26 @@ def purposes_since(versions: Sequence[Version], tenant: str, stored: str, today:
     )
 
 
+def has_survived(versions: Sequence[Version], tenant: str, number: int, today: date) -> bool:
+    """Whether any version that has been in force made a purpose survive an erasure."""
+    tables = [_by_number(version.tenant.get(tenant)) for version in versions if version.effective <= today]
+    return any(number in table and table[number].survives_erasure for table in tables)
+
+
 def _by_number(table: TenantPolicy | None) -> dict[int, Purpose]:
     return {} if table is None else {purpose.number: purpose for purpose in table.listed()}
 
 
-def longest_keep_days(versions: Sequence[Version]) -> int:
-    """The longest period of any purpose of any version, in days, rounded up to 31 for each month."""
-    keeps = [purpose.keep for version in versions for table in version.tenant.values() for purpose in table.listed()]
+def events_named(versions: Sequence[Version], tenant: str, today: date) -> tuple[str, ...]:
+    """The topics of a tenant's events, each once: those of the version in force first, then what waiting versions add."""
+    now = in_force(versions, today)
+    waiting = [version for version in versions if version.effective > today]
+    tables = [version.tenant[tenant] for version in (now, *waiting) if version is not None and tenant in version.tenant]
+    return tuple(dict.fromkeys(topic for table in tables for topic in table.events))
+
+
+def longest_keep_days(versions: Sequence[Version], tenant: str) -> int:
+    """The longest period of any purpose of a tenant in any version, in days, rounded up to 31 for each month."""
+    tables = [version.tenant[tenant] for version in versions if tenant in version.tenant]
+    keeps = [purpose.keep for table in tables for purpose in table.listed()]
     return max((months * 31 + days for months, days in keeps), default=1)

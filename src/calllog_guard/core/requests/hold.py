@@ -6,6 +6,7 @@ partition, so that each ends by itself).
 Source: design section 2 (a hold is a copy), section 10.
 """
 
+from functools import lru_cache
 from typing import Final, Literal
 
 import msgspec
@@ -59,6 +60,7 @@ def hold_id(tenant: Tenant, name: str) -> HoldId:
     return HoldId(digest("hold", tenant, name))
 
 
+@lru_cache(maxsize=8192)
 def kept_id(tenant: Tenant, purpose: int, month: str, partition: int) -> HoldId:
     """The hold of a purpose that survives erasure, over the calls of one month in one partition."""
     return HoldId(digest("kept", tenant, str(purpose), month, str(partition)))

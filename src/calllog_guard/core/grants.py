@@ -1,0 +1,129 @@
+"""
+Who may do what: the users of Kafka with their rights to topics, groups and the cluster, and the users of Redis.
+
+Rules: 1. Each user has what its code does, and nothing else; what is not listed is denied (no `allow.everyone.if.no.acl.found`).
+       2. Nobody but desk, keeper and auditor reads `privacy.requests`, `privacy.decisions`, `privacy.outcomes` and `calllog.held`: they
+          tell of secret holds.  3. `delete` is for DeleteRecords; Kafka takes it for the right to delete the topic too, so that brokers
+          must run with `delete.topic.enable=false`.
+The README shows these tables, `calllog-guard topics rights` prints them for Kafka's own tool, `stack up --profile secure` sets them.
+Source: design sections 5 and 8; Apache Kafka, security: operations and resources; Redis, access control lists.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+USERS: Final = ("protector", "desk", "keeper", "auditor", "operator", "backend", "officer", "reader", "recipient")
+OPERATIONS: Final = {"R": "Read", "W": "Write", "X": "Delete", "S": "DescribeConfigs", "D": "Describe", "C": "Create"}
+"""By the letters of the tables below; Read, Write and Delete imply Describe, Write implies idempotent writing."""
+
+_LOOKED_AT: Final = {"auditor": "DS", "operator": "CDS"}
+"""Every governed topic is made by the operator; its settings are compared by both."""
+_FOLLOWS_POLICY: Final = ("protector", "desk", "keeper", "backend", "officer", "reader")
+"""Who follows the published policy asks for how long the topic of the legs keeps them."""
+
+_EVENTS: Final = "calllog.events"
+_TOPICS: Final[dict[str, dict[str, str]]] = {
+    "calllog.events": {"protector": "R", "auditor": "WX", "operator": "W", "backend": "W"},
+    "calllog.legs": {"protector": "W", "keeper": "RW", "auditor": "RW", "operator": "W", "officer": "R", "reader": "R"},
+    "calllog.held": {"keeper": "RW", "auditor": "W"},
+    "calllog.statistics": {"keeper": "RW", "officer": "R"},
+    "calllog.dead": {"protector": "W", "desk": "W", "keeper": "W", "auditor": "W", "operator": "RW"},
+    "privacy.requests": {"desk": "R", "auditor": "WX", "operator": "W", "backend": "W", "officer": "W"},
+    "privacy.decisions": {"desk": "RW", "keeper": "RW", "auditor": "RW", "operator": "W"},
+    "privacy.outcomes": {"desk": "R", "keeper": "W", "auditor": "W"},
+    "privacy.cases": {"desk": "RW", "auditor": "RW", "backend": "R", "officer": "R"},
+    "privacy.policy": dict.fromkeys(("auditor", "officer", "operator"), "RW")
+    | dict.fromkeys(("protector", "desk", "keeper", "backend", "reader"), "R"),
+    "privacy.receipts": {"desk": "W", "backend": "R", "officer": "R"},
+    "privacy.notices": {"desk": "W", "recipient": "R"},
+    "privacy.exports": {"keeper": "W", "backend": "R"},
+    "privacy.access": {"keeper": "R", "operator": "W", "officer": "R", "reader": "W"},
+}
+_GROUPS: Final[dict[str, dict[str, str]]] = {
+    "guard-protector": {"protector": "R", "auditor": "D"},
+    "guard-desk": {"desk": "R", "auditor": "D"},
+    "guard-keeper": {"keeper": "R"},
+    "guard-auditor": {"auditor": "R"},
+}
+_CLUSTER: Final = {"auditor": "S", "operator": "S"}
+
+_WORKER: Final = "+info +config|get +select +mget +mset +set +del +watch +unwatch +multi +exec +wait +waitaof"
+REDIS_RIGHTS: Final = {
+    "worker": f"resetkeys ~clg:* -@all {_WORKER}",
+    "auditor": f"resetkeys ~clg:* -@all {_WORKER} +scan +bgrewriteaof",
+}
+REDIS_USERS: Final = dict.fromkeys(("protector", "desk", "keeper", "operator", "officer", "reader"), "worker") | {
+    "auditor": "auditor"
+}
+"""Which user of Redis each user of Kafka is; backend and recipient are none."""
+
+
+class Grant(NamedTuple):
+    """One right of one user; `kind` is Topic, Group or Cluster."""
+
+    user: str
+    kind: str
+    name: str
+    operation: str
+
+
+def rights() -> dict[str, dict[str, str]]:
+    """The letters by topic and user."""
+    return {topic: {user: _letters(topic, user) for user in USERS} for topic in _TOPICS}
+
+
+def _letters(topic: str, user: str) -> str:
+    follows = "S" if topic == "calllog.legs" and user in _FOLLOWS_POLICY else ""
+    found = _TOPICS[topic].get(user, "") + _LOOKED_AT.get(user, "") + follows
+    return found.replace("D", "") if set(found) & set("RWX") else found
+
+
+def grants(topic: Callable[[str], str], group_prefix: str, events: Sequence[str]) -> Iterator[Grant]:
+    """
+    Every right, one by one.
+
+    Args:
+        topic: The full name of `calllog.legs` and its like.
+        events: The topics that the policy names for `calllog.events`.
+        group_prefix: Before the groups' names: the installation's prefix of `calllog` topics.
+
+    """
+    tables = (
+        (
+            "Topic",
+            {name: users for row, users in rights().items() for name in (events if row == _EVENTS else [topic(row)])},
+        ),
+        ("Group", {group_prefix + name: users for name, users in _GROUPS.items()}),
+        ("Cluster", {"kafka-cluster": _CLUSTER}),
+    )
+    for kind, table in tables:
+        for name, users in table.items():
+            for user, letters in users.items():
+                for letter in letters:
+                    yield Grant(user, kind, name, OPERATIONS[letter])
+
+
+def acl_commands(topic: Callable[[str], str], group_prefix: str, events: Sequence[str]) -> list[str]:
+    """The same as commands of Kafka's own tool, one per user and resource."""
+    together: dict[tuple[str, str, str], list[str]] = {}
+    for grant in grants(topic, group_prefix, events):
+        together.setdefault((grant.user, grant.kind, grant.name), []).append(grant.operation)
+    return [
+        f"kafka-acls.sh --add --allow-principal User:{user} "
+        + " ".join(f"--operation {operation}" for operation in operations)
+        + (" --cluster" if kind == "Cluster" else f" --{kind.lower()} {name}")
+        for (user, kind, name), operations in together.items()
+    ]
+
+
+def markdown() -> str:
+    """The tables as the README shows them."""
+    head = ["topic", *USERS]
+    rows = [[f"`{name}`", *users.values()] for name, users in rights().items()]
+    rows += [[f"group `calllog.{name}`", *(users.get(user, "") for user in USERS)] for name, users in _GROUPS.items()]
+    rows.append(["cluster", *(_CLUSTER.get(user, "") for user in USERS)])
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")  # noqa: T201 - what the README has between its markers

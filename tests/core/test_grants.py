@@ -1,0 +1,84 @@
+"""Who may do what: the table keeps what the README promises, and the README shows the table."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from calllog_guard.adapters.kafka_admin import governed
+from calllog_guard.cli import main
+from calllog_guard.core.grants import REDIS_RIGHTS, USERS, grants, markdown, rights
+from calllog_guard.settings import Settings
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def holders(topic: str, letter: str) -> set[str]:
+    """Who has a right to a topic."""
+    return {user for user, letters in rights()[topic].items() if letter in letters}
+
+
+def test_the_readme_shows_the_table() -> None:
+    """`python -m calllog_guard.core.grants` prints it; paste it between the markers."""
+    _, _, rest = README.partition("<!-- grants -->\n")
+    assert rest.partition("<!-- /grants -->")[0] == markdown()
+
+
+def test_the_users_of_redis_are_those_of_the_readme() -> None:
+    shown = dict(re.findall(r"^user (\w+) on >PASSWORD (.+)$", README, re.MULTILINE))
+    assert shown == REDIS_RIGHTS
+
+
+def test_every_governed_topic_is_in_the_table() -> None:
+    assert sorted(rights()) == sorted(topic.name for topic in governed(Settings(), 1, ["calllog.events"]))
+
+
+@pytest.mark.parametrize("topic", ["privacy.requests", "privacy.decisions", "privacy.outcomes", "calllog.held"])
+def test_what_tells_of_secret_holds_is_read_by_desk_keeper_and_auditor_alone(topic: str) -> None:
+    assert holders(topic, "R") <= {"desk", "keeper", "auditor"}
+
+
+def test_only_officers_publish_policies_beside_the_auditors_heartbeats_and_the_anchor() -> None:
+    """Neither is a publication: what is not signed by an officer is refused by all."""
+    assert holders("privacy.policy", "W") == {"officer", "auditor", "operator"}
+
+
+def test_only_protector_and_keeper_write_legs_beside_the_auditors_heartbeats_and_the_anchor() -> None:
+    assert holders("calllog.legs", "W") == {"protector", "keeper", "auditor", "operator"}
+
+
+def test_records_are_deleted_by_the_auditor_in_plaintext_topics_alone() -> None:
+    assert {(topic, user) for topic in rights() for user in holders(topic, "X")} == {
+        ("calllog.events", "auditor"),
+        ("privacy.requests", "auditor"),
+    }
+
+
+def test_nobody_may_alter_anything_or_everything() -> None:
+    found = {grant.operation for grant in grants(lambda name: name, "calllog.", ["calllog.events"])}
+    assert found == {"Read", "Write", "Describe", "DescribeConfigs", "Create", "Delete"}
+
+
+def test_the_commands_have_this_installations_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an SRE copies is what the workers will ask for, events' topics of the policy included."""
+    assert main(["init", str(tmp_path)]) == 0
+    policy = tmp_path / "policy.toml"
+    policy.write_text(policy.read_text().replace('["calllog.events"]', '["calls.london", "calls.paris"]'))
+    monkeypatch.setenv("CALLLOG_GUARD_CALLLOG_PREFIX", "eu.calllog.")
+    monkeypatch.setenv("CALLLOG_GUARD_POLICY", str(policy))
+    capsys.readouterr()
+    assert main(["topics", "rights"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert (
+        "kafka-acls.sh --add --allow-principal User:keeper "
+        "--operation Read --operation Write --operation DescribeConfigs --topic eu.calllog.legs" in lines
+    )
+    assert "kafka-acls.sh --add --allow-principal User:desk --operation Read --group eu.calllog.guard-desk" in lines
+    assert "kafka-acls.sh --add --allow-principal User:auditor --operation DescribeConfigs --cluster" in lines
+    for events in ("calls.london", "calls.paris"):
+        assert f"kafka-acls.sh --add --allow-principal User:protector --operation Read --topic {events}" in lines
+    assert main(["topics", "rights", "--json"]) == 0
+    assert {each["user"] for each in json.loads(capsys.readouterr().out)} == set(USERS)

@@ -1,0 +1,332 @@
+"""The whole thread over TLS, each role as a user of its own, and what nobody else may do."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import ssl
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from installation import event
+from kafka import KafkaAdminClient
+from redis import Redis
+from redis.exceptions import NoPermissionError, RedisError
+
+from calllog_guard.adapters.kafka_log import read_all
+from calllog_guard.adapters.kafka_security import connecting, security
+from calllog_guard.adapters.kafka_writer import KafkaWriter
+from calllog_guard.adapters.redis_keystore import RedisKeystore
+from calllog_guard.core.grants import OPERATIONS, USERS, rights
+from calllog_guard.core.tombstone import Output
+from calllog_guard.errors import KeystoreSilentError, LogRefusedError
+from calllog_guard.stack.certificates import make
+from calllog_guard.stack.supervisor import Stack
+
+pytestmark = pytest.mark.real
+ROLES = ("protector", "desk", "keeper", "auditor")
+IMPLIED = {"Read", "Write", "Delete"}  # each of them is a right to describe, too
+
+
+class Company:
+    """An installation on a secure stack: commands and workers, each as a user."""
+
+    def __init__(self, stack: Stack, base: Path) -> None:
+        self.stack, self.base, self.guard = stack, base, base / "guard"
+        self.log = base / "workers.log"
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self._runner = asyncio.Runner()  # one loop for all: TLS takes its time to close what aiokafka does not wait for
+        self.run = self._runner.run
+        self.own: dict[str, str] = {}
+        self.own = json.loads(self.cli("operator", "init", str(self.guard), "--json"))["env"]
+        self.own["CALLLOG_GUARD_PARTITIONS"] = "4"
+        policy = self.guard / "policy.toml"
+        policy.write_text(policy.read_text().replace('keep = "P6M"', 'keep = "P6M"\nsurvives_erasure = true'))
+        self.cli("operator", "topics", "create")
+        self.cli("operator", "tenant", "create", "iocom")
+
+    def environment(self, user: str, **settings: str) -> dict[str, str]:
+        """A user's environment."""
+        extra = {f"CALLLOG_GUARD_{name}": value for name, value in settings.items()}
+        return os.environ | self.stack.environment_of(user) | self.own | extra
+
+    def cli(self, user: str, *words: str, code: int = 0, **settings: str) -> str:
+        """Run one command as a user; what it says on both streams when it fails."""
+        command = [sys.executable, "-m", "calllog_guard.cli", *words]
+        environment = self.environment(user, **settings)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == code, (
+            f"{user} {words[0]}: {done.returncode} {done.stdout[-500:]} {done.stderr[-1500:]}"
+        )
+        return done.stdout + (done.stderr if code else "")
+
+    def start(self) -> None:
+        """One worker of each role, each as its own user."""
+        with self.log.open("ab") as log:
+            for role in ROLES:
+                command = [sys.executable, "-m", "calllog_guard.cli", "worker", role]
+                environment = self.environment(role, WALK_S="1")
+                self.workers.append(subprocess.Popen(command, env=environment, stderr=log, stdout=log))
+
+    def stop(self) -> None:
+        """End the workers."""
+        for worker in self.workers:
+            worker.send_signal(signal.SIGTERM)
+        for worker in self.workers:
+            worker.wait(30)
+        self.run(asyncio.sleep(0.5))
+        self._runner.close()
+
+    def options(self, user: str) -> dict[str, Any]:
+        """A user's options of Kafka, as its settings have them."""
+        return security(Path(self.stack.environment_of(user)["CALLLOG_GUARD_KAFKA_SECURITY_FILE"]).read_text())
+
+    def settled(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait until a condition holds."""
+        end = time.monotonic() + 60
+        while not condition():
+            assert all(worker.poll() is None for worker in self.workers), self.log.read_text()[-2000:]
+            assert time.monotonic() < end, f"{what}: {self.log.read_text()[-3000:]}"
+            time.sleep(0.2)
+
+    def reads(self, user: str, topic: str, **options: Any) -> list[Any]:
+        """What a user reads of a topic, internal records left out."""
+        partitions = range(4 if topic == "calllog.legs" else 1)
+        found = self.run(read_all(self.stack.kafka, self.options(user) | options, topic, list(partitions)))
+        return [record for record in found if not (record.key or b"").startswith(b"~")]
+
+    def writes(self, user: str, topic: str) -> None:
+        """Let a user write nonsense."""
+
+        async def go() -> None:
+            writer = KafkaWriter(self.stack.kafka, self.options(user))
+            await writer.start()
+            try:
+                await writer.write([Output(topic, 0, b"~nonsense", b"nonsense")])
+            finally:
+                await writer.stop()
+
+        self.run(go())
+
+
+@pytest.fixture(scope="module")
+def company(java: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:  # noqa: ARG001
+    """One company for the whole module."""
+    base = tmp_path_factory.mktemp("secure stack")
+    with Stack(base / "stack", "secure") as stack:
+        company = Company(stack, base)
+        company.start()
+        try:
+            yield company
+        finally:
+            company.stop()
+
+
+def test_each_role_does_its_work_as_its_own_user_and_no_more(company: Company) -> None:
+    """From the first event to the certificate; no program is refused anything by brokers or keystore on the way."""
+    calls, who, keys = company.base / "calls.ndjson", company.base / "who.txt", company.guard / "keys"
+    calls.write_text(json.dumps(event("c1", "alice@example.org", "bob@example.org")) + '\n{"tenant": "iocom"}\n')
+    who.write_text("alice@example.org")
+    company.cli("backend", "emit", str(calls))
+
+    company.settled(lambda: len(company.reads("reader", "calllog.legs")) == 2, "both legs")
+
+    def seen() -> int:
+        return company.cli("reader", "read", "--purpose", "service", "--actor", "support-1").count('"put"')
+
+    assert seen() == 2
+    asked = ("--subject", f"@{who}", "--key", str(keys / "backend-1.pem"), "--wait", "--json")
+    reply = ("--reply-key", str(keys / "operator-1.pub.pem"))
+    answer = json.loads(company.cli("backend", "request", "access", *asked, *reply))["case"]
+    assert [record.key.decode() for record in company.reads("backend", "privacy.exports")] == [f"{answer}.1"]
+    case = json.loads(company.cli("backend", "request", "erase", *asked))
+    assert set(case["stages"]) >= {"fenced", "destroyed", "tombstoned"}
+
+    def stages() -> list[str]:
+        found = [json.loads(record.value) for record in company.reads("officer", "privacy.cases")]
+        return [stage for each in found if each["case"] == case["case"] for stage in each["stages"]]
+
+    company.settled(lambda: "absent" in stages(), "the certificate")
+    assert seen() == 1
+    receipts = [record.key.decode() for record in company.reads("officer", "privacy.receipts")]
+    assert receipts.count(case["case"]) >= 5
+    (letter,) = company.reads("operator", "calllog.dead")
+    assert json.loads(letter.value)["reason"] == "missing_field"
+    company.settled(lambda: '"walked"' in company.log.read_text(), "the auditor walks the keystore")
+    assert refusals(company) == set()
+
+
+def refusals(company: Company) -> set[tuple[str, str]]:
+    """User and resource of what the broker refused to workers; kafka-python always asks whether it may describe the cluster."""
+    found: set[tuple[str, str]] = set()
+    for line in (company.stack.brokers[0].directory / "kafka.log").read_text(errors="replace").splitlines():
+        if " is Denied operation = " in line and "for request = DescribeCluster " not in line:
+            found.add((line.partition("User:")[2].split()[0], line.partition("resource = ")[2].split()[0]))
+    return {each for each in found if each[0] in ROLES}  # what others are refused the tests below want
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_the_broker_gives_each_user_the_rights_of_the_table(company: Company, user: str) -> None:
+    """What Kafka itself says each user may do with each topic."""
+    client = KafkaAdminClient(bootstrap_servers=company.stack.kafka, **connecting(company.options(user)))
+    try:
+        shown = {each["name"]: each["authorized_operations"] for each in client.describe_topics()}
+    finally:
+        client.close()
+    expected = {}
+    for topic, users in rights().items():
+        named = {OPERATIONS[letter] for letter in users[user]}
+        named |= {"Describe"} if named & IMPLIED else set()
+        if "Describe" in named:  # else the topic is not even shown
+            expected[topic] = named
+    found = {
+        topic: {each.title().replace("_", "") for each in operations}
+        for topic, operations in shown.items()
+        if topic in rights()
+    }
+    assert expected == found
+
+
+@pytest.mark.parametrize(
+    ("user", "topic"),
+    [
+        *(("reader", f"privacy.{name}") for name in ("decisions", "requests", "outcomes")),
+        *((user, "calllog.held") for user in ("reader", "backend", "officer")),
+        ("operator", "privacy.decisions"),
+        ("recipient", "privacy.cases"),
+    ],
+)
+def test_who_has_no_right_to_read_gets_nothing(company: Company, user: str, topic: str) -> None:
+    with pytest.raises(LogRefusedError, match=f"does not let this user do this with a topic .{topic}"):
+        company.reads(user, topic)
+
+
+@pytest.mark.parametrize(
+    ("user", "topic"),
+    [
+        *(("reader", f"calllog.{name}") for name in ("legs", "events")),
+        *(("backend", name) for name in ("calllog.legs", "privacy.decisions", "privacy.outcomes", "privacy.policy")),
+        ("officer", "privacy.decisions"),
+    ],
+)
+def test_who_has_no_right_to_write_writes_nothing(company: Company, user: str, topic: str) -> None:
+    with pytest.raises(LogRefusedError, match=f"does not let this user do this with a topic .{topic}"):
+        company.writes(user, topic)
+
+
+def test_who_may_write_nowhere_has_no_producer(company: Company) -> None:
+    with pytest.raises(LogRefusedError, match="does not let this user write anywhere"):
+        company.writes("recipient", "calllog.events")
+
+
+def test_without_tls_nothing_is_said(company: Company) -> None:
+    """Neither by Kafka nor by the keystore, to whoever asks in the clear."""
+    with pytest.raises(LogRefusedError, match="closes the connection: is security_protocol"):
+        company.run(read_all(company.stack.kafka, {}, "calllog.legs", [0]))
+    for address in (company.stack.kafka, company.stack.redis.removeprefix("rediss://").partition("/")[0]):
+        host, _, port = address.partition(":")
+        with socket.create_connection((host, int(port)), timeout=5) as client:
+            client.sendall(b"PING\r\n\x00\x00\x00\x00" * 4)
+            try:
+                answer = client.recv(1024)
+            except OSError:
+                answer = b""
+        assert answer[:1] in {b"", b"\x15"}, "nothing but an alert of TLS"
+
+
+def test_the_brokers_own_ports_take_their_own_certificate_alone(company: Company) -> None:
+    """Whoever gets through there is the super user."""
+    properties = (company.stack.brokers[0].directory / "server.properties").read_text()
+    ports = dict(re.findall(r"(BROKER|CONTROLLER)://127\.0\.0\.1:(\d+)", properties))
+    assert sorted(ports) == ["BROKER", "CONTROLLER"]
+    for port in ports.values():
+        client = ssl.create_default_context(cafile=str(company.stack.directory / "users" / "ca.pem"))
+        with (
+            socket.create_connection(("127.0.0.1", int(port)), timeout=5) as bare,
+            client.wrap_socket(bare, server_hostname="127.0.0.1") as wrapped,
+            pytest.raises(ssl.SSLError, match=r"CERTIFICATE_REQUIRED|BAD_CERTIFICATE"),
+        ):
+            wrapped.recv(1024)
+
+
+def test_a_certificate_of_another_authority_is_refused(company: Company, tmp_path: Path) -> None:
+    other, _ = make(tmp_path / "other")
+    with pytest.raises(LogRefusedError, match=r"certificate of Kafka is not accepted \(.*certificate"):
+        company.reads("reader", "calllog.legs", ssl_cafile=str(other))
+    url = keystore(company).partition("?")[0] + f"?ssl_ca_certs={other}"
+    with pytest.raises(KeystoreSilentError, match="certificate of the keystore is not accepted"):
+        company.run(read_of(url))
+
+
+def test_a_certificate_of_another_host_is_refused(company: Company) -> None:
+    """The certificate is the address' alone: the same server under its name is another host."""
+    kafka = company.stack.kafka.replace("127.0.0.1", "localhost")
+    mismatch = r"not accepted \(Hostname mismatch, certificate is not valid for 'localhost'\)"
+    with pytest.raises(LogRefusedError, match=mismatch):
+        company.run(read_all(kafka, company.options("reader"), "calllog.legs", [0]))
+    assert re.search(mismatch, company.cli("auditor", "topics", "check", code=3, KAFKA=kafka))
+    with pytest.raises(KeystoreSilentError, match="Hostname mismatch"):
+        company.run(read_of(keystore(company).replace("@127.0.0.1", "@localhost")))
+
+
+def test_a_wrong_password_is_refused_in_words(company: Company, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text(json.dumps(company.options("backend") | {"sasl_plain_password": "wrong"}))
+    for words in (("topics", "check"), ("emit", str(wrong))):
+        said = company.cli("backend", *words, code=3, KAFKA_SECURITY_FILE=str(wrong))
+        assert "Kafka refuses this user or this password" in said
+    with pytest.raises(KeystoreSilentError, match="the keystore refuses this user or this password"):
+        company.run(read_of(keystore(company).replace("worker:", "worker:x")))
+
+
+def keystore(company: Company) -> str:
+    """The address of the keystore, with the workers' password."""
+    return Path(company.stack.environment_of("keeper")["CALLLOG_GUARD_KEYSTORE_FILE"]).read_text()
+
+
+async def read_of(url: str) -> list[bytes | None]:
+    """One reading of the keystore."""
+    store = RedisKeystore(url)
+    try:
+        return await store.read([b"clg:x"])
+    finally:
+        await store.close()
+
+
+def test_the_keystore_knows_its_two_users_alone(company: Company) -> None:
+    with Redis.from_url(keystore(company)) as client, pytest.raises(NoPermissionError):
+        client.execute_command("SCAN", "0")
+    nobody = "rediss://" + keystore(company).partition("@")[2]
+    with Redis.from_url(nobody) as client, pytest.raises(RedisError, match=r"(?i)auth"):
+        client.execute_command("INFO")
+    assert list(company.stack.redis_dir.glob("redis.sock"))
+    assert stat.S_IMODE(company.stack.redis_dir.stat().st_mode) == 0o700
+
+
+def test_passwords_stand_in_files_of_their_owner_alone(company: Company) -> None:
+    folder = company.stack.directory / "users"
+    secrets = {json.loads(path.read_text())["sasl_plain_password"] for path in folder.glob("*.kafka.json")}
+    secrets |= {path.read_text().partition("@")[0].rpartition(":")[2] for path in folder.glob("*.redis")}
+    assert len(secrets) == len(USERS) + 2
+    private = [
+        *folder.glob("*.kafka.json"),
+        *folder.glob("*.redis"),
+        folder / "server.pem",
+        company.stack.redis_dir / "redis.conf",
+    ]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in private} == {0o600}
+    pids = [*company.stack.pids.values(), *(worker.pid for worker in company.workers)]
+    told = [" ".join(psutil.Process(pid).cmdline()) for pid in pids]
+    told += [" ".join(psutil.Process(pid).environ().values()) for pid in pids]
+    told += [path.read_text(errors="replace") for path in company.base.rglob("*.log")]
+    told += [path.read_text() for path in [*company.base.rglob("*.properties"), company.stack.redis_dir / "redis.conf"]]
+    assert not [word for word in secrets for text in told if word in text]
