@@ -5,7 +5,6 @@ For a command that has just written something and waits for what becomes of it; 
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -13,7 +12,6 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from calllog_guard.adapters.kafka_log import consumer
 from calllog_guard.adapters.kafka_security import unanswered
-from calllog_guard.errors import LogRefusedError
 
 
 class KafkaWatch:
@@ -28,11 +26,11 @@ class KafkaWatch:
         """Connect; what is appended after this returns is seen, in the `topics` that this user may read."""
         await self._reader.start()
         try:
-            ends: dict[TopicPartition, int] = {}
-            for place in self._wanted:
-                with suppress(LogRefusedError):
-                    ends |= await self._reader.end_offsets([place])
-            self._watch(ends)
+            visible = (
+                await self._reader.topics()
+            )  # asked for by name, what may not be seen is a denial in the brokers' logs
+            places = [place for place in self._wanted if place.topic in visible]
+            self._watch(await self._reader.end_offsets(places))
         except (KafkaError, OSError) as error:
             raise unanswered(error) from None
 
