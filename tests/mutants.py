@@ -1099,6 +1099,41 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_objections.py",
     ),
     (
+        "a sealed request may have any header parameter",
+        "core/requests/sealed.py",
+        "class SealedHeader(Message, frozen=True, kw_only=True):",
+        "class SealedHeader(msgspec.Struct, frozen=True, kw_only=True):",
+        "tests/core/test_sealed_requests.py",
+    ),
+    (
+        "a sealed request has no bound",
+        "core/requests/sealed.py",
+        "None if encrypted_key or len(raw) > MOST_BYTES else seed_of(kid)",
+        "None if encrypted_key else seed_of(kid)",
+        "tests/core/test_sealed_requests.py",
+    ),
+    (
+        "a sealed request is opened with whatever key there is",
+        "workers/vault.py",
+        "number = desk_number(tenant, kid)",
+        "number = len(self._desk_names(tenant))",
+        "tests/core/test_sealed_requests.py",
+    ),
+    (
+        "a worker refuses a tenant of an earlier release, which has no desk key",
+        "workers/vault.py",
+        "for name in (*_tenant_names(tenant), *self._desk_names(tenant)):",
+        "for name in (*_tenant_names(tenant), _desk_name(tenant, 1)):",
+        "tests/core/test_sealed_requests.py",
+    ),
+    (
+        "an unsafe keystore is refused by nobody once anything is off",
+        "law.py",
+        "if UNSAFE_KEYSTORE not in shared.settings.off:",
+        "if not shared.settings.off:",
+        "tests/core/test_settings.py",
+    ),
+    (
         "a repeat forgets the names of what it removed",
         "workers/enforce.py",
         "known = work.shard.recorded.get(name, ())",
@@ -1150,8 +1185,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "the address of the keystore, with its password, is quoted in an error",
         "adapters/redis_keystore.py",
-        "raise ConfigurationError(msg) from None",
-        "raise ConfigurationError(msg + url) from None",
+        "raise ConfigurationError(wrong) from None",
+        "raise ConfigurationError(wrong + url) from None",
         "tests/core/test_kafka_security.py",
     ),
 ]

@@ -33,6 +33,7 @@ from calllog_guard.adapters.rocksdb_index import RocksIndex
 from calllog_guard.adapters.segment_files import look_at_replica, replicas
 from calllog_guard.core.absence import Look
 from calllog_guard.core.anchor import ANCHOR, ANCHORS, Anchor, check_anchor
+from calllog_guard.core.crypto.sealed import public_forms
 from calllog_guard.core.ids import Tenant, b64
 from calllog_guard.core.policy.versions import events_named
 from calllog_guard.core.requests.case import CASES, Case
@@ -201,17 +202,24 @@ class World:
             raise ConfigurationError(
                 f"no operator key at {path}: run calllog-guard init, or set CALLLOG_GUARD_OPERATOR_KEY"
             )
-        settings = self.settings
-        return DeadLetters(settings.topic("calllog.dead"), path.read_bytes(), self.clock, settings.few_partitions)
+        settings, pem = self.settings, path.read_bytes()
+        try:
+            seals = public_forms(pem)[1]["crv"] == "X25519"
+        except ValueError:
+            seals = False
+        if not seals:
+            raise ConfigurationError(f"CALLLOG_GUARD_OPERATOR_KEY: {path} is no X25519 public key in PEM")
+        return DeadLetters(settings.topic("calllog.dead"), pem, self.clock, settings.few_partitions)
 
 
 def world(settings: Settings) -> World:
     """Everything that needs no connection yet."""
+    kms = kms_at(settings.kms)
     ring = FileRing(ring_folder(settings.kms, settings.ring))
     return World(
         settings,
         load_policy(Path(settings.policy)),
-        Vault(kms_at(settings.kms), ring, life_s=settings.epoch_cache_s),
+        Vault(kms, ring, life_s=settings.epoch_cache_s),
         RedisKeystore(
             settings.keystore, settings.keystore_replicas, list(filter(None, settings.keystore_replica_urls.split(",")))
         ),
@@ -274,6 +282,7 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:
             settings=settings,
             clock=shared.clock,
             read_all=read,
+            desk_key=partial(shared.vault.desk_key, tenant),
             count=shared.count,
             level=shared.level,
         )

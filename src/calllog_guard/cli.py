@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from calllog_guard import __version__
+from calllog_guard.adapters.kafka_log import quiet
 from calllog_guard.commands import (
     calls,
     cases,
@@ -76,6 +77,8 @@ def exit_code(error: GuardError) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     args = parser().parse_args(argv)
+    if args.run is not worker.run:
+        quiet()
     try:
         return int(args.run(args))
     except GuardError as error:

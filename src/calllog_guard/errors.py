@@ -120,6 +120,12 @@ class LogSilentError(GuardError):
     fate = Fate.RETRY
 
 
+class WorkersSilentError(GuardError):
+    """No worker has done in time what was asked; it may be done later. The command ends with 3."""
+
+    fate = Fate.RETRY
+
+
 class LogRefusedError(LogSilentError):
     """
     Kafka refuses our credentials or rights, or shows a certificate that we do not accept: nothing is known of its topics.

@@ -20,8 +20,8 @@ from calllog_guard.adapters.law_file import SeenLaw
 from calllog_guard.bootstrap import ROLES, World
 from calllog_guard.core.policy.publication import Followed
 from calllog_guard.core.policy.residency import host_of, outside
-from calllog_guard.errors import ConfigurationError, RequestRefusedError
-from calllog_guard.settings import Settings
+from calllog_guard.errors import ConfigurationError, KeystoreUnsafeError, RequestRefusedError
+from calllog_guard.settings import UNSAFE_KEYSTORE, Settings
 from calllog_guard.workers.policy_source import PolicySource
 
 _TELLS: Final = "auditor"
@@ -142,6 +142,23 @@ async def check_places(shared: World) -> str:
                 "use a server inside, or publish a policy that names this one"
             )
     return ", ".join(sorted({host for hosts in found.values() for host in hosts}))
+
+
+async def check_keystore(shared: World) -> str | None:
+    """
+    Whether the keystore keeps and forgets as promised; what is unsafe of it, where DEVELOPMENT lets it be.
+
+    Raises:
+        KeystoreUnsafeError: Which setting, found and wanted.
+
+    """
+    try:
+        await shared.keystore.check()
+    except KeystoreUnsafeError as error:
+        if UNSAFE_KEYSTORE not in shared.settings.off:
+            raise
+        return str(error)
+    return None
 
 
 async def check_retention(shared: World) -> str:

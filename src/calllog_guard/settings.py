@@ -7,13 +7,20 @@ Rules: 1. An unknown name is refused: a typing error must not switch a protectio
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from calllog_guard.core.addresses import is_brokers, is_page, is_prefix, is_redis
 from calllog_guard.errors import ConfigurationError
 
 PREFIX: Final = "CALLLOG_GUARD_"
+UNSAFE_KEYSTORE: Final = "unsafe-keystore"
+"""Workers start on a Redis whose settings may lose or keep secrets, and say so; nothing is certified on it."""
+DEBUG_LOG: Final = "debug-log"
+"""LOG_LEVEL may be debug."""
+CRASH_AT: Final = "crash-at="
+"""The process dies at the step of that name; for tests."""
 LEVELS: Final = ("debug", "info", "warning", "error")
 _MAY_BE_ZERO: Final = frozenset({"trim_behind_s", "aof_rewrite_min_s", "backup_window_days", "keystore_replicas"})
 REQUESTS_KEEP_DAYS: Final = 7
@@ -99,6 +106,48 @@ class Settings:
         return frozenset(filter(None, (word.strip() for word in self.development.split(","))))
 
 
+def _content(variable: str, name: str) -> str:
+    """What is in the file that a `…_FILE` names."""
+    try:
+        return Path(name).read_text("utf-8").strip()
+    except OSError as error:
+        raise ConfigurationError(f"{variable} names a file that cannot be read: {error.strerror}") from None
+    except ValueError:  # no UTF-8, or a name that none can have
+        raise ConfigurationError(f"{variable} names a file that is no UTF-8 text") from None
+
+
+_REDIS: Final = "redis://host:port/number, rediss://… with TLS, or unix://path"
+_TOPICS: Final = "letters, digits, '.', '-' and '_', as names of topics are"
+_ADDRESSES: Final[tuple[tuple[str, Callable[[str], bool], str], ...]] = (
+    ("kafka", is_brokers, "host:port, separated by commas"),
+    ("keystore", is_redis, _REDIS),
+    ("keystore_replica_urls", lambda text: all(map(is_redis, filter(None, text.split(",")))), _REDIS),
+    ("http", is_page, "host:port, with port 0 for any"),
+    ("calllog_prefix", is_prefix, _TOPICS),
+    ("privacy_prefix", is_prefix, _TOPICS),
+)
+
+
+def _check_addresses(settings: Settings) -> None:
+    """Nothing of the value is told: it may hold a password."""
+    for name, good, wanted in _ADDRESSES:
+        if not good(getattr(settings, name)):
+            raise ConfigurationError(f"{PREFIX}{name.upper()} must be {wanted}")
+
+
+def _check_words(settings: Settings) -> None:
+    if settings.log_level not in LEVELS:
+        raise ConfigurationError(f"{PREFIX}LOG_LEVEL must be one of {', '.join(LEVELS)}")
+    if any(word not in {UNSAFE_KEYSTORE, DEBUG_LOG} and not word.startswith(CRASH_AT) for word in settings.off):
+        raise ConfigurationError(
+            f"{PREFIX}DEVELOPMENT may name {UNSAFE_KEYSTORE}, {DEBUG_LOG} and {CRASH_AT}STEP, separated by commas, and nothing else"
+        )
+    if settings.log_level == "debug" and DEBUG_LOG not in settings.off:
+        raise ConfigurationError(
+            f"{PREFIX}LOG_LEVEL debug is for development only: name {DEBUG_LOG} in {PREFIX}DEVELOPMENT"
+        )
+
+
 def from_environment(environment: Mapping[str, str]) -> Settings:
     """
     The settings of an environment.
@@ -114,7 +163,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
             continue
         name, value = variable.removeprefix(PREFIX).lower(), text
         if name.endswith("_file") and name.removesuffix("_file") in kinds:
-            name, value = name.removesuffix("_file"), Path(text).read_text("utf-8").strip()
+            name, value = name.removesuffix("_file"), _content(variable, text)
         if name not in kinds:
             raise ConfigurationError(f"unknown setting {variable}; the names are listed in the README")
         try:
@@ -126,8 +175,6 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         if kinds[name] is not str and not (math.isfinite(found[name]) and found[name] > 0):
             raise ConfigurationError(f"{variable} must be above zero")
     settings = Settings(**found)
-    if settings.log_level not in LEVELS:
-        raise ConfigurationError(f"{PREFIX}LOG_LEVEL must be one of {', '.join(LEVELS)}")
-    if settings.log_level == "debug" and not settings.off:
-        raise ConfigurationError(f"{PREFIX}LOG_LEVEL debug is for development only: name it in {PREFIX}DEVELOPMENT")
+    _check_addresses(settings)
+    _check_words(settings)
     return settings

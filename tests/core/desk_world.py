@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,7 @@ class DeskWorld:
                 settings=settings,
                 clock=self,
                 read_all=self._read_all,
+                desk_key=partial(self.vault.desk_key, TENANT),
                 count=self.count,
                 level=self.levels.__setitem__,
             )

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +275,7 @@ class GuardWorld:
                 settings=self.settings,
                 clock=self.clock,
                 read_all=self.log.read_all,
+                desk_key=partial(self.vault.desk_key, TENANT),
                 count=self.count,
             )
         )

@@ -4,11 +4,17 @@ import json
 from datetime import UTC, date, datetime
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
+
 from calllog_guard.core.crypto.entries import Keys, Person, seal_keys, seal_person
 from calllog_guard.core.crypto.envelope import LegHeader, seal_leg
 from calllog_guard.core.crypto.held import HeldHeader, HoldEntry, HoldSecret, seal_hold
+from calllog_guard.core.crypto.sealed import desk_pem, receipt_pem, sign
 from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Pepper, Secret, link_at, month_from
-from calllog_guard.core.ids import CallId, DecisionId, EpochName, Lookup, SubjectId, Tenant
+from calllog_guard.core.ids import CallId, DecisionId, EpochName, Lookup, SubjectId, Tenant, b64
 from calllog_guard.core.requests.decision import (
     Decision,
     Entry,
@@ -22,6 +28,7 @@ from calllog_guard.core.requests.notice import Filed, Notice, Remedies, Words
 from calllog_guard.core.requests.outcome import Outcome, OutcomeKey
 from calllog_guard.core.requests.part import seal_part
 from calllog_guard.core.requests.rules import Rule, Span, seal_rule
+from calllog_guard.core.requests.sealed import desk_kid
 from calllog_guard.core.requests.secret import seal_case, secret_key
 from calllog_guard.core.retention.cells import Cell, Count, tag_of
 from calllog_guard.core.retention.tally import Place, Tally, TallyName, seal_tally
@@ -83,6 +90,28 @@ def _holds(plaintext: bytes, token: str) -> dict[str, Any]:
         "copy_key": secret.copy_key().expose().hex(),
         "copy": seal_leg(header, plaintext, secret.copy_key(), NONCE).decode(),
         "secret_case": seal_case(secret_key(case), json.dumps(content).encode(), key, NONCE).decode(),
+    }
+
+
+def _sealed_request() -> dict[str, str]:
+    """A request sealed to the desk's key, put together by hand (RFC 7518, 4.6 and appendix C), as the library draws at random."""
+    seed, mine = b"\x08" * 32, X25519PrivateKey.from_private_bytes(b"\x09" * 32)
+    _, public = desk_pem(seed)
+    epk = {"kty": "OKP", "crv": "X25519", "x": b64(mine.public_key().public_bytes_raw()).decode()}
+    header = {"alg": "ECDH-ES", "enc": "A256GCM", "kid": desk_kid(TENANT, 1), "cty": "JWT", "epk": epk}
+    first = b64(json.dumps(header).encode())
+    shared = mine.exchange(X25519PrivateKey.from_private_bytes(seed).public_key())
+    told = b"".join(len(part).to_bytes(4, "big") + part for part in (b"A256GCM", b"", b""))
+    key = ConcatKDFHash(SHA256(), 32, told + (256).to_bytes(4, "big")).derive(shared)
+    token = sign(receipt_pem(b"\x0a" * 32)[0], "backend-1", b'{"v":1}')
+    sealed = AESGCM(key).encrypt(NONCE, token.encode(), first)
+    parts = (first, b"", b64(NONCE), b64(sealed[:-16]), b64(sealed[-16:]))
+    return {
+        "desk_key": seed.hex(),
+        "desk_key_public": public.decode(),
+        "desk_kid": desk_kid(TENANT, 1),
+        "request": token,
+        "request_sealed": b".".join(parts).decode(),
     }
 
 
@@ -148,6 +177,7 @@ def vectors() -> dict[str, Any]:
                 NONCE,
             )
         ).decode(),
+        **_sealed_request(),
         "tally": _tally(identity, key),
         "rule": _rule(identity, pseudonym, times),
         "notice_words": encode(

@@ -29,6 +29,7 @@ from calllog_guard.core.ids import Tenant
 from calllog_guard.core.retention.purpose import mask_for
 from calllog_guard.core.retention.sweep import lapsed
 from calllog_guard.core.wire import to_ms
+from calllog_guard.errors import MessageError
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Facts, Position
 
@@ -86,7 +87,9 @@ class Part:
 def parts(calls: Path, first: date) -> Iterator[Part]:
     """Every party of every call of a CSV whose second 0 is the start of `first`."""
     limits = Limits(ahead_ms=0, late_ms=3 * _DAY_MS, max_bytes=1 << 18)
-    for _, raw in csv_events(calls, TENANT, COLUMNS, first):
+    for _, _, raw in csv_events(calls, TENANT, COLUMNS, first):
+        if isinstance(raw, MessageError):
+            raise raw
         at = datetime.fromisoformat(json.loads(raw)["started_at"])
         appended = to_ms(at) + 2 * _DAY_MS  # the call is over
         event: CallEvent = read_event(raw, tenant=TENANT, lowercase_email=True, appended_ms=appended, limits=limits)

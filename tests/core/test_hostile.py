@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from guard_world import TENANT, GuardWorld, write_keys
 
-from calllog_guard.core.crypto.sealed import sign
+from calllog_guard.core.crypto.sealed import desk_pem, sign
+from calllog_guard.core.requests.sealed import seal_request
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import time_text
 
@@ -18,7 +19,7 @@ SEED = 7
 
 
 class Attacker:
-    """Makes requests that must fail, each with the reason that must be given."""
+    """Makes requests that must fail, each with the reason that must be given; half of them sealed."""
 
     def __init__(self, world: GuardWorld, folder: Path) -> None:
         self.world = world
@@ -70,7 +71,22 @@ class Attacker:
             (self.token(good | {"purposes": ["service"]}), "unexpected_field"),
             (bytes(dice.randrange(256) for _ in range(40)), "not_a_jws"),
         ]
-        return dice.choice(ways)
+        bad, reason = dice.choice(ways)
+        if reason == "not_a_jws" or dice.random() < 0.5:
+            return bad, reason
+        return dice.choice([(self.sealed(bad), reason), *self.unopened(bad)])
+
+    def sealed(self, token: bytes, kid: str = "iocom-desk") -> bytes:
+        """The token, sealed to the desk's key, under a name of a key."""
+        seed = self.world.vault.desk_key(TENANT, "iocom-desk") or b""
+        return seal_request(desk_pem(seed)[1], kid, token.decode()).encode()
+
+    def unopened(self, token: bytes) -> list[tuple[bytes, str]]:
+        """Seals that do not open: another key's, under another name, changed, cut."""
+        good = self.sealed(token)
+        theirs = seal_request(desk_pem(b"\x07" * 32)[1], "iocom-desk", token.decode()).encode()
+        wrong = [theirs, self.sealed(token, "backend-1"), self.sealed(token, "iocom-desk-2"), good[:-4] + b"AAAA"]
+        return [(each, "does_not_open") for each in [*wrong, b"." + good.partition(b".")[2]]]
 
 
 @pytest.mark.timeout(600)

@@ -111,6 +111,7 @@ def test_tenants_are_listed_with_whether_they_are_made(run: Any) -> None:
             "regime": "uk",
             "events": ["calllog.events"],
             "requesters": ["backend-1", "officer-1"],
+            "desk_keys": [],
             "receipt_key": None,
         }
     ]

@@ -53,6 +53,8 @@ def test_from_csv_to_a_verified_receipt(make: Make, tmp_path: Path) -> None:
     guard.cli("request", "erase", "--subject", "user-1@example.org", "--key", key, code=2)
     case = json.loads(guard.cli("request", "erase", "--subject", f"@{who}", "--key", key, "--wait", "--json"))
     assert case["state"] == "observing"
+    sent = [record.value for record in guard.records("privacy.requests", 1)]
+    assert [value.count(b".") for value in sent] == [4], "sealed to the desk's key, which lies beside the policy"
     assert json.loads(guard.cli("case", "list", "--json"))[0]["case"] == case["case"]
     guard.cli("case", "show", case["case"], "--receipts", str(tmp_path / "receipts"))
     public = str(guard.directory / "keys" / "iocom-receipts.pub.pem")
@@ -90,6 +92,38 @@ def test_identity_and_brake_make_a_case_wait_and_nobody_is_touched(make: Make) -
     wanted = {"wait-00001": "identity", "wait-00002": None, "wait-00003": "officer"}
     guard.settled(lambda: waits() == wanted, "two cases wait")
     assert len(guard.records("privacy.decisions")) == 1
+
+
+def test_what_was_sent_says_what_became_of_it(make: Make, tmp_path: Path) -> None:
+    """A program that reads `sent` and 0 would believe in acts that the desk made dead letters of."""
+    guard = make()
+    (tmp_path / "who").write_text("alice@example.org\n")
+    (tmp_path / "why").write_text("Reasons.")
+    keys = {name: ["--key", str(guard.directory / "keys" / f"{name}.pem")] for name in ("backend-1", "officer-1")}
+    why = ["--ground", f"@{tmp_path / 'why'}"]
+    erase = ["request", "erase", "--subject", f"@{tmp_path / 'who'}", *keys["backend-1"], "--json"]
+    untaken = json.loads(guard.cli(*erase))
+    assert (untaken["taken"], untaken["due"]) == (False, None)
+    guard.cli(*erase, "--wait", "--timeout", "1", code=3)
+    guard.start("desk")
+    guard.settled(lambda: len(json.loads(guard.cli("case", "list", "--json"))) == 2, "both are taken now")
+    guard.cli(*erase, "--wait", "--timeout", "1", code=3)  # no keeper runs
+    told = json.loads(guard.cli("request", "complain", *why, *keys["backend-1"], "--json"))
+    shown = json.loads(guard.cli("case", "show", told["case"], "--json"))
+    assert (told["taken"], told["due"], shown["waits_for"]) == (True, shown["due"], "officer")
+    wrong = json.dumps({"id": "h-1", "authority": "a", "basis": "b", "review_at": "2099-01-01T00:00:00Z"})
+    (tmp_path / "hold").write_text(wrong)
+    guard.cli(*erase[:1], "hold", *erase[2:], "--hold", f"@{tmp_path / 'hold'}", code=4)  # a backend may not
+    for case, key in (("A" * 22, "officer-1"), (told["case"], "backend-1"), (untaken["case"], "officer-1")):
+        guard.cli("case", "approve", case, *why, *keys[key], code=4)
+    assert not [letter for letter in guard.dead() if letter["reason"] != "wrong_role"], "nothing was sent in vain"
+    guard.publish("privacy.decisions", [b"junk"], key=b"x" * 45)
+    assert json.loads(guard.cli("scan", "--case", untaken["case"], "--json"))["findings"] == 0
+    decided = {record.key for record in guard.records("privacy.decisions") if record.key != b"x" * 45}
+    assert json.loads(guard.cli("keystore", "status", "--json"))["lag"] == len(decided) > 0, "no keeper runs"
+    done = json.loads(guard.cli("case", "approve", told["case"], *why, *keys["officer-1"], "--wait", "--json"))
+    assert (done["taken"], done["state"] in {"enforcing", "closed"}) == (True, True)
+    guard.cli("case", "refuse", told["case"], *why, *keys["officer-1"], code=4)
 
 
 def test_wrong_settings_are_refused_with_what_to_do() -> None:

@@ -134,7 +134,8 @@ def company(java: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Co
 def test_each_role_does_its_work_as_its_own_user_and_no_more(company: Company) -> None:
     """From the first event to the certificate; no program is refused anything by brokers or keystore on the way."""
     calls, who, keys = company.base / "calls.ndjson", company.base / "who.txt", company.guard / "keys"
-    calls.write_text(json.dumps(event("c1", "alice@example.org", "bob@example.org")) + '\n{"tenant": "iocom"}\n')
+    late = event("c2", "carol@example.org", minutes_ago=60 * 24 * 60)
+    calls.write_text("\n".join(map(json.dumps, (event("c1", "alice@example.org", "bob@example.org"), late))))
     who.write_text("alice@example.org")
     company.cli("backend", "emit", str(calls))
 
@@ -160,7 +161,7 @@ def test_each_role_does_its_work_as_its_own_user_and_no_more(company: Company) -
     receipts = [record.key.decode() for record in company.reads("officer", "privacy.receipts")]
     assert receipts.count(case["case"]) >= 5
     (letter,) = company.reads("operator", "calllog.dead")
-    assert json.loads(letter.value)["reason"] == "missing_field"
+    assert json.loads(letter.value)["reason"] == "too_late"
     company.settled(lambda: '"walked"' in company.log.read_text(), "the auditor walks the keystore")
     assert refusals(company) == set()
 
@@ -281,7 +282,8 @@ def test_a_certificate_of_another_host_is_refused(company: Company) -> None:
 def test_a_wrong_password_is_refused_in_words(company: Company, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.json"
     wrong.write_text(json.dumps(company.options("backend") | {"sasl_plain_password": "wrong"}))
-    for words in (("topics", "check"), ("emit", str(wrong))):
+    (tmp_path / "none").write_text("")
+    for words in (("topics", "check"), ("emit", str(tmp_path / "none"))):
         said = company.cli("backend", *words, code=3, KAFKA_SECURITY_FILE=str(wrong))
         assert "Kafka refuses this user or this password" in said
     with pytest.raises(KeystoreSilentError, match="the keystore refuses this user or this password"):

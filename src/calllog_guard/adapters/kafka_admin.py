@@ -21,6 +21,8 @@ from calllog_guard.settings import REQUESTS_KEEP_DAYS, Settings
 
 _DAY_MS: Final = 86_400_000
 _SAFE_REPLICAS: Final = 3
+_BOOTSTRAP_MS: Final = 5_000
+"""Whoever asks waits or asks again by itself; the library would try for half a minute."""
 _COMPARED: Final[dict[str, Callable[[int, int], bool]]] = {"at least": operator.ge, "at most": operator.le}
 
 
@@ -173,7 +175,9 @@ class KafkaTopics:
         with self._lock:
             try:
                 self._client = self._client or _library("kafka.admin").KafkaAdminClient(
-                    bootstrap_servers=self._settings.kafka, **connecting(self._options)
+                    bootstrap_servers=self._settings.kafka,
+                    bootstrap_timeout_ms=_BOOTSTRAP_MS,
+                    **connecting(self._options),
                 )
                 yield self._client
             except GuardError:

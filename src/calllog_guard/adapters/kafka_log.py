@@ -29,6 +29,11 @@ _NEAR: Final = 2000  # offsets: reading on is cheaper than another fetch
 logging.getLogger("aiokafka").setLevel(logging.ERROR)
 
 
+def quiet() -> None:
+    """For a command that says in a sentence of its own what did not answer."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
     """The library's consumer, which says why it does not start, and what it may not see: the library would ask for ever."""
 

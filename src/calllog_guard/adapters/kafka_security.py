@@ -158,4 +158,4 @@ async def unreached(error: BaseException, servers: str, options: Mapping[str, An
             closed = True  # it takes the connection, and not the first question
     if closed:
         return LogRefusedError(f"Kafka closes the connection: is security_protocol in {_SETTING} that of the port?")
-    return unanswered(error)
+    return LogSilentError(f"Kafka at {servers} does not answer ({type(error).__name__})")

@@ -57,6 +57,22 @@ class KafkaWriter:
         if self._producer is not None:
             await self._producer.stop()
 
+    async def append(self, output: Output) -> int:
+        """
+        Write one record by itself; its offset.
+
+        Raises:
+            LogSilentError: It may be written, or not.
+
+        """
+        batch = self._producer.create_batch()
+        self._add(batch, output)
+        try:
+            sent = await self._producer.send_batch(batch, output.topic, partition=output.partition)
+            return int((await asyncio.wait_for(sent, _ACK_S)).offset)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise unanswered(error) from None
+
     async def write(self, outputs: Sequence[Output]) -> None:
         """See Writer."""
         if not outputs:

@@ -32,7 +32,11 @@ def kms_at(address: str) -> Kms:
         ConfigurationError: What is wrong with the address.
 
     """
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+        _ = parts.port
+    except ValueError:
+        raise ConfigurationError("CALLLOG_GUARD_KMS has a host or port that is none") from None
     if parts.scheme not in _SCHEMES:
         raise ConfigurationError(f"CALLLOG_GUARD_KMS {address!r}: the schemes are {', '.join(_SCHEMES)}")
     make, known = _SCHEMES[parts.scheme]
@@ -73,6 +77,8 @@ def _url(parts: SplitResult, options: Options) -> str:
 
 
 def _local(parts: SplitResult, _: Options) -> Kms:
+    if not parts.netloc + parts.path:
+        raise ConfigurationError("CALLLOG_GUARD_KMS names no folder: local:DIRECTORY")
     return LocalKms(Path(parts.netloc + parts.path))
 
 

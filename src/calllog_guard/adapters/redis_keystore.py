@@ -68,15 +68,31 @@ async def _said(connection: Any, *commands: Command) -> list[Any]:
     return [await connection.read_response() for _ in commands]
 
 
+def _client(url: str) -> Any:
+    """
+    A client; nothing is asked of the server yet.
+
+    Raises:
+        ConfigurationError: An option of the address that the library does not take; it would be found in the middle of a unit.
+
+    """
+    try:
+        client = Redis.from_url(url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
+        pool = client.connection_pool
+        pool.connection_class(**pool.connection_kwargs)
+    except (ValueError, TypeError, RedisError):  # their texts may quote the address, password and all
+        wrong = (
+            "CALLLOG_GUARD_KEYSTORE must be redis://USER:PASSWORD@HOST:PORT/DB, or rediss:// with TLS: see the README"
+        )
+        raise ConfigurationError(wrong) from None
+    return client
+
+
 class RedisKeystore:
     """The keystore port on one Redis and, where they are wanted, its replicas."""
 
     def __init__(self, url: str, replicas: int = 0, replica_urls: Sequence[str] = ()) -> None:
-        try:
-            self._redis: Any = Redis.from_url(url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
-        except (ValueError, RedisError):  # their texts may quote the address, and it may have a password
-            msg = "CALLLOG_GUARD_KEYSTORE must be redis://USER:PASSWORD@HOST:PORT/DB, or rediss:// with TLS: see the README"
-            raise ConfigurationError(msg) from None
+        self._redis: Any = _client(url)
         self._replicas, self._listed = replicas, tuple(replica_urls)
         self._proof: tuple[Command, ...] | None = None
 

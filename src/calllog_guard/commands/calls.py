@@ -4,19 +4,45 @@ import argparse
 import asyncio
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from calllog_guard.commands.setup import say, the_world
+from calllog_guard.adapters.log_files import ndjson_lines
+from calllog_guard.bootstrap import World
+from calllog_guard.commands.setup import say, show, the_world
+from calllog_guard.core.calls.event import EVENTS, check_event
+from calllog_guard.core.calls.rows import columns_of
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.tombstone import Output
-from calllog_guard.errors import ConfigurationError
+from calllog_guard.core.wire import decode
+from calllog_guard.errors import ConfigurationError, MessageError
 from calllog_guard.law import follow_published
 
 _BATCH: Final = 500
+_TOLD: Final = 10
+"""Bad rows that are told one by one."""
 COLUMNS: Final = "start=timestamp,caller=caller,callee=callee,duration=duration"
+
+
+Row = tuple[int, bytes, bytes | MessageError]
+"""The line it lies in (from 1), the call's id, and the event or why there is none."""
+
+
+def day_of(text: str) -> date:
+    """A day as an argument."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("no day: write it as 2026-11-01") from None
+
+
+def _many(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError("no number of rows")
+    return int(text)
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -26,87 +52,141 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     verb.add_argument("file", metavar="FILE", type=Path)
     verb.add_argument("--columns", default=COLUMNS, help=f"CSV: which column is what (default {COLUMNS})")
-    verb.add_argument("--start", type=date.fromisoformat, help="CSV: the day that second 0 falls on, as 2026-11-01")
+    verb.add_argument("--start", type=day_of, help="CSV: the day that second 0 falls on, as 2026-11-01")
     verb.add_argument(
         "--topic", help="which of the tenant's topics of events (default: the first that the policy names)"
     )
-    verb.add_argument("--limit", type=int, help="stop after so many events")
+    verb.add_argument("--limit", type=_many, help="only the first so many rows")
+    verb.add_argument("--skip-bad", action="store_true", help="publish the others where rows are no events; exit 1")
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=lambda args: asyncio.run(emit(args)))
 
 
-def csv_events(path: Path, tenant: Tenant, columns: str, first: date) -> Iterator[tuple[bytes, bytes]]:
-    """Call id and event of each row: seconds since the first day, caller, callee, seconds (-1: missed)."""
-    names = dict(pair.split("=", 1) for pair in columns.split(","))
+def csv_events(path: Path, tenant: Tenant, columns: str, first: date) -> Iterator[Row]:
+    """
+    Each row as an event: seconds since the first day, caller, callee, seconds (-1: missed).
+
+    Raises:
+        ConfigurationError: A column is missing, or the text is no CSV in UTF-8.
+
+    """
+    names = columns_of(columns)
     base = datetime(first.year, first.month, first.day, tzinfo=UTC)
     with path.open(newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.DictReader(file)):
-            try:
-                start = base + timedelta(seconds=int(row[names["start"]]))
-                duration = int(row[names["duration"]])
-                people = (row[names["caller"]], row[names["callee"]])
-            except (KeyError, ValueError):
-                raise ConfigurationError(f"{path.name}, row {number + 2}: not {columns}; give --columns") from None
-            call = f"{path.stem}-{number}"
-            event = {
-                "tenant": tenant,
-                "call_id": call,
-                "kind": "audio",
-                "outcome": "answered" if duration >= 0 else "missed",
-                "started_at": start.isoformat(),
-                "ended_at": (start + timedelta(seconds=max(duration, 0))).isoformat(),
-                "parties": [
-                    {"id": f"user-{who}@example.org", "role": role}
-                    for who, role in zip(people, ("caller", "callee"), strict=True)
-                ],
-            }
-            yield call.encode(), json.dumps(event).encode()
+        rows = csv.DictReader(file)
+        try:
+            if missing := set(names.values()) - set(rows.fieldnames or ()):
+                raise ConfigurationError(f"the file has no column {', '.join(sorted(missing))}: give --columns")
+            for number, row in enumerate(rows):
+                call = f"{path.stem}-{number}"
+                yield (
+                    rows.line_num,
+                    call.encode(),
+                    _row_event({word: row[name] for word, name in names.items()}, tenant, call, base),
+                )
+        except (csv.Error, UnicodeDecodeError) as error:
+            kind = type(error).__name__
+            raise ConfigurationError(f"after line {rows.line_num}: no CSV in UTF-8 ({kind})") from None
 
 
-def ndjson_events(path: Path) -> Iterator[tuple[bytes, bytes]]:
-    """Call id and event of each line; what is wrong with a line is the protector's to say."""
-    with path.open("rb") as file:
-        for line in file:
-            if line.strip():
-                try:
-                    call = str(json.loads(line).get("call_id", ""))
-                except (ValueError, AttributeError, RecursionError):
-                    call = ""
-                yield call.encode(errors="replace"), line.strip()
+def _row_event(row: Mapping[str, str | None], tenant: Tenant, call: str, base: datetime) -> bytes | MessageError:
+    try:
+        start, duration = base + timedelta(seconds=int(row["start"] or "")), int(row["duration"] or "")
+        end = start + timedelta(seconds=max(duration, 0))
+    except (ValueError, OverflowError):
+        return MessageError("bad_row", "/start")
+    event = {
+        "tenant": tenant,
+        "call_id": call,
+        "kind": "audio",
+        "outcome": "answered" if duration >= 0 else "missed",
+        "started_at": start.isoformat(),
+        "ended_at": end.isoformat(),
+        "parties": [{"id": f"user-{row[role]}@example.org", "role": role} for role in ("caller", "callee")],
+    }
+    return json.dumps(event).encode()
+
+
+def ndjson_events(path: Path, most_bytes: int) -> Iterator[Row]:
+    """Call id and event of each line."""
+    for _, number, line in ndjson_lines(path, most_bytes, 0):
+        if isinstance(line, MessageError):
+            yield number, b"", line
+            continue
+        try:
+            yield number, decode(EVENTS, line).call_id.encode(), line
+        except MessageError as error:
+            yield number, b"", error
+
+
+def _rows(shared: World, args: argparse.Namespace) -> Iterator[Row]:
+    """The rows of the file; an event that every protector would refuse is none, whenever it comes."""
+    tenant = shared.tenant
+    lowercase = shared.policy.at(shared.clock.now().date()).tenant[tenant].lowercase_email
+    if args.file.suffix.lower() == ".csv":
+        first = args.start or shared.clock.now().date() - timedelta(days=30)
+        found = csv_events(args.file, tenant, args.columns, first)
+    else:
+        found = ndjson_events(args.file, shared.settings.event_max_bytes)
+    for line, call, event in found if args.limit is None else islice(found, args.limit):
+        yield line, call, event if isinstance(event, MessageError) else _judged(event, tenant, lowercase=lowercase)
+
+
+def _judged(raw: bytes, tenant: Tenant, *, lowercase: bool) -> bytes | MessageError:
+    try:
+        event = decode(EVENTS, raw)
+        check_event(event, lowercase_email=lowercase)
+    except MessageError as error:
+        return error
+    return raw if event.tenant == tenant else MessageError("foreign_tenant", "/tenant")
+
+
+def _checked(shared: World, args: argparse.Namespace) -> int:
+    """
+    How many rows are bad; the first of them are told, by line and reason, never by content.
+
+    Raises:
+        ConfigurationError: There are some, and they were not to be left out: nothing is published.
+
+    """
+    bad = rows = 0
+    for line, _, event in _rows(shared, args):
+        rows += 1
+        if isinstance(event, MessageError):
+            bad += 1
+            if bad <= _TOLD:
+                say(f"line {line}: {event}")
+    if bad and not args.skip_bad:
+        raise ConfigurationError(
+            f"{bad} of {rows} rows are no events, so nothing was published: mend them, or leave them out with --skip-bad"
+        )
+    return bad
 
 
 async def emit(args: argparse.Namespace) -> int:
-    """Publish a file to a topic of the tenant's events, by the law in force."""
+    """Publish a file to a topic of the tenant's events, by the law in force: all of it or, with bad rows, none."""
     shared = the_world()
-    tenant = shared.tenant
+    bad = _checked(shared, args)
     await follow_published(shared)
-    topics = shared.policy.at(shared.clock.now().date()).tenant[tenant].events
+    topics = shared.policy.at(shared.clock.now().date()).tenant[shared.tenant].events
     topic = args.topic or topics[0]
     if topic not in topics:
         raise ConfigurationError(f"no worker reads events from {topic}: the policy in force names {', '.join(topics)}")
-    if args.file.suffix == ".csv":
-        first = args.start or shared.clock.now().date() - timedelta(days=30)
-        rows = csv_events(args.file, tenant, args.columns, first)
-    else:
-        rows = ndjson_events(args.file)
+    partitions, sent = shared.settings.partitions, 0
+    good = (
+        Output(topic, sum(call) % partitions, call, event)
+        for _, call, event in _rows(shared, args)
+        if isinstance(event, bytes)
+    )
     writer = shared.writer()
     await writer.start()
-    sent = 0
-    batch: list[Output] = []
     try:
-        for call, event in rows:
-            if args.limit is not None and sent + len(batch) >= args.limit:
-                break
-            partition = sum(call) % shared.settings.partitions
-            batch.append(Output(topic, partition, call, event))
-            if len(batch) >= _BATCH:
-                await writer.write(batch)
-                sent += len(batch)
-                batch = []
+        while batch := list(islice(good, _BATCH)):
+            await writer.write(batch)
+            sent += len(batch)
+            if len(batch) == _BATCH:
                 say(f"{sent} events published")
-        await writer.write(batch)
-        sent += len(batch)
     finally:
         await writer.stop()
-    print(json.dumps({"published": sent}) if args.json else f"{sent} events published")  # noqa: T201
-    return 0
+    show(args, {"published": sent} | ({"refused": bad} if bad else {}), f"{sent} events published")
+    return int(bad > 0)

@@ -3,26 +3,24 @@
 import argparse
 import asyncio
 import json
-import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, get_args
 
 from calllog_guard.adapters.kafka_log import read_all, tenant_partition
 from calllog_guard.bootstrap import World
+from calllog_guard.commands.case_read import all_cases, is_officer
 from calllog_guard.commands.case_view import table, whole
+from calllog_guard.commands.sent import TAKEN_S, Sent, add_wait
 from calllog_guard.commands.setup import say, show, the_world
-from calllog_guard.commands.signed import kid_of_key, send, text_of
-from calllog_guard.core.crypto.secrets import Secret
+from calllog_guard.commands.signed import add_seal, sign_request, text_of
 from calllog_guard.core.ids import EpochName
-from calllog_guard.core.requests.case import CASES, Case, State, WaitsFor
-from calllog_guard.core.requests.machine import RULES
+from calllog_guard.core.requests.case import Case, State, WaitsFor
+from calllog_guard.core.requests.machine import ROWS, RULES, Event
 from calllog_guard.core.requests.notice import FILED, Filed
 from calllog_guard.core.requests.office import Filter, chosen, days_left
 from calllog_guard.core.requests.part import open_part
-from calllog_guard.core.requests.secret import PREFIX, open_case
 from calllog_guard.core.wire import decode, encode, time_text
-from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
+from calllog_guard.errors import ConfigurationError, StateRefusedError, WorkersSilentError
 from calllog_guard.workers.terms import calendar
 
 _ACTS: Final[dict[str, dict[str, str]]] = {
@@ -30,7 +28,7 @@ _ACTS: Final[dict[str, dict[str, str]]] = {
     "refuse": {"type": "refuse"},
     "extend": {"type": "clock", "event": "extend"},
 }
-_WAIT_S: Final = 120
+_EVENTS: Final[dict[str, Event]] = {"approve": "approve", "refuse": "refuse", "extend": "extend"}
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -51,6 +49,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         metavar="@FILE",
         help="refuse, extend: why, in words for the person; approve of a complaint: the answer",
     )
+    add_seal(verb)
     wanted = verb.add_argument_group("list: only cases")
     wanted.add_argument("--type", choices=[kind for kind, rule in RULES.items() if rule.ends], help="of this type")
     wanted.add_argument("--state", choices=get_args(State), help="in this state")
@@ -59,34 +58,9 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     wanted.add_argument(
         "--waiting-for-me", metavar="KEYID", help="that this officer may decide: as a second officer never one's own"
     )
+    add_wait(verb, "approve, refuse, extend: until the desk has taken it")
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=lambda args: asyncio.run(cases(args)))
-
-
-async def all_cases(shared: World, officer: Path | None = None) -> dict[str, Case]:
-    """Every case by its id, as its topic has it now; secret ones only for who holds an officer's key."""
-    home = tenant_partition(shared.tenant, shared.settings.few_partitions)
-    topic = shared.settings.topic("privacy.cases")
-    key = shared.vault.case_key(shared.tenant) if officer and is_officer(shared, officer) else None
-    records = await read_all(shared.settings.kafka, shared.options, topic, [home])
-    found = [case for record in records if record.value is not None and (case := _readable(record, key)) is not None]
-    return {case.case: case for case in found}
-
-
-def is_officer(shared: World, path: Path) -> bool:
-    """Whether a private key is an officer's."""
-    table = shared.policy.at(shared.clock.now().date()).tenant[shared.tenant]
-    return table.requesters[kid_of_key(shared, path.read_bytes())].role == "officer"
-
-
-def _readable(record: Any, key: Secret | None) -> Case | None:
-    try:
-        if record.key.startswith(PREFIX):
-            return open_case(record.key, record.value, key) if key else None
-        return None if record.key[:1] == b"~" else decode(CASES, record.value)
-    except MessageError as error:
-        say(f"a record of privacy.cases is no case ({error.reason}): offset {record.offset}")
-        return None
 
 
 def filed_of(shared: World, case: Case) -> Filed | None:
@@ -105,22 +79,22 @@ def text(case: Case) -> str:
     return f"{case.case} {case.type} {case.state}{waits}{why} due {case.due} {stages}"
 
 
-_SETTLED: Final = frozenset({"waiting", "refused", "closed", "observing"})
+def _checked(case: Case | None, action: str) -> Case:
+    """
+    The case, if an officer may do this with it now.
 
+    Raises:
+        StateRefusedError: The desk would make a dead letter of it.
 
-async def followed(shared: World, name: str, states: Sequence[str] = (), officer: Path | None = None) -> Case:
-    """Tell a case's stages as they come, until it rests."""
-    end, told = time.monotonic() + _WAIT_S, 0
-    while time.monotonic() < end:
-        case = (await all_cases(shared, officer)).get(name)
-        if case is not None:
-            for stage, at in list(case.stages.items())[told:]:
-                say(f"{stage} {time_text(at)}")
-            told = len(case.stages)
-            if case.state in (states or _SETTLED):
-                return case
-        await asyncio.sleep(0.05)
-    raise StateRefusedError(f"case {name} did not get to `tombstoned` within {_WAIT_S} s: are desk and keeper running?")
+    """
+    if case is None:
+        raise StateRefusedError(
+            "there is no such case, or no desk has opened it yet: `calllog-guard case list` shows all"
+        )
+    if ((case.state, case.waits_for), _EVENTS[action]) not in ROWS:
+        waits = f" and waits for {case.waits_for}" if case.waits_for else ""
+        raise StateRefusedError(f"case {case.case} is {case.state}{waits}: there is nothing to {action}")
+    return case
 
 
 async def _act(shared: World, args: argparse.Namespace) -> int:
@@ -129,13 +103,33 @@ async def _act(shared: World, args: argparse.Namespace) -> int:
     claims: dict[str, Any] = _ACTS[args.action] | {"case": args.case}
     if args.ground:
         claims["ground"] = text_of("--ground", args.ground)
-    await send(shared, args.key.read_bytes(), claims)
-    show(args, {"case": args.case, "sent": args.action}, f"{args.action} sent for case {args.case}")
+    signed = sign_request(shared, args, claims)
+    if not is_officer(shared, args.key):
+        raise StateRefusedError("only an officer decides about a case, and --key is another's")
+    _checked((await all_cases(shared, args.key)).get(args.case), args.action)
+
+    def mine(case: Case) -> bool:
+        return case.case == args.case and signed.jti in case.acts
+
+    async with Sent(shared, signed, args.key) as sent:
+        case = await sent.until(mine, lambda _: True, args.timeout if args.wait else TAKEN_S)
+    if case is None and args.wait:
+        raise WorkersSilentError(
+            f"no desk has taken it after {args.timeout:.0f} s: is `calllog-guard worker desk` running?"
+        )
+    if case is None:
+        say("no desk has taken it yet: it is done when one runs")
+    data = {"case": args.case, "sent": args.action, "taken": case is not None, "state": case.state if case else None}
+    show(args, data, text(case) if case else f"{args.action} sent for case {args.case}")
     return 0
 
 
 async def cases(args: argparse.Namespace) -> int:
     """Show one case or all, or act on one."""
+    if args.action == "show" and not args.case:
+        raise ConfigurationError("case show CASE: name the case; `calllog-guard case list` shows all")
+    if args.action == "list" and args.case:
+        raise ConfigurationError("case list shows all; `calllog-guard case show CASE` shows one")
     shared = the_world()
     if args.action in _ACTS:
         return await _act(shared, args)
@@ -154,7 +148,7 @@ async def cases(args: argparse.Namespace) -> int:
         data = [json.loads(encode(case)) | {"days_left": days_left(case, today)} for case in listed]
         show(args, data, "" if args.json else table(listed, today))
         return 0
-    case = found.get(args.case or "")
+    case = found.get(args.case)
     if case is None:
         raise StateRefusedError("there is no such case: `calllog-guard case list` shows all")
     if args.receipts:

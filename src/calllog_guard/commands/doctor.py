@@ -2,15 +2,17 @@
 
 import argparse
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Final
 
 from calllog_guard.adapters.http_cleaner import HttpCleaners, pages
 from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.bootstrap import World
 from calllog_guard.commands.setup import show, the_world
 from calllog_guard.errors import Fate, GuardError
-from calllog_guard.law import check_places, check_retention, follow_published
+from calllog_guard.law import check_keystore, check_places, check_retention, follow_published
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +33,32 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     verb.set_defaults(run=lambda args: asyncio.run(doctor(args)))
 
 
-async def _checked(check: str, ask: Callable[[], Awaitable[str]], wanted: str, remedy: str) -> Line:
+_CHECK_S: Final = 10.0
+"""A check that takes longer tells by that what is wrong."""
+_REQUEST_MS: Final = 8_000
+"""The libraries' patience with a server that takes connections and says nothing; below the bound of a check."""
+
+Lines = Awaitable[list[Line]]
+
+
+async def _checked(check: str, ask: Callable[[], Awaitable[str]], wanted: str, remedy: str) -> list[Line]:
     try:
-        return Line(check, "ok", await ask(), wanted, "")
+        return [Line(check, "ok", await asyncio.wait_for(ask(), _CHECK_S), wanted, "")]
+    except TimeoutError:
+        return [Line(check, "silent", f"no answer within {_CHECK_S:.0f} s", wanted, remedy)]
     except GuardError as error:
-        return Line(check, "silent" if error.fate is Fate.RETRY else "bad", str(error), wanted, remedy)
+        return [Line(check, "silent" if error.fate is Fate.RETRY else "bad", str(error), wanted, remedy)]
 
 
 async def _topics(shared: World) -> list[Line]:
-    admin = KafkaTopics(shared.settings, shared.options)
+    admin, remedy = KafkaTopics(shared.settings, shared.options), "start Kafka, or mend CALLLOG_GUARD_KAFKA"
     try:
-        findings = await asyncio.to_thread(admin.check, shared.keep_days, shared.events)
+        asked = asyncio.to_thread(admin.check, shared.keep_days, shared.events)
+        findings = await asyncio.wait_for(asked, _CHECK_S)
+    except TimeoutError:
+        return [Line("kafka", "silent", f"no answer within {_CHECK_S:.0f} s", "an answer", remedy)]
     except GuardError as error:
-        return [Line("kafka", "silent", str(error), "an answer", "start Kafka, or mend CALLLOG_GUARD_KAFKA")]
+        return [Line("kafka", "silent", str(error), "an answer", remedy)]
     finally:
         admin.close()
     bad = [
@@ -67,9 +82,8 @@ async def _cleaners(shared: World) -> list[Line]:
     return lines
 
 
-async def doctor(args: argparse.Namespace) -> int:
-    """See the module."""
-    shared = the_world()
+def _checks(shared: World) -> list[Lines]:
+    """What is asked once the policy is known; all at the same time, told in this order."""
     tenant = shared.tenant
 
     async def kms() -> str:
@@ -88,46 +102,69 @@ async def doctor(args: argparse.Namespace) -> int:
         shared.dead_letters()
         return shared.settings.operator_key
 
-    async def store() -> str:
-        await shared.keystore.check()
-        return "as wanted"
-
     async def guard() -> str:
         await shared.ring(tenant).view([])
         return "the one that was seen"
+
+    return [
+        _checked("residency", lambda: check_places(shared), "inside allowed_hosts", "move it, or name it"),
+        _checked("retention", lambda: check_retention(shared), "as long as keep", "raise retention.ms"),
+        _checked("operator key", operator, "a public key", "calllog-guard init, or set OPERATOR_KEY"),
+        _checked("KMS", kms, "an answer", "start it, or mend CALLLOG_GUARD_KMS, its credentials, its rights"),
+        _checked("KMS secrets", secrets, "all open", f"calllog-guard tenant create {tenant}, or mend KMS, RING"),
+        _checked("ledger", ledger, "this installation's", "mend TENANT, the prefixes, KMS, RING"),
+        _topics(shared),
+        _cleaners(shared),
+        _keystore(shared),
+        _checked("keystore guard", guard, "the past that was seen", "start keepers; never copy an old keystore back"),
+    ]
+
+
+async def _keystore(shared: World) -> list[Line]:
+    unsafe: list[str] = []
+
+    async def ask() -> str:
+        unsafe.extend(filter(None, [await check_keystore(shared)]))
+        return unsafe[0] if unsafe else "as wanted"
+
+    wanted, remedy = "keeps and forgets as promised", "mend redis.conf, start Redis again"
+    lines = await _checked("keystore settings", ask, wanted, remedy)
+    return [replace(line, verdict="warned", remedy=remedy) for line in lines] if unsafe else lines
+
+
+async def _told(args: argparse.Namespace, asked: Lines) -> list[Line]:
+    """The lines of a check, shown as soon as they are there."""
+    lines = await asked
+    for line in [] if args.json else lines:
+        remedy = f" (wanted {line.wanted}: {line.remedy})" if line.remedy else ""
+        show(args, None, f"{line.verdict:7} {line.check}: {line.found}{remedy}")
+        sys.stdout.flush()
+    return lines
+
+
+async def doctor(args: argparse.Namespace) -> int:
+    """See the module."""
+    shared = the_world()
+    shared.options.setdefault("request_timeout_ms", _REQUEST_MS)
 
     async def policy() -> str:
         followed = await follow_published(shared)
         refused = f", refused: {', '.join(followed.refused.values())}" if followed.refused else ""
         return f"{len(followed.versions)} versions, {len(followed.accepted)} published{refused}"
 
-    lines = [
-        await _checked("policy", policy, "readable, and what is published", "start Kafka; calllog-guard topics create"),
-        await _checked("residency", lambda: check_places(shared), "inside allowed_hosts", "move it, or name it"),
-        await _checked("retention", lambda: check_retention(shared), "as long as keep", "raise retention.ms"),
-        await _checked("operator key", operator, "a public key", "calllog-guard init, or set OPERATOR_KEY"),
-        await _checked("KMS", kms, "an answer", "start it, or mend CALLLOG_GUARD_KMS, its credentials, its rights"),
-        await _checked("KMS secrets", secrets, "all open", f"calllog-guard tenant create {tenant}, or mend KMS, RING"),
-        await _checked("ledger", ledger, "this installation's", "mend TENANT, the prefixes, KMS, RING"),
-        *await _topics(shared),
-        *await _cleaners(shared),
-        await _checked(
-            "keystore settings", store, "keeps and forgets as promised", "mend redis.conf, start Redis again"
-        ),
-        await _checked(
-            "keystore guard", guard, "the past that was seen", "start keepers; never copy an old keystore back"
-        ),
-        *(
-            Line("development", "warned", word, "", "never in production: unset CALLLOG_GUARD_DEVELOPMENT")
-            for word in sorted(shared.settings.off)
-        ),
-    ]
+    wanted, remedy = "readable, and what is published", "start Kafka; calllog-guard topics create"
+    lines = await _told(args, _checked("policy", policy, wanted, remedy))
+    for asked in [asyncio.ensure_future(each) for each in _checks(shared)]:
+        lines += await _told(args, asked)
     await shared.keystore.close()
-    text = [
-        f"{line.verdict:7} {line.check}: {line.found}"
-        + (f" (wanted {line.wanted}: {line.remedy})" if line.remedy else "")
-        for line in lines
-    ]
-    show(args, [asdict(line) for line in lines], "\n".join(text))
+    words = sorted(shared.settings.off)
+    lines += await _told(args, _development(words))
+    if args.json:
+        show(args, [asdict(line) for line in lines], "")
     verdicts = {line.verdict for line in lines}
     return 1 if "bad" in verdicts else 3 if "silent" in verdicts else 0
+
+
+async def _development(words: Sequence[str]) -> list[Line]:
+    remedy = "never in production: unset CALLLOG_GUARD_DEVELOPMENT"
+    return [Line("development", "warned", word, "", remedy) for word in words]

@@ -24,7 +24,7 @@ from calllog_guard.adapters.kafka_admin import KafkaTopics, governed
 from calllog_guard.adapters.kafka_log import units
 from calllog_guard.adapters.log_files import csv_rows, digest, ndjson_lines
 from calllog_guard.bootstrap import World
-from calllog_guard.commands.calls import COLUMNS
+from calllog_guard.commands.calls import COLUMNS, day_of
 from calllog_guard.commands.setup import say, the_world
 from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.calls.intake import FileSource, Manifest, TopicSource
@@ -85,7 +85,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     verb.add_argument(
         "--columns", default=COLUMNS, help=f"CSV: which column is what (default {COLUMNS}; also call, kind)"
     )
-    verb.add_argument("--start", type=date.fromisoformat, help="CSV: the day that second 0 falls on, as 2026-11-01")
+    verb.add_argument("--start", type=day_of, help="CSV: the day that second 0 falls on, as 2026-11-01")
     verb.add_argument("--again", action="store_true", help="from the beginning, although a journal is there")
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=lambda args: asyncio.run(run(args)))
@@ -96,6 +96,9 @@ async def run(args: argparse.Namespace) -> int:
     if bool(args.files) == bool(args.topic) or (args.trim and not args.topic):
         raise ConfigurationError("give either files or --topic OLD; --trim goes with --topic")
     shared = the_world()
+    for at, path in enumerate(args.files, 1):
+        if not path.is_file():
+            raise ConfigurationError(f"file {at} is not there, or is no file")
     await follow_published(shared)
     listed = frozenset() if args.no_erased_list else _listed(shared, args.erased)
     admin = KafkaTopics(shared.settings, shared.options)

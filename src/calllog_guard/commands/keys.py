@@ -9,7 +9,9 @@ from calllog_guard.adapters.kms_local import write_new
 from calllog_guard.adapters.tomlkit_policy import add_requester, drop_requester
 from calllog_guard.bootstrap import World
 from calllog_guard.commands.setup import say, show, the_world
+from calllog_guard.commands.tenants import write_desk_key
 from calllog_guard.core.crypto.sealed import new_pair, public_forms
+from calllog_guard.core.ids import Tenant
 from calllog_guard.errors import ConfigurationError, StateRefusedError
 
 REQUESTERS: Final = ("backend", "officer", "authority_desk")
@@ -35,7 +37,10 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "revoke", help="take a requester out of the policy: nothing it signs is accepted any more"
     )
     drop.set_defaults(run=run_revoke)
-    turn = actions.add_parser("rotate", help="make the next pair and register it beside the old one; revoke that later")
+    turn = actions.add_parser(
+        "rotate",
+        help="make the next pair, beside the old one: a requester's (revoke the old one later), or the desk's own",
+    )
     turn.set_defaults(run=run_rotate)
     shown = actions.add_parser("public", help="PEM, JWK and fingerprint (RFC 7638) of a public key, from either half")
     shown.set_defaults(run=run_public)
@@ -145,7 +150,10 @@ def run_revoke(args: argparse.Namespace) -> int:
 def run_rotate(args: argparse.Namespace) -> int:
     """See the parser."""
     shared, old = the_world(), _kid(args.kid)
-    table = shared.policy.at(shared.clock.now().date()).tenant.get(_tenant(args, shared))
+    tenant = Tenant(_tenant(args, shared))
+    table = shared.policy.at(shared.clock.now().date()).tenant.get(tenant)
+    if table and old not in table.requesters and shared.vault.desk_key(tenant, old):
+        return _rotate_desk(args, shared, tenant, old)
     if table is None or old not in table.requesters:
         raise StateRefusedError(f"no requester {old} in the policy in force: calllog-guard key register")
     folder, role = _folder(args), table.requesters[old].role
@@ -154,6 +162,15 @@ def run_rotate(args: argparse.Namespace) -> int:
     fingerprint = _enter(args, shared, new, role, folder)
     say(f"when every caller signs with {new}: calllog-guard key revoke {old}")
     return _told(args, new, role, fingerprint, f"registered beside {old}; {_EFFECT}")
+
+
+def _rotate_desk(args: argparse.Namespace, shared: World, tenant: Tenant, old: str) -> int:
+    """The private half stays with the tenant's secrets; the older ones go on opening what is sealed to them."""
+    shared.vault.rotate_desk_key(tenant)
+    path, public = write_desk_key(shared, tenant)
+    say(f"give {path} to whoever seals to {old}; what is sealed to older keys opens as before")
+    kid = path.name.removesuffix(_PUBLIC)
+    return _told(args, kid, "desk", public_forms(public)[2], f"made beside {old}; running desks open it at once")
 
 
 def _next(kid: str, taken: set[str]) -> str:

@@ -2,13 +2,20 @@
 
 import argparse
 import asyncio
+from contextlib import aclosing
 from dataclasses import asdict
 
 from rich.console import Console
 from rich.progress import Progress
 
-from calllog_guard.bootstrap import needed_epochs, walk
+from calllog_guard.adapters.kafka_log import units
+from calllog_guard.bootstrap import World, needed_epochs, walk
 from calllog_guard.commands.setup import show, the_world
+from calllog_guard.core.crypto.entries import applied_key
+from calllog_guard.core.requests.decision import DECISIONS
+from calllog_guard.core.requests.outcome import is_result
+from calllog_guard.core.wire import decode
+from calllog_guard.errors import MessageError
 from calllog_guard.law import follow_published
 
 
@@ -21,6 +28,31 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     verb.add_argument("action", choices=["status", "walk", "guard"])
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=lambda args: asyncio.run(run(args)))
+
+
+async def lag(shared: World) -> int:
+    """
+    How many decisions the keystore does not say yet that it has had applied: a backup of now would need them again.
+
+    What a secret hold would move is not counted.
+    """
+    settings, partitions = shared.settings, range(shared.settings.partitions)
+    found = await shared.keystore.read([applied_key(partition) for partition in partitions])
+    starts = {partition: int(offset or 0) for partition, offset in zip(partitions, found, strict=True)}
+    topic, waiting = settings.topic("privacy.decisions"), 0
+    async with aclosing(units(settings.kafka, shared.options, topic, starts, settings.unit_records)) as read:
+        async for _, records in read:
+            waiting += sum(_counts(record.key, record.value) for record in records)
+    return waiting
+
+
+def _counts(key: bytes | None, value: bytes | None) -> bool:
+    if value is None or not key or key[:1] == b"~" or is_result(key):
+        return False
+    try:
+        return decode(DECISIONS, value).type not in {"hold", "release"}
+    except MessageError:  # not written by a desk
+        return False
 
 
 async def run(args: argparse.Namespace) -> int:
@@ -43,7 +75,10 @@ async def run(args: argparse.Namespace) -> int:
                 alive = shared.vault.epochs()
                 lines = [f"{state}: {many}" for state, many in sorted(look.states.items())]
                 lines += [f"{epoch}: {look.entries[epoch]} entries" for epoch in sorted({*alive, *look.entries})]
-                show(args, {"entries": look.entries, "states": look.states, "epochs": alive}, "\n".join(lines))
+                behind = await lag(shared)
+                lines.append(f"lag: {behind} decisions wait for keepers")
+                told = {"entries": look.entries, "states": look.states, "epochs": alive, "lag": behind}
+                show(args, told, "\n".join(lines))
                 return 0
             await follow_published(shared)
             done = await walking.run(await needed_epochs(shared))

@@ -24,7 +24,7 @@ from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.bootstrap import World
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.calls.mend import call_key, plain, without
-from calllog_guard.core.crypto.sealed import open_sealed
+from calllog_guard.core.crypto.sealed import open_sealed, public_forms
 from calllog_guard.core.ids import b64
 from calllog_guard.core.replay import REPLAYED, REPLAYED_KEY, Replayed, replay_header
 from calllog_guard.core.tombstone import Output
@@ -36,6 +36,14 @@ _PURPOSE: Final = "dead_letters"
 _ACTOR: Final = "operator-1"
 
 Place = tuple[int, int]
+REMEDIES: Final = {
+    "wrong_partition": "send with the tenant as key and Java's default partitioner (librdkafka: partitioner=murmur2_random)",
+    "does_not_open": "seal to the desk's newest key, its file's name as kid (calllog-guard tenant list)",
+    "unknown_requester": "register the key: calllog-guard key register",
+    "expired": "sign it anew: a replay is judged by the time of the replay",
+    "replayed": "nothing: the jti was handled; another request needs another jti",
+}
+"""What whoever sent it can do; reasons that say it themselves have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,7 @@ class Letter:
             "reason": dead.reason,
             "at_pointer": dead.at_pointer,
             "at": time_text(dead.at),
+            "remedy": REMEDIES.get(dead.reason, ""),
             "replayed": self.replayed,
         }
 
@@ -100,12 +109,17 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def _moment(text: str) -> datetime:
-    found = datetime.fromisoformat(text)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("no time: write it as 2026-11-24 or 2026-11-24T10:00:00Z") from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _place(text: str) -> Place:
     partition, _, offset = text.partition(":")
+    if not (text.isascii() and partition.isdecimal() and offset.isdecimal()):
+        raise argparse.ArgumentTypeError("no place of a letter: write it as `dead list` shows it, as 0:12")
     return int(partition), int(offset)
 
 
@@ -140,6 +154,7 @@ async def list_letters(args: argparse.Namespace) -> int:
     rows = [each.row() for each in sorted(letters, key=lambda letter: letter.dead.at)]
     line = "{letter:>8}  {at:28} {reason:18} {topic}/{partition} {offset} {at_pointer}"
     text = [line.format(**row) + ("  replayed" if row["replayed"] else "") for row in rows]
+    text += [f"{reason}: {REMEDIES[reason]}" for reason in sorted({row["reason"] for row in rows} & REMEDIES.keys())]
     show(args, rows, "\n".join([*text, f"{len(rows)} letters"]))
     return 0
 
@@ -152,6 +167,15 @@ async def _chosen(shared: World, args: argparse.Namespace) -> list[Letter]:
     if not chosen:
         raise StateRefusedError("there is no such letter, or its days are over; `dead list` shows all")
     return chosen
+
+
+def _key(path: Path) -> bytes:
+    pem = path.read_bytes()
+    try:
+        public_forms(pem)
+    except ValueError:
+        raise ConfigurationError("--key is no key in PEM: the operator's private one opens letters") from None
+    return pem
 
 
 def _opened(letter: Letter, pem: bytes) -> bytes:
@@ -185,7 +209,7 @@ async def _recorded(shared: World, writer: KafkaWriter, letters: Sequence[Letter
 
 async def open_letters(args: argparse.Namespace) -> int:
     """One payload as its bytes; all of a reason, or with --json, as lines of JSON."""
-    shared, pem = the_world(), args.key.read_bytes()
+    shared, pem = the_world(), _key(args.key)
     letters = await _chosen(shared, args)
     _opened(letters[0], pem)  # a wrong key leaves no record of an access
     writer = shared.writer()
@@ -220,7 +244,7 @@ def _out(path: Path | None) -> IO[bytes]:
 
 async def replay_letters(args: argparse.Namespace) -> int:
     """Publish payloads to where they lay; each is noted beside its letter when it is acknowledged."""
-    shared, pem = the_world(), args.key.read_bytes()
+    shared, pem = the_world(), _key(args.key)
     if args.mended and (args.letter is None or args.drop_field):
         raise ConfigurationError("--from FILE goes with one PARTITION:OFFSET, and not with --drop-field")
     letters = [each for each in await _chosen(shared, args) if args.letter or not each.replayed]

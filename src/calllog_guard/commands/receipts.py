@@ -5,11 +5,11 @@ import json
 from pathlib import Path
 
 from calllog_guard.commands.setup import say, show
-from calllog_guard.core.crypto.sealed import verify
+from calllog_guard.core.crypto.sealed import public_forms, verify
 from calllog_guard.core.requests.page import page
 from calllog_guard.core.requests.receipt import RECEIPTS
 from calllog_guard.core.wire import decode, encode
-from calllog_guard.errors import MessageError
+from calllog_guard.errors import ConfigurationError, MessageError
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -25,14 +25,29 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def receipt(args: argparse.Namespace) -> int:
     """Check a receipt's signature and form; needs neither Kafka nor Redis."""
+    pem, signature = _public(args.key), "bad"
     try:
-        content = verify(args.key.read_bytes(), args.file.read_text("ascii").strip())
+        content = verify(pem, args.file.read_bytes().decode("ascii", "replace").strip())
+        signature = "good"
         claims = decode(RECEIPTS, content)
-    except (MessageError, ValueError) as error:
-        show(args, {"verdict": "bad", "why": str(error)}, f"bad: {error}")
+    except MessageError as error:
+        told = {"verdict": "bad", "signature": signature, "claims": None, "why": str(error)}
+        show(args, told, f"bad: {error}")
         return 1
     if args.page:
         args.page.write_text(page(claims), "utf-8")
         say(str(args.page))
-    show(args, {"verdict": "good", "claims": json.loads(encode(claims))}, f"good\n{encode(claims).decode()}")
+    told = {"verdict": "good", "signature": signature, "claims": json.loads(encode(claims))}
+    show(args, told, f"good\n{encode(claims).decode()}")
     return 0
+
+
+def _public(path: Path) -> bytes:
+    pem = path.read_bytes()
+    try:
+        signs = public_forms(pem)[1]["crv"] == "Ed25519"
+    except ValueError:
+        signs = False
+    if not signs:
+        raise ConfigurationError("--key is no Ed25519 public key in PEM: a tenant's is keys/TENANT-receipts.pub.pem")
+    return pem

@@ -15,7 +15,8 @@ import msgspec
 
 from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.bootstrap import World
-from calllog_guard.commands.cases import all_cases, filed_of
+from calllog_guard.commands.case_read import all_cases
+from calllog_guard.commands.cases import filed_of
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.ids import HoldId
 from calllog_guard.core.requests.case import Case
@@ -140,6 +141,7 @@ async def made(shared: World, month: str | None, officer: Path | None = None) ->
 async def run(args: argparse.Namespace) -> int:
     """Show the report."""
     shared = the_world()
+    first_of(args.month, shared.clock.now().date())
     await follow_published(shared)
     found = await made(shared, args.month, args.key)
     if args.html is not None:

@@ -11,16 +11,18 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
-from calllog_guard.commands.cases import followed, text
-from calllog_guard.commands.setup import show, the_world
-from calllog_guard.commands.signed import send, text_of
+from calllog_guard.commands.cases import text
+from calllog_guard.commands.sent import TAKEN_S, Sent, add_wait
+from calllog_guard.commands.setup import say, show, the_world
+from calllog_guard.commands.signed import add_seal, sign_request, text_of
 from calllog_guard.core.ids import b64
+from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.fields import ClockEvent, Kind, NoticeKind, Notify
 from calllog_guard.core.requests.machine import RULES
 from calllog_guard.core.requests.request import BY_EVENT, NEEDS
 from calllog_guard.core.wire import encode
-from calllog_guard.errors import ConfigurationError
+from calllog_guard.errors import ConfigurationError, WorkersSilentError
 
 _OPTIONS: Final = {
     "subjects": "--subject @FILE",
@@ -100,7 +102,8 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     verb.add_argument(
         "--notice", choices=get_args(NoticeKind), help="clock noticed: which; without it all that it was sent"
     )
-    verb.add_argument("--wait", action="store_true", help="show the stages as they come, up to where the workers rest")
+    add_seal(verb)
+    add_wait(verb, "show the stages as they come, up to where the workers rest")
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=lambda args: asyncio.run(request(args)))
 
@@ -158,13 +161,31 @@ def _claims(args: argparse.Namespace) -> dict[str, Any]:
     return claims
 
 
+_RESTS: Final = frozenset({"waiting", "refused", "closed", "observing"})
+"""Where the workers have nothing to do but to look."""
+
+
 async def request(args: argparse.Namespace) -> int:
-    """Sign and send a request; with --wait follow its case."""
+    """Sign and send a request, and say what became of it; with --wait up to where its case rests."""
     claims, shared = _claims(args), the_world()
-    jti = await send(shared, args.key.read_bytes(), claims)
-    acts = RULES[args.type].ends is None
-    name = args.case if acts else case_id(shared.tenant, jti)
-    found = await followed(shared, name, officer=args.key) if args.wait and not acts else None
-    data = json.loads(encode(found)) if found else {"case": name, "request": jti}
-    show(args, data, text(found) if found else f"case {name}")
-    return 4 if found is not None and found.state == "refused" else 0
+    signed, acts = sign_request(shared, args, claims), RULES[args.type].ends is None
+    name = args.case if acts else case_id(shared.tenant, signed.jti)
+    follows = args.wait and not acts
+
+    def mine(case: Case) -> bool:
+        return case.case == name and (not acts or signed.jti in case.acts)
+
+    def done(case: Case) -> bool:
+        return not follows or case.state in _RESTS
+
+    async with Sent(shared, signed, args.key) as sent:
+        case = await sent.until(mine, done, args.timeout if args.wait else TAKEN_S, tell=args.wait)
+    if args.wait and (case is None or not done(case)):
+        what = f"case {name} is still {case.state}" if case else "no desk has taken the request"
+        who = "keeper" if case else "desk"
+        raise WorkersSilentError(f"{what} after {args.timeout:.0f} s: is `calllog-guard worker {who}` running?")
+    if case is None:
+        say("no desk has taken it yet: the case opens, with its due date, when one runs")
+    told = {"case": name, "request": signed.jti, "taken": case is not None, "due": case.due if case else None}
+    show(args, json.loads(encode(case)) if case and follows else told, text(case) if case else f"case {name}")
+    return 4 if follows and case is not None and case.state == "refused" else 0

@@ -26,7 +26,7 @@ from calllog_guard.core.requests.decision import DECISIONS
 from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.traces import traces
 from calllog_guard.core.wire import decode
-from calllog_guard.errors import ConfigurationError, StateRefusedError
+from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
 from calllog_guard.law import follow_published
 
 _BLOCK: Final = 1 << 24
@@ -146,14 +146,21 @@ async def _partitions(shared: World) -> dict[str, int]:
 
 async def _case_places(shared: World, case: str, log_dirs: list[Path]) -> list[Place]:
     everything = list(range(shared.settings.partitions))
-    names = set()
+    names, junk = set(), 0
     for record in await read_all(
         shared.settings.kafka, shared.options, shared.settings.topic("privacy.decisions"), everything
     ):
-        if record.value is not None and record.key[:1] != b"~" and not is_result(record.key):
-            decision = decode(DECISIONS, record.value)
+        key = record.key or b""
+        if record.value is not None and key[:1] != b"~" and not is_result(key):
+            try:
+                decision = decode(DECISIONS, record.value)
+            except MessageError:
+                junk += 1
+                continue
             if decision.case == case:
                 names.add(decision.pseudonym)
+    if junk:
+        say(f"{junk} records of privacy.decisions are no decisions, and were passed over")
     if not names:
         raise StateRefusedError("no decision belongs to this case; `case list` shows all")
     places: list[Place] = []

@@ -1,7 +1,13 @@
-"""Signs claims with a registered key and appends them to `privacy.requests`; identities and reasons come from files, never from argv."""
+"""
+Signs claims with a registered key, seals them to the desk's, and appends them to `privacy.requests`.
 
+Identities and reasons come from files, never from argv.
+"""
+
+import argparse
 import json
 import secrets
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,11 +18,58 @@ from calllog_guard.adapters.kafka_log import tenant_partition
 from calllog_guard.bootstrap import World
 from calllog_guard.core.crypto.sealed import sign
 from calllog_guard.core.requests.request import AUDIENCE, REQUESTS, check_fields
+from calllog_guard.core.requests.sealed import MOST_BYTES, desk_number, seal_request
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, time_text
 from calllog_guard.errors import ConfigurationError, MessageError
 
 _LIFETIME_S: Final = 3600
+_PUBLIC: Final = ".pub.pem"
+_BLOCK: Final = 1024
+"""Claims are padded to a multiple of it before they are sealed, so that their length does not tell a hold from an erasure."""
+
+
+def add_seal(verb: argparse.ArgumentParser) -> None:
+    """The options that say whether a request is sealed."""
+    how = verb.add_mutually_exclusive_group()
+    how.add_argument(
+        "--seal",
+        type=Path,
+        metavar="PEM",
+        help="the desk's public key that the request is sealed to; default: the newest TENANT-desk*.pub.pem in keys, beside the policy",
+    )
+    how.add_argument(
+        "--plain", action="store_true", help="do not seal: the names lie in clear until the topic is trimmed"
+    )
+
+
+def _seal_key(shared: World, args: argparse.Namespace) -> tuple[str, bytes] | None:
+    """Name and PEM of the desk's key to seal to; None where none is wanted, or none is known."""
+    if args.plain:
+        return None
+    if args.seal is not None:
+        kid = args.seal.name.removesuffix(_PUBLIC)
+        if desk_number(shared.tenant, kid) is None:
+            raise ConfigurationError(
+                f"--seal: the file's name is the key's: {shared.tenant}-desk{_PUBLIC}, as `tenant create` wrote it"
+            )
+        return kid, args.seal.read_bytes()
+    folder = Path(shared.settings.policy).parent / "keys"
+    names = (path.name.removesuffix(_PUBLIC) for path in folder.glob(f"{shared.tenant}-desk*{_PUBLIC}"))
+    known = {number: kid for kid in names if (number := desk_number(shared.tenant, kid)) is not None}
+    return (known[max(known)], (folder / f"{known[max(known)]}{_PUBLIC}").read_bytes()) if known else None
+
+
+def _sealed(key: tuple[str, bytes], token: str) -> str:
+    try:
+        found = seal_request(key[1], key[0], token)
+    except ValueError:
+        raise ConfigurationError(
+            f"{key[0]}{_PUBLIC} is no X25519 public key in PEM: `tenant create` writes it"
+        ) from None
+    if len(found) > MOST_BYTES:
+        raise ConfigurationError(f"the sealed request has {len(found)} bytes; the desk takes {MOST_BYTES}")
+    return found
 
 
 def kid_of_key(shared: World, private_pem: bytes) -> str:
@@ -45,8 +98,23 @@ def text_of(option: str, name: str) -> str:
         raise ConfigurationError(f"{option} @FILE: the file cannot be read as UTF-8 text") from None
 
 
-async def send(shared: World, pem: bytes, claims: dict[str, Any]) -> str:
-    """Sign and append a request; its `jti`. What is None is left out."""
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A request as it is sent: its `jti`, and the record's value."""
+
+    jti: str
+    token: bytes = field(repr=False)
+
+
+def sign_request(shared: World, args: argparse.Namespace, claims: dict[str, Any]) -> Signed:
+    """
+    Check, sign and seal a request; what is None is left out. Asks no server.
+
+    Raises:
+        ConfigurationError: The desk would refuse it, or a key is none.
+
+    """
+    pem, seal = args.key.read_bytes(), _seal_key(shared, args)
     now = shared.clock.now()
     issued, kid = int(now.timestamp()), kid_of_key(shared, pem)
     jti = secrets.token_urlsafe(16).replace("_", "-")
@@ -57,13 +125,17 @@ async def send(shared: World, pem: bytes, claims: dict[str, Any]) -> str:
         check_fields(decode(REQUESTS, raw))
     except MessageError as error:
         raise ConfigurationError(f"the desk would refuse this request: {error}") from None
-    token = sign(pem, kid, raw)
+    token = _sealed(seal, sign(pem, kid, raw.ljust(-(-len(raw) // _BLOCK) * _BLOCK))) if seal else sign(pem, kid, raw)
+    return Signed(jti, token.encode())
+
+
+async def publish(shared: World, signed: Signed) -> int:
+    """Append a request to the tenant's partition; its offset."""
     home = tenant_partition(shared.tenant, shared.settings.few_partitions)
     topic = shared.settings.topic("privacy.requests")
     writer = shared.writer()
     await writer.start()
     try:
-        await writer.write([Output(topic, home, shared.tenant.encode(), token.encode())])
+        return await writer.append(Output(topic, home, shared.tenant.encode(), signed.token))
     finally:
         await writer.stop()
-    return jti

@@ -109,27 +109,34 @@ def run(args: argparse.Namespace) -> int:
     found = _state(directory)
     if args.action == "status":
         if found is None:
-            say(f"no stack runs in {directory}")
-            return 3
-        show(args, found, _text(found))
+            return _none(args, directory, 3)
+        show(args, {"running": True} | found, _text(found))
         return 0
     if args.action == "down":
-        return _down(directory, found)
+        return _down(args, directory, found)
     if found is not None:
         raise StateRefusedError(f"a stack already runs in {directory} (pid {found['pid']}): stack down it first")
     return _detached(args, directory) if args.detach else _up(args, directory)
 
 
-def _down(directory: Path, found: dict[str, Any] | None) -> int:
+def _none(args: argparse.Namespace, directory: Path, code: int) -> int:
+    say(f"no stack runs in {directory}")
+    if args.json:
+        show(args, {"running": False, "dir": str(directory)}, "")
+    return code
+
+
+def _down(args: argparse.Namespace, directory: Path, found: dict[str, Any] | None) -> int:
     if found is None:
-        say(f"no stack runs in {directory}")
-        return 0
+        return _none(args, directory, 0)
     os.kill(found["pid"], signal.SIGTERM)
     end = time.monotonic() + _STOP_S
     while _state(directory) is not None:
         if time.monotonic() > end:
             raise StateRefusedError(f"the stack (pid {found['pid']}) did not end within {_STOP_S:.0f} s")
         time.sleep(0.1)
+    if args.json:
+        show(args, {"running": False, "dir": str(directory), "pid": found["pid"]}, "")
     return 0
 
 

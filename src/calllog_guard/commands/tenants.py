@@ -14,7 +14,7 @@ from calllog_guard.bootstrap import World
 from calllog_guard.commands.setup import show, the_world
 from calllog_guard.core.anchor import ANCHOR
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
-from calllog_guard.core.crypto.sealed import public_forms, receipt_pem
+from calllog_guard.core.crypto.sealed import desk_pem, public_forms, receipt_pem
 from calllog_guard.core.ids import EpochName, Tenant
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode
@@ -32,7 +32,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     """Add the verb."""
     verb = verbs.add_parser(
         "tenant",
-        help="create T: pepper, receipt key, first epoch, guard entry; list: each tenant of the policy, and whether it is made",
+        help="create T: pepper, receipt key, desk key, first epoch, guard entry (again: what a newer release adds); list: each tenant of the policy, and whether it is made",
     )
     verb.add_argument("action", choices=["create", "list"])
     verb.add_argument("tenant", nargs="?")
@@ -60,6 +60,7 @@ def list_tenants(args: argparse.Namespace) -> int:
             fingerprint = None
         here = shared.settings.tenant in {"", name}
         row = {"tenant": name, "here": here, "regime": table.regime, "events": list(table.events)}
+        row["desk_keys"] = shared.vault.desk_kids(Tenant(name))
         rows.append(row | {"requesters": sorted(table.requesters), "receipt_key": fingerprint})
     lines = (
         f"{row['tenant']:16} {row['regime']} {row['receipt_key'] or (_NOT_MADE if row['here'] else _ELSEWHERE)}"
@@ -111,28 +112,28 @@ async def create_tenant(args: argparse.Namespace) -> int:
             f"this installation serves {shared.tenant}; {tenant} needs one of its own: see the README: Scale"
         )
     try:
-        epoch, path = await _make(shared, tenant)
+        epoch, path, desk = await _make(shared, tenant)
     finally:
         await shared.keystore.close()
     show(
         args,
-        {"tenant": tenant, "epoch": epoch, "receipt_key": str(path)},
-        f"tenant {tenant}: epoch {epoch}, receipts by {path}",
+        {"tenant": tenant, "epoch": epoch, "receipt_key": str(path), "desk_key": str(desk)},
+        f"tenant {tenant}: epoch {epoch}, receipts by {path}, requests may be sealed to {desk}",
     )
     return 0
 
 
-async def _make(shared: World, tenant: Tenant) -> tuple[EpochName, Path]:
-    """The current epoch, and where the public half of the receipt key lies."""
+async def _make(shared: World, tenant: Tenant) -> tuple[EpochName, Path, Path]:
+    """The current epoch, and where the public halves of the receipt key and of the desk's key lie."""
     unanchored = await _own(shared)
     shared.vault.create_tenant(tenant)
     epoch = epoch_of(shared.clock.now())
     shared.vault.create_epoch(epoch)
     guard_id = shared.vault.guard_id()
-    public = receipt_pem(shared.vault.receipt_key(tenant))[1]
     path = Path(shared.settings.policy).parent / "keys" / f"{tenant}-receipts.pub.pem"
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(public)
+    path.write_bytes(receipt_pem(shared.vault.receipt_key(tenant))[1])
+    desk = write_desk_key(shared, tenant)[0]
     writer = shared.writer()
     await writer.start()
     try:
@@ -146,4 +147,13 @@ async def _make(shared: World, tenant: Tenant) -> tuple[EpochName, Path]:
         await shared.keystore.swap({EPOCH_KEY: (None, epoch.encode())}, {})
     finally:
         await writer.stop()
-    return epoch, path
+    return epoch, path, desk
+
+
+def write_desk_key(shared: World, tenant: Tenant) -> tuple[Path, bytes]:
+    """Write the public half of the desk's newest key beside the receipt key's: the file, and what is in it."""
+    kid = shared.vault.desk_kids(tenant)[-1]
+    public = desk_pem(shared.vault.desk_key(tenant, kid) or b"")[1]
+    path = Path(shared.settings.policy).parent / "keys" / f"{kid}.pub.pem"
+    path.write_bytes(public)
+    return path, public

@@ -7,16 +7,17 @@ import os
 import signal
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
-from calllog_guard.bootstrap import ROLES, serve
+from calllog_guard.bootstrap import ROLES, World, serve
 from calllog_guard.commands.setup import say, the_world
 from calllog_guard.core.wire import time_text
-from calllog_guard.errors import Fate, GuardError
-from calllog_guard.law import check_places, check_retention, policy_source, policy_tail
-from calllog_guard.settings import PREFIX, from_environment
+from calllog_guard.errors import ConfigurationError, Fate, GuardError
+from calllog_guard.law import check_keystore, check_places, check_retention, policy_source, policy_tail
+from calllog_guard.settings import PREFIX, UNSAFE_KEYSTORE, from_environment
 from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.probe import probe
 
@@ -34,11 +35,17 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(args: argparse.Namespace) -> int:
     """Run until SIGTERM or SIGINT; 70 after a halt."""
+    settings = from_environment(os.environ)
     structlog.configure(
         processors=[structlog.processors.add_log_level, structlog.processors.JSONRenderer()],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        wrapper_class=structlog.make_filtering_bound_logger(from_environment(os.environ).log_level),
+        wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
     )
+    if args.role in {"keeper", "all"}:
+        try:
+            Path(settings.state_dir).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"{PREFIX}STATE_DIR cannot be made: {error.strerror}") from None
     return asyncio.run(_all() if args.role == "all" else _one(args.role))
 
 
@@ -48,8 +55,9 @@ async def _one(name: str) -> int:
     for word in sorted(shared.settings.off):
         log.warning("development", off=word)
     probe()
+    shared.dead_letters()  # what needs no server is refused before any is waited for
     await _answering(lambda: asyncio.to_thread(shared.vault.warm, shared.tenant), log)
-    await _answering(shared.keystore.check, log)
+    await _answering(partial(_keystore, shared, log), log)
     writer = shared.writer()
     await _answering(writer.start, log)
     tail = policy_tail(shared)
@@ -99,6 +107,12 @@ async def _one(name: str) -> int:
             await shared.keystore.close()
     log.info("stopped", **shared.counts)
     return 0
+
+
+async def _keystore(shared: World, log: Any) -> None:
+    unsafe = await check_keystore(shared)
+    if unsafe:
+        log.warning("the keystore is unsafe: nothing is certified", why=unsafe, off=UNSAFE_KEYSTORE)
 
 
 async def _answering(ask: Any, log: Any) -> None:

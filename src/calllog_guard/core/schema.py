@@ -25,6 +25,7 @@ from calllog_guard.core.requests.notice import Notice, Words
 from calllog_guard.core.requests.outcome import Outcome
 from calllog_guard.core.requests.receipt import Receipt
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.requests.sealed import SealedHeader
 from calllog_guard.core.retention.cells import Statistic
 from calllog_guard.core.retention.tally import Mark
 from calllog_guard.core.wire import Access, Beat, Dead
@@ -35,6 +36,7 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "held-header": HeldHeader,
     "leg": Leg,
     "request": Request,
+    "request-sealed-header": SealedHeader,
     "decision": Decision,
     "outcome": Outcome,
     "case": Case,

@@ -32,7 +32,7 @@ from calllog_guard.errors import (
     UnitOverdueError,
 )
 from calllog_guard.ports import Clock
-from calllog_guard.settings import Settings
+from calllog_guard.settings import CRASH_AT, Settings
 from calllog_guard.workers.duties import Duty
 
 log: Final = structlog.get_logger()
@@ -65,7 +65,7 @@ class Steps:
     """Named steps of the protocols, at which a test may have the process killed; in production nothing happens."""
 
     def __init__(self, off: frozenset[str]) -> None:
-        self._at = next((word.removeprefix("crash-at=") for word in off if word.startswith("crash-at=")), None)
+        self._at = next((word.removeprefix(CRASH_AT) for word in off if word.startswith(CRASH_AT)), None)
 
     def reached(self, step: str) -> None:
         """Die here, if a test asked for it."""

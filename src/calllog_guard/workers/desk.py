@@ -26,6 +26,7 @@ from calllog_guard.core.requests.machine import RULES, after, check_rights, open
 from calllog_guard.core.requests.outcome import TO_DESK, Outcome, OutcomeKey
 from calllog_guard.core.requests.receipt import CERTIFIED
 from calllog_guard.core.requests.request import Request, check_fields, read_request, wording_digest
+from calllog_guard.core.requests.sealed import bare
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import from_ms
 from calllog_guard.errors import MessageError, RequestRefusedError
@@ -68,6 +69,7 @@ class Office:
     settings: Settings
     clock: Clock
     read_all: ReadAll
+    desk_key: Callable[[str], bytes | None]
     count: Callable[[str, int], None]
     level: Callable[[str, float], None]
 
@@ -154,7 +156,8 @@ class Desk:
             found = table.requesters.get(kid)
             return self._o.policy.public_key(found.key) if found else None
 
-        request = read_request(record.value, key_of, tenant=self._o.tenant, appended_ms=record.timestamp)
+        token = bare(record.value, self._o.desk_key)
+        request = read_request(token, key_of, tenant=self._o.tenant, appended_ms=record.timestamp)
         check_rights(table.requesters[request.iss].role, request.type, request.event)
         check_fields(request)
         check_purposes(request, table)

@@ -11,16 +11,18 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from itertools import count, takewhile
 from typing import Final
 
 from calllog_guard.core.crypto.secrets import Pepper, Secret, derive
 from calllog_guard.core.ids import EpochName, Tenant
 from calllog_guard.core.requests.outcome import OutcomeKey
+from calllog_guard.core.requests.sealed import desk_kid, desk_number
 from calllog_guard.errors import ConfigurationError, EpochUnknownError, GuardError, KmsSilentError
 from calllog_guard.ports import Kms, Ring
 
 ROOT: Final = "root"
-"""The wrapping key of what outlives every epoch: peppers, receipt keys, the guard's id."""
+"""The wrapping key of what outlives every epoch: peppers, receipt keys, desk keys, the guard's id."""
 LIFE_S: Final = 300.0
 _PAUSE_S: Final = 15.0
 """How long units leave a silent KMS alone: one of its time-outs blocks everything else in the process for up to 5 s."""
@@ -90,7 +92,7 @@ class Vault:
             ConfigurationError: The tenant was never made.
 
         """
-        for name in _tenant_names(tenant):
+        for name in (*_tenant_names(tenant), *self._desk_names(tenant)):
             self._unwrap(name, ROOT)
         whole = [epoch for epoch in self.epochs() if self._ring.get(f"epoch.{epoch}") is not None]
         for epoch in whole:
@@ -126,7 +128,7 @@ class Vault:
 
     def create_tenant(self, tenant: Tenant) -> None:
         """Make the secrets of a tenant, and the guard's id with the first."""
-        for name in _tenant_names(tenant):
+        for name in (*_tenant_names(tenant), _desk_name(tenant, 1)):
             self.create(name, ROOT)
 
     def create_epoch(self, epoch: EpochName) -> None:
@@ -159,6 +161,31 @@ class Vault:
         """Seals the tenant's secret cases."""
         return Secret(derive(self._secret(f"cases.{tenant}", ROOT)[0], "secret-case"))
 
+    def desk_key(self, tenant: Tenant, kid: str) -> bytes | None:
+        """
+        The seed (32 bytes) of a desk's X25519 key by its `kid`; None where there is none.
+
+        A tenant of an earlier release has none until `tenant create` is run again. Every one that ever was stays: what it opens
+        may lie in the topic still.
+        """
+        number = desk_number(tenant, kid)
+        name = _desk_name(tenant, number or 0)
+        if number is None or (name not in self._opened and self._ring.get(name) is None):
+            return None
+        return self._secret(name, ROOT)[0].expose()
+
+    def desk_kids(self, tenant: Tenant) -> list[str]:
+        """The names of the desk's keys, the newest last."""
+        return [desk_kid(tenant, number) for number in range(1, len(self._desk_names(tenant)) + 1)]
+
+    def rotate_desk_key(self, tenant: Tenant) -> None:
+        """Make the desk's next key beside the older ones."""
+        self.create(_desk_name(tenant, len(self._desk_names(tenant)) + 1), ROOT)
+
+    def _desk_names(self, tenant: Tenant) -> list[str]:
+        names = (_desk_name(tenant, number) for number in count(1))
+        return list(takewhile(lambda name: self._ring.get(name) is not None, names))
+
     def outcome_key(self, tenant: Tenant) -> OutcomeKey:
         """With what the tenant's workers vouch for their outcomes."""
         return OutcomeKey(derive(self._secret(f"cases.{tenant}", ROOT)[0], "outcomes"))
@@ -186,3 +213,7 @@ class Vault:
 
 def _tenant_names(tenant: Tenant) -> tuple[str, ...]:
     return (f"pepper.{tenant}", f"receipts.{tenant}", f"cases.{tenant}", "guard")
+
+
+def _desk_name(tenant: Tenant, number: int) -> str:
+    return f"desk.{tenant}.{number}"

@@ -40,9 +40,9 @@ def seal_to(public_pem: bytes, kid: str, content: bytes) -> str:
     return seal_to_key(public_pem, kid, content)
 
 
-def seal_to_key(public: bytes | dict[str, str | list[str]], kid: str, content: bytes) -> str:
-    """As `seal_to`, to a key in PEM or a public JWK."""
-    header = {"alg": "ECDH-ES", "enc": "A256GCM", "kid": kid}
+def seal_to_key(public: bytes | dict[str, str | list[str]], kid: str, content: bytes, *, nested: bool = False) -> str:
+    """As `seal_to`, to a key in PEM or a public JWK; `nested` says that the content is a JWT itself."""
+    header = {"alg": "ECDH-ES", "enc": "A256GCM", "kid": kid} | ({"cty": "JWT"} if nested else {})
     return jwe.encrypt_compact(header, content, OKPKey.import_key(public), registry=_registry)
 
 
@@ -147,3 +147,8 @@ def public_forms(pem: bytes) -> tuple[bytes, dict[str, str], str]:
 def receipt_pem(seed: bytes) -> tuple[bytes, bytes]:
     """The private and public PEM of a tenant's Ed25519 key for receipts, from its 32-byte seed."""
     return _pems(Ed25519PrivateKey.from_private_bytes(seed))
+
+
+def desk_pem(seed: bytes) -> tuple[bytes, bytes]:
+    """The private and public PEM of a desk's X25519 key, to which requests are sealed, from its 32-byte seed."""
+    return _pems(X25519PrivateKey.from_private_bytes(seed))

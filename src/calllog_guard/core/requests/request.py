@@ -42,7 +42,11 @@ _AHEAD_S: Final = 300
 
 
 class Request(Message, frozen=True, kw_only=True):
-    """The claims; several `subjects` are identifiers of one person."""
+    """
+    The claims of a signed JWT (EdDSA); several `subjects` are identifiers of one person.
+
+    The JWT may be sealed to the desk's key: JWE compact, the protected header as in `request-sealed-header.json`.
+    """
 
     v: Literal[1]
     iss: Name

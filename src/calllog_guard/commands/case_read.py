@@ -1,0 +1,46 @@
+"""Cases as their topic has them; secret ones for who holds an officer's key."""
+
+from pathlib import Path
+from typing import Any
+
+from calllog_guard.adapters.kafka_log import read_all, tenant_partition
+from calllog_guard.bootstrap import World
+from calllog_guard.commands.setup import say
+from calllog_guard.commands.signed import kid_of_key
+from calllog_guard.core.crypto.secrets import Secret
+from calllog_guard.core.requests.case import CASES, Case
+from calllog_guard.core.requests.secret import PREFIX, open_case
+from calllog_guard.core.wire import decode
+from calllog_guard.errors import MessageError
+
+
+async def all_cases(shared: World, officer: Path | None = None) -> dict[str, Case]:
+    """Every case by its id, as its topic has it now; secret ones only for who holds an officer's key."""
+    home = tenant_partition(shared.tenant, shared.settings.few_partitions)
+    topic = shared.settings.topic("privacy.cases")
+    key = case_key(shared, officer)
+    records = await read_all(shared.settings.kafka, shared.options, topic, [home])
+    found = [case for record in records if record.value is not None and (case := readable(record, key)) is not None]
+    return {case.case: case for case in found}
+
+
+def is_officer(shared: World, path: Path) -> bool:
+    """Whether a private key is an officer's."""
+    table = shared.policy.at(shared.clock.now().date()).tenant[shared.tenant]
+    return table.requesters[kid_of_key(shared, path.read_bytes())].role == "officer"
+
+
+def case_key(shared: World, path: Path | None) -> Secret | None:
+    """What opens secret cases, for an officer's private key alone."""
+    return shared.vault.case_key(shared.tenant) if path and is_officer(shared, path) else None
+
+
+def readable(record: Any, key: Secret | None) -> Case | None:
+    """The case in a record; None where it is none, or a secret one and there is no key."""
+    try:
+        if record.key.startswith(PREFIX):
+            return open_case(record.key, record.value, key) if key else None
+        return None if record.key[:1] == b"~" else decode(CASES, record.value)
+    except MessageError as error:
+        say(f"a record of privacy.cases is no case ({error.reason}): offset {record.offset}")
+        return None

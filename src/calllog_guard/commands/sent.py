@@ -1,0 +1,110 @@
+"""What becomes of a request that was sent: the desk takes it or makes a dead letter of it, and the workers carry its case on."""
+
+import argparse
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from calllog_guard.adapters.kafka_log import tenant_partition
+from calllog_guard.adapters.kafka_watch import KafkaWatch
+from calllog_guard.bootstrap import World
+from calllog_guard.commands.case_read import case_key, readable
+from calllog_guard.commands.setup import say
+from calllog_guard.commands.signed import Signed, publish
+from calllog_guard.core.requests.case import Case
+from calllog_guard.core.wire import DEAD, Dead, decode, time_text
+from calllog_guard.errors import MessageError, StateRefusedError
+
+TAKEN_S: Final = 3.0
+"""How long a command waits for the desk unasked: a running one takes a request within a second."""
+_WAIT_S: Final = 120.0
+_POLL_MS: Final = 100
+_PATIENCE_S: Final = 5.0
+
+
+def add_wait(verb: argparse.ArgumentParser, until: str) -> None:
+    """The options that say whether, and for how long, to wait."""
+    verb.add_argument("--wait", action="store_true", help=until)
+    verb.add_argument(
+        "--timeout", type=float, default=_WAIT_S, metavar="SECONDS", help=f"--wait: at most so long ({_WAIT_S:.0f})"
+    )
+
+
+class Sent:
+    """Watches the desk's topics from before the request is sent; `key` is of whoever sends it: an officer sees secret cases."""
+
+    def __init__(self, shared: World, signed: Signed, key: Path) -> None:
+        self._shared, self._signed, self._key = shared, signed, case_key(shared, key)
+        self._requests = shared.settings.topic("privacy.requests")
+        home = tenant_partition(shared.tenant, shared.settings.few_partitions)
+        self._dead = shared.settings.topic("calllog.dead")
+        topics = [shared.settings.topic("privacy.cases"), self._dead]
+        self._watch = KafkaWatch(shared.settings.kafka, shared.options, topics, home)
+        self._offset: int | None = None
+        self._letter: Dead | None = None
+        self._latest: Case | None = None
+        self._told = 0
+
+    async def __aenter__(self) -> Self:
+        """Send it."""
+        try:
+            await self._watch.start()
+            self._offset = await publish(self._shared, self._signed)
+        except BaseException:
+            await self._watch.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Watch no more."""
+        await self._watch.stop()
+
+    async def until(
+        self, mine: Callable[[Case], bool], done: Callable[[Case], bool], seconds: float, *, tell: bool = False
+    ) -> Case | None:
+        """
+        The case as soon as it is as wanted, or as it is when the time is over; None when nobody has taken the request by then.
+
+        Raises:
+            StateRefusedError: The desk has made a dead letter of it.
+
+        """
+        began, patient = time.monotonic(), not tell
+        while (waited := time.monotonic() - began) < seconds:
+            for record in await self._watch.more(_POLL_MS):
+                self._note(record, mine)
+            if self._letter is not None:
+                told = f"{self._letter.reason} at {self._letter.at_pointer or '/'}"
+                raise StateRefusedError(f"the desk refused the request: {told}")
+            if self._latest is not None:
+                self._tell(self._latest, tell=tell)
+                if done(self._latest):
+                    break
+            elif not patient and waited > _PATIENCE_S:
+                patient = True
+                say("no desk has taken the request yet")
+        if self._latest is None and self._dead not in self._watch.topics:
+            say("whether the desk has refused it cannot be seen: Kafka lets this user not read the dead letters")
+        return self._latest
+
+    def _note(self, record: Any, mine: Callable[[Case], bool]) -> None:
+        if record.topic == self._dead:
+            with suppress(MessageError):  # none of ours
+                letter = decode(DEAD, record.value or b"")
+                if (letter.topic, letter.offset) == (self._requests, self._offset):
+                    self._letter = letter
+        elif record.value is not None:
+            case = readable(record, self._key)
+            if case is not None and mine(case):
+                self._latest = case
+
+    def _tell(self, case: Case, *, tell: bool) -> None:
+        """The stages that are new, in the order in which they came."""
+        for stage, at in list(case.stages.items())[self._told :] if tell else []:
+            say(f"{stage} {time_text(at)}")
+        self._told = len(case.stages)
