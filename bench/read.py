@@ -25,11 +25,11 @@ from installation import Installation, event, raw
 
 from calllog_guard import Reader
 from calllog_guard.adapters.kafka_reader import KafkaLogReader
-from calllog_guard.bootstrap import world
 from calllog_guard.settings import Settings, from_environment
 from calllog_guard.stack.supervisor import Stack
 from calllog_guard.workers.reading import BATCH
 from calllog_guard.workers.snapshot import _state
+from calllog_guard.world import world
 
 LEGS = int(os.environ.get("LEGS", "100000"))
 PEOPLE = int(os.environ.get("PEOPLE", "2000"))

@@ -1170,7 +1170,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "who starts asks the ledger for the counter, and needs a right to it",
-        "bootstrap.py",
+        "world.py",
         "for beat in await newest(self.settings.kafka, self.options, topic, [0], BEAT):",
         'for beat in await newest(self.settings.kafka, self.options, self.settings.topic("privacy.decisions"), [0], BEAT):',
         "tests/e2e/test_secure.py::test_each_role_does_its_work_as_its_own_user_and_no_more",

@@ -1,10 +1,8 @@
 """Puts the parts together: settings and policy in, running workers out."""
 
 import os
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -22,211 +20,30 @@ from calllog_guard.adapters.kafka_log import (
     tail,
     tenant_partition,
 )
-from calllog_guard.adapters.kafka_newest import newest, oldest
-from calllog_guard.adapters.kafka_security import security
 from calllog_guard.adapters.kafka_writer import KafkaWriter
-from calllog_guard.adapters.kms_address import kms_at, ring_folder
-from calllog_guard.adapters.kms_local import FileRing
-from calllog_guard.adapters.memory import SystemClock
-from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.adapters.rocksdb_index import RocksIndex
 from calllog_guard.adapters.segment_files import look_at_replica, replicas
 from calllog_guard.core.absence import Look
-from calllog_guard.core.anchor import ANCHOR, ANCHORS, Anchor, check_anchor
-from calllog_guard.core.crypto.sealed import public_forms
-from calllog_guard.core.ids import Tenant, b64
-from calllog_guard.core.policy.versions import events_named
 from calllog_guard.core.requests.case import CASES, Case
 from calllog_guard.core.requests.decision import DECISIONS
 from calllog_guard.core.requests.outcome import DONE, is_result
-from calllog_guard.core.wire import BEAT, BEATS, decode
-from calllog_guard.errors import ConfigurationError, MessageError
-from calllog_guard.policy import Policy, load_policy
-from calllog_guard.ports import Writer
-from calllog_guard.settings import Settings
+from calllog_guard.core.wire import decode
+from calllog_guard.errors import MessageError
 from calllog_guard.workers.auditor import Auditor
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Decider
-from calllog_guard.workers.delivery import DeadLetters, Delivery, Role, Steps
+from calllog_guard.workers.delivery import Delivery, Role, Steps
 from calllog_guard.workers.desk import Desk, Office
 from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.holds import Archive, Holds
 from calllog_guard.workers.keeper import Keeper
-from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.protector import Protector
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.safe import Safe
-from calllog_guard.workers.sealer import Count, Sealer
 from calllog_guard.workers.tools import Tools
-from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import Periods, Walk, Walked
-
-
-@dataclass
-class World:
-    """What every worker and command shares."""
-
-    settings: Settings
-    policy: Policy
-    vault: Vault
-    keystore: RedisKeystore
-    clock: SystemClock
-    options: dict[str, Any]
-    counts: Counter[str]
-    levels: dict[str, float] = field(default_factory=dict)
-    seen: int = 0
-
-    def level(self, name: str, value: float) -> None:
-        """Show a present value."""
-        self.levels[name] = value
-
-    def count(self, name: str, by: int) -> None:
-        """Add to a counter."""
-        self.counts[name] += by
-
-    @property
-    def tenant(self) -> Tenant:
-        """
-        Whom this process serves: TENANT, or the only one that the policy in force names.
-
-        Raises:
-            ConfigurationError: No such tenant, or several and none is said.
-
-        """
-        tenants, named = self.policy.at(self.clock.now().date()).tenant, self.settings.tenant
-        if named and named not in tenants:
-            raise ConfigurationError(
-                f"CALLLOG_GUARD_TENANT is {named}, but the policy in force names {', '.join(tenants)}: mend one of them"
-            )
-        if not named and len(tenants) > 1:
-            raise ConfigurationError(
-                f"the policy in force names {len(tenants)} tenants, and a process serves one: set CALLLOG_GUARD_TENANT to one "
-                f"of {', '.join(tenants)}"
-            )
-        return Tenant(named or next(iter(tenants)))
-
-    @property
-    def keep_days(self) -> int:
-        """The longest period of any purpose of any version of this tenant, in days."""
-        return self.policy.keep_days(self.tenant)
-
-    @property
-    def anchor(self) -> Anchor:
-        """What the ledger of this installation says at its beginning."""
-        guard = b64(self.vault.guard_id()).decode()
-        return Anchor(guard=guard, tenant=self.tenant, legs=self.settings.topic("calllog.legs"))
-
-    async def anchored(self) -> Anchor | None:
-        """
-        The anchor beside the policy, which is this installation's; None: it has none.
-
-        Raises:
-            LogSilentError: Kafka does not answer.
-            ConfigurationError: Another installation writes this ledger.
-
-        """
-        topic = self.settings.topic("privacy.policy")
-        raw = await oldest(self.settings.kafka, self.options, topic, 0, ANCHOR)
-        if raw is None:
-            return None
-        try:
-            found = decode(ANCHORS, raw)
-        except MessageError as error:
-            raise ConfigurationError(
-                f"the first {ANCHOR.decode()} of {topic} is none of ours ({error.reason})"
-            ) from None
-        check_anchor(found, self.anchor, topic)
-        return found
-
-    @property
-    def events(self) -> tuple[str, ...]:
-        """The topics of this tenant's events: of the version in force and of those that wait for their day."""
-        return events_named(self.policy.versions, self.tenant, self.clock.now().date())
-
-    def ring(self, tenant: Tenant, cache_entries: int = 0) -> Keyring:
-        """The keyring of a tenant; `cache_entries` where fewer people than CACHE_ENTRIES are to be kept in memory."""
-        settings = self.settings
-        ring = Keyring(
-            tenant,
-            self.keystore,
-            self.vault,
-            self.clock,
-            cache_s=settings.cache_s,
-            cache_entries=cache_entries or settings.cache_entries,
-            partitions=settings.partitions,
-        )
-        ring.guard.saw(self.seen)
-        return ring
-
-    async def look_back(self) -> None:
-        """
-        See whose the ledger is, and the newest heartbeat: a keystore with a lower counter is an older one, also for who has just started.
-
-        Both stand beside the policy, too: the ledger tells of holds, and protectors and readers have no right to it.
-
-        Raises:
-            LogSilentError: Kafka does not answer; nothing is known of the keystore's past.
-            ConfigurationError: Another installation writes this ledger.
-
-        """
-        await self.anchored()
-        topic = self.settings.topic("privacy.policy")
-        for beat in await newest(self.settings.kafka, self.options, topic, [0], BEAT):
-            with suppress(MessageError):  # not written by an auditor
-                self.seen = max(self.seen, decode(BEATS, beat).counter)
-
-    def sealer(self, ring: Keyring, writer: Writer, count: Count, *, returns: bool = True) -> Sealer:
-        """What seals calls of this installation's tenant."""
-        return Sealer(
-            ring.tenant,
-            ring,
-            self.vault.pepper(ring.tenant),
-            writer,
-            self.policy,
-            self.settings,
-            self.clock,
-            count,
-            keep_days=self.keep_days,
-            returns=returns,
-        )
-
-    def writer(self) -> KafkaWriter:
-        """A producer, not yet started."""
-        return KafkaWriter(self.settings.kafka, self.options)
-
-    def dead_letters(self) -> DeadLetters:
-        """The sealer of dead letters."""
-        path = Path(self.settings.operator_key)
-        if not path.is_file():
-            raise ConfigurationError(
-                f"no operator key at {path}: run calllog-guard init, or set CALLLOG_GUARD_OPERATOR_KEY"
-            )
-        settings, pem = self.settings, path.read_bytes()
-        try:
-            seals = public_forms(pem)[1]["crv"] == "X25519"
-        except ValueError:
-            seals = False
-        if not seals:
-            raise ConfigurationError(f"CALLLOG_GUARD_OPERATOR_KEY: {path} is no X25519 public key in PEM")
-        return DeadLetters(settings.topic("calllog.dead"), pem, self.clock, settings.few_partitions)
-
-
-def world(settings: Settings) -> World:
-    """Everything that needs no connection yet."""
-    kms = kms_at(settings.kms)
-    ring = FileRing(ring_folder(settings.kms, settings.ring))
-    return World(
-        settings,
-        load_policy(Path(settings.policy)),
-        Vault(kms, ring, life_s=settings.epoch_cache_s),
-        RedisKeystore(
-            settings.keystore, settings.keystore_replicas, list(filter(None, settings.keystore_replica_urls.split(",")))
-        ),
-        SystemClock(),
-        security(settings.kafka_security),
-        Counter(),
-    )
+from calllog_guard.world import World
 
 
 def serve(shared: World, name: str, writer: KafkaWriter, duties: Sequence[Duty] = ()) -> Delivery:

@@ -17,12 +17,13 @@ from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_log import Tail, read_all
 from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.adapters.law_file import SeenLaw
-from calllog_guard.bootstrap import ROLES, World
+from calllog_guard.bootstrap import ROLES
 from calllog_guard.core.policy.publication import Followed
 from calllog_guard.core.policy.residency import host_of, outside
 from calllog_guard.errors import ConfigurationError, KeystoreUnsafeError, RequestRefusedError
 from calllog_guard.settings import UNSAFE_KEYSTORE, Settings
 from calllog_guard.workers.policy_source import PolicySource
+from calllog_guard.world import World
 
 _TELLS: Final = "auditor"
 """The role that writes a dead letter for a refused publication; the others log it."""

@@ -20,7 +20,6 @@ import structlog
 
 from calllog_guard.adapters.kafka_reader import KafkaLogReader
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
-from calllog_guard.bootstrap import World, world
 from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.calls.view import Line
 from calllog_guard.core.ids import Lookup, is_id
@@ -36,6 +35,7 @@ from calllog_guard.workers.reading import Reading
 from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.snapshot import snapshot
 from calllog_guard.workers.sources import Errand, Kept, People, Source
+from calllog_guard.world import World, world
 
 if TYPE_CHECKING:
     from calllog_guard.adapters.http_pages import Pages

@@ -7,13 +7,13 @@ import pytest
 from policies import policy_of, version
 
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
-from calllog_guard.bootstrap import world
 from calllog_guard.core.anchor import ANCHORS, Anchor, check_anchor
 from calllog_guard.core.ids import EpochName, Tenant
 from calllog_guard.core.wire import encode
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.settings import Settings
 from calllog_guard.workers.vault import Vault
+from calllog_guard.world import world
 
 OURS, OTHER = Tenant("iocom"), Tenant("acme")
 MINE = Anchor(guard="A" * 22, tenant="iocom", legs="calllog.legs")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 from calllog_guard.adapters.log_files import ndjson_lines
-from calllog_guard.bootstrap import World
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.calls.event import EVENTS, check_event
 from calllog_guard.core.calls.rows import columns_of
@@ -20,6 +19,7 @@ from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import ConfigurationError, MessageError
 from calllog_guard.law import follow_published
+from calllog_guard.world import World
 
 _BATCH: Final = 500
 _TOLD: Final = 10

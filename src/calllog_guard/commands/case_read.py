@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from calllog_guard.adapters.kafka_log import read_all, tenant_partition
-from calllog_guard.bootstrap import World
 from calllog_guard.commands.setup import say
 from calllog_guard.commands.signed import kid_of_key
 from calllog_guard.core.crypto.secrets import Secret
@@ -12,6 +11,7 @@ from calllog_guard.core.requests.case import CASES, Case
 from calllog_guard.core.requests.secret import PREFIX, open_case
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import MessageError
+from calllog_guard.world import World
 
 
 async def all_cases(shared: World, officer: Path | None = None) -> dict[str, Case]:

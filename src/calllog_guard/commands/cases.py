@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 from calllog_guard.adapters.kafka_log import read_all, tenant_partition
-from calllog_guard.bootstrap import World
 from calllog_guard.commands.case_read import all_cases, is_officer
 from calllog_guard.commands.case_view import table, whole
 from calllog_guard.commands.sent import TAKEN_S, Sent, add_wait
@@ -22,6 +21,7 @@ from calllog_guard.core.requests.part import open_part
 from calllog_guard.core.wire import decode, encode, time_text
 from calllog_guard.errors import ConfigurationError, StateRefusedError, WorkersSilentError
 from calllog_guard.workers.terms import calendar
+from calllog_guard.world import World
 
 _ACTS: Final[dict[str, dict[str, str]]] = {
     "approve": {"type": "approve"},

@@ -9,10 +9,10 @@ from typing import Final
 
 from calllog_guard.adapters.http_cleaner import HttpCleaners, pages
 from calllog_guard.adapters.kafka_admin import KafkaTopics
-from calllog_guard.bootstrap import World
 from calllog_guard.commands.setup import show, the_world
 from calllog_guard.errors import Fate, GuardError
 from calllog_guard.law import check_keystore, check_places, check_retention, follow_published
+from calllog_guard.world import World
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from calllog_guard.adapters.kafka_log import read_all, tenant_partition
-from calllog_guard.bootstrap import World
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.crypto.sealed import open_sealed
 from calllog_guard.core.requests.export import PARTS, Part, missing, page, table
 from calllog_guard.core.wire import decode, encode
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
+from calllog_guard.world import World
 
 _SEALED: Final = ".jwe"
 

@@ -23,7 +23,6 @@ from calllog_guard.adapters.journal_files import Journal
 from calllog_guard.adapters.kafka_admin import KafkaTopics, governed
 from calllog_guard.adapters.kafka_log import units
 from calllog_guard.adapters.log_files import csv_rows, digest, ndjson_lines
-from calllog_guard.bootstrap import World
 from calllog_guard.commands.calls import COLUMNS, day_of
 from calllog_guard.commands.setup import say, the_world
 from calllog_guard.core.calls.event import canonical
@@ -34,6 +33,7 @@ from calllog_guard.errors import ConfigurationError, StateRefusedError
 from calllog_guard.law import follow_published
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.intake import Intake, Item
+from calllog_guard.world import World
 
 _CACHED_PEOPLE: Final = 30_000  # each with a key per month of the log: bounded memory, whatever the log's order
 _TELL_S: Final = 2.0

@@ -7,12 +7,12 @@ from typing import Final
 
 from calllog_guard.adapters.kms_local import write_new
 from calllog_guard.adapters.tomlkit_policy import add_requester, drop_requester
-from calllog_guard.bootstrap import World
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.tenants import write_desk_key
 from calllog_guard.core.crypto.sealed import new_pair, public_forms
 from calllog_guard.core.ids import Tenant
 from calllog_guard.errors import ConfigurationError, StateRefusedError
+from calllog_guard.world import World
 
 REQUESTERS: Final = ("backend", "officer", "authority_desk")
 """They sign requests: Ed25519."""

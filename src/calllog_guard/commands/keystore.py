@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from calllog_guard.adapters.kafka_log import units
-from calllog_guard.bootstrap import World, needed_epochs, walk
+from calllog_guard.bootstrap import needed_epochs, walk
 from calllog_guard.commands.setup import show, the_world
 from calllog_guard.core.crypto.entries import applied_key
 from calllog_guard.core.requests.decision import DECISIONS
@@ -17,6 +17,7 @@ from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import MessageError
 from calllog_guard.law import follow_published
+from calllog_guard.world import World
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

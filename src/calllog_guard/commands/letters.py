@@ -21,7 +21,6 @@ import msgspec
 
 from calllog_guard.adapters.kafka_log import read_each
 from calllog_guard.adapters.kafka_writer import KafkaWriter
-from calllog_guard.bootstrap import World
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.calls.mend import call_key, plain, without
 from calllog_guard.core.crypto.sealed import open_sealed, public_forms
@@ -31,6 +30,7 @@ from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import DEAD, Access, Dead, decode, encode, time_text, to_ms
 from calllog_guard.errors import ConfigurationError, MessageError, RequestRefusedError, StateRefusedError
 from calllog_guard.law import follow_published
+from calllog_guard.world import World
 
 _PURPOSE: Final = "dead_letters"
 _ACTOR: Final = "operator-1"

@@ -13,7 +13,6 @@ from rich.progress import Progress
 from rich.table import Table
 
 from calllog_guard.adapters.kafka_log import read_each
-from calllog_guard.bootstrap import World
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.crypto.envelope import parse_header
 from calllog_guard.core.ids import Tenant
@@ -27,6 +26,7 @@ from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import ConfigurationError, RecordError, StateRefusedError
 from calllog_guard.law import follow_published, kept_days
 from calllog_guard.policy import Policy, load_policy
+from calllog_guard.world import World
 
 _LENGTHEN: Final = "--lengthen"
 

@@ -12,10 +12,11 @@ from typing import Final
 
 from calllog_guard.adapters.kafka_log import consumer, followed
 from calllog_guard.adapters.rocksdb_index import RocksIndex
-from calllog_guard.bootstrap import World, keeper
+from calllog_guard.bootstrap import keeper
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.errors import ConfigurationError, IndexHeldError, StateRefusedError
 from calllog_guard.workers.keeper import index_path
+from calllog_guard.world import World
 
 _TELL_S: Final = 2.0
 

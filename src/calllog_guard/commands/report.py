@@ -14,7 +14,6 @@ from typing import Any, Final
 import msgspec
 
 from calllog_guard.adapters.kafka_log import read_all
-from calllog_guard.bootstrap import World
 from calllog_guard.commands.case_read import all_cases
 from calllog_guard.commands.cases import filed_of
 from calllog_guard.commands.setup import say, show, the_world
@@ -30,6 +29,7 @@ from calllog_guard.errors import ConfigurationError, MessageError
 from calllog_guard.law import follow_published
 from calllog_guard.workers.safe import Safe, terms_of
 from calllog_guard.workers.terms import calendar, limit
+from calllog_guard.world import World
 
 _ACCESSES: Final = msgspec.json.Decoder(Access)
 _MONTH: Final = re.compile(r"\d{4}-\d\d\Z", re.ASCII)

@@ -19,7 +19,6 @@ from rich.progress import track
 from calllog_guard.adapters.kafka_admin import KafkaTopics, governed
 from calllog_guard.adapters.kafka_log import read_all, read_each
 from calllog_guard.adapters.segment_files import look_at_replica, replicas
-from calllog_guard.bootstrap import World
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.absence import Look
 from calllog_guard.core.requests.decision import DECISIONS
@@ -28,6 +27,7 @@ from calllog_guard.core.traces import traces
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
 from calllog_guard.law import follow_published
+from calllog_guard.world import World
 
 _BLOCK: Final = 1 << 24
 _OVERLAP: Final = 4096

@@ -10,13 +10,13 @@ from typing import Any, Final, Self
 
 from calllog_guard.adapters.kafka_log import tenant_partition
 from calllog_guard.adapters.kafka_watch import KafkaWatch
-from calllog_guard.bootstrap import World
 from calllog_guard.commands.case_read import case_key, readable
 from calllog_guard.commands.setup import say
 from calllog_guard.commands.signed import Signed, publish
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.wire import DEAD, Dead, decode, time_text
 from calllog_guard.errors import MessageError, StateRefusedError
+from calllog_guard.world import World
 
 TAKEN_S: Final = 3.0
 """How long a command waits for the desk unasked: a running one takes a request within a second."""

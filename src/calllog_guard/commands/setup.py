@@ -12,13 +12,13 @@ from typing import Any
 
 from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kms_local import write_new
-from calllog_guard.bootstrap import World, world
 from calllog_guard.core.crypto.sealed import new_pair
 from calllog_guard.core.grants import acl_commands, grants
 from calllog_guard.core.ids import TENANT_PATTERN
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.law import follow_published
 from calllog_guard.settings import PREFIX, from_environment
+from calllog_guard.world import World, world
 
 POLICY = """\
 # The privacy policy that the workers enforce. See the README: "Write the policy".

@@ -15,13 +15,13 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from calllog_guard.adapters.kafka_log import tenant_partition
-from calllog_guard.bootstrap import World
 from calllog_guard.core.crypto.sealed import sign
 from calllog_guard.core.requests.request import AUDIENCE, REQUESTS, check_fields
 from calllog_guard.core.requests.sealed import MOST_BYTES, desk_number, seal_request
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, time_text
 from calllog_guard.errors import ConfigurationError, MessageError
+from calllog_guard.world import World
 
 _LIFETIME_S: Final = 3600
 _PUBLIC: Final = ".pub.pem"

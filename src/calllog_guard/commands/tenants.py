@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from calllog_guard.adapters.kafka_newest import holds_any
-from calllog_guard.bootstrap import World
 from calllog_guard.commands.setup import show, the_world
 from calllog_guard.core.anchor import ANCHOR
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
@@ -21,6 +20,7 @@ from calllog_guard.core.wire import encode
 from calllog_guard.errors import ConfigurationError, StateRefusedError
 from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.walk import epoch_of
+from calllog_guard.world import World
 
 _ID: Final = len(guard_entry(b"")) - 8
 """Of a guard entry: version and id, before the counter."""

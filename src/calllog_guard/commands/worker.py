@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import structlog
 
-from calllog_guard.bootstrap import ROLES, World, serve
+from calllog_guard.bootstrap import ROLES, serve
 from calllog_guard.commands.setup import say, the_world
 from calllog_guard.core.wire import time_text
 from calllog_guard.errors import ConfigurationError, Fate, GuardError
@@ -20,6 +20,7 @@ from calllog_guard.law import check_keystore, check_places, check_retention, pol
 from calllog_guard.settings import PREFIX, UNSAFE_KEYSTORE, from_environment
 from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.probe import probe
+from calllog_guard.world import World
 
 _POLICY_S: Final = 1.0
 """How often a worker looks for published policies: the records are already there, so a look costs nothing."""
