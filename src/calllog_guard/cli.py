@@ -1,8 +1,10 @@
 """The command line: `calllog-guard VERB`, one module of `commands/` per family of verbs."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from calllog_guard import __version__
 from calllog_guard.adapters.kafka_log import quiet
@@ -55,9 +57,18 @@ FAMILIES = (
 )
 
 
+class Parser(argparse.ArgumentParser):
+    """Takes what looks like one of our ids for a value, although one in 64 begins with `-`: they are base64url."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        # the library asks this pattern what is a value and no option; it has no public way
+        self._negative_number_matcher = re.compile(r"^-[\w-]{21}$|^-\d+$", re.ASCII)
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line; `--help` of each verb teaches it."""
-    root = argparse.ArgumentParser(prog="calllog-guard", description=__doc__, epilog=EXITS)
+    root = Parser(prog="calllog-guard", description=__doc__, epilog=EXITS)
     root.add_argument("--version", action="version", version=__version__)
     verbs = root.add_subparsers(metavar="VERB", required=True)
     for family in FAMILIES:

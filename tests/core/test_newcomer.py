@@ -1,5 +1,6 @@
 """Whoever types a command wrong, or has no servers, gets a sentence that says what to do, and an exit code that means what it says."""
 
+import argparse
 import json
 import socket
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ import pytest
 import structlog
 
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
-from calllog_guard.cli import main
+from calllog_guard.cli import main, parser
 from calllog_guard.core.crypto.sealed import receipt_pem, sign
 from calllog_guard.core.ids import EpochName, Tenant
 from calllog_guard.settings import PREFIX
@@ -239,3 +240,25 @@ def test_doctor_without_servers_tells_every_check_and_what_holds_nevertheless(ty
     verdicts = {line.split(":")[0].split(maxsplit=1)[1]: line.split()[0] for line in out.splitlines()}
     silent = ["policy", "residency", "retention", "ledger", "kafka", "keystore settings", "keystore guard"]
     assert verdicts == dict.fromkeys(silent, "silent") | dict.fromkeys(["operator key", "KMS", "KMS secrets"], "ok")
+
+
+@pytest.mark.parametrize("case", ["-gHGjbzHGYsAcmWqbWQ9XA", "--HGjbzHGYsAcmWqbWQ9XA"])
+def test_an_id_that_begins_with_a_dash_is_an_id(case: str) -> None:
+    """Ids are base64url: one in 64 does, and whoever has that case has a right to see it."""
+    assert parser().parse_args(["case", "show", case]).case == case
+    assert parser().parse_args(["scan", "--case", case]).case == case
+
+
+def test_no_option_looks_like_an_id() -> None:
+    """One that did would take ids for options again."""
+
+    def options(of: argparse.ArgumentParser) -> Iterator[str]:
+        for action in of._actions:
+            yield from action.option_strings
+            if isinstance(action, argparse._SubParsersAction):
+                for below in action.choices.values():
+                    yield from options(below)
+
+    names = set(options(parser()))
+    assert "--timeout" in names
+    assert not [name for name in names if len(name) == 22]

@@ -35,7 +35,9 @@ def test_stack_goes_up_once_and_down(java: None, tmp_path: Path) -> None:  # noq
 def test_from_csv_to_a_verified_receipt(make: Make, tmp_path: Path) -> None:
     guard = make()
     calls = tmp_path / "calls.csv"
-    calls.write_text("timestamp,caller,callee,duration\n0,1,2,60\n3600,1,3,-1\n7200,2,3,5\n")
+    calls.write_text(
+        "timestamp,caller,callee,duration\n0,user-1,user-2,60\n3600,user-1,user-3,-1\n7200,user-2,user-3,5\n"
+    )
     guard.start("all")
     assert json.loads(guard.cli("emit", str(calls), "--json")) == {"published": 3}
     guard.settled(lambda: len(guard.live()) == 6, "all legs")
@@ -48,11 +50,11 @@ def test_from_csv_to_a_verified_receipt(make: Make, tmp_path: Path) -> None:
     accesses = [json.loads(record.value) for record in guard.records("privacy.access", 1)]
     assert sum(access["opened"] for access in accesses) == 2
     who = tmp_path / "who.txt"
-    who.write_text("user-1@example.org\n")
+    who.write_text("user-1\n")
     key = str(guard.directory / "keys" / "backend-1.pem")
-    guard.cli("request", "erase", "--subject", "user-1@example.org", "--key", key, code=2)
+    guard.cli("request", "erase", "--subject", "user-1", "--key", key, code=2)
     case = json.loads(guard.cli("request", "erase", "--subject", f"@{who}", "--key", key, "--wait", "--json"))
-    assert case["state"] == "observing"
+    assert case["state"] in {"observing", "closed"}, "an auditor may have been faster"
     sent = [record.value for record in guard.records("privacy.requests", 1)]
     assert [value.count(b".") for value in sent] == [4], "sealed to the desk's key, which lies beside the policy"
     assert json.loads(guard.cli("case", "list", "--json"))[0]["case"] == case["case"]

@@ -3,9 +3,8 @@
 import argparse
 import asyncio
 import csv
-import json
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -13,7 +12,7 @@ from typing import Final
 from calllog_guard.adapters.log_files import ndjson_lines
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.calls.event import EVENTS, check_event
-from calllog_guard.core.calls.rows import columns_of
+from calllog_guard.core.calls.rows import columns_of, event_of_row
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode
@@ -48,10 +47,15 @@ def _many(text: str) -> int:
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verbs."""
     verb = verbs.add_parser(
-        "emit", help="publish events from NDJSON of the event schema, or from CSV with a column map"
+        "emit",
+        help="publish events from NDJSON of the event schema, or from CSV with a column map; ids are taken as they stand",
     )
     verb.add_argument("file", metavar="FILE", type=Path)
-    verb.add_argument("--columns", default=COLUMNS, help=f"CSV: which column is what (default {COLUMNS})")
+    verb.add_argument(
+        "--columns",
+        default=COLUMNS,
+        help=f"CSV: which column is what (default {COLUMNS}; call, kind, outcome may be added)",
+    )
     verb.add_argument("--start", type=day_of, help="CSV: the day that second 0 falls on, as 2026-11-01")
     verb.add_argument(
         "--topic", help="which of the tenant's topics of events (default: the first that the policy names)"
@@ -64,47 +68,33 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def csv_events(path: Path, tenant: Tenant, columns: str, first: date) -> Iterator[Row]:
     """
-    Each row as an event: seconds since the first day, caller, callee, seconds (-1: missed).
+    Each row as an event, as `import` reads it: start, caller, callee, seconds (-1: missed); ids as they stand.
 
     Raises:
         ConfigurationError: A column is missing, or the text is no CSV in UTF-8.
 
     """
     names = columns_of(columns)
-    base = datetime(first.year, first.month, first.day, tzinfo=UTC)
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
         try:
             if missing := set(names.values()) - set(rows.fieldnames or ()):
                 raise ConfigurationError(f"the file has no column {', '.join(sorted(missing))}: give --columns")
             for number, row in enumerate(rows):
-                call = f"{path.stem}-{number}"
-                yield (
-                    rows.line_num,
-                    call.encode(),
-                    _row_event({word: row[name] for word, name in names.items()}, tenant, call, base),
-                )
+                yield rows.line_num, *_row_event(row, names, tenant, f"{path.stem}-{number}", first)
         except (csv.Error, UnicodeDecodeError) as error:
             kind = type(error).__name__
             raise ConfigurationError(f"after line {rows.line_num}: no CSV in UTF-8 ({kind})") from None
 
 
-def _row_event(row: Mapping[str, str | None], tenant: Tenant, call: str, base: datetime) -> bytes | MessageError:
+def _row_event(
+    row: Mapping[str, str | None], names: Mapping[str, str], tenant: Tenant, call: str, first: date
+) -> tuple[bytes, bytes | MessageError]:
     try:
-        start, duration = base + timedelta(seconds=int(row["start"] or "")), int(row["duration"] or "")
-        end = start + timedelta(seconds=max(duration, 0))
-    except (ValueError, OverflowError):
-        return MessageError("bad_row", "/start")
-    event = {
-        "tenant": tenant,
-        "call_id": call,
-        "kind": "audio",
-        "outcome": "answered" if duration >= 0 else "missed",
-        "started_at": start.isoformat(),
-        "ended_at": end.isoformat(),
-        "parties": [{"id": f"user-{row[role]}@example.org", "role": role} for role in ("caller", "callee")],
-    }
-    return json.dumps(event).encode()
+        event = event_of_row(row, names, tenant, call, first)
+    except MessageError as error:
+        return b"", error
+    return (row[names["call"]] or "").strip().encode() if "call" in names else call.encode(), event
 
 
 def ndjson_events(path: Path, most_bytes: int) -> Iterator[Row]:

@@ -17,7 +17,7 @@ _HEADS = ("case", "type", "state", "waits for", "due", "days left", "last stage"
 
 def _row(case: Case, today: date) -> tuple[str, ...]:
     left = days_left(case, today)
-    last = max(case.stages.items(), key=lambda item: item[1], default=("", None))[0]
+    last = max(reversed(case.stages.items()), key=lambda item: item[1], default=("", None))[0]  # of one time the later
     waits = (case.waits_for or "").replace("_", " ")
     days = "" if left is None else f"{-left} late" if left < 0 else str(left)
     return case.case, case.type, case.state, waits, case.due if case.open else "", days, last, case.ticket or ""

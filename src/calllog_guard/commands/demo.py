@@ -6,6 +6,7 @@ Real calls with --calls FILE (CSV, see `emit`), else made ones of the same shape
 
 import argparse
 import asyncio
+import csv
 import json
 import os
 import random
@@ -51,8 +52,23 @@ def made_calls(path: Path, seed: int = 7) -> None:
         if caller == callee:
             callee = (callee + 1) % _PEOPLE
         duration = -1 if dice.random() < 0.2 else int(dice.expovariate(1 / 180))  # noqa: PLR2004
-        rows.append(f"{dice.randrange(_DAYS * 86_400)},{caller},{callee},{duration}")
+        rows.append(f"{dice.randrange(_DAYS * 86_400)},{_name(str(caller))},{_name(str(callee))},{duration}")
     path.write_text("\n".join(rows) + "\n", "utf-8")
+
+
+def _name(party: str) -> str:
+    """A bare number would be found in every file that is searched for it."""
+    return f"user-{party}@example.org" if party.isdecimal() else party
+
+
+def _with_names(real: Path, path: Path) -> None:
+    """Real calls, with names that can be told from other numbers."""
+    with real.open(newline="", encoding="utf-8") as source, path.open("w", newline="", encoding="utf-8") as made:
+        rows = csv.DictReader(source)
+        out = csv.DictWriter(made, rows.fieldnames or ())
+        out.writeheader()
+        for row in rows:
+            out.writerow(row | {role: _name(row[role]) for role in ("caller", "callee")})
 
 
 class Demo:
@@ -150,9 +166,11 @@ def _story(demo: Demo, named: Path | None, broker: Path, keystore: Path) -> None
     demo.environment |= first["env"]
     demo.cli("topics", "create")
     tenant = json.loads(demo.cli("tenant", "create", first["tenant"], "--json"))
-    calls = named or base / "calls.csv"
+    calls = base / "calls.csv"
     if named is None:
         made_calls(calls)
+    else:
+        _with_names(named, calls)
     with demo.worker("protector", "desk", "keeper", "auditor"):
         _protect(demo, calls)
         case, keys = _erase(demo, calls)
@@ -191,7 +209,7 @@ def _protect(demo: Demo, calls: Path) -> None:
 def _erase(demo: Demo, calls: Path) -> tuple[str, int]:
     demo.out.rule("3  one person's legs are read, and the person is erased")
     with calls.open() as file:
-        who = f"user-{file.readlines()[1].split(',')[1]}@example.org"
+        who = next(csv.DictReader(file))["caller"]
     (demo.base / "who.txt").write_text(who)
     readable = demo.cli("read", "--purpose", "service", "--actor", "support-1").count("\n")
     before = demo.live()
