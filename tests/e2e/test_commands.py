@@ -33,7 +33,7 @@ def test_stack_goes_up_once_and_down(java: None, tmp_path: Path) -> None:  # noq
 
 
 def test_from_csv_to_a_verified_receipt(make: Make, tmp_path: Path) -> None:
-    guard = make()
+    guard = make(TRIM_S="3600")  # what was sent is looked at below
     calls = tmp_path / "calls.csv"
     calls.write_text(
         "timestamp,caller,callee,duration\n0,user-1,user-2,60\n3600,user-1,user-3,-1\n7200,user-2,user-3,5\n"
