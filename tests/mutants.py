@@ -112,6 +112,13 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_auditor.py",
     ),
     (
+        "the walk takes a fenced person's key before the copies are made",
+        "workers/walk.py",
+        "if raw is None or place.removeprefix(self._start) in pending:",
+        "if raw is None:",
+        "tests/core/test_walk.py",
+    ),
+    (
         "an expired request is accepted",
         "core/requests/request.py",
         "<= appended_ms / 1000 <= request.exp:",

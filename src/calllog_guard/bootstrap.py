@@ -25,7 +25,7 @@ from calllog_guard.adapters.rocksdb_index import RocksIndex
 from calllog_guard.adapters.segment_files import look_at_replica, replicas
 from calllog_guard.core.absence import Look
 from calllog_guard.core.requests.case import CASES, Case
-from calllog_guard.core.requests.decision import DECISIONS
+from calllog_guard.core.requests.decision import DECISIONS, Decision
 from calllog_guard.core.requests.outcome import DONE, is_result
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import MessageError
@@ -190,7 +190,35 @@ def walk(shared: World, told: Callable[[int], None]) -> Walk:
             window_days=settings.backup_window_days,
         ),
         told,
+        partial(unfinished, shared),
     )
+
+
+async def unfinished(shared: World) -> set[str]:
+    """The pseudonyms about whom something was decided that is not done."""
+    return {decision.pseudonym for decision in await _undone(shared)}
+
+
+async def _undone(shared: World) -> list[Decision]:
+    """The decisions in the ledger whose result no keeper of ours has written."""
+    settings = shared.settings
+    ledger = await read_all(
+        settings.kafka, shared.options, settings.topic("privacy.decisions"), list(range(settings.partitions))
+    )
+    done, outcome_key = set[bytes](), shared.vault.outcome_key(shared.tenant)
+    for record in ledger:
+        if record.value is not None and record.key and record.key.endswith(DONE):
+            with suppress(MessageError):  # no result of ours: it is not done
+                outcome_key.read(record.value, record.key)
+                done.add(record.key)
+    found: list[Decision] = []
+    for record in ledger:
+        if record.value is not None and record.key and record.key[:1] != b"~" and not is_result(record.key):
+            with suppress(MessageError):  # no decision of ours
+                decision = decode(DECISIONS, record.value)
+                if record.key + DONE not in done:
+                    found.append(decision)
+    return found
 
 
 async def needed_epochs(shared: World) -> dict[str, str]:
@@ -204,19 +232,7 @@ async def needed_epochs(shared: World) -> dict[str, str]:
             with suppress(MessageError):  # no case of ours
                 cases[record.key] = decode(CASES, record.value)
     needed |= {case.epoch: "sealed parts of cases" for case in cases.values() if case.epoch}
-    ledger = await read(settings.topic("privacy.decisions"), list(range(settings.partitions)))
-    done, outcome_key = set[bytes](), shared.vault.outcome_key(shared.tenant)
-    for record in ledger:
-        if record.value is not None and record.key and record.key.endswith(DONE):
-            with suppress(MessageError):  # no result of ours: it is not done
-                outcome_key.read(record.value, record.key)
-                done.add(record.key)
-    for record in ledger:
-        if record.value is not None and record.key and record.key[:1] != b"~" and not is_result(record.key):
-            with suppress(MessageError):  # no decision of ours
-                decision = decode(DECISIONS, record.value)
-                if record.key + DONE not in done:
-                    needed[decision.epoch] = "erasures that are not done"
+    needed |= {decision.epoch: "erasures that are not done" for decision in await _undone(shared)}
     return needed
 
 

@@ -43,7 +43,7 @@ class World:
     """A keystore with three people."""
 
     def __init__(self, folder: Path) -> None:
-        self.clock, self.keystore = Hand(), MemoryKeystore()
+        self.clock, self.keystore, self.pending = Hand(), MemoryKeystore(), set[str]()
         self.vault = Vault(LocalKms(folder), FileRing(folder))
         self.vault.create_tenant(TENANT)
         self.vault.create_epoch(epoch_of(START))
@@ -91,7 +91,12 @@ class World:
             self.clock,
             Periods(keep_days=90, late_days=35, epoch_days=7, window_days=14),
             lambda _: None,
+            self.unfinished,
         )
+
+    async def unfinished(self) -> set[str]:
+        """See Walk."""
+        return self.pending
 
 
 @pytest.fixture
@@ -180,6 +185,37 @@ async def test_an_epoch_stays_while_an_entry_lies_under_it(world: World) -> None
     done = await world.walk().run({})
     assert done.kept["2026-W48"] == "entries"
     assert not done.destroyed
+
+
+async def test_the_key_of_somebody_fenced_stays_until_what_was_decided_is_done(world: World) -> None:
+    """The law may oblige to keep a copy of what is erased, and the keeper makes it after the fence: with that key."""
+    name, keys = world.keys(PEOPLE[0])
+    world.pending = {name}
+    await world.ring.fence(PEOPLE[0], to_ms(world.clock.now()))
+    world.clock.at += timedelta(days=7)
+    assert (await world.walk().run({})).orphans == 0
+    left = world.fresh_ring().keys(name, world.keystore.entries[secrets_key(TENANT, name)])
+    assert (left.identity, left.epoch) == (keys.identity, "2026-W49"), "re-wrapped like any other"
+    world.pending = set()
+    assert (await world.walk().run({})).orphans == 1
+    assert secrets_key(TENANT, name) not in world.keystore.entries
+
+
+async def test_a_decision_that_is_written_while_the_walk_goes_on_keeps_its_key(world: World) -> None:
+    """The ledger is asked after the key was seen without an owner: the decision stands there before the fence."""
+    name, _ = world.keys(PEOPLE[0])
+    read = world.keystore.read
+
+    async def fenced_meanwhile(keys: Sequence[bytes]) -> list[bytes | None]:
+        if any(b":key:" in key for key in keys):
+            world.keystore.read = read  # type: ignore[method-assign]
+            world.pending = {name}
+            await world.ring.fence(PEOPLE[0], to_ms(world.clock.now()))
+        return await read(keys)
+
+    world.keystore.read = fenced_meanwhile  # type: ignore[method-assign]
+    assert (await world.walk().run({})).orphans == 0
+    assert secrets_key(TENANT, name) in world.keystore.entries
 
 
 async def test_a_key_that_nobody_claimed_is_removed_and_cannot_be_claimed_any_more(world: World) -> None:

@@ -45,7 +45,8 @@ def test_person_is_erased_and_others_stay_byte_for_byte(make: Make) -> None:
     assert len(after) == 4
     assert {key: before[key] for key in after} == after
     stages = cases(guard)["erase-0001"]["stages"]
-    assert sorted(stages, key=stages.__getitem__) == ["accepted", "fenced", "destroyed", "tombstoned"]
+    first = sorted(stages, key=stages.__getitem__)[:4]  # an auditor may have gone on since
+    assert first == ["accepted", "fenced", "destroyed", "tombstoned"]
     # late: dated before the cut-off, so nothing comes of it; later: the next generation, which shares nothing
     guard.publish("calllog.events", [raw(event("late", "alice@example.org", "dora@example.org"))])
     guard.settled(lambda: len(guard.live()) == 5, "the other party's leg of the late call")

@@ -102,6 +102,11 @@ class Ahead:
         return datetime.now(UTC) + self._by  # noqa: TID251
 
 
+async def nobody() -> set[str]:
+    """Nothing is pending."""
+    return set()
+
+
 async def walked(guard: Installation, days: int) -> list[str]:
     """The walk as it will run so many days from now; the epochs that it destroys."""
     keystore, kms = RedisKeystore(guard.stack.redis), guard.directory / "kms"
@@ -109,7 +114,7 @@ async def walked(guard: Installation, days: int) -> list[str]:
     ring = Keyring(TENANT, keystore, vault, clock, cache_s=1, cache_entries=1, partitions=guard.partitions)
     periods = Periods(keep_days=186, late_days=400, epoch_days=7, window_days=14)
     try:
-        return (await Walk(TENANT, keystore, ring, vault, clock, periods, lambda _: None).run({})).destroyed
+        return (await Walk(TENANT, keystore, ring, vault, clock, periods, lambda _: None, nobody).run({})).destroyed
     finally:
         await keystore.close()
 

@@ -5,7 +5,9 @@ May be stopped and started at any point: each entry is changed by itself, and on
 Rules: 1. A new epoch is made before it is pointed to.  2. An epoch is destroyed only when a full look after the walk finds nothing
        under it, no open case or decision names it, and it has been superseded for longer than the backup window: from then on
        a backup of the keystore from its time opens nothing.  3. Who is restricted, or has a hold pending, keeps every month.
-       4. A fence is dropped only when no event that is old enough for it is taken any more and no decision from before it opens.
+       4. A key that no person's entry names is an orphan only if no decision about it is still to be carried out: between the fence
+       and the keeper's copies it is what the copies are made with.
+       5. A fence is dropped only when no event that is old enough for it is taken any more and no decision from before it opens.
 Source: design section 8.
 """
 
@@ -83,9 +85,12 @@ class Walk:
         clock: Clock,
         periods: Periods,
         told: Callable[[int], None],
+        unfinished: Callable[[], Awaitable[Collection[str]]],
     ) -> None:
+        """`unfinished` reads the ledger: the pseudonyms about whom something was decided that is not done."""
         self._tenant, self._keystore, self._ring, self._vault, self._clock = tenant, keystore, ring, vault, clock
-        self._periods, self._told = periods, told
+        self._periods, self._told, self._unfinished = periods, told, unfinished
+        self._unclaimed: list[bytes] = []
         self._start = f"clg:{tenant}:".encode()
         self._lapsed_ms = 0
         self._wrapper = Rewrapper(lambda epoch: vault.epoch_key(epoch, tenant, "keystore"))
@@ -107,6 +112,7 @@ class Walk:
             if kind in FORMS:
                 await self._renew.get(kind, self._plain(kind))(places, current.encode(), done)
             self._told(len(places) if kind != _UNTOLD else 0)
+        await self._orphans(done)
         await self._destroy(current, needed, done)
         return done
 
@@ -183,10 +189,11 @@ class Walk:
         for (place, raw, taken), owner, entry in zip(found, owners, await self._keystore.read(owners), strict=True):
             person = None if entry is None else self._wrapper.take(_PERSON, owner, entry)
             holds = taken.after[0]
-            if not holds and (person is None or b64(person.secret) != place[names:]):
-                done.orphans += await self._keystore.drop(place, {owner: entry, place: raw})
-                continue
-            keeps = holds or person is None or PERSON_HEAD.unpack_from(person.before)[4] & (RESTRICTED | REVIEWED)
+            unclaimed = person is None or b64(person.secret) != place[names:]
+            if unclaimed and not holds:
+                self._unclaimed.append(place)
+            flags = 0 if person is None else PERSON_HEAD.unpack_from(person.before)[4]
+            keeps = holds or unclaimed or flags & (RESTRICTED | REVIEWED)
             secret = _moved(taken.secret, None if keeps else floor, month)
             if secret == taken.secret and taken.epoch == current:
                 continue
@@ -197,6 +204,23 @@ class Walk:
             changes[place] = (raw, self._wrapper.put(_KEY, place, moved))
             done.rewrapped += taken.epoch != current
         await self._swap(changes, owned, current, done)
+
+    async def _orphans(self, done: Walked) -> None:
+        """Drop the keys that nobody claims; the ledger is read after they were seen, for a decision is written before its fence."""
+        places, self._unclaimed = self._unclaimed, []
+        if not places:
+            return
+        pending = {f"key:{pseudonym}".encode() for pseudonym in await self._unfinished()}
+        for place in places:
+            (raw,) = await self._keystore.read([place])
+            if raw is None or place.removeprefix(self._start) in pending:
+                continue
+            taken = self._wrapper.take(_KEY, place, raw)
+            owner = person_key(self._tenant, Lookup(b64(taken.secret[:32]).decode()))
+            (entry,) = await self._keystore.read([owner])
+            person = None if entry is None else self._wrapper.take(_PERSON, owner, entry)
+            if not taken.after[0] and (person is None or not place.endswith(b":" + b64(person.secret))):
+                done.orphans += await self._keystore.drop(place, {owner: entry, place: raw})
 
     def _months(self) -> tuple[Month, Month]:
         now = self._clock.now()
