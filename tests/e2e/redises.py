@@ -49,12 +49,14 @@ def running(server: RedisServer) -> Iterator[Child]:
 
 
 def replicates(replica: Redis, master: RedisServer) -> None:
-    """Make a server a replica, and wait until it has everything."""
+    """Make a server a replica, and wait until it has everything and its master knows that."""
     replica.replicaof("127.0.0.1", str(master.port))
-    for _ in range(200):
-        if replica.info("replication")["master_link_status"] == "up":
-            return
-        time.sleep(0.05)
+    with Redis.from_url(master.url) as leader:
+        for _ in range(200):
+            up = replica.info("replication")["master_link_status"] == "up"
+            if up and leader.info("replication").get("slave0", {}).get("state") == "online":
+                return
+            time.sleep(0.05)
     raise AssertionError("the replica did not come up")
 
 
