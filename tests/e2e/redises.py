@@ -51,10 +51,14 @@ def running(server: RedisServer) -> Iterator[Child]:
 def replicates(replica: Redis, master: RedisServer) -> None:
     """Make a server a replica, and wait until it has everything and its master knows that."""
     replica.replicaof("127.0.0.1", str(master.port))
-    with Redis.from_url(master.url) as leader:
+    port = replica.info("server")["tcp_port"]
+    with Redis(host="127.0.0.1", port=master.port) as leader:
         for _ in range(200):
             up = replica.info("replication")["master_link_status"] == "up"
-            if up and leader.info("replication").get("slave0", {}).get("state") == "online":
+            known = [each for name, each in leader.info("replication").items() if name.startswith("slave")]
+            if up and any(
+                (each["port"], each["state"]) == (port, "online") for each in known if isinstance(each, dict)
+            ):
                 return
             time.sleep(0.05)
     raise AssertionError("the replica did not come up")
