@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from test_crash_matrix import CONSENT
 
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.ids import SubjectId
+from calllog_guard.core.requests.decision import case_id
 from calllog_guard.errors import KeystoreGuardedError
 
 CONSENTED: dict[str, Any] = {"purposes": ["research"], "time": "2026-11-24T08:00:00Z", "wording": "Yes."}
@@ -120,3 +122,68 @@ async def test_who_was_erased_after_the_backup_is_not_brought_back_by_what_they_
     person = await alice(world)
     assert person.pseudonym is None
     assert not person.restricted
+
+
+REVIEW = POLICY.replace('on_objection = "grant"', 'on_objection = "review"')
+
+
+async def refused(world: GuardWorld, jti: str) -> None:
+    """An officer finds compelling grounds against an objection."""
+    await world.ask("refuse-001", "refuse", key="officer-1", case=case_id(TENANT, jti), ground="Compelling.")
+    await world.run()
+
+
+async def test_an_objections_end_does_not_end_another_restriction_for_the_sweep(tmp_path: Path) -> None:
+    """Its own was lifted before; the one that came since is another's."""
+    world = await GuardWorld(tmp_path, REVIEW).start()
+    await world.call("c1", "bob", "alice")
+    asked: list[tuple[str, str, dict[str, Any]]] = [
+        ("object-001", "object", {"purposes": ["quality"]}),
+        ("lift-00001", "lift", {}),
+        ("restrict-1", "restrict", {}),
+    ]
+    for jti, kind, more in asked:
+        await world.ask(jti, kind, "alice", **more)
+        await world.run()
+    await refused(world, "object-001")
+    person = await alice(world)
+    assert person.restricted
+    world.clock.at += timedelta(days=400)
+    await world.run()
+    assert [key for key in world.legs() if key.decode().startswith(str(person.pseudonym))]
+
+
+async def test_an_objections_end_does_not_lift_what_a_restore_has_imposed(tmp_path: Path) -> None:
+    """Nobody has asked her, and nobody has lifted it."""
+    world = await GuardWorld(tmp_path, REVIEW).start()
+    backup = dict(world.keystore.entries)
+    await world.call("c1", "bob", "alice")
+    await world.ask("restrict-1", "restrict", "alice")
+    await world.run()
+    await restored(world, backup)
+    await world.ask("object-001", "object", "alice", purposes=["quality"])
+    await world.run()
+    await refused(world, "object-001")
+    await replayed(world, b"a plain restart")
+    assert (await alice(world)).restricted
+
+
+@pytest.mark.parametrize("again", range(6))
+async def test_a_restore_keeps_the_cut_off_of_who_was_erased_returned_and_restricted(
+    tmp_path: Path, again: int
+) -> None:
+    """Two generations may lie in two partitions, and either may be replayed first: the dice decide, so a few times."""
+    world = await GuardWorld(tmp_path / str(again)).start()
+    backup = dict(world.keystore.entries)
+    await world.call("c1", "bob", "alice")
+    await world.ask("erase-0001", "erase", "alice")
+    await world.run()
+    cut_off = (await alice(world)).cut_off
+    world.clock.at += timedelta(days=1)
+    await world.call("c2", "bob", "alice", days_ago=0.1)
+    await world.ask("restrict-1", "restrict", "alice")
+    await world.run()
+    await restored(world, backup)
+    person = await alice(world)
+    assert person.restricted
+    assert person.cut_off >= cut_off > 0

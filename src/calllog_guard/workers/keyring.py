@@ -136,9 +136,11 @@ class Keyring:
             before = found or Person(generation=least, pseudonym=None, epoch=pointer(view))
             later = found is not None and generation is not None and found.generation > generation
             fenced = found is not None and found.pseudonym is None and found.cut_off >= cut_off
-            if later or (fenced and before.generation >= least):
+            if (later and before.cut_off >= cut_off) or (fenced and before.generation >= least):
                 return before
-            gone = before.erased(cut_off, pointer(view), least)
+            # who lives in a later generation keeps living, and what is dated up to this cut-off is kept out all the same
+            kept = replace(before, cut_off=cut_off, epoch=pointer(view))
+            gone = kept if later else before.erased(cut_off, pointer(view), least)
             place = person_key(self.tenant, lookup)
             if await self._keystore.swap({place: (raw, self.seal_person(lookup, gone))}, {EPOCH_KEY: view.epoch}):
                 return before

@@ -115,7 +115,9 @@ class Replayer:
         absent: dict[str, Entry] = {}
         for pseudonym, entry in flagged.items():
             standing = await self._enforcer.flags(shard, pseudonym)
-            lifted = any(decision.type == "lift" for decision in shard.ruled[pseudonym].values())
+            ruled = list(shard.ruled[pseudonym].values())
+            own = {each.case for each in ruled if each.type == "restrict"}  # an objection's end lifts its own alone
+            lifted = any(each.type == "lift" and each.case not in own for each in ruled)
 
             def told(person: Person, standing: Standing = standing, *, lifted: bool = lifted) -> Person:
                 return replace(

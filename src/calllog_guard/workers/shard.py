@@ -71,9 +71,10 @@ class Shard:
                 self._lifted(person, decision.case)
 
     def _lifted(self, person: str, case: str) -> None:
-        """The end of a case's own restriction, or of all: see `rules.py`."""
+        """The end of a case's own restriction, ended already or not, or of all: see `rules.py`."""
         left = self.restricted.get(person, set())
-        left -= {case} if case in left else set(left)
+        own = any(each.type == "restrict" and each.case == case for each in self.ruled[person].values())
+        left -= {case} if own else set(left)
         if not left:
             self.restricted.pop(person, None)
 
