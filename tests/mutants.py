@@ -105,6 +105,20 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/e2e/test_erase.py::test_hostile_requests_end_in_one_dead_letter_each_and_nobody_is_touched",
     ),
     (
+        "what init wrote as an example is printed as the company's name",
+        "core/policy/facts.py",
+        "or text.startswith(EXAMPLE) else text",
+        "else text",
+        "tests/core/test_policy_facts.py",
+    ),
+    (
+        "a version that uses no new words is published with them, and older workers refuse it",
+        "core/policy/form.py",
+        "    stored_in: Words | msgspec.UnsetType = _UNSET",
+        "    stored_in: Words | None = None",
+        "tests/core/test_policy_facts.py",
+    ),
+    (
         "the topic takes by age what is restricted",
         "workers/renewal.py",
         "if facts.offset < first_young]",
