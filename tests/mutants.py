@@ -14,6 +14,48 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
+        "who writes beside the KMS changes a profile",
+        "workers/profiles.py",
+        "if vouched != digest(name, content):",
+        "if not vouched:",
+        "tests/core/test_profile.py::test_who_writes_beside_the_kms_cannot_change_a_profile",
+    ),
+    (
+        "an older copy of the folder of wrapped keys lowers the level of forms",
+        "workers/guard.py",
+        "        await self._vault.reach(self._tenant, found.profile)\n",
+        "",
+        "tests/core/test_profile.py::test_a_profile_that_was_rolled_back_is_waited_for",
+    ),
+    (
+        "a profile of a later release is believed",
+        "core/profile.py",
+        "if profile.forms > FORMS:",
+        "if profile.forms < 0:",
+        "tests/core/test_profile.py::test_a_later_releases_profile_halts",
+    ),
+    (
+        "a running worker does not follow an upgrade",
+        "workers/vault.py",
+        "await asyncio.to_thread(self._profiles.look, tenant)\n        for",
+        "pass\n        for",
+        "tests/core/test_profile.py::test_a_running_worker_follows_an_upgrade_with_the_next_refresh",
+    ),
+    (
+        "an unknown field is lost when a message is rewritten",
+        "core/wire.py",
+        "return _with_rest(found, raw) if isinstance(found, Rewritten) and encode(found) != raw else found",
+        "return found",
+        "tests/core/test_minor.py::test_unknown_fields_are_kept_at_every_depth_byte_for_byte",
+    ),
+    (
+        "a message of a later major version is a dead letter",
+        "core/wire.py",
+        "        _check_major(decoder.type, raw)\n",
+        "",
+        "tests/core/test_minor.py::test_a_later_major_version_halts_whatever_else_it_has",
+    ),
+    (
         "an event behind the fence is stored",
         "core/calls/protect.py",
         "if person is not None and person.cut_off and min(started_ms, appended_ms) <= person.cut_off:",
@@ -61,6 +103,20 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         'header.get("alg") != "EdDSA"',
         'header.get("alg") is None',
         "tests/e2e/test_erase.py::test_hostile_requests_end_in_one_dead_letter_each_and_nobody_is_touched",
+    ),
+    (
+        "what init wrote as an example is printed as the company's name",
+        "core/policy/facts.py",
+        "or text.startswith(EXAMPLE) else text",
+        "else text",
+        "tests/core/test_policy_facts.py",
+    ),
+    (
+        "a version that uses no new words is published with them, and older workers refuse it",
+        "core/policy/form.py",
+        "    stored_in: Words | msgspec.UnsetType = _UNSET",
+        "    stored_in: Words | None = None",
+        "tests/core/test_policy_facts.py",
     ),
     (
         "the topic takes by age what is restricted",
@@ -366,8 +422,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "an older keystore under the same run is not noticed",
         "workers/guard.py",
-        "        if counter >= seen:\n",
-        "        if counter >= 0:\n",
+        "        if found.counter >= seen:\n",
+        "        if found.counter >= 0:\n",
         "tests/core/test_keyring.py",
     ),
     (
