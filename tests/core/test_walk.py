@@ -17,7 +17,7 @@ from calllog_guard.core.crypto.secrets import month_from
 from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, Tenant
 from calllog_guard.core.requests.hold import hold_id
 from calllog_guard.core.wire import to_ms
-from calllog_guard.errors import EpochUnknownError, RecordError
+from calllog_guard.errors import EntryUnreadableError, RecordError
 from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.vault import Vault
@@ -129,24 +129,24 @@ async def test_entries_move_and_an_old_backup_opens_nothing_in_the_end(world: Wo
     assert (await world.walk().run({})).destroyed == ["2026-W48"]
     world.keystore.entries = backup
     thief = Keyring(TENANT, world.keystore, world.vault, world.clock, cache_s=60, cache_entries=10, partitions=2)
-    with pytest.raises(EpochUnknownError):
+    with pytest.raises(EntryUnreadableError):
         thief.person(PEOPLE[0], backup[person_key(TENANT, PEOPLE[0])])
 
 
 async def test_the_ratchet_moves_past_the_months_that_no_purpose_reaches(world: World) -> None:
     person = world.ring.person(PEOPLE[0], world.keystore.entries[person_key(TENANT, PEOPLE[0])])
     assert person is not None
-    november = (await world.ring.open({PEOPLE[0]: person}))[PEOPLE[0]].data_key(month_from("2026-11"))
+    november = (await world.ring.open({PEOPLE[0]: person}))[0][PEOPLE[0]].data_key(month_from("2026-11"))
     world.clock.at += timedelta(days=130)
     await world.walk().run({})
     moved = world.ring.person(PEOPLE[0], world.keystore.entries[person_key(TENANT, PEOPLE[0])])
     assert moved is not None
-    opened = (await world.fresh_ring().open({PEOPLE[0]: moved}))[PEOPLE[0]]
+    opened = (await world.fresh_ring().open({PEOPLE[0]: moved}))[0][PEOPLE[0]]
     with pytest.raises(RecordError):
         opened.data_key(month_from("2026-11"))
     assert opened.data_key(month_from("2026-12")) != november
     world.clock.at -= timedelta(days=130)
-    still = (await world.ring.open({PEOPLE[0]: person}))[PEOPLE[0]]
+    still = (await world.ring.open({PEOPLE[0]: person}))[0][PEOPLE[0]]
     assert still.data_key(month_from("2026-12")) == opened.data_key(month_from("2026-12")), "the same chain of links"
 
 
