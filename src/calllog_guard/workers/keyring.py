@@ -74,8 +74,13 @@ class Keyring:
         self._cache: OrderedDict[tuple[Lookup, int], Opened] = OrderedDict()
         self._owners: dict[Pseudonym, tuple[Lookup, int]] = {}
         self._verified: dict[Lookup, tuple[bytes, Person]] = {}
-        self.guard = RestoreGuard(keystore, vault, partitions)
+        self.guard = RestoreGuard(keystore, vault, tenant, partitions)
         self.minted = 0
+
+    @property
+    def forms(self) -> int:
+        """The level of stored forms that is written now: what is newer than the first release's is written from 2 on (README: Forms)."""
+        return self._vault.profile(self.tenant).forms
 
     # --- persons ----------------------------------------------------------------------------------------------------
 
