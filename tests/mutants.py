@@ -70,6 +70,34 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/e2e/test_withstand.py::test_legs_of_a_zombie_are_tombstoned_on_sight",
     ),
     (
+        "a command of the keystore names every key that there is",
+        "adapters/redis_keystore.py",
+        "PORTION: Final = 500",
+        "PORTION: Final = 500_000",
+        "tests/contract/test_keystore_many.py::test_no_command_names_more_keys_than_a_portion_has",
+    ),
+    (
+        "a unit's people are minted in one transaction",
+        "workers/keyring.py",
+        "_MINTED_AT_ONCE: Final = 120",
+        "_MINTED_AT_ONCE: Final = 120_000",
+        "tests/contract/test_keystore_many.py::test_ten_thousand_people_are_minted_beside_others",
+    ),
+    (
+        "the keystore compares however many entries it is given",
+        "adapters/redis_keystore.py",
+        "if len(expected) > WATCHED_MOST:",
+        "if len(expected) > 10 * WATCHED_MOST:",
+        "tests/contract/test_keystore_many.py::test_swap_compares_so_many_entries_and_no_more",
+    ),
+    (
+        "the walk compares a whole batch of the scan at once",
+        "workers/walk.py",
+        "_TOGETHER: Final = 200",
+        "_TOGETHER: Final = 2000",
+        "tests/core/test_walk.py::test_many_people_move_in_portions_that_the_keystore_can_compare",
+    ),
+    (
         "a unit is settled before it is handled",
         "workers/delivery.py",
         "            if unit and not await self._until_done(unit):",
@@ -380,8 +408,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a reader believes what no replica has",
         "adapters/redis_keystore.py",
-        "            done = answers[len(asked) - 1 - len(proof[-1:])]\n            self._enough(answers[-1] if proof else None)\n",
-        "            done = answers[len(asked) - 1 - len(proof[-1:])]\n",
+        "                self._enough(answers[-1] if proven else None)\n",
+        "",
         "tests/contract/test_redis_copies.py",
     ),
     (

@@ -19,7 +19,8 @@ from calllog_guard.core.requests.hold import TERMS, Terms
 from calllog_guard.core.wire import decode, encode
 from calllog_guard.errors import EntryUnreadableError, HoldReleasedError
 from calllog_guard.ports import Keystore
-from calllog_guard.workers.keyring import Keyring, fresh_nonce, of_one, pointer
+from calllog_guard.workers.keyring import Keyring, fresh_nonce, pointer
+from calllog_guard.workers.unreadable import of_one
 from calllog_guard.workers.vault import Vault
 
 _NOW: Final = EpochName("")

@@ -40,6 +40,8 @@ UNREADABLE: Final = "unreadable"
 UNREADABLE_MOST: Final = 1000
 """Above it something is wrong with more than single entries, and no epoch is destroyed."""
 _KIND: Final = re.compile(r"[a-z]{1,16}\Z")
+_TOGETHER: Final = 200
+"""Entries compared at once, each with its owner: below WATCHED_MOST."""
 _UNTOLD: Final = "hold"
 """Entries that are walked and counted nowhere: a figure that moved with them would tell of secret ones."""
 
@@ -137,7 +139,7 @@ class Walk:
         return pointer(await self._ring.view([]))
 
     async def _each(self) -> AsyncIterator[tuple[str, list[bytes]]]:
-        """Every entry of the tenant, in batches of one kind."""
+        """Every entry of the tenant, in batches of one kind, so small that each may be compared together with its owner."""
         size = len(self._start)
         async for batch in self._keystore.scan(self._start):
             kinds: dict[bytes, list[bytes]] = {}
@@ -145,7 +147,8 @@ class Walk:
                 kinds.setdefault(place[size:].partition(b":")[0], []).append(place)
             for kind, places in kinds.items():
                 name = kind.decode("ascii", "replace")
-                yield name if _KIND.match(name) else "", places
+                for at in range(0, len(places), _TOGETHER):
+                    yield name if _KIND.match(name) else "", places[at : at + _TOGETHER]
 
     # --- each kind --------------------------------------------------------------------------------------------------
 
