@@ -1196,6 +1196,48 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "raise ConfigurationError(wrong + url) from None",
         "tests/core/test_kafka_security.py",
     ),
+    (
+        "stack down returns while the servers still run",
+        "commands/stack.py",
+        "if not _ends(directory, _STOP_S):",
+        "if directory is None:",
+        "tests/stack/test_ending.py::test_down_returns_when_the_servers_have_ended",
+    ),
+    (
+        "a stack that is interrupted while it starts goes on",
+        "commands/stack.py",
+        "with lock, unwound_by_signals():",
+        "with lock:",
+        "tests/stack/test_ending.py::test_a_start_that_is_interrupted_leaves_nothing",
+    ),
+    (
+        "who waits for a stack is interrupted and the stack goes on",
+        "commands/stack.py",
+        "            child.terminate()\n            child.wait()\n            raise",
+        "            raise",
+        "tests/stack/test_ending.py::test_a_start_that_is_interrupted_leaves_nothing",
+    ),
+    (
+        "a server that does not heed SIGTERM is killed in silence",
+        "commands/stack.py",
+        'lock.write("".join(f" {name}" for name in stack.stop()))',
+        "stack.stop()",
+        "tests/stack/test_ending.py::test_a_server_that_does_not_heed_is_killed_and_named",
+    ),
+    (
+        "SIGTERM ends the demo and not what it has started",
+        "commands/demo.py",
+        "with unwound_by_signals(), tempfile",
+        "with tempfile",
+        "tests/stack/test_ending.py::test_a_demo_that_is_ended_leaves_neither_workers_nor_servers",
+    ),
+    (
+        "the workers of a demo that was killed run on",
+        "commands/demo.py",
+        '"preexec_fn": ends_with_us()',
+        '"preexec_fn": None',
+        "tests/stack/test_ending.py::test_a_demo_that_is_ended_leaves_neither_workers_nor_servers",
+    ),
 ]
 
 
