@@ -174,6 +174,21 @@ class StoredFormError(GuardError):
     """What this program seals it cannot open, or it opens what was changed: nothing may be written by it."""
 
 
+class NewerFormError(GuardError):
+    """
+    A stored form or message of a later major version: halt, for passing it over or guessing at it would lose it.
+
+    Args:
+        what: What was found, without an identifier of a person.
+
+    """
+
+    def __init__(self, what: str, found: int, known: int) -> None:
+        super().__init__(
+            f"{what} has the version {found}, and this release reads up to {known}: a later release wrote it; run that release here"
+        )
+
+
 class ConfigurationError(GuardError):
     """Settings, policy or key files are wrong; the text says what was found and what to do."""
 

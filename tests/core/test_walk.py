@@ -14,7 +14,7 @@ from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY, Keys, Person
 from calllog_guard.core.crypto.held import HoldEntry, HoldSecret, hold_key, open_hold, seal_hold
 from calllog_guard.core.crypto.rewrap import FORMS, Rewrapper, Taken
 from calllog_guard.core.crypto.secrets import month_from
-from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, Tenant
+from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, SubjectId, Tenant
 from calllog_guard.core.requests.hold import hold_id
 from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import EpochUnknownError, RecordError
@@ -113,6 +113,17 @@ async def test_nothing_moves_within_an_epoch(world: World) -> None:
     assert (done.rewrapped, done.advanced, done.destroyed) == (0, 0, [])
     assert world.keystore.entries == before
     assert done.entries == {"2026-W48": 5}
+
+
+async def test_many_people_move_in_portions_that_the_keystore_can_compare(world: World) -> None:
+    """Keys are compared together with their owners; a transaction over a whole batch of the scan would stop the server."""
+    pepper, month = world.vault.pepper(TENANT), month_from("2026-11")
+    people = [pepper.lookup(TENANT, SubjectId(f"user-{number}")) for number in range(700)]
+    assert await world.ring.mint(dict.fromkeys(people), await world.ring.view(people), month_from("2026-08"), month)
+    world.clock.at += timedelta(days=60)
+    world.vault.create_epoch(epoch_of(world.clock.at))
+    done = await world.walk().run({})
+    assert (done.rewrapped, done.advanced, done.contested) == (2 * 702 + 1, 702, 0)
 
 
 async def test_entries_move_and_an_old_backup_opens_nothing_in_the_end(world: World) -> None:

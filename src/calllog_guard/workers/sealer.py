@@ -184,8 +184,9 @@ class Sealer:
             now = self._clock.now()
             late = now - timedelta(days=self._settings.event_late_days)
             floor = min(floor_month(now, self._keep_days), month_of(late.year, late.month))
-            if await self._ring.mint(wanted, view, floor, month_of(now.year, now.month)):
-                self._count("secrets_minted", len(wanted))
+            before = self._ring.minted
+            await self._ring.mint(wanted, view, floor, month_of(now.year, now.month))
+            self._count("secrets_minted", self._ring.minted - before)
 
     def _fate(self, part: Part, person: Person | None, mask: int) -> Fated:
         return fate_of(person, mask, part.started_ms, part.appended_ms, returns=self._returns)

@@ -32,6 +32,8 @@ _FENCE_MARGIN_DAYS: Final = 30
 _PERSON, _KEY = FORMS["who"], FORMS["key"]
 Change = tuple[bytes | None, bytes]
 
+_TOGETHER: Final = 200
+"""Entries compared at once, each with its owner: below WATCHED_MOST."""
 _UNTOLD: Final = "hold"
 """Entries that are walked and counted nowhere: a figure that moved with them would tell of secret ones."""
 
@@ -127,14 +129,15 @@ class Walk:
         return pointer(await self._ring.view([]))
 
     async def _each(self) -> AsyncIterator[tuple[str, list[bytes]]]:
-        """Every entry of the tenant, in batches of one kind."""
+        """Every entry of the tenant, in batches of one kind, so small that each may be compared together with its owner."""
         size = len(self._start)
         async for batch in self._keystore.scan(self._start):
             kinds: dict[bytes, list[bytes]] = {}
             for place in batch:
                 kinds.setdefault(place[size : place.index(b":", size)], []).append(place)
             for kind, places in kinds.items():
-                yield kind.decode("ascii", "replace"), places
+                for at in range(0, len(places), _TOGETHER):
+                    yield kind.decode("ascii", "replace"), places[at : at + _TOGETHER]
 
     # --- each kind --------------------------------------------------------------------------------------------------
 
