@@ -242,7 +242,7 @@ def _up(args: argparse.Namespace, directory: Path) -> int:
             say(str(error))
             return 3
         finally:
-            lock.write("".join(f" {name}" for name in stack.stop()))  # those that were killed: for who waits for the end
+            lock.write("".join(f" {name}" for name in stack.stop()))  # whoever waits for the end hears who was killed
             record.unlink(missing_ok=True)
 
 
