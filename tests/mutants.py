@@ -1419,6 +1419,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "if now < self._unknown.get(name, now):",
         "if now < self._unknown.get(name, now) - _PAUSE_S:",
         "tests/core/test_unreadable.py::test_the_kms_is_not_asked_again_and_again_for_a_damaged_name",
+    ),
+    (
         "stack down returns while the servers still run",
         "commands/stack.py",
         "if not _ends(directory, _STOP_S):",
