@@ -38,6 +38,7 @@ from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.holds import Archive, Holds
 from calllog_guard.workers.keeper import Keeper
 from calllog_guard.workers.notices import Notices
+from calllog_guard.workers.parking import Parking, ParkingNeeds
 from calllog_guard.workers.protector import Protector
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.safe import Safe
@@ -60,8 +61,22 @@ def _protector(shared: World, writer: KafkaWriter, reader: Any) -> Role:
     del reader
     tenant = shared.tenant
     table = shared.policy.at(shared.clock.now().date()).tenant[tenant]
-    sealer = shared.sealer(shared.ring(tenant), writer, shared.count)
-    return Protector(tenant, tuple(table.events), sealer, shared.dead_letters(), shared.settings, shared.count)
+    ring, dead = shared.ring(tenant), shared.dead_letters()
+    parking = Parking(
+        ParkingNeeds(
+            ring=ring,
+            vault=shared.vault,
+            writer=writer,
+            settings=shared.settings,
+            clock=shared.clock,
+            dead=dead,
+            read_all=partial(read_all, shared.settings.kafka, shared.options),
+            count=shared.count,
+            level=shared.level,
+        )
+    )
+    sealer = shared.sealer(ring, writer, shared.count)
+    return Protector(tenant, tuple(table.events), sealer, dead, shared.settings, shared.count, parking)
 
 
 def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:

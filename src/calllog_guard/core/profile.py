@@ -24,6 +24,7 @@ FORMS: Final = 2
 CHANGES: Final = (
     (2, "the keystore's guard entry names the profile: workers of an earlier release halt at it"),
     (2, "auditors have a key of their own to sign with"),
+    (2, "parts of calls whose person's entries cannot be used wait in calllog.parked, and hold up nobody else's"),
 )
 """By level, what is written from then on; `tenant upgrade` shows it."""
 _FORM: Final = 1

@@ -14,6 +14,7 @@ from calllog_guard.core.anchor import Anchor
 from calllog_guard.core.calls.event import CallEvent
 from calllog_guard.core.calls.intake import Manifest
 from calllog_guard.core.calls.leg import Leg
+from calllog_guard.core.calls.parked import Parked
 from calllog_guard.core.calls.view import Put, Remove, Reset
 from calllog_guard.core.crypto.envelope import LegHeader
 from calllog_guard.core.crypto.held import HeldHeader
@@ -44,6 +45,7 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "notice": Notice,
     "notice-words": Words,
     "dead": Dead,
+    "parked": Parked,
     "replayed": Replayed,
     "access": Access,
     "reader-put": Put,

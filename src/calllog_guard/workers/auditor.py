@@ -17,6 +17,7 @@ import structlog
 from aiokafka import TopicPartition
 
 from calllog_guard.core.ids import Tenant
+from calllog_guard.core.profile import RELEASE_0_1
 from calllog_guard.core.requests.decision import DECISIONS
 from calllog_guard.core.requests.outcome import DONE, TO_DESK, Observed, Outcome, OutcomeKey, is_result
 from calllog_guard.core.tombstone import Output
@@ -157,7 +158,7 @@ class Auditor:
         except KeystoreSilentError:
             log.warning("the keystore is silent: the heartbeat repeats the last counter")
         value = encode(Beat(counter=self._counter, at=self._clock.now()))
-        many = (self._legs, self._settings.topic("calllog.held"), self._decisions, *self._plain())
+        many = (self._legs, self._settings.topic("calllog.held"), self._decisions, *self._made())
         few = (self._requests, self._settings.topic("privacy.cases"))
         beats = [Output(topic, partition, BEAT, value) for topic in many for partition in self._watched]
         beats += [
@@ -186,6 +187,11 @@ class Auditor:
         """The topics of events that a watch has seen: writing to one that is not made yet would hold up every heartbeat."""
         return [] if self._missing is None else [topic for topic in self._events() if topic not in self._missing]
 
+    def _made(self) -> list[str]:
+        """As `_plain`, and what an installation of an earlier release has none of before its upgrade."""
+        parked = self._settings.topic("calllog.parked")
+        return [*self._plain(), *([parked] if self._missing is not None and parked not in self._missing else [])]
+
     async def _cut(self, topic: str, partitions: list[int], groups: list[str], before: int) -> list[Trimmed]:
         if not partitions:
             return []
@@ -199,7 +205,9 @@ class Auditor:
         cleaning = await self._cleaning()
         findings = await asyncio.to_thread(self._admin.check, self._keep_days(), self._events())
         self._missing = frozenset(each.topic for each in findings if each.setting == "exists")
-        drifted = sorted({finding.setting for finding in findings if not finding.good})
+        # an installation of the first release has none, and needs none before its upgrade
+        spare = {self._settings.topic("calllog.parked")} if self._ring.forms <= RELEASE_0_1 else set()
+        drifted = sorted({each.setting for each in findings if not each.good and each.topic not in spare})
         blocked = await asyncio.to_thread(self._admin.blocked, self._legs, sorted(self._watched))
         try:
             await self._keystore.check()

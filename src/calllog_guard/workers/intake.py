@@ -169,7 +169,7 @@ class Intake:
         while True:
             try:
                 settled = self._sealer.settle(parts, letters, rules)
-                return await asyncio.wait_for(settled, self._settings.unit_max_s)
+                return (await asyncio.wait_for(settled, self._settings.unit_max_s)).ended
             except TimeoutError:
                 raise UnitOverdueError(f"a unit ran longer than {self._settings.unit_max_s:.0f} s: halt") from None
             except GuardError as error:
