@@ -29,6 +29,7 @@ from calllog_guard.core.requests.decision import DECISIONS, Decision
 from calllog_guard.core.requests.outcome import DONE, is_result
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import MessageError
+from calllog_guard.workers.answers import Answers
 from calllog_guard.workers.auditor import Auditor
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Decider
@@ -90,6 +91,7 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:
             book=book,
             decider=decider,
             holds=Holds(archive),
+            answers=Answers(archive, writer, home),
             receipts=Receipts(tenant, home, shared.vault, settings),
             outcome_key=shared.vault.outcome_key(tenant),
             notices=Notices(tenant, home, book, shared.policy, settings),

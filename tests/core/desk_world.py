@@ -23,6 +23,7 @@ from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode
 from calllog_guard.policy import load_policy
 from calllog_guard.settings import Settings
+from calllog_guard.workers.answers import Answers
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import DeadLetters
@@ -176,6 +177,7 @@ class DeskWorld:
                 book=self.book,
                 decider=decider,
                 holds=Holds(archive),
+                answers=Answers(archive, self.writer, 0),
                 outcome_key=self.vault.outcome_key(TENANT),
                 receipts=Receipts(TENANT, 0, self.vault, settings),
                 notices=Notices(TENANT, 0, self.book, self.policy, settings),

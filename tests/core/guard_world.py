@@ -26,6 +26,7 @@ from calllog_guard.core.wire import time_text
 from calllog_guard.policy import load_policy
 from calllog_guard.ports import Place, Record
 from calllog_guard.settings import Settings
+from calllog_guard.workers.answers import Answers
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import DeadLetters
@@ -265,6 +266,7 @@ class GuardWorld:
                 book=self.book,
                 decider=decider,
                 holds=Holds(archive),
+                answers=Answers(archive, self.log, 0),
                 notices=Notices(TENANT, 0, self.book, self.policy, self.settings),
                 level=lambda _name, _value: None,
                 outcome_key=self.vault.outcome_key(TENANT),

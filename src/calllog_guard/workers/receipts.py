@@ -44,7 +44,7 @@ class Receipts:
             bounds=self._bounds(fenced),
             kept=case.kept,
             statement=STATEMENT if certificate else None,
-            digests=tuple(digest for name in case.decisions for digest in case.digests.get(name, ())),
+            digests=tuple(digest for name in (case.case, *case.decisions) for digest in case.digests.get(name, ())),
             pol=version,
             at=now,
         )
