@@ -120,7 +120,7 @@ class Acts:
             request = self._book.request_of(case)
             following = onward(
                 request.type,
-                awaited=awaited(case),
+                awaited=awaited(case, request),
                 braked=braked(self._book, request.type, act.table, act.now),
                 review=reviewed(request, act.table),
                 officer_asked=case.officer,
@@ -152,7 +152,7 @@ class Acts:
             return approval(kind, case.waits_for, request.iss, asked_by=case.asked_by, approvals=case.approvals)
         event = cast("Event", request.event or "verify")
         if event == "extend":
-            check_extension(dates(case, act.table), act.now, calendar(act.table))
+            check_extension(dates(case, act.table), act.appended_at, calendar(act.table))
         return event, case.approvals
 
     async def _refused(self, case: Case, act: Act) -> None:
@@ -167,9 +167,14 @@ class Acts:
 
 
 def _moved(case: Case, event: Event, act: Act) -> Case:
-    """The case with the moment of an act; what was asked for twice counts from the first time."""
-    at = min(act.request.received_at, act.now)
-    times, pauses = dict(case.times), case.pauses
+    """
+    The case with the moment of an act; what was asked for twice counts from the first time.
+
+    What was asked or came earlier than it is written counts from then, but never from before the request, nor later than
+    the log dates it. An extension is told as it is written: no word of its own makes it timely.
+    """
+    at = max(case.received_at, min(act.request.received_at, act.appended_at))
+    times, pauses = case.moments, case.pauses
     if event in _ASKED:
         times.setdefault(_ASKED[event], at)
     elif event in _CAME:
@@ -179,5 +184,5 @@ def _moved(case: Case, event: Event, act: Act) -> Case:
     elif event == "clarify" and pauses and pauses[-1][1] is None:
         pauses = (*pauses[:-1], (pauses[-1][0], max(at, pauses[-1][0])))
     elif event == "extend":
-        times["extended_at"] = act.now
+        times["extended_at"] = act.appended_at
     return msgspec.structs.replace(case, times=times, pauses=pauses)

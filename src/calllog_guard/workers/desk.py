@@ -187,7 +187,7 @@ class Desk:
     async def _opened(
         self, request: Request, record: Any, table: TenantPolicy, version: str, held: tuple[HoldId | None, bool]
     ) -> Case:
-        now, kind = self._o.clock.now(), request.type
+        now, kind, appended_at = self._o.clock.now(), request.type, from_ms(record.timestamp)
         event = opening(
             kind,
             table.requesters[request.iss].role,
@@ -203,13 +203,13 @@ class Desk:
             state=state or "waiting",
             waits_for=waits_for,
             ticket=request.ticket,
-            received_at=request.received_at,
+            received_at=min(request.received_at, appended_at),  # a sender's clock puts no date off
             due="",
             law_due=None,
             jti=request.jti,
             place=(record.partition, record.offset),
-            appended_at=from_ms(record.timestamp),
-            cut_off=max(now, from_ms(record.timestamp)) if state == "enforcing" else None,
+            appended_at=appended_at,
+            cut_off=max(now, appended_at) if state == "enforcing" else None,
             opened_at=now,
             asked_by=request.iss,
             ranged=request.range is not None,
@@ -217,7 +217,6 @@ class Desk:
             hold=held[0],
             secret=held[1],
             officer=waits_for == "officer",
-            times={"identity_asked_at": now} if waits_for == "identity" else {},
         )
         case = dated(case, table)
         if state == "waiting":

@@ -62,7 +62,10 @@ def alarms(case: Case, table: TenantPolicy, days: Calendar) -> tuple[Alarm, ...]
     """When an open case asks for attention, in order; worked out once for all cases that are alike to the day."""
     if case.type == "complain":
         return complaint_alarms(case.received_at, days)
-    moments = (("received_at", days.day(case.received_at)), *((name, days.day(at)) for name, at in case.times.items()))
+    moments = (
+        ("received_at", days.day(case.received_at)),
+        *((name, days.day(at)) for name, at in case.moments.items()),
+    )
     pauses = tuple((days.day(asked), days.day(came) if came else None) for asked, came in case.pauses)
     access = case.type in {"access", "portability"}
     months = (table.answer_months, table.extend_to_months)
@@ -96,10 +99,11 @@ def braked(book: Casebook, kind: Kind, table: TenantPolicy, now: datetime) -> bo
     return most is not None and book.braked(kind, most, now)
 
 
-def awaited(case: Case) -> frozenset[WaitsFor]:
-    """What was asked for and has not come."""
+def awaited(case: Case, request: Request) -> frozenset[WaitsFor]:
+    """What was asked for and has not come; the identity of who is not known, also where nobody has asked for it."""
     found: list[WaitsFor] = []
-    if "identity_asked_at" in case.times and "identity_shown_at" not in case.times:
+    unknown = RULES[request.type].identity and request.identity == "unverified"
+    if (unknown or "identity_asked_at" in case.moments) and "identity_shown_at" not in case.moments:
         found.append("identity")
     if case.pauses and case.pauses[-1][1] is None:
         found.append("clarification")
