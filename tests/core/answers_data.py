@@ -58,6 +58,7 @@ basis = "consent"
 keep = "P1Y6M"
 """
 CASE = "qAMb8GJ1TH3F04UWQ1jxHw"
+DIGEST = "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0"
 
 
 def table(folder: Path) -> TenantPolicy:
@@ -95,7 +96,7 @@ def known() -> Known:
                 "closed",
                 day(5, 2),
                 stages={"accepted": day(5, 2), "fenced": day(5, 2)},
-                consent=Consent(time=day(5, 2), wording="ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0"),
+                consent=Consent(time=day(5, 2), wording=DIGEST),
             ),
             purposes=("tips",),
         ),

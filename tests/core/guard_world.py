@@ -173,11 +173,12 @@ class Hand:
 
 
 def write_keys(folder: Path) -> None:
-    """Key pairs of a backend, an officer and the operator."""
+    """Key pairs of a backend, two officers and the operator."""
     none, pem = serialization.NoEncryption(), serialization.Encoding.PEM
     keys: dict[str, Ed25519PrivateKey | X25519PrivateKey] = {
         "backend-1": Ed25519PrivateKey.generate(),
         "officer-1": Ed25519PrivateKey.generate(),
+        "officer-2": Ed25519PrivateKey.generate(),
         "operator-1": X25519PrivateKey.generate(),
     }
     for name, key in keys.items():

@@ -23,8 +23,10 @@ from calllog_guard.core.requests.decision import DECISIONS
 from calllog_guard.core.requests.notice import Filed
 from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.requests.rules import open_rule
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
+from calllog_guard.policy import TenantPolicy
 from calllog_guard.ports import Writer
 from calllog_guard.workers.decide import Granted, Telling, span_of
 from calllog_guard.workers.exports import sealed_part
@@ -35,10 +37,11 @@ _ID: Final = 22
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Who of those asked about is known, and the cases in which something was decided about them."""
+    """Who of those asked about is known, the cases in which something was decided about them, and the purposes of each."""
 
     living: Mapping[Lookup, Person]
     cases: Sequence[Case]
+    masks: Mapping[str, int]
 
 
 class Answers:
@@ -83,7 +86,7 @@ class Answers:
         known = Known(
             subjects=request.subjects,
             flags=[_flags(each) for each in found.living.values()],
-            cases=self._own(found.cases, case),
+            cases=_own(found, case, table),
             disclosed=[pair for each in found.cases if (pair := self._disclosed(each)) is not None],
             kept=told.kept,
         )
@@ -94,29 +97,29 @@ class Answers:
         view = await a.ring.view(list(lookups))
         persons = {lookup: a.ring.person(lookup, raw) for lookup, raw in view.raw.items()}
         living = {lookup: each for lookup, each in persons.items() if each is not None and each.pseudonym is not None}
-        names = await self._decided({each.pseudonym for each in living.values() if each.pseudonym})
-        cases = [case for name in names if (case := a.book.get(name)) is not None and not case.secret]
-        return _Found(living, sorted(cases, key=lambda case: (case.received_at, case.case)))
+        masks = await self._decided({each.pseudonym for each in living.values() if each.pseudonym})
+        cases = [case for name in masks if (case := a.book.get(name)) is not None and not case.secret]
+        return _Found(living, sorted(cases, key=lambda case: (case.received_at, case.place)), masks)
 
-    async def _decided(self, pseudonyms: Collection[Pseudonym]) -> set[str]:
-        """The cases in which something was decided about some people, from the ledger."""
-        topic, found = self._a.settings.topic("privacy.decisions"), set[str]()
+    async def _decided(self, pseudonyms: Collection[Pseudonym]) -> dict[str, int]:
+        """The cases in which something was decided about some people, with the purposes it was about, from the ledger."""
+        topic, found = self._a.settings.topic("privacy.decisions"), dict[str, int]()
         places = sorted({partition_of(each, self._a.settings.partitions) for each in pseudonyms})
+        keys = {name: await self._a.ring.keys_of(name) for name in pseudonyms}
         for record in await self._a.read_all(topic, places) if places else ():
             key = record.key or INTERNAL_KEY
             if record.value is None or key[:1] == INTERNAL_KEY or is_result(key):
                 continue
-            if key[:_ID].decode("ascii", "replace") in pseudonyms:
-                try:
-                    found.add(decode(DECISIONS, record.value).case)
-                except MessageError:
-                    continue  # not written by a desk
+            own = keys.get(Pseudonym(key[:_ID].decode("ascii", "replace")))
+            if own is None:
+                continue
+            try:
+                decision = decode(DECISIONS, record.value)
+                mask = open_rule(decision, own.identity.rules_key()).mask
+            except MessageError:
+                continue  # not written by a desk
+            found[decision.case] = found.get(decision.case, 0) | mask
         return found
-
-    def _own(self, cases: Sequence[Case], present: Case) -> list[OwnCase]:
-        """The person's own cases, the present one too where nothing was decided in it."""
-        own = [case for case in cases if case.type in OWN and case.case != present.case]
-        return [OwnCase(case=case) for case in (*own, present)]
 
     def _disclosed(self, case: Case) -> tuple[Case, Filed] | None:
         try:
@@ -124,6 +127,13 @@ class Answers:
         except (EpochUnknownError, EntryCorruptError):
             return None  # nobody's desk sealed it so: the renewal of sealed parts tells of it
         return (case, filed) if filed is not None else None
+
+
+def _own(found: _Found, present: Case, table: TenantPolicy) -> list[OwnCase]:
+    """The person's own cases, the present one too where nothing was decided in it."""
+    own = [case for case in found.cases if case.type in OWN and case.case != present.case]
+    masks = {case.case: found.masks.get(case.case, 0) for case in own}
+    return [OwnCase(case=case, purposes=person.names(table, masks.get(case.case, 0))) for case in (*own, present)]
 
 
 def _flags(each: Person) -> Flags:

@@ -11,10 +11,10 @@ from typing import Literal
 
 import msgspec
 
-from calllog_guard.core.wire import Day, Id, Message, Utc
+from calllog_guard.core.wire import Day, Id, Internal, Utc
 
 
-class ForPurpose(Message, frozen=True, kw_only=True):
+class ForPurpose(Internal, frozen=True, kw_only=True):
     """
     Why something is kept: name, legal basis, how long (ISO 8601 from the call's end), what happens then.
 
@@ -34,7 +34,7 @@ class ForPurpose(Message, frozen=True, kw_only=True):
     survives_erasure: bool = False
 
 
-class NotInUse(Message, frozen=True, kw_only=True):
+class NotInUse(Internal, frozen=True, kw_only=True):
     """A purpose of the policy for which nothing of this person is used, and why not."""
 
     name: str
@@ -42,7 +42,7 @@ class NotInUse(Message, frozen=True, kw_only=True):
     because: Literal["no_consent", "withdrawn", "objected"]
 
 
-class OpenedBy(Message, frozen=True, kw_only=True):
+class OpenedBy(Internal, frozen=True, kw_only=True):
     """
     Who has opened records for which purpose, and when last.
 
@@ -61,14 +61,14 @@ class OpenedBy(Message, frozen=True, kw_only=True):
     records: int = 0
 
 
-class Reader(Message, frozen=True, kw_only=True):
+class Reader(Internal, frozen=True, kw_only=True):
     """Who may open records under the policy, for which purposes."""
 
     actor: str
     purposes: tuple[str, ...]
 
 
-class ToldRecipient(Message, frozen=True, kw_only=True):
+class ToldRecipient(Internal, frozen=True, kw_only=True):
     """A recipient who was told of an act about this person (Art. 19), of what, in which case."""
 
     to: str
@@ -78,7 +78,7 @@ class ToldRecipient(Message, frozen=True, kw_only=True):
     acknowledged_at: Utc | None
 
 
-class ToldDisclosure(Message, frozen=True, kw_only=True):
+class ToldDisclosure(Internal, frozen=True, kw_only=True):
     """A disclosure of which the person may be told."""
 
     case: Id
@@ -89,7 +89,7 @@ class ToldDisclosure(Message, frozen=True, kw_only=True):
     records: int
 
 
-class Controller(Message, frozen=True, kw_only=True):
+class Controller(Internal, frozen=True, kw_only=True):
     """Who answers for the data; `officer` is the data protection officer, `none` where none has to be designated."""
 
     name: str | None
@@ -97,7 +97,7 @@ class Controller(Message, frozen=True, kw_only=True):
     officer: str | None
 
 
-class Choice(Message, frozen=True, kw_only=True):
+class Choice(Internal, frozen=True, kw_only=True):
     """A choice of the person: of which purposes, in which case and when, where a case is left, and whether it still holds."""
 
     case: Id | None
@@ -106,7 +106,7 @@ class Choice(Message, frozen=True, kw_only=True):
     holds: bool
 
 
-class ConsentOnRecord(Message, frozen=True, kw_only=True):
+class ConsentOnRecord(Internal, frozen=True, kw_only=True):
     """A consent: when it was given, and the digest of the words (SHA-256, base64url); whoever has the text can compare it."""
 
     case: Id
@@ -116,7 +116,7 @@ class ConsentOnRecord(Message, frozen=True, kw_only=True):
     holds: bool
 
 
-class Restriction(Message, frozen=True, kw_only=True):
+class Restriction(Internal, frozen=True, kw_only=True):
     """A restriction that holds now, and since when where a case says it; while an objection is considered, or asked for."""
 
     because: Literal["requested", "objection_considered"]
@@ -124,7 +124,7 @@ class Restriction(Message, frozen=True, kw_only=True):
     case: Id | None
 
 
-class Reason(Message, frozen=True, kw_only=True):
+class Reason(Internal, frozen=True, kw_only=True):
     """What an officer told the person in words: why refused, why extended, or the answer to a complaint."""
 
     of: Literal["refused", "extended", "answered"]
@@ -132,7 +132,7 @@ class Reason(Message, frozen=True, kw_only=True):
     at: Utc
 
 
-class OwnRequest(Message, frozen=True, kw_only=True):
+class OwnRequest(Internal, frozen=True, kw_only=True):
     """
     A request of this person, with its dates and what became of it.
 
@@ -157,7 +157,7 @@ class OwnRequest(Message, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...] = ()
 
 
-class Right(Message, frozen=True, kw_only=True):
+class Right(Internal, frozen=True, kw_only=True):
     """A right of the person: its article, what it means, the purposes that it concerns (none: all)."""
 
     right: str
@@ -166,7 +166,7 @@ class Right(Message, frozen=True, kw_only=True):
     purposes: tuple[str, ...] = ()
 
 
-class Complaint(Message, frozen=True, kw_only=True):
+class Complaint(Internal, frozen=True, kw_only=True):
     """To whom a person may go who is not content."""
 
     company: str | None
@@ -174,7 +174,7 @@ class Complaint(Message, frozen=True, kw_only=True):
     court: str
 
 
-class Abroad(Message, frozen=True, kw_only=True):
+class Abroad(Internal, frozen=True, kw_only=True):
     """Whom data go to in another country, and what protects them there (Art. 15(2), 46)."""
 
     to: str
@@ -182,7 +182,7 @@ class Abroad(Message, frozen=True, kw_only=True):
     safeguard: str
 
 
-class Where(Message, frozen=True, kw_only=True):
+class Where(Internal, frozen=True, kw_only=True):
     """Where the data lie: in words, the hosts beyond which workers refuse to start; `abroad` is None where the policy does not say."""
 
     stored_in: str | None
@@ -190,14 +190,14 @@ class Where(Message, frozen=True, kw_only=True):
     abroad: tuple[Abroad, ...] | None
 
 
-class KeptByLaw(Message, frozen=True, kw_only=True):
+class KeptByLaw(Internal, frozen=True, kw_only=True):
     """Copies that law has kept apart, as far as that may be told: on which basis, under which order."""
 
     basis: str
     hold: str | None
 
 
-class About(Message, frozen=True, kw_only=True):
+class About(Internal, frozen=True, kw_only=True):
     """
     Everything that is told beside the records.
 

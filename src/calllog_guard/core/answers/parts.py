@@ -16,7 +16,7 @@ import msgspec
 from calllog_guard.core.answers.about import About
 from calllog_guard.core.requests.fields import ReplyKey
 from calllog_guard.core.requests.rules import Span
-from calllog_guard.core.wire import Day, Id, Message, Utc, encode
+from calllog_guard.core.wire import Day, Id, Internal, Message, Utc, encode
 
 LEGS_PER_PART: Final = 500
 """Below 512 KiB sealed, so that a part fits a record of every broker's default size."""
@@ -39,7 +39,7 @@ class Task(Message, frozen=True, kw_only=True):
 TASKS: Final = msgspec.json.Decoder(Task)
 
 
-class ExportedLeg(Message, frozen=True, kw_only=True):
+class ExportedLeg(Internal, frozen=True, kw_only=True):
     """
     One leg as it is stored, with its purposes and the first day on which none of them reaches back to it.
 
@@ -63,7 +63,7 @@ class ExportedLeg(Message, frozen=True, kw_only=True):
     until: dict[str, Day] = msgspec.field(default_factory=dict)
 
 
-class Disclosure(Message, frozen=True, kw_only=True):
+class Disclosure(Internal, frozen=True, kw_only=True):
     """
     What an authority is told beside the records: who asked, under which law, who decided, and the scope.
 
@@ -84,7 +84,7 @@ class Disclosure(Message, frozen=True, kw_only=True):
     told_at: Utc | None
 
 
-class Part(Message, frozen=True, kw_only=True):
+class Part(Internal, frozen=True, kw_only=True):
     """
     The plaintext of one part.
 

@@ -278,7 +278,8 @@ def _restrictions(known: Known) -> Iterator[Restriction]:
             yield Restriction(because="objection_considered", since=None, case=None)
 
 
-def _names(table: TenantPolicy, mask: int) -> tuple[str, ...]:
+def names(table: TenantPolicy, mask: int) -> tuple[str, ...]:
+    """The purposes of a mask that the policy still has."""
     return tuple(name for name, each in table.purposes.items() if mask >> (each.number - 1) & 1)
 
 
@@ -287,10 +288,10 @@ def _choices(table: TenantPolicy, known: Known, kind: str) -> Iterator[Choice]:
     now = 0
     for flag in known.flags:
         now |= flag.objected if kind == "object" else flag.withdrawn
-    left = set(_names(table, now))
+    left = set(names(table, now))
     for each in known.cases:
         if each.case.type == kind and each.case.decided:
-            holds = bool(each.purposes) and set(each.purposes) <= set(_names(table, now))
+            holds = bool(each.purposes) and set(each.purposes) <= set(names(table, now))
             left -= set(each.purposes)
             at = each.case.stages.get("fenced", each.case.received_at)
             yield Choice(case=each.case.case, purposes=each.purposes, at=at, holds=holds)
@@ -301,7 +302,7 @@ def _choices(table: TenantPolicy, known: Known, kind: str) -> Iterator[Choice]:
 def _consents(table: TenantPolicy, known: Known) -> Iterator[ConsentOnRecord]:
     now: set[str] = set()
     for flag in known.flags:
-        now |= set(_names(table, flag.consented))
+        now |= set(names(table, flag.consented))
     for each in known.cases:
         consent = each.case.consent
         if consent is not None and each.case.decided:

@@ -7,6 +7,7 @@ Rules: 1. What contradicts itself is refused: parts of two cases, two of one num
 Source: `parts.py`.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -47,14 +48,9 @@ def whole(parts: Iterable[Part]) -> Answer:
         _check_values(part)
     told = [part for part in ordered if part.about.at is not None and group_of(part.part) == 1]
     about = joined([part.about for part in told]) if told else ordered[-1].about
-    seen = _merged(line for part in ordered for line in part.about.opened_by)
-    left_out: dict[str, int] = {}
-    groups: dict[int, dict[str, int]] = {}
-    for part in ordered:  # a group counts up to its last part
-        groups.setdefault(group_of(part.part), {}).update(part.left_out)
-    for counts in groups.values():
-        for reason, many in counts.items():
-            left_out[reason] = left_out.get(reason, 0) + many
+    lasts = {group_of(part.part): part for part in ordered}.values()  # each counts what was left out up to itself
+    left_out = sum((Counter(part.left_out) for part in lasts), Counter[str]())
+    seen = _merged(line for part in lasts for line in part.about.opened_by)
     legs = [leg for part in ordered for leg in part.legs]
     legs.sort(key=lambda leg: (leg.started_at, leg.call, leg.subject), reverse=True)
     return Answer(
@@ -62,7 +58,7 @@ def whole(parts: Iterable[Part]) -> Answer:
         about=msgspec.structs.replace(about, opened_by=seen),
         disclosure=next((part.disclosure for part in ordered if part.disclosure is not None), None),
         legs=legs,
-        left_out={reason: many for reason, many in left_out.items() if many},
+        left_out=dict(left_out),
         parts=len(ordered),
         lacking=missing(ordered),
     )
@@ -108,7 +104,7 @@ def _merged(lines: Iterable[OpenedBy]) -> tuple[OpenedBy, ...]:
         other = found.get(name)
         if other is None:
             found[name] = line
-        elif line != other:
+        else:
             firsts = [each.first for each in (line, other) if each.first is not None]
             found[name] = msgspec.structs.replace(
                 line,
