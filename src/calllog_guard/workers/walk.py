@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from calllog_guard.core.crypto.entries import EPOCH_KEY, GONE, PERSON_HEAD, RESTRICTED, REVIEWED, SECRETS, person_key
-from calllog_guard.core.crypto.rewrap import FORMS, Rewrapper, Taken, epoch_in
+from calllog_guard.core.crypto.entries import EPOCH_KEY, GONE, RESTRICTED, REVIEWED, SECRETS, person_head, person_key
+from calllog_guard.core.crypto.rewrap import FORMS, Rewrapper, epoch_in, raised
 from calllog_guard.core.crypto.secrets import Link, Month, floor_month, link_at, month_of
 from calllog_guard.core.ids import EpochName, Lookup, Tenant, b64
 from calllog_guard.core.wire import to_ms
@@ -29,7 +29,6 @@ from calllog_guard.workers.vault import Vault
 
 _FENCE_MARGIN_DAYS: Final = 30
 """Beyond the late limit and the backup window: design section 8."""
-_PERSON, _KEY = FORMS["who"], FORMS["key"]
 Change = tuple[bytes | None, bytes]
 
 _UNTOLD: Final = "hold"
@@ -140,33 +139,32 @@ class Walk:
 
     def _plain(self, kind: str) -> Callable[[Sequence[bytes], bytes, Walked], Awaitable[None]]:
         """A kind that is only re-wrapped."""
-        form = FORMS[kind]
 
         async def renew(places: Sequence[bytes], current: bytes, done: Walked) -> None:
             changes: dict[bytes, Change] = {}
             for place, raw in zip(places, await self._keystore.read(places), strict=True):
-                if raw is not None and epoch_in(form, raw) != current:
-                    taken = self._wrapper.take(form, place, raw)._replace(epoch=current)
-                    changes[place] = (raw, self._wrapper.put(form, place, taken))
+                if raw is not None and epoch_in(kind, raw) != current:
+                    taken = self._wrapper.take(kind, place, raw)._replace(epoch=current)
+                    changes[place] = (raw, self._wrapper.put(kind, place, taken))
             swapped = await self._swap(changes, {}, current, done)
             done.rewrapped += swapped if kind != _UNTOLD else 0
 
         return renew
 
     async def _persons(self, places: Sequence[bytes], current: bytes, done: Walked) -> None:
-        lapsed_ms, take, put = self._lapsed_ms, self._wrapper.take, self._wrapper.put
+        lapsed_ms, take, put, forms = self._lapsed_ms, self._wrapper.take, self._wrapper.put, self._ring.forms
         changes: dict[bytes, Change] = {}
         for place, raw in zip(places, await self._keystore.read(places), strict=True):
             if raw is None:
                 continue
-            _, state, _, cut_off, flags, objected, _, _ = PERSON_HEAD.unpack_from(raw)
+            version, state, _, cut_off, flags, objected, _, _ = person_head(raw)
             lapsed = state == GONE and cut_off < lapsed_ms and not flags and not objected
-            if lapsed or epoch_in(_PERSON, raw) != current:
-                taken = take(_PERSON, place, raw)
-                if lapsed:
+            if lapsed or version < forms or epoch_in("who", raw) != current:
+                taken = take("who", place, raw)
+                if lapsed and not taken.extended:
                     done.fences += await self._keystore.drop(place, {place: raw})
                 else:
-                    changes[place] = (raw, put(_PERSON, place, taken._replace(epoch=current)))
+                    changes[place] = (raw, put("who", place, raised("who", taken, forms)._replace(epoch=current)))
         done.rewrapped += await self._swap(changes, {}, current, done)
 
     def _oldest_fence(self, alive: Sequence[str]) -> int:
@@ -178,31 +176,32 @@ class Walk:
     async def _keys(self, places: Sequence[bytes], current: bytes, done: Walked) -> None:
         names = len(self._start) + len(b"key:")
         found = [
-            (place, raw, self._wrapper.take(_KEY, place, raw))
+            (place, raw, self._wrapper.take("key", place, raw))
             for place, raw in zip(places, await self._keystore.read(places), strict=True)
             if raw is not None
         ]
         owners = [person_key(self._tenant, Lookup(b64(taken.secret[:32]).decode())) for _, _, taken in found]
         floor, month = self._months()
+        forms = self._ring.forms
         changes: dict[bytes, Change] = {}
         owned: dict[bytes, bytes | None] = {}
         for (place, raw, taken), owner, entry in zip(found, owners, await self._keystore.read(owners), strict=True):
-            person = None if entry is None else self._wrapper.take(_PERSON, owner, entry)
-            holds = taken.after[0]
-            unclaimed = person is None or b64(person.secret) != place[names:]
+            person = None if entry is None else self._wrapper.take("who", owner, entry)
+            holds = taken.holds
+            unclaimed = person is None or b64(person.pseudonym) != place[names:]
             if unclaimed and not holds:
                 self._unclaimed.append(place)
-            flags = 0 if person is None else PERSON_HEAD.unpack_from(person.before)[4]
+            flags = 0 if person is None else person_head(person.before)[4]
             keeps = holds or unclaimed or flags & (RESTRICTED | REVIEWED)
             secret = _moved(taken.secret, None if keeps else floor, month)
-            if secret == taken.secret and taken.epoch == current:
+            moved = raised("key", taken, forms)._replace(epoch=current, secret=secret)
+            if moved == taken:
                 continue
             if secret != taken.secret:
                 done.advanced += 1
                 owned[owner] = entry  # whoever is restricted meanwhile keeps the months after all
-            moved = Taken(taken.before, current, taken.after, secret)
-            changes[place] = (raw, self._wrapper.put(_KEY, place, moved))
-            done.rewrapped += taken.epoch != current
+            changes[place] = (raw, self._wrapper.put("key", place, moved))
+            done.rewrapped += taken.epoch != current or taken.before != moved.before
         await self._swap(changes, owned, current, done)
 
     async def _orphans(self, done: Walked) -> None:
@@ -215,11 +214,11 @@ class Walk:
             (raw,) = await self._keystore.read([place])
             if raw is None or place.removeprefix(self._start) in pending:
                 continue
-            taken = self._wrapper.take(_KEY, place, raw)
+            taken = self._wrapper.take("key", place, raw)
             owner = person_key(self._tenant, Lookup(b64(taken.secret[:32]).decode()))
             (entry,) = await self._keystore.read([owner])
-            person = None if entry is None else self._wrapper.take(_PERSON, owner, entry)
-            if not taken.after[0] and (person is None or not place.endswith(b":" + b64(person.secret))):
+            person = None if entry is None else self._wrapper.take("who", owner, entry)
+            if not taken.holds and (person is None or not place.endswith(b":" + b64(person.pseudonym))):
                 done.orphans += await self._keystore.drop(place, {owner: entry, place: raw})
 
     def _months(self) -> tuple[Month, Month]:
@@ -243,13 +242,12 @@ class Walk:
         """How many entries there are, by epoch and by state."""
         done = Walked()
         async for kind, places in self._each():
-            form = FORMS.get(kind)
-            if form is None:
+            if kind not in FORMS:
                 done.states[f"unknown kind {kind}"] += len(places)
                 continue
             for raw in await self._keystore.read(places):
                 if raw is not None:
-                    done.entries[epoch_in(form, raw).decode("ascii", "replace")] += kind != _UNTOLD
+                    done.entries[epoch_in(kind, raw).decode("ascii", "replace")] += kind != _UNTOLD
                     if kind != _UNTOLD:
                         done.states[_state(kind, raw)] += 1
         return done
@@ -275,14 +273,14 @@ class Walk:
 
 def _moved(secret: bytes, floor: Month | None, month: Month) -> bytes:
     """The secrets of a key entry with its ratchet moved on: no month before `floor` opens any more."""
-    lookup, identity, old_floor, floor_link, old_current, current_link = SECRETS.unpack(secret)
+    lookup, identity, old_floor, floor_link, old_current, current_link = SECRETS.unpack_from(secret)
     new_floor = max(old_floor, floor or 0)
     new_current = max(old_current, new_floor, month)
     if (new_floor, new_current) == (old_floor, old_current):
         return secret
     floor_link = link_at(Link(floor_link), Month(old_floor), Month(new_floor)).expose()
     current_link = link_at(Link(current_link), Month(old_current), Month(new_current)).expose()
-    return SECRETS.pack(lookup, identity, new_floor, floor_link, new_current, current_link)
+    return SECRETS.pack(lookup, identity, new_floor, floor_link, new_current, current_link) + secret[SECRETS.size :]
 
 
 def _state(kind: str, raw: bytes) -> str:
