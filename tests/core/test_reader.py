@@ -16,8 +16,8 @@ from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.core.calls.view import FIELDS, Put
 from calllog_guard.core.crypto.entries import person_key, secrets_key
 from calllog_guard.core.ids import partition_of
-from calllog_guard.core.policy.form import Shown
 from calllog_guard.core.offsets import unpack
+from calllog_guard.core.policy.form import Shown
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import Access, decode
 from calllog_guard.errors import (
