@@ -44,6 +44,7 @@ from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.tools import Tools
 from calllog_guard.workers.walk import Periods, Walk, Walked
+from calllog_guard.workers.whose import Owners
 from calllog_guard.world import World
 
 
@@ -73,6 +74,7 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:
     book = Casebook(tenant, home, topic, ring, shared.vault, writer, steps)
     decider = Decider(tenant, ring, shared.vault, writer, book, settings, shared.clock, shared.keep_days)
     read = partial(read_all, settings.kafka, shared.options)
+    owners = Owners(ring, decider)
     archive = Archive(
         tenant=tenant,
         ring=ring,
@@ -91,10 +93,11 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:
             book=book,
             decider=decider,
             holds=Holds(archive),
-            answers=Answers(archive, writer, home),
-            receipts=Receipts(tenant, home, shared.vault, settings),
+            answers=Answers(archive, writer, home, owners),
+            owners=owners,
+            receipts=Receipts(tenant, home, shared.vault, settings, shared.policy),
             outcome_key=shared.vault.outcome_key(tenant),
-            notices=Notices(tenant, home, book, shared.policy, settings),
+            notices=Notices(tenant, home, book, shared.policy, settings, owners),
             writer=writer,
             dead=shared.dead_letters(),
             policy=shared.policy,

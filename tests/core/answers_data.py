@@ -7,13 +7,14 @@ from typing import Any
 from policies import policy_of, version
 
 from calllog_guard.core.answers import person
-from calllog_guard.core.answers.about import About, OpenedBy, Reason
+from calllog_guard.core.answers.about import About, OpenedBy
 from calllog_guard.core.answers.parts import GROUP, Disclosure, ExportedLeg, Part, first_of
 from calllog_guard.core.answers.person import Asked, Flags, Known, OwnCase
 from calllog_guard.core.policy.form import TenantPolicy
 from calllog_guard.core.requests.case import Case, Consent
 from calllog_guard.core.requests.notice import Filed, Sent
 from calllog_guard.core.requests.rules import Span
+from calllog_guard.core.requests.whose import Reason
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 WORDS = """\

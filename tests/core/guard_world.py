@@ -43,6 +43,7 @@ from calllog_guard.workers.sealer import Sealer
 from calllog_guard.workers.tools import Tools
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import epoch_of
+from calllog_guard.workers.whose import Owners
 
 TENANT = Tenant("iocom")
 START = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -249,6 +250,7 @@ class GuardWorld:
         ring = self.ring()
         self.book = Casebook(TENANT, 0, "privacy.cases", ring, self.vault, self.log)
         decider = Decider(TENANT, ring, self.vault, self.log, self.book, self.settings, self.clock, 6 * 372)
+        owners = Owners(ring, decider)
         archive = Archive(
             tenant=TENANT,
             ring=ring,
@@ -267,11 +269,12 @@ class GuardWorld:
                 book=self.book,
                 decider=decider,
                 holds=Holds(archive),
-                answers=Answers(archive, self.log, 0),
-                notices=Notices(TENANT, 0, self.book, self.policy, self.settings),
+                answers=Answers(archive, self.log, 0, owners),
+                owners=owners,
+                notices=Notices(TENANT, 0, self.book, self.policy, self.settings, owners),
                 level=lambda _name, _value: None,
                 outcome_key=self.vault.outcome_key(TENANT),
-                receipts=Receipts(TENANT, 0, self.vault, self.settings),
+                receipts=Receipts(TENANT, 0, self.vault, self.settings, self.policy),
                 writer=self.log,
                 dead=dead,
                 policy=self.policy,

@@ -358,6 +358,11 @@ def test_garbage_in_place_of_offsets_raises_only_our_error(text: str) -> None:
         unpack(text, 0)
 
 
+def test_offsets_that_were_packed_once_are_read_for_ever() -> None:
+    """Another library may pack the same to other bytes."""
+    assert unpack("eNpjfMLIyyT2oYERAAu6An0", 100) == [101, 329, 342, 344, 366, 16862]
+
+
 def test_offsets_are_short_and_a_bomb_is_refused() -> None:
     assert len(pack(range(5000), 0)) < 80, "all of a batch"
     scattered = [number for number in range(10_000) if hashlib.sha256(str(number).encode()).digest()[0] & 1]

@@ -4,14 +4,14 @@ import argparse
 import asyncio
 import hashlib
 import json
-import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from calllog_guard.adapters.kafka_log import read_all, tenant_partition
+from calllog_guard.commands.files import write_once
 from calllog_guard.commands.receipts import receipts_key
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.answers.parts import PARTS, Part
@@ -76,9 +76,9 @@ async def _fetched(shared: World, case: str, directory: Path) -> int:
         if name and (int(name[1]) not in found or _digest(found[int(name[1])]) not in signed):
             found[int(name[1])] = record.value
     for number, value in found.items():
-        _write(directory / f"part-{number}.jwe", [value])
+        write_once(directory / f"part-{number}.jwe", [value])
     for value in set(signed.values()):
-        _write(directory / _RECEIPT, [value])
+        write_once(directory / _RECEIPT, [value])
     return len(found)
 
 
@@ -160,38 +160,6 @@ def checked(directory: Path, answer: Answer, evidence: Evidence, key: Path | Non
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
-def _write(path: Path, content: Iterable[bytes]) -> str:
-    """
-    Write a file that only the owner may read, whole or not at all; its SHA-256 in hexadecimal.
-
-    Raises:
-        StateRefusedError: There is another one already.
-
-    """
-    beside, digest = path.with_name(f".{path.name}.new"), hashlib.sha256()
-    beside.unlink(missing_ok=True)
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        for piece in content:
-            digest.update(piece)
-            file.write(piece)
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        path.hardlink_to(beside)
-    except FileExistsError:
-        if path.is_symlink() or not path.is_file() or _sum(path) != digest.hexdigest():
-            raise StateRefusedError(f"there is another {path} already: take it away, or name another folder") from None
-    finally:
-        beside.unlink()
-    return digest.hexdigest()
-
-
-def _sum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _json(answer: Answer) -> Iterator[bytes]:
     """The whole answer, a line for each call."""
     head = {"case": answer.case, "about": json.loads(encode(answer.about)), "left_out": answer.left_out}
@@ -206,14 +174,14 @@ def _json(answer: Answer) -> Iterator[bytes]:
 def _written(directory: Path, answer: Answer, parts: Sequence[Sealed], key: Path | None) -> list[str]:
     evidence = checked(directory, answer, Evidence(parts=parts, files={}), key)
     files = {
-        "export.json": _write(directory / "export.json", _json(answer)),
-        "legs.csv": _write(directory / "legs.csv", [table(answer.legs).encode()]),
+        "export.json": write_once(directory / "export.json", _json(answer)),
+        "legs.csv": write_once(directory / "legs.csv", [table(answer.legs).encode()]),
     }
     evidence = replace(evidence, files=files)
     pages = authority_pages if answer.about.kind == "disclosure" else person_pages
     names = [*files]
     for name, pieces in pages(answer, evidence):
-        _write(directory / name, (piece.encode() for piece in pieces))
+        write_once(directory / name, (piece.encode() for piece in pieces))
         names.append(name)
     return names
 

@@ -16,7 +16,7 @@ from calllog_guard.core.answers import person
 from calllog_guard.core.answers.about import About
 from calllog_guard.core.answers.parts import Disclosure, Part, first_of, split
 from calllog_guard.core.answers.person import OWN, Asked, Flags, Known, OwnCase
-from calllog_guard.core.crypto.entries import Person
+from calllog_guard.core.crypto.entries import Keys, Person
 from calllog_guard.core.ids import INTERNAL_KEY, Lookup, Pseudonym, partition_of
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import DECISIONS
@@ -24,6 +24,7 @@ from calllog_guard.core.requests.notice import Filed
 from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.rules import open_rule
+from calllog_guard.core.requests.whose import Reason
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.policy import TenantPolicy
@@ -31,24 +32,33 @@ from calllog_guard.ports import Writer
 from calllog_guard.workers.decide import Granted, Telling, span_of
 from calllog_guard.workers.exports import sealed_part
 from calllog_guard.workers.holds import Archive
+from calllog_guard.workers.whose import Owners
 
 _ID: Final = 22
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Who of those asked about is known, the cases in which something was decided about them, and the purposes of each."""
+    """
+    Who of those asked about is known, and their cases.
+
+    Args:
+        masks: By case, the purposes it was about.
+        reasons: By case, what officers told them.
+
+    """
 
     living: Mapping[Lookup, Person]
     cases: Sequence[Case]
     masks: Mapping[str, int]
+    reasons: Mapping[str, tuple[Reason, ...]]
 
 
 class Answers:
     """One tenant's answers; `home` is the partition of the tenant."""
 
-    def __init__(self, archive: Archive, writer: Writer, home: int) -> None:
-        self._a, self._writer, self._home = archive, writer, home
+    def __init__(self, archive: Archive, writer: Writer, home: int, owners: Owners) -> None:
+        self._a, self._writer, self._home, self._owners = archive, writer, home, owners
 
     async def write(self, granted: Granted, told: Telling, indexes: Sequence[int]) -> Case:
         """
@@ -97,15 +107,18 @@ class Answers:
         view = await a.ring.view(list(lookups))
         persons = {lookup: a.ring.person(lookup, raw) for lookup, raw in view.raw.items()}
         living = {lookup: each for lookup, each in persons.items() if each is not None and each.pseudonym is not None}
-        masks = await self._decided({each.pseudonym for each in living.values() if each.pseudonym})
-        cases = [case for name in masks if (case := a.book.get(name)) is not None and not case.secret]
-        return _Found(living, sorted(cases, key=lambda case: (case.received_at, case.place)), masks)
+        names = [each.pseudonym for each in living.values() if each.pseudonym]
+        keys = {name: found for name in names if (found := await a.ring.keys_of(name)) is not None}
+        masks = await self._decided(keys)
+        theirs = [case for case in a.book if case.type in OWN]
+        reasons = await self._owners.of(theirs, [each.identity for each in keys.values()])
+        cases = [case for name in {**masks, **reasons} if (case := a.book.get(name)) is not None and not case.secret]
+        return _Found(living, sorted(cases, key=lambda case: (case.received_at, case.place)), masks, reasons)
 
-    async def _decided(self, pseudonyms: Collection[Pseudonym]) -> dict[str, int]:
+    async def _decided(self, keys: Mapping[Pseudonym, Keys]) -> dict[str, int]:
         """The cases in which something was decided about some people, with the purposes it was about, from the ledger."""
         topic, found = self._a.settings.topic("privacy.decisions"), dict[str, int]()
-        places = sorted({partition_of(each, self._a.settings.partitions) for each in pseudonyms})
-        keys = {name: await self._a.ring.keys_of(name) for name in pseudonyms}
+        places = sorted({partition_of(each, self._a.settings.partitions) for each in keys})
         for record in await self._a.read_all(topic, places) if places else ():
             key = record.key or INTERNAL_KEY
             if record.value is None or key[:1] == INTERNAL_KEY or is_result(key):
@@ -132,8 +145,14 @@ class Answers:
 def _own(found: _Found, present: Case, table: TenantPolicy) -> list[OwnCase]:
     """The person's own cases, the present one too where nothing was decided in it."""
     own = [case for case in found.cases if case.type in OWN and case.case != present.case]
-    masks = {case.case: found.masks.get(case.case, 0) for case in own}
-    return [OwnCase(case=case, purposes=person.names(table, masks.get(case.case, 0))) for case in (*own, present)]
+    return [
+        OwnCase(
+            case=case,
+            purposes=person.names(table, found.masks.get(case.case, 0)),
+            reasons=found.reasons.get(case.case, ()),
+        )
+        for case in (*own, present)
+    ]
 
 
 def _flags(each: Person) -> Flags:

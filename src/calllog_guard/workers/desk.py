@@ -18,6 +18,7 @@ import msgspec
 import structlog
 from aiokafka import TopicPartition
 
+from calllog_guard.core.answers.person import OWN
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.case import Case, Consent, after_outcome, ended_at, parted
 from calllog_guard.core.requests.decision import case_id
@@ -26,6 +27,7 @@ from calllog_guard.core.requests.outcome import TO_DESK, Outcome, OutcomeKey
 from calllog_guard.core.requests.receipt import CERTIFIED
 from calllog_guard.core.requests.request import Request, check_fields, read_request, wording_digest
 from calllog_guard.core.requests.sealed import bare
+from calllog_guard.core.requests.whose import Reason
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import from_ms
 from calllog_guard.errors import MessageError, RequestRefusedError
@@ -43,6 +45,7 @@ from calllog_guard.workers.holds import Holds
 from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.terms import absolute, apart, braked, check_purposes, dated, reviewed
+from calllog_guard.workers.whose import Owners
 
 log: Final = structlog.get_logger()
 ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
@@ -60,6 +63,7 @@ class Office:
     decider: Decider
     holds: Holds
     answers: Answers
+    owners: Owners
     receipts: Receipts
     outcome_key: OutcomeKey
     notices: Notices
@@ -225,6 +229,8 @@ class Desk:
             officer=waits_for == "officer",
         )
         case = dated(case, table)
+        if kind in OWN:
+            case = await self._o.owners.opened(case, request, table)
         if state == "waiting":
             case = await self._book.sealed(case, request)
         with self._book.begun(case):
@@ -256,6 +262,9 @@ class Desk:
             kept = (*told.kept, *(each for each in case.kept if each not in told.kept))
             case = msgspec.structs.replace(case, kept=kept)
         case, notices = self._o.notices.carried_out(granted, case)
+        if granted.ground and case.type == "complain":
+            answer = Reason(of="answered", text=granted.ground, at=case.cut_off or case.opened_at)
+            case = await self._o.notices.remember(case, answer, granted.table, request)
         telling = request.notify == "when_lifted"
         case = msgspec.structs.replace(parted(case, telling=telling), review_at=request.review_at if telling else None)
         if not case.decisions or not case.ladder:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from calllog_guard.core.requests.whose import Reason
 from calllog_guard.core.wire import Day, Id, Internal, Utc
 
 
@@ -122,14 +123,6 @@ class Restriction(Internal, frozen=True, kw_only=True):
     because: Literal["requested", "objection_considered"]
     since: Utc | None
     case: Id | None
-
-
-class Reason(Internal, frozen=True, kw_only=True):
-    """What an officer told the person in words: why refused, why extended, or the answer to a complaint."""
-
-    of: Literal["refused", "extended", "answered"]
-    text: str
-    at: Utc
 
 
 class OwnRequest(Internal, frozen=True, kw_only=True):

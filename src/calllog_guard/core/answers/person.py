@@ -27,7 +27,6 @@ from calllog_guard.core.answers.about import (
     NotInUse,
     OwnRequest,
     Reader,
-    Reason,
     Restriction,
     Right,
     ToldDisclosure,
@@ -39,6 +38,7 @@ from calllog_guard.core.policy.form import TenantPolicy
 from calllog_guard.core.policy.record import BASES
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.notice import PERSON, Filed, Remedies
+from calllog_guard.core.requests.whose import Reason
 
 OWN: Final = frozenset(
     {"erase", "access", "portability", "rectify", "restrict", "lift", "object", "withdraw", "consent", "complain"}
