@@ -1122,8 +1122,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a recipient reads the officer's words",
         "workers/notices.py",
-        "content = encode(words if to == PERSON else for_recipient(words))",
-        "content = encode(words)",
+        "told = words if to == PERSON else for_recipient(words)",
+        "told = words",
         "tests/core/test_notices.py::test_recipients_and_the_person_are_told_of_an_erasure_and_nothing_tells_in_clear",
     ),
     (
