@@ -50,7 +50,7 @@ schemas: .venv/stamp ## write schemas/ anew from the types
 	$(PY) -m calllog_guard.core.schema | $(PY) -c 'import json, pathlib, sys; [pathlib.Path("schemas", n).write_text(t) for n, t in json.load(sys.stdin).items()]'
 
 vectors: .venv/stamp ## print the golden vectors that the code computes now
-	cd tests/core && ../../$(PY) make_vectors.py
+	cd tests/core && ../../$(PY) make_vectors.py && ../../$(PY) make_vectors_v2.py
 
 contract: .venv/stamp tools ## the ports' contracts, on the fakes and on the real servers
 	$(PY) -m pytest tests/contract

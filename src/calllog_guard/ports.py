@@ -7,13 +7,16 @@ Each port has a contract suite in `tests/contract/`, run on the shipped fake and
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from enum import IntEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from calllog_guard.core.beginnings import Extent, Shape
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.tombstone import Output
+
+WATCHED_MOST: Final = 512
+"""Entries that a keystore can compare at once; more are compared in portions, each by itself."""
 
 
 class Clock(Protocol):
@@ -28,6 +31,7 @@ class Keystore(Protocol):
     Where every secret about a person lies; entries are opaque bytes here.
 
     Every method raises KeystoreSilentError when no answer came: then nothing is known, and the caller waits.
+    However many keys a call names, the store goes on answering others meanwhile.
     """
 
     async def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -45,7 +49,11 @@ class Keystore(Protocol):
     async def swap(
         self, changes: Mapping[bytes, tuple[bytes | None, bytes]], unchanged: Mapping[bytes, bytes | None]
     ) -> bool:
-        """Write all of `changes` if each entry, and each of `unchanged`, is still as expected; else nothing and False."""
+        """
+        Write all of `changes` if each entry, and each of `unchanged`, is still as expected; else nothing and False.
+
+        Raises ValueError above WATCHED_MOST entries, those of `unchanged` included.
+        """
 
     async def delete(self, keys: Sequence[bytes]) -> None:
         """Remove entries; durable on return."""

@@ -113,5 +113,6 @@ def test_tenants_are_listed_with_whether_they_are_made(run: Any) -> None:
             "requesters": ["backend-1", "officer-1"],
             "desk_keys": [],
             "receipt_key": None,
+            "forms": None,
         }
     ]

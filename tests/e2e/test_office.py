@@ -1,7 +1,10 @@
 """The office on the real stack: recipients told, a restriction's end told before it ends, a refusal that only the person reads."""
 
 import json
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from installation import Installation, Make, event, raw
@@ -9,6 +12,8 @@ from test_choices import ask, read, state
 from test_erase import cases, erased
 
 from calllog_guard.core.crypto.sealed import new_pair, open_sealed
+from calllog_guard.core.requests.clock import months_after
+from calllog_guard.core.requests.workdays import calendar_of
 
 pytestmark = pytest.mark.real
 
@@ -120,3 +125,35 @@ def test_a_refusal_and_an_answer_reach_the_person_and_nobody_else_reads_them(mak
     written = [record for name in ("cases", "notices", "receipts") for record in guard.records(f"privacy.{name}", 1)]
     everything = b"".join(record.value for record in written)
     assert not any(word in everything for word in (b"Nobody", b"Faster", b"slow", b"alice"))
+
+
+def test_a_letter_is_due_from_its_own_day_and_a_proof_by_post_counts_from_its(make: Make, tmp_path: Path) -> None:
+    """As somebody enters on Monday what has come since Wednesday."""
+    guard = make()
+    guard.start("desk")
+    who, key = tmp_path / "who.txt", ["--key", str(guard.directory / "keys" / "backend-1.pem"), "--json"]
+    who.write_text("alice@example.org\n")
+    today = datetime.now(ZoneInfo("Europe/London")).date()  # noqa: TID251 - tests run on the real clock
+    letter, post = (str(today - timedelta(days)) for days in (5, 2))
+    erase = ["request", "erase", "--subject", f"@{who}", "--identity", "unverified", *key]
+    for wrong in (
+        ["--received-at", str(today + timedelta(1))],
+        ["--received-at", "2020-01-01"],
+        ["--received-at", "x"],
+    ):
+        guard.cli(*erase, *wrong, code=2)
+    case = json.loads(guard.cli(*erase, "--received-at", letter))["case"]
+    found = json.loads(guard.cli("case", "show", case, "--json"))
+    days = calendar_of("uk")
+    due = days.on_or_after(months_after(today - timedelta(5), 1)).isoformat()
+    assert (found["due"], found["law_due"]) == (due, due), "the law's time runs: nobody was asked"
+    assert "nobody has asked: time runs" in guard.cli("case", "show", case)
+    clock = ["request", "clock", "--case", case, *key]
+    guard.cli(*clock, "--event", "ask_identity", "--received-at", str(today - timedelta(4)))
+    assert json.loads(guard.cli("case", "show", case, "--json"))["law_due"] is None
+    guard.cli(*clock, "--event", "verify", "--received-at", post)
+    found = json.loads(guard.cli("case", "show", case, "--json"))
+    assert found["law_due"] == days.on_or_after(months_after(today - timedelta(2), 1)).isoformat()
+    assert found["due"] == due
+    old = json.loads(guard.cli(*erase, "--received-at", "2026-01-02", "--long-ago"))
+    assert old["due"] == "2026-02-02"

@@ -15,7 +15,7 @@ from calllog_guard.errors import (
     KmsSilentError,
     LogSilentError,
 )
-from calllog_guard.ports import Cleaner, Place, Record
+from calllog_guard.ports import WATCHED_MOST, Cleaner, Place, Record
 
 
 class SystemClock:
@@ -37,6 +37,11 @@ class MemoryKeystore:
     def _answer(self) -> None:
         if self.silent:
             raise KeystoreSilentError("the keystore does not answer")
+
+    @staticmethod
+    def _compared(expected: Mapping[bytes, bytes | None]) -> None:
+        if len(expected) > WATCHED_MOST:
+            raise ValueError(f"{len(expected)} entries cannot be compared at once, {WATCHED_MOST} can")
 
     async def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """See Keystore."""
@@ -63,6 +68,7 @@ class MemoryKeystore:
         """See Keystore."""
         self._answer()
         expected = {key: old for key, (old, _) in changes.items()} | dict(unchanged)
+        self._compared(expected)
         if any(self.entries.get(key) != old for key, old in expected.items()):
             return False
         self.entries.update({key: new for key, (_, new) in changes.items()})
@@ -77,6 +83,7 @@ class MemoryKeystore:
     async def drop(self, key: bytes, unchanged: Mapping[bytes, bytes | None]) -> bool:
         """See Keystore."""
         self._answer()
+        self._compared(unchanged)
         if any(self.entries.get(each) != old for each, old in unchanged.items()):
             return False
         self.entries.pop(key, None)

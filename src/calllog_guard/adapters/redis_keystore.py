@@ -3,7 +3,8 @@ The keystore in Redis: opaque bytes, no scripts, no TTLs, nothing taken for writ
 
 Rules: 1. Any doubt is silence (KeystoreSilentError), never an answer.  2. Unsafe settings are refused at start.
        3. A write, its watch and its proof go over one connection, and are never sent twice: a proof asked for elsewhere proves
-          nothing, and a watch does not outlive its connection.
+          nothing, and a watch does not outlive its connection.  4. No command names more than PORTION keys: while it runs, the
+          server answers nobody, and the time of WATCH grows with the square of its keys (4 ms for 250, a second for 5,000).
 Source: design section 8; `facts.md` (Redis).
 """
 
@@ -20,12 +21,15 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from calllog_guard.adapters.redis_files import checked, rewritten_everywhere
 from calllog_guard.errors import ConfigurationError, KeystoreSilentError
+from calllog_guard.ports import WATCHED_MOST
 
 _TIMEOUT_S: Final = 5.0
 _PROOF_MS: Final = 3000
 """How long a write may take to its copies; below the socket's timeout, so that the count arrives."""
 _WAITAOF_SINCE: Final = (7, 2)
 _SCAN: Final = 1000
+PORTION: Final = 500
+"""Keys in one command: a read of them takes the server a millisecond."""
 _SEEN: Final = b"clg:~seen"
 """Written beside what is to be proven: newer servers prove a connection's last write only, and a read is none."""
 _RUN: Final = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
@@ -100,23 +104,34 @@ class RedisKeystore:
 
     async def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """See Keystore."""
-        if not keys:
-            return []
+        found: list[bytes | None] = []
         async with _answers():
-            return cast("list[bytes | None]", await self._redis.mget(keys))
+            for some in _portions(keys):
+                found += cast("list[bytes | None]", await self._redis.mget(some))
+        return found
 
     async def origin(self, keys: Sequence[bytes]) -> tuple[bytes, list[bytes | None]]:
-        """See Keystore: both in one transaction, so that the same server gave them, and on every copy before they are used."""
+        """
+        See Keystore: each portion in one transaction with the name of the run, so that the same server gave both.
+
+        What was read is on every copy before it is used: the last portion's proof covers what was written before the others.
+        """
+        runs: set[bytes] = set()
+        found: list[bytes | None] = []
         async with self._line() as say:
             proof = await self._proven_by(say)
-            asked = (("MULTI",), ("INFO", "server"), ("MGET", *keys), *proof[:-1], ("EXEC",), *proof[-1:])
-            answers = await say(*asked)
-            done = answers[len(asked) - 1 - len(proof[-1:])]
-            self._enough(answers[-1] if proof else None)
-            run = _RUN.search(done[0])
-            if run is None:
-                raise KeystoreSilentError("the keystore does not name its run")
-            return run[1], done[1]
+            portions = _portions(keys)
+            for number, some in enumerate(portions, 1):
+                proven = proof if number == len(portions) else ()
+                asked = (("MULTI",), ("INFO", "server"), ("MGET", *some), *proven[:-1], ("EXEC",), *proven[-1:])
+                answers = await say(*asked)
+                server, entries = answers[len(asked) - 1 - len(proven[-1:])][:2]
+                self._enough(answers[-1] if proven else None)
+                runs.update(_RUN.findall(server))
+                found += entries
+        if len(runs) != 1:
+            raise KeystoreSilentError("the keystore does not name its run, or names two")
+        return runs.pop(), found
 
     async def scan(self, start: bytes) -> AsyncIterator[list[bytes]]:
         """See Keystore."""
@@ -132,13 +147,11 @@ class RedisKeystore:
 
     async def put(self, entries: Mapping[bytes, bytes]) -> None:
         """See Keystore."""
-        if entries:
-            await self._write(_mset(entries))
+        await self._write([_mset({key: entries[key] for key in some}) for some in _portions(list(entries))])
 
     async def delete(self, keys: Sequence[bytes]) -> None:
         """See Keystore."""
-        if keys:
-            await self._write(("DEL", *keys))
+        await self._write([("DEL", *some) for some in _portions(keys)])
 
     async def swap(
         self, changes: Mapping[bytes, tuple[bytes | None, bytes]], unchanged: Mapping[bytes, bytes | None]
@@ -151,13 +164,20 @@ class RedisKeystore:
         """See Keystore."""
         return await self._if(unchanged, ("DEL", key))
 
-    async def _write(self, command: Command) -> None:
+    async def _write(self, commands: Sequence[Command]) -> None:
+        """Each by itself, so that others are answered in between; one proof at the end covers them all."""
+        if not commands:
+            return
         async with self._line() as say:
             proof = await self._proven_by(say)
-            answers = await say(command, *proof)
+            for command in commands[:-1]:
+                await say(command)
+            answers = await say(commands[-1], *proof)
             self._enough(answers[-1] if proof else None)
 
     async def _if(self, expected: Mapping[bytes, bytes | None], change: Command) -> bool:
+        if len(expected) > WATCHED_MOST:
+            raise ValueError(f"{len(expected)} entries cannot be compared at once, {WATCHED_MOST} can")
         async with self._line() as say:
             proof = await self._proven_by(say)
             _, found = await say(("WATCH", *expected), ("MGET", *expected))
@@ -235,6 +255,10 @@ class RedisKeystore:
     async def close(self) -> None:
         """See Keystore."""
         await self._redis.aclose()
+
+
+def _portions(keys: Sequence[bytes]) -> list[Sequence[bytes]]:
+    return [keys[at : at + PORTION] for at in range(0, len(keys), PORTION)]
 
 
 def _mset(entries: Mapping[bytes, bytes]) -> Command:

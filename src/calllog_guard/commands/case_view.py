@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime
+from datetime import date
 
 from rich.console import Console
 from rich.table import Table
@@ -38,12 +38,14 @@ def table(cases: Sequence[Case], today: date) -> str:
     return shown.get().rstrip("\n")
 
 
-def _times(case: Case) -> Iterator[tuple[str, datetime | None]]:
-    yield "received", case.received_at
-    yield from sorted(case.times.items(), key=lambda item: item[1])
+def _times(case: Case) -> Iterator[tuple[str, str]]:
+    yield "received", time_text(case.received_at)
+    yield from ((name, time_text(at)) for name, at in sorted(case.moments.items(), key=lambda item: item[1]))
+    if case.waits_for == "identity" and "identity_asked_at" not in case.moments:
+        yield "identity_asked_at", "nobody has asked: time runs (request clock --event ask_identity)"
     for asked, came in case.pauses:
-        yield "clarification_asked_at", asked
-        yield "clarification_came_at", came
+        yield "clarification_asked_at", time_text(asked)
+        yield "clarification_came_at", time_text(came) if came else "awaited"
 
 
 def whole(case: Case, today: date, filed: Filed | None) -> str:
@@ -65,7 +67,7 @@ def whole(case: Case, today: date, filed: Filed | None) -> str:
     if case.review_at:
         lines.append(f"review     {time_text(case.review_at)}: may the person be told? clock --event tell, or not_yet")
     lines.append("clock")
-    lines += [f"  {name:24} {time_text(at) if at else 'awaited'}" for name, at in _times(case)]
+    lines += [f"  {name:24} {told}" for name, told in _times(case)]
     if case.paused_s:
         lines.append(f"  {'paused_days':24} {case.paused_s / 86_400:.1f}")
     lines.append("stages")

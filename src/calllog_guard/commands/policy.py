@@ -17,6 +17,7 @@ from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.crypto.envelope import parse_header
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.policy.differences import Difference, Stored, differences, lapsing
+from calllog_guard.core.policy.facts import lacking
 from calllog_guard.core.policy.form import Version
 from calllog_guard.core.policy.publication import LATE, Publication, follow, signed_by, topic_key, with_keys
 from calllog_guard.core.policy.record import markdown, record
@@ -39,7 +40,8 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "check",
         help="differences between the version in force and the next, or between two files",
         description="Compares the version in force with the next one of the policy file, or the newest version of "
-        "--against FILE with the newest of the policy file. Exit 1 if a period gets longer and --lengthen is not said.",
+        "--against FILE with the newest of the policy file. Exit 1 if a period gets longer and --lengthen is not said. Tells "
+        "what answers to persons would lack, because the newest version does not say it.",
     )
     check.add_argument("--against", type=Path, metavar="FILE", help="the policy file to compare with")
     check.add_argument(_LENGTHEN, action="store_true", help="longer periods are meant: they are no finding")
@@ -87,8 +89,13 @@ async def run_check(args: argparse.Namespace) -> int:
     if args.legs:
         await follow_published(shared)
     pair = _compared(shared, args.against)
+    newest = shared.policy.versions[-1]
+    unsaid = [f"tenant {name}: {line}" for name, table in newest.tenant.items() for line in lacking(table)]
+    for line in unsaid:
+        say(f"not said in version {newest.effective}, {line}")
     if pair is None:
-        show(args, {"differences": [], "legs": {}}, "no version of the policy file waits for its day: nothing changes")
+        nothing = {"differences": [], "legs": {}, "unsaid": unsaid}
+        show(args, nothing, "no version of the policy file waits for its day: nothing changes")
         return 0
     before, after = pair
     found = differences(before[-1], after[-1])
@@ -100,6 +107,7 @@ async def run_check(args: argparse.Namespace) -> int:
             "to": after[-1].effective.isoformat(),
             "differences": [each._asdict() for each in found],
             "legs": counted,
+            "unsaid": unsaid,
         }
         show(args, data, "")
     else:

@@ -20,9 +20,12 @@ from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.fields import ClockEvent, Kind, NoticeKind, Notify
 from calllog_guard.core.requests.machine import RULES
+from calllog_guard.core.requests.received import received_moment
 from calllog_guard.core.requests.request import BY_EVENT, NEEDS
-from calllog_guard.core.wire import encode
+from calllog_guard.core.wire import encode, time_text
 from calllog_guard.errors import ConfigurationError, WorkersSilentError
+from calllog_guard.workers.terms import calendar
+from calllog_guard.world import World
 
 _OPTIONS: Final = {
     "subjects": "--subject @FILE",
@@ -75,6 +78,13 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     verb.add_argument("--identity", choices=["verified", "unverified"], default="verified")
     verb.add_argument("--ticket", help="your own reference, not an identity")
+    verb.add_argument(
+        "--received-at",
+        metavar="DAY",
+        help="when it came, as 2026-06-25 (in the tenant's zone) or RFC 3339; default: now. Due dates count from it; of a "
+        "`clock` event: when that happened",
+    )
+    verb.add_argument("--long-ago", action="store_true", help="--received-at is more than a month past, and meant")
     verb.add_argument("--from", dest="first", metavar="DAY", help="only calls that began on or after this day (UTC)")
     verb.add_argument("--to", dest="last", metavar="DAY", help="only calls that began on or before this day (UTC)")
     verb.add_argument("--purpose", action="append", metavar="NAME", help="a purpose of the policy (repeatable)")
@@ -158,7 +168,18 @@ def _claims(args: argparse.Namespace) -> dict[str, Any]:
     lacking = [_OPTIONS[name] for name in NEEDS[args.type].must if name in _OPTIONS and claims.get(name) is None]
     if lacking:
         raise ConfigurationError(f"request {args.type} needs {', '.join(lacking)}")
+    if args.event == "extend" and args.received_at:
+        raise ConfigurationError("--received-at: an extension is told as it is sent, and counts from then")
     return claims
+
+
+def _received(shared: World, args: argparse.Namespace) -> dict[str, str]:
+    """The claim that says when it came, if that was not now."""
+    if args.received_at is None:
+        return {}
+    now = shared.clock.now()
+    zone = calendar(shared.policy.at(now.date()).tenant[shared.tenant]).zone
+    return {"received_at": time_text(received_moment(args.received_at, zone=zone, now=now, long_ago=args.long_ago))}
 
 
 _RESTS: Final = frozenset({"waiting", "refused", "closed", "observing"})
@@ -168,7 +189,7 @@ _RESTS: Final = frozenset({"waiting", "refused", "closed", "observing"})
 async def request(args: argparse.Namespace) -> int:
     """Sign and send a request, and say what became of it; with --wait up to where its case rests."""
     claims, shared = _claims(args), the_world()
-    signed, acts = sign_request(shared, args, claims), RULES[args.type].ends is None
+    signed, acts = sign_request(shared, args, claims | _received(shared, args)), RULES[args.type].ends is None
     name = args.case if acts else case_id(shared.tenant, signed.jti)
     follows = args.wait and not acts
 

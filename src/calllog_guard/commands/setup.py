@@ -23,16 +23,23 @@ effective = 2026-01-01
 change = "First version."
 [version.tenant.{tenant}]
 regime = "uk"
+controller = "EXAMPLE: the company's name and address"          # people read these five: replace them
+contact = "EXAMPLE: where people write to use their rights"
+data_protection_officer = "none"   # name and address, where one has to be designated
+stored_in = "EXAMPLE: city and country"
+transfers = []                     # to other countries: {{ to = "...", country = "...", safeguard = "..." }}
 events = ["{events}"]
 lowercase_email = true
 erasures_per_hour = 10000          # development; in production the most that a calm hour sees
 allowed_hosts = ["127.0.0.1", "::1", "localhost", "kafka", "redis"]    # development; in production yours alone
 [version.tenant.{tenant}.purposes.service]
 number = 1
+why = "To show you your calls and to help you when one fails"
 basis = "contract"
 keep = "P90D"
 [version.tenant.{tenant}.purposes.billing]
 number = 2
+why = "To keep the records of what was charged that tax law asks for"
 basis = "legal_duty"
 keep = "P6M"
 when = {{ roles = ["host", "caller"], outcomes = ["answered"] }}
@@ -44,8 +51,10 @@ key = "keys/backend-1.pub.pem"
 role = "officer"
 key = "keys/officer-1.pub.pem"
 [version.tenant.{tenant}.actors.support-1]
+title = "Customer support"
 purposes = ["service"]
 [version.tenant.{tenant}.actors.billing-1]
+title = "The billing department"
 purposes = ["billing"]
 """
 

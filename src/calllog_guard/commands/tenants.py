@@ -1,5 +1,5 @@
 """
-`tenant create|list`: whom this installation serves.
+`tenant create|list|upgrade`: whom this installation serves, and which stored forms it writes.
 
 An installation is one tenant's: topics, keystore and wrapping keys are its own, and what is another's is refused before anything is written.
 """
@@ -15,38 +15,48 @@ from calllog_guard.core.anchor import ANCHOR
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.sealed import desk_pem, public_forms, receipt_pem
 from calllog_guard.core.ids import EpochName, Tenant
+from calllog_guard.core.profile import CHANGES, FORMS, legacy_identity
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode
 from calllog_guard.errors import ConfigurationError, StateRefusedError
-from calllog_guard.workers.guard import guard_entry
+from calllog_guard.law import follow_published
+from calllog_guard.workers.guard import guard_entry, read_guard
 from calllog_guard.workers.walk import epoch_of
 from calllog_guard.world import World
 
-_ID: Final = len(guard_entry(b"")) - 8
-"""Of a guard entry: version and id, before the counter."""
 _NOT_MADE: Final = "not made: calllog-guard tenant create"
 _ELSEWHERE: Final = "served elsewhere: CALLLOG_GUARD_TENANT"
+
+
+_EXAMPLES: Final = """examples:
+  calllog-guard tenant create iocom              a new tenant, which writes the newest forms
+  calllog-guard tenant list                      which forms each tenant writes
+  calllog-guard tenant upgrade iocom --dry-run   what an upgrade changes
+  calllog-guard tenant upgrade iocom             raise it, once every worker runs this release"""
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verb."""
     verb = verbs.add_parser(
         "tenant",
-        help="create T: pepper, receipt key, desk key, first epoch, guard entry (again: what a newer release adds); list: each tenant of the policy, and whether it is made",
+        help="create T: pepper, receipt key, desk key, first epoch, guard entry (again: what a newer release adds); list: each tenant of the policy, and whether it is made; upgrade T: raise it to the newest stored forms",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verb.add_argument("action", choices=["create", "list"])
+    verb.add_argument("action", choices=["create", "list", "upgrade"])
     verb.add_argument("tenant", nargs="?")
+    verb.add_argument("--dry-run", action="store_true", help="with upgrade: show what would change")
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=run_tenant)
 
 
 def run_tenant(args: argparse.Namespace) -> int:
-    """Make one tenant, or list all."""
+    """Make or raise one tenant, or list all."""
     if args.action == "list":
         return list_tenants(args)
     if not args.tenant:
-        raise ConfigurationError("name the tenant: calllog-guard tenant create T")
-    return asyncio.run(create_tenant(args))
+        raise ConfigurationError(f"name the tenant: calllog-guard tenant {args.action} T")
+    return asyncio.run((create_tenant if args.action == "create" else upgrade_tenant)(args))
 
 
 def list_tenants(args: argparse.Namespace) -> int:
@@ -61,14 +71,23 @@ def list_tenants(args: argparse.Namespace) -> int:
         here = shared.settings.tenant in {"", name}
         row = {"tenant": name, "here": here, "regime": table.regime, "events": list(table.events)}
         row["desk_keys"] = shared.vault.desk_kids(Tenant(name))
+        row["forms"] = shared.vault.profile(Tenant(name)).forms if fingerprint else None
         rows.append(row | {"requesters": sorted(table.requesters), "receipt_key": fingerprint})
     lines = (
         f"{row['tenant']:16} {row['regime']} {row['receipt_key'] or (_NOT_MADE if row['here'] else _ELSEWHERE)}"
-        f" {' '.join(row['events'])} {' '.join(row['requesters'])}"
+        f" {_forms_text(row['forms'])}{' '.join(row['events'])} {' '.join(row['requesters'])}"
         for row in rows
     )
     show(args, rows, "\n".join(lines))
     return 0
+
+
+def _forms_text(forms: int | None) -> str:
+    if forms is None:
+        return ""
+    return (
+        f"forms {forms} " if forms == FORMS else f"forms {forms} (of an earlier release: calllog-guard tenant upgrade) "
+    )
 
 
 async def _own(shared: World) -> bool:
@@ -86,7 +105,8 @@ async def _own(shared: World) -> bool:
             "CALLLOG_GUARD_RING to a folder of its own, and in CALLLOG_GUARD_KMS another folder or prefix"
         )
     (entry,) = await shared.keystore.read([GUARD_KEY])
-    if entry is not None and (first or entry[:_ID] != guard_entry(vault.guard_id())[:_ID]):
+    guard = read_guard(entry)
+    if entry is not None and (first or guard is None or guard.guard_id != vault.guard_id()):
         raise StateRefusedError(
             "the keystore holds another installation's entries, or RING has lost this one's: set CALLLOG_GUARD_KEYSTORE to a "
             "database of its own"
@@ -102,8 +122,14 @@ async def _own(shared: World) -> bool:
     return True
 
 
-async def create_tenant(args: argparse.Namespace) -> int:
-    """Make a tenant's secrets, the first epoch, and the guard with its anchor in the ledger; repeatable."""
+def _named(args: argparse.Namespace) -> tuple[World, Tenant]:
+    """
+    The world, and the tenant that is named.
+
+    Raises:
+        StateRefusedError: It is not the one that is served here.
+
+    """
     shared, tenant = the_world(), Tenant(args.tenant)
     if tenant not in shared.policy.at(shared.clock.now().date()).tenant:
         raise StateRefusedError(f"the policy names no tenant {tenant}: add [version.tenant.{tenant}] first")
@@ -111,6 +137,44 @@ async def create_tenant(args: argparse.Namespace) -> int:
         raise StateRefusedError(
             f"this installation serves {shared.tenant}; {tenant} needs one of its own: see the README: Scale"
         )
+    return shared, tenant
+
+
+def _identity(shared: World, tenant: Tenant) -> tuple[str, ...]:
+    """The rules by which the policy in force has people known until now."""
+    return legacy_identity(lowercase_email=shared.policy.at(shared.clock.now().date()).tenant[tenant].lowercase_email)
+
+
+async def upgrade_tenant(args: argparse.Namespace) -> int:
+    """Raise a tenant to the forms of this release; repeatable."""
+    shared, tenant = _named(args)
+    before = shared.vault.profile(tenant)
+    if not shared.vault.made:
+        raise StateRefusedError(f"tenant {tenant} is not made: calllog-guard tenant create {tenant}")
+    lines = [text for level, text in CHANGES if level > before.forms]
+    if not args.dry_run:
+        await _raise(shared, tenant)
+    after = shared.vault.profile(tenant)
+    head = f"tenant {tenant}: forms {before.forms}, {'would become' if args.dry_run else 'now'} {FORMS}"
+    told = {"tenant": tenant, "before": before.forms, "forms": after.forms, "profile": after.number, "changes": lines}
+    show(args, told, "\n".join([head if lines else f"tenant {tenant}: forms {before.forms}, the newest", *lines]))
+    return 0
+
+
+async def _raise(shared: World, tenant: Tenant) -> None:
+    """The profile first, then the guard's entry: a crash in between is made good by the next heartbeat."""
+    try:
+        await shared.look_back()
+        await follow_published(shared)
+        shared.vault.upgrade(tenant, _identity(shared, tenant), shared.clock.now())
+        await shared.ring(tenant).guard.tell_profile()
+    finally:
+        await shared.keystore.close()
+
+
+async def create_tenant(args: argparse.Namespace) -> int:
+    """Make a tenant's secrets, the first epoch, and the guard with its anchor in the ledger; repeatable."""
+    shared, tenant = _named(args)
     try:
         epoch, path, desk = await _make(shared, tenant)
     finally:
@@ -126,7 +190,7 @@ async def create_tenant(args: argparse.Namespace) -> int:
 async def _make(shared: World, tenant: Tenant) -> tuple[EpochName, Path, Path]:
     """The current epoch, and where the public halves of the receipt key and of the desk's key lie."""
     unanchored = await _own(shared)
-    shared.vault.create_tenant(tenant)
+    shared.vault.create_tenant(tenant, _identity(shared, tenant), shared.clock.now())
     epoch = epoch_of(shared.clock.now())
     shared.vault.create_epoch(epoch)
     guard_id = shared.vault.guard_id()
@@ -142,7 +206,8 @@ async def _make(shared: World, tenant: Tenant) -> tuple[EpochName, Path, Path]:
             places = [(topic, number) for topic in topics for number in range(shared.settings.partitions)]
             places.append((shared.settings.topic("privacy.policy"), 0))  # for those who have no right to the ledger
             await writer.write([Output(*place, ANCHOR, encode(shared.anchor)) for place in places])
-        if await shared.keystore.swap({GUARD_KEY: (None, guard_entry(guard_id))}, {}):
+        profile = shared.vault.profile(tenant).number
+        if await shared.keystore.swap({GUARD_KEY: (None, guard_entry(guard_id, 0, profile))}, {}):
             await shared.ring(tenant).guard.open_at_once(shared.settings.partitions)
         await shared.keystore.swap({EPOCH_KEY: (None, epoch.encode())}, {})
     finally:

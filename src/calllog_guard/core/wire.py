@@ -1,18 +1,20 @@
 """
 Messages as bytes: strict JSON in, one canonical JSON out, times in UTC.
 
-Rules: 1. Unknown fields are refused.  2. Errors carry a word of ours and a pointer of schema names, never input.
-       3. Times leave in UTC with `Z`, no fraction when it is zero, else three or six digits.
+Rules: 1. From outside, an unknown field is refused.  Between workers it is a later minor version's: passed over, and kept by whoever
+          rewrites the message.  2. A higher `v` is a later major version's: halt.  A field that a reader must understand raises `v`.
+       3. Errors carry a word of ours and a pointer of schema names, never input.
+       4. Times leave in UTC with `Z`, no fraction when it is zero, else three or six digits.
 Source: RFC 8259, RFC 3339, RFC 6901; `shared` interface: messages.
 """
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, ClassVar, Final, Literal, TypeVar
 
 import msgspec
 
-from calllog_guard.errors import MessageError
+from calllog_guard.errors import MessageError, NewerFormError
 
 Utc = Annotated[datetime, msgspec.Meta(tz=True)]
 Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{22}$(?!\n)", description="16 bytes in unpadded base64url")]
@@ -28,6 +30,21 @@ T = TypeVar("T")
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What all messages share: frozen, unknown fields refused."""
+
+
+class Internal(Message, frozen=True, forbid_unknown_fields=False, kw_only=True):
+    """What our programs write for each other: unknown fields are passed over, a `v` above `major` halts."""
+
+    major: ClassVar[int] = 1
+
+
+_REST: Final = "~rest"
+
+
+class Rewritten(Internal, frozen=True, kw_only=True):
+    """An internal message that others write anew: its unknown fields ride along in `rest`, byte for byte, and never under that name."""
+
+    rest: tuple[tuple[str, msgspec.Raw], ...] | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name=_REST)
 
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -83,17 +100,31 @@ def reason_of(error: msgspec.ValidationError) -> str:
     return "wrong_value"
 
 
+class _Version(msgspec.Struct):
+    v: int = 1
+
+
+_versions: Final = msgspec.json.Decoder(_Version)
+_objects: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_arrays: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_rests: Final = msgspec.json.Decoder(list[tuple[str, msgspec.Raw]])
+
+
 def decode(decoder: "msgspec.json.Decoder[T]", raw: bytes) -> T:
     """
     Decode and check one message.
 
     Raises:
         MessageError: Not UTF-8, not JSON, nested without end, or not to the schema; the message is dead-lettered.
+        NewerFormError: An internal message of a later major version: halt.
 
     """
     try:
-        return decoder.decode(raw)
+        found = decoder.decode(raw)
+        # one that we write ourselves is written again as it came, unless a later release has added to it
+        return _with_rest(found, raw) if isinstance(found, Rewritten) and encode(found) != raw else found
     except msgspec.ValidationError as error:
+        _check_major(decoder.type, raw)
         raise MessageError(reason_of(error), pointer_of(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise MessageError("not_json") from None
@@ -101,9 +132,46 @@ def decode(decoder: "msgspec.json.Decoder[T]", raw: bytes) -> T:
         raise MessageError("nested_too_deep") from None
 
 
+def _check_major(kind: type, raw: bytes) -> None:
+    if not (isinstance(kind, type) and issubclass(kind, Internal)):
+        return
+    try:
+        found = _versions.decode(raw).v
+    except msgspec.ValidationError:  # no version that could be told
+        return
+    if found > kind.major:
+        raise NewerFormError(f"a message of the kind {kind.__name__}", found, kind.major)
+
+
+def _with_rest(value: T, raw: bytes | msgspec.Raw) -> T:
+    """The same with the unknown fields that `raw` has, at whatever depth a rewritten message stands."""
+    if isinstance(value, tuple) and any(isinstance(each, Rewritten) for each in value):
+        return type(value)(_with_rest(each, part) for each, part in zip(value, _arrays.decode(raw), strict=True))
+    if not isinstance(value, Rewritten):
+        return value
+    ours = dict(zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True))
+    del ours[_REST]
+    fields = _objects.decode(raw)
+    inner = {ours[name]: _with_rest(getattr(value, ours[name]), part) for name, part in fields.items() if name in ours}
+    rest = tuple((name, part) for name, part in fields.items() if name not in ours)
+    return msgspec.structs.replace(value, rest=rest or msgspec.UNSET, **inner)
+
+
 def encode(message: Message) -> bytes:
     """The one JSON form of a message."""
-    return _encoder.encode(message)
+    return _flat(_encoder.encode(message))
+
+
+def _flat(raw: bytes) -> bytes:
+    """Unknown fields stand among the others; nothing is done where there are none."""
+    if b'"~rest":' not in raw:
+        return raw
+    if raw[:1] == b"[":
+        return _encoder.encode([msgspec.Raw(_flat(bytes(part))) for part in _arrays.decode(raw)])
+    fields = _objects.decode(raw)
+    rest = _rests.decode(fields.pop(_REST, b"[]"))
+    flat = {name: msgspec.Raw(_flat(bytes(part))) for name, part in fields.items()}
+    return _encoder.encode(flat | {name: part for name, part in rest if name not in flat})
 
 
 def text_literal(text: str) -> bytes:

@@ -25,7 +25,7 @@ from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Granted
 from calllog_guard.workers.notices import Notices
-from calllog_guard.workers.terms import awaited, braked, calendar, dated, dates, reviewed
+from calllog_guard.workers.terms import absolute, awaited, braked, calendar, dated, dates, reviewed
 
 _ASKED: Final[dict[str, Moment]] = {"ask_identity": "identity_asked_at", "ask_fee": "fee_asked_at"}
 _CAME: Final[dict[str, Moment]] = {"verify": "identity_shown_at", "fee": "fee_paid_at"}
@@ -118,12 +118,13 @@ class Acts:
         case = msgspec.structs.replace(_moved(case, event, act), approvals=approvals)
         if waits_for == "officer" and event in _LEADS_ON:
             request = self._book.request_of(case)
+            free = absolute(request, act.table)
             following = onward(
                 request.type,
-                awaited=awaited(case),
-                braked=braked(self._book, request.type, act.table, act.now),
+                awaited=awaited(case, request),
+                braked=braked(self._book, request.type, act.table, act.now) and not free,
                 review=reviewed(request, act.table),
-                officer_asked=case.officer,
+                officer_asked=case.officer and not free,
             )
             if following is not None:
                 state, waits_for = after(state, waits_for, following)
@@ -151,8 +152,11 @@ class Acts:
                 raise CaseStateError("no_answer", "/ground")
             return approval(kind, case.waits_for, request.iss, asked_by=case.asked_by, approvals=case.approvals)
         event = cast("Event", request.event or "verify")
+        weighs = event in {"ask_fee", "ask_clarification"} and case.sealed
+        if weighs and absolute(self._book.request_of(case), act.table):
+            raise CaseStateError("absolute", "/event")  # an identity may be asked for, and nothing else
         if event == "extend":
-            check_extension(dates(case, act.table), act.now, calendar(act.table))
+            check_extension(dates(case, act.table), act.appended_at, calendar(act.table))
         return event, case.approvals
 
     async def _refused(self, case: Case, act: Act) -> None:
@@ -167,9 +171,14 @@ class Acts:
 
 
 def _moved(case: Case, event: Event, act: Act) -> Case:
-    """The case with the moment of an act; what was asked for twice counts from the first time."""
-    at = min(act.request.received_at, act.now)
-    times, pauses = dict(case.times), case.pauses
+    """
+    The case with the moment of an act; what was asked for twice counts from the first time.
+
+    What was asked or came earlier than it is written counts from then, but never from before the request, nor later than
+    the log dates it. An extension is told as it is written: no word of its own makes it timely.
+    """
+    at = max(case.received_at, min(act.request.received_at, act.appended_at))
+    times, pauses = case.moments, case.pauses
     if event in _ASKED:
         times.setdefault(_ASKED[event], at)
     elif event in _CAME:
@@ -179,5 +188,5 @@ def _moved(case: Case, event: Event, act: Act) -> Case:
     elif event == "clarify" and pauses and pauses[-1][1] is None:
         pauses = (*pauses[:-1], (pauses[-1][0], max(at, pauses[-1][0])))
     elif event == "extend":
-        times["extended_at"] = act.now
+        times["extended_at"] = act.appended_at
     return msgspec.structs.replace(case, times=times, pauses=pauses)

@@ -161,7 +161,9 @@ def _withdrawn(person: Person, mask: int) -> Person:
 
 
 def _consented(person: Person, mask: int) -> Person:
-    return replace(person, consented=person.consented | mask, withdrawn=person.withdrawn & ~mask)
+    """The later word counts, also after an objection: only what rests on consent can be consented to (`check_purposes`)."""
+    withdrawn, objected = person.withdrawn & ~mask, person.objected & ~mask
+    return replace(person, consented=person.consented | mask, withdrawn=withdrawn, objected=objected)
 
 
 _NOTHING: Final = Telling()

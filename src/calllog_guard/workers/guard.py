@@ -3,33 +3,74 @@ The restore guard: a keystore that was restarted, restored or failed over opens 
 
 Rules: 1. The guard's keys are read in the same MGET as the persons of every unit.  2. A mark per partition names the run of the
           keystore against which its ledger was replayed.  3. The counter only rises: a lower one is an older content.
-Source: design section 9 (restore guard).
+       4. It names the tenant's profile: whoever has an older one looks for it before anything else, so that an upgrade is followed
+          by the next unit of every worker, and a profile that was rolled back is noticed.
+Source: design section 9 (restore guard); vectors in `tests/vectors/stored_v1.json` and `stored_v2.json`.
 """
 
 import struct
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from calllog_guard.core.crypto.entries import FLOOR_KEY, GUARD_KEY, applied_key, guarded_key
-from calllog_guard.errors import GuardMovedError, KeystoreGuardedError
+from calllog_guard.core.ids import Tenant
+from calllog_guard.core.profile import TenantProfile
+from calllog_guard.errors import GuardMovedError, KeystoreGuardedError, NewerFormError
 from calllog_guard.ports import Keystore
 from calllog_guard.workers.vault import Vault
 
 _GUARD: Final = struct.Struct(">B16sQ")
-_COUNTERS: Final = 1 << 32
-"""Generations are 32 bits, and take their floor from the counter: at a heartbeat a second enough for 136 years."""
+_PROFILE: Final = struct.Struct(">I")
+_COUNTERS: Final = {1: 1 << 32, 2: 1 << 64}
+"""By level of forms: generations take their floor from the counter, and those of the first release are 32 bits wide."""
 
 
-def guard_entry(guard_id: bytes, counter: int = 0) -> bytes:
-    """The keystore's own entry: a random id and a counter that only rises."""
-    return _GUARD.pack(1, guard_id, counter)
+class GuardEntry(NamedTuple):
+    """
+    The keystore's own entry: a random id, a counter that only rises, and the number of the tenant's profile.
+
+    The first release had neither number nor `rest`, which is what a later one has put behind them.
+    """
+
+    guard_id: bytes
+    counter: int = 0
+    profile: int = 0
+    rest: bytes = b""
+
+
+def guard_entry(guard_id: bytes, counter: int = 0, profile: int = 0, rest: bytes = b"") -> bytes:
+    """The keystore's own entry as bytes; without a profile as the first release wrote it."""
+    if not profile:
+        return _GUARD.pack(1, guard_id, counter)
+    return _GUARD.pack(2, guard_id, counter) + _PROFILE.pack(profile) + rest
+
+
+def read_guard(raw: bytes | None) -> GuardEntry | None:
+    """
+    What the keystore's own entry says; None: nothing of ours.
+
+    Raises:
+        NewerFormError: A later release wrote it.
+
+    """
+    if raw is None or len(raw) < _GUARD.size:
+        return None
+    version, guard_id, counter = _GUARD.unpack_from(raw)
+    if version > 2:  # noqa: PLR2004 - see guard_entry
+        raise NewerFormError("the keystore's guard entry", version, 2)
+    if version == 1:
+        return GuardEntry(guard_id, counter) if len(raw) == _GUARD.size else None
+    end = _GUARD.size + _PROFILE.size
+    if version != 2 or len(raw) < end:  # noqa: PLR2004
+        return None
+    return GuardEntry(guard_id, counter, _PROFILE.unpack_from(raw, _GUARD.size)[0], raw[end:])
 
 
 class RestoreGuard:
     """Knows the keystore again; `keys` are what it must be shown with every reading."""
 
-    def __init__(self, keystore: Keystore, vault: Vault, partitions: int) -> None:
-        self._keystore, self._vault = keystore, vault
+    def __init__(self, keystore: Keystore, vault: Vault, tenant: Tenant, partitions: int) -> None:
+        self._keystore, self._vault, self._tenant = keystore, vault, tenant
         self._marks = [guarded_key(partition) for partition in range(partitions)]
         self._seen = 0
 
@@ -58,32 +99,43 @@ class RestoreGuard:
                 "the keystore was restarted or restored: waits until keepers replayed the ledger"
             )
 
-    def _counter(self, guard: bytes | None) -> int:
-        if guard is None or len(guard) != _GUARD.size or _GUARD.unpack(guard)[1] != self._vault.guard_id():
+    async def _entry(self, raw: bytes | None) -> GuardEntry:
+        """The guard's entry, once this process knows the profile that it names."""
+        found = read_guard(raw)
+        if found is None or found.guard_id != self._vault.guard_id():
             raise GuardMovedError(
                 "the keystore's guard entry is missing or another: it has another past than the one seen"
             )
-        return int(_GUARD.unpack(guard)[2])
+        await self._vault.reach(self._tenant, found.profile)
+        return found
 
-    async def _risen(self, guard: bytes | None, seen: int) -> None:
+    def _raised(self, found: GuardEntry, counter: int) -> bytes:
+        """The entry with another counter, and with the newest profile."""
+        return guard_entry(*found._replace(counter=counter, profile=max(found.profile, self._profile.number)))
+
+    @property
+    def _profile(self) -> TenantProfile:
+        return self._vault.profile(self._tenant)
+
+    async def _risen(self, raw: bytes | None, seen: int) -> GuardEntry:
         """
         A counter below one seen means an older keystore under the same run: every mark falls, then the counter rises.
 
         `seen` is what was known when the question was sent: answers of several questions may overtake each other.
         """
-        counter = self._counter(guard)
-        if counter >= seen:
-            self._seen = max(self._seen, counter)
-            return
+        found = await self._entry(raw)
+        if found.counter >= seen:
+            self._seen = max(self._seen, found.counter)
+            return found
         await self._keystore.delete(self._marks)
-        await self._keystore.swap({GUARD_KEY: (guard, guard_entry(self._vault.guard_id(), self._seen + 1))}, {})
+        await self._keystore.swap({GUARD_KEY: (raw, self._raised(found, self._seen + 1))}, {})
         raise KeystoreGuardedError(
             "the keystore is older than one that was seen: waits until keepers replayed the ledger"
         )
 
     def saw(self, counter: int) -> None:
         """A heartbeat told of this counter; one that no keystore can hold is nobody's."""
-        if counter < _COUNTERS:
+        if counter < _COUNTERS[self._profile.forms]:
             self._seen = max(self._seen, counter)
 
     async def unguarded(self, partitions: Sequence[int]) -> tuple[bytes, dict[int, int]]:
@@ -121,10 +173,20 @@ class RestoreGuard:
         while True:
             seen = self._seen
             (guard,) = await self._keystore.read([GUARD_KEY])
-            await self._risen(guard, seen)
-            counter = self._counter(guard) + 1
-            if await self._keystore.swap({GUARD_KEY: (guard, guard_entry(self._vault.guard_id(), counter))}, {}):
-                return counter
+            found = await self._risen(guard, seen)
+            if await self._keystore.swap({GUARD_KEY: (guard, self._raised(found, found.counter + 1))}, {}):
+                return found.counter + 1
+
+    async def tell_profile(self) -> None:
+        """Let every worker's next unit know of the newest profile."""
+        while True:
+            seen = self._seen
+            (guard,) = await self._keystore.read([GUARD_KEY])
+            found = await self._risen(guard, seen)
+            if found.profile >= self._profile.number or await self._keystore.swap(
+                {GUARD_KEY: (guard, self._raised(found, found.counter))}, {}
+            ):
+                return
 
     async def raise_floor(self) -> int:
         """
@@ -135,10 +197,10 @@ class RestoreGuard:
         while True:
             seen = self._seen
             guard, floor = await self._keystore.read([GUARD_KEY, FLOOR_KEY])
-            await self._risen(guard, seen)
-            counter = self._counter(guard) + 1
+            found = await self._risen(guard, seen)
+            counter = found.counter + 1
             risen = {
-                GUARD_KEY: (guard, guard_entry(self._vault.guard_id(), counter)),
+                GUARD_KEY: (guard, self._raised(found, counter)),
                 FLOOR_KEY: (floor, str(max(counter, int(floor or 0) + 1)).encode()),
             }
             if await self._keystore.swap(risen, {}):

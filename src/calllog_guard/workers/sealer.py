@@ -184,15 +184,18 @@ class Sealer:
             now = self._clock.now()
             late = now - timedelta(days=self._settings.event_late_days)
             floor = min(floor_month(now, self._keep_days), month_of(late.year, late.month))
-            if await self._ring.mint(wanted, view, floor, month_of(now.year, now.month)):
-                self._count("secrets_minted", len(wanted))
+            before = self._ring.minted
+            await self._ring.mint(wanted, view, floor, month_of(now.year, now.month))
+            self._count("secrets_minted", self._ring.minted - before)
 
     def _fate(self, part: Part, person: Person | None, mask: int) -> Fated:
         return fate_of(person, mask, part.started_ms, part.appended_ms, returns=self._returns)
 
     async def _sealed(self, parts: Sequence[Part], view: View, rules: Rules) -> tuple[list[Output], Counter[str]]:
         persons = {lookup: person for lookup, raw in view.raw.items() if (person := self._ring.person(lookup, raw))}
-        opened = await self._ring.open({lookup: person for lookup, person in persons.items() if person.pseudonym})
+        opened, unreadable = await self._ring.open({who: person for who, person in persons.items() if person.pseudonym})
+        for error in unreadable.values():
+            raise error
         outputs: list[Output] = []
         ended: Counter[str] = Counter()
         for part in parts:

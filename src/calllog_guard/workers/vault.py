@@ -5,27 +5,38 @@ They lie wrapped beside the KMS and never in the keystore, or a backup of it wou
 Rules: 1. No epoch's key is used for longer than its life after the KMS last opened it: an epoch destroyed elsewhere ends here too.
        2. The KMS is asked on a schedule, in a thread (`keep_fresh`); a unit meets it only for an epoch never met before, or when
        it has been silent for a whole life. A silent KMS is asked by units once in a while only.
+       3. A tenant's profile is looked at again with every refresh, and at once when the keystore's guard names a later one.
 """
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from itertools import count, takewhile
 from typing import Final
 
+from msgspec.structs import replace
+
+from calllog_guard.core.crypto.sealed import signer_public
 from calllog_guard.core.crypto.secrets import Pepper, Secret, derive
-from calllog_guard.core.ids import EpochName, Tenant
+from calllog_guard.core.ids import EpochName, Tenant, b64
+from calllog_guard.core.profile import FORMS, TenantProfile
 from calllog_guard.core.requests.outcome import OutcomeKey
 from calllog_guard.core.requests.sealed import desk_kid, desk_number
 from calllog_guard.errors import ConfigurationError, EpochUnknownError, GuardError, KmsSilentError
 from calllog_guard.ports import Kms, Ring
+from calllog_guard.workers.profiles import Profiles
 
 ROOT: Final = "root"
-"""The wrapping key of what outlives every epoch: peppers, receipt keys, desk keys, the guard's id."""
+"""The wrapping key of what outlives every epoch: peppers, receipt keys, desk keys, the guard's id, profiles, signers."""
+AUDIT: Final = "audit"
+"""The signer of what auditors write."""
+SIGNERS: Final = (AUDIT,)
 LIFE_S: Final = 300.0
 _PAUSE_S: Final = 15.0
 """How long units leave a silent KMS alone: one of its time-outs blocks everything else in the process for up to 5 s."""
+_UNKNOWN_MAX: Final = 1000
 
 
 class Vault:
@@ -44,7 +55,9 @@ class Vault:
         self._kms, self._ring, self._life_s, self._now = kms, ring, life_s, now
         self._opened: dict[str, tuple[Secret, float]] = {}
         self._derived: dict[str, tuple[Secret, float]] = {}
+        self._profiles = Profiles(kms, ring, ROOT)
         self._silent_until = -float("inf")
+        self._unknown: dict[str, float] = {}
 
     @property
     def delay_days(self) -> int:
@@ -75,12 +88,19 @@ class Vault:
         known, now = self._opened.get(name), self._now()
         if known is not None and known[1] > now:
             return known
+        if now < self._unknown.get(name, now):
+            raise EpochUnknownError(f"the KMS kept no {name} a moment ago")
         if now < self._silent_until:
             raise KmsSilentError("the KMS did not answer a moment ago; it is asked again soon")
         try:
             return self._unwrap(name, wrapping)
         except KmsSilentError:
             self._silent_until = self._now() + _PAUSE_S
+            raise
+        except EpochUnknownError:  # damaged entries may name any: no unit asks for each again and again
+            if len(self._unknown) >= _UNKNOWN_MAX:
+                self._unknown.clear()
+            self._unknown[name] = self._now() + _PAUSE_S
             raise
 
     def warm(self, tenant: Tenant) -> None:
@@ -94,13 +114,17 @@ class Vault:
         """
         for name in (*_tenant_names(tenant), *self._desk_names(tenant)):
             self._unwrap(name, ROOT)
+        self._profiles.look(tenant)
         whole = [epoch for epoch in self.epochs() if self._ring.get(f"epoch.{epoch}") is not None]
         for epoch in whole:
             with contextlib.suppress(EpochUnknownError):  # destroyed just now
                 self._unwrap(f"epoch.{epoch}", epoch)
 
     async def refresh(self) -> None:
-        """Ask the KMS again for every opened epoch, in a thread, and forget those that it does not open any more."""
+        """Ask again for profiles and for every opened epoch, in a thread, and forget epochs that the KMS does not open any more."""
+        for tenant in self._profiles.tenants:
+            with contextlib.suppress(KmsSilentError):
+                await asyncio.to_thread(self._profiles.look, tenant)
         for name in [each for each in list(self._opened) if each.startswith("epoch.")]:
             epoch = EpochName(name.removeprefix("epoch."))
             try:
@@ -126,13 +150,18 @@ class Vault:
         """Whether no other tenant has secrets here: one's walk would destroy epochs that the other's entries still need; blocks."""
         return self._ring.get(f"pepper.{tenant}") is not None if self.made else not self.epochs()
 
-    def create_tenant(self, tenant: Tenant) -> None:
-        """Make the secrets of a tenant, and the guard's id with the first."""
+    def create_tenant(self, tenant: Tenant, identity: Sequence[str] = (), at: datetime | None = None) -> None:
+        """Make the secrets of a tenant, and the guard's id with the first; a new tenant begins with the newest forms."""
+        if (
+            self._ring.get(f"pepper.{tenant}") is None
+        ):  # an older tenant has a pepper and no profile: the profile goes first
+            self.upgrade(tenant, identity, at)
         for name in (*_tenant_names(tenant), _desk_name(tenant, 1)):
             self.create(name, ROOT)
 
     def create_epoch(self, epoch: EpochName) -> None:
         """Make an epoch's key; blocks."""
+        self._unknown.pop(f"epoch.{epoch}", None)
         self.create(f"epoch.{epoch}", epoch)
 
     def epochs(self) -> list[str]:
@@ -148,6 +177,55 @@ class Vault:
         self._opened.pop(f"epoch.{epoch}", None)
         for name in [each for each in list(self._derived) if each.startswith(f"{epoch}/")]:
             self._derived.pop(name, None)
+
+    # --- the profile ------------------------------------------------------------------------------------------------
+
+    def profile(self, tenant: Tenant) -> TenantProfile:
+        """
+        What is written for a tenant, and by which rules; blocks at the first call only.
+
+        Raises:
+            KmsSilentError: Ask again.
+            EntryCorruptError: Somebody wrote it who may not.
+            NewerFormError: A later release wrote it.
+
+        """
+        return self._profiles.known(tenant)
+
+    async def reach(self, tenant: Tenant, number: int) -> None:
+        """
+        Know a tenant's profile of this number, or a later one.
+
+        Raises:
+            KmsSilentError: It is not there: not yet, or someone put an older copy of the folder in its place.
+
+        """
+        if self.profile(tenant).number < number:
+            found = await asyncio.to_thread(self._profiles.look, tenant)
+            if found.number < number:
+                raise KmsSilentError(
+                    f"the folder of wrapped keys holds profile {found.number} of {tenant}, and the keystore knows {number}: is it the "
+                    "folder that all workers share, and no older copy of it?"
+                )
+
+    def upgrade(self, tenant: Tenant, identity: Sequence[str] = (), at: datetime | None = None) -> TenantProfile:
+        """Raise a tenant to the newest forms, with its signers; `identity`: the rules of a tenant that has no profile. Blocks."""
+        for role in SIGNERS:
+            self.create(_signer_name(tenant, role), ROOT)
+        signers = {role: b64(signer_public(self.signer_seed(tenant, role))).decode() for role in SIGNERS}
+
+        def raised(profile: TenantProfile) -> TenantProfile:
+            rules = profile.identity if profile.number else tuple(identity)
+            new = replace(profile, forms=FORMS, identity=rules, signers=profile.signers | signers)
+            return profile if new == profile else replace(new, at=at)
+
+        return self._profiles.change(tenant, raised)
+
+    def signer_seed(self, tenant: Tenant, role: str) -> bytes:
+        """The seed (32 bytes) of a signer's Ed25519 key, which `tenant upgrade` makes; its public half stands in the profile."""
+        return self._secret(_signer_name(tenant, role), ROOT)[0].expose()
+
+    # --- each secret ------------------------------------------------------------------------------------------------
 
     def pepper(self, tenant: Tenant) -> Pepper:
         """The tenant's key for lookups."""
@@ -217,3 +295,7 @@ def _tenant_names(tenant: Tenant) -> tuple[str, ...]:
 
 def _desk_name(tenant: Tenant, number: int) -> str:
     return f"desk.{tenant}.{number}"
+
+
+def _signer_name(tenant: Tenant, role: str) -> str:
+    return f"signer.{tenant}.{role}"

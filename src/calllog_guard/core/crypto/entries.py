@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Month, Secret
-from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, Tenant, b64, id_bytes, id_text, unb64
+from calllog_guard.core.ids import EPOCH_PATTERN, EpochName, Lookup, Pseudonym, Tenant, b64, id_bytes, id_text, unb64
 from calllog_guard.errors import EntryCorruptError
 
 PERSON_HEAD: Final = struct.Struct(">BBIQBQQQ")
@@ -125,10 +125,10 @@ def _epoch_at(entry: bytes, offset: int) -> tuple[EpochName, int]:
     end = offset + 1 + size
     if not size or end > len(entry):
         raise EntryCorruptError("an entry of the keystore names no epoch")
-    try:
-        return EpochName(entry[offset + 1 : end].decode("ascii")), end
-    except UnicodeDecodeError:
-        raise EntryCorruptError("an entry of the keystore names no epoch") from None
+    name = entry[offset + 1 : end].decode("ascii", "replace")
+    if not EPOCH_PATTERN.match(name):
+        raise EntryCorruptError("an entry of the keystore names no epoch")
+    return EpochName(name), end
 
 
 def _seal(clear: bytes, place: bytes, secret: bytes, key: Secret, nonce: bytes) -> bytes:
@@ -234,6 +234,8 @@ def open_keys(entry: bytes, place: bytes, key: Secret) -> Keys:
     at += KEY_HEAD.size
     end = at + 16 * count
     secret = _open(entry, end, b"key" + place, key)
+    if len(secret) != SECRETS.size:
+        raise EntryCorruptError("a key entry holds other secrets than ours")
     lookup, identity, floor, floor_link, current, current_link = SECRETS.unpack(secret)
     return Keys(
         generation=generation,

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from calllog_guard.core.crypto.entries import KEY_HEAD, PERSON_HEAD, VERSION
 from calllog_guard.core.crypto.secrets import Random, Secret
-from calllog_guard.core.ids import EpochName
+from calllog_guard.core.ids import EPOCH_PATTERN, EpochName
 from calllog_guard.errors import EntryCorruptError
 
 _NONCE: Final = 12
@@ -65,7 +65,7 @@ def epoch_in(form: Form, raw: bytes) -> bytes:
     """
     start = form.epoch_at + 1
     end = start + raw[form.epoch_at] if len(raw) > form.epoch_at else start
-    if end == start or end > len(raw):
+    if end > len(raw) or not EPOCH_PATTERN.match(raw[start:end].decode("ascii", "replace")):
         raise EntryCorruptError("an entry of the keystore names no epoch")
     return raw[start:end]
 
@@ -80,11 +80,7 @@ class Rewrapper:
     def _cipher(self, epoch: bytes) -> AESGCM:
         found = self._ciphers.get(epoch)
         if found is None:
-            try:
-                name = EpochName(epoch.decode("ascii"))
-            except UnicodeDecodeError:
-                raise EntryCorruptError("an entry of the keystore names no epoch") from None
-            found = self._ciphers[epoch] = AESGCM(self._key_of(name).expose())
+            found = self._ciphers[epoch] = AESGCM(self._key_of(EpochName(epoch.decode("ascii"))).expose())
         return found
 
     def take(self, form: Form, place: bytes, raw: bytes) -> Taken:

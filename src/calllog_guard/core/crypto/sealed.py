@@ -152,3 +152,8 @@ def receipt_pem(seed: bytes) -> tuple[bytes, bytes]:
 def desk_pem(seed: bytes) -> tuple[bytes, bytes]:
     """The private and public PEM of a desk's X25519 key, to which requests are sealed, from its 32-byte seed."""
     return _pems(X25519PrivateKey.from_private_bytes(seed))
+
+
+def signer_public(seed: bytes) -> bytes:
+    """The public half (32 bytes) of an Ed25519 key, from its seed."""
+    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()

@@ -97,12 +97,15 @@ def _purpose(table: PurposeTable | None) -> str:
 def _person(table: msgspec.Struct | None) -> str:
     if table is None:
         return ""
-    return "; ".join(_text(getattr(table, field)) for field in table.__struct_fields__ if field != "key")
+    texts = (_text(getattr(table, field)) for field in table.__struct_fields__ if field != "key")
+    return "; ".join(filter(None, texts))
 
 
 def _text(value: object) -> str:
     if isinstance(value, tuple):
-        return ", ".join(map(str, value))
+        return ", ".join(map(_text, value))
+    if value is msgspec.UNSET:
+        return ""
     if isinstance(value, msgspec.Struct):
         parts = ((name, getattr(value, name)) for name in value.__struct_fields__)
         return "; ".join(f"{name} {_text(part)}" for name, part in parts if part not in {None, ()} and name != "key")

@@ -28,8 +28,12 @@ Shown = Literal[
 ]  # fmt: skip
 PEM: Final = "-----BEGIN"
 """A `key` that begins so is the key itself, as in a published version; any other is a file beside the policy."""
+Words = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+_UNSET: Final = msgspec.UNSET
+"""What a version does not say is not in its published form either: an older release refuses fields that it does not know."""
 AUTHORITY: Final[dict[str, str]] = {
-    "uk": "Information Commissioner's Office, https://ico.org.uk/make-a-complaint/, +44 303 123 1113",
+    "uk": "Information Commissioner's Office (ICO, now the Information Commission), Wycliffe House, Water Lane, Wilmslow, "
+    "Cheshire SK9 5AF, https://ico.org.uk/make-a-complaint/, +44 303 123 1113",
     "eu": "the supervisory authority of the member state where you live or work, or of the alleged infringement: "
     "https://www.edpb.europa.eu/about-edpb/about-edpb/members_en",
 }
@@ -48,7 +52,7 @@ class When(Part, frozen=True, kw_only=True):
 
 
 class PurposeTable(Part, frozen=True, kw_only=True):
-    """`[version.tenant.T.purposes.P]`."""
+    """`[version.tenant.T.purposes.P]`; an objection to `direct_marketing` is absolute (Art. 21(3))."""
 
     number: Annotated[int, msgspec.Meta(ge=1, le=50)]
     basis: Basis
@@ -56,8 +60,15 @@ class PurposeTable(Part, frozen=True, kw_only=True):
     then: Literal["delete", "anonymise"] = "delete"
     survives_erasure: bool = False
     on_objection: Literal["grant", "review"] = "review"
+    direct_marketing: bool | msgspec.UnsetType = _UNSET
     when: When = When()
     shows: tuple[Shown, ...] = ("started_at", "duration_s", "role")
+    why: Words | msgspec.UnsetType = _UNSET
+
+    @property
+    def absolute(self) -> bool:
+        """Whether an objection to it is granted whatever anybody thinks of it."""
+        return self.direct_marketing is True
 
 
 class Requester(Part, frozen=True, kw_only=True):
@@ -68,16 +79,18 @@ class Requester(Part, frozen=True, kw_only=True):
 
 
 class Actor(Part, frozen=True, kw_only=True):
-    """Who may open legs, and for what."""
+    """Who may open legs, and for what; `title` is who that is, in words."""
 
     purposes: tuple[str, ...]
+    title: Words | msgspec.UnsetType = _UNSET
 
 
 class Recipient(Part, frozen=True, kw_only=True):
-    """Who was given the data and is told (Art. 19); notices are sealed to `key` (X25519)."""
+    """Who was given the data and is told (Art. 19); notices are sealed to `key` (X25519); `title` is who that is, in words."""
 
     key: str
     told: Annotated[tuple[Told, ...], msgspec.Meta(min_length=1)]
+    title: Words | msgspec.UnsetType = _UNSET
 
 
 class PersonNotices(Part, frozen=True, kw_only=True):
@@ -94,13 +107,26 @@ class Holidays(Part, frozen=True, kw_only=True):
     subdivision: str = ""
 
 
+class Transfer(Part, frozen=True, kw_only=True):
+    """Whom data goes to outside the regime's countries, where that is, and what protects it there (Art. 46)."""
+
+    to: Words
+    country: Words
+    safeguard: Words
+
+
 class TenantPolicy(Part, frozen=True, kw_only=True):
-    """`[version.tenant.T]`."""
+    """`[version.tenant.T]`; what is said to persons in words may be left out, and `facts.py` says what an answer then lacks."""
 
     regime: Regime
     controller: str | None = None
     contact: str | None = None
     supervisory_authority: str | None = None
+    data_protection_officer: Words | msgspec.UnsetType = _UNSET
+    source: Words | msgspec.UnsetType = _UNSET
+    stored_in: Words | msgspec.UnsetType = _UNSET
+    transfers: tuple[Transfer, ...] | msgspec.UnsetType = _UNSET
+    automated_decisions: Words | msgspec.UnsetType = _UNSET
     public_communications_provider: bool = False
     events: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     lowercase_email: bool = False

@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any, Final
 
+import msgspec
+
 from calllog_guard.core.policy.differences import differences
+from calllog_guard.core.policy.facts import said
 from calllog_guard.core.policy.form import PurposeTable, TenantPolicy, Version
 from calllog_guard.core.policy.versions import in_force
 
@@ -46,8 +49,9 @@ def record(versions: Sequence[Version], tenant: str, day: date) -> dict[str, Any
         "tenant": tenant,
         "on": day.isoformat(),
         "version": now.effective.isoformat(),
-        "controller": table.controller or "",
-        "contact": table.contact or "",
+        "controller": said(table.controller) or "",
+        "contact": said(table.contact) or "",
+        "data_protection_officer": said(table.data_protection_officer) or "",
         "regime": table.regime,
         "supervisory_authority": table.authority,
         "public_communications_provider": table.public_communications_provider,
@@ -66,6 +70,7 @@ def record(versions: Sequence[Version], tenant: str, day: date) -> dict[str, Any
 def _purpose(name: str, table: PurposeTable) -> dict[str, Any]:
     return {
         "name": name,
+        "why": said(table.why) or "",
         "number": table.number,
         "basis": table.basis,
         "basis_text": BASES[table.basis],
@@ -73,6 +78,7 @@ def _purpose(name: str, table: PurposeTable) -> dict[str, Any]:
         "then": table.then,
         "survives_erasure": table.survives_erasure,
         "on_objection": table.on_objection,
+        "direct_marketing": table.absolute,
         "roles": list(table.when.roles),
         "outcomes": list(table.when.outcomes),
         "shows": list(table.shows),
@@ -86,7 +92,15 @@ def _transfers(table: TenantPolicy) -> dict[str, Any]:
         if bound
         else 'not bound: allowed_hosts is "*"; name hosts, or state transfers to third countries here by hand'
     )
-    return {"allowed_hosts": list(table.allowed_hosts), "bound": bound, "text": text}
+    stated = None if table.transfers is msgspec.UNSET else [msgspec.structs.asdict(each) for each in table.transfers]
+    stored = said(table.stored_in) or ""
+    return {
+        "allowed_hosts": list(table.allowed_hosts),
+        "bound": bound,
+        "text": text,
+        "stored_in": stored,
+        "third_countries": stated,
+    }
 
 
 def _history(versions: Sequence[Version], tenant: str) -> list[dict[str, Any]]:
@@ -104,6 +118,7 @@ def _history(versions: Sequence[Version], tenant: str) -> list[dict[str, Any]]:
 def markdown(content: dict[str, Any]) -> str:
     """The record as a page."""
     who = [("Controller", content["controller"]), ("Contact", content["contact"]), ("Regime", content["regime"])]
+    who += [("Data protection officer", content["data_protection_officer"])]
     who += [("Complaints", content["supervisory_authority"]), ("Policy version", content["version"])]
     lines = [f"# Record of processing: call log of {_cell(content['tenant'])}", "", f"As of {content['on']}.", ""]
     lines += [f"- {name}: {_cell(text) or '(not stated in the policy)'}" for name, text in who]
@@ -125,6 +140,8 @@ def markdown(content: dict[str, Any]) -> str:
     lines += ["", "## Recipients", "", *_people(content["recipients"], "is told when data is")]
     transfers = content["transfers"]
     lines += ["", "## Where", "", *(f"- `{each}`" for each in transfers["allowed_hosts"]), "", transfers["text"]]
+    lines += ["", f"Stored in: {_cell(transfers['stored_in']) or '(not stated in the policy)'}", ""]
+    lines += ["## Transfers to other countries", "", *_abroad(transfers["third_countries"])]
     lines += ["", "## Versions", ""]
     for each in reversed(content["history"]):
         lines += [
@@ -141,7 +158,16 @@ def _cell(text: str) -> str:
 def _row(each: dict[str, Any]) -> str:
     kept = each["keep"] + (", also after an erasure" if each["survives_erasure"] else "")
     of = "; ".join(filter(None, (", ".join(each["roles"]), ", ".join(each["outcomes"])))) or "every part in every call"
-    return f"| {each['name']} | {each['basis_text']} | {kept} | {each['then']} | {of} | {', '.join(each['shows'])} |"
+    name = each["name"] + (f": {_cell(each['why'])}" if each["why"] else "")
+    basis = each["basis_text"] + ("; direct marketing, objections are absolute, Art. 21(3)" * each["direct_marketing"])
+    return f"| {name} | {basis} | {kept} | {each['then']} | {of} | {', '.join(each['shows'])} |"
+
+
+def _abroad(stated: list[dict[str, str]] | None) -> list[str]:
+    if stated is None:
+        return ["- (not stated in the policy)"]
+    lines = [f"- {_cell(each['to'])}, {_cell(each['country'])}: {_cell(each['safeguard'])}" for each in stated]
+    return lines or ["- none"]
 
 
 def _people(some: dict[str, list[str]], what: str) -> list[str]:

@@ -134,13 +134,18 @@ class Case(Message, frozen=True, kw_only=True):
         found = [at for stage, at in self.stages.items() if stage in _ANSWERS]
         return min(found) if found else max(self.stages.values(), default=None)
 
+    @property
+    def moments(self) -> dict[Moment, datetime]:
+        """What was asked and what came, each with its moment; an earlier release took the opening of a case for the asking."""
+        return {name: at for name, at in self.times.items() if (name, at) != ("identity_asked_at", self.opened_at)}
+
     def clock(self) -> Times:
         """What happened when, as the clock wants it."""
         return Times(
             received_at=self.received_at,
             access=self.type in {"access", "portability"},
             pauses=tuple((asked, came) for asked, came in self.pauses),
-            **self.times,
+            **self.moments,
         )
 
 

@@ -8,6 +8,8 @@ Rules: 1. The same date so many months later; no such date, that month's last da
           while it does not run, and the policy binds alone.
        3. Where a text leaves two readings, the earlier date is taken: too early is never unlawful.
        4. Which day a moment falls on is decided in the tenant's zone (`workdays.py`).
+       5. eu: no proof, fee or clarification stops anything. That the EDPB lets time rest while a proof is awaited (guidelines
+          01/2022, section 5.3) is a reading, and the later date: rule 3.
 Source: UK GDPR Art. 12 and 12A, EU GDPR Art. 12(3) to (6), DPA 2018 s.164A; ICO on time limits; `tests/core/clock_table.csv`.
 """
 

@@ -5,6 +5,8 @@ Rules: 1. Whatever a case waited for, an officer has it next: code may `grant`, 
           (GDPR Art. 22). So no proof, fee or clarification leads around an officer.
        2. Only an officer's `refuse` leads to refused. Closed and refused are final.
        3. What was granted is not taken back: enforcing has no way to waiting.
+       4. A case that waits for an identity has asked nobody for it. Who asks the person (backend or officer) says so by
+          `ask_identity`, as of its moment; before that no clock stops (UK GDPR Art. 12A(2)(b): information *requested*).
 `python -m calllog_guard.core.requests.machine` prints the README's diagram. Not here: deadlines (`clock.py`), which fields a
 type needs (`request.py`), what enforcing means (the workers). Source: design section 10; interface: messages, case.
 """

@@ -152,9 +152,10 @@ def read_request(raw: bytes | None, key_of: Callable[[str], bytes | None], *, te
         raise RequestRefusedError("lifetime_too_long", "/exp")
     if not request.iat - _AHEAD_S <= appended_ms / 1000 <= request.exp:
         raise RequestRefusedError("expired", "/exp")
-    check_year(request.received_at, "/received_at")
-    if request.received_at.timestamp() > appended_ms / 1000 + _AHEAD_S:
-        raise RequestRefusedError("in_future", "/received_at")  # it would put off every date of the case
+    for moment, pointer in ((request.received_at, "/received_at"), (request.time, "/time")):
+        check_year(moment, pointer)
+        if moment is not None and moment.timestamp() > appended_ms / 1000 + _AHEAD_S:
+            raise RequestRefusedError("in_future", pointer)  # it would put off every date of the case
     return request
 
 

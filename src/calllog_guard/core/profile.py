@@ -1,0 +1,112 @@
+"""
+A tenant's profile: which stored forms its installation writes, by which rules it knows people, who signs for it.
+
+It is kept with the tenant's secrets, one numbered blob per change, and the highest number counts.
+Rules: 1. Readers exist for every level ever written; the profile says which one is written, and is raised after all workers read it.
+       2. A level never falls.  3. Who can write beside the KMS and not wrap cannot change it: a digest of it is wrapped by the KMS.
+Source: house rule R19; README: Upgrade from an earlier release; vectors in `tests/vectors/profile_v1.json`.
+"""
+
+import hashlib
+import struct
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from calllog_guard.core.ids import Tenant
+from calllog_guard.core.wire import Rewritten, Utc, decode, encode
+from calllog_guard.errors import EntryCorruptError, MessageError, NewerFormError
+
+RELEASE_0_1: Final = 1
+"""The forms of the first release: what a tenant without a profile has."""
+FORMS: Final = 2
+"""The highest level of forms that this release writes; new tenants begin with it."""
+CHANGES: Final = (
+    (2, "the keystore's guard entry names the profile: workers of an earlier release halt at it"),
+    (2, "auditors have a key of their own to sign with"),
+)
+"""By level, what is written from then on; `tenant upgrade` shows it."""
+_FORM: Final = 1
+_HEAD: Final = struct.Struct(">BI")
+
+
+class TenantProfile(Rewritten, frozen=True, kw_only=True):
+    """
+    What an installation's programs must agree on; a tenant without one has the defaults.
+
+    Args:
+        number: 0 where none was ever written.
+        forms: The level of stored forms and messages that is written.
+        identity: The named rules by which two identifiers are known to be one person; they belong to the tenant from its creation.
+        signers: By role, the public half (32 bytes, base64url) of the Ed25519 key by which its records are signed.
+        at: When it was written.
+
+    """
+
+    v: Literal[1] = 1
+    number: int = 0
+    forms: Annotated[int, msgspec.Meta(ge=1)] = RELEASE_0_1
+    identity: tuple[str, ...] = ()
+    signers: dict[str, str] = msgspec.field(default_factory=dict)
+    at: Utc | None = None
+
+
+PROFILES: Final = msgspec.json.Decoder(TenantProfile)
+
+
+def legacy_identity(*, lowercase_email: bool) -> tuple[str, ...]:
+    """The rules by which the first release knew people: as the policy's `lowercase_email` said."""
+    return ("lowercase-email",) if lowercase_email else ("as-written",)
+
+
+def profile_name(tenant: Tenant, number: int) -> str:
+    """Under which name a profile lies beside the KMS."""
+    return f"profile.{tenant}.{number}"
+
+
+def packed(profile: TenantProfile) -> bytes:
+    """A profile as bytes, before its proof: a version byte, the length, JSON."""
+    content = encode(profile)
+    return _HEAD.pack(_FORM, len(content)) + content
+
+
+def digest(name: str, content: bytes) -> bytes:
+    """What the KMS wraps to vouch for the bytes under a name."""
+    return hashlib.sha256(b"profile\x00" + name.encode() + b"\x00" + content).digest()
+
+
+def split(name: str, blob: bytes) -> tuple[bytes, bytes]:
+    """
+    The packed profile and its proof.
+
+    Raises:
+        EntryCorruptError: No profile.
+        NewerFormError: A later release's.
+
+    """
+    if blob[:1] > bytes([_FORM]):
+        raise NewerFormError(name, blob[0], _FORM)
+    if len(blob) < _HEAD.size or blob[0] != _FORM:
+        raise EntryCorruptError(f"{name} beside the KMS is no profile")
+    end = _HEAD.size + _HEAD.unpack_from(blob)[1]
+    return blob[:end], blob[end:]
+
+
+def opened(name: str, number: int, content: bytes) -> TenantProfile:
+    """
+    The profile in bytes that are proven.
+
+    Raises:
+        EntryCorruptError: None of ours.
+        NewerFormError: Its level of forms, or its version, is a later release's.
+
+    """
+    try:
+        profile = decode(PROFILES, content[_HEAD.size :])
+    except MessageError:
+        raise EntryCorruptError(f"{name} beside the KMS is no profile") from None
+    if profile.number != number:
+        raise EntryCorruptError(f"{name} beside the KMS says that it is number {profile.number}")
+    if profile.forms > FORMS:
+        raise NewerFormError(f"the level of forms in {name}", profile.forms, FORMS)
+    return profile

@@ -1,0 +1,121 @@
+"""Unknown fields of a later minor version are passed over and kept by whoever rewrites a message; a later major version halts."""
+
+from typing import Literal
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from calllog_guard.core.wire import Internal, Message, Rewritten, decode, encode
+from calllog_guard.errors import Fate, MessageError, NewerFormError
+
+
+class Outside(Message, frozen=True, kw_only=True):
+    """What comes from outside."""
+
+    v: Literal[1] = 1
+    name: str
+
+
+class Passed(Internal, frozen=True, kw_only=True):
+    """What a worker reads of another."""
+
+    v: Literal[1] = 1
+    name: str
+
+
+class Part(Rewritten, frozen=True, kw_only=True):
+    """A part of one that is rewritten."""
+
+    size: int = 0
+
+
+class Kept(Rewritten, frozen=True, kw_only=True):
+    """What a worker reads and writes anew."""
+
+    v: Literal[1] = 1
+    name: str
+    part: Part | None = None
+    parts: tuple[Part, ...] = ()
+
+
+class Sparse(Kept, frozen=True, kw_only=True, omit_defaults=True):
+    """The same, written without what is as usual."""
+
+
+OUTSIDE, PASSED, KEPT, SPARSE = (msgspec.json.Decoder(kind) for kind in (Outside, Passed, Kept, Sparse))
+
+
+def test_an_unknown_field_from_outside_is_refused() -> None:
+    with pytest.raises(MessageError, match="unknown_field"):
+        decode(OUTSIDE, b'{"v":1,"name":"a","extra":1}')
+
+
+def test_an_unknown_field_of_a_worker_is_passed_over() -> None:
+    assert decode(PASSED, b'{"v":1,"name":"a","extra":{"x":[1]}}') == Passed(name="a")
+
+
+@pytest.mark.parametrize("raw", [b'{"v":2,"name":"a"}', b'{"name":{"first":"a"},"v":2}', b'{"v":3}'])
+@pytest.mark.parametrize("decoder", [PASSED, KEPT])
+def test_a_later_major_version_halts_whatever_else_it_has(
+    decoder: "msgspec.json.Decoder[Internal]", raw: bytes
+) -> None:
+    """As a dead letter it would be lost: an erasure that nobody does."""
+    with pytest.raises(NewerFormError, match=r"has the version [23], and this release reads up to 1") as halted:
+        decode(decoder, raw)
+    assert halted.value.fate is Fate.HALT
+
+
+def test_a_later_version_from_outside_stops_nobody() -> None:
+    with pytest.raises(MessageError, match="wrong_value at /v"):
+        decode(OUTSIDE, b'{"v":2,"name":"a"}')
+
+
+@pytest.mark.parametrize("decoder", [KEPT, SPARSE])
+def test_unknown_fields_are_kept_at_every_depth_byte_for_byte(decoder: "msgspec.json.Decoder[Kept]") -> None:
+    raw = b'{"v":1,"name":"a","x":1.50,"part":{"size":1,"y":{"z":[1e2]}},"parts":[{"size":2},{"size":3,"q":"\\u00e9"}]}'
+    found = decode(decoder, raw)
+    changed = msgspec.structs.replace(found, name="b")
+    written = encode(changed)
+    assert decode(decoder, written) == changed
+    assert b'"x":1.50' in written
+    assert b'"y":{"z":[1e2]}' in written
+    assert b'"q":"\\u00e9"' in written
+    assert b"rest" not in written
+    assert msgspec.json.decode(written) | {"v": 1} == msgspec.json.decode(raw) | {"name": "b"}
+
+
+def test_our_own_form_is_read_without_a_second_look() -> None:
+    mine = Kept(name="a", part=Part(size=1))
+    assert decode(KEPT, encode(mine)) == mine
+    assert decode(KEPT, b'{"name": "a", "v": 1}') == Kept(name="a"), "written in another order, nothing unknown"
+
+
+@pytest.mark.parametrize("decoder", [KEPT, SPARSE])
+def test_what_is_unknown_never_takes_the_place_of_what_is_known(decoder: "msgspec.json.Decoder[Kept]") -> None:
+    """Nobody puts a known field in by the back door; the name under which we keep the rest is nobody's."""
+    found = decode(decoder, b'{"v":1,"name":"a","~rest":[["name","b"],["parts",[{"size":9}]]]}')
+    again = decode(decoder, encode(found))
+    assert (again.name, again.parts, again) == ("a", (), found)
+
+
+@pytest.mark.parametrize(
+    "raw", [b'{"v":1,"name":"a","~rest":5}', b"[]", b"5", b"null", b'{"v":"2"}', b'{"v":1}', b'{"v":0,"name":"a"}']
+)
+def test_what_is_no_message_is_refused(raw: bytes) -> None:
+    with pytest.raises(MessageError):
+        decode(KEPT, raw)
+
+
+NAMES = st.text(max_size=5).filter(lambda name: name not in {"v", "name", "part", "parts", "size", "~rest"})
+FIELDS = st.dictionaries(
+    NAMES, st.integers(-9, 9) | st.text() | st.none() | st.lists(st.booleans() | st.floats(-9, 9)), max_size=4
+)
+
+
+@given(FIELDS, FIELDS)
+def test_any_field_survives_being_rewritten(outer: dict[str, object], inner: dict[str, object]) -> None:
+    raw = {"v": 1, "name": "a", "part": {"size": 1, **inner}, "parts": [{"size": 2, **outer}], **outer}
+    found = decode(KEPT, msgspec.json.encode(raw))
+    assert msgspec.json.decode(encode(msgspec.structs.replace(found, name="b"))) == raw | {"name": "b"}
