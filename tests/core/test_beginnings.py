@@ -1,15 +1,17 @@
 """Where a role goes on: gaps halt, what nobody lost does not, and an acceptance covers what was shown and nothing else."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from calllog_guard.adapters.memory import MemoryKeystore
 from calllog_guard.adapters.memory_extents import MemoryExtents
-from calllog_guard.core.acceptances import Acceptance, Accepted, Span
+from calllog_guard.core.acceptances import ACCEPTANCES, Acceptance, Accepted, Span
 from calllog_guard.core.beginnings import (
     NO_ID,
     Extent,
@@ -22,7 +24,8 @@ from calllog_guard.core.beginnings import (
     read_reached,
 )
 from calllog_guard.core.ids import id_text
-from calllog_guard.errors import ConfigurationError, EntryCorruptError, LogSilentError, RecordsLostError
+from calllog_guard.core.wire import decode, encode
+from calllog_guard.errors import ConfigurationError, EntryCorruptError, LogSilentError, NewerFormError, RecordsLostError
 from calllog_guard.workers import beginnings as module
 from calllog_guard.workers.beginnings import Beginnings
 from calllog_guard.workers.reads import Reads
@@ -119,10 +122,25 @@ def test_an_entry_reads_as_it_was_written(reached: Reached) -> None:
     assert read_reached(reached_entry(reached)) == reached
 
 
-@pytest.mark.parametrize("entry", [b"", b"5", bytes(26), b"\x02" + reached_entry(Reached(OLD, 5))[1:], bytes(27)])
+@pytest.mark.parametrize("entry", [b"", b"5", b"\x02", bytes(26), bytes(27)])
 def test_an_entry_of_another_form_is_refused(entry: bytes) -> None:
     with pytest.raises(EntryCorruptError):
         read_reached(entry)
+
+
+def test_an_entry_of_a_later_release_halts() -> None:
+    with pytest.raises(NewerFormError):
+        read_reached(b"\x02" + reached_entry(Reached(OLD, 5))[1:])
+
+
+def test_stored_forms_are_as_they_were() -> None:
+    """Golden bytes of what the keystore keeps, and of what an officer signs."""
+    golden = json.loads((Path(__file__).parents[1] / "vectors" / "beginnings_v1.json").read_text())
+    (signed,) = accept(span(5, 0, was=OLD, partition=3))
+    assert golden["reached"] == reached_entry(Reached(NEW, 258)).hex()
+    assert golden["reached_torn"] == reached_entry(Reached(NEW, 258, torn=True)).hex()
+    assert golden["acceptance"] == encode(signed.claims).decode()
+    assert decode(ACCEPTANCES, golden["acceptance"].encode()) == signed.claims
 
 
 # --- a worker's beginnings ------------------------------------------------------------------------------------------
@@ -370,6 +388,21 @@ async def test_topics_of_events_may_be_missing_one_by_one_and_not_all() -> None:
     del installed.extents.topics[EVENTS]
     with pytest.raises(ConfigurationError, match="no topic"):
         await installed.worker().check()
+
+
+async def test_bytes_that_somebody_wrote_over_an_entry_hide_no_gap_and_are_no_dead_end() -> None:
+    installed = Installed()
+    installed.extents.append(EVENTS, 0, 50)
+    await installed.read_up()
+    place = reached_key("protector", EVENTS, 0)
+    await installed.keystore.put({place: b"rubbish"})
+    assert (await installed.worker().begin())[EVENTS, 0] == 50, "the group's word is still there"
+    installed.extents.groups.clear()
+    installed.extents.trim(EVENTS, 0, 20)
+    gap = await gap_of(installed.worker(), installed)
+    assert gap.from_ == 0
+    installed.accept(gap)
+    assert (await installed.worker().begin())[EVENTS, 0] == 20
 
 
 async def test_two_workers_that_begin_at_once_agree() -> None:

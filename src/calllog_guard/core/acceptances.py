@@ -15,14 +15,14 @@ import msgspec
 
 from calllog_guard.core.crypto.sealed import kid_of, sign, verify
 from calllog_guard.core.ids import Tenant
-from calllog_guard.core.wire import Id, Message, TenantName, Utc, decode, encode, from_ms
+from calllog_guard.core.wire import Id, Internal, TenantName, Utc, decode, encode, from_ms
 from calllog_guard.errors import MessageError
 
 ACCEPTED: Final = b"~accepted."
 """Begins the record key of an acceptance; earlier releases pass over what begins so."""
 
 
-class Span(Message, frozen=True, kw_only=True):
+class Span(Internal, frozen=True, kw_only=True):
     """
     What was accepted of one partition.
 
@@ -39,7 +39,7 @@ class Span(Message, frozen=True, kw_only=True):
     to: int
 
 
-class Acceptance(Message, frozen=True, kw_only=True):
+class Acceptance(Internal, frozen=True, kw_only=True):
     """The claims; `id` is the topic as it is now."""
 
     v: Literal[1] = 1

@@ -15,7 +15,7 @@ from typing import Final, Literal, NamedTuple
 
 from calllog_guard.core.acceptances import Accepted, Span
 from calllog_guard.core.ids import ID_BYTES, b64, id_bytes, id_text
-from calllog_guard.errors import EntryCorruptError
+from calllog_guard.errors import EntryCorruptError, NewerFormError
 
 NO_ID: Final = id_text(bytes(ID_BYTES))
 """The id of a topic that has none: brokers before 2.8, and what nobody has seen yet."""
@@ -71,8 +71,11 @@ def read_reached(entry: bytes) -> Reached:
 
     Raises:
         EntryCorruptError: No entry of ours.
+        NewerFormError: A later release's.
 
     """
+    if entry[:1] > bytes([_VERSION]) and len(entry) >= _REACHED.size:
+        raise NewerFormError("the entry of how far a topic was read", entry[0], _VERSION)
     if len(entry) != _REACHED.size or entry[0] != _VERSION:
         raise EntryCorruptError("an entry of how far a topic was read has an unknown form")
     _, raw, offset, flags = _REACHED.unpack(entry)

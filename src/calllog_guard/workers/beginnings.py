@@ -26,7 +26,7 @@ from calllog_guard.core.beginnings import (
     reached_entry,
     read_reached,
 )
-from calllog_guard.errors import ConfigurationError, LogSilentError, RecordsLostError
+from calllog_guard.errors import ConfigurationError, EntryCorruptError, LogSilentError, RecordsLostError
 from calllog_guard.ports import Extents, Keystore, Place
 from calllog_guard.workers.reads import WHOLE, Reads, Spot
 
@@ -79,11 +79,20 @@ async def standing(reads: Reads, keystore: Keystore, extents: Extents, *, keep: 
     spots = [spot for spot in reads.spots(shapes) if spot.place in shown]
     while True:
         entries = await keystore.read([spot.key for spot in spots])
-        known = {spot: read_reached(entry) for spot, entry in zip(spots, entries, strict=True) if entry}
+        known = {spot: _known(spot, entry) for spot, entry in zip(spots, entries, strict=True) if entry is not None}
         reached = {spot: _expected(spot, shown[spot.place], known, committed) for spot in spots}
         fresh = {spot.key: (None, reached_entry(reached[spot])) for spot in spots if spot not in known}
         if not keep or not fresh or await keystore.swap(fresh, {}):
             return Standing(shapes, shown, reached, committed)
+
+
+def _known(spot: Spot, entry: bytes) -> Reached:
+    """What the keystore says of a partition; bytes of somebody else's say that nothing of it was read."""
+    try:
+        return read_reached(entry)
+    except EntryCorruptError:
+        log.error("who has read how far is unknown: somebody wrote over it", topic=spot.topic, partition=spot.partition)  # noqa: TRY400 - a trace says nothing more
+        return Reached(NO_ID, 0)
 
 
 def _expected(spot: Spot, extent: Extent, known: Mapping[Spot, Reached], committed: Mapping[Spot, int]) -> Reached:
