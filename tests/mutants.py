@@ -14,6 +14,34 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
+        "the walk leaves entries in the form of an earlier release",
+        "workers/walk.py",
+        "if not lapsed and raw[:1] >= bytes([forms]) and",
+        "if not lapsed and",
+        "tests/core/test_walk.py::test_the_walk_renews_every_entry_into_the_level_of_forms_in_force",
+    ),
+    (
+        "an older form is written over a newer entry",
+        "core/crypto/entries.py",
+        "    form = max(forms, keys.rest.form)\n",
+        "    form = forms\n",
+        "tests/core/test_entries.py::test_what_a_later_release_added_stays_when_an_entry_is_written_anew",
+    ),
+    (
+        "what a later release sealed about a person outlives the person",
+        "core/crypto/entries.py",
+        'rest=replace(self.rest, sealed=b""),',
+        "rest=self.rest,",
+        "tests/core/test_entries.py::test_what_a_later_release_sealed_about_a_person_goes_with_the_person",
+    ),
+    (
+        "a fence that a later release has added to is dropped as lapsed",
+        "workers/walk.py",
+        "if taken is not None and lapsed and not taken.extended:",
+        "if taken is not None and lapsed:",
+        "tests/core/test_walk.py::test_a_fence_that_a_later_release_added_to_is_not_dropped_as_lapsed",
+    ),
+    (
         "who writes beside the KMS changes a profile",
         "workers/profiles.py",
         "if vouched != digest(name, content):",
@@ -1444,8 +1472,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "the walk takes the key of a person whose entry does not open for an orphan",
         "workers/walk.py",
-        "            if taken.after[0] or (entry is not None and person is None):",
-        "            if taken.after[0]:",
+        "            if taken.holds or (entry is not None and person is None):",
+        "            if taken.holds:",
         "tests/core/test_unreadable.py::test_the_walk_goes_on_past_what_it_cannot_open",
     ),
     (

@@ -28,6 +28,7 @@ from calllog_guard.core.requests.decision import (
     decision_id,
     seal_entry,
     unseen_pseudonym,
+    version_at,
 )
 from calllog_guard.core.requests.export import PARTS_PER_IDENTIFIER, Task
 from calllog_guard.core.requests.fields import Range, days_of
@@ -361,6 +362,7 @@ class Decider:
     def _decision(self, granted: Granted, kind: DecisionType, name: str, pseudonym: Pseudonym, view: View) -> Decision:
         now: datetime = self._clock.now()
         return Decision(
+            v=version_at(self._ring.forms),
             decision=name,
             type=kind,
             tenant=self._tenant,
