@@ -1,22 +1,41 @@
 """Computes the golden vectors of the stored forms of level 2; `make vectors` prints them, a test compares."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from calllog_guard.core.calls.parked import Parked, WaitingPart, parked_key, seal_parked
+from calllog_guard.core.crypto.entries import Keys, Person, Rest, seal_keys, seal_person
 from calllog_guard.core.crypto.sealed import signer_public
-from calllog_guard.core.crypto.secrets import Secret
-from calllog_guard.core.ids import Tenant, b64
+from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Pepper, Secret, link_at, month_from
+from calllog_guard.core.ids import DecisionId, EpochName, SubjectId, Tenant, b64
 from calllog_guard.core.profile import TenantProfile, digest, packed, profile_name
+from calllog_guard.core.requests import whose
+from calllog_guard.core.requests.decision import Decision, Entry, case_id, decision_id, seal_entry
+from calllog_guard.core.requests.whose import Reason
 from calllog_guard.core.wire import encode
 from calllog_guard.workers.guard import guard_entry
 
-TENANT, AT = Tenant("iocom"), datetime(2026, 11, 24, 9, tzinfo=UTC)
+TENANT, EPOCH, AT = Tenant("iocom"), EpochName("2026-W48"), datetime(2026, 11, 24, 9, tzinfo=UTC)
+NONCE = bytes(range(12))
 LEG = (
     '{"call":"call-1","role":"host","joined_at":"2026-11-24T09:00:00Z","left_at":"2026-11-24T09:31:10.250Z","kind":"video",'
     '"outcome":"answered","started_at":"2026-11-24T09:00:00Z","ended_at":"2026-11-24T09:31:10.250Z","parties":2,"subject":"a"}'
 )
+
+
+def _case(identity: IdentitySecret) -> dict[str, Any]:
+    """Whose a case is, and what an officer said in it; random bytes are 0, 1, 2 and so on."""
+    case = case_id(TENANT, "jti-00001")
+
+    def numbers(size: int) -> bytes:
+        return bytes(number % 256 for number in range(size))
+
+    parts = whose.opened(case, [identity, None], numbers)
+    reason = Reason(of="refused", text="The records are needed in court.", at=AT)
+    told = whose.say(parts, case, whose.case_key(parts, case, identity), reason, numbers)
+    return {"case_whose": dict(told.keys), "case_said": list(told.said)}
 
 
 def vectors() -> dict[str, Any]:
@@ -42,12 +61,63 @@ def vectors() -> dict[str, Any]:
         lookup="A" * 43, mask=3, text=LEG, call="call-1", started_ms=1_763_999_999_000, appended_ms=1_764_000_000_000
     )
     sealed = seal_parked(record, part, TENANT, Secret(b"\x03" * 32), b"\x0c" * 12)
+    identity, link, key = IdentitySecret(b"\x01" * 32), Link(b"\x02" * 32), Secret(b"\x03" * 32)
+    lookup = Pepper(b"\x04" * 32).lookup(TENANT, SubjectId("alice@example.org"))
+    floor, month = month_from("2026-10"), month_from("2026-11")
+    keys = Keys(
+        generation=(1 << 40) + 3,
+        lookup=lookup,
+        identity=identity,
+        floor=floor,
+        floor_link=link,
+        current=month,
+        current_link=link_at(link, floor, month),
+        holds=(b"\x05" * 16,),
+        epoch=EPOCH,
+    )
+    live = Person(
+        generation=(1 << 40) + 3,
+        pseudonym=identity.pseudonym(),
+        cut_off=7,
+        restricted=True,
+        objected=5,
+        consented=2,
+        epoch=EPOCH,
+    )
+    gone = Person(generation=(1 << 40) + 3, pseudonym=None, cut_off=9, epoch=EPOCH)
+    later = Rest(flags=1 << 20, clear=b"clear", sealed=b"sealed")
     return {
+        "person_live": seal_person(live, b"place", key, NONCE, 2).hex(),
+        "person_gone": seal_person(gone, b"place", key, NONCE, 2).hex(),
+        "person_live_extended": seal_person(replace(live, rest=later), b"place", key, NONCE, 2).hex(),
+        "keys": seal_keys(keys, b"place", key, NONCE, 2).hex(),
+        "keys_extended": seal_keys(replace(keys, rest=replace(later, flags=0)), b"place", key, NONCE, 2).hex(),
+        "decision": encode(
+            seal_entry(
+                Decision(
+                    v=2,
+                    decision=DecisionId(decision_id(TENANT, "jti-00001", 0, keys.generation)),
+                    type="erase",
+                    tenant=TENANT,
+                    case=case_id(TENANT, "jti-00001"),
+                    pseudonym=identity.pseudonym(),
+                    entry="",
+                    epoch=EPOCH,
+                    cut_off=AT,
+                    pol="2026-11-01",
+                    at=AT,
+                ),
+                Entry(lookup, keys.generation),
+                key,
+                NONCE,
+            )
+        ).decode(),
         "profile": packed(profile).hex(),
         "profile_digest": digest(profile_name(TENANT, 3), packed(profile)).hex(),
         "guard": guard_entry(b"\x06" * 16, 1 << 40, 3).hex(),
         "parked": encode(sealed).decode(),
         "parked_key": parked_key(record.place, part.lookup).decode(),
+        **_case(identity),
     }
 
 

@@ -207,7 +207,7 @@ async def test_what_waits_of_somebody_who_is_erased_never_becomes_a_leg(tmp_path
     world = await known(tmp_path)
     await damaged("key", DAMAGES["its seal"])(world)
     await world.restart()
-    await world.call("waits", ALICE, BOB)
+    await world.call("waits", ALICE, BOB, days_ago=-0.002)  # a call that is just about to begin
     await world.step("protector")
     assert len(parked(world)) == 1
     world.clock.at += timedelta(seconds=1)

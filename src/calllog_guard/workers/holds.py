@@ -28,6 +28,7 @@ from calllog_guard.core.requests.decision import (
     decision_id,
     open_entry,
     seal_entry,
+    version_at,
 )
 from calllog_guard.core.requests.hold import Covered, Release, Terms, hold_id
 from calllog_guard.core.requests.outcome import is_result
@@ -190,6 +191,7 @@ class Holds:
     ) -> Decision:
         now = self._a.clock.now()
         return Decision(
+            v=version_at(self._ring.forms),
             decision=name,
             type=kind,
             tenant=self._tenant,

@@ -139,7 +139,7 @@ class Keyring:
     def seal_person(self, lookup: Lookup, person: Person) -> bytes:
         """A person entry as it is stored."""
         key = self._vault.epoch_key(person.epoch, self.tenant, "keystore")
-        return seal_person(person, person_key(self.tenant, lookup), key, secrets.token_bytes(_NONCE))
+        return seal_person(person, person_key(self.tenant, lookup), key, secrets.token_bytes(_NONCE), self.forms)
 
     async def fence(
         self, lookup: Lookup, cut_off: int, *, generation: int | None = None, under_guard: bool = False
@@ -232,7 +232,7 @@ class Keyring:
                 current_link=link_at(first, floor, current),
                 epoch=epoch,
             )
-            entries[place] = seal_keys(keys, place, key, secrets.token_bytes(_NONCE))
+            entries[place] = seal_keys(keys, place, key, secrets.token_bytes(_NONCE), self.forms)
             base = before or Person(generation=1, pseudonym=None, epoch=epoch)
             person = replace(base, generation=generation, pseudonym=pseudonym, epoch=epoch)
             claims[person_key(self.tenant, lookup)] = (view.raw[lookup], self.seal_person(lookup, person))
@@ -322,7 +322,7 @@ class Keyring:
     def seal_keys(self, pseudonym: Pseudonym, keys: Keys) -> bytes:
         """A key entry as it is stored."""
         key = self._vault.epoch_key(keys.epoch, self.tenant, "keystore")
-        return seal_keys(keys, secrets_key(self.tenant, pseudonym), key, secrets.token_bytes(_NONCE))
+        return seal_keys(keys, secrets_key(self.tenant, pseudonym), key, secrets.token_bytes(_NONCE), self.forms)
 
     async def keys_of(self, pseudonym: Pseudonym) -> Keys | None:
         """The secrets of a pseudonym; None when destroyed. Raises EntryUnreadableError."""

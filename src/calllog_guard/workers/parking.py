@@ -12,7 +12,7 @@ Source: design section 14 (bounded units).
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -32,7 +32,7 @@ from calllog_guard.core.ids import CallId, EpochName, Lookup
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, decode, encode, from_ms, to_ms
 from calllog_guard.errors import EpochUnknownError, MessageError, NewerFormError
-from calllog_guard.ports import Clock, Writer
+from calllog_guard.ports import Clock, Place, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import DeadLetters, Steps
 from calllog_guard.workers.keyring import Keyring, fresh_nonce, pointer
@@ -58,7 +58,7 @@ _DAY_MS: Final = 86_400_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParkingNeeds:
-    """What parking needs of the world; `read_all` gives every record of some partitions."""
+    """What parking needs of the world; `read_all` gives every record of some partitions, `owned` those of events that are ours."""
 
     ring: Keyring
     vault: Vault
@@ -67,6 +67,7 @@ class ParkingNeeds:
     clock: Clock
     dead: DeadLetters
     read_all: ReadAll
+    owned: Callable[[], Collection[Place]]
     count: Callable[[str, int], None]
     level: Callable[[str, float], None]
 
@@ -115,7 +116,7 @@ class Parking:
         self._n, self._steps = needs, Steps(needs.settings.off)
         self._topic = needs.settings.topic("calllog.parked")
         self._queues: dict[Name, Queue] = {}
-        self._unread: tuple[frozenset[str], set[int]] = (frozenset(), set())
+        self._unread = False
         self._new: deque[float] = deque()
         days = needs.settings
         # before the topic forgets it, and before the epoch that seals it can end
@@ -123,15 +124,16 @@ class Parking:
 
     # --- assignment -------------------------------------------------------------------------------------------------
 
-    def begin(self, topics: Iterable[str], partitions: Collection[int]) -> None:
-        """These partitions of events are ours from now on; what waits of them is read before the next unit."""
+    def begin(self) -> None:
+        """Partitions of events were assigned; what waits of them is read before the next unit."""
         self._queues.clear()
-        self._unread = frozenset(topics), set(partitions)
+        self._unread = True
 
-    def end(self, partitions: Collection[int]) -> None:
-        """These are someone else's."""
-        self._unread[1].difference_update(partitions)
-        self._queues = {name: queue for name, queue in self._queues.items() if name[1] not in partitions}
+    def end(self) -> None:
+        """They are someone else's."""
+        self._queues.clear()
+        self._unread = False
+        self._show()
 
     @property
     def _parks(self) -> bool:
@@ -139,16 +141,16 @@ class Parking:
 
     async def ready(self) -> None:
         """Read what waits, once after an assignment."""
-        topics, partitions = self._unread
-        if not partitions or not self._parks:
+        if not self._unread or not self._parks:
             return
-        places = sorted({partition % self._n.settings.partitions for partition in partitions})
+        owned = {(topic, partition) for topic, partition in self._n.owned()}
+        places = sorted({partition % self._n.settings.partitions for _, partition in owned})
         latest = {record.key: record for record in await self._n.read_all(self._topic, places)}
         found = [self._read(record) for record in latest.values() if record.value is not None]
         for waiting in sorted(filter(None, found), key=lambda each: each.part.place):
-            if waiting.part.place[0] in topics and waiting.part.place[1] in partitions:
+            if waiting.part.place[:2] in owned:
                 self._put(waiting)
-        self._unread = topics, set()
+        self._unread = False
         self._show()
 
     def _read(self, record: Any) -> Waiting | None:

@@ -49,12 +49,14 @@ class Protector:
 
     async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
         """See Role: the committed offset is the position."""
-        self._parking.begin(self.topics, partitions)
+        del partitions
+        self._parking.begin()
         return {}
 
     async def revoked(self, partitions: Sequence[int]) -> None:
-        """See Role."""
-        self._parking.end(partitions)
+        """See Role: a rebalance takes all of them, and gives anew."""
+        del partitions
+        self._parking.end()
 
     async def idle(self) -> None:
         """See Role: what waits for somebody's entries is tried again."""

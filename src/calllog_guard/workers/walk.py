@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from calllog_guard.core.crypto.entries import EPOCH_KEY, GONE, PERSON_HEAD, RESTRICTED, REVIEWED, SECRETS, person_key
-from calllog_guard.core.crypto.rewrap import FORMS, Form, Rewrapper, Taken, epoch_in
+from calllog_guard.core.crypto.entries import EPOCH_KEY, GONE, RESTRICTED, REVIEWED, SECRETS, person_head, person_key
+from calllog_guard.core.crypto.rewrap import FORMS, Rewrapper, Taken, epoch_in, raised
 from calllog_guard.core.crypto.secrets import Link, Month, floor_month, link_at, month_of
 from calllog_guard.core.ids import EpochName, Lookup, Tenant, b64
 from calllog_guard.core.wire import to_ms
@@ -33,7 +33,6 @@ from calllog_guard.workers.vault import Vault
 
 _FENCE_MARGIN_DAYS: Final = 30
 """Beyond the late limit and the backup window: design section 8."""
-_PERSON, _KEY = FORMS["who"], FORMS["key"]
 Change = tuple[bytes | None, bytes]
 
 UNREADABLE: Final = "unreadable"
@@ -152,10 +151,10 @@ class Walk:
 
     # --- each kind --------------------------------------------------------------------------------------------------
 
-    def _taken(self, form: Form, place: bytes, raw: bytes) -> Taken | None:
+    def _taken(self, kind: str, place: bytes, raw: bytes) -> Taken | None:
         """An entry that opens; None of one that does not: it stays as it is, whoever wrote to it."""
         try:
-            return self._wrapper.take(form, place, raw)
+            return self._wrapper.take(kind, place, raw)
         except (EntryCorruptError, EpochUnknownError):
             if len(self._unreadable) <= UNREADABLE_MOST:
                 self._unreadable[place] = raw
@@ -163,41 +162,41 @@ class Walk:
 
     def _plain(self, kind: str) -> Callable[[Sequence[bytes], bytes, Walked], Awaitable[None]]:
         """A kind that is only re-wrapped."""
-        form = FORMS[kind]
 
         async def renew(places: Sequence[bytes], current: bytes, done: Walked) -> None:
             changes: dict[bytes, Change] = {}
             for place, raw in zip(places, await self._keystore.read(places), strict=True):
-                if raw is None or _is_of(form, raw, current):
+                if raw is None or _is_of(kind, raw, current):
                     continue
-                if (taken := self._taken(form, place, raw)) is not None:
-                    changes[place] = (raw, self._wrapper.put(form, place, taken._replace(epoch=current)))
+                if (taken := self._taken(kind, place, raw)) is not None:
+                    changes[place] = (raw, self._wrapper.put(kind, place, taken._replace(epoch=current)))
             swapped = await self._swap(changes, {}, current, done)
             done.rewrapped += swapped if kind != _UNTOLD else 0
 
         return renew
 
     async def _persons(self, places: Sequence[bytes], current: bytes, done: Walked) -> None:
-        put = self._wrapper.put
+        put, forms = self._wrapper.put, self._ring.forms
         changes: dict[bytes, Change] = {}
         for place, raw in zip(places, await self._keystore.read(places), strict=True):
             if raw is None:
                 continue
             lapsed = self._is_lapsed(raw)
-            if not lapsed and _is_of(_PERSON, raw, current):
+            if not lapsed and raw[:1] >= bytes([forms]) and _is_of("who", raw, current):
                 continue
-            taken = self._taken(_PERSON, place, raw)
-            if taken is not None and lapsed:
+            taken = self._taken("who", place, raw)
+            if taken is not None and lapsed and not taken.extended:
                 done.fences += await self._keystore.drop(place, {place: raw})
             elif taken is not None:
-                changes[place] = (raw, put(_PERSON, place, taken._replace(epoch=current)))
+                changes[place] = (raw, put("who", place, raised("who", taken, forms)._replace(epoch=current)))
         done.rewrapped += await self._swap(changes, {}, current, done)
 
     def _is_lapsed(self, raw: bytes) -> bool:
         """Whether it says that its fence has nothing left to keep out; nothing is believed before it is opened."""
-        if len(raw) < PERSON_HEAD.size:
+        try:
+            _, state, _, cut_off, flags, objected, _, _ = person_head(raw)
+        except EntryCorruptError:
             return False
-        _, state, _, cut_off, flags, objected, _, _ = PERSON_HEAD.unpack_from(raw)
         return state == GONE and cut_off < self._lapsed_ms and not flags and not objected
 
     def _oldest_fence(self, alive: Sequence[str]) -> int:
@@ -211,29 +210,30 @@ class Walk:
         found = [
             (place, raw, taken)
             for place, raw in zip(places, await self._keystore.read(places), strict=True)
-            if raw is not None and (taken := self._taken(_KEY, place, raw)) is not None
+            if raw is not None and (taken := self._taken("key", place, raw)) is not None
         ]
         owners = [person_key(self._tenant, Lookup(b64(taken.secret[:32]).decode())) for _, _, taken in found]
         floor, month = self._months()
+        forms = self._ring.forms
         changes: dict[bytes, Change] = {}
         owned: dict[bytes, bytes | None] = {}
         for (place, raw, taken), owner, entry in zip(found, owners, await self._keystore.read(owners), strict=True):
-            person = None if entry is None else self._taken(_PERSON, owner, entry)
-            holds = taken.after[0]
-            unclaimed = person is None or b64(person.secret) != place[names:]
+            person = None if entry is None else self._taken("who", owner, entry)
+            holds = taken.holds
+            unclaimed = person is None or b64(person.pseudonym) != place[names:]
             if unclaimed and not holds:
                 self._unclaimed.append(place)
-            flags = 0 if person is None else PERSON_HEAD.unpack_from(person.before)[4]
+            flags = 0 if person is None else person_head(person.before)[4]
             keeps = holds or unclaimed or flags & (RESTRICTED | REVIEWED)
             secret = _moved(taken.secret, None if keeps else floor, month)
-            if secret == taken.secret and taken.epoch == current:
+            moved = raised("key", taken, forms)._replace(epoch=current, secret=secret)
+            if moved == taken:
                 continue
             if secret != taken.secret:
                 done.advanced += 1
                 owned[owner] = entry  # whoever is restricted meanwhile keeps the months after all
-            moved = Taken(taken.before, current, taken.after, secret)
-            changes[place] = (raw, self._wrapper.put(_KEY, place, moved))
-            done.rewrapped += taken.epoch != current
+            changes[place] = (raw, self._wrapper.put("key", place, moved))
+            done.rewrapped += taken.epoch != current or taken.before != moved.before
         await self._swap(changes, owned, current, done)
 
     async def _orphans(self, done: Walked) -> None:
@@ -246,14 +246,14 @@ class Walk:
             (raw,) = await self._keystore.read([place])
             if raw is None or place.removeprefix(self._start) in pending:
                 continue
-            if (taken := self._taken(_KEY, place, raw)) is None:
+            if (taken := self._taken("key", place, raw)) is None:
                 continue
             owner = person_key(self._tenant, Lookup(b64(taken.secret[:32]).decode()))
             (entry,) = await self._keystore.read([owner])
-            person = None if entry is None else self._taken(_PERSON, owner, entry)
-            if taken.after[0] or (entry is not None and person is None):
+            person = None if entry is None else self._taken("who", owner, entry)
+            if taken.holds or (entry is not None and person is None):
                 continue
-            if person is None or not place.endswith(b":" + b64(person.secret)):
+            if person is None or not place.endswith(b":" + b64(person.pseudonym)):
                 done.orphans += await self._keystore.drop(place, {owner: entry, place: raw})
 
     def _months(self) -> tuple[Month, Month]:
@@ -277,26 +277,25 @@ class Walk:
         """How many entries there are, by epoch and by state."""
         done = Walked()
         async for kind, places in self._each():
-            form = FORMS.get(kind)
-            if form is None:
+            if kind not in FORMS:
                 done.states[f"unknown kind {kind}".strip()] += len(places)
                 continue
             for place, raw in zip(places, await self._keystore.read(places), strict=True):
                 if raw is None:
                     continue
-                epoch = self._named(form, place, raw)
+                epoch = self._named(kind, place, raw)
                 if epoch is not None:
                     done.entries[epoch] += kind != _UNTOLD
                 if kind != _UNTOLD:
                     done.states[UNREADABLE if epoch is None else _state(kind, raw)] += 1
         return done
 
-    def _named(self, form: Form, place: bytes, raw: bytes) -> str | None:
+    def _named(self, kind: str, place: bytes, raw: bytes) -> str | None:
         """The epoch that an entry needs; None of one that opened with none."""
         if self._unreadable.get(place) == raw:
             return None
         try:
-            return epoch_in(form, raw).decode("ascii")
+            return epoch_in(kind, raw).decode("ascii")
         except EntryCorruptError:
             return None
 
@@ -321,23 +320,23 @@ class Walk:
                 done.kept[epoch] = why
 
 
-def _is_of(form: Form, raw: bytes, epoch: bytes) -> bool:
+def _is_of(kind: str, raw: bytes, epoch: bytes) -> bool:
     try:
-        return epoch_in(form, raw) == epoch
+        return epoch_in(kind, raw) == epoch
     except EntryCorruptError:
         return False
 
 
 def _moved(secret: bytes, floor: Month | None, month: Month) -> bytes:
     """The secrets of a key entry with its ratchet moved on: no month before `floor` opens any more."""
-    lookup, identity, old_floor, floor_link, old_current, current_link = SECRETS.unpack(secret)
+    lookup, identity, old_floor, floor_link, old_current, current_link = SECRETS.unpack_from(secret)
     new_floor = max(old_floor, floor or 0)
     new_current = max(old_current, new_floor, month)
     if (new_floor, new_current) == (old_floor, old_current):
         return secret
     floor_link = link_at(Link(floor_link), Month(old_floor), Month(new_floor)).expose()
     current_link = link_at(Link(current_link), Month(old_current), Month(new_current)).expose()
-    return SECRETS.pack(lookup, identity, new_floor, floor_link, new_current, current_link)
+    return SECRETS.pack(lookup, identity, new_floor, floor_link, new_current, current_link) + secret[SECRETS.size :]
 
 
 def _state(kind: str, raw: bytes) -> str:
