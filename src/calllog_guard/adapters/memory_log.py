@@ -120,6 +120,10 @@ class MemoryIndex:
             ((facts, key) for key, facts in self._legs.items() if key.startswith(start)), key=lambda row: row[1]
         )
 
+    def legs_after(self, pseudonym: str, key: bytes, most: int) -> list[tuple[Facts, bytes]]:
+        """See Index."""
+        return [row for row in self.legs_of(pseudonym) if row[1] > key][:most]
+
     def pending(self) -> dict[bytes, Pending]:
         """See Index."""
         return dict(sorted(self._pending.items(), key=lambda item: item[1].offset))
