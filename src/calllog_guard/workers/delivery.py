@@ -17,6 +17,7 @@ import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
+from calllog_guard.core.arrival import REMNANT, remnant
 from calllog_guard.core.crypto.sealed import seal_to
 from calllog_guard.core.replay import first_appended_ms
 from calllog_guard.core.tombstone import Output
@@ -74,13 +75,22 @@ class Steps:
 
 
 class DeadLetters:
-    """Seals what cannot be handled to the operator's key."""
+    """
+    Seals what cannot be handled to the operator's key.
 
-    def __init__(self, topic: str, key: bytes, clock: Clock, partitions: int) -> None:
-        self._topic, self._key, self._clock, self._partitions = topic, key, clock, partitions
+    Args:
+        most: Bytes of the largest payload that is kept; of a larger one, and of a record that could not be unpacked, its remnant.
+
+    """
+
+    def __init__(self, topic: str, key: bytes, clock: Clock, partitions: int, most: int = 512 << 10) -> None:
+        self._topic, self._key, self._clock, self._partitions, self._most = topic, key, clock, partitions, most
 
     def of(self, record: Any, error: MessageError) -> Output:
         """The dead letter of a record: coordinates, a reason that quotes nothing, the payload sealed."""
+        payload, left = record.value or b"", record.remnant
+        if left is None and len(payload) > self._most:
+            left = remnant(error.reason, payload)
         dead = Dead(
             v=1,
             topic=record.topic,
@@ -89,7 +99,9 @@ class DeadLetters:
             reason=error.reason,
             at_pointer=error.pointer,
             kid="operator-1",
-            jwe=seal_to(self._key, "operator-1", record.value or b""),
+            jwe=seal_to(self._key, "operator-1", payload)
+            if left is None
+            else seal_to(self._key, "operator-1", encode(left), cty=REMNANT),
             at=self._clock.now(),
             appended_at=from_ms(first_appended_ms(record.timestamp, record.headers)),
         )
