@@ -162,11 +162,8 @@ async def test_records_that_are_none_are_told_beside_those_that_are(stack: Stack
     """The broker checks what it is sent; what it has let through once lies in the log for good."""
     await produce(stack.kafka, topic, 0, [(GOOD, "none")])
 
-    def damage(_: int, content: bytes) -> bytes:
-        mixed = [GOOD[0], Raw(body=b"\0\x02"), GOOD[2]]
-        return batch(mixed, "gzip")
-
-    seen, _ = await through(stack, topic, damage, 3)
+    mixed = batch([GOOD[0], Raw(body=b"\0\x02"), GOOD[2]], "gzip")
+    seen, _ = await through(stack, topic, lambda _, __: mixed, 3)
     assert [(each.remnant.reason if each.remnant else each.value) for each in seen] == [
         b"good 0",
         UNREADABLE,

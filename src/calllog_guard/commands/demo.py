@@ -10,7 +10,6 @@ import csv
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -27,12 +26,14 @@ from rich.table import Table
 from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.adapters.memory import SystemClock
 from calllog_guard.errors import StateRefusedError
+from calllog_guard.stack.offspring import ends_with_us, unwound_by_signals
 
 _CALLS: Final = 4000
 _PEOPLE: Final = 300
 _DAYS: Final = 28
 _OLD_DAYS: Final = 100
 _WAIT_S: Final = 60
+_STOP_S: Final = 30
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -125,18 +126,23 @@ class Demo:
     @contextmanager
     def worker(self, *roles: str) -> Iterator[None]:
         """Workers for a while."""
-        children = []
-        with (self.base / "workers.log").open("ab") as log:
-            for role in roles:
-                command = [sys.executable, "-m", "calllog_guard.cli", "worker", role]
-                children.append(subprocess.Popen(command, env=self.environment, stdout=log, stderr=log))  # noqa: S603
+        children: list[subprocess.Popen[bytes]] = []
         try:
+            with (self.base / "workers.log").open("ab") as log:
+                for role in roles:
+                    command = [sys.executable, "-m", "calllog_guard.cli", "worker", role]
+                    options: dict[str, Any] = {"env": self.environment, "preexec_fn": ends_with_us()}
+                    children.append(subprocess.Popen(command, stdout=log, stderr=log, **options))  # noqa: S603
             yield
         finally:
             for child in children:
-                child.send_signal(signal.SIGTERM)
+                child.terminate()
             for child in children:
-                child.wait()
+                try:
+                    child.wait(_STOP_S)
+                except subprocess.TimeoutExpired:
+                    child.kill()
+                    child.wait()
 
 
 def run(args: argparse.Namespace) -> int:
@@ -144,7 +150,7 @@ def run(args: argparse.Namespace) -> int:
     from calllog_guard.stack.supervisor import Stack  # noqa: PLC0415 - starts child processes
 
     out = Console(stderr=args.json)
-    with tempfile.TemporaryDirectory(prefix="calllog-guard-demo-") as folder:
+    with unwound_by_signals(), tempfile.TemporaryDirectory(prefix="calllog-guard-demo-") as folder:
         demo = Demo(Path(folder), out)
         out.rule("1  a real Kafka and a real Redis (fast profile: seconds instead of hours)")
         with Stack(demo.base / "stack") as stack:

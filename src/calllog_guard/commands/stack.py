@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from calllog_guard.commands.setup import say, show
 from calllog_guard.core.grants import USERS
 from calllog_guard.errors import ConfigurationError, StateRefusedError
+from calllog_guard.stack.offspring import AskedError, unwound_by_signals
 
 if TYPE_CHECKING:
     from calllog_guard.stack.supervisor import Stack
@@ -27,8 +28,11 @@ every start), and each role is a user with a password and the rights of the READ
 of a role, DIR/stack.env the operator's. The Redis servers that come in wheels have no TLS: a small process before it speaks it.
 """
 _READY_S: Final = 300.0
-_STOP_S: Final = 60.0
+_STOP_S: Final = 30.0
+"""Longer than a supervisor waits for its servers."""
+_KILL_S: Final = 10.0
 _WATCH_S: Final = 0.5
+_LOCK: Final = "stack.lock"
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -56,25 +60,44 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     verb.set_defaults(run=run)
 
 
-def _locked(directory: Path) -> IO[bytes] | None:
-    """The folder's lock, held until closed or until this process ends; None when another stack holds it."""
+def _locked(directory: Path) -> IO[str] | None:
+    """
+    The folder's lock, with our process id in it, and in the end who had to be killed; None when another stack holds it.
+
+    The servers hold it too: it is free again once all of them have ended, whatever became of who started them.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    lock = (directory / "stack.lock").open("ab")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    lock = (directory / _LOCK).open("a")
+    for pause in (*[0.05] * 20, 0.0):  # who only asks whether it is free holds it for a moment
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            time.sleep(pause)
+    else:
         lock.close()
         return None
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
     return lock
 
 
+def _free(directory: Path) -> bool:
+    """Whether nothing of a stack runs in a folder."""
+    try:
+        with (directory / _LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return True
+    except BlockingIOError:
+        return False
+    return True
+
+
 def _state(directory: Path) -> dict[str, Any] | None:
-    """What runs in a folder; a record whose stack no longer holds the lock is a crash's."""
-    if not directory.is_dir():
-        return None
-    lock = _locked(directory)
-    if lock is not None:
-        lock.close()
+    """What is ready in a folder; a record whose stack no longer holds the lock is a crash's."""
+    if _free(directory):
         return None
     try:
         found: dict[str, Any] = json.loads((directory / "stack.json").read_text("utf-8"))
@@ -113,7 +136,7 @@ def run(args: argparse.Namespace) -> int:
         show(args, {"running": True} | found, _text(found))
         return 0
     if args.action == "down":
-        return _down(args, directory, found)
+        return _down(args, directory)
     if found is not None:
         raise StateRefusedError(f"a stack already runs in {directory} (pid {found['pid']}): stack down it first")
     return _detached(args, directory) if args.detach else _up(args, directory)
@@ -126,42 +149,67 @@ def _none(args: argparse.Namespace, directory: Path, code: int) -> int:
     return code
 
 
-def _down(args: argparse.Namespace, directory: Path, found: dict[str, Any] | None) -> int:
-    if found is None:
+def _down(args: argparse.Namespace, directory: Path) -> int:
+    """End what runs in a folder, ready or not; returns when all of it has ended."""
+    if _free(directory):
         return _none(args, directory, 0)
-    os.kill(found["pid"], signal.SIGTERM)
-    end = time.monotonic() + _STOP_S
-    while _state(directory) is not None:
-        if time.monotonic() > end:
-            raise StateRefusedError(f"the stack (pid {found['pid']}) did not end within {_STOP_S:.0f} s")
-        time.sleep(0.1)
+    noted = (directory / _LOCK).read_text("utf-8").split()
+    if not noted:
+        raise StateRefusedError(f"the stack in {directory} began this moment: ask again")
+    pid, servers = int(noted[0]), (_state(directory) or {}).get("servers", {})
+    for number in (signal.SIGTERM, signal.SIGCONT):  # one that was stopped would not hear
+        _signal(pid, number)
+    if not _ends(directory, _STOP_S):
+        for name, each in {**servers, "the supervisor": pid}.items():
+            if _signal(each, signal.SIGKILL):
+                say(f"{name} (pid {each}) has not ended within {_STOP_S:.0f} s and is killed")
+        if not _ends(directory, _KILL_S):
+            raise StateRefusedError(f"something that the stack in {directory} (pid {pid}) has started still runs")
+    for name in (directory / _LOCK).read_text("utf-8").split()[1:]:
+        say(f"{name} did not end by itself and was killed")
     if args.json:
-        show(args, {"running": False, "dir": str(directory), "pid": found["pid"]}, "")
+        show(args, {"running": False, "dir": str(directory), "pid": pid}, "")
     return 0
 
 
-def _detached(args: argparse.Namespace, directory: Path) -> int:
-    directory.mkdir(parents=True, exist_ok=True)
-    command = [
-        sys.executable,
-        "-m",
-        "calllog_guard.cli",
-        "stack",
-        "up",
-        "--dir",
-        str(directory),
-        "--profile",
-        args.profile,
-        "--brokers",
-        str(args.brokers),
-    ]
-    with (directory / "stack.log").open("ab") as log:
-        child = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)  # noqa: S603
+def _signal(pid: int, number: signal.Signals) -> bool:
+    """Send a signal; whether somebody was there."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _ends(directory: Path, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not (free := _free(directory)) and time.monotonic() < end:
+        time.sleep(0.1)
+    return free
+
+
+def _ready(directory: Path, child: "subprocess.Popen[bytes]") -> dict[str, Any]:
+    """What runs in a folder, once it does."""
     end = time.monotonic() + _READY_S
     while (found := _state(directory)) is None:
         if child.poll() is not None or time.monotonic() > end:
             raise ConfigurationError(f"the stack did not start; see {directory / 'stack.log'}")
         time.sleep(0.2)
+    return found
+
+
+def _detached(args: argparse.Namespace, directory: Path) -> int:
+    directory.mkdir(parents=True, exist_ok=True)
+    words = ["stack", "up", "--dir", str(directory), "--profile", args.profile, "--brokers", str(args.brokers)]
+    command = [sys.executable, "-m", "calllog_guard.cli", *words]
+    with unwound_by_signals(), (directory / "stack.log").open("ab") as log:
+        child = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)  # noqa: S603
+        try:
+            found = _ready(directory, child)
+        except BaseException:
+            child.terminate()
+            child.wait()
+            raise
     show(args, found, _text(found))
     return 0
 
@@ -169,9 +217,6 @@ def _detached(args: argparse.Namespace, directory: Path) -> int:
 def _up(args: argparse.Namespace, directory: Path) -> int:
     from calllog_guard.stack.supervisor import Stack  # noqa: PLC0415 - `stack down` needs no client library
 
-    asked: list[int] = []
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, lambda number, _: asked.append(number))
     if args.profile != "production":
         say(f"{args.profile} profile: compaction, expiry and rebalances take seconds here, hours in production")
     record = directory / "stack.json"
@@ -179,31 +224,44 @@ def _up(args: argparse.Namespace, directory: Path) -> int:
     if lock is None:
         raise StateRefusedError(f"a stack already runs or starts in {directory}: stack down it first")
     record.unlink(missing_ok=True)
-    with lock, Stack(directory, args.profile, brokers=args.brokers) as stack:
-        found = {
-            "pid": os.getpid(),
-            "kafka": stack.kafka,
-            "redis": stack.redis,
-            "dir": str(directory),
-            "profile": args.profile,
-            "brokers": args.brokers,
-            "env": stack.environment,
-            "users": _users(stack),
-        }
-        (directory / "stack.env").write_text(_text(found) + "\n", "utf-8")
-        draft = record.with_suffix(".new")
-        draft.write_text(json.dumps(found), "utf-8")
-        draft.replace(record)
+    with lock, unwound_by_signals():
+        stack = Stack(directory, args.profile, brokers=args.brokers, keeps=[lock.fileno()])
+        ready = False
         try:
-            show(args, found, _text(found))
-            sys.stdout.flush()
-            while not asked:
+            stack.start()
+            _told(args, directory, stack)
+            ready = True
+            while True:
                 time.sleep(_WATCH_S)
-                try:
-                    stack.check()
-                except ConfigurationError as error:
-                    say(str(error))
-                    return 3
+                stack.check()
+        except AskedError as asked:
+            return 0 if ready else asked.code
+        except ConfigurationError as error:
+            if not ready:
+                raise
+            say(str(error))
+            return 3
         finally:
+            lock.write("".join(f" {name}" for name in stack.stop()))  # whoever waits for the end hears who was killed
             record.unlink(missing_ok=True)
-    return 0
+
+
+def _told(args: argparse.Namespace, directory: Path, stack: "Stack") -> None:
+    """Write down and show what runs, once it is ready."""
+    found = {
+        "pid": os.getpid(),
+        "servers": stack.pids,
+        "kafka": stack.kafka,
+        "redis": stack.redis,
+        "dir": str(directory),
+        "profile": args.profile,
+        "brokers": args.brokers,
+        "env": stack.environment,
+        "users": _users(stack),
+    }
+    (directory / "stack.env").write_text(_text(found) + "\n", "utf-8")
+    draft = directory / "stack.json.new"
+    draft.write_text(json.dumps(found), "utf-8")
+    draft.replace(directory / "stack.json")
+    show(args, found, _text(found))
+    sys.stdout.flush()

@@ -6,24 +6,23 @@ Rules: 1. No child outlives us: the kernel ends it when the thread that started 
        3. Ready means that it answered in its own protocol.
 """
 
-import ctypes
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NoReturn, Protocol, Self
 
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.stack.kafka_server import cluster
+from calllog_guard.stack.offspring import ends_with_us
 from calllog_guard.stack.redis_server import RedisServer, SecuredRedis, TlsFront
 from calllog_guard.stack.secured import Secured
 
 PROFILES: Final = ("fast", "production", "secure")
 BROKERS: Final = (1, 3)
-_PR_SET_PDEATHSIG: Final = 1
 _READY_S: Final = 90.0
 _STOP_S: Final = 20.0
 _FAST: Final = {
@@ -58,18 +57,17 @@ class Server(Protocol):
         """Whether it answers in its own protocol."""
 
 
-def _die_with_parent() -> Callable[[], None] | None:
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl is None:  # not Linux
-        return None
-    return lambda: prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-
-
 class Child:
-    """One server as a child process; it may be started again after it ended."""
+    """
+    One server as a child process; it may be started again after it ended.
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    Args:
+        keeps: Open files that it holds open with us: a lock of ours is free again when it has ended too.
+
+    """
+
+    def __init__(self, server: Server, keeps: Sequence[int] = ()) -> None:
+        self._server, self._keeps = server, tuple(keeps)
         self._process: subprocess.Popen[bytes] | None = None
         self.log = server.directory / f"{server.name}.log"
 
@@ -102,7 +100,8 @@ class Child:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent(),  # noqa: PLW1509
+                pass_fds=self._keeps,
+                preexec_fn=ends_with_us(),  # noqa: PLW1509
             )
 
     def wait_ready(self) -> None:
@@ -130,17 +129,18 @@ class Child:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
 
-    def stop(self) -> None:
-        """End it in its own order, by force after 20 s."""
+    def stop(self) -> bool:
+        """End it in its own order, by force after 20 s; whether force was needed."""
         if self._process is None:
-            return
+            return False
         self.terminate()
         try:
             self._process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.kill()
+            return True
         self._process = None
+        return False
 
     def kill(self) -> None:
         """End it at once, as a crash would."""
@@ -175,10 +175,11 @@ class Stack:
         directory: Keeps all data; a later stack on it finds them again.
         profile: `fast` compacts and sweeps within seconds; `production` keeps the defaults; `secure` is fast, with TLS, users, rights.
         brokers: 1 or 3; with three, every record has three replicas and any one broker may be away.
+        keeps: Open files that the servers hold open with us, as a lock.
 
     """
 
-    def __init__(self, directory: Path, profile: str = "fast", *, brokers: int = 1) -> None:
+    def __init__(self, directory: Path, profile: str = "fast", *, brokers: int = 1, keeps: Sequence[int] = ()) -> None:
         if profile not in PROFILES:
             msg = f"unknown profile of the stack: use one of {', '.join(PROFILES)}"
             raise ConfigurationError(msg)
@@ -199,7 +200,7 @@ class Stack:
         self.log_dirs = [each.log_dir for each in self.brokers]
         self.broker_log_dir, self.redis_dir = self.log_dirs[0], store.directory
         self._stores = [each.name for each in stores]
-        self.children: Final = {each.name: Child(each) for each in (*stores, *self.brokers)}
+        self.children: Final = {each.name: Child(each, keeps) for each in (*stores, *self.brokers)}
 
     @property
     def environment(self) -> dict[str, str]:
@@ -242,13 +243,18 @@ class Stack:
             self.stop()
             raise
 
-    def stop(self) -> None:
-        """End all; the brokers at the same time, for the last of a quorum finds nobody to take leave of."""
+    def stop(self) -> list[str]:
+        """
+        End all; the brokers at the same time, for the last of a quorum finds nobody to take leave of.
+
+        Returns:
+            The names of those that had to be ended by force.
+
+        """
         for child in self._kafka:
             child.terminate()
-        for child in self._kafka:
-            child.stop()
-        self.stop_redis()
+        last = [*(each.name for each in self.brokers), *reversed(self._stores)]
+        return [name for name in last if self.children[name].stop()]
 
     def check(self) -> None:
         """Raise ConfigurationError when a child ended by itself."""

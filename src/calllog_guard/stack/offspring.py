@@ -1,0 +1,64 @@
+"""
+Child processes that do not outlive us, and ends that leave none behind.
+
+Rules: 1. The kernel tells a child when the thread that started it ends, even by SIGKILL (Linux); elsewhere an orderly end must do.
+       2. The first SIGTERM or SIGINT unwinds what has begun; those that follow do not disturb the unwinding.
+Source: prctl(2), PR_SET_PDEATHSIG.
+"""
+
+import ctypes
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+_PR_SET_PDEATHSIG: Final = 1
+_KILLED: Final = 128
+"""Shells call the end by signal N 128 + N."""
+
+
+class AskedError(SystemExit):
+    """SIGTERM or SIGINT has asked us to end; `code` is what a shell expects of it."""
+
+    code: int
+
+
+@contextmanager
+def unwound_by_signals() -> Iterator[None]:
+    """
+    Have the first SIGTERM or SIGINT raise AskedError here, and pass over those that follow.
+
+    Raises:
+        AskedError: From wherever the signal meets us; the handlers of before are back once this block is left.
+
+    """
+    asked = False
+
+    def unwind(number: int, _: Any) -> None:
+        nonlocal asked
+        if not asked:
+            asked = True
+            raise AskedError(_KILLED + number)
+
+    before = {each: signal.signal(each, unwind) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def ends_with_us(number: signal.Signals = signal.SIGKILL) -> Callable[[], None] | None:
+    """What a new child does before its program, so that it gets this signal when we have ended; None where no kernel does that."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is None:  # not Linux
+        return None
+    parent = os.getpid()
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(number))
+        if os.getppid() != parent:  # it ended before the kernel knew
+            os._exit(_KILLED + int(number))
+
+    return ask
