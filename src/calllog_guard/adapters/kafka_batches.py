@@ -93,7 +93,7 @@ def arrivals(place: Place, batch: memoryview, start: int) -> Iterator[Arrival]:
         yield from _old(place, batch, start)
         return
     head = _Head(*HEAD.unpack_from(batch))
-    content, whole = _unpacked(batch, head.attributes & _CODEC)
+    content, whole = unpacked(batch)
     at = start
     if whole:
         try:
@@ -208,8 +208,9 @@ def _bytes(body: memoryview, at: int) -> tuple[bytes | None, int]:
 # --- compression ----------------------------------------------------------------------------------------------------
 
 
-def _unpacked(batch: memoryview, codec: int) -> tuple[memoryview, bool | None]:
+def unpacked(batch: memoryview) -> tuple[memoryview, bool | None]:
     """The batch as if it had never been packed; False: its beginning only, for it is too large; None: it does not unpack."""
+    codec = batch[_ATTRIBUTES_AT + 1] & _CODEC
     if not codec:
         return batch, True
     unpack = _UNPACK.get(codec)

@@ -223,6 +223,8 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         for place, records in unit.items():
             self._position[place] = records[-1].offset + 1
             self._count("records_handled", len(records))
+            for left in (record.remnant for record in records if record.remnant is not None):
+                self._count("unreadable_" + left.reason, 1)
         if unit:
             self._count("units", 1)
             places = {f"{place.topic}/{place.partition}": records[-1].offset for place, records in unit.items()}
