@@ -102,6 +102,12 @@ class KeyMissingError(EntryUnreadableError):
     """A live person without a key: never mint anew, never pass; restore it, or erase the person."""
 
 
+class UpgradeNeededError(GuardError):
+    """What is to be written needs newer stored forms than the installation's: it waits for `calllog-guard tenant upgrade`."""
+
+    fate = Fate.RETRY
+
+
 class EntryCorruptError(GuardError):
     """Bytes of the keystore or the KMS do not authenticate: someone wrote to them. Nothing may be opened or stored by them."""
 

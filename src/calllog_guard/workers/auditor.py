@@ -19,7 +19,7 @@ from aiokafka import TopicPartition
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.profile import RELEASE_0_1
 from calllog_guard.core.requests.decision import DECISIONS
-from calllog_guard.core.requests.outcome import DONE, TO_DESK, Observed, Outcome, OutcomeKey, is_result
+from calllog_guard.core.requests.outcome import DONE, TO_DESK, Observed, Outcome, OutcomeKey, is_result, legs_part
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, Beat, decode, encode, to_ms
 from calllog_guard.errors import KeystoreSilentError, KeystoreUnsafeError, MessageError
@@ -127,8 +127,11 @@ class Auditor:
             elif record.key.endswith(DONE):
                 watched.done = self._outcome_key.read(record.value, record.key)
             else:
-                self._outcome_key.read(record.value, record.key)
-                watched.reported.add(result)
+                outcome = self._outcome_key.read(record.value, record.key)
+                if legs_part(record.key) is None:
+                    watched.reported.add(result)
+                else:
+                    watched.named.update(dict.fromkeys(outcome.tokens or ()))
         except MessageError as error:
             self._count("unreadable_" + error.reason, 1)
         if watched.decision is not None and not set(watched.stages) - watched.reported:
@@ -296,7 +299,7 @@ class Auditor:
     def _ripe(self, each: Watched, now: datetime) -> bool:
         """Whether no producer may still hold a unit that it began before the erasure, and the keystore's file is rewritten."""
         after = timedelta(seconds=self._settings.absence_after_s)
-        return each.rewritten and each.done is not None and each.done.at + after <= now
+        return each.rewritten and each.done is not None and each.whole and each.done.at + after <= now
 
     def _alarm(self, now: datetime, watched: list[Watched]) -> None:
         """Whoever is not seen absent in time, and whoever's legs the keeper has not even tombstoned in time."""

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 
+from calllog_guard.core.arrival import Arrival
 from calllog_guard.core.calls.parked import (
     PARKED,
     Parked,
@@ -83,17 +84,6 @@ class Waiting(NamedTuple):
     def key(self) -> bytes:
         """Its record key."""
         return parked_key(self.part.place, self.part.lookup)
-
-
-class _Letter(NamedTuple):
-    """A part as the record that it came from, for its dead letter."""
-
-    topic: str
-    partition: int
-    offset: int
-    value: bytes
-    timestamp: int
-    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 @dataclass(slots=True)
@@ -268,9 +258,8 @@ class Parking:
     def _letter(self, each: Waiting) -> Output:
         topic, partition, offset, _ = each.part.place
         event = event_of(_waiting(each.part), self._n.ring.tenant)
-        return self._n.dead.of(
-            _Letter(topic, partition, offset, event, each.part.appended_ms), MessageError(each.reason, "/parties")
-        )
+        record = Arrival(topic, partition, offset, None, event, each.part.appended_ms)
+        return self._n.dead.of(record, MessageError(each.reason, "/parties"))
 
     # --- taking up --------------------------------------------------------------------------------------------------
 

@@ -7,17 +7,17 @@ Rules: 1. A decision about hundreds of thousands of legs is carried out in porti
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import Pseudonym
-from calllog_guard.core.requests.decision import DECISIONS, Entry, Decision, open_entry
+from calllog_guard.core.requests.decision import DECISIONS, Decision, Entry, open_entry
 from calllog_guard.core.wire import decode
 from calllog_guard.ports import Pending
 from calllog_guard.workers.shard import Shard
-from collections.abc import Callable
 
 PORTION: Final = 2000
 """Legs taken at once."""
@@ -42,7 +42,7 @@ class Progress:
         at: Up to which record key its person's legs were looked at.
         count: How many legs it has found, removed, copied or given so far.
         kept: On which legal bases some of them were copied.
-        rows: Of an export: its legs, packed; `digests` are those of the parts that are written.
+        scope: Of an export: what it is about, and which parts are written.
 
     """
 
@@ -50,8 +50,7 @@ class Progress:
     count: int = 0
     kept: set[str] = field(default_factory=set)
     destroyed: bool = False
-    rows: list[bytes] | None = None
-    digests: list[str] = field(default_factory=list)
+    scope: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,8 @@ class Work:
     @property
     def progress(self) -> Progress:
         """How far it is; kept with its partition until it is done."""
-        return self.shard.progress.setdefault(self.key, Progress())
+        found: Progress = self.shard.progress.setdefault(self.key, Progress())
+        return found
 
     @property
     def over(self) -> bool:

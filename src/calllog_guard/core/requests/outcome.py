@@ -21,14 +21,30 @@ TO_DESK: Final = b"outcomes"
 """The place of what is told to the desk; in the ledger it is the record's key."""
 DONE: Final = b".done"
 """Ends the ledger key of a decision's result; `.absent` and `.gone` end those of its observation."""
-LEGS: Final = b".legs"
-"""Ends the ledger key of the names that a decision is about to remove."""
+NAMES_IN_PART: Final = 10_000
+"""Names of legs in one record of the ledger: a quarter of a megabyte."""
+_LEGS: Final = b".legs"
 _RESULT_DOTS: Final = 2
+_DIGITS: Final = 9
 
 
 def is_result(key: bytes) -> bool:
     """Whether a ledger key names a result, not a decision."""
     return key.count(b".") == _RESULT_DOTS
+
+
+def legs_key(number: int) -> bytes:
+    """What ends the ledger key of a part of the names that a decision is about to remove; the first part is 1."""
+    return _LEGS if number == 1 else _LEGS + b"-%d" % number
+
+
+def legs_part(key: bytes) -> tuple[bytes, int] | None:
+    """The ledger key of a decision, and which part of its names a key is of; None when it is none."""
+    name, _, last = key.rpartition(b".")
+    word, dash, number = last.partition(b"-")
+    if b"." + word != _LEGS or (dash and not (number.isdigit() and len(number) < _DIGITS)):
+        return None
+    return name, int(number or 1)
 
 
 class Observed(Message, frozen=True, kw_only=True):
