@@ -148,9 +148,9 @@ class Copies:
         return list(made)
 
     def _copy(self, shard: Shard, opened: Opened, value: bytes, under: Under, made: dict[bytes, Facts]) -> list[Output]:
-        """One copy; nothing where the leg's month is gone already: it opens no more, for nobody."""
-        header = parse_header(value)
+        """One copy; nothing where it is no leg, or its month is gone already: it opens no more, for nobody."""
         try:
+            header = parse_header(value)
             plaintext = open_leg(value, opened.data_key(month_from(header.mon)))
         except RecordError as error:
             self._t.count("unreadable_" + error.reason, 1)

@@ -118,7 +118,7 @@ class Scope:
     holds: list[tuple[HoldId, bytes]] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
     copies: list[bytes] = field(default_factory=list)
-    per_part: int = LEGS_PER_PART
+    per_part: int = field(default_factory=lambda: LEGS_PER_PART)
 
     @property
     def total(self) -> int:
