@@ -47,6 +47,7 @@ from calllog_guard.workers.protector import Protector
 from calllog_guard.workers.reads import Reads, reads_of
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.safe import Safe
+from calllog_guard.workers.search import Searcher
 from calllog_guard.workers.tools import Tools
 from calllog_guard.workers.walk import Periods, Walk, Walked
 from calllog_guard.workers.whose import Owners
@@ -126,6 +127,7 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -
             book=book,
             decider=decider,
             holds=Holds(archive),
+            searcher=Searcher(archive, writer),
             answers=Answers(archive, writer, home, owners),
             owners=owners,
             receipts=Receipts(tenant, home, shared.vault, settings, shared.policy),

@@ -188,6 +188,9 @@ class Index(Protocol):
     def legs_after(self, pseudonym: str, key: bytes, most: int) -> list[tuple[Facts, bytes]]:
         """As `legs_of`, in the order of their keys: so many at most of those behind `key`."""
 
+    def people_after(self, pseudonym: str, most: int) -> list[str]:
+        """The pseudonyms that have legs, in their order: so many at most of those behind one; costs a look-up each."""
+
     def pending(self) -> dict[bytes, Pending]:
         """Decisions that wait, by ledger key, in the order of the ledger."""
 

@@ -43,6 +43,7 @@ from calllog_guard.workers.protector import Protector
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.sealer import Sealer
+from calllog_guard.workers.search import Searcher
 from calllog_guard.workers.tools import Tools
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import epoch_of
@@ -290,6 +291,7 @@ class GuardWorld:
                 book=self.book,
                 decider=decider,
                 holds=Holds(archive),
+                searcher=Searcher(archive, self.log),
                 answers=Answers(archive, self.log, 0, owners),
                 owners=owners,
                 notices=Notices(TENANT, 0, self.book, self.policy, self.settings, owners),

@@ -55,7 +55,7 @@ def shards(world: GuardWorld) -> list[Shard]:
 def again(world: GuardWorld) -> None:
     """What waits is due, as after its pause."""
     for shard in shards(world):
-        shard.attempts.at_once()
+        shard.pauses.at_once()
         shard.unjudged.at_once()
 
 
@@ -167,7 +167,7 @@ async def test_what_has_waited_in_vain_for_days_has_failed_and_an_officer_hears_
     await settled(world)
     world.clock.at += timedelta(days=8)
     for shard in shards(world):
-        for each in shard.attempts._waiting.values():
+        for each in shard.pauses._waiting.values():
             each.since -= 4000
     again(world)
     await settled(world)

@@ -124,6 +124,10 @@ class MemoryIndex:
         """See Index."""
         return [row for row in self.legs_of(pseudonym) if row[1] > key][:most]
 
+    def people_after(self, pseudonym: str, most: int) -> list[str]:
+        """See Index."""
+        return [each for each in sorted({key[:22].decode() for key in self._legs}) if each > pseudonym][:most]
+
     def pending(self) -> dict[bytes, Pending]:
         """See Index."""
         return dict(sorted(self._pending.items(), key=lambda item: item[1].offset))

@@ -134,6 +134,16 @@ class RocksIndex:
             rows.next()
         return found
 
+    def people_after(self, pseudonym: str, most: int) -> list[str]:
+        """See Index: behind a person's dot comes a slash."""
+        found: list[str] = []
+        rows = self._db.iter()
+        rows.seek(b"l" + (pseudonym.encode() + b"/" if pseudonym else b""))
+        while rows.valid() and len(found) < most and rows.key().startswith(b"l"):
+            found.append(rows.key()[1:].partition(b".")[0].decode())
+            rows.seek(b"l" + found[-1].encode() + b"/")
+        return found
+
     def pending(self) -> dict[bytes, Pending]:
         """Decisions that wait, by ledger key, in the order of the ledger."""
         found = [(key[1:], msgspec.msgpack.decode(raw, type=Pending)) for key, raw in self._rows(b"q")]

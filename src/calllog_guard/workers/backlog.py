@@ -14,13 +14,7 @@ from typing import Final
 
 import structlog
 
-from calllog_guard.errors import (
-    EntryUnreadableError,
-    EpochUnknownError,
-    LegMovedError,
-    MessageError,
-    UpgradeNeededError,
-)
+from calllog_guard.errors import EpochUnknownError, LegMovedError, MessageError, ParkedError
 from calllog_guard.ports import Pending
 from calllog_guard.workers.abreast import abreast, portions
 from calllog_guard.workers.enforce import Enforcer
@@ -45,7 +39,7 @@ class Backlog:
     async def finish(self, shard: Shard) -> None:
         """One turn of what has reached its barrier; what must wait, or has more to do, is tried again."""
         reached = await self._reached(self._t.legs, shard.partition) if shard.pending else 0
-        ripe = [item for item in shard.pending.items() if item[1].barrier <= reached and shard.attempts.due(item[0])]
+        ripe = [item for item in shard.pending.items() if item[1].barrier <= reached and shard.pauses.due(item[0])]
         works = [work for key, pending in ripe if (work := self._work(shard, key, pending)) is not None]
         finished, busy = False, set[str]()
         for together in portions(works, lambda work: work.decision.pseudonym):
@@ -69,7 +63,7 @@ class Backlog:
         shard.pending.pop(key)
         shard.progress.pop(key, None)
         shard.worked(work.pseudonym, key)
-        shard.attempts.ended(key)
+        shard.pauses.ended(key)
         shard.finished(key.decode())
 
     async def _forget(self, shard: Shard) -> None:
@@ -95,7 +89,7 @@ class Backlog:
             log.warning("a decision waits", decision=work.decision.decision, why=str(error))
             await self._look_again(work.shard, error.missing)
             return Ended.WAITS
-        except (EntryUnreadableError, UpgradeNeededError) as error:
+        except ParkedError as error:
             if not self._in_vain(work):
                 self._waits(work.shard, work.key, error)
                 return Ended.WAITS
@@ -103,7 +97,7 @@ class Backlog:
         except MessageError as error:  # a rule that its desk did not seal as we do
             self._t.count("dead_" + error.reason, 1)
             return await self._failed(work, error.reason)
-        work.shard.attempts.ended(work.key)
+        work.shard.pauses.ended(work.key)
         return ended
 
     async def _failed(self, work: Work, why: str) -> Ended:
@@ -112,13 +106,13 @@ class Backlog:
         return Ended.DONE
 
     def _waits(self, shard: Shard, key: bytes, error: Exception) -> None:
-        if shard.attempts.failed(key):
+        if shard.pauses.failed(key):
             self._t.count("decisions_waited", 1)
             log.error("a decision waits", decision=key.decode("ascii", "replace").partition(".")[2], why=str(error))
 
     def _in_vain(self, work: Work) -> bool:
         age = self._t.clock.now() - work.decision.at
-        tried = work.shard.attempts.waited_s(work.key) > _TRIED_S
+        tried = work.shard.pauses.waited_s(work.key) > _TRIED_S
         return not work.decision.total and tried and age > timedelta(days=self._t.settings.dead_keep_days)
 
     async def _look_again(self, shard: Shard, missing: Sequence[bytes]) -> None:

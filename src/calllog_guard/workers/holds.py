@@ -40,8 +40,9 @@ from calllog_guard.policy import TenantPolicy
 from calllog_guard.ports import Clock
 from calllog_guard.settings import Settings
 from calllog_guard.workers.casebook import Casebook
-from calllog_guard.workers.decide import Decider, Former, Granted, Telling, span_of
+from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.granted import Former, Granted, Telling, span_of
 from calllog_guard.workers.keyring import Keyring, fresh_nonce, pointer
 from calllog_guard.workers.safe import Safe, terms_of
 from calllog_guard.workers.vault import Vault

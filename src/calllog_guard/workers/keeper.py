@@ -32,6 +32,7 @@ from calllog_guard.workers.enforce import Enforcer
 from calllog_guard.workers.exports import Exporter
 from calllog_guard.workers.preserve import Preserver
 from calllog_guard.workers.replayer import Replayer
+from calllog_guard.workers.search import Finder
 from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.statistics import Statistician
 from calllog_guard.workers.sweeper import Sweeper
@@ -74,6 +75,7 @@ class Keeper:
         self._preserver = Preserver(tools, self._enforcer)
         self._enforcer.register("hold", self._preserver.hold)
         self._enforcer.register("release", self._preserver.release)
+        self._enforcer.register("search", Finder(tools, self._enforcer).search)
         self._tenant, self._ring, self._writer, self._settings = tools.tenant, tools.ring, tools.writer, tools.settings
         self._clock, self._count = tools.clock, tools.count
         self._read_all, self._starts, self._ends = read_all, starts, ends
@@ -347,6 +349,6 @@ class Keeper:
         for shard in shards:
             await self._enforcer.arrivals.again(shard)
         await abreast(self._backlog.finish, shards)
-        self._t.level("decisions_waiting", sum(len(shard.attempts) for shard in shards))
+        self._t.level("decisions_waiting", sum(len(shard.pauses) for shard in shards))
         self._t.level("people_unjudged", sum(len(shard.unjudged) for shard in shards))
         await self._sweeper.sweep(self._shards)

@@ -53,6 +53,13 @@ class Results:
         tokens = tuple(known) if len(known) <= self._in_part else ()
         await self.report(work, "tombstoned", tokens, len(known))
 
+    async def searched(self, work: Work, *, found: bool, unread: int) -> None:
+        """Whether somebody was found, and how many keys could not be opened."""
+        outcome = self.outcome(work, "searched", int(found))
+        outcome = msgspec.structs.replace(outcome, unread=unread or msgspec.UNSET)
+        await self._t.writer.write([self.told(outcome), self._kept(work, DONE, outcome)])
+        self._steps.reached("enforce.result")
+
     async def fail(self, work: Work) -> None:
         """A decision that can never be carried out: said to the desk, so that a human looks."""
         await self.report(work, "failed", (), 0)

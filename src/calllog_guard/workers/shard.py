@@ -14,11 +14,11 @@ from calllog_guard.core.ids import Token
 from calllog_guard.core.requests.decision import Decision
 from calllog_guard.core.requests.rules import Standing
 from calllog_guard.ports import Index, Pending
-from calllog_guard.workers.attempts import Attempts
+from calllog_guard.workers.pauses import Pauses
 
 AT_ONCE: Final = frozenset({"restrict", "lift", "consent", "hold", "release"})
 """Decisions that hold from the moment they are read: nothing stored has to change for them (a hold copies)."""
-TASKS: Final = frozenset({"access", "portability", "disclose"})
+TASKS: Final = frozenset({"access", "portability", "disclose", "search"})
 """Decisions that are done once and leave no rule."""
 
 
@@ -58,7 +58,7 @@ class Shard:
         done: Ledger keys of decisions whose result is in the ledger.
         recorded: By ledger key, the legs that a decision was about to remove when it was tried last.
         progress: By ledger key, how far decisions are that take more than one turn.
-        attempts: The decisions that wait for something of one person's, by ledger key.
+        pauses: The decisions that wait for something of one person's, by ledger key.
         working: People from whom decisions are taking legs away, with the record keys that have come meanwhile, for each.
         unjudged: People whose legs arrived when the rules about them could not be read.
         unsure: Who may not be swept for now, because their entries cannot be used.
@@ -81,9 +81,9 @@ class Shard:
     done: set[str] = field(default_factory=set)
     recorded: dict[str, Named] = field(default_factory=dict)
     progress: dict[bytes, Any] = field(default_factory=dict)
-    attempts: Attempts[bytes] = field(default_factory=Attempts)
+    pauses: Pauses[bytes] = field(default_factory=Pauses)
     working: dict[str, dict[bytes, set[bytes]]] = field(default_factory=dict)
-    unjudged: Attempts[str] = field(default_factory=Attempts)
+    unjudged: Pauses[str] = field(default_factory=Pauses)
     unsure: set[str] = field(default_factory=set)
     pending: dict[bytes, Pending] = field(default_factory=dict)
     ruled: dict[str, dict[str, Decision]] = field(default_factory=dict)

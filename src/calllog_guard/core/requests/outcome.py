@@ -68,6 +68,7 @@ class Outcome(Message, frozen=True, kw_only=True):
         tokens: In the ledger: the legs whose old values must be seen gone.
         kept: With `copied` of an erasure: the purposes for which the law had legs copied first.
         digests: Of an export: SHA-256 of each part.
+        unread: Of a search: how many keys could not be opened, so that nobody can tell whose they are.
         mac: By the key that workers alone have, over the rest and the place where it is written.
 
     """
@@ -76,7 +77,7 @@ class Outcome(Message, frozen=True, kw_only=True):
     tenant: TenantName
     case: Id
     decision: Id
-    stage: Literal["copied", "destroyed", "tombstoned", "rewritten", "exported", "absent", "gone", "failed"]
+    stage: Literal["copied", "destroyed", "tombstoned", "rewritten", "exported", "absent", "gone", "failed", "searched"]
     partition: int
     legs: int
     barrier: int
@@ -87,6 +88,7 @@ class Outcome(Message, frozen=True, kw_only=True):
     tokens: tuple[Id, ...] | msgspec.UnsetType = msgspec.UNSET
     kept: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     digests: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    unread: int | msgspec.UnsetType = msgspec.UNSET
     mac: Id | msgspec.UnsetType = msgspec.UNSET
 
 

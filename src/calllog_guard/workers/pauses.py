@@ -26,7 +26,7 @@ class Attempt:
     told: float = float("-inf")
 
 
-class Attempts(Generic[Name]):
+class Pauses(Generic[Name]):
     """The things of one kind that wait, by their names."""
 
     def __init__(self) -> None:
@@ -70,7 +70,17 @@ class Attempts(Generic[Name]):
         """It waits no more."""
         self._waiting.pop(name, None)
 
+    def later(self, name: Name) -> None:
+        """It was begun by another process: it is tried after the longest pause, and then as after a failure."""
+        now = self._now()
+        self._waiting[name] = Attempt(now, now + PAUSE_MOST_S)
+
+    def now(self, name: Name) -> None:
+        """It is due, if it waits."""
+        if name in self._waiting:
+            self._waiting[name].next_try = float("-inf")
+
     def at_once(self) -> None:
         """Everything is due."""
-        for each in self._waiting.values():
-            each.next_try = float("-inf")
+        for each in self._waiting:
+            self.now(each)
