@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from calllog_guard.core.anchor import Anchor
+from calllog_guard.core.answers.parts import Part
 from calllog_guard.core.calls.event import CallEvent
 from calllog_guard.core.calls.intake import Manifest
 from calllog_guard.core.calls.leg import Leg
@@ -41,6 +42,7 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "outcome": Outcome,
     "case": Case,
     "receipt": Receipt,
+    "export": Part,
     "notice": Notice,
     "notice-words": Words,
     "dead": Dead,

@@ -229,7 +229,8 @@ class Desk:
             officer=waits_for == "officer",
         )
         case = dated(case, table)
-        if kind in OWN:
+        gone = state == "enforcing" and kind == "erase" and request.range is None  # nobody is left who could ask
+        if kind in OWN and not gone:
             case = await self._o.owners.opened(case, request, table)
         if state == "waiting":
             case = await self._book.sealed(case, request)
