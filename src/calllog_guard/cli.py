@@ -29,6 +29,7 @@ from calllog_guard.commands import (
     setup,
     stack,
     tenants,
+    topics,
     worker,
 )
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, StateRefusedError
@@ -37,6 +38,7 @@ EXITS = "exit codes: 0 done, 1 a finding, 2 usage or configuration, 3 unavailabl
 FAMILIES = (
     stack,
     setup,
+    topics,
     tenants,
     keys,
     policy,

@@ -132,6 +132,7 @@ async def made(shared: World, month: str | None, officer: Path | None = None) ->
             PolicyLine(effective=each.effective.isoformat(), change=each.change) for each in shared.policy.versions
         ],
         limits={tuple(kinds): limit(kinds[0], table) or 0 for kinds in brakes.values()},
+        accepted=await shared.accepted(),
         objectives={"absent": settings.objective_value_s, "gone": settings.objective_key_s},
     )
     return report(sources, Month(first=first, calendar=calendar(table)), now)

@@ -40,10 +40,10 @@ _TOPICS: Final[dict[str, dict[str, str]]] = {
     "privacy.access": {"keeper": "R", "operator": "W", "officer": "R", "reader": "W"},
 }
 _GROUPS: Final[dict[str, dict[str, str]]] = {
-    "guard-protector": {"protector": "R", "auditor": "D"},
-    "guard-desk": {"desk": "R", "auditor": "D"},
-    "guard-keeper": {"keeper": "R"},
-    "guard-auditor": {"auditor": "R"},
+    "guard-protector": {"protector": "R", "auditor": "D", "operator": "D"},
+    "guard-desk": {"desk": "R", "auditor": "D", "operator": "D"},
+    "guard-keeper": {"keeper": "R", "auditor": "D", "operator": "D"},
+    "guard-auditor": {"auditor": "R", "operator": "D"},
 }
 _CLUSTER: Final = {"auditor": "S", "operator": "S"}
 

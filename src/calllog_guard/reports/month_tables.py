@@ -99,6 +99,20 @@ def _shown(report: Report) -> Iterator[Table]:
     engaged = frozenset(number for number, each in enumerate(report.brakes) if each.busiest >= each.limit)
     heads = ("Requests", "Limit an hour", "Busiest hour", "Wait for an officer now")
     yield Table("Brakes", "There is no brake.", heads, brakes, frozenset({1, 2, 3}), engaged)
+    losses = tuple(
+        (
+            f"{each.at:%Y-%m-%d %H:%M}",
+            each.officer,
+            f"{each.topic}/{each.partition}",
+            f"{each.from_} to {each.to}",
+            "unknown" if each.records is None else f"{each.records:,}",
+        )
+        for each in report.losses
+    )
+    heads = ("Accepted", "By", "Partition", "Offsets", "Records at most")
+    yield Table(
+        "Records lost unread", "No loss was accepted.", heads, losses, frozenset({4}), frozenset(range(len(losses)))
+    )
     versions = tuple((each.effective, each.change) for each in report.policies)
     yield Table("Policy", "There is no policy.", ("In force from", "Change"), versions)
 
