@@ -133,6 +133,7 @@ def test_an_authority_gets_a_page_of_its_own(tmp_path: Path) -> None:
         "calllog-guard receipt verify",
     ):
         assert told in page.text, told
+    assert re.search(r"\d{1,2} November, \d{2}:\d{2}:\d{2} GMT", page.text), "evidence is exact to the second"
     for personal in ("Your ", "your calls", "consent", "objection", "complain", "DSR-118"):
         assert personal not in page.text.replace("your key", "").replace("YOUR-KEY", ""), personal
 
