@@ -19,6 +19,7 @@ import structlog
 from aiokafka import TopicPartition
 
 from calllog_guard.core.answers.person import OWN
+from calllog_guard.core.arrival import content
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.case import Case, Consent, after_outcome, ended_at, parted
 from calllog_guard.core.requests.decision import case_id
@@ -160,7 +161,7 @@ class Desk:
             found = table.requesters.get(kid)
             return self._o.policy.public_key(found.key) if found else None
 
-        token = bare(record.value, self._o.desk_key)
+        token = bare(content(record), self._o.desk_key)
         request = read_request(token, key_of, tenant=self._o.tenant, appended_ms=record.timestamp)
         check_rights(table.requesters[request.iss].role, request.type, request.event)
         check_fields(request)
@@ -324,9 +325,10 @@ class Desk:
         await self._book.save_all(list(changed.values()), receipts)
 
     def _told(self, record: Any) -> Outcome:
-        if record.value is None:
+        value = content(record)
+        if value is None:
             raise MessageError("null_value")
-        return self._o.outcome_key.read(record.value, TO_DESK)
+        return self._o.outcome_key.read(value, TO_DESK)
 
 
 def _together(read: Sequence[tuple[Request, Any]]) -> list[list[tuple[Request, Any]]]:
