@@ -1,5 +1,6 @@
 """Parts of calls whose person's entries cannot be used wait by themselves: nobody else's do, and nothing is lost."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -20,8 +21,10 @@ from calllog_guard.core.crypto.secrets import month_from
 from calllog_guard.core.ids import Lookup, Pseudonym, SubjectId
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, encode
-from calllog_guard.errors import EntryUnreadableError, KeyMissingError
+from calllog_guard.errors import EntryUnreadableError, KeyMissingError, UnitOverdueError
 from calllog_guard.workers.parking import PARTS_OF_ONE, PEOPLE_MOST
+from calllog_guard.workers.sealer import Part
+from calllog_guard.workers.unreadable import Unreadable
 
 ALICE, BOB = "alice@example.org", "bob@example.org"
 
@@ -437,3 +440,28 @@ async def test_partitions_that_go_to_somebody_else_take_their_waits_with_them(tm
     await world.protector.idle()
     assert parked(world) == {}
     assert len(await legs(world, ALICE)) == 2
+
+
+async def test_what_is_taken_up_in_vain_for_too_long_is_withdrawn_first(tmp_path: Path, monkeypatch: Any) -> None:
+    """As of a unit: what was read of people may be sealed in it, and nobody may have it written much later."""
+    world = await known(tmp_path, unit_max_s=0.05)
+    await missing(world)
+    await world.restart()
+    await world.call("waits", ALICE)
+    await world.step("protector")
+    again(world)
+    withdrawn: list[bool] = []
+
+    async def withdraw() -> None:
+        withdrawn.append(True)
+
+    async def never(parts: list[Part]) -> Unreadable:
+        assert [part.call for part in parts] == ["waits"]
+        await asyncio.Event().wait()
+        return {}
+
+    monkeypatch.setattr(world.log, "withdraw", withdraw)
+    with pytest.raises(UnitOverdueError):
+        await world.protector._parking.take_up(never)
+    assert withdrawn == [True]
+    assert (len(parked(world)), world.levels["parked_parts"]) == (1, 1)

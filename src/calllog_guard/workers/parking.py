@@ -32,7 +32,7 @@ from calllog_guard.core.crypto.secrets import month_of
 from calllog_guard.core.ids import CallId, EpochName, Lookup
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, decode, encode, from_ms, to_ms
-from calllog_guard.errors import EpochUnknownError, MessageError, NewerFormError
+from calllog_guard.errors import EpochUnknownError, MessageError, NewerFormError, UnitOverdueError
 from calllog_guard.ports import Clock, Place, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import DeadLetters, Steps
@@ -258,8 +258,9 @@ class Parking:
     def _letter(self, each: Waiting) -> Output:
         topic, partition, offset, _ = each.part.place
         event = event_of(_waiting(each.part), self._n.ring.tenant)
-        record = Arrival(topic, partition, offset, None, event, each.part.appended_ms)
-        return self._n.dead.of(record, MessageError(each.reason, "/parties"))
+        return self._n.dead.of(
+            Arrival(topic, partition, offset, None, event, each.part.appended_ms), MessageError(each.reason, "/parties")
+        )
 
     # --- taking up --------------------------------------------------------------------------------------------------
 
@@ -274,13 +275,22 @@ class Parking:
                 due += list(queue.parts.values())[:_AT_ONCE]
         if not due:
             return
-        left = await settle([each.part for each in due])
+        left = await self._in_time(settle([each.part for each in due]))
         self._steps.reached("park.settled")
         await self._gone([each for each in due if each.part.lookup not in left])
         for queue in [self._queues[name] for name in names if name[2] in left]:
             queue.next_try, queue.pause_s = now + queue.pause_s, min(queue.pause_s * 2, _PAUSE_MOST_S)
         self._n.count("taken_up", sum(each.part.lookup not in left for each in due))
         self._show()
+
+    async def _in_time(self, settling: Awaitable[Unreadable]) -> Unreadable:
+        """As a unit: what is not acknowledged in time is withdrawn, and the worker halts."""
+        most_s = self._n.settings.unit_max_s
+        try:
+            return await asyncio.wait_for(settling, most_s)
+        except TimeoutError:
+            await self._n.writer.withdraw()
+            raise UnitOverdueError(f"parts that waited were not taken up within {most_s:.0f} s: halt") from None
 
     async def _lapsed(self) -> None:
         """What has waited too long becomes a dead letter, before its topic forgets it."""
