@@ -34,7 +34,7 @@ from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.rules import Correction, Rule, seal_rule
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode, to_ms
-from calllog_guard.errors import KeyMissingError
+from calllog_guard.errors import HoldsFullError, KeyMissingError, ParkedError
 from calllog_guard.policy import TenantPolicy
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.settings import Settings
@@ -43,7 +43,6 @@ from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.granted import APART, ENDED, FLAGS, Granted, Part, Telling, mask_of, span_of
 from calllog_guard.workers.keyring import Keyring, View, fresh_nonce, pointer
-from calllog_guard.workers.unreadable import Unreadable
 from calllog_guard.workers.vault import Vault
 
 MINTS: Final = frozenset({"erase", "restrict", "object", "withdraw", "consent"})
@@ -100,26 +99,27 @@ class Decider:
 
     # --- total erasure ------------------------------------------------------------------------------------------------
 
-    async def erase(self, granted: Granted, renewed: Callable[[Collection[Lookup]], Awaitable[object]]) -> Case:
+    async def erase(self, granted: Granted, renewed: Callable[[Collection[Lookup]], Awaitable[Telling]]) -> Case:
         """
         Decision and fence for everyone named; again for whoever was minted in between: that pseudonym needs its own.
 
         `renewed` puts people under the holds that name them; nobody is fenced who appeared after it looked.
 
         Raises:
-            EntryUnreadableError: Of some whose entries cannot be used; the others are fenced.
+            ParkedError: Of some whose entries cannot be used, or who cannot be put under a hold yet; the others are fenced.
 
         """
         case, left = granted.case, self.lookups(granted.request, granted.table)
         cut_off = to_ms(case.cut_off or self._clock.now())
-        unreadable: Unreadable = {}
+        parked: dict[Lookup, ParkedError] = {}
         while left:
             view = await self._ring.view(list(left.values()))
-            await renewed(left.values())
+            told = await renewed(left.values())
             if (await self._ring.view(list(left.values()))).raw != view.raw:
                 continue
-            unreadable |= self._ring.persons(view)[1]
-            left = {index: lookup for index, lookup in left.items() if lookup not in unreadable}
+            parked |= dict.fromkeys(told.full, HoldsFullError("a hold that names the person has no room yet"))
+            parked |= self._ring.persons(view)[1]
+            left = {index: lookup for index, lookup in left.items() if lookup not in parked}
             plan = {
                 index: decision
                 for index, lookup in left.items()
@@ -130,7 +130,7 @@ class Decider:
             fenced = dict(zip(plan, await abreast(fence, [left[index] for index in plan]), strict=True))
             left = {index: lookup for index, lookup in left.items() if fenced.get(index) is False}
         self._steps.reached("erase.fence")
-        for error in unreadable.values():  # everybody else who was named is fenced
+        for error in parked.values():  # everybody else who was named is fenced
             raise error
         return case
 

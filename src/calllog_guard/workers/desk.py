@@ -31,7 +31,7 @@ from calllog_guard.core.requests.sealed import bare
 from calllog_guard.core.requests.whose import Reason
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import from_ms
-from calllog_guard.errors import EntryUnreadableError, MessageError, ParkedError, RequestRefusedError
+from calllog_guard.errors import EntryUnreadableError, HoldsFullError, MessageError, ParkedError, RequestRefusedError
 from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.settings import Settings
@@ -276,6 +276,8 @@ class Desk:
         elif request.type == "release":
             case = await self._o.holds.release(granted)
         else:
+            if told.full:
+                raise HoldsFullError("a hold that names one of these people has no room yet")
             mask = mask_of(request.purposes, granted.table)
             parts = parts_of(request, mask, reviewed=bool(case.approvals))
             case, indexes = await self._o.decider.decide(granted, parts, told)

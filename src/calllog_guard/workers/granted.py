@@ -107,11 +107,18 @@ class Former:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Telling:
-    """What may be told of the holds on some people: for receipts, and for a person's own copy; secret ones are not in it."""
+    """
+    What may be told of the holds on some people: for receipts, and for a person's own copy; secret ones are not in it.
+
+    Args:
+        full: Who could not be put under a hold that names them before others' copies are made.
+
+    """
 
     kept: tuple[dict[str, str], ...] = ()
     holds: tuple[HoldId, ...] = ()
     former: tuple[Former, ...] = ()
+    full: frozenset[Lookup] = frozenset()
 
 
 def considered() -> Part:
