@@ -112,10 +112,17 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_parking.py::test_what_comes_later_of_the_same_call_does_not_overtake_what_waits",
     ),
     (
+        "what is taken up late is written all the same",
+        "workers/parking.py",
+        "            await self._n.writer.withdraw()\n",
+        "",
+        "tests/core/test_parking.py::test_what_is_taken_up_in_vain_for_too_long_is_withdrawn_first",
+    ),
+    (
         "what waits is forgotten before its leg is acknowledged",
         "workers/parking.py",
-        "        left = await settle([each.part for each in due])\n",
-        "        await self._n.writer.write([Output(self._topic, self._place(each), each.key, None) for each in due])\n        left = await settle([each.part for each in due])\n",
+        "        left = await self._in_time(settle([each.part for each in due]))\n",
+        "        await self._n.writer.write([Output(self._topic, self._place(each), each.key, None) for each in due])\n        left = await self._in_time(settle([each.part for each in due]))\n",
         "tests/core/test_parking.py::test_killed_at_any_write_nothing_is_lost_and_nothing_comes_twice",
     ),
     (
