@@ -16,7 +16,6 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.crypto.secrets import Month, floor_month, month_of
 from calllog_guard.core.ids import CallId, DecisionId, HoldId, Lookup, Pseudonym, Tenant, partition_of, record_key
@@ -43,6 +42,7 @@ from calllog_guard.workers.abreast import abreast
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.keyring import Keyring, View, fresh_nonce, pointer
+from calllog_guard.workers.naming import Naming
 from calllog_guard.workers.vault import Vault
 
 MINTS: Final = frozenset({"erase", "restrict", "object", "withdraw", "consent"})
@@ -186,15 +186,20 @@ class Decider:
     ) -> None:
         self._tenant, self._ring, self._vault, self._writer = tenant, ring, vault, writer
         self._book, self._settings, self._clock, self._keep_days = book, settings, clock, keep_days
-        self._steps = Steps(settings.off)
+        self._steps, self._naming = Steps(settings.off), Naming(tenant, vault)
 
-    def lookups(self, request: Request, table: TenantPolicy) -> dict[int, Lookup]:
-        """The subjects of a request by their number in it."""
-        pepper = self._vault.pepper(self._tenant)
-        return {
-            index: pepper.lookup(self._tenant, canonical(text, lowercase_email=table.lowercase_email))
-            for index, text in enumerate(request.subjects)
-        }
+    def lookups(self, request: Request) -> dict[int, Lookup]:
+        """
+        The subjects of a request by their number in it; two identifiers of one person are the first of them.
+
+        Raises:
+            MessageError: One has no canonical form; the desk has refused it when the request was read.
+
+        """
+        numbers: dict[Lookup, int] = {}
+        for index, text in enumerate(request.subjects):
+            numbers.setdefault(self._naming.lookup(text, f"/subjects/{index}"), index)
+        return {index: lookup for lookup, index in numbers.items()}
 
     # --- total erasure ------------------------------------------------------------------------------------------------
 
@@ -204,7 +209,7 @@ class Decider:
 
         `renewed` puts people under the holds that name them; nobody is fenced who appeared after it looked.
         """
-        case, left = granted.case, self.lookups(granted.request, granted.table)
+        case, left = granted.case, self.lookups(granted.request)
         cut_off = to_ms(case.cut_off or self._clock.now())
         while left:
             view = await self._ring.view(list(left.values()))
@@ -243,7 +248,7 @@ class Decider:
     async def decide(self, granted: Granted, parts: tuple[Part, ...], told: Telling = _NOTHING) -> Case:
         """Decisions for everyone named who is there, then their flags; `told` for a copy of what is held."""
         case, kind = granted.case, granted.request.type
-        lookups = self.lookups(granted.request, granted.table)
+        lookups = self.lookups(granted.request)
         view, persons = await self._there(lookups, mint=kind in MINTS)
         decisions = [
             decision
@@ -256,14 +261,14 @@ class Decider:
             decisions += self._of_former(granted, lookups, persons, told, view)
         case = await self.decided(case, decisions)
         for part in parts:
-            others = self._considered(case, granted) if part.number == _ENDED else set()
+            others = self._considered(case) if part.number == _ENDED else set()
             for lookup, person in persons.items():
                 if lookup not in others:
                     await self._ring.change(lookup, part.flags, generation=person.generation)
         self._steps.reached("decide.flags")
         return case
 
-    def _considered(self, case: Case, granted: Granted) -> set[Lookup]:
+    def _considered(self, case: Case) -> set[Lookup]:
         """Of whom another objection is still before an officer: they stay restricted although this one has ended."""
         waiting = [
             each
@@ -271,7 +276,7 @@ class Decider:
             if each.type == "object" and each.state == "waiting" and each.decisions and each.case != case.case
         ]
         requests = [self._book.request_of(each) for each in waiting]
-        return {lookup for request in requests for lookup in self.lookups(request, granted.table).values()}
+        return {lookup for request in requests for lookup in self.lookups(request).values()}
 
     async def _there(self, lookups: Mapping[int, Lookup], *, mint: bool) -> tuple[View, dict[Lookup, Person]]:
         """Who of them is living; with `mint` everyone is."""

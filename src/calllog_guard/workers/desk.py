@@ -161,6 +161,7 @@ class Desk:
         check_rights(table.requesters[request.iss].role, request.type, request.event)
         check_fields(request)
         check_purposes(request, table)
+        self._o.decider.lookups(request)
         if record.partition != self._o.home:
             raise RequestRefusedError("wrong_partition")
         return request
@@ -192,7 +193,7 @@ class Desk:
             await self._considered(Granted(case, request, table, version))
 
     async def _opened(self, jti: str, request: Request, record: Any, table: TenantPolicy, version: str) -> Case:
-        held = await self._o.holds.named(request, table)
+        held = await self._o.holds.named(request)
         now, kind, appended_at = self._o.clock.now(), request.type, from_ms(record.timestamp)
         event = opening(
             kind,
@@ -236,7 +237,7 @@ class Desk:
         """Carry a granted request out; the receipt of the fence ends it. May be called again after a crash."""
         granted = await self._o.notices.before(granted)
         request = granted.request
-        lookups = self._o.decider.lookups(request, granted.table)
+        lookups = self._o.decider.lookups(request)
         told = await self._o.holds.renewed(granted.version, lookups.values())
         # after a crash a hold may just have decided for this very case: go on from there
         granted = replace(granted, case=self._book.get(granted.case.case) or granted.case)
