@@ -63,10 +63,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_same_person.py::test_an_erasure_under_one_form_takes_what_was_stored_under_another",
     ),
     (
-        "a request with an identifier that nobody can have is carried out",
-        "workers/desk.py",
-        "        self._o.decider.lookups(request)\n        if record.partition",
-        "        if record.partition",
+        "what has no canonical form is taken as it stands",
+        "core/identity.py",
+        "        raise MessageError(error.reason, pointer) from None\n",
+        "        return SubjectId(text)\n",
         "tests/core/test_same_person.py::test_what_has_no_canonical_form_is_a_dead_letter_in_calls_and_in_requests",
     ),
     (
