@@ -14,6 +14,41 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
+        "a receipt says destroyed of nobody",
+        "core/requests/case.py",
+        "if case.known is not False or stage in OF_NOBODY]",
+        "if stage]",
+        "tests/core/test_nobody.py::test_an_erasure_of_nobody_destroys_nothing_and_says_so",
+    ),
+    (
+        "whoever was erased before is known",
+        "workers/subjects.py",
+        "if person is not None and person.pseudonym} | set(told)",
+        "if person is not None} | set(told)",
+        "tests/core/test_nobody.py::test_who_is_held_in_secret_and_nowhere_else_is_known_no_more",
+    ),
+    (
+        "whom a case has minted before a crash was known before it",
+        "workers/decide.py",
+        "        if kind in MINTS and case.unknown and case != self._book.get(case.case):\n",
+        "        if not self._book:\n",
+        "tests/core/test_nobody.py::test_a_crash_makes_nobody_known",
+    ),
+    (
+        "whoever appears before the fence is destroyed unsaid",
+        "workers/decide.py",
+        "            case = self.subjects.met(case, left, view)\n",
+        "",
+        "tests/core/test_nobody.py::test_who_appears_before_the_fence_is_known",
+    ),
+    (
+        "a desk of the first release meets fields that it refuses",
+        "workers/subjects.py",
+        "if self._ring.forms < FORMS or case",
+        "if case",
+        "tests/core/test_nobody.py::test_nothing_new_is_written_for_a_tenant_of_the_first_release",
+    ),
+    (
         "two forms of a letter are two people",
         "core/identity.py",
         'return normalize("NFC", "".join(',

@@ -27,6 +27,8 @@ CHANGES: Final = (
     (2, "decisions: version 2, whose sealed entry has generations of 64 bits"),
     (2, "the keystore's guard entry names the profile: workers of an earlier release halt at it"),
     (2, "auditors have a key of their own to sign with"),
+    (2, "the rules by which two identifiers are one person are the tenant's: no policy changes them"),
+    (2, "cases and receipts say whether somebody was known under the identifiers of the request"),
 )
 """By level, what is written from then on; `tenant upgrade` shows it."""
 _FORM: Final = 1

@@ -42,7 +42,7 @@ from calllog_guard.workers.abreast import abreast
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.keyring import Keyring, View, fresh_nonce, pointer
-from calllog_guard.workers.naming import Naming
+from calllog_guard.workers.subjects import Subjects
 from calllog_guard.workers.vault import Vault
 
 MINTS: Final = frozenset({"erase", "restrict", "object", "withdraw", "consent"})
@@ -192,20 +192,11 @@ class Decider:
     ) -> None:
         self._tenant, self._ring, self._vault, self._writer = tenant, ring, vault, writer
         self._book, self._settings, self._clock, self._keep_days = book, settings, clock, keep_days
-        self._steps, self._naming = Steps(settings.off), Naming(tenant, vault)
+        self._steps, self.subjects = Steps(settings.off), Subjects(tenant, ring, vault)
 
     def lookups(self, request: Request) -> dict[int, Lookup]:
-        """
-        The subjects of a request by their number in it; two identifiers of one person are the first of them.
-
-        Raises:
-            MessageError: One has no canonical form; the desk has refused it when the request was read.
-
-        """
-        numbers: dict[Lookup, int] = {}
-        for index, text in enumerate(request.subjects):
-            numbers.setdefault(self._naming.lookup(text, f"/subjects/{index}"), index)
-        return {index: lookup for lookup, index in numbers.items()}
+        """See Subjects."""
+        return self.subjects.lookups(request)
 
     # --- total erasure ------------------------------------------------------------------------------------------------
 
@@ -222,6 +213,7 @@ class Decider:
             await renewed(left.values())
             if (await self._ring.view(list(left.values()))).raw != view.raw:
                 continue
+            case = self.subjects.met(case, left, view)
             plan = {
                 index: decision
                 for index, lookup in left.items()
@@ -255,6 +247,8 @@ class Decider:
         """Decisions for everyone named who is there, then their flags; `told` for a copy of what is held."""
         case, kind = granted.case, granted.request.type
         lookups = self.lookups(granted.request)
+        if kind in MINTS and case.unknown and case != self._book.get(case.case):
+            case = await self._book.save(case)  # once they are minted, nobody could tell that nobody was known
         view, persons = await self._there(lookups, mint=kind in MINTS)
         found = [
             (index, decision)

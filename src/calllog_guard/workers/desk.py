@@ -248,8 +248,9 @@ class Desk:
         lookups = self._o.decider.lookups(request)
         told = await self._o.holds.renewed(granted.version, lookups.values())
         # after a crash a hold may just have decided for this very case: go on from there
-        granted = replace(granted, case=self._book.get(granted.case.case) or granted.case)
-        case = granted.case
+        case = self._book.get(granted.case.case) or granted.case
+        case = await self._o.decider.subjects.matched(case, request, [each.lookup for each in told.former])
+        granted = replace(granted, case=case)
         if request.type == "erase" and request.range is None:
             case = await self._o.decider.erase(granted, partial(self._o.holds.renewed, granted.version))
         elif request.type == "hold":
@@ -280,7 +281,8 @@ class Desk:
 
     async def _considered(self, granted: Granted) -> Case:
         """An officer has an objection before them: meanwhile the person is restricted. May be called again after a crash."""
-        case = (await self._o.decider.decide(granted, (considered(),))).case
+        case = await self._o.decider.subjects.matched(granted.case, granted.request)
+        case = (await self._o.decider.decide(replace(granted, case=case), (considered(),))).case
         case, outputs = self._o.notices.of(case, "restricted", granted.table, granted.request, case.opened_at)
         return await self._o.book.save(case, outputs) if outputs else case
 
