@@ -106,7 +106,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "two forms of an identifier in a request are two people",
-        "workers/decide.py",
+        "workers/subjects.py",
         'numbers.setdefault(self._naming.lookup(text, f"/subjects/{index}"), index)',
         'numbers[Lookup(self._naming.lookup(text, f"/subjects/{index}") + " " * index)] = index',
         "tests/core/test_same_person.py::test_two_forms_in_one_request_are_one_person_once",
