@@ -1724,8 +1724,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a case that a hold has just decided for is taken up as it was before",
         "workers/desk.py",
-        "granted = replace(granted, case=self._book.get(granted.case.case) or granted.case)",
-        "granted = replace(granted, case=granted.case)",
+        "case = self._book.get(granted.case.case) or granted.case",
+        "case = granted.case",
         "tests/core/test_crash_matrix.py",
     ),
     (
