@@ -37,6 +37,7 @@ from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.holds import Archive, Holds
 from calllog_guard.workers.keeper import Keeper
 from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.naming import Naming
 from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.parking import Parking, ParkingNeeds
 from calllog_guard.workers.protector import Protector
@@ -249,8 +250,8 @@ class GuardWorld:
                 self.positions[role.name, place.topic, place.partition] = offset
 
     def _protector(self, dead: DeadLetters) -> Protector:
-        pepper, ring = self.vault.pepper(TENANT), self.ring()
-        parts = (TENANT, ring, pepper, self.log, self.policy, self.settings, self.clock, self.count)
+        naming, ring = Naming(TENANT, self.vault), self.ring()
+        parts = (TENANT, ring, naming, self.log, self.policy, self.settings, self.clock, self.count)
         sealer = Sealer(*parts, keep_days=6 * 372)
         parking = Parking(
             ParkingNeeds(

@@ -143,9 +143,7 @@ class Acts:
         case, outputs = dated(case, act.table), list[Output]()
         if event == "extend":
             asked, ground = self._book.request_of(case) if case.sealed else None, act.request.ground or ""
-            case = await self._notices.remember(
-                case, Reason(of="extended", text=ground, at=act.appended_at), act.table, asked
-            )
+            case = await self._notices.remember(case, Reason(of="extended", text=ground, at=act.appended_at), asked)
             case, outputs = self._notices.of(case, "extended", act.table, asked, act.appended_at, ground)
         check_size(case, act.role)
         return await self._book.save(case, outputs)
@@ -178,9 +176,9 @@ class Acts:
             try:
                 case, outputs = await self._reviewed(Granted(case, request, act.table, act.version, ground)), []
             except ParkedError:  # whoever ends it later does not know the reasons any more
-                await self._book.save(await self._notices.remember(case, reason, act.table, request))
+                await self._book.save(await self._notices.remember(case, reason, request))
                 raise
-        case = await self._notices.remember(case, reason, act.table, request)
+        case = await self._notices.remember(case, reason, request)
         await self._ended(case, act.version, outputs)
 
     async def refused_again(self, granted: Granted) -> Case:

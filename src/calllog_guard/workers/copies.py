@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
-from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.calls.leg import Leg, read_leg
 from calllog_guard.core.crypto.entries import Keys
 from calllog_guard.core.crypto.envelope import open_leg, parse_header, seal_leg
@@ -229,7 +228,9 @@ class Copies:
         """A portion of a hold's copies behind `after`: those that are about a person, and where to go on (None: at the end)."""
         rows = shard.held.legs_after(hold, after, _AT_ONCE)
         legs = await self.opened(shard, hold, rows)
-        mine = [(facts, key) for facts, key in rows if key in legs and self._lookup(legs[key].subject) == lookup]
+        mine = [
+            (facts, key) for facts, key in rows if key in legs and self._t.naming.lookup(legs[key].subject) == lookup
+        ]
         return mine, rows[-1][1] if len(rows) == _AT_ONCE else None
 
     async def opened(self, shard: Shard, hold: HoldId, rows: Rows) -> dict[bytes, Leg]:
@@ -246,10 +247,9 @@ class Copies:
                 self._t.count("unreadable_" + error.reason, 1)
         return legs
 
-    def _lookup(self, subject: str) -> Lookup:
-        lowercase = self._t.policy.at(self._t.clock.now().date()).tenant[self._t.tenant].lowercase_email
-        pepper = self._t.vault.pepper(self._t.tenant)
-        return pepper.lookup(self._t.tenant, canonical(subject, lowercase_email=lowercase))
+    @staticmethod
+    def _of(shard: Shard, hold: HoldId) -> list[bytes]:
+        return [key for _, key in shard.held.legs_of(hold)]
 
     async def _remove(self, shard: Shard, copies: Collection[bytes]) -> None:
         await self._t.writer.write([Output(self._topic, shard.partition, copy, None) for copy in copies])

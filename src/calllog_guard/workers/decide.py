@@ -16,7 +16,6 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from calllog_guard.core.answers.parts import Task, first_of
-from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.crypto.secrets import Month, floor_month, month_of
 from calllog_guard.core.ids import CallId, DecisionId, Lookup, Pseudonym, Tenant, partition_of, record_key
@@ -35,7 +34,6 @@ from calllog_guard.core.requests.rules import Correction, Rule, seal_rule
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode, to_ms
 from calllog_guard.errors import HoldsFullError, KeyMissingError, ParkedError
-from calllog_guard.policy import TenantPolicy
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.abreast import abreast
@@ -43,6 +41,7 @@ from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.granted import APART, ENDED, FLAGS, Granted, Part, Telling, mask_of, span_of
 from calllog_guard.workers.keyring import Keyring, View, fresh_nonce, pointer
+from calllog_guard.workers.subjects import Subjects
 from calllog_guard.workers.vault import Vault
 
 MINTS: Final = frozenset({"erase", "restrict", "object", "withdraw", "consent"})
@@ -87,15 +86,11 @@ class Decider:
     ) -> None:
         self._tenant, self._ring, self._vault, self._writer = tenant, ring, vault, writer
         self._book, self._settings, self._clock, self._keep_days = book, settings, clock, keep_days
-        self._steps = Steps(settings.off)
+        self._steps, self.subjects = Steps(settings.off), Subjects(tenant, ring, vault)
 
-    def lookups(self, request: Request, table: TenantPolicy) -> dict[int, Lookup]:
-        """The subjects of a request by their number in it."""
-        pepper = self._vault.pepper(self._tenant)
-        return {
-            index: pepper.lookup(self._tenant, canonical(text, lowercase_email=table.lowercase_email))
-            for index, text in enumerate(request.subjects)
-        }
+    def lookups(self, request: Request) -> dict[int, Lookup]:
+        """See Subjects."""
+        return self.subjects.lookups(request)
 
     # --- total erasure ------------------------------------------------------------------------------------------------
 
@@ -109,7 +104,7 @@ class Decider:
             ParkedError: Of some whose entries cannot be used, or who cannot be put under a hold yet; the others are fenced.
 
         """
-        case, left = granted.case, self.lookups(granted.request, granted.table)
+        case, left = granted.case, self.lookups(granted.request)
         cut_off = to_ms(case.cut_off or self._clock.now())
         parked: dict[Lookup, ParkedError] = {}
         while left:
@@ -120,6 +115,7 @@ class Decider:
             parked |= dict.fromkeys(told.full, HoldsFullError("a hold that names the person has no room yet"))
             parked |= self._ring.persons(view)[1]
             left = {index: lookup for index, lookup in left.items() if lookup not in parked}
+            case = self.subjects.met(case, left, view)
             plan = {
                 index: decision
                 for index, lookup in left.items()
@@ -156,7 +152,9 @@ class Decider:
         case, kind = granted.case, granted.request.type
         if not parts:
             return Decided(case, ())
-        lookups = self.lookups(granted.request, granted.table)
+        lookups = self.lookups(granted.request)
+        if kind in MINTS and case.unknown and case != self._book.get(case.case):
+            case = await self._book.save(case)  # once they are minted, nobody could tell that nobody was known
         view, persons = await self._there(granted, lookups, mint=kind in MINTS)
         found = [
             (index, decision)

@@ -66,10 +66,9 @@ class WaitingCases:
         """The cases were read anew; what the log is about to hand out again comes first."""
         self._who.clear()
         self._pauses = Pauses()
-        _, table = self._table()
         for case in sorted(filter(is_waiting, self._book.every()), key=lambda each: each.place):
             try:
-                self._note(case, self._book.request_of(case), table)
+                self._note(case, self._book.request_of(case))
             except CaseStateError as error:
                 self._lost(case, error)
             else:
@@ -80,12 +79,12 @@ class WaitingCases:
         case, request = granted.case, granted.request
         if request.type == "erase" and request.range is None:
             return await self._tried(granted)
-        lookups = set(self._decider.lookups(request, granted.table).values())
+        lookups = set(self._decider.lookups(request).values())
         for name in self._before(case, lookups):
             await self._once_more(name)
         if self._before(case, lookups):
             behind = ParkedError("what was asked about the same person before waits")
-            return await self.put(case, request, granted.table, behind)
+            return await self.put(case, request, behind)
         return await self._tried(granted)
 
     async def _tried(self, granted: Granted) -> Case:
@@ -93,7 +92,7 @@ class WaitingCases:
         try:
             done = await self._carry(granted)
         except ParkedError as error:
-            return await self.put(self._book.get(name) or granted.case, granted.request, granted.table, error)
+            return await self.put(self._book.get(name) or granted.case, granted.request, error)
         self._ended(name)
         return done
 
@@ -122,8 +121,8 @@ class WaitingCases:
         """Its request does not open any more: an officer can refuse it."""
         log.error("a case cannot go on", why=error.reason, **_named(case))
 
-    def _note(self, case: Case, request: Request, table: TenantPolicy) -> None:
-        self._who[case.case] = frozenset(self._decider.lookups(request, table).values())
+    def _note(self, case: Case, request: Request) -> None:
+        self._who[case.case] = frozenset(self._decider.lookups(request).values())
 
     def _before(self, case: Case, lookups: Collection[Lookup]) -> list[str]:
         """The cases about some people that came before this one, in their order."""
@@ -131,7 +130,7 @@ class WaitingCases:
         found = [each for name in theirs if (each := self._book.get(name)) is not None and each.place < case.place]
         return [each.case for each in sorted(found, key=lambda each: each.place)]
 
-    async def put(self, case: Case, request: Request, table: TenantPolicy, error: ParkedError) -> Case:
+    async def put(self, case: Case, request: Request, error: ParkedError) -> Case:
         """
         Have a case wait; on return its topic has it with its request.
 
@@ -143,7 +142,7 @@ class WaitingCases:
             raise error
         if case.sealed is None:
             case = await self._book.save(await self._book.sealed(case, request))
-        self._note(case, request, table)
+        self._note(case, request)
         if self._pauses.failed(case.case):
             self._count("cases_waited", 1)
             log.error("a case waits", why=str(error), **_named(case))
