@@ -8,12 +8,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from damage import DAMAGES, Damage
 from guard_world import PARTITIONS, TENANT, GuardWorld
 
 from calllog_guard.core.calls.leg import Leg, read_leg
-from calllog_guard.core.calls.parked import PARKED, parked_key
+from calllog_guard.core.calls.parked import PARKED, parked_key, waiting_now
 from calllog_guard.core.crypto.entries import person_key, secrets_key
 from calllog_guard.core.crypto.envelope import open_leg, parse_header
 from calllog_guard.core.crypto.sealed import open_sealed
@@ -390,9 +391,54 @@ async def test_what_no_protector_parked_is_taken_up_by_nobody(tmp_path: Path, ch
 
 def replace_message(record: Any, **changes: Any) -> Any:
     """The record with other clear fields."""
-    import msgspec  # noqa: PLC0415
-
     return msgspec.structs.replace(record, **changes)
+
+
+async def test_doctor_can_tell_what_waits_why_and_since_when(tmp_path: Path) -> None:
+    """From what stands in clear; what was taken up is told no more, what nobody wrote whom we know is told as well."""
+    world = await known(tmp_path)
+    good = dict(world.keystore.entries)
+    topic = "calllog.parked"
+
+    async def told() -> tuple[dict[str, int], Any]:
+        reasons, since = waiting_now(await world.log.read_all(topic, range(PARTITIONS)))
+        return dict(reasons), since
+
+    assert await told() == ({}, None)
+    await missing(world)
+    await world.restart()
+    came = world.clock.at
+    for number in range(2):
+        await world.call(f"c{number}", ALICE)
+        await world.step("protector")
+        world.clock.at += timedelta(minutes=5)
+    await world.log.write([Output(topic, 0, b"~beat", b"{}"), Output(topic, 0, b"x", b"{")])
+    assert await told() == ({"key_missing": 2, "unreadable": 1}, came)
+    world.keystore.entries.update(good)
+    again(world)
+    await world.step("protector")
+    assert await told() == ({"unreadable": 1}, None)
+
+
+async def test_a_clock_that_was_ahead_does_not_let_the_topic_forget_what_waits(tmp_path: Path) -> None:
+    """Who takes the partition over counts from when the record came: it becomes a dead letter before its topic forgets it."""
+    world = await known(tmp_path)
+    await missing(world)
+    await world.restart()
+    await world.call("waits", ALICE)
+    now = world.clock.at
+    world.clock.at += timedelta(days=30)
+    await world.step("protector")
+    ((place, record),) = [
+        (name, each) for name, some in world.log.records.items() for each in some if name[0] == "calllog.parked"
+    ]
+    world.log.records[place] = [
+        msgspec.structs.replace(record, timestamp=int(now.timestamp() * 1000))
+    ]  # as its broker has it
+    world.clock.at = now + timedelta(days=6.2)
+    await world.restart()
+    await world.step("protector")
+    assert (parked(world), world.dead()) == ({}, ["key_missing"])
 
 
 @pytest.mark.timeout(600)

@@ -27,6 +27,7 @@ from calllog_guard.core.calls.parked import (
     open_parked,
     parked_key,
     seal_parked,
+    since_ms,
 )
 from calllog_guard.core.crypto.secrets import month_of
 from calllog_guard.core.ids import CallId, EpochName, Lookup
@@ -151,7 +152,7 @@ class Parking:
             parked = decode(PARKED, record.value)
             key = self._n.vault.epoch_key(EpochName(parked.epoch), self._n.ring.tenant, "parked")
             waiting = Waiting(
-                _part(parked, open_parked(parked, self._n.ring.tenant, key)), parked.parked_ms, parked.reason
+                _part(parked, open_parked(parked, self._n.ring.tenant, key)), since_ms(parked, record), parked.reason
             )
         except (MessageError, EpochUnknownError, NewerFormError):
             waiting = None

@@ -110,11 +110,11 @@ class WaitingCases:
             await self._tried(Granted(case, request, table, version, waited=True))
 
     async def again(self) -> int:
-        """Try what is due, each behind what was asked about the same person before; how many wait."""
+        """Try what is due, each behind what was asked about the same person before; how many wait, without secret ones."""
         due = [case for name in self._pauses if self._pauses.due(name) and (case := self._book.get(name))]
         for case in sorted(due, key=lambda each: each.place):
             await self._once_more(case.case)
-        return len(self)
+        return sum(not case.secret for name in self._who if (case := self._book.get(name)) is not None)
 
     @staticmethod
     def _lost(case: Case, error: CaseStateError) -> None:

@@ -9,7 +9,10 @@ Source: design section 14 (bounded units); vectors in `tests/vectors/stored_v2.j
 
 import hashlib
 import json
-from typing import Final, Literal
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Final, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -19,8 +22,8 @@ from calllog_guard.core.calls.leg import read_leg
 from calllog_guard.core.crypto.envelope import padded
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import ID_BYTES, Tenant, b64, id_text, unb64
-from calllog_guard.core.wire import EpochText, Internal, decode, encode
-from calllog_guard.errors import RecordError
+from calllog_guard.core.wire import BEAT, EpochText, Internal, decode, encode, from_ms
+from calllog_guard.errors import MessageError, NewerFormError, RecordError
 
 NONCE: Final = 12
 
@@ -108,6 +111,29 @@ def open_parked(parked: Parked, tenant: Tenant, key: Secret) -> WaitingPart:
     except (InvalidTag, ValueError):
         raise RecordError("bad_parked") from None
     return decode(_PARTS, content)
+
+
+def waiting_now(records: Iterable[Any]) -> tuple[Counter[str], datetime | None]:
+    """How many parts wait by their reason, and since when the oldest; from the topic's records, in their order, and what these say in clear."""
+    latest = {record.key: record for record in records if record.key != BEAT}
+    reasons: Counter[str] = Counter()
+    since: list[int] = []
+    for record in latest.values():
+        if record.value is None:
+            continue
+        try:
+            parked = decode(PARKED, record.value)
+        except (MessageError, NewerFormError):
+            reasons["unreadable"] += 1
+        else:
+            reasons[parked.reason] += 1
+            since.append(since_ms(parked, record))
+    return reasons, from_ms(min(since)) if since else None
+
+
+def since_ms(parked: Parked, record: Any) -> int:
+    """Since when a part waits: by its protector's clock, and never later than its record came."""
+    return min(parked.parked_ms, int(record.timestamp))
 
 
 def event_of(part: WaitingPart, tenant: Tenant) -> bytes:
