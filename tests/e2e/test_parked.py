@@ -54,7 +54,7 @@ def test_a_bad_entry_holds_up_nobody_else_and_its_parts_come_when_it_is_mended(
     assert re.search(r"calllog_guard_parked_people\{.*\} 1\.0", page)
     assert re.search(r'calllog_guard_alive\{role="protector"\} 1\.0', page)
     bad.mended()
-    guard.settled(lambda: len(guard.live()) == 51 + 2 * sent and parked(guard) == 0, "her legs", seconds=90)
+    guard.settled(lambda: len(guard.live()) == 51 + 2 * sent and parked(guard) == 0, "her legs")
     assert worker.poll() is None
     assert not guard.dead()
     assert "alice" not in guard.log.read_text() + page
@@ -71,14 +71,14 @@ def test_killed_at_a_step_nothing_that_waits_is_lost(make: Make, step: str) -> N
     worker = guard.start("protector")
     known(guard)
     worker.terminate()
-    worker.wait(40)
+    worker.wait(150)
     bad = spoil(guard, ALICE, "key", "missing")
     guard.publish("calllog.events", [raw(event(f"c{number}", ALICE, "bob@example.org")) for number in range(5)])
     killed = guard.start("protector", DEVELOPMENT=f"crash-at=park.{step}")
     if step != "parked":
         guard.settled(lambda: parked(guard) == 5, "five parts wait")
         bad.mended()
-    assert killed.wait(40) == -signal.SIGKILL
+    assert killed.wait(150) == -signal.SIGKILL
     bad.mended()
     guard.start("protector")
     guard.settled(lambda: len(guard.live()) == 61 and parked(guard) == 0, "all legs, and nothing waits")
@@ -91,7 +91,7 @@ def test_partitions_that_move_take_what_waits_with_them(make: Make) -> None:
     first = guard.start("protector")
     known(guard)
     first.terminate()
-    first.wait(40)
+    first.wait(150)
     bad = spoil(guard, ALICE, "who", "flipped")
     for partition in range(4):
         guard.publish("calllog.events", [raw(event(f"c{partition}", ALICE))], partition=partition)
@@ -101,4 +101,4 @@ def test_partitions_that_move_take_what_waits_with_them(make: Make) -> None:
     second.kill()
     second.wait()
     bad.mended()
-    guard.settled(lambda: len(guard.live()) == 55 and parked(guard) == 0, "all legs", seconds=90)
+    guard.settled(lambda: len(guard.live()) == 55 and parked(guard) == 0, "all legs")
