@@ -101,7 +101,7 @@ def portable(facts: Facts, purposes: Sequence[Purpose]) -> bool:
 def exported(facts: Facts, leg: Leg, purposes: tuple[Purpose, ...]) -> ExportedLeg:
     """A leg as the person sees it."""
     return ExportedLeg(
-        **msgspec.structs.asdict(leg),
+        **{name: getattr(leg, name) for name in ExportedLeg.__struct_fields__ if hasattr(leg, name)},
         purposes=tuple(each.name for each in purposes if facts.mask & each.bit),
         kept_until=due_day(facts.day, facts.mask, purposes).isoformat(),
     )

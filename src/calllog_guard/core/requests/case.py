@@ -18,7 +18,7 @@ import msgspec
 from calllog_guard.core.requests.clock import Times
 from calllog_guard.core.requests.notice import Sent
 from calllog_guard.core.requests.outcome import Observed, Outcome
-from calllog_guard.core.wire import Day, Id, Message, TenantName, Utc
+from calllog_guard.core.wire import Day, Id, Rewritten, TenantName, Utc
 
 State = Literal["waiting", "enforcing", "observing", "closed", "refused"]
 WaitsFor = Literal["identity", "clarification", "fee", "officer", "second_officer"]
@@ -53,14 +53,14 @@ AT_ONCE: Final = "fenced"
 """The progress of a decision that the desk has carried out whole: a restriction, its end, a consent."""
 
 
-class Consent(Message, frozen=True, kw_only=True):
+class Consent(Rewritten, frozen=True, kw_only=True):
     """What is on record of a consent (Art. 7(1)): when, and the digest of the words."""
 
     time: Utc
     wording: str
 
 
-class Case(Message, frozen=True, kw_only=True):
+class Case(Rewritten, frozen=True, kw_only=True):
     """See above; `place` is the request's partition and offset, `acts` those of what acted on the case, by jti."""
 
     v: Literal[1] = 1

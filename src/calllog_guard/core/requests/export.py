@@ -17,14 +17,14 @@ import msgspec
 
 from calllog_guard.core.requests.fields import ReplyKey
 from calllog_guard.core.requests.rules import Span
-from calllog_guard.core.wire import Day, Id, Message, Utc
+from calllog_guard.core.wire import Day, Id, Internal, Utc
 
 LEGS_PER_PART: Final = 500
 """Below 512 KiB sealed, so that a part fits a record of every broker's default size."""
 PARTS_PER_IDENTIFIER: Final = 1000
 
 
-class Task(Message, frozen=True, kw_only=True):
+class Task(Internal, frozen=True, kw_only=True):
     """What an export's decision seals: for whom, which days, where its parts begin, the holds whose copies belong to it."""
 
     v: Literal[1] = 1
@@ -37,7 +37,7 @@ class Task(Message, frozen=True, kw_only=True):
 TASKS: Final = msgspec.json.Decoder(Task)
 
 
-class ForPurpose(Message, frozen=True, kw_only=True):
+class ForPurpose(Internal, frozen=True, kw_only=True):
     """Why something is kept: name, legal basis, how long (ISO 8601 from the call's end), what happens then."""
 
     name: str
@@ -46,7 +46,7 @@ class ForPurpose(Message, frozen=True, kw_only=True):
     then: str
 
 
-class OpenedBy(Message, frozen=True, kw_only=True):
+class OpenedBy(Internal, frozen=True, kw_only=True):
     """An actor who has opened legs of the same partition, for which purpose, and when last."""
 
     actor: str
@@ -54,7 +54,7 @@ class OpenedBy(Message, frozen=True, kw_only=True):
     last: Utc
 
 
-class About(Message, frozen=True, kw_only=True):
+class About(Internal, frozen=True, kw_only=True):
     """The facts of Art. 15(1): purposes, recipients, periods, who opened; with whom a complaint may be lodged."""
 
     purposes: tuple[ForPurpose, ...]
@@ -65,7 +65,7 @@ class About(Message, frozen=True, kw_only=True):
     authority: str | None = None
 
 
-class ExportedLeg(Message, frozen=True, kw_only=True):
+class ExportedLeg(Internal, frozen=True, kw_only=True):
     """One leg as it is stored, with its purposes and the first day on which none of them reaches back to it."""
 
     call: str
@@ -82,7 +82,7 @@ class ExportedLeg(Message, frozen=True, kw_only=True):
     kept_until: Day
 
 
-class Part(Message, frozen=True, kw_only=True):
+class Part(Internal, frozen=True, kw_only=True):
     """The plaintext of one part."""
 
     v: Literal[1] = 1
