@@ -3,9 +3,11 @@
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.adapters.kafka_newest import newest, oldest
 from calllog_guard.adapters.kafka_security import security
 from calllog_guard.adapters.kafka_writer import KafkaWriter
@@ -13,6 +15,7 @@ from calllog_guard.adapters.kms_address import kms_at, ring_folder
 from calllog_guard.adapters.kms_local import FileRing
 from calllog_guard.adapters.memory import SystemClock
 from calllog_guard.adapters.redis_keystore import RedisKeystore
+from calllog_guard.core.acceptances import Accepted, accepted
 from calllog_guard.core.anchor import ANCHOR, ANCHORS, Anchor, check_anchor
 from calllog_guard.core.crypto.sealed import public_forms
 from calllog_guard.core.ids import Tenant, b64
@@ -103,6 +106,18 @@ class World:
             ) from None
         check_anchor(found, self.anchor, topic)
         return found
+
+    async def accepted(self) -> list[Accepted]:
+        """
+        What officers of the tenant have accepted as lost.
+
+        Raises:
+            LogSilentError: Kafka does not answer.
+
+        """
+        topic = self.settings.topic("privacy.policy")
+        records = await read_all(self.settings.kafka, self.options, topic, [0])
+        return accepted(records, self.tenant, partial(self.policy.officer_key, self.tenant))
 
     @property
     def events(self) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode
 from calllog_guard.policy import load_policy
 from calllog_guard.settings import Settings
+from calllog_guard.workers.answers import Answers
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import DeadLetters
@@ -35,6 +36,7 @@ from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import epoch_of
+from calllog_guard.workers.whose import Owners
 
 TENANT = Tenant("iocom")
 START = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -158,6 +160,7 @@ class DeskWorld:
         self.book = Casebook(TENANT, 0, "privacy.cases", ring, self.vault, self.writer)
         dead = DeadLetters("calllog.dead", (self.folder / "operator-1.pub.pem").read_bytes(), self, 1)
         decider = Decider(TENANT, ring, self.vault, self.writer, self.book, settings, self, 90)
+        owners = Owners(ring, decider)
         archive = Archive(
             tenant=TENANT,
             ring=ring,
@@ -176,9 +179,11 @@ class DeskWorld:
                 book=self.book,
                 decider=decider,
                 holds=Holds(archive),
+                answers=Answers(archive, self.writer, 0, owners),
+                owners=owners,
                 outcome_key=self.vault.outcome_key(TENANT),
-                receipts=Receipts(TENANT, 0, self.vault, settings),
-                notices=Notices(TENANT, 0, self.book, self.policy, settings),
+                receipts=Receipts(TENANT, 0, self.vault, settings, self.policy),
+                notices=Notices(TENANT, 0, self.book, self.policy, settings, owners),
                 writer=self.writer,
                 dead=dead,
                 policy=self.policy,

@@ -26,6 +26,7 @@ from calllog_guard.core.wire import time_text
 from calllog_guard.policy import load_policy
 from calllog_guard.ports import Place, Record
 from calllog_guard.settings import Settings
+from calllog_guard.workers.answers import Answers
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import DeadLetters
@@ -42,6 +43,7 @@ from calllog_guard.workers.sealer import Sealer
 from calllog_guard.workers.tools import Tools
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import epoch_of
+from calllog_guard.workers.whose import Owners
 
 TENANT = Tenant("iocom")
 START = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -172,11 +174,12 @@ class Hand:
 
 
 def write_keys(folder: Path) -> None:
-    """Key pairs of a backend, an officer and the operator."""
+    """Key pairs of a backend, two officers and the operator."""
     none, pem = serialization.NoEncryption(), serialization.Encoding.PEM
     keys: dict[str, Ed25519PrivateKey | X25519PrivateKey] = {
         "backend-1": Ed25519PrivateKey.generate(),
         "officer-1": Ed25519PrivateKey.generate(),
+        "officer-2": Ed25519PrivateKey.generate(),
         "operator-1": X25519PrivateKey.generate(),
     }
     for name, key in keys.items():
@@ -247,6 +250,7 @@ class GuardWorld:
         ring = self.ring()
         self.book = Casebook(TENANT, 0, "privacy.cases", ring, self.vault, self.log)
         decider = Decider(TENANT, ring, self.vault, self.log, self.book, self.settings, self.clock, 6 * 372)
+        owners = Owners(ring, decider)
         archive = Archive(
             tenant=TENANT,
             ring=ring,
@@ -265,10 +269,12 @@ class GuardWorld:
                 book=self.book,
                 decider=decider,
                 holds=Holds(archive),
-                notices=Notices(TENANT, 0, self.book, self.policy, self.settings),
+                answers=Answers(archive, self.log, 0, owners),
+                owners=owners,
+                notices=Notices(TENANT, 0, self.book, self.policy, self.settings, owners),
                 level=lambda _name, _value: None,
                 outcome_key=self.vault.outcome_key(TENANT),
-                receipts=Receipts(TENANT, 0, self.vault, self.settings),
+                receipts=Receipts(TENANT, 0, self.vault, self.settings, self.policy),
                 writer=self.log,
                 dead=dead,
                 policy=self.policy,

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from calllog_guard.core.acceptances import Acceptance
 from calllog_guard.core.anchor import Anchor
 from calllog_guard.core.calls.event import CallEvent
 from calllog_guard.core.calls.intake import Manifest
@@ -53,6 +54,7 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "manifest": Manifest,
     "heartbeat": Beat,
     "anchor": Anchor,
+    "acceptance": Acceptance,
     "policy": Publication,
     "statistic": Statistic,
     "statistics-mark": Mark,

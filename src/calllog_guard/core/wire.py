@@ -222,7 +222,11 @@ BEATS: Final = msgspec.json.Decoder(Beat)
 
 
 class Access(Internal, frozen=True, kw_only=True):
-    """Who opened what, for which purpose; acknowledged before the first line is shown."""
+    """
+    Who opened what, for which purpose; acknowledged before the first line is shown.
+
+    `which` are the offsets that were opened (`offsets.py`); accesses of earlier releases do not say it.
+    """
 
     v: Literal[1]
     actor: str
@@ -235,3 +239,4 @@ class Access(Internal, frozen=True, kw_only=True):
     opened: int
     refused: dict[str, int]
     at: Utc
+    which: str | msgspec.UnsetType = msgspec.UNSET

@@ -91,11 +91,16 @@ class Keeper:
     async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
         """See Role: an index that is young enough is resumed, any other is built anew."""
         self.close()
+        for partition in set(partitions) & set(self._t.began_anew(self._decisions)):
+            await self._ring.guard.applied(partition, 0)  # an offset of a ledger that is gone says nothing of this one
         legs, decisions = await self._starts(self._legs, partitions), await self._starts(self._decisions, partitions)
         ends = await self._ends(self._legs, partitions)
+        decided = await self._ends(self._decisions, partitions)
         places: dict[TopicPartition, int] = {}
         for partition in partitions:
-            shard = self._opened(partition, legs[partition], decisions[partition])
+            shard = self._opened(
+                partition, (legs[partition], ends[partition]), (decisions[partition], decided[partition])
+            )
             shard.known_from = ends[partition]
             records = await self._read_all(self._decisions, [partition])
             self._remember(shard, records)
@@ -105,7 +110,7 @@ class Keeper:
             places[TopicPartition(self._decisions, partition)] = shard.decisions
         return places
 
-    def _opened(self, partition: int, legs: int, decisions: int) -> Shard:
+    def _opened(self, partition: int, legs: tuple[int, int], decisions: tuple[int, int]) -> Shard:
         held, copies = self._held(partition)
         path = index_path(self._settings, partition)
         index = self._open_index(path)
@@ -114,14 +119,15 @@ class Keeper:
         if (
             position is not None
             and position.form == INDEX_FORM
-            and position.topics == self._legs
+            and position.topics == self._t.known_as(self._legs, self._decisions)
             and position.at_ms >= oldest
-            and position.legs >= legs
+            and legs[0] <= position.legs <= legs[1]
+            and decisions[0] <= position.decisions <= decisions[1]
         ):
             places = (partition, index, position.legs, position.decisions, held, copies)
             return Shard(*places, pending=index.pending(), unforgotten=True)
         index.destroy()
-        return Shard(partition, self._open_index(path), legs, decisions, held, copies)
+        return Shard(partition, self._open_index(path), legs[0], decisions[0], held, copies)
 
     def _held(self, partition: int) -> tuple[Index, int]:
         """The index of copies; one of another form, or of another topic, is built anew."""
@@ -129,7 +135,8 @@ class Keeper:
         index = self._open_index(path)
         position = index.position()
         topic = self._settings.topic("calllog.held")
-        if position is not None and position.form == INDEX_FORM and position.topics == topic:
+        same = position is not None and position.topics == self._t.known_as(topic)
+        if position is not None and same and position.form == INDEX_FORM and partition not in self._t.began_anew(topic):
             return index, position.legs
         index.destroy()
         return self._open_index(path), 0
