@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from aiokafka import TopicPartition
 
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.adapters.memory import MemoryKeystore
+from calllog_guard.core.arrival import Arrival
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.sealed import new_pair, open_sealed, sign
 from calllog_guard.core.ids import Tenant
@@ -79,19 +79,6 @@ class DiedError(BaseException):
     """The process ends here: no handler of ours may catch it."""
 
 
-@dataclass
-class Record:
-    """As a consumer hands it out."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    timestamp: int
-    headers: tuple[Any, ...] = ()
-
-
 class DyingWriter:
     """A log that remembers write by write; after `left` writes the process dies."""
 
@@ -128,7 +115,7 @@ class DeskWorld:
         self.keystore.entries |= {GUARD_KEY: guard_entry(self.vault.guard_id()), EPOCH_KEY: epoch_of(START).encode()}
         self.counts: Counter[str] = Counter()
         self.levels: dict[str, float] = {}
-        self.asked: list[Record] = []
+        self.asked: list[Arrival] = []
 
     def _pair(self, name: str, *, signs: bool) -> None:
         private, public = new_pair(signs=signs)
@@ -200,7 +187,7 @@ class DeskWorld:
     async def _read_all(self, topic: str, partitions: Sequence[int]) -> list[Any]:
         ms = int(self.at.timestamp() * 1000)
         found = [output for output in self.written(topic) if output.partition in partitions]
-        return [Record(topic, each.partition, at, each.key, each.value, ms) for at, each in enumerate(found)]
+        return [Arrival(topic, each.partition, at, each.key, each.value, ms) for at, each in enumerate(found)]
 
     def written(self, topic: str) -> list[Output]:
         """Everything in a topic."""
@@ -223,7 +210,7 @@ class DeskWorld:
             **more,
         }
         token = sign((self.folder / f"{by}.pem").read_bytes(), by, msgspec.json.encode(content)).encode()
-        self.asked.append(Record("privacy.requests", 0, len(self.asked), b"iocom", token, now * 1000))
+        self.asked.append(Arrival("privacy.requests", 0, len(self.asked), b"iocom", token, now * 1000))
         await self.again()
 
     async def again(self) -> None:

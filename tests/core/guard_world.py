@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
-from calllog_guard.adapters.memory import MemoryKeystore, MemoryLogReader, MemoryRecord, MemoryWriter
+from calllog_guard.adapters.memory import MemoryKeystore, MemoryLogReader, MemoryWriter
 from calllog_guard.adapters.memory_log import MemoryIndex, MemoryLog
+from calllog_guard.core.arrival import Arrival
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.sealed import sign, verify
 from calllog_guard.core.ids import Tenant
@@ -320,7 +321,7 @@ class GuardWorld:
     async def step(self, name: str, most: int = 1000) -> bool:
         """One poll and what is due after it, of one worker; whether there was anything to read."""
         role: Any = {"protector": self.protector, "desk": self.desk, "keeper": self.keeper}[name]
-        unit: dict[TopicPartition, list[MemoryRecord]] = {}
+        unit: dict[TopicPartition, list[Arrival]] = {}
         for topic in role.topics:
             for partition in range(PARTITIONS):
                 at = self.positions.get((name, topic, partition), 0)

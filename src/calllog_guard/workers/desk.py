@@ -19,6 +19,7 @@ import structlog
 from aiokafka import TopicPartition
 
 from calllog_guard.core.answers.person import OWN
+from calllog_guard.core.arrival import content
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.case import Case, Consent, after_outcome, ended_at, parted
 from calllog_guard.core.requests.decision import case_id
@@ -160,7 +161,7 @@ class Desk:
             found = table.requesters.get(kid)
             return self._o.policy.public_key(found.key) if found else None
 
-        token = bare(record.value, self._o.desk_key)
+        token = bare(content(record), self._o.desk_key)
         request = read_request(token, key_of, tenant=self._o.tenant, appended_ms=record.timestamp)
         check_rights(table.requesters[request.iss].role, request.type, request.event)
         check_fields(request)
@@ -229,7 +230,8 @@ class Desk:
             officer=waits_for == "officer",
         )
         case = dated(case, table)
-        if kind in OWN:
+        gone = state == "enforcing" and kind == "erase" and request.range is None  # nobody is left who could ask
+        if kind in OWN and not gone:
             case = await self._o.owners.opened(case, request, table)
         if state == "waiting":
             case = await self._book.sealed(case, request)
@@ -265,10 +267,7 @@ class Desk:
         if granted.ground and case.type == "complain":
             answer = Reason(of="answered", text=granted.ground, at=case.cut_off or case.opened_at)
             case = await self._o.notices.remember(case, answer, granted.table, request)
-        telling = request.notify == "when_lifted"
-        case = msgspec.structs.replace(parted(case, telling=telling), review_at=request.review_at if telling else None)
-        if not case.decisions or not case.ladder:
-            case = msgspec.structs.replace(case, state="closed")
+        case = _at_rest(case, request)
         fences = case.type in _FENCES and not (case.type == "erase" and case.ranged)
         stage = "fenced" if fences else "answered" if case.type == "complain" else "decided"
         if request.reply_key is not None and not case.decisions:  # the desk's part is the whole answer
@@ -326,9 +325,10 @@ class Desk:
         await self._book.save_all(list(changed.values()), receipts)
 
     def _told(self, record: Any) -> Outcome:
-        if record.value is None:
+        value = content(record)
+        if value is None:
             raise MessageError("null_value")
-        return self._o.outcome_key.read(record.value, TO_DESK)
+        return self._o.outcome_key.read(value, TO_DESK)
 
 
 def _together(read: Sequence[tuple[Request, Any]]) -> list[list[tuple[Request, Any]]]:
@@ -338,6 +338,13 @@ def _together(read: Sequence[tuple[Request, Any]]) -> list[list[tuple[Request, A
         items = list(some)
         found += portions(items, lambda item: item[0].jti) if total else [[item] for item in items]
     return found
+
+
+def _at_rest(case: Case, request: Request) -> Case:
+    """The case once the desk has done its part: without its request, and closed where nobody else has anything to do."""
+    telling = request.notify == "when_lifted"
+    case = msgspec.structs.replace(parted(case, telling=telling), review_at=request.review_at if telling else None)
+    return case if case.decisions and case.ladder else msgspec.structs.replace(case, state="closed")
 
 
 def _consent(request: Request) -> Consent | None:
