@@ -3,7 +3,7 @@ Fixtures of releases: what an installation of a release left on its servers and 
 
 A fixture is a folder of `tests/vectors/releases/`: `release.json` (what is in it, and what its own readers said),
 `topics.jsonl.xz` (every record with its offset, time and headers), `keystore.jsonl.xz` (every entry), `files.tar.xz` (policy, keys, KMS,
-state folders), and the release itself as a wheel. `make release-fixture` makes one; nobody changes one.
+state folders), and the release itself as a wheel. `make fixture` makes one; nobody changes one.
 """
 
 import asyncio
@@ -114,7 +114,7 @@ class Fixture:
 def freeze(guard: Installation, release: str, wheel: Path, told: Mapping[str, Any]) -> Path:
     """Write the fixture of an installation whose workers have ended."""
     folder = FOLDER / release
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True)  # one that is there stays as it is
     topics = _topics_of(guard)
     partitions = [TopicPartition(name, number) for name, count in topics.items() for number in range(count)]
     (folder / _TOPICS).write_bytes(_packed(_rows(guard, topics)))
@@ -124,7 +124,7 @@ def freeze(guard: Installation, release: str, wheel: Path, told: Mapping[str, An
         (folder / _KEYSTORE).write_bytes(_packed([_text(key), _text(value)] for key, value in entries))
     with lzma.open(folder / _FILES, "wb") as out, tarfile.open(fileobj=out, mode="w|") as files:
         for path in sorted(guard.directory.rglob("*")):
-            if path.is_file() and path.suffix != ".log" and not path.name.startswith("LOG"):
+            if path.is_file() and path.suffix not in {".log", ".env"} and not path.name.startswith("LOG"):
                 files.add(path, path.relative_to(guard.directory).as_posix(), filter=_plain)
     settings = {
         name: text.replace(str(guard.directory), PLACE)
