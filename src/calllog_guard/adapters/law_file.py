@@ -12,10 +12,10 @@ from typing import Final
 
 import structlog
 
-from calllog_guard.errors import ConfigurationError
+from calllog_guard.errors import ConfigurationError, NewerFormError
 
 log: Final = structlog.get_logger()
-_FORM: Final = "1"
+_FORM: Final = 1
 """The version of the file's form; behind it the day."""
 
 
@@ -32,11 +32,14 @@ class SeenLaw:
 
         Raises:
             ConfigurationError: The file is none of ours.
+            NewerFormError: A later release wrote it.
 
         """
         try:
             form, _, day = self._path.read_text("ascii").partition(" ")
-            found = date.fromisoformat(day.strip()) if form == _FORM else None
+            if int(form) > _FORM:
+                raise NewerFormError(str(self._path), int(form), _FORM)
+            found = date.fromisoformat(day.strip()) if int(form) == _FORM else None
         except FileNotFoundError:
             return None
         except (OSError, ValueError):

@@ -89,7 +89,7 @@ def exported(facts: Facts, leg: Leg, purposes: tuple[Purpose, ...]) -> ExportedL
     """
     mine = [each for each in purposes if facts.mask & each.bit]
     return ExportedLeg(
-        **msgspec.structs.asdict(leg),
+        **{name: getattr(leg, name) for name in Leg.__struct_fields__ if name in ExportedLeg.__struct_fields__},
         purposes=tuple(each.name for each in mine),
         kept_until=due_day(facts.day, facts.mask, purposes).isoformat(),
         until={each.name: due_day(facts.day, each.bit, (each,)).isoformat() for each in mine},

@@ -131,8 +131,8 @@ class Intake:
         return Batch(
             policy=rules.version,
             positions=dict(positions),
-            events=Events(read=len(items), refused=len(refused), **events),
-            legs=Legs(**legs),
+            events=msgspec.convert({"read": len(items), "refused": len(refused)} | events, Events),
+            legs=msgspec.convert(dict(legs), Legs),
             refused=tuple(refused),
         )
 

@@ -17,7 +17,7 @@ Source: design section 11; GDPR recital 26.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -228,7 +228,7 @@ class Statistician:
         epoch = pointer(await self._t.ring.view([]))
         for name, (tally, sealed) in list(book.tallies.items()):
             if tally.batch or sealed != epoch:
-                await self._write(shard.partition, name, Tally(tally.cells))
+                await self._write(shard.partition, name, replace(tally, batch={}))
         over = month_before(self._t.clock.now().date())
         if book.closed is None or book.closed < over:
             await self._mark(shard.partition, CLOSED_KEY, over)

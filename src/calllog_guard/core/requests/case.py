@@ -21,7 +21,7 @@ import msgspec
 from calllog_guard.core.requests.clock import Times
 from calllog_guard.core.requests.notice import Sent
 from calllog_guard.core.requests.outcome import Observed, Outcome
-from calllog_guard.core.wire import Day, Id, Message, TenantName, Utc
+from calllog_guard.core.wire import Day, Id, Rewritten, TenantName, Utc
 from calllog_guard.errors import RecordError
 
 State = Literal["waiting", "enforcing", "observing", "closed", "refused"]
@@ -65,14 +65,14 @@ ASKED, NOBODY, UNSURE = "asked", "nobody", "unsure"
 """The progress of a search: a partition was asked who somebody is, knows nobody, or somebody there has a key that does not open."""
 
 
-class Consent(Message, frozen=True, kw_only=True):
+class Consent(Rewritten, frozen=True, kw_only=True):
     """What is on record of a consent (Art. 7(1)): when, and the digest of the words."""
 
     time: Utc
     wording: str
 
 
-class Case(Message, frozen=True, kw_only=True):
+class Case(Rewritten, frozen=True, kw_only=True):
     """See above; `place` is the request's partition and offset, `acts` those of what acted on the case, by jti."""
 
     v: Literal[1] = 1
