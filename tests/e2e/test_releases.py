@@ -125,7 +125,6 @@ def test_two_releases_side_by_side_in_both_orders(own_stack: Stack, tmp_path: Pa
         guard.release = None
         assert read(guard) == told, "both releases' readers are shown the same"
         upgraded(guard, rounds)
-        refused(guard, program)
     finally:
         guard.stop()
 
@@ -141,28 +140,6 @@ def upgraded(guard: Patient, rounds: int) -> None:
     beside.round()
     beside.stop()
     assert json.loads(guard.cli("tenant", "list", "--json"))[0]["forms"] > 1
-
-
-def refused(guard: Patient, program: Path) -> None:
-    """Programs of the earlier release that were forgotten: each ends, says why, and has changed nothing."""
-    before = everything(guard)
-    for role in ROLES:
-        assert guard.start(role, program).wait(PATIENCE_S) == 70, f"{role}: {guard.log.read_text()[-2000:]}"
-        last = json.loads(guard.log.read_text().splitlines()[-1])
-        assert (last["event"], last["kind"]) == ("halt", "GuardMovedError"), role
-    assert everything(guard) <= before
-    guard.release = program
-    guard.cli("read", "--purpose", "service", "--actor", "support-1", code=70)
-    guard.release = None
-    assert read(guard)
-
-
-def everything(guard: Patient) -> set[tuple[str, int, int]]:
-    """Where each record of the topics that workers write lies, without heartbeats."""
-    many = dict.fromkeys(("calllog.legs", "calllog.held", "privacy.decisions"), guard.partitions)
-    one = dict.fromkeys(("calllog.dead", "privacy.outcomes", "privacy.cases", "privacy.receipts"), 1)
-    found = [record for name, count in (many | one).items() for record in guard.records(name, count)]
-    return {(each.topic, each.partition, each.offset) for each in found}
 
 
 def test_a_later_minor_release_beside_this_one(own_stack: Stack, tmp_path: Path) -> None:
