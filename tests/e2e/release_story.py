@@ -13,14 +13,13 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from installation import Installation, event, of_release, raw
+from installation import event, of_release, raw
 from redis import Redis
-from releases import freeze, releases
+from releases import Patient, freeze, releases
 from test_choices import ask, read, state
 from test_erase import cases
 from test_preserve import order
@@ -339,9 +338,7 @@ class Story:
         """All of it, up to the moment in which it is frozen."""
         self.the_old_month()
         self.start("protector", "desk", "keeper", "auditor")
-        self.guard.settled(
-            lambda: self.guard.records("calllog.statistics", 1) != [], "the closed month is published", 90
-        )
+        self.guard.settled(lambda: self.guard.records("calllog.statistics", 1) != [], "the closed month is published")
         for chapter in (
             self.counted,
             self.decided,
@@ -368,12 +365,8 @@ class Story:
             redis.mset(dict(sorted(self.old_entries.items())[::3]))
 
 
-class _Made(Installation):
+class _Made(Patient):
     """As `init` makes it, with this story's policy, officers and recipients, created in the past."""
-
-    def settled(self, condition: Callable[[], bool], what: str, seconds: float = 0) -> None:
-        """As in a test, however busy the machine is."""
-        super().settled(condition, what, max(seconds, 300))
 
     def _here(self, *words: str) -> str:
         if words[0] == "topics" and not (self.directory / "keys" / "officer-2.pem").exists():

@@ -4,13 +4,14 @@ import json
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from installation import Installation, event, raw
-from releases import Fixture, Thawed, releases
+from installation import event, raw
+from releases import PATIENCE_S, Fixture, Patient, Thawed, releases
 from test_choices import ask, read, state
 from test_erase import cases
 from test_preserve import held, order
@@ -20,7 +21,7 @@ from calllog_guard.core.crypto.sealed import verify
 from calllog_guard.core.ids import b64, unb64
 from calllog_guard.stack.supervisor import Stack
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(3600)]
 ROLES = ("protector", "desk", "keeper", "auditor")
 
 
@@ -48,7 +49,7 @@ def later_minor(folder: Path) -> Path:
 class Beside:
     """One installation whose roles are run by two releases in turn."""
 
-    def __init__(self, guard: Installation) -> None:
+    def __init__(self, guard: Patient) -> None:
         self.guard = guard
         self.running: dict[str, Any] = {}
         self.number = 0
@@ -63,7 +64,7 @@ class Beside:
             assert worker.poll() is None, f"{role} halted: {self.guard.log.read_text()[-2000:]}"
             worker.terminate()
         for role, worker in self.running.items():
-            assert worker.wait(150) == 0, f"{role}: {self.guard.log.read_text()[-2000:]}"
+            assert worker.wait(PATIENCE_S) == 0, f"{role}: {self.guard.log.read_text()[-2000:]}"
 
     def round(self) -> None:
         """Calls, a hold and a restriction, an erasure up to its certificate, something that waits, and the answer to what waited."""
@@ -84,13 +85,13 @@ class Beside:
             former = f"late-{self.number - 1:05}"
             ask(guard, f"know-{tag}", type="clock", case=cases(guard)[former]["case"], event="verify")
             guard.settled(lambda: "tombstoned" in cases(guard)[former]["stages"], "what the other desk let wait")
-        guard.settled(lambda: "absent" in cases(guard)[f"gone-{tag}"]["stages"], "absent", 300)
+        guard.settled(lambda: "absent" in cases(guard)[f"gone-{tag}"]["stages"], "absent")
         assert len(held(guard)) == self.number
         assert read(guard)
         assert guard.dead() == []
 
 
-def alternate(guard: Installation, one: Path | None, other: Path | None, rounds: int) -> None:
+def alternate(guard: Patient, one: Path | None, other: Path | None, rounds: int) -> None:
     """Two releases share the roles, and change places after each round: nobody finds what the other wrote unreadable."""
     beside = Beside(guard)
     for number in range(rounds):
@@ -110,7 +111,7 @@ def fixture(request: pytest.FixtureRequest) -> Fixture:
 def test_two_releases_side_by_side_in_both_orders(own_stack: Stack, tmp_path: Path, fixture: Fixture) -> None:
     """On a tenant of the earlier one: this one writes its forms until `tenant upgrade`."""
     program = fixture.program(tmp_path / "program")
-    guard = Installation(own_stack, tmp_path / "in", program)
+    guard = Patient(own_stack, tmp_path / "in", program)
     try:
         guard.release = None
         rounds = int(os.environ.get("RELEASE_ROUNDS", "2"))
@@ -124,12 +125,11 @@ def test_two_releases_side_by_side_in_both_orders(own_stack: Stack, tmp_path: Pa
         guard.release = None
         assert read(guard) == told, "both releases' readers are shown the same"
         upgraded(guard, rounds)
-        refused(guard, program)
     finally:
         guard.stop()
 
 
-def upgraded(guard: Installation, rounds: int) -> None:
+def upgraded(guard: Patient, rounds: int) -> None:
     """Raise the tenant beside running workers; what waited under the older forms is done under the newer ones."""
     beside = Beside(guard)
     beside.number = rounds
@@ -142,32 +142,10 @@ def upgraded(guard: Installation, rounds: int) -> None:
     assert json.loads(guard.cli("tenant", "list", "--json"))[0]["forms"] > 1
 
 
-def refused(guard: Installation, program: Path) -> None:
-    """Programs of the earlier release that were forgotten: each ends, says why, and has changed nothing."""
-    before = everything(guard)
-    for role in ROLES:
-        assert guard.start(role, program).wait(150) == 70, f"{role}: {guard.log.read_text()[-2000:]}"
-        last = json.loads(guard.log.read_text().splitlines()[-1])
-        assert (last["event"], last["kind"]) == ("halt", "GuardMovedError"), role
-    assert everything(guard) <= before
-    guard.release = program
-    guard.cli("read", "--purpose", "service", "--actor", "support-1", code=70)
-    guard.release = None
-    assert read(guard)
-
-
-def everything(guard: Installation) -> set[tuple[str, int, int]]:
-    """Where each record of the topics that workers write lies, without heartbeats."""
-    many = dict.fromkeys(("calllog.legs", "calllog.held", "privacy.decisions"), guard.partitions)
-    one = dict.fromkeys(("calllog.dead", "privacy.outcomes", "privacy.cases", "privacy.receipts"), 1)
-    found = [record for name, count in (many | one).items() for record in guard.records(name, count)]
-    return {(each.topic, each.partition, each.offset) for each in found}
-
-
 def test_a_later_minor_release_beside_this_one(own_stack: Stack, tmp_path: Path) -> None:
     """It adds a field to every message; whoever does not know it passes it over, and keeps it in what is rewritten."""
     later = later_minor(tmp_path / "later")
-    guard = Installation(own_stack, tmp_path / "in")
+    guard = Patient(own_stack, tmp_path / "in")
     try:
         alternate(guard, later, None, int(os.environ.get("RELEASE_ROUNDS", "2")))
         written = {
@@ -200,7 +178,7 @@ def of_version(value: bytes, version: int) -> bytes:
 
 def test_a_later_major_version_halts_whoever_reads_it(own_stack: Stack, tmp_path: Path) -> None:
     """Not a dead letter, not passed over: what it decided would be lost."""
-    guard = Installation(own_stack, tmp_path / "in")
+    guard = Patient(own_stack, tmp_path / "in")
     try:
         beside = Beside(guard)
         beside.run(dict.fromkeys(ROLES))
@@ -210,7 +188,7 @@ def test_a_later_major_version_halts_whoever_reads_it(own_stack: Stack, tmp_path
             count = guard.partitions if name in {"calllog.legs", "privacy.decisions"} else 1
             record = next(each for each in guard.records(name, count) if each.value)
             guard.publish(name, [of_version(record.value, 9)], partition=record.partition, key=record.key)
-            assert guard.start(role).wait(150) == 70, f"{role} and {name}"
+            assert guard.start(role).wait(PATIENCE_S) == 70, f"{role} and {name}"
             last = json.loads(guard.log.read_text().splitlines()[-1])
             assert (last["event"], last["kind"]) == ("halt", "NewerFormError")
             assert f"a message of the kind {kind} has the version 9" in last["why"]
@@ -233,23 +211,29 @@ def test_this_release_goes_on_where_an_earlier_one_was_stopped(
         assert len(waiting) >= 5
         for role in ROLES:
             guard.start(role)
-        guard.settled(lambda: not any(state(guard, jti)[0] == "enforcing" for jti in waiting), "enforced", 300)
+        guard.settled(lambda: not any(state(guard, jti)[0] == "enforcing" for jti in waiting), "enforced")
         erasures = [jti for jti in waiting if jti.startswith("erase")]
-        guard.settled(lambda: all("absent" in cases(guard)[jti]["stages"] for jti in erasures), "certified", 300)
+        guard.settled(lambda: all("absent" in cases(guard)[jti]["stages"] for jti in erasures), "certified")
         by_officers(guard)
         # what came last before the end, and was not handled then: a call of two, and a replay that is no event
         guard.settled(lambda: len(guard.dead()) == letters(fixture) + 1, "the replayed letter")
-        now = read(guard)
-        assert len([line for line in now if line not in told["service"]]) == 1, "the late call's host"
-        gone = [line for line in told["service"] if line not in now]
-        assert (len(gone), len({line["person"] for line in gone})) == (2, 1), "the two calls of who was erased since"
-        assert len(read(guard, "billing", "billing-1")) == len(told["billing"]) + 1, "what law keeps survives erasure"
+        service = changes(told["service"], read(guard))
+        billing = changes(told["billing"], read(guard, "billing", "billing-1"))
         public = (guard.directory / "keys" / "iocom-receipts.pub.pem").read_bytes()
         receipts = [verify(public, each.value.decode()) for each in guard.records("privacy.receipts", 1)]
         assert len(receipts) > sum(each.topic == fixture.topic("privacy.receipts") for each in fixture.records())
         raise_and_go_on(guard)
+        # the late call's host; who objected and was refused; of whom law keeps copies, made since. gone: who was erased since
+        assert (service, billing) == (([1, 2], [2]), ([1, 2, 2], []))
     finally:
         guard.stop()
+
+
+def changes(before: list[Any], now: list[Any]) -> tuple[list[int], list[int]]:
+    """How many lines have come and gone, by person."""
+    come = Counter(line["person"] for line in now if line not in before)
+    gone = Counter(line["person"] for line in before if line not in now)
+    return sorted(come.values()), sorted(gone.values())
 
 
 def letters(fixture: Fixture) -> int:
@@ -258,7 +242,7 @@ def letters(fixture: Fixture) -> int:
     return sum(each.topic == topic and (each.key or b"")[:1] != b"~" for each in fixture.records())
 
 
-def by_officers(guard: Installation) -> None:
+def by_officers(guard: Patient) -> None:
     """What waited for somebody goes on: requests that an earlier desk sealed in its cases."""
     known = {"type": "clock", "event": "verify"}
     ask(guard, "verify-001", case=cases(guard)["erase-0002"]["case"], **known)
@@ -269,7 +253,7 @@ def by_officers(guard: Installation) -> None:
     guard.settled(lambda: "exported" in cases(guard)["disclose-2"]["stages"], "disclosed")
 
 
-def raise_and_go_on(guard: Installation) -> None:
+def raise_and_go_on(guard: Patient) -> None:
     """The documented command beside running workers; then people of the earlier release are erased, and new ones come."""
     assert json.loads(guard.cli("tenant", "list", "--json"))[0]["forms"] == 1
     guard.cli("tenant", "upgrade", "iocom")
@@ -277,7 +261,7 @@ def raise_and_go_on(guard: Installation) -> None:
     guard.publish("calllog.events", [raw(event("new", "newcomer@example.org", "bob@example.org"))])
     guard.settled(lambda: len(guard.live()) == live + 2, "legs at the new level")
     ask(guard, "erase-0006", "bob@example.org")
-    guard.settled(lambda: "absent" in cases(guard).get("erase-0006", {}).get("stages", {}), "certified", 300)
+    guard.settled(lambda: "absent" in cases(guard).get("erase-0006", {}).get("stages", {}), "certified")
     guard.cli("keystore", "walk")
     assert read(guard)
     assert all(worker.poll() is None for worker in guard.workers)
