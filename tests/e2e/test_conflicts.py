@@ -107,7 +107,8 @@ class Story:
             "rectify": {"type": "rectify", "facts": {"call_id": f"{self.name}-1", "role": "caller"}},
             "complain": {"type": "complain", "ground": "Too slow."},
         }
-        return "backend-1", others.get(word, {"type": word})
+        role, _, plain = word.rpartition("-")
+        return f"{role or 'backend'}-1", others.get(word, {"type": plain})
 
     @staticmethod
     def _span(days: str) -> dict[str, str]:

@@ -41,6 +41,7 @@ from calllog_guard.workers.decide import Decider, Granted, considered, ended, ma
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
 from calllog_guard.workers.exports import about, nothing
 from calllog_guard.workers.holds import Holds
+from calllog_guard.workers.lifting import Lifting
 from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.terms import absolute, apart, braked, check_purposes, dated, reviewed
@@ -85,6 +86,7 @@ class Desk:
         self._requests, self._outcomes = settings.topic("privacy.requests"), settings.topic("privacy.outcomes")
         self.topics: tuple[str, ...] = (self._requests, self._outcomes)
         self._steps = Steps(settings.off)
+        self._lifting = Lifting(office.holds.archive, office.policy)
         self._next_holds = office.clock.now()
         self._keep = timedelta(days=settings.cases_keep_days)
         self._deadlines = Deadlines(office.book, settings, office.clock, office.level)
@@ -234,7 +236,9 @@ class Desk:
 
     async def enforce(self, granted: Granted) -> Case:
         """Carry a granted request out; the receipt of the fence ends it. May be called again after a crash."""
-        granted = await self._o.notices.before(granted)
+        met = await self._lifting.met(granted) if granted.request.type == "lift" else {}
+        told_of = self._lifting.told(met) if granted.request.type == "lift" else granted.request.subjects
+        granted = await self._o.notices.before(granted, told_of)
         request = granted.request
         lookups = self._o.decider.lookups(request, granted.table)
         told = await self._o.holds.renewed(granted.version, lookups.values())
@@ -247,6 +251,8 @@ class Desk:
             case = await self._o.holds.hold(granted)
         elif request.type == "release":
             case = await self._o.holds.release(granted)
+        elif request.type == "lift":
+            case = await self._lifting.lift(granted, met)
         else:
             mask = mask_of(request.purposes, granted.table)
             parts = parts_of(request, mask, reviewed=bool(case.approvals))

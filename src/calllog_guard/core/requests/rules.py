@@ -21,6 +21,8 @@ from calllog_guard.core.wire import Day, Id, Message, Utc, decode, encode
 from calllog_guard.errors import MessageError, RecordError
 
 _NONCE: Final = 12
+ALONE: Final = 1
+"""As the mask of a restriction or of its end (where any mask says so): it stands, and ends, with its own case alone."""
 
 
 class Span(Message, frozen=True, kw_only=True):
@@ -98,7 +100,7 @@ class Standing:
         """The standing after one more decision; access, portability and disclosure are tasks and change nothing."""
         kind, mask = decision.type, rule.mask
         if kind in {"restrict", "lift"}:
-            return self._restricted(decision.case, review=bool(mask), on=kind == "restrict")
+            return self._restricted(decision.case, alone=bool(mask), on=kind == "restrict")
         if kind in {"object", "withdraw", "consent"}:
             return self._chosen(kind, mask)
         if kind == "erase" and rule.range is not None:
@@ -110,10 +112,11 @@ class Standing:
             return replace(self, holds=others | ({rule.hold: rule.range or Span()} if kind == "hold" else {}))
         return self
 
-    def _restricted(self, case: str, *, review: bool, on: bool) -> "Standing":
-        """A restriction while an objection is considered ends with its own case, any other with every `lift`."""
-        if review:
-            return replace(self, reviews=self.reviews | {case} if on else self.reviews - {case})
+    def _restricted(self, case: str, *, alone: bool, on: bool) -> "Standing":
+        """A restriction while an objection is considered, and one's end that names its case alone, say so by a mask."""
+        if alone:
+            ended = replace(self, reviews=self.reviews - {case}, restrictions=self.restrictions - {case})
+            return replace(self, reviews=self.reviews | {case}) if on else ended
         if on:
             return replace(self, restrictions=self.restrictions | {case})
         return replace(self, restrictions=frozenset(), reviews=frozenset())
