@@ -125,6 +125,20 @@ async def places(shared: World) -> dict[str, list[str]]:
     }
 
 
+def check_lawful(shared: World) -> list[str]:
+    """
+    Whether the newest version says nothing that it should not; what it says, where an earlier release has taken it.
+
+    Raises:
+        ConfigurationError: What no new version may say: where, and what to do.
+
+    """
+    found, newest = shared.policy.unlawful(), shared.policy.versions[-1]
+    if found and newest.effective >= shared.policy.lawful_from():
+        raise ConfigurationError("; ".join(found))
+    return found
+
+
 async def check_places(shared: World) -> str:
     """
     Whether everything lies where the policy allows.

@@ -7,13 +7,14 @@ Source: design section 11; GDPR Art. 13, 30.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.policy.checks import check_versions, read_form
 from calllog_guard.core.policy.form import PEM, TenantPolicy, Version, period
+from calllog_guard.core.policy.lawful import unlawful
 from calllog_guard.core.policy.publication import Followed, follow
 from calllog_guard.core.policy.versions import has_survived, in_force, longest_keep_days, purposes_since
 from calllog_guard.core.retention.purpose import Purpose
@@ -23,15 +24,20 @@ __all__ = ["Policy", "TenantPolicy", "Version", "load_policy", "period"]
 
 
 class Policy:
-    """All versions, the latest last; `versions` is replaced as a whole when a published one is followed."""
+    """
+    All versions, the latest last; `versions` is replaced as a whole when a published one is followed.
+
+    `lawful_from` says from which day on versions must be lawful (`core/policy/lawful.py`).
+    """
 
     def __init__(self, versions: tuple[Version, ...], directory: Path) -> None:
         self.file = self.versions = versions
         self._directory = directory
+        self.lawful_from: Callable[[], date] = lambda: date.max
 
     def follow(self, records: Mapping[bytes, int], most_days: int | None) -> Followed:
         """Be the law that the file and these publications make; see `publication.follow`."""
-        followed = follow(self.file, records, self.public_key, most_days)
+        followed = follow(self.file, records, self.public_key, most_days, self.lawful_from())
         self.versions = followed.versions
         return followed
 
@@ -62,6 +68,10 @@ class Policy:
         """The longest period of any purpose of a tenant in any version, in days."""
         return longest_keep_days(self.versions, tenant)
 
+    def unlawful(self) -> list[str]:
+        """What the newest version says and should not."""
+        return list(unlawful(self.versions[-1], self.public_key))
+
     def public_key(self, name: str) -> bytes:
         """The PEM of a `key` of the policy: a file beside it, or the text itself in a published version."""
         return name.encode() if name.startswith(PEM) else _read(self._directory / name)
@@ -77,9 +87,12 @@ def _read(path: Path) -> bytes:
     return raw
 
 
-def load_policy(path: Path) -> Policy:
+def load_policy(path: Path, *, judged: bool = True) -> Policy:
     """
     Read and check the policy file with the key files it names.
+
+    Args:
+        judged: Whether its newest version must be lawful, as any but one that an earlier release took.
 
     Raises:
         ConfigurationError: What was found, where, and what to do.
@@ -89,6 +102,8 @@ def load_policy(path: Path) -> Policy:
     try:
         policy = Policy(read_form(tomllib.loads(raw.decode())), path.parent)
         check_versions(policy.versions, policy.public_key)
+        for line in unlawful(policy.versions[-1]) if judged else ():
+            raise ConfigurationError(line)  # noqa: TRY301 - told with the path, as what the checks find
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
     except ConfigurationError as error:

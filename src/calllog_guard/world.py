@@ -181,9 +181,9 @@ def world(settings: Settings) -> World:
     """Everything that needs no connection yet."""
     kms = kms_at(settings.kms)
     ring = FileRing(ring_folder(settings.kms, settings.ring))
-    return World(
+    found = World(
         settings,
-        load_policy(Path(settings.policy)),
+        load_policy(Path(settings.policy), judged=False),
         Vault(kms, ring, life_s=settings.epoch_cache_s),
         RedisKeystore(
             settings.keystore, settings.keystore_replicas, list(filter(None, settings.keystore_replica_urls.split(",")))
@@ -192,3 +192,5 @@ def world(settings: Settings) -> World:
         security(settings.kafka_security),
         Counter(),
     )
+    found.policy.lawful_from = lambda: found.vault.profile(found.tenant).lawful_from
+    return found

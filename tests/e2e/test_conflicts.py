@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from installation import Installation, Make, event, raw
+from installation import Installation, Make, by_law, event, raw
 from test_choices import ask, with_purposes
 from test_erase import cases
 from test_exports import asker
@@ -196,9 +196,7 @@ def test_each_conflict_has_its_lawful_outcome(make: Make) -> None:
     guard = with_purposes(make(EVENT_LATE_DAYS="400"))
     path = guard.directory / "policy.toml"
     text = path.read_text().replace('keep = "P90D"\n', 'keep = "P90D"\nshows = ["subject", "role"]\n')
-    text = text.replace(
-        'shows = ["started_at", "duration_s", "role"]', 'survives_erasure = true\nshows = ["subject", "role"]'
-    )
+    text = by_law(text).replace('shows = ["started_at", "duration_s", "role"]', 'shows = ["subject", "role"]')
     path.write_text(
         text.replace(
             "erasures_per_hour = 10000",

@@ -198,3 +198,30 @@ def test_a_log_that_forgets_earlier_than_the_policy_keeps_is_refused(make: Make)
     policy.write_text(policy.read_text().replace('keep = "P6M"', 'keep = "P2Y"'))
     assert guard.start("keeper").wait(60) == 2
     assert "keeps records for 217 days, the policy keeps legs for 744: raise its retention.ms" in guard.log.read_text()
+
+
+def test_nobody_starts_under_a_new_policy_that_no_new_one_may_be(make: Make) -> None:
+    """An erasure would destroy what a law obliges to keep: that is decided in words, before the first one."""
+    guard = make()
+    policy = guard.directory / "policy.toml"
+    good = policy.read_text()
+    bad = good.replace('basis = "contract"\nkeep = "P6M"', 'basis = "legal_duty"\nkeep = "P6M"')
+    assert bad != good
+    policy.write_text(bad)
+    assert guard.start("keeper").wait(60) == 2
+    assert "basis legal_duty without survives_erasure" in guard.log.read_text()
+    lines = {line["check"]: line for line in json.loads(guard.cli("doctor", "--json", code=1))}
+    assert (lines["policy"]["verdict"], "survives_erasure" in lines["policy"]["found"]) == ("bad", True)
+    guard.cli("policy", "check", code=1)
+    policy.write_text(good)
+    publish(
+        guard,
+        next_version(guard, today(), ('basis = "contract"\nkeep = "P6M"', 'basis = "legal_duty"\nkeep = "P6M"')),
+        code=4,
+    )
+    policy.write_text(
+        bad.replace('keep = "P6M"', 'keep = "P6M"\nerasable_because = "The invoices are kept in the books."')
+    )
+    guard.start("protector")
+    guard.publish("calllog.events", [raw(event("c1", "p1"))])
+    guard.settled(lambda: len(guard.live()) == 1, "a worker that starts under words")

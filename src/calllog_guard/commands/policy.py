@@ -19,7 +19,8 @@ from calllog_guard.core.ids import Tenant
 from calllog_guard.core.policy.differences import Difference, Stored, differences, lapsing
 from calllog_guard.core.policy.facts import lacking
 from calllog_guard.core.policy.form import Version
-from calllog_guard.core.policy.publication import LATE, Publication, follow, signed_by, topic_key, with_keys
+from calllog_guard.core.policy.lawful import advice, unlawful
+from calllog_guard.core.policy.publication import LATE, UNLAWFUL, Publication, follow, signed_by, topic_key, with_keys
 from calllog_guard.core.policy.record import markdown, record
 from calllog_guard.core.policy.versions import in_force
 from calllog_guard.core.tombstone import Output
@@ -40,8 +41,8 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "check",
         help="differences between the version in force and the next, or between two files",
         description="Compares the version in force with the next one of the policy file, or the newest version of "
-        "--against FILE with the newest of the policy file. Exit 1 if a period gets longer and --lengthen is not said. Tells "
-        "what answers to persons would lack, because the newest version does not say it.",
+        "--against FILE with the newest of the policy file. Exit 1 if a period gets longer and --lengthen is not said, or if the "
+        "newest version says what no new version may say. Tells what answers to persons would lack, because it does not say it.",
     )
     check.add_argument("--against", type=Path, metavar="FILE", help="the policy file to compare with")
     check.add_argument(_LENGTHEN, action="store_true", help="longer periods are meant: they are no finding")
@@ -73,7 +74,7 @@ def _compared(shared: World, against: Path | None) -> tuple[tuple[Version, ...],
     """The law as it is and as it would be; None when no next version waits."""
     versions, today = shared.policy.versions, shared.clock.now().date()
     if against is not None:
-        return load_policy(against).versions, versions
+        return load_policy(against, judged=False).versions, versions
     later = [version for version in versions if version.effective > today]
     if not later:
         return None
@@ -91,12 +92,18 @@ async def run_check(args: argparse.Namespace) -> int:
     pair = _compared(shared, args.against)
     newest = shared.policy.versions[-1]
     unsaid = [f"tenant {name}: {line}" for name, table in newest.tenant.items() for line in lacking(table)]
+    wrong, advised = shared.policy.unlawful(), list(advice(newest, shared.settings.event_late_days))
     for line in unsaid:
         say(f"not said in version {newest.effective}, {line}")
+    for line in advised:
+        say(f"rarely meant in version {newest.effective}, {line}")
+    for line in wrong:
+        say(f"cannot be published: {line}")
+    told = {"unsaid": unsaid, "unlawful": wrong, "advice": advised}
     if pair is None:
-        nothing = {"differences": [], "legs": {}, "unsaid": unsaid}
+        nothing: dict[str, Any] = {"differences": [], "legs": {}} | told
         show(args, nothing, "no version of the policy file waits for its day: nothing changes")
-        return 0
+        return int(bool(wrong))
     before, after = pair
     found = differences(before[-1], after[-1])
     counted = await _lapsing(shared, before, after) if args.legs else {}
@@ -107,8 +114,7 @@ async def run_check(args: argparse.Namespace) -> int:
             "to": after[-1].effective.isoformat(),
             "differences": [each._asdict() for each in found],
             "legs": counted,
-            "unsaid": unsaid,
-        }
+        } | told
         show(args, data, "")
     else:
         _table(before[-1], after[-1], found, counted)
@@ -118,7 +124,7 @@ async def run_check(args: argparse.Namespace) -> int:
             "legs that are stored already keep their shorter period"
         )
         return 1
-    return 0
+    return int(bool(wrong))
 
 
 def _table(before: Version, after: Version, found: list[Difference], counted: Mapping[str, Mapping[str, int]]) -> None:
@@ -203,6 +209,8 @@ async def run_publish(args: argparse.Namespace) -> int:
         raise StateRefusedError(
             f"there is no version before {wanted}: the first one is the file's, and needs no publication"
         )
+    for line in unlawful(version, rest.public_key):
+        raise StateRefusedError(f"no worker would follow this version ({UNLAWFUL}): {line}")
     claims = Publication(
         tenant=tenant,
         effective=wanted,

@@ -189,6 +189,9 @@ async def create_tenant(args: argparse.Namespace) -> int:
 
 async def _make(shared: World, tenant: Tenant) -> tuple[EpochName, Path, Path]:
     """The current epoch, and where the public halves of the receipt key and of the desk's key lie."""
+    if not shared.vault.made:
+        for line in shared.policy.unlawful():
+            raise ConfigurationError(line)
     unanchored = await _own(shared)
     shared.vault.create_tenant(tenant, _identity(shared, tenant), shared.clock.now())
     epoch = epoch_of(shared.clock.now())

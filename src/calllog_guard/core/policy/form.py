@@ -52,13 +52,18 @@ class When(Part, frozen=True, kw_only=True):
 
 
 class PurposeTable(Part, frozen=True, kw_only=True):
-    """`[version.tenant.T.purposes.P]`; an objection to `direct_marketing` is absolute (Art. 21(3))."""
+    """
+    `[version.tenant.T.purposes.P]`; an objection to `direct_marketing` is absolute (Art. 21(3)).
+
+    `erasable_because` says in words why records that a law obliges to keep may be erased on request all the same.
+    """
 
     number: Annotated[int, msgspec.Meta(ge=1, le=50)]
     basis: Basis
     keep: str
     then: Literal["delete", "anonymise"] = "delete"
     survives_erasure: bool = False
+    erasable_because: Words | msgspec.UnsetType = _UNSET
     on_objection: Literal["grant", "review"] = "review"
     direct_marketing: bool | msgspec.UnsetType = _UNSET
     when: When = When()

@@ -31,6 +31,7 @@ from calllog_guard.core.ids import unb64
 from calllog_guard.core.policy.checks import check_versions
 from calllog_guard.core.policy.differences import differences
 from calllog_guard.core.policy.form import PEM, TenantPolicy, Version
+from calllog_guard.core.policy.lawful import unlawful
 from calllog_guard.core.policy.versions import in_force, longest_keep_days
 from calllog_guard.core.wire import Message, TenantName, Utc, decode, from_ms, to_ms
 from calllog_guard.errors import ConfigurationError, MessageError, RequestRefusedError, StateRefusedError
@@ -38,6 +39,8 @@ from calllog_guard.errors import ConfigurationError, MessageError, RequestRefuse
 KeyOf = Callable[[str], bytes]
 TOO_LONG: Final = "retention_too_short"
 """The reason that may pass by itself: the topic of the legs forgets earlier than the version wants to keep."""
+UNLAWFUL: Final = "unlawful"
+"""The reason of a version that says what no new one may say (`lawful.py`)."""
 LATE: Final = "appended_after_its_day"
 """The reason of who may be in the right: an officer's word from before its day, in a record that is younger."""
 
@@ -155,7 +158,13 @@ class Followed:
             )
 
 
-def follow(file: Sequence[Version], records: Mapping[bytes, int], key_of: KeyOf, most_days: int | None) -> Followed:
+def follow(
+    file: Sequence[Version],
+    records: Mapping[bytes, int],
+    key_of: KeyOf,
+    most_days: int | None,
+    lawful_from: date = date.max,
+) -> Followed:
     """
     The versions of the file and those of the published ones that hold.
 
@@ -164,6 +173,7 @@ def follow(file: Sequence[Version], records: Mapping[bytes, int], key_of: KeyOf,
         records: The values of the policy's topic, each with the time of its first appearance (milliseconds).
         key_of: The PEM of a `key`.
         most_days: For how long the topic of the legs keeps them; None: not asked.
+        lawful_from: From which day on a version must be lawful.
 
     """
     claimed, refused = _claimed(records)
@@ -175,7 +185,7 @@ def follow(file: Sequence[Version], records: Mapping[bytes, int], key_of: KeyOf,
         version = own.get(day)
         for claims, token in claimed.get(day, ()):
             later = tuple(each for each in file if each.effective > day)
-            chain = Chain(tuple(versions), own.get(day), later, key_of, most_days)
+            chain = Chain(tuple(versions), own.get(day), later, key_of, most_days, lawful_from)
             tables = version or (versions[-1] if versions else None)
             published = Version(
                 effective=day,
@@ -250,6 +260,7 @@ class Chain:
     later: tuple[Version, ...]
     key_of: KeyOf
     most_days: int | None
+    lawful_from: date = date.max
 
     def accept(self, claims: Publication, token: bytes, version: Version, appended_ms: int) -> None:
         """
@@ -281,6 +292,8 @@ class Chain:
             check_versions((*self.earlier, version, *self.later), self.key_of)
         except ConfigurationError:
             raise RequestRefusedError("contradicts", "/policy") from None
+        if claims.effective >= self.lawful_from and any(unlawful(version, self.key_of)):
+            raise RequestRefusedError(UNLAWFUL, "/policy")
         if self.most_days is not None and longest_keep_days([version], claims.tenant) > self.most_days:
             raise RequestRefusedError(TOO_LONG, "/policy/purposes")
 

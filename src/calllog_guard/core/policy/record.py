@@ -21,6 +21,8 @@ BASES: Final[dict[str, str]] = {
     "consent": "consent, Art. 6(1)(a); off until given, withdrawn at any time",
     "legitimate_interests": "legitimate interests, Art. 6(1)(f)",
 }
+OBLIGED: Final = "A law may oblige a provider of communications to keep such data for longer, and it may be barred from saying whether it is."
+"""The same of every provider, whether or not it is (Investigatory Powers Act 2016 s.95)."""
 SUBJECTS: Final = ("users who take part in calls, and those whom they call",)
 DATA: Final = (
     "identifier of the person, as the backend knows it (e-mail address, user id or telephone number)",
@@ -55,6 +57,7 @@ def record(versions: Sequence[Version], tenant: str, day: date) -> dict[str, Any
         "regime": table.regime,
         "supervisory_authority": table.authority,
         "public_communications_provider": table.public_communications_provider,
+        "obliged": OBLIGED if table.public_communications_provider else "",
         "purposes": [_purpose(name, each) for name, each in table.purposes.items()],
         "categories_of_data_subjects": list(SUBJECTS),
         "categories_of_data": list(DATA),
@@ -130,6 +133,7 @@ def markdown(content: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|",
     ]
     lines += [_row(each) for each in content["purposes"]]
+    lines += ["", content["obliged"]] if content["obliged"] else []
     for title, field in (
         ("Whose data", "categories_of_data_subjects"),
         ("What data", "categories_of_data"),
