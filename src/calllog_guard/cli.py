@@ -18,6 +18,7 @@ from calllog_guard.commands import (
     keys,
     keystore,
     letters,
+    notices,
     policy,
     read,
     rebuild,
@@ -28,6 +29,7 @@ from calllog_guard.commands import (
     setup,
     stack,
     tenants,
+    topics,
     worker,
 )
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, StateRefusedError
@@ -36,6 +38,7 @@ EXITS = "exit codes: 0 done, 1 a finding, 2 usage or configuration, 3 unavailabl
 FAMILIES = (
     stack,
     setup,
+    topics,
     tenants,
     keys,
     policy,
@@ -49,6 +52,7 @@ FAMILIES = (
     cases,
     report,
     receipts,
+    notices,
     export,
     scan,
     keystore,

@@ -77,7 +77,7 @@ class Lifting:
         parts = [part for lookup, each in met.items() for part in _parts(lookup, each)]
         case = self._noted(granted.case, met)
         if parts:
-            case = await self._a.decider.decide(replace(granted, case=case), tuple(parts))
+            case = (await self._a.decider.decide(replace(granted, case=case), tuple(parts))).case
         for lookup, each in met.items():
             await self._ring.change(lookup, _flagged(each.left), generation=each.person.generation)
         return case
