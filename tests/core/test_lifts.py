@@ -128,6 +128,15 @@ async def test_an_officer_ends_one_that_is_named_and_no_other(tmp_path: Path) ->
     assert not (await replayed(world)).closed
 
 
+async def test_an_officer_may_end_what_an_objection_has_brought_and_leave_the_rest(tmp_path: Path) -> None:
+    world = await world_of(tmp_path)
+    await ask(world, "restrict-1", "restrict")
+    await ask(world, "object-001", "object", purposes=["fraud"])
+    await ask(world, "lift-00001", "lift", key="officer-1", case=id_of("object-001"))
+    person = await replayed(world)
+    assert (person.restricted, person.reviewed) == (True, False)
+
+
 async def test_where_nothing_is_restricted_nobody_is_told_of_an_end(tmp_path: Path) -> None:
     world = await world_of(tmp_path)
     case = await ask(world, "lift-00001", "lift")

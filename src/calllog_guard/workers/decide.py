@@ -33,7 +33,7 @@ from calllog_guard.core.requests.decision import (
 )
 from calllog_guard.core.requests.fields import Range, days_of
 from calllog_guard.core.requests.request import Request
-from calllog_guard.core.requests.rules import ALONE, Correction, Rule, Span, seal_rule
+from calllog_guard.core.requests.rules import REVIEW, Correction, Rule, Span, seal_rule
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode, to_ms
 from calllog_guard.policy import TenantPolicy
@@ -67,7 +67,7 @@ class Part:
     One decision of a request: its type, its number among the request's, and what it does to the person's flags.
 
     Args:
-        mask: The purposes that it is about; of a restriction and its end see `rules.ALONE`.
+        mask: The purposes that it is about; of a restriction and its end see `rules.py`.
         case: In whose name it is made, where that is not the request's own: of which restriction it is the end.
         only: About whom alone.
 
@@ -166,12 +166,12 @@ def _task(request: Request, index: int, told: Telling) -> bytes:
 
 def considered() -> Part:
     """While an officer considers an objection the person is restricted (Art. 18(1)(d))."""
-    return Part("restrict", _APART, lambda person: replace(person, reviewed=True), ALONE)
+    return Part("restrict", _APART, lambda person: replace(person, reviewed=True), REVIEW)
 
 
 def ended() -> Part:
     """The officer has decided."""
-    return Part("lift", _ENDED, lambda person: replace(person, reviewed=False), ALONE)
+    return Part("lift", _ENDED, lambda person: replace(person, reviewed=False), REVIEW)
 
 
 def _withdrawn(person: Person, mask: int) -> Person:
@@ -368,8 +368,7 @@ class Decider:
             given = request.facts
             token = str(token_of(CallId(given.call_id)))
             facts = Correction(token=token, role=given.role, joined_at=given.joined_at, left_at=given.left_at)
-        mask = ALONE if part.case is not None else part.mask
-        return Rule(range=span_of(request.range) if part.kind == "erase" else None, mask=mask, facts=facts)
+        return Rule(range=span_of(request.range) if part.kind == "erase" else None, mask=part.mask, facts=facts)
 
     # --- the ledger ---------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import DECISIONS, Decision, open_entry
 from calllog_guard.core.requests.outcome import DONE, is_result
 from calllog_guard.core.requests.restriction import RESTORE, Origin, Restriction, ended_by
-from calllog_guard.core.requests.rules import Standing, open_rule
+from calllog_guard.core.requests.rules import ALONE, REVIEW, Standing, open_rule
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import EpochUnknownError, MessageError
 from calllog_guard.policy import Policy
@@ -158,7 +158,11 @@ def _parts(lookup: Lookup, met: Met) -> list[Part]:
         return []
     if not met.left:
         return [Part("lift", only=lookup)]
-    return [Part("lift", case=each.case, only=lookup) for each in met.ending if each.case != RESTORE]
+    return [
+        Part("lift", mask=REVIEW if each.origin == "objection" else ALONE, case=each.case, only=lookup)
+        for each in met.ending
+        if each.case != RESTORE
+    ]
 
 
 def _flagged(left: Sequence[Restriction]) -> Any:
