@@ -11,12 +11,14 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 
+import msgspec
+
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.policy.checks import check_versions, read_form
 from calllog_guard.core.policy.form import PEM, TenantPolicy, Version, period
 from calllog_guard.core.policy.lawful import unlawful
-from calllog_guard.core.policy.publication import Followed, follow
-from calllog_guard.core.policy.versions import has_survived, in_force, longest_keep_days, purposes_since
+from calllog_guard.core.policy.publication import Followed, follow, with_keys
+from calllog_guard.core.policy.versions import has_survived, in_force, law, longest_keep_days, purposes_since
 from calllog_guard.core.retention.purpose import Purpose
 from calllog_guard.errors import ConfigurationError
 
@@ -27,18 +29,19 @@ class Policy:
     """
     All versions, the latest last; `versions` is replaced as a whole when a published one is followed.
 
-    `lawful_from` says from which day on versions must be lawful (`core/policy/lawful.py`).
+    `history` has also what was corrected on its own day. `lawful_from` says from which day on versions must be lawful (`core/policy/lawful.py`).
     """
 
     def __init__(self, versions: tuple[Version, ...], directory: Path) -> None:
-        self.file = self.versions = versions
+        self.file = self.history = versions
+        self.versions = law(versions)
         self._directory = directory
         self.lawful_from: Callable[[], date] = lambda: date.max
 
     def follow(self, records: Mapping[bytes, int], most_days: int | None) -> Followed:
         """Be the law that the file and these publications make; see `publication.follow`."""
         followed = follow(self.file, records, self.public_key, most_days, self.lawful_from())
-        self.versions = followed.versions
+        self.versions, self.history = followed.versions, followed.history
         return followed
 
     def at(self, day: date) -> Version:
@@ -67,6 +70,11 @@ class Policy:
     def keep_days(self, tenant: Tenant) -> int:
         """The longest period of any purpose of a tenant in any version, in days."""
         return longest_keep_days(self.versions, tenant)
+
+    def inlined(self, version: Version) -> Version:
+        """A version with the text of each key in place of its file's name, so that it can be compared with another's."""
+        tables = {name: with_keys(table, self.public_key) for name, table in version.tenant.items()}
+        return msgspec.structs.replace(version, tenant=tables)
 
     def unlawful(self) -> list[str]:
         """What the newest version says and should not."""
@@ -107,7 +115,7 @@ def load_policy(path: Path, *, judged: bool = True) -> Policy:
     raw = _read(path)
     try:
         policy = Policy(read_form(tomllib.loads(raw.decode())), path.parent)
-        check_versions(policy.versions, policy.public_key)
+        check_versions(policy.file, policy.public_key)
         for line in unlawful(policy.versions[-1]) if judged else ():
             raise ConfigurationError(line)  # noqa: TRY301 - told with the path, as what the checks find
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -225,3 +225,36 @@ def test_nobody_starts_under_a_new_policy_that_no_new_one_may_be(make: Make) -> 
     guard.start("protector")
     guard.publish("calllog.events", [raw(event("c1", "p1"))])
     guard.settled(lambda: len(guard.live()) == 1, "a worker that starts under words")
+
+
+def test_a_mistake_is_corrected_on_its_own_day(make: Make) -> None:
+    """Nine days for ninety: published in the morning, seen at noon."""
+    guard = make(EVENT_LATE_DAYS="400", SWEEP_S="0.5")
+    for role in ("protector", "auditor"):
+        guard.start(role)
+    with_legs(guard)
+    mistake = next_version(guard, today(), ('keep = "P90D"', 'keep = "P9D"'))
+    workers = guard.environment["CALLLOG_GUARD_POLICY"]
+    guard.environment["CALLLOG_GUARD_POLICY"] = str(mistake)
+    counted = json.loads(guard.cli("policy", "check", "--legs", "--json"))["legs"]["iocom"]
+    guard.environment["CALLLOG_GUARD_POLICY"] = workers
+    assert counted == {"legs": 20, "due_anyway": 0, "due_by_change": 20, "on": f"{today()}"}, "on its own day, too"
+    publish(guard, mistake)
+    first, morning = mistake.read_text(), (guard.directory / "policy.toml").read_text()
+    second = (
+        first[len(morning) :].replace('keep = "P9D"', 'keep = "P90D"').replace("change =", "revision = 2\nchange =")
+    )
+    mistake.write_text(first + second)
+    publish(guard, mistake, code=4)  # longer than what has been promised since midnight
+    publish(guard, mistake, "--lengthen")
+    assert len({record.key for record in guard.records("privacy.policy", 1)}) == 2
+    guard.start("keeper")
+    guard.publish("calllog.events", [raw(event("later", "p1", minutes_ago=_DAY, outcome="missed"))])
+    guard.settled(lambda: len(guard.live()) == 21, "the keeper has begun, and a leg more")
+    guard.settled(lambda: all_show(guard, f"{today()}"), "every worker shows the day")
+    history = json.loads(guard.cli("policy", "print", "--published", "--json"))[0]["history"]
+    assert [(each["revision"], each["differences"]) for each in history[1:]] == [
+        (1, ["shortened purposes.service.keep: P90D -> P9D"]),
+        (2, ["lengthened purposes.service.keep: P9D -> P90D"]),
+    ]
+    assert len(guard.live()) == 21, "nothing is swept by a mistake that is none any more"

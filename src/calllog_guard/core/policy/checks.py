@@ -98,10 +98,10 @@ def check_versions(versions: Sequence[Version], key_of: Callable[[str], bytes]) 
 
     """
     for before, after in pairwise(versions):
-        if after.effective <= before.effective:
+        if after.order <= before.order:
             raise ConfigurationError(
-                f"version {after.effective} stands after version {before.effective}: versions come oldest first, "
-                "no two on one day; order them, or give one another day"
+                f"version {after} stands after version {before}: versions come oldest first, no two on one day but with a "
+                "higher revision; order them, give one another day, or the later one revision = 2"
             )
     for version in versions:
         owners: dict[str, str] = {}

@@ -4,7 +4,8 @@ A published version: one tenant's tables with the keys in them, signed by an off
 Rules: 1. An officer of the version before must have signed it: the version before is the one with the latest earlier day.
        2. What it lengthens it says by `lengthen`, inside the signature.  3. It never takes effect before the day on which its
           record was appended, or whoever has a key that was an officer's once could rewrite the past.
-       4. On a day for which the file has a version too, the published one holds; of two published ones, the later signed.
+       4. Of one day the highest revision holds; of one revision the published one before the file's, and of two published ones
+          the later signed. So a mistake is corrected on its day, and the revision before it stays in topic and change log.
        5. The result depends on what was published alone, not on the order in which it is read: compaction keeps no order
           between the first and the last word about a version.
        6. Who begins under an older law than one that was published breaks promises that others keep: a version that was signed
@@ -30,7 +31,7 @@ from calllog_guard.core.crypto.sealed import kid_of, sign, verify
 from calllog_guard.core.ids import unb64
 from calllog_guard.core.policy.checks import check_versions
 from calllog_guard.core.policy.differences import differences
-from calllog_guard.core.policy.form import PEM, TenantPolicy, Version
+from calllog_guard.core.policy.form import PEM, Revision, TenantPolicy, Version
 from calllog_guard.core.policy.lawful import unlawful
 from calllog_guard.core.policy.versions import in_force, longest_keep_days
 from calllog_guard.core.wire import Message, TenantName, Utc, decode, from_ms, to_ms
@@ -51,19 +52,25 @@ class Publication(Message, frozen=True, kw_only=True):
     v: Literal[1] = 1
     tenant: TenantName
     effective: date
+    revision: Revision | msgspec.UnsetType = msgspec.UNSET
     change: str
     at: Utc
     lengthen: bool = False
     policy: TenantPolicy
+
+    @property
+    def number(self) -> int:
+        """See Version."""
+        return 1 if self.revision is msgspec.UNSET else self.revision
 
 
 _AHEAD: Final = timedelta(minutes=5)
 PUBLICATIONS: Final = msgspec.json.Decoder(Publication)
 
 
-def topic_key(tenant: str, effective: date) -> bytes:
-    """The record key `tenant.version`."""
-    return f"{tenant}.{effective.isoformat()}".encode()
+def topic_key(tenant: str, effective: date, number: int = 1) -> bytes:
+    """The record key `tenant.version`, behind it the revision beyond the first: compaction keeps each."""
+    return f"{tenant}.{effective.isoformat()}{f'.{number}' if number > 1 else ''}".encode()
 
 
 def with_keys(table: TenantPolicy, key_of: KeyOf) -> TenantPolicy:
@@ -121,9 +128,14 @@ class Missed:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """All versions, oldest first; what was refused, with the reason; and what of it (`LATE`) leaves a hole in the law."""
+    """
+    The law: one version a day, oldest first; what was refused, with the reason, and what of it (`LATE`) leaves a hole in the law.
+
+    `history` has the revisions that others have replaced, too.
+    """
 
     versions: tuple[Version, ...]
+    history: tuple[Version, ...]
     accepted: frozenset[bytes] = frozenset()
     refused: dict[bytes, str] = field(default_factory=dict)
     missed: tuple[Missed, ...] = ()
@@ -177,18 +189,20 @@ def follow(
 
     """
     claimed, refused = _claimed(records)
-    own = {version.effective: version for version in file}
     versions: list[Version] = []
+    history: list[Version] = []
     accepted: dict[bytes, Publication] = {}
     missed: dict[tuple[str, date], tuple[Publication, int]] = {}
-    for day in sorted(own.keys() | claimed.keys()):
-        version = own.get(day)
+    for day in sorted({version.effective for version in file} | claimed.keys()):
+        own = {version.number: version for version in file if version.effective == day}
+        said = dict(own)
+        later = tuple(each for each in file if each.effective > day)
         for claims, token in claimed.get(day, ()):
-            later = tuple(each for each in file if each.effective > day)
-            chain = Chain(tuple(versions), own.get(day), later, key_of, most_days, lawful_from)
-            tables = version or (versions[-1] if versions else None)
+            chain = Chain(tuple(versions), own.get(claims.number), later, key_of, most_days, lawful_from)
+            tables = said[max(said)] if said else versions[-1] if versions else None
             published = Version(
                 effective=day,
+                revision=claims.revision,
                 change=claims.change,
                 tenant=(tables.tenant if tables else {}) | {claims.tenant: claims.policy},
             )
@@ -199,13 +213,13 @@ def follow(
                 if error.reason == LATE:
                     missed[claims.tenant, day] = claims, records[token]
             else:
-                version = published
+                said[claims.number] = published
                 accepted[token] = claims
                 missed.pop((claims.tenant, day), None)  # the later signed is the last word on its day
-        if version is not None:
-            versions.append(version)
+        history += [said[number] for number in sorted(said)]
+        versions += history[-1:] if said else []
     holes = tuple(Missed(each, _answered(each, at_ms, accepted.values())) for each, at_ms in missed.values())
-    return Followed(tuple(versions), frozenset(accepted), refused, holes)
+    return Followed(tuple(versions), tuple(history), frozenset(accepted), refused, holes)
 
 
 def _answered(missed: Publication, appended_ms: int, accepted: Iterable[Publication]) -> date | None:
@@ -215,7 +229,7 @@ def _answered(missed: Publication, appended_ms: int, accepted: Iterable[Publicat
 
 
 def _claimed(records: Iterable[bytes]) -> tuple[dict[date, list[tuple[Publication, bytes]]], dict[bytes, str]]:
-    """By day what each record claims, the later signed last; and what has not even the form."""
+    """By day what each record claims, the higher revision and the later signed last; and what has not even the form."""
     refused: dict[bytes, str] = {}
     claimed: dict[date, list[tuple[Publication, bytes]]] = {}
     for token in records:
@@ -226,7 +240,7 @@ def _claimed(records: Iterable[bytes]) -> tuple[dict[date, list[tuple[Publicatio
         else:
             claimed.setdefault(claims.effective, []).append((claims, token))
     for some in claimed.values():
-        some.sort(key=lambda each: (each[0].at, each[1]))
+        some.sort(key=lambda each: (each[0].number, each[0].at, each[1]))
     return claimed, refused
 
 
