@@ -1388,8 +1388,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "of two revisions the later signed holds",
         "core/policy/publication.py",
-        "each[0].number, each[0].at, each[1]",
-        "each[0].at, each[1]",
+        "history += [said[number] for number in sorted(said)]",
+        "history += [said[number] for number in said]",
         "tests/core/test_revisions.py",
     ),
     (

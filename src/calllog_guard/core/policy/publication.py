@@ -229,7 +229,7 @@ def _answered(missed: Publication, appended_ms: int, accepted: Iterable[Publicat
 
 
 def _claimed(records: Iterable[bytes]) -> tuple[dict[date, list[tuple[Publication, bytes]]], dict[bytes, str]]:
-    """By day what each record claims, the higher revision and the later signed last; and what has not even the form."""
+    """By day what each record claims, the later signed last; and what has not even the form."""
     refused: dict[bytes, str] = {}
     claimed: dict[date, list[tuple[Publication, bytes]]] = {}
     for token in records:
@@ -240,7 +240,7 @@ def _claimed(records: Iterable[bytes]) -> tuple[dict[date, list[tuple[Publicatio
         else:
             claimed.setdefault(claims.effective, []).append((claims, token))
     for some in claimed.values():
-        some.sort(key=lambda each: (each[0].number, each[0].at, each[1]))
+        some.sort(key=lambda each: (each[0].at, each[1]))
     return claimed, refused
 
 
