@@ -101,12 +101,9 @@ def _read(path: Path) -> bytes:
     return raw
 
 
-def load_policy(path: Path, *, judged: bool = True) -> Policy:
+def load_policy(path: Path) -> Policy:
     """
-    Read and check the policy file with the key files it names.
-
-    Args:
-        judged: Whether its newest version must be lawful, as any but one that an earlier release took.
+    Read and check the policy file with the key files it names; whether it is lawful is asked apart (`Policy.unlawful`).
 
     Raises:
         ConfigurationError: What was found, where, and what to do.
@@ -116,8 +113,6 @@ def load_policy(path: Path, *, judged: bool = True) -> Policy:
     try:
         policy = Policy(read_form(tomllib.loads(raw.decode())), path.parent)
         check_versions(policy.file, policy.public_key)
-        for line in unlawful(policy.versions[-1]) if judged else ():
-            raise ConfigurationError(line)  # noqa: TRY301 - told with the path, as what the checks find
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
     except ConfigurationError as error:

@@ -203,7 +203,7 @@ def world(settings: Settings) -> World:
     ring = FileRing(ring_folder(settings.kms, settings.ring))
     found = World(
         settings,
-        load_policy(Path(settings.policy), judged=False),
+        load_policy(Path(settings.policy)),
         Vault(kms, ring, life_s=settings.epoch_cache_s),
         RedisKeystore(
             settings.keystore, settings.keystore_replicas, list(filter(None, settings.keystore_replica_urls.split(",")))

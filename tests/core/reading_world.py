@@ -45,7 +45,6 @@ shows = ["role", "started_at", "duration_s", "kind", "outcome", "parties", "subj
 [version.tenant.iocom.purposes.billing]
 number = 2
 basis = "legal_duty"
-erasable_because = "The invoices are kept in the books."
 keep = "P30D"
 when = { roles = ["host"], outcomes = ["answered"] }
 [version.tenant.iocom.purposes.offers]

@@ -1,6 +1,7 @@
 """What a policy can say and should not: each row with the article that says so, made from the law's text and not from the code."""
 
 import json
+import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -79,13 +80,18 @@ LAW: list[tuple[str, str, str | None]] = [
 ]  # fmt: skip
 
 
+def judged(directory: Path, text: str) -> list[str]:
+    """What is refused of a policy: as it is read, or as it is judged."""
+    try:
+        return policy_of(directory, text).unlawful()
+    except ConfigurationError as error:
+        return [str(error)]
+
+
 @pytest.mark.parametrize(("text", "told"), [row[1:] for row in LAW], ids=[row[0] for row in LAW])
 def test_a_policy_says_what_the_law_lets_it_say(tmp_path: Path, text: str, told: str | None) -> None:
-    if told is None:
-        policy_of(tmp_path, text)
-        return
-    with pytest.raises(ConfigurationError, match=told):
-        policy_of(tmp_path, text)
+    found = judged(tmp_path, text)
+    assert found == [] if told is None else any(re.search(told, line) for line in found), found
 
 
 def test_two_officers_are_two_keys_for_who_starts_and_who_publishes(tmp_path: Path) -> None:
@@ -97,17 +103,9 @@ def test_two_officers_are_two_keys_for_who_starts_and_who_publishes(tmp_path: Pa
 
 def test_what_has_been_law_is_judged_no_more_once_a_newer_version_mends_it(tmp_path: Path) -> None:
     mended = version("2026-06-01", purposes=duty("survives_erasure = true"), change="Billing survives.")
-    policy_of(tmp_path, version(purposes=duty()), mended)
-    with pytest.raises(ConfigurationError, match=r"version 2026-06-01, tenant iocom, purposes\.billing"):
-        policy_of(tmp_path, version(), version("2026-06-01", purposes=duty()))
-
-
-def test_a_file_that_an_earlier_release_took_is_read_where_nobody_asks_for_more(tmp_path: Path) -> None:
-    write_keys(tmp_path)
-    path = tmp_path / "policy.toml"
-    path.write_text(version(purposes=duty()))
-    policy = load_policy(path, judged=False)
-    assert policy.unlawful()[0].startswith("version 2026-01-01, tenant iocom, purposes.billing: basis legal_duty")
+    assert policy_of(tmp_path, version(purposes=duty()), mended).unlawful() == []
+    (told,) = policy_of(tmp_path, version(), version("2026-06-01", purposes=duty())).unlawful()
+    assert told.startswith("version 2026-06-01, tenant iocom, purposes.billing")
 
 
 AT = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -133,7 +131,7 @@ def test_a_new_tenant_needs_a_lawful_policy_and_an_older_one_goes_on_with_what_i
 def test_a_published_version_is_judged_as_its_installation_is(tmp_path: Path, lawful_from: date, refused: Any) -> None:
     policy = policy_of(tmp_path, version())
     (tmp_path / "draft.toml").write_text(version("2026-06-02", purposes=duty()))
-    claims = claims_of(load_policy(tmp_path / "draft.toml", judged=False), lengthen=True)
+    claims = claims_of(load_policy(tmp_path / "draft.toml"), lengthen=True)
     token = sign((tmp_path / "officer-1.pem").read_bytes(), "officer-1", encode(claims)).encode()
     policy.lawful_from = lambda: lawful_from
     assert policy.follow({token: APPENDED}, None).refused == ({token: "unlawful"} if refused else {})

@@ -57,7 +57,7 @@ def drop_requester(path: Path, today: date, tenant: str, kid: str) -> None:
 
 
 def _edited(path: Path, today: date, tenant: str, edit: Callable[[Any], None]) -> None:
-    first = load_policy(path, judged=False).at(today).effective
+    first = load_policy(path).at(today).effective
     import tomlkit  # noqa: PLC0415 - as above
 
     document: Any = tomlkit.parse(path.read_text("utf-8"))
@@ -82,7 +82,7 @@ def _replace(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        load_policy(draft, judged=False)
+        load_policy(draft)
         draft.chmod(path.stat().st_mode & 0o777)
         draft.replace(path)
     finally:

@@ -78,7 +78,7 @@ def _compared(shared: World, against: Path | None, wanted: date | None) -> tuple
     """The law before a version and with it, keys in their places; None when no version of today or a later day is there."""
     versions, today = tuple(map(shared.policy.inlined, shared.policy.versions)), shared.clock.now().date()
     if against is not None:
-        other = load_policy(against, judged=False)
+        other = load_policy(against)
         return tuple(map(other.inlined, other.versions)), versions
     change = change_at(versions, today, wanted)
     if change is None:

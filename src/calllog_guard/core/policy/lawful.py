@@ -1,5 +1,5 @@
 """
-What a policy can say and should not: refused in a file's newest version, told of versions that are the law of a running system.
+What a policy can say and should not: refused of the newest version by whoever starts, checks, publishes, or makes a tenant.
 
 Rules: 1. Only the newest version is judged: what has been law cannot be unsaid.  2. An installation of an earlier release goes on under
           the law that it has, and is told (`law.py`); `tenant upgrade`, a new tenant and a new version need a clean one.
@@ -61,14 +61,8 @@ _MONTH: Final = 30
 _WILD: Final = re.compile(r"\[[^\]]*\]|[*?.]")
 
 
-def unlawful(version: Version, key_of: Callable[[str], bytes] | None = None) -> Iterator[str]:
-    """
-    A line for each thing that a version should not say: where, what, and what to do.
-
-    Args:
-        key_of: The PEM of a `key`; None: whose key is whose is not asked.
-
-    """
+def unlawful(version: Version, key_of: Callable[[str], bytes]) -> Iterator[str]:
+    """A line for each thing that a version should not say: where, what, and what to do."""
     for name, tenant in version.tenant.items():
         where = f"version {version.effective}, tenant {name}"
         for purpose, table in tenant.purposes.items():
@@ -76,8 +70,7 @@ def unlawful(version: Version, key_of: Callable[[str], bytes] | None = None) -> 
         yield from _secrecy(where, version, tenant)
         yield from _calendar(where, tenant)
         yield from _hosts(where, tenant)
-        if key_of is not None:
-            yield from _officers(where, tenant, key_of)
+        yield from _officers(where, tenant, key_of)
 
 
 def advice(version: Version, late_days: int) -> Iterator[str]:
