@@ -891,7 +891,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a forged publication is accepted",
         "core/policy/publication.py",
-        "        verify(self.key_of(officer.key), token.decode())\n",
+        "        verify(self.key_of(officer.key), token)\n",
         "",
         "tests/core/test_publication.py",
     ),
@@ -1325,15 +1325,15 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a published version says what no file may",
         "core/policy/publication.py",
-        "if claims.effective >= self.lawful_from and any(",
+        "if claims.effective >= self.here.lawful_from and any(",
         "if claims.effective > date.max and any(",
         "tests/core/test_lawful.py",
     ),
     (
         "a worker starts under a policy that says what no new one may",
         "law.py",
-        "if found and newest.effective >= shared.policy.lawful_from():",
-        "if found and newest.effective > shared.policy.lawful_from() > newest.effective:",
+        "if found and newest.effective >= shared.policy.here().lawful_from:",
+        "if found and newest.effective > shared.policy.here().lawful_from > newest.effective:",
         "tests/e2e/test_policy_live.py::test_nobody_starts_under_a_new_policy_that_no_new_one_may_be",
     ),
     (
@@ -1412,6 +1412,20 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "    if longer and not args.lengthen:\n        raise StateRefusedError(\n            f\"{', '.join(longer)}: longer than in version {was}, which is in force",
         "    if longer and args.lengthen:\n        raise StateRefusedError(\n            f\"{', '.join(longer)}: longer than in version {was}, which is in force",
         "tests/e2e/test_policy_live.py::test_a_mistake_is_corrected_on_its_own_day",
+    ),
+    (
+        "a published version has the ledger trimmed as events are",
+        "core/policy/publication.py",
+        "if self.here.ours & set(claims.policy.events):",
+        "if self.here.ours & set(()):",
+        "tests/core/test_lawful.py",
+    ),
+    (
+        "a file has the ledger trimmed as events are",
+        "world.py",
+        "for topic in ours & set(table.events):",
+        "for topic in ours & set(()):",
+        "tests/core/test_lawful.py",
     ),
     (
         "a case says that a notice was sent which the log does not have",

@@ -134,7 +134,7 @@ def check_lawful(shared: World) -> list[str]:
 
     """
     found, newest = shared.policy.unlawful(), shared.policy.versions[-1]
-    if found and newest.effective >= shared.policy.lawful_from():
+    if found and newest.effective >= shared.policy.here().lawful_from:
         raise ConfigurationError("; ".join(found))
     return found
 

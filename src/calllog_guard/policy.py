@@ -17,7 +17,7 @@ from calllog_guard.core.ids import Tenant
 from calllog_guard.core.policy.checks import check_versions, read_form
 from calllog_guard.core.policy.form import PEM, TenantPolicy, Version, period
 from calllog_guard.core.policy.lawful import unlawful
-from calllog_guard.core.policy.publication import Followed, follow, with_keys
+from calllog_guard.core.policy.publication import Followed, Installed, follow, with_keys
 from calllog_guard.core.policy.versions import has_survived, in_force, law, longest_keep_days, purposes_since
 from calllog_guard.core.retention.purpose import Purpose
 from calllog_guard.errors import ConfigurationError
@@ -29,18 +29,18 @@ class Policy:
     """
     All versions, the latest last; `versions` is replaced as a whole when a published one is followed.
 
-    `history` has also what was corrected on its own day. `lawful_from` says from which day on versions must be lawful (`core/policy/lawful.py`).
+    `history` has also what was corrected on its own day. `here` says what the installation asks of a version.
     """
 
     def __init__(self, versions: tuple[Version, ...], directory: Path) -> None:
         self.file = self.history = versions
         self.versions = law(versions)
         self._directory = directory
-        self.lawful_from: Callable[[], date] = lambda: date.max
+        self.here: Callable[[], Installed] = Installed
 
     def follow(self, records: Mapping[bytes, int], most_days: int | None) -> Followed:
         """Be the law that the file and these publications make; see `publication.follow`."""
-        followed = follow(self.file, records, self.public_key, most_days, self.lawful_from())
+        followed = follow(self.file, records, self.public_key, most_days, self.here())
         self.versions, self.history = followed.versions, followed.history
         return followed
 

@@ -18,7 +18,9 @@ from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.core.acceptances import Accepted, accepted
 from calllog_guard.core.anchor import ANCHOR, ANCHORS, Anchor, check_anchor
 from calllog_guard.core.crypto.sealed import public_forms
+from calllog_guard.core.grants import OURS
 from calllog_guard.core.ids import Tenant, b64
+from calllog_guard.core.policy.publication import Installed
 from calllog_guard.core.policy.versions import events_named
 from calllog_guard.core.wire import BEAT, BEATS, decode
 from calllog_guard.errors import ConfigurationError, MessageError
@@ -212,5 +214,13 @@ def world(settings: Settings) -> World:
         security(settings.kafka_security),
         Counter(),
     )
-    found.policy.lawful_from = lambda: found.vault.profile(found.tenant).lawful_from
+    ours = frozenset(map(settings.topic, OURS))
+    found.policy.here = lambda: Installed(found.vault.profile(found.tenant).lawful_from, ours)
+    for version in found.policy.file:
+        for tenant, table in version.tenant.items():
+            for topic in ours & set(table.events):
+                raise ConfigurationError(
+                    f"version {version}, tenant {tenant}: events: {topic} is a topic of this software's own, which would be trimmed "
+                    "as events are: name the backend's"
+                )
     return found

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from policies import SERVICE, policy_of, version, write_keys
 from test_policy_record import run
-from test_publication import APPENDED, claims_of
+from test_publication import APPENDED, claims_of, published
 
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.cli import main
 from calllog_guard.core.crypto.sealed import sign
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.policy.lawful import advice
+from calllog_guard.core.policy.publication import Installed
 from calllog_guard.core.policy.record import markdown, record
 from calllog_guard.core.wire import encode
 from calllog_guard.errors import ConfigurationError
@@ -133,8 +134,25 @@ def test_a_published_version_is_judged_as_its_installation_is(tmp_path: Path, la
     (tmp_path / "draft.toml").write_text(version("2026-06-02", purposes=duty()))
     claims = claims_of(load_policy(tmp_path / "draft.toml"), lengthen=True)
     token = sign((tmp_path / "officer-1.pem").read_bytes(), "officer-1", encode(claims)).encode()
-    policy.lawful_from = lambda: lawful_from
+    policy.here = lambda: Installed(lawful_from)
     assert policy.follow({token: APPENDED}, None).refused == ({token: "unlawful"} if refused else {})
+
+
+def test_no_version_names_a_topic_of_ours_for_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The auditor trims what it names: the ledger would be gone."""
+    bad = version("2026-06-02").replace("calllog.events", "p1.decisions")
+    policy = policy_of(tmp_path, version())
+    token = published(tmp_path, bad)
+    policy.here = lambda: Installed(ours=frozenset({"p1.decisions"}))
+    assert policy.follow({token: APPENDED}, None).refused == {token: "contradicts"}
+    policy_of(tmp_path, version(), bad)
+    monkeypatch.setenv(f"{PREFIX}PRIVACY_PREFIX", "p1.")
+    assert run(monkeypatch, tmp_path / "policy.toml", "check") == 2
+    assert "p1.decisions is a topic of this software's own" in capsys.readouterr().err
+    monkeypatch.setenv(f"{PREFIX}PRIVACY_PREFIX", "p2.")
+    assert run(monkeypatch, tmp_path / "policy.toml", "check", "--against", str(tmp_path / "policy.toml")) == 0
 
 
 def test_what_is_rarely_meant_is_told_and_not_refused(tmp_path: Path) -> None:

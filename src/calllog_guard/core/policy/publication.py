@@ -119,6 +119,21 @@ def signed_by(private_pem: bytes, before: TenantPolicy, key_of: KeyOf, claims: P
 
 
 @dataclass(frozen=True, slots=True)
+class Installed:
+    """
+    What an installation asks of a version.
+
+    Args:
+        lawful_from: From which day on versions must be lawful (`lawful.py`).
+        ours: Its own topics: named among those of events, the ledger would be trimmed as they are.
+
+    """
+
+    lawful_from: date = date.max
+    ours: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Missed:
     """A version that is not followed because its record came too late; `answered`: since which day a newer one holds."""
 
@@ -175,7 +190,7 @@ def follow(
     records: Mapping[bytes, int],
     key_of: KeyOf,
     most_days: int | None,
-    lawful_from: date = date.max,
+    here: Installed | None = None,
 ) -> Followed:
     """
     The versions of the file and those of the published ones that hold.
@@ -185,7 +200,7 @@ def follow(
         records: The values of the policy's topic, each with the time of its first appearance (milliseconds).
         key_of: The PEM of a `key`.
         most_days: For how long the topic of the legs keeps them; None: not asked.
-        lawful_from: From which day on a version must be lawful.
+        here: What this installation asks of a version; None: nothing.
 
     """
     claimed, refused = _claimed(records)
@@ -198,7 +213,7 @@ def follow(
         said = dict(own)
         later = tuple(each for each in file if each.effective > day)
         for claims, token in claimed.get(day, ()):
-            chain = Chain(tuple(versions), own.get(claims.number), later, key_of, most_days, lawful_from)
+            chain = Chain(tuple(versions), own.get(claims.number), later, key_of, most_days, here or Installed())
             tables = said[max(said)] if said else versions[-1] if versions else None
             published = Version(
                 effective=day,
@@ -274,7 +289,7 @@ class Chain:
     later: tuple[Version, ...]
     key_of: KeyOf
     most_days: int | None
-    lawful_from: date = date.max
+    here: Installed
 
     def accept(self, claims: Publication, token: bytes, version: Version, appended_ms: int) -> None:
         """
@@ -284,13 +299,7 @@ class Chain:
             RequestRefusedError: With the reason; it changes nothing.
 
         """
-        before = self.earlier[-1].tenant.get(claims.tenant) if self.earlier else None
-        if before is None:
-            raise RequestRefusedError("no_version_before")
-        officer = before.requesters.get(kid_of(token.decode()))
-        if officer is None or officer.role != "officer":
-            raise RequestRefusedError("not_an_officer")
-        verify(self.key_of(officer.key), token.decode())
+        self._check_signer(claims, token.decode())
         if any(not key.startswith(PEM) for key in keys_of(claims.policy)):
             raise RequestRefusedError("key_not_inlined", "/policy")
         appended = from_ms(appended_ms)
@@ -299,6 +308,18 @@ class Chain:
         if claims.effective < appended.date() and not self._in_file(claims):
             in_time = claims.at.date() <= claims.effective
             raise RequestRefusedError(LATE if in_time else "takes_effect_in_the_past", "/effective")
+        self._check_content(claims, version)
+
+    def _check_signer(self, claims: Publication, token: str) -> None:
+        before = self.earlier[-1].tenant.get(claims.tenant) if self.earlier else None
+        if before is None:
+            raise RequestRefusedError("no_version_before")
+        officer = before.requesters.get(kid_of(token))
+        if officer is None or officer.role != "officer":
+            raise RequestRefusedError("not_an_officer")
+        verify(self.key_of(officer.key), token)
+
+    def _check_content(self, claims: Publication, version: Version) -> None:
         changes = differences(self.earlier[-1], version)
         if not claims.lengthen and any(each.what == "lengthened" for each in changes):
             raise RequestRefusedError("lengthens_unsaid", "/lengthen")
@@ -306,7 +327,9 @@ class Chain:
             check_versions((*self.earlier, version, *self.later), self.key_of)
         except ConfigurationError:
             raise RequestRefusedError("contradicts", "/policy") from None
-        if claims.effective >= self.lawful_from and any(unlawful(version, self.key_of)):
+        if self.here.ours & set(claims.policy.events):
+            raise RequestRefusedError("contradicts", "/policy/events")
+        if claims.effective >= self.here.lawful_from and any(unlawful(version, self.key_of)):
             raise RequestRefusedError(UNLAWFUL, "/policy")
         if self.most_days is not None and longest_keep_days([version], claims.tenant) > self.most_days:
             raise RequestRefusedError(TOO_LONG, "/policy/purposes")
