@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from calllog_guard.core.identity import legacy_identity
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.policy.checks import check_versions, read_form
 from calllog_guard.core.policy.form import PEM, TenantPolicy, Version, period
@@ -79,6 +80,24 @@ class Policy:
     def unlawful(self) -> list[str]:
         """What the newest version says and should not."""
         return list(unlawful(self.versions[-1], self.public_key))
+
+    def legacy_identity(self, tenant: Tenant) -> tuple[str, ...]:
+        """
+        By which rules people of a tenant without a profile are known: those of the first release.
+
+        Raises:
+            ConfigurationError: Versions contradict each other, and so do the keys of the people stored under them.
+
+        """
+        said = {
+            table.lowercase_email is True for each in self.versions if (table := each.tenant.get(tenant)) is not None
+        }
+        if len(said) > 1:
+            raise ConfigurationError(
+                "versions of the policy contradict each other on lowercase_email, by which people are known: run "
+                f"calllog-guard tenant upgrade {tenant}, which takes the newest and brings together whom it makes one person"
+            )
+        return legacy_identity(lowercase_email=True in said)
 
     def officer_key(self, tenant: Tenant, kid: str, day: date) -> bytes | None:
         """The PEM of a requester who was an officer on a day; None: no officer's."""

@@ -55,7 +55,7 @@ class Lifting:
     async def met(self, granted: Granted) -> dict[Lookup, Met]:
         """Everyone named who is restricted."""
         request, case = granted.request, granted.case
-        lookups = self._a.decider.lookups(request, granted.table)
+        lookups = self._a.decider.lookups(request)
         view = await self._ring.view(list(lookups.values()))
         people = {lookup: self._ring.person(lookup, raw) for lookup, raw in view.raw.items()}
         officer = bool(case.approvals) or self._role(case.asked_by) == "officer"

@@ -21,8 +21,8 @@ from calllog_guard.core.wire import Day, Id, Message, Utc, decode, encode
 from calllog_guard.errors import MessageError, RecordError
 
 _NONCE: Final = 12
-REVIEW: Final = 1
-"""As the mask of a restriction or of its end, as any other: only while its own case's objection is considered."""
+REVIEW: Final = 1 << 61
+"""In the mask of a restriction or of its end, beside the purposes objected to: only while its own case's objection is considered."""
 ALONE: Final = 1 << 62
 """As the mask of an end: that of the restriction of its own case, and of no other; no purpose has this bit."""
 
