@@ -66,7 +66,7 @@ class Policy:
 
     def keeps_copies(self, tenant: Tenant, number: int, today: date) -> bool:
         """Whether there may be copies for a purpose."""
-        return has_survived(self.versions, tenant, number, today)
+        return has_survived(self.history, tenant, number, today)
 
     def keep_days(self, tenant: Tenant) -> int:
         """The longest period of any purpose of a tenant in any version, in days."""
@@ -77,9 +77,12 @@ class Policy:
         tables = {name: with_keys(table, self.public_key) for name, table in version.tenant.items()}
         return msgspec.structs.replace(version, tenant=tables)
 
-    def unlawful(self) -> list[str]:
-        """What the newest version says and should not."""
-        return list(unlawful(self.versions[-1], self.public_key))
+    def unlawful(self, today: date, since: date = date.min) -> list[str]:
+        """What the version in force and those that wait for their day say and should not; of those since a day."""
+        now = in_force(self.versions, today)
+        start = since if now is None else max(since, now.effective)
+        judged = (each for each in self.versions if each.effective >= start)
+        return [line for each in judged for line in unlawful(each, self.public_key)]
 
     def legacy_identity(self, tenant: Tenant) -> tuple[str, ...]:
         """

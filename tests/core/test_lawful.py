@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from policies import SERVICE, policy_of, version, write_keys
 from test_policy_record import run
-from test_publication import APPENDED, claims_of, published
+from test_publication import APPENDED, TODAY, claims_of, published
 
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.cli import main
@@ -47,6 +47,8 @@ LAW: list[tuple[str, str, str | None]] = [
     ("a duty that is met otherwise", version(purposes=duty('erasable_because = "The invoices are kept in the books."')), None),
     ("a duty that survives and goes", version(purposes=duty('survives_erasure = true\nerasable_because = "x"')), "take one of both away"),
     ("words about a duty where there is none", version(purposes=SERVICE + 'erasable_because = "x"'), "erasable_because belongs to a legal_duty"),
+    ("one word", version(purposes=duty('erasable_because = "yes"')), "is no reason"),
+    ("blanks and points", version(purposes=duty('erasable_because = " . "')), "is no reason"),
     ("no words", version(purposes=duty('erasable_because = ""')), "length >= 1"),
     # PECR 2003 reg. 7(1) to (3), 29(1)(a)(i)
     ("a provider's traffic data for support", version(more=PROVIDER, purposes=SERVICE), "PECR reg. 7"),
@@ -57,6 +59,10 @@ LAW: list[tuple[str, str, str | None]] = [
     # Investigatory Powers Act 2016 s.95(2), (3): neither existence nor contents
     ("a purpose that tells of a notice by its name", version(purposes=duty("survives_erasure = true", "retention-notice")), "must not be told.*s.95"),
     ("a purpose that tells of a notice in words", version(purposes=duty('survives_erasure = true\nwhy = "Kept under a Retention Notice"')), "must not be told"),
+    ("an officer's title that tells of a notice", version(more='source = "Kept by order: data-retention notices"', purposes=duty("survives_erasure = true")), "tenant iocom: source: .*must not be told"),
+    ("a recipient's name that tells of a notice", version(purposes=duty("survives_erasure = true")) + '[version.tenant.iocom.actors."IPA-s87-desk"]\npurposes = ["billing"]\n', "must not be told"),
+    ("a purpose that tells of a retention order", version(purposes=duty('survives_erasure = true\nwhy = "An order for data retention"')), "must not be told"),
+    ("words that tell of nothing", version(purposes=duty('survives_erasure = true\nwhy = "In order to show our retention and notice periods; the shipa section"')), None),
     ("a change that tells of the Act", version(change="As the Investigatory Powers Act wants it.", purposes=duty("survives_erasure = true")), "change: .*must not be told"),
     ("a change that says nothing of it", version(change="Some records are kept for longer, as the law asks.", purposes=duty("survives_erasure = true")), None),
     # UK: bank holidays (ICO); EU: Regulation 1182/71 Art. 2(1), public holidays of the member state
@@ -84,7 +90,7 @@ LAW: list[tuple[str, str, str | None]] = [
 def judged(directory: Path, text: str) -> list[str]:
     """What is refused of a policy: as it is read, or as it is judged."""
     try:
-        return policy_of(directory, text).unlawful()
+        return policy_of(directory, text).unlawful(TODAY)
     except ConfigurationError as error:
         return [str(error)]
 
@@ -97,16 +103,29 @@ def test_a_policy_says_what_the_law_lets_it_say(tmp_path: Path, text: str, told:
 
 def test_two_officers_are_two_keys_for_who_starts_and_who_publishes(tmp_path: Path) -> None:
     """One person under two names could disclose alone."""
-    assert policy_of(tmp_path, version() + SECOND.replace("officer-1.pub", "officer-2.pub")).unlawful() == []
-    (told,) = policy_of(tmp_path, version() + SECOND).unlawful()
+    assert policy_of(tmp_path, version() + SECOND.replace("officer-1.pub", "officer-2.pub")).unlawful(TODAY) == []
+    (told,) = policy_of(tmp_path, version() + SECOND).unlawful(TODAY)
     assert "requesters.officer-2: its key is officer-1's" in told
 
 
 def test_what_has_been_law_is_judged_no_more_once_a_newer_version_mends_it(tmp_path: Path) -> None:
     mended = version("2026-06-01", purposes=duty("survives_erasure = true"), change="Billing survives.")
-    assert policy_of(tmp_path, version(purposes=duty()), mended).unlawful() == []
-    (told,) = policy_of(tmp_path, version(), version("2026-06-01", purposes=duty())).unlawful()
+    assert policy_of(tmp_path, version(purposes=duty()), mended).unlawful(TODAY) == []
+    (told,) = policy_of(tmp_path, version(), version("2026-06-01", purposes=duty())).unlawful(TODAY)
     assert told.startswith("version 2026-06-01, tenant iocom, purposes.billing")
+
+
+def test_a_lawful_version_of_some_later_day_covers_no_unlawful_one_before_it(tmp_path: Path) -> None:
+    """Else one of the year 2099 would let everything through until then."""
+    clean, later = version("2026-01-01"), version("2099-01-01")
+    for day in ("2026-06-01", "2026-06-02"):
+        (told,) = policy_of(tmp_path, clean, version(day, purposes=duty()), later).unlawful(TODAY)
+        assert told.startswith(f"version {day}, tenant iocom, purposes.billing")
+    waits = policy_of(tmp_path, version(purposes=duty()), later)
+    assert len(waits.unlawful(TODAY)) == 1
+    assert waits.unlawful(TODAY, date(2026, 1, 2)) == [], "what an earlier release took"
+    corrected = version("2026-06-01").replace("change =", "revision = 2\nchange =", 1)
+    assert policy_of(tmp_path, clean, version("2026-06-01", purposes=duty()), corrected).unlawful(TODAY) == []
 
 
 AT = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -182,7 +201,7 @@ def test_the_policy_of_init_is_lawful_and_claims_no_duty(tmp_path: Path, monkeyp
     monkeypatch.setenv(f"{PREFIX}CALLLOG_PREFIX", "calllog.")
     assert main(["init", str(tmp_path / "guard"), "--json"]) == 0
     policy = load_policy(tmp_path / "guard" / "policy.toml")
-    assert policy.unlawful() == []
+    assert policy.unlawful(TODAY) == []
     (newest,) = policy.versions
     table = newest.tenant["iocom"]
     assert {name: each.basis for name, each in table.purposes.items()} == {"service": "contract", "billing": "contract"}

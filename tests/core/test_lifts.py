@@ -166,9 +166,33 @@ async def test_a_backend_that_took_another_key_goes_on_where_the_first_left_off(
     first = POLICY + FRAUD + TOLD
     second = first.replace("effective = 2020-01-01", "effective = 2026-11-24").replace("backend-1", "backend-2")
     (tmp_path / "policy.toml").write_text(first + second)
-    world.policy.file = world.policy.versions = load_policy(tmp_path / "policy.toml").versions
+    world.policy.file = world.policy.versions = world.policy.history = load_policy(tmp_path / "policy.toml").versions
     await ask(world, "lift-00001", "lift", key="backend-2")
     assert not (await bob(world)).closed
+
+
+async def test_what_a_key_will_be_or_has_become_says_nothing_of_what_it_was_when_it_asked(tmp_path: Path) -> None:
+    """A version that waits makes no officer of a backend today, and an officer's key that becomes a backend's gives no restriction away."""
+    world = await world_of(tmp_path)
+    await ask(world, "restrict-1", "restrict", key="officer-1")
+    first = POLICY + FRAUD + TOLD
+    swapped = first.replace("backend-1]", "x]").replace("officer-1]", "backend-1]").replace("x]", "officer-1]")
+    swapped = (
+        swapped.replace('"backend-1.pub', '"x.pub')
+        .replace('"officer-1.pub', '"backend-1.pub')
+        .replace("x.pub", "officer-1.pub")
+    )
+    later = swapped.replace("effective = 2020-01-01", "effective = 2026-11-25")
+    assert later != first
+    (tmp_path / "policy.toml").write_text(first + later)
+    world.policy.file = world.policy.versions = world.policy.history = load_policy(tmp_path / "policy.toml").versions
+    await ask(world, "lift-00001", "lift")
+    assert (await bob(world)).restricted, "the backend is an officer from tomorrow on, and today it is not"
+    world.clock.at += timedelta(days=1)
+    await ask(world, "lift-00002", "lift", key="officer-1")
+    assert (await bob(world)).restricted, "an officer began it, under a name that is a backend's now"
+    await ask(world, "lift-00003", "lift")
+    assert not (await bob(world)).restricted, "what was a backend is an officer now"
 
 
 async def test_of_a_restriction_whose_case_is_forgotten_an_officer_decides(tmp_path: Path) -> None:
@@ -227,7 +251,7 @@ async def test_an_objection_to_a_purpose_that_is_dropped_meanwhile_ends_nobodys_
     await ask(world, "restrict-1", "restrict")
     await ask(world, "object-001", "object", purposes=["fraud"])
     (tmp_path / "policy.toml").write_text(POLICY + TOLD)
-    world.policy.file = world.policy.versions = load_policy(tmp_path / "policy.toml").versions
+    world.policy.file = world.policy.versions = world.policy.history = load_policy(tmp_path / "policy.toml").versions
     await ask(world, "refuse-001", "refuse", key="officer-1", case=id_of("object-001"), ground="Dropped.")
     person = await bob(world)
     assert (person.restricted, person.reviewed) == (True, False)

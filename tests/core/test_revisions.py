@@ -176,3 +176,28 @@ def test_check_sees_the_version_of_today_by_the_day_in_utc_whatever_the_tenants_
     assert run(monkeypatch, tmp_path / "policy.toml", "check", "--json", "--effective", tomorrow) == 0
     assert json.loads(capsys.readouterr().out)["differences"] == []
     assert run(monkeypatch, tmp_path / "policy.toml", "check", "--effective", "2026-01-05") == 2
+
+
+def test_copies_that_a_mistake_has_made_stay_in_view_once_it_is_corrected(tmp_path: Path) -> None:
+    """Whoever was erased in between has copies for the purpose: they belong to the person until they lapse."""
+    survives = SERVICE + '[version.tenant.iocom.purposes.tax]\nnumber = 2\nbasis = "legal_duty"\nkeep = "P1Y"\n{}\n'
+    mistake = version("2026-06-02", purposes=survives.format("survives_erasure = true"))
+    mended = revised(2, survives.format('erasable_because = "No law asks for it after all."'))
+    policy = policy_of(tmp_path, version(), mistake, mended)
+    assert not policy.keeps_copies(IOCOM, 2, date(2026, 6, 1))
+    assert policy.keeps_copies(IOCOM, 2, DAY)
+
+
+def test_a_revision_that_came_too_late_is_a_hole_unless_a_higher_one_is_law(tmp_path: Path) -> None:
+    """What the file says in its place heals it, and what it corrected is missed by nobody."""
+    yesterday, signed = "2026-05-31", NOW - timedelta(days=2)
+    first = published(tmp_path, version(yesterday, purposes=TYPO), at=signed)
+    second = said(tmp_path, revised(2, SHORT, day=yesterday), at=signed - timedelta(hours=1))
+    policy = policy_of(tmp_path, version())
+    in_time = to_ms(signed)
+    assert policy.follow({first: in_time, second: APPENDED}, 120).holes(TODAY), (
+        "the correction is lost, the mistake is the law"
+    )
+    assert not policy.follow({first: APPENDED, second: in_time}, 120).holes(TODAY), "only what was corrected is lost"
+    healed = policy_of(tmp_path, version(), version(yesterday, purposes=TYPO), revised(3, SHORT, day=yesterday))
+    assert not healed.follow({first: APPENDED, second: APPENDED}, 120).holes(TODAY)

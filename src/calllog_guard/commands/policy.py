@@ -4,7 +4,7 @@ import argparse
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -114,6 +114,12 @@ def _compared(shared: World, against: Path | None, wanted: date | None) -> tuple
     return before, (*before, change[1])
 
 
+def _unlawful(shared: World) -> list[str]:
+    """What versions say that no new one may; what an earlier release took and is in force is not asked once a newer one waits."""
+    today, taken = shared.clock.now().date(), shared.policy.here().lawful_from
+    return shared.policy.unlawful(today, min(taken, shared.policy.versions[-1].effective, today + timedelta(1)))
+
+
 async def run_check(args: argparse.Namespace) -> int:
     """See the parser."""
     shared = the_world()
@@ -123,7 +129,7 @@ async def run_check(args: argparse.Namespace) -> int:
     pair = _compared(shared, args.against, args.effective)
     newest = shared.policy.versions[-1]
     unsaid = [f"tenant {name}: {line}" for name, table in newest.tenant.items() for line in lacking(table)]
-    wrong, advised = shared.policy.unlawful(), list(advice(newest, shared.settings.event_late_days))
+    wrong, advised = _unlawful(shared), list(advice(newest, shared.settings.event_late_days))
     for line in unsaid:
         say(f"not said in version {newest.effective}, {line}")
     for line in advised:

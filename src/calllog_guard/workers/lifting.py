@@ -58,7 +58,7 @@ class Lifting:
         lookups = self._a.decider.lookups(request)
         view = await self._ring.view(list(lookups.values()))
         people = {lookup: self._ring.person(lookup, raw) for lookup, raw in view.raw.items()}
-        officer = bool(case.approvals) or self._role(case.asked_by) == "officer"
+        officer = bool(case.approvals) or self._role(case) == "officer"
         found: dict[Lookup, Met] = {}
         for index, lookup in lookups.items():
             person = people[lookup]
@@ -141,15 +141,15 @@ class Lifting:
             return "unknown"
         if case.type == "object":
             return "objection"
-        role = self._role(case.asked_by)
+        role = self._role(case)
         return "backend" if role == "backend" else "officer" if role == "officer" else "unknown"
 
-    def _role(self, requester: str) -> str | None:
-        """What a requester is, or was when a version named it last: a key that was revoked began what it began."""
-        for version in reversed(self._policy.versions):
+    def _role(self, case: Case) -> str | None:
+        """What a requester was when they asked: whatever a later version makes of them, they began what they began."""
+        for version in reversed(self._policy.history):
             table = version.tenant.get(self._a.tenant)
-            if table is not None and requester in table.requesters:
-                return table.requesters[requester].role
+            if version.effective <= case.opened_at.date() and table is not None and case.asked_by in table.requesters:
+                return table.requesters[case.asked_by].role
         return None
 
 

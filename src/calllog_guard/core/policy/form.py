@@ -204,6 +204,11 @@ class Version(Part, frozen=True, kw_only=True):
         """The later one holds."""
         return self.effective, self.number
 
+    @property
+    def label(self) -> str:
+        """As keys of records and metrics name it."""
+        return f"{self.effective}" + (f".{self.number}" if self.number > 1 else "")
+
     def __str__(self) -> str:
         """As messages name it: the day, and which revision of it."""
         return f"{self.effective}" + (f", revision {self.number}" if self.number > 1 else "")

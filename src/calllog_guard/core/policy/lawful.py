@@ -1,8 +1,9 @@
 """
-What a policy can say and should not: refused of the newest version by whoever starts, checks, publishes, or makes a tenant.
+What a policy can say and should not: refused by whoever starts, checks, publishes, or makes a tenant.
 
-Rules: 1. Only the newest version is judged: what has been law cannot be unsaid.  2. An installation of an earlier release goes on under
-          the law that it has, and is told (`law.py`); `tenant upgrade`, a new tenant and a new version need a clean one.
+Rules: 1. What is or will be the law is judged, of a day its last revision: what has been law cannot be unsaid.
+       2. An installation of an earlier release goes on under the law that it has, and is told (`law.py`); a new tenant and a new
+          version need a clean one.
        3. Who may be bound to secrecy is not made to tell: no text says which order a provider keeps data by.
 Source: GDPR Art. 6(1)(c), 17(3)(b), 44; Regulation (EEC, Euratom) 1182/71 Art. 2(1); Investigatory Powers Act 2016 s.87, s.95.
 """
@@ -55,8 +56,11 @@ _MEMBERS: Final = frozenset(
 _OF_THE_MACHINE: Final = frozenset({"localtime", "Factory", "posixrules"})
 """Zones that mean another place on another machine, or none."""
 _NOTICE: Final = re.compile(
-    r"retention[ _-]*(and[ _-]*acquisition[ _-]*)?notice|investigatory[ _-]*powers|\bIPA[ _-]*2016\b", re.IGNORECASE
+    r"retention[\W_]*(and[\W_]*acquisition[\W_]*)?(notice|order)|(notice|order)s?[\W_]+(of|for|on|about)[\W_]+(data[\W_]+)?retention"
+    r"|investigatory[\W_]*powers|(?<![a-z0-9])IPA[\W_]*(2016|s|section)(?![a-z])",
+    re.IGNORECASE,
 )
+_WORD: Final = re.compile(r"[^\W\d_]+")
 _MONTH: Final = 30
 _WILD: Final = re.compile(r"\[[^\]]*\]|[*?.]")
 
@@ -93,6 +97,8 @@ def advice(version: Version, late_days: int) -> Iterator[str]:
 
 def _duty(place: str, table: PurposeTable) -> Iterator[str]:
     words = table.erasable_because
+    if words is not msgspec.UNSET and len(_WORD.findall(words)) < 2:  # noqa: PLR2004 - one word is no reason
+        yield f"{place}: erasable_because = {words!r} is no reason: say in words why these records may go"
     if table.basis == "legal_duty" and not table.survives_erasure and words is msgspec.UNSET:
         yield (
             f"{place}: basis legal_duty without survives_erasure: an erasure would destroy what a law obliges to keep "
@@ -106,20 +112,28 @@ def _duty(place: str, table: PurposeTable) -> Iterator[str]:
 
 
 def _secrecy(where: str, version: Version, tenant: TenantPolicy) -> Iterator[str]:
-    texts: dict[str, object] = {"change": version.change}
-    for name, table in tenant.purposes.items():
-        texts |= {
-            f"purposes.{name}": name,
-            f"purposes.{name}.why": table.why,
-            f"purposes.{name}.erasable_because": table.erasable_because,
-        }
-    told = [place for place, text in texts.items() if isinstance(text, str) and _NOTICE.search(text)]
+    said = {"change": version.change} | msgspec.to_builtins(tenant)
+    told = list(dict.fromkeys(place for place, text in _texts(said) if _NOTICE.search(text)))
     if told:
         yield (
             f"{where}: {', '.join(told)}: that there is a retention notice, and what it says, must not be told (Investigatory Powers Act "
             "2016 s.95), and this file is read by all workers, backends and readers: write what any provider may write, as "
             'required-by-law, "To keep what a law obliges us to keep"'
         )
+
+
+def _texts(said: object, place: str = "") -> Iterator[tuple[str, str]]:
+    """Every text and every name that a table has in it, with where it stands."""
+    if isinstance(said, str):
+        yield place, said
+    elif isinstance(said, dict):
+        for name, each in said.items():
+            inside = f"{place}.{name}".removeprefix(".")
+            yield inside, name
+            yield from _texts(each, inside)
+    elif isinstance(said, list | tuple):
+        for each in said:
+            yield from _texts(each, place)
 
 
 def _calendar(where: str, tenant: TenantPolicy) -> Iterator[str]:

@@ -159,12 +159,12 @@ class Followed:
         """The versions that should be law and are not, and that no newer one has answered."""
         return [each.claims for each in self.missed if each.answered is None or each.answered > today]
 
-    def check_whole(self, seen: date | None, today: date) -> None:
+    def check_whole(self, seen: tuple[date, int] | None, today: date) -> None:
         """
         Whether one may begin under this law.
 
         Args:
-            seen: The day of the newest version that this machine has followed; None: it has followed none.
+            seen: Day and revision of the newest version that this machine has followed; None: it has followed none.
 
         Raises:
             ConfigurationError: It is older than a law that was published, or followed here: what was found, and what to do.
@@ -178,9 +178,10 @@ class Followed:
                 f"begins under an older law; {cure}"
             )
         now = in_force(self.versions, today)
-        if seen is not None and (now is None or now.effective < seen):
+        if seen is not None and (now is None or now.order < seen):
+            told = f"{seen[0]}" + (f", revision {seen[1]}" if seen[1] > 1 else "")
             raise ConfigurationError(
-                f"version {seen} was followed on this machine, but the newest in force now is {now and now.effective}: file and "
+                f"version {told} was followed on this machine, but the newest in force now is {now}: file and "
                 f"policy's topic have lost it; {cure}"
             )
 
@@ -225,12 +226,13 @@ def follow(
                 chain.accept(claims, token, published, records[token])
             except MessageError as error:
                 refused[token] = error.reason
-                if error.reason == LATE:
+                if error.reason == LATE and claims.number >= max(said, default=0):
                     missed[claims.tenant, day] = claims, records[token]
             else:
                 said[claims.number] = published
                 accepted[token] = claims
-                missed.pop((claims.tenant, day), None)  # the later signed is the last word on its day
+                if (claims.tenant, day) in missed and missed[claims.tenant, day][0].number <= claims.number:
+                    del missed[claims.tenant, day]  # of one revision the later signed is the last word on its day
         history += [said[number] for number in sorted(said)]
         versions += history[-1:] if said else []
     holes = tuple(Missed(each, _answered(each, at_ms, accepted.values())) for each, at_ms in missed.values())
