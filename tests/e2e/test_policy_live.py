@@ -63,7 +63,7 @@ def pages(guard: Installation) -> list[str]:
 
 def all_show(guard: Installation, version: str) -> bool:
     """Whether three workers show this version as the one in force, and no other."""
-    shown = [re.findall(r'policy_info\{role="[a-z]+",version="([0-9-]+)"\}', page) for page in pages(guard)]
+    shown = [re.findall(r'policy_info\{role="[a-z]+",version="([0-9.-]+)"\}', page) for page in pages(guard)]
     return shown == [[version]] * 3
 
 
@@ -251,7 +251,7 @@ def test_a_mistake_is_corrected_on_its_own_day(make: Make) -> None:
     guard.start("keeper")
     guard.publish("calllog.events", [raw(event("later", "p1", minutes_ago=_DAY, outcome="missed"))])
     guard.settled(lambda: len(guard.live()) == 21, "the keeper has begun, and a leg more")
-    guard.settled(lambda: all_show(guard, f"{today()}"), "every worker shows the day")
+    guard.settled(lambda: all_show(guard, f"{today()}.2"), "every worker shows the correction")
     history = json.loads(guard.cli("policy", "print", "--published", "--json"))[0]["history"]
     assert [(each["revision"], each["differences"]) for each in history[1:]] == [
         (1, ["shortened purposes.service.keep: P90D -> P9D"]),
