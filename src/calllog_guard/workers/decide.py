@@ -39,7 +39,7 @@ from calllog_guard.settings import Settings
 from calllog_guard.workers.abreast import abreast
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.delivery import Steps
-from calllog_guard.workers.granted import APART, ENDED, FLAGS, Granted, Part, Telling, mask_of, span_of
+from calllog_guard.workers.granted import APART, ENDED, FLAGS, Granted, Part, Telling, span_of
 from calllog_guard.workers.keyring import Keyring, View, fresh_nonce, pointer
 from calllog_guard.workers.subjects import Subjects
 from calllog_guard.workers.vault import Vault
@@ -160,7 +160,8 @@ class Decider:
             (index, decision)
             for index, lookup in lookups.items()
             for part in parts
-            if (decision := await self._about(granted, part, index, persons.get(lookup), lookup, view, told))
+            if part.only in {None, lookup}
+            and (decision := await self._about(granted, part, index, persons.get(lookup), lookup, view, told))
             is not None
         ]
         if kind == "access":
@@ -169,7 +170,7 @@ class Decider:
         for part in parts:
             others = self._considered(case, persons) if part.number == ENDED else set()
             for lookup, person in persons.items():
-                if lookup not in others:
+                if lookup not in others and part.only in {None, lookup}:
                     await self._ring.change(lookup, part.flags, generation=person.generation)
         self._steps.reached("decide.flags")
         return Decided(case, tuple(index for index, _ in found))
@@ -229,11 +230,11 @@ class Decider:
     ) -> Decision | None:
         if person is None or person.pseudonym is None:
             return None
-        number = index + part.number
-        decision = DecisionId(decision_id(self._tenant, granted.case.jti, number, person.generation))
+        name = granted.case.jti if part.case is None else f"{granted.case.jti} {part.case}"  # no `jti` has a blank
+        decision = DecisionId(decision_id(self._tenant, name, index + part.number, person.generation))
         told = self.decision(granted, part.kind, decision, person.pseudonym, view)
         ranged = part.kind == "erase"
-        told = msgspec.structs.replace(told, range="sealed" if ranged else None)
+        told = msgspec.structs.replace(told, range="sealed" if ranged else None, case=part.case or told.case)
         keys = await self._ring.keys_of(person.pseudonym)
         if keys is None and (await self._ring.view([lookup])).raw[lookup] == view.raw[lookup]:
             text = f"the key of the live person {person.pseudonym} is missing: restore it, or erase the person"
@@ -272,19 +273,14 @@ class Decider:
         return found
 
     def _rule(self, granted: Granted, part: Part, token_of: Callable[[CallId], Any]) -> Rule:
-        """What a decision says beyond its type; `mask` on a restriction says that it is only while an objection is considered."""
+        """What a decision says beyond its type."""
         request = granted.request
         facts = None
         if part.kind == "rectify" and request.facts:
             given = request.facts
             token = str(token_of(CallId(given.call_id)))
             facts = Correction(token=token, role=given.role, joined_at=given.joined_at, left_at=given.left_at)
-        chosen = request.type in {"object", "withdraw", "consent"}
-        return Rule(
-            range=span_of(request.range) if part.kind == "erase" else None,
-            mask=mask_of(request.purposes, granted.table) if chosen else 0,
-            facts=facts,
-        )
+        return Rule(range=span_of(request.range) if part.kind == "erase" else None, mask=part.mask, facts=facts)
 
     # --- the ledger ---------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import DecisionType
 from calllog_guard.core.requests.fields import Range, days_of
 from calllog_guard.core.requests.request import Request
-from calllog_guard.core.requests.rules import Span
+from calllog_guard.core.requests.rules import REVIEW, Span
 from calllog_guard.policy import TenantPolicy
 
 FLAGS: Final = frozenset({"restrict", "lift", "consent"})
@@ -32,11 +32,22 @@ def _unchanged(person: Person) -> Person:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One decision of a request: its type, its number among the request's, and what it does to the person's flags."""
+    """
+    One decision of a request: its type, its number among the request's, and what it does to the person's flags.
+
+    Args:
+        mask: The purposes that it is about; of a restriction and its end see `rules.py`.
+        case: In whose name it is made, where that is not the request's own: of which restriction it is the end.
+        only: About whom alone.
+
+    """
 
     kind: DecisionType
-    number: int
-    flags: Callable[[Person], Person]
+    number: int = 0
+    flags: Callable[[Person], Person] = _unchanged
+    mask: int = 0
+    case: str | None = None
+    only: Lookup | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +91,6 @@ def parts_of(request: Request, mask: int, *, reviewed: bool) -> tuple[Part, ...]
     """
     changes: dict[str, Callable[[Person], Person]] = {
         "restrict": lambda person: replace(person, restricted=True),
-        "lift": lambda person: replace(person, restricted=False, reviewed=False),
         "object": lambda person: replace(person, objected=person.objected | mask),
         "withdraw": lambda person: _withdrawn(person, mask),
         "consent": lambda person: _consented(person, mask),
@@ -92,8 +102,9 @@ def parts_of(request: Request, mask: int, *, reviewed: bool) -> tuple[Part, ...]
     }
     if request.type not in changes:
         return ()
-    part = Part(cast("DecisionType", request.type), 0, changes[request.type])
-    return (part, ended()) if request.type == "object" and reviewed else (part,)
+    chosen = mask if request.type in {"object", "withdraw", "consent"} else 0
+    part = Part(cast("DecisionType", request.type), 0, changes[request.type], chosen)
+    return (part, ended(mask)) if request.type == "object" and reviewed else (part,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +132,14 @@ class Telling:
     full: frozenset[Lookup] = frozenset()
 
 
-def considered() -> Part:
-    """While an officer considers an objection the person is restricted (Art. 18(1)(d))."""
-    return Part("restrict", APART, lambda person: replace(person, reviewed=True))
+def considered(mask: int) -> Part:
+    """While an officer considers an objection to some purposes the person is restricted (Art. 18(1)(d))."""
+    return Part("restrict", APART, lambda person: replace(person, reviewed=True), mask | REVIEW)
 
 
-def ended() -> Part:
+def ended(mask: int) -> Part:
     """The officer has decided."""
-    return Part("lift", ENDED, lambda person: replace(person, reviewed=False))
+    return Part("lift", ENDED, lambda person: replace(person, reviewed=False), mask | REVIEW)
 
 
 def _withdrawn(person: Person, mask: int) -> Person:

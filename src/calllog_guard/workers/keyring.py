@@ -308,7 +308,8 @@ class Keyring(KeyEntries):
         The person is restricted: what they chose is lost with the entry.
         """
         view = await self.view([keys.lookup])
-        person = Person(generation=keys.generation, pseudonym=pseudonym, restricted=True, epoch=pointer(view))
+        name = pointer(view)
+        person = Person(generation=keys.generation, pseudonym=pseudonym, restricted=True, imposed=True, epoch=name)
         return await self._instead(keys.lookup, view, person)
 
     async def nobody(self, lookup: Lookup, view: View, generation: int) -> None:
