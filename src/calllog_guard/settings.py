@@ -54,6 +54,7 @@ class Settings:
     session_ms: int = 45_000
     cache_s: int = 60
     cache_entries: int = 100_000
+    silent_s: float = 10
     retry_max_s: float = 300
     unit_max_s: float = 300
     sweep_s: float = 900

@@ -1,12 +1,16 @@
 """What every worker and command shares: settings, policy, secrets, keystore, and what is known of the past."""
 
 from collections import Counter
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aiokafka import TopicPartition
+
 from calllog_guard.adapters.kafka_newest import newest, oldest
+from calllog_guard.adapters.kafka_probe import KafkaProbe
 from calllog_guard.adapters.kafka_security import security
 from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.adapters.kms_address import kms_at, ring_folder
@@ -14,6 +18,7 @@ from calllog_guard.adapters.kms_local import FileRing
 from calllog_guard.adapters.memory import SystemClock
 from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.core.anchor import ANCHOR, ANCHORS, Anchor, check_anchor
+from calllog_guard.core.crypto.entries import GUARD_KEY
 from calllog_guard.core.crypto.sealed import public_forms
 from calllog_guard.core.ids import Tenant, b64
 from calllog_guard.core.policy.versions import events_named
@@ -23,7 +28,9 @@ from calllog_guard.policy import Policy, load_policy
 from calllog_guard.ports import Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import DeadLetters
+from calllog_guard.workers.health import KAFKA, KEYSTORE
 from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.pulse import Pulse
 from calllog_guard.workers.sealer import Count, Sealer
 from calllog_guard.workers.vault import Vault
 
@@ -155,6 +162,12 @@ class World:
             keep_days=self.keep_days,
             returns=returns,
         )
+
+    def pulse(self, places: Callable[[], Collection[TopicPartition]]) -> tuple[Pulse, KafkaProbe]:
+        """What asks Kafka, and for the leaders of these partitions, and the keystore; not yet started. Both are to be left."""
+        kafka = KafkaProbe(self.settings.kafka, self.options, places)
+        asks = {KAFKA: kafka.ask, KEYSTORE: lambda: self.keystore.read([GUARD_KEY])}
+        return Pulse(asks, self.settings.silent_s, self.count), kafka
 
     def writer(self) -> KafkaWriter:
         """A producer, not yet started."""

@@ -1,11 +1,10 @@
 """
 Reading topics through aiokafka's public consumer; writing is in `kafka_writer.py`, the options of both in `kafka_security.py`.
 
-Rules: 1. Debug logs of the library print keys and values: kept off.  2. `read_committed` is not needed: nobody writes transactions.
+Rules: 1. `read_committed` is not needed: nobody writes transactions.  2. Every start and every end is bounded.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -18,20 +17,20 @@ from aiokafka.partitioner import murmur2
 
 from calllog_guard.adapters.kafka_security import connecting, unanswered, unreached
 from calllog_guard.errors import LogRefusedError, LogSilentError
+from calllog_guard.patience import ended
 
 REQUEST_BYTES: Final = 26 << 20
 _ACK_S: Final = 60.0
 _SILENT_S: Final = 60.0  # a read may take as long as it takes; an answer may not
 _READ_S: Final = 300.0
 _SHOWN_S: Final = 5.0
+START_S: Final = 15.0
+"""For a connection: a server that takes it and says nothing would be waited for by the library for a minute and more."""
+LEAVE_S: Final = 3.0
+"""For taking leave; then the connection is dropped."""
+_COMMIT_S: Final = 10.0
+"""The library looks for the group's coordinator for ever."""
 _NEAR: Final = 2000  # offsets: reading on is cheaper than another fetch
-
-logging.getLogger("aiokafka").setLevel(logging.ERROR)
-
-
-def quiet() -> None:
-    """For a command that says in a sentence of its own what did not answer."""
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
@@ -50,9 +49,20 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
 
         """
         try:
-            await super().start()
+            async with asyncio.timeout(START_S):
+                await super().start()
         except (KafkaError, OSError) as error:
             raise await unreached(error, *self._asked) from None
+
+    async def stop(self) -> None:
+        """Take leave of the group, and disconnect: within seconds, whoever answers."""
+        if not await ended(super().stop(), LEAVE_S):
+            await ended(self._client.close(), LEAVE_S)
+
+    async def commit(self, offsets: Any = None) -> None:
+        """See the library; TimeoutError when nobody answers."""
+        async with asyncio.timeout(_COMMIT_S):
+            await super().commit(offsets)
 
     async def shown(self, topics: Iterable[str]) -> None:
         """

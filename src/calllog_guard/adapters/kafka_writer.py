@@ -12,12 +12,18 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from calllog_guard.adapters.kafka_log import REQUEST_BYTES
+from calllog_guard.adapters.kafka_log import LEAVE_S, REQUEST_BYTES, START_S
 from calllog_guard.adapters.kafka_security import connecting, unanswered, unreached
 from calllog_guard.core.tombstone import Output
+from calllog_guard.patience import ended
 
 _BATCH_BYTES: Final = 512 << 10  # below max.message.bytes of every governed topic: the broker counts batches
 _ACK_S: Final = 60.0
+
+
+async def _left(producer: Any) -> None:
+    if not await ended(producer.stop(), LEAVE_S):
+        await ended(producer.client.close(), LEAVE_S)
 
 
 class KafkaWriter:
@@ -46,16 +52,20 @@ class KafkaWriter:
             **self._options,
         )
         try:
-            await made.start()
+            async with asyncio.timeout(START_S):
+                await made.start()
         except (KafkaError, OSError) as error:
-            await made.stop()
+            await _left(made)
             raise await unreached(error, self._servers, self._options) from None
+        except asyncio.CancelledError:
+            await _left(made)
+            raise
         self._producer = made
 
     async def stop(self) -> None:
-        """Disconnect."""
+        """Disconnect; what waits to be sent gets seconds, and nobody has been told that it was written."""
         if self._producer is not None:
-            await self._producer.stop()
+            await _left(self._producer)
 
     async def append(self, output: Output) -> int:
         """

@@ -155,7 +155,7 @@ class Auditor:
         try:
             self._counter = await self._ring.guard.raise_counter()
         except KeystoreSilentError:
-            log.warning("the keystore is silent: the heartbeat repeats the last counter")
+            log.warning("the counter waits", why="the keystore is silent: the heartbeat repeats the last one")
         value = encode(Beat(counter=self._counter, at=self._clock.now()))
         many = (self._legs, self._settings.topic("calllog.held"), self._decisions, *self._plain())
         few = (self._requests, self._settings.topic("privacy.cases"))

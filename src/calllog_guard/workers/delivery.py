@@ -121,6 +121,7 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         self._carried: BaseException | None = None
         self._stopping = asyncio.Event()
         self._retry_since: float | None = None
+        self._retry_why = self._commit_why = ""
         self._stuck_since: float | None = None
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -138,8 +139,22 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
 
     @property
     def ready(self) -> bool:
-        """Whether partitions are assigned and their seeks confirmed."""
-        return self._assignment > 0 and self._carried is None
+        """Whether partitions are assigned, their seeks confirmed, and nothing has waited for long."""
+        return self._assignment > 0 and self._carried is None and not self.why
+
+    @property
+    def places(self) -> list[TopicPartition]:
+        """What is read now."""
+        return list(self._position)
+
+    @property
+    def why(self) -> list[str]:
+        """What keeps the worker from its work, in words."""
+        waits = self._retry_since is not None and self._now() - self._retry_since >= self._settings.silent_s
+        found = [f"a unit waits: {self._retry_why}"] if waits else []
+        if not self._assignment:
+            found.append("no partitions are assigned yet")
+        return [*found, *filter(None, (self._commit_why,))]
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -156,6 +171,10 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._consumer.start()
             self._started = True
         await self._consumer.shown(self._role.topics)
+
+    async def close(self) -> None:
+        """Disconnect, also what has never run."""
+        await self._consumer.stop()
 
     async def run(self) -> None:
         """
@@ -232,7 +251,7 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._count_answer(error)
                 if error.fate is not Fate.RETRY:
                     raise
-                self._retry_since = self._retry_since or began
+                self._retry_since, self._retry_why = self._retry_since or began, str(error)
                 self._count("retries", 1)
                 log.warning("unit waits", role=self._role.name, why=str(error), next_try_s=pause)
             else:
@@ -264,12 +283,15 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _commit(self) -> None:
         moved = {place: offset for place, offset in self._position.items() if self._committed.get(place) != offset}
         if not moved:
+            self._commit_why = ""
             return
         try:
             await self._consumer.commit(moved)
         except (KafkaError, OSError) as error:
+            self._commit_why = f"offsets are not committed ({type(error).__name__})"
             log.warning("commit waits", role=self._role.name, why=type(error).__name__)
         else:
+            self._commit_why = ""
             self._committed.update(moved)
             self._stuck_since = None
 
