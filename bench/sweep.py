@@ -105,7 +105,7 @@ async def delays(guard: Installation) -> list[tuple[float, float]]:
     lookups = [pepper.lookup(shared.tenant, SubjectId(f"f{n}@x.org")) for n in range(50)]
     view = await ring.view(lookups)
     persons = {each: person for each in lookups if (person := ring.person(each, view.raw[each]))}
-    opened = await ring.open(persons)
+    opened, _ = await ring.open(persons)
     await shared.keystore.close()
     events: dict[bytes, int] = {}
     legs: dict[bytes, int] = {}

@@ -80,14 +80,30 @@ class KeystoreUnsafeError(GuardError):
     """The keystore runs with settings under which secrets may be lost or kept: refused at start."""
 
 
-class KeyMissingError(GuardError):
-    """A live person without a key: wait and alarm, never mint anew, never pass."""
+class EntryUnreadableError(GuardError):
+    """
+    One entry of the keystore is of no use: nothing may be opened, stored or minted by it, and nothing is known of whose it is.
+
+    It concerns one person, or one hold: what needs it is parked, its neighbours go on. Whoever cannot park waits.
+
+    Args:
+        reason: A word of ours: `entry_corrupt`, `entry_unknown_epoch`, `key_missing`, `key_foreign`.
+
+    """
 
     fate = Fate.RETRY
 
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class KeyMissingError(EntryUnreadableError):
+    """A live person without a key: never mint anew, never pass; restore it, or erase the person."""
+
 
 class EntryCorruptError(GuardError):
-    """An entry of the keystore does not authenticate: someone wrote to it. Nothing may be opened or stored by it."""
+    """Bytes of the keystore or the KMS do not authenticate: someone wrote to them. Nothing may be opened or stored by them."""
 
 
 class GuardMovedError(GuardError):

@@ -1,15 +1,21 @@
 """Computes the golden vectors of the stored forms of level 2; `make vectors` prints them, a test compares."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from calllog_guard.core.crypto.entries import Keys, Person, Rest, seal_keys, seal_person
 from calllog_guard.core.crypto.sealed import signer_public
-from calllog_guard.core.ids import Tenant, b64
+from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Pepper, Secret, link_at, month_from
+from calllog_guard.core.ids import DecisionId, EpochName, SubjectId, Tenant, b64
 from calllog_guard.core.profile import TenantProfile, digest, packed, profile_name
+from calllog_guard.core.requests.decision import Decision, Entry, case_id, decision_id, seal_entry
+from calllog_guard.core.wire import encode
 from calllog_guard.workers.guard import guard_entry
 
-TENANT, AT = Tenant("iocom"), datetime(2026, 11, 24, 9, tzinfo=UTC)
+TENANT, EPOCH, AT = Tenant("iocom"), EpochName("2026-W48"), datetime(2026, 11, 24, 9, tzinfo=UTC)
+NONCE = bytes(range(12))
 
 
 def vectors() -> dict[str, Any]:
@@ -21,7 +27,57 @@ def vectors() -> dict[str, Any]:
         signers={"audit": b64(signer_public(b"\x0b" * 32)).decode()},
         at=AT,
     )
+    identity, link, key = IdentitySecret(b"\x01" * 32), Link(b"\x02" * 32), Secret(b"\x03" * 32)
+    lookup = Pepper(b"\x04" * 32).lookup(TENANT, SubjectId("alice@example.org"))
+    floor, month = month_from("2026-10"), month_from("2026-11")
+    keys = Keys(
+        generation=(1 << 40) + 3,
+        lookup=lookup,
+        identity=identity,
+        floor=floor,
+        floor_link=link,
+        current=month,
+        current_link=link_at(link, floor, month),
+        holds=(b"\x05" * 16,),
+        epoch=EPOCH,
+    )
+    live = Person(
+        generation=(1 << 40) + 3,
+        pseudonym=identity.pseudonym(),
+        cut_off=7,
+        restricted=True,
+        objected=5,
+        consented=2,
+        epoch=EPOCH,
+    )
+    gone = Person(generation=(1 << 40) + 3, pseudonym=None, cut_off=9, epoch=EPOCH)
+    later = Rest(flags=1 << 20, clear=b"clear", sealed=b"sealed")
     return {
+        "person_live": seal_person(live, b"place", key, NONCE, 2).hex(),
+        "person_gone": seal_person(gone, b"place", key, NONCE, 2).hex(),
+        "person_live_extended": seal_person(replace(live, rest=later), b"place", key, NONCE, 2).hex(),
+        "keys": seal_keys(keys, b"place", key, NONCE, 2).hex(),
+        "keys_extended": seal_keys(replace(keys, rest=replace(later, flags=0)), b"place", key, NONCE, 2).hex(),
+        "decision": encode(
+            seal_entry(
+                Decision(
+                    v=2,
+                    decision=DecisionId(decision_id(TENANT, "jti-00001", 0, keys.generation)),
+                    type="erase",
+                    tenant=TENANT,
+                    case=case_id(TENANT, "jti-00001"),
+                    pseudonym=identity.pseudonym(),
+                    entry="",
+                    epoch=EPOCH,
+                    cut_off=AT,
+                    pol="2026-11-01",
+                    at=AT,
+                ),
+                Entry(lookup, keys.generation),
+                key,
+                NONCE,
+            )
+        ).decode(),
         "profile": packed(profile).hex(),
         "profile_digest": digest(profile_name(TENANT, 3), packed(profile)).hex(),
         "guard": guard_entry(b"\x06" * 16, 1 << 40, 3).hex(),

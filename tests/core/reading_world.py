@@ -149,7 +149,7 @@ class World:
     async def leg(self, who: str, call: str = "c1", **changes: Any) -> bytes:
         """Append a leg as a protector does; its record key."""
         person, lookup = await self.person(who), self.lookup(who)
-        opened = (await self.ring.open({lookup: person}))[lookup]
+        opened = (await self.ring.open({lookup: person}))[0][lookup]
         token = opened.token_key.token(CallId(call))
         day, role, kind = changes.get("day", "2026-11-20"), changes.get("role", "host"), changes.get("kind", "video")
         text = (

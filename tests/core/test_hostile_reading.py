@@ -140,7 +140,7 @@ async def test_what_opens_and_is_no_leg_is_unreadable(tmp_path: Path, change: di
     await world.ring.guard.open_at_once(2)
     await world.leg("bob", "c1")
     person, lookup = await world.person("alice"), world.lookup("alice")
-    opened = (await world.ring.open({lookup: person}))[lookup]
+    opened = (await world.ring.open({lookup: person}))[0][lookup]
     day, token = "2026-11-20", opened.token_key.token(CallId("c9"))
     leg: dict[str, Any] = {
         "call": "c9",

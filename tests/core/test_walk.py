@@ -7,17 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as replace_struct
 
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.adapters.memory import MemoryKeystore
-from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY, Keys, Person, person_key, secrets_key
+from calllog_guard.core.crypto.entries import (
+    EPOCH_KEY,
+    GUARD_KEY,
+    NOTHING_ELSE,
+    Keys,
+    Person,
+    Rest,
+    person_key,
+    secrets_key,
+)
 from calllog_guard.core.crypto.held import HoldEntry, HoldSecret, hold_key, open_hold, seal_hold
-from calllog_guard.core.crypto.rewrap import FORMS, Rewrapper, Taken
+from calllog_guard.core.crypto.rewrap import Rewrapper, Taken
 from calllog_guard.core.crypto.secrets import month_from
 from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, SubjectId, Tenant
 from calllog_guard.core.requests.hold import hold_id
 from calllog_guard.core.wire import to_ms
-from calllog_guard.errors import EpochUnknownError, RecordError
+from calllog_guard.errors import EntryUnreadableError, RecordError
 from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.vault import Vault
@@ -140,24 +150,24 @@ async def test_entries_move_and_an_old_backup_opens_nothing_in_the_end(world: Wo
     assert (await world.walk().run({})).destroyed == ["2026-W48"]
     world.keystore.entries = backup
     thief = Keyring(TENANT, world.keystore, world.vault, world.clock, cache_s=60, cache_entries=10, partitions=2)
-    with pytest.raises(EpochUnknownError):
+    with pytest.raises(EntryUnreadableError):
         thief.person(PEOPLE[0], backup[person_key(TENANT, PEOPLE[0])])
 
 
 async def test_the_ratchet_moves_past_the_months_that_no_purpose_reaches(world: World) -> None:
     person = world.ring.person(PEOPLE[0], world.keystore.entries[person_key(TENANT, PEOPLE[0])])
     assert person is not None
-    november = (await world.ring.open({PEOPLE[0]: person}))[PEOPLE[0]].data_key(month_from("2026-11"))
+    november = (await world.ring.open({PEOPLE[0]: person}))[0][PEOPLE[0]].data_key(month_from("2026-11"))
     world.clock.at += timedelta(days=130)
     await world.walk().run({})
     moved = world.ring.person(PEOPLE[0], world.keystore.entries[person_key(TENANT, PEOPLE[0])])
     assert moved is not None
-    opened = (await world.fresh_ring().open({PEOPLE[0]: moved}))[PEOPLE[0]]
+    opened = (await world.fresh_ring().open({PEOPLE[0]: moved}))[0][PEOPLE[0]]
     with pytest.raises(RecordError):
         opened.data_key(month_from("2026-11"))
     assert opened.data_key(month_from("2026-12")) != november
     world.clock.at -= timedelta(days=130)
-    still = (await world.ring.open({PEOPLE[0]: person}))[PEOPLE[0]]
+    still = (await world.ring.open({PEOPLE[0]: person}))[0][PEOPLE[0]]
     assert still.data_key(month_from("2026-12")) == opened.data_key(month_from("2026-12")), "the same chain of links"
 
 
@@ -342,12 +352,12 @@ async def test_a_hold_is_rewrapped_and_no_figure_moves_with_it(world: World) -> 
 async def test_a_hold_is_rewrapped_and_an_unknown_kind_keeps_every_epoch(world: World) -> None:
     """What is not understood may need its epoch: rather an old backup that opens than a hold that is lost."""
     wrapper = Rewrapper(lambda epoch: world.vault.epoch_key(epoch, TENANT, "keystore"))
-    hold, form = b"clg:iocom:hold:x", FORMS["hold"]
-    world.keystore.entries[hold] = wrapper.put(form, hold, Taken(b"\x01", b"2026-W48", b"", b"s" * 32))
+    hold = b"clg:iocom:hold:x"
+    world.keystore.entries[hold] = wrapper.put("hold", hold, Taken(b"\x01", b"2026-W48", b"", b"s" * 32))
     world.keystore.entries[b"clg:iocom:new:x"] = b"of a later release"
     world.clock.at += timedelta(days=7)
     await world.walk().run({})
-    assert wrapper.take(form, hold, world.keystore.entries[hold]) == (b"\x01", b"2026-W49", b"", b"s" * 32)
+    assert wrapper.take("hold", hold, world.keystore.entries[hold]) == (b"\x01", b"2026-W49", b"", b"s" * 32)
     world.clock.at += timedelta(days=60)
     done = await world.walk().run({})
     assert (done.destroyed, done.kept["2026-W48"]) == ([], "unknown kind new")
@@ -430,3 +440,44 @@ async def test_killed_at_every_step_the_walk_ends_as_if_it_had_run_through(tmp_p
         if steps < 2 * step - 1:
             break
     assert steps > 5, "the control: it was killed at every step"
+
+
+async def test_the_walk_renews_every_entry_into_the_level_of_forms_in_force(world: World) -> None:
+    """After an upgrade nothing is left in the older form, and nothing of what it said is lost."""
+    profile = world.vault.profile(TENANT)
+    world.vault._profiles._seen[TENANT] = replace_struct(profile, forms=1)
+    entries = world.keystore.entries
+    for lookup in PEOPLE:
+        world.change_person(lookup, objected=4, rest=NOTHING_ELSE)
+    for place in [place for place in entries if b":key:" in place]:
+        pseudonym = Pseudonym(place.decode().rpartition(":")[2])
+        keys = replace(world.fresh_ring().keys(pseudonym, entries[place]), rest=NOTHING_ELSE)
+        entries[place] = world.ring.seal_keys(pseudonym, keys)
+    before = [world.person(lookup) for lookup in PEOPLE], [world.keys(lookup) for lookup in PEOPLE[:2]]
+    assert {raw[0] for place, raw in entries.items() if place.startswith(b"clg:iocom:")} == {1}
+    world.vault._profiles._seen[TENANT] = profile
+    done = await world.walk().run({})
+    assert (done.rewrapped, done.states) == (5, {"live": 2, "gone": 1, "keys": 2})
+    assert {raw[0] for place, raw in entries.items() if place.startswith(b"clg:iocom:")} == {2}
+    assert ([world.person(lookup) for lookup in PEOPLE], [world.keys(lookup) for lookup in PEOPLE[:2]]) == before
+    assert (await world.walk().run({})).rewrapped == 0
+
+
+async def test_a_fence_that_a_later_release_added_to_is_not_dropped_as_lapsed(world: World) -> None:
+    """What it added may last, as an objection does."""
+    world.change_person(PEOPLE[2], rest=Rest(clear=b"more"))
+    for _ in range(3):  # until the epoch of its time is destroyed
+        world.clock.at += timedelta(days=200)
+        assert (await world.walk().run({})).fences == 0
+    assert world.person(PEOPLE[2]).rest == Rest(clear=b"more")
+    world.change_person(PEOPLE[2], rest=Rest())
+    assert (await world.walk().run({})).fences == 1
+
+
+async def test_what_a_later_release_sealed_survives_a_moving_ratchet(world: World) -> None:
+    pseudonym, keys = world.keys(PEOPLE[0])
+    place = secrets_key(TENANT, pseudonym)
+    world.keystore.entries[place] = world.ring.seal_keys(pseudonym, replace(keys, rest=Rest(clear=b"c", sealed=b"s")))
+    world.clock.at += timedelta(days=400)
+    assert (await world.walk().run({})).advanced == 2
+    assert world.keys(PEOPLE[0])[1].rest == Rest(clear=b"c", sealed=b"s")

@@ -90,7 +90,7 @@ def holds_of(cases: Sequence[Case], terms: Mapping[HoldId, Terms | None]) -> lis
 async def _terms(shared: World, cases: Sequence[Case]) -> dict[HoldId, Terms | None]:
     safe = Safe(shared.tenant, shared.keystore, shared.ring(shared.tenant), shared.vault)
     try:
-        entries = await safe.read([HoldId(case.hold) for case in cases if case.type == "hold" and case.hold])
+        entries, _ = await safe.readable([HoldId(case.hold) for case in cases if case.type == "hold" and case.hold])
     finally:
         await shared.keystore.close()
     return {name: terms_of(entry) if entry.secret else None for name, entry in entries.items()}

@@ -22,6 +22,8 @@ RELEASE_0_1: Final = 1
 FORMS: Final = 2
 """The highest level of forms that this release writes; new tenants begin with it."""
 CHANGES: Final = (
+    (2, "keystore: generations of 64 bits, up to 65,535 pending holds of one person, room for what later releases add"),
+    (2, "decisions: version 2, whose sealed entry has generations of 64 bits"),
     (2, "the keystore's guard entry names the profile: workers of an earlier release halt at it"),
     (2, "auditors have a key of their own to sign with"),
 )

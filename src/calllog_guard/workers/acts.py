@@ -25,7 +25,7 @@ from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Granted
 from calllog_guard.workers.notices import Notices
-from calllog_guard.workers.terms import awaited, braked, calendar, dated, dates, reviewed
+from calllog_guard.workers.terms import absolute, awaited, braked, calendar, dated, dates, reviewed
 
 _ASKED: Final[dict[str, Moment]] = {"ask_identity": "identity_asked_at", "ask_fee": "fee_asked_at"}
 _CAME: Final[dict[str, Moment]] = {"verify": "identity_shown_at", "fee": "fee_paid_at"}
@@ -118,12 +118,13 @@ class Acts:
         case = msgspec.structs.replace(_moved(case, event, act), approvals=approvals)
         if waits_for == "officer" and event in _LEADS_ON:
             request = self._book.request_of(case)
+            free = absolute(request, act.table)
             following = onward(
                 request.type,
                 awaited=awaited(case, request),
-                braked=braked(self._book, request.type, act.table, act.now),
+                braked=braked(self._book, request.type, act.table, act.now) and not free,
                 review=reviewed(request, act.table),
-                officer_asked=case.officer,
+                officer_asked=case.officer and not free,
             )
             if following is not None:
                 state, waits_for = after(state, waits_for, following)
@@ -151,6 +152,9 @@ class Acts:
                 raise CaseStateError("no_answer", "/ground")
             return approval(kind, case.waits_for, request.iss, asked_by=case.asked_by, approvals=case.approvals)
         event = cast("Event", request.event or "verify")
+        weighs = event in {"ask_fee", "ask_clarification"} and case.sealed
+        if weighs and absolute(self._book.request_of(case), act.table):
+            raise CaseStateError("absolute", "/event")  # an identity may be asked for, and nothing else
         if event == "extend":
             check_extension(dates(case, act.table), act.appended_at, calendar(act.table))
         return event, case.approvals

@@ -28,7 +28,7 @@ from calllog_guard.workers.delivery import Unit
 from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.observation import Disks, Observation, ReadEach, Seen
-from calllog_guard.workers.walk import Walked
+from calllog_guard.workers.walk import UNREADABLE, Walked
 from calllog_guard.workers.watched import Watched
 
 log: Final = structlog.get_logger()
@@ -242,6 +242,11 @@ class Auditor:
                 self._level(f"keystore_entries_{state}", done.states.get(state, 0))
             self._states.update(done.states)
             self._walk_at = asyncio.get_running_loop().time()
+            if done.states[UNREADABLE]:
+                log.error(
+                    "entries of the keystore cannot be used: restore them, or erase whose they are",
+                    entries=done.states[UNREADABLE],
+                )
             log.info(
                 "walked",
                 epoch=done.epoch,

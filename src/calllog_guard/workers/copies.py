@@ -190,7 +190,8 @@ class Copies:
     async def catch_up(self, shard: Shard) -> bool:
         """Take in what was copied since, by whomever; whether that was all. Copies of a released hold go on sight."""
         seen, all_of_it = await self._read_on(shard)
-        for name, entry in (await self._t.safe.read(seen)).items():
+        entries, _ = await self._t.safe.readable(seen)
+        for name, entry in entries.items():
             if entry.secret is None:
                 await self._remove(shard, self._of(shard, name))
         return all_of_it

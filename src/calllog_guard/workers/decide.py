@@ -28,6 +28,7 @@ from calllog_guard.core.requests.decision import (
     decision_id,
     seal_entry,
     unseen_pseudonym,
+    version_at,
 )
 from calllog_guard.core.requests.export import PARTS_PER_IDENTIFIER, Task
 from calllog_guard.core.requests.fields import Range, days_of
@@ -161,7 +162,9 @@ def _withdrawn(person: Person, mask: int) -> Person:
 
 
 def _consented(person: Person, mask: int) -> Person:
-    return replace(person, consented=person.consented | mask, withdrawn=person.withdrawn & ~mask)
+    """The later word counts, also after an objection: only what rests on consent can be consented to (`check_purposes`)."""
+    withdrawn, objected = person.withdrawn & ~mask, person.objected & ~mask
+    return replace(person, consented=person.consented | mask, withdrawn=withdrawn, objected=objected)
 
 
 _NOTHING: Final = Telling()
@@ -359,6 +362,7 @@ class Decider:
     def _decision(self, granted: Granted, kind: DecisionType, name: str, pseudonym: Pseudonym, view: View) -> Decision:
         now: datetime = self._clock.now()
         return Decision(
+            v=version_at(self._ring.forms),
             decision=name,
             type=kind,
             tenant=self._tenant,

@@ -22,7 +22,7 @@ from calllog_guard.core.replay import first_appended_ms
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import Dead, encode, from_ms
 from calllog_guard.errors import (
-    EntryCorruptError,
+    EntryUnreadableError,
     Fate,
     GuardError,
     KeystoreSilentError,
@@ -265,8 +265,8 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
                 return False
 
     def _count_answer(self, error: GuardError) -> None:
-        """The keystore's answers that are none: silence, and an entry that does not authenticate."""
-        if isinstance(error, KeystoreSilentError | EntryCorruptError):
+        """The keystore's answers that are none: silence, and an entry that cannot be used."""
+        if isinstance(error, KeystoreSilentError | EntryUnreadableError):
             self._count("answer_unavailable" if isinstance(error, KeystoreSilentError) else "answer_corrupt", 1)
 
     async def _idle(self) -> None:

@@ -18,7 +18,7 @@ import msgspec
 import structlog
 from aiokafka import TopicPartition
 
-from calllog_guard.core.ids import HoldId, Tenant
+from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.case import Case, Consent, after_outcome, ended_at, parted
 from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.export import Task
@@ -43,7 +43,7 @@ from calllog_guard.workers.exports import about, nothing
 from calllog_guard.workers.holds import Holds
 from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.receipts import Receipts
-from calllog_guard.workers.terms import braked, check_purposes, dated, reviewed
+from calllog_guard.workers.terms import absolute, apart, braked, check_purposes, dated, reviewed
 
 log: Final = structlog.get_logger()
 ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
@@ -178,26 +178,32 @@ class Desk:
             act = Act(request=request, place=place, role=role, table=table, version=version, now=now, appended_at=at)
             await self._acts.act(act)
             return
-        case = seen or await self._opened(request, record, table, version, await self._o.holds.named(request, table))
+        for jti, part in apart(request, table):
+            await self._asked(jti, part, record, table, version)
+
+    async def _asked(self, jti: str, request: Request, record: Any, table: TenantPolicy, version: str) -> None:
+        """One case: opened, and carried out as far as code may."""
+        case = self._book.get(case_id(self._o.tenant, jti))
+        if case is None:
+            case = await self._opened(jti, request, record, table, version)
         if case.state not in {"waiting", "refused"} and not case.decided:  # the keeper may have been done first
             await self.enforce(Granted(case, request, table, version))
         elif case.type == "object" and case.waits_for == "officer":
             await self._considered(Granted(case, request, table, version))
 
-    async def _opened(
-        self, request: Request, record: Any, table: TenantPolicy, version: str, held: tuple[HoldId | None, bool]
-    ) -> Case:
+    async def _opened(self, jti: str, request: Request, record: Any, table: TenantPolicy, version: str) -> Case:
+        held = await self._o.holds.named(request, table)
         now, kind, appended_at = self._o.clock.now(), request.type, from_ms(record.timestamp)
         event = opening(
             kind,
             table.requesters[request.iss].role,
             verified=request.identity == "verified",
-            braked=braked(self._book, kind, table, now),
+            braked=braked(self._book, kind, table, now) and not absolute(request, table),
             review=reviewed(request, table),
         )
         state, waits_for = after(None, None, event)
         case = Case(
-            case=case_id(self._o.tenant, request.jti),
+            case=case_id(self._o.tenant, jti),
             tenant=self._o.tenant,
             type=kind,
             state=state or "waiting",
@@ -206,7 +212,7 @@ class Desk:
             received_at=min(request.received_at, appended_at),  # a sender's clock puts no date off
             due="",
             law_due=None,
-            jti=request.jti,
+            jti=jti,
             place=(record.partition, record.offset),
             appended_at=appended_at,
             cut_off=max(now, appended_at) if state == "enforcing" else None,

@@ -237,7 +237,10 @@ class Enforcer:
         person = self._t.ring.person(keys.lookup, view.raw[keys.lookup])
         if person is None or person.pseudonym != pseudonym:
             return None
-        return (await self._t.ring.open({keys.lookup: person}))[keys.lookup]
+        found, unreadable = await self._t.ring.open({keys.lookup: person})
+        for error in unreadable.values():
+            raise error
+        return found[keys.lookup]
 
     # --- results ----------------------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from calllog_guard.core.requests.decision import (
     decision_id,
     open_entry,
     seal_entry,
+    version_at,
 )
 from calllog_guard.core.requests.hold import Covered, Release, Terms, hold_id
 from calllog_guard.core.requests.outcome import is_result
@@ -143,8 +144,8 @@ class Holds:
         return case
 
     async def _living(self, lookups: Collection[Lookup]) -> list[tuple[Lookup, int, Pseudonym]]:
-        view = await self._ring.view(list(lookups))
-        persons = {lookup: self._ring.person(lookup, raw) for lookup, raw in view.raw.items()}
+        """Who of some people is there; whose entry cannot be used is not: what they are named in waits for it."""
+        persons, _ = self._ring.persons(await self._ring.view(list(lookups)))
         return [
             (lookup, person.generation, person.pseudonym)
             for lookup, person in persons.items()
@@ -153,9 +154,8 @@ class Holds:
 
     async def _erased(self, lookups: Collection[Lookup]) -> list[tuple[Lookup, int, Pseudonym]]:
         """Earlier generations of people who were erased: where the erasure still runs, the key is there and can be marked."""
-        view = await self._ring.view(list(lookups))
-        persons = [self._ring.person(lookup, raw) for lookup, raw in view.raw.items()]
-        if not any(person is not None and person.cut_off for person in persons):
+        persons, unreadable = self._ring.persons(await self._ring.view(list(lookups)))
+        if not unreadable and not any(person is not None and person.cut_off for person in persons.values()):
             return []
         topic, found = self._a.settings.topic("privacy.decisions"), []
         for record in await self._a.read_all(topic, range(self._a.settings.partitions)):
@@ -191,6 +191,7 @@ class Holds:
     ) -> Decision:
         now = self._a.clock.now()
         return Decision(
+            v=version_at(self._ring.forms),
             decision=name,
             type=kind,
             tenant=self._tenant,
@@ -218,7 +219,7 @@ class Holds:
     async def standing(self) -> dict[HoldId, tuple[Case, Terms]]:
         """The living holds, with the cases they come from."""
         cases = {HoldId(case.hold): case for case in self._a.book.holds() if case.hold}
-        entries = await self._safe.read([*cases, _NONE])
+        entries, _ = await self._safe.readable([*cases, _NONE])
         return {name: (cases[name], terms_of(entry)) for name, entry in entries.items() if entry.secret}
 
     async def renewed(self, version: str, lookups: Collection[Lookup] | None = None) -> Telling:

@@ -3,12 +3,14 @@ Persons and their keys: read afresh per unit, minted in two durable steps, key b
 
 Rules: 1. Only a person entry that is gone means ERASED; a live person without a key waits.
        2. Nothing is sealed before both entries are durable.  3. Another guard entry, or none: halt.
+       4. An entry that cannot be used is told of that person alone: whoever asks for many gets the others.
 Source: design section 8.
 """
 
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -30,9 +32,10 @@ from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Month, link_at
 from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, Tenant, id_bytes
 from calllog_guard.core.wire import to_ms
-from calllog_guard.errors import GuardMovedError, KeyMissingError
+from calllog_guard.errors import EntryUnreadableError, GuardMovedError, KeyMissingError
 from calllog_guard.ports import Clock, Keystore
 from calllog_guard.workers.guard import RestoreGuard
+from calllog_guard.workers.unreadable import Unreadable, of_one
 from calllog_guard.workers.vault import Vault
 
 _NONCE: Final = 12
@@ -106,7 +109,7 @@ class Keyring:
         What an entry says; bytes equal to those already checked are not checked again.
 
         Raises:
-            EntryCorruptError: Someone wrote to the keystore.
+            EntryUnreadableError: Someone wrote to the keystore, or its epoch is destroyed.
 
         """
         if raw is None:
@@ -114,17 +117,29 @@ class Keyring:
         known = self._verified.get(lookup)
         if known is not None and known[0] == raw:
             return known[1]
-        key = self._vault.epoch_key(person_epoch(raw), self.tenant, "keystore")
-        person = open_person(raw, person_key(self.tenant, lookup), key)
+        with of_one("a person entry"):
+            key = self._vault.epoch_key(person_epoch(raw), self.tenant, "keystore")
+            person = open_person(raw, person_key(self.tenant, lookup), key)
         if len(self._verified) >= _VERIFIED_MAX:
             self._verified.clear()
         self._verified[lookup] = (raw, person)
         return person
 
+    def persons(self, view: View) -> tuple[dict[Lookup, Person | None], Unreadable]:
+        """What the entries of a view say, and whose say nothing because they cannot be used."""
+        found: dict[Lookup, Person | None] = {}
+        unreadable: Unreadable = {}
+        for lookup, raw in view.raw.items():
+            try:
+                found[lookup] = self.person(lookup, raw)
+            except EntryUnreadableError as error:
+                unreadable[lookup] = error
+        return found, unreadable
+
     def seal_person(self, lookup: Lookup, person: Person) -> bytes:
         """A person entry as it is stored."""
         key = self._vault.epoch_key(person.epoch, self.tenant, "keystore")
-        return seal_person(person, person_key(self.tenant, lookup), key, secrets.token_bytes(_NONCE))
+        return seal_person(person, person_key(self.tenant, lookup), key, secrets.token_bytes(_NONCE), self.forms)
 
     async def fence(
         self, lookup: Lookup, cut_off: int, *, generation: int | None = None, under_guard: bool = False
@@ -217,7 +232,7 @@ class Keyring:
                 current_link=link_at(first, floor, current),
                 epoch=epoch,
             )
-            entries[place] = seal_keys(keys, place, key, secrets.token_bytes(_NONCE))
+            entries[place] = seal_keys(keys, place, key, secrets.token_bytes(_NONCE), self.forms)
             base = before or Person(generation=1, pseudonym=None, epoch=epoch)
             person = replace(base, generation=generation, pseudonym=pseudonym, epoch=epoch)
             claims[person_key(self.tenant, lookup)] = (view.raw[lookup], self.seal_person(lookup, person))
@@ -229,37 +244,38 @@ class Keyring:
         await self._keystore.delete(list(entries))
         return False
 
-    async def open(self, persons: Mapping[Lookup, Person]) -> dict[Lookup, Opened]:
-        """
-        The key bytes of live persons.
-
-        Raises:
-            KeyMissingError: A live person's key is not there; wait and alarm.
-
-        """
+    async def open(self, persons: Mapping[Lookup, Person]) -> tuple[dict[Lookup, Opened], Unreadable]:
+        """The key bytes of live persons, and whose key is missing, of no use, or another's: wait for those, and alarm."""
         now = self._clock.now().timestamp()
         opened: dict[Lookup, Opened] = {}
-        missing: list[tuple[Lookup, Person, Pseudonym]] = []
+        missing: dict[Lookup, tuple[Person, Pseudonym]] = {}
         for lookup, person in persons.items():
             cached = self._cache.get((lookup, person.generation))
             if cached is not None and cached.until > now and cached.pseudonym == person.pseudonym:
                 opened[lookup] = cached
             elif person.pseudonym is not None:
-                missing.append((lookup, person, person.pseudonym))
-        places = [secrets_key(self.tenant, pseudonym) for _, _, pseudonym in missing]
-        for (lookup, person, pseudonym), raw in zip(missing, await self._keystore.read(places), strict=True):
-            if raw is None:
-                raise KeyMissingError(
-                    f"the key of the live person {pseudonym} is missing: restore it, or erase the person"
-                )
-            keys = self.keys(pseudonym, raw)
-            if keys.lookup != lookup or keys.generation != person.generation:
-                raise KeyMissingError(f"the key entry of {pseudonym} belongs to another person or generation")
-            opened[lookup] = self._kept(pseudonym, keys, now)
-        return opened
+                missing[lookup] = person, person.pseudonym
+        places = [secrets_key(self.tenant, pseudonym) for _, pseudonym in missing.values()]
+        unreadable: Unreadable = {}
+        for (lookup, owner), raw in zip(missing.items(), await self._keystore.read(places), strict=True):
+            try:
+                opened[lookup] = self._kept(owner[1], self._own_keys(lookup, *owner, raw), now)
+            except EntryUnreadableError as error:
+                unreadable[lookup] = error
+        return opened, unreadable
+
+    def _own_keys(self, lookup: Lookup, person: Person, pseudonym: Pseudonym, raw: bytes | None) -> Keys:
+        if raw is None:
+            text = f"the key of the live person {pseudonym} is missing: restore it, or erase the person"
+            raise KeyMissingError(text, "key_missing")
+        keys = self.keys(pseudonym, raw)
+        if keys.lookup != lookup or keys.generation != person.generation:
+            text = f"the key entry of {pseudonym} belongs to another person or generation"
+            raise KeyMissingError(text, "key_foreign")
+        return keys
 
     async def owners(self, pseudonyms: Sequence[Pseudonym]) -> dict[Pseudonym, tuple[Lookup, Opened]]:
-        """Lookup and key bytes of each pseudonym, in one MGET of those not cached; without a key entry: left out."""
+        """Lookup and key bytes of each pseudonym, in one MGET of those not cached; without a key entry of use: left out."""
         now = self._clock.now().timestamp()
         found: dict[Pseudonym, tuple[Lookup, Opened]] = {}
         missing: list[Pseudonym] = []
@@ -275,9 +291,10 @@ class Keyring:
             self._owners.clear()
         for pseudonym, raw in zip(missing, await self._keystore.read(places), strict=True):
             if raw is not None:
-                keys = self.keys(pseudonym, raw)
-                found[pseudonym] = keys.lookup, self._kept(pseudonym, keys, now)
-                self._owners[pseudonym] = keys.lookup, keys.generation
+                with suppress(EntryUnreadableError):
+                    keys = self.keys(pseudonym, raw)
+                    found[pseudonym] = keys.lookup, self._kept(pseudonym, keys, now)
+                    self._owners[pseudonym] = keys.lookup, keys.generation
         return found
 
     def _kept(self, pseudonym: Pseudonym, keys: Keys, now: float) -> Opened:
@@ -295,24 +312,25 @@ class Keyring:
         The secrets in a key entry.
 
         Raises:
-            EntryCorruptError: Someone wrote to the keystore.
+            EntryUnreadableError: Someone wrote to the keystore, or its epoch is destroyed.
 
         """
-        key = self._vault.epoch_key(key_epoch(raw), self.tenant, "keystore")
-        return open_keys(raw, secrets_key(self.tenant, pseudonym), key)
+        with of_one(f"the key entry of {pseudonym}"):
+            key = self._vault.epoch_key(key_epoch(raw), self.tenant, "keystore")
+            return open_keys(raw, secrets_key(self.tenant, pseudonym), key)
 
     def seal_keys(self, pseudonym: Pseudonym, keys: Keys) -> bytes:
         """A key entry as it is stored."""
         key = self._vault.epoch_key(keys.epoch, self.tenant, "keystore")
-        return seal_keys(keys, secrets_key(self.tenant, pseudonym), key, secrets.token_bytes(_NONCE))
+        return seal_keys(keys, secrets_key(self.tenant, pseudonym), key, secrets.token_bytes(_NONCE), self.forms)
 
     async def keys_of(self, pseudonym: Pseudonym) -> Keys | None:
-        """The secrets of a pseudonym; None when destroyed."""
+        """The secrets of a pseudonym; None when destroyed. Raises EntryUnreadableError."""
         (raw,) = await self._keystore.read([secrets_key(self.tenant, pseudonym)])
         return None if raw is None else self.keys(pseudonym, raw)
 
     async def change_keys(self, pseudonym: Pseudonym, change: Callable[[Keys], Keys]) -> Keys | None:
-        """Change a key entry by itself; what it was before, None when it is destroyed."""
+        """Change a key entry by itself; what it was before, None when it is destroyed. Raises EntryUnreadableError."""
         place = secrets_key(self.tenant, pseudonym)
         while True:
             (raw,) = await self._keystore.read([place])
@@ -324,10 +342,16 @@ class Keyring:
                 return keys
 
     async def marked(self, pseudonyms: Sequence[Pseudonym]) -> set[Pseudonym]:
-        """Which of some people have a hold whose copies are still to be made."""
+        """Which of some people have a hold whose copies are still to be made, or a key entry that cannot tell."""
         names = list(dict.fromkeys(pseudonyms))
         found = await self._keystore.read([secrets_key(self.tenant, each) for each in names])
-        return {name for name, raw in zip(names, found, strict=True) if raw is not None and self.keys(name, raw).holds}
+        return {name for name, raw in zip(names, found, strict=True) if raw is not None and self._held(name, raw)}
+
+    def _held(self, pseudonym: Pseudonym, raw: bytes) -> bool:
+        try:
+            return bool(self.keys(pseudonym, raw).holds)
+        except EntryUnreadableError:
+            return True
 
     async def missing(self, pseudonyms: Sequence[Pseudonym]) -> int:
         """How many of some pseudonyms have no key entry."""
@@ -335,14 +359,15 @@ class Keyring:
         return sum(each is None for each in found)
 
     async def destroy(self, pseudonym: Pseudonym) -> bool:
-        """Delete a key entry unless a hold is pending on it; whether it is gone now."""
+        """Delete a key entry unless a hold is pending on it, also one that no longer opens; whether it is gone now."""
         place = secrets_key(self.tenant, pseudonym)
         while True:
             (raw,) = await self._keystore.read([place])
             if raw is None:
                 return True
-            if self.keys(pseudonym, raw).holds:
-                return False
+            with suppress(EntryUnreadableError):  # its marks say nothing any more: no copy can be made with it
+                if self.keys(pseudonym, raw).holds:
+                    return False
             if await self._keystore.drop(place, {place: raw}):
                 return True
 

@@ -19,7 +19,7 @@ from calllog_guard.core.crypto.envelope import LegHeader, open_leg, seal_leg
 from calllog_guard.core.crypto.sealed import open_sealed, receipt_pem, seal_to, sign, verify
 from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Secret, month_from
 from calllog_guard.core.ids import EpochName, Lookup
-from calllog_guard.core.requests.decision import Decision, Entry, open_entry, seal_entry
+from calllog_guard.core.requests.decision import Decision, Entry, open_entry, seal_entry, version_at
 from calllog_guard.core.requests.outcome import Outcome, OutcomeKey
 from calllog_guard.core.requests.rules import Rule, open_rule, seal_rule
 from calllog_guard.errors import EntryCorruptError, GuardError, MessageError, StoredFormError
@@ -44,12 +44,12 @@ def _leg() -> Made:
     return content, seal_leg(header, content, key, _nonce()), lambda leg: open_leg(leg, key)
 
 
-def _person(pseudonym: Any) -> Made:
+def _person(pseudonym: Any, forms: int) -> Made:
     key, person = Secret.mint(), Person(generation=2, pseudonym=pseudonym, cut_off=1, consented=1, epoch=_EPOCH)
-    return person, seal_person(person, _PLACE, key, _nonce()), lambda entry: open_person(entry, _PLACE, key)
+    return person, seal_person(person, _PLACE, key, _nonce(), forms), lambda entry: open_person(entry, _PLACE, key)
 
 
-def _keys() -> Made:
+def _keys(forms: int) -> Made:
     key, month = Secret.mint(), month_from("2026-11")
     keys = Keys(
         generation=2,
@@ -62,7 +62,7 @@ def _keys() -> Made:
         holds=(secrets.token_bytes(16),),
         epoch=_EPOCH,
     )
-    return keys, seal_keys(keys, _PLACE, key, _nonce()), lambda entry: open_keys(entry, _PLACE, key)
+    return keys, seal_keys(keys, _PLACE, key, _nonce(), forms), lambda entry: open_keys(entry, _PLACE, key)
 
 
 def _decision() -> Decision:
@@ -71,9 +71,9 @@ def _decision() -> Decision:
     return Decision(type="erase", entry="", cut_off=at, at=at, pol="2026-11-01", **names)
 
 
-def _entry() -> Made:
+def _entry(forms: int) -> Made:
     key, entry = Secret.mint(), Entry(_LOOKUP, 2, b"probe")
-    sealed = seal_entry(_decision(), entry, key, _nonce())
+    sealed = seal_entry(msgspec.structs.replace(_decision(), v=version_at(forms)), entry, key, _nonce())
     return entry, sealed.entry.encode(), lambda raw: open_entry(_changed(sealed, entry=raw), key)
 
 
@@ -118,10 +118,14 @@ def _dead() -> Made:
 
 FORMS: Final[Mapping[str, Callable[[], Made]]] = {
     "leg v1": _leg,
-    "person entry v1, live": lambda: _person(_ID),
-    "person entry v1, gone": lambda: _person(None),
-    "key entry v1": _keys,
-    "decision v1, its entry": _entry,
+    "person entry v1, live": lambda: _person(_ID, 1),
+    "person entry v1, gone": lambda: _person(None, 1),
+    "person entry v2, live": lambda: _person(_ID, 2),
+    "person entry v2, gone": lambda: _person(None, 2),
+    "key entry v1": lambda: _keys(1),
+    "key entry v2": lambda: _keys(2),
+    "decision v1, its entry": lambda: _entry(1),
+    "decision v2, its entry": lambda: _entry(2),
     "decision v1, its rule": _rule,
     "outcome v1": _outcome,
     "receipt v1": _receipt,

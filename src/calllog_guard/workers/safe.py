@@ -3,6 +3,7 @@ The holds' entries in the keystore: made, changed and released one by one, each 
 
 Rules: 1. Only an entry that says so is released; a missing one means that nothing is known, and its copies stay.
        2. A name that was released is not given again: its copies may still be on their way out.
+       3. An entry that cannot be used is one hold's concern: whoever asks for many gets the others.
 Source: design section 8; `core/crypto/held.py`.
 """
 
@@ -16,9 +17,10 @@ from calllog_guard.core.crypto.held import HoldEntry, HoldSecret, hold_key, open
 from calllog_guard.core.ids import EpochName, HoldId, Tenant
 from calllog_guard.core.requests.hold import TERMS, Terms
 from calllog_guard.core.wire import decode, encode
-from calllog_guard.errors import HoldReleasedError
+from calllog_guard.errors import EntryUnreadableError, HoldReleasedError
 from calllog_guard.ports import Keystore
 from calllog_guard.workers.keyring import Keyring, fresh_nonce, pointer
+from calllog_guard.workers.unreadable import of_one
 from calllog_guard.workers.vault import Vault
 
 _NOW: Final = EpochName("")
@@ -50,18 +52,34 @@ class Safe:
         known = self._opened.get(name)
         if known is not None and known[0] == raw:
             return known[1]
-        key = self._vault.epoch_key(key_epoch(raw), self._tenant, "keystore")
-        entry = open_hold(raw, hold_key(self._tenant, name), key)
+        with of_one("the entry of a hold"):
+            key = self._vault.epoch_key(key_epoch(raw), self._tenant, "keystore")
+            entry = open_hold(raw, hold_key(self._tenant, name), key)
         if len(self._opened) >= _OPENED_MAX:
             self._opened.clear()
         self._opened[name] = (raw, entry)
         return entry
 
-    async def read(self, names: Iterable[HoldId]) -> dict[HoldId, HoldEntry]:
-        """The entries that there are, released ones too."""
+    async def readable(self, names: Iterable[HoldId]) -> tuple[dict[HoldId, HoldEntry], set[HoldId]]:
+        """The entries that there are, released ones too, and the names of those that cannot be used."""
         wanted = list(dict.fromkeys(names))
+        entries: dict[HoldId, HoldEntry] = {}
+        unreadable: set[HoldId] = set()
         found = await self._keystore.read([hold_key(self._tenant, name) for name in wanted])
-        return {name: self._open(name, raw) for name, raw in zip(wanted, found, strict=True) if raw is not None}
+        for name, raw in zip(wanted, found, strict=True):
+            if raw is not None:
+                try:
+                    entries[name] = self._open(name, raw)
+                except EntryUnreadableError:
+                    unreadable.add(name)
+        return entries, unreadable
+
+    async def read(self, names: Iterable[HoldId]) -> dict[HoldId, HoldEntry]:
+        """As `readable`, for whoever needs them all. Raises EntryUnreadableError."""
+        entries, unreadable = await self.readable(names)
+        if unreadable:
+            raise EntryUnreadableError("the entry of a hold cannot be used", "entry_corrupt")
+        return entries
 
     async def secret(self, name: HoldId) -> HoldSecret | None:
         """What seals the copies of a hold; None when it was released, or is not known."""

@@ -193,7 +193,9 @@ class Sealer:
 
     async def _sealed(self, parts: Sequence[Part], view: View, rules: Rules) -> tuple[list[Output], Counter[str]]:
         persons = {lookup: person for lookup, raw in view.raw.items() if (person := self._ring.person(lookup, raw))}
-        opened = await self._ring.open({lookup: person for lookup, person in persons.items() if person.pseudonym})
+        opened, unreadable = await self._ring.open({who: person for who, person in persons.items() if person.pseudonym})
+        for error in unreadable.values():
+            raise error
         outputs: list[Output] = []
         ended: Counter[str] = Counter()
         for part in parts:

@@ -119,10 +119,10 @@ class People:
         """See Source."""
         view = await self._ring.view([Lookup(holder.entry) for holder in holders.values()])
         found: dict[str, Standing] = {}
+        persons, _ = self._ring.persons(view)
         for name, holder in holders.items():
-            lookup = Lookup(holder.entry)
-            raw = view.raw[lookup]
-            found[name] = Standing(raw, refusal_of(self._ring.person(lookup, raw), name, purpose))
+            lookup = Lookup(holder.entry)  # of whose entry cannot be used nothing is known
+            found[name] = Standing(view.raw[lookup], refusal_of(persons.get(lookup), name, purpose))
         return found
 
     async def unchanged(self, holders: Mapping[str, Holder], standings: Mapping[str, Standing]) -> bool:
@@ -152,7 +152,8 @@ class Kept:
     async def holders(self, names: Sequence[str]) -> dict[str, Holder]:
         """See Source."""
         found: dict[str, Holder] = {}
-        for name, entry in (await self._safe.read(map(HoldId, names))).items():
+        entries, _ = await self._safe.readable(map(HoldId, names))
+        for name, entry in entries.items():
             if entry.secret is not None and (place := terms_of(entry).partition) is not None:
                 found[name] = Holder(name, self._person, place, self._opens(entry.secret.copy_key()))
         return found
@@ -167,11 +168,13 @@ class Kept:
     async def standings(self, holders: Mapping[str, Holder], purpose: Purpose) -> dict[str, Standing]:
         """See Source: a copy is for the purpose that keeps it; under the restore guard nobody opens one either."""
         await self._ring.view([])
-        entries = await self._safe.read(HoldId(name) for name in holders)
+        entries, unreadable = await self._safe.readable(HoldId(name) for name in holders)
         found: dict[str, Standing] = {}
         for name in holders:
             entry = entries.get(HoldId(name))
-            if entry is None or entry.secret is None:
+            if HoldId(name) in unreadable:
+                found[name] = Standing(None, Refusal.UNKNOWN)
+            elif entry is None or entry.secret is None:
                 found[name] = Standing(None, Refusal.ERASED)
             else:
                 other = terms_of(entry).purpose != purpose.number
@@ -180,7 +183,7 @@ class Kept:
 
     async def unchanged(self, holders: Mapping[str, Holder], standings: Mapping[str, Standing]) -> bool:
         """See Source."""
-        entries = await self._safe.read(HoldId(name) for name in holders)
+        entries, _ = await self._safe.readable(HoldId(name) for name in holders)
         now = {name: entries.get(HoldId(name)) for name in holders}
         return all(
             (entry.terms if entry is not None and entry.secret is not None else None) == standings[name].raw

@@ -166,7 +166,7 @@ class Statistician:
         places = {key: facts.offset for key, (facts, _) in batch.items()}
         values = await self._t.fetch(self._t.legs, shard.partition, places)
         self._steps.reached("statistics.fetched")
-        people = await self._people({Pseudonym(key[:22].decode()) for key in values})
+        people, unknown = await self._people({Pseudonym(key[:22].decode()) for key in values})
         book = self._books[shard.partition]
         lapsed = self._running(book)
         legs: list[tuple[Cell, bytes]] = []
@@ -175,8 +175,8 @@ class Statistician:
         for key, value in values.items():
             facts, table = batch[key]
             person, opened = people.get(Pseudonym(key[:22].decode()), (None, None))
-            if person is not None and person.closed:
-                continue  # restricted a moment ago: its keeper will read of it
+            if key[:22].decode() in unknown or (person is not None and person.closed):
+                continue  # restricted a moment ago: its keeper will read of it; or nobody can tell
             gone.append(key)
             cell = _cell(facts, value, opened) if _counts(facts, table, person) and opened else None
             if cell is not None and opened is not None:
@@ -190,16 +190,19 @@ class Statistician:
         self._steps.reached("statistics.counted")
         return gone
 
-    async def _people(self, pseudonyms: set[Pseudonym]) -> dict[Pseudonym, tuple[Person, Opened]]:
-        """Who of them lives, with their key bytes; whoever is fenced is not among them."""
+    async def _people(
+        self, pseudonyms: set[Pseudonym]
+    ) -> tuple[dict[Pseudonym, tuple[Person, Opened]], set[Pseudonym]]:
+        """Who of them lives, with their key bytes; whoever is fenced is not among them. And of whom nothing can be told."""
         owners = await self._t.ring.owners(sorted(pseudonyms))
         view = await self._t.ring.view([lookup for lookup, _ in owners.values()])
+        persons, unreadable = self._t.ring.persons(view)
         found: dict[Pseudonym, tuple[Person, Opened]] = {}
         for pseudonym, (lookup, opened) in owners.items():
-            person = self._t.ring.person(lookup, view.raw[lookup])
+            person = persons.get(lookup)
             if person is not None and person.pseudonym == pseudonym:
                 found[pseudonym] = person, opened
-        return found
+        return found, {pseudonym for pseudonym, (lookup, _) in owners.items() if lookup in unreadable}
 
     def _running(self, book: Book) -> Month:
         """The month into which is counted: never one that is closed, also when the clock goes back."""

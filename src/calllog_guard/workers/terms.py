@@ -128,14 +128,47 @@ def check_purposes(request: Request, table: TenantPolicy) -> None:
             raise RequestRefusedError("not_by_consent", f"/purposes/{index}")
 
 
+MARKETING: Final = "+marketing"
+"""Ends the name of a case that one request brings beside another; no `jti` has a plus."""
+
+
+def absolute(request: Request, table: TenantPolicy) -> bool:
+    """Whether it is an objection to direct marketing alone: nobody weighs it, and nobody refuses it (Art. 21(3))."""
+    return request.type == "object" and not _others(request, table)
+
+
+def _others(request: Request, table: TenantPolicy) -> tuple[str, ...]:
+    """What an objection names beside direct marketing."""
+    tables = table.purposes
+    return tuple(name for name in request.purposes or () if name not in tables or not tables[name].absolute)
+
+
+def apart(request: Request, table: TenantPolicy) -> list[tuple[str, Request]]:
+    """
+    The cases that a request brings, each by its `jti`.
+
+    What an objection says of direct marketing is a case of its own where it also names what an officer may weigh.
+    """
+    others = _others(request, table) if request.type == "object" else ()
+    purposes = request.purposes or ()
+    if not others or len(others) == len(purposes):
+        return [(request.jti, request)]
+    replace = msgspec.structs.replace
+    own = tuple(name for name in purposes if name not in others)
+    return [
+        (request.jti + MARKETING, replace(request, purposes=own)),
+        (request.jti, replace(request, purposes=others)),
+    ]
+
+
 def reviewed(request: Request, table: TenantPolicy) -> bool:
     """
     Whether an objection is put to an officer.
 
-    There is a right to object only to what rests on legitimate interests (Art. 21(1)); that any other purpose is not among
-    them is a refusal, so a human's.
+    There is a right to object only to what rests on legitimate interests (Art. 21(1)) and to direct marketing (21(2)); that any
+    other purpose is not among them is a refusal, so a human's.
     """
-    if request.type != "object":
+    if request.type != "object" or absolute(request, table):
         return False
     purposes = [table.purposes[name] for name in request.purposes or () if name in table.purposes]
     return any(each.on_objection == "review" or each.basis != "legitimate_interests" for each in purposes)

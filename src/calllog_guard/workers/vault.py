@@ -36,6 +36,7 @@ SIGNERS: Final = (AUDIT,)
 LIFE_S: Final = 300.0
 _PAUSE_S: Final = 15.0
 """How long units leave a silent KMS alone: one of its time-outs blocks everything else in the process for up to 5 s."""
+_UNKNOWN_MAX: Final = 1000
 
 
 class Vault:
@@ -56,6 +57,7 @@ class Vault:
         self._derived: dict[str, tuple[Secret, float]] = {}
         self._profiles = Profiles(kms, ring, ROOT)
         self._silent_until = -float("inf")
+        self._unknown: dict[str, float] = {}
 
     @property
     def delay_days(self) -> int:
@@ -86,12 +88,19 @@ class Vault:
         known, now = self._opened.get(name), self._now()
         if known is not None and known[1] > now:
             return known
+        if now < self._unknown.get(name, now):
+            raise EpochUnknownError(f"the KMS kept no {name} a moment ago")
         if now < self._silent_until:
             raise KmsSilentError("the KMS did not answer a moment ago; it is asked again soon")
         try:
             return self._unwrap(name, wrapping)
         except KmsSilentError:
             self._silent_until = self._now() + _PAUSE_S
+            raise
+        except EpochUnknownError:  # damaged entries may name any: no unit asks for each again and again
+            if len(self._unknown) >= _UNKNOWN_MAX:
+                self._unknown.clear()
+            self._unknown[name] = self._now() + _PAUSE_S
             raise
 
     def warm(self, tenant: Tenant) -> None:
@@ -152,6 +161,7 @@ class Vault:
 
     def create_epoch(self, epoch: EpochName) -> None:
         """Make an epoch's key; blocks."""
+        self._unknown.pop(f"epoch.{epoch}", None)
         self.create(f"epoch.{epoch}", epoch)
 
     def epochs(self) -> list[str]:

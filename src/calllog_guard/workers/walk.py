@@ -8,30 +8,37 @@ Rules: 1. A new epoch is made before it is pointed to.  2. An epoch is destroyed
        4. A key that no person's entry names is an orphan only if no decision about it is still to be carried out: between the fence
        and the keeper's copies it is what the copies are made with.
        5. A fence is dropped only when no event that is old enough for it is taken any more and no decision from before it opens.
+       6. An entry that cannot be used is passed over, counted, and left as it is; the key of a person whose entry is such stays.  It
+          keeps no epoch alive for longer than the others do: a few for ever would keep every backup readable.
 Source: design section 8.
 """
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from calllog_guard.core.crypto.entries import EPOCH_KEY, GONE, PERSON_HEAD, RESTRICTED, REVIEWED, SECRETS, person_key
-from calllog_guard.core.crypto.rewrap import FORMS, Rewrapper, Taken, epoch_in
+from calllog_guard.core.crypto.entries import EPOCH_KEY, GONE, RESTRICTED, REVIEWED, SECRETS, person_head, person_key
+from calllog_guard.core.crypto.rewrap import FORMS, Rewrapper, Taken, epoch_in, raised
 from calllog_guard.core.crypto.secrets import Link, Month, floor_month, link_at, month_of
 from calllog_guard.core.ids import EpochName, Lookup, Tenant, b64
 from calllog_guard.core.wire import to_ms
+from calllog_guard.errors import EntryCorruptError, EpochUnknownError
 from calllog_guard.ports import Clock, Keystore
 from calllog_guard.workers.keyring import Keyring, pointer
 from calllog_guard.workers.vault import Vault
 
 _FENCE_MARGIN_DAYS: Final = 30
 """Beyond the late limit and the backup window: design section 8."""
-_PERSON, _KEY = FORMS["who"], FORMS["key"]
 Change = tuple[bytes | None, bytes]
 
+UNREADABLE: Final = "unreadable"
+UNREADABLE_MOST: Final = 1000
+"""Above it something is wrong with more than single entries, and no epoch is destroyed."""
+_KIND: Final = re.compile(r"[a-z]{1,16}\Z")
 _TOGETHER: Final = 200
 """Entries compared at once, each with its owner: below WATCHED_MOST."""
 _UNTOLD: Final = "hold"
@@ -93,6 +100,7 @@ class Walk:
         self._tenant, self._keystore, self._ring, self._vault, self._clock = tenant, keystore, ring, vault, clock
         self._periods, self._told, self._unfinished = periods, told, unfinished
         self._unclaimed: list[bytes] = []
+        self._unreadable: dict[bytes, bytes] = {}
         self._start = f"clg:{tenant}:".encode()
         self._lapsed_ms = 0
         self._wrapper = Rewrapper(lambda epoch: vault.epoch_key(epoch, tenant, "keystore"))
@@ -107,6 +115,7 @@ class Walk:
 
         """
         done = Walked()
+        self._unreadable.clear()
         current = await self._current()
         done.epoch = current
         self._lapsed_ms = self._oldest_fence(await asyncio.to_thread(self._vault.epochs))
@@ -134,43 +143,61 @@ class Walk:
         async for batch in self._keystore.scan(self._start):
             kinds: dict[bytes, list[bytes]] = {}
             for place in batch:
-                kinds.setdefault(place[size : place.index(b":", size)], []).append(place)
+                kinds.setdefault(place[size:].partition(b":")[0], []).append(place)
             for kind, places in kinds.items():
+                name = kind.decode("ascii", "replace")
                 for at in range(0, len(places), _TOGETHER):
-                    yield kind.decode("ascii", "replace"), places[at : at + _TOGETHER]
+                    yield name if _KIND.match(name) else "", places[at : at + _TOGETHER]
 
     # --- each kind --------------------------------------------------------------------------------------------------
 
+    def _taken(self, kind: str, place: bytes, raw: bytes) -> Taken | None:
+        """An entry that opens; None of one that does not: it stays as it is, whoever wrote to it."""
+        try:
+            return self._wrapper.take(kind, place, raw)
+        except (EntryCorruptError, EpochUnknownError):
+            if len(self._unreadable) <= UNREADABLE_MOST:
+                self._unreadable[place] = raw
+            return None
+
     def _plain(self, kind: str) -> Callable[[Sequence[bytes], bytes, Walked], Awaitable[None]]:
         """A kind that is only re-wrapped."""
-        form = FORMS[kind]
 
         async def renew(places: Sequence[bytes], current: bytes, done: Walked) -> None:
             changes: dict[bytes, Change] = {}
             for place, raw in zip(places, await self._keystore.read(places), strict=True):
-                if raw is not None and epoch_in(form, raw) != current:
-                    taken = self._wrapper.take(form, place, raw)._replace(epoch=current)
-                    changes[place] = (raw, self._wrapper.put(form, place, taken))
+                if raw is None or _is_of(kind, raw, current):
+                    continue
+                if (taken := self._taken(kind, place, raw)) is not None:
+                    changes[place] = (raw, self._wrapper.put(kind, place, taken._replace(epoch=current)))
             swapped = await self._swap(changes, {}, current, done)
             done.rewrapped += swapped if kind != _UNTOLD else 0
 
         return renew
 
     async def _persons(self, places: Sequence[bytes], current: bytes, done: Walked) -> None:
-        lapsed_ms, take, put = self._lapsed_ms, self._wrapper.take, self._wrapper.put
+        put, forms = self._wrapper.put, self._ring.forms
         changes: dict[bytes, Change] = {}
         for place, raw in zip(places, await self._keystore.read(places), strict=True):
             if raw is None:
                 continue
-            _, state, _, cut_off, flags, objected, _, _ = PERSON_HEAD.unpack_from(raw)
-            lapsed = state == GONE and cut_off < lapsed_ms and not flags and not objected
-            if lapsed or epoch_in(_PERSON, raw) != current:
-                taken = take(_PERSON, place, raw)
-                if lapsed:
-                    done.fences += await self._keystore.drop(place, {place: raw})
-                else:
-                    changes[place] = (raw, put(_PERSON, place, taken._replace(epoch=current)))
+            lapsed = self._is_lapsed(raw)
+            if not lapsed and raw[:1] >= bytes([forms]) and _is_of("who", raw, current):
+                continue
+            taken = self._taken("who", place, raw)
+            if taken is not None and lapsed and not taken.extended:
+                done.fences += await self._keystore.drop(place, {place: raw})
+            elif taken is not None:
+                changes[place] = (raw, put("who", place, raised("who", taken, forms)._replace(epoch=current)))
         done.rewrapped += await self._swap(changes, {}, current, done)
+
+    def _is_lapsed(self, raw: bytes) -> bool:
+        """Whether it says that its fence has nothing left to keep out; nothing is believed before it is opened."""
+        try:
+            _, state, _, cut_off, flags, objected, _, _ = person_head(raw)
+        except EntryCorruptError:
+            return False
+        return state == GONE and cut_off < self._lapsed_ms and not flags and not objected
 
     def _oldest_fence(self, alive: Sequence[str]) -> int:
         """Up to which cut-off a fence has nothing left to keep out: neither a late event, nor a decision that still opens."""
@@ -181,31 +208,32 @@ class Walk:
     async def _keys(self, places: Sequence[bytes], current: bytes, done: Walked) -> None:
         names = len(self._start) + len(b"key:")
         found = [
-            (place, raw, self._wrapper.take(_KEY, place, raw))
+            (place, raw, taken)
             for place, raw in zip(places, await self._keystore.read(places), strict=True)
-            if raw is not None
+            if raw is not None and (taken := self._taken("key", place, raw)) is not None
         ]
         owners = [person_key(self._tenant, Lookup(b64(taken.secret[:32]).decode())) for _, _, taken in found]
         floor, month = self._months()
+        forms = self._ring.forms
         changes: dict[bytes, Change] = {}
         owned: dict[bytes, bytes | None] = {}
         for (place, raw, taken), owner, entry in zip(found, owners, await self._keystore.read(owners), strict=True):
-            person = None if entry is None else self._wrapper.take(_PERSON, owner, entry)
-            holds = taken.after[0]
-            unclaimed = person is None or b64(person.secret) != place[names:]
+            person = None if entry is None else self._taken("who", owner, entry)
+            holds = taken.holds
+            unclaimed = person is None or b64(person.pseudonym) != place[names:]
             if unclaimed and not holds:
                 self._unclaimed.append(place)
-            flags = 0 if person is None else PERSON_HEAD.unpack_from(person.before)[4]
+            flags = 0 if person is None else person_head(person.before)[4]
             keeps = holds or unclaimed or flags & (RESTRICTED | REVIEWED)
             secret = _moved(taken.secret, None if keeps else floor, month)
-            if secret == taken.secret and taken.epoch == current:
+            moved = raised("key", taken, forms)._replace(epoch=current, secret=secret)
+            if moved == taken:
                 continue
             if secret != taken.secret:
                 done.advanced += 1
                 owned[owner] = entry  # whoever is restricted meanwhile keeps the months after all
-            moved = Taken(taken.before, current, taken.after, secret)
-            changes[place] = (raw, self._wrapper.put(_KEY, place, moved))
-            done.rewrapped += taken.epoch != current
+            changes[place] = (raw, self._wrapper.put("key", place, moved))
+            done.rewrapped += taken.epoch != current or taken.before != moved.before
         await self._swap(changes, owned, current, done)
 
     async def _orphans(self, done: Walked) -> None:
@@ -218,11 +246,14 @@ class Walk:
             (raw,) = await self._keystore.read([place])
             if raw is None or place.removeprefix(self._start) in pending:
                 continue
-            taken = self._wrapper.take(_KEY, place, raw)
+            if (taken := self._taken("key", place, raw)) is None:
+                continue
             owner = person_key(self._tenant, Lookup(b64(taken.secret[:32]).decode()))
             (entry,) = await self._keystore.read([owner])
-            person = None if entry is None else self._wrapper.take(_PERSON, owner, entry)
-            if not taken.after[0] and (person is None or not place.endswith(b":" + b64(person.secret))):
+            person = None if entry is None else self._taken("who", owner, entry)
+            if taken.holds or (entry is not None and person is None):
+                continue
+            if person is None or not place.endswith(b":" + b64(person.pseudonym)):
                 done.orphans += await self._keystore.drop(place, {owner: entry, place: raw})
 
     def _months(self) -> tuple[Month, Month]:
@@ -246,16 +277,27 @@ class Walk:
         """How many entries there are, by epoch and by state."""
         done = Walked()
         async for kind, places in self._each():
-            form = FORMS.get(kind)
-            if form is None:
-                done.states[f"unknown kind {kind}"] += len(places)
+            if kind not in FORMS:
+                done.states[f"unknown kind {kind}".strip()] += len(places)
                 continue
-            for raw in await self._keystore.read(places):
-                if raw is not None:
-                    done.entries[epoch_in(form, raw).decode("ascii", "replace")] += kind != _UNTOLD
-                    if kind != _UNTOLD:
-                        done.states[_state(kind, raw)] += 1
+            for place, raw in zip(places, await self._keystore.read(places), strict=True):
+                if raw is None:
+                    continue
+                epoch = self._named(kind, place, raw)
+                if epoch is not None:
+                    done.entries[epoch] += kind != _UNTOLD
+                if kind != _UNTOLD:
+                    done.states[UNREADABLE if epoch is None else _state(kind, raw)] += 1
         return done
+
+    def _named(self, kind: str, place: bytes, raw: bytes) -> str | None:
+        """The epoch that an entry needs; None of one that opened with none."""
+        if self._unreadable.get(place) == raw:
+            return None
+        try:
+            return epoch_in(kind, raw).decode("ascii")
+        except EntryCorruptError:
+            return None
 
     async def _destroy(self, current: EpochName, needed: Mapping[str, str], done: Walked) -> None:
         look = await self.looked()
@@ -263,6 +305,8 @@ class Walk:
         await self._ring.view([])  # a guard that rose meanwhile means that what was counted is not what is
         now, alive = self._clock.now(), sorted(await asyncio.to_thread(self._vault.epochs))
         unknown = next((state for state in done.states if state.startswith("unknown")), None)
+        if len(self._unreadable) > UNREADABLE_MOST:
+            unknown = "many entries cannot be used"
         for epoch, after in zip(alive, [*alive[1:], None], strict=True):
             why = _needed(epoch, current, done.entries, needed) or unknown
             superseded = began(after) if after else now
@@ -276,16 +320,23 @@ class Walk:
                 done.kept[epoch] = why
 
 
+def _is_of(kind: str, raw: bytes, epoch: bytes) -> bool:
+    try:
+        return epoch_in(kind, raw) == epoch
+    except EntryCorruptError:
+        return False
+
+
 def _moved(secret: bytes, floor: Month | None, month: Month) -> bytes:
     """The secrets of a key entry with its ratchet moved on: no month before `floor` opens any more."""
-    lookup, identity, old_floor, floor_link, old_current, current_link = SECRETS.unpack(secret)
+    lookup, identity, old_floor, floor_link, old_current, current_link = SECRETS.unpack_from(secret)
     new_floor = max(old_floor, floor or 0)
     new_current = max(old_current, new_floor, month)
     if (new_floor, new_current) == (old_floor, old_current):
         return secret
     floor_link = link_at(Link(floor_link), Month(old_floor), Month(new_floor)).expose()
     current_link = link_at(Link(current_link), Month(old_current), Month(new_current)).expose()
-    return SECRETS.pack(lookup, identity, new_floor, floor_link, new_current, current_link)
+    return SECRETS.pack(lookup, identity, new_floor, floor_link, new_current, current_link) + secret[SECRETS.size :]
 
 
 def _state(kind: str, raw: bytes) -> str:

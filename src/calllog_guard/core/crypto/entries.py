@@ -1,29 +1,41 @@
 """
-The two entries of the keystore as bytes, version 1: who someone is, and how their legs are opened.
+The two entries of the keystore as bytes, in both versions: who someone is, and how their legs are opened.
 
 Rules: 1. Every clear byte is authenticated (AAD).  2. A gone person's entry holds no pseudonym.
-       3. Clear fields come first and are read only after the seal is checked.
-Source: design section 8; vectors in `tests/vectors/stored_v1.json`.
+       3. Clear fields come first and are read only after the seal is checked.  4. Version 2 has room for what later minor releases
+          add, in clear and sealed: whoever does not know it keeps it.  What is sealed in a person's entry goes with the person.
+Source: design sections 8 and 14; vectors in `tests/vectors/stored_v1.json` and `stored_v2.json`.
 """
 
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Month, Secret
-from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, Tenant, b64, id_bytes, id_text, unb64
+from calllog_guard.core.ids import EPOCH_PATTERN, EpochName, Lookup, Pseudonym, Tenant, b64, id_bytes, id_text, unb64
 from calllog_guard.errors import EntryCorruptError
 
-PERSON_HEAD: Final = struct.Struct(">BBIQBQQQ")
-KEY_HEAD: Final = struct.Struct(">BI")
+PERSON_HEADS: Final = {1: struct.Struct(">BBIQBQQQ"), 2: struct.Struct(">BBQQIQQQ")}
+"""Version, state, generation, cut-off, flags, and the masks of purposes: objected to, withdrawn, consented."""
+KEY_HEADS: Final = {1: struct.Struct(">BI"), 2: struct.Struct(">HQH")}
+"""How many holds, generation, and in version 2 the length of the extension behind the holds."""
+EXTENSION: Final = struct.Struct(">H")
+"""Before the extension of a person entry of version 2, which stands behind the epoch's name."""
 SECRETS: Final = struct.Struct(">32s32sH32sH32s")
+HOLDS_MOST: Final = {1: 255, 2: 65_535}
+"""By level of forms, how many pending holds a key entry has room for."""
+GENERATION_MOST: Final = {1: (1 << 32) - 1, 2: (1 << 64) - 1}
 VERSION: Final = 1
+"""Of entries that have no other: holds."""
 LIVE, GONE = 1, 2
 RESTRICTED, HELD, REVIEWED = 1, 2, 4
+_FLAGS: Final = RESTRICTED | HELD | REVIEWED
 _NONCE: Final = 12
+_PSEUDONYM: Final = 16
+_HOLD: Final = 16
 
 
 def person_key(tenant: Tenant, lookup: Lookup) -> bytes:
@@ -52,6 +64,19 @@ def applied_key(partition: int) -> bytes:
     return f"clg:~applied:{partition}".encode()
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What a later minor release has put into an entry: flags, clear bytes, sealed bytes; `form` is the version that it was read in."""
+
+    flags: int = 0
+    clear: bytes = b""
+    sealed: bytes = b""
+    form: int = field(default=1, compare=False)
+
+
+NOTHING_ELSE: Final = Rest()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
     """
@@ -75,6 +100,7 @@ class Person:
     withdrawn: int = 0
     consented: int = 0
     epoch: EpochName
+    rest: Rest = NOTHING_ELSE
 
     def erased(self, cut_off: int, epoch: EpochName, generation: int = 0) -> "Person":
         """
@@ -92,6 +118,7 @@ class Person:
             withdrawn=0,
             consented=0,
             epoch=epoch,
+            rest=replace(self.rest, sealed=b""),
         )
 
     @property
@@ -113,11 +140,42 @@ class Keys:
     current_link: Link
     holds: tuple[bytes, ...] = ()
     epoch: EpochName
+    rest: Rest = NOTHING_ELSE
+
+
+def entry_version(entry: bytes) -> int:
+    """
+    The version of a person or key entry.
+
+    Not a halt beyond ours: the tenant's profile says which versions are written, and halts; here one entry is damaged.
+
+    Raises:
+        EntryCorruptError: None that this release reads.
+
+    """
+    version = entry[0] if entry else 0
+    if version not in PERSON_HEADS:
+        raise EntryCorruptError(f"an entry of the keystore of version {version}: this release reads 1 to 2")
+    return version
+
+
+def person_head(entry: bytes) -> tuple[int, ...]:
+    """
+    The clear fields of a person entry, not yet authenticated: see PERSON_HEADS.
+
+    Raises:
+        EntryCorruptError: Not in a form of ours.
+
+    """
+    head = PERSON_HEADS[entry_version(entry)]
+    if len(entry) < head.size:
+        raise EntryCorruptError("a person entry is too short")
+    return head.unpack_from(entry)
 
 
 def person_epoch(entry: bytes) -> EpochName:
     """The epoch that a person entry names, not yet authenticated: only to know which key to fetch."""
-    return _epoch_at(entry, PERSON_HEAD.size)[0]
+    return _epoch_at(entry, PERSON_HEADS[entry_version(entry)].size)[0]
 
 
 def _epoch_at(entry: bytes, offset: int) -> tuple[EpochName, int]:
@@ -125,10 +183,10 @@ def _epoch_at(entry: bytes, offset: int) -> tuple[EpochName, int]:
     end = offset + 1 + size
     if not size or end > len(entry):
         raise EntryCorruptError("an entry of the keystore names no epoch")
-    try:
-        return EpochName(entry[offset + 1 : end].decode("ascii")), end
-    except UnicodeDecodeError:
-        raise EntryCorruptError("an entry of the keystore names no epoch") from None
+    name = entry[offset + 1 : end].decode("ascii", "replace")
+    if not EPOCH_PATTERN.match(name):
+        raise EntryCorruptError("an entry of the keystore names no epoch")
+    return EpochName(name), end
 
 
 def _seal(clear: bytes, place: bytes, secret: bytes, key: Secret, nonce: bytes) -> bytes:
@@ -163,14 +221,18 @@ def open_bytes(tag: bytes, entry: bytes, place: bytes, key: Secret) -> tuple[Epo
     return epoch, _open(entry, end, tag + place, key)
 
 
-def seal_person(person: Person, place: bytes, key: Secret, nonce: bytes) -> bytes:
-    """A person entry under the tenant's epoch key; `place` is its keystore key."""
-    flags = RESTRICTED * person.restricted | HELD * person.held | REVIEWED * person.reviewed
+def seal_person(person: Person, place: bytes, key: Secret, nonce: bytes, forms: int = 1) -> bytes:
+    """A person entry under the tenant's epoch key, in the version of a level of forms or the one it was read in; `place` is its keystore key."""
+    form = max(forms, person.rest.form)
+    flags = RESTRICTED * person.restricted | HELD * person.held | REVIEWED * person.reviewed | person.rest.flags
     state = LIVE if person.pseudonym else GONE
     masks = (person.objected, person.withdrawn, person.consented)
-    clear = PERSON_HEAD.pack(VERSION, state, person.generation, person.cut_off, flags, *masks)
+    clear = PERSON_HEADS[form].pack(form, state, person.generation, person.cut_off, flags, *masks)
     clear += bytes([len(person.epoch)]) + person.epoch.encode()
     secret = id_bytes(person.pseudonym) if person.pseudonym else b""
+    if form > 1:
+        clear += EXTENSION.pack(len(person.rest.clear)) + person.rest.clear
+        secret += person.rest.sealed
     return _seal(clear, b"person" + place, secret, key, nonce)
 
 
@@ -182,16 +244,16 @@ def open_person(entry: bytes, place: bytes, key: Secret) -> Person:
         EntryCorruptError: Changed in any bit, or another's.
 
     """
-    if len(entry) < PERSON_HEAD.size or entry[0] != VERSION:
-        raise EntryCorruptError("a person entry of an unknown version")
-    epoch, end = _epoch_at(entry, PERSON_HEAD.size)
+    version, state, generation, cut_off, flags, objected, withdrawn, consented = person_head(entry)
+    epoch, end = _epoch_at(entry, PERSON_HEADS[version].size)
+    more, end = _extension(entry, end) if version > 1 else (b"", end)
     secret = _open(entry, end, b"person" + place, key)
-    _, state, generation, cut_off, flags, objected, withdrawn, consented = PERSON_HEAD.unpack_from(entry)
-    if (state == LIVE) != bool(secret):
+    own = secret[:_PSEUDONYM] if state == LIVE else b""
+    if (state == LIVE) != bool(own) or (version == 1 and own != secret):
         raise EntryCorruptError("a person entry contradicts itself")
     return Person(
         generation=generation,
-        pseudonym=Pseudonym(id_text(secret)) if secret else None,
+        pseudonym=Pseudonym(id_text(own)) if own else None,
         cut_off=cut_off,
         restricted=bool(flags & RESTRICTED),
         held=bool(flags & HELD),
@@ -200,21 +262,52 @@ def open_person(entry: bytes, place: bytes, key: Secret) -> Person:
         withdrawn=withdrawn,
         consented=consented,
         epoch=epoch,
+        rest=Rest(flags & ~_FLAGS, more, secret[len(own) :], version) if version > 1 else NOTHING_ELSE,
     )
 
 
-def seal_keys(keys: Keys, place: bytes, key: Secret, nonce: bytes) -> bytes:
-    """A key entry under the tenant's epoch key; `place` is its keystore key, which names the pseudonym."""
-    clear = bytes([VERSION, len(keys.epoch)]) + keys.epoch.encode()
-    clear += KEY_HEAD.pack(len(keys.holds), keys.generation) + b"".join(keys.holds)
+def _extension(entry: bytes, at: int) -> tuple[bytes, int]:
+    if len(entry) < at + EXTENSION.size:
+        raise EntryCorruptError("an entry of the keystore is too short")
+    start = at + EXTENSION.size
+    end = start + EXTENSION.unpack_from(entry, at)[0]
+    return entry[start:end], end
+
+
+def seal_keys(keys: Keys, place: bytes, key: Secret, nonce: bytes, forms: int = 1) -> bytes:
+    """A key entry under the tenant's epoch key, in a version as `seal_person`; `place` is its keystore key, which names the pseudonym."""
+    form = max(forms, keys.rest.form)
+    clear = bytes([form, len(keys.epoch)]) + keys.epoch.encode()
+    counts = (len(keys.holds), keys.generation, len(keys.rest.clear))
+    clear += KEY_HEADS[form].pack(*counts[: form + 1]) + b"".join(keys.holds)
     links = (keys.floor, keys.floor_link.expose(), keys.current, keys.current_link.expose())
     secret = SECRETS.pack(unb64(keys.lookup.encode()), keys.identity.expose(), *links)
+    if form > 1:
+        clear, secret = clear + keys.rest.clear, secret + keys.rest.sealed
     return _seal(clear, b"key" + place, secret, key, nonce)
 
 
 def key_epoch(entry: bytes) -> EpochName:
     """The epoch that a key entry names, not yet authenticated."""
     return _epoch_at(entry, 1)[0]
+
+
+def key_counts(entry: bytes, at: int) -> tuple[int, int, int, int]:
+    """
+    How many holds, the generation, where the holds begin and how long the extension behind them is, not yet authenticated.
+
+    Args:
+        at: Where the epoch's name ends.
+
+    Raises:
+        EntryCorruptError: Not in a form of ours.
+
+    """
+    head = KEY_HEADS[entry_version(entry)]
+    if len(entry) < at + head.size:
+        raise EntryCorruptError("a key entry is too short")
+    count, generation, *more = head.unpack_from(entry, at)
+    return count, generation, at + head.size, sum(more)
 
 
 def open_keys(entry: bytes, place: bytes, key: Secret) -> Keys:
@@ -225,16 +318,14 @@ def open_keys(entry: bytes, place: bytes, key: Secret) -> Keys:
         EntryCorruptError: Changed in any bit, or another's.
 
     """
-    if entry[:1] != bytes([VERSION]):
-        raise EntryCorruptError("a key entry of an unknown version")
+    entry_version(entry)
     epoch, at = _epoch_at(entry, 1)
-    if len(entry) < at + KEY_HEAD.size:
-        raise EntryCorruptError("a key entry is too short")
-    count, generation = KEY_HEAD.unpack_from(entry, at)
-    at += KEY_HEAD.size
-    end = at + 16 * count
-    secret = _open(entry, end, b"key" + place, key)
-    lookup, identity, floor, floor_link, current, current_link = SECRETS.unpack(secret)
+    count, generation, at, more = key_counts(entry, at)
+    end = at + _HOLD * count
+    secret = _open(entry, end + more, b"key" + place, key)
+    if len(secret) < SECRETS.size or (entry[0] == 1 and len(secret) != SECRETS.size):
+        raise EntryCorruptError("a key entry holds other secrets than ours")
+    lookup, identity, floor, floor_link, current, current_link = SECRETS.unpack_from(secret)
     return Keys(
         generation=generation,
         lookup=Lookup(b64(lookup).decode()),
@@ -243,6 +334,7 @@ def open_keys(entry: bytes, place: bytes, key: Secret) -> Keys:
         floor_link=Link(floor_link),
         current=Month(current),
         current_link=Link(current_link),
-        holds=tuple(entry[at + 16 * n : at + 16 * n + 16] for n in range(count)),
+        holds=tuple(entry[at + _HOLD * n : at + _HOLD * (n + 1)] for n in range(count)),
         epoch=epoch,
+        rest=Rest(0, entry[end : end + more], secret[SECRETS.size :], entry[0]),
     )

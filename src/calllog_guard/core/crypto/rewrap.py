@@ -3,20 +3,29 @@ Entries moved into another epoch without being taken apart: opened, the epoch's 
 
 The walk does this for every entry of a keystore, so there are no objects per entry, and each epoch's cipher is made once.
 Rules: 1. Nothing is sealed again that did not open: a changed entry is never made good.  2. A kind that is not in FORMS is not
-       touched, and what lies under its epoch is not known: then no epoch may be destroyed.
+       touched, and what lies under its epoch is not known: then no epoch may be destroyed.  3. What is renewed is renewed into the
+       level of forms in force, never into a lower one.
 Source: design section 8; forms as in `entries.py`.
 """
 
 import secrets
+import struct
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from calllog_guard.core.crypto.entries import KEY_HEAD, PERSON_HEAD, VERSION
+from calllog_guard.core.crypto.entries import (
+    EXTENSION,
+    KEY_HEADS,
+    LIVE,
+    PERSON_HEADS,
+    VERSION,
+    key_counts,
+)
 from calllog_guard.core.crypto.secrets import Random, Secret
-from calllog_guard.core.ids import EpochName
+from calllog_guard.core.ids import EPOCH_PATTERN, EpochName
 from calllog_guard.errors import EntryCorruptError
 
 _NONCE: Final = 12
@@ -27,23 +36,31 @@ class Form(NamedTuple):
 
     tag: bytes
     epoch_at: int
-    clear_after_epoch: Callable[[bytes, int], int]
+    end_of_clear: Callable[[bytes, int], int]
 
 
-def _nothing(_: bytes, __: int) -> int:
-    return 0
+def _at_once(_: bytes, at: int) -> int:
+    return at
+
+
+def _extended(raw: bytes, at: int) -> int:
+    return at + EXTENSION.size + int(EXTENSION.unpack_from(raw, at)[0])
 
 
 def _holds(raw: bytes, at: int) -> int:
-    return KEY_HEAD.size + 16 * raw[at]
+    count, _, start, more = key_counts(raw, at)
+    return start + 16 * count + more
 
 
-FORMS: Final = {
-    "who": Form(b"person", PERSON_HEAD.size, _nothing),
-    "key": Form(b"key", 1, _holds),
-    "hold": Form(b"hold", 1, _nothing),
+FORMS: Final[dict[str, dict[int, Form]]] = {
+    "who": {
+        1: Form(b"person", PERSON_HEADS[1].size, _at_once),
+        2: Form(b"person", PERSON_HEADS[2].size, _extended),
+    },
+    "key": dict.fromkeys(KEY_HEADS, Form(b"key", 1, _holds)),
+    "hold": {VERSION: Form(b"hold", 1, _at_once)},
 }
-"""By the word in the entry's keystore key. A new kind is a row here: clear fields, the epoch, the nonce, the sealed rest."""
+"""By the word in the entry's keystore key, and by version. A new one is a row here: clear fields, the epoch, the nonce, the rest."""
 
 
 class Taken(NamedTuple):
@@ -54,8 +71,42 @@ class Taken(NamedTuple):
     after: bytes
     secret: bytes
 
+    @property
+    def pseudonym(self) -> bytes:
+        """Of a person's entry: the 16 bytes of who lives; none of who is gone."""
+        return self.secret[:16] if self.before[1] == LIVE else b""
 
-def epoch_in(form: Form, raw: bytes) -> bytes:
+    @property
+    def extended(self) -> bool:
+        """Of a person's entry: whether a later release has put something beside what we know."""
+        return len(self.after) > EXTENSION.size
+
+    @property
+    def holds(self) -> int:
+        """Of a key entry: how many holds are pending."""
+        return int.from_bytes(self.after[: 1 if self.before[0] == 1 else 2], "big")
+
+
+def raised(kind: str, taken: Taken, forms: int) -> Taken:
+    """The same entry in the version of a level of forms, if its own is lower; an extension begins empty."""
+    if taken.before[0] >= min(forms, max(FORMS[kind])):
+        return taken
+    if kind == "who":
+        head = PERSON_HEADS[forms].pack(forms, *PERSON_HEADS[1].unpack(taken.before)[1:])
+        return taken._replace(before=head, after=EXTENSION.pack(0))
+    count, generation = KEY_HEADS[1].unpack_from(taken.after)
+    after = KEY_HEADS[forms].pack(count, generation, 0) + taken.after[KEY_HEADS[1].size :]
+    return taken._replace(before=bytes([forms]), after=after)
+
+
+def _form(kind: str, raw: bytes) -> Form:
+    found = FORMS[kind].get(raw[0] if raw else 0)
+    if found is None:
+        raise EntryCorruptError("an entry of the keystore of an unknown version")
+    return found
+
+
+def epoch_in(kind: str, raw: bytes) -> bytes:
     """
     The epoch that an entry names, not yet authenticated.
 
@@ -63,9 +114,10 @@ def epoch_in(form: Form, raw: bytes) -> bytes:
         EntryCorruptError: It names none.
 
     """
+    form = _form(kind, raw)
     start = form.epoch_at + 1
     end = start + raw[form.epoch_at] if len(raw) > form.epoch_at else start
-    if end == start or end > len(raw):
+    if end > len(raw) or not EPOCH_PATTERN.match(raw[start:end].decode("ascii", "replace")):
         raise EntryCorruptError("an entry of the keystore names no epoch")
     return raw[start:end]
 
@@ -80,14 +132,10 @@ class Rewrapper:
     def _cipher(self, epoch: bytes) -> AESGCM:
         found = self._ciphers.get(epoch)
         if found is None:
-            try:
-                name = EpochName(epoch.decode("ascii"))
-            except UnicodeDecodeError:
-                raise EntryCorruptError("an entry of the keystore names no epoch") from None
-            found = self._ciphers[epoch] = AESGCM(self._key_of(name).expose())
+            found = self._ciphers[epoch] = AESGCM(self._key_of(EpochName(epoch.decode("ascii"))).expose())
         return found
 
-    def take(self, form: Form, place: bytes, raw: bytes) -> Taken:
+    def take(self, kind: str, place: bytes, raw: bytes) -> Taken:
         """
         Open an entry.
 
@@ -95,21 +143,18 @@ class Rewrapper:
             EntryCorruptError: Changed in any bit, or another's.
 
         """
-        epoch = epoch_in(form, raw)
-        if raw[0] != VERSION:
-            raise EntryCorruptError("an entry of the keystore of an unknown version")
-        start = form.epoch_at + 1
-        middle = start + len(epoch)
+        epoch, form = epoch_in(kind, raw), _form(kind, raw)
+        middle = form.epoch_at + 1 + len(epoch)
         try:
-            end = middle + form.clear_after_epoch(raw, middle)
+            end = form.end_of_clear(raw, middle)
             nonce, sealed = raw[end : end + _NONCE], raw[end + _NONCE :]
             secret = self._cipher(epoch).decrypt(nonce, sealed, raw[:end] + form.tag + place)
-        except (InvalidTag, ValueError, IndexError):
+        except (InvalidTag, ValueError, struct.error):
             raise EntryCorruptError("an entry of the keystore does not authenticate") from None
         return Taken(raw[: form.epoch_at], epoch, raw[middle:end], secret)
 
-    def put(self, form: Form, place: bytes, taken: Taken) -> bytes:
+    def put(self, kind: str, place: bytes, taken: Taken) -> bytes:
         """Seal it again, under the epoch that it names now."""
         clear = b"%b%c%b%b" % (taken.before, len(taken.epoch), taken.epoch, taken.after)
-        nonce = self._random(_NONCE)
-        return clear + nonce + self._cipher(taken.epoch).encrypt(nonce, taken.secret, clear + form.tag + place)
+        nonce, tag = self._random(_NONCE), _form(kind, taken.before).tag
+        return clear + nonce + self._cipher(taken.epoch).encrypt(nonce, taken.secret, clear + tag + place)

@@ -1,7 +1,7 @@
 """
 What a policy must not say, beyond its form: each refusal says where, what was found, and what to do.
 
-Source: design section 11; GDPR Art. 17(3)(b), 21(1); PECR 2003 reg. 7 (traffic data); RFC 8032, RFC 7748 (kinds of key).
+Source: design section 11; GDPR Art. 17(3)(b), 21(1) to (3); PECR 2003 reg. 7 (traffic data); RFC 8032, RFC 7748 (kinds of key).
 """
 
 import re
@@ -146,12 +146,27 @@ def _check_purposes(where: str, tenant: TenantPolicy) -> None:
             raise ConfigurationError(
                 f'{place}: on_objection = "grant" with basis legal_duty; a duty cannot be objected away: write "review"'
             )
+        _check_marketing(place, purpose)
         if tenant.public_communications_provider and not _reg_7(name, purpose):
             raise ConfigurationError(
                 f"{place}: basis {purpose.basis}, but a public communications provider may keep traffic data only for "
                 f"billing or by consent (PECR reg. 7): name it {BILLING} with basis contract or legal_duty, give it the "
                 "basis consent, or drop it"
             )
+
+
+def _check_marketing(place: str, purpose: PurposeTable) -> None:
+    if not purpose.absolute:
+        return
+    if purpose.basis not in {"consent", "legitimate_interests"}:
+        raise ConfigurationError(
+            f"{place}: direct_marketing with basis {purpose.basis}; nobody has to be marketed to (Art. 21(2)): give it the basis "
+            "consent or legitimate_interests"
+        )
+    if purpose.on_objection == "review":
+        raise ConfigurationError(
+            f'{place}: on_objection = "review" with direct_marketing; an objection to it is absolute (Art. 21(3)): write "grant"'
+        )
 
 
 def _reg_7(name: str, purpose: PurposeTable) -> bool:

@@ -52,7 +52,7 @@ class When(Part, frozen=True, kw_only=True):
 
 
 class PurposeTable(Part, frozen=True, kw_only=True):
-    """`[version.tenant.T.purposes.P]`."""
+    """`[version.tenant.T.purposes.P]`; an objection to `direct_marketing` is absolute (Art. 21(3))."""
 
     number: Annotated[int, msgspec.Meta(ge=1, le=50)]
     basis: Basis
@@ -60,9 +60,15 @@ class PurposeTable(Part, frozen=True, kw_only=True):
     then: Literal["delete", "anonymise"] = "delete"
     survives_erasure: bool = False
     on_objection: Literal["grant", "review"] = "review"
+    direct_marketing: bool | msgspec.UnsetType = _UNSET
     when: When = When()
     shows: tuple[Shown, ...] = ("started_at", "duration_s", "role")
     why: Words | msgspec.UnsetType = _UNSET
+
+    @property
+    def absolute(self) -> bool:
+        """Whether an objection to it is granted whatever anybody thinks of it."""
+        return self.direct_marketing is True
 
 
 class Requester(Part, frozen=True, kw_only=True):

@@ -78,6 +78,7 @@ def _purpose(name: str, table: PurposeTable) -> dict[str, Any]:
         "then": table.then,
         "survives_erasure": table.survives_erasure,
         "on_objection": table.on_objection,
+        "direct_marketing": table.absolute,
         "roles": list(table.when.roles),
         "outcomes": list(table.when.outcomes),
         "shows": list(table.shows),
@@ -158,7 +159,8 @@ def _row(each: dict[str, Any]) -> str:
     kept = each["keep"] + (", also after an erasure" if each["survives_erasure"] else "")
     of = "; ".join(filter(None, (", ".join(each["roles"]), ", ".join(each["outcomes"])))) or "every part in every call"
     name = each["name"] + (f": {_cell(each['why'])}" if each["why"] else "")
-    return f"| {name} | {each['basis_text']} | {kept} | {each['then']} | {of} | {', '.join(each['shows'])} |"
+    basis = each["basis_text"] + ("; direct marketing, objections are absolute, Art. 21(3)" * each["direct_marketing"])
+    return f"| {name} | {basis} | {kept} | {each['then']} | {of} | {', '.join(each['shows'])} |"
 
 
 def _abroad(stated: list[dict[str, str]] | None) -> list[str]:

@@ -4,6 +4,7 @@ Decisions: what is to be enforced.
 Rules: 1. Ids derive from tenant and `jti`, so that a repeat replaces itself.
        2. The lookup is only sealed, or the ledger would name the erased to whoever holds the pepper.
        3. What is to be done once (a task) is sealed beside the lookup; what stands for ever (`rules.py`) under the person's key.
+       4. Version 2 seals generations of 64 bits.
 Source: design section 9, step 2; interface: messages.
 """
 
@@ -11,7 +12,7 @@ import hashlib
 import hmac
 import struct
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -19,10 +20,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import ID_BYTES, CaseId, DecisionId, Lookup, Pseudonym, Tenant, b64, id_text, unb64
-from calllog_guard.core.wire import Day, EpochText, Id, Message, TenantName, Utc, to_ms
+from calllog_guard.core.wire import Day, EpochText, Id, Internal, TenantName, Utc, to_ms
 from calllog_guard.errors import RecordError
 
-_ENTRY: Final = struct.Struct(">I32s")
+_ENTRIES: Final = {1: struct.Struct(">I32s"), 2: struct.Struct(">Q32s")}
+"""By version: generation and lookup."""
 _NONCE: Final = 12
 DecisionType = Literal[
     "erase", "rectify", "restrict", "lift", "object", "withdraw", "consent",
@@ -30,7 +32,7 @@ DecisionType = Literal[
 ]  # fmt: skip
 
 
-class Decision(Message, frozen=True, kw_only=True):
+class Decision(Internal, frozen=True, kw_only=True):
     """
     A standing rule about one person, or one task.
 
@@ -41,7 +43,8 @@ class Decision(Message, frozen=True, kw_only=True):
 
     """
 
-    v: Literal[1] = 1
+    major: ClassVar[int] = 2
+    v: Literal[1, 2] = 1
     decision: Id
     type: DecisionType
     tenant: TenantName
@@ -59,6 +62,11 @@ class Decision(Message, frozen=True, kw_only=True):
     def total(self) -> bool:
         """Whether it erases the person, not some days only."""
         return self.type == "erase" and self.range is None
+
+
+def version_at(forms: int) -> Literal[1, 2]:
+    """The version of the decisions that are written at a level of forms."""
+    return 1 if forms == 1 else 2
 
 
 DECISIONS: Final = msgspec.json.Decoder(Decision)
@@ -96,12 +104,13 @@ class Entry:
 def bound(decision: Decision) -> bytes:
     """What the sealed parts are tied to: moved to another person, case or time, they do not open."""
     names = (decision.tenant, decision.case, decision.type, decision.pseudonym, decision.decision)
-    return "\n".join((*names, str(to_ms(decision.cut_off)), decision.range or "null")).encode()
+    form = () if decision.v == 1 else (f"v{decision.v}",)
+    return "\n".join((*names, str(to_ms(decision.cut_off)), decision.range or "null", *form)).encode()
 
 
 def seal_entry(decision: Decision, entry: Entry, key: Secret, nonce: bytes) -> Decision:
     """The decision with its entry sealed; what the decision says is the AAD."""
-    content = _ENTRY.pack(entry.generation, unb64(entry.lookup.encode())) + entry.task
+    content = _ENTRIES[decision.v].pack(entry.generation, unb64(entry.lookup.encode())) + entry.task
     sealed = nonce + AESGCM(key.expose()).encrypt(nonce, content, bound(decision))
     return msgspec.structs.replace(decision, entry=b64(sealed).decode())
 
@@ -117,7 +126,7 @@ def open_entry(decision: Decision, key: Secret) -> Entry:
     try:
         raw = unb64(decision.entry.encode("ascii"))
         content = AESGCM(key.expose()).decrypt(raw[:_NONCE], raw[_NONCE:], bound(decision))
-        generation, lookup = _ENTRY.unpack_from(content)
+        generation, lookup = _ENTRIES[decision.v].unpack_from(content)
     except (InvalidTag, ValueError, struct.error):
         raise RecordError("bad_decision") from None
-    return Entry(Lookup(b64(lookup).decode()), generation, content[_ENTRY.size :])
+    return Entry(Lookup(b64(lookup).decode()), generation, content[_ENTRIES[decision.v].size :])

@@ -124,7 +124,8 @@ class Standing:
             return replace(self, objected=self.objected | mask)
         if kind == "withdraw":
             return replace(self, withdrawn=self.withdrawn | mask, consented=self.consented & ~mask)
-        return replace(self, withdrawn=self.withdrawn & ~mask, consented=self.consented | mask)
+        withdrawn, objected = self.withdrawn & ~mask, self.objected & ~mask
+        return replace(self, consented=self.consented | mask, withdrawn=withdrawn, objected=objected)
 
     def mask_of(self, mask: int) -> int:
         """The purposes of a leg that were not taken away."""
