@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from calllog_guard.adapters.http_cleaner import HttpCleaners, pages
 from calllog_guard.adapters.kafka_admin import KafkaTopics
+from calllog_guard.adapters.kafka_assignor import RangePartitionAssignor, TogetherAssignor
+from calllog_guard.adapters.kafka_extents import KafkaExtents
 from calllog_guard.adapters.kafka_log import (
     consumer,
     fetch,
@@ -29,7 +31,9 @@ from calllog_guard.core.requests.decision import DECISIONS, Decision
 from calllog_guard.core.requests.outcome import DONE, is_result
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import MessageError
+from calllog_guard.workers.answers import Answers
 from calllog_guard.workers.auditor import Auditor
+from calllog_guard.workers.beginnings import Beginnings
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import Delivery, Role, Steps
@@ -39,39 +43,56 @@ from calllog_guard.workers.holds import Archive, Holds
 from calllog_guard.workers.keeper import Keeper
 from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.protector import Protector
+from calllog_guard.workers.reads import Reads, reads_of
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.tools import Tools
 from calllog_guard.workers.walk import Periods, Walk, Walked
+from calllog_guard.workers.whose import Owners
 from calllog_guard.world import World
 
 
 def serve(shared: World, name: str, writer: KafkaWriter, duties: Sequence[Duty] = ()) -> Delivery:
     """One worker: its role on its consumer group, and what it does beside it."""
-    settings = shared.settings
-    group = f"{settings.calllog_prefix}guard-{name}"
-    reader = consumer(settings.kafka, shared.options, group=group, session_ms=settings.session_ms)
-    return Delivery(
-        _ROLES[name](shared, writer, reader), reader, settings, shared.clock, shared.count, shared.level, duties
+    settings, begins = shared.settings, beginnings(shared, name)
+    reader = consumer(
+        settings.kafka,
+        shared.options,
+        group=begins.reads.group,
+        session_ms=settings.session_ms,
+        assignor=RangePartitionAssignor if begins.reads.fixed is None else TogetherAssignor,
     )
+    role = _ROLES[name](shared, writer, reader, begins)
+    return Delivery(role, reader, settings, begins, shared.count, shared.level, duties)
 
 
-def _protector(shared: World, writer: KafkaWriter, reader: Any) -> Role:
+def reads(shared: World, role: str) -> Reads:
+    """What a role of this installation reads today."""
+    return reads_of(role, shared.settings, shared.policy.at(shared.clock.now().date()).tenant[shared.tenant].events)
+
+
+def beginnings(shared: World, role: str) -> Beginnings:
+    """Where a role of this installation goes on in its topics."""
+    extents = KafkaExtents(shared.settings, shared.options)
+    return Beginnings(reads(shared, role), shared.keystore, extents, shared.accepted, shared.count, shared.level)
+
+
+def _protector(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Role:
     del reader
     tenant = shared.tenant
-    table = shared.policy.at(shared.clock.now().date()).tenant[tenant]
     sealer = shared.sealer(shared.ring(tenant), writer, shared.count)
-    return Protector(tenant, tuple(table.events), sealer, shared.dead_letters(), shared.settings, shared.count)
+    return Protector(tenant, begins.reads.topics, sealer, shared.dead_letters(), shared.settings, shared.count)
 
 
-def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:
-    del reader
+def _desk(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Role:
+    del reader, begins
     tenant, settings, ring = shared.tenant, shared.settings, shared.ring(shared.tenant)
     home = tenant_partition(tenant, settings.few_partitions)
     topic, steps = settings.topic("privacy.cases"), Steps(settings.off)
     book = Casebook(tenant, home, topic, ring, shared.vault, writer, steps)
     decider = Decider(tenant, ring, shared.vault, writer, book, settings, shared.clock, shared.keep_days)
     read = partial(read_all, settings.kafka, shared.options)
+    owners = Owners(ring, decider)
     archive = Archive(
         tenant=tenant,
         ring=ring,
@@ -90,9 +111,11 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:
             book=book,
             decider=decider,
             holds=Holds(archive),
-            receipts=Receipts(tenant, home, shared.vault, settings),
+            answers=Answers(archive, writer, home, owners),
+            owners=owners,
+            receipts=Receipts(tenant, home, shared.vault, settings, shared.policy),
             outcome_key=shared.vault.outcome_key(tenant),
-            notices=Notices(tenant, home, book, shared.policy, settings),
+            notices=Notices(tenant, home, book, shared.policy, settings, owners),
             writer=writer,
             dead=shared.dead_letters(),
             policy=shared.policy,
@@ -106,7 +129,7 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any) -> Role:
     )
 
 
-def tools(shared: World, writer: KafkaWriter) -> Tools:
+def tools(shared: World, writer: KafkaWriter, begins: Beginnings) -> Tools:
     """What enforcing needs."""
     tenant, settings = shared.tenant, shared.settings
     ring = shared.ring(tenant)
@@ -125,13 +148,15 @@ def tools(shared: World, writer: KafkaWriter) -> Tools:
         level=shared.level,
         safe=Safe(tenant, shared.keystore, ring, shared.vault),
         count=shared.count,
+        id_of=begins.id_of,
+        began_anew=begins.began_anew,
     )
 
 
-def keeper(shared: World, writer: KafkaWriter, reader: Any) -> Keeper:
+def keeper(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Keeper:
     """The keeper, on a consumer of its own."""
     return Keeper(
-        tools(shared, writer),
+        tools(shared, writer, begins),
         shared.dead_letters(),
         partial(read_all, shared.settings.kafka, shared.options),
         partial(offsets, reader, end=False),
@@ -141,7 +166,8 @@ def keeper(shared: World, writer: KafkaWriter, reader: Any) -> Keeper:
     )
 
 
-def _auditor(shared: World, writer: KafkaWriter, reader: Any) -> Role:
+def _auditor(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Role:
+    del begins
     tenant, settings = shared.tenant, shared.settings
     log_dirs = [Path(name) for name in settings.log_dirs.split(os.pathsep) if name]
 
@@ -236,7 +262,7 @@ async def needed_epochs(shared: World) -> dict[str, str]:
     return needed
 
 
-_ROLES: Final[dict[str, Callable[[World, KafkaWriter, Any], Role]]] = {
+_ROLES: Final[dict[str, Callable[[World, KafkaWriter, Any, Beginnings], Role]]] = {
     "protector": _protector,
     "desk": _desk,
     "keeper": keeper,

@@ -19,6 +19,7 @@ from calllog_guard.commands import (
     keys,
     keystore,
     letters,
+    notices,
     policy,
     read,
     rebuild,
@@ -29,6 +30,7 @@ from calllog_guard.commands import (
     setup,
     stack,
     tenants,
+    topics,
     worker,
 )
 from calllog_guard.commands.setup import exit_code
@@ -38,6 +40,7 @@ EXITS = "exit codes: 0 done, 1 a finding, 2 usage or configuration, 3 unavailabl
 FAMILIES = (
     stack,
     setup,
+    topics,
     tenants,
     keys,
     policy,
@@ -51,6 +54,7 @@ FAMILIES = (
     cases,
     report,
     receipts,
+    notices,
     export,
     scan,
     keystore,

@@ -170,6 +170,10 @@ class PositionConflictError(GuardError):
     """Two topics of a worker were assigned with unequal partition sets, or an offset would jump: stop."""
 
 
+class RecordsLostError(GuardError):
+    """Records are gone that were not read, or a topic was made anew: halt until an officer accepts it by name."""
+
+
 class UnitOverdueError(GuardError):
     """A unit ran longer than the bound printed on receipts: halt, so that no producer holds old records for longer."""
 

@@ -62,6 +62,12 @@ class Policy:
         """The longest period of any purpose of a tenant in any version, in days."""
         return longest_keep_days(self.versions, tenant)
 
+    def officer_key(self, tenant: Tenant, kid: str, day: date) -> bytes | None:
+        """The PEM of a requester who was an officer on a day; None: no officer's."""
+        version = in_force(self.versions, day)
+        found = version.tenant[tenant].requesters.get(kid) if version and tenant in version.tenant else None
+        return self.public_key(found.key) if found and found.role == "officer" else None
+
     def public_key(self, name: str) -> bytes:
         """The PEM of a `key` of the policy: a file beside it, or the text itself in a published version."""
         return name.encode() if name.startswith(PEM) else _read(self._directory / name)

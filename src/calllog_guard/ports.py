@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from calllog_guard.core.beginnings import Extent, Shape
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.tombstone import Output
 
@@ -271,6 +272,22 @@ class Topics(Protocol):
 
 Place = tuple[str, int]
 """A topic and one of its partitions."""
+
+
+class Extents(Protocol):
+    """Topics as Kafka shows them; as `Topics`, synchronous, with LogSilentError."""
+
+    def shapes(self, topics: Sequence[str]) -> dict[str, Shape]:
+        """The topics that there are."""
+
+    def extents(self, topics: Mapping[str, Shape]) -> dict[Place, Extent]:
+        """Where each partition begins and ends."""
+
+    def committed(self, group: str, topics: Mapping[str, Shape]) -> dict[Place, int]:
+        """What a group has committed; what it has not, or Kafka has forgotten, is left out."""
+
+    def close(self) -> None:
+        """Disconnect."""
 
 
 class Record(Protocol):

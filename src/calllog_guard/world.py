@@ -4,11 +4,13 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from aiokafka import TopicPartition
 
+from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.adapters.kafka_newest import newest, oldest
 from calllog_guard.adapters.kafka_probe import KafkaProbe
 from calllog_guard.adapters.kafka_security import security
@@ -17,6 +19,7 @@ from calllog_guard.adapters.kms_address import kms_at, ring_folder
 from calllog_guard.adapters.kms_local import FileRing
 from calllog_guard.adapters.memory import SystemClock
 from calllog_guard.adapters.redis_keystore import RedisKeystore
+from calllog_guard.core.acceptances import Accepted, accepted
 from calllog_guard.core.anchor import ANCHOR, ANCHORS, Anchor, check_anchor
 from calllog_guard.core.crypto.entries import GUARD_KEY
 from calllog_guard.core.crypto.sealed import public_forms
@@ -33,6 +36,10 @@ from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.pulse import Pulse
 from calllog_guard.workers.sealer import Count, Sealer
 from calllog_guard.workers.vault import Vault
+
+_LETTER_LEAST: Final = 512 << 10
+_LETTER_MOST: Final = 16 << 20
+"""Bytes of a payload that a dead letter keeps: every event that may be taken, and never more than `calllog.dead` takes, sealed."""
 
 
 @dataclass
@@ -111,6 +118,18 @@ class World:
         check_anchor(found, self.anchor, topic)
         return found
 
+    async def accepted(self) -> list[Accepted]:
+        """
+        What officers of the tenant have accepted as lost.
+
+        Raises:
+            LogSilentError: Kafka does not answer.
+
+        """
+        topic = self.settings.topic("privacy.policy")
+        records = await read_all(self.settings.kafka, self.options, topic, [0])
+        return accepted(records, self.tenant, partial(self.policy.officer_key, self.tenant))
+
     @property
     def events(self) -> tuple[str, ...]:
         """The topics of this tenant's events: of the version in force and of those that wait for their day."""
@@ -187,7 +206,8 @@ class World:
             seals = False
         if not seals:
             raise ConfigurationError(f"CALLLOG_GUARD_OPERATOR_KEY: {path} is no X25519 public key in PEM")
-        return DeadLetters(settings.topic("calllog.dead"), pem, self.clock, settings.few_partitions)
+        most = min(max(_LETTER_LEAST, settings.event_max_bytes), _LETTER_MOST)
+        return DeadLetters(settings.topic("calllog.dead"), pem, self.clock, settings.few_partitions, most)
 
 
 def world(settings: Settings) -> World:

@@ -103,6 +103,11 @@ class Installation:
         return worker
 
     def stop(self) -> None:
+        """End every worker, frozen ones too, and forget what they have kept."""
+        self.stop_workers()
+        shutil.rmtree(self.directory / "state", ignore_errors=True)
+
+    def stop_workers(self) -> None:
         """End every worker, frozen ones too."""
         for worker in self.workers:
             if worker.poll() is None:
@@ -114,7 +119,6 @@ class Installation:
             except subprocess.TimeoutExpired:
                 worker.kill()
                 worker.wait()
-        shutil.rmtree(self.directory / "state", ignore_errors=True)
 
     def topic(self, name: str) -> str:
         """The full name of a topic."""

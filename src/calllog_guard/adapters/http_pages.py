@@ -30,6 +30,11 @@ _LABELLED: Final = {
         "What the keystore said of persons: live, erased, unknown, unavailable, corrupt",
     ),
     "unreadable_": ("unreadable", ("reason",), "Records that are none of ours, passed over"),
+    "lost_": (
+        "records_lost",
+        ("topic", "partition"),
+        "Records that were gone before they were read, at most; see topics accept",
+    ),
     "reads_": ("reads", ("purpose", "result"), "Legs and copies that readers opened, or were refused for which reason"),
     "policy_refused_": ("policy_refused", ("reason",), "Published policy versions that changed nothing"),
 }
@@ -86,6 +91,8 @@ _LEVELS: Final = {
     "cleaner_silent_pages": "Brokers whose page of CLEANER_PAGES is silent or shows no log cleaner",
     "cleaner_delay_s": "The longest that a log waits for its cleaning beyond max.compaction.lag.ms",
     "epochs_alive": "Epochs whose wrapping key is not destroyed",
+    "topics_missing": "Topics of events that Kafka does not have",
+    "topics_larger": "Topics with more partitions than they were created with, which nobody reads",
     "lag_records": "Records between what is handled and the ends of the assigned partitions",
     "committed_age_s": "How long the committed offset stands still while there is lag",
     "aof_rewrite_pending": "Erasures whose keys may still lie in the keystore's file",

@@ -1,28 +1,22 @@
 """
 Governed topics: what each must be, made and checked through kafka-python.
 
-The library takes a quarter of a second to load, more than most commands take: it is loaded when it is first asked for.
 Source: design section 5; `facts.md` (Kafka): each setting bounds how long an erased value can survive.
 """
 
-import importlib
 import operator
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from calllog_guard.adapters.kafka_security import connecting, unanswered
+from calllog_guard.adapters.kafka_admin_client import AdminClient, library, resource, spot
 from calllog_guard.core.retention.purpose import GRACE_DAYS
-from calllog_guard.errors import ConfigurationError, GuardError, LogRefusedError
+from calllog_guard.errors import ConfigurationError, LogRefusedError
 from calllog_guard.ports import Trimmed
 from calllog_guard.settings import REQUESTS_KEEP_DAYS, Settings
 
 _DAY_MS: Final = 86_400_000
 _SAFE_REPLICAS: Final = 3
-_BOOTSTRAP_MS: Final = 5_000
-"""Whoever asks waits or asks again by itself; the library would try for half a minute."""
 _COMPARED: Final[dict[str, Callable[[int, int], bool]]] = {"at least": operator.ge, "at most": operator.le}
 
 
@@ -138,57 +132,16 @@ _BROKER: Final = {
 }
 
 
-def _library(name: str) -> Any:
-    """A module of kafka-python."""
-    return importlib.import_module(name)
-
-
-def _place(topic: str, partition: int) -> Any:
-    return _library("kafka").TopicPartition(topic, partition)
-
-
-def _resource(kind: str, name: str) -> Any:
-    admin = _library("kafka.admin")
-    return admin.ConfigResource(admin.ConfigResourceType[kind], name)
-
-
-class KafkaTopics:
+class KafkaTopics(AdminClient):
     """
-    Administration of the governed topics; synchronous, one client, made anew after an error.
+    Administration of the governed topics; synchronous.
 
     Every method raises LogSilentError when Kafka does not answer, or refuses.
     """
 
-    def __init__(self, settings: Settings, options: dict[str, Any]) -> None:
-        self._settings, self._options = settings, options
-        self._client: Any = None
-        self._lock = threading.Lock()
-
-    def close(self) -> None:
-        """Disconnect."""
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
-
-    @contextmanager
-    def _admin(self) -> Iterator[Any]:
-        with self._lock:
-            try:
-                self._client = self._client or _library("kafka.admin").KafkaAdminClient(
-                    bootstrap_servers=self._settings.kafka,
-                    bootstrap_timeout_ms=_BOOTSTRAP_MS,
-                    **connecting(self._options),
-                )
-                yield self._client
-            except GuardError:
-                raise
-            except (_library("kafka.errors").KafkaError, OSError, RuntimeError) as error:
-                self.close()
-                raise unanswered(error) from None
-
     def create(self, keep_days: int, events: Sequence[str]) -> list[str]:
         """Make those that are missing; their names."""
-        with self._admin() as admin:
+        with self.admin() as admin:
             present = set(admin.list_topics())
             missing = [topic for topic in governed(self._settings, keep_days, events) if topic.name not in present]
             if missing:
@@ -209,15 +162,15 @@ class KafkaTopics:
         """See Topics: each governed setting of each topic, and of each broker, wanted and found."""
         findings: list[Finding] = []
         wanted = governed(self._settings, keep_days, events)
-        with self._admin() as admin:
+        with self.admin() as admin:
             present = set(admin.list_topics())
             there = [topic for topic in wanted if topic.name in present]
             shapes = {each["name"]: each["partitions"] for each in admin.describe_topics([t.name for t in there])}
-            resources = [_resource("TOPIC", topic.name) for topic in there]
+            resources = [resource("TOPIC", topic.name) for topic in there]
             found = admin.describe_configs(resources, config_filter="all")
             cluster = admin.describe_cluster()["brokers"]
             nodes = [str(each["broker_id"]) for each in cluster if not each.get("is_fenced")]
-            brokers = [_resource("BROKER", node) for node in nodes]
+            brokers = [resource("BROKER", node) for node in nodes]
             settings = admin.describe_configs(brokers, config_filter="all")
         for topic in wanted:
             if topic.name not in present:
@@ -243,19 +196,19 @@ class KafkaTopics:
 
     def hosts(self) -> list[str]:
         """The hosts of the brokers as the cluster advertises them: where records are really sent."""
-        with self._admin() as admin:
+        with self.admin() as admin:
             return [str(each["host"]) for each in admin.describe_cluster()["brokers"]]
 
     def kept_days(self, topic: str) -> int | None:
         """For how many whole days a topic keeps its records; None: for ever."""
-        with self._admin() as admin:
-            found = admin.describe_configs([_resource("TOPIC", topic)], config_filter="all")
+        with self.admin() as admin:
+            found = admin.describe_configs([resource("TOPIC", topic)], config_filter="all")
         milliseconds = int(_values(found, topic)["retention.ms"])
         return None if milliseconds < 0 else milliseconds // _DAY_MS
 
     def replicas(self, topic: str) -> dict[int, tuple[int, int]]:
         """See Topics."""
-        with self._admin() as admin:
+        with self.admin() as admin:
             (found,) = admin.describe_topics([topic])
         return {
             each["partition_index"]: (len(each["replica_nodes"]), len(each["isr_nodes"]))
@@ -264,9 +217,9 @@ class KafkaTopics:
 
     def trim(self, topic: str, partitions: Sequence[int], groups: Sequence[str], before_ms: int) -> dict[int, Trimmed]:
         """See Topics."""
-        places = [_place(topic, partition) for partition in partitions]
-        offset_spec = _library("kafka.admin").OffsetSpec
-        with self._admin() as admin:
+        places = [spot(topic, partition) for partition in partitions]
+        offset_spec = library("kafka.admin").OffsetSpec
+        with self.admin() as admin:
             committed = admin.list_group_offsets(dict.fromkeys(groups, places))
             at = admin.list_partition_offsets(dict.fromkeys(places, before_ms))
             first = admin.list_partition_offsets(dict.fromkeys(places, offset_spec.EARLIEST))
@@ -291,24 +244,23 @@ class KafkaTopics:
 
     def describe(self, topic: str) -> tuple[str, list[int], dict[str, str]] | None:
         """Id, partitions and settings of any topic; None when there is none."""
-        with self._admin() as admin:
+        with self.admin() as admin:
             if topic not in set(admin.list_topics()):
                 return None
             (found,) = admin.describe_topics([topic])
-            resource = _resource("TOPIC", topic)
-            values = _values(admin.describe_configs([resource], config_filter="all"), topic)
+            values = _values(admin.describe_configs([resource("TOPIC", topic)], config_filter="all"), topic)
         return str(found.get("topic_id", "")), sorted(each["partition_index"] for each in found["partitions"]), values
 
     def cut(self, topic: str, offsets: dict[int, int]) -> None:
         """Delete the records of some partitions below an offset; Kafka frees whole segments, and never the active one."""
-        with self._admin() as admin:
-            admin.delete_records({_place(topic, partition): offset for partition, offset in offsets.items()})
+        with self.admin() as admin:
+            admin.delete_records({spot(topic, partition): offset for partition, offset in offsets.items()})
 
     def blocked(self, topic: str, partitions: Sequence[int]) -> list[int]:
         """See Topics: what was appended before must be stable now."""
-        places = [_place(topic, partition) for partition in partitions]
-        with self._admin() as admin:
-            latest = dict.fromkeys(places, _library("kafka.admin").OffsetSpec.LATEST)
+        places = [spot(topic, partition) for partition in partitions]
+        with self.admin() as admin:
+            latest = dict.fromkeys(places, library("kafka.admin").OffsetSpec.LATEST)
             ends = admin.list_partition_offsets(latest)
             stable = admin.list_partition_offsets(latest, isolation_level=_READ_COMMITTED)
         return [place.partition for place in places if stable[place].offset < ends[place].offset]

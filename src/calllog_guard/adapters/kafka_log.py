@@ -8,14 +8,17 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.partitioner import murmur2
 
+from calllog_guard.adapters.kafka_fetched import Unbroken
 from calllog_guard.adapters.kafka_security import connecting, unanswered, unreached
+from calllog_guard.core.arrival import Arrival
 from calllog_guard.errors import LogRefusedError, LogSilentError
 from calllog_guard.patience import ended
 
@@ -30,6 +33,7 @@ LEAVE_S: Final = 3.0
 """For taking leave; then the connection is dropped."""
 _COMMIT_S: Final = 10.0
 """The library looks for the group's coordinator for ever."""
+_METADATA_MS: Final = 10_000  # so soon are partitions seen that a topic of events gets
 _NEAR: Final = 2000  # offsets: reading on is cheaper than another fetch
 
 
@@ -39,6 +43,7 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
     def __init__(self, servers: str, **options: Any) -> None:
         super().__init__(bootstrap_servers=servers, **options)
         self._asked = servers, options
+        self._unbroken = Unbroken()
 
     async def start(self) -> None:
         """
@@ -63,6 +68,17 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         """See the library; TimeoutError when nobody answers."""
         async with asyncio.timeout(_COMMIT_S):
             await super().commit(offsets)
+
+    async def getmany(
+        self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
+    ) -> dict[TopicPartition, list[Arrival]]:
+        """As the library's, in arrivals: nothing raises for what lies in the log; what does not hold is read again first."""
+        found = await super().getmany(*partitions, timeout_ms=timeout_ms, max_records=max_records)
+        for place in [place for place, records in found.items() if self._unbroken.again(place, records)]:
+            self.seek(place, found[place].pop().offset)
+            if not found[place]:
+                del found[place]
+        return cast("dict[TopicPartition, list[Arrival]]", found)
 
     async def shown(self, topics: Iterable[str]) -> None:
         """
@@ -102,14 +118,15 @@ def consumer(
     max_wait_ms: int = 10,
     session_ms: int = 45_000,
     fetch_bytes: int = 4 << 20,
+    assignor: type[AbstractPartitionAssignor] = RangePartitionAssignor,
 ) -> Any:
-    """A consumer of ours: range assignor, earliest, no automatic commits."""
+    """A consumer of ours: it resets no offset and commits none by itself; members of a release before know the range assignor alone."""
     return Consumer(
         servers,
         group_id=group,
         enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        partition_assignment_strategy=(RangePartitionAssignor,),
+        auto_offset_reset="none",
+        partition_assignment_strategy=tuple(dict.fromkeys((assignor, RangePartitionAssignor))),
         session_timeout_ms=session_ms,
         heartbeat_interval_ms=min(3_000, session_ms // 3),
         max_poll_interval_ms=600_000,
@@ -117,7 +134,7 @@ def consumer(
         fetch_max_wait_ms=max_wait_ms,
         fetch_max_bytes=REQUEST_BYTES * 2,
         max_partition_fetch_bytes=fetch_bytes,
-        **connecting(options),
+        **{"metadata_max_age_ms": _METADATA_MS} | connecting(options),
     )
 
 
@@ -132,6 +149,22 @@ async def asking(servers: str, options: Mapping[str, Any]) -> AsyncGenerator[Any
         raise unanswered(error) from None
     finally:
         await reader.stop()
+
+
+async def handed(reader: Any, *places: TopicPartition, most: int | None = None) -> dict[TopicPartition, list[Any]]:
+    """What a reader without a group is handed next; what was cut off before it came is passed over: it is not there to be read."""
+    try:
+        found: dict[TopicPartition, list[Any]] = await reader.getmany(*places, timeout_ms=200, max_records=most)
+    except NoOffsetForPartitionError:  # between the assignment and the seek
+        return {}
+    except OffsetOutOfRangeError as error:
+        firsts = await reader.beginning_offsets(list(error.args[0]))
+        if all(firsts[place] <= at for place, at in error.args[0].items()):
+            raise
+        for place, at in error.args[0].items():
+            reader.seek(place, max(at, firsts[place]))
+        return {}
+    return found
 
 
 async def read_all(servers: str, options: Mapping[str, Any], topic: str, partitions: Sequence[int]) -> list[Any]:
@@ -176,7 +209,7 @@ async def _read_up(
     waiting = {place for place in places if ends[place] > starts[place]}
     before, since = dict(starts), time.monotonic()
     while waiting:
-        for found in (await reader.getmany(*waiting, timeout_ms=200)).values():
+        for found in (await handed(reader, *waiting)).values():
             for record in found:
                 visit(record)
         at = {place: await asyncio.wait_for(reader.position(place), _SILENT_S) for place in waiting}
@@ -249,7 +282,7 @@ async def units(
         for place, offset in at.items():
             reader.seek(place, offset)
         while waiting := [place for place in places if at[place] < ends[place]]:
-            found = await asyncio.wait_for(reader.getmany(*waiting, timeout_ms=200, max_records=most), _ACK_S)
+            found = await asyncio.wait_for(handed(reader, *waiting, most=most), _ACK_S)
             at = {place: await reader.position(place) for place in places}
             records = [record for each in found.values() for record in each]
             yield {place.partition: offset for place, offset in at.items()}, records
@@ -283,7 +316,7 @@ async def _fetch(reader: Any, place: TopicPartition, places: Mapping[bytes, int]
         if not at <= offset <= at + _NEAR or at < 0:
             reader.seek(place, offset)
         while await reader.position(place) <= offset < end:
-            for records in (await reader.getmany(place, timeout_ms=200)).values():
+            for records in (await handed(reader, place)).values():
                 for record in records:
                     key = wanted.get(record.offset)
                     if key is not None and key == record.key and record.value is not None:
@@ -309,7 +342,7 @@ async def followed(
         ends = await reader.end_offsets(list(places))
         waiting = [place for place in places if places[place] < ends[place]]
         while waiting:
-            found = await asyncio.wait_for(reader.getmany(*waiting, timeout_ms=200, max_records=most), _ACK_S)
+            found = await asyncio.wait_for(handed(reader, *waiting, most=most), _ACK_S)
             if found:
                 yield found
             waiting = [place for place in waiting if await reader.position(place) < ends[place]]
@@ -342,7 +375,7 @@ async def _tail(reader: Any, place: TopicPartition, start: int, most: int, found
     end = (await reader.end_offsets([place]))[place]
     reader.seek(place, start)
     while (after := await reader.position(place)) < end and len(found) < most:
-        for records in (await reader.getmany(place, timeout_ms=200)).values():
+        for records in (await handed(reader, place)).values():
             found += records
     return after, end
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from aiokafka import TopicPartition
 
-from calllog_guard.adapters.kafka_log import asking, offsets
+from calllog_guard.adapters.kafka_log import asking, handed, offsets
 
 _READ_S: Final = 300.0
 _BACK: Final = 64
@@ -47,7 +47,7 @@ async def _forwards(reader: Any, place: TopicPartition, key: bytes) -> bytes | N
     end = (await reader.end_offsets([place]))[place]
     await reader.seek_to_beginning(place)
     while await reader.position(place) < end:
-        for records in (await reader.getmany(place, timeout_ms=200)).values():
+        for records in (await handed(reader, place)).values():
             for each in records:
                 if each.key == key and each.value is not None:
                     return bytes(each.value)
@@ -79,7 +79,7 @@ async def _backwards(reader: Any, topic: str, partitions: Sequence[int], key: by
             reader.seek(place, max(first[place], end[place] - back))
         reading = set(waiting)
         while reading:
-            for place, records in (await reader.getmany(*reading, timeout_ms=200)).items():
+            for place, records in (await handed(reader, *reading)).items():
                 for each in records:
                     if each.key == key and each.value is not None:
                         found[place] = each.value

@@ -13,7 +13,7 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from calllog_guard.adapters.kafka_log import consumer
+from calllog_guard.adapters.kafka_log import consumer, handed
 from calllog_guard.adapters.kafka_security import unanswered
 from calllog_guard.errors import LogSilentError
 from calllog_guard.ports import Place, Record
@@ -116,6 +116,6 @@ class KafkaLogReader:
     async def _after(self, at: TopicPartition, end: int) -> list[Record]:
         """The next records; none when compaction left none up to the end."""
         while True:
-            found = await self._fetcher.getmany(at, timeout_ms=_POLL_MS, max_records=_FETCH_RECORDS)
+            found = await handed(self._fetcher, at, most=_FETCH_RECORDS)
             if found or await self._fetcher.position(at) >= end:
                 return [record for records in found.values() for record in records]

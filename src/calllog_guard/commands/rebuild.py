@@ -12,7 +12,7 @@ from typing import Final
 
 from calllog_guard.adapters.kafka_log import consumer, followed
 from calllog_guard.adapters.rocksdb_index import RocksIndex
-from calllog_guard.bootstrap import keeper
+from calllog_guard.bootstrap import beginnings, keeper
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.errors import ConfigurationError, IndexHeldError, StateRefusedError
 from calllog_guard.workers.keeper import index_path
@@ -63,10 +63,11 @@ async def run(args: argparse.Namespace) -> int:
 async def _rebuilt(shared: World, partition: int) -> int:
     """Read the partition as its keeper would; how many records."""
     writer, reader = shared.writer(), consumer(shared.settings.kafka, shared.options, group=None)
-    records, told = 0, time.monotonic()
-    role = keeper(shared, writer, reader)
+    records, told, begins = 0, time.monotonic(), beginnings(shared, "keeper")
+    role = keeper(shared, writer, reader, begins)
     await writer.start()
     try:
+        await begins.begin()
         async for unit in followed(reader, lambda: role.assigned([partition]), shared.settings.unit_records):
             await role.unit(unit)
             records += sum(map(len, unit.values()))
@@ -75,5 +76,6 @@ async def _rebuilt(shared: World, partition: int) -> int:
                 say(f"partition {partition}: {records} records")
     finally:
         role.close()
+        await begins.close()
         await writer.stop()
     return records

@@ -1,7 +1,6 @@
-"""First run: `init`, `topics create|check`; what every command needs."""
+"""First run: `init`; what every command needs."""
 
 import argparse
-import asyncio
 import json
 import os
 import re
@@ -10,13 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kms_local import write_new
 from calllog_guard.core.crypto.sealed import new_pair
-from calllog_guard.core.grants import acl_commands, grants
 from calllog_guard.core.ids import TENANT_PATTERN
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, StateRefusedError
-from calllog_guard.law import follow_published
 from calllog_guard.settings import PREFIX, from_environment
 from calllog_guard.world import World, world
 
@@ -88,19 +84,12 @@ def the_world() -> World:
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verbs."""
+    """Add the verb."""
     verb = verbs.add_parser("init", help="write a policy, a development KMS, keys and an environment file into DIR")
     verb.add_argument("directory", metavar="DIR", type=Path)
     verb.add_argument("--tenant", default="iocom")
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=init)
-    topics = verbs.add_parser(
-        "topics",
-        help="make the governed topics, or compare each setting with what is wanted; rights: each user's, for Kafka's own tool",
-    )
-    topics.add_argument("action", choices=["create", "check", "rights"])
-    topics.add_argument("--json", action="store_true")
-    topics.set_defaults(run=run_topics)
 
 
 def init(args: argparse.Namespace) -> int:
@@ -124,42 +113,4 @@ def init(args: argparse.Namespace) -> int:
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in environment.items()]
     (base / "calllog-guard.env").write_text("".join(lines), "utf-8")
     show(args, {"dir": str(base), "env": environment, "tenant": args.tenant}, f"{base}: next, `. calllog-guard.env`")
-    return 0
-
-
-def run_topics(args: argparse.Namespace) -> int:
-    """Make or check the governed topics, or tell who needs which right."""
-    if args.action == "rights":
-        return show_rights(args)
-    shared = the_world()
-    admin = KafkaTopics(shared.settings, shared.options)
-    try:
-        made = admin.create(shared.keep_days, shared.events) if args.action == "create" else []
-        asyncio.run(follow_published(shared, whole=args.action == "check"))
-        if args.action == "create":
-            made += admin.create(shared.keep_days, shared.events)  # what a published version names besides
-            say(f"{len(made)} topics made")
-        findings = admin.check(shared.keep_days, shared.events)
-    finally:
-        admin.close()
-    rows = [
-        {
-            "topic": f.topic,
-            "setting": f.setting,
-            "wanted": f.wanted,
-            "found": f.found,
-            "verdict": "ok" if f.good else "bad",
-        }
-        for f in findings
-    ]
-    widths = "{topic:24} {setting:28} {wanted:>16} {found:>16} {verdict}"
-    show(args, rows, "\n".join(widths.format(**row) for row in rows))
-    return int(any(not finding.good for finding in findings))
-
-
-def show_rights(args: argparse.Namespace) -> int:
-    """The commands that give every user its rights, with this installation's names; nothing is asked of Kafka."""
-    shared = the_world()
-    names = shared.settings.topic, shared.settings.calllog_prefix, shared.events
-    show(args, [grant._asdict() for grant in grants(*names)], "\n".join(acl_commands(*names)))
     return 0

@@ -36,14 +36,14 @@ _TOPICS: Final[dict[str, dict[str, str]]] = {
     | dict.fromkeys(("protector", "desk", "keeper", "backend", "reader"), "R"),
     "privacy.receipts": {"desk": "W", "backend": "R", "officer": "R"},
     "privacy.notices": {"desk": "W", "recipient": "R"},
-    "privacy.exports": {"keeper": "W", "backend": "R"},
+    "privacy.exports": {"desk": "W", "keeper": "W", "backend": "R"},
     "privacy.access": {"keeper": "R", "operator": "W", "officer": "R", "reader": "W"},
 }
 _GROUPS: Final[dict[str, dict[str, str]]] = {
-    "guard-protector": {"protector": "R", "auditor": "D"},
-    "guard-desk": {"desk": "R", "auditor": "D"},
-    "guard-keeper": {"keeper": "R"},
-    "guard-auditor": {"auditor": "R"},
+    "guard-protector": {"protector": "R", "auditor": "D", "operator": "D"},
+    "guard-desk": {"desk": "R", "auditor": "D", "operator": "D"},
+    "guard-keeper": {"keeper": "R", "auditor": "D", "operator": "D"},
+    "guard-auditor": {"auditor": "R", "operator": "D"},
 }
 _CLUSTER: Final = {"auditor": "S", "operator": "S"}
 

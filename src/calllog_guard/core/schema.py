@@ -10,7 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
+from calllog_guard.core.acceptances import Acceptance
 from calllog_guard.core.anchor import Anchor
+from calllog_guard.core.arrival import Remnant
 from calllog_guard.core.calls.event import CallEvent
 from calllog_guard.core.calls.intake import Manifest
 from calllog_guard.core.calls.leg import Leg
@@ -44,6 +46,7 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "notice": Notice,
     "notice-words": Words,
     "dead": Dead,
+    "remnant": Remnant,
     "replayed": Replayed,
     "access": Access,
     "reader-put": Put,
@@ -52,6 +55,7 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "manifest": Manifest,
     "heartbeat": Beat,
     "anchor": Anchor,
+    "acceptance": Acceptance,
     "policy": Publication,
     "statistic": Statistic,
     "statistics-mark": Mark,

@@ -185,7 +185,7 @@ class Copies:
 
     def _commit(self, shard: Shard) -> None:
         now = self._t.ring.now_ms()
-        shard.held.commit(Position(shard.copies, 0, self._topic, now, INDEX_FORM))
+        shard.held.commit(Position(shard.copies, 0, self._t.known_as(self._topic), now, INDEX_FORM))
 
     async def catch_up(self, shard: Shard) -> bool:
         """Take in what was copied since, by whomever; whether that was all. Copies of a released hold go on sight."""

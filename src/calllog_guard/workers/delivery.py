@@ -4,6 +4,7 @@ One delivery rule for every worker: a poll is a unit, its outputs are acknowledg
 Rules: 1. The offset is one integer per partition, written in one place (`_settle`).
        2. An error has one of three ends: RETRY, DEAD_LETTER (inside the unit), HALT.  What is not ours halts.
        3. Nothing is handled before the own seek is confirmed; a retry ends on revocation.
+       4. Where reading goes on, and whether something is gone that was not read, is for `beginnings.py` to say; the library resets nothing.
 Source: design section 12.
 """
 
@@ -11,12 +12,14 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
+from calllog_guard.core.arrival import REMNANT, remnant
 from calllog_guard.core.crypto.sealed import seal_to
 from calllog_guard.core.replay import first_appended_ms
 from calllog_guard.core.tombstone import Output
@@ -33,6 +36,7 @@ from calllog_guard.errors import (
 )
 from calllog_guard.ports import Clock
 from calllog_guard.settings import CRASH_AT, Settings
+from calllog_guard.workers.beginnings import LOOK_S, Beginnings
 from calllog_guard.workers.duties import Duty
 
 log: Final = structlog.get_logger()
@@ -74,13 +78,22 @@ class Steps:
 
 
 class DeadLetters:
-    """Seals what cannot be handled to the operator's key."""
+    """
+    Seals what cannot be handled to the operator's key.
 
-    def __init__(self, topic: str, key: bytes, clock: Clock, partitions: int) -> None:
-        self._topic, self._key, self._clock, self._partitions = topic, key, clock, partitions
+    Args:
+        most: Bytes of the largest payload that is kept; of a larger one, and of a record that could not be unpacked, its remnant.
+
+    """
+
+    def __init__(self, topic: str, key: bytes, clock: Clock, partitions: int, most: int = 512 << 10) -> None:
+        self._topic, self._key, self._clock, self._partitions, self._most = topic, key, clock, partitions, most
 
     def of(self, record: Any, error: MessageError) -> Output:
         """The dead letter of a record: coordinates, a reason that quotes nothing, the payload sealed."""
+        payload, left = record.value or b"", record.remnant
+        if left is None and len(payload) > self._most:
+            left = remnant(error.reason, payload)
         dead = Dead(
             v=1,
             topic=record.topic,
@@ -89,7 +102,9 @@ class DeadLetters:
             reason=error.reason,
             at_pointer=error.pointer,
             kid="operator-1",
-            jwe=seal_to(self._key, "operator-1", record.value or b""),
+            jwe=seal_to(self._key, "operator-1", payload)
+            if left is None
+            else seal_to(self._key, "operator-1", encode(left), cty=REMNANT),
             at=self._clock.now(),
             appended_at=from_ms(first_appended_ms(record.timestamp, record.headers)),
         )
@@ -104,13 +119,14 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         role: Role,
         consumer: Any,
         settings: Settings,
-        clock: Clock,
+        beginnings: Beginnings,
         count: Callable[[str, int], None],
         level: Callable[[str, float], None],
         duties: Sequence[Duty] = (),
     ) -> None:
-        self._duties, self._level = duties, level
-        self._role, self._consumer, self._settings, self._clock, self._count = role, consumer, settings, clock, count
+        self._duties, self._level = (*duties, Duty("beginnings", LOOK_S, self._look)), level
+        self._role, self._consumer, self._settings, self._count = role, consumer, settings, count
+        self._beginnings = beginnings
         self._position: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._owned = 0
@@ -165,12 +181,13 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
 
         Raises:
             LogSilentError: Kafka does not answer, or does not show us a topic; try again.
+            ConfigurationError: A topic is missing, or has fewer partitions than it was created with.
 
         """
         if not self._started:
             await self._consumer.start()
             self._started = True
-        await self._consumer.shown(self._role.topics)
+        await self._consumer.shown(await self._beginnings.check())
 
     async def close(self) -> None:
         """Disconnect, also what has never run."""
@@ -196,14 +213,34 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
                     next_commit = self._now() + self._settings.commit_ms / 1000
             async with self._lock:
                 await self._commit()
+                await self._keep()
         finally:
+            await self._beginnings.close()
             await self._consumer.stop()
+
+    async def _polled(self) -> Unit:
+        """What the consumer hands out; a position that Kafka refuses is judged."""
+        try:
+            found: Unit = await self._consumer.getmany(
+                timeout_ms=self._settings.unit_wait_ms, max_records=self._settings.unit_records
+            )
+        except NoOffsetForPartitionError:  # between the assignment and our seek
+            return {}
+        except OffsetOutOfRangeError as error:
+            ours = {place: at for place, at in error.args[0].items() if self._position.get(place) == at}
+            try:
+                await self._beginnings.out_of_range(ours)
+            except GuardError as judged:
+                if judged.fate is not Fate.RETRY:
+                    raise
+                log.warning("waits", role=self._role.name, why=str(judged))
+                await asyncio.sleep(_RETRY_MOST_S)
+            return {}
+        return found
 
     async def _once(self) -> None:
         assignment = self._assignment
-        found = await self._consumer.getmany(
-            timeout_ms=self._settings.unit_wait_ms, max_records=self._settings.unit_records
-        )
+        found = await self._polled()
         if self._carried is not None:
             raise self._carried
         async with self._lock:
@@ -230,6 +267,8 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         for place, records in unit.items():
             self._position[place] = records[-1].offset + 1
             self._count("records_handled", len(records))
+            for left in (record.remnant for record in records if record.remnant is not None):
+                self._count("unreadable_" + left.reason, 1)
         if unit:
             self._count("units", 1)
             places = {f"{place.topic}/{place.partition}": records[-1].offset for place, records in unit.items()}
@@ -295,6 +334,14 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
             self._committed.update(moved)
             self._stuck_since = None
 
+    async def _look(self) -> None:
+        await self._beginnings.look(dict(self._committed))
+
+    async def _keep(self) -> None:
+        """How far what is let go of was read; what is silent now keeps an older word, which is no less safe."""
+        with suppress(KeystoreSilentError):
+            await self._beginnings.keep(self._committed, now=True)
+
     async def _measure(self) -> None:
         """
         How far behind the ends of its partitions the worker is, and since when its committed offset stands still so.
@@ -319,6 +366,7 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
             try:
                 if revoked:
                     await self._commit()
+                    await self._keep()
                     await self._role.revoked(sorted({place.partition for place in revoked}))
             except Exception as error:  # noqa: BLE001 - carried out of the listener
                 self._carried = error
@@ -353,23 +401,22 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
                 return
 
     async def _take(self, assigned: Sequence[TopicPartition]) -> None:
-        sets = {topic: {place.partition for place in assigned if place.topic == topic} for topic in self._role.topics}
-        if len({frozenset(partitions) for partitions in sets.values()}) > 1:
-            raise PositionConflictError("the topics of this worker were assigned with unequal partition sets")
-        partitions = sorted(set().union(*sets.values()))
-        starts = await self._role.assigned(partitions)
-        for place in assigned:
-            offset = starts.get(place)
-            if offset is None:
-                offset = await self._start_of(place)
-            self._consumer.seek(place, offset)
-            self._position[place] = offset
+        starts, fixed = await self._beginnings.begin(), self._beginnings.reads.fixed
+        there = [
+            place for place in assigned if place.topic in self._beginnings.ids
+        ]  # one that was just deleted is revoked soon
+        if unseen := [place for place in there if place not in starts]:
+            raise LogSilentError(
+                f"Kafka does not show partition {unseen[0].partition} of {unseen[0].topic} everywhere yet"
+            )
+        own = {place for place in there if fixed is None or place.partition < fixed}
+        if fixed is not None:
+            sets = {frozenset(each.partition for each in own if each.topic == topic) for topic in self._role.topics}
+            if len(sets) > 1:
+                raise PositionConflictError("the topics of this worker were assigned with unequal partition sets")
+        partitions = sorted({place.partition for place in own})
+        wanted = await self._role.assigned(partitions)
+        for place in there:
+            self._position[place] = wanted.get(place, starts[place])
+            self._consumer.seek(place, self._position[place])
         log.info("assigned", role=self._role.name, partitions=partitions)
-
-    async def _start_of(self, place: TopicPartition) -> int:
-        try:
-            committed = await self._consumer.committed(place)
-            first = (await self._consumer.beginning_offsets([place]))[place]
-        except (KafkaError, OSError) as error:
-            raise LogSilentError(f"Kafka does not answer ({type(error).__name__})") from None
-        return int(first if committed is None else max(committed, first))

@@ -17,6 +17,7 @@ from typing import Any, Final
 import structlog
 from aiokafka import TopicPartition
 
+from calllog_guard.core.arrival import content
 from calllog_guard.core.crypto.envelope import parse_header
 from calllog_guard.core.ids import split_key
 from calllog_guard.core.requests.decision import DECISIONS, Decision, Entry, open_entry
@@ -91,11 +92,16 @@ class Keeper:
     async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
         """See Role: an index that is young enough is resumed, any other is built anew."""
         self.close()
+        for partition in set(partitions) & set(self._t.began_anew(self._decisions)):
+            await self._ring.guard.applied(partition, 0)  # an offset of a ledger that is gone says nothing of this one
         legs, decisions = await self._starts(self._legs, partitions), await self._starts(self._decisions, partitions)
         ends = await self._ends(self._legs, partitions)
+        decided = await self._ends(self._decisions, partitions)
         places: dict[TopicPartition, int] = {}
         for partition in partitions:
-            shard = self._opened(partition, legs[partition], decisions[partition])
+            shard = self._opened(
+                partition, (legs[partition], ends[partition]), (decisions[partition], decided[partition])
+            )
             shard.known_from = ends[partition]
             records = await self._read_all(self._decisions, [partition])
             self._remember(shard, records)
@@ -105,7 +111,7 @@ class Keeper:
             places[TopicPartition(self._decisions, partition)] = shard.decisions
         return places
 
-    def _opened(self, partition: int, legs: int, decisions: int) -> Shard:
+    def _opened(self, partition: int, legs: tuple[int, int], decisions: tuple[int, int]) -> Shard:
         held, copies = self._held(partition)
         path = index_path(self._settings, partition)
         index = self._open_index(path)
@@ -114,14 +120,15 @@ class Keeper:
         if (
             position is not None
             and position.form == INDEX_FORM
-            and position.topics == self._legs
+            and position.topics == self._t.known_as(self._legs, self._decisions)
             and position.at_ms >= oldest
-            and position.legs >= legs
+            and legs[0] <= position.legs <= legs[1]
+            and decisions[0] <= position.decisions <= decisions[1]
         ):
             places = (partition, index, position.legs, position.decisions, held, copies)
             return Shard(*places, pending=index.pending(), unforgotten=True)
         index.destroy()
-        return Shard(partition, self._open_index(path), legs, decisions, held, copies)
+        return Shard(partition, self._open_index(path), legs[0], decisions[0], held, copies)
 
     def _held(self, partition: int) -> tuple[Index, int]:
         """The index of copies; one of another form, or of another topic, is built anew."""
@@ -129,7 +136,8 @@ class Keeper:
         index = self._open_index(path)
         position = index.position()
         topic = self._settings.topic("calllog.held")
-        if position is not None and position.form == INDEX_FORM and position.topics == topic:
+        same = position is not None and position.topics == self._t.known_as(topic)
+        if position is not None and same and position.form == INDEX_FORM and partition not in self._t.began_anew(topic):
             return index, position.legs
         index.destroy()
         return self._open_index(path), 0
@@ -150,7 +158,8 @@ class Keeper:
         for record in ours:
             if not is_result(record.key):
                 try:
-                    shard.note(record.key.decode(), self._read(shard, record)[0])
+                    decision = self._read(shard, record)[0]
+                    shard.note(record.key.decode(), decision)
                 except MessageError as error:  # not written by a desk; its dead letter is written when it is handled
                     self._count("unreadable_" + error.reason, 1)
 
@@ -255,7 +264,7 @@ class Keeper:
             return []
         if shard.gone(pseudonym):
             return self._on_sight(shard, record.key)
-        header = parse_header(record.value)
+        header = parse_header(content(record) or b"")
         if header.kid != pseudonym or header.rid != token or header.top != self._legs:
             raise RecordError("bad_leg")
         try:
@@ -280,7 +289,7 @@ class Keeper:
         """Take a decision in; whether it waits for its barrier now."""
         if record.key is None:
             raise RecordError("bad_decision")
-        if record.value is None:
+        if content(record) is None:
             return False
         if is_result(record.key):
             self._result(shard, record)

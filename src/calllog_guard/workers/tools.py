@@ -4,10 +4,11 @@ What keeping and enforcing need of the world.
 Source: design section 4, keeper.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from calllog_guard.core.beginnings import NO_ID
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import EpochName, Tenant
 from calllog_guard.core.requests.decision import Decision
@@ -34,7 +35,8 @@ class Tools:
     What enforcing needs of the world; `home` is the tenant's partition.
 
     `fetch` gives records by key and offset; `tail` those of a partition from an offset on, so many at most, with the offset
-    after them and the end; `offset_at` the first offset appended at or after a time in ms.
+    after them and the end; `offset_at` the first offset appended at or after a time in ms; `id_of` Kafka's id of a topic; and
+    `began_anew` the partitions of a topic of which nothing counts any more that was known before.
     """
 
     tenant: Tenant
@@ -51,6 +53,8 @@ class Tools:
     safe: Safe
     count: Callable[[str, int], None]
     level: Callable[[str, float], None] = lambda _name, _value: None
+    id_of: Callable[[str], str] = lambda _topic: NO_ID
+    began_anew: Callable[[str], Collection[int]] = lambda _topic: ()
 
     @property
     def legs(self) -> str:
@@ -66,7 +70,16 @@ class Tools:
         """The key of a decision's entry. Raises EpochUnknownError when its epoch is destroyed."""
         return self.vault.epoch_key(EpochName(decision.epoch), self.tenant, "ledger")
 
+    def known_as(self, *topics: str) -> str:
+        """Topics with their ids, as an index names what it was made of: one that was made anew is another."""
+        return " ".join(f"{topic}@{self.id_of(topic)}" for topic in topics)
+
+    @property
+    def ledger(self) -> str:
+        """The topic of decisions."""
+        return self.settings.topic("privacy.decisions")
+
     def commit(self, shard: Shard) -> None:
         """Write the index with its position, at once."""
-        now = to_ms(self.clock.now())
-        shard.index.commit(Position(shard.legs, shard.decisions, self.legs, now, INDEX_FORM))
+        now, topics = to_ms(self.clock.now()), self.known_as(self.legs, self.ledger)
+        shard.index.commit(Position(shard.legs, shard.decisions, topics, now, INDEX_FORM))

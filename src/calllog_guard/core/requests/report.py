@@ -16,6 +16,9 @@ from datetime import date, datetime, timedelta
 from statistics import median
 from typing import Final, Literal
 
+import msgspec
+
+from calllog_guard.core.acceptances import Accepted
 from calllog_guard.core.requests.case import SINCE, Case
 from calllog_guard.core.requests.notice import Filed, waiting
 from calllog_guard.core.requests.office import days_left
@@ -123,6 +126,18 @@ class NoticeLine(Message, frozen=True, kw_only=True):
     overdue: int
 
 
+class LossLine(Message, frozen=True, kw_only=True):
+    """What an officer accepted as lost of a partition; `records` at most, None where nobody can know."""
+
+    at: Utc
+    officer: str
+    topic: str
+    partition: int
+    from_: int = msgspec.field(name="from")
+    to: int
+    records: int | None
+
+
 class Report(Message, frozen=True, kw_only=True):
     """The whole report; `secrets` says that a secret hold is in it."""
 
@@ -144,6 +159,7 @@ class Report(Message, frozen=True, kw_only=True):
     policies: tuple[PolicyLine, ...]
     brakes: tuple[Brake, ...]
     days: tuple[DayLine, ...]
+    losses: tuple[LossLine, ...] = ()
     secrets: bool = False
 
 
@@ -183,6 +199,7 @@ class Sources:
     policies: Sequence[PolicyLine]
     limits: Mapping[tuple[str, ...], int]
     objectives: Mapping[str, float]
+    accepted: Sequence[Accepted] = ()
     secrets: bool = False
 
 
@@ -217,6 +234,7 @@ def report(sources: Sources, month: Month, now: datetime) -> Report:
         policies=tuple(sources.policies),
         brakes=tuple(_brakes(sources, month)),
         days=tuple(_days(sources.cases, month)),
+        losses=tuple(_losses(sources.accepted, month)),
         secrets=sources.secrets,
     )
 
@@ -281,6 +299,21 @@ def _notices(cases: Iterable[Case], now: datetime) -> Iterable[NoticeLine]:
             late[name.partition("/")[0]] += each.act_by < now
     for to in sorted(sent):
         yield NoticeLine(to=to, sent=sent[to], acknowledged=sent[to] - left[to], overdue=late[to])
+
+
+def _losses(accepted: Iterable[Accepted], month: Month) -> Iterable[LossLine]:
+    for claims, officer in accepted:
+        for span in claims.spans if month.has(claims.at) else ():
+            same = span.was == claims.id and span.to > span.from_
+            yield LossLine(
+                at=claims.at,
+                officer=officer,
+                topic=claims.topic,
+                partition=span.partition,
+                from_=span.from_,
+                to=span.to,
+                records=span.to - span.from_ if same else None,
+            )
 
 
 def _opened(accesses: Iterable[Access], month: Month) -> Iterable[Opened]:

@@ -1,0 +1,41 @@
+"""
+Which member of a group reads which partition, where several topics belong together.
+
+Source: aiokafka's assignors; design section 12, point 6.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
+
+__all__ = ["RangePartitionAssignor", "TogetherAssignor"]
+
+
+class TogetherAssignor(RangePartitionAssignor):  # type: ignore[misc]
+    """
+    Partitions of one number go to one member, however many each topic has.
+
+    The library's own goes topic by topic: where one topic has more partitions than another, equal numbers part company.
+    """
+
+    name = "calllog-guard-together"
+
+    @classmethod
+    def assign(
+        cls, cluster: Any, members: Mapping[str, ConsumerProtocolMemberMetadata]
+    ) -> dict[str, ConsumerProtocolMemberAssignment]:
+        """Ranges of the numbers that every topic has; a number beyond goes with the one that it is modulo their count."""
+        topics = sorted({topic for each in members.values() for topic in each.subscription})
+        numbers = {topic: cluster.partitions_for_topic(topic) or set() for topic in topics}
+        common = min((len(some) for some in numbers.values()), default=0)
+        names = sorted(members)
+        owner = {number: names[number * len(names) // common] for number in range(common)}
+        mine: dict[str, list[tuple[str, list[int]]]] = {name: [] for name in names}
+        for topic in topics:
+            for name in names:
+                own = [number for number in sorted(numbers[topic]) if common and owner[number % common] == name]
+                if own:
+                    mine[name].append((topic, own))
+        return {name: ConsumerProtocolMemberAssignment(cls.version, mine[name], b"") for name in names}

@@ -1,0 +1,59 @@
+"""
+What Kafka shows of topics as a whole: ids, partitions, where each begins and ends, and what a group has committed; kafka-python.
+
+aiokafka speaks no protocol that knows of topic ids: it takes a topic that was made anew for the old one.
+Source: KIP-516, KIP-482; design section 14.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from calllog_guard.adapters.kafka_admin_client import AdminClient, library, spot
+from calllog_guard.adapters.kafka_security import unanswered
+from calllog_guard.core.beginnings import Extent, Shape
+from calllog_guard.core.ids import id_text
+from calllog_guard.ports import Place
+
+_MISSING: Final = 3
+"""UNKNOWN_TOPIC_OR_PARTITION."""
+
+
+class KafkaExtents(AdminClient):
+    """The Extents port."""
+
+    def shapes(self, topics: Sequence[str]) -> dict[str, Shape]:
+        """See Extents."""
+        with self.admin() as admin:
+            found = admin.describe_topics(list(topics)) if topics else []
+        for each in found:
+            if each["error_code"] not in {0, _MISSING}:
+                raise unanswered(library("kafka.errors").for_code(each["error_code"])(each["name"]))
+        return {
+            each["name"]: Shape(
+                id_text(uuid.UUID(str(each["topic_id"])).bytes),
+                tuple(sorted(one["partition_index"] for one in each["partitions"])),
+            )
+            for each in found
+            if each["error_code"] != _MISSING
+        }
+
+    def extents(self, topics: Mapping[str, Shape]) -> dict[Place, Extent]:
+        """See Extents."""
+        spots = [spot(topic, partition) for topic, each in topics.items() for partition in each.partitions]
+        if not spots:
+            return {}
+        spec = library("kafka.admin").OffsetSpec
+        with self.admin() as admin:
+            first = admin.list_partition_offsets(dict.fromkeys(spots, spec.EARLIEST))
+            end = admin.list_partition_offsets(dict.fromkeys(spots, spec.LATEST))
+        return {(at.topic, at.partition): Extent(topics[at.topic].id, first[at].offset, end[at].offset) for at in spots}
+
+    def committed(self, group: str, topics: Mapping[str, Shape]) -> dict[Place, int]:
+        """See Extents."""
+        spots = [spot(topic, partition) for topic, each in topics.items() for partition in each.partitions]
+        if not spots:
+            return {}
+        with self.admin() as admin:
+            found: dict[Any, Any] = admin.list_group_offsets({group: spots}).get(group, {})
+        return {(at.topic, at.partition): each.offset for at, each in found.items() if each.offset >= 0}

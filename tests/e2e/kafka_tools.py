@@ -1,0 +1,70 @@
+"""What an administrator does to topics behind the product's back."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from installation import Installation
+from kafka import TopicPartition
+from kafka.admin import KafkaAdminClient, OffsetSpec
+from kafka.errors import KafkaError
+
+
+@contextmanager
+def admin(guard: Installation) -> Iterator[Any]:
+    """Kafka's own client."""
+    client: Any = KafkaAdminClient(bootstrap_servers=guard.stack.kafka)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def bounds(guard: Installation, name: str, partition: int = 0) -> tuple[int, int]:
+    """The first offset of a partition, and the next."""
+    place = TopicPartition(guard.topic(name), partition)
+    with admin(guard) as client:
+        return (
+            client.list_partition_offsets({place: OffsetSpec.EARLIEST})[place].offset,
+            client.list_partition_offsets({place: OffsetSpec.LATEST})[place].offset,
+        )
+
+
+def delete_records(guard: Installation, name: str, before: int, partition: int = 0) -> None:
+    """Cut the beginning of a partition."""
+    with admin(guard) as client:
+        client.delete_records({TopicPartition(guard.topic(name), partition): before})
+
+
+def make_anew(guard: Installation, name: str, partitions: int, **settings: str) -> None:
+    """Delete a topic and make it again under its name."""
+    topic = guard.topic(name)
+    with admin(guard) as client:
+        client.delete_topics([topic])
+        shape: dict[str, Any] = {"num_partitions": partitions, "replication_factor": 1}
+        shape |= {
+            "configs": {"message.timestamp.type": "LogAppendTime"}
+            | {k.replace("_", "."): v for k, v in settings.items()}
+        }
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                client.create_topics({topic: shape}, wait_for_metadata=True)
+            except KafkaError:
+                assert time.monotonic() < deadline, f"{topic} is not deleted"
+                time.sleep(0.2)
+            else:
+                return
+
+
+def grow(guard: Installation, name: str, partitions: int) -> None:
+    """Add partitions to a topic."""
+    with admin(guard) as client:
+        client.create_partitions({guard.topic(name): partitions})
+
+
+def forget_group(guard: Installation, role: str) -> None:
+    """Delete a consumer group with what it has committed, as Kafka does by itself after a week."""
+    with admin(guard) as client:
+        client.delete_groups([f"c{guard.name}.guard-{role}"])

@@ -1,0 +1,299 @@
+"""What is gone unread halts a worker until an officer accepts it by name; topics of events may differ, grow and be made anew."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from installation import Installation, Make, event, raw
+from kafka.errors import KafkaError
+from kafka_tools import admin, bounds, delete_records, forget_group, grow, make_anew
+from test_audit import set_topic
+
+from calllog_guard.core.crypto.envelope import parse_header
+from calllog_guard.errors import LogSilentError
+
+pytestmark = pytest.mark.real
+HALT = 70
+
+
+def run(guard: Installation, *words: str) -> tuple[int, str, str]:
+    """Run one command: exit code, stdout, stderr."""
+    command = [sys.executable, "-m", "calllog_guard.cli", *words]
+    environment = os.environ | guard.environment
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def key(guard: Installation, name: str = "officer-1") -> str:
+    """A private key's file."""
+    return str(guard.directory / "keys" / f"{name}.pem")
+
+
+def calls(guard: Installation, start: int, many: int, *, partition: int = 0, name: str = "calllog.events") -> None:
+    """Publish calls of as many people."""
+    guard.publish(
+        name, [raw(event(f"c{n}", f"p{n}@example.org")) for n in range(start, start + many)], partition=partition
+    )
+
+
+def with_ten(guard: Installation) -> None:
+    """Ten calls are protected and committed, and the protector has stopped."""
+    worker = guard.start("protector")
+    calls(guard, 0, 10)
+    guard.settled(lambda: len(guard.live()) == 10, "the first legs")
+    worker.terminate()
+    assert worker.wait(30) == 0
+
+
+def halted(guard: Installation, role: str = "protector") -> str:
+    """Start a worker that must halt; what it says."""
+    before = len(guard.log.read_text())
+    assert guard.start(role).wait(60) == HALT
+    return guard.log.read_text()[before:]
+
+
+def metric(guard: Installation, name: str) -> float:
+    """The sum of a metric of the worker that started last; -1 while it shows none."""
+    address = re.findall(r'"pages": "([^"]+)"', guard.log.read_text())[-1]
+    try:
+        with urllib.request.urlopen(f"http://{address}/metrics") as answer:
+            page = answer.read().decode()
+    except OSError:  # the one before, which has ended
+        return -1
+    return sum(float(line.rpartition(" ")[2]) for line in page.splitlines() if line.startswith(f"calllog_guard_{name}"))
+
+
+def test_records_deleted_above_the_committed_offset_halt_until_an_officer_accepts_them(make: Make) -> None:
+    guard = make()
+    with_ten(guard)
+    calls(guard, 10, 10)
+    delete_records(guard, "calllog.events", 15)
+    topic = guard.topic("calllog.events")
+    told = halted(guard)
+    assert "records 10 to 14 are gone unread" in told
+    assert f"calllog-guard topics accept {topic}" in told
+    lost = next(json.loads(line) for line in told.splitlines() if '"records are lost"' in line)
+    assert (lost["topic"], lost["partition"], lost["first"], lost["last"]) == (topic, 0, 10, 14)
+    halted(guard)  # as under a supervisor: it does not get used to it
+    assert len(guard.live()) == 10
+
+    code, out, _ = run(guard, "topics", "accept", topic, "--json")
+    assert code == 1
+    (shown,) = json.loads(out)["gaps"]
+    assert (shown["from"], shown["to"], shown["records"], shown["roles"]) == (10, 15, 5, ["protector"])
+    assert run(guard, "topics", "accept", "calllog.evnets", "--key", key(guard))[0] == 2
+    assert run(guard, "topics", "accept", topic, "--partition", "9", "--key", key(guard))[0] == 2
+    assert run(guard, "topics", "accept", topic, "--key", key(guard, "backend-1"))[0] == 4
+    assert run(guard, "topics", "accept", topic, "--partition", "1", "--key", key(guard))[0] == 4
+    halted(guard)
+
+    assert run(guard, "topics", "accept", topic, "--key", key(guard))[0] == 0
+    code, out, err = run(guard, "topics", "accept", topic, "--key", key(guard))
+    assert (code, "accepted by officer-1" in out, "accepted already" in err) == (0, True, True)
+    guard.start("protector")
+    guard.settled(lambda: len(guard.live()) == 15, "what was left")
+    assert metric(guard, "records_lost_total") == 5
+    guard.settled(
+        lambda: run(guard, "topics", "accept", topic, "--key", key(guard))[0] == 4, "nothing is left to accept"
+    )
+    assert json.loads(run(guard, "report", "--json")[1])["losses"][0]["officer"] == "officer-1"
+
+
+def accepted(guard: Installation, name: str) -> None:
+    """An officer accepts what is lost of a topic."""
+    code, _, err = run(guard, "topics", "accept", guard.topic(name), "--key", key(guard))
+    assert code == 0, err
+
+
+def test_records_deleted_under_a_running_worker_halt_it(make: Make) -> None:
+    """The library would jump to the new beginning and say nothing."""
+    guard = make()
+    worker = guard.start("protector")
+    calls(guard, 0, 10)
+    guard.settled(lambda: len(guard.live()) == 10, "the first legs")
+    worker.send_signal(signal.SIGSTOP)
+    calls(guard, 10, 10)
+    delete_records(guard, "calllog.events", 15)
+    worker.send_signal(signal.SIGCONT)
+    assert worker.wait(60) == HALT
+    assert "records 10 to 14 are gone unread" in guard.log.read_text()
+    halted(guard)
+    accepted(guard, "calllog.events")
+    guard.start("protector")
+    guard.settled(lambda: len(guard.live()) == 15, "what was left")
+
+
+def test_what_retention_takes_from_a_worker_that_is_away_is_a_gap(make: Make) -> None:
+    guard = make()
+    with_ten(guard)
+    set_topic(guard, "calllog.events", retention_ms="1000", segment_ms="1000", message_timestamp_type="LogAppendTime")
+    calls(guard, 10, 10)
+
+    def rolled() -> bool:
+        calls(guard, 100, 1)  # a segment ends when a record comes
+        return bounds(guard, "calllog.events")[0] > 10
+
+    guard.settled(rolled, "retention has taken something unread", seconds=90)
+    set_topic(guard, "calllog.events", retention_ms="86400000", segment_ms="86400000")
+    first, end = bounds(guard, "calllog.events")
+    assert f"records 10 to {first - 1} are gone unread" in halted(guard)
+    accepted(guard, "calllog.events")
+    guard.start("protector")
+    guard.settled(lambda: metric(guard, "records_lost_total") == first - 10, "it goes on")
+    calls(guard, 200, 1)
+    left = end - first + 1
+    guard.settled(lambda: len(guard.live()) >= 10 + min(left, 1), "what was left")
+
+
+def test_offsets_that_kafka_forgot_neither_replay_all_nor_hide_a_gap(make: Make) -> None:
+    """After `offsets.retention.minutes` a group without members is gone, and with it what it has read."""
+    guard = make()
+    with_ten(guard)
+    guard.settled(lambda: _forgotten(guard), "the group is deleted")
+    worker = guard.start("protector")
+    calls(guard, 10, 1)
+    guard.settled(lambda: len(guard.live()) == 11, "the next leg")
+    assert metric(guard, "legs_written_total") == 1, "nothing was read again"
+    worker.terminate()
+    assert worker.wait(30) == 0
+    calls(guard, 11, 4)
+    delete_records(guard, "calllog.events", 13)
+    guard.settled(lambda: _forgotten(guard), "the group is deleted")
+    assert "records 11 to 12 are gone unread" in halted(guard)
+
+
+def _forgotten(guard: Installation) -> bool:
+    try:
+        forget_group(guard, "protector")
+    except KafkaError:  # its member has just left
+        return False
+    return True
+
+
+class Flow(threading.Thread):
+    """A backend that publishes calls of as many people until it is stopped; `days` dates those that come from now on."""
+
+    def __init__(self, guard: Installation, *topics: tuple[str, int]) -> None:
+        super().__init__(daemon=True)
+        self._guard, self.topics = guard, list(topics)
+        self._done = threading.Event()
+        self.days, self.sent = 0, 0
+
+    def run(self) -> None:
+        """See Thread."""
+        number = 0
+        while not self._done.is_set():
+            for topic, partitions in self.topics:
+                number += 1
+                made = [
+                    event(f"f{number}-{each}", f"f{number}-{each}@example.org", minutes_ago=10 + 1440 * self.days)
+                    for each in range(3)
+                ]
+                with suppress(LogSilentError):  # a topic that is just being deleted
+                    self._guard.publish(topic, [raw(each) for each in made], partition=number % partitions)
+                    self.sent += 3
+
+    def end(self) -> None:
+        """Stop publishing."""
+        self._done.set()
+        self.join(120)
+        assert not self.is_alive()
+
+
+def legs_dated(guard: Installation, days: int) -> int:
+    """How many legs have the day of a flow."""
+    day = f"{datetime.now(UTC) - timedelta(minutes=10 + 1440 * days):%Y-%m-%d}"  # noqa: TID251 - the real clock
+    return sum(parse_header(value).day == day for value in guard.live().values())
+
+
+def test_topics_of_events_may_have_other_counts_and_grow_under_flow(make: Make) -> None:
+    """Protectors share out whatever partitions there are, and read new ones from their first record."""
+    guard = make()
+    more = guard.topic("calllog.events") + ".more"
+    policy = guard.directory / "policy.toml"
+    text = policy.read_text().replace('.events"]', f'.events", "{more}"]')
+    policy.write_text(text)
+    grow(guard, "calllog.events", 7)
+    with admin(guard) as client:
+        client.create_topics(
+            {
+                more: {
+                    "num_partitions": 1,
+                    "replication_factor": 1,
+                    "configs": {"message.timestamp.type": "LogAppendTime"},
+                }
+            }
+        )
+    guard.cli("topics", "create", code=None)
+    for role in ("protector", "protector", "auditor"):
+        guard.start(role)
+    flow = Flow(guard, ("calllog.events", 7), ("calllog.events.more", 1))
+    flow.start()
+    guard.settled(lambda: len(guard.live()) > 60, "legs of both")
+    grow(guard, "calllog.events", 9)
+    grow(guard, "calllog.events.more", 5)
+    flow.topics = [("calllog.events", 9), ("calllog.events.more", 5)]
+    sent = flow.sent
+    guard.settled(lambda: flow.sent > sent + 90, "more is sent")
+    flow.end()
+    guard.settled(lambda: len(guard.live()) == flow.sent, "a leg of each call", seconds=60)
+    assert not guard.dead()
+    assert all(worker.poll() is None for worker in guard.workers), guard.log.read_text()[-2000:]
+
+
+def test_a_topic_made_anew_under_flow_is_read_from_its_first_record_once_accepted(make: Make) -> None:
+    """By its name and offsets nobody would see it: the new topic has records at the old position before anybody looks."""
+    guard = make()
+    worker = guard.start("protector")
+    flow = Flow(guard, ("calllog.events", 4))
+    flow.start()
+    guard.settled(lambda: len(guard.live()) > 60, "legs")
+    make_anew(guard, "calllog.events", 6)
+    flow.topics, flow.days = [("calllog.events", 6)], 3
+    assert worker.wait(60) == HALT
+    assert "was deleted and made anew" in halted(guard)
+    code, out, _ = run(guard, "topics", "accept", guard.topic("calllog.events"), "--json")
+    shown = json.loads(out)["gaps"]
+    assert (code, len(shown), {each["kind"] for each in shown}) == (1, 6, {"anew"})
+    assert {each["records"] for each in shown} == {None}
+    accepted(guard, "calllog.events")
+    guard.start("protector")
+    sent = flow.sent
+    guard.settled(lambda: flow.sent > sent + 60, "more is sent")
+    flow.end()
+    there = [json.loads(each.value) for each in guard.records("calllog.events", 6)]
+    day = f"{datetime.now(UTC) - timedelta(minutes=10 + 1440 * 3):%Y-%m-%d}"  # noqa: TID251 - the real clock
+    wanted = sum(each["started_at"][:10] == day for each in there)
+    assert wanted > 60
+    guard.settled(lambda: legs_dated(guard, 3) == wanted, "a leg of each call of the new topic")
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "partition"),
+    [("desk", "privacy.requests", 0), ("keeper", "calllog.legs", 0), ("desk", "privacy.outcomes", 0)],
+)
+def test_every_role_halts_over_what_it_has_not_read(make: Make, role: str, name: str, partition: int) -> None:
+    guard = make()
+    for each in ("protector", "desk", "keeper"):
+        guard.start(each)
+    guard.publish(name, [b"rubbish"] * 3, partition=partition, key=b"x")
+    guard.settled(lambda: len(guard.dead()) >= 3, "what was read")
+    guard.stop_workers()
+    guard.publish(name, [b"rubbish"] * 9, partition=partition, key=b"x")
+    set_topic(guard, name, cleanup_policy="delete")
+    delete_records(guard, name, bounds(guard, name, partition)[1] - 2, partition)
+    told = halted(guard, role)
+    assert "are gone unread" in told
+    assert f"topics accept {guard.topic(name)}" in told
+    accepted(guard, name)
+    before = len(guard.dead())
+    guard.start(role)
+    guard.settled(lambda: len(guard.dead()) == before + 2, "what was left")
