@@ -84,4 +84,4 @@ async def unless(asked: asyncio.Event, work: Awaitable[T]) -> T | None:
         waiter.cancel()
         if not task.done():
             task.cancel()
-            await asyncio.wait({task}, timeout=1)
+            await asyncio.wait({task}, timeout=_FORCED_S)

@@ -20,6 +20,7 @@ from calllog_guard.errors import GuardError
 from calllog_guard.reader import Reader
 
 log: Final = structlog.get_logger()
+_LEAVE_S: Final = 8.0
 _ABOUT = """\
 Prints a line of JSON per leg that the purpose may see now: {"op":"put","token":...,"person":...} with the fields that the purpose
 lists. The access is on record (privacy.access) before the lines come out; what may not be seen is counted there by its reason.
@@ -108,8 +109,11 @@ async def _once(args: argparse.Namespace) -> int:
 async def _followed(args: argparse.Namespace, asked: asyncio.Event) -> int:
     """What may be seen, and what changes, until the end is asked for."""
     reader = _reader(args, log.info)
-    async with aclosing(aiter(reader.batches())) as batches:
+    batches = aiter(reader.batches())
+    try:
         while (lines := await unless(asked, anext(batches, None))) is not None:
             _print(lines)
+    finally:
+        await patience.ended(batches.aclose(), _LEAVE_S)
     log.info("stopped", opened=reader.opened, refused={str(why): many for why, many in reader.refused.items()})
     return 0
