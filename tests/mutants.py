@@ -302,8 +302,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "no heartbeats",
-        "workers/auditor.py",
-        "        await self._writer.write(beats)\n",
+        "workers/upkeep.py",
+        "        await m.writer.write([Output(*place, BEAT, value) for place in places])\n",
         "",
         "tests/e2e/test_drills_kafka.py::test_a_broker_away_and_restarts_do_not_keep_a_value_beyond_the_bound",
     ),
@@ -659,9 +659,9 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "plain text is trimmed in the default topic of events alone",
-        "workers/auditor.py",
-        "for topic in self._events() if topic not in self._missing]",
-        'for topic in ["calllog.events"] if topic not in self._missing]',
+        "workers/upkeep.py",
+        "for topic in self._m.events() if topic in shapes}",
+        'for topic in ["calllog.events"] if topic in shapes}',
         "tests/core/test_auditor.py::test_every_topic_of_events_that_is_there_is_kept_rolling_and_trimmed",
     ),
     (
@@ -1422,9 +1422,9 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "the auditor that owns no first partition hides its counter",
-        "workers/auditor.py",
-        '        beats.append(Output(self._settings.topic("privacy.policy"), 0, BEAT, value))',
-        '        if 0 in self._watched:\n            beats.append(Output(self._settings.topic("privacy.policy"), 0, BEAT, value))',
+        "workers/upkeep.py",
+        '        places.append((m.settings.topic("privacy.policy"), 0))',
+        '        if 0 in self._watched:\n            places.append((m.settings.topic("privacy.policy"), 0))',
         "tests/core/test_auditor.py",
     ),
     (
@@ -1636,6 +1636,41 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "own = [number for number in sorted(numbers[topic]) if common and owner[number % common] == name]",
         "own = [number for at, number in enumerate(sorted(numbers[topic])) if names[at * len(names) // len(numbers[topic])] == name]",
         "tests/core/test_assignor.py",
+    ),
+    (
+        "partitions that a topic of events gets are neither rolled nor trimmed",
+        "workers/upkeep.py",
+        "        return {topic: shapes[topic] for topic in",
+        "        return {topic: Shape(shapes[topic].id, (0,)) for topic in",
+        "tests/core/test_auditor.py",
+    ),
+    (
+        "a trim takes the word of those who read the topic's namesake",
+        "workers/upkeep.py",
+        "        return entry is None or read_reached(entry).id in {known, NO_ID}",
+        "        return entry is None or bool(read_reached(entry))",
+        "tests/core/test_auditor.py",
+    ),
+    (
+        "nobody looks into partitions beyond for what was erased",
+        "workers/observation.py",
+        "        places = [partition, *self.beyond]",
+        "        places = [partition]",
+        "tests/core/test_auditor.py",
+    ),
+    (
+        "what lies in a partition beyond stays there, unread",
+        "workers/keeper.py",
+        "            outputs += self._misplaced(unit[place])",
+        "            pass",
+        "tests/e2e/test_partitions.py::test_more_partitions_than_at_creation_are_told_and_hold_nobody_up",
+    ),
+    (
+        "a process with another count of partitions starts",
+        "world.py",
+        "        if made != mine:",
+        "        if not mine:",
+        "tests/e2e/test_partitions.py::test_another_count_than_at_creation_is_refused_by_everything",
     ),
 ]
 

@@ -181,6 +181,7 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings
         shared.ring(tenant),
         shared.keystore,
         KafkaTopics(settings, shared.options),
+        KafkaExtents(settings, shared.options),
         writer,
         settings,
         shared.clock,

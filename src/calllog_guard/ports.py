@@ -242,6 +242,10 @@ class Finding(Protocol):
     def good(self) -> bool:
         """Whether it is as it must be."""
 
+    @property
+    def withholds(self) -> bool:
+        """Whether nothing can be certified while it is not."""
+
 
 class Trimmed(msgspec.Struct, frozen=True):
     """What a trim did to a partition: whether it was cut, and how many records that all had consumed are still there."""

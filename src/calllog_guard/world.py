@@ -17,6 +17,7 @@ from calllog_guard.adapters.memory import SystemClock
 from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.core.acceptances import Accepted, accepted
 from calllog_guard.core.anchor import ANCHOR, ANCHORS, Anchor, check_anchor
+from calllog_guard.core.crypto.entries import guarded_key
 from calllog_guard.core.crypto.sealed import public_forms
 from calllog_guard.core.ids import Tenant, b64
 from calllog_guard.core.policy.versions import events_named
@@ -107,6 +108,26 @@ class World:
         check_anchor(found, self.anchor, topic)
         return found
 
+    async def check_partitions(self) -> None:
+        """
+        Whether PARTITIONS is what the installation was created with; of an earlier release the restore guard's marks know it.
+
+        Raises:
+            ConfigurationError: It is another: what is written by it would lie where nobody looks.
+
+        """
+        made, mine = self.vault.profile(self.tenant).partitions, self.settings.partitions
+        if not made:
+            beside = [guarded_key(number) for number in (mine - 1, mine)]
+            last, beyond = await self.keystore.read(beside)
+            if beyond is None and (last is not None or await self.keystore.read([guarded_key(0)]) == [None]):
+                return
+        if made != mine:
+            raise ConfigurationError(
+                f"CALLLOG_GUARD_PARTITIONS is {mine}, and this installation was created with {made or 'another count'}: set it "
+                "to that, everywhere; it never changes, whatever partitions topics may have got since"
+            )
+
     async def accepted(self) -> list[Accepted]:
         """
         What officers of the tenant have accepted as lost.
@@ -150,6 +171,7 @@ class World:
             ConfigurationError: Another installation writes this ledger.
 
         """
+        await self.check_partitions()
         await self.anchored()
         topic = self.settings.topic("privacy.policy")
         for beat in await newest(self.settings.kafka, self.options, topic, [0], BEAT):

@@ -89,6 +89,8 @@ _LEVELS: Final = {
     "cleaner_silent_pages": "Brokers whose page of CLEANER_PAGES is silent or shows no log cleaner",
     "cleaner_delay_s": "The longest that a log waits for its cleaning beyond max.compaction.lag.ms",
     "epochs_alive": "Epochs whose wrapping key is not destroyed",
+    "partitions_beyond": "Partitions beyond those that topics were created with, which nobody reads",
+    "records_beyond": "Offsets that lie in them",
     "topics_missing": "Topics of events that Kafka does not have",
     "topics_larger": "Topics with more partitions than they were created with, which nobody reads",
     "lag_records": "Records between what is handled and the ends of the assigned partitions",

@@ -5,7 +5,7 @@ Source: design section 5; `facts.md` (Kafka): each setting bounds how long an er
 """
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,6 +27,13 @@ class Governed:
     name: str
     partitions: int
     settings: dict[str, str]
+    fixed: bool = True
+    """Whether it must keep this count; topics of events may have any."""
+
+
+PARTITIONS: Final = "partitions"
+FOREIGN: Final = "records in partitions beyond"
+"""The setting of a finding: what lies in partitions that a topic was not created with, which nobody reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,17 @@ class Finding:
     setting: str
     wanted: str
     found: str
+
+    @property
+    def verdict(self) -> str:
+        """`ok`, `bad`; `warned` where a topic has more partitions than it was created with."""
+        grown = self.setting == FOREIGN and self.good
+        return "warned" if grown else "ok" if self.good else "bad"
+
+    @property
+    def withholds(self) -> bool:
+        """See Finding: what lies beyond is looked at with the rest."""
+        return self.setting != FOREIGN
 
     @property
     def good(self) -> bool:
@@ -119,7 +137,7 @@ def governed(settings: Settings, keep_days: int, events: Sequence[str]) -> list[
         raise ConfigurationError(
             f"the policy names {', '.join(sorted(clash))} among its events, which this installation writes itself: name another"
         )
-    return [*(Governed(name, many, plain) for name in events), *ours]
+    return [*(Governed(name, many, plain, fixed=False) for name in events), *ours]
 
 
 _READ_COMMITTED: Final = 1
@@ -166,6 +184,7 @@ class KafkaTopics(AdminClient):
             present = set(admin.list_topics())
             there = [topic for topic in wanted if topic.name in present]
             shapes = {each["name"]: each["partitions"] for each in admin.describe_topics([t.name for t in there])}
+            beyond = _beyond(admin, [topic for topic in there if topic.fixed], shapes)
             resources = [resource("TOPIC", topic.name) for topic in there]
             found = admin.describe_configs(resources, config_filter="all")
             cluster = admin.describe_cluster()["brokers"]
@@ -178,7 +197,7 @@ class KafkaTopics(AdminClient):
                 continue
             shape = shapes[topic.name]
             copies = min(len(each["replica_nodes"]) for each in shape)
-            findings.append(Finding(topic.name, "partitions", str(topic.partitions), str(len(shape))))
+            findings += _partitions(topic, len(shape), beyond.get(topic.name, 0))
             findings.append(Finding(topic.name, "replicas", str(self._settings.replicas), str(copies)))
             values = _values(found, topic.name)
             findings.extend(
@@ -264,6 +283,30 @@ class KafkaTopics(AdminClient):
             ends = admin.list_partition_offsets(latest)
             stable = admin.list_partition_offsets(latest, isolation_level=_READ_COMMITTED)
         return [place.partition for place in places if stable[place].offset < ends[place].offset]
+
+
+def _partitions(topic: Governed, found: int, beyond: int) -> list[Finding]:
+    """How many partitions a topic has; more than it was created with are a warning, records in them a finding."""
+    wanted = f"at least {topic.partitions if topic.fixed else 1}"
+    findings = [Finding(topic.name, PARTITIONS, wanted, str(found))]
+    if topic.fixed and found > topic.partitions:
+        findings.append(Finding(topic.name, FOREIGN, "0", str(beyond)))
+    return findings
+
+
+def _beyond(admin: Any, topics: Sequence[Governed], shapes: Mapping[str, Any]) -> dict[str, int]:
+    """How many offsets lie in partitions beyond those that topics were created with."""
+    spots = [
+        spot(topic.name, number) for topic in topics for number in range(topic.partitions, len(shapes[topic.name]))
+    ]
+    if not spots:
+        return {}
+    spec, found = library("kafka.admin").OffsetSpec, dict[str, int]()
+    first = admin.list_partition_offsets(dict.fromkeys(spots, spec.EARLIEST))
+    end = admin.list_partition_offsets(dict.fromkeys(spots, spec.LATEST))
+    for at in spots:
+        found[at.topic] = found.get(at.topic, 0) + end[at].offset - first[at].offset
+    return found
 
 
 def _values(found: Any, name: str) -> dict[str, str]:

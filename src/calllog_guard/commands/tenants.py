@@ -166,7 +166,8 @@ async def _raise(shared: World, tenant: Tenant) -> None:
     try:
         await shared.look_back()
         await follow_published(shared)
-        shared.vault.upgrade(tenant, _identity(shared, tenant), shared.clock.now())
+        now, many = shared.clock.now(), shared.settings.partitions
+        shared.vault.upgrade(tenant, _identity(shared, tenant), now, many)
         await shared.ring(tenant).guard.tell_profile()
     finally:
         await shared.keystore.close()
@@ -190,7 +191,9 @@ async def create_tenant(args: argparse.Namespace) -> int:
 async def _make(shared: World, tenant: Tenant) -> tuple[EpochName, Path, Path]:
     """The current epoch, and where the public halves of the receipt key and of the desk's key lie."""
     unanchored = await _own(shared)
-    shared.vault.create_tenant(tenant, _identity(shared, tenant), shared.clock.now())
+    if not unanchored:
+        await shared.check_partitions()
+    shared.vault.create_tenant(tenant, _identity(shared, tenant), shared.clock.now(), shared.settings.partitions)
     epoch = epoch_of(shared.clock.now())
     shared.vault.create_epoch(epoch)
     guard_id = shared.vault.guard_id()
