@@ -1672,6 +1672,34 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "        if not mine:",
         "tests/e2e/test_partitions.py::test_another_count_than_at_creation_is_refused_by_everything",
     ),
+    (
+        "a topic is kept longer without a bound",
+        "core/prolonged.py",
+        "        return min(kept_ms * 2, bound)",
+        "        return kept_ms * 2",
+        "tests/core/test_lags.py",
+    ),
+    (
+        "a topic that was kept longer stays so",
+        "core/prolonged.py",
+        "        return wanted_ms\n",
+        "        return None\n",
+        "tests/e2e/test_gaps.py::test_what_nears_the_end_of_its_time_is_kept_longer_within_a_bound_until_it_is_read",
+    ),
+    (
+        "keeping plain text longer is on no record",
+        "workers/lags.py",
+        "            await self._signed(note)\n",
+        "",
+        "tests/core/test_lags.py",
+    ),
+    (
+        "anybody may say that the auditor kept a topic longer",
+        "core/prolonged.py",
+        'decode(_CHANGES, verify(public_pem, record.value.decode("ascii")))',
+        'decode(_CHANGES, __import__("base64").urlsafe_b64decode(record.value.decode("ascii").split(".")[1] + "=="))',
+        "tests/core/test_lags.py",
+    ),
 ]
 
 

@@ -18,9 +18,10 @@ from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.core.acceptances import Accepted, accepted
 from calllog_guard.core.anchor import ANCHOR, ANCHORS, Anchor, check_anchor
 from calllog_guard.core.crypto.entries import guarded_key
-from calllog_guard.core.crypto.sealed import public_forms
-from calllog_guard.core.ids import Tenant, b64
+from calllog_guard.core.crypto.sealed import public_forms, signer_pem
+from calllog_guard.core.ids import Tenant, b64, unb64
 from calllog_guard.core.policy.versions import events_named
+from calllog_guard.core.prolonged import Prolonged, changes
 from calllog_guard.core.wire import BEAT, BEATS, decode
 from calllog_guard.errors import ConfigurationError, MessageError
 from calllog_guard.policy import Policy, load_policy
@@ -29,7 +30,7 @@ from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import DeadLetters
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.sealer import Count, Sealer
-from calllog_guard.workers.vault import Vault
+from calllog_guard.workers.vault import AUDIT, Vault
 
 
 @dataclass
@@ -128,6 +129,22 @@ class World:
                 "to that, everywhere; it never changes, whatever partitions topics may have got since"
             )
 
+    async def _of_policy(self) -> list[Any]:
+        topic = self.settings.topic("privacy.policy")
+        return await read_all(self.settings.kafka, self.options, topic, [0])
+
+    async def prolonged(self) -> list[Prolonged]:
+        """
+        What auditors of the tenant changed about how long topics are kept.
+
+        Raises:
+            LogSilentError: Kafka does not answer.
+
+        """
+        signer = self.vault.profile(self.tenant).signers.get(AUDIT)
+        records = await self._of_policy()
+        return changes(records, self.tenant, signer_pem(unb64(signer.encode()))) if signer else []
+
     async def accepted(self) -> list[Accepted]:
         """
         What officers of the tenant have accepted as lost.
@@ -136,8 +153,7 @@ class World:
             LogSilentError: Kafka does not answer.
 
         """
-        topic = self.settings.topic("privacy.policy")
-        records = await read_all(self.settings.kafka, self.options, topic, [0])
+        records = await self._of_policy()
         return accepted(records, self.tenant, partial(self.policy.officer_key, self.tenant))
 
     @property

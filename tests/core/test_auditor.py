@@ -25,8 +25,9 @@ from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor import Auditor
 from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.lags import Lags
 from calllog_guard.workers.observation import Observation
-from calllog_guard.workers.upkeep import FEW, MANY
+from calllog_guard.workers.upkeep import FEW, MANY, Means
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import Walked
 
@@ -103,6 +104,14 @@ class Log:
         self.places += [(topic, partition) for partition in partitions]
         return dict.fromkeys(partitions, Trimmed(cut=True, behind=0))
 
+    def kept_ms(self, topics: Sequence[str]) -> dict[str, int]:
+        """See Topics."""
+        return dict.fromkeys(topics, 86_400_000)
+
+    def keep(self, topic: str, retention_ms: int) -> None:
+        """See Topics."""
+        raise AssertionError(topic, retention_ms)
+
     def blocked(self, topic: str, partitions: Sequence[int]) -> list[int]:
         """See Topics."""
         assert topic
@@ -159,27 +168,38 @@ async def made(
     for name in log.events:
         if name not in log.extents.topics and name != "waits":
             log.extents.create(name, 1)
+
+    async def none() -> list[Any]:
+        return []
+
+    async def unsigned(change: object) -> None:
+        raise AssertionError(change)
+
+    means = Means(
+        settings=settings,
+        clock=log,
+        keystore=keystore,
+        guard=ring.guard,
+        admin=log,
+        extents=log.extents,
+        writer=writer,
+        events=lambda: log.events,
+        count=lambda *_: None,
+        level=levels.__setitem__,
+    )
     auditor = Auditor(
-        Tenant("iocom"),
         0,
-        lambda: log.events,
+        means,
+        Lags(Tenant("iocom"), means, none, unsigned),
         lambda: 90,
         KEY,
         ring,
-        keystore,
-        log,
-        log.extents,
-        writer,
-        settings,
-        log,
         log.all,
         log.each,
         log.starts,
         lambda *_: list(disks),
         MemoryCleaners(*cleaners),
         walked,
-        lambda *_: None,
-        levels.__setitem__,
     )
     await auditor.assigned([0])
     return auditor, writer, levels

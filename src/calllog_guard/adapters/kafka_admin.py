@@ -29,6 +29,8 @@ class Governed:
     settings: dict[str, str]
     fixed: bool = True
     """Whether it must keep this count; topics of events may have any."""
+    most: float = 1
+    """How many times its `retention.ms` the auditor may make it, while something unread is in it."""
 
 
 PARTITIONS: Final = "partitions"
@@ -38,7 +40,7 @@ FOREIGN: Final = "records in partitions beyond"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One setting of one topic: a line of `topics check`; wanted is a value, `at least N` or `at most N`."""
+    """One setting of one topic: a line of `topics check`; wanted is a value, `at least N`, `at most N` or `N to M`."""
 
     topic: str
     setting: str
@@ -47,9 +49,10 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """`ok`, `bad`; `warned` where a topic has more partitions than it was created with."""
-        grown = self.setting == FOREIGN and self.good
-        return "warned" if grown else "ok" if self.good else "bad"
+        """`ok`, `bad`; `warned` where a topic has more partitions than it was created with, or is kept longer for a while."""
+        least, is_range, _ = self.wanted.partition(" to ")
+        told = self.setting == FOREIGN or (is_range and self.found != least)
+        return "bad" if not self.good else "warned" if told else "ok"
 
     @property
     def withholds(self) -> bool:
@@ -59,6 +62,9 @@ class Finding:
     @property
     def good(self) -> bool:
         """Whether it is as it must be."""
+        least, is_range, most = self.wanted.partition(" to ")
+        if is_range:
+            return self.found.isdecimal() and int(least) <= int(self.found) <= int(most)
         how, _, bound = self.wanted.rpartition(" ")
         if how in _COMPARED:
             return self.found.isdecimal() and _COMPARED[how](int(self.found), int(bound))
@@ -132,12 +138,16 @@ def governed(settings: Settings, keep_days: int, events: Sequence[str]) -> list[
         ("privacy.exports", few, kept(settings.exports_keep_days)),
         ("privacy.access", few, kept(settings.access_keep_days)),
     ]
-    ours = [Governed(settings.topic(name), partitions, each) for name, partitions, each in shapes]
+    longer = {"privacy.requests": settings.prolong_most}
+    ours = [
+        Governed(settings.topic(name), partitions, each, most=longer.get(name, 1)) for name, partitions, each in shapes
+    ]
     if clash := {topic.name for topic in ours} & set(events):
         raise ConfigurationError(
             f"the policy names {', '.join(sorted(clash))} among its events, which this installation writes itself: name another"
         )
-    return [*(Governed(name, many, plain, fixed=False) for name in events), *ours]
+    most = settings.prolong_most
+    return [*(Governed(name, many, plain, fixed=False, most=most) for name in events), *ours]
 
 
 _READ_COMMITTED: Final = 1
@@ -201,7 +211,8 @@ class KafkaTopics(AdminClient):
             findings.append(Finding(topic.name, "replicas", str(self._settings.replicas), str(copies)))
             values = _values(found, topic.name)
             findings.extend(
-                Finding(topic.name, name, value, values.get(name, "")) for name, value in topic.settings.items()
+                Finding(topic.name, name, _span(topic, name, value), values.get(name, ""))
+                for name, value in topic.settings.items()
             )
         findings.extend(  # a broker that is down has a disk, and settings that nobody knows
             Finding(f"broker {each['broker_id']}", "up", "yes", "no") for each in cluster if each.get("is_fenced")
@@ -224,6 +235,24 @@ class KafkaTopics(AdminClient):
             found = admin.describe_configs([resource("TOPIC", topic)], config_filter="all")
         milliseconds = int(_values(found, topic)["retention.ms"])
         return None if milliseconds < 0 else milliseconds // _DAY_MS
+
+    def kept_ms(self, topics: Sequence[str]) -> dict[str, int]:
+        """See Topics."""
+        if not topics:
+            return {}
+        with self.admin() as admin:
+            found = admin.describe_configs([resource("TOPIC", topic) for topic in topics], config_filter="all")
+        kept = {topic: int(_values(found, topic)["retention.ms"]) for topic in topics}
+        return {topic: milliseconds for topic, milliseconds in kept.items() if milliseconds >= 0}
+
+    def keep(self, topic: str, retention_ms: int) -> None:
+        """See Topics; the library returns errors, so that it is read back."""
+        config = library("kafka.admin").ConfigResource
+        kind = library("kafka.admin").ConfigResourceType.TOPIC
+        with self.admin() as admin:
+            admin.alter_configs([config(kind, topic, {"retention.ms": str(retention_ms)})], incremental=True)
+        if self.kept_ms([topic]) != {topic: retention_ms}:
+            raise LogRefusedError(f"Kafka does not let this user set retention.ms of {topic}: grant AlterConfigs on it")
 
     def replicas(self, topic: str) -> dict[int, tuple[int, int]]:
         """See Topics."""
@@ -283,6 +312,12 @@ class KafkaTopics(AdminClient):
             ends = admin.list_partition_offsets(latest)
             stable = admin.list_partition_offsets(latest, isolation_level=_READ_COMMITTED)
         return [place.partition for place in places if stable[place].offset < ends[place].offset]
+
+
+def _span(topic: Governed, name: str, value: str) -> str:
+    """What a setting may be: the auditor prolongs the time of a topic while something unread would else be lost."""
+    longer = name == "retention.ms" and topic.most > 1
+    return f"{value} to {int(int(value) * topic.most)}" if longer else value
 
 
 def _partitions(topic: Governed, found: int, beyond: int) -> list[Finding]:

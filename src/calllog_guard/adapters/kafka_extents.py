@@ -57,3 +57,12 @@ class KafkaExtents(AdminClient):
         with self.admin() as admin:
             found: dict[Any, Any] = admin.list_group_offsets({group: spots}).get(group, {})
         return {(at.topic, at.partition): each.offset for at, each in found.items() if each.offset >= 0}
+
+    def since(self, times_ms: Mapping[Place, int]) -> dict[Place, int]:
+        """See Extents."""
+        if not times_ms:
+            return {}
+        with self.admin() as admin:
+            found = admin.list_partition_offsets({spot(*place): at for place, at in times_ms.items()})
+        there = {at: each for at, each in found.items() if each is not None and each.offset >= 0}
+        return {(at.topic, at.partition): each.offset for at, each in there.items()}

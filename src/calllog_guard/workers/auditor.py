@@ -16,17 +16,16 @@ import msgspec
 import structlog
 from aiokafka import TopicPartition
 
-from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.decision import DECISIONS
 from calllog_guard.core.requests.outcome import DONE, TO_DESK, Observed, Outcome, OutcomeKey, is_result
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import KeystoreUnsafeError, MessageError
-from calllog_guard.ports import Cleaners, Clock, Extents, Keystore, Topics, Writer
-from calllog_guard.settings import Settings
+from calllog_guard.ports import Cleaners
 from calllog_guard.workers.delivery import Unit
 from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.lags import Lags
 from calllog_guard.workers.observation import Disks, Observation, ReadEach, Seen
 from calllog_guard.workers.upkeep import Means, Upkeep
 from calllog_guard.workers.walk import UNREADABLE, Walked
@@ -44,49 +43,30 @@ class Auditor:
 
     def __init__(
         self,
-        tenant: Tenant,
         home: int,
-        events: Callable[[], Sequence[str]],
+        means: Means,
+        lags: Lags,
         keep_days: Callable[[], int],
         outcome_key: OutcomeKey,
         ring: Keyring,
-        keystore: Keystore,
-        topics: Topics,
-        extents: Extents,
-        writer: Writer,
-        settings: Settings,
-        clock: Clock,
         read_all: ReadAll,
         read_each: ReadEach,
         starts: Offsets,
         disks: Disks,
         cleaners: Cleaners,
         walked: Callable[[], Awaitable[Walked]],
-        count: Callable[[str, int], None],
-        level: Callable[[str, float], None],
     ) -> None:
-        self._tenant, self._home, self._events, self._keep_days = tenant, home, events, keep_days
-        self._ring, self._keystore, self._admin, self._writer = ring, keystore, topics, writer
-        self._outcome_key = outcome_key
-        self._settings, self._clock, self._starts = settings, clock, starts
-        self._read_all, self._count, self._level = read_all, count, level
+        settings = self._settings = means.settings
+        self._home, self._events, self._keep_days = home, means.events, keep_days
+        self._ring, self._keystore, self._admin, self._writer = ring, means.keystore, means.admin, means.writer
+        self._outcome_key, self._lags = outcome_key, lags
+        self._clock, self._starts = means.clock, starts
+        self._read_all, self._count, self._level = read_all, means.count, means.level
         self._legs, self._decisions = settings.topic("calllog.legs"), settings.topic("privacy.decisions")
         self._outcomes = settings.topic("privacy.outcomes")
         self.topics: tuple[str, ...] = (self._decisions,)
-        self._observation = Observation(self._legs, read_each, disks, clock, count, level)
+        self._observation = Observation(self._legs, read_each, disks, means.clock, means.count, means.level)
         self._watched: dict[int, dict[bytes, Watched]] = {}
-        means = Means(
-            settings=settings,
-            clock=clock,
-            keystore=keystore,
-            guard=ring.guard,
-            admin=topics,
-            extents=extents,
-            writer=writer,
-            events=events,
-            count=count,
-            level=level,
-        )
         self._upkeep = Upkeep(means, self._watched)
         self._walked, self._cleaners = walked, cleaners
         self._sound = False
@@ -99,6 +79,7 @@ class Auditor:
             Duty("heartbeat", settings.heartbeat_s, self._upkeep.beat),
             Duty("trim", settings.trim_s, self._upkeep.trim),
             Duty("watch", settings.watch_s, self._watch),
+            Duty("lags", settings.watch_s, self._look_at_lags),
             Duty("observe", settings.observe_s, self._observe),
             Duty("walk", settings.walk_s, self._walk),
         )
@@ -185,6 +166,11 @@ class Auditor:
         if blocked:
             log.error("an open transaction holds compaction back: no certificates", partitions=blocked)
         self._sound = cleaning and not drifted and not blocked
+
+    async def _look_at_lags(self) -> None:
+        """The owner of partition 0 looks at what is unread."""
+        if 0 in self._watched:
+            await self._lags.look()
 
     async def _cleaning(self) -> bool:
         """Whether every cleaner that is shown works; a page that is silent says nothing good of its broker."""

@@ -47,6 +47,12 @@ class Standing:
     reached: Mapping[Spot, Reached]
     committed: Mapping[Spot, int]
 
+    def position(self, spot: Spot) -> int:
+        """The next record that is read of a partition."""
+        reached, extent = self.reached[spot], self.extents[spot.place]
+        offset = self.committed.get(spot, reached.offset) if reached.id in {extent.id, NO_ID} else 0
+        return max(offset, extent.first)
+
     def judged(self, accepted: Sequence[Accepted]) -> tuple[dict[Spot, Start], list[Gap]]:
         """Where each partition goes on, and which cannot."""
         starts: dict[Spot, Start] = {}
