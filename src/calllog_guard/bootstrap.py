@@ -37,6 +37,7 @@ from calllog_guard.core.requests.outcome import DONE, is_result
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import MessageError
+from calllog_guard.workers.answers import Answers
 from calllog_guard.workers.auditor import Auditor
 from calllog_guard.workers.beginnings import Beginnings
 from calllog_guard.workers.casebook import Casebook
@@ -56,6 +57,7 @@ from calllog_guard.workers.tools import Tools
 from calllog_guard.workers.upkeep import Means
 from calllog_guard.workers.vault import AUDIT
 from calllog_guard.workers.walk import Periods, Walk, Walked
+from calllog_guard.workers.whose import Owners
 from calllog_guard.world import World
 
 
@@ -99,6 +101,7 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -
     book = Casebook(tenant, home, topic, ring, shared.vault, writer, steps)
     decider = Decider(tenant, ring, shared.vault, writer, book, settings, shared.clock, shared.keep_days)
     read = partial(read_all, settings.kafka, shared.options)
+    owners = Owners(ring, decider)
     archive = Archive(
         tenant=tenant,
         ring=ring,
@@ -117,9 +120,11 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -
             book=book,
             decider=decider,
             holds=Holds(archive),
-            receipts=Receipts(tenant, home, shared.vault, settings),
+            answers=Answers(archive, writer, home, owners),
+            owners=owners,
+            receipts=Receipts(tenant, home, shared.vault, settings, shared.policy),
             outcome_key=shared.vault.outcome_key(tenant),
-            notices=Notices(tenant, home, book, shared.policy, settings),
+            notices=Notices(tenant, home, book, shared.policy, settings, owners),
             writer=writer,
             dead=shared.dead_letters(),
             policy=shared.policy,

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.adapters.kafka_newest import newest, oldest
@@ -31,6 +31,10 @@ from calllog_guard.workers.delivery import DeadLetters
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.sealer import Count, Sealer
 from calllog_guard.workers.vault import AUDIT, Vault
+
+_LETTER_LEAST: Final = 512 << 10
+_LETTER_MOST: Final = 16 << 20
+"""Bytes of a payload that a dead letter keeps: every event that may be taken, and never more than `calllog.dead` takes, sealed."""
 
 
 @dataclass
@@ -227,7 +231,8 @@ class World:
             seals = False
         if not seals:
             raise ConfigurationError(f"CALLLOG_GUARD_OPERATOR_KEY: {path} is no X25519 public key in PEM")
-        return DeadLetters(settings.topic("calllog.dead"), pem, self.clock, settings.few_partitions)
+        most = min(max(_LETTER_LEAST, settings.event_max_bytes), _LETTER_MOST)
+        return DeadLetters(settings.topic("calllog.dead"), pem, self.clock, settings.few_partitions, most)
 
 
 def world(settings: Settings) -> World:

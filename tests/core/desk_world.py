@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from aiokafka import TopicPartition
 
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.adapters.memory import MemoryKeystore
+from calllog_guard.core.arrival import Arrival
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.sealed import new_pair, open_sealed, sign
 from calllog_guard.core.ids import Tenant
@@ -23,6 +23,7 @@ from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode
 from calllog_guard.policy import load_policy
 from calllog_guard.settings import Settings
+from calllog_guard.workers.answers import Answers
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import DeadLetters
@@ -35,6 +36,7 @@ from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import epoch_of
+from calllog_guard.workers.whose import Owners
 
 TENANT = Tenant("iocom")
 START = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -77,19 +79,6 @@ class DiedError(BaseException):
     """The process ends here: no handler of ours may catch it."""
 
 
-@dataclass
-class Record:
-    """As a consumer hands it out."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    timestamp: int
-    headers: tuple[Any, ...] = ()
-
-
 class DyingWriter:
     """A log that remembers write by write; after `left` writes the process dies."""
 
@@ -126,7 +115,7 @@ class DeskWorld:
         self.keystore.entries |= {GUARD_KEY: guard_entry(self.vault.guard_id()), EPOCH_KEY: epoch_of(START).encode()}
         self.counts: Counter[str] = Counter()
         self.levels: dict[str, float] = {}
-        self.asked: list[Record] = []
+        self.asked: list[Arrival] = []
 
     def _pair(self, name: str, *, signs: bool) -> None:
         private, public = new_pair(signs=signs)
@@ -158,6 +147,7 @@ class DeskWorld:
         self.book = Casebook(TENANT, 0, "privacy.cases", ring, self.vault, self.writer)
         dead = DeadLetters("calllog.dead", (self.folder / "operator-1.pub.pem").read_bytes(), self, 1)
         decider = Decider(TENANT, ring, self.vault, self.writer, self.book, settings, self, 90)
+        owners = Owners(ring, decider)
         archive = Archive(
             tenant=TENANT,
             ring=ring,
@@ -176,9 +166,11 @@ class DeskWorld:
                 book=self.book,
                 decider=decider,
                 holds=Holds(archive),
+                answers=Answers(archive, self.writer, 0, owners),
+                owners=owners,
                 outcome_key=self.vault.outcome_key(TENANT),
-                receipts=Receipts(TENANT, 0, self.vault, settings),
-                notices=Notices(TENANT, 0, self.book, self.policy, settings),
+                receipts=Receipts(TENANT, 0, self.vault, settings, self.policy),
+                notices=Notices(TENANT, 0, self.book, self.policy, settings, owners),
                 writer=self.writer,
                 dead=dead,
                 policy=self.policy,
@@ -195,7 +187,7 @@ class DeskWorld:
     async def _read_all(self, topic: str, partitions: Sequence[int]) -> list[Any]:
         ms = int(self.at.timestamp() * 1000)
         found = [output for output in self.written(topic) if output.partition in partitions]
-        return [Record(topic, each.partition, at, each.key, each.value, ms) for at, each in enumerate(found)]
+        return [Arrival(topic, each.partition, at, each.key, each.value, ms) for at, each in enumerate(found)]
 
     def written(self, topic: str) -> list[Output]:
         """Everything in a topic."""
@@ -218,7 +210,7 @@ class DeskWorld:
             **more,
         }
         token = sign((self.folder / f"{by}.pem").read_bytes(), by, msgspec.json.encode(content)).encode()
-        self.asked.append(Record("privacy.requests", 0, len(self.asked), b"iocom", token, now * 1000))
+        self.asked.append(Arrival("privacy.requests", 0, len(self.asked), b"iocom", token, now * 1000))
         await self.again()
 
     async def again(self) -> None:

@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
-from calllog_guard.adapters.memory import MemoryKeystore, MemoryLogReader, MemoryRecord, MemoryWriter
+from calllog_guard.adapters.memory import MemoryKeystore, MemoryLogReader, MemoryWriter
 from calllog_guard.adapters.memory_log import MemoryIndex, MemoryLog
+from calllog_guard.core.arrival import Arrival
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.sealed import sign, verify
 from calllog_guard.core.ids import Tenant
@@ -26,6 +27,7 @@ from calllog_guard.core.wire import time_text
 from calllog_guard.policy import load_policy
 from calllog_guard.ports import Place, Record
 from calllog_guard.settings import Settings
+from calllog_guard.workers.answers import Answers
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import DeadLetters
@@ -42,6 +44,7 @@ from calllog_guard.workers.sealer import Sealer
 from calllog_guard.workers.tools import Tools
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import epoch_of
+from calllog_guard.workers.whose import Owners
 
 TENANT = Tenant("iocom")
 START = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -172,11 +175,12 @@ class Hand:
 
 
 def write_keys(folder: Path) -> None:
-    """Key pairs of a backend, an officer and the operator."""
+    """Key pairs of a backend, two officers and the operator."""
     none, pem = serialization.NoEncryption(), serialization.Encoding.PEM
     keys: dict[str, Ed25519PrivateKey | X25519PrivateKey] = {
         "backend-1": Ed25519PrivateKey.generate(),
         "officer-1": Ed25519PrivateKey.generate(),
+        "officer-2": Ed25519PrivateKey.generate(),
         "operator-1": X25519PrivateKey.generate(),
     }
     for name, key in keys.items():
@@ -247,6 +251,7 @@ class GuardWorld:
         ring = self.ring()
         self.book = Casebook(TENANT, 0, "privacy.cases", ring, self.vault, self.log)
         decider = Decider(TENANT, ring, self.vault, self.log, self.book, self.settings, self.clock, 6 * 372)
+        owners = Owners(ring, decider)
         archive = Archive(
             tenant=TENANT,
             ring=ring,
@@ -265,10 +270,12 @@ class GuardWorld:
                 book=self.book,
                 decider=decider,
                 holds=Holds(archive),
-                notices=Notices(TENANT, 0, self.book, self.policy, self.settings),
+                answers=Answers(archive, self.log, 0, owners),
+                owners=owners,
+                notices=Notices(TENANT, 0, self.book, self.policy, self.settings, owners),
                 level=lambda _name, _value: None,
                 outcome_key=self.vault.outcome_key(TENANT),
-                receipts=Receipts(TENANT, 0, self.vault, self.settings),
+                receipts=Receipts(TENANT, 0, self.vault, self.settings, self.policy),
                 writer=self.log,
                 dead=dead,
                 policy=self.policy,
@@ -314,7 +321,7 @@ class GuardWorld:
     async def step(self, name: str, most: int = 1000) -> bool:
         """One poll and what is due after it, of one worker; whether there was anything to read."""
         role: Any = {"protector": self.protector, "desk": self.desk, "keeper": self.keeper}[name]
-        unit: dict[TopicPartition, list[MemoryRecord]] = {}
+        unit: dict[TopicPartition, list[Arrival]] = {}
         for topic in role.topics:
             for partition in range(PARTITIONS):
                 at = self.positions.get((name, topic, partition), 0)

@@ -10,12 +10,27 @@ from calllog_guard.core.crypto.sealed import signer_public
 from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Pepper, Secret, link_at, month_from
 from calllog_guard.core.ids import DecisionId, EpochName, SubjectId, Tenant, b64
 from calllog_guard.core.profile import TenantProfile, digest, packed, profile_name
+from calllog_guard.core.requests import whose
 from calllog_guard.core.requests.decision import Decision, Entry, case_id, decision_id, seal_entry
+from calllog_guard.core.requests.whose import Reason
 from calllog_guard.core.wire import encode
 from calllog_guard.workers.guard import guard_entry
 
 TENANT, EPOCH, AT = Tenant("iocom"), EpochName("2026-W48"), datetime(2026, 11, 24, 9, tzinfo=UTC)
 NONCE = bytes(range(12))
+
+
+def _case(identity: IdentitySecret) -> dict[str, Any]:
+    """Whose a case is, and what an officer said in it; random bytes are 0, 1, 2 and so on."""
+    case = case_id(TENANT, "jti-00001")
+
+    def numbers(size: int) -> bytes:
+        return bytes(number % 256 for number in range(size))
+
+    parts = whose.opened(case, [identity, None], numbers)
+    reason = Reason(of="refused", text="The records are needed in court.", at=AT)
+    told = whose.say(parts, case, whose.case_key(parts, case, identity), reason, numbers)
+    return {"case_whose": dict(told.keys), "case_said": list(told.said)}
 
 
 def vectors() -> dict[str, Any]:
@@ -81,6 +96,7 @@ def vectors() -> dict[str, Any]:
         "profile": packed(profile).hex(),
         "profile_digest": digest(profile_name(TENANT, 3), packed(profile)).hex(),
         "guard": guard_entry(b"\x06" * 16, 1 << 40, 3).hex(),
+        **_case(identity),
     }
 
 

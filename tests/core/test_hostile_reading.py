@@ -2,7 +2,6 @@
 
 import json
 import random
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +117,7 @@ async def test_a_forged_month_turns_no_ratchet(tmp_path: Path) -> None:
     assert isinstance(source, People)
     legs, _ = readings(world)
     legs.source = source
-    verdicts = await legs.judged([replace(record, value=value) for value in forgeries])
+    verdicts = await legs.judged([msgspec.structs.replace(record, value=value) for value in forgeries])
     assert [verdict.refusal for verdict in verdicts] == [Refusal.UNREADABLE] * 3 + [None]
     (opened,) = source._ring._cache.values()
     assert list(opened.months) == [month_from(header.mon)]

@@ -1,11 +1,11 @@
 """A leg that the index knows and the log has lost keeps nobody's request waiting for ever."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from guard_world import GuardWorld
+from msgspec.structs import replace
 from test_crash_matrix import reply
 
 WHO = "alice@example.org"

@@ -10,6 +10,7 @@ from policies import policy_of, version
 from test_publication import APPENDED, EARLY, LONG, NOW, SHORT, late_one, published
 
 from calllog_guard.adapters.law_file import SeenLaw
+from calllog_guard.core.arrival import Remnant
 from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import ConfigurationError, RequestRefusedError
 from calllog_guard.policy import Policy
@@ -23,6 +24,7 @@ class Record:
     value: bytes | None
     key: bytes = b"iocom.2026-06-02"
     timestamp: int = APPENDED
+    remnant: Remnant | None = None
 
 
 @dataclass
@@ -139,6 +141,21 @@ async def test_many_forgeries_fill_no_memory(tmp_path: Path) -> None:
     world.topic.append(Record(published(tmp_path, version("2026-06-02", purposes=SHORT))))
     await source.look()
     assert len(source._records) <= 101
+    assert world.kept() == "P30D"
+
+
+async def test_what_is_too_large_for_a_policy_is_refused_and_not_kept(tmp_path: Path) -> None:
+    """A hundred of them would be gigabytes; what could not even be unpacked is no policy either."""
+    world = World(policy_of(tmp_path, version()))
+    source = world.source()
+    await source.catch_up()
+    left = Remnant(reason="unpacked_too_large", of="value", bytes=30 << 20, sha256="0" * 64)
+    world.topic += [Record(b"x" * (1 << 20 | 1)), Record(b"", remnant=left)]
+    await source.look()
+    assert not any(len(token) > 1 << 20 for token in source._records)
+    assert world.counts["policy_refused_too_large"] == world.counts["policy_refused_unpacked_too_large"] == 1
+    world.topic.append(Record(published(tmp_path, version("2026-06-02", purposes=SHORT))))
+    await source.look()
     assert world.kept() == "P30D"
 
 

@@ -12,11 +12,14 @@ from prometheus_client import CollectorRegistry
 from reading_world import TENANT, World
 
 from calllog_guard.adapters.http_pages import Numbers
+from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.core.calls.view import FIELDS, Put
 from calllog_guard.core.crypto.entries import person_key, secrets_key
 from calllog_guard.core.ids import partition_of
+from calllog_guard.core.offsets import unpack
 from calllog_guard.core.policy.form import Shown
 from calllog_guard.core.tombstone import Output
+from calllog_guard.core.wire import Access, decode
 from calllog_guard.errors import (
     ConfigurationError,
     KeystoreGuardedError,
@@ -24,6 +27,9 @@ from calllog_guard.errors import (
     LogSilentError,
     StateRefusedError,
 )
+from calllog_guard.workers.vault import Vault
+
+ACCESSES = msgspec.json.Decoder(Access)
 
 
 @pytest.fixture
@@ -46,6 +52,34 @@ async def test_a_purpose_sees_its_fields_alone(world: World) -> None:
     assert (lines[0].role, lines[0].duration_s, lines[0].started_at) == ("host", 1870, "2026-11-20T10:00:00Z")
     expected = world.vault.pepper(TENANT).person_for("billing", world.lookup("alice"))
     assert lines[0].person == expected
+
+
+def which(world: World) -> dict[int, set[bytes]]:
+    """By partition, the keys of the records that the accesses say were opened."""
+    found: dict[int, set[bytes]] = {}
+    for output in world.accesses():
+        access = decode(ACCESSES, output.value or b"")
+        place = access.topic, access.partition
+        keys = [each.key or b"" for each in world.log.outputs if (each.topic, each.partition) == place]
+        assert access.which is not msgspec.UNSET
+        opened = unpack(access.which, access.from_)
+        assert len(opened) == access.opened
+        found.setdefault(access.partition, set()).update(keys[offset] for offset in opened)
+    return found
+
+
+async def test_an_access_says_which_records_were_opened_and_no_others(world: World) -> None:
+    """From the next level of forms on; an older reader of accesses would refuse the field."""
+    await world.leg("carol", mask=1)
+    await world.all(world.reading("billing"))
+    opened = {key[:22].decode() for keys in which(world).values() for key in keys}
+    assert opened == {await world.name("alice")}, "bob was no host, and carol's leg is no bill"
+    for path in (world.folder / "kms").rglob("*profile*"):
+        path.unlink()
+    world.vault = Vault(LocalKms(world.folder / "kms"), FileRing(world.folder / "kms"))
+    before = len(world.accesses())
+    await world.all(world.reading("billing"))
+    assert not any(b"which" in (output.value or b"") for output in world.accesses()[before:])
 
 
 async def test_who_may_see_the_subject_sees_no_pseudonym_beside_it(world: World) -> None:

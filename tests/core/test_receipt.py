@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from calllog_guard.core.crypto.sealed import sign
 from calllog_guard.core.requests.outcome import Observed
-from calllog_guard.core.requests.page import page
 from calllog_guard.core.requests.receipt import STATEMENT, Receipt
 from calllog_guard.core.wire import encode
+from calllog_guard.reports.certificate import Checked, certificate
 
 AT = datetime(2026, 11, 24, 9, tzinfo=UTC)
 LOOK = Observed(
@@ -28,6 +28,7 @@ LOOK = Observed(
     on_disk=1,
     at=AT,
 )
+CHECKED = Checked(key="k" * 43, name="iocom-receipts.pub.pem")
 RECEIPT = Receipt(
     case="A" * 22,
     tenant="iocom",
@@ -43,6 +44,11 @@ RECEIPT = Receipt(
     pol="2026-11-01",
     at=AT,
 )
+
+
+def page(receipt: Receipt) -> str:
+    """The page of a receipt that was checked."""
+    return certificate(receipt, CHECKED)
 
 
 def test_the_page_says_what_was_seen_and_what_was_not() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk_world import TENANT, DeskWorld, Record
+from desk_world import TENANT, DeskWorld
 from hypothesis import given
 from hypothesis import strategies as st
 from jwcrypto import jwe
@@ -16,6 +16,7 @@ from test_vectors import GOLDEN
 
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.adapters.memory import MemoryKms, MemoryRing
+from calllog_guard.core.arrival import Arrival
 from calllog_guard.core.crypto.sealed import desk_pem, new_pair, open_sealed, seal_to, sign
 from calllog_guard.core.ids import Tenant, b64, unb64
 from calllog_guard.core.requests.sealed import MOST_BYTES, SealedHeader, bare, desk_kid, desk_number, seal_request
@@ -186,7 +187,7 @@ def signed_only(world: DeskWorld, jti: str, *subjects: str, **more: Any) -> byte
 async def send(world: DeskWorld, value: bytes) -> None:
     """A record at the next place."""
     at_ms = int(world.at.timestamp()) * 1000
-    world.asked.append(Record("privacy.requests", 0, len(world.asked), b"iocom", value, at_ms))
+    world.asked.append(Arrival("privacy.requests", 0, len(world.asked), b"iocom", value, at_ms))
     await world.again()
 
 

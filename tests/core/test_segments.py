@@ -1,6 +1,7 @@
 """What a look at a broker's disk must not miss: names that change, bytes that are torn, batches that are compressed."""
 
 import base64
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from calllog_guard.adapters import segment_search
+from calllog_guard.adapters.kafka_batches import UNPACKED_MOST
 from calllog_guard.adapters.segment_files import Replica, look_at_replica, replicas
 from calllog_guard.core.absence import Sighting
 from calllog_guard.errors import LogSilentError
@@ -169,3 +171,17 @@ def test_a_record_is_looked_for_by_itself_and_with_its_person_at_once(tmp_path: 
     look = look_at_replica(partition(tmp_path, s000_log=content), [NAME, LEG])
     assert look.seen[LEG] == Sighting(values=2, keys=3)
     assert look.seen[NAME] == Sighting(values=3, keys=4)
+
+
+@pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])
+def test_a_mark_behind_thirty_megabytes_is_found_and_the_memory_is_bounded(tmp_path: Path, codec: int) -> None:
+    """Little in the log, gigabytes unpacked: what is searched is found, what is not is never taken for absence."""
+    mark = base64.urlsafe_b64encode(b'{"kid":"' + NAME)
+    within = batch([(OTHER, b" " * (30 << 20) + mark)], codec)
+    beyond = batch([(OTHER, b" " * (70 << 20)), (LEG, b"z")], codec)
+    tracemalloc.start()
+    assert seen(partition(tmp_path, s000_log=within)) == (1, 0, 0)
+    assert seen(partition(tmp_path, s000_log=beyond))[2] == 1
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 4 * UNPACKED_MOST

@@ -13,6 +13,7 @@ from calllog_guard.adapters.memory import MemoryKms, MemoryRing
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import EpochName, Tenant
 from calllog_guard.errors import ConfigurationError, EpochUnknownError, KmsSilentError, StoredFormError
+from calllog_guard.policy import Policy
 from calllog_guard.settings import Settings
 from calllog_guard.workers.probe import FORMS, Made, probe
 from calllog_guard.workers.receipts import Receipts
@@ -149,12 +150,12 @@ def test_warming_up_without_a_tenant_says_what_to_do(tmp_path: Path) -> None:
 def test_a_receipt_counts_how_long_the_kms_could_take_a_destruction_back() -> None:
     fenced = datetime(2026, 11, 24, tzinfo=UTC)
     for kms, days in ((MemoryKms(), 28), (AwsKms("eu-west-2", "p"), 35)):
-        bounds = Receipts(TENANT, 0, Vault(kms, MemoryRing()), Settings())._bounds(fenced)
+        bounds = Receipts(TENANT, 0, Vault(kms, MemoryRing()), Settings(), Policy((), Path()))._bounds(fenced)
         assert bounds["backup_end"] == fenced + timedelta(days=days)
 
 
 def test_every_stored_form_passes_the_start_up_probe() -> None:
-    assert len(FORMS) == 13
+    assert len(FORMS) == 14
     probe()
 
 

@@ -23,14 +23,15 @@ def asker(guard: Installation) -> dict[str, str]:
     return found
 
 
-def opened(guard: Installation, jti: str) -> dict[str, Any]:
-    """What the asker gets."""
-    folder = guard.directory / jti
-    key = str(guard.directory / "keys" / "operator-1.pem")
-    guard.cli("export", "open", str(folder), "--key", key, "--case", cases(guard)[jti]["case"])
+def opened(guard: Installation, jti: str, page: str = "What we keep about your calls") -> dict[str, Any]:
+    """What the asker gets, compared with what was signed."""
+    folder, keys = guard.directory / jti, guard.directory / "keys"
+    named = ("--key", str(keys / "operator-1.pem"), "--receipts-key", str(keys / "iocom-receipts.pub.pem"))
+    told = guard.cli("export", "open", str(folder), *named, "--case", cases(guard)[jti]["case"], "--json")
+    assert json.loads(told)["receipt"] == "good"
     found: dict[str, Any] = json.loads((folder / "export.json").read_text())
     assert len((folder / "legs.csv").read_text().splitlines()) == 1 + len(found["legs"])
-    assert "Your call log" in (folder / "index.html").read_text()
+    assert page in (folder / "index.html").read_text()
     return found
 
 
@@ -48,6 +49,7 @@ def test_a_person_gets_their_own_legs_and_no_other_party(make: Make) -> None:
     assert {leg["subject"] for leg in found["legs"]} == {"alice@example.org"}
     assert {"service", "billing"} == {name for leg in found["legs"] for name in leg["purposes"]}
     assert [each["actor"] for each in found["about"]["opened_by"]] == ["support-1"]
+    assert {each["name"] for each in found["about"]["purposes"]} == {"service", "billing"}
     everything = json.dumps(found) + "".join(path.read_text() for path in (guard.directory / "access-001").glob("*.*"))
     assert not any(f"p{n}@" in everything for n in range(5)), "nobody else is in it"
     on_log = b"".join(record.value for record in guard.records("privacy.exports", 1))
@@ -63,7 +65,7 @@ def test_of_whom_nothing_is_stored_the_answer_says_so_and_a_missing_part_is_seen
     guard.start("all")
     ask(guard, "access-002", "nobody@example.org", type="portability", reply_key=asker(guard))
     guard.settled(lambda: state(guard, "access-002") == ("closed", None), "answered")
-    assert opened(guard, "access-002")["legs"] == []
+    assert opened(guard, "access-002", "Your call data, to take away")["legs"] == []
     empty = guard.directory / "empty"
     key = str(guard.directory / "keys" / "operator-1.pem")
     guard.cli("export", "open", str(empty), "--key", key, code=4)
@@ -84,7 +86,8 @@ def test_only_what_rests_on_consent_or_contract_is_carried_away(make: Make) -> N
     ask(guard, "carry-0001", "alice@example.org", type="portability", reply_key=asker(guard))
     ask(guard, "access-003", "alice@example.org", type="access", reply_key=asker(guard))
     guard.settled(lambda: state(guard, "carry-0001")[0] == state(guard, "access-003")[0] == "closed", "exported")
-    assert [len(opened(guard, jti)["legs"]) for jti in ("carry-0001", "access-003")] == [0, 1]
+    assert len(opened(guard, "carry-0001", "Your call data, to take away")["legs"]) == 0
+    assert len(opened(guard, "access-003")["legs"]) == 1
 
 
 def test_a_disclosure_needs_two_different_officers(make: Make) -> None:
@@ -101,8 +104,10 @@ def test_a_disclosure_needs_two_different_officers(make: Make) -> None:
     assert not guard.records("privacy.exports", 1)
     ask(guard, "approve-12", key="officer-2", type="approve", case=case)
     guard.settled(lambda: state(guard, "disclose-1") == ("closed", None), "disclosed")
-    assert [leg["call"] for leg in opened(guard, "disclose-1")["legs"]] == ["c1"]
-    assert len(next(iter(cases(guard)["disclose-1"]["digests"].values()))) == 1
+    found = opened(guard, "disclose-1", "Disclosure of call records")
+    assert [leg["call"] for leg in found["legs"]] == ["c1"]
+    assert found["disclosure"]["approvals"] == ["officer-1", "officer-2"]
+    assert [len(each) for each in cases(guard)["disclose-1"]["digests"].values()] == [1, 1]
     again = signed(guard.directory, claims("approve-12", iss="officer-2", type="approve", case=case), key="officer-2")
     guard.publish("privacy.requests", [again])
     guard.settled(lambda: min(letter["reason"] for letter in guard.dead()) == "replayed", "an act is no replay's")

@@ -148,7 +148,10 @@ def test_each_role_does_its_work_as_its_own_user_and_no_more(company: Company) -
     asked = ("--subject", f"@{who}", "--key", str(keys / "backend-1.pem"), "--wait", "--json")
     reply = ("--reply-key", str(keys / "operator-1.pub.pem"))
     answer = json.loads(company.cli("backend", "request", "access", *asked, *reply))["case"]
-    assert [record.key.decode() for record in company.reads("backend", "privacy.exports")] == [f"{answer}.1"]
+    assert [record.key.decode() for record in company.reads("backend", "privacy.exports")] == [
+        f"{answer}.1",
+        f"{answer}.1000001",
+    ]
     case = json.loads(company.cli("backend", "request", "erase", *asked))
     assert set(case["stages"]) >= {"fenced", "destroyed", "tombstoned"}
 

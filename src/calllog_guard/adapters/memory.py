@@ -3,9 +3,9 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from calllog_guard.core.arrival import arrival
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import (
@@ -123,19 +123,6 @@ class MemoryWriter:
         self.outputs.extend(outputs)
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryRecord:
-    """See Record."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    timestamp: int = 0
-    headers: tuple[tuple[str, bytes], ...] = ()
-
-
 class MemoryLogReader:
     """The topics that a MemoryWriter wrote, from `first` on; `silent` makes it answer nothing, as a stopped broker does."""
 
@@ -149,7 +136,9 @@ class MemoryLogReader:
         if self.silent:
             raise LogSilentError("Kafka does not answer")
         there = [output for output in self._writer.outputs if (output.topic, output.partition) == place]
-        return [MemoryRecord(*place, offset, output.key, output.value) for offset, output in enumerate(there)]
+        return [
+            arrival(place, offset, 0, output.key, output.value, output.headers) for offset, output in enumerate(there)
+        ]
 
     async def assign(self, places: Mapping[Place, int]) -> None:
         """See LogReader."""

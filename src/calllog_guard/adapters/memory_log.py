@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from calllog_guard.adapters.memory import MemoryRecord
+from calllog_guard.core.arrival import Arrival, arrival
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import to_ms
 from calllog_guard.ports import Clock, Facts, Pending, Position
@@ -16,17 +16,17 @@ class MemoryLog:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.records: dict[tuple[str, int], list[MemoryRecord]] = defaultdict(list)
+        self.records: dict[tuple[str, int], list[Arrival]] = defaultdict(list)
 
     async def write(self, outputs: Sequence[Output]) -> None:
         """See Writer."""
         now = to_ms(self._clock.now())
         for output in outputs:
             lane = self.records[output.topic, output.partition]
-            place = (output.topic, output.partition, len(lane))
-            lane.append(MemoryRecord(*place, output.key, output.value, now, output.headers))
+            place = (output.topic, output.partition)
+            lane.append(arrival(place, len(lane), now, output.key, output.value, output.headers))
 
-    async def read_all(self, topic: str, partitions: Sequence[int]) -> list[MemoryRecord]:
+    async def read_all(self, topic: str, partitions: Sequence[int]) -> list[Arrival]:
         """Every record of some partitions."""
         return [record for partition in partitions for record in self.records[topic, partition]]
 
@@ -45,7 +45,7 @@ class MemoryLog:
         found = {key: lane[offset] for key, offset in places.items() if offset < len(lane)}
         return {key: each.value for key, each in found.items() if each.key == key and each.value is not None}
 
-    async def tail(self, topic: str, partition: int, start: int, most: int) -> tuple[list[MemoryRecord], int, int]:
+    async def tail(self, topic: str, partition: int, start: int, most: int) -> tuple[list[Arrival], int, int]:
         """So many records at most from an offset on, the offset after them, and the end."""
         lane = self.records[topic, partition]
         found = lane[start : start + most]

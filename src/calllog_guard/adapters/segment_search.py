@@ -3,24 +3,21 @@ The search for many pseudonyms at once in the files of a partition.
 
 Rules: 1. Every byte is searched; a batch that holds a mark, or is compressed, is parsed as well.  2. Bytes of a segment that are
        no batch are searched too, and counted as unread: what they hold in compressed form cannot be known.
-       3. Memory is bounded by a block and the largest batch, however large the file.
-Source: Kafka's on-disk record format, message format v2; records through aiokafka's parser.
+       3. Memory is bounded by a block and the largest batch, however large the file, and however little it is packed in.
+Source: Kafka's on-disk record format, message format v2.
 """
 
-import struct
-from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
 import ahocorasick_rs
-from aiokafka.record.memory_records import MemoryRecords
 
+from calllog_guard.adapters.kafka_batches import HEAD as _HEAD
+from calllog_guard.adapters.kafka_batches import UNCOUNTED as _UNCOUNTED
+from calllog_guard.adapters.kafka_batches import arrivals, holds, unpacked
 from calllog_guard.core.absence import Look, Sighting, marks
 
 _BLOCK: Final = 4 << 20
 _OVERLAP: Final = 64
-_HEAD: Final = struct.Struct(">qiibIhiqqqhii")
-"""Base offset, length of what follows, leader epoch, magic, checksum, attributes, ..., number of records."""
-_UNCOUNTED: Final = 12
 _MAGIC: Final = 2
 _COMPRESSED: Final = 0x07
 _BATCH_MOST: Final = 64 << 20
@@ -62,14 +59,15 @@ class Search:
         if not compressed and not found:
             return
         parsed: dict[bytes, Sighting] = {}
-        try:
-            for record in _records(batch):
-                if compressed:
-                    headers = b"".join(name.encode() + (value or b"") for name, value in record.headers)
-                    self._hits(b"\0".join((record.key or b"", record.value or b"", headers)), found)
+        if holds(batch):
+            content, whole = unpacked(batch)
+            if compressed:
+                self._hits(bytes(content[_HEAD.size :]), found)
+            self.look.unread += whole is not True
+            for record in arrivals(("", 0), batch, 0):
                 for name in self.look.named(record.key or b""):
                     parsed.setdefault(name, Sighting()).add(Sighting(int(record.value is not None), 1))
-        except Exception:  # noqa: BLE001 - foreign bytes raise anything; the byte search has seen them, compressed ones apart
+        else:
             self.look.unread += 1
         for name in found.keys() | parsed.keys():
             self.look.seen[name].add(found.get(name, Sighting()).most(parsed.get(name, Sighting())))
@@ -110,17 +108,3 @@ def _size(content: Any) -> int | None:
 
 def _compressed(batch: Any) -> bool:
     return len(batch) >= _HEAD.size and bool(_HEAD.unpack_from(batch)[5] & _COMPRESSED)
-
-
-def _records(batch: memoryview) -> Iterator[Any]:
-    """
-    The records of one batch.
-
-    Raises:
-        ValueError: Its checksum does not hold.
-
-    """
-    records = MemoryRecords(bytes(batch)).next_batch()
-    if not records.validate_crc():
-        raise ValueError("checksum")
-    yield from records

@@ -1,106 +1,203 @@
-"""`export open DIR`: opens the sealed parts of an export and makes JSON, CSV and a page of them; with --case fetches them first."""
+"""`export open DIR`: opens the sealed parts of an answer and makes JSON, CSV and pages of them; with --case fetches them first."""
 
 import argparse
 import asyncio
+import hashlib
 import json
-import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from calllog_guard.adapters.kafka_log import read_all, tenant_partition
+from calllog_guard.commands.files import write_once
+from calllog_guard.commands.receipts import receipts_key
 from calllog_guard.commands.setup import say, show, the_world
-from calllog_guard.core.crypto.sealed import open_sealed
-from calllog_guard.core.requests.export import PARTS, Part, missing, page, table
+from calllog_guard.core.answers.parts import PARTS, Part
+from calllog_guard.core.answers.whole import Answer, whole
+from calllog_guard.core.crypto.sealed import open_sealed, public_forms, verify
+from calllog_guard.core.ids import b64, unb64
+from calllog_guard.core.requests.receipt import RECEIPTS, Receipt
 from calllog_guard.core.wire import decode, encode
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
+from calllog_guard.reports.answer import Evidence, Sealed, authority_pages, person_pages
+from calllog_guard.reports.calls import table
 from calllog_guard.world import World
 
-_SEALED: Final = ".jwe"
+_PART: Final = re.compile(rb"\.([1-9][0-9]{0,11})\Z")
+_MOST_BYTES: Final = 16 << 20
+"""A part is a record of a topic; what is larger is none."""
+_RECEIPT: Final = "receipt-exported.jws"
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verb."""
     verb = verbs.add_parser(
         "export",
-        help="open an export: JSON, CSV and a page from its sealed parts",
-        description="Opens the sealed parts (part-N.jwe) that lie in DIR, offline; with --case they are fetched into DIR first.",
+        help="open an answer: JSON, CSV and pages from its sealed parts",
+        description="Opens the sealed parts (part-N.jwe) that lie in DIR, offline; with --case they are fetched into DIR first. "
+        "Only the owner may read what is written, and nothing is written over; once more, it goes on.",
     )
     verb.add_argument("action", choices=["open"])
     verb.add_argument("directory", metavar="DIR", type=Path)
     verb.add_argument(
-        "--key", type=Path, required=True, help="the private X25519 key (PEM) that the export was asked for with"
+        "--key", type=Path, required=True, help="the private X25519 key (PEM) that the answer was asked for with"
     )
-    verb.add_argument("--case", help="fetch the parts of this case first")
+    verb.add_argument("--case", help="fetch the parts and the receipt of this case first")
+    verb.add_argument(
+        "--receipts-key",
+        type=Path,
+        metavar="PEM",
+        help="compare the parts with the receipt in DIR, by the tenant's key",
+    )
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=export)
 
 
+# --- parts ----------------------------------------------------------------------------------------------------------
+
+
 async def _fetched(shared: World, case: str, directory: Path) -> int:
+    """Fetch the receipt and the parts of a case; of several of one number the one that the receipt names, or the last."""
     home = tenant_partition(shared.tenant, shared.settings.few_partitions)
-    topic = shared.settings.topic("privacy.exports")
-    start, found = f"{case}.".encode(), 0
-    for record in await read_all(shared.settings.kafka, shared.options, topic, [home]):
-        if record.key and record.key.startswith(start) and record.value is not None:
-            number = int(record.key[len(start) :])
-            (directory / f"part-{number}{_SEALED}").write_bytes(record.value)
-            found += 1
-    return found
+
+    async def records(name: str) -> list[Any]:
+        found = await read_all(shared.settings.kafka, shared.options, shared.settings.topic(name), [home])
+        return [record for record in found if record.key and record.value is not None]
+
+    signed: dict[str, bytes] = {}
+    for record in await records("privacy.receipts"):
+        if record.key == case.encode() and (claims := _exported(record.value)) is not None:
+            signed = dict.fromkeys(claims.digests, record.value)
+    found: dict[int, bytes] = {}
+    for record in await records("privacy.exports"):
+        name = _PART.search(record.key) if record.key.startswith(case.encode() + b".") else None
+        if name and (int(name[1]) not in found or _digest(found[int(name[1])]) not in signed):
+            found[int(name[1])] = record.value
+    for number, value in found.items():
+        write_once(directory / f"part-{number}.jwe", [value])
+    for value in set(signed.values()):
+        write_once(directory / _RECEIPT, [value])
+    return len(found)
 
 
-def opened(directory: Path, pem: bytes) -> list[Part]:
+def _exported(token: bytes) -> Receipt | None:
+    """The claims of a receipt of the parts, its signature not yet checked; None for any other."""
+    try:
+        claims = decode(RECEIPTS, unb64(token.split(b".")[1]))
+    except (MessageError, ValueError, IndexError):
+        return None
+    return claims if claims.stage == "exported" else None
+
+
+def _digest(value: bytes) -> str:
+    return b64(hashlib.sha256(value).digest()).decode()
+
+
+def _read(path: Path) -> bytes:
+    if path.stat().st_size > _MOST_BYTES:
+        raise StateRefusedError(f"{path} is larger than any part: take it away")
+    return path.read_bytes()
+
+
+def opened(directory: Path, pem: bytes, case: str | None = None) -> tuple[Answer, list[Sealed]]:
     """
-    The parts in a folder, in order.
+    The answer in a folder, and its sealed parts.
 
     Raises:
-        StateRefusedError: None, not all, or of several cases.
-        MessageError: One does not open with this key.
+        StateRefusedError: None, not all, of several cases, or what no keeper writes.
+        ConfigurationError: One does not open with this key.
 
     """
-    files = sorted(directory.glob(f"*{_SEALED}"))
+    files = sorted(directory.glob("*.jwe"))
     if not files:
-        raise StateRefusedError(f"no {_SEALED} files in {directory}: name the case with --case, or put the parts there")
-    parts = sorted(
-        (decode(PARTS, open_sealed(pem, each.read_text("ascii"))) for each in files), key=lambda part: part.part
-    )
-    if len({part.case for part in parts}) > 1:
-        raise StateRefusedError(f"{directory} has parts of several cases: one folder for each")
-    if lacking := missing(parts):
-        raise StateRefusedError(f"parts are missing: {', '.join(map(str, lacking))}")
-    return parts
+        raise StateRefusedError(f"no .jwe files in {directory}: name the case with --case, or put the parts there")
+    parts: list[tuple[Part, Sealed]] = []
+    for path in files:
+        raw = _read(path)
+        try:
+            part = decode(PARTS, open_sealed(pem, raw.decode("ascii", "replace")))
+        except MessageError as error:
+            raise ConfigurationError(f"{path.name} cannot be opened with --key ({error})") from None
+        sealed = Sealed(file=path.name, hexadecimal=hashlib.sha256(raw).hexdigest(), digest=_digest(raw))
+        parts.append((part, sealed))
+    try:
+        answer = whole([part for part, _ in parts])
+    except MessageError as error:
+        raise StateRefusedError(f"{directory} holds no answer of ours ({error}): one folder for each case") from None
+    if case is not None and answer.case != case:
+        raise StateRefusedError(f"{directory} has parts of another case than {case}: one folder for each")
+    if answer.lacking:
+        shown = ", ".join(map(str, answer.lacking[:20])) + (", …" if len(answer.lacking) > 20 else "")  # noqa: PLR2004 - a line
+        raise StateRefusedError(f"{len(answer.lacking)} parts are missing beside {answer.parts} that are here: {shown}")
+    return answer, [sealed for _, sealed in sorted(parts, key=lambda pair: pair[0].part)]
 
 
-def _write(path: Path, content: str) -> None:
-    """Only the owner may read what was opened."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-        file.write(content)
+def checked(directory: Path, answer: Answer, evidence: Evidence, key: Path | None) -> Evidence:
+    """
+    The evidence with the receipt that names the parts, if it can be checked here.
+
+    Raises:
+        StateRefusedError: The receipt is not of these parts, or not signed by this key.
+
+    """
+    if key is None:
+        return evidence
+    pem, path = receipts_key(key), directory / _RECEIPT
+    if not path.exists():
+        raise StateRefusedError(f"there is no {_RECEIPT} in {directory} to compare with: --case fetches it")
+    try:
+        claims = decode(RECEIPTS, verify(pem, _read(path).decode("ascii", "replace").strip()))
+    except MessageError as error:
+        raise StateRefusedError(f"{path} is not signed by --receipts-key ({error})") from None
+    here = {part.digest for part in evidence.parts}
+    if claims.stage != "exported" or claims.case != answer.case or set(claims.digests) != here:
+        raise StateRefusedError(f"{path} is the receipt of other parts than those in {directory}")
+    return replace(evidence, signed_at=claims.at, key=public_forms(pem)[2], key_name=key.name)
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def _json(answer: Answer) -> Iterator[bytes]:
+    """The whole answer, a line for each call."""
+    head = {"case": answer.case, "about": json.loads(encode(answer.about)), "left_out": answer.left_out}
+    if answer.disclosure is not None:
+        head["disclosure"] = json.loads(encode(answer.disclosure))
+    yield json.dumps(head, indent=2)[:-2].encode() + b',\n  "legs": [\n'
+    for number, leg in enumerate(answer.legs):
+        yield (b"    " if number == 0 else b",\n    ") + encode(leg)
+    yield b"\n  ]\n}\n" if answer.legs else b"  ]\n}\n"
+
+
+def _written(directory: Path, answer: Answer, parts: Sequence[Sealed], key: Path | None) -> list[str]:
+    evidence = checked(directory, answer, Evidence(parts=parts, files={}), key)
+    files = {
+        "export.json": write_once(directory / "export.json", _json(answer)),
+        "legs.csv": write_once(directory / "legs.csv", [table(answer.legs).encode()]),
+    }
+    evidence = replace(evidence, files=files)
+    pages = authority_pages if answer.about.kind == "disclosure" else person_pages
+    names = [*files]
+    for name, pieces in pages(answer, evidence):
+        write_once(directory / name, (piece.encode() for piece in pieces))
+        names.append(name)
+    return names
 
 
 def export(args: argparse.Namespace) -> int:
-    """Open an export."""
+    """Open an answer."""
     directory: Path = args.directory
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     pem = args.key.read_bytes()
     if args.case:
         say(f"{asyncio.run(_fetched(the_world(), args.case, directory))} parts fetched")
-    try:
-        parts = opened(directory, pem)
-    except MessageError as error:
-        raise ConfigurationError(f"a part cannot be opened with --key ({error})") from None
-    legs = [leg for part in parts for leg in part.legs]
-    about = parts[-1].about
-    data = {
-        "case": parts[0].case,
-        "about": json.loads(encode(about)),
-        "legs": [json.loads(encode(leg)) for leg in legs],
-    }
-    files = {"export.json": json.dumps(data, indent=2), "legs.csv": table(legs), "index.html": page(about, legs)}
-    for name, content in files.items():
-        _write(directory / name, content)
+    answer, parts = opened(directory, pem, args.case)
+    names = _written(directory, answer, parts, args.receipts_key)
+    for name in names:
         say(str(directory / name))
-    show(
-        args,
-        {"case": parts[0].case, "parts": len(parts), "legs": len(legs), "files": list(files)},
-        f"{len(legs)} legs in {len(parts)} parts",
-    )
+    data = {"case": answer.case, "parts": answer.parts, "legs": len(answer.legs), "files": names}
+    data["receipt"] = "good" if args.receipts_key else "not compared"
+    show(args, data, f"{len(answer.legs)} legs in {answer.parts} parts")
     return 0

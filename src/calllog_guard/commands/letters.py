@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final
@@ -22,8 +22,9 @@ import msgspec
 from calllog_guard.adapters.kafka_log import read_each
 from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.commands.setup import say, show, the_world
+from calllog_guard.core.arrival import REMNANT, REMNANTS
 from calllog_guard.core.calls.mend import call_key, plain, without
-from calllog_guard.core.crypto.sealed import open_sealed, public_forms
+from calllog_guard.core.crypto.sealed import content_type, open_sealed, public_forms
 from calllog_guard.core.ids import b64
 from calllog_guard.core.replay import REPLAYED, REPLAYED_KEY, Replayed, replay_header
 from calllog_guard.core.tombstone import Output
@@ -48,10 +49,11 @@ REMEDIES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter, where it lies in `calllog.dead`, and whether it was replayed."""
+    """A dead letter, where it lies in `calllog.dead`, whether it holds the payload or a remnant, and whether it was replayed."""
 
     place: Place
     dead: Dead
+    whole: bool
     replayed: bool = False
 
     @property
@@ -71,6 +73,7 @@ class Letter:
             "at_pointer": dead.at_pointer,
             "at": time_text(dead.at),
             "remedy": REMEDIES.get(dead.reason, ""),
+            "payload": "kept" if self.whole else "digest",
             "replayed": self.replayed,
         }
 
@@ -137,10 +140,11 @@ async def _letters(shared: World, wanted: Callable[[Place, Dead], bool], *, payl
             elif record.value is not None and (record.key or b"")[:1] != b"~":
                 place, dead = (record.partition, record.offset), decode(DEAD, record.value)
                 if wanted(place, dead):
-                    found.append(Letter(place, dead if payloads else msgspec.structs.replace(dead, jwe="")))
+                    whole = content_type(dead.jwe) != REMNANT
+                    found.append(Letter(place, dead if payloads else msgspec.structs.replace(dead, jwe=""), whole))
 
     await read_each(shared.settings.kafka, shared.options, topic, list(partitions), visit)
-    return [Letter(each.place, each.dead, each.place in replayed) for each in found]
+    return [replace(each, replayed=each.place in replayed) for each in found]
 
 
 async def list_letters(args: argparse.Namespace) -> int:
@@ -153,7 +157,8 @@ async def list_letters(args: argparse.Namespace) -> int:
     letters = await _letters(the_world(), wanted, payloads=False)
     rows = [each.row() for each in sorted(letters, key=lambda letter: letter.dead.at)]
     line = "{letter:>8}  {at:28} {reason:18} {topic}/{partition} {offset} {at_pointer}"
-    text = [line.format(**row) + ("  replayed" if row["replayed"] else "") for row in rows]
+    more = {"digest": "  digest only", "kept": ""}
+    text = [line.format(**row) + more[row["payload"]] + ("  replayed" if row["replayed"] else "") for row in rows]
     text += [f"{reason}: {REMEDIES[reason]}" for reason in sorted({row["reason"] for row in rows} & REMEDIES.keys())]
     show(args, rows, "\n".join([*text, f"{len(rows)} letters"]))
     return 0
@@ -218,6 +223,8 @@ async def open_letters(args: argparse.Namespace) -> int:
         await _recorded(shared, writer, letters)
     finally:
         await writer.stop()
+    if not all(each.whole for each in letters):
+        say("what was larger than a letter is shown by its length and its SHA-256: the payload was not kept")
     with _out(args.out) as out:
         for letter in letters:
             payload = _opened(letter, pem)
@@ -226,6 +233,8 @@ async def open_letters(args: argparse.Namespace) -> int:
 
 
 def _line(letter: Letter, payload: bytes) -> bytes:
+    if not letter.whole:
+        return json.dumps(letter.row() | {"remnant": json.loads(payload)}).encode() + b"\n"
     try:
         content = {"payload": payload.decode()}
     except UnicodeDecodeError:
@@ -247,7 +256,12 @@ async def replay_letters(args: argparse.Namespace) -> int:
     shared, pem = the_world(), _key(args.key)
     if args.mended and (args.letter is None or args.drop_field):
         raise ConfigurationError("--from FILE goes with one PARTITION:OFFSET, and not with --drop-field")
-    letters = [each for each in await _chosen(shared, args) if args.letter or not each.replayed]
+    chosen = [each for each in await _chosen(shared, args) if args.letter or not each.replayed]
+    letters = [each for each in chosen if args.letter or each.whole]
+    if len(letters) < len(chosen):
+        say(
+            f"{len(chosen) - len(letters)} letters hold a digest alone: publish these records again where they came from"
+        )
     await follow_published(shared)  # a topic that no worker reads any more would keep the payload in clear
     outputs = [_again(shared, args, letter, pem) for letter in letters]  # all or none: a refusal replays nothing
     writer = shared.writer()
@@ -273,6 +287,12 @@ def _again(shared: World, args: argparse.Namespace, letter: Letter, pem: bytes) 
         raise StateRefusedError(
             f"letter {letter.name} lay in {dead.topic}: only events and requests are replayed, to topics that are read: "
             f"{', '.join((*events, requests))}"
+        )
+    if not letter.whole and not args.mended:
+        left = decode(REMNANTS, _opened(letter, pem))
+        raise StateRefusedError(
+            f"letter {letter.name} holds no payload, but the digest of {left.bytes} bytes of its {left.of}: "
+            "publish the record again where it came from, or give it with --from FILE"
         )
     payload = args.mended.read_bytes() if args.mended else _opened(letter, pem)
     if not payload:

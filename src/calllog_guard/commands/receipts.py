@@ -6,10 +6,10 @@ from pathlib import Path
 
 from calllog_guard.commands.setup import say, show
 from calllog_guard.core.crypto.sealed import public_forms, verify
-from calllog_guard.core.requests.page import page
 from calllog_guard.core.requests.receipt import RECEIPTS
 from calllog_guard.core.wire import decode, encode
 from calllog_guard.errors import ConfigurationError, MessageError
+from calllog_guard.reports.certificate import Checked, certificate
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -25,7 +25,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def receipt(args: argparse.Namespace) -> int:
     """Check a receipt's signature and form; needs neither Kafka nor Redis."""
-    pem, signature = _public(args.key), "bad"
+    pem, signature = receipts_key(args.key), "bad"
     try:
         content = verify(pem, args.file.read_bytes().decode("ascii", "replace").strip())
         signature = "good"
@@ -35,19 +35,27 @@ def receipt(args: argparse.Namespace) -> int:
         show(args, told, f"bad: {error}")
         return 1
     if args.page:
-        args.page.write_text(page(claims), "utf-8")
+        checked = Checked(key=public_forms(pem)[2], name=args.key.name)
+        args.page.write_text(certificate(claims, checked), "utf-8")
         say(str(args.page))
     told = {"verdict": "good", "signature": signature, "claims": json.loads(encode(claims))}
     show(args, told, f"good\n{encode(claims).decode()}")
     return 0
 
 
-def _public(path: Path) -> bytes:
+def receipts_key(path: Path) -> bytes:
+    """
+    A tenant's public receipt key.
+
+    Raises:
+        ConfigurationError: Another kind of key, or none.
+
+    """
     pem = path.read_bytes()
     try:
         signs = public_forms(pem)[1]["crv"] == "Ed25519"
     except ValueError:
         signs = False
     if not signs:
-        raise ConfigurationError("--key is no Ed25519 public key in PEM: a tenant's is keys/TENANT-receipts.pub.pem")
+        raise ConfigurationError(f"{path} is no Ed25519 public key in PEM: a tenant's is keys/TENANT-receipts.pub.pem")
     return pem

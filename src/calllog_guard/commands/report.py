@@ -22,11 +22,10 @@ from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.hold import Terms
 from calllog_guard.core.requests.machine import RULES
 from calllog_guard.core.requests.report import HoldLine, Month, PolicyLine, Report, Sources, report
-from calllog_guard.core.requests.report_page import page
-from calllog_guard.core.requests.report_table import markdown
 from calllog_guard.core.wire import Access, decode, encode
 from calllog_guard.errors import ConfigurationError, MessageError
 from calllog_guard.law import follow_published
+from calllog_guard.reports.month import month_markdown, month_page
 from calllog_guard.workers.safe import Safe, terms_of
 from calllog_guard.workers.terms import calendar, limit
 from calllog_guard.world import World
@@ -149,8 +148,8 @@ async def run(args: argparse.Namespace) -> int:
     if args.html is not None:
         descriptor = os.open(args.html, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(page(found))
+            file.write(month_page(found))
         say(str(args.html))
         return 0
-    show(args, json.loads(encode(found)), markdown(found).rstrip("\n"))
+    show(args, json.loads(encode(found)), month_markdown(found).rstrip("\n"))
     return 0

@@ -124,7 +124,7 @@ async def scan_topics(shared: World, hunter: Hunter) -> list[Place]:
             hits: list[str] = []
             size = dead = 0
             for record in records:
-                headers = b"".join(name.encode() + value for name, value in record.headers)
+                headers = b"".join(name.encode() + (value or b"") for name, value in record.headers)
                 content = b"\n".join((record.key or b"", record.value or b"", headers))
                 hits += hunter.hits(content)
                 size += len(content)

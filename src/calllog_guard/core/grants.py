@@ -44,7 +44,7 @@ _TOPICS: Final[dict[str, dict[str, str]]] = {
     | dict.fromkeys(("protector", "desk", "keeper", "backend", "reader"), "R"),
     "privacy.receipts": {"desk": "W", "backend": "R", "officer": "R"},
     "privacy.notices": {"desk": "W", "recipient": "R"},
-    "privacy.exports": {"keeper": "W", "backend": "R"},
+    "privacy.exports": {"desk": "W", "keeper": "W", "backend": "R"},
     "privacy.access": {"keeper": "R", "operator": "W", "officer": "R", "reader": "W"},
 }
 _GROUPS: Final[dict[str, dict[str, str]]] = {

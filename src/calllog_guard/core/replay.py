@@ -23,12 +23,16 @@ def replay_header(partition: int, offset: int, appended_ms: int) -> tuple[str, b
     return REPLAY_HEADER, f"{partition}:{offset}@{appended_ms}".encode()
 
 
-def first_appended_ms(timestamp_ms: int, headers: Sequence[tuple[str, bytes]]) -> int:
+_DIGITS: Final = 15
+"""Of any time in milliseconds that can be named."""
+
+
+def first_appended_ms(timestamp_ms: int, headers: Sequence[tuple[str, bytes | None]]) -> int:
     """When a record first came to us; a replay header that is none of ours counts as older than every fence."""
     for name, value in headers:
         if name == REPLAY_HEADER:
-            text = value.rpartition(b"@")[2]
-            timestamp_ms = min(timestamp_ms, int(text)) if text.isdigit() else 0
+            text = (value or b"").rpartition(b"@")[2]
+            timestamp_ms = min(timestamp_ms, int(text)) if text.isdigit() and len(text) <= _DIGITS else 0
     return max(timestamp_ms, 0)
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from calllog_guard.core.acceptances import Acceptance
 from calllog_guard.core.anchor import Anchor
+from calllog_guard.core.arrival import Remnant
 from calllog_guard.core.calls.event import CallEvent
 from calllog_guard.core.calls.intake import Manifest
 from calllog_guard.core.calls.leg import Leg
@@ -46,6 +47,7 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "notice": Notice,
     "notice-words": Words,
     "dead": Dead,
+    "remnant": Remnant,
     "replayed": Replayed,
     "access": Access,
     "reader-put": Put,

@@ -232,7 +232,11 @@ BEATS: Final = msgspec.json.Decoder(Beat)
 
 
 class Access(Message, frozen=True, kw_only=True):
-    """Who opened what, for which purpose; acknowledged before the first line is shown."""
+    """
+    Who opened what, for which purpose; acknowledged before the first line is shown.
+
+    `which` are the offsets that were opened (`offsets.py`); accesses of earlier releases do not say it.
+    """
 
     v: int
     actor: str
@@ -245,3 +249,4 @@ class Access(Message, frozen=True, kw_only=True):
     opened: int
     refused: dict[str, int]
     at: Utc
+    which: str | msgspec.UnsetType = msgspec.UNSET

@@ -19,6 +19,7 @@ from calllog_guard.core.requests.clock import check_extension
 from calllog_guard.core.requests.machine import BESIDE, Event, Requester, after, approval, onward
 from calllog_guard.core.requests.notice import acknowledged
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.requests.whose import Reason
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import CaseStateError
 from calllog_guard.policy import TenantPolicy
@@ -138,8 +139,11 @@ class Acts:
         )
         case, outputs = dated(case, act.table), list[Output]()
         if event == "extend":
-            asked = self._book.request_of(case) if case.sealed else None
-            case, outputs = self._notices.of(case, "extended", act.table, asked, act.appended_at, act.request.ground)
+            asked, ground = self._book.request_of(case) if case.sealed else None, act.request.ground or ""
+            case = await self._notices.remember(
+                case, Reason(of="extended", text=ground, at=act.appended_at), act.table, asked
+            )
+            case, outputs = self._notices.of(case, "extended", act.table, asked, act.appended_at, ground)
         return await self._book.save(case, outputs)
 
     def _event(self, case: Case, act: Act) -> tuple[Event, tuple[str, ...]]:
@@ -167,6 +171,8 @@ class Acts:
             case, lifting = self._notices.of(case, "lifting", act.table, request, act.appended_at)
             case = await self._book.save(case, [*outputs, *lifting])
             case, outputs = await self._reviewed(replace(granted, case=case)), []
+        reason = Reason(of="refused", text=ground or "", at=act.appended_at)
+        case = await self._notices.remember(case, reason, act.table, request)
         await self._stage(msgspec.structs.replace(parted(case), refusal="officer"), "refused", act.version, outputs)
 
 

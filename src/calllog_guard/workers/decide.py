@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
+from calllog_guard.core.answers.parts import Task, first_of
 from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.crypto.secrets import Month, floor_month, month_of
@@ -30,7 +31,6 @@ from calllog_guard.core.requests.decision import (
     unseen_pseudonym,
     version_at,
 )
-from calllog_guard.core.requests.export import PARTS_PER_IDENTIFIER, Task
 from calllog_guard.core.requests.fields import Range, days_of
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.rules import Correction, Rule, Span, seal_rule
@@ -79,6 +79,13 @@ class Granted:
     table: TenantPolicy
     version: str
     ground: str | None = None
+
+
+class Decided(NamedTuple):
+    """The case with its decisions, and the places in the request of those whom they are about."""
+
+    case: Case
+    indexes: tuple[int, ...]
 
 
 def span_of(range_: Range | None) -> Span | None:
@@ -142,9 +149,8 @@ def _task(request: Request, index: int, told: Telling) -> bytes:
     """What is to be done once, beside the rule; nothing for most types."""
     if request.reply_key is None:
         return b""
-    first = index * PARTS_PER_IDENTIFIER + 1
     holds = told.holds if request.type == "access" else ()
-    return encode(Task(key=request.reply_key, range=span_of(request.range), first=first, holds=holds))
+    return encode(Task(key=request.reply_key, range=span_of(request.range), first=first_of(index), holds=holds))
 
 
 def considered() -> Part:
@@ -240,28 +246,28 @@ class Decider:
 
     # --- everything else ----------------------------------------------------------------------------------------------
 
-    async def decide(self, granted: Granted, parts: tuple[Part, ...], told: Telling = _NOTHING) -> Case:
+    async def decide(self, granted: Granted, parts: tuple[Part, ...], told: Telling = _NOTHING) -> Decided:
         """Decisions for everyone named who is there, then their flags; `told` for a copy of what is held."""
         case, kind = granted.case, granted.request.type
         lookups = self.lookups(granted.request, granted.table)
         view, persons = await self._there(lookups, mint=kind in MINTS)
-        decisions = [
-            decision
+        found = [
+            (index, decision)
             for index, lookup in lookups.items()
             for part in parts
             if (decision := await self._about(granted, part, index, persons.get(lookup), lookup, view, told))
             is not None
         ]
         if kind == "access":
-            decisions += self._of_former(granted, lookups, persons, told, view)
-        case = await self.decided(case, decisions)
+            found += self._of_former(granted, lookups, persons, told, view)
+        case = await self.decided(case, [decision for _, decision in found])
         for part in parts:
             others = self._considered(case, granted) if part.number == _ENDED else set()
             for lookup, person in persons.items():
                 if lookup not in others:
                     await self._ring.change(lookup, part.flags, generation=person.generation)
         self._steps.reached("decide.flags")
-        return case
+        return Decided(case, tuple(index for index, _ in found))
 
     def _considered(self, case: Case, granted: Granted) -> set[Lookup]:
         """Of whom another objection is still before an officer: they stay restricted although this one has ended."""
@@ -326,12 +332,12 @@ class Decider:
         persons: Mapping[Lookup, Person],
         told: Telling,
         view: View,
-    ) -> list[Decision]:
+    ) -> list[tuple[int, Decision]]:
         """The copies of those who were erased, each partition asked once about each person."""
         numbers = {lookup: index for index, lookup in lookups.items()}
         many = self._settings.partitions
         asked = {(lookup, partition_of(each.pseudonym, many)) for lookup, each in persons.items() if each.pseudonym}
-        ledger, found = self._vault.epoch_key(pointer(view), self._tenant, "ledger"), list[Decision]()
+        ledger, found = self._vault.epoch_key(pointer(view), self._tenant, "ledger"), list[tuple[int, Decision]]()
         for at, each in enumerate(told.former):
             place = (each.lookup, partition_of(each.pseudonym, many))
             if each.lookup in numbers and place not in asked:
@@ -339,7 +345,7 @@ class Decider:
                 name = decision_id(self._tenant, granted.case.jti, numbers[each.lookup], each.generation)
                 decision = self._decision(granted, "access", name, each.pseudonym, view)
                 entry = Entry(each.lookup, each.generation, _task(granted.request, _FORMER + at, told))
-                found.append(seal_entry(decision, entry, ledger, fresh_nonce()))
+                found.append((_FORMER + at, seal_entry(decision, entry, ledger, fresh_nonce())))
         return found
 
     def _rule(self, granted: Granted, part: Part, token_of: Callable[[CallId], Any]) -> Rule:

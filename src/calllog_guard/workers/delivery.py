@@ -19,6 +19,7 @@ import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
+from calllog_guard.core.arrival import REMNANT, remnant
 from calllog_guard.core.crypto.sealed import seal_to
 from calllog_guard.core.replay import first_appended_ms
 from calllog_guard.core.tombstone import Output
@@ -77,13 +78,22 @@ class Steps:
 
 
 class DeadLetters:
-    """Seals what cannot be handled to the operator's key."""
+    """
+    Seals what cannot be handled to the operator's key.
 
-    def __init__(self, topic: str, key: bytes, clock: Clock, partitions: int) -> None:
-        self._topic, self._key, self._clock, self._partitions = topic, key, clock, partitions
+    Args:
+        most: Bytes of the largest payload that is kept; of a larger one, and of a record that could not be unpacked, its remnant.
+
+    """
+
+    def __init__(self, topic: str, key: bytes, clock: Clock, partitions: int, most: int = 512 << 10) -> None:
+        self._topic, self._key, self._clock, self._partitions, self._most = topic, key, clock, partitions, most
 
     def of(self, record: Any, error: MessageError) -> Output:
         """The dead letter of a record: coordinates, a reason that quotes nothing, the payload sealed."""
+        payload, left = record.value or b"", record.remnant
+        if left is None and len(payload) > self._most:
+            left = remnant(error.reason, payload)
         dead = Dead(
             v=1,
             topic=record.topic,
@@ -92,7 +102,9 @@ class DeadLetters:
             reason=error.reason,
             at_pointer=error.pointer,
             kid="operator-1",
-            jwe=seal_to(self._key, "operator-1", record.value or b""),
+            jwe=seal_to(self._key, "operator-1", payload)
+            if left is None
+            else seal_to(self._key, "operator-1", encode(left), cty=REMNANT),
             at=self._clock.now(),
             appended_at=from_ms(first_appended_ms(record.timestamp, record.headers)),
         )
@@ -236,6 +248,8 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         for place, records in unit.items():
             self._position[place] = records[-1].offset + 1
             self._count("records_handled", len(records))
+            for left in (record.remnant for record in records if record.remnant is not None):
+                self._count("unreadable_" + left.reason, 1)
         if unit:
             self._count("units", 1)
             places = {f"{place.topic}/{place.partition}": records[-1].offset for place, records in unit.items()}

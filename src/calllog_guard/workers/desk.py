@@ -18,15 +18,17 @@ import msgspec
 import structlog
 from aiokafka import TopicPartition
 
+from calllog_guard.core.answers.person import OWN
+from calllog_guard.core.arrival import content
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.case import Case, Consent, after_outcome, ended_at, parted
 from calllog_guard.core.requests.decision import case_id
-from calllog_guard.core.requests.export import Task
 from calllog_guard.core.requests.machine import RULES, after, check_rights, opening
 from calllog_guard.core.requests.outcome import TO_DESK, Outcome, OutcomeKey
 from calllog_guard.core.requests.receipt import CERTIFIED
 from calllog_guard.core.requests.request import Request, check_fields, read_request, wording_digest
 from calllog_guard.core.requests.sealed import bare
+from calllog_guard.core.requests.whose import Reason
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import from_ms
 from calllog_guard.errors import MessageError, RequestRefusedError
@@ -35,15 +37,16 @@ from calllog_guard.ports import Clock, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.abreast import abreast, portions
 from calllog_guard.workers.acts import Act, Acts
+from calllog_guard.workers.answers import Answers
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.deadlines import Deadlines, timed
 from calllog_guard.workers.decide import Decider, Granted, considered, ended, mask_of, parts_of
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
-from calllog_guard.workers.exports import about, nothing
 from calllog_guard.workers.holds import Holds
 from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.terms import absolute, apart, braked, check_purposes, dated, reviewed
+from calllog_guard.workers.whose import Owners
 
 log: Final = structlog.get_logger()
 ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
@@ -60,6 +63,8 @@ class Office:
     book: Casebook
     decider: Decider
     holds: Holds
+    answers: Answers
+    owners: Owners
     receipts: Receipts
     outcome_key: OutcomeKey
     notices: Notices
@@ -156,7 +161,7 @@ class Desk:
             found = table.requesters.get(kid)
             return self._o.policy.public_key(found.key) if found else None
 
-        token = bare(record.value, self._o.desk_key)
+        token = bare(content(record), self._o.desk_key)
         request = read_request(token, key_of, tenant=self._o.tenant, appended_ms=record.timestamp)
         check_rights(table.requesters[request.iss].role, request.type, request.event)
         check_fields(request)
@@ -225,6 +230,8 @@ class Desk:
             officer=waits_for == "officer",
         )
         case = dated(case, table)
+        if kind in OWN:
+            case = await self._o.owners.opened(case, request, table)
         if state == "waiting":
             case = await self._book.sealed(case, request)
         with self._book.begun(case):
@@ -250,38 +257,37 @@ class Desk:
         else:
             mask = mask_of(request.purposes, granted.table)
             parts = parts_of(request, mask, reviewed=bool(case.approvals))
-            case = await self._o.decider.decide(granted, parts, told)
-            await self._nothing(case, request)
+            case, indexes = await self._o.decider.decide(granted, parts, told)
+            case = await self._o.answers.write(replace(granted, case=case), told, indexes)
         if case.type == "erase":
             kept = (*told.kept, *(each for each in case.kept if each not in told.kept))
             case = msgspec.structs.replace(case, kept=kept)
         case, notices = self._o.notices.carried_out(granted, case)
+        if granted.ground and case.type == "complain":
+            answer = Reason(of="answered", text=granted.ground, at=case.cut_off or case.opened_at)
+            case = await self._o.notices.remember(case, answer, granted.table, request)
         telling = request.notify == "when_lifted"
         case = msgspec.structs.replace(parted(case, telling=telling), review_at=request.review_at if telling else None)
         if not case.decisions or not case.ladder:
             case = msgspec.structs.replace(case, state="closed")
         fences = case.type in _FENCES and not (case.type == "erase" and case.ranged)
         stage = "fenced" if fences else "answered" if case.type == "complain" else "decided"
+        if request.reply_key is not None and not case.decisions:  # the desk's part is the whole answer
+            case = msgspec.structs.replace(case, stages=case.stages | {"decided": self._o.clock.now()})
+            stage = "exported"
         case = await self.stage(case, stage, granted.version, notices)
         self._steps.reached("erase.receipt")
         return case
 
     async def _considered(self, granted: Granted) -> Case:
         """An officer has an objection before them: meanwhile the person is restricted. May be called again after a crash."""
-        case = await self._o.decider.decide(granted, (considered(),))
+        case = (await self._o.decider.decide(granted, (considered(),))).case
         case, outputs = self._o.notices.of(case, "restricted", granted.table, granted.request, case.opened_at)
         return await self._o.book.save(case, outputs) if outputs else case
 
     async def _reviewed(self, granted: Granted) -> Case:
         """An officer has refused an objection: the restriction that it brought ends."""
-        return await self._o.decider.decide(granted, (ended(),))
-
-    async def _nothing(self, case: Case, request: Request) -> None:
-        """Of whom nothing is stored an answer is owed too."""
-        if request.reply_key is not None and not case.decisions:
-            facts = about(self._o.policy, self._o.tenant, self._o.clock)
-            output, _ = nothing(self._o.settings, self._o.home, case.case, facts, Task(key=request.reply_key))
-            await self._o.writer.write([output])
+        return (await self._o.decider.decide(granted, (ended(),))).case
 
     # --- answers ----------------------------------------------------------------------------------------------------
 
@@ -321,9 +327,10 @@ class Desk:
         await self._book.save_all(list(changed.values()), receipts)
 
     def _told(self, record: Any) -> Outcome:
-        if record.value is None:
+        value = content(record)
+        if value is None:
             raise MessageError("null_value")
-        return self._o.outcome_key.read(record.value, TO_DESK)
+        return self._o.outcome_key.read(value, TO_DESK)
 
 
 def _together(read: Sequence[tuple[Request, Any]]) -> list[list[tuple[Request, Any]]]:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from calllog_guard.core.arrival import content
 from calllog_guard.core.calls.event import CallEvent, Limits, payload_of, read_event
 from calllog_guard.core.calls.intake import Batch, Events, Legs, Refused
 from calllog_guard.core.ids import Lookup, Tenant
@@ -134,8 +135,9 @@ class Intake:
         if isinstance(item.value, MessageError):
             raise item.value
         headers = () if item.record is None else item.record.headers
+        value = item.value if item.record is None else content(item.record)
         return read_event(
-            payload_of(item.value, headers),
+            payload_of(value, headers),
             tenant=self._tenant,
             lowercase_email=rules.lowercase_email,
             appended_ms=now_ms,

@@ -17,6 +17,7 @@ from typing import Any, Final
 import structlog
 from aiokafka import TopicPartition
 
+from calllog_guard.core.arrival import content
 from calllog_guard.core.crypto.envelope import parse_header
 from calllog_guard.core.ids import split_key
 from calllog_guard.core.requests.decision import DECISIONS, Decision, Entry, open_entry
@@ -157,7 +158,8 @@ class Keeper:
         for record in ours:
             if not is_result(record.key):
                 try:
-                    shard.note(record.key.decode(), self._read(shard, record)[0])
+                    decision = self._read(shard, record)[0]
+                    shard.note(record.key.decode(), decision)
                 except MessageError as error:  # not written by a desk; its dead letter is written when it is handled
                     self._count("unreadable_" + error.reason, 1)
 
@@ -277,7 +279,7 @@ class Keeper:
             return []
         if shard.gone(pseudonym):
             return self._on_sight(shard, record.key)
-        header = parse_header(record.value)
+        header = parse_header(content(record) or b"")
         if header.kid != pseudonym or header.rid != token or header.top != self._legs:
             raise RecordError("bad_leg")
         try:
@@ -302,7 +304,7 @@ class Keeper:
         """Take a decision in; whether it waits for its barrier now."""
         if record.key is None:
             raise RecordError("bad_decision")
-        if record.value is None:
+        if content(record) is None:
             return False
         if is_result(record.key):
             self._result(shard, record)

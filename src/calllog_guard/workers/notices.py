@@ -17,6 +17,7 @@ import msgspec
 
 from calllog_guard.core.crypto.sealed import seal_to
 from calllog_guard.core.ids import Tenant
+from calllog_guard.core.policy.facts import said
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.fields import NoticeKind
 from calllog_guard.core.requests.notice import (
@@ -32,14 +33,19 @@ from calllog_guard.core.requests.notice import (
     told_before,
 )
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.requests.whose import Reason
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode
 from calllog_guard.policy import Policy, TenantPolicy
+from calllog_guard.reports.notice import Sender, letter
 from calllog_guard.settings import Settings
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Granted
 from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.whose import Owners
 
+LETTERS: Final = 2
+"""From this level of forms on a notice has its letter: who reads notices may refuse fields that they do not know."""
 _REASONED: Final = frozenset({"extended", "refused", "answered"})
 _REMEDIES: Final = frozenset({"refused", "answered"})
 Told = tuple[Case, list[Output]]
@@ -49,8 +55,10 @@ Told = tuple[Case, list[Output]]
 class Notices:
     """One tenant's notices."""
 
-    def __init__(self, tenant: Tenant, home: int, book: Casebook, policy: Policy, settings: Settings) -> None:
-        self._tenant, self._home, self._book, self._policy = tenant, home, book, policy
+    def __init__(
+        self, tenant: Tenant, home: int, book: Casebook, policy: Policy, settings: Settings, owners: Owners
+    ) -> None:
+        self._tenant, self._home, self._book, self._policy, self._owners = tenant, home, book, policy, owners
         self._topic, self._steps = settings.topic("privacy.notices"), Steps(settings.off)
 
     def _addressees(self, table: TenantPolicy, kind: NoticeKind) -> Iterator[tuple[str, bytes]]:
@@ -85,11 +93,29 @@ class Notices:
         for to, key in self._addressees(table, kind):
             if name_of(to, kind) in case.notices:
                 continue
-            content = encode(words if to == PERSON else for_recipient(words))
+            told = words if to == PERSON else for_recipient(words)
+            if self._owners.forms >= LETTERS:
+                told = msgspec.structs.replace(told, text=letter(told, to, self._sender(case, table)))
+            content = encode(told)
             notice = Notice(case=case.case, to=to, kind=kind, act_by=words.act_by, jwe=seal_to(key, to, content))
             outputs.append(Output(self._topic, self._home, case.case.encode(), encode(notice)))
             sent[name_of(to, kind)] = Sent(sent_at=at, act_by=words.act_by)
         return (msgspec.structs.replace(case, notices=case.notices | sent), outputs) if outputs else (case, [])
+
+    @staticmethod
+    def _sender(case: Case, table: TenantPolicy) -> Sender:
+        titles = {name: text for name, each in table.recipients.items() if (text := said(each.title)) is not None}
+        return Sender(
+            company=said(table.controller),
+            contact=said(table.contact),
+            authority=table.authority,
+            zone=table.calendar.zone,
+            titles=titles,
+            purposes={name: said(each.why) or name for name, each in table.purposes.items()},
+            asked=case.type,
+            received_at=case.received_at,
+            before=not case.decided,
+        )
 
     def _words(
         self,
@@ -120,6 +146,10 @@ class Notices:
             act_by=act_by(at),
             at=at,
         )
+
+    async def remember(self, case: Case, act: Reason, table: TenantPolicy, request: Request | None) -> Case:
+        """What an officer tells the person stays in the case, for the person's own answer."""
+        return await self._owners.said(case, request, table, act)
 
     async def before(self, granted: Granted) -> Granted:
         """Tell what must be told before a request is carried out; on return the log has it."""

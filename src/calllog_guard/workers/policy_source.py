@@ -21,7 +21,9 @@ from calllog_guard.ports import Clock
 log: Final = structlog.get_logger()
 _ASK_AGAIN: Final = timedelta(seconds=30)
 _MOST_REFUSED: Final = 100
-"""Who may write to the topic could else fill the memory."""
+_MOST_BYTES: Final = 1 << 20
+"""Of a published version: ten times the longest policy that anybody wrote. Who may write to the topic could else fill the memory."""
+_TOO_LARGE: Final = "too_large"
 
 
 class Tail(Protocol):
@@ -53,6 +55,7 @@ class PolicySource:
         self._records: dict[bytes, int] = {}
         self._fresh: dict[bytes, Any] = {}
         self._told: dict[bytes, str] = {}
+        self._large: list[Any] = []
         self._ask_again = clock.now()
 
     async def catch_up(self) -> None:
@@ -72,7 +75,7 @@ class PolicySource:
         """Follow what has been published since."""
         self._note(await self._tail.more())
         now = self._clock.now()
-        if self._fresh or (TOO_LONG in self._told.values() and now >= self._ask_again):
+        if self._fresh or self._large or (TOO_LONG in self._told.values() and now >= self._ask_again):
             await self._follow()
             self._ask_again = now + _ASK_AGAIN
         self._shown(now)
@@ -82,11 +85,25 @@ class PolicySource:
 
     def _note(self, records: Sequence[Any]) -> None:
         for record in records:
-            if record.value is not None and (record.key or b"")[:1] != b"~" and record.value not in self._records:
+            if record.value is None or (record.key or b"")[:1] == b"~" or record.value in self._records:
+                continue
+            if record.remnant is not None or len(record.value) > _MOST_BYTES:
+                self._large.append(record)
+            else:
                 self._records[record.value] = record.timestamp
                 self._fresh[record.value] = record
 
+    async def _refuse_large(self) -> None:
+        large, self._large = self._large, []
+        for record in large:
+            reason = record.remnant.reason if record.remnant else _TOO_LARGE
+            log.error("published policy refused: nothing changes", reason=reason)
+            self._count("policy_refused_" + reason, 1)
+            if self._letter is not None:
+                await self._letter(record, RequestRefusedError(reason))
+
     async def _follow(self) -> Followed:
+        await self._refuse_large()
         before = self._policy.versions
         followed = self._policy.follow(self._records, await self._kept_days())
         if self._policy.versions != before:

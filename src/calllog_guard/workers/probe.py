@@ -19,9 +19,11 @@ from calllog_guard.core.crypto.envelope import LegHeader, open_leg, seal_leg
 from calllog_guard.core.crypto.sealed import open_sealed, receipt_pem, seal_to, sign, verify
 from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Secret, month_from
 from calllog_guard.core.ids import EpochName, Lookup
+from calllog_guard.core.requests import whose
 from calllog_guard.core.requests.decision import Decision, Entry, open_entry, seal_entry, version_at
 from calllog_guard.core.requests.outcome import Outcome, OutcomeKey
 from calllog_guard.core.requests.rules import Rule, open_rule, seal_rule
+from calllog_guard.core.requests.whose import Reason, Whose
 from calllog_guard.errors import EntryCorruptError, GuardError, MessageError, StoredFormError
 
 _EPOCH: Final = EpochName("2026-W48")
@@ -87,6 +89,15 @@ def _changed(decision: Decision, **part: bytes) -> Decision:
     return msgspec.structs.replace(decision, **{name: raw.decode("ascii") for name, raw in part.items()})
 
 
+def _said() -> Made:
+    identity, at = IdentitySecret.mint(), datetime(2026, 11, 24, tzinfo=UTC)
+    reason = Reason(of="refused", text="probe", at=at)
+    parts = whose.opened(_ID, [identity], secrets.token_bytes)
+    key = whose.case_key(parts, _ID, identity) or Secret.mint()
+    sealed = whose.say(parts, _ID, key, reason, secrets.token_bytes).said[0]
+    return (reason,), sealed.encode(), lambda raw: whose.said(Whose(parts.keys, (raw.decode("ascii"),)), _ID, key)
+
+
 def _outcome() -> Made:
     key, at = OutcomeKey(secrets.token_bytes(32)), datetime(2026, 11, 24, tzinfo=UTC)
     names: dict[str, Any] = {"tenant": "probe", "case": _ID, "decision": _ID}
@@ -127,6 +138,7 @@ FORMS: Final[Mapping[str, Callable[[], Made]]] = {
     "decision v1, its entry": lambda: _entry(1),
     "decision v2, its entry": lambda: _entry(2),
     "decision v1, its rule": _rule,
+    "case v2, what was said": _said,
     "outcome v1": _outcome,
     "receipt v1": _receipt,
     "dead letter v1": _dead,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from aiokafka import TopicPartition
 
+from calllog_guard.core.arrival import content
 from calllog_guard.core.calls.event import Limits, payload_of, read_event
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.replay import first_appended_ms
@@ -69,7 +70,7 @@ class Protector:
                 continue
             try:
                 event = read_event(
-                    payload_of(record.value, record.headers),
+                    payload_of(content(record), record.headers),
                     tenant=self._tenant,
                     lowercase_email=rules.lowercase_email,
                     appended_ms=record.timestamp,

@@ -22,6 +22,7 @@ from calllog_guard.core.calls.view import Put, put
 from calllog_guard.core.crypto.envelope import open_leg
 from calllog_guard.core.crypto.secrets import month_from
 from calllog_guard.core.ids import INTERNAL_KEY, Tenant
+from calllog_guard.core.offsets import pack
 from calllog_guard.core.retention.access import Refusal, has_lapsed
 from calllog_guard.core.retention.purpose import Purpose
 from calllog_guard.core.tombstone import Output
@@ -34,6 +35,8 @@ from calllog_guard.workers.sources import Errand, Header, Holder, Source, Standi
 
 _AHEAD: Final = timedelta(days=31)
 """Events are not dated after now and EVENT_AHEAD_S; this bounds what a forged header costs, and no more."""
+WHICH: Final = 2
+"""From this level of forms on an access says which records were opened."""
 BATCH: Final = 5000
 """Records judged at once: bounds every MGET, and the time between a person's two readings."""
 
@@ -198,6 +201,7 @@ class Reading:
         for partition, found in by_partition.items():
             offsets = [verdict.record.offset for verdict in found]
             refused = Counter(str(verdict.refusal) for verdict in found if verdict.refusal is not None)
+            opened = [verdict.record.offset for verdict in found if verdict.line is not None]
             access = Access(
                 v=1,
                 actor=self.errand.actor,
@@ -207,9 +211,10 @@ class Reading:
                 partition=partition,
                 from_=min(offsets),
                 to=max(offsets),
-                opened=sum(verdict.line is not None for verdict in found),
+                opened=len(opened),
                 refused=dict(refused),
                 at=self._clock.now(),
+                which=pack(opened, min(offsets)) if self.source.forms >= WHICH else msgspec.UNSET,
             )
             place = partition % self._access_partitions
             outputs.append(Output(self._access, place, self.errand.actor.encode(), encode(access)))

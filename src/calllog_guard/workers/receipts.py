@@ -7,23 +7,29 @@ Source: design section 9, step 6; interface: messages.
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import msgspec
+
 from calllog_guard.core.crypto.sealed import receipt_pem, sign
 from calllog_guard.core.ids import Tenant
+from calllog_guard.core.policy.facts import said
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.receipt import STATEMENT, Receipt
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode
+from calllog_guard.policy import Policy
 from calllog_guard.settings import REQUESTS_KEEP_DAYS, Settings
 from calllog_guard.workers.vault import Vault
 
+NAMED: Final = 2
+"""From this level of forms on a receipt names the company: a release before it refuses fields that it does not know."""
 _CERTIFICATES: Final = frozenset({"absent", "gone"})
 
 
 class Receipts:
     """One tenant's receipts."""
 
-    def __init__(self, tenant: Tenant, home: int, vault: Vault, settings: Settings) -> None:
-        self._tenant, self._home, self._vault, self._settings = tenant, home, vault, settings
+    def __init__(self, tenant: Tenant, home: int, vault: Vault, settings: Settings, policy: Policy) -> None:
+        self._tenant, self._home, self._vault, self._settings, self._policy = tenant, home, vault, settings, policy
 
     def of(self, case: Case, stage: Any, now: datetime, version: str) -> Output:
         """The receipt of a stage that a case has reached."""
@@ -44,13 +50,23 @@ class Receipts:
             bounds=self._bounds(fenced),
             kept=case.kept,
             statement=STATEMENT if certificate else None,
-            digests=tuple(digest for name in case.decisions for digest in case.digests.get(name, ())),
+            digests=tuple(digest for name in (case.case, *case.decisions) for digest in case.digests.get(name, ())),
             pol=version,
             at=now,
         )
+        claims = msgspec.structs.replace(claims, **self._company(now))
         private = receipt_pem(self._vault.receipt_key(self._tenant))[0]
         signed = sign(private, f"{self._tenant}-receipts", encode(claims))
         return Output(self._settings.topic("privacy.receipts"), self._home, case.case.encode(), signed.encode())
+
+    def _company(self, now: datetime) -> dict[str, str]:
+        """Who answers for the data, where to write and complain, and the zone of the pages; from the second level of forms on."""
+        if self._vault.profile(self._tenant).forms < NAMED:
+            return {}
+        table = self._policy.at(now.date()).tenant[self._tenant]
+        named = {"controller": said(table.controller), "contact": said(table.contact)}
+        named |= {"authority": table.authority, "zone": table.calendar.zone}
+        return {name: text for name, text in named.items() if text is not None}
 
     def _bounds(self, fenced: datetime) -> dict[str, Any]:
         """Until when remnants may exist: caches in seconds, the rest as times: what a topic keeps, and until its files roll."""

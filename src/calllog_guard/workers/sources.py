@@ -63,6 +63,10 @@ class Source(Protocol):
 
     topic: str
 
+    @property
+    def forms(self) -> int:
+        """The level of stored forms that is written now; see `Keyring.forms`."""
+
     def parse(self, value: bytes) -> Header:
         """The protected header of a record. Raises RecordError."""
 
@@ -86,6 +90,11 @@ class People:
         self.topic = topic
         self._ring, self._pepper, self._purpose, self._cache_entries = ring, pepper, purpose, cache_entries
         self._persons: dict[Lookup, PurposePerson] = {}
+
+    @property
+    def forms(self) -> int:
+        """See Source."""
+        return self._ring.forms
 
     async def holders(self, names: Sequence[str]) -> dict[str, Holder]:
         """See Source."""
@@ -140,6 +149,11 @@ class Kept:
         self.topic = topic
         self._ring, self._safe, self._lookup, self._pepper = ring, safe, lookup, pepper
         self._tenant, self._purpose = errand.tenant, errand.purpose
+
+    @property
+    def forms(self) -> int:
+        """See Source."""
+        return self._ring.forms
 
     def parse(self, value: bytes) -> Header:
         """See Source."""

@@ -128,7 +128,7 @@ _envelopes: Final = msgspec.json.Decoder(_Envelope)
 _CONFLUENT: Final = 5
 
 
-def payload_of(raw: bytes | None, headers: Sequence[tuple[str, bytes]]) -> bytes | None:
+def payload_of(raw: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -> bytes | None:
     """
     The event's JSON: plain, as CloudEvents 1.0 (structured, or Kafka binary mode), or behind Confluent's schema prefix.
 
@@ -141,7 +141,7 @@ def payload_of(raw: bytes | None, headers: Sequence[tuple[str, bytes]]) -> bytes
     if raw[:1] == b"\x00":
         return raw[_CONFLUENT:]
     for name, value in headers:
-        if name == "content-type" and value.startswith(b"application/cloudevents+json"):
+        if name == "content-type" and (value or b"").startswith(b"application/cloudevents+json"):
             return bytes(decode(_envelopes, raw).data)
     return raw
 

@@ -35,15 +35,25 @@ class _Large(jwe.JWERegistry):
 _registry: Final = _Large(algorithms=_SEAL)
 
 
-def seal_to(public_pem: bytes, kid: str, content: bytes) -> str:
-    """JWE compact, ECDH-ES on X25519 with A256GCM; only the private half opens it."""
-    return seal_to_key(public_pem, kid, content)
+def seal_to(public_pem: bytes, kid: str, content: bytes, *, cty: str = "") -> str:
+    """JWE compact, ECDH-ES on X25519 with A256GCM; only the private half opens it. `cty`: what the content is, in clear."""
+    return seal_to_key(public_pem, kid, content, cty=cty)
 
 
-def seal_to_key(public: bytes | dict[str, str | list[str]], kid: str, content: bytes, *, nested: bool = False) -> str:
-    """As `seal_to`, to a key in PEM or a public JWK; `nested` says that the content is a JWT itself."""
-    header = {"alg": "ECDH-ES", "enc": "A256GCM", "kid": kid} | ({"cty": "JWT"} if nested else {})
+def seal_to_key(public: bytes | dict[str, str | list[str]], kid: str, content: bytes, *, cty: str = "") -> str:
+    """As `seal_to`, to a key in PEM or a public JWK."""
+    header = {"alg": "ECDH-ES", "enc": "A256GCM", "kid": kid} | ({"cty": cty} if cty else {})
     return jwe.encrypt_compact(header, content, OKPKey.import_key(public), registry=_registry)
+
+
+def content_type(token: str) -> str:
+    """The `cty` of a JWE's protected header; nothing is opened, and what is none has none."""
+    try:
+        header: Any = msgspec.json.decode(unb64(token.partition(".")[0].encode("ascii")))
+    except (ValueError, msgspec.DecodeError, RecursionError):
+        return ""
+    found = header.get("cty") if isinstance(header, dict) else None
+    return found if isinstance(found, str) else ""
 
 
 def open_sealed(private_pem: bytes, token: str) -> bytes:

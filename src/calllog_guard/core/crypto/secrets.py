@@ -141,6 +141,14 @@ class IdentitySecret(Secret):
         """Seals what was decided about this person and stands for ever; it goes with the person."""
         return Secret(derive(self, "rules"))
 
+    def case_tags_key(self) -> Secret:
+        """Tells this person's cases from others'; it goes with the person."""
+        return Secret(derive(self, "case-tags"))
+
+    def case_words_key(self) -> Secret:
+        """Wraps the keys of this person's cases, under which lies what officers said to them."""
+        return Secret(derive(self, "case-words"))
+
 
 class DataKey(Secret):
     """Seals one person's legs of one month."""

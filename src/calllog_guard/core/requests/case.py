@@ -6,6 +6,7 @@ and a replay refused; `progress` says which decision reached which stage, `obser
 `pauses`, `approvals` are what the clock and the officers did, `officer` that one has had it; `sealed` is what a case needs that is not yet enforced;
 `notices` says who was told what (`notice.py`); of a disclosure `filed` seals whom it was for, `review_at` is when to look again
 whether the person may be told, for which `sealed` stays.
+`whose` and `said` (`whose.py`) let a person find the case and what officers told them in it, and nobody else.
 `hold` is the hold of a `hold` or `release`, `kept` what the law keeps of an erasure; of a secret case (`secret.py`) `told` holds
 the receipts, which go nowhere else.
 """
@@ -105,6 +106,8 @@ class Case(Message, frozen=True, kw_only=True):
     notices: dict[str, Sent] = msgspec.field(default_factory=dict)
     filed: str | None = None
     review_at: Utc | None = None
+    whose: dict[Id, str] | msgspec.UnsetType = msgspec.UNSET
+    said: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def ladder(self) -> tuple[str, ...]:

@@ -50,6 +50,7 @@ class Words(Message, frozen=True, kw_only=True, omit_defaults=True):
             no longer kept.
         ground: The officer's words to the person; `authority` and `basis` those of a disclosure.
         due: Until when the answer is promised now.
+        text: The letter to its reader, as plain text: who sends it on need add nothing.
 
     """
 
@@ -70,6 +71,7 @@ class Words(Message, frozen=True, kw_only=True, omit_defaults=True):
     remedies: Remedies | None = None
     act_by: Utc
     at: Utc
+    text: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Notice(Message, frozen=True, kw_only=True):

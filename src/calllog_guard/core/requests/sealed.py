@@ -68,7 +68,7 @@ def seal_request(public_pem: bytes, kid: str, token: str) -> str:
     """
     if public_forms(public_pem)[1]["crv"] != "X25519":
         raise ValueError("nothing can be sealed to this key")
-    return seal_to_key(public_pem, kid, token.encode("ascii"), nested=True)
+    return seal_to_key(public_pem, kid, token.encode("ascii"), cty="JWT")
 
 
 def bare(raw: bytes | None, seed_of: Callable[[str], bytes | None]) -> bytes | None:

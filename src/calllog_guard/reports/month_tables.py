@@ -1,7 +1,7 @@
 """
-The tables of a report, once for Markdown and for the page: title, what an empty one says, heads, rows of text.
+The tables of a month's report, once for Markdown and for the page: title, what an empty one says, heads, rows of text.
 
-Source: `report.py`.
+Source: `core/requests/report.py`.
 """
 
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from calllog_guard.core.requests.report import Report
+from calllog_guard.reports.words import plain, short_span
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +22,6 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     numbers: frozenset[int] = frozenset()
     loud: frozenset[int] = frozenset()
-
-
-def duration(seconds: float) -> str:
-    """A span of time as a person says it."""
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.1f} s"
-
-
-def words(text: str | None) -> str:
-    """A word of the messages as a word of people."""
-    return (text or "").replace("_", " ")
 
 
 def _day(at: datetime | None) -> str:
@@ -51,7 +39,7 @@ def tables(report: Report) -> Iterator[Table]:
         ("Due within seven days", "Nothing is due within seven days.", report.due_soon),
         ("Waiting for officers", "Nothing waits for an officer.", report.officers),
     ):
-        rows = tuple((each.case, each.type, words(each.waits_for), each.due, _left(each.left)) for each in lines)
+        rows = tuple((each.case, each.type, plain(each.waits_for), each.due, _left(each.left)) for each in lines)
         loud = frozenset(number for number, each in enumerate(lines) if each.left < 0)
         yield Table(title, empty, heads, rows, frozenset({4}), loud)
     yield _stages(report)
@@ -65,9 +53,9 @@ def _stages(report: Report) -> Table:
             each.stage,
             each.since,
             str(each.erasures),
-            duration(each.median_s),
-            duration(each.worst_s),
-            duration(each.objective_s) if each.objective_s is not None else "",
+            short_span(each.median_s),
+            short_span(each.worst_s),
+            short_span(each.objective_s) if each.objective_s is not None else "",
             str(each.missed) if each.objective_s is not None else "",
         )
         for each in report.stages
@@ -78,13 +66,13 @@ def _stages(report: Report) -> Table:
 
 
 def _kept(report: Report) -> Iterator[Table]:
-    holds = tuple((each.hold, words(each.state), each.basis or "", _day(each.review_at)) for each in report.holds)
+    holds = tuple((each.hold, plain(each.state), each.basis or "", _day(each.review_at)) for each in report.holds)
     overdue = frozenset(n for n, each in enumerate(report.holds) if each.review_at and each.review_at < report.at)
     yield Table("Holds", "Nothing is held.", ("Hold", "State", "Basis", "Review"), holds, loud=overdue)
     disclosures = tuple(
         (
             each.case,
-            words(each.state),
+            plain(each.state),
             each.authority or "",
             each.basis or "",
             ", ".join(each.approvals),
@@ -141,34 +129,8 @@ def _shown(report: Report) -> Iterator[Table]:
     yield Table("Policy", "There is no policy.", ("In force from", "Change"), versions)
 
 
-def cell(text: str) -> str:
-    """A cell of a Markdown table."""
-    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
-
-
-def markdown(report: Report) -> str:
-    """The report as Markdown."""
-    late = f", {report.late} of them late" if report.late else ", all in time" if report.answered else ""
-    lines = [
-        f"# {report.tenant}, {report.month}",
-        "",
-        f"{report.received} requests received, {report.answered} answered{late}. As of {report.at:%Y-%m-%d %H:%M} UTC.",
-        "",
-        "## Cases by type and state",
-        "",
-        *_rows(("Type", "State", "Waits for", "Cases"), _counts(report), frozenset({3})),
-    ]
-    for table in tables(report):
-        lines += ["", f"## {table.title}", ""]
-        lines += _rows(table.heads, table.rows, table.numbers) if table.rows else [table.empty]
-    return "\n".join(lines) + "\n"
-
-
-def _counts(report: Report) -> tuple[tuple[str, ...], ...]:
-    return tuple((each.type, each.state, words(each.waits_for), str(each.cases)) for each in report.counts)
-
-
-def _rows(heads: tuple[str, ...], rows: tuple[tuple[str, ...], ...], numbers: frozenset[int]) -> Iterator[str]:
-    yield f"| {' | '.join(heads)} |"
-    yield f"|{'|'.join('---:' if number in numbers else '---' for number in range(len(heads)))}|"
-    yield from (f"| {' | '.join(map(cell, row))} |" for row in rows)
+def counts(report: Report) -> Table:
+    """Cases by type and state."""
+    rows = tuple((each.type, each.state, plain(each.waits_for), str(each.cases)) for each in report.counts)
+    heads = ("Type", "State", "Waits for", "Cases")
+    return Table("Cases by type and state", "No case concerns this month.", heads, rows, frozenset({3}))

@@ -1,0 +1,54 @@
+"""`notice open FILE`: a notice as a letter, for the gateway that writes to persons and for recipients; offline."""
+
+import argparse
+import json
+from pathlib import Path
+
+import msgspec
+
+from calllog_guard.commands.files import write_once
+from calllog_guard.commands.setup import say, show
+from calllog_guard.core.crypto.sealed import open_sealed
+from calllog_guard.core.requests.notice import NOTICES, WORDS, Notice, Words
+from calllog_guard.core.wire import decode, encode
+from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
+from calllog_guard.reports.notice import Sender, letter, letter_page
+
+
+def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verb."""
+    verb = verbs.add_parser(
+        "notice",
+        help="open a notice offline: the letter to its reader, as text or as a page",
+        description="FILE is a record of privacy.notices (JSON). The letter goes to stdout, with --json all that the notice says.",
+    )
+    verb.add_argument("action", choices=["open"])
+    verb.add_argument("file", type=Path)
+    verb.add_argument("--key", type=Path, required=True, help="the private X25519 key (PEM) of its addressee")
+    verb.add_argument("--page", type=Path, metavar="OUT", help="also write it as a page (HTML)")
+    verb.add_argument("--json", action="store_true")
+    verb.set_defaults(run=notice)
+
+
+def _opened(args: argparse.Namespace) -> tuple[Notice, Words]:
+    try:
+        found = decode(NOTICES, args.file.read_bytes())
+    except MessageError as error:
+        raise StateRefusedError(f"{args.file} is no notice ({error})") from None
+    try:
+        return found, decode(WORDS, open_sealed(args.key.read_bytes(), found.jwe))
+    except MessageError as error:
+        raise ConfigurationError(f"the notice to {found.to} cannot be opened with --key ({error})") from None
+
+
+def notice(args: argparse.Namespace) -> int:
+    """Open a notice."""
+    found, words = _opened(args)
+    if (words.case, words.kind) != (found.case, found.kind):
+        raise StateRefusedError(f"{args.file} says something else outside its seal than inside")
+    text = letter(words, found.to, Sender()) if words.text is msgspec.UNSET else words.text
+    if args.page:
+        write_once(args.page, [letter_page(words, found.to, text).encode()])
+        say(str(args.page))
+    show(args, json.loads(encode(words)) | {"to": found.to, "text": text}, text.rstrip("\n"))
+    return 0
