@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from calllog_guard.adapters.memory import MemoryKeystore, MemoryRecord, MemoryWriter
+from calllog_guard.adapters.memory import MemoryKeystore, MemoryWriter
 from calllog_guard.adapters.memory_extents import MemoryExtents
 from calllog_guard.core.acceptances import Acceptance, Accepted, Span
+from calllog_guard.core.arrival import Arrival
 from calllog_guard.core.beginnings import Reached, reached_entry, reached_key
 from calllog_guard.core.crypto.sealed import new_pair, sign
 from calllog_guard.core.ids import Tenant
@@ -186,7 +187,7 @@ def test_only_the_auditors_word_is_a_change_of_the_record() -> None:
     key = PROLONGED + b"x"
 
     def read(value: bytes | None, key: bytes = key) -> list[Any]:
-        record = MemoryRecord("privacy.policy", 0, 0, key, value)
+        record = Arrival("privacy.policy", 0, 0, key, value)
         return changes([record], Tenant("iocom"), public)
 
     assert read(noted(private, change)) == [change]

@@ -117,9 +117,9 @@ def _shown(report: Report) -> Iterator[Table]:
         (
             f"{each.at:%Y-%m-%d %H:%M}",
             each.topic,
-            duration(each.from_s),
-            duration(each.to_s),
-            duration(each.unread_s),
+            short_span(each.from_s),
+            short_span(each.to_s),
+            short_span(each.unread_s),
         )
         for each in report.prolonged
     )
