@@ -8,7 +8,7 @@ from policies import policy_of, version
 
 from calllog_guard.core.answers import person
 from calllog_guard.core.answers.about import About, OpenedBy
-from calllog_guard.core.answers.parts import GROUP, Disclosure, ExportedLeg, Part, first_of
+from calllog_guard.core.answers.parts import GROUP, DisclosureTerms, ExportedLeg, Part, first_of
 from calllog_guard.core.answers.person import Asked, Flags, Known, OwnCase
 from calllog_guard.core.policy.form import TenantPolicy
 from calllog_guard.core.requests.case import Case, Consent
@@ -225,7 +225,7 @@ def disclosed(folder: Path, many: int = 12) -> list[Part]:
     asked = Asked(received_at=day(11, 20), at=NOW, groups=(1, first_of(0)))
     plain = person.plain(found, "iocom", "2026-01-01")
     told = person.disclosure(plain, Known(subjects=("alice@example.org",)), asked)
-    terms = Disclosure(
+    terms = DisclosureTerms(
         authority="Serious Fraud Office",
         basis="Criminal Justice Act 1987, s.2",
         asked_by="officer-1",

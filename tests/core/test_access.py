@@ -245,6 +245,12 @@ async def test_who_read_a_person_is_told_of_that_person_alone(world: GuardWorld)
 async def test_an_authority_gets_the_terms_and_nothing_of_the_persons_history(world: GuardWorld) -> None:
     await world.ask("object-01", "object", "bob", purposes=["quality"])
     await world.run()
+    for place in range(4):  # somebody has read all there is, as accesses of an earlier release say it
+        access = Access(
+            v=1, actor="billing-1", purpose="billing", case=None, topic="calllog.legs", partition=place, from_=0, to=99,
+            opened=3, refused={}, at=world.clock.at,
+        )  # fmt: skip
+        await world.log.write([Output("privacy.access", 0, b"billing-1", encode(access))])
     terms = {"authority": "Court", "basis": "Order 7", "notify": "before"}
     await world.ask("disclose1", "disclose", "bob", key="officer-1", reply_key=reply_key(world), **terms)
     await world.run()
@@ -260,5 +266,7 @@ async def test_an_authority_gets_the_terms_and_nothing_of_the_persons_history(wo
     assert not (told.about.objections)
     assert not (told.about.opened_by)
     assert "quality" not in json.dumps([each.kind for each in told.about.told])
-    (line,) = (await answer(world, "access-01", "bob")).about.disclosures
+    own = (await answer(world, "access-01", "bob")).about
+    assert [each.actor for each in own.opened_by] == ["billing-1"], "the person is told"
+    (line,) = own.disclosures
     assert (line.authority, line.records) == ("Court", 3)

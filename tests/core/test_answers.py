@@ -97,7 +97,11 @@ def test_what_the_policy_leaves_unsaid_is_said_to_be_unsaid(tmp_path: Path) -> N
     assert told.where is not None
     assert told.where.abroad is None
     page = shown([Part(case="A" * 22, part=1, parts=1, about=told, legs=())])["index.html"].text
-    for words in ("has not stated its name", "our policy does not say where", "our policy does not say. Ask us."):
+    for words in (
+        "has not stated its name",
+        "Where your data lie our policy does not say. Ask us.",
+        "Whether data go to other countries our policy does not say. Ask us.",
+    ):
         assert words in page
 
 

@@ -109,11 +109,15 @@ def test_the_parts_are_compared_with_the_receipt_that_the_company_signed(
     assert folder.open(*key, "--json") == 0
     assert json.loads(capsys.readouterr().out)["receipt"] == "good"
     assert "24 November 2026, 09:00:00 GMT" in (folder.path / "index.html").read_text()
+    for name in ("export.json", "legs.csv", "index.html"):
+        (folder.path / name).unlink()
     folder.put([msgspec.structs.replace(found[1], legs=found[1].legs[:-1])])
     assert folder.open(*key) == 4, "a part was exchanged: whoever knows the public key can seal one"
+    assert "other parts than those" in capsys.readouterr().err
     folder.put(found)
     folder.receipt("B" * 22)
     assert folder.open(*key) == 4, "of another case"
+    assert "other parts than those" in capsys.readouterr().err
     folder.receipt(found[0].case)
     other = tmp_path / "other.pub.pem"
     other.write_bytes(new_pair(signs=True)[1])

@@ -88,6 +88,8 @@ def test_a_part_of_the_records_and_some_purposes_are_named() -> None:
     assert "of calls that began on or after 1 November 2026 and up to 30 November 2026" in text
     objected = letter(words("erased", purposes=("quality",)), "person", replace(SENDER, asked="object"))
     assert "used no more for: To find out where calls sound bad" in objected
+    refused = letter(words("refused"), "person", replace(SENDER, asked="object"))
+    assert "We have weighed it, and go on. The reason:" in refused
     considered = letter(words("restricted"), "person", replace(SENDER, asked="object"))
     assert "while we consider your objection" in considered
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 from collections.abc import Callable, Iterator
 from importlib.resources import files
@@ -16,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_receipt import CHECKED, RECEIPT
 
-from calllog_guard.core.answers.parts import Part
+from calllog_guard.core.answers.parts import PARTS, Part
 from calllog_guard.core.answers.whole import whole
 from calllog_guard.core.requests.receipt import CERTIFIED
+from calllog_guard.core.wire import decode
 from calllog_guard.reports.answer import Evidence, Sealed, authority_pages, person_pages
 from calllog_guard.reports.calls import PAGE, table
 from calllog_guard.reports.certificate import certificate
@@ -115,6 +117,35 @@ def _alone(folder: Path) -> Part:
     return msgspec.structs.replace(first, about=msgspec.structs.replace(first.about, groups=(1,)))
 
 
+FORMER = {
+    "v": 1, "case": CASE, "part": 1, "parts": 1,
+    "about": {
+        "purposes": [{"name": "service", "basis": "contract", "keep": "P90D", "then": "delete"}],
+        "recipients": ["invoicing"], "keep": {"service": "P90D"}, "policy": "2026-01-01", "authority": None,
+        "opened_by": [{"actor": "support-1", "purpose": "service", "last": "2026-11-20T10:00:00Z"}],
+    },
+    "legs": [{
+        "call": "c1", "role": "host", "joined_at": None, "left_at": None, "kind": "video", "outcome": "answered",
+        "started_at": "2026-11-20T10:00:00Z", "ended_at": "2026-11-20T10:31:10.250Z", "parties": 2,
+        "subject": "alice@example.org", "purposes": ["service"], "kept_until": "2027-02-19",
+    }],
+}  # fmt: skip
+
+
+def test_an_answer_of_an_earlier_release_is_opened_as_well() -> None:
+    """Answers lie in their topic for a month: also over an upgrade."""
+    page = shown([decode(PARTS, json.dumps(FORMER).encode())])["index.html"].text
+    for told in (
+        "1 call, on 20 November 2026",
+        "31 minutes and 10 seconds",
+        "90 days",
+        "support-1",
+        "19 February 2027",
+    ):
+        assert told in page, told
+    assert "None" not in page
+
+
 def test_an_authority_gets_a_page_of_its_own(tmp_path: Path) -> None:
     page = shown(disclosed(tmp_path), authority_pages)["index.html"]
     for told in (
@@ -133,6 +164,7 @@ def test_an_authority_gets_a_page_of_its_own(tmp_path: Path) -> None:
         "calllog-guard receipt verify",
     ):
         assert told in page.text, told
+    assert re.search(r"\d{1,2} November, \d{2}:\d{2}:\d{2} GMT", page.text), "evidence is exact to the second"
     for personal in ("Your ", "your calls", "consent", "objection", "complain", "DSR-118"):
         assert personal not in page.text.replace("your key", "").replace("YOUR-KEY", ""), personal
 

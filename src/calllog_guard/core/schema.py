@@ -12,6 +12,7 @@ import msgspec
 
 from calllog_guard.core.acceptances import Acceptance
 from calllog_guard.core.anchor import Anchor
+from calllog_guard.core.answers.parts import Part
 from calllog_guard.core.arrival import Remnant
 from calllog_guard.core.calls.event import CallEvent
 from calllog_guard.core.calls.intake import Manifest
@@ -44,6 +45,7 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "outcome": Outcome,
     "case": Case,
     "receipt": Receipt,
+    "export": Part,
     "notice": Notice,
     "notice-words": Words,
     "dead": Dead,

@@ -119,7 +119,7 @@ def person_pages(answer: Answer, evidence: Evidence) -> Iterator[tuple[str, Iter
 def authority_pages(answer: Answer, evidence: Evidence) -> Iterator[tuple[str, Iterator[str]]]:
     """The pages for an authority."""
     about = answer.about
-    calls = list(pages_of(answer.legs, about.zone))
+    calls = list(pages_of(answer.legs, about.zone, exact=True))
     names = ["index.html", *(f"calls-{number}.html" for number in range(2, len(calls) + 1))]
     shared = {"answer": answer, "about": about, "names": names, "several": len(about.subjects) > 1}
     yield (

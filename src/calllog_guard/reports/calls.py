@@ -55,21 +55,21 @@ class MonthOfCalls:
     rows: Sequence[Row]
 
 
-def pages_of(legs: Sequence[ExportedLeg], zone: str) -> Iterator[list[MonthOfCalls]]:
-    """The calls page by page, by the months of a zone."""
+def pages_of(legs: Sequence[ExportedLeg], zone: str, *, exact: bool = False) -> Iterator[list[MonthOfCalls]]:
+    """The calls page by page, by the months of a zone; `exact`: to the second."""
     for start in range(0, len(legs), PAGE):
         some = legs[start : start + PAGE]
         months = groupby(some, lambda leg: (moment(leg.started_at, zone).year, moment(leg.started_at, zone).month))
         yield [
-            MonthOfCalls(f"{MONTHS[month - 1]} {year}", [_row(leg, zone) for leg in group])
+            MonthOfCalls(f"{MONTHS[month - 1]} {year}", [_row(leg, zone, exact=exact) for leg in group])
             for (year, month), group in months
         ]
 
 
-def _row(leg: ExportedLeg, zone: str) -> Row:
+def _row(leg: ExportedLeg, zone: str, *, exact: bool) -> Row:
     began = moment(leg.joined_at or leg.started_at, zone)
     return Row(
-        began=f"{began.day} {MONTHS[began.month - 1]}, {began:%H:%M %Z}",
+        began=f"{began.day} {MONTHS[began.month - 1]}, {began:{'%H:%M:%S' if exact else '%H:%M'} %Z}",
         length=span_words(_seconds(leg)),
         what=_KINDS.get(leg.kind, leg.kind),
         seen=", ".join(filter(None, (_ROLES.get(leg.role, leg.role), _OUTCOMES.get(leg.outcome, leg.outcome)))),

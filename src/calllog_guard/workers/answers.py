@@ -14,7 +14,7 @@ import msgspec
 
 from calllog_guard.core.answers import person
 from calllog_guard.core.answers.about import About
-from calllog_guard.core.answers.parts import Disclosure, Part, first_of, split
+from calllog_guard.core.answers.parts import DisclosureTerms, Part, first_of, split
 from calllog_guard.core.answers.person import OWN, Asked, Flags, Known, OwnCase
 from calllog_guard.core.crypto.entries import Keys, Person
 from calllog_guard.core.ids import INTERNAL_KEY, Lookup, Pseudonym, partition_of
@@ -165,9 +165,9 @@ def _flags(each: Person) -> Flags:
     )
 
 
-def _terms(case: Case, request: Request) -> Disclosure:
+def _terms(case: Case, request: Request) -> DisclosureTerms:
     told = case.notices.get("person/disclosed")
-    return Disclosure(
+    return DisclosureTerms(
         authority=request.authority or "",
         basis=request.basis or "",
         asked_by=case.asked_by,

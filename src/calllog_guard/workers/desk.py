@@ -230,7 +230,8 @@ class Desk:
             officer=waits_for == "officer",
         )
         case = dated(case, table)
-        if kind in OWN:
+        gone = state == "enforcing" and kind == "erase" and request.range is None  # nobody is left who could ask
+        if kind in OWN and not gone:
             case = await self._o.owners.opened(case, request, table)
         if state == "waiting":
             case = await self._book.sealed(case, request)
@@ -266,10 +267,7 @@ class Desk:
         if granted.ground and case.type == "complain":
             answer = Reason(of="answered", text=granted.ground, at=case.cut_off or case.opened_at)
             case = await self._o.notices.remember(case, answer, granted.table, request)
-        telling = request.notify == "when_lifted"
-        case = msgspec.structs.replace(parted(case, telling=telling), review_at=request.review_at if telling else None)
-        if not case.decisions or not case.ladder:
-            case = msgspec.structs.replace(case, state="closed")
+        case = _at_rest(case, request)
         fences = case.type in _FENCES and not (case.type == "erase" and case.ranged)
         stage = "fenced" if fences else "answered" if case.type == "complain" else "decided"
         if request.reply_key is not None and not case.decisions:  # the desk's part is the whole answer
@@ -340,6 +338,13 @@ def _together(read: Sequence[tuple[Request, Any]]) -> list[list[tuple[Request, A
         items = list(some)
         found += portions(items, lambda item: item[0].jti) if total else [[item] for item in items]
     return found
+
+
+def _at_rest(case: Case, request: Request) -> Case:
+    """The case once the desk has done its part: without its request, and closed where nobody else has anything to do."""
+    telling = request.notify == "when_lifted"
+    case = msgspec.structs.replace(parted(case, telling=telling), review_at=request.review_at if telling else None)
+    return case if case.decisions and case.ladder else msgspec.structs.replace(case, state="closed")
 
 
 def _consent(request: Request) -> Consent | None:

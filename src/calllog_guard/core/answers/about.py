@@ -62,7 +62,7 @@ class OpenedBy(Internal, frozen=True, kw_only=True):
     records: int = 0
 
 
-class Reader(Internal, frozen=True, kw_only=True):
+class PermittedReader(Internal, frozen=True, kw_only=True):
     """Who may open records under the policy, for which purposes."""
 
     actor: str
@@ -150,7 +150,7 @@ class OwnRequest(Internal, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...] = ()
 
 
-class Right(Internal, frozen=True, kw_only=True):
+class PersonRight(Internal, frozen=True, kw_only=True):
     """A right of the person: its article, what it means, the purposes that it concerns (none: all)."""
 
     right: str
@@ -221,7 +221,7 @@ class About(Internal, frozen=True, kw_only=True):
     data: tuple[str, ...] = ()
     not_in_use: tuple[NotInUse, ...] = ()
     titles: dict[str, str] = msgspec.field(default_factory=dict)
-    readers: tuple[Reader, ...] = ()
+    readers: tuple[PermittedReader, ...] = ()
     told: tuple[ToldRecipient, ...] = ()
     disclosures: tuple[ToldDisclosure, ...] = ()
     restrictions: tuple[Restriction, ...] = ()
@@ -230,7 +230,7 @@ class About(Internal, frozen=True, kw_only=True):
     consents: tuple[ConsentOnRecord, ...] = ()
     requests: tuple[OwnRequest, ...] = ()
     kept_by_law: tuple[KeptByLaw, ...] = ()
-    rights: tuple[Right, ...] = ()
+    rights: tuple[PersonRight, ...] = ()
     complaint: Complaint | None = None
     statement: str | None = None
     source: str | None = None

@@ -63,7 +63,7 @@ class ExportedLeg(Internal, frozen=True, kw_only=True):
     until: dict[str, Day] = msgspec.field(default_factory=dict)
 
 
-class Disclosure(Internal, frozen=True, kw_only=True):
+class DisclosureTerms(Internal, frozen=True, kw_only=True):
     """
     What an authority is told beside the records: who asked, under which law, who decided, and the scope.
 
@@ -100,7 +100,7 @@ class Part(Internal, frozen=True, kw_only=True):
     about: About
     legs: tuple[ExportedLeg, ...]
     left_out: dict[str, int] = msgspec.field(default_factory=dict)
-    disclosure: Disclosure | None = None
+    disclosure: DisclosureTerms | None = None
 
 
 PARTS: Final = msgspec.json.Decoder(Part)

@@ -26,9 +26,9 @@ from calllog_guard.core.answers.about import (
     KeptByLaw,
     NotInUse,
     OwnRequest,
-    Reader,
+    PermittedReader,
+    PersonRight,
     Restriction,
-    Right,
     ToldDisclosure,
     ToldRecipient,
     Where,
@@ -161,7 +161,7 @@ def access(base: About, table: TenantPolicy, known: Known, asked: Asked) -> Abou
         subjects=known.subjects,
         data=DATA,
         not_in_use=tuple(idle.values()),
-        readers=tuple(Reader(actor=name, purposes=some) for name, some in readers.items() if some),
+        readers=tuple(PermittedReader(actor=name, purposes=some) for name, some in readers.items() if some),
         titles=_titles(table),
         told=tuple(_told(known.cases)),
         disclosures=tuple(each for case, filed in known.disclosed if (each := _disclosure(case, filed)) is not None),
@@ -331,35 +331,37 @@ def _request(own: OwnCase) -> OwnRequest:
     )
 
 
-def _rights(used: Sequence[ForPurpose]) -> Iterator[Right]:
+def _rights(used: Sequence[ForPurpose]) -> Iterator[PersonRight]:
     interests = tuple(each.name for each in used if each.basis == "legitimate_interests")
     portable = tuple(each.name for each in used if each.basis in _PORTABLE)
     consented = tuple(each.name for each in used if each.basis == "consent")
-    yield Right(right="rectification", article="16", means="have what is wrong corrected and what is missing completed")
-    yield Right(
+    yield PersonRight(
+        right="rectification", article="16", means="have what is wrong corrected and what is missing completed"
+    )
+    yield PersonRight(
         right="erasure",
         article="17",
         means="have your data erased; what a law has the company keep stays, for that alone, until its time is over",
     )
-    yield Right(
+    yield PersonRight(
         right="restriction",
         article="18",
         means="have your data stored and not used, for instance while you dispute that they are right",
     )
-    yield Right(
+    yield PersonRight(
         right="objection",
         article="21",
         means="object to what is done for the company's own interests"
         + ("" if interests else "; at present nothing of yours is used for such interests"),
         purposes=interests,
     )
-    yield Right(
+    yield PersonRight(
         right="portability",
         article="20",
         means="take with you, in a form that machines read, what is kept on a contract or on your consent",
         purposes=portable,
     )
-    yield Right(
+    yield PersonRight(
         right="withdrawal",
         article="7(3)",
         means="withdraw a consent, as easily as it was given"

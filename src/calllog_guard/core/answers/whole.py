@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from calllog_guard.core.answers.about import About, OpenedBy
-from calllog_guard.core.answers.parts import GROUP, Disclosure, ExportedLeg, Part, group_of, joined, missing
+from calllog_guard.core.answers.parts import GROUP, DisclosureTerms, ExportedLeg, Part, group_of, joined, missing
 from calllog_guard.core.policy.form import period
 from calllog_guard.errors import ConfigurationError, RecordError
 
@@ -27,7 +27,7 @@ class Answer:
 
     case: str
     about: About
-    disclosure: Disclosure | None
+    disclosure: DisclosureTerms | None
     legs: Sequence[ExportedLeg]
     left_out: dict[str, int]
     parts: int
