@@ -1980,6 +1980,27 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         'decode(_CHANGES, __import__("base64").urlsafe_b64decode(record.value.decode("ascii").split(".")[1] + "=="))',
         "tests/core/test_lags.py",
     ),
+    (
+        "an import passes over what was cut off its topic",
+        "adapters/kafka_log.py",
+        "            if 0 < starts[place.partition] < firsts[place]:",
+        "            if firsts[place] < 0:",
+        "tests/e2e/test_import.py::test_what_was_cut_off_an_old_topic_since_the_import_began_is_not_passed_over",
+    ),
+    (
+        "a follower goes on in a topic that was made anew",
+        "workers/progress.py",
+        '        if known not in {"", found}:',
+        "        if not found:",
+        "tests/core/test_following.py",
+    ),
+    (
+        "what is read whole may lose its beginning under a running worker",
+        "workers/beginnings.py",
+        "        if any(extent.first > self._kept.get(Spot(WHOLE, *place), 0) for place, extent in found.items()):",
+        "        if not found:",
+        "tests/core/test_beginnings.py",
+    ),
 ]
 
 

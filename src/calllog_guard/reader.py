@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import structlog
 
+from calllog_guard.adapters.kafka_extents import KafkaExtents
 from calllog_guard.adapters.kafka_reader import KafkaLogReader
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
 from calllog_guard.core.calls.event import canonical
@@ -153,7 +154,7 @@ class Reader(Stream[Line]):
         shared, settings = world(self._settings), self._settings
         log, held = [KafkaLogReader(settings.kafka, shared.options) for _ in range(2)]
         writer, law = shared.writer(), policy_tail(shared)
-        fresh = asyncio.create_task(shared.vault.keep_fresh())
+        fresh, extents = asyncio.create_task(shared.vault.keep_fresh()), KafkaExtents(settings, shared.options)
         cursor: SqliteCursor | None = None
         pages: Pages | None = None
         try:
@@ -166,7 +167,7 @@ class Reader(Stream[Line]):
             if self._follow:
                 cursor = SqliteCursor(Path(self._cursor) if self._cursor is not None else None)
                 ledger, clock, retry_s = await self._ledger(shared), shared.clock, settings.retry_max_s
-                trail = self._trail(log, held, ledger)
+                trail = self._trail(log, held, ledger, extents)
                 told, look = partial(self._waits, shared), source.look
                 followed = Following(reading, kept, trail, cursor, clock, retry_max_s=retry_s, told=told, look=look)
                 pages = await self._pages(shared, followed)
@@ -180,6 +181,7 @@ class Reader(Stream[Line]):
             fresh.cancel()
             for stop in (law.stop, writer.stop, log.close, held.close, shared.keystore.close):
                 await stop()
+            await asyncio.to_thread(extents.close)
             if pages is not None:
                 await pages.stop()
             if cursor is not None:
@@ -231,7 +233,7 @@ class Reader(Stream[Line]):
             await asking.close()
         return topic
 
-    def _trail(self, log: LogReader, held: LogReader, ledger: str | None) -> Trail:
+    def _trail(self, log: LogReader, held: LogReader, ledger: str | None, extents: KafkaExtents) -> Trail:
         settings = self._settings
         return Trail(
             log=log,
@@ -241,6 +243,7 @@ class Reader(Stream[Line]):
             ledger=ledger,
             partitions=sorted(self._partitions),
             keep_ms=settings.tombstone_keep_ms,
+            ids=extents.known_as,
         )
 
     def _source(self, shared: World, *, kept: bool) -> Source:

@@ -246,6 +246,11 @@ def test_topics_of_events_may_have_other_counts_and_grow_under_flow(make: Make) 
     flow.end()
     guard.settled(lambda: len(guard.live()) == flow.sent, "a leg of each call", seconds=60)
     assert not guard.dead()
+    file = guard.directory / "more.ndjson"
+    file.write_text("\n".join(json.dumps(event(f"m{n}", f"m{n}@example.org")) for n in range(20)))
+    for topic in (guard.topic("calllog.events"), more):
+        assert json.loads(guard.cli("emit", str(file), "--topic", topic, "--json")) == {"published": 20}
+    guard.settled(lambda: len(guard.live()) == flow.sent + 20, "the same calls, once", seconds=60)
     assert all(worker.poll() is None for worker in guard.workers), guard.log.read_text()[-2000:]
 
 

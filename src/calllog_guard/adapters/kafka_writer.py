@@ -15,9 +15,11 @@ from aiokafka.errors import KafkaError
 from calllog_guard.adapters.kafka_log import REQUEST_BYTES
 from calllog_guard.adapters.kafka_security import connecting, unanswered, unreached
 from calllog_guard.core.tombstone import Output
+from calllog_guard.errors import LogRefusedError, LogSilentError
 
 _BATCH_BYTES: Final = 512 << 10  # below max.message.bytes of every governed topic: the broker counts batches
 _ACK_S: Final = 60.0
+_SHOWN_S: Final = 5.0
 
 
 class KafkaWriter:
@@ -56,6 +58,22 @@ class KafkaWriter:
         """Disconnect."""
         if self._producer is not None:
             await self._producer.stop()
+
+    async def partitions(self, topic: str) -> int:
+        """
+        How many partitions a topic has.
+
+        Raises:
+            LogSilentError: It is not there, or Kafka does not answer.
+
+        """
+        try:
+            async with asyncio.timeout(_SHOWN_S):
+                return len(await self._producer.partitions_for(topic))
+        except (KafkaError, OSError, TimeoutError) as error:
+            if isinstance(refused := unanswered(error), LogRefusedError):
+                raise refused from None
+            raise LogSilentError(f"Kafka has no topic {topic}, or does not answer ({type(error).__name__})") from None
 
     async def append(self, output: Output) -> int:
         """
