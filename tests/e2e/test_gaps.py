@@ -197,9 +197,16 @@ class Flow(threading.Thread):
                     event(f"f{number}-{each}", f"f{number}-{each}@example.org", minutes_ago=10 + 1440 * self.days)
                     for each in range(3)
                 ]
-                with suppress(LogSilentError):  # a topic that is just being deleted
-                    self._guard.publish(topic, [raw(each) for each in made], partition=number % partitions)
-                    self.sent += 3
+                while not self._published(topic, [raw(each) for each in made], number % partitions):
+                    pass
+                self.sent += 3
+
+    def _published(self, topic: str, values: list[bytes], partition: int) -> bool:
+        """Whether it was acknowledged; else it may be written or not, as when the topic is just being deleted: it is sent again."""
+        with suppress(LogSilentError):
+            self._guard.publish(topic, values, partition=partition)
+            return True
+        return False
 
     def end(self) -> None:
         """Stop publishing."""
