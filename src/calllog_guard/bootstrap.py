@@ -38,6 +38,7 @@ from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import MessageError
 from calllog_guard.workers.answers import Answers
+from calllog_guard.workers.attempts import Outlet
 from calllog_guard.workers.auditor import Auditor
 from calllog_guard.workers.beginnings import Beginnings
 from calllog_guard.workers.casebook import Casebook
@@ -72,7 +73,8 @@ def serve(shared: World, name: str, writer: KafkaWriter, duties: Sequence[Duty] 
         assignor=RangePartitionAssignor if begins.reads.fixed is None else TogetherAssignor,
     )
     role = _ROLES[name](shared, writer, reader, begins)
-    return Delivery(role, reader, settings, begins, shared.count, shared.level, duties)
+    outlet = Outlet(writer, shared.dead_letters().of)
+    return Delivery(role, reader, settings, outlet, begins, shared.count, shared.level, duties)
 
 
 def reads(shared: World, role: str) -> Reads:

@@ -59,6 +59,21 @@ class CaseStateError(MessageError):
     """What a request asks of a case is not possible in its present state: a dead letter, and the case stays as it is."""
 
 
+class OutputTooLargeError(MessageError):
+    """
+    What becomes of a message is larger than its topic takes; the message becomes a dead letter instead.
+
+    Args:
+        topic: Where it was to be written.
+        size: Its bytes.
+
+    """
+
+    def __init__(self, topic: str, size: int) -> None:
+        super().__init__("output_too_large")
+        self.topic, self.size = topic, size
+
+
 class HoldReleasedError(MessageError):
     """A hold that is over, or that nobody ordered: nothing can be put under it, nothing released."""
 
@@ -148,6 +163,14 @@ class LogRefusedError(LogSilentError):
 
     A kind of silence: wait, so that the workers go on once somebody has mended it.
     """
+
+
+class UnacknowledgedError(LogSilentError):
+    """What was handed to Kafka was not acknowledged, and is withdrawn: some of it may be written, some not; do the unit again."""
+
+
+class LogFaultError(GuardError):
+    """Kafka refuses what no repetition cures: a topic or a broker is not as we need it. Nothing was committed; mend it, then start."""
 
 
 class LegMovedError(GuardError):

@@ -126,9 +126,14 @@ class Writer(Protocol):
         Write in order per partition.
 
         Raises:
-            LogSilentError: Some may be written, some not; the unit is done again.
+            LogSilentError: Some may be written, some not (UnacknowledgedError, withdrawn), or none; the unit is done again.
+            OutputTooLargeError: One is larger than its topic takes; the message is at fault.
+            LogFaultError: A topic refuses what it must take.
 
         """
+
+    async def withdraw(self) -> None:
+        """Give up what is not acknowledged: nothing of it is sent from now on. The next write is as good as the first."""
 
 
 class Facts(msgspec.Struct, frozen=True):

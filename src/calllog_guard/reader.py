@@ -21,9 +21,8 @@ import structlog
 from calllog_guard.adapters.kafka_extents import KafkaExtents
 from calllog_guard.adapters.kafka_reader import KafkaLogReader
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
-from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.calls.view import Line
-from calllog_guard.core.ids import Lookup, is_id
+from calllog_guard.core.ids import is_id
 from calllog_guard.core.retention.access import Refusal
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, LogRefusedError
 from calllog_guard.law import policy_source, policy_tail
@@ -31,6 +30,7 @@ from calllog_guard.ports import LogReader, Writer
 from calllog_guard.settings import Settings, from_environment
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.following import Following
+from calllog_guard.workers.naming import Naming
 from calllog_guard.workers.progress import Trail
 from calllog_guard.workers.reading import Reading
 from calllog_guard.workers.safe import Safe
@@ -251,11 +251,7 @@ class Reader(Stream[Line]):
         ring, pepper = shared.ring(tenant), shared.vault.pepper(tenant)
         if kept:
             safe = Safe(tenant, shared.keystore, ring, shared.vault)
-
-            def lookup(text: str) -> Lookup:
-                lowercase = shared.policy.at(shared.clock.now().date()).tenant[tenant].lowercase_email
-                return pepper.lookup(tenant, canonical(text, lowercase_email=lowercase))
-
+            lookup = Naming(tenant, shared.vault).lookup
             return Kept(settings.topic("calllog.held"), ring, safe, lookup, pepper, self._errand)
         topic = settings.topic("calllog.legs")
         return People(topic, ring, pepper, purpose, cache_entries=settings.cache_entries)

@@ -49,6 +49,8 @@ class Settings:
     partitions: int = 48
     replicas: int = 3
     unit_records: int = 1000
+    unit_bytes: int = 4_194_304
+    unit_parties: int = 10_000
     unit_wait_ms: int = 100
     commit_ms: int = 1000
     session_ms: int = 45_000

@@ -29,6 +29,7 @@ from calllog_guard.ports import Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import DeadLetters
 from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.naming import Naming
 from calllog_guard.workers.sealer import Count, Sealer
 from calllog_guard.workers.vault import AUDIT, Vault
 
@@ -203,7 +204,7 @@ class World:
         return Sealer(
             ring.tenant,
             ring,
-            self.vault.pepper(ring.tenant),
+            Naming(ring.tenant, self.vault),
             writer,
             self.policy,
             self.settings,
@@ -239,10 +240,11 @@ def world(settings: Settings) -> World:
     """Everything that needs no connection yet."""
     kms = kms_at(settings.kms)
     ring = FileRing(ring_folder(settings.kms, settings.ring))
+    policy = load_policy(Path(settings.policy))
     return World(
         settings,
-        load_policy(Path(settings.policy)),
-        Vault(kms, ring, life_s=settings.epoch_cache_s),
+        policy,
+        Vault(kms, ring, life_s=settings.epoch_cache_s, legacy=policy.legacy_identity),
         RedisKeystore(
             settings.keystore, settings.keystore_replicas, list(filter(None, settings.keystore_replica_urls.split(",")))
         ),

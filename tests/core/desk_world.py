@@ -95,6 +95,9 @@ class DyingWriter:
         self.left -= 1
         self.writes.append(list(outputs))
 
+    async def withdraw(self) -> None:
+        """See Writer."""
+
 
 class DeskWorld:
     """One tenant's desk, and what it wrote."""

@@ -45,11 +45,12 @@ class Counted(KafkaWriter):
         self.batches: list[list[bytes | None]] = []
         self.silent = False
 
-    async def _acknowledged(self, outputs: Sequence[Output]) -> None:
+    async def _acknowledged(self, outputs: Sequence[Output]) -> list[int]:
         await asyncio.sleep(0.01)
         self.batches.append([output.key for output in outputs])
         if self.silent:
             raise LogSilentError("silent")
+        return []
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """An old log is taken in by the protector's own rules, nobody comes back by it, and a killed import goes on where it was."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,22 @@ from calllog_guard.core.crypto.secrets import month_from
 from calllog_guard.core.ids import Lookup, SubjectId, Tenant
 from calllog_guard.core.policy.form import PurposeTable, TenantPolicy, Version, When
 from calllog_guard.core.replay import first_appended_ms, replay_header
+from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode, to_ms
-from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
+from calllog_guard.errors import (
+    ConfigurationError,
+    MessageError,
+    StateRefusedError,
+    UnacknowledgedError,
+    UnitOverdueError,
+)
 from calllog_guard.policy import Policy
 from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import DeadLetters
 from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.intake import Intake, Item
 from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.naming import Naming
 from calllog_guard.workers.sealer import Sealer
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import epoch_of
@@ -80,7 +89,7 @@ class Installed:
         return Sealer(
             TENANT,
             self.ring,
-            self.vault.pepper(TENANT),
+            Naming(TENANT, self.vault),
             self.writer,
             POLICY,
             self.settings,
@@ -157,6 +166,36 @@ async def test_the_same_again_writes_the_same_keys(world: Installed) -> None:
     await world.taken(*calls)
     assert set(world.stored) == before
     assert len(before) == 16
+
+
+class Batched(MemoryWriter):
+    """A log that remembers how much was written at once; `silent` makes it acknowledge nothing."""
+
+    def __init__(self, *, silent: bool = False) -> None:
+        super().__init__()
+        self.silent, self.sizes = silent, list[int]()
+
+    async def write(self, outputs: Sequence[Output]) -> None:
+        """See Writer."""
+        if self.silent:
+            raise UnacknowledgedError("silent")
+        self.sizes.append(len(outputs))
+        await super().write(outputs)
+
+
+async def test_a_batch_of_many_parties_is_taken_in_portions_and_counted_whole(world: Installed) -> None:
+    """A thousand calls of a thousand parties each are a gigabyte, and longer on their way than a unit may be."""
+    world.settings, world.writer = Settings(partitions=2, unit_parties=4), (log := Batched())
+    found = await world.taken(*(call(number, f"a{number}", f"b{number}", "c", days=1) for number in range(5)))
+    assert (found.legs.stored, found.events.accepted) == (15, 5)
+    assert log.sizes == [6, 6, 3]
+
+
+async def test_what_was_sent_and_not_acknowledged_ends_the_import_in_time(world: Installed) -> None:
+    """As a worker's unit: all attempts together."""
+    world.settings, world.writer = Settings(partitions=2, unit_max_s=0.2, retry_max_s=600), Batched(silent=True)
+    with pytest.raises(UnitOverdueError):
+        await world.taken(call(1, "a", days=1))
 
 
 async def test_nobody_who_is_gone_comes_back_by_an_old_log(world: Installed) -> None:

@@ -13,6 +13,7 @@ from reading_world import TENANT, World
 
 from calllog_guard.adapters.http_pages import Numbers
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
+from calllog_guard.adapters.memory import MemoryWriter
 from calllog_guard.core.calls.view import FIELDS, Put
 from calllog_guard.core.crypto.entries import person_key, secrets_key
 from calllog_guard.core.ids import partition_of
@@ -206,7 +207,7 @@ async def test_heartbeats_and_tombstones_are_no_legs(world: World) -> None:
     assert await refused(world) == OUTSIDE
 
 
-class Failing:
+class Failing(MemoryWriter):
     """A log that acknowledges nothing."""
 
     async def write(self, outputs: Sequence[Output]) -> None:

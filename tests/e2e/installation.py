@@ -161,7 +161,7 @@ class Installation:
         """The dead letters."""
         return [json.loads(record.value) for record in self.records("calllog.dead", 1)]
 
-    def settled(self, condition: Callable[[], bool], what: str, seconds: float = 40) -> None:
+    def settled(self, condition: Callable[[], bool], what: str, seconds: float = 150) -> None:
         """Wait until a condition holds; the only bound is a generous one. A broker that is too busy to answer is asked again."""
 
         def holds() -> bool:

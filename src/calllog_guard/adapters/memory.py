@@ -122,6 +122,9 @@ class MemoryWriter:
         """See Writer."""
         self.outputs.extend(outputs)
 
+    async def withdraw(self) -> None:
+        """See Writer: a list holds nothing back."""
+
 
 class MemoryLogReader:
     """The topics that a MemoryWriter wrote, from `first` on; `silent` makes it answer nothing, as a stopped broker does."""

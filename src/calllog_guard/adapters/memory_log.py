@@ -26,6 +26,9 @@ class MemoryLog:
             place = (output.topic, output.partition)
             lane.append(arrival(place, len(lane), now, output.key, output.value, output.headers))
 
+    async def withdraw(self) -> None:
+        """See Writer: a list holds nothing back."""
+
     async def read_all(self, topic: str, partitions: Sequence[int]) -> list[Arrival]:
         """Every record of some partitions."""
         return [record for partition in partitions for record in self.records[topic, partition]]

@@ -26,14 +26,16 @@ from calllog_guard.adapters.kafka_log import units
 from calllog_guard.adapters.log_files import csv_rows, digest, ndjson_lines
 from calllog_guard.commands.calls import COLUMNS, day_of
 from calllog_guard.commands.setup import say, the_world
-from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.calls.intake import FileSource, Manifest, TopicSource
 from calllog_guard.core.calls.rows import columns_of
+from calllog_guard.core.id_file import identifiers
+from calllog_guard.core.identity import REFUSED
 from calllog_guard.core.ids import Lookup
-from calllog_guard.errors import ConfigurationError, StateRefusedError
+from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
 from calllog_guard.law import follow_published
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.intake import Intake, Item
+from calllog_guard.workers.naming import Naming
 from calllog_guard.world import World
 
 _CACHED_PEOPLE: Final = 30_000  # each with a key per month of the log: bounded memory, whatever the log's order
@@ -123,18 +125,28 @@ async def run(args: argparse.Namespace) -> int:
 
 
 def _listed(shared: World, path: Path) -> frozenset[Lookup]:
-    """The lookups of the company's list, each id as written and without the spaces around it."""
-    pepper, tenant = shared.vault.pepper(shared.tenant), shared.tenant
-    lowercase = shared.policy.at(shared.clock.now().date()).tenant[tenant].lowercase_email
+    """
+    The lookups of the company's list.
+
+    Raises:
+        ConfigurationError: A line is no identifier by the tenant's rules: whoever it names would be taken in.
+
+    """
+    naming, found = Naming(shared.tenant, shared.vault), set[Lookup]()
     try:
-        with path.open(encoding="utf-8") as file:
-            texts = (text for line in file for text in {line.rstrip("\r\n"), line.strip()} if text)
-            found = frozenset(pepper.lookup(tenant, canonical(text, lowercase_email=lowercase)) for text in texts)
-    except UnicodeDecodeError:
-        raise ConfigurationError("--erased FILE is no UTF-8 text") from None
+        listed = identifiers(path.read_bytes(), "--erased FILE")
+    except OSError as error:
+        raise ConfigurationError(f"--erased FILE cannot be read: {error.strerror}") from None
+    for number, text in listed:
+        try:
+            found.add(naming.lookup(text))
+        except MessageError as error:
+            raise ConfigurationError(
+                f"--erased FILE: line {number} is refused ({error.reason}): {REFUSED[error.reason]}"
+            ) from None
     if not found:
         raise ConfigurationError("--erased FILE names nobody; if there is nobody to name, say so with --no-erased-list")
-    return found
+    return frozenset(found)
 
 
 # --- sources --------------------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ from calllog_guard.adapters.kafka_log import read_all, read_each
 from calllog_guard.adapters.segment_files import look_at_replica, replicas
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.absence import Look
+from calllog_guard.core.id_file import identifiers
+from calllog_guard.core.identity import spellings
 from calllog_guard.core.requests.decision import DECISIONS
 from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.traces import traces
@@ -197,7 +199,7 @@ async def scan(args: argparse.Namespace) -> int:
     if args.case:
         places = await _case_places(shared, args.case, args.log_dir)
     else:
-        hunter = Hunter(_identifiers(args.canary))
+        hunter = Hunter(_identifiers(shared, args.canary))
         await follow_published(shared, whole=False)
         places = await scan_topics(shared, hunter)
         for directory in [_state(shared), *args.log_dir]:
@@ -218,9 +220,19 @@ def _state(shared: World) -> Path:
     return Path(shared.settings.state_dir)
 
 
-def _identifiers(path: Path) -> list[str]:
+def _identifiers(shared: World, path: Path) -> list[str]:
+    """
+    The identifiers to look for, in every spelling that may be stored.
+
+    Raises:
+        ConfigurationError: There are none: nothing would be looked for, and nothing found.
+
+    """
     try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        raise ConfigurationError("--canary FILE cannot be read as UTF-8 text") from None
-    return [line for line in lines if line]
+        listed = identifiers(path.read_bytes(), "--canary FILE")
+    except OSError as error:
+        raise ConfigurationError(f"--canary FILE cannot be read: {error.strerror}") from None
+    if not listed:
+        raise ConfigurationError("--canary FILE names nobody")
+    rules = shared.vault.identity(shared.tenant)
+    return sorted({form for _, text in listed for form in spellings(text, rules)})

@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from calllog_guard.core.identity import unknown_rules
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.wire import Rewritten, Utc, decode, encode
 from calllog_guard.errors import EntryCorruptError, MessageError, NewerFormError
@@ -27,6 +28,8 @@ CHANGES: Final = (
     (2, "the keystore's guard entry names the profile: workers of an earlier release halt at it"),
     (2, "auditors have a key of their own to sign with"),
     (2, "the number of partitions is kept with the tenant's secrets: a process that has another is refused"),
+    (2, "the rules by which two identifiers are one person are the tenant's: no policy changes them"),
+    (2, "cases and receipts say whether somebody was known under the identifiers of the request"),
 )
 """By level, what is written from then on; `tenant upgrade` shows it."""
 _FORM: Final = 1
@@ -57,11 +60,6 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
 
 
 PROFILES: Final = msgspec.json.Decoder(TenantProfile)
-
-
-def legacy_identity(*, lowercase_email: bool) -> tuple[str, ...]:
-    """The rules by which the first release knew people: as the policy's `lowercase_email` said."""
-    return ("lowercase-email",) if lowercase_email else ("as-written",)
 
 
 def profile_name(tenant: Tenant, number: int) -> str:
@@ -102,7 +100,7 @@ def opened(name: str, number: int, content: bytes) -> TenantProfile:
     The profile in bytes that are proven.
 
     Raises:
-        EntryCorruptError: None of ours.
+        EntryCorruptError: None of ours, or its rules of identity are a later release's.
         NewerFormError: Its level of forms, or its version, is a later release's.
 
     """
@@ -112,6 +110,11 @@ def opened(name: str, number: int, content: bytes) -> TenantProfile:
         raise EntryCorruptError(f"{name} beside the KMS is no profile") from None
     if profile.number != number:
         raise EntryCorruptError(f"{name} beside the KMS says that it is number {profile.number}")
+    if unknown := unknown_rules(profile.identity):
+        raise EntryCorruptError(
+            f"{name} beside the KMS names rules of identity that this release does not know ({', '.join(unknown)}): run the release "
+            "that wrote it"
+        )
     if profile.forms > FORMS:
         raise NewerFormError(f"the level of forms in {name}", profile.forms, FORMS)
     return profile

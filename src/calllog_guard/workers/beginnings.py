@@ -88,7 +88,7 @@ async def standing(reads: Reads, keystore: Keystore, extents: Extents, *, keep: 
         known = {spot: _known(spot, entry) for spot, entry in zip(spots, entries, strict=True) if entry is not None}
         reached = {spot: _expected(spot, shown[spot.place], known, committed) for spot in spots}
         fresh = {spot.key: (None, reached_entry(reached[spot])) for spot in spots if spot not in known}
-        if not keep or not fresh or await keystore.swap(fresh, {}):
+        if not keep or all([await keystore.swap({key: each}, {}) for key, each in fresh.items()]):
             return Standing(shapes, shown, reached, committed)
 
 

@@ -11,7 +11,7 @@ Source: design section 12.
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -23,27 +23,24 @@ from calllog_guard.core.arrival import REMNANT, remnant
 from calllog_guard.core.crypto.sealed import seal_to
 from calllog_guard.core.replay import first_appended_ms
 from calllog_guard.core.tombstone import Output
+from calllog_guard.core.units import units
 from calllog_guard.core.wire import Dead, encode, from_ms
 from calllog_guard.errors import (
-    EntryUnreadableError,
     Fate,
     GuardError,
     KeystoreSilentError,
     LogSilentError,
     MessageError,
     PositionConflictError,
-    UnitOverdueError,
 )
 from calllog_guard.ports import Clock
 from calllog_guard.settings import CRASH_AT, Settings
+from calllog_guard.workers.attempts import RETRY_FIRST_S, RETRY_MOST_S, Attempts, Outlet
+from calllog_guard.workers.attempts import Unit as Unit  # noqa: PLC0414 - what every role takes
 from calllog_guard.workers.beginnings import LOOK_S, Beginnings
 from calllog_guard.workers.duties import Duty
 
 log: Final = structlog.get_logger()
-_RETRY_FIRST_S: Final = 0.05
-_RETRY_MOST_S: Final = 2.0
-
-Unit = Mapping[TopicPartition, Sequence[Any]]
 
 
 class Role(Protocol):
@@ -119,6 +116,7 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         role: Role,
         consumer: Any,
         settings: Settings,
+        outlet: Outlet,
         beginnings: Beginnings,
         count: Callable[[str, int], None],
         level: Callable[[str, float], None],
@@ -136,7 +134,7 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         self._revoking = asyncio.Event()
         self._carried: BaseException | None = None
         self._stopping = asyncio.Event()
-        self._retry_since: float | None = None
+        self._attempts = Attempts(role, outlet, settings, count, self._revoking)
         self._stuck_since: float | None = None
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -149,7 +147,7 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
     @property
     def alive(self) -> bool:
         """Whether the committed offset moves while there is lag: no standstill or retry longer than RETRY_MAX_S."""
-        began = [since for since in (self._retry_since, self._stuck_since) if since is not None]
+        began = [since for since in (self._attempts.retry_since, self._stuck_since) if since is not None]
         return not began or self._now() - min(began) < self._settings.retry_max_s
 
     @property
@@ -215,7 +213,7 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
                 if judged.fate is not Fate.RETRY:
                     raise
                 log.warning("waits", role=self._role.name, why=str(judged))
-                await asyncio.sleep(_RETRY_MOST_S)
+                await asyncio.sleep(RETRY_MOST_S)
             return {}
         return found
 
@@ -228,14 +226,15 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
             if assignment != self._assignment:
                 await self._rewind()
                 return
-            unit = {place: records for place, records in found.items() if place in self._position}
-            self._check(unit)
-            began = self._now()
-            if unit and not await self._until_done(unit):
-                await self._rewind()
-                return
-            self._count("unit_us", int((self._now() - began) * 1e6) if unit else 0)
-            self._settle(unit)
+            ours = {place: records for place, records in found.items() if place in self._position}
+            self._check(ours)
+            for unit in units(ours, self._settings.unit_bytes, self._settings.unit_parties):
+                began = self._now()
+                if not await self._attempts.until_done(unit):
+                    await self._rewind()
+                    return
+                self._count("unit_us", int((self._now() - began) * 1e6))
+                self._settle(unit)
             await self._idle()
 
     def _check(self, unit: Unit) -> None:
@@ -250,44 +249,13 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
             self._count("records_handled", len(records))
             for left in (record.remnant for record in records if record.remnant is not None):
                 self._count("unreadable_" + left.reason, 1)
-        if unit:
-            self._count("units", 1)
-            places = {f"{place.topic}/{place.partition}": records[-1].offset for place, records in unit.items()}
-            log.info("unit", role=self._role.name, records=sum(map(len, unit.values())), up_to=places)
+        self._count("units", 1)
+        places = {f"{place.topic}/{place.partition}": records[-1].offset for place, records in unit.items()}
+        log.info("unit", role=self._role.name, records=sum(map(len, unit.values())), up_to=places)
 
     async def _rewind(self) -> None:
         for place, offset in self._position.items():
             self._consumer.seek(place, offset)
-
-    async def _until_done(self, unit: Unit) -> bool:
-        pause = _RETRY_FIRST_S
-        began = self._now()
-        while True:
-            try:
-                await asyncio.wait_for(self._role.unit(unit), self._settings.unit_max_s)
-            except TimeoutError:
-                raise UnitOverdueError(f"a unit ran longer than {self._settings.unit_max_s:.0f} s: halt") from None
-            except GuardError as error:
-                self._count_answer(error)
-                if error.fate is not Fate.RETRY:
-                    raise
-                self._retry_since = self._retry_since or began
-                self._count("retries", 1)
-                log.warning("unit waits", role=self._role.name, why=str(error), next_try_s=pause)
-            else:
-                self._retry_since = None
-                return True
-            try:
-                await asyncio.wait_for(self._revoking.wait(), pause)
-            except TimeoutError:
-                pause = min(pause * 2, _RETRY_MOST_S)
-            else:
-                return False
-
-    def _count_answer(self, error: GuardError) -> None:
-        """The keystore's answers that are none: silence, and an entry that cannot be used."""
-        if isinstance(error, KeystoreSilentError | EntryUnreadableError):
-            self._count("answer_unavailable" if isinstance(error, KeystoreSilentError) else "answer_corrupt", 1)
 
     async def _idle(self) -> None:
         for duty in self._duties:
@@ -298,7 +266,7 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
             if error.fate is not Fate.RETRY:
                 raise
             log.warning("waits", role=self._role.name, why=str(error))
-            await asyncio.sleep(_RETRY_FIRST_S)
+            await asyncio.sleep(RETRY_FIRST_S)
 
     async def _commit(self) -> None:
         moved = {place: offset for place, offset in self._position.items() if self._committed.get(place) != offset}
@@ -374,7 +342,7 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
                 if error.fate is not Fate.RETRY:
                     raise
                 log.warning("assignment waits", role=self._role.name, why=str(error))
-                await asyncio.sleep(_RETRY_MOST_S)
+                await asyncio.sleep(RETRY_MOST_S)
             else:
                 return
 

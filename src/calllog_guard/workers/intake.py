@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from math import inf
 from typing import Any, Final
 
 import msgspec
@@ -25,7 +26,7 @@ from calllog_guard.core.ids import Lookup, Tenant
 from calllog_guard.core.retention.purpose import Purpose, standing
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import to_ms
-from calllog_guard.errors import Fate, GuardError, MessageError, UnitOverdueError
+from calllog_guard.errors import Fate, GuardError, MessageError, UnacknowledgedError, UnitOverdueError
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock
 from calllog_guard.settings import Settings
@@ -106,6 +107,7 @@ class Intake:
         letters: list[Output] = []
         events: Counter[str] = Counter()
         legs: Counter[str] = Counter()
+        ended: Counter[str] = Counter()
         for item in items:
             before = legs["born_expired"]
             try:
@@ -120,7 +122,10 @@ class Intake:
             lapsed = legs["born_expired"] > before and not any(part.mask for part in kept)
             events["born_expired" if lapsed else "accepted"] += 1
             parts += kept
-        ended = await self._settled(parts, letters, rules)
+            if len(parts) >= self._settings.unit_parties:
+                ended += await self._settled(parts, (), rules)
+                parts = []
+        ended += await self._settled(parts, letters, rules)
         self._steps.reached("import.acknowledged")
         legs.update({name: ended[count] for count, name in _ENDS.items()})
         return Batch(
@@ -139,7 +144,7 @@ class Intake:
         return read_event(
             payload_of(value, headers),
             tenant=self._tenant,
-            lowercase_email=rules.lowercase_email,
+            identity=rules.identity,
             appended_ms=now_ms,
             limits=self._limits,
         )
@@ -166,17 +171,20 @@ class Intake:
         return self._standing[day]
 
     async def _settled(self, parts: Sequence[Part], letters: Sequence[Output], rules: Rules) -> Counter[str]:
-        """As a worker does: silence is waited for, a unit that takes too long is not."""
-        began = asyncio.get_running_loop().time()
+        """As a worker does: silence is waited for, a unit that has sent something and takes too long is not."""
+        now, most_s = asyncio.get_running_loop().time, self._settings.unit_max_s
+        began, deadline = now(), inf
         while True:
+            attempt = now()
             try:
                 settled = self._sealer.settle(parts, letters, rules)
-                return await asyncio.wait_for(settled, self._settings.unit_max_s)
+                return await asyncio.wait_for(settled, min(most_s, max(0.0, deadline - attempt)))
             except TimeoutError:
-                raise UnitOverdueError(f"a unit ran longer than {self._settings.unit_max_s:.0f} s: halt") from None
+                raise UnitOverdueError(f"a unit was not done within {most_s:.0f} s: halt") from None
             except GuardError as error:
-                waited = asyncio.get_running_loop().time() - began
-                if error.fate is not Fate.RETRY or waited > self._settings.retry_max_s:
+                if error.fate is not Fate.RETRY or now() - began > self._settings.retry_max_s:
                     raise
+                if isinstance(error, UnacknowledgedError):
+                    deadline = min(deadline, attempt + most_s)
                 log.warning("import waits", why=str(error))
             await asyncio.sleep(_PAUSE_S)

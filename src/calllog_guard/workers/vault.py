@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from calllog_guard.core.crypto.sealed import signer_public
 from calllog_guard.core.crypto.secrets import Pepper, Secret, derive
+from calllog_guard.core.identity import AS_WRITTEN, DEFAULT
 from calllog_guard.core.ids import EpochName, Tenant, b64
 from calllog_guard.core.profile import FORMS, TenantProfile
 from calllog_guard.core.requests.outcome import OutcomeKey
@@ -47,13 +48,20 @@ class Vault:
     Args:
         life_s: Seconds that an epoch's key may be used after the KMS opened it.
         now: Seconds that only rise.
+        legacy: The rules by which people of a tenant without a profile are known.
 
     """
 
     def __init__(
-        self, kms: Kms, ring: Ring, *, life_s: float = LIFE_S, now: Callable[[], float] = time.monotonic
+        self,
+        kms: Kms,
+        ring: Ring,
+        *,
+        life_s: float = LIFE_S,
+        now: Callable[[], float] = time.monotonic,
+        legacy: Callable[[Tenant], tuple[str, ...]] = lambda _: (AS_WRITTEN,),
     ) -> None:
-        self._kms, self._ring, self._life_s, self._now = kms, ring, life_s, now
+        self._kms, self._ring, self._life_s, self._now, self._legacy = kms, ring, life_s, now, legacy
         self._opened: dict[str, tuple[Secret, float]] = {}
         self._derived: dict[str, tuple[Secret, float]] = {}
         self._profiles = Profiles(kms, ring, ROOT)
@@ -152,7 +160,7 @@ class Vault:
         return self._ring.get(f"pepper.{tenant}") is not None if self.made else not self.epochs()
 
     def create_tenant(
-        self, tenant: Tenant, identity: Sequence[str] = (), at: datetime | None = None, partitions: int | None = None
+        self, tenant: Tenant, identity: Sequence[str] = DEFAULT, at: datetime | None = None, partitions: int | None = None
     ) -> None:
         """Make the secrets of a tenant, and the guard's id with the first; a new tenant begins with the newest forms."""
         if (
@@ -194,6 +202,11 @@ class Vault:
 
         """
         return self._profiles.known(tenant)
+
+    def identity(self, tenant: Tenant) -> tuple[str, ...]:
+        """By which named rules two identifiers are one person; raises as `profile`."""
+        profile = self.profile(tenant)
+        return profile.identity if profile.number else self._legacy(tenant)
 
     async def reach(self, tenant: Tenant, number: int) -> None:
         """

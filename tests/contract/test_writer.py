@@ -1,0 +1,164 @@
+"""The writer on a real broker: what no retry cures is told from silence, and what is given up is never sent."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
+
+from calllog_guard.adapters.kafka_log import read_all
+from calllog_guard.adapters.kafka_writer import KafkaWriter
+from calllog_guard.core.tombstone import Output
+from calllog_guard.errors import LogFaultError, LogSilentError, OutputTooLargeError, UnacknowledgedError
+from calllog_guard.stack.supervisor import Stack
+
+pytestmark = pytest.mark.real
+
+
+def made(stack: Stack, partitions: int = 1, **settings: str) -> str:
+    """A topic of its own."""
+    name = f"writer-{secrets.token_hex(4)}"
+    configs = {key.replace("_", "."): value for key, value in settings.items()}
+    admin = KafkaAdminClient(bootstrap_servers=stack.kafka)
+    try:
+        admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs)], wait_for_metadata=True)
+    finally:
+        admin.close()
+    return name
+
+
+def deleted(stack: Stack, topic: str) -> None:
+    """As an administrator's slip."""
+    admin = KafkaAdminClient(bootstrap_servers=stack.kafka)
+    try:
+        admin.delete_topics([topic])
+    finally:
+        admin.close()
+
+
+@pytest.fixture
+async def writer(stack: Stack) -> AsyncIterator[KafkaWriter]:
+    """One that waits for six seconds."""
+    found = KafkaWriter(stack.kafka, {}, ack_s=6)
+    await found.start()
+    yield found
+    await found.stop()
+
+
+@pytest.fixture
+def own_stack(java: None, tmp_path: Path) -> Iterator[Stack]:  # noqa: ARG001
+    """A stack that a test may freeze."""
+    with Stack(tmp_path / "stack") as stack:
+        yield stack
+
+
+async def values(stack: Stack, topic: str) -> list[bytes | None]:
+    """What lies in a topic of one partition."""
+    return [record.value for record in await read_all(stack.kafka, {}, topic, [0])]
+
+
+async def test_what_is_too_large_is_its_messages_fault_and_the_next_write_is_whole(
+    stack: Stack, writer: KafkaWriter
+) -> None:
+    """The sequence of an idempotent producer has a hole behind a refused batch: it is not used again."""
+    topic = made(stack, max_message_bytes=str(1 << 20))
+    await writer.write([Output(topic, 0, b"1", b"before")])
+    with pytest.raises(OutputTooLargeError) as found:
+        await writer.write([Output(topic, 0, b"2", b"x" * (2 << 20)), Output(topic, 0, b"3", b"beside")])
+    assert (found.value.topic, found.value.reason) == (topic, "output_too_large")
+    assert found.value.size > 2 << 20
+    for number in range(3):
+        await writer.write([Output(topic, 0, b"4", b"after %d" % number)])
+    assert (await values(stack, topic))[-3:] == [b"after 0", b"after 1", b"after 2"]
+
+
+async def test_a_topic_that_does_not_take_what_it_must_is_a_fault(stack: Stack, writer: KafkaWriter) -> None:
+    """No message is at fault: a thousand of them would end as dead letters."""
+    narrow, compacted, fine = made(stack, max_message_bytes="200"), made(stack, cleanup_policy="compact"), made(stack)
+    with pytest.raises(LogFaultError, match=narrow):
+        await writer.write([Output(narrow, 0, b"1", b"x" * 1000)])
+    with pytest.raises(LogFaultError, match=rf"{compacted} \(InvalidRecordError\)"):
+        await writer.write([Output(compacted, 0, None, b"without a key")])
+    with pytest.raises(LogFaultError, match="partition 7"):
+        await writer.write([Output(fine, 7, b"1", b"x")])
+    await writer.write([Output(fine, 0, b"1", b"x")])
+    assert await values(stack, fine) == [b"x"]
+
+
+async def test_a_topic_that_was_deleted_is_named(stack: Stack, writer: KafkaWriter) -> None:
+    """The library asks for it without end, and says nothing."""
+    topic, other = made(stack), made(stack)
+    await writer.write([Output(topic, 0, b"1", b"x")])
+    deleted(stack, topic)
+    with pytest.raises(UnacknowledgedError, match=f"no topic {topic}"):
+        await writer.write([Output(topic, 0, b"2", b"y")])
+    await writer.write([Output(other, 0, b"1", b"z")])
+    assert await values(stack, other) == [b"z"]
+
+
+async def test_of_those_who_share_a_write_the_one_at_fault_is_told(stack: Stack, writer: KafkaWriter) -> None:
+    """A request that is handled beside it is none the worse."""
+    topic = made(stack, max_message_bytes=str(1 << 20))
+    large, small = Output(topic, 0, b"1", b"x" * (2 << 20)), Output(topic, 0, b"2", b"small")
+    await writer.write([small])
+    each = [writer.write([one]) for one in (small, large, small, small)]
+    done = await asyncio.gather(*each, return_exceptions=True)
+    assert [type(error) for error in done] == [type(None), OutputTooLargeError, type(None), type(None)]
+    await writer.write([small])
+
+
+async def test_what_a_frozen_broker_does_not_acknowledge_is_never_sent(own_stack: Stack) -> None:
+    """Six batches: what its machine has taken from the wire is one of them, and the rest does not leave this process."""
+    topic, kafka = made(own_stack), own_stack.children["kafka"]
+    writer = KafkaWriter(own_stack.kafka, {}, ack_s=4)
+    await writer.start()
+    await writer.write([Output(topic, 0, b"0", b"before")])
+    kafka.freeze()
+    with pytest.raises(UnacknowledgedError):
+        await writer.write([Output(topic, 0, b"%d" % number, b"late" * 30_000) for number in range(24)])
+    with pytest.raises(LogSilentError):
+        await writer.write([Output(topic, 0, b"1", b"again")])
+    kafka.thaw()
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await writer.write([Output(topic, 0, b"1", b"after")])
+            except LogSilentError:
+                continue
+            break
+    found = await values(own_stack, topic)
+    assert (found[0], found[-1]) == (b"before", b"after")
+    assert sum(value == b"late" * 30_000 for value in found) <= 5
+    await writer.stop()
+
+
+async def test_withdrawing_ends_what_is_under_way_and_the_next_write_is_as_the_first(own_stack: Stack) -> None:
+    """As the deadline of a unit does it, from another task."""
+    topic, kafka = made(own_stack), own_stack.children["kafka"]
+    writer = KafkaWriter(own_stack.kafka, {})
+    await writer.start()
+    kafka.freeze()
+    first = asyncio.create_task(writer.write([Output(topic, 0, b"1", b"x" * 400_000)] * 8))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(writer.write([Output(topic, 0, b"1", b"waits")]))
+    await asyncio.sleep(0.5)
+    async with asyncio.timeout(10):
+        await writer.withdraw()
+        for task in (first, second):
+            with pytest.raises(UnacknowledgedError):
+                await task
+    kafka.thaw()
+    async with asyncio.timeout(60):
+        while not await values(own_stack, topic) or b"after" not in await values(own_stack, topic):
+            try:
+                await writer.write([Output(topic, 0, b"1", b"after")])
+            except LogSilentError:
+                continue
+    found = await values(own_stack, topic)
+    assert b"waits" not in found
+    assert sum(value != b"after" for value in found) <= 2
+    async with asyncio.timeout(10):
+        await writer.stop()
