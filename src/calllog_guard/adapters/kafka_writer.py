@@ -19,7 +19,14 @@ from calllog_guard.adapters.kafka_log import REQUEST_BYTES
 from calllog_guard.adapters.kafka_producer import InvalidRecordError, Producer
 from calllog_guard.adapters.kafka_security import connecting, unanswered, unreached
 from calllog_guard.core.tombstone import Output
-from calllog_guard.errors import GuardError, LogFaultError, LogRefusedError, OutputTooLargeError, UnacknowledgedError
+from calllog_guard.errors import (
+    GuardError,
+    LogFaultError,
+    LogRefusedError,
+    LogSilentError,
+    OutputTooLargeError,
+    UnacknowledgedError,
+)
 
 _BATCH_BYTES: Final = 512 << 10  # below max.message.bytes of every governed topic: the broker counts batches
 _ACK_S: Final = 60.0

@@ -160,7 +160,11 @@ class Vault:
         return self._ring.get(f"pepper.{tenant}") is not None if self.made else not self.epochs()
 
     def create_tenant(
-        self, tenant: Tenant, identity: Sequence[str] = DEFAULT, at: datetime | None = None, partitions: int | None = None
+        self,
+        tenant: Tenant,
+        identity: Sequence[str] = DEFAULT,
+        at: datetime | None = None,
+        partitions: int | None = None,
     ) -> None:
         """Make the secrets of a tenant, and the guard's id with the first; a new tenant begins with the newest forms."""
         if (
