@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
+from calllog_guard.core.identity import legacy_identity
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.policy.checks import check_versions, read_form
 from calllog_guard.core.policy.form import PEM, TenantPolicy, Version, period
@@ -61,6 +62,24 @@ class Policy:
     def keep_days(self, tenant: Tenant) -> int:
         """The longest period of any purpose of a tenant in any version, in days."""
         return longest_keep_days(self.versions, tenant)
+
+    def legacy_identity(self, tenant: Tenant) -> tuple[str, ...]:
+        """
+        By which rules people of a tenant without a profile are known: those of the first release.
+
+        Raises:
+            ConfigurationError: Versions contradict each other, and so do the keys of the people stored under them.
+
+        """
+        said = {
+            table.lowercase_email is True for each in self.versions if (table := each.tenant.get(tenant)) is not None
+        }
+        if len(said) > 1:
+            raise ConfigurationError(
+                "versions of the policy contradict each other on lowercase_email, by which people are known: run "
+                f"calllog-guard tenant upgrade {tenant}, which takes the newest and brings together whom it makes one person"
+            )
+        return legacy_identity(lowercase_email=True in said)
 
     def officer_key(self, tenant: Tenant, kid: str, day: date) -> bytes | None:
         """The PEM of a requester who was an officer on a day; None: no officer's."""

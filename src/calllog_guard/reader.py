@@ -18,11 +18,11 @@ from typing import Any, Final, Generic, TypeVar
 import structlog
 
 from calllog_guard import telemetry
+from calllog_guard.adapters.kafka_extents import KafkaExtents
 from calllog_guard.adapters.kafka_reader import KafkaLogReader
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
-from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.calls.view import Line
-from calllog_guard.core.ids import Lookup, is_id
+from calllog_guard.core.ids import is_id
 from calllog_guard.core.retention.access import Refusal
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, LogRefusedError
 from calllog_guard.law import policy_source, policy_tail
@@ -32,6 +32,7 @@ from calllog_guard.settings import Settings, from_environment
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.following import Following
 from calllog_guard.workers.health import Health
+from calllog_guard.workers.naming import Naming
 from calllog_guard.workers.progress import Trail
 from calllog_guard.workers.reading import Reading
 from calllog_guard.workers.safe import Safe
@@ -154,7 +155,7 @@ class Reader(Stream[Line]):
         shared, settings = world(self._settings), self._settings
         log, held = [KafkaLogReader(settings.kafka, shared.options) for _ in range(2)]
         writer, law = shared.writer(), policy_tail(shared)
-        fresh = asyncio.create_task(shared.vault.keep_fresh())
+        fresh, extents = asyncio.create_task(shared.vault.keep_fresh()), KafkaExtents(settings, shared.options)
         cursor: SqliteCursor | None = None
         goodbyes = [law.stop, writer.stop, log.close, held.close, shared.keystore.close]
         try:
@@ -168,7 +169,7 @@ class Reader(Stream[Line]):
             if self._follow:
                 cursor = SqliteCursor(Path(self._cursor) if self._cursor is not None else None)
                 ledger, clock, retry_s = await self._ledger(shared), shared.clock, settings.retry_max_s
-                trail = self._trail(log, held, ledger)
+                trail = self._trail(log, held, ledger, extents)
                 told, look = partial(self._waits, shared), source.look
                 followed = Following(reading, kept, trail, cursor, clock, retry_max_s=retry_s, told=told, look=look)
                 health.work = followed
@@ -181,6 +182,7 @@ class Reader(Stream[Line]):
         finally:
             fresh.cancel()
             await asyncio.gather(*(ended(goodbye(), _LEAVE_S) for goodbye in goodbyes))
+            await asyncio.to_thread(extents.close)
             if cursor is not None:
                 cursor.close()
 
@@ -234,7 +236,7 @@ class Reader(Stream[Line]):
             await asking.close()
         return topic
 
-    def _trail(self, log: LogReader, held: LogReader, ledger: str | None) -> Trail:
+    def _trail(self, log: LogReader, held: LogReader, ledger: str | None, extents: KafkaExtents) -> Trail:
         settings = self._settings
         return Trail(
             log=log,
@@ -244,6 +246,7 @@ class Reader(Stream[Line]):
             ledger=ledger,
             partitions=sorted(self._partitions),
             keep_ms=settings.tombstone_keep_ms,
+            ids=extents.known_as,
         )
 
     def _source(self, shared: World, *, kept: bool) -> Source:
@@ -251,11 +254,7 @@ class Reader(Stream[Line]):
         ring, pepper = shared.ring(tenant), shared.vault.pepper(tenant)
         if kept:
             safe = Safe(tenant, shared.keystore, ring, shared.vault)
-
-            def lookup(text: str) -> Lookup:
-                lowercase = shared.policy.at(shared.clock.now().date()).tenant[tenant].lowercase_email
-                return pepper.lookup(tenant, canonical(text, lowercase_email=lowercase))
-
+            lookup = Naming(tenant, shared.vault).lookup
             return Kept(settings.topic("calllog.held"), ring, safe, lookup, pepper, self._errand)
         topic = settings.topic("calllog.legs")
         return People(topic, ring, pepper, purpose, cache_entries=settings.cache_entries)

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from calllog_guard.adapters.kafka_extents import KafkaExtents
+from calllog_guard.adapters.memory import SystemClock
 from calllog_guard.adapters.memory_extents import MemoryExtents
 from calllog_guard.core.beginnings import Shape
 from calllog_guard.core.ids import is_id
+from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import LogSilentError
 from calllog_guard.ports import Extents, Place
 from calllog_guard.settings import Settings
@@ -48,8 +50,8 @@ class RealTopics:
         self._admin.create_partitions({topic: partitions})
         self._admin.wait_for_topics([topic])
 
-    def append(self, topic: str, partition: int, many: int) -> None:
-        """Write records."""
+    def append(self, topic: str, partition: int, many: int, _at_ms: int = 0) -> None:
+        """Write records; they bear the time at which they are written."""
         for _ in range(many):
             self._producer.send(topic, b"x", partition=partition).get(30)
 
@@ -143,6 +145,17 @@ def test_partitions_that_are_added_leave_the_id_as_it_is(case: Case) -> None:
     case.topics.grow(case.name, 4)
     after = case.extents.shapes([case.name])[case.name]
     assert (after.id, len(after.partitions)) == (before.id, 4)
+
+
+def test_the_first_record_of_a_time_on_is_told_by_its_offset(case: Case) -> None:
+    case.topics.create(case.name, 2)
+    now = to_ms(SystemClock().now())
+    case.topics.append(case.name, 1, 3, now)
+    hour = 3_600_000
+    places = {(case.name, 0): now - hour, (case.name, 1): now - hour}
+    assert case.extents.since(places) == {(case.name, 1): 0}
+    assert case.extents.since({(case.name, 1): now + hour}) == {}
+    assert case.extents.since({}) == {}
 
 
 def test_nobody_is_asked_about_nothing(case: Case) -> None:

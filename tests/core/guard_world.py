@@ -36,6 +36,7 @@ from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.holds import Archive, Holds
 from calllog_guard.workers.keeper import Keeper
 from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.naming import Naming
 from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.protector import Protector
 from calllog_guard.workers.receipts import Receipts
@@ -242,8 +243,8 @@ class GuardWorld:
                 self.positions[role.name, place.topic, place.partition] = offset
 
     def _protector(self, dead: DeadLetters) -> Protector:
-        pepper = self.vault.pepper(TENANT)
-        parts = (TENANT, self.ring(), pepper, self.log, self.policy, self.settings, self.clock, self.count)
+        naming = Naming(TENANT, self.vault)
+        parts = (TENANT, self.ring(), naming, self.log, self.policy, self.settings, self.clock, self.count)
         sealer = Sealer(*parts, keep_days=6 * 372)
         return Protector(TENANT, ("calllog.events",), sealer, dead, self.settings, self.count)
 

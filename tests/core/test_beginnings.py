@@ -366,6 +366,19 @@ async def test_what_is_read_whole_may_lose_nothing_at_its_beginning() -> None:
     await installed.worker().begin()
 
 
+async def test_a_running_worker_notices_what_is_cut_off_a_topic_that_is_read_whole() -> None:
+    """Its memory is whole, its next start's would not be."""
+    installed = Installed()
+    installed.extents.append(CASES, 0, 50)
+    worker = installed.worker()
+    await worker.begin()
+    await worker.look({})
+    installed.extents.trim(CASES, 0, 20)
+    worker._keep_at = 0.0  # half a minute later
+    with pytest.raises(RecordsLostError, match="begins at offset 20"):
+        await worker.look({})
+
+
 @pytest.mark.parametrize("topic", [EVENTS, CASES])
 async def test_a_topic_that_is_missing_or_smaller_is_refused_with_what_to_do(topic: str) -> None:
     installed = Installed(Reads(role="desk", group="g", topics=(EVENTS,), whole={CASES: 2}, fixed=2))

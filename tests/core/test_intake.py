@@ -38,6 +38,7 @@ from calllog_guard.workers.delivery import DeadLetters
 from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.intake import Intake, Item
 from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.naming import Naming
 from calllog_guard.workers.sealer import Sealer
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import epoch_of
@@ -88,7 +89,7 @@ class Installed:
         return Sealer(
             TENANT,
             self.ring,
-            self.vault.pepper(TENANT),
+            Naming(TENANT, self.vault),
             self.writer,
             POLICY,
             self.settings,

@@ -14,6 +14,8 @@ from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.hold import hold_id
 
 PAIRS = 1000
+RANDOM = {22, 43, 80}
+"""Lengths of what is random: ids, digests, wrapped keys."""
 _TOLD = ("privacy.receipts", "privacy.notices", "privacy.exports", "privacy.access", "calllog.dead")
 _KEY = X25519PrivateKey.from_private_bytes(bytes(range(32))).public_key().public_bytes_raw()
 REPLY = {"kty": "OKP", "crv": "X25519", "x": b64(_KEY).decode()}
@@ -25,7 +27,7 @@ def shape(value: Any) -> Any:
         return {shape(name): shape(each) for name, each in value.items()}
     if isinstance(value, list):
         return [shape(each) for each in value]
-    return len(value) if isinstance(value, str) and len(value) in {22, 43} else value
+    return len(value) if isinstance(value, str) and len(value) in RANDOM else value
 
 
 def asks(n: int) -> tuple[str, ...]:

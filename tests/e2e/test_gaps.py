@@ -197,9 +197,16 @@ class Flow(threading.Thread):
                     event(f"f{number}-{each}", f"f{number}-{each}@example.org", minutes_ago=10 + 1440 * self.days)
                     for each in range(3)
                 ]
-                with suppress(LogSilentError):  # a topic that is just being deleted
-                    self._guard.publish(topic, [raw(each) for each in made], partition=number % partitions)
-                    self.sent += 3
+                while not self._published(topic, [raw(each) for each in made], number % partitions):
+                    pass
+                self.sent += 3
+
+    def _published(self, topic: str, values: list[bytes], partition: int) -> bool:
+        """Whether it was acknowledged; else it may be written or not, as when the topic is just being deleted: it is sent again."""
+        with suppress(LogSilentError):
+            self._guard.publish(topic, values, partition=partition)
+            return True
+        return False
 
     def end(self) -> None:
         """Stop publishing."""
@@ -246,6 +253,11 @@ def test_topics_of_events_may_have_other_counts_and_grow_under_flow(make: Make) 
     flow.end()
     guard.settled(lambda: len(guard.live()) == flow.sent, "a leg of each call", seconds=60)
     assert not guard.dead()
+    file = guard.directory / "more.ndjson"
+    file.write_text("\n".join(json.dumps(event(f"m{n}", f"m{n}@example.org")) for n in range(20)))
+    for topic in (guard.topic("calllog.events"), more):
+        assert json.loads(guard.cli("emit", str(file), "--topic", topic, "--json")) == {"published": 20}
+    guard.settled(lambda: len(guard.live()) == flow.sent + 20, "the same calls, once", seconds=60)
     assert all(worker.poll() is None for worker in guard.workers), guard.log.read_text()[-2000:]
 
 
@@ -297,3 +309,28 @@ def test_every_role_halts_over_what_it_has_not_read(make: Make, role: str, name:
     before = len(guard.dead())
     guard.start(role)
     guard.settled(lambda: len(guard.dead()) == before + 2, "what was left")
+
+
+def retention(guard: Installation) -> tuple[str, str]:
+    """What `topics check` finds of the time for which events are kept, and its verdict."""
+    rows = json.loads(run(guard, "topics", "check", "--json")[1])
+    (row,) = [
+        each for each in rows if (each["topic"], each["setting"]) == (guard.topic("calllog.events"), "retention.ms")
+    ]
+    return row["found"], row["verdict"]
+
+
+def test_what_nears_the_end_of_its_time_is_kept_longer_within_a_bound_until_it_is_read(make: Make) -> None:
+    """Protectors are away: the auditor sees it coming, says so, and plain text waits for longer, on record."""
+    guard = make(EVENTS_KEEP_H="1", LAG_SHARE="0.002", PROLONG_MOST="3")
+    guard.start("auditor")
+    calls(guard, 0, 5)
+    guard.settled(lambda: retention(guard) == (str(3 * 3_600_000), "warned"), "kept longer, to the bound", seconds=120)
+    guard.settled(lambda: metric(guard, "unread_near_end") == 1, "told")
+    assert "what is unread nears the end of its time" in guard.log.read_text()
+    assert not metric(guard, "governed_drift"), "it withholds nothing"
+    guard.start("protector")
+    guard.settled(lambda: len(guard.live()) == 5, "all legs", seconds=60)
+    guard.settled(lambda: retention(guard) == (str(3_600_000), "ok"), "set back", seconds=60)
+    lines = json.loads(run(guard, "report", "--json")[1])["prolonged"]
+    assert [(each["from_s"], each["to_s"]) for each in lines] == [(3600, 7200), (7200, 10_800), (10_800, 3600)]

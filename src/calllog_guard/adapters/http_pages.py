@@ -64,6 +64,21 @@ _PLAIN: Final = {
     "observed_bytes": "Bytes read by the observation of absence, from the log and from disks",
 }
 _LABELLED_LEVELS: Final = {
+    "unread_age_s_": (
+        "unread_age_s",
+        ("topic",),
+        "How long the oldest record that its group has not read has been waiting",
+    ),
+    "unread_near_end_": (
+        "unread_near_end",
+        ("topic",),
+        "Whether it nears the end of the time for which its topic keeps it",
+    ),
+    "retention_prolonged_": (
+        "retention_prolonged",
+        ("topic",),
+        "By what part of its time a topic is kept longer, while something unread is in it",
+    ),
     "policy_info_": ("policy_info", ("version",), "The policy version in force"),
     "governed_drift_": (
         "governed_drift",
@@ -91,6 +106,9 @@ _LEVELS: Final = {
     "cleaner_silent_pages": "Brokers whose page of CLEANER_PAGES is silent or shows no log cleaner",
     "cleaner_delay_s": "The longest that a log waits for its cleaning beyond max.compaction.lag.ms",
     "epochs_alive": "Epochs whose wrapping key is not destroyed",
+    "partitions_with_gaps": "Partitions of which records are gone unread, which no officer has accepted yet",
+    "partitions_beyond": "Partitions beyond those that topics were created with, which nobody reads",
+    "records_beyond": "Offsets that lie in them",
     "topics_missing": "Topics of events that Kafka does not have",
     "topics_larger": "Topics with more partitions than they were created with, which nobody reads",
     "lag_records": "Records between what is handled and the ends of the assigned partitions",

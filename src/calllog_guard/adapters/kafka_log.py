@@ -151,7 +151,13 @@ async def asking(servers: str, options: Mapping[str, Any]) -> AsyncGenerator[Any
         await reader.stop()
 
 
-async def handed(reader: Any, *places: TopicPartition, most: int | None = None) -> dict[TopicPartition, list[Any]]:
+Cut = Callable[[TopicPartition, int, int], None]
+"""Is told of a partition that records from an offset up to another were cut off it before they were read."""
+
+
+async def handed(
+    reader: Any, *places: TopicPartition, most: int | None = None, cut: Cut = lambda _place, _from, _to: None
+) -> dict[TopicPartition, list[Any]]:
     """What a reader without a group is handed next; what was cut off before it came is passed over: it is not there to be read."""
     try:
         found: dict[TopicPartition, list[Any]] = await reader.getmany(*places, timeout_ms=200, max_records=most)
@@ -163,6 +169,8 @@ async def handed(reader: Any, *places: TopicPartition, most: int | None = None) 
             raise
         for place, at in error.args[0].items():
             reader.seek(place, max(at, firsts[place]))
+            if firsts[place] > at:
+                cut(place, at, firsts[place])
         return {}
     return found
 
@@ -263,7 +271,12 @@ class Tail:
 
 
 async def units(
-    servers: str, options: Mapping[str, Any], topic: str, starts: Mapping[int, int], most: int
+    servers: str,
+    options: Mapping[str, Any],
+    topic: str,
+    starts: Mapping[int, int],
+    most: int,
+    cut: Cut = lambda _place, _from, _to: None,
 ) -> AsyncGenerator[tuple[dict[int, int], list[Any]], None]:
     """
     The committed records of a topic, up to `most` at a time, from `starts` (or what is left there) to the present ends.
@@ -281,8 +294,10 @@ async def units(
         at = {place: max(firsts[place], min(starts[place.partition], ends[place])) for place in places}
         for place, offset in at.items():
             reader.seek(place, offset)
+            if 0 < starts[place.partition] < firsts[place]:
+                cut(place, starts[place.partition], firsts[place])
         while waiting := [place for place in places if at[place] < ends[place]]:
-            found = await asyncio.wait_for(handed(reader, *waiting, most=most), _ACK_S)
+            found = await asyncio.wait_for(handed(reader, *waiting, most=most, cut=cut), _ACK_S)
             at = {place: await reader.position(place) for place in places}
             records = [record for each in found.values() for record in each]
             yield {place.partition: offset for place, offset in at.items()}, records

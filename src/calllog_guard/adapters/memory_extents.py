@@ -16,6 +16,8 @@ class MemoryTopic:
 
     bounds: list[list[int]]
     id: str = field(default_factory=lambda: id_text(secrets.token_bytes(16)))
+    times: dict[int, dict[int, int]] = field(default_factory=dict)
+    """By partition and offset, when a record was appended (milliseconds)."""
 
 
 class MemoryExtents:
@@ -38,8 +40,10 @@ class MemoryExtents:
         bounds = self.topics[topic].bounds
         bounds += [[0, 0] for _ in range(partitions - len(bounds))]
 
-    def append(self, topic: str, partition: int, many: int) -> None:
+    def append(self, topic: str, partition: int, many: int, at_ms: int = 0) -> None:
         """Write records."""
+        end = self.topics[topic].bounds[partition][1]
+        self.topics[topic].times.setdefault(partition, {}).update(dict.fromkeys(range(end, end + many), at_ms))
         self.topics[topic].bounds[partition][1] += many
 
     def trim(self, topic: str, partition: int, before: int) -> None:
@@ -77,6 +81,16 @@ class MemoryExtents:
         """See Extents."""
         self._answer()
         return {place: offset for place, offset in self.groups.get(group, {}).items() if place[0] in topics}
+
+    def since(self, times_ms: Mapping[Place, int]) -> dict[Place, int]:
+        """See Extents: of topics whose records were appended with times."""
+        self._answer()
+        found: dict[Place, int] = {}
+        for (topic, partition), at_ms in times_ms.items():
+            times = self.topics[topic].times.get(partition, {})
+            later = [offset for offset, appended in sorted(times.items()) if appended >= at_ms]
+            found |= {(topic, partition): later[0]} if later else {}
+        return found
 
     def close(self) -> None:
         """See Extents."""

@@ -15,6 +15,7 @@ from rich.table import Table
 from calllog_guard.adapters.kafka_log import read_each
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.crypto.envelope import parse_header
+from calllog_guard.core.identity import folds_case
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.policy.differences import Difference, Stored, differences, lapsing
 from calllog_guard.core.policy.facts import lacking
@@ -69,6 +70,27 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 # --- check ----------------------------------------------------------------------------------------------------------
 
 
+def _check_identity(shared: World, policy: Policy) -> None:
+    """
+    Whether the versions leave it as it is who is one person: that belongs to the tenant, and no policy changes it.
+
+    Raises:
+        StateRefusedError, ConfigurationError: Which version would not.
+
+    """
+    tenant = shared.tenant
+    if not shared.vault.profile(tenant).number:
+        policy.legacy_identity(tenant)
+        return
+    for version in policy.versions:
+        table = version.tenant.get(tenant)
+        if table is not None and table.lowercase_email and not folds_case(shared.vault.identity(tenant)):
+            raise StateRefusedError(
+                f"version {version.effective}, lowercase_email: the tenant was made with rules by which the case of an address tells "
+                "people apart, and no policy changes them: take the line away (tenant list shows the rules)"
+            )
+
+
 def _compared(shared: World, against: Path | None) -> tuple[tuple[Version, ...], tuple[Version, ...]] | None:
     """The law as it is and as it would be; None when no next version waits."""
     versions, today = shared.policy.versions, shared.clock.now().date()
@@ -88,6 +110,7 @@ async def run_check(args: argparse.Namespace) -> int:
     shared = the_world()
     if args.legs:
         await follow_published(shared)
+    _check_identity(shared, shared.policy)
     pair = _compared(shared, args.against)
     newest = shared.policy.versions[-1]
     unsaid = [f"tenant {name}: {line}" for name, table in newest.tenant.items() for line in lacking(table)]
@@ -211,6 +234,7 @@ async def run_publish(args: argparse.Namespace) -> int:
         lengthen=args.lengthen,
         policy=with_keys(version.tenant[tenant], rest.public_key),
     )
+    _check_identity(shared, Policy((*rest.versions, version), Path(shared.settings.policy).parent))
     _left_behind(followed.holes(shared.clock.now().date()), version, args)
     token = signed_by(args.key.read_bytes(), before.tenant[tenant], rest.public_key, claims).encode()
     await _agreed(shared, rest, token)

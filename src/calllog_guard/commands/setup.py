@@ -29,7 +29,6 @@ data_protection_officer = "none"   # name and address, where one has to be desig
 stored_in = "EXAMPLE: city and country"
 transfers = []                     # to other countries: {{ to = "...", country = "...", safeguard = "..." }}
 events = ["{events}"]
-lowercase_email = true
 erasures_per_hour = 10000          # development; in production the most that a calm hour sees
 allowed_hosts = ["127.0.0.1", "::1", "localhost", "kafka", "redis"]    # development; in production yours alone
 [version.tenant.{tenant}.purposes.service]

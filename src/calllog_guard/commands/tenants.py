@@ -14,8 +14,17 @@ from calllog_guard.commands.setup import show, the_world
 from calllog_guard.core.anchor import ANCHOR
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.sealed import desk_pem, public_forms, receipt_pem
+from calllog_guard.core.identity import (
+    AS_WRITTEN,
+    DEFAULT,
+    LOWERCASE_EMAIL,
+    RULES,
+    in_order,
+    legacy_identity,
+    unknown_rules,
+)
 from calllog_guard.core.ids import EpochName, Tenant
-from calllog_guard.core.profile import CHANGES, FORMS, legacy_identity
+from calllog_guard.core.profile import CHANGES, FORMS
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode
 from calllog_guard.errors import ConfigurationError, StateRefusedError
@@ -45,6 +54,11 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     verb.add_argument("action", choices=["create", "list", "upgrade"])
     verb.add_argument("tenant", nargs="?")
+    verb.add_argument(
+        "--identity",
+        metavar="RULES",
+        help=f"with create: by which rules two identifiers are one person, for ever (default: {','.join(DEFAULT)})",
+    )
     verb.add_argument("--dry-run", action="store_true", help="with upgrade: show what would change")
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=run_tenant)
@@ -72,6 +86,7 @@ def list_tenants(args: argparse.Namespace) -> int:
         row = {"tenant": name, "here": here, "regime": table.regime, "events": list(table.events)}
         row["desk_keys"] = shared.vault.desk_kids(Tenant(name))
         row["forms"] = shared.vault.profile(Tenant(name)).forms if fingerprint else None
+        row["identity"] = list(shared.vault.identity(Tenant(name))) if fingerprint else None
         rows.append(row | {"requesters": sorted(table.requesters), "receipt_key": fingerprint})
     lines = (
         f"{row['tenant']:16} {row['regime']} {row['receipt_key'] or (_NOT_MADE if row['here'] else _ELSEWHERE)}"
@@ -140,9 +155,28 @@ def _named(args: argparse.Namespace) -> tuple[World, Tenant]:
     return shared, tenant
 
 
-def _identity(shared: World, tenant: Tenant) -> tuple[str, ...]:
+def _legacy(shared: World, tenant: Tenant) -> tuple[str, ...]:
     """The rules by which the policy in force has people known until now."""
     return legacy_identity(lowercase_email=shared.policy.at(shared.clock.now().date()).tenant[tenant].lowercase_email)
+
+
+def named_rules(text: str) -> tuple[str, ...]:
+    """
+    The rules of identity that an argument names, in their order.
+
+    Raises:
+        ConfigurationError: One of them is none, or none is named.
+
+    """
+    given = [name.strip() for name in text.split(",") if name.strip()]
+    if text == "default":
+        return DEFAULT
+    if not given or (unknown := unknown_rules(given)):
+        what = f"there is no rule {', '.join(unknown)}" if given else "no rule is named"
+        raise ConfigurationError(
+            f"--identity: {what}; take some of {','.join(RULES)}, or one of {AS_WRITTEN}, {LOWERCASE_EMAIL} alone"
+        )
+    return in_order(given)
 
 
 async def upgrade_tenant(args: argparse.Namespace) -> int:
@@ -166,7 +200,8 @@ async def _raise(shared: World, tenant: Tenant) -> None:
     try:
         await shared.look_back()
         await follow_published(shared)
-        shared.vault.upgrade(tenant, _identity(shared, tenant), shared.clock.now())
+        now, many = shared.clock.now(), shared.settings.partitions
+        shared.vault.upgrade(tenant, _legacy(shared, tenant), now, many)
         await shared.ring(tenant).guard.tell_profile()
     finally:
         await shared.keystore.close()
@@ -176,7 +211,7 @@ async def create_tenant(args: argparse.Namespace) -> int:
     """Make a tenant's secrets, the first epoch, and the guard with its anchor in the ledger; repeatable."""
     shared, tenant = _named(args)
     try:
-        epoch, path, desk = await _make(shared, tenant)
+        epoch, path, desk = await _make(shared, tenant, named_rules(args.identity or "default"))
     finally:
         await shared.keystore.close()
     show(
@@ -187,10 +222,12 @@ async def create_tenant(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _make(shared: World, tenant: Tenant) -> tuple[EpochName, Path, Path]:
+async def _make(shared: World, tenant: Tenant, identity: tuple[str, ...]) -> tuple[EpochName, Path, Path]:
     """The current epoch, and where the public halves of the receipt key and of the desk's key lie."""
     unanchored = await _own(shared)
-    shared.vault.create_tenant(tenant, _identity(shared, tenant), shared.clock.now())
+    if not unanchored:
+        await shared.check_partitions()
+    shared.vault.create_tenant(tenant, identity, shared.clock.now(), shared.settings.partitions)
     epoch = epoch_of(shared.clock.now())
     shared.vault.create_epoch(epoch)
     guard_id = shared.vault.guard_id()

@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from calllog_guard.core.identity import unknown_rules
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.wire import Rewritten, Utc, decode, encode
 from calllog_guard.errors import EntryCorruptError, MessageError, NewerFormError
@@ -26,6 +27,9 @@ CHANGES: Final = (
     (2, "decisions: version 2, whose sealed entry has generations of 64 bits"),
     (2, "the keystore's guard entry names the profile: workers of an earlier release halt at it"),
     (2, "auditors have a key of their own to sign with"),
+    (2, "the number of partitions is kept with the tenant's secrets: a process that has another is refused"),
+    (2, "the rules by which two identifiers are one person are the tenant's: no policy changes them"),
+    (2, "cases and receipts say whether somebody was known under the identifiers of the request"),
 )
 """By level, what is written from then on; `tenant upgrade` shows it."""
 _FORM: Final = 1
@@ -40,6 +44,7 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
         number: 0 where none was ever written.
         forms: The level of stored forms and messages that is written.
         identity: The named rules by which two identifiers are known to be one person; they belong to the tenant from its creation.
+        partitions: How many the topics of legs and decisions were created with; other programs must not be mistaken about it.
         signers: By role, the public half (32 bytes, base64url) of the Ed25519 key by which its records are signed.
         at: When it was written.
 
@@ -49,16 +54,12 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
     number: int = 0
     forms: Annotated[int, msgspec.Meta(ge=1)] = RELEASE_0_1
     identity: tuple[str, ...] = ()
+    partitions: Annotated[int, msgspec.Meta(ge=1)] | msgspec.UnsetType = msgspec.UNSET
     signers: dict[str, str] = msgspec.field(default_factory=dict)
     at: Utc | None = None
 
 
 PROFILES: Final = msgspec.json.Decoder(TenantProfile)
-
-
-def legacy_identity(*, lowercase_email: bool) -> tuple[str, ...]:
-    """The rules by which the first release knew people: as the policy's `lowercase_email` said."""
-    return ("lowercase-email",) if lowercase_email else ("as-written",)
 
 
 def profile_name(tenant: Tenant, number: int) -> str:
@@ -99,7 +100,7 @@ def opened(name: str, number: int, content: bytes) -> TenantProfile:
     The profile in bytes that are proven.
 
     Raises:
-        EntryCorruptError: None of ours.
+        EntryCorruptError: None of ours, or its rules of identity are a later release's.
         NewerFormError: Its level of forms, or its version, is a later release's.
 
     """
@@ -109,6 +110,11 @@ def opened(name: str, number: int, content: bytes) -> TenantProfile:
         raise EntryCorruptError(f"{name} beside the KMS is no profile") from None
     if profile.number != number:
         raise EntryCorruptError(f"{name} beside the KMS says that it is number {profile.number}")
+    if unknown := unknown_rules(profile.identity):
+        raise EntryCorruptError(
+            f"{name} beside the KMS names rules of identity that this release does not know ({', '.join(unknown)}): run the release "
+            "that wrote it"
+        )
     if profile.forms > FORMS:
         raise NewerFormError(f"the level of forms in {name}", profile.forms, FORMS)
     return profile

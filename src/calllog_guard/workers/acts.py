@@ -140,9 +140,7 @@ class Acts:
         case, outputs = dated(case, act.table), list[Output]()
         if event == "extend":
             asked, ground = self._book.request_of(case) if case.sealed else None, act.request.ground or ""
-            case = await self._notices.remember(
-                case, Reason(of="extended", text=ground, at=act.appended_at), act.table, asked
-            )
+            case = await self._notices.remember(case, Reason(of="extended", text=ground, at=act.appended_at), asked)
             case, outputs = self._notices.of(case, "extended", act.table, asked, act.appended_at, ground)
         return await self._book.save(case, outputs)
 
@@ -172,7 +170,7 @@ class Acts:
             case = await self._book.save(case, [*outputs, *lifting])
             case, outputs = await self._reviewed(replace(granted, case=case)), []
         reason = Reason(of="refused", text=ground or "", at=act.appended_at)
-        case = await self._notices.remember(case, reason, act.table, request)
+        case = await self._notices.remember(case, reason, request)
         await self._stage(msgspec.structs.replace(parted(case), refusal="officer"), "refused", act.version, outputs)
 
 

@@ -47,6 +47,12 @@ class Standing:
     reached: Mapping[Spot, Reached]
     committed: Mapping[Spot, int]
 
+    def position(self, spot: Spot) -> int:
+        """The next record that is read of a partition."""
+        reached, extent = self.reached[spot], self.extents[spot.place]
+        offset = self.committed.get(spot, reached.offset) if reached.id in {extent.id, NO_ID} else 0
+        return max(offset, extent.first)
+
     def judged(self, accepted: Sequence[Accepted]) -> tuple[dict[Spot, Start], list[Gap]]:
         """Where each partition goes on, and which cannot."""
         starts: dict[Spot, Start] = {}
@@ -249,7 +255,19 @@ class Beginnings:
         if any(shapes[topic].id != known for topic, known in self.ids.items() if topic in shapes):
             await self.begin()
             raise RecordsLostError("a topic was made anew, which an officer has accepted: halts, to start with it")
+        if asyncio.get_running_loop().time() >= self._keep_at:
+            await self._whole(shapes)
         await self.keep(committed)
+
+    async def _whole(self, shapes: Mapping[str, Shape]) -> None:
+        """See that nothing was cut off what is read whole: a worker would forget it at its next start."""
+        whole = {topic: Shape(shapes[topic].id, tuple(range(many))) for topic, many in self.reads.whole.items()}
+        found = await asyncio.to_thread(self._extents.extents, whole)
+        if any(extent.first > self._kept.get(Spot(WHOLE, *place), 0) for place, extent in found.items()):
+            await self.begin()
+            raise RecordsLostError(
+                "a topic has lost its beginning, which an officer has accepted: halts, to start with it"
+            )
 
     async def keep(self, committed: Mapping[Place, int], *, now: bool = False) -> None:
         """Keep how far the role has read what it owns: every so often, and when it lets go of it."""

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
-from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.calls.leg import Leg, read_leg
 from calllog_guard.core.crypto.entries import Keys
 from calllog_guard.core.crypto.envelope import open_leg, parse_header, seal_leg
@@ -230,14 +229,9 @@ class Copies:
                 offsets = {key: offset for key, (_, offset) in places.items()}
                 for key, value in (await self._t.fetch(self._topic, shard.partition, offsets)).items():
                     leg = read_leg(open_leg(value, entry.secret.copy_key())) if entry.secret else None
-                    if leg is not None and self._lookup(leg.subject) == lookup:
+                    if leg is not None and self._t.naming.lookup(leg.subject) == lookup:
                         found.append((places[key][0], key, leg))
         return found
-
-    def _lookup(self, subject: str) -> Lookup:
-        lowercase = self._t.policy.at(self._t.clock.now().date()).tenant[self._t.tenant].lowercase_email
-        pepper = self._t.vault.pepper(self._t.tenant)
-        return pepper.lookup(self._t.tenant, canonical(subject, lowercase_email=lowercase))
 
     @staticmethod
     def _of(shard: Shard, hold: HoldId) -> list[bytes]:

@@ -17,7 +17,6 @@ from typing import Any, Final, NamedTuple, cast
 import msgspec
 
 from calllog_guard.core.answers.parts import Task, first_of
-from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.crypto.secrets import Month, floor_month, month_of
 from calllog_guard.core.ids import CallId, DecisionId, HoldId, Lookup, Pseudonym, Tenant, partition_of, record_key
@@ -43,6 +42,7 @@ from calllog_guard.workers.abreast import abreast
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.keyring import Keyring, View, fresh_nonce, pointer
+from calllog_guard.workers.subjects import Subjects
 from calllog_guard.workers.vault import Vault
 
 MINTS: Final = frozenset({"erase", "restrict", "object", "withdraw", "consent"})
@@ -192,15 +192,11 @@ class Decider:
     ) -> None:
         self._tenant, self._ring, self._vault, self._writer = tenant, ring, vault, writer
         self._book, self._settings, self._clock, self._keep_days = book, settings, clock, keep_days
-        self._steps = Steps(settings.off)
+        self._steps, self.subjects = Steps(settings.off), Subjects(tenant, ring, vault)
 
-    def lookups(self, request: Request, table: TenantPolicy) -> dict[int, Lookup]:
-        """The subjects of a request by their number in it."""
-        pepper = self._vault.pepper(self._tenant)
-        return {
-            index: pepper.lookup(self._tenant, canonical(text, lowercase_email=table.lowercase_email))
-            for index, text in enumerate(request.subjects)
-        }
+    def lookups(self, request: Request) -> dict[int, Lookup]:
+        """See Subjects."""
+        return self.subjects.lookups(request)
 
     # --- total erasure ------------------------------------------------------------------------------------------------
 
@@ -210,13 +206,14 @@ class Decider:
 
         `renewed` puts people under the holds that name them; nobody is fenced who appeared after it looked.
         """
-        case, left = granted.case, self.lookups(granted.request, granted.table)
+        case, left = granted.case, self.lookups(granted.request)
         cut_off = to_ms(case.cut_off or self._clock.now())
         while left:
             view = await self._ring.view(list(left.values()))
             await renewed(left.values())
             if (await self._ring.view(list(left.values()))).raw != view.raw:
                 continue
+            case = self.subjects.met(case, left, view)
             plan = {
                 index: decision
                 for index, lookup in left.items()
@@ -249,7 +246,9 @@ class Decider:
     async def decide(self, granted: Granted, parts: tuple[Part, ...], told: Telling = _NOTHING) -> Decided:
         """Decisions for everyone named who is there, then their flags; `told` for a copy of what is held."""
         case, kind = granted.case, granted.request.type
-        lookups = self.lookups(granted.request, granted.table)
+        lookups = self.lookups(granted.request)
+        if kind in MINTS and case.unknown and case != self._book.get(case.case):
+            case = await self._book.save(case)  # once they are minted, nobody could tell that nobody was known
         view, persons = await self._there(lookups, mint=kind in MINTS)
         found = [
             (index, decision)
@@ -262,14 +261,14 @@ class Decider:
             found += self._of_former(granted, lookups, persons, told, view)
         case = await self.decided(case, [decision for _, decision in found])
         for part in parts:
-            others = self._considered(case, granted) if part.number == _ENDED else set()
+            others = self._considered(case) if part.number == _ENDED else set()
             for lookup, person in persons.items():
                 if lookup not in others:
                     await self._ring.change(lookup, part.flags, generation=person.generation)
         self._steps.reached("decide.flags")
         return Decided(case, tuple(index for index, _ in found))
 
-    def _considered(self, case: Case, granted: Granted) -> set[Lookup]:
+    def _considered(self, case: Case) -> set[Lookup]:
         """Of whom another objection is still before an officer: they stay restricted although this one has ended."""
         waiting = [
             each
@@ -277,7 +276,7 @@ class Decider:
             if each.type == "object" and each.state == "waiting" and each.decisions and each.case != case.case
         ]
         requests = [self._book.request_of(each) for each in waiting]
-        return {lookup for request in requests for lookup in self.lookups(request, granted.table).values()}
+        return {lookup for request in requests for lookup in self.lookups(request).values()}
 
     async def _there(self, lookups: Mapping[int, Lookup], *, mint: bool) -> tuple[View, dict[Lookup, Person]]:
         """Who of them is living; with `mint` everyone is."""

@@ -166,6 +166,7 @@ class Desk:
         check_rights(table.requesters[request.iss].role, request.type, request.event)
         check_fields(request)
         check_purposes(request, table)
+        self._o.decider.lookups(request)
         if record.partition != self._o.home:
             raise RequestRefusedError("wrong_partition")
         return request
@@ -197,7 +198,7 @@ class Desk:
             await self._considered(Granted(case, request, table, version))
 
     async def _opened(self, jti: str, request: Request, record: Any, table: TenantPolicy, version: str) -> Case:
-        held = await self._o.holds.named(request, table)
+        held = await self._o.holds.named(request)
         now, kind, appended_at = self._o.clock.now(), request.type, from_ms(record.timestamp)
         event = opening(
             kind,
@@ -232,7 +233,7 @@ class Desk:
         case = dated(case, table)
         gone = state == "enforcing" and kind == "erase" and request.range is None  # nobody is left who could ask
         if kind in OWN and not gone:
-            case = await self._o.owners.opened(case, request, table)
+            case = await self._o.owners.opened(case, request)
         if state == "waiting":
             case = await self._book.sealed(case, request)
         with self._book.begun(case):
@@ -244,11 +245,12 @@ class Desk:
         """Carry a granted request out; the receipt of the fence ends it. May be called again after a crash."""
         granted = await self._o.notices.before(granted)
         request = granted.request
-        lookups = self._o.decider.lookups(request, granted.table)
+        lookups = self._o.decider.lookups(request)
         told = await self._o.holds.renewed(granted.version, lookups.values())
         # after a crash a hold may just have decided for this very case: go on from there
-        granted = replace(granted, case=self._book.get(granted.case.case) or granted.case)
-        case = granted.case
+        case = self._book.get(granted.case.case) or granted.case
+        case = await self._o.decider.subjects.matched(case, request, [each.lookup for each in told.former])
+        granted = replace(granted, case=case)
         if request.type == "erase" and request.range is None:
             case = await self._o.decider.erase(granted, partial(self._o.holds.renewed, granted.version))
         elif request.type == "hold":
@@ -266,7 +268,7 @@ class Desk:
         case, notices = self._o.notices.carried_out(granted, case)
         if granted.ground and case.type == "complain":
             answer = Reason(of="answered", text=granted.ground, at=case.cut_off or case.opened_at)
-            case = await self._o.notices.remember(case, answer, granted.table, request)
+            case = await self._o.notices.remember(case, answer, request)
         case = _at_rest(case, request)
         fences = case.type in _FENCES and not (case.type == "erase" and case.ranged)
         stage = "fenced" if fences else "answered" if case.type == "complain" else "decided"
@@ -279,7 +281,8 @@ class Desk:
 
     async def _considered(self, granted: Granted) -> Case:
         """An officer has an objection before them: meanwhile the person is restricted. May be called again after a crash."""
-        case = (await self._o.decider.decide(granted, (considered(),))).case
+        case = await self._o.decider.subjects.matched(granted.case, granted.request)
+        case = (await self._o.decider.decide(replace(granted, case=case), (considered(),))).case
         case, outputs = self._o.notices.of(case, "restricted", granted.table, granted.request, case.opened_at)
         return await self._o.book.save(case, outputs) if outputs else case
 

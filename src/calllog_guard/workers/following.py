@@ -88,6 +88,7 @@ class Following:
                         self._cursor.save(progress.mark, step.kept, step.dropped)
                         progress.saved = progress.mark
             except AnewError:
+                self._told("starts over: a removal may have been missed, or a topic was made anew")
                 self._cursor.clear()
             except GuardError as error:
                 self.ready, self.why, silent_since = False, [f"it waits: {error}"], silent_since or self._now()
@@ -106,6 +107,7 @@ class Following:
     async def _steps(self) -> AsyncGenerator[Step, None]:
         right = self._reading.right()
         await self._reading.source.standings({}, right.purpose)  # a table is not emptied for a keystore that is silent
+        await self._progress.identify(copies=right.copies)
         if await self._progress.begin(self._meant(right)):
             yield Step([Reset()])
         self._lapses, self._next_lap = None, 0.0
@@ -127,6 +129,7 @@ class Following:
                 await self._look()
                 async for step in self._copied(right):
                     yield step
+                await self._progress.identify(copies=right.copies)
                 await self._progress.keep_up()
                 yield Step()
 

@@ -36,7 +36,6 @@ from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.rules import Rule, seal_rule
 from calllog_guard.core.wire import decode, encode
 from calllog_guard.errors import EpochUnknownError, HoldReleasedError, MessageError, RequestRefusedError
-from calllog_guard.policy import TenantPolicy
 from calllog_guard.ports import Clock
 from calllog_guard.settings import Settings
 from calllog_guard.workers.casebook import Casebook
@@ -75,7 +74,7 @@ class Holds:
         self._a, self._tenant, self._ring, self._safe = archive, archive.tenant, archive.ring, archive.safe
         self._steps, self._lock = Steps(archive.settings.off), asyncio.Lock()
 
-    async def named(self, request: Request, table: TenantPolicy) -> tuple[HoldId | None, bool]:
+    async def named(self, request: Request) -> tuple[HoldId | None, bool]:
         """
         The hold that a new request is about, and whether it is secret.
 
@@ -95,7 +94,7 @@ class Holds:
         if entry is None or entry.secret is None:
             raise HoldReleasedError("unknown_hold", "/hold/id")
         terms = terms_of(entry)
-        if not set(self._a.decider.lookups(request, table).values()) <= set(map(Lookup, terms.subjects)):
+        if not set(self._a.decider.lookups(request).values()) <= set(map(Lookup, terms.subjects)):
             raise RequestRefusedError("not_of_this_hold", "/subjects")
         return name, terms.secret
 
@@ -106,7 +105,7 @@ class Holds:
         case, order = granted.case, granted.request.hold
         if order is None or case.hold is None:
             raise RequestRefusedError("missing_field", "/hold")
-        name, lookups = HoldId(case.hold), self._a.decider.lookups(granted.request, granted.table)
+        name, lookups = HoldId(case.hold), self._a.decider.lookups(granted.request)
         terms = Terms(
             name=order.id,
             case=case.case,

@@ -144,7 +144,7 @@ class Intake:
         return read_event(
             payload_of(value, headers),
             tenant=self._tenant,
-            lowercase_email=rules.lowercase_email,
+            identity=rules.identity,
             appended_ms=now_ms,
             limits=self._limits,
         )

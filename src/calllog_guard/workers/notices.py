@@ -147,9 +147,9 @@ class Notices:
             at=at,
         )
 
-    async def remember(self, case: Case, act: Reason, table: TenantPolicy, request: Request | None) -> Case:
+    async def remember(self, case: Case, act: Reason, request: Request | None) -> Case:
         """What an officer tells the person stays in the case, for the person's own answer."""
-        return await self._owners.said(case, request, table, act)
+        return await self._owners.said(case, request, act)
 
     async def before(self, granted: Granted) -> Granted:
         """Tell what must be told before a request is carried out; on return the log has it."""

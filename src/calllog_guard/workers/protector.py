@@ -72,7 +72,7 @@ class Protector:
                 event = read_event(
                     payload_of(content(record), record.headers),
                     tenant=self._tenant,
-                    lowercase_email=rules.lowercase_email,
+                    identity=rules.identity,
                     appended_ms=record.timestamp,
                     limits=self._limits,
                 )

@@ -53,6 +53,8 @@ class Receipts:
             digests=tuple(digest for name in (case.case, *case.decisions) for digest in case.digests.get(name, ())),
             pol=version,
             at=now,
+            known=case.known,
+            unknown=case.unknown,
         )
         claims = msgspec.structs.replace(claims, **self._company(now))
         private = receipt_pem(self._vault.receipt_key(self._tenant))[0]

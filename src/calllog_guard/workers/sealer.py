@@ -17,14 +17,15 @@ from typing import Final
 
 import msgspec
 
-from calllog_guard.core.calls.event import CallEvent, call_of, canonical
+from calllog_guard.core.calls.event import CallEvent, call_of
 from calllog_guard.core.calls.leg import leg_texts
 from calllog_guard.core.calls.protect import Fated, fate_of
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.crypto.envelope import NONCE_BYTES, LegHeader, seal_leg
 from calllog_guard.core.crypto.opened import Opened
-from calllog_guard.core.crypto.secrets import Month, Pepper, floor_month, month_of
-from calllog_guard.core.ids import CallId, Lookup, Tenant, Token, record_key
+from calllog_guard.core.crypto.secrets import Month, floor_month, month_of
+from calllog_guard.core.identity import canonical
+from calllog_guard.core.ids import CallId, Lookup, SubjectId, Tenant, Token, record_key
 from calllog_guard.core.retention.purpose import allowed, mask_for
 from calllog_guard.core.tombstone import Output, tombstone
 from calllog_guard.core.wire import to_ms
@@ -34,6 +35,7 @@ from calllog_guard.ports import Clock, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.keyring import Keyring, View
+from calllog_guard.workers.naming import Naming
 
 Count = Callable[[str, int], None]
 _OUTCOMES: Final = ("answered", "missed", "declined", "failed")
@@ -63,10 +65,10 @@ class Part(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the policy in force says, as tables."""
+    """What the policy in force says, as tables, and by which rules people are known."""
 
     version: str
-    lowercase_email: bool
+    identity: tuple[str, ...]
     consent_bits: int
     masks: dict[tuple[str, str], int]
 
@@ -85,7 +87,7 @@ class Sealer:
         self,
         tenant: Tenant,
         ring: Keyring,
-        pepper: Pepper,
+        naming: Naming,
         writer: Writer,
         policy: Policy,
         settings: Settings,
@@ -95,12 +97,12 @@ class Sealer:
         keep_days: int,
         returns: bool = True,
     ) -> None:
-        self._tenant, self._ring, self._pepper, self._writer = tenant, ring, pepper, writer
+        self._tenant, self._ring, self._naming, self._writer = tenant, ring, naming, writer
         self._policy, self._settings, self._clock, self._count = policy, settings, clock, count
         self._keep_days, self._returns = keep_days, returns
         self._legs = settings.topic("calllog.legs")
         self._steps = Steps(settings.off)
-        self._lookups: dict[str, Lookup] = {}
+        self._lookups: dict[SubjectId, Lookup] = {}
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
@@ -111,7 +113,7 @@ class Sealer:
         purposes = tenant.listed()
         return Rules(
             version=version.effective.isoformat(),
-            lowercase_email=tenant.lowercase_email,
+            identity=self._naming.rules,
             consent_bits=sum(purpose.bit for purpose in purposes if purpose.basis == "consent"),
             masks={(role, outcome): mask_for(purposes, role, outcome) for role in _ROLES for outcome in _OUTCOMES},
         )
@@ -129,13 +131,13 @@ class Sealer:
         return parts
 
     def lookup(self, text: str, rules: Rules) -> Lookup:
-        """The keystore's key for a party, kept in memory for the next call."""
-        found = self._lookups.get(text)
+        """The keystore's key for a party, kept in memory for the next call by the canonical form: it holds under any rules."""
+        subject = canonical(text, rules.identity)
+        found = self._lookups.get(subject)
         if found is None:
             if len(self._lookups) >= self._settings.cache_entries:
                 self._lookups.clear()
-            subject = canonical(text, lowercase_email=rules.lowercase_email)
-            found = self._lookups[text] = self._pepper.lookup(self._tenant, subject)
+            found = self._lookups[subject] = self._naming.keyed(subject)
         return found
 
     # --- 2 read to 6 read again -------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ and a replay refused; `progress` says which decision reached which stage, `obser
 `notices` says who was told what (`notice.py`); of a disclosure `filed` seals whom it was for, `review_at` is when to look again
 whether the person may be told, for which `sealed` stays.
 `whose` and `said` (`whose.py`) let a person find the case and what officers told them in it, and nobody else.
+`known` says whether somebody was known under the identifiers of the request when it was carried out, `unknown` under which of them
+(by their place, from 0) nobody was.
 `hold` is the hold of a `hold` or `release`, `kept` what the law keeps of an erasure; of a secret case (`secret.py`) `told` holds
 the receipts, which go nowhere else.
 """
@@ -50,6 +52,8 @@ SINCE: Final = {
 }
 """From which stage of an erasure on the time to another is measured; the objectives count from the tombstones."""
 
+OF_NOBODY: Final = frozenset({"absent", "gone", "exported"})
+"""The stages that a case reaches of whom nobody was known: nothing was destroyed, removed or corrected, and nothing is said to be."""
 AT_ONCE: Final = "fenced"
 """The progress of a decision that the desk has carried out whole: a restriction, its end, a consent."""
 
@@ -106,6 +110,8 @@ class Case(Message, frozen=True, kw_only=True):
     notices: dict[str, Sent] = msgspec.field(default_factory=dict)
     filed: str | None = None
     review_at: Utc | None = None
+    known: bool | msgspec.UnsetType = msgspec.UNSET
+    unknown: tuple[int, ...] | msgspec.UnsetType = msgspec.UNSET
     whose: dict[Id, str] | msgspec.UnsetType = msgspec.UNSET
     said: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
@@ -183,10 +189,12 @@ def after_outcome(case: Case, outcome: Outcome, at: datetime) -> tuple[Case, lis
     if before in ladder and ladder.index(before) >= ladder.index(outcome.stage):
         return case, []
     progress = case.progress | {outcome.decision: outcome.stage}
-    new = [stage for stage in ladder if stage not in case.stages and _reached(case, progress, stage)]
+    reached = [stage for stage in ladder if _reached(case, progress, stage)]
+    said = [stage for stage in reached if case.known is not False or stage in OF_NOBODY]
+    new = [stage for stage in said if stage not in case.stages]
     stages = case.stages | dict.fromkeys(new, at)
-    done = ladder[-1] in stages
-    watched = any(each in stages for each in ("tombstoned", "rewritten"))
+    done = ladder[-1] in reached
+    watched = any(each in reached for each in ("tombstoned", "rewritten"))
     state: State = "closed" if done else "observing" if watched else case.state
     # after a crash in the midst of the tombstones a keeper counts what was left: the first count is the whole one
     legs = case.legs | {outcome.decision: max(outcome.legs, case.legs.get(outcome.decision, 0))}
