@@ -21,7 +21,7 @@ from calllog_guard.adapters.memory import SystemClock
 from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.core.acceptances import Accepted, accepted
 from calllog_guard.core.anchor import ANCHOR, ANCHORS, Anchor, check_anchor
-from calllog_guard.core.crypto.entries import guarded_key
+from calllog_guard.core.crypto.entries import GUARD_KEY, guarded_key
 from calllog_guard.core.crypto.sealed import public_forms, signer_pem
 from calllog_guard.core.ids import Tenant, b64, unb64
 from calllog_guard.core.policy.versions import events_named
@@ -34,8 +34,8 @@ from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import DeadLetters
 from calllog_guard.workers.health import KAFKA, KEYSTORE
 from calllog_guard.workers.keyring import Keyring
-from calllog_guard.workers.pulse import Pulse
 from calllog_guard.workers.naming import Naming
+from calllog_guard.workers.pulse import Pulse
 from calllog_guard.workers.sealer import Count, Sealer
 from calllog_guard.workers.vault import AUDIT, Vault
 
@@ -223,7 +223,7 @@ class World:
     def pulse(self, places: Callable[[], Collection[TopicPartition]]) -> tuple[Pulse, KafkaProbe]:
         """What asks Kafka, and for the leaders of these partitions, and the keystore; not yet started. Both are to be left."""
         kafka = KafkaProbe(self.settings.kafka, self.options, places)
-        asks = {KAFKA: kafka.ask, KEYSTORE: lambda: self.keystore.read([guarded_key(0)])}
+        asks = {KAFKA: kafka.ask, KEYSTORE: lambda: self.keystore.read([GUARD_KEY])}
         return Pulse(asks, self.settings.silent_s, self.count), kafka
 
     def writer(self) -> KafkaWriter:
