@@ -22,13 +22,15 @@ from calllog_guard.errors import LogSilentError
 
 pytestmark = pytest.mark.real
 HALT = 70
+END_S = 240
+"""For a process to come to its end: a busy machine takes a minute to start one."""
 
 
 def run(guard: Installation, *words: str) -> tuple[int, str, str]:
     """Run one command: exit code, stdout, stderr."""
     command = [sys.executable, "-m", "calllog_guard.cli", *words]
     environment = os.environ | guard.environment
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=END_S, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -50,13 +52,13 @@ def with_ten(guard: Installation) -> None:
     calls(guard, 0, 10)
     guard.settled(lambda: len(guard.live()) == 10, "the first legs")
     worker.terminate()
-    assert worker.wait(30) == 0
+    assert worker.wait(END_S) == 0
 
 
 def halted(guard: Installation, role: str = "protector") -> str:
     """Start a worker that must halt; what it says."""
     before = len(guard.log.read_text())
-    assert guard.start(role).wait(60) == HALT
+    assert guard.start(role).wait(END_S) == HALT
     return guard.log.read_text()[before:]
 
 
@@ -119,16 +121,24 @@ def test_records_deleted_under_a_running_worker_halt_it(make: Make) -> None:
     worker = guard.start("protector")
     calls(guard, 0, 10)
     guard.settled(lambda: len(guard.live()) == 10, "the first legs")
-    worker.send_signal(signal.SIGSTOP)
-    calls(guard, 10, 10)
-    delete_records(guard, "calllog.events", 15)
-    worker.send_signal(signal.SIGCONT)
-    assert worker.wait(60) == HALT
-    assert "records 10 to 14 are gone unread" in guard.log.read_text()
+    many = 10
+    while True:  # what it had asked for before it was stopped may have been on its way: then nothing is lost
+        worker.send_signal(signal.SIGSTOP)
+        calls(guard, many, 10)
+        delete_records(guard, "calllog.events", many + 5)
+        worker.send_signal(signal.SIGCONT)
+        guard.settled(
+            lambda most=many + 10: worker.poll() is not None or len(guard.live()) == most, "a halt, or all", seconds=300
+        )
+        if worker.poll() is not None:
+            break
+        many += 10
+    assert worker.returncode == HALT
+    assert f"records {many} to {many + 4} are gone unread" in guard.log.read_text()
     halted(guard)
     accepted(guard, "calllog.events")
     guard.start("protector")
-    guard.settled(lambda: len(guard.live()) == 15, "what was left")
+    guard.settled(lambda: len(guard.live()) == many + 5, "what was left")
 
 
 def test_what_retention_takes_from_a_worker_that_is_away_is_a_gap(make: Make) -> None:
@@ -141,7 +151,7 @@ def test_what_retention_takes_from_a_worker_that_is_away_is_a_gap(make: Make) ->
         calls(guard, 100, 1)  # a segment ends when a record comes
         return bounds(guard, "calllog.events")[0] > 10
 
-    guard.settled(rolled, "retention has taken something unread", seconds=90)
+    guard.settled(rolled, "retention has taken something unread", seconds=300)
     set_topic(guard, "calllog.events", retention_ms="86400000", segment_ms="86400000")
     first, end = bounds(guard, "calllog.events")
     assert f"records 10 to {first - 1} are gone unread" in halted(guard)
@@ -163,7 +173,7 @@ def test_offsets_that_kafka_forgot_neither_replay_all_nor_hide_a_gap(make: Make)
     guard.settled(lambda: len(guard.live()) == 11, "the next leg")
     assert metric(guard, "legs_written_total") == 1, "nothing was read again"
     worker.terminate()
-    assert worker.wait(30) == 0
+    assert worker.wait(END_S) == 0
     calls(guard, 11, 4)
     delete_records(guard, "calllog.events", 13)
     guard.settled(lambda: _forgotten(guard), "the group is deleted")
@@ -211,7 +221,7 @@ class Flow(threading.Thread):
     def end(self) -> None:
         """Stop publishing."""
         self._done.set()
-        self.join(120)
+        self.join(END_S)
         assert not self.is_alive()
 
 
@@ -251,13 +261,13 @@ def test_topics_of_events_may_have_other_counts_and_grow_under_flow(make: Make) 
     sent = flow.sent
     guard.settled(lambda: flow.sent > sent + 90, "more is sent")
     flow.end()
-    guard.settled(lambda: len(guard.live()) == flow.sent, "a leg of each call", seconds=60)
+    guard.settled(lambda: len(guard.live()) == flow.sent, "a leg of each call", seconds=300)
     assert not guard.dead()
     file = guard.directory / "more.ndjson"
     file.write_text("\n".join(json.dumps(event(f"m{n}", f"m{n}@example.org")) for n in range(20)))
     for topic in (guard.topic("calllog.events"), more):
         assert json.loads(guard.cli("emit", str(file), "--topic", topic, "--json")) == {"published": 20}
-    guard.settled(lambda: len(guard.live()) == flow.sent + 20, "the same calls, once", seconds=60)
+    guard.settled(lambda: len(guard.live()) == flow.sent + 20, "the same calls, once", seconds=300)
     assert all(worker.poll() is None for worker in guard.workers), guard.log.read_text()[-2000:]
 
 
@@ -270,7 +280,7 @@ def test_a_topic_made_anew_under_flow_is_read_from_its_first_record_once_accepte
     guard.settled(lambda: len(guard.live()) > 60, "legs")
     make_anew(guard, "calllog.events", 6)
     flow.topics, flow.days = [("calllog.events", 6)], 3
-    assert worker.wait(60) == HALT
+    assert worker.wait(END_S) == HALT
     assert "was deleted and made anew" in halted(guard)
     code, out, _ = run(guard, "topics", "accept", guard.topic("calllog.events"), "--json")
     shown = json.loads(out)["gaps"]
@@ -325,12 +335,12 @@ def test_what_nears_the_end_of_its_time_is_kept_longer_within_a_bound_until_it_i
     guard = make(EVENTS_KEEP_H="1", LAG_SHARE="0.002", PROLONG_MOST="3")
     guard.start("auditor")
     calls(guard, 0, 5)
-    guard.settled(lambda: retention(guard) == (str(3 * 3_600_000), "warned"), "kept longer, to the bound", seconds=120)
+    guard.settled(lambda: retention(guard) == (str(3 * 3_600_000), "warned"), "kept longer, to the bound", seconds=300)
     guard.settled(lambda: metric(guard, "unread_near_end") == 1, "told")
     assert "what is unread nears the end of its time" in guard.log.read_text()
     assert not metric(guard, "governed_drift"), "it withholds nothing"
     guard.start("protector")
-    guard.settled(lambda: len(guard.live()) == 5, "all legs", seconds=60)
-    guard.settled(lambda: retention(guard) == (str(3_600_000), "ok"), "set back", seconds=60)
+    guard.settled(lambda: len(guard.live()) == 5, "all legs", seconds=300)
+    guard.settled(lambda: retention(guard) == (str(3_600_000), "ok"), "set back", seconds=300)
     lines = json.loads(run(guard, "report", "--json")[1])["prolonged"]
     assert [(each["from_s"], each["to_s"]) for each in lines] == [(3600, 7200), (7200, 10_800), (10_800, 3600)]

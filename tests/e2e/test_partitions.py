@@ -29,7 +29,6 @@ def checked(guard: Installation, setting: str) -> dict[str, str]:
     return {row["topic"]: row["verdict"] for row in rows if row["setting"] == setting}
 
 
-@pytest.mark.timeout(900)
 def test_more_partitions_than_at_creation_are_told_and_hold_nobody_up(make: Make) -> None:
     """Twice as many of each: erasures are certified as before, and what somebody writes there is dead-lettered and goes."""
     guard = make()
@@ -43,7 +42,7 @@ def test_more_partitions_than_at_creation_are_told_and_hold_nobody_up(make: Make
     assert set(checked(guard, "records in partitions beyond").values()) == {"warned"}
     assert '"verdict": "warned"' in run(guard, "doctor", "--json")[1]
     guard.publish("privacy.requests", [signed(guard.directory, claims("beyond-001", "alice@example.org"))])
-    guard.settled(lambda: "absent" in stages(guard, "beyond-001"), "certified", seconds=150)
+    guard.settled(lambda: "absent" in stages(guard, "beyond-001"), "certified", seconds=300)
     assert "more partitions than they were created with" in guard.log.read_text()
     assert not guard.dead()
 
@@ -58,11 +57,11 @@ def test_more_partitions_than_at_creation_are_told_and_hold_nobody_up(make: Make
         return {each["topic"].partition(".")[2]: each["partition"] for each in found}
 
     guard.settled(lambda: letters() == {name.partition(".")[2]: at for name, at in wrong.items()}, "a letter of each")
-    guard.settled(lambda: not any(beyond(guard, "calllog.legs", 7)), "compacted away", seconds=60)
+    guard.settled(lambda: not any(beyond(guard, "calllog.legs", 7)), "compacted away", seconds=300)
     assert "records lie in partitions that nobody reads" in guard.log.read_text()
     guard.settled(lambda: checked(guard, "records in partitions beyond")[guard.topic("calllog.legs")] == "bad", "told")
     guard.publish("privacy.requests", [signed(guard.directory, claims("beyond-003", "bob@example.org"))])
-    guard.settled(lambda: "absent" in stages(guard, "beyond-003"), "certified all the same", seconds=150)
+    guard.settled(lambda: "absent" in stages(guard, "beyond-003"), "certified all the same", seconds=300)
 
     # the way back: what lies there is deleted with Kafka's own tools
     guard.stop_workers()
@@ -79,7 +78,7 @@ def test_fewer_partitions_than_at_creation_are_refused(make: Make, name: str) ->
     make_anew(guard, name, 1, retention_ms="-1")
     role = "keeper" if name == "calllog.legs" else "desk"
     before = len(guard.log.read_text()) if guard.log.exists() else 0
-    assert guard.start(role).wait(60) == 2
+    assert guard.start(role).wait(240) == 2
     assert "partitions and was created with" in guard.log.read_text()[before:]
     assert checked(guard, "partitions")[guard.topic(name)] == "bad"
 
@@ -92,7 +91,7 @@ def test_another_count_than_at_creation_is_refused_by_everything(make: Make) -> 
     for wrong in ("8", "3", "48"):
         guard.environment["CALLLOG_GUARD_PARTITIONS"] = wrong
         for role in ("protector", "desk", "keeper", "auditor"):
-            assert guard.start(role).wait(60) == 2
+            assert guard.start(role).wait(240) == 2
         for words in (
             ("topics", "create"),
             ("topics", "check"),
@@ -109,7 +108,6 @@ def test_another_count_than_at_creation_is_refused_by_everything(make: Make) -> 
     guard.settled(lambda: len(guard.live()) == 1, "the leg")
 
 
-@pytest.mark.timeout(900)
 def test_legs_and_ledger_made_anew_are_accepted_by_name_and_certified_again(make: Make) -> None:
     """Their old offsets say nothing of the new topics: barriers and indexes that rested on them would wait for ever."""
     guard = make()
@@ -119,11 +117,11 @@ def test_legs_and_ledger_made_anew_are_accepted_by_name_and_certified_again(make
         guard.start(role)
     for number in range(3):
         guard.publish("privacy.requests", [signed(guard.directory, claims(f"before-{number:03}", "carol@example.org"))])
-    guard.settled(lambda: "tombstoned" in stages(guard, "before-002"), "tombstoned", seconds=60)
+    guard.settled(lambda: "tombstoned" in stages(guard, "before-002"), "tombstoned", seconds=300)
     for name in ("calllog.legs", "privacy.decisions"):
         make_anew(guard, name, 4, cleanup_policy="compact", retention_ms="-1")
     for worker in guard.workers[1:]:
-        assert worker.wait(90) == HALT
+        assert worker.wait(240) == HALT
     guard.stop_workers()
     assert "was deleted and made anew" in halted(guard, "keeper")
     for name in ("calllog.legs", "privacy.decisions"):
@@ -134,7 +132,7 @@ def test_legs_and_ledger_made_anew_are_accepted_by_name_and_certified_again(make
     guard.publish("calllog.events", [raw(event(f"d{n}", "dave@example.org", "erin@example.org")) for n in range(3)])
     guard.settled(lambda: len(guard.live()) == 6, "legs in the new topic")
     guard.publish("privacy.requests", [signed(guard.directory, claims("after-0001", "dave@example.org"))])
-    guard.settled(lambda: "absent" in stages(guard, "after-0001"), "certified", seconds=90)
+    guard.settled(lambda: "absent" in stages(guard, "after-0001"), "certified", seconds=300)
     assert len(guard.live()) == 3
 
 

@@ -24,7 +24,7 @@ from outages import (
 
 from calllog_guard.stack.supervisor import Stack
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.real
 OUTAGE_S = float(os.environ.get("OUTAGE_S", "20"))
 """How long an outage lasts; `make outages` takes half an hour for each."""
 _READ = ("read", "--purpose", "service", "--actor", "support-1", "--follow", "--http", "127.0.0.1:0")
@@ -52,7 +52,7 @@ def calls(guard: Installation, name: str, many: int) -> None:
 
 
 @pytest.mark.parametrize("outage", OUTAGES if "OUTAGE_S" in os.environ else OUTAGES[::2])
-@pytest.mark.timeout(400 + 4 * OUTAGE_S)
+@pytest.mark.timeout(900 + 4 * OUTAGE_S)
 def test_a_silent_server_is_told_of_and_ends_nobody_and_loses_nothing(guard: Installation, outage: str) -> None:
     """Alive and ready is who can work; who cannot says what it waits for, once in a while, and lets itself be ended."""
     watched = [Watched(guard, "worker", role) for role in ROLES] + [Watched(guard, *_READ)]
