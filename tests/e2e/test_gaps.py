@@ -121,24 +121,26 @@ def test_records_deleted_under_a_running_worker_halt_it(make: Make) -> None:
     worker = guard.start("protector")
     calls(guard, 0, 10)
     guard.settled(lambda: len(guard.live()) == 10, "the first legs")
-    many = 10
+    read = 10
+
+    def ended_or_read() -> bool:
+        return worker.poll() is not None or len(guard.live()) == read + 10
+
     while True:  # what it had asked for before it was stopped may have been on its way: then nothing is lost
         worker.send_signal(signal.SIGSTOP)
-        calls(guard, many, 10)
-        delete_records(guard, "calllog.events", many + 5)
+        calls(guard, read, 10)
+        delete_records(guard, "calllog.events", read + 5)
         worker.send_signal(signal.SIGCONT)
-        guard.settled(
-            lambda most=many + 10: worker.poll() is not None or len(guard.live()) == most, "a halt, or all", seconds=300
-        )
+        guard.settled(ended_or_read, "a halt, or every leg", seconds=300)
         if worker.poll() is not None:
             break
-        many += 10
+        read += 10
     assert worker.returncode == HALT
-    assert f"records {many} to {many + 4} are gone unread" in guard.log.read_text()
+    assert f"records {read} to {read + 4} are gone unread" in guard.log.read_text()
     halted(guard)
     accepted(guard, "calllog.events")
     guard.start("protector")
-    guard.settled(lambda: len(guard.live()) == many + 5, "what was left")
+    guard.settled(lambda: len(guard.live()) == read + 5, "what was left")
 
 
 def test_what_retention_takes_from_a_worker_that_is_away_is_a_gap(make: Make) -> None:
