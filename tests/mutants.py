@@ -2288,6 +2288,27 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "        if not found:",
         "tests/core/test_beginnings.py",
     ),
+    (
+        "an offset that somebody set ahead passes over what lies between",
+        "core/beginnings.py",
+        "    return not committed.ours and reached.id == extent.id and committed.offset > reached.offset",
+        "    return committed.offset < 0",
+        "tests/core/test_beginnings.py::test_an_offset_that_somebody_set_ahead_is_believed_in_the_first_release_alone",
+    ),
+    (
+        "what a worker of the first release committed is doubted",
+        "workers/beginnings.py",
+        "if not (reads.marked and spot in ahead)",
+        "if spot not in ahead",
+        "tests/core/test_beginnings.py::test_an_offset_that_somebody_set_ahead_is_believed_in_the_first_release_alone",
+    ),
+    (
+        "what workers commit does not bear their mark",
+        "adapters/kafka_log.py",
+        "{place: (offset, MARK) for",
+        '{place: (offset, "") for',
+        "tests/e2e/test_gaps.py::test_an_offset_that_somebody_set_ahead_passes_over_nothing",
+    ),
 ]
 
 

@@ -4,6 +4,7 @@ import os
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -61,6 +62,9 @@ from calllog_guard.workers.walk import Periods, Walk, Walked
 from calllog_guard.workers.whose import Owners
 from calllog_guard.world import World
 
+_MARKED_SINCE: Final = 2
+"""The level of forms from which on no worker of the first release is left, which commits offsets without our mark."""
+
 
 def serve(shared: World, name: str, writer: KafkaWriter, duties: Sequence[Duty] = ()) -> Delivery:
     """One worker: its role on its consumer group, and what it does beside it."""
@@ -79,7 +83,10 @@ def serve(shared: World, name: str, writer: KafkaWriter, duties: Sequence[Duty] 
 
 def reads(shared: World, role: str) -> Reads:
     """What a role of this installation reads today."""
-    return reads_of(role, shared.settings, shared.policy.at(shared.clock.now().date()).tenant[shared.tenant].events)
+    events = shared.policy.at(shared.clock.now().date()).tenant[shared.tenant].events
+    return replace(
+        reads_of(role, shared.settings, events), marked=shared.vault.profile(shared.tenant).forms >= _MARKED_SINCE
+    )
 
 
 def beginnings(shared: World, role: str) -> Beginnings:

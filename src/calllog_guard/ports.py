@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from calllog_guard.core.beginnings import Extent, Shape
+from calllog_guard.core.beginnings import Committed, Extent, Shape
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.tombstone import Output
 
@@ -298,7 +298,7 @@ class Extents(Protocol):
     def extents(self, topics: Mapping[str, Shape]) -> dict[Place, Extent]:
         """Where each partition begins and ends."""
 
-    def committed(self, group: str, topics: Mapping[str, Shape]) -> dict[Place, int]:
+    def committed(self, group: str, topics: Mapping[str, Shape]) -> dict[Place, Committed]:
         """What a group has committed; what it has not, or Kafka has forgotten, is left out."""
 
     def since(self, times_ms: Mapping[Place, int]) -> dict[Place, int]:

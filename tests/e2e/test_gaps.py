@@ -14,11 +14,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from installation import Installation, Make, event, raw
 from kafka.errors import KafkaError
-from kafka_tools import admin, bounds, delete_records, forget_group, grow, make_anew
+from kafka_tools import admin, bounds, delete_records, forget_group, grow, make_anew, set_offset
 from test_audit import set_topic
 
+from calllog_guard.adapters.kafka_extents import KafkaExtents
+from calllog_guard.core.beginnings import Committed
 from calllog_guard.core.crypto.envelope import parse_header
 from calllog_guard.errors import LogSilentError
+from calllog_guard.settings import Settings
 
 pytestmark = pytest.mark.real
 HALT = 70
@@ -188,6 +191,35 @@ def _forgotten(guard: Installation) -> bool:
     except KafkaError:  # its member has just left
         return False
     return True
+
+
+def test_an_offset_that_somebody_set_ahead_passes_over_nothing(make: Make) -> None:
+    """`kafka-consumer-groups --reset-offsets --to-latest` on a group whose workers are away."""
+    guard = make()
+    with_ten(guard)
+    assert committed(guard) == Committed(10, ours=True)
+    calls(guard, 10, 10)
+    guard.settled(lambda: _set_offset(guard, 20), "set ahead")
+    guard.start("protector")
+    guard.settled(lambda: len(guard.live()) == 20, "a leg of each call")
+    assert "somebody set an offset ahead" in guard.log.read_text()
+    guard.settled(lambda: committed(guard) == Committed(20, ours=True), "committed")
+
+
+def committed(guard: Installation) -> Committed | None:
+    """What the protectors have committed of the first partition."""
+    topic, extents = guard.topic("calllog.events"), KafkaExtents(Settings(kafka=guard.stack.kafka), {})
+    try:
+        found = extents.committed(f"c{guard.name}.guard-protector", extents.shapes([topic]))
+        return found.get((topic, 0))
+    finally:
+        extents.close()
+
+
+def _set_offset(guard: Installation, offset: int) -> bool:
+    with suppress(KafkaError):  # its member has just left
+        set_offset(guard, "protector", "calllog.events", offset)
+    return committed(guard) == Committed(offset, ours=False)
 
 
 class Flow(threading.Thread):

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from calllog_guard.adapters.kafka_admin_client import AdminClient, library, spot
 from calllog_guard.adapters.kafka_security import unanswered
-from calllog_guard.core.beginnings import Extent, Shape
+from calllog_guard.core.beginnings import MARK, Committed, Extent, Shape
 from calllog_guard.core.ids import id_text
 from calllog_guard.errors import LogSilentError
 from calllog_guard.ports import Place
@@ -64,14 +64,18 @@ class KafkaExtents(AdminClient):
             end = admin.list_partition_offsets(dict.fromkeys(spots, spec.LATEST))
         return {(at.topic, at.partition): Extent(topics[at.topic].id, first[at].offset, end[at].offset) for at in spots}
 
-    def committed(self, group: str, topics: Mapping[str, Shape]) -> dict[Place, int]:
+    def committed(self, group: str, topics: Mapping[str, Shape]) -> dict[Place, Committed]:
         """See Extents."""
         spots = [spot(topic, partition) for topic, each in topics.items() for partition in each.partitions]
         if not spots:
             return {}
         with self.admin() as admin:
             found: dict[Any, Any] = admin.list_group_offsets({group: spots}).get(group, {})
-        return {(at.topic, at.partition): each.offset for at, each in found.items() if each.offset >= 0}
+        return {
+            (at.topic, at.partition): Committed(each.offset, each.metadata == MARK)
+            for at, each in found.items()
+            if each.offset >= 0
+        }
 
     def since(self, times_ms: Mapping[Place, int]) -> dict[Place, int]:
         """See Extents."""

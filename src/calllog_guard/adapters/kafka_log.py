@@ -19,6 +19,7 @@ from aiokafka.partitioner import murmur2
 from calllog_guard.adapters.kafka_fetched import Unbroken
 from calllog_guard.adapters.kafka_security import connecting, unanswered, unreached
 from calllog_guard.core.arrival import Arrival
+from calllog_guard.core.beginnings import MARK
 from calllog_guard.errors import LogRefusedError, LogSilentError
 from calllog_guard.patience import ended
 
@@ -64,10 +65,10 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         if not await ended(super().stop(), LEAVE_S):
             await ended(self._client.close(), LEAVE_S)
 
-    async def commit(self, offsets: Any = None) -> None:
-        """See the library; TimeoutError when nobody answers."""
+    async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """See the library; each offset bears our mark. TimeoutError when nobody answers."""
         async with asyncio.timeout(_COMMIT_S):
-            await super().commit(offsets)
+            await super().commit({place: (offset, MARK) for place, offset in offsets.items()})
 
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None

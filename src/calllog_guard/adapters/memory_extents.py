@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from calllog_guard.core.beginnings import Extent, Shape
+from calllog_guard.core.beginnings import Committed, Extent, Shape
 from calllog_guard.core.ids import id_text
 from calllog_guard.errors import LogSilentError
 from calllog_guard.ports import Place
@@ -25,7 +25,7 @@ class MemoryExtents:
 
     def __init__(self) -> None:
         self.topics: dict[str, MemoryTopic] = {}
-        self.groups: dict[str, dict[Place, int]] = {}
+        self.groups: dict[str, dict[Place, Committed]] = {}
         self.silent = False
 
     def create(self, topic: str, partitions: int) -> None:
@@ -54,9 +54,9 @@ class MemoryExtents:
         """Lose the records from an offset on, as brokers do that did not flush."""
         self.topics[topic].bounds[partition][1] = end
 
-    def commit(self, group: str, topic: str, partition: int, offset: int) -> None:
-        """What a group has read."""
-        self.groups.setdefault(group, {})[topic, partition] = offset
+    def commit(self, group: str, topic: str, partition: int, offset: int, *, ours: bool = True) -> None:
+        """What a group has read; `ours`: as a worker commits it, and not as a tool sets it."""
+        self.groups.setdefault(group, {})[topic, partition] = Committed(offset, ours)
 
     def _answer(self) -> None:
         if self.silent:
@@ -77,7 +77,7 @@ class MemoryExtents:
             for partition in shape.partitions
         }
 
-    def committed(self, group: str, topics: Mapping[str, Shape]) -> dict[Place, int]:
+    def committed(self, group: str, topics: Mapping[str, Shape]) -> dict[Place, Committed]:
         """See Extents."""
         self._answer()
         return {place: offset for place, offset in self.groups.get(group, {}).items() if place[0] in topics}
