@@ -23,7 +23,7 @@ from calllog_guard.commands.lifetime import lived, unless
 from calllog_guard.commands.setup import exit_code, the_world
 from calllog_guard.core.wire import time_text
 from calllog_guard.errors import ConfigurationError, Fate, GuardError
-from calllog_guard.law import check_keystore, check_places, check_retention, policy_source, policy_tail
+from calllog_guard.law import check_keystore, check_lawful, check_places, check_retention, policy_source, policy_tail
 from calllog_guard.settings import PREFIX, UNSAFE_KEYSTORE, from_environment
 from calllog_guard.stack.offspring import ends_with_us
 from calllog_guard.workers.delivery import Delivery
@@ -105,7 +105,19 @@ async def _started(shared: World, name: str, goodbyes: list[Goodbye]) -> Deliver
     tail = policy_tail(shared)
     goodbyes += [writer.stop, tail.stop]
     source = policy_source(shared, name, writer, tail)
-    for check in (shared.look_back, source.catch_up, partial(check_places, shared), partial(check_retention, shared)):
+
+    async def lawful() -> None:
+        for line in check_lawful(shared):
+            log.warning("the policy says what no new version may say", what=line)
+
+    checks = (
+        shared.look_back,
+        source.catch_up,
+        lawful,
+        partial(check_places, shared),
+        partial(check_retention, shared),
+    )
+    for check in checks:
         await _answering(check)
     worker = serve(shared, name, writer, [Duty("policy", _POLICY_S, source.look)])
     goodbyes.append(worker.close)
