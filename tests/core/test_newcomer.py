@@ -242,6 +242,7 @@ def test_doctor_without_servers_tells_every_check_and_what_holds_nevertheless(ty
         "policy",
         "residency",
         "retention",
+        "partitions",
         "ledger",
         "kafka",
         "keystore settings",
