@@ -298,6 +298,12 @@ def in_order(rules: Sequence[str]) -> tuple[str, ...]:
     return tuple(rules) if set(rules) & _LEGACY.keys() else tuple(name for name in RULES if name in rules)
 
 
+def narrower(rules: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """The rules by which people are one now, and would be told apart by those wanted."""
+    kept = {CASE if name == LOWERCASE_EMAIL and LOWERCASE_EMAIL not in wanted else name for name in rules}
+    return [name for name in in_order(tuple(kept - {AS_WRITTEN})) if name not in wanted]
+
+
 def canonical(text: str, rules: Sequence[str], pointer: str = "") -> SubjectId:
     """
     The one form of an identifier under a tenant's rules.

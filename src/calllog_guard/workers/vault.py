@@ -16,6 +16,7 @@ from datetime import datetime
 from itertools import count, takewhile
 from typing import Final
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from calllog_guard.core.crypto.sealed import signer_public
@@ -205,6 +206,17 @@ class Vault:
         profile = self.profile(tenant)
         return profile.identity if profile.number else self._legacy(tenant)
 
+    def former(self, tenant: Tenant) -> tuple[tuple[str, ...], ...]:
+        """The rules of identity that were in force before, the oldest first; raises as `profile`."""
+        return self.profile(tenant).before
+
+    def know(self, tenant: Tenant, identity: Sequence[str], at: datetime) -> TenantProfile:
+        """Let other rules of identity be in force; blocks. The people stored under the present ones must be carried over."""
+        rules = tuple(identity)
+        return self._profiles.change(
+            tenant, lambda found: found if found.identity == rules else replace(found.knowing(rules), at=at)
+        )
+
     async def reach(self, tenant: Tenant, number: int) -> None:
         """
         Know a tenant's profile of this number, or a later one.
@@ -221,15 +233,23 @@ class Vault:
                     "folder that all workers share, and no older copy of it?"
                 )
 
-    def upgrade(self, tenant: Tenant, identity: Sequence[str] = (), at: datetime | None = None) -> TenantProfile:
-        """Raise a tenant to the newest forms, with its signers; `identity`: the rules of a tenant that has no profile. Blocks."""
+    def upgrade(
+        self,
+        tenant: Tenant,
+        identity: Sequence[str] = (),
+        at: datetime | None = None,
+        *,
+        former: tuple[tuple[str, ...], ...] = (),
+    ) -> TenantProfile:
+        """Raise a tenant to the newest forms, with its signers; `identity`, `former`: the rules of a tenant that has no profile. Blocks."""
         for role in SIGNERS:
             self.create(_signer_name(tenant, role), ROOT)
         signers = {role: b64(signer_public(self.signer_seed(tenant, role))).decode() for role in SIGNERS}
 
         def raised(profile: TenantProfile) -> TenantProfile:
-            rules = profile.identity if profile.number else tuple(identity)
-            new = replace(profile, forms=FORMS, identity=rules, signers=profile.signers | signers)
+            if not profile.number:
+                profile = replace(profile, identity=tuple(identity), former=former or UNSET)
+            new = replace(profile, forms=FORMS, signers=profile.signers | signers)
             return profile if new == profile else replace(new, at=at)
 
         return self._profiles.change(tenant, raised)
