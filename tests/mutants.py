@@ -126,6 +126,27 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_id_file.py::test_unicodes_line_separators_part_no_identifier",
     ),
     (
+        "identifiers stay in memory",
+        "workers/sealer.py",
+        "        subject = canonical(text, rules.identity)\n",
+        "        subject = vars(self).setdefault(canonical(text, rules.identity), canonical(text, rules.identity))\n",
+        "tests/core/test_same_person.py::test_no_identifier_stays_in_the_memory_of_what_seals",
+    ),
+    (
+        "a number in digits of another script is another",
+        "core/identity.py",
+        "    number = text if text.isascii() else ",
+        "    number = text if text else ",
+        "tests/core/test_identity.py::test_a_rule_means_for_ever_what_it_meant",
+    ),
+    (
+        "a file's text in another form is another person",
+        "core/identity.py",
+        'return _BLANK.sub(" ", text).strip(" ")',
+        'return text.strip(" ")',
+        "tests/core/test_identifier_cases.py",
+    ),
+    (
         "requests are decided while people are carried over to other rules",
         "workers/subjects.py",
         "        if carried < wanted:\n",

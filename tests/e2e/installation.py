@@ -32,7 +32,7 @@ class Installation:
 
     count = 0
 
-    def __init__(self, stack: Stack, directory: Path, **settings: str) -> None:
+    def __init__(self, stack: Stack, directory: Path, identity: str = "default", **settings: str) -> None:
         self.stack, self.directory = stack, directory
         self.name = secrets.token_hex(3)
         done = self._here("init", str(directory), "--json")
@@ -53,7 +53,7 @@ class Installation:
         self.log = directory / "workers.log"
         self.partitions = int(extra["PARTITIONS"])
         self._here("topics", "create")
-        self._here("tenant", "create", "iocom")
+        self._here("tenant", "create", "iocom", "--identity", identity)
 
     def _database(self) -> str:
         """A database of its own in the shared Redis: each installation has its own guard entry."""

@@ -25,7 +25,7 @@ from calllog_guard.core.crypto.envelope import NONCE_BYTES, LegHeader, seal_leg
 from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.secrets import Month, floor_month, month_of
 from calllog_guard.core.identity import canonical
-from calllog_guard.core.ids import CallId, Lookup, SubjectId, Tenant, Token, record_key
+from calllog_guard.core.ids import CallId, Lookup, Tenant, Token, record_key
 from calllog_guard.core.retention.purpose import allowed, mask_for
 from calllog_guard.core.tombstone import Output, tombstone
 from calllog_guard.core.wire import to_ms
@@ -105,7 +105,6 @@ class Sealer:
         self._keep_days, self._returns = keep_days, returns
         self._legs = settings.topic("calllog.legs")
         self._steps = Steps(settings.off)
-        self._lookups: dict[SubjectId, Lookup] = {}
         self._homes = Homes(ring)
 
     # --- parts ------------------------------------------------------------------------------------------------------
@@ -145,14 +144,9 @@ class Sealer:
         return [msgspec.structs.replace(part, lookup=homes[Names(part.lookup, part.former)]) for part in parts]
 
     def names(self, text: str, rules: Rules) -> Names:
-        """The keystore's keys for a party, kept in memory for the next call by the canonical form: it holds under any rules."""
+        """The keystore's keys for a party; none is kept in memory, where the identifier would stay after an erasure."""
         subject = canonical(text, rules.identity)
-        found = self._lookups.get(subject)
-        if found is None:
-            if len(self._lookups) >= self._settings.cache_entries:
-                self._lookups.clear()
-            found = self._lookups[subject] = self._naming.keyed(subject)
-        return Names(found, self._naming.others(text, subject))
+        return Names(self._naming.keyed(subject), self._naming.others(text, subject))
 
     # --- 2 read to 6 read again -------------------------------------------------------------------------------------
 
