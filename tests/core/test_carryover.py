@@ -167,6 +167,20 @@ def test_rules_that_tell_more_people_apart_are_refused() -> None:
     assert narrower((LOWERCASE_EMAIL,), (AS_WRITTEN,)) == [CASE]
 
 
+async def test_a_lift_under_one_form_ends_what_stands_on_both(world: CarryWorld) -> None:
+    await stored(world, MIXED, SMALL)
+    await world.carry()
+    await world.ask("asked-0001", "restrict", MIXED)
+    await world.run()
+    ring, lookups = world.ring(), [await world.home(MIXED), await world.home(SMALL)]
+    for kind, wanted in (("", True), ("lift", False)):
+        if kind:
+            await world.ask("lifts-0001", kind, OTHER)
+            await world.run()
+        persons, _ = ring.persons(await ring.view(lookups))
+        assert {each.restricted for each in persons.values() if each} == {wanted}
+
+
 async def test_a_hold_over_one_is_over_both(world: CarryWorld) -> None:
     await stored(world, MIXED, SMALL)
     await world.hold("hold-00001", "claim-17", MIXED)

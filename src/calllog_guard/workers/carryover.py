@@ -113,7 +113,7 @@ def owed(person: Person, other: Person) -> list[_Rule]:
         found.append(_Rule("object", Rule(mask=mask)))
     if mask := other.withdrawn & ~person.withdrawn:
         found.append(_Rule("withdraw", Rule(mask=mask)))
-    if other.restricted and not person.restricted:
+    if other.restricted and not other.imposed and not person.restricted:
         found.append(_Rule("restrict", Rule()))
     return found
 

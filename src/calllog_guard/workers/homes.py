@@ -211,10 +211,12 @@ def stricter(person: Person, other: Person) -> Person:
     if person.pseudonym is None:
         return replace(person, cut_off=cut_off, objected=objected)
     withdrawn = person.withdrawn | other.withdrawn
+    restricting = [each for each in (person, other) if each.restricted]
     return replace(
         person,
         cut_off=cut_off,
-        restricted=person.restricted or other.restricted,
+        restricted=bool(restricting),
+        imposed=bool(restricting) and all(each.imposed for each in restricting),
         reviewed=person.reviewed or other.reviewed,
         objected=objected,
         withdrawn=withdrawn,
