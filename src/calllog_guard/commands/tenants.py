@@ -184,7 +184,8 @@ async def _raise(shared: World, tenant: Tenant) -> None:
     try:
         await shared.look_back()
         await follow_published(shared)
-        shared.vault.upgrade(tenant, _legacy(shared, tenant), shared.clock.now(), former=_contradicted(shared, tenant))
+        now, many = shared.clock.now(), shared.settings.partitions
+        shared.vault.upgrade(tenant, _legacy(shared, tenant), now, many, former=_contradicted(shared, tenant))
         await shared.ring(tenant).guard.tell_profile()
         await carried_over(shared, tenant, shared.vault.identity(tenant))
     finally:
@@ -212,7 +213,9 @@ async def _make(shared: World, tenant: Tenant, identity: tuple[str, ...]) -> tup
         for line in shared.policy.unlawful(shared.clock.now().date()):
             raise ConfigurationError(line)
     unanchored = await _own(shared)
-    shared.vault.create_tenant(tenant, identity, shared.clock.now())
+    if not unanchored:
+        await shared.check_partitions()
+    shared.vault.create_tenant(tenant, identity, shared.clock.now(), shared.settings.partitions)
     epoch = epoch_of(shared.clock.now())
     shared.vault.create_epoch(epoch)
     guard_id = shared.vault.guard_id()

@@ -159,12 +159,18 @@ class Vault:
         """Whether no other tenant has secrets here: one's walk would destroy epochs that the other's entries still need; blocks."""
         return self._ring.get(f"pepper.{tenant}") is not None if self.made else not self.epochs()
 
-    def create_tenant(self, tenant: Tenant, identity: Sequence[str] = DEFAULT, at: datetime | None = None) -> None:
+    def create_tenant(
+        self,
+        tenant: Tenant,
+        identity: Sequence[str] = DEFAULT,
+        at: datetime | None = None,
+        partitions: int | None = None,
+    ) -> None:
         """Make the secrets of a tenant, and the guard's id with the first; a new tenant begins with the newest forms."""
         if (
             self._ring.get(f"pepper.{tenant}") is None
         ):  # an older tenant has a pepper and no profile: the profile goes first
-            self.upgrade(tenant, identity, at)
+            self.upgrade(tenant, identity, at, partitions)
         for name in (*_tenant_names(tenant), _desk_name(tenant, 1)):
             self.create(name, ROOT)
 
@@ -238,10 +244,18 @@ class Vault:
         tenant: Tenant,
         identity: Sequence[str] = (),
         at: datetime | None = None,
+        partitions: int | None = None,
         *,
         former: tuple[tuple[str, ...], ...] = (),
     ) -> TenantProfile:
-        """Raise a tenant to the newest forms, with its signers; `identity`, `former`: the rules of a tenant that has no profile. Blocks."""
+        """
+        Raise a tenant to the newest forms, with its signers; blocks.
+
+        Args:
+            identity: The rules of a tenant that has no profile, `former` those before them.
+            partitions: The count of a tenant whose profile has none.
+
+        """
         for role in SIGNERS:
             self.create(_signer_name(tenant, role), ROOT)
         signers = {role: b64(signer_public(self.signer_seed(tenant, role))).decode() for role in SIGNERS}
@@ -251,7 +265,8 @@ class Vault:
         def raised(profile: TenantProfile) -> TenantProfile:
             if not profile.number:
                 profile = replace(profile, identity=tuple(identity), former=former or UNSET)
-            new = replace(profile, forms=FORMS, signers=profile.signers | signers)
+            many = profile.partitions or partitions or UNSET
+            new = replace(profile, forms=FORMS, partitions=many, signers=profile.signers | signers)
             if older and profile.forms < FORMS and at is not None:  # what was law until today stays law
                 new = replace(new, judged_from=(at.date() + timedelta(days=1)).isoformat())
             return profile if new == profile else replace(new, at=at)
