@@ -7,6 +7,8 @@ from pathlib import Path
 
 import calllog_guard
 from calllog_guard.adapters.http_pages import _LABELLED, _LABELLED_LEVELS, _LEVELS, _PLAIN, Numbers
+from calllog_guard.workers.health import Health
+from calllog_guard.workers.pulse import Pulse
 
 SOURCES = Path(calllog_guard.__file__).parent
 CALLS = {"count", "_count", "level", "_level"}
@@ -45,7 +47,7 @@ def test_every_number_is_shown() -> None:
 
 def test_what_waits_is_on_the_page() -> None:
     levels = dict.fromkeys(("parked_parts", "cases_waiting", "decisions_waiting", "people_unjudged"), 3.0)
-    page = Numbers("keeper", Counter(decisions_waited=2), levels, lambda: True).collect()
+    page = Numbers("keeper", Counter(decisions_waited=2), levels, Health(Pulse({}, 10, lambda *_: None))).collect()
     shown = {family.name: [sample.value for sample in family.samples] for family in page}
     assert all(shown["calllog_guard_" + name] == [3.0] for name in levels)
     assert shown["calllog_guard_decisions_waited"] == [2]

@@ -30,6 +30,7 @@ from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import KeyMissingError, LegMovedError, MessageError, RecordError
 from calllog_guard.ports import Facts, Position
 from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.homes import Homes
 from calllog_guard.workers.keyring import fresh_nonce
 from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.tools import INDEX_FORM, Tools
@@ -63,6 +64,7 @@ class Copies:
 
     def __init__(self, tools: Tools) -> None:
         self._t, self._steps = tools, Steps(tools.settings.off)
+        self._homes = Homes(tools.ring, writes=False)
         self._topic = tools.settings.topic("calllog.held")
 
     # --- making -------------------------------------------------------------------------------------------------------
@@ -228,9 +230,8 @@ class Copies:
         """A portion of a hold's copies behind `after`: those that are about a person, and where to go on (None: at the end)."""
         rows = shard.held.legs_after(hold, after, _AT_ONCE)
         legs = await self.opened(shard, hold, rows)
-        mine = [
-            (facts, key) for facts, key in rows if key in legs and self._t.naming.lookup(legs[key].subject) == lookup
-        ]
+        homes = await self._homes.of_stored([leg.subject for leg in legs.values()])
+        mine = [(facts, key) for facts, key in rows if key in legs and homes.get(legs[key].subject) == lookup]
         return mine, rows[-1][1] if len(rows) == _AT_ONCE else None
 
     async def opened(self, shard: Shard, hold: HoldId, rows: Rows) -> dict[bytes, Leg]:

@@ -88,9 +88,9 @@ class Decider:
         self._book, self._settings, self._clock, self._keep_days = book, settings, clock, keep_days
         self._steps, self.subjects = Steps(settings.off), Subjects(tenant, ring, vault)
 
-    def lookups(self, request: Request) -> dict[int, Lookup]:
-        """See Subjects."""
-        return self.subjects.lookups(request)
+    async def lookups(self, request: Request) -> dict[int, Lookup]:
+        """See Subjects: by number, everybody whom a request is about."""
+        return (await self.subjects.named(request)).lookups
 
     # --- total erasure ------------------------------------------------------------------------------------------------
 
@@ -104,7 +104,8 @@ class Decider:
             ParkedError: Of some whose entries cannot be used, or who cannot be put under a hold yet; the others are fenced.
 
         """
-        case, left = granted.case, self.lookups(granted.request)
+        case, named = granted.case, await self.subjects.named(granted.request)
+        left = named.lookups
         cut_off = to_ms(case.cut_off or self._clock.now())
         parked: dict[Lookup, ParkedError] = {}
         while left:
@@ -115,7 +116,7 @@ class Decider:
             parked |= dict.fromkeys(told.full, HoldsFullError("a hold that names the person has no room yet"))
             parked |= self._ring.persons(view)[1]
             left = {index: lookup for index, lookup in left.items() if lookup not in parked}
-            case = self.subjects.met(case, left, view)
+            case = self.subjects.met(case, named, view)
             plan = {
                 index: decision
                 for index, lookup in left.items()
@@ -152,7 +153,7 @@ class Decider:
         case, kind = granted.case, granted.request.type
         if not parts:
             return Decided(case, ())
-        lookups = self.lookups(granted.request)
+        lookups = await self.lookups(granted.request)
         if kind in MINTS and case.unknown and case != self._book.get(case.case):
             case = await self._book.save(case)  # once they are minted, nobody could tell that nobody was known
         view, persons = await self._there(granted, lookups, mint=kind in MINTS)

@@ -70,7 +70,7 @@ class Protector:
         rules = self._sealer.rules()
         parts, letters = self._decoded(unit, rules)
         self._steps.reached("protect.decoded")
-        free, behind = self._parking.split(parts)
+        free, behind = self._parking.split(await self._sealer.resolved(parts))
         settled = await self._sealer.settle(free, letters, rules, self._parking.room())
         self._told(settled)
         left = [part for part in free if part.lookup in settled.left]

@@ -62,7 +62,7 @@ class Searcher:
 
         """
         case = self._a.book.get(granted.case.case) or granted.case
-        lookups = self._a.decider.lookups(granted.request)
+        lookups = await self._a.decider.lookups(granted.request)
         view = await self._ring.view(list(dict.fromkeys(lookups.values())))
         unreadable = self._ring.persons(view)[1]
         if unreadable and self._ring.forms < _FROM:

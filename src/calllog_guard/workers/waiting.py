@@ -62,13 +62,13 @@ class WaitingCases:
     def __len__(self) -> int:
         return len(self._who)
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         """The cases were read anew; what the log is about to hand out again comes first."""
         self._who.clear()
         self._pauses = Pauses()
         for case in sorted(filter(is_waiting, self._book.every()), key=lambda each: each.place):
             try:
-                self._note(case, self._book.request_of(case))
+                await self._note(case, self._book.request_of(case))
             except CaseStateError as error:
                 self._lost(case, error)
             else:
@@ -79,7 +79,7 @@ class WaitingCases:
         case, request = granted.case, granted.request
         if request.type == "erase" and request.range is None:
             return await self._tried(granted)
-        lookups = set(self._decider.lookups(request).values())
+        lookups = await self._people(request)
         for name in self._before(case, lookups):
             await self._once_more(name)
         if self._before(case, lookups):
@@ -121,8 +121,14 @@ class WaitingCases:
         """Its request does not open any more: an officer can refuse it."""
         log.error("a case cannot go on", why=error.reason, **_named(case))
 
-    def _note(self, case: Case, request: Request) -> None:
-        self._who[case.case] = frozenset(self._decider.lookups(request).values())
+    async def _note(self, case: Case, request: Request) -> None:
+        self._who[case.case] = await self._people(request)
+
+    async def _people(self, request: Request) -> frozenset[Lookup]:
+        try:
+            return frozenset((await self._decider.lookups(request)).values())
+        except ParkedError:  # not even where their entries lie can be known
+            return frozenset()
 
     def _before(self, case: Case, lookups: Collection[Lookup]) -> list[str]:
         """The cases about some people that came before this one, in their order."""
@@ -142,7 +148,7 @@ class WaitingCases:
             raise error
         if case.sealed is None:
             case = await self._book.save(await self._book.sealed(case, request))
-        self._note(case, request)
+        await self._note(case, request)
         if self._pauses.failed(case.case):
             self._count("cases_waited", 1)
             log.error("a case waits", why=str(error), **_named(case))
