@@ -1814,9 +1814,9 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "an objection to a dropped purpose ends the person's own restriction with it",
-        "workers/decide.py",
-        'return Part("lift", _ENDED, lambda person: replace(person, reviewed=False), mask | REVIEW)',
-        'return Part("lift", _ENDED, lambda person: replace(person, reviewed=False), 0)',
+        "workers/granted.py",
+        'return Part("lift", ENDED, lambda person: replace(person, reviewed=False), mask | REVIEW)',
+        'return Part("lift", ENDED, lambda person: replace(person, reviewed=False), 0)',
         "tests/core/test_lifts.py",
     ),
     (
