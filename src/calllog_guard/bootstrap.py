@@ -125,6 +125,7 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -
             clock=shared.clock,
             read_all=read,
             desk_key=partial(shared.vault.desk_key, tenant),
+            heartbeats=partial(shared.vault.heartbeats, tenant),
             count=shared.count,
             level=shared.level,
         )

@@ -1,7 +1,6 @@
 """What every worker and command shares: settings, policy, secrets, keystore, and what is known of the past."""
 
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from calllog_guard.core.anchor import ANCHOR, ANCHORS, Anchor, check_anchor
 from calllog_guard.core.crypto.sealed import public_forms
 from calllog_guard.core.ids import Tenant, b64
 from calllog_guard.core.policy.versions import events_named
-from calllog_guard.core.wire import BEAT, BEATS, decode
+from calllog_guard.core.wire import decode
 from calllog_guard.errors import ConfigurationError, MessageError
 from calllog_guard.policy import Policy, load_policy
 from calllog_guard.ports import Writer
@@ -157,9 +156,9 @@ class World:
         """
         await self.anchored()
         topic = self.settings.topic("privacy.policy")
-        for beat in await newest(self.settings.kafka, self.options, topic, [0], BEAT):
-            with suppress(MessageError):  # not written by an auditor
-                self.seen = max(self.seen, decode(BEATS, beat).counter)
+        beats = self.vault.heartbeats(self.tenant)
+        for record in await newest(self.settings.kafka, self.options, topic, [0], beats.ours):
+            self.seen = max(self.seen, beats.counter(record) or 0)
 
     def sealer(self, ring: Keyring, writer: Writer, count: Count, *, returns: bool = True) -> Sealer:
         """What seals calls of this installation's tenant."""

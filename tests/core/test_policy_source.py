@@ -10,8 +10,11 @@ from policies import policy_of, version
 from test_publication import APPENDED, EARLY, LONG, NOW, SHORT, late_one, published
 
 from calllog_guard.adapters.law_file import SeenLaw
+from calllog_guard.core.acceptances import Acceptance, accepting
+from calllog_guard.core.anchor import Anchor
 from calllog_guard.core.arrival import Remnant
-from calllog_guard.core.wire import to_ms
+from calllog_guard.core.crypto.sealed import new_pair
+from calllog_guard.core.wire import Beat, encode, to_ms
 from calllog_guard.errors import ConfigurationError, RequestRefusedError
 from calllog_guard.policy import Policy
 from calllog_guard.workers.policy_source import PolicySource
@@ -79,7 +82,7 @@ async def test_a_running_process_follows_and_shows_the_version_when_its_day_come
     world = World(policy_of(tmp_path, version()))
     source = world.source()
     await source.catch_up()
-    world.topic += [Record(None, b"~beat"), Record(b"{}", b"~beat"), Record(None)]
+    world.topic += [Record(None, b"~beat"), Record(encode(Beat(counter=1, at=NOW)), b"~beat"), Record(None)]
     world.topic.append(Record(published(tmp_path, version("2026-06-02", purposes=SHORT))))
     await source.look()
     assert (world.kept(1), world.kept(2)) == ("P90D", "P30D")
@@ -87,6 +90,32 @@ async def test_a_running_process_follows_and_shows_the_version_when_its_day_come
     world.moment += timedelta(days=1)
     await source.look()
     assert world.shown[-1] == "2026-06-02"
+    assert (world.letters, world.counts) == ([], {})
+
+
+@pytest.mark.parametrize("key", [b"~beat", b"~guard", b"~accepted.x", b"~x"])
+async def test_a_version_is_followed_or_told_whatever_its_key(tmp_path: Path, key: bytes) -> None:
+    """What is ours beside the policy is told by what it says."""
+    world = World(policy_of(tmp_path, version()))
+    source = world.source()
+    await source.catch_up()
+    world.topic += [Record(b"junk", key), Record(published(tmp_path, version("2026-06-02", purposes=SHORT)), key)]
+    await source.look()
+    assert world.kept() == "P30D"
+    assert world.letters == ["not_a_jws"]
+
+
+async def test_heartbeats_anchors_and_acceptances_are_no_versions(tmp_path: Path) -> None:
+    claims = Acceptance(tenant="iocom", topic="calllog.events", id="A" * 22, spans=(), at=NOW)
+    private, _ = new_pair(signs=True)
+    world = World(policy_of(tmp_path, version()))
+    world.topic += [
+        Record(encode(Beat(counter=1, at=NOW)), b"~beat"),
+        Record(encode(Beat(counter=1, at=NOW)).replace(b'"v":1', b'"v":2'), b"~beat"),
+        Record(encode(Anchor(guard="A" * 22)), b"~guard"),
+        Record(accepting(private, "officer-1", claims), b"~accepted.x"),
+    ]
+    await world.source().catch_up()
     assert (world.letters, world.counts) == ([], {})
 
 

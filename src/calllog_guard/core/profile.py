@@ -26,7 +26,7 @@ CHANGES: Final = (
     (2, "keystore: generations of 64 bits, up to 65,535 pending holds of one person, room for what later releases add"),
     (2, "decisions: version 2, whose sealed entry has generations of 64 bits"),
     (2, "the keystore's guard entry names the profile: workers of an earlier release halt at it"),
-    (2, "auditors have a key of their own to sign with"),
+    (2, "auditors and keepers have keys of their own, and sign their heartbeats"),
     (2, "the rules by which two identifiers are one person are the tenant's: no policy changes them"),
     (2, "cases and receipts say whether somebody was known under the identifiers of the request"),
 )

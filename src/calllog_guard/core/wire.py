@@ -220,10 +220,10 @@ BEAT: Final = b"~beat"
 """The key of heartbeats, in every topic that has them."""
 
 
-class Beat(Message, frozen=True, kw_only=True):
+class Beat(Internal, frozen=True, kw_only=True):
     """A heartbeat: keeps segments rolling; the counter is the keystore's, by which an older keystore is known."""
 
-    v: int = 1
+    v: Literal[1] = 1
     counter: int
     at: Utc
 

@@ -16,6 +16,7 @@ import msgspec
 import structlog
 from aiokafka import TopicPartition
 
+from calllog_guard.core.heartbeats import AUDIT
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.decision import DECISIONS
 from calllog_guard.core.requests.outcome import DONE, TO_DESK, Observed, Outcome, OutcomeKey, is_result
@@ -168,7 +169,7 @@ class Auditor:
         ]
         # from every auditor, whatever it owns: who starts learns the counter here
         beats.append(Output(self._settings.topic("privacy.policy"), 0, BEAT, value))
-        await self._writer.write(beats)
+        await self._writer.write(await self._ring.guard.vouched(AUDIT, beats))
         self._beat_at = asyncio.get_running_loop().time()
         self._count("heartbeats", len(beats))
 

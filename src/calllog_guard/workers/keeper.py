@@ -9,7 +9,6 @@ Source: design section 9, step 4; section 12.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -17,13 +16,15 @@ from typing import Any, Final
 import structlog
 from aiokafka import TopicPartition
 
+from calllog_guard.core.anchor import ANCHOR
 from calllog_guard.core.arrival import content
 from calllog_guard.core.crypto.envelope import parse_header
+from calllog_guard.core.heartbeats import plain
 from calllog_guard.core.ids import split_key
 from calllog_guard.core.requests.decision import DECISIONS, Decision, Entry, open_entry
 from calllog_guard.core.requests.outcome import DONE, LEGS, is_result
 from calllog_guard.core.tombstone import Output, tombstone
-from calllog_guard.core.wire import BEAT, BEATS, decode, to_ms
+from calllog_guard.core.wire import decode, to_ms
 from calllog_guard.errors import EpochUnknownError, LegMovedError, MessageError, RecordError
 from calllog_guard.ports import Facts, Index, Pending
 from calllog_guard.settings import Settings
@@ -144,10 +145,9 @@ class Keeper:
 
     def _remember(self, shard: Shard, records: Sequence[Any]) -> None:
         """Who is erased and what is done, from the ledger, before the first leg is handled."""
+        beats = self._ring.guard.heartbeats
         for record in records:
-            if record.key == BEAT and record.value is not None:
-                with suppress(MessageError):  # not written by an auditor
-                    self._ring.guard.saw(decode(BEATS, record.value).counter)
+            self._ring.guard.saw(beats.counter(record) or 0)
         ours = [record for record in records if record.value is not None and record.key and record.key[:1] != b"~"]
         for record in ours:
             if is_result(record.key):
@@ -237,10 +237,11 @@ class Keeper:
         """Take the records of one partition in, the barrier of its new decisions included; what is to be written."""
         outputs: list[Output] = []
         fresh: list[Any] = []
+        beats = self._ring.guard.heartbeats
         for record in records:
-            if record.key is not None and record.key[:1] == b"~":
-                if topic == self._decisions:
-                    self._statistician.noted(shard.partition, record)
+            if beats.ours(record) or plain(record) or record.key == ANCHOR:
+                continue
+            if topic == self._decisions and self._statistician.noted(shard.partition, record):
                 continue
             try:
                 if topic != self._decisions:

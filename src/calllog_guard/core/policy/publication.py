@@ -15,7 +15,7 @@ Source: design sections 5 and 11; RFC 7515.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -26,14 +26,22 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from calllog_guard.core.acceptances import is_acceptance
+from calllog_guard.core.anchor import ANCHOR, ANCHORS
 from calllog_guard.core.crypto.sealed import kid_of, sign, verify
 from calllog_guard.core.ids import unb64
 from calllog_guard.core.policy.checks import check_versions
 from calllog_guard.core.policy.differences import differences
 from calllog_guard.core.policy.form import PEM, TenantPolicy, Version
 from calllog_guard.core.policy.versions import in_force, longest_keep_days
-from calllog_guard.core.wire import Message, TenantName, Utc, decode, from_ms, to_ms
-from calllog_guard.errors import ConfigurationError, MessageError, RequestRefusedError, StateRefusedError
+from calllog_guard.core.wire import BEAT, BEATS, Message, TenantName, Utc, decode, from_ms, to_ms
+from calllog_guard.errors import (
+    ConfigurationError,
+    MessageError,
+    NewerFormError,
+    RequestRefusedError,
+    StateRefusedError,
+)
 
 KeyOf = Callable[[str], bytes]
 TOO_LONG: Final = "retention_too_short"
@@ -56,6 +64,28 @@ class Publication(Message, frozen=True, kw_only=True):
 
 _AHEAD: Final = timedelta(minutes=5)
 PUBLICATIONS: Final = msgspec.json.Decoder(Publication)
+
+
+_BESIDE: Final[dict[bytes, msgspec.json.Decoder[Any]]] = {BEAT: BEATS, ANCHOR: ANCHORS}
+
+
+def is_publication(record: Any) -> bool:
+    """Whether a record of the policy's topic wants to be a version: all but heartbeats, anchors and acceptances, whatever its key."""
+    if record.value is None:
+        return False
+    if record.key in _BESIDE:
+        return not _reads(_BESIDE[record.key], record.value)
+    return not is_acceptance(record)
+
+
+def _reads(decoder: msgspec.json.Decoder[Any], value: bytes) -> bool:
+    try:
+        decode(decoder, value)
+    except MessageError:
+        return False
+    except NewerFormError:
+        return True
+    return True
 
 
 def topic_key(tenant: str, effective: date) -> bytes:
