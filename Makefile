@@ -74,6 +74,10 @@ drills: .venv/stamp tools ## the drills at full size: three brokers, 1,000 erasu
 	DRILL_LEGS=$${DRILL_LEGS:-10000} DRILL_DOWN_S=$${DRILL_DOWN_S:-60} DRILL_RESTARTS=$${DRILL_RESTARTS:-5} \
 	  DRILL_ERASURES=$${DRILL_ERASURES:-1000} $(PY) -m pytest -s tests/e2e/test_drills_*.py
 
+fuzz: .venv/stamp tools ## whole records by dice against every worker: 200 histories in memory, then ten minutes on a real broker
+	FUZZ_SEEDS=200 $(PY) -m pytest -o timeout=0 tests/core/test_fuzz.py
+	FUZZ_S=$${FUZZ_S:-600} $(PY) -m pytest -s tests/e2e/test_fuzz_live.py
+
 properties: .venv/stamp ## 5,000 random histories of 50 steps against an oracle of who may be shown what (half an hour)
 	PROPERTY_SEQUENCES=5000 PROPERTY_STEPS=50 PROPERTY_SHORTEN=1 $(PY) -m pytest -o timeout=0 tests/core/test_properties.py
 
