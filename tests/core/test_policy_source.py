@@ -16,7 +16,7 @@ from calllog_guard.core.arrival import Remnant
 from calllog_guard.core.crypto.sealed import new_pair
 from calllog_guard.core.policy.form import Version
 from calllog_guard.core.wire import Beat, encode, to_ms
-from calllog_guard.errors import ConfigurationError, RequestRefusedError
+from calllog_guard.errors import ConfigurationError, NewerFormError, RequestRefusedError
 from calllog_guard.policy import Policy
 from calllog_guard.workers.policy_source import PolicySource
 
@@ -239,10 +239,13 @@ def test_a_machine_remembers_the_newest_version_that_it_has_followed(tmp_path: P
     second.keep((date(2026, 6, 1), 2))
     assert SeenLaw(path).newest() == (date(2026, 6, 2), 1)
     assert path.read_bytes() == b"1 2026-06-02\n"
-    for text in ("2 2026-06-02\n", "1 2026-06-02 2\n", "3 2026-06-02 2\n", "2 2026-06-02 x\n", "1 yesterday\n", ""):
+    for text in ("2 2026-06-02\n", "1 2026-06-02 2\n", "2 2026-06-02 x\n", "1 yesterday\n", ""):
         path.write_text(text)
         with pytest.raises(ConfigurationError, match="cannot be read as the day"):
             SeenLaw(path).newest()
+    path.write_text("3 2026-06-02 2\n")
+    with pytest.raises(NewerFormError):
+        SeenLaw(path).newest()
     blocked = tmp_path / "file"
     blocked.write_text("")
     SeenLaw(blocked / "law").keep((date(2026, 6, 2), 1))  # a folder that takes nothing stops no worker

@@ -14,9 +14,9 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from calllog_guard.core.crypto.sealed import kid_of, sign, verify
-from calllog_guard.core.ids import Tenant, unb64
+from calllog_guard.core.ids import Tenant
 from calllog_guard.core.wire import Id, Internal, TenantName, Utc, decode, encode, from_ms
-from calllog_guard.errors import MessageError, NewerFormError
+from calllog_guard.errors import MessageError
 
 ACCEPTED: Final = b"~accepted."
 """Begins the record key of an acceptance; earlier releases pass over what begins so."""
@@ -64,19 +64,6 @@ class Accepted(NamedTuple):
 def accepting(private_pem: bytes, kid: str, claims: Acceptance) -> bytes:
     """The value of the record of an acceptance."""
     return sign(private_pem, kid, encode(claims)).encode()
-
-
-def is_acceptance(record: Any) -> bool:
-    """Whether a record claims to be an acceptance, whoever signed it: `accepted` says what it is worth."""
-    if not (record.key or b"").startswith(ACCEPTED):
-        return False
-    try:
-        decode(ACCEPTANCES, unb64(record.value.split(b".")[1]))
-    except (MessageError, ValueError, IndexError):
-        return False
-    except NewerFormError:
-        return True
-    return True
 
 
 def accepted(
