@@ -8,7 +8,8 @@ from typing import Any
 from installation import Installation
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient, OffsetSpec
-from kafka.errors import CoordinatorNotAvailableError, KafkaError
+from kafka.errors import KafkaError
+from kafka.structs import OffsetAndMetadata
 
 
 @contextmanager
@@ -52,8 +53,8 @@ def handled(guard: Installation, wanted: dict[Any, int], *roles: str) -> bool:
     try:
         with admin(guard) as client:
             found = client.list_group_offsets({group: list(wanted) for group in groups})
-    except CoordinatorNotAvailableError:
-        return False  # no group has come yet
+    except KafkaError:
+        return False  # no group has come yet, or its coordinator has not
     offsets = [each for group in groups for each in found.get(group, {}).items()]
     return all(any(at == place and each.offset >= end for place, each in offsets) for at, end in wanted.items() if end)
 
@@ -95,3 +96,10 @@ def forget_group(guard: Installation, role: str) -> None:
     """Delete a consumer group with what it has committed, as Kafka does by itself after a week."""
     with admin(guard) as client:
         client.delete_groups([f"c{guard.name}.guard-{role}"])
+
+
+def set_offset(guard: Installation, role: str, name: str, offset: int, partition: int = 0) -> None:
+    """Set what a consumer group has committed, as `kafka-consumer-groups --reset-offsets` does."""
+    place = TopicPartition(guard.topic(name), partition)
+    with admin(guard) as client:
+        client.alter_group_offsets(f"c{guard.name}.guard-{role}", {place: OffsetAndMetadata(offset, "", -1)})

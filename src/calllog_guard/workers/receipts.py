@@ -55,6 +55,7 @@ class Receipts:
             at=now,
             known=case.known,
             unknown=case.unknown,
+            linked=case.linked,
         )
         claims = msgspec.structs.replace(claims, **self._company(now))
         private = receipt_pem(self._vault.receipt_key(self._tenant))[0]
@@ -82,6 +83,7 @@ class Receipts:
             "events": fenced + timedelta(hours=settings.events_keep_h) + lag,
             "requests": fenced + timedelta(days=REQUESTS_KEEP_DAYS) + lag,
             "dead": fenced + timedelta(days=settings.dead_keep_days) + rolls,
+            "parked": fenced + timedelta(days=settings.dead_keep_days) + rolls,
             "notices": fenced + timedelta(days=REQUESTS_KEEP_DAYS) + rolls,
             "exports": fenced + timedelta(days=settings.exports_keep_days) + rolls,
             "backup_end": fenced + timedelta(days=kept + self._vault.delay_days),
