@@ -18,7 +18,9 @@ from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.core.acceptances import Accepted, accepted
 from calllog_guard.core.anchor import ANCHOR, ANCHORS, Anchor, check_anchor
 from calllog_guard.core.crypto.sealed import public_forms
+from calllog_guard.core.grants import OURS
 from calllog_guard.core.ids import Tenant, b64
+from calllog_guard.core.policy.publication import Installed
 from calllog_guard.core.policy.versions import events_named
 from calllog_guard.core.wire import BEAT, BEATS, decode
 from calllog_guard.errors import ConfigurationError, MessageError
@@ -203,7 +205,7 @@ def world(settings: Settings) -> World:
     kms = kms_at(settings.kms)
     ring = FileRing(ring_folder(settings.kms, settings.ring))
     policy = load_policy(Path(settings.policy))
-    return World(
+    found = World(
         settings,
         policy,
         Vault(kms, ring, life_s=settings.epoch_cache_s, legacy=policy.legacy_identity),
@@ -214,3 +216,13 @@ def world(settings: Settings) -> World:
         security(settings.kafka_security),
         Counter(),
     )
+    ours = frozenset(map(settings.topic, OURS))
+    found.policy.here = lambda: Installed(found.vault.profile(found.tenant).lawful_from, ours)
+    for version in found.policy.file:
+        for tenant, table in version.tenant.items():
+            for topic in ours & set(table.events):
+                raise ConfigurationError(
+                    f"version {version}, tenant {tenant}: events: {topic} is a topic of this software's own, which would be trimmed "
+                    "as events are: name the backend's"
+                )
+    return found

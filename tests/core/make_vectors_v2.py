@@ -71,6 +71,7 @@ def vectors() -> dict[str, Any]:
         "person_live": seal_person(live, b"place", key, NONCE, 2).hex(),
         "person_gone": seal_person(gone, b"place", key, NONCE, 2).hex(),
         "person_live_extended": seal_person(replace(live, rest=later), b"place", key, NONCE, 2).hex(),
+        "person_imposed": seal_person(replace(live, imposed=True), b"place", key, NONCE, 2).hex(),
         "keys": seal_keys(keys, b"place", key, NONCE, 2).hex(),
         "keys_extended": seal_keys(replace(keys, rest=replace(later, flags=0)), b"place", key, NONCE, 2).hex(),
         "decision": encode(

@@ -76,7 +76,7 @@ def in_cursor(path: Path) -> None:
 
 def in_law(path: Path) -> None:
     """The newest policy version that this machine followed."""
-    SeenLaw(path / "law").keep(date(2026, 11, 28))
+    SeenLaw(path / "law").keep((date(2026, 11, 28), 1))
     (path / "law").write_text((path / "law").read_text().replace("1 ", f"{LATER} ", 1))
     SeenLaw(path / "law").newest()
 

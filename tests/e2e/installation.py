@@ -179,6 +179,13 @@ def of_release(folder: Path | None) -> dict[str, str]:
     return {} if folder is None else {"PYTHONPATH": str(folder)}
 
 
+def by_law(policy: str) -> str:
+    """A policy of `init` in which a law obliges to keep the legs of billing, so that they survive an erasure."""
+    old = 'basis = "contract"\nkeep = "P6M"'
+    assert policy.count(old) == 1
+    return policy.replace(old, 'basis = "legal_duty"\nsurvives_erasure = true\nkeep = "P6M"')
+
+
 Make = Callable[..., Installation]
 Some = TypeVar("Some")
 

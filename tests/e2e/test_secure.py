@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
-from installation import event
+from installation import by_law, event
 from kafka import KafkaAdminClient
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError
@@ -50,7 +50,7 @@ class Company:
         self.own = json.loads(self.cli("operator", "init", str(self.guard), "--json"))["env"]
         self.own["CALLLOG_GUARD_PARTITIONS"] = "4"
         policy = self.guard / "policy.toml"
-        policy.write_text(policy.read_text().replace('keep = "P6M"', 'keep = "P6M"\nsurvives_erasure = true'))
+        policy.write_text(by_law(policy.read_text()))
         self.cli("operator", "topics", "create")
         self.cli("operator", "tenant", "create", "iocom")
 

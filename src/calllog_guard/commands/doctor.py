@@ -11,7 +11,7 @@ from calllog_guard.adapters.http_cleaner import HttpCleaners, pages
 from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.commands.setup import show, the_world
 from calllog_guard.errors import Fate, GuardError
-from calllog_guard.law import check_keystore, check_places, check_retention, follow_published
+from calllog_guard.law import check_keystore, check_lawful, check_places, check_retention, follow_published
 from calllog_guard.world import World
 
 
@@ -150,9 +150,10 @@ async def doctor(args: argparse.Namespace) -> int:
     async def policy() -> str:
         followed = await follow_published(shared)
         refused = f", refused: {', '.join(followed.refused.values())}" if followed.refused else ""
-        return f"{len(followed.versions)} versions, {len(followed.accepted)} published{refused}"
+        told = "".join(f"; no new version may say: {line}" for line in check_lawful(shared))
+        return f"{len(followed.versions)} versions, {len(followed.accepted)} published{refused}{told}"
 
-    wanted, remedy = "readable, and what is published", "start Kafka; calllog-guard topics create"
+    wanted, remedy = "readable, lawful, and what is published", "start Kafka; calllog-guard topics create, policy check"
     lines = await _told(args, _checked("policy", policy, wanted, remedy))
     for asked in [asyncio.ensure_future(each) for each in _checks(shared)]:
         lines += await _told(args, asked)

@@ -36,10 +36,10 @@ number = 1
 why = "To show you your calls and to help you when one fails"
 basis = "contract"
 keep = "P90D"
-[version.tenant.{tenant}.purposes.billing]
+[version.tenant.{tenant}.purposes.billing]    # for what a law obliges you to keep: basis = "legal_duty", survives_erasure = true
 number = 2
-why = "To keep the records of what was charged that tax law asks for"
-basis = "legal_duty"
+why = "To charge you, and to show what a charge was for as long as you may dispute it"
+basis = "contract"
 keep = "P6M"
 when = {{ roles = ["host", "caller"], outcomes = ["answered"] }}
 shows = ["started_at", "duration_s", "role"]

@@ -223,6 +223,9 @@ async def create_tenant(args: argparse.Namespace) -> int:
 
 async def _make(shared: World, tenant: Tenant, identity: tuple[str, ...]) -> tuple[EpochName, Path, Path]:
     """The current epoch, and where the public halves of the receipt key and of the desk's key lie."""
+    if not shared.vault.made:
+        for line in shared.policy.unlawful(shared.clock.now().date()):
+            raise ConfigurationError(line)
     unanchored = await _own(shared)
     shared.vault.create_tenant(tenant, identity, shared.clock.now())
     epoch = epoch_of(shared.clock.now())

@@ -16,7 +16,7 @@ from calllog_guard.bootstrap import ROLES, serve
 from calllog_guard.commands.setup import say, the_world
 from calllog_guard.core.wire import time_text
 from calllog_guard.errors import ConfigurationError, Fate, GuardError
-from calllog_guard.law import check_keystore, check_places, check_retention, policy_source, policy_tail
+from calllog_guard.law import check_keystore, check_lawful, check_places, check_retention, policy_source, policy_tail
 from calllog_guard.settings import PREFIX, UNSAFE_KEYSTORE, from_environment
 from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.probe import probe
@@ -61,12 +61,18 @@ async def _one(name: str) -> int:
     await _answering(partial(_keystore, shared, log), log)
     writer = shared.writer()
     await _answering(writer.start, log)
+
+    async def lawful() -> None:
+        for line in check_lawful(shared):
+            log.warning("the policy says what no new version may say", what=line)
+
     tail = policy_tail(shared)
     source = policy_source(shared, name, writer, tail)
     try:
         for check in (
             shared.look_back,
             source.catch_up,
+            lawful,
             partial(check_places, shared),
             partial(check_retention, shared),
         ):

@@ -39,6 +39,8 @@ _TOPICS: Final[dict[str, dict[str, str]]] = {
     "privacy.exports": {"desk": "W", "keeper": "W", "backend": "R"},
     "privacy.access": {"keeper": "R", "operator": "W", "officer": "R", "reader": "W"},
 }
+OURS: Final = tuple(name for name in _TOPICS if name != _EVENTS)
+"""What no backend publishes events to."""
 _GROUPS: Final[dict[str, dict[str, str]]] = {
     "guard-protector": {"protector": "R", "auditor": "D", "operator": "D"},
     "guard-desk": {"desk": "R", "auditor": "D", "operator": "D"},

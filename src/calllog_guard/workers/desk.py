@@ -43,6 +43,7 @@ from calllog_guard.workers.deadlines import Deadlines, timed
 from calllog_guard.workers.decide import Decider, Granted, considered, ended, mask_of, parts_of
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
 from calllog_guard.workers.holds import Holds
+from calllog_guard.workers.lifting import Lifting
 from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.terms import absolute, apart, braked, check_purposes, dated, reviewed
@@ -90,6 +91,7 @@ class Desk:
         self._requests, self._outcomes = settings.topic("privacy.requests"), settings.topic("privacy.outcomes")
         self.topics: tuple[str, ...] = (self._requests, self._outcomes)
         self._steps = Steps(settings.off)
+        self._lifting = Lifting(office.holds.archive, office.policy)
         self._next_holds = office.clock.now()
         self._keep = timedelta(days=settings.cases_keep_days)
         self._deadlines = Deadlines(office.book, settings, office.clock, office.level)
@@ -243,7 +245,9 @@ class Desk:
 
     async def enforce(self, granted: Granted) -> Case:
         """Carry a granted request out; the receipt of the fence ends it. May be called again after a crash."""
-        granted = await self._o.notices.before(granted)
+        met = await self._lifting.met(granted) if granted.request.type == "lift" else {}
+        told_of = self._lifting.told(met) if granted.request.type == "lift" else granted.request.subjects
+        granted = await self._o.notices.before(granted, told_of)
         request = granted.request
         lookups = self._o.decider.lookups(request)
         told = await self._o.holds.renewed(granted.version, lookups.values())
@@ -257,6 +261,8 @@ class Desk:
             case = await self._o.holds.hold(granted)
         elif request.type == "release":
             case = await self._o.holds.release(granted)
+        elif request.type == "lift":
+            case = await self._lifting.lift(granted, met)
         else:
             mask = mask_of(request.purposes, granted.table)
             parts = parts_of(request, mask, reviewed=bool(case.approvals))
@@ -282,13 +288,15 @@ class Desk:
     async def _considered(self, granted: Granted) -> Case:
         """An officer has an objection before them: meanwhile the person is restricted. May be called again after a crash."""
         case = await self._o.decider.subjects.matched(granted.case, granted.request)
-        case = (await self._o.decider.decide(replace(granted, case=case), (considered(),))).case
+        part = considered(mask_of(granted.request.purposes, granted.table))
+        case = (await self._o.decider.decide(replace(granted, case=case), (part,))).case
         case, outputs = self._o.notices.of(case, "restricted", granted.table, granted.request, case.opened_at)
         return await self._o.book.save(case, outputs) if outputs else case
 
     async def _reviewed(self, granted: Granted) -> Case:
         """An officer has refused an objection: the restriction that it brought ends."""
-        return (await self._o.decider.decide(granted, (ended(),))).case
+        part = ended(mask_of(granted.request.purposes, granted.table))
+        return (await self._o.decider.decide(granted, (part,))).case
 
     # --- answers ----------------------------------------------------------------------------------------------------
 

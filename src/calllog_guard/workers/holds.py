@@ -74,6 +74,11 @@ class Holds:
         self._a, self._tenant, self._ring, self._safe = archive, archive.tenant, archive.ring, archive.safe
         self._steps, self._lock = Steps(archive.settings.off), asyncio.Lock()
 
+    @property
+    def archive(self) -> Archive:
+        """What holds need of the world."""
+        return self._a
+
     async def named(self, request: Request) -> tuple[HoldId | None, bool]:
         """
         The hold that a new request is about, and whether it is secret.

@@ -124,6 +124,7 @@ class Replayer:
                     person,
                     # one that the ledger does not know is ours (rule 4), and ends by a `lift` like any other
                     restricted=bool(standing.restrictions) or (person.restricted and not lifted),
+                    imposed=person.imposed and not lifted,
                     held=bool(standing.holds),
                     reviewed=bool(standing.reviews),
                     objected=standing.objected,
@@ -158,7 +159,7 @@ class Replayer:
             if person is not None and (person.pseudonym is not None or person.generation >= lost):
                 return False
             before = person or Person(generation=lost, pseudonym=None, epoch=pointer(view))
-            if await self._ring.mint({lookup: replace(before, restricted=True)}, view, floor, current):
+            if await self._ring.mint({lookup: replace(before, restricted=True, imposed=True)}, view, floor, current):
                 return True
 
     async def _lost(self, shard: Shard) -> int:

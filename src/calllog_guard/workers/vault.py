@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count, takewhile
 from typing import Final
 
@@ -227,9 +227,13 @@ class Vault:
             self.create(_signer_name(tenant, role), ROOT)
         signers = {role: b64(signer_public(self.signer_seed(tenant, role))).decode() for role in SIGNERS}
 
+        older = self._ring.get(f"pepper.{tenant}") is not None
+
         def raised(profile: TenantProfile) -> TenantProfile:
             rules = profile.identity if profile.number else tuple(identity)
             new = replace(profile, forms=FORMS, identity=rules, signers=profile.signers | signers)
+            if older and profile.forms < FORMS and at is not None:  # what was law until today stays law
+                new = replace(new, judged_from=(at.date() + timedelta(days=1)).isoformat())
             return profile if new == profile else replace(new, at=at)
 
         return self._profiles.change(tenant, raised)

@@ -31,8 +31,8 @@ GENERATION_MOST: Final = {1: (1 << 32) - 1, 2: (1 << 64) - 1}
 VERSION: Final = 1
 """Of entries that have no other: holds."""
 LIVE, GONE = 1, 2
-RESTRICTED, HELD, REVIEWED = 1, 2, 4
-_FLAGS: Final = RESTRICTED | HELD | REVIEWED
+RESTRICTED, HELD, REVIEWED, IMPOSED = 1, 2, 4, 8
+_FLAGS: Final = RESTRICTED | HELD | REVIEWED | IMPOSED
 _NONCE: Final = 12
 _PSEUDONYM: Final = 16
 _HOLD: Final = 16
@@ -86,6 +86,7 @@ class Person:
         pseudonym: None when the person is gone.
         cut_off: Milliseconds since 1970 of the last erasure; 0 when there was none.
         reviewed: Restricted only while an officer considers an objection.
+        imposed: Restricted by a restore, because what the person decided is lost; entries of version 1 do not say it.
         objected: Purposes as a bit mask, as are `withdrawn` and `consented`.
 
     """
@@ -96,6 +97,7 @@ class Person:
     restricted: bool = False
     held: bool = False
     reviewed: bool = False
+    imposed: bool = False
     objected: int = 0
     withdrawn: int = 0
     consented: int = 0
@@ -115,6 +117,7 @@ class Person:
             cut_off=max(self.cut_off, cut_off),
             restricted=False,
             reviewed=False,
+            imposed=False,
             withdrawn=0,
             consented=0,
             epoch=epoch,
@@ -225,6 +228,7 @@ def seal_person(person: Person, place: bytes, key: Secret, nonce: bytes, forms: 
     """A person entry under the tenant's epoch key, in the version of a level of forms or the one it was read in; `place` is its keystore key."""
     form = max(forms, person.rest.form)
     flags = RESTRICTED * person.restricted | HELD * person.held | REVIEWED * person.reviewed | person.rest.flags
+    flags |= IMPOSED * person.imposed if form > 1 else 0
     state = LIVE if person.pseudonym else GONE
     masks = (person.objected, person.withdrawn, person.consented)
     clear = PERSON_HEADS[form].pack(form, state, person.generation, person.cut_off, flags, *masks)
@@ -258,6 +262,7 @@ def open_person(entry: bytes, place: bytes, key: Secret) -> Person:
         restricted=bool(flags & RESTRICTED),
         held=bool(flags & HELD),
         reviewed=bool(flags & REVIEWED),
+        imposed=bool(flags & IMPOSED),
         objected=objected,
         withdrawn=withdrawn,
         consented=consented,
