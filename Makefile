@@ -6,7 +6,7 @@ RUN ?= run
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help all setup check test demo up down wheel tools schemas vectors contract vault e2e erasure bench chaos drills properties simulate mutants fixture
+.PHONY: help all setup check test demo up down wheel tools schemas vectors contract vault e2e erasure bench chaos drills fuzz properties simulate mutants outages fixture
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -76,6 +76,9 @@ chaos: .venv/stamp tools ## kill Redis 200 times under load, and the workers at 
 drills: .venv/stamp tools ## the drills at full size: three brokers, 1,000 erasures (many minutes)
 	DRILL_LEGS=$${DRILL_LEGS:-10000} DRILL_DOWN_S=$${DRILL_DOWN_S:-60} DRILL_RESTARTS=$${DRILL_RESTARTS:-5} \
 	  DRILL_ERASURES=$${DRILL_ERASURES:-1000} $(PY) -m pytest -s tests/e2e/test_drills_*.py
+
+outages: .venv/stamp tools ## Kafka, Redis and both away, frozen or gone, half an hour each (OUTAGE_S=1800)
+	OUTAGE_S=$${OUTAGE_S:-1800} $(PY) -m pytest -s -p no:randomly tests/e2e/test_silence.py
 
 fuzz: .venv/stamp tools ## whole records by dice against every worker: 200 histories in memory, then ten minutes on a real broker
 	FUZZ_SEEDS=200 $(PY) -m pytest -o timeout=0 tests/core/test_fuzz.py

@@ -24,6 +24,7 @@ from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.cli import main
 from calllog_guard.core.tombstone import Output
+from calllog_guard.errors import LogSilentError
 from calllog_guard.stack.supervisor import Stack
 
 
@@ -167,9 +168,16 @@ class Installation:
         return [json.loads(record.value) for record in self.records("calllog.dead", 1)]
 
     def settled(self, condition: Callable[[], bool], what: str, seconds: float = 150) -> None:
-        """Wait until a condition holds; the only bound is a generous one."""
+        """Wait until a condition holds; the only bound is a generous one. A broker that is too busy to answer is asked again."""
+
+        def holds() -> bool:
+            try:
+                return condition()
+            except LogSilentError:
+                return False
+
         end = time.monotonic() + seconds
-        while not condition():
+        while not holds():
             assert time.monotonic() < end, f"not within {seconds} s: {what}\n{self.log.read_text()[-3000:]}"
             time.sleep(0.2)
 

@@ -133,6 +133,7 @@ async def made(shared: World, month: str | None, officer: Path | None = None) ->
         ],
         limits={tuple(kinds): limit(kinds[0], table) or 0 for kinds in brakes.values()},
         accepted=await shared.accepted(),
+        prolonged=await shared.prolonged(),
         objectives={"absent": settings.objective_value_s, "gone": settings.objective_key_s},
     )
     return report(sources, Month(first=first, calendar=calendar(table)), now)

@@ -200,7 +200,8 @@ async def _raise(shared: World, tenant: Tenant) -> None:
     try:
         await shared.look_back()
         await follow_published(shared)
-        shared.vault.upgrade(tenant, _legacy(shared, tenant), shared.clock.now())
+        now, many = shared.clock.now(), shared.settings.partitions
+        shared.vault.upgrade(tenant, _legacy(shared, tenant), now, many)
         await shared.ring(tenant).guard.tell_profile()
     finally:
         await shared.keystore.close()
@@ -227,7 +228,9 @@ async def _make(shared: World, tenant: Tenant, identity: tuple[str, ...]) -> tup
         for line in shared.policy.unlawful(shared.clock.now().date()):
             raise ConfigurationError(line)
     unanchored = await _own(shared)
-    shared.vault.create_tenant(tenant, identity, shared.clock.now())
+    if not unanchored:
+        await shared.check_partitions()
+    shared.vault.create_tenant(tenant, identity, shared.clock.now(), shared.settings.partitions)
     epoch = epoch_of(shared.clock.now())
     shared.vault.create_epoch(epoch)
     guard_id = shared.vault.guard_id()

@@ -28,6 +28,7 @@ CHANGES: Final = (
     (2, "decisions: version 2, whose sealed entry has generations of 64 bits"),
     (2, "the keystore's guard entry names the profile: workers of an earlier release halt at it"),
     (2, "auditors have a key of their own to sign with"),
+    (2, "the number of partitions is kept with the tenant's secrets: a process that has another is refused"),
     (2, "a person's entry says what a restore has imposed; the case of a lift, which restrictions it met"),
     (2, "new versions of the policy must be lawful: what an earlier release took until today stays as it is"),
     (2, "the rules by which two identifiers are one person are the tenant's: no policy changes them"),
@@ -46,6 +47,7 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
         number: 0 where none was ever written.
         forms: The level of stored forms and messages that is written.
         identity: The named rules by which two identifiers are known to be one person; they belong to the tenant from its creation.
+        partitions: How many the topics of legs and decisions were created with; other programs must not be mistaken about it.
         signers: By role, the public half (32 bytes, base64url) of the Ed25519 key by which its records are signed.
         judged_from: From which day on versions of its policy must be lawful (`policy/lawful.py`), where an earlier release took
             others; UNSET: all of them.
@@ -57,6 +59,7 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
     number: int = 0
     forms: Annotated[int, msgspec.Meta(ge=1)] = RELEASE_0_1
     identity: tuple[str, ...] = ()
+    partitions: Annotated[int, msgspec.Meta(ge=1)] | msgspec.UnsetType = msgspec.UNSET
     signers: dict[str, str] = msgspec.field(default_factory=dict)
     judged_from: Day | msgspec.UnsetType = msgspec.UNSET
     at: Utc | None = None

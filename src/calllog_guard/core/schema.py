@@ -22,6 +22,7 @@ from calllog_guard.core.crypto.envelope import LegHeader
 from calllog_guard.core.crypto.held import HeldHeader
 from calllog_guard.core.minor import REST
 from calllog_guard.core.policy.publication import Publication
+from calllog_guard.core.prolonged import Prolonged
 from calllog_guard.core.replay import Replayed
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import Decision
@@ -59,6 +60,7 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "heartbeat": Beat,
     "anchor": Anchor,
     "acceptance": Acceptance,
+    "prolonged": Prolonged,
     "policy": Publication,
     "statistic": Statistic,
     "statistics-mark": Mark,
