@@ -371,6 +371,13 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/contract/test_writer.py::test_withdrawing_ends_what_is_under_way_and_the_next_write_is_as_the_first",
     ),
     (
+        "a producer that has sent nothing ends whoever stops it",
+        "adapters/kafka_producer.py",
+        "await asyncio.wait([sending], timeout=_END_S)",
+        "await sending",
+        "tests/contract/test_writer.py::test_a_writer_that_writes_nothing_stops_as_any_other",
+    ),
+    (
         "a producer whose sequence has a hole is used again",
         "adapters/kafka_writer.py",
         "            await self._drop()\n            raise judged from None",
