@@ -84,8 +84,9 @@ fuzz: .venv/stamp tools ## whole records by dice against every worker: 200 histo
 	FUZZ_SEEDS=200 $(PY) -m pytest -o timeout=0 tests/core/test_fuzz.py
 	FUZZ_S=$${FUZZ_S:-600} $(PY) -m pytest -s tests/e2e/test_fuzz_live.py
 
-properties: .venv/stamp ## 5,000 random histories of 50 steps against an oracle of who may be shown what (half an hour)
-	PROPERTY_SEQUENCES=5000 PROPERTY_STEPS=50 PROPERTY_SHORTEN=1 $(PY) -m pytest -o timeout=0 tests/core/test_properties.py
+properties: .venv/stamp ## 5,000 random histories of 50 steps against an oracle of who may be shown what, 20,000 people and strangers erased (half an hour)
+	PROPERTY_SEQUENCES=5000 PROPERTY_STEPS=50 PROPERTY_SHORTEN=1 IDENTITY_CASES=20000 \
+	  $(PY) -m pytest -o timeout=0 tests/core/test_properties.py tests/core/test_identifier_cases.py
 
 simulate: .venv/stamp ## two policies a year apart over call data, day by day against an oracle (CALLS=calls.csv)
 	$(PY) tests/core/simulate.py $(if $(CALLS),--calls "$(CALLS)")

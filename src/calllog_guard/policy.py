@@ -72,6 +72,11 @@ class Policy:
         """The longest period of any purpose of a tenant in any version, in days."""
         return longest_keep_days(self.versions, tenant)
 
+    def lowercases_email(self, tenant: Tenant) -> set[bool]:
+        """What the versions say of it: one thing, or both."""
+        tables = (each.tenant.get(tenant) for each in self.versions)
+        return {table.lowercase_email for table in tables if table is not None}
+
     def inlined(self, version: Version) -> Version:
         """A version with the text of each key in place of its file's name, so that it can be compared with another's."""
         tables = {name: with_keys(table, self.public_key) for name, table in version.tenant.items()}
@@ -92,9 +97,7 @@ class Policy:
             ConfigurationError: Versions contradict each other, and so do the keys of the people stored under them.
 
         """
-        said = {
-            table.lowercase_email is True for each in self.versions if (table := each.tenant.get(tenant)) is not None
-        }
+        said = self.lowercases_email(tenant)
         if len(said) > 1:
             raise ConfigurationError(
                 "versions of the policy contradict each other on lowercase_email, by which people are known: run "

@@ -32,7 +32,7 @@ from calllog_guard.settings import Settings, from_environment
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.following import Following
 from calllog_guard.workers.health import Health
-from calllog_guard.workers.naming import Naming
+from calllog_guard.workers.homes import Homes
 from calllog_guard.workers.progress import Trail
 from calllog_guard.workers.reading import Reading
 from calllog_guard.workers.safe import Safe
@@ -254,8 +254,8 @@ class Reader(Stream[Line]):
         ring, pepper = shared.ring(tenant), shared.vault.pepper(tenant)
         if kept:
             safe = Safe(tenant, shared.keystore, ring, shared.vault)
-            lookup = Naming(tenant, shared.vault).lookup
-            return Kept(settings.topic("calllog.held"), ring, safe, lookup, pepper, self._errand)
+            homes, topic = Homes(ring, writes=False), settings.topic("calllog.held")
+            return Kept(topic, ring, safe, homes, pepper, self._errand)
         topic = settings.topic("calllog.legs")
         return People(topic, ring, pepper, purpose, cache_entries=settings.cache_entries)
 

@@ -34,7 +34,15 @@ class Installation:
     count = 0
 
     def __init__(
-        self, stack: Stack, directory: Path, release: Path | None = None, name: str = "", /, **settings: str
+        self,
+        stack: Stack,
+        directory: Path,
+        release: Path | None = None,
+        name: str = "",
+        /,
+        *,
+        identity: str = "",
+        **settings: str,
     ) -> None:
         """`release` is the folder of another release's package, which then makes and runs everything."""
         self.stack, self.directory, self.release = stack, directory, release
@@ -57,7 +65,7 @@ class Installation:
         self.log = directory / "workers.log"
         self.partitions = int(extra["PARTITIONS"])
         self._here("topics", "create")
-        self._here("tenant", "create", "iocom")
+        self._here("tenant", "create", "iocom", *(("--identity", identity) if identity else ()))
 
     def _database(self) -> str:
         """A database of its own in the shared Redis: each installation has its own guard entry."""

@@ -10,8 +10,9 @@ from typing import Final
 from calllog_guard.adapters.http_cleaner import HttpCleaners, pages
 from calllog_guard.adapters.kafka_admin import FOREIGN, PARTITIONS, KafkaTopics
 from calllog_guard.commands.setup import show, the_world
-from calllog_guard.errors import Fate, GuardError
+from calllog_guard.errors import Fate, GuardError, IdentityMovedError, StateRefusedError
 from calllog_guard.law import check_keystore, check_lawful, check_places, check_retention, follow_published
+from calllog_guard.workers.subjects import Subjects
 from calllog_guard.world import World
 
 
@@ -119,6 +120,13 @@ def _checks(shared: World) -> list[Lines]:
         await shared.ring(tenant).view([])
         return "the one that was seen"
 
+    async def identity() -> str:
+        try:
+            await Subjects(tenant, shared.ring(tenant), shared.vault).settled()
+        except IdentityMovedError as error:
+            raise StateRefusedError(str(error)) from None
+        return ", ".join(shared.vault.identity(tenant))
+
     return [
         _checked("residency", lambda: check_places(shared), "inside allowed_hosts", "move it, or name it"),
         _checked("retention", lambda: check_retention(shared), "as long as keep", "raise retention.ms"),
@@ -131,6 +139,7 @@ def _checks(shared: World) -> list[Lines]:
         _cleaners(shared),
         _keystore(shared),
         _checked("keystore guard", guard, "the past that was seen", "start keepers; never copy an old keystore back"),
+        _checked("identity", identity, "everybody known by these rules", f"calllog-guard tenant identity {tenant}"),
     ]
 
 

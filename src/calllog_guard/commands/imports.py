@@ -139,11 +139,12 @@ def _listed(shared: World, path: Path) -> frozenset[Lookup]:
         raise ConfigurationError(f"--erased FILE cannot be read: {error.strerror}") from None
     for number, text in listed:
         try:
-            found.add(naming.lookup(text))
+            names, refused = naming.names(text), ""
+            found.update((names.lookup, *names.former))
         except MessageError as error:
-            raise ConfigurationError(
-                f"--erased FILE: line {number} is refused ({error.reason}): {REFUSED[error.reason]}"
-            ) from None
+            refused = error.reason
+        if refused := refused or names.reason:
+            raise ConfigurationError(f"--erased FILE: line {number} is refused ({refused}): {REFUSED[refused]}")
     if not found:
         raise ConfigurationError("--erased FILE names nobody; if there is nobody to name, say so with --no-erased-list")
     return frozenset(found)

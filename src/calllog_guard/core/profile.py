@@ -13,6 +13,7 @@ from datetime import date
 from typing import Annotated, Final, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from calllog_guard.core.identity import unknown_rules
 from calllog_guard.core.ids import Tenant
@@ -47,6 +48,7 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
         number: 0 where none was ever written.
         forms: The level of stored forms and messages that is written.
         identity: The named rules by which two identifiers are known to be one person; they belong to the tenant from its creation.
+        former: The rules that were in force before, the oldest first: by them whoever has no record left is still found.
         partitions: How many the topics of legs and decisions were created with; other programs must not be mistaken about it.
         signers: By role, the public half (32 bytes, base64url) of the Ed25519 key by which its records are signed.
         judged_from: From which day on versions of its policy must be lawful (`policy/lawful.py`), where an earlier release took
@@ -59,10 +61,22 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
     number: int = 0
     forms: Annotated[int, msgspec.Meta(ge=1)] = RELEASE_0_1
     identity: tuple[str, ...] = ()
+    former: tuple[tuple[str, ...], ...] | msgspec.UnsetType = msgspec.UNSET
     partitions: Annotated[int, msgspec.Meta(ge=1)] | msgspec.UnsetType = msgspec.UNSET
     signers: dict[str, str] = msgspec.field(default_factory=dict)
     judged_from: Day | msgspec.UnsetType = msgspec.UNSET
     at: Utc | None = None
+
+    @property
+    def before(self) -> tuple[tuple[str, ...], ...]:
+        """The rules of identity that were in force before, the oldest first."""
+        return self.former or ()
+
+    def knowing(self, identity: tuple[str, ...]) -> "TenantProfile":
+        """The same with other rules of identity."""
+        if identity == self.identity:
+            return self
+        return replace(self, identity=identity, former=(*self.before, self.identity))
 
     @property
     def lawful_from(self) -> date:
@@ -123,7 +137,7 @@ def opened(name: str, number: int, content: bytes) -> TenantProfile:
         raise EntryCorruptError(f"{name} beside the KMS is no profile") from None
     if profile.number != number:
         raise EntryCorruptError(f"{name} beside the KMS says that it is number {profile.number}")
-    if unknown := unknown_rules(profile.identity):
+    if unknown := [name for rules in (profile.identity, *profile.before) for name in unknown_rules(rules)]:
         raise EntryCorruptError(
             f"{name} beside the KMS names rules of identity that this release does not know ({', '.join(unknown)}): run the release "
             "that wrote it"

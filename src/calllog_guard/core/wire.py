@@ -145,16 +145,18 @@ def _newer(decoder: "msgspec.json.Decoder[T]", raw: bytes, failed: MessageError)
     """What is not to the schema of this release: of a later major version, of a later minor one, or bad."""
     kind: type = decoder.type
     major: int = getattr(kind, "major", 1)
-    with suppress(msgspec.ValidationError):  # it says no version
-        found = _versions.decode(raw).v
-        if found > major:
-            raise NewerFormError(f"a message of the kind {kind.__name__}", found, major)
-    if failed.reason != "unknown_field" or getattr(kind, "never", frozenset()) & _objects.decode(raw).keys():
-        raise failed
     try:
+        with suppress(msgspec.ValidationError):  # it says no version
+            found = _versions.decode(raw).v
+            if found > major:
+                raise NewerFormError(f"a message of the kind {kind.__name__}", found, major)
+        if failed.reason != "unknown_field" or getattr(kind, "never", frozenset()) & _objects.decode(raw).keys():
+            raise failed
         return with_rest(decoder.decode(known(kind, raw)), raw)
     except msgspec.ValidationError as error:
         raise MessageError(reason_of(error), pointer_of(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):  # behind what was unknown
+        raise MessageError("not_json") from None
     except RecursionError:
         raise MessageError("nested_too_deep") from None
 

@@ -205,9 +205,9 @@ class Decider:
         self._book, self._settings, self._clock, self._keep_days = book, settings, clock, keep_days
         self._steps, self.subjects = Steps(settings.off), Subjects(tenant, ring, vault)
 
-    def lookups(self, request: Request) -> dict[int, Lookup]:
-        """See Subjects."""
-        return self.subjects.lookups(request)
+    async def lookups(self, request: Request) -> dict[int, Lookup]:
+        """See Subjects: by number, everybody whom a request is about."""
+        return (await self.subjects.named(request)).lookups
 
     # --- total erasure ------------------------------------------------------------------------------------------------
 
@@ -217,14 +217,15 @@ class Decider:
 
         `renewed` puts people under the holds that name them; nobody is fenced who appeared after it looked.
         """
-        case, left = granted.case, self.lookups(granted.request)
+        case, named = granted.case, await self.subjects.named(granted.request)
+        left = named.lookups
         cut_off = to_ms(case.cut_off or self._clock.now())
         while left:
             view = await self._ring.view(list(left.values()))
             await renewed(left.values())
             if (await self._ring.view(list(left.values()))).raw != view.raw:
                 continue
-            case = self.subjects.met(case, left, view)
+            case = self.subjects.met(case, named, view)
             plan = {
                 index: decision
                 for index, lookup in left.items()
@@ -257,7 +258,7 @@ class Decider:
     async def decide(self, granted: Granted, parts: tuple[Part, ...], told: Telling = _NOTHING) -> Decided:
         """Decisions for everyone named who is there, then their flags; `told` for a copy of what is held."""
         case, kind = granted.case, granted.request.type
-        lookups = self.lookups(granted.request)
+        lookups = await self.lookups(granted.request)
         if kind in MINTS and case.unknown and case != self._book.get(case.case):
             case = await self._book.save(case)  # once they are minted, nobody could tell that nobody was known
         view, persons = await self._there(lookups, mint=kind in MINTS)
@@ -273,14 +274,14 @@ class Decider:
             found += self._of_former(granted, lookups, persons, told, view)
         case = await self.decided(case, [decision for _, decision in found])
         for part in parts:
-            others = self._considered(case) if part.number == _ENDED else set()
+            others = await self._considered(case) if part.number == _ENDED else set()
             for lookup, person in persons.items():
                 if lookup not in others and part.only in {None, lookup}:
                     await self._ring.change(lookup, part.flags, generation=person.generation)
         self._steps.reached("decide.flags")
         return Decided(case, tuple(index for index, _ in found))
 
-    def _considered(self, case: Case) -> set[Lookup]:
+    async def _considered(self, case: Case) -> set[Lookup]:
         """Of whom another objection is still before an officer: they stay restricted although this one has ended."""
         waiting = [
             each
@@ -288,7 +289,7 @@ class Decider:
             if each.type == "object" and each.state == "waiting" and each.decisions and each.case != case.case
         ]
         requests = [self._book.request_of(each) for each in waiting]
-        return {lookup for request in requests for lookup in self.lookups(request).values()}
+        return {lookup for request in requests for lookup in (await self.lookups(request)).values()}
 
     async def _there(self, lookups: Mapping[int, Lookup], *, mint: bool) -> tuple[View, dict[Lookup, Person]]:
         """Who of them is living; with `mint` everyone is."""

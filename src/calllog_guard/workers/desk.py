@@ -126,6 +126,8 @@ class Desk:
 
     async def unit(self, unit: Unit) -> None:
         """See Role: requests in their order, erasures among them abreast; the outcomes of the unit are written as one."""
+        if any(place.topic == self._requests for place in unit):
+            await self._o.decider.subjects.settled()
         records = [record for each in unit.values() for record in each if (record.key or b"")[:1] != b"~"]
         read = [found for record in records if record.topic == self._requests and (found := await self._read(record))]
         for together in _together(read):
@@ -145,7 +147,7 @@ class Desk:
     async def _read(self, record: Any) -> tuple[Request, Any] | None:
         """A request with its record; None when it became a dead letter."""
         try:
-            return self._checked(record), record
+            return await self._checked(record), record
         except MessageError as error:
             await self._dead(record, error)
             return None
@@ -156,7 +158,7 @@ class Desk:
         except MessageError as error:
             await self._dead(item[1], error)
 
-    def _checked(self, record: Any) -> Request:
+    async def _checked(self, record: Any) -> Request:
         _, table = self._table()
 
         def key_of(kid: str) -> bytes | None:
@@ -168,7 +170,7 @@ class Desk:
         check_rights(table.requesters[request.iss].role, request.type, request.event)
         check_fields(request)
         check_purposes(request, table)
-        self._o.decider.lookups(request)
+        await self._o.decider.subjects.check(request)
         if record.partition != self._o.home:
             raise RequestRefusedError("wrong_partition")
         return request
@@ -249,7 +251,7 @@ class Desk:
         told_of = self._lifting.told(met) if granted.request.type == "lift" else granted.request.subjects
         granted = await self._o.notices.before(granted, told_of)
         request = granted.request
-        lookups = self._o.decider.lookups(request)
+        lookups = await self._o.decider.lookups(request)
         told = await self._o.holds.renewed(granted.version, lookups.values())
         # after a crash a hold may just have decided for this very case: go on from there
         case = self._book.get(granted.case.case) or granted.case

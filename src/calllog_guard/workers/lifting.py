@@ -55,7 +55,8 @@ class Lifting:
     async def met(self, granted: Granted) -> dict[Lookup, Met]:
         """Everyone named who is restricted."""
         request, case = granted.request, granted.case
-        lookups = self._a.decider.lookups(request)
+        named = await self._a.decider.subjects.named(request)
+        lookups = named.lookups
         view = await self._ring.view(list(lookups.values()))
         people = {lookup: self._ring.person(lookup, raw) for lookup, raw in view.raw.items()}
         officer = bool(case.approvals) or self._role(case) == "officer"
@@ -65,7 +66,7 @@ class Lifting:
             if person is not None and person.pseudonym is not None and person.closed:
                 standing = await self._standing(person, person.pseudonym)
                 ending = ended_by(standing, officer=officer, named=request.case)
-                found.setdefault(lookup, Met(request.subjects[index], person, standing, ending))
+                found.setdefault(lookup, Met(request.subjects[named.places[index]], person, standing, ending))
         return found
 
     def told(self, met: Mapping[Lookup, Met]) -> tuple[str, ...]:

@@ -212,6 +212,17 @@ class Vault:
         profile = self.profile(tenant)
         return profile.identity if profile.number else self._legacy(tenant)
 
+    def former(self, tenant: Tenant) -> tuple[tuple[str, ...], ...]:
+        """The rules of identity that were in force before, the oldest first; raises as `profile`."""
+        return self.profile(tenant).before
+
+    def know(self, tenant: Tenant, identity: Sequence[str], at: datetime) -> TenantProfile:
+        """Let other rules of identity be in force; blocks. The people stored under the present ones must be carried over."""
+        rules = tuple(identity)
+        return self._profiles.change(
+            tenant, lambda found: found if found.identity == rules else replace(found.knowing(rules), at=at)
+        )
+
     async def reach(self, tenant: Tenant, number: int) -> None:
         """
         Know a tenant's profile of this number, or a later one.
@@ -229,13 +240,19 @@ class Vault:
                 )
 
     def upgrade(
-        self, tenant: Tenant, identity: Sequence[str] = (), at: datetime | None = None, partitions: int | None = None
+        self,
+        tenant: Tenant,
+        identity: Sequence[str] = (),
+        at: datetime | None = None,
+        partitions: int | None = None,
+        *,
+        former: tuple[tuple[str, ...], ...] = (),
     ) -> TenantProfile:
         """
         Raise a tenant to the newest forms, with its signers; blocks.
 
         Args:
-            identity: The rules of a tenant that has no profile.
+            identity: The rules of a tenant that has no profile, `former` those before them.
             partitions: The count of a tenant whose profile has none.
 
         """
@@ -246,9 +263,10 @@ class Vault:
         older = self._ring.get(f"pepper.{tenant}") is not None
 
         def raised(profile: TenantProfile) -> TenantProfile:
-            rules = profile.identity if profile.number else tuple(identity)
+            if not profile.number:
+                profile = replace(profile, identity=tuple(identity), former=former or UNSET)
             many = profile.partitions or partitions or UNSET
-            new = replace(profile, forms=FORMS, identity=rules, partitions=many, signers=profile.signers | signers)
+            new = replace(profile, forms=FORMS, partitions=many, signers=profile.signers | signers)
             if older and profile.forms < FORMS and at is not None:  # what was law until today stays law
                 new = replace(new, judged_from=(at.date() + timedelta(days=1)).isoformat())
             return profile if new == profile else replace(new, at=at)

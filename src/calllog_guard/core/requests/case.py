@@ -8,7 +8,7 @@ and a replay refused; `progress` says which decision reached which stage, `obser
 whether the person may be told, for which `sealed` stays.
 `whose` and `said` (`whose.py`) let a person find the case and what officers told them in it, and nobody else.
 `known` says whether somebody was known under the identifiers of the request when it was carried out, `unknown` under which of them
-(by their place, from 0) nobody was.
+(by their place, from 0) nobody was, `linked` how many others were reached because they are the same person.
 `hold` is the hold of a `hold` or `release`, `kept` what the law keeps of an erasure; of a secret case (`secret.py`) `told` holds
 the receipts, which go nowhere else.
 `lifts` says which restrictions a `lift` has met, by the cases that brought them (`restore`: a restored keystore), and what became of each.
@@ -114,6 +114,7 @@ class Case(Rewritten, frozen=True, kw_only=True):
     lifts: dict[str, Literal["ended", "stands"]] | msgspec.UnsetType = msgspec.UNSET
     known: bool | msgspec.UnsetType = msgspec.UNSET
     unknown: tuple[int, ...] | msgspec.UnsetType = msgspec.UNSET
+    linked: int | msgspec.UnsetType = msgspec.UNSET
     whose: dict[Id, str] | msgspec.UnsetType = msgspec.UNSET
     said: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
