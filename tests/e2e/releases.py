@@ -252,7 +252,7 @@ class Thawed(Patient):
                 topic, _, number = place.rpartition("/")
                 # a version of the policy that was signed in time must not look as if it came late
                 moved_ms = 0 if topic == self.fixture.topic("privacy.policy") else age_ms
-                lane = _whole(topic, int(number), lanes.get((topic, int(number)), []), end)
+                lane = whole(topic, int(number), lanes.get((topic, int(number)), []), end)
                 for each in lane:
                     await producer.send(
                         topic, each.value, each.key, int(number), each.at_ms + moved_ms, headers=list(each.headers)
@@ -283,7 +283,7 @@ class Thawed(Patient):
             admin.close()
 
 
-def _whole(topic: str, partition: int, lane: list[Frozen], end: int) -> list[Frozen]:
+def whole(topic: str, partition: int, lane: list[Frozen], end: int) -> list[Frozen]:
     """A lane without holes: where compaction or a trim took records, heartbeats or the next record stand, which say nothing new."""
     beat = next((each for each in lane if each.key == _BEAT and each.value), None)
     whole: list[Frozen] = []
