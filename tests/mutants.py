@@ -331,8 +331,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a later release's day of the policy is called damaged",
         "adapters/law_file.py",
-        "            if int(form) > _FORM:\n",
-        "            if int(form) > _FORM + 99:\n",
+        "if form.isdigit() and int(form) > int(_REVISED):",
+        "if form.isdigit() and int(form) > int(_REVISED) + 99:",
         "tests/core/test_later_forms.py::test_a_later_major_version_halts_and_says_so",
     ),
     (
