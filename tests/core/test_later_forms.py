@@ -38,10 +38,7 @@ FROM_OUTSIDE = {
     "CallEvent", "Ephemeral", "Facts", "Hold", "Party", "Publication", "Range", "ReplyKey", "Request", "SealedHeader"
 }  # fmt: skip
 """Written by others, or by people: an unknown field is refused. A policy is a promise: nobody follows half of one."""
-SHOWN = {
-    "Brake", "Count", "DayLine", "Disclosure", "HoldLine", "Line", "LossLine", "NoticeLine", "Opened", "PolicyLine", "Put", "Remove",
-    "Report", "Reset", "Stage",
-}  # fmt: skip
+SHOWN = ("calllog_guard.core.requests.report", "calllog_guard.core.calls.view")
 """Written for others, and read back by none of our programs."""
 
 
@@ -60,8 +57,8 @@ def messages() -> Iterator[type[Message]]:
 
 def test_every_message_of_our_own_programs_may_gain_fields() -> None:
     """One that were not Internal would make a dead letter of a later release's decision."""
-    strict = {kind.__name__ for kind in messages() if not issubclass(kind, Internal)}
-    assert strict == FROM_OUTSIDE | SHOWN
+    strict = {kind.__name__ for kind in messages() if not issubclass(kind, Internal) and kind.__module__ not in SHOWN}
+    assert strict == FROM_OUTSIDE
 
 
 # --- one byte or number says which version a stored form has ------------------------------------------------------------

@@ -17,6 +17,7 @@ from calllog_guard.core.arrival import Remnant
 from calllog_guard.core.calls.event import CallEvent
 from calllog_guard.core.calls.intake import Manifest
 from calllog_guard.core.calls.leg import Leg
+from calllog_guard.core.calls.parked import Parked
 from calllog_guard.core.calls.view import Put, Remove, Reset
 from calllog_guard.core.crypto.envelope import LegHeader
 from calllog_guard.core.crypto.held import HeldHeader
@@ -50,6 +51,7 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "notice": Notice,
     "notice-words": Words,
     "dead": Dead,
+    "parked": Parked,
     "remnant": Remnant,
     "replayed": Replayed,
     "access": Access,

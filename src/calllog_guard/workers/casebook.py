@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from calllog_guard.core.ids import INTERNAL_KEY, EpochName, Tenant
-from calllog_guard.core.requests.case import CASES, Case
+from calllog_guard.core.requests.case import CASES, Case, check_times
 from calllog_guard.core.requests.fields import Kind
 from calllog_guard.core.requests.machine import RULES
 from calllog_guard.core.requests.notice import FILED, Filed
@@ -27,7 +27,7 @@ from calllog_guard.core.requests.request import REQUESTS, Request
 from calllog_guard.core.requests.secret import PREFIX, open_case, seal_case, secret_key
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, encode
-from calllog_guard.errors import EntryCorruptError, EpochUnknownError, RecordError
+from calllog_guard.errors import CaseStateError, EntryCorruptError, EpochUnknownError, RecordError
 from calllog_guard.ports import Writer
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.keyring import Keyring, pointer
@@ -83,6 +83,7 @@ class Casebook:
         case = decode(CASES, record.value)
         if record.key != case.case.encode():
             raise RecordError("bad_case")
+        check_times(case)
         self._keep(case)
 
     def _keep(self, case: Case) -> None:
@@ -105,6 +106,10 @@ class Casebook:
     def __iter__(self) -> Iterator[Case]:
         """The cases that may be told of: no count, list or figure may move with a secret one."""
         return iter([case for case in self._cases.values() if not case.secret])
+
+    def every(self) -> Iterator[Case]:
+        """All cases, secret ones too: for what nobody is told."""
+        return iter(list(self._cases.values()))
 
     def over(self, now: datetime, keep: timedelta) -> Iterator[Case]:
         """
@@ -206,9 +211,11 @@ class Casebook:
     def _part(self, case: Case, name: PartName, sealed: str | None) -> bytes | None:
         if sealed is None:
             return None
-        return open_part(
-            case.case, name, sealed, self._vault.epoch_key(EpochName(case.epoch or ""), self._tenant, "cases")
-        )
+        try:
+            key = self._vault.epoch_key(EpochName(case.epoch or ""), self._tenant, "cases")
+            return open_part(case.case, name, sealed, key)
+        except (EpochUnknownError, EntryCorruptError):
+            raise CaseStateError("request_lost", "/case") from None
 
     def filed_of(self, case: Case) -> Filed | None:
         """Whom a disclosure is for; raises as `request_of`."""
@@ -220,8 +227,8 @@ class Casebook:
         The request of a case that waits.
 
         Raises:
-            EntryCorruptError: Changed, or another case's: the desk halts.
-            EpochUnknownError: Its epoch is destroyed: the desk halts.
+            CaseStateError: `request_lost`: changed, another case's, or of an epoch that is destroyed. What acts on the case is a dead
+                letter; an officer can still refuse it.
 
         """
         # a desk of a later minor release lets fields in that this one would refuse at the border
@@ -236,7 +243,7 @@ class Casebook:
             try:
                 parts = self._part(case, "request", case.sealed), self._part(case, "filed", case.filed)
                 renewed.append(self._with(case, epoch, *parts))
-            except (EpochUnknownError, EntryCorruptError) as error:  # nobody's desk sealed it so: it stays, and is told
-                log.error("the sealed part of a case does not open", case=case.case, why=str(error))  # noqa: TRY400
+            except CaseStateError as error:  # nobody's desk sealed it so: it stays, and is told
+                log.error("the sealed part of a case does not open", case=case.case, why=error.reason)  # noqa: TRY400
         await self.save_all(renewed, [])
         return len(renewed)

@@ -171,7 +171,7 @@ class Intake:
         return self._standing[day]
 
     async def _resolved(self, parts: Sequence[Part], letters: Sequence[Output], rules: Rules) -> Counter[str]:
-        return await self._sealer.settle(await self._sealer.resolved(parts), letters, rules)
+        return (await self._sealer.settle(await self._sealer.resolved(parts), letters, rules)).ended
 
     async def _settled(self, parts: Sequence[Part], letters: Sequence[Output], rules: Rules) -> Counter[str]:
         """As a worker does: silence is waited for, a unit that has sent something and takes too long is not."""

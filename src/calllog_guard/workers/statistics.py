@@ -167,6 +167,7 @@ class Statistician:
         values = await self._t.fetch(self._t.legs, shard.partition, places)
         self._steps.reached("statistics.fetched")
         people, unknown = await self._people({Pseudonym(key[:22].decode()) for key in values})
+        shard.unsure |= unknown
         book = self._books[shard.partition]
         lapsed = self._running(book)
         legs: list[tuple[Cell, bytes]] = []

@@ -22,15 +22,31 @@ TO_DESK: Final = b"outcomes"
 """The place of what is told to the desk; in the ledger it is the record's key."""
 DONE: Final = b".done"
 """Ends the ledger key of a decision's result; `.absent` and `.gone` end those of its observation."""
-LEGS: Final = b".legs"
-"""Ends the ledger key of the names that a decision is about to remove."""
+NAMES_IN_PART: Final = 10_000
+"""Names of legs in one record of the ledger: a quarter of a megabyte."""
+_LEGS: Final = b".legs"
 _RESULT_DOTS: Final = 2
+_DIGITS: Final = 9
 _MAC_BYTES: Final = len(',"mac":""}') + ID_LETTERS
 
 
 def is_result(key: bytes) -> bool:
     """Whether a ledger key names a result, not a decision."""
     return key.count(b".") == _RESULT_DOTS
+
+
+def legs_key(number: int) -> bytes:
+    """What ends the ledger key of a part of the names that a decision is about to remove; the first part is 1."""
+    return _LEGS if number == 1 else _LEGS + b"-%d" % number
+
+
+def legs_part(key: bytes) -> tuple[bytes, int] | None:
+    """The ledger key of a decision, and which part of its names a key is of; None when it is none."""
+    name, _, last = key.rpartition(b".")
+    word, dash, number = last.partition(b"-")
+    if b"." + word != _LEGS or (dash and not (number.isdigit() and len(number) < _DIGITS)):
+        return None
+    return name, int(number or 1)
 
 
 class Observed(Rewritten, frozen=True, kw_only=True):
@@ -54,6 +70,7 @@ class Outcome(Internal, frozen=True, kw_only=True):
         tokens: In the ledger: the legs whose old values must be seen gone.
         kept: With `copied` of an erasure: the purposes for which the law had legs copied first.
         digests: Of an export: SHA-256 of each part.
+        unread: Of a search: how many keys could not be opened, so that nobody can tell whose they are.
         mac: By the key that workers alone have, over the rest and the place where it is written.
 
     """
@@ -62,7 +79,7 @@ class Outcome(Internal, frozen=True, kw_only=True):
     tenant: TenantName
     case: Id
     decision: Id
-    stage: Literal["copied", "destroyed", "tombstoned", "rewritten", "exported", "absent", "gone", "failed"]
+    stage: Literal["copied", "destroyed", "tombstoned", "rewritten", "exported", "absent", "gone", "failed", "searched"]
     partition: int
     legs: int
     barrier: int
@@ -73,6 +90,7 @@ class Outcome(Internal, frozen=True, kw_only=True):
     tokens: tuple[Id, ...] | msgspec.UnsetType = msgspec.UNSET
     kept: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     digests: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    unread: int | msgspec.UnsetType = msgspec.UNSET
     mac: Id | msgspec.UnsetType = msgspec.UNSET
 
 
