@@ -40,12 +40,8 @@ class Installation:
         release: Path | None = None,
         name: str = "",
         /,
-<<<<<<< HEAD
         *,
         identity: str = "",
-=======
-        identity: str = "default",
->>>>>>> main
         **settings: str,
     ) -> None:
         """`release` is the folder of another release's package, which then makes and runs everything."""
