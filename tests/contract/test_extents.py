@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from patience import PATIENCE_S
 
 from calllog_guard.adapters.kafka_extents import KafkaExtents
 from calllog_guard.adapters.memory_extents import MemoryExtents
@@ -65,7 +66,7 @@ class RealTopics:
         from kafka.errors import KafkaError  # noqa: PLC0415
         from kafka.structs import OffsetAndMetadata  # noqa: PLC0415
 
-        place, end = TopicPartition(topic, partition), time.monotonic() + 60
+        place, end = TopicPartition(topic, partition), time.monotonic() + PATIENCE_S
         while True:  # a broker that never had a group makes its topic of offsets first; the library returns some errors
             with suppress(KafkaError):
                 self._admin.alter_group_offsets(group, {place: OffsetAndMetadata(offset, "", -1)})
@@ -89,7 +90,7 @@ class Case:
 
     def committed(self, shapes: Mapping[str, Shape]) -> dict[Place, int]:
         """What the group has read; a coordinator that is just loading is asked again."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE_S
         while True:
             try:
                 return self.extents.committed("g" + self.name, shapes)

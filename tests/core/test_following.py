@@ -18,7 +18,6 @@ from calllog_guard.core.ids import Tenant
 from calllog_guard.errors import ConfigurationError, KeystoreSilentError, LogRefusedError, StateRefusedError
 from calllog_guard.ports import Place
 
-pytestmark = pytest.mark.timeout(60)
 """What never becomes true is a failure, and a mutant's end."""
 
 

@@ -9,6 +9,7 @@ from installation import Installation
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient, OffsetSpec
 from kafka.errors import KafkaError
+from patience import PATIENCE_S
 
 
 @contextmanager
@@ -47,7 +48,7 @@ def make_anew(guard: Installation, name: str, partitions: int, **settings: str) 
             "configs": {"message.timestamp.type": "LogAppendTime"}
             | {k.replace("_", "."): v for k, v in settings.items()}
         }
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
                 client.create_topics({topic: shape}, wait_for_metadata=True)
