@@ -113,6 +113,19 @@ class EntryUnreadableError(GuardError):
         self.reason = reason
 
 
+class EntryMovedError(EntryUnreadableError):
+    """A person's entry leads elsewhere since it was asked for: the unit is done again, and asks there."""
+
+    def __init__(self) -> None:
+        super().__init__("a person's entry leads elsewhere since it was asked for: is asked again", "entry_moved")
+
+
+class IdentityMovedError(GuardError):
+    """The rules by which people are known are others since a unit began, or the keystore is not carried over to them yet: wait."""
+
+    fate = Fate.RETRY
+
+
 class KeyMissingError(EntryUnreadableError):
     """A live person without a key: never mint anew, never pass; restore it, or erase the person."""
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from calllog_guard.core.crypto.entries import Keys, Person, Rest, seal_keys, seal_person
+from calllog_guard.core.crypto.same import Same, seal_same
 from calllog_guard.core.crypto.sealed import signer_public
 from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Pepper, Secret, link_at, month_from
 from calllog_guard.core.ids import DecisionId, EpochName, SubjectId, Tenant, b64
@@ -71,6 +72,7 @@ def vectors() -> dict[str, Any]:
         "person_live": seal_person(live, b"place", key, NONCE, 2).hex(),
         "person_gone": seal_person(gone, b"place", key, NONCE, 2).hex(),
         "person_live_extended": seal_person(replace(live, rest=later), b"place", key, NONCE, 2).hex(),
+        "person_imposed": seal_person(replace(live, imposed=True), b"place", key, NONCE, 2).hex(),
         "keys": seal_keys(keys, b"place", key, NONCE, 2).hex(),
         "keys_extended": seal_keys(replace(keys, rest=replace(later, flags=0)), b"place", key, NONCE, 2).hex(),
         "decision": encode(
@@ -95,6 +97,11 @@ def vectors() -> dict[str, Any]:
         ).decode(),
         "profile": packed(profile).hex(),
         "profile_digest": digest(profile_name(TENANT, 3), packed(profile)).hex(),
+        "profile_changed": packed(profile.knowing(("marks", "blanks"))).hex(),
+        "person_elsewhere": seal_person(
+            Person(generation=0, pseudonym=None, home=lookup, epoch=EPOCH), b"place", key, NONCE, 2
+        ).hex(),
+        "same": seal_same(Same().with_rule(lookup), EPOCH, b"place", key, NONCE).hex(),
         "guard": guard_entry(b"\x06" * 16, 1 << 40, 3).hex(),
         **_case(identity),
     }

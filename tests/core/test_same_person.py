@@ -1,7 +1,9 @@
 """One person is erased, shown and held as one, whichever form of the identifier a call, a request or a file has; others never."""
 
+import gc
 import json
 from pathlib import Path
+from types import FunctionType, ModuleType
 
 import pytest
 from guard_world import TENANT, GuardWorld
@@ -130,6 +132,20 @@ async def test_what_the_policy_says_of_case_changes_nothing_for_a_tenant(tmp_pat
     await world.run()
     assert not world.legs()
     assert world.case("erase-0002").legs != world.case("erase-0001").legs
+
+
+async def test_no_identifier_stays_in_the_memory_of_what_seals(world: GuardWorld) -> None:
+    """Kept for the next call they would outlive every erasure."""
+    await world.call("c1", "canary@example.org")
+    await world.run()
+    sealer = world.protector._sealer
+    seen, left = {id(world), id(world.log)}, list[object](vars(sealer).values())
+    while left:
+        each = left.pop()
+        assert not (isinstance(each, str) and "canary" in each)
+        if id(each) not in seen and type(each).__module__ != "types":
+            seen.add(id(each))
+            left += [] if isinstance(each, type | ModuleType | FunctionType) else gc.get_referents(each)
 
 
 async def test_a_leg_says_the_identifier_as_it_came(world: GuardWorld) -> None:

@@ -126,7 +126,7 @@ def stamps(guard: Installation) -> list[list[int]]:
 def longest_beat_s(guard: Installation, since_ms: int) -> float:
     """The longest time between two heartbeats of one partition since then: H, with every stall of this machine."""
     lanes = [[each for each in lane if each >= since_ms] for lane in stamps(guard)]
-    return max((later - one) / 1000 for lane in lanes for one, later in pairwise(lane))
+    return max(((later - one) / 1000 for lane in lanes for one, later in pairwise(lane)), default=0.0)
 
 
 def seconds_until_off(guard: Installation, gone: set[bytes], *, keys: bool, bound_s: Callable[[float], float]) -> float:

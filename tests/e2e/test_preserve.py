@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from installation import Installation, Make, event, raw, some
+from installation import Installation, Make, by_law, event, raw, some
 from patience import PATIENCE_S
 from redis import Redis
 from signing import claims, signed
@@ -33,7 +33,7 @@ def held(guard: Installation) -> dict[bytes, bytes]:
 def kept_by_law(guard: Installation) -> Installation:
     """The installation with billing kept by law."""
     path = guard.directory / "policy.toml"
-    path.write_text(path.read_text().replace('keep = "P6M"', 'keep = "P6M"\nsurvives_erasure = true'))
+    path.write_text(by_law(path.read_text()))
     return guard
 
 

@@ -98,7 +98,7 @@ def test_two_of_each_with_a_rebalance_in_the_middle_of_an_erasure(make: Make) ->
     guard.settled(lambda: erased(guard, "balance-01"), "tombstoned")
     assert len(guard.live()) == 500
     assert not guard.dead()
-    assert all(worker.poll() is None for worker in guard.workers)
+    assert all(worker.poll() is None for worker in guard.workers), guard.log.read_text()[-4000:]
 
 
 @pytest.fixture

@@ -162,15 +162,15 @@ async def emit(args: argparse.Namespace) -> int:
     topic = args.topic or topics[0]
     if topic not in topics:
         raise ConfigurationError(f"no worker reads events from {topic}: the policy in force names {', '.join(topics)}")
-    partitions, sent = shared.settings.partitions, 0
-    good = (
-        Output(topic, sum(call) % partitions, call, event)
-        for _, call, event in _rows(shared, args)
-        if isinstance(event, bytes)
-    )
-    writer = shared.writer()
+    writer, sent = shared.writer(), 0
     await writer.start()
     try:
+        partitions = await writer.partitions(topic)
+        good = (
+            Output(topic, sum(call) % partitions, call, event)
+            for _, call, event in _rows(shared, args)
+            if isinstance(event, bytes)
+        )
         while batch := list(islice(good, _BATCH)):
             await writer.write(batch)
             sent += len(batch)

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from datetime import date
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 
@@ -12,6 +13,7 @@ from calllog_guard.core.requests.notice import Filed
 from calllog_guard.core.requests.office import days_left
 from calllog_guard.core.wire import time_text
 
+_LIFTED = {"ended": "ended", "stands": "stands: an officer's lift ends it, or the decision on the objection"}
 _HEADS = ("case", "type", "state", "waits for", "due", "days left", "last stage", "ticket", "known")
 
 
@@ -91,6 +93,8 @@ def whole(case: Case, today: date, filed: Filed | None) -> str:
         )
     if case.review_at:
         lines.append(f"review     {time_text(case.review_at)}: may the person be told? clock --event tell, or not_yet")
+    if case.lifts is not msgspec.UNSET:
+        lines += [f"lift       of {name}: {_LIFTED[word]}" for name, word in case.lifts.items()]
     lines.append("clock")
     lines += [f"  {name:24} {told}" for name, told in _times(case)]
     if case.paused_s:

@@ -268,7 +268,11 @@ async def replay_letters(args: argparse.Namespace) -> int:
     await writer.start()
     try:
         await _recorded(shared, writer, letters)
-        for letter, output in zip(letters, outputs, strict=True):
+        for letter, written in zip(letters, outputs, strict=True):
+            # the topic may have been made anew, with fewer partitions
+            output = msgspec.structs.replace(
+                written, partition=written.partition % await writer.partitions(written.topic)
+            )
             await writer.write([output])
             note = Replayed(partition=letter.place[0], offset=letter.place[1], at=shared.clock.now())
             dead = shared.settings.topic("calllog.dead")

@@ -16,7 +16,7 @@ import ahocorasick_rs
 from rich.console import Console
 from rich.progress import track
 
-from calllog_guard.adapters.kafka_admin import KafkaTopics, governed
+from calllog_guard.adapters.kafka_admin import PARTITIONS, KafkaTopics, governed
 from calllog_guard.adapters.kafka_log import read_all, read_each
 from calllog_guard.adapters.segment_files import look_at_replica, replicas
 from calllog_guard.commands.setup import say, show, the_world
@@ -143,7 +143,7 @@ async def _partitions(shared: World) -> dict[str, int]:
         findings = await asyncio.to_thread(admin.check, shared.keep_days, shared.events)
     finally:
         admin.close()
-    return {each.topic: int(each.found) for each in findings if each.setting == "partitions"}
+    return {each.topic: int(each.found) for each in findings if each.setting == PARTITIONS}
 
 
 async def _case_places(shared: World, case: str, log_dirs: list[Path]) -> list[Place]:
@@ -167,7 +167,8 @@ async def _case_places(shared: World, case: str, log_dirs: list[Path]) -> list[P
         raise StateRefusedError("no decision belongs to this case; `case list` shows all")
     places: list[Place] = []
     topic, wanted = shared.settings.topic("calllog.legs"), sorted({name.encode() for name in names})
-    for partition in track(everything, description="partitions", console=Console(stderr=True), transient=True):
+    there = (await _partitions(shared)).get(topic, 0)
+    for partition in track(range(there), description="partitions", console=Console(stderr=True), transient=True):
         look = Look.for_(names)
         ends = await read_each(shared.settings.kafka, shared.options, topic, [partition], look.kafka_record)
         places.append(_case_place(f"topic {topic}/{partition}", look, *ends[partition]))

@@ -198,23 +198,25 @@ def _as_number(text: str) -> str:
     """
     if "@" in text:
         return text
-    if _ROUNDED.match(text):
+    number = text if text.isascii() else "".join(str(decimal(letter, letter)) for letter in text)
+    if _ROUNDED.match(number):
         raise _refuse("ambiguous_number")
-    if text.startswith(("+", "(+")) or _FROM_ABROAD.match(text):
-        return _worldwide(text)
-    digits = re.sub("[ ()]", "", text)
-    return digits if _NATIONAL.match(text) and _NATIONAL_DIGITS.match(digits) else text
+    if number.startswith(("+", "(+")) or _FROM_ABROAD.match(number):
+        return _worldwide(number) or text
+    digits = re.sub("[ ()]", "", number)
+    return digits if _NATIONAL.match(number) and _NATIONAL_DIGITS.match(digits) else text
 
 
 def _worldwide(text: str) -> str:
+    """Empty where it is no number of the whole world."""
     number, mark, parts = text.partition(";")
     spelled = None if mark else _EXTENSION.search(number)
     if spelled:
         number, mark, parts = number[: spelled.start()], ";", f"ext={spelled[1]}"
-    digits = "".join(str(decimal(letter, letter)) for letter in _SEPARATORS.sub("", number))
+    digits = _SEPARATORS.sub("", number)
     digits = "+" + digits[2:] if digits.startswith("00") else digits
     if not _E164.match(digits):
-        return text
+        return ""
     if _TRUNK.search(number):
         raise _refuse("ambiguous_number")
     return digits + mark + parts.lower()
@@ -296,6 +298,12 @@ def unknown_rules(rules: Sequence[str]) -> list[str]:
 def in_order(rules: Sequence[str]) -> tuple[str, ...]:
     """The same rules as they are applied and kept."""
     return tuple(rules) if set(rules) & _LEGACY.keys() else tuple(name for name in RULES if name in rules)
+
+
+def narrower(rules: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """The rules by which people are one now, and would be told apart by those wanted."""
+    kept = {CASE if name == LOWERCASE_EMAIL and LOWERCASE_EMAIL not in wanted else name for name in rules}
+    return [name for name in in_order(tuple(kept - {AS_WRITTEN})) if name not in wanted]
 
 
 def canonical(text: str, rules: Sequence[str], pointer: str = "") -> SubjectId:

@@ -21,6 +21,7 @@ from calllog_guard.core.calls.view import Put, Remove, Reset
 from calllog_guard.core.crypto.envelope import LegHeader
 from calllog_guard.core.crypto.held import HeldHeader
 from calllog_guard.core.policy.publication import Publication
+from calllog_guard.core.prolonged import Prolonged
 from calllog_guard.core.replay import Replayed
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import Decision
@@ -58,6 +59,7 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "heartbeat": Beat,
     "anchor": Anchor,
     "acceptance": Acceptance,
+    "prolonged": Prolonged,
     "policy": Publication,
     "statistic": Statistic,
     "statistics-mark": Mark,

@@ -92,7 +92,7 @@ class Answers:
             return person.disclosure(base, bare, asked)
         if request.type == "portability":
             return person.portability(base, table, bare, asked)
-        found = await self._found(set(self._a.decider.lookups(request).values()))
+        found = await self._found(set((await self._a.decider.lookups(request)).values()))
         known = Known(
             subjects=request.subjects,
             flags=[_flags(each) for each in found.living.values()],

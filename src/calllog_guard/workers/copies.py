@@ -29,6 +29,7 @@ from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import LegMovedError, MessageError, RecordError
 from calllog_guard.ports import Facts, Position
 from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.homes import Homes
 from calllog_guard.workers.keyring import fresh_nonce
 from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.tools import INDEX_FORM, Tools
@@ -61,6 +62,7 @@ class Copies:
 
     def __init__(self, tools: Tools) -> None:
         self._t, self._steps = tools, Steps(tools.settings.off)
+        self._homes = Homes(tools.ring, writes=False)
         self._topic = tools.settings.topic("calllog.held")
 
     # --- making -------------------------------------------------------------------------------------------------------
@@ -222,15 +224,18 @@ class Copies:
         while holds and not await self.catch_up(shard):
             pass
         found: list[tuple[Facts, bytes, Leg]] = []
+        legs: list[tuple[Facts, bytes, Leg]] = []
         for name, entry in (await self._t.safe.read(map(HoldId, holds))).items():
             rows = shard.held.legs_of(name) if entry.secret else []
             for at in range(0, len(rows), _AT_ONCE):
                 places = {key: (facts, facts.offset) for facts, key in rows[at : at + _AT_ONCE]}
                 offsets = {key: offset for key, (_, offset) in places.items()}
                 for key, value in (await self._t.fetch(self._topic, shard.partition, offsets)).items():
-                    leg = read_leg(open_leg(value, entry.secret.copy_key())) if entry.secret else None
-                    if leg is not None and self._t.naming.lookup(leg.subject) == lookup:
-                        found.append((places[key][0], key, leg))
+                    if entry.secret:
+                        legs.append((places[key][0], key, read_leg(open_leg(value, entry.secret.copy_key()))))
+                homes = await self._homes.of_stored([leg.subject for _, _, leg in legs])
+                found += [each for each in legs if homes.get(each[2].subject) == lookup]
+                legs.clear()
         return found
 
     @staticmethod

@@ -32,7 +32,7 @@ from calllog_guard.core.requests.decision import (
 )
 from calllog_guard.core.requests.fields import Range, days_of
 from calllog_guard.core.requests.request import Request
-from calllog_guard.core.requests.rules import Correction, Rule, Span, seal_rule
+from calllog_guard.core.requests.rules import REVIEW, Correction, Rule, Span, seal_rule
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode, to_ms
 from calllog_guard.policy import TenantPolicy
@@ -63,11 +63,22 @@ def _unchanged(person: Person) -> Person:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One decision of a request: its type, its number among the request's, and what it does to the person's flags."""
+    """
+    One decision of a request: its type, its number among the request's, and what it does to the person's flags.
+
+    Args:
+        mask: The purposes that it is about; of a restriction and its end see `rules.py`.
+        case: In whose name it is made, where that is not the request's own: of which restriction it is the end.
+        only: About whom alone.
+
+    """
 
     kind: DecisionType
-    number: int
-    flags: Callable[[Person], Person]
+    number: int = 0
+    flags: Callable[[Person], Person] = _unchanged
+    mask: int = 0
+    case: str | None = None
+    only: Lookup | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +122,6 @@ def parts_of(request: Request, mask: int, *, reviewed: bool) -> tuple[Part, ...]
     """
     changes: dict[str, Callable[[Person], Person]] = {
         "restrict": lambda person: replace(person, restricted=True),
-        "lift": lambda person: replace(person, restricted=False, reviewed=False),
         "object": lambda person: replace(person, objected=person.objected | mask),
         "withdraw": lambda person: _withdrawn(person, mask),
         "consent": lambda person: _consented(person, mask),
@@ -123,8 +133,9 @@ def parts_of(request: Request, mask: int, *, reviewed: bool) -> tuple[Part, ...]
     }
     if request.type not in changes:
         return ()
-    part = Part(cast("DecisionType", request.type), 0, changes[request.type])
-    return (part, ended()) if request.type == "object" and reviewed else (part,)
+    chosen = mask if request.type in {"object", "withdraw", "consent"} else 0
+    part = Part(cast("DecisionType", request.type), 0, changes[request.type], chosen)
+    return (part, ended(mask)) if request.type == "object" and reviewed else (part,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +164,14 @@ def _task(request: Request, index: int, told: Telling) -> bytes:
     return encode(Task(key=request.reply_key, range=span_of(request.range), first=first_of(index), holds=holds))
 
 
-def considered() -> Part:
-    """While an officer considers an objection the person is restricted (Art. 18(1)(d))."""
-    return Part("restrict", _APART, lambda person: replace(person, reviewed=True))
+def considered(mask: int) -> Part:
+    """While an officer considers an objection to some purposes the person is restricted (Art. 18(1)(d))."""
+    return Part("restrict", _APART, lambda person: replace(person, reviewed=True), mask | REVIEW)
 
 
-def ended() -> Part:
+def ended(mask: int) -> Part:
     """The officer has decided."""
-    return Part("lift", _ENDED, lambda person: replace(person, reviewed=False))
+    return Part("lift", _ENDED, lambda person: replace(person, reviewed=False), mask | REVIEW)
 
 
 def _withdrawn(person: Person, mask: int) -> Person:
@@ -194,9 +205,9 @@ class Decider:
         self._book, self._settings, self._clock, self._keep_days = book, settings, clock, keep_days
         self._steps, self.subjects = Steps(settings.off), Subjects(tenant, ring, vault)
 
-    def lookups(self, request: Request) -> dict[int, Lookup]:
-        """See Subjects."""
-        return self.subjects.lookups(request)
+    async def lookups(self, request: Request) -> dict[int, Lookup]:
+        """See Subjects: by number, everybody whom a request is about."""
+        return (await self.subjects.named(request)).lookups
 
     # --- total erasure ------------------------------------------------------------------------------------------------
 
@@ -206,14 +217,15 @@ class Decider:
 
         `renewed` puts people under the holds that name them; nobody is fenced who appeared after it looked.
         """
-        case, left = granted.case, self.lookups(granted.request)
+        case, named = granted.case, await self.subjects.named(granted.request)
+        left = named.lookups
         cut_off = to_ms(case.cut_off or self._clock.now())
         while left:
             view = await self._ring.view(list(left.values()))
             await renewed(left.values())
             if (await self._ring.view(list(left.values()))).raw != view.raw:
                 continue
-            case = self.subjects.met(case, left, view)
+            case = self.subjects.met(case, named, view)
             plan = {
                 index: decision
                 for index, lookup in left.items()
@@ -246,7 +258,7 @@ class Decider:
     async def decide(self, granted: Granted, parts: tuple[Part, ...], told: Telling = _NOTHING) -> Decided:
         """Decisions for everyone named who is there, then their flags; `told` for a copy of what is held."""
         case, kind = granted.case, granted.request.type
-        lookups = self.lookups(granted.request)
+        lookups = await self.lookups(granted.request)
         if kind in MINTS and case.unknown and case != self._book.get(case.case):
             case = await self._book.save(case)  # once they are minted, nobody could tell that nobody was known
         view, persons = await self._there(lookups, mint=kind in MINTS)
@@ -254,21 +266,22 @@ class Decider:
             (index, decision)
             for index, lookup in lookups.items()
             for part in parts
-            if (decision := await self._about(granted, part, index, persons.get(lookup), lookup, view, told))
+            if part.only in {None, lookup}
+            and (decision := await self._about(granted, part, index, persons.get(lookup), lookup, view, told))
             is not None
         ]
         if kind == "access":
             found += self._of_former(granted, lookups, persons, told, view)
         case = await self.decided(case, [decision for _, decision in found])
         for part in parts:
-            others = self._considered(case) if part.number == _ENDED else set()
+            others = await self._considered(case) if part.number == _ENDED else set()
             for lookup, person in persons.items():
-                if lookup not in others:
+                if lookup not in others and part.only in {None, lookup}:
                     await self._ring.change(lookup, part.flags, generation=person.generation)
         self._steps.reached("decide.flags")
         return Decided(case, tuple(index for index, _ in found))
 
-    def _considered(self, case: Case) -> set[Lookup]:
+    async def _considered(self, case: Case) -> set[Lookup]:
         """Of whom another objection is still before an officer: they stay restricted although this one has ended."""
         waiting = [
             each
@@ -276,7 +289,7 @@ class Decider:
             if each.type == "object" and each.state == "waiting" and each.decisions and each.case != case.case
         ]
         requests = [self._book.request_of(each) for each in waiting]
-        return {lookup for request in requests for lookup in self.lookups(request).values()}
+        return {lookup for request in requests for lookup in (await self.lookups(request)).values()}
 
     async def _there(self, lookups: Mapping[int, Lookup], *, mint: bool) -> tuple[View, dict[Lookup, Person]]:
         """Who of them is living; with `mint` everyone is."""
@@ -308,11 +321,11 @@ class Decider:
     ) -> Decision | None:
         if person is None or person.pseudonym is None:
             return None
-        number = index + part.number
-        decision = DecisionId(decision_id(self._tenant, granted.case.jti, number, person.generation))
+        name = granted.case.jti if part.case is None else f"{granted.case.jti} {part.case}"  # no `jti` has a blank
+        decision = DecisionId(decision_id(self._tenant, name, index + part.number, person.generation))
         told = self._decision(granted, part.kind, decision, person.pseudonym, view)
         ranged = part.kind == "erase"
-        told = msgspec.structs.replace(told, range="sealed" if ranged else None)
+        told = msgspec.structs.replace(told, range="sealed" if ranged else None, case=part.case or told.case)
         keys = await self._ring.keys_of(person.pseudonym)
         if keys is None:
             return None  # erased meanwhile: nothing is left to decide about
@@ -348,19 +361,14 @@ class Decider:
         return found
 
     def _rule(self, granted: Granted, part: Part, token_of: Callable[[CallId], Any]) -> Rule:
-        """What a decision says beyond its type; `mask` on a restriction says that it is only while an objection is considered."""
+        """What a decision says beyond its type."""
         request = granted.request
         facts = None
         if part.kind == "rectify" and request.facts:
             given = request.facts
             token = str(token_of(CallId(given.call_id)))
             facts = Correction(token=token, role=given.role, joined_at=given.joined_at, left_at=given.left_at)
-        chosen = request.type in {"object", "withdraw", "consent"}
-        return Rule(
-            range=span_of(request.range) if part.kind == "erase" else None,
-            mask=mask_of(request.purposes, granted.table) if chosen else 0,
-            facts=facts,
-        )
+        return Rule(range=span_of(request.range) if part.kind == "erase" else None, mask=part.mask, facts=facts)
 
     # --- the ledger ---------------------------------------------------------------------------------------------------
 

@@ -43,6 +43,7 @@ from calllog_guard.workers.deadlines import Deadlines, timed
 from calllog_guard.workers.decide import Decider, Granted, considered, ended, mask_of, parts_of
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
 from calllog_guard.workers.holds import Holds
+from calllog_guard.workers.lifting import Lifting
 from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.terms import absolute, apart, braked, check_purposes, dated, reviewed
@@ -90,6 +91,7 @@ class Desk:
         self._requests, self._outcomes = settings.topic("privacy.requests"), settings.topic("privacy.outcomes")
         self.topics: tuple[str, ...] = (self._requests, self._outcomes)
         self._steps = Steps(settings.off)
+        self._lifting = Lifting(office.holds.archive, office.policy)
         self._next_holds = office.clock.now()
         self._keep = timedelta(days=settings.cases_keep_days)
         self._deadlines = Deadlines(office.book, settings, office.clock, office.level)
@@ -124,6 +126,8 @@ class Desk:
 
     async def unit(self, unit: Unit) -> None:
         """See Role: requests in their order, erasures among them abreast; the outcomes of the unit are written as one."""
+        if any(place.topic == self._requests for place in unit):
+            await self._o.decider.subjects.settled()
         records = [record for each in unit.values() for record in each if (record.key or b"")[:1] != b"~"]
         read = [found for record in records if record.topic == self._requests and (found := await self._read(record))]
         for together in _together(read):
@@ -143,7 +147,7 @@ class Desk:
     async def _read(self, record: Any) -> tuple[Request, Any] | None:
         """A request with its record; None when it became a dead letter."""
         try:
-            return self._checked(record), record
+            return await self._checked(record), record
         except MessageError as error:
             await self._dead(record, error)
             return None
@@ -154,7 +158,7 @@ class Desk:
         except MessageError as error:
             await self._dead(item[1], error)
 
-    def _checked(self, record: Any) -> Request:
+    async def _checked(self, record: Any) -> Request:
         _, table = self._table()
 
         def key_of(kid: str) -> bytes | None:
@@ -166,7 +170,7 @@ class Desk:
         check_rights(table.requesters[request.iss].role, request.type, request.event)
         check_fields(request)
         check_purposes(request, table)
-        self._o.decider.lookups(request)
+        await self._o.decider.subjects.check(request)
         if record.partition != self._o.home:
             raise RequestRefusedError("wrong_partition")
         return request
@@ -243,9 +247,11 @@ class Desk:
 
     async def enforce(self, granted: Granted) -> Case:
         """Carry a granted request out; the receipt of the fence ends it. May be called again after a crash."""
-        granted = await self._o.notices.before(granted)
+        met = await self._lifting.met(granted) if granted.request.type == "lift" else {}
+        told_of = self._lifting.told(met) if granted.request.type == "lift" else granted.request.subjects
+        granted = await self._o.notices.before(granted, told_of)
         request = granted.request
-        lookups = self._o.decider.lookups(request)
+        lookups = await self._o.decider.lookups(request)
         told = await self._o.holds.renewed(granted.version, lookups.values())
         # after a crash a hold may just have decided for this very case: go on from there
         case = self._book.get(granted.case.case) or granted.case
@@ -257,6 +263,8 @@ class Desk:
             case = await self._o.holds.hold(granted)
         elif request.type == "release":
             case = await self._o.holds.release(granted)
+        elif request.type == "lift":
+            case = await self._lifting.lift(granted, met)
         else:
             mask = mask_of(request.purposes, granted.table)
             parts = parts_of(request, mask, reviewed=bool(case.approvals))
@@ -282,13 +290,15 @@ class Desk:
     async def _considered(self, granted: Granted) -> Case:
         """An officer has an objection before them: meanwhile the person is restricted. May be called again after a crash."""
         case = await self._o.decider.subjects.matched(granted.case, granted.request)
-        case = (await self._o.decider.decide(replace(granted, case=case), (considered(),))).case
+        part = considered(mask_of(granted.request.purposes, granted.table))
+        case = (await self._o.decider.decide(replace(granted, case=case), (part,))).case
         case, outputs = self._o.notices.of(case, "restricted", granted.table, granted.request, case.opened_at)
         return await self._o.book.save(case, outputs) if outputs else case
 
     async def _reviewed(self, granted: Granted) -> Case:
         """An officer has refused an objection: the restriction that it brought ends."""
-        return (await self._o.decider.decide(granted, (ended(),))).case
+        part = ended(mask_of(granted.request.purposes, granted.table))
+        return (await self._o.decider.decide(granted, (part,))).case
 
     # --- answers ----------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -74,6 +75,11 @@ class Holds:
         self._a, self._tenant, self._ring, self._safe = archive, archive.tenant, archive.ring, archive.safe
         self._steps, self._lock = Steps(archive.settings.off), asyncio.Lock()
 
+    @property
+    def archive(self) -> Archive:
+        """What holds need of the world."""
+        return self._a
+
     async def named(self, request: Request) -> tuple[HoldId | None, bool]:
         """
         The hold that a new request is about, and whether it is secret.
@@ -94,7 +100,7 @@ class Holds:
         if entry is None or entry.secret is None:
             raise HoldReleasedError("unknown_hold", "/hold/id")
         terms = terms_of(entry)
-        if not set(self._a.decider.lookups(request).values()) <= set(map(Lookup, terms.subjects)):
+        if not (await self._a.decider.subjects.named(request)).asked <= set(map(Lookup, terms.subjects)):
             raise RequestRefusedError("not_of_this_hold", "/subjects")
         return name, terms.secret
 
@@ -105,7 +111,7 @@ class Holds:
         case, order = granted.case, granted.request.hold
         if order is None or case.hold is None:
             raise RequestRefusedError("missing_field", "/hold")
-        name, lookups = HoldId(case.hold), self._a.decider.lookups(granted.request)
+        name, lookups = HoldId(case.hold), await self._a.decider.lookups(granted.request)
         terms = Terms(
             name=order.id,
             case=case.case,
@@ -230,7 +236,7 @@ class Holds:
             lookups: None means everyone under a hold.
 
         """
-        standing = await self.standing()
+        standing = await self._widened(await self.standing())
         named = {Lookup(each) for _, terms in standing.values() for each in terms.subjects}
         wanted = named if lookups is None else set(lookups)
         living = await self._living(wanted)  # asked for everyone, so that nobody's request takes longer for being held
@@ -253,6 +259,21 @@ class Holds:
                 met = [Former(Lookup(p.lookup), p.generation, Pseudonym(p.pseudonym)) for p in terms.people if p.told]
                 former |= dict.fromkeys(each for each in met if (each.lookup, each.generation) not in present)
         return Telling(kept=tuple(kept), holds=tuple(holds), former=tuple(former))
+
+    async def _widened(self, standing: dict[HoldId, tuple[Case, Terms]]) -> dict[HoldId, tuple[Case, Terms]]:
+        """The same, each over whoever else its people are by now: a hold is over a human, not over one of their identifiers."""
+        homes = self._a.decider.subjects.homes
+        named = sorted({Lookup(each) for _, terms in standing.values() for each in terms.subjects})
+        where = await homes.where(named)
+        others = await homes.everyone(sorted(set(where.values())))
+        found = dict(standing)
+        for name, (case, terms) in standing.items():
+            subjects = [Lookup(each) for each in terms.subjects]
+            all_of_them = [other for each in subjects for other in (each, where[each], *others[where[each]])]
+            if fresh := [each for each in dict.fromkeys(all_of_them) if each not in subjects]:
+                with suppress(HoldReleasedError):  # another desk was faster
+                    found[name] = case, await self._safe.change(name, partial(_over, subjects=fresh))
+        return found
 
     # --- release ------------------------------------------------------------------------------------------------------
 
@@ -291,6 +312,10 @@ class Holds:
         free = [Lookup(each) for each in terms.subjects if each not in others]
         for lookup, generation, _ in await self._living(free):
             await self._flag(lookup, generation, held=False)
+
+
+def _over(terms: Terms, subjects: Sequence[Lookup]) -> Terms:
+    return msgspec.structs.replace(terms, subjects=tuple(dict.fromkeys((*terms.subjects, *subjects))))
 
 
 def _with(terms: Terms, met: Sequence[tuple[Lookup, int, Pseudonym]]) -> Terms:

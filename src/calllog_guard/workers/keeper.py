@@ -220,6 +220,9 @@ class Keeper:
         """See Role."""
         await self._replayer.replay(self._shards)
         outputs: list[Output] = []
+        for place in [each for each in unit if each.partition not in self._shards]:
+            outputs += self._misplaced(unit[place])
+        unit = {place: records for place, records in unit.items() if place.partition in self._shards}
         for place, records in sorted(unit.items(), key=lambda item: item[0].topic != self._decisions):
             outputs += await self._taken(self._shards[place.partition], place.topic, records)
         if outputs:
@@ -232,6 +235,18 @@ class Keeper:
                 shard.decisions = records[-1].offset + 1
         for partition in {place.partition for place in unit}:
             self._t.commit(self._shards[partition])
+
+    def _misplaced(self, records: Sequence[Any]) -> list[Output]:
+        """What lies in a partition that its topic was not created with is nobody's: a dead letter, and gone from there."""
+        outputs: list[Output] = []
+        for record in records:
+            if record.key == BEAT or record.value is None:
+                continue
+            error = RecordError("wrong_partition")
+            self._count("dead_" + error.reason, 1)
+            outputs.append(self._dead.of(record, error))
+            outputs += [Output(record.topic, record.partition, record.key, None)] if record.key is not None else []
+        return outputs
 
     async def _taken(self, shard: Shard, topic: str, records: Sequence[Any]) -> list[Output]:
         """Take the records of one partition in, the barrier of its new decisions included; what is to be written."""

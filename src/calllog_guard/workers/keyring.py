@@ -17,6 +17,7 @@ from typing import Final
 from calllog_guard.core.crypto.entries import (
     EPOCH_KEY,
     FLOOR_KEY,
+    IDENTITY_KEY,
     Keys,
     Person,
     key_epoch,
@@ -32,7 +33,7 @@ from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Month, link_at
 from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, Tenant, id_bytes
 from calllog_guard.core.wire import to_ms
-from calllog_guard.errors import EntryUnreadableError, GuardMovedError, KeyMissingError
+from calllog_guard.errors import EntryMovedError, EntryUnreadableError, GuardMovedError, KeyMissingError
 from calllog_guard.ports import Clock, Keystore
 from calllog_guard.workers.guard import RestoreGuard
 from calllog_guard.workers.unreadable import Unreadable, of_one
@@ -51,11 +52,16 @@ def fresh_nonce() -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one MGET said: raw person entries by lookup, the pointer to the current epoch, the least generation to mint."""
+    """
+    What one MGET said: raw person entries by lookup, the pointer to the current epoch, the least generation to mint.
+
+    `carried` is how many changes of the rules of identity the keystore has been carried through.
+    """
 
     epoch: bytes | None
     raw: dict[Lookup, bytes | None]
     floor: int = 1
+    carried: int = 0
 
 
 class Keyring:
@@ -85,6 +91,16 @@ class Keyring:
         """The level of stored forms that is written now: what is newer than the first release's is written from 2 on (README: Forms)."""
         return self._vault.profile(self.tenant).forms
 
+    @property
+    def keystore(self) -> Keystore:
+        """Where the entries lie."""
+        return self._keystore
+
+    @property
+    def vault(self) -> Vault:
+        """What opens them."""
+        return self._vault
+
     # --- persons ----------------------------------------------------------------------------------------------------
 
     async def view(self, lookups: Sequence[Lookup], *, under_guard: bool = False) -> View:
@@ -99,14 +115,28 @@ class Keyring:
         places = [person_key(self.tenant, lookup) for lookup in lookups]
         watched = self.guard.keys
         seen = self.guard.seen
-        origin, found = await self._keystore.origin([*watched, EPOCH_KEY, FLOOR_KEY, *places])
+        origin, found = await self._keystore.origin([*watched, EPOCH_KEY, FLOOR_KEY, IDENTITY_KEY, *places])
         await self.guard.check(origin, found[: len(watched)], seen=seen, under_guard=under_guard)
-        epoch, floor, *raw = found[len(watched) :]
-        return View(epoch, dict(zip(lookups, raw, strict=True)), int(floor or 1))
+        epoch, floor, carried, *raw = found[len(watched) :]
+        return View(epoch, dict(zip(lookups, raw, strict=True)), int(floor or 1), int(carried or 0))
 
     def person(self, lookup: Lookup, raw: bytes | None) -> Person | None:
         """
-        What an entry says; bytes equal to those already checked are not checked again.
+        What an entry says.
+
+        Raises:
+            EntryUnreadableError: Someone wrote to the keystore, or its epoch is destroyed.
+            EntryMovedError: It leads elsewhere since it was asked for: ask again where.
+
+        """
+        person = self.entry(lookup, raw)
+        if person is not None and person.home is not None:
+            raise EntryMovedError
+        return person
+
+    def entry(self, lookup: Lookup, raw: bytes | None) -> Person | None:
+        """
+        What an entry says, or where it leads; bytes equal to those already checked are not checked again.
 
         Raises:
             EntryUnreadableError: Someone wrote to the keystore, or its epoch is destroyed.
@@ -154,7 +184,13 @@ class Keyring:
         while True:
             view = await self.view([lookup], under_guard=under_guard)
             raw = view.raw[lookup]
-            found = self.person(lookup, raw)
+            found = self.entry(lookup, raw)
+            if found is not None and found.home is not None:
+                lookup, generation = (
+                    found.home,
+                    0,
+                )  # another's generations: what is dated up to the cut-off is kept out, no more
+                continue
             before = found or Person(generation=least, pseudonym=None, epoch=pointer(view))
             later = found is not None and generation is not None and found.generation > generation
             fenced = found is not None and found.pseudonym is None and found.cut_off >= cut_off
@@ -182,7 +218,7 @@ class Keyring:
         while True:
             view = await self.view([lookup], under_guard=under_guard)
             raw = view.raw[lookup]
-            person = self.person(lookup, raw)
+            person = self.entry(lookup, raw)
             if person is None or person.pseudonym is None or person.generation != generation:
                 return False
             changed = change(person)

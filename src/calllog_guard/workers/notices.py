@@ -151,11 +151,11 @@ class Notices:
         """What an officer tells the person stays in the case, for the person's own answer."""
         return await self._owners.said(case, request, act)
 
-    async def before(self, granted: Granted) -> Granted:
-        """Tell what must be told before a request is carried out; on return the log has it."""
-        case, request = granted.case, granted.request
+    async def before(self, granted: Granted, subjects: tuple[str, ...]) -> Granted:
+        """Tell what must be told before a request is carried out, of those whom it concerns; on return the log has it."""
+        case, request = granted.case, msgspec.structs.replace(granted.request, subjects=subjects)
         kind = told_before(request, ends_review=bool(case.approvals))
-        if kind is None:
+        if kind is None or not subjects:
             return granted
         case, outputs = self.of(case, kind, granted.table, request, case.cut_off or case.opened_at)
         if outputs:

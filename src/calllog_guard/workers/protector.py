@@ -59,6 +59,7 @@ class Protector:
         rules = self._sealer.rules()
         parts, letters = self._decoded(unit, rules)
         self._steps.reached("protect.decoded")
+        parts = await self._sealer.resolved(parts)
         for name, by in (await self._sealer.settle(parts, letters, rules)).items():
             self._count(name, by)
 

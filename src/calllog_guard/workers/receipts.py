@@ -55,6 +55,7 @@ class Receipts:
             at=now,
             known=case.known,
             unknown=case.unknown,
+            linked=case.linked,
         )
         claims = msgspec.structs.replace(claims, **self._company(now))
         private = receipt_pem(self._vault.receipt_key(self._tenant))[0]

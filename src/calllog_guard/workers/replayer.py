@@ -124,6 +124,7 @@ class Replayer:
                     person,
                     # one that the ledger does not know is ours (rule 4), and ends by a `lift` like any other
                     restricted=bool(standing.restrictions) or (person.restricted and not lifted),
+                    imposed=person.imposed and not lifted,
                     held=bool(standing.holds),
                     reviewed=bool(standing.reviews),
                     objected=standing.objected,
@@ -154,11 +155,11 @@ class Replayer:
         floor, current = floor_month(now, self._t.policy.keep_days(self._t.tenant)), month_of(now.year, now.month)
         while True:
             view = await self._ring.view([lookup], under_guard=True)
-            person = self._ring.person(lookup, view.raw[lookup])
-            if person is not None and (person.pseudonym is not None or person.generation >= lost):
+            person = self._ring.entry(lookup, view.raw[lookup])
+            if person is not None and (person.home or person.pseudonym is not None or person.generation >= lost):
                 return False
             before = person or Person(generation=lost, pseudonym=None, epoch=pointer(view))
-            if await self._ring.mint({lookup: replace(before, restricted=True)}, view, floor, current):
+            if await self._ring.mint({lookup: replace(before, restricted=True, imposed=True)}, view, floor, current):
                 return True
 
     async def _lost(self, shard: Shard) -> int:

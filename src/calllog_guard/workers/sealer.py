@@ -4,7 +4,7 @@ Parts of checked calls to sealed legs: persons read afresh, minted where they ar
 The protector and the import of old logs both write through this, so that one rule decides what is stored.
 Steps (numbered for the crash tests): 2 read, 3 minted, 4 sealed, 5 acknowledged, 6 read again.
 Rules: 1. Person entries are read afresh per unit, and again after its outputs are acknowledged.
-       2. If one changed in between, the unit is done again before its offset moves.
+       2. If one changed in between, the unit is done again before its offset moves; so it is if the rules by which people are known did.
 Source: design sections 4, 7, 8, 9.
 """
 
@@ -25,17 +25,18 @@ from calllog_guard.core.crypto.envelope import NONCE_BYTES, LegHeader, seal_leg
 from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.secrets import Month, floor_month, month_of
 from calllog_guard.core.identity import canonical
-from calllog_guard.core.ids import CallId, Lookup, SubjectId, Tenant, Token, record_key
+from calllog_guard.core.ids import CallId, Lookup, Tenant, Token, record_key
 from calllog_guard.core.retention.purpose import allowed, mask_for
 from calllog_guard.core.tombstone import Output, tombstone
 from calllog_guard.core.wire import to_ms
-from calllog_guard.errors import RecordError
+from calllog_guard.errors import IdentityMovedError, RecordError
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.homes import Homes
 from calllog_guard.workers.keyring import Keyring, View
-from calllog_guard.workers.naming import Naming
+from calllog_guard.workers.naming import Names, Naming
 
 Count = Callable[[str, int], None]
 _OUTCOMES: Final = ("answered", "missed", "declined", "failed")
@@ -50,6 +51,7 @@ class Part(msgspec.Struct, frozen=True, gc=False):
         text: The leg's plaintext; None for a party that is removed.
         started_ms: When the call began; `appended_ms` is when its record was first appended.
         day: Of the call's start, UTC, as in the leg's header; `month` picks the key.
+        former: What the lookup was by former rules of identity; see `resolved`.
 
     """
 
@@ -61,6 +63,7 @@ class Part(msgspec.Struct, frozen=True, gc=False):
     appended_ms: int
     day: str
     month: Month
+    former: tuple[Lookup, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ class Sealer:
         self._keep_days, self._returns = keep_days, returns
         self._legs = settings.topic("calllog.legs")
         self._steps = Steps(settings.off)
-        self._lookups: dict[SubjectId, Lookup] = {}
+        self._homes = Homes(ring)
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
@@ -124,21 +127,26 @@ class Sealer:
         day = start.date().isoformat()
         shared = (call_of(event), to_ms(start), appended_ms, day, month_of(start.year, start.month))
         parts = [
-            Part(self.lookup(party.id, rules), rules.masks[party.role, event.outcome], text, *shared)
+            Part(names.lookup, rules.masks[party.role, event.outcome], text, *shared, names.former)
             for party, text in zip(event.parties, leg_texts(event), strict=True)
+            if (names := self.names(party.id, rules))
         ]
-        parts.extend(Part(self.lookup(gone, rules), 0, None, *shared) for gone in event.removed)
+        for gone in event.removed:
+            names = self.names(gone, rules)
+            parts.append(Part(names.lookup, 0, None, *shared, names.former))
         return parts
 
-    def lookup(self, text: str, rules: Rules) -> Lookup:
-        """The keystore's key for a party, kept in memory for the next call by the canonical form: it holds under any rules."""
+    async def resolved(self, parts: Sequence[Part]) -> list[Part]:
+        """The parts under the keys where their people's entries lie: most under their own, and all where the rules never changed."""
+        if not self._naming.former:
+            return list(parts)
+        homes = await self._homes.of({Names(part.lookup, part.former) for part in parts})
+        return [msgspec.structs.replace(part, lookup=homes[Names(part.lookup, part.former)]) for part in parts]
+
+    def names(self, text: str, rules: Rules) -> Names:
+        """The keystore's keys for a party; none is kept in memory, where the identifier would stay after an erasure."""
         subject = canonical(text, rules.identity)
-        found = self._lookups.get(subject)
-        if found is None:
-            if len(self._lookups) >= self._settings.cache_entries:
-                self._lookups.clear()
-            found = self._lookups[subject] = self._naming.keyed(subject)
-        return found
+        return Names(self._naming.keyed(subject), self._naming.others(text, subject))
 
     # --- 2 read to 6 read again -------------------------------------------------------------------------------------
 
@@ -160,6 +168,10 @@ class Sealer:
             self._steps.reached("protect.acknowledged")
             again = await self._ring.view(lookups)
             self._steps.reached("protect.read_again")
+            if self._naming.rules != rules.identity:
+                raise IdentityMovedError(
+                    "the rules by which people are known are others since this unit began: it is done again"
+                )
             if again.raw == view.raw:
                 self._answered(view)
                 return ended

@@ -18,7 +18,6 @@ from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Position, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keyring import Keyring
-from calllog_guard.workers.naming import Naming
 from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.vault import Vault
@@ -61,11 +60,6 @@ class Tools:
     def legs(self) -> str:
         """The topic of legs."""
         return self.settings.topic("calllog.legs")
-
-    @property
-    def naming(self) -> Naming:
-        """Who is who among this tenant's people."""
-        return Naming(self.tenant, self.vault)
 
     @property
     def outcome_key(self) -> OutcomeKey:

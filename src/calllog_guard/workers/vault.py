@@ -12,10 +12,11 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count, takewhile
 from typing import Final
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from calllog_guard.core.crypto.sealed import signer_public
@@ -158,12 +159,18 @@ class Vault:
         """Whether no other tenant has secrets here: one's walk would destroy epochs that the other's entries still need; blocks."""
         return self._ring.get(f"pepper.{tenant}") is not None if self.made else not self.epochs()
 
-    def create_tenant(self, tenant: Tenant, identity: Sequence[str] = DEFAULT, at: datetime | None = None) -> None:
+    def create_tenant(
+        self,
+        tenant: Tenant,
+        identity: Sequence[str] = DEFAULT,
+        at: datetime | None = None,
+        partitions: int | None = None,
+    ) -> None:
         """Make the secrets of a tenant, and the guard's id with the first; a new tenant begins with the newest forms."""
         if (
             self._ring.get(f"pepper.{tenant}") is None
         ):  # an older tenant has a pepper and no profile: the profile goes first
-            self.upgrade(tenant, identity, at)
+            self.upgrade(tenant, identity, at, partitions)
         for name in (*_tenant_names(tenant), _desk_name(tenant, 1)):
             self.create(name, ROOT)
 
@@ -205,6 +212,17 @@ class Vault:
         profile = self.profile(tenant)
         return profile.identity if profile.number else self._legacy(tenant)
 
+    def former(self, tenant: Tenant) -> tuple[tuple[str, ...], ...]:
+        """The rules of identity that were in force before, the oldest first; raises as `profile`."""
+        return self.profile(tenant).before
+
+    def know(self, tenant: Tenant, identity: Sequence[str], at: datetime) -> TenantProfile:
+        """Let other rules of identity be in force; blocks. The people stored under the present ones must be carried over."""
+        rules = tuple(identity)
+        return self._profiles.change(
+            tenant, lambda found: found if found.identity == rules else replace(found.knowing(rules), at=at)
+        )
+
     async def reach(self, tenant: Tenant, number: int) -> None:
         """
         Know a tenant's profile of this number, or a later one.
@@ -221,15 +239,36 @@ class Vault:
                     "folder that all workers share, and no older copy of it?"
                 )
 
-    def upgrade(self, tenant: Tenant, identity: Sequence[str] = (), at: datetime | None = None) -> TenantProfile:
-        """Raise a tenant to the newest forms, with its signers; `identity`: the rules of a tenant that has no profile. Blocks."""
+    def upgrade(
+        self,
+        tenant: Tenant,
+        identity: Sequence[str] = (),
+        at: datetime | None = None,
+        partitions: int | None = None,
+        *,
+        former: tuple[tuple[str, ...], ...] = (),
+    ) -> TenantProfile:
+        """
+        Raise a tenant to the newest forms, with its signers; blocks.
+
+        Args:
+            identity: The rules of a tenant that has no profile, `former` those before them.
+            partitions: The count of a tenant whose profile has none.
+
+        """
         for role in SIGNERS:
             self.create(_signer_name(tenant, role), ROOT)
         signers = {role: b64(signer_public(self.signer_seed(tenant, role))).decode() for role in SIGNERS}
 
+        older = self._ring.get(f"pepper.{tenant}") is not None
+
         def raised(profile: TenantProfile) -> TenantProfile:
-            rules = profile.identity if profile.number else tuple(identity)
-            new = replace(profile, forms=FORMS, identity=rules, signers=profile.signers | signers)
+            if not profile.number:
+                profile = replace(profile, identity=tuple(identity), former=former or UNSET)
+            many = profile.partitions or partitions or UNSET
+            new = replace(profile, forms=FORMS, partitions=many, signers=profile.signers | signers)
+            if older and profile.forms < FORMS and at is not None:  # what was law until today stays law
+                new = replace(new, judged_from=(at.date() + timedelta(days=1)).isoformat())
             return profile if new == profile else replace(new, at=at)
 
         return self._profiles.change(tenant, raised)

@@ -59,7 +59,7 @@ class Owners:
         """A new case that can be found again by those whom it is about."""
         if self._ring.forms < FORMS or not request.subjects:
             return case
-        lookups = dict.fromkeys(self._decider.lookups(request).values())
+        lookups = dict.fromkeys((await self._decider.lookups(request)).values())
         found = whose.opened(case.case, await self.identities(list(lookups)), secrets.token_bytes)
         return msgspec.structs.replace(case, whose=dict(found.keys))
 
@@ -68,7 +68,7 @@ class Owners:
         if case.whose is msgspec.UNSET or request is None:
             return case
         before = _parts(case)
-        lookups = list(dict.fromkeys(self._decider.lookups(request).values()))
+        lookups = list(dict.fromkeys((await self._decider.lookups(request)).values()))
         keys = [_key(before, case.case, each) for each in await self.identities(lookups) if each is not None]
         after = whose.say(
             before, case.case, next((each for each in keys if each is not None), None), reason, secrets.token_bytes

@@ -85,6 +85,7 @@ class Manifest(Message, frozen=True, kw_only=True):
     Args:
         positions: By partition (a file has one, 0): the offset, or the number of lines or rows, to go on from.
         refused: How many by reason; `refused_at` lists their places in the finished manifest.
+        lost: Records of a topic that were cut off before they were read, at most; only by leave (`--skip-lost`).
         refused_bytes: How much of the list of places belongs to what is settled.
         erased: The company's list: how many, and its fingerprint under the tenant's pepper; None when there was none.
 
@@ -100,6 +101,7 @@ class Manifest(Message, frozen=True, kw_only=True):
     legs: Legs = Legs()
     refused: dict[str, Count] = msgspec.field(default_factory=dict)
     refused_bytes: Count = 0
+    lost: Count | msgspec.UnsetType = msgspec.UNSET
     began_at: Utc
     finished_at: Utc | None = None
     refused_at: tuple[Refused, ...] | msgspec.UnsetType = msgspec.UNSET

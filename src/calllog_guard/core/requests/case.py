@@ -8,9 +8,10 @@ and a replay refused; `progress` says which decision reached which stage, `obser
 whether the person may be told, for which `sealed` stays.
 `whose` and `said` (`whose.py`) let a person find the case and what officers told them in it, and nobody else.
 `known` says whether somebody was known under the identifiers of the request when it was carried out, `unknown` under which of them
-(by their place, from 0) nobody was.
+(by their place, from 0) nobody was, `linked` how many others were reached because they are the same person.
 `hold` is the hold of a `hold` or `release`, `kept` what the law keeps of an erasure; of a secret case (`secret.py`) `told` holds
 the receipts, which go nowhere else.
+`lifts` says which restrictions a `lift` has met, by the cases that brought them (`restore`: a restored keystore), and what became of each.
 """
 
 from datetime import datetime, timedelta
@@ -110,8 +111,10 @@ class Case(Message, frozen=True, kw_only=True):
     notices: dict[str, Sent] = msgspec.field(default_factory=dict)
     filed: str | None = None
     review_at: Utc | None = None
+    lifts: dict[str, Literal["ended", "stands"]] | msgspec.UnsetType = msgspec.UNSET
     known: bool | msgspec.UnsetType = msgspec.UNSET
     unknown: tuple[int, ...] | msgspec.UnsetType = msgspec.UNSET
+    linked: int | msgspec.UnsetType = msgspec.UNSET
     whose: dict[Id, str] | msgspec.UnsetType = msgspec.UNSET
     said: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 

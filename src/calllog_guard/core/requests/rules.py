@@ -21,6 +21,10 @@ from calllog_guard.core.wire import Day, Id, Message, Utc, decode, encode
 from calllog_guard.errors import MessageError, RecordError
 
 _NONCE: Final = 12
+REVIEW: Final = 1 << 61
+"""In the mask of a restriction or of its end, beside the purposes objected to: only while its own case's objection is considered."""
+ALONE: Final = 1 << 62
+"""As the mask of an end: that of the restriction of its own case, and of no other; no purpose has this bit."""
 
 
 class Span(Message, frozen=True, kw_only=True):
@@ -98,7 +102,7 @@ class Standing:
         """The standing after one more decision; access, portability and disclosure are tasks and change nothing."""
         kind, mask = decision.type, rule.mask
         if kind in {"restrict", "lift"}:
-            return self._restricted(decision.case, review=bool(mask), on=kind == "restrict")
+            return self._restricted(decision.case, mask, on=kind == "restrict")
         if kind in {"object", "withdraw", "consent"}:
             return self._chosen(kind, mask)
         if kind == "erase" and rule.range is not None:
@@ -110,9 +114,11 @@ class Standing:
             return replace(self, holds=others | ({rule.hold: rule.range or Span()} if kind == "hold" else {}))
         return self
 
-    def _restricted(self, case: str, *, review: bool, on: bool) -> "Standing":
-        """A restriction while an objection is considered ends with its own case, any other with every `lift`."""
-        if review:
+    def _restricted(self, case: str, mask: int, *, on: bool) -> "Standing":
+        """A restriction while an objection is considered, its end, and the end of one restriction alone say so by their mask."""
+        if mask == ALONE and not on:
+            return replace(self, restrictions=self.restrictions - {case})
+        if mask:
             return replace(self, reviews=self.reviews | {case} if on else self.reviews - {case})
         if on:
             return replace(self, restrictions=self.restrictions | {case})
