@@ -6,7 +6,7 @@ RUN ?= run
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help all setup check test demo up down wheel tools schemas vectors contract vault e2e erasure bench chaos drills fuzz properties simulate mutants outages
+.PHONY: help all setup check test demo up down wheel tools schemas vectors contract vault e2e erasure bench chaos drills fuzz properties simulate mutants outages fixture
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -51,6 +51,9 @@ schemas: .venv/stamp ## write schemas/ anew from the types
 
 vectors: .venv/stamp ## print the golden vectors that the code computes now
 	cd tests/core && ../../$(PY) make_vectors.py && ../../$(PY) make_vectors_v2.py
+
+fixture: .venv/stamp tools wheel ## freeze what this release writes for all later ones to read: once a release, when its forms are final (minutes)
+	cd tests/e2e && ../../$(PY) -W ignore release_story.py "$(or $(WHEEL),../../$$(ls -t dist/calllog_guard-*.whl | head -1))"
 
 contract: .venv/stamp tools ## the ports' contracts, on the fakes and on the real servers
 	$(PY) -m pytest tests/contract

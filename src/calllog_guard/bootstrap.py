@@ -51,10 +51,12 @@ from calllog_guard.workers.holds import Archive, Holds
 from calllog_guard.workers.keeper import Keeper
 from calllog_guard.workers.lags import Lags
 from calllog_guard.workers.notices import Notices
+from calllog_guard.workers.parking import Parking, ParkingNeeds
 from calllog_guard.workers.protector import Protector
 from calllog_guard.workers.reads import Reads, reads_of
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.safe import Safe
+from calllog_guard.workers.search import Searcher
 from calllog_guard.workers.tools import Tools
 from calllog_guard.workers.upkeep import Means
 from calllog_guard.workers.vault import AUDIT
@@ -96,10 +98,24 @@ def beginnings(shared: World, role: str) -> Beginnings:
 
 
 def _protector(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Role:
-    del reader
     tenant = shared.tenant
-    sealer = shared.sealer(shared.ring(tenant), writer, shared.count)
-    return Protector(tenant, begins.reads.topics, sealer, shared.dead_letters(), shared.settings, shared.count)
+    ring, dead = shared.ring(tenant), shared.dead_letters()
+    parking = Parking(
+        ParkingNeeds(
+            ring=ring,
+            vault=shared.vault,
+            writer=writer,
+            settings=shared.settings,
+            clock=shared.clock,
+            dead=dead,
+            read_all=partial(read_all, shared.settings.kafka, shared.options),
+            owned=reader.assignment,
+            count=shared.count,
+            level=shared.level,
+        )
+    )
+    sealer = shared.sealer(ring, writer, shared.count)
+    return Protector(tenant, begins.reads.topics, sealer, dead, shared.settings, shared.count, parking)
 
 
 def _desk(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Role:
@@ -129,6 +145,7 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -
             book=book,
             decider=decider,
             holds=Holds(archive),
+            searcher=Searcher(archive, writer),
             answers=Answers(archive, writer, home, owners),
             owners=owners,
             receipts=Receipts(tenant, home, shared.vault, settings, shared.policy),

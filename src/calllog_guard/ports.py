@@ -190,6 +190,12 @@ class Index(Protocol):
     def legs_of(self, pseudonym: str) -> list[tuple[Facts, bytes]]:
         """Facts and record keys of a person's legs."""
 
+    def legs_after(self, pseudonym: str, key: bytes, most: int) -> list[tuple[Facts, bytes]]:
+        """As `legs_of`, in the order of their keys: so many at most of those behind `key`."""
+
+    def people_after(self, pseudonym: str, most: int) -> list[str]:
+        """The pseudonyms that have legs, in their order: so many at most of those behind one; costs a look-up each."""
+
     def pending(self) -> dict[bytes, Pending]:
         """Decisions that wait, by ledger key, in the order of the ledger."""
 

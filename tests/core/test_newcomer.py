@@ -247,6 +247,7 @@ def test_doctor_without_servers_tells_every_check_and_what_holds_nevertheless(ty
         "kafka",
         "keystore settings",
         "keystore guard",
+        "parked parts",
         "identity",
     ]
     assert verdicts == dict.fromkeys(silent, "silent") | dict.fromkeys(["operator key", "KMS", "KMS secrets"], "ok")

@@ -34,9 +34,19 @@ class Installation:
 
     count = 0
 
-    def __init__(self, stack: Stack, directory: Path, identity: str = "default", **settings: str) -> None:
-        self.stack, self.directory = stack, directory
-        self.name = secrets.token_hex(3)
+    def __init__(
+        self,
+        stack: Stack,
+        directory: Path,
+        release: Path | None = None,
+        name: str = "",
+        /,
+        identity: str = "default",
+        **settings: str,
+    ) -> None:
+        """`release` is the folder of another release's package, which then makes and runs everything."""
+        self.stack, self.directory, self.release = stack, directory, release
+        self.name = name or secrets.token_hex(3)
         done = self._here("init", str(directory), "--json")
         extra = {
             "CALLLOG_PREFIX": f"c{self.name}.",
@@ -67,6 +77,8 @@ class Installation:
 
     def _here(self, *words: str) -> str:
         """Run one command in a thread of this process: a new process takes most of a second, and every test sets up three times."""
+        if self.release is not None:
+            return self.cli(*words)
 
         def run() -> tuple[int, str, str]:
             environment = getattr(self, "environment", {})
@@ -86,7 +98,7 @@ class Installation:
 
     def cli(self, *words: str, code: int | None = 0) -> str:
         """Run one command; its stdout; None takes any exit code."""
-        environment = os.environ | getattr(self, "environment", {})
+        environment = os.environ | getattr(self, "environment", {}) | of_release(self.release)
         command = [sys.executable, "-m", "calllog_guard.cli", *words]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
         assert code in {None, done.returncode}, (
@@ -94,9 +106,10 @@ class Installation:
         )
         return done.stdout
 
-    def start(self, role: str, **settings: str) -> subprocess.Popen[bytes]:
-        """Start a worker."""
+    def start(self, role: str, release: Path | None = None, /, **settings: str) -> subprocess.Popen[bytes]:
+        """Start a worker, of another release where one is named."""
         environment = os.environ | self.environment | {f"CALLLOG_GUARD_{k}": v for k, v in settings.items()}
+        environment |= of_release(release or self.release)
         with self.log.open("ab") as log:
             worker = subprocess.Popen(
                 [sys.executable, "-m", "calllog_guard.cli", "worker", role], env=environment, stderr=log, stdout=log
@@ -175,6 +188,11 @@ class Installation:
         while not holds():
             assert time.monotonic() < end, f"not within {seconds} s: {what}\n{self.log.read_text()[-3000:]}"
             time.sleep(0.2)
+
+
+def of_release(folder: Path | None) -> dict[str, str]:
+    """What a process of another release needs in its environment; nothing for this one's."""
+    return {} if folder is None else {"PYTHONPATH": str(folder)}
 
 
 def by_law(policy: str) -> str:

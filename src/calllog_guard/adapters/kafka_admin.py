@@ -112,6 +112,8 @@ def governed(settings: Settings, keep_days: int, events: Sequence[str]) -> list[
         return stamp | roll | {"cleanup.policy": "delete", "retention.ms": str(days * _DAY_MS)}
 
     rolling = {name: compact[name] for name in ("segment.ms", "segment.jitter.ms", "file.delete.delay.ms")}
+    # what was taken up is compacted away; what nobody took up goes by its age
+    parked = {"cleanup.policy": "compact,delete", "retention.ms": str(settings.dead_keep_days * _DAY_MS)}
     few, many = settings.few_partitions, settings.partitions
     plain = (
         stamp
@@ -127,6 +129,7 @@ def governed(settings: Settings, keep_days: int, events: Sequence[str]) -> list[
         ("calllog.legs", many, legs),
         ("calllog.held", many, forever),
         ("calllog.statistics", few, forever),
+        ("calllog.parked", many, compact | parked),
         ("calllog.dead", few, kept(settings.dead_keep_days) | {"max.message.bytes": str(24 << 20)}),
         ("privacy.requests", few, kept(REQUESTS_KEEP_DAYS) | rolling | {"max.message.bytes": str(1 << 20)}),
         ("privacy.decisions", many, forever | large),

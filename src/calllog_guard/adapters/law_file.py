@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from calllog_guard.errors import ConfigurationError
+from calllog_guard.errors import ConfigurationError, NewerFormError
 
 log: Final = structlog.get_logger()
 _FORM, _REVISED = "1", "2"
@@ -34,10 +34,15 @@ class SeenLaw:
 
         Raises:
             ConfigurationError: The file is none of ours.
+            NewerFormError: A later release wrote it.
 
         """
         try:
-            found = _read(self._path.read_text("ascii"))
+            text = self._path.read_text("ascii")
+            form = text.partition(" ")[0]
+            if form.isdigit() and int(form) > int(_REVISED):
+                raise NewerFormError(str(self._path), int(form), int(_REVISED))
+            found = _read(text)
         except FileNotFoundError:
             return None
         except (OSError, ValueError):

@@ -9,7 +9,9 @@ from typing import Final
 
 from calllog_guard.adapters.http_cleaner import HttpCleaners, pages
 from calllog_guard.adapters.kafka_admin import FOREIGN, PARTITIONS, KafkaTopics
+from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.commands.setup import show, the_world
+from calllog_guard.core.calls.parked import waiting_now
 from calllog_guard.errors import Fate, GuardError, IdentityMovedError, StateRefusedError
 from calllog_guard.law import check_keystore, check_lawful, check_places, check_retention, follow_published
 from calllog_guard.workers.subjects import Subjects
@@ -38,6 +40,9 @@ _CHECK_S: Final = 10.0
 """A check that takes longer tells by that what is wrong."""
 _REQUEST_MS: Final = 8_000
 """The libraries' patience with a server that takes connections and says nothing; below the bound of a check."""
+
+_PARKS: Final = 2
+"""From this level of stored forms on, parts of calls are parked."""
 
 Lines = Awaitable[list[Line]]
 
@@ -139,8 +144,28 @@ def _checks(shared: World) -> list[Lines]:
         _cleaners(shared),
         _keystore(shared),
         _checked("keystore guard", guard, "the past that was seen", "start keepers; never copy an old keystore back"),
+        _parked(shared),
         _checked("identity", identity, "everybody known by these rules", f"calllog-guard tenant identity {tenant}"),
     ]
+
+
+async def _parked(shared: World) -> list[Line]:
+    waits: list[str] = []
+
+    async def ask() -> str:
+        forms = (await asyncio.to_thread(shared.vault.profile, shared.tenant)).forms
+        if forms < _PARKS:
+            return f"none before level {_PARKS} of stored forms: `tenant upgrade`"
+        topic, partitions = shared.settings.topic("calllog.parked"), range(shared.settings.partitions)
+        reasons, since = waiting_now(await read_all(shared.settings.kafka, shared.options, topic, partitions))
+        if reasons:
+            told = ", ".join(f"{many} {reason}" for reason, many in sorted(reasons.items()))
+            waits.append(f"{told}; the oldest since {since:%Y-%m-%d %H:%M} UTC" if since else told)
+        return waits[0] if waits else "nothing waits"
+
+    remedy = "restore the keystore, or erase these people; see the README"
+    lines = await _checked("parked parts", ask, "nothing waits", "start Kafka; calllog-guard topics create")
+    return [replace(line, verdict="warned", remedy=remedy) for line in lines] if waits else lines
 
 
 async def _keystore(shared: World) -> list[Line]:

@@ -300,8 +300,8 @@ def _rate(manifest: Manifest, before: int, seconds: float) -> str:
 
 def _summary(manifest: Manifest, path: Path) -> str:
     events, legs = manifest.events, manifest.legs
-    lines = [f"{name} {getattr(events, name)}" for name in events.__struct_fields__]
-    lines += [f"legs {name} {getattr(legs, name)}" for name in legs.__struct_fields__ if getattr(legs, name)]
+    lines = [f"{name} {many}" for name, many in msgspec.to_builtins(events).items()]
+    lines += [f"legs {name} {many}" for name, many in msgspec.to_builtins(legs).items() if many]
     lines += [f"lost {manifest.lost}"] if manifest.lost else []
     lines += [f"refused: {reason} {many}" for reason, many in sorted(manifest.refused.items())]
     return "\n".join([*lines, f"manifest {path}"])

@@ -43,6 +43,10 @@ REMEDIES: Final = {
     "unknown_requester": "register the key: calllog-guard key register",
     "expired": "sign it anew: a replay is judged by the time of the replay",
     "replayed": "nothing: the jti was handled; another request needs another jti",
+    **dict.fromkeys(
+        ("entry_corrupt", "entry_unknown_epoch", "key_missing", "key_foreign"),
+        "restore this person's entries of the keystore, or erase the person; then replay",
+    ),
 }
 """What whoever sent it can do; reasons that say it themselves have none."""
 

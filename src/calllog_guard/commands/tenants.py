@@ -9,6 +9,7 @@ import asyncio
 from pathlib import Path
 from typing import Any, Final
 
+from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_newest import holds_any
 from calllog_guard.commands.identity import carried_over, identity_of, named_rules
 from calllog_guard.commands.setup import show, the_world
@@ -180,10 +181,12 @@ async def upgrade_tenant(args: argparse.Namespace) -> int:
 
 
 async def _raise(shared: World, tenant: Tenant) -> None:
-    """The profile first, then the guard's entry: a crash in between is made good by the next heartbeat."""
+    """Topics that are new, then the profile, then the guard's entry: a crash in between is made good by the next heartbeat."""
     try:
         await shared.look_back()
         await follow_published(shared)
+        topics = KafkaTopics(shared.settings, shared.options)
+        await asyncio.to_thread(topics.create, shared.keep_days, shared.events)
         now, many = shared.clock.now(), shared.settings.partitions
         shared.vault.upgrade(tenant, _legacy(shared, tenant), now, many, former=_contradicted(shared, tenant))
         await shared.ring(tenant).guard.tell_profile()

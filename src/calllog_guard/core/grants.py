@@ -35,6 +35,7 @@ _TOPICS: Final[dict[str, dict[str, str]]] = {
     "calllog.legs": {"protector": "W", "keeper": "RW", "auditor": "RW", "operator": "W", "officer": "R", "reader": "R"},
     "calllog.held": {"keeper": "RW", "auditor": "W"},
     "calllog.statistics": {"keeper": "RW", "officer": "R"},
+    "calllog.parked": {"protector": "RW", "auditor": "W", "operator": "R"},
     "calllog.dead": {"protector": "W", "desk": "W", "keeper": "W", "auditor": "W", "operator": "RW"},
     "privacy.requests": {"desk": "R", "auditor": "WXA", "operator": "W", "backend": "W", "officer": "W"},
     "privacy.decisions": {"desk": "RW", "keeper": "RW", "auditor": "RW", "operator": "W"},

@@ -29,6 +29,7 @@ CHANGES: Final = (
     (2, "decisions: version 2, whose sealed entry has generations of 64 bits"),
     (2, "the keystore's guard entry names the profile: workers of an earlier release halt at it"),
     (2, "auditors have a key of their own to sign with"),
+    (2, "parts of calls whose person's entries cannot be used wait in calllog.parked, and hold up nobody else's"),
     (2, "the number of partitions is kept with the tenant's secrets: a process that has another is refused"),
     (2, "a person's entry says what a restore has imposed; the case of a lift, which restrictions it met"),
     (2, "new versions of the policy must be lawful: what an earlier release took until today stays as it is"),

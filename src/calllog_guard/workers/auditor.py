@@ -16,8 +16,9 @@ import msgspec
 import structlog
 from aiokafka import TopicPartition
 
+from calllog_guard.core.profile import RELEASE_0_1
 from calllog_guard.core.requests.decision import DECISIONS
-from calllog_guard.core.requests.outcome import DONE, TO_DESK, Observed, Outcome, OutcomeKey, is_result
+from calllog_guard.core.requests.outcome import DONE, TO_DESK, Observed, Outcome, OutcomeKey, is_result, legs_part
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import KeystoreUnsafeError, MessageError
@@ -121,8 +122,11 @@ class Auditor:
             elif record.key.endswith(DONE):
                 watched.done = self._outcome_key.read(record.value, record.key)
             else:
-                self._outcome_key.read(record.value, record.key)
-                watched.reported.add(result)
+                outcome = self._outcome_key.read(record.value, record.key)
+                if legs_part(record.key) is None:
+                    watched.reported.add(result)
+                else:
+                    watched.named.update(dict.fromkeys(outcome.tokens or ()))
         except MessageError as error:
             self._count("unreadable_" + error.reason, 1)
         if watched.decision is not None and not set(watched.stages) - watched.reported:
@@ -150,7 +154,10 @@ class Auditor:
         await self._upkeep.look()
         self._observation.beyond = self._upkeep.beyond(self._legs)
         findings = await asyncio.to_thread(self._admin.check, self._keep_days(), self._events())
-        drifted = sorted({finding.setting for finding in findings if not finding.good and finding.withholds})
+        # an installation of the first release has none, and needs none before its upgrade
+        spare = {self._settings.topic("calllog.parked")} if self._ring.forms <= RELEASE_0_1 else set()
+        missed = [each for each in findings if not each.good and each.withholds and each.topic not in spare]
+        drifted = sorted({each.setting for each in missed})
         blocked = await asyncio.to_thread(self._admin.blocked, self._legs, sorted(self._watched))
         try:
             await self._keystore.check()
@@ -245,7 +252,7 @@ class Auditor:
     def _ripe(self, each: Watched, now: datetime) -> bool:
         """Whether no producer may still hold a unit that it began before the erasure, and the keystore's file is rewritten."""
         after = timedelta(seconds=self._settings.absence_after_s)
-        return each.rewritten and each.done is not None and each.done.at + after <= now
+        return each.rewritten and each.done is not None and each.whole and each.done.at + after <= now
 
     def _alarm(self, now: datetime, watched: list[Watched]) -> None:
         """Whoever is not seen absent in time, and whoever's legs the keeper has not even tombstoned in time."""

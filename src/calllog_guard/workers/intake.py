@@ -131,8 +131,8 @@ class Intake:
         return Batch(
             policy=rules.version,
             positions=dict(positions),
-            events=Events(read=len(items), refused=len(refused), **events),
-            legs=Legs(**legs),
+            events=msgspec.convert({"read": len(items), "refused": len(refused)} | events, Events),
+            legs=msgspec.convert(dict(legs), Legs),
             refused=tuple(refused),
         )
 
@@ -171,7 +171,7 @@ class Intake:
         return self._standing[day]
 
     async def _resolved(self, parts: Sequence[Part], letters: Sequence[Output], rules: Rules) -> Counter[str]:
-        return await self._sealer.settle(await self._sealer.resolved(parts), letters, rules)
+        return (await self._sealer.settle(await self._sealer.resolved(parts), letters, rules)).ended
 
     async def _settled(self, parts: Sequence[Part], letters: Sequence[Output], rules: Rules) -> Counter[str]:
         """As a worker does: silence is waited for, a unit that has sent something and takes too long is not."""

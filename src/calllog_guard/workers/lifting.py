@@ -24,7 +24,7 @@ from calllog_guard.core.requests.rules import ALONE, REVIEW, Standing, open_rule
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import EpochUnknownError, MessageError
 from calllog_guard.policy import Policy
-from calllog_guard.workers.decide import Granted, Part
+from calllog_guard.workers.granted import Granted, Part
 from calllog_guard.workers.holds import Archive
 
 _LEVEL: Final = 2

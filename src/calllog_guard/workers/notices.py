@@ -40,8 +40,8 @@ from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.reports.notice import Sender, letter
 from calllog_guard.settings import Settings
 from calllog_guard.workers.casebook import Casebook
-from calllog_guard.workers.decide import Granted
 from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.granted import Granted
 from calllog_guard.workers.whose import Owners
 
 LETTERS: Final = 2

@@ -83,6 +83,7 @@ class Receipts:
             "events": fenced + timedelta(hours=settings.events_keep_h) + lag,
             "requests": fenced + timedelta(days=REQUESTS_KEEP_DAYS) + lag,
             "dead": fenced + timedelta(days=settings.dead_keep_days) + rolls,
+            "parked": fenced + timedelta(days=settings.dead_keep_days) + rolls,
             "notices": fenced + timedelta(days=REQUESTS_KEEP_DAYS) + rolls,
             "exports": fenced + timedelta(days=settings.exports_keep_days) + rolls,
             "backup_end": fenced + timedelta(days=kept + self._vault.delay_days),

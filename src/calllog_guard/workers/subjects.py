@@ -140,11 +140,8 @@ class Subjects:
         """The case after somebody has appeared whom it names, before they were fenced."""
         if not case.unknown:
             return case
-        alive = {
-            named.places[number]
-            for number, lookup in named.lookups.items()
-            if lookup in view.raw and _lives(self._ring.person(lookup, view.raw[lookup]))
-        }
+        persons, _ = self._ring.persons(view)
+        alive = {named.places[number] for number, lookup in named.lookups.items() if _lives(persons.get(lookup))}
         unknown = tuple(place for place in case.unknown if place not in alive)
         return case if unknown == case.unknown else msgspec.structs.replace(case, known=True, unknown=unknown)
 

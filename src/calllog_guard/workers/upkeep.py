@@ -28,6 +28,8 @@ from calllog_guard.workers.reads import Spot, group_of
 log: Final = structlog.get_logger()
 MANY: Final = ("calllog.legs", "calllog.held", "privacy.decisions")
 FEW: Final = ("privacy.requests", "privacy.cases")
+_LATER: Final = "calllog.parked"
+"""Heartbeats go there once it is made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +81,9 @@ class Upkeep:
 
         """
         m, created = self._m, self._created()
-        self._shapes = await asyncio.to_thread(m.extents.shapes, [*created, *m.events()])
+        self._shapes = await asyncio.to_thread(
+            m.extents.shapes, [*created, *m.events(), self._m.settings.topic(_LATER)]
+        )
         more = {
             topic: Shape(self._shapes[topic].id, tuple(self.beyond(topic))) for topic in created if self.beyond(topic)
         }
@@ -109,7 +113,7 @@ class Upkeep:
         value = encode(Beat(counter=self._counter, at=m.clock.now()))
         places = [(topic, number) for topic, many in self._created().items() for number in self._mine(range(many))]
         places += [(topic, number) for topic, some in self._beyond.items() for number in self._mine(some)]
-        places += [(topic, number) for topic, shape in self._plain().items() for number in self._mine(shape.partitions)]
+        places += [(topic, number) for topic, shape in self._made().items() for number in self._mine(shape.partitions)]
         # from every auditor, whatever it owns: who starts learns the counter here
         places.append((m.settings.topic("privacy.policy"), 0))
         await m.writer.write([Output(*place, BEAT, value) for place in places])
@@ -120,6 +124,11 @@ class Upkeep:
         """The topics of events that a look has seen: writing to one that is not made yet would hold up every heartbeat."""
         shapes = self._shapes or {}
         return {topic: shapes[topic] for topic in self._m.events() if topic in shapes}
+
+    def _made(self) -> dict[str, Shape]:
+        """As `_plain`, and what an installation of an earlier release has none of before its upgrade."""
+        shapes, later = self._shapes or {}, self._m.settings.topic(_LATER)
+        return self._plain() | ({later: shapes[later]} if later in shapes else {})
 
     # --- trims ------------------------------------------------------------------------------------------------------
 

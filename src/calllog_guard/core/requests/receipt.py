@@ -9,7 +9,7 @@ from typing import Final, Literal, get_args
 import msgspec
 
 from calllog_guard.core.requests.outcome import Observed
-from calllog_guard.core.wire import Day, Id, Message, TenantName, Utc
+from calllog_guard.core.wire import Day, Id, Internal, TenantName, Utc
 
 Stage = Literal[
     "accepted", "fenced", "destroyed", "tombstoned", "rewritten", "exported", "copied", "absent", "gone", "answered", "refused"
@@ -23,7 +23,7 @@ STATEMENT: Final = (
 """The same in every certificate, whether or not anything is held."""
 
 
-class Receipt(Message, frozen=True, kw_only=True):
+class Receipt(Internal, frozen=True, kw_only=True):
     """
     The claims of a receipt; `observed` stays empty until someone has looked from outside.
 
