@@ -106,6 +106,15 @@ def test_what_is_no_message_is_refused(raw: bytes) -> None:
         decode(KEPT, raw)
 
 
+@pytest.mark.parametrize("behind", [b"[" * 100_000, b'"\xff"', b"{", b"", b'"x" "y"'])
+@pytest.mark.parametrize("before", [b'{"zz":', b'{"v":1,"name":"a","zz":', b'{"v":2,"zz":'])
+def test_what_stands_behind_an_unknown_field_may_be_anything(before: bytes, behind: bytes) -> None:
+    """Who looks a second time reads bytes that the first look never came to."""
+    for decoder in (PASSED, KEPT, OUTSIDE):
+        with pytest.raises((MessageError, NewerFormError)):
+            decode(decoder, before + behind)
+
+
 NAMES = st.text(max_size=5).filter(lambda name: name not in {"v", "name", "part", "parts", "size", "~rest"})
 FIELDS = st.dictionaries(
     NAMES, st.integers(-9, 9) | st.text() | st.none() | st.lists(st.booleans() | st.floats(-9, 9)), max_size=4

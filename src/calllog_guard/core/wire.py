@@ -155,6 +155,8 @@ def _newer(decoder: "msgspec.json.Decoder[T]", raw: bytes, failed: MessageError)
         return with_rest(decoder.decode(known(kind, raw)), raw)
     except msgspec.ValidationError as error:
         raise MessageError(reason_of(error), pointer_of(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):  # behind what was unknown
+        raise MessageError("not_json") from None
     except RecursionError:
         raise MessageError("nested_too_deep") from None
 
