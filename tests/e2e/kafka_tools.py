@@ -33,6 +33,33 @@ def bounds(guard: Installation, name: str, partition: int = 0) -> tuple[int, int
         )
 
 
+def ends(guard: Installation, *names: str) -> dict[Any, int]:
+    """Where some topics end now."""
+    topics = {guard.topic(name) for name in names}
+    with admin(guard) as client:
+        places = [
+            TopicPartition(each["name"], one["partition_index"])
+            for each in client.describe_topics(list(topics))
+            for one in each["partitions"]
+        ]
+        return {
+            at: each.offset
+            for at, each in client.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST)).items()
+        }
+
+
+def handled(guard: Installation, wanted: dict[Any, int], *roles: str) -> bool:
+    """Whether a role has handled what lay before some ends, by what it has committed; each topic is one of these roles'."""
+    groups = [guard.topic(f"calllog.guard-{role}") for role in roles]
+    try:
+        with admin(guard) as client:
+            found = client.list_group_offsets({group: list(wanted) for group in groups})
+    except KafkaError:
+        return False  # no group has come yet, or its coordinator has not
+    offsets = [each for group in groups for each in found.get(group, {}).items()]
+    return all(any(at == place and each.offset >= end for place, each in offsets) for at, end in wanted.items() if end)
+
+
 def delete_records(guard: Installation, name: str, before: int, partition: int = 0) -> None:
     """Cut the beginning of a partition."""
     with admin(guard) as client:
