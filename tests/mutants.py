@@ -14,6 +14,83 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
+        "a call whose id begins with ~ vanishes",
+        "workers/protector.py",
+        "            if rules.heartbeats.ours(record):\n",
+        '            if (record.key or b"")[:1] == b"~":\n',
+        "tests/core/test_heartbeats.py::test_a_call_whose_id_begins_like_ours_is_stored",
+    ),
+    (
+        "a request whose key begins with ~ vanishes",
+        "workers/desk.py",
+        "if record.topic == self._requests and not beats.ours(record)]",
+        'if record.topic == self._requests and (record.key or b"")[:1] != b"~"]',
+        "tests/core/test_heartbeats.py::test_a_request_is_carried_out_whatever_its_key",
+    ),
+    (
+        "what an outsider writes as a heartbeat vanishes",
+        "core/heartbeats.py",
+        "return self._proven(record) if self.signers else plain(record)",
+        "return True",
+        "tests/core/test_heartbeats.py::test_what_an_outsider_writes_under_a_key_of_ours_is_told",
+    ),
+    (
+        "a heartbeat is one in every partition",
+        "core/heartbeats.py",
+        "_PLACE.pack(partition, len(name)",
+        "_PLACE.pack(0, len(name)",
+        "tests/core/test_heartbeats.py::test_a_heartbeat_is_known_where_it_lies_and_nowhere_else",
+    ),
+    (
+        "whoever signs anything has heartbeats",
+        "core/heartbeats.py",
+        "if public is None or role.decode() not in _ROLES or",
+        "if public is None or",
+        "tests/core/test_heartbeats.py::test_only_who_beats_is_believed",
+    ),
+    (
+        "whoever writes into the ledger makes the keystore look old",
+        "core/heartbeats.py",
+        "if self.ours(record) else None",
+        "if record.key == BEAT else None",
+        "tests/core/test_heartbeats.py::test_a_forged_counter_is_believed_by_nobody",
+    ),
+    (
+        "an auditor does not sign",
+        "workers/upkeep.py",
+        "await m.guard.vouched(AUDIT, beats)",
+        "beats",
+        "tests/core/test_auditor.py::test_every_heartbeat_is_known_where_it_lies",
+    ),
+    (
+        "a keeper does not sign",
+        "workers/replayer.py",
+        "await self._ring.guard.vouched(KEEP, beats)",
+        "beats",
+        "tests/core/test_heartbeats.py::test_a_replayed_ledger_ends_with_a_heartbeat_that_is_known",
+    ),
+    (
+        "a published version under a key of ours is followed by nobody",
+        "core/policy/publication.py",
+        "    return not any(_reads(kind, record.value, signed=True) for kind in signed)\n",
+        '    return key[:1] != b"~" and not any(signed)\n',
+        "tests/core/test_policy_source.py::test_a_version_is_followed_or_told_whatever_its_key",
+    ),
+    (
+        "a junk record under ~ in the ledger is told by nobody",
+        "workers/keeper.py",
+        "if beats.ours(record) or plain(record) or record.key == ANCHOR:",
+        'if (record.key or b"")[:1] == b"~":',
+        "tests/core/test_heartbeats.py::test_keepers_tell_of_what_is_none_of_ours",
+    ),
+    (
+        "a mark that is none stops a keeper",
+        "workers/statistics.py",
+        "    except (MessageError, ValueError):\n        return None  # not written by a keeper: the month",
+        "    except MessageError:\n        return None  # not written by a keeper: the month",
+        "tests/core/test_heartbeats.py::test_no_mark_of_counting_stops_a_keeper",
+    ),
+    (
         "a receipt says destroyed of nobody",
         "core/requests/case.py",
         "if case.known is not False or stage in OF_NOBODY]",
@@ -1115,7 +1192,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "no heartbeats",
         "workers/upkeep.py",
-        "        await m.writer.write([Output(*place, BEAT, value) for place in places])\n",
+        "        await m.writer.write(await m.guard.vouched(AUDIT, beats))\n",
         "",
         "tests/e2e/test_drills_kafka.py::test_a_broker_away_and_restarts_do_not_keep_a_value_beyond_the_bound",
     ),
@@ -2543,8 +2620,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "who starts asks the ledger for the counter, and needs a right to it",
         "world.py",
-        "for beat in await newest(self.settings.kafka, self.options, topic, [0], BEAT):",
-        'for beat in await newest(self.settings.kafka, self.options, self.settings.topic("privacy.decisions"), [0], BEAT):',
+        "for record in await newest(self.settings.kafka, self.options, topic, [0], beats.ours):",
+        'for record in await newest(self.settings.kafka, self.options, self.settings.topic("privacy.decisions"), [0], beats.ours):',
         "tests/e2e/test_secure.py::test_each_role_does_its_work_as_its_own_user_and_no_more",
     ),
     (
@@ -2907,7 +2984,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "anybody may say that the auditor kept a topic longer",
         "core/prolonged.py",
-        'decode(_CHANGES, verify(public_pem, record.value.decode("ascii")))',
+        'decode(CHANGES, verify(public_pem, record.value.decode("ascii")))',
         'decode(_CHANGES, __import__("base64").urlsafe_b64decode(record.value.decode("ascii").split(".")[1] + "=="))',
         "tests/core/test_lags.py",
     ),

@@ -29,6 +29,7 @@ from calllog_guard.adapters.rocksdb_index import RocksIndex
 from calllog_guard.adapters.segment_files import look_at_replica, replicas
 from calllog_guard.core.absence import Look
 from calllog_guard.core.crypto.sealed import receipt_pem
+from calllog_guard.core.heartbeats import AUDIT
 from calllog_guard.core.ids import ID_BYTES, b64
 from calllog_guard.core.prolonged import PROLONGED, Prolonged
 from calllog_guard.core.prolonged import noted as noted_by
@@ -59,7 +60,6 @@ from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.search import Searcher
 from calllog_guard.workers.tools import Tools
 from calllog_guard.workers.upkeep import Means
-from calllog_guard.workers.vault import AUDIT
 from calllog_guard.workers.walk import Periods, Walk, Walked
 from calllog_guard.workers.whose import Owners
 from calllog_guard.world import World
@@ -158,6 +158,7 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -
             clock=shared.clock,
             read_all=read,
             desk_key=partial(shared.vault.desk_key, tenant),
+            heartbeats=partial(shared.vault.heartbeats, tenant),
             count=shared.count,
             level=shared.level,
         )

@@ -18,7 +18,7 @@ from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.adapters.law_file import SeenLaw
 from calllog_guard.bootstrap import ROLES
 from calllog_guard.core.policy.form import Version
-from calllog_guard.core.policy.publication import Followed
+from calllog_guard.core.policy.publication import Followed, is_publication
 from calllog_guard.core.policy.residency import host_of, outside
 from calllog_guard.errors import ConfigurationError, KeystoreUnsafeError, RequestRefusedError
 from calllog_guard.settings import UNSAFE_KEYSTORE, Settings
@@ -96,7 +96,7 @@ async def follow_published(shared: World, *, whole: bool = True) -> Followed:
     records = await read_all(shared.settings.kafka, shared.options, shared.settings.topic("privacy.policy"), [0])
     seen: dict[bytes, int] = {}
     for record in records:
-        if record.value is not None and (record.key or b"")[:1] != b"~":
+        if is_publication(record):
             seen.setdefault(record.value, record.timestamp)
     followed = shared.policy.follow(seen, await kept_days(shared))
     if whole:

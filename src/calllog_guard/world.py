@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,11 +23,12 @@ from calllog_guard.core.anchor import ANCHOR, ANCHORS, Anchor, check_anchor
 from calllog_guard.core.crypto.entries import GUARD_KEY, guarded_key
 from calllog_guard.core.crypto.sealed import public_forms, signer_pem
 from calllog_guard.core.grants import OURS
+from calllog_guard.core.heartbeats import AUDIT
 from calllog_guard.core.ids import Tenant, b64, unb64
 from calllog_guard.core.policy.publication import Installed
 from calllog_guard.core.policy.versions import events_named
 from calllog_guard.core.prolonged import Prolonged, changes
-from calllog_guard.core.wire import BEAT, BEATS, decode
+from calllog_guard.core.wire import decode
 from calllog_guard.errors import ConfigurationError, MessageError
 from calllog_guard.policy import Policy, load_policy
 from calllog_guard.ports import Writer
@@ -39,7 +39,7 @@ from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.naming import Naming
 from calllog_guard.workers.pulse import Pulse
 from calllog_guard.workers.sealer import Count, Sealer
-from calllog_guard.workers.vault import AUDIT, Vault
+from calllog_guard.workers.vault import Vault
 
 _LETTER_LEAST: Final = 512 << 10
 _LETTER_MOST: Final = 16 << 20
@@ -203,9 +203,9 @@ class World:
         await self.check_partitions()
         await self.anchored()
         topic = self.settings.topic("privacy.policy")
-        for beat in await newest(self.settings.kafka, self.options, topic, [0], BEAT):
-            with suppress(MessageError):  # not written by an auditor
-                self.seen = max(self.seen, decode(BEATS, beat).counter)
+        beats = self.vault.heartbeats(self.tenant)
+        for record in await newest(self.settings.kafka, self.options, topic, [0], beats.ours):
+            self.seen = max(self.seen, beats.counter(record) or 0)
 
     def sealer(self, ring: Keyring, writer: Writer, count: Count, *, returns: bool = True) -> Sealer:
         """What seals calls of this installation's tenant."""

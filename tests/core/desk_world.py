@@ -183,6 +183,7 @@ class DeskWorld:
                 clock=self,
                 read_all=self._read_all,
                 desk_key=partial(self.vault.desk_key, TENANT),
+                heartbeats=partial(self.vault.heartbeats, TENANT),
                 count=self.count,
                 level=self.levels.__setitem__,
             )

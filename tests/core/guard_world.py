@@ -306,6 +306,7 @@ class GuardWorld:
                 clock=self.clock,
                 read_all=self.log.read_all,
                 desk_key=partial(self.vault.desk_key, TENANT),
+                heartbeats=partial(self.vault.heartbeats, TENANT),
                 count=self.count,
             )
         )

@@ -10,12 +10,14 @@ from calllog_guard.core.crypto.entries import Keys, Person, Rest, seal_keys, sea
 from calllog_guard.core.crypto.same import Same, seal_same
 from calllog_guard.core.crypto.sealed import signer_public
 from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Pepper, Secret, link_at, month_from
+from calllog_guard.core.heartbeats import AUDIT, vouched
 from calllog_guard.core.ids import DecisionId, EpochName, SubjectId, Tenant, b64
 from calllog_guard.core.profile import TenantProfile, digest, packed, profile_name
 from calllog_guard.core.requests import whose
 from calllog_guard.core.requests.decision import Decision, Entry, case_id, decision_id, seal_entry
 from calllog_guard.core.requests.whose import Reason
-from calllog_guard.core.wire import encode
+from calllog_guard.core.tombstone import Output
+from calllog_guard.core.wire import BEAT, Beat, encode
 from calllog_guard.workers.guard import guard_entry
 
 TENANT, EPOCH, AT = Tenant("iocom"), EpochName("2026-W48"), datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -37,6 +39,13 @@ def _case(identity: IdentitySecret) -> dict[str, Any]:
     reason = Reason(of="refused", text="The records are needed in court.", at=AT)
     told = whose.say(parts, case, whose.case_key(parts, case, identity), reason, numbers)
     return {"case_whose": dict(told.keys), "case_said": list(told.said)}
+
+
+def _heartbeat() -> dict[str, Any]:
+    """One in partition 3 of the requests, by the auditor whose key the profile names."""
+    beat = Output("privacy.requests", 3, BEAT, encode(Beat(counter=(1 << 40) + 1, at=AT)))
+    ((name, proof),) = vouched(beat, AUDIT, b"\x0b" * 32).headers
+    return {"heartbeat": (beat.value or b"").decode(), "heartbeat_header": [name, proof.decode()]}
 
 
 def vectors() -> dict[str, Any]:
@@ -122,6 +131,7 @@ def vectors() -> dict[str, Any]:
         ).hex(),
         "same": seal_same(Same().with_rule(lookup), EPOCH, b"place", key, NONCE).hex(),
         "guard": guard_entry(b"\x06" * 16, 1 << 40, 3).hex(),
+        **_heartbeat(),
         "parked": encode(sealed).decode(),
         "parked_key": parked_key(record.place, part.lookup).decode(),
         **_case(identity),

@@ -14,6 +14,7 @@ from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.adapters.memory import MemoryCleaners, MemoryKeystore, MemoryWriter
 from calllog_guard.adapters.memory_extents import MemoryExtents
 from calllog_guard.core.absence import Look
+from calllog_guard.core.arrival import arrival
 from calllog_guard.core.beginnings import Reached, reached_entry, reached_key
 from calllog_guard.core.crypto.entries import GUARD_KEY
 from calllog_guard.core.ids import Tenant
@@ -234,6 +235,18 @@ async def test_every_auditor_beats_beside_the_policy_where_everybody_may_read(tm
     beats = [each for each in writer.outputs if each.topic == "privacy.policy"]
     assert [(each.partition, each.key) for each in beats] == [(0, BEAT)]
     assert decode(BEATS, beats[0].value or b"").counter == 1
+
+
+async def test_every_heartbeat_is_known_where_it_lies(tmp_path: Path) -> None:
+    """By every reader of its topic, whose profile names the auditor's key."""
+    auditor, writer, _ = await made(Log(ledger=[]), tmp_path)
+    await auditor.assigned([0])
+    await auditor._watch()
+    await auditor._upkeep.beat()
+    known = auditor._ring.guard.heartbeats
+    read = [arrival((each.topic, each.partition), 0, 0, each.key, each.value, each.headers) for each in writer.outputs]
+    assert len({each.topic for each in read}) == len(read) == 7
+    assert all(known.ours(each) for each in read)
 
 
 async def test_topics_of_events_are_kept_in_every_partition_that_they_have(tmp_path: Path) -> None:

@@ -10,10 +10,13 @@ from policies import policy_of, version
 from test_publication import APPENDED, EARLY, LONG, NOW, SHORT, late_one, published
 
 from calllog_guard.adapters.law_file import SeenLaw
+from calllog_guard.core.acceptances import Acceptance, accepting
+from calllog_guard.core.anchor import Anchor
 from calllog_guard.core.arrival import Remnant
+from calllog_guard.core.crypto.sealed import new_pair
 from calllog_guard.core.policy.form import Version
-from calllog_guard.core.wire import to_ms
-from calllog_guard.errors import ConfigurationError, RequestRefusedError
+from calllog_guard.core.wire import Beat, encode, to_ms
+from calllog_guard.errors import ConfigurationError, NewerFormError, RequestRefusedError
 from calllog_guard.policy import Policy
 from calllog_guard.workers.policy_source import PolicySource
 
@@ -83,7 +86,7 @@ async def test_a_running_process_follows_and_shows_the_version_when_its_day_come
     world = World(policy_of(tmp_path, version()))
     source = world.source()
     await source.catch_up()
-    world.topic += [Record(None, b"~beat"), Record(b"{}", b"~beat"), Record(None)]
+    world.topic += [Record(None, b"~beat"), Record(encode(Beat(counter=1, at=NOW)), b"~beat"), Record(None)]
     world.topic.append(Record(published(tmp_path, version("2026-06-02", purposes=SHORT))))
     await source.look()
     assert (world.kept(1), world.kept(2)) == ("P90D", "P30D")
@@ -91,6 +94,32 @@ async def test_a_running_process_follows_and_shows_the_version_when_its_day_come
     world.moment += timedelta(days=1)
     await source.look()
     assert world.shown[-1] == "2026-06-02"
+    assert (world.letters, world.counts) == ([], {})
+
+
+@pytest.mark.parametrize("key", [b"~beat", b"~guard", b"~accepted.x", b"~x"])
+async def test_a_version_is_followed_or_told_whatever_its_key(tmp_path: Path, key: bytes) -> None:
+    """What is ours beside the policy is told by what it says."""
+    world = World(policy_of(tmp_path, version()))
+    source = world.source()
+    await source.catch_up()
+    world.topic += [Record(b"junk", key), Record(published(tmp_path, version("2026-06-02", purposes=SHORT)), key)]
+    await source.look()
+    assert world.kept() == "P30D"
+    assert world.letters == ["not_a_jws"]
+
+
+async def test_heartbeats_anchors_and_acceptances_are_no_versions(tmp_path: Path) -> None:
+    claims = Acceptance(tenant="iocom", topic="calllog.events", id="A" * 22, spans=(), at=NOW)
+    private, _ = new_pair(signs=True)
+    world = World(policy_of(tmp_path, version()))
+    world.topic += [
+        Record(encode(Beat(counter=1, at=NOW)), b"~beat"),
+        Record(encode(Beat(counter=1, at=NOW)).replace(b'"v":1', b'"v":2'), b"~beat"),
+        Record(encode(Anchor(guard="A" * 22)), b"~guard"),
+        Record(accepting(private, "officer-1", claims), b"~accepted.x"),
+    ]
+    await world.source().catch_up()
     assert (world.letters, world.counts) == ([], {})
 
 
@@ -210,10 +239,13 @@ def test_a_machine_remembers_the_newest_version_that_it_has_followed(tmp_path: P
     second.keep((date(2026, 6, 1), 2))
     assert SeenLaw(path).newest() == (date(2026, 6, 2), 1)
     assert path.read_bytes() == b"1 2026-06-02\n"
-    for text in ("2 2026-06-02\n", "1 2026-06-02 2\n", "3 2026-06-02 2\n", "2 2026-06-02 x\n", "1 yesterday\n", ""):
+    for text in ("2 2026-06-02\n", "1 2026-06-02 2\n", "2 2026-06-02 x\n", "1 yesterday\n", ""):
         path.write_text(text)
         with pytest.raises(ConfigurationError, match="cannot be read as the day"):
             SeenLaw(path).newest()
+    path.write_text("3 2026-06-02 2\n")
+    with pytest.raises(NewerFormError):
+        SeenLaw(path).newest()
     blocked = tmp_path / "file"
     blocked.write_text("")
     SeenLaw(blocked / "law").keep((date(2026, 6, 2), 1))  # a folder that takes nothing stops no worker

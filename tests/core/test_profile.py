@@ -19,7 +19,7 @@ from calllog_guard.core.profile import FORMS, TenantProfile, digest, packed, pro
 from calllog_guard.errors import EntryCorruptError, GuardMovedError, KmsSilentError, NewerFormError
 from calllog_guard.workers.guard import guard_entry, read_guard
 from calllog_guard.workers.keyring import Keyring
-from calllog_guard.workers.vault import AUDIT, ROOT, Vault
+from calllog_guard.workers.vault import ROOT, SIGNERS, Vault
 
 TENANT = Tenant("iocom")
 AT = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -77,8 +77,9 @@ def test_a_new_tenant_begins_with_the_newest_forms_and_a_signer(place: Place) ->
     place.vault.create_tenant(TENANT, ("as-written",))
     profile = place.process().profile(TENANT)
     assert (profile.forms, profile.identity) == (FORMS, ("as-written",))
-    seed = place.process().signer_seed(TENANT, AUDIT)
-    assert profile.signers == {AUDIT: b64(signer_public(seed)).decode()}
+    seeds = {role: place.process().signer_seed(TENANT, role) for role in SIGNERS}
+    assert profile.signers == {role: b64(signer_public(seed)).decode() for role, seed in seeds.items()}
+    assert len(set(seeds.values())) == len(SIGNERS) == 2
 
 
 def test_a_creation_that_was_cut_short_is_no_older_tenant(place: Place) -> None:

@@ -6,6 +6,7 @@ import pytest
 from installation import Make
 
 from calllog_guard.adapters.kafka_newest import newest
+from calllog_guard.ports import Record
 
 pytestmark = pytest.mark.real
 
@@ -16,5 +17,10 @@ def test_the_newest_heartbeat_of_each_partition_is_found(make: Make) -> None:
         guard.publish("privacy.decisions", [b"old", b"new %d" % number], partition=partition, key=b"~beat")
         guard.publish("privacy.decisions", [b"other"] * after, partition=partition, key=b"~other")
     guard.publish("privacy.decisions", [b"other"] * 100, partition=3, key=b"~other")
-    found = asyncio.run(newest(guard.stack.kafka, {}, guard.topic("privacy.decisions"), [0, 1, 2, 3], b"~beat"))
-    assert sorted(found) == [b"new 0", b"new 1", b"new 2"]
+    guard.publish("privacy.decisions", [b"forged"] * 100, partition=1, key=b"~beat")
+
+    def wanted(record: Record) -> bool:
+        return record.key == b"~beat" and record.value != b"forged"
+
+    found = asyncio.run(newest(guard.stack.kafka, {}, guard.topic("privacy.decisions"), [0, 1, 2, 3], wanted))
+    assert sorted(each.value or b"" for each in found) == [b"new 0", b"new 1", b"new 2"]

@@ -1,20 +1,22 @@
 """
-The newest record of a key in each partition, looked for from the end backwards; the oldest, from the beginning: without reading all.
+The newest record of a kind in each partition, looked for from the end backwards; the oldest of a key, from the beginning: without reading all.
 
 Source: design section 9, restore guard: the counter of the last heartbeat, and the anchor.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import TopicPartition
 
 from calllog_guard.adapters.kafka_log import asking, handed, offsets
+from calllog_guard.ports import Record
 
 _READ_S: Final = 300.0
 _BACK: Final = 64
-"""Records from the end that are read first; sixteen times more each time the key is not among them."""
+"""Records from the end that are read first; sixteen times more each time none of them is wanted."""
+Wanted = Callable[[Record], bool]
 
 
 async def oldest(servers: str, options: Mapping[str, Any], topic: str, partition: int, key: bytes) -> bytes | None:
@@ -55,24 +57,24 @@ async def _forwards(reader: Any, place: TopicPartition, key: bytes) -> bytes | N
 
 
 async def newest(
-    servers: str, options: Mapping[str, Any], topic: str, partitions: Sequence[int], key: bytes
-) -> list[bytes]:
+    servers: str, options: Mapping[str, Any], topic: str, partitions: Sequence[int], wanted: Wanted
+) -> list[Record]:
     """
-    The value of the newest record of a key in each partition that has one, looked for from the end backwards.
+    The newest record that is wanted in each partition that has one, looked for from the end backwards.
 
     Raises:
         LogSilentError: Kafka does not answer.
 
     """
     async with asking(servers, options) as reader:
-        return await asyncio.wait_for(_backwards(reader, topic, partitions, key), _READ_S)
+        return await asyncio.wait_for(_backwards(reader, topic, partitions, wanted), _READ_S)
 
 
-async def _backwards(reader: Any, topic: str, partitions: Sequence[int], key: bytes) -> list[bytes]:
+async def _backwards(reader: Any, topic: str, partitions: Sequence[int], wanted: Wanted) -> list[Record]:
     places = [TopicPartition(topic, partition) for partition in partitions]
     reader.assign(places)
     first, end = await reader.beginning_offsets(places), await reader.end_offsets(places)
-    found: dict[TopicPartition, bytes] = {}
+    found: dict[TopicPartition, Record] = {}
     back, waiting = _BACK, {place for place in places if end[place] > first[place]}
     while waiting:
         for place in waiting:
@@ -80,9 +82,8 @@ async def _backwards(reader: Any, topic: str, partitions: Sequence[int], key: by
         reading = set(waiting)
         while reading:
             for place, records in (await handed(reader, *reading)).items():
-                for each in records:
-                    if each.key == key and each.value is not None:
-                        found[place] = each.value
+                for each in filter(wanted, records):
+                    found[place] = each
             reading = {place for place in reading if await reader.position(place) < end[place]}
         waiting = {place for place in waiting if place not in found and end[place] - back > first[place]}
         back *= 16

@@ -9,7 +9,7 @@ from calllog_guard.commands.signed import kid_of_key
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.requests.case import CASES, Case
 from calllog_guard.core.requests.secret import PREFIX, open_case
-from calllog_guard.core.wire import decode
+from calllog_guard.core.wire import BEAT, decode
 from calllog_guard.errors import MessageError
 from calllog_guard.world import World
 
@@ -38,9 +38,9 @@ def case_key(shared: World, path: Path | None) -> Secret | None:
 def readable(record: Any, key: Secret | None) -> Case | None:
     """The case in a record; None where it is none, or a secret one and there is no key."""
     try:
-        if record.key.startswith(PREFIX):
+        if (record.key or b"").startswith(PREFIX):
             return open_case(record.key, record.value, key) if key else None
-        return None if record.key[:1] == b"~" else decode(CASES, record.value)
+        return None if record.key == BEAT else decode(CASES, record.value)
     except MessageError as error:
         say(f"a record of privacy.cases is no case ({error.reason}): offset {record.offset}")
         return None

@@ -141,7 +141,7 @@ async def _letters(shared: World, wanted: Callable[[Place, Dead], bool], *, payl
             if record.key == REPLAYED_KEY:
                 note = decode(REPLAYED, record.value)
                 replayed.add((note.partition, note.offset))
-            elif record.value is not None and (record.key or b"")[:1] != b"~":
+            elif record.value is not None:
                 place, dead = (record.partition, record.offset), decode(DEAD, record.value)
                 if wanted(place, dead):
                     whole = content_type(dead.jwe) != REMNANT

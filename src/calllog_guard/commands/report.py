@@ -99,7 +99,7 @@ async def _accesses(shared: World) -> list[Access]:
     topic, places = shared.settings.topic("privacy.access"), list(range(shared.settings.few_partitions))
     found: list[Access] = []
     for record in await read_all(shared.settings.kafka, shared.options, topic, places):
-        if record.value is None or (record.key or b"")[:1] == b"~":
+        if record.value is None:
             continue
         try:
             found.append(decode(_ACCESSES, record.value))

@@ -13,7 +13,7 @@ from calllog_guard.core.wire import Id, Internal, TenantName
 from calllog_guard.errors import ConfigurationError
 
 ANCHOR: Final = b"~guard"
-"""Its key, in each partition of the ledger, and beside the policy, where everybody may read."""
+"""Its key, in each partition of the ledger and of the legs, and beside the policy, where everybody may read."""
 
 
 class Anchor(Internal, frozen=True, kw_only=True):

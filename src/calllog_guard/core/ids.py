@@ -37,7 +37,7 @@ EPOCH_PATTERN: Final = re.compile(r"[0-9]{4}-W[0-9]{2}\Z")
 """What an epoch may be called: a name from damaged bytes never reaches a path or a server."""
 ID_PATTERN: Final = re.compile(rf"[A-Za-z0-9_-]{{{ID_LETTERS}}}\Z")
 INTERNAL_KEY: Final = b"~"
-"""Record keys that begin so are ours (heartbeats, anchors); every reader skips them."""
+"""Record keys of ours (heartbeats, anchors) begin so; where others may write too, `heartbeats.py` says what is ours."""
 
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 _STANDARD: Final = bytes.maketrans(b"-_+/=", b"+/!!!")  # what is no base64url is made foreign to base64 too

@@ -28,7 +28,7 @@ CHANGES: Final = (
     (2, "keystore: generations of 64 bits, up to 65,535 pending holds of one person, room for what later releases add"),
     (2, "decisions: version 2, whose sealed entry has generations of 64 bits"),
     (2, "the keystore's guard entry names the profile: workers of an earlier release halt at it"),
-    (2, "auditors have a key of their own to sign with"),
+    (2, "auditors and keepers have keys of their own, and sign their heartbeats"),
     (2, "parts of calls whose person's entries cannot be used wait in calllog.parked, and hold up nobody else's"),
     (2, "the number of partitions is kept with the tenant's secrets: a process that has another is refused"),
     (2, "a person's entry says what a restore has imposed; the case of a lift, which restrictions it met"),

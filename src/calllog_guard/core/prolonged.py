@@ -40,7 +40,7 @@ class Prolonged(Internal, frozen=True, kw_only=True):
     at: Utc
 
 
-_CHANGES: Final = msgspec.json.Decoder(Prolonged)
+CHANGES: Final = msgspec.json.Decoder(Prolonged)
 
 
 def next_retention(age_ms: int, kept_ms: int, wanted_ms: int, share: float, most: float) -> int | None:
@@ -73,6 +73,6 @@ def changes(records: Iterable[Any], tenant: Tenant, public_pem: bytes) -> list[P
         if record.value is None or not (record.key or b"").startswith(PROLONGED):
             continue
         with suppress(MessageError, UnicodeDecodeError):
-            change = decode(_CHANGES, verify(public_pem, record.value.decode("ascii")))
+            change = decode(CHANGES, verify(public_pem, record.value.decode("ascii")))
             found += [change] if change.tenant == tenant else []
     return found

@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from calllog_guard.core.ids import INTERNAL_KEY, EpochName, Tenant
+from calllog_guard.core.ids import EpochName, Tenant
 from calllog_guard.core.requests.case import CASES, Case, check_times
 from calllog_guard.core.requests.fields import Kind
 from calllog_guard.core.requests.machine import RULES
@@ -26,7 +26,7 @@ from calllog_guard.core.requests.part import NONCE, PartName, open_part, seal_pa
 from calllog_guard.core.requests.request import REQUESTS, Request
 from calllog_guard.core.requests.secret import PREFIX, open_case, seal_case, secret_key
 from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import decode, encode
+from calllog_guard.core.wire import BEAT, decode, encode
 from calllog_guard.errors import CaseStateError, EntryCorruptError, EpochUnknownError, RecordError
 from calllog_guard.ports import Writer
 from calllog_guard.workers.delivery import Steps
@@ -65,14 +65,14 @@ class Casebook:
 
     def note(self, record: Any) -> None:
         """
-        Take a record of the topic; keys of ours that are no cases are passed over.
+        Take a record of the topic; heartbeats are passed over.
 
         Raises:
             MessageError: No case of ours; the one it would replace is kept.
 
         """
-        name = (record.key or INTERNAL_KEY).removeprefix(PREFIX)
-        if name[:1] == INTERNAL_KEY:
+        name = (record.key or b"").removeprefix(PREFIX)
+        if name == BEAT:
             return
         if record.value is None:
             self._cases.pop(name.decode("ascii", "replace"), None)

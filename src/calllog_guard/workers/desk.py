@@ -20,6 +20,7 @@ from aiokafka import TopicPartition
 
 from calllog_guard.core.answers.person import OWN
 from calllog_guard.core.arrival import content
+from calllog_guard.core.heartbeats import Heartbeats
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.case import Case, Consent, after_outcome, ended_at, parted
 from calllog_guard.core.requests.decision import case_id
@@ -80,6 +81,7 @@ class Office:
     clock: Clock
     read_all: ReadAll
     desk_key: Callable[[str], bytes | None]
+    heartbeats: Callable[[], Heartbeats]
     count: Callable[[str, int], None]
     level: Callable[[str, float], None]
 
@@ -134,8 +136,9 @@ class Desk:
         """See Role: requests in their order, erasures among them abreast; the outcomes of the unit are written as one."""
         if any(place.topic == self._requests for place in unit):
             await self._o.decider.subjects.settled()
-        records = [record for each in unit.values() for record in each if (record.key or b"")[:1] != b"~"]
-        read = [found for record in records if record.topic == self._requests and (found := await self._read(record))]
+        beats, records = self._o.heartbeats(), [record for each in unit.values() for record in each]
+        asked = [record for record in records if record.topic == self._requests and not beats.ours(record)]
+        read = [found for record in asked if (found := await self._read(record))]
         for together in _together(read):
             await abreast(self._handled, together)
         await self._outcomes_of([record for record in records if record.topic != self._requests])

@@ -8,13 +8,16 @@ Rules: 1. The guard's keys are read in the same MGET as the persons of every uni
 Source: design section 9 (restore guard); vectors in `tests/vectors/stored_v1.json` and `stored_v2.json`.
 """
 
+import asyncio
 import struct
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from calllog_guard.core.crypto.entries import FLOOR_KEY, GUARD_KEY, applied_key, guarded_key
+from calllog_guard.core.heartbeats import Heartbeats
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.profile import TenantProfile
+from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import GuardMovedError, KeystoreGuardedError, NewerFormError
 from calllog_guard.ports import Keystore
 from calllog_guard.workers.vault import Vault
@@ -132,6 +135,15 @@ class RestoreGuard:
         raise KeystoreGuardedError(
             "the keystore is older than one that was seen: waits until keepers replayed the ledger"
         )
+
+    @property
+    def heartbeats(self) -> Heartbeats:
+        """By which a heartbeat is known."""
+        return self._vault.heartbeats(self._tenant)
+
+    async def vouched(self, role: str, beats: Sequence[Output]) -> list[Output]:
+        """Heartbeats as a role writes them."""
+        return await asyncio.to_thread(self._vault.vouched, self._tenant, role, beats)
 
     def saw(self, counter: int) -> None:
         """A heartbeat told of this counter; one that no keystore can hold is nobody's."""

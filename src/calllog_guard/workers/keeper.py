@@ -8,19 +8,20 @@ Source: design section 9, step 4; section 12.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 from aiokafka import TopicPartition
 
+from calllog_guard.core.anchor import ANCHOR
 from calllog_guard.core.arrival import content
+from calllog_guard.core.heartbeats import plain
 from calllog_guard.core.ids import Token, split_key
 from calllog_guard.core.requests.decision import DECISIONS, Decision, Entry, open_entry
 from calllog_guard.core.requests.outcome import DONE, is_result, legs_part
 from calllog_guard.core.tombstone import Output, tombstone
-from calllog_guard.core.wire import BEAT, BEATS, decode, to_ms
+from calllog_guard.core.wire import BEAT, decode, to_ms
 from calllog_guard.errors import EntryUnreadableError, EpochUnknownError, MessageError, RecordError
 from calllog_guard.ports import Facts, Index, Pending
 from calllog_guard.settings import Settings
@@ -151,10 +152,9 @@ class Keeper:
 
     def _remember(self, shard: Shard, records: Sequence[Any]) -> None:
         """Who is erased and what is done, from the ledger, before the first leg is handled."""
+        beats = self._ring.guard.heartbeats
         for record in records:
-            if record.key == BEAT and record.value is not None:
-                with suppress(MessageError):  # not written by an auditor
-                    self._ring.guard.saw(decode(BEATS, record.value).counter)
+            self._ring.guard.saw(beats.counter(record) or 0)
         ours = [record for record in records if record.value is not None and record.key and record.key[:1] != b"~"]
         for record in ours:
             if is_result(record.key):
@@ -258,11 +258,13 @@ class Keeper:
         """Take the records of one partition in, the barrier of its new decisions included; what is to be written."""
         outputs: list[Output] = []
         fresh: list[Any] = []
+        beats = self._ring.guard.heartbeats
         for record in records:
-            if record.key is not None and record.key[:1] == b"~":
-                if topic == self._decisions:
-                    self._statistician.noted(shard.partition, record)
-            elif topic != self._decisions:
+            if beats.ours(record) or plain(record) or record.key == ANCHOR:
+                continue
+            if topic == self._decisions and self._statistician.noted(shard.partition, record):
+                continue
+            if topic != self._decisions:
                 outputs += await self._leg(shard, record)
             else:
                 try:

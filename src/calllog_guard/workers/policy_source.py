@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from calllog_guard.core.policy.form import Version
-from calllog_guard.core.policy.publication import TOO_LONG, Followed
+from calllog_guard.core.policy.publication import TOO_LONG, Followed, is_publication
 from calllog_guard.errors import RequestRefusedError
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock
@@ -86,7 +86,7 @@ class PolicySource:
 
     def _note(self, records: Sequence[Any]) -> None:
         for record in records:
-            if record.value is None or (record.key or b"")[:1] == b"~" or record.value in self._records:
+            if record.value in self._records or not is_publication(record):
                 continue
             if record.remnant is not None or len(record.value) > _MOST_BYTES:
                 self._large.append(record)

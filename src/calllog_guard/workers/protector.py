@@ -90,7 +90,7 @@ class Protector:
         parts: list[Part] = []
         letters: list[Output] = []
         for record in (record for records in unit.values() for record in records):
-            if record.key is not None and record.key[:1] == b"~":
+            if rules.heartbeats.ours(record):
                 continue
             try:
                 event = read_event(

@@ -20,6 +20,7 @@ from msgspec import UNSET
 
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.crypto.secrets import floor_month, month_of
+from calllog_guard.core.heartbeats import KEEP
 from calllog_guard.core.ids import HoldId, Lookup, Pseudonym
 from calllog_guard.core.requests.decision import DECISIONS, Decision, Entry
 from calllog_guard.core.requests.hold import RELEASES
@@ -77,7 +78,8 @@ class Replayer:
             beat = Beat(counter=await self._ring.guard.raise_floor(), at=self._clock.now())
             await self._restricted(shard, bereft)
             # at once, not with the next heartbeat: a keeper that starts meanwhile looks into the ledger for it
-            await self._writer.write([Output(self._decisions, partition, BEAT, encode(beat))])
+            beats = [Output(self._decisions, partition, BEAT, encode(beat))]
+            await self._writer.write(await self._ring.guard.vouched(KEEP, beats))
             settled = not shard.pending and shard.decisions >= end
             await self._ring.guard.mark(partition, origin, end if settled else applied)
             log.warning("ledger replayed", partition=partition, decisions=again, people_without_key=lost)

@@ -25,6 +25,7 @@ from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.crypto.envelope import NONCE_BYTES, LegHeader, seal_leg
 from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.secrets import Month, floor_month, month_of
+from calllog_guard.core.heartbeats import Heartbeats
 from calllog_guard.core.identity import canonical
 from calllog_guard.core.ids import CallId, Lookup, Tenant, Token, record_key
 from calllog_guard.core.retention.purpose import allowed, mask_for
@@ -81,10 +82,11 @@ class Settled(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the policy in force says, as tables, and by which rules people are known."""
+    """What the policy in force says, as tables, and by which rules people and heartbeats are known."""
 
     version: str
     identity: tuple[str, ...]
+    heartbeats: Heartbeats
     consent_bits: int
     masks: dict[tuple[str, str], int]
 
@@ -130,6 +132,7 @@ class Sealer:
         return Rules(
             version=version.effective.isoformat(),
             identity=self._naming.rules,
+            heartbeats=self._ring.guard.heartbeats,
             consent_bits=sum(purpose.bit for purpose in purposes if purpose.basis == "consent"),
             masks={(role, outcome): mask_for(purposes, role, outcome) for role in _ROLES for outcome in _OUTCOMES},
         )

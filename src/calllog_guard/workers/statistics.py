@@ -36,6 +36,7 @@ from calllog_guard.core.retention.tally import (
     CLOSED_KEY,
     FORGOTTEN_KEY,
     PUBLISHED_KEY,
+    START,
     Mark,
     Place,
     Tally,
@@ -91,14 +92,17 @@ class Statistician:
         """A partition is someone else's."""
         self._books.pop(partition, None)
 
-    def noted(self, partition: int, record: Any) -> None:
-        """A record of ours came by in the ledger: a tally that was published is forgotten here too."""
+    def noted(self, partition: int, record: Any) -> bool:
+        """Whether a record of the ledger is one of counting; a tally that was published is forgotten here too."""
+        if not (record.key or b"").startswith(START):
+            return False
         name = name_from(record.key) if record.value is None else None
         if name is not None:
             self._books[partition].tallies.pop(name, None)
+        return True
 
     def _book(self, partition: int, records: Sequence[Any]) -> Book:
-        found = {record.key: record.value for record in records if record.key and record.key.startswith(b"~cells.")}
+        found = {record.key: record.value for record in records if record.key and record.key.startswith(START)}
         book = Book({}, *(_month(found.get(key)) for key in (CLOSED_KEY, PUBLISHED_KEY, FORGOTTEN_KEY)))
         for key, value in found.items():
             name = name_from(key)
@@ -289,7 +293,7 @@ class Statistician:
 def _month(mark: bytes | None) -> Month | None:
     try:
         return None if mark is None else month_from(decode(_MARKS, mark).month)
-    except MessageError:
+    except (MessageError, ValueError):
         return None  # not written by a keeper: the month is closed again, and what is published is there already
 
 

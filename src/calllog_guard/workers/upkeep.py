@@ -17,6 +17,7 @@ from typing import Final
 import structlog
 
 from calllog_guard.core.beginnings import NO_ID, Shape, read_reached
+from calllog_guard.core.heartbeats import AUDIT
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, Beat, encode, to_ms
 from calllog_guard.errors import EntryCorruptError, KeystoreSilentError
@@ -116,7 +117,8 @@ class Upkeep:
         places += [(topic, number) for topic, shape in self._made().items() for number in self._mine(shape.partitions)]
         # from every auditor, whatever it owns: who starts learns the counter here
         places.append((m.settings.topic("privacy.policy"), 0))
-        await m.writer.write([Output(*place, BEAT, value) for place in places])
+        beats = [Output(*place, BEAT, value) for place in places]
+        await m.writer.write(await m.guard.vouched(AUDIT, beats))
         self.beat_at = asyncio.get_running_loop().time()
         m.count("heartbeats", len(places))
 

@@ -21,20 +21,20 @@ from msgspec.structs import replace
 
 from calllog_guard.core.crypto.sealed import signer_public
 from calllog_guard.core.crypto.secrets import Pepper, Secret, derive
+from calllog_guard.core.heartbeats import AUDIT, KEEP, Heartbeats, vouched
 from calllog_guard.core.identity import AS_WRITTEN, DEFAULT
 from calllog_guard.core.ids import EpochName, Tenant, b64
 from calllog_guard.core.profile import FORMS, TenantProfile
 from calllog_guard.core.requests.outcome import OutcomeKey
 from calllog_guard.core.requests.sealed import desk_kid, desk_number
+from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import ConfigurationError, EpochUnknownError, GuardError, KmsSilentError
 from calllog_guard.ports import Kms, Ring
 from calllog_guard.workers.profiles import Profiles
 
 ROOT: Final = "root"
 """The wrapping key of what outlives every epoch: peppers, receipt keys, desk keys, the guard's id, profiles, signers."""
-AUDIT: Final = "audit"
-"""The signer of what auditors write."""
-SIGNERS: Final = (AUDIT,)
+SIGNERS: Final = (AUDIT, KEEP)
 LIFE_S: Final = 300.0
 _PAUSE_S: Final = 15.0
 """How long units leave a silent KMS alone: one of its time-outs blocks everything else in the process for up to 5 s."""
@@ -276,6 +276,17 @@ class Vault:
     def signer_seed(self, tenant: Tenant, role: str) -> bytes:
         """The seed (32 bytes) of a signer's Ed25519 key, which `tenant upgrade` makes; its public half stands in the profile."""
         return self._secret(_signer_name(tenant, role), ROOT)[0].expose()
+
+    def heartbeats(self, tenant: Tenant) -> Heartbeats:
+        """By which the tenant's heartbeats are known; raises as `profile`."""
+        return Heartbeats(self.profile(tenant).signers)
+
+    def vouched(self, tenant: Tenant, role: str, beats: Sequence[Output]) -> list[Output]:
+        """Heartbeats with the proof of a role's signer; a tenant of the first release has none. May block; raises as `profile`."""
+        if role not in self.profile(tenant).signers:
+            return list(beats)
+        seed = self.signer_seed(tenant, role)
+        return [vouched(beat, role, seed) for beat in beats]
 
     # --- each secret ------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ Source: design sections 5 and 11; RFC 7515.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -27,6 +27,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from calllog_guard.core.acceptances import ACCEPTANCES, ACCEPTED
+from calllog_guard.core.anchor import ANCHOR, ANCHORS
 from calllog_guard.core.crypto.sealed import kid_of, sign, verify
 from calllog_guard.core.ids import unb64
 from calllog_guard.core.policy.checks import check_versions
@@ -34,8 +36,15 @@ from calllog_guard.core.policy.differences import differences
 from calllog_guard.core.policy.form import PEM, Revision, TenantPolicy, Version
 from calllog_guard.core.policy.lawful import unlawful
 from calllog_guard.core.policy.versions import in_force, longest_keep_days
-from calllog_guard.core.wire import Message, TenantName, Utc, decode, from_ms, to_ms
-from calllog_guard.errors import ConfigurationError, MessageError, RequestRefusedError, StateRefusedError
+from calllog_guard.core.prolonged import CHANGES, PROLONGED
+from calllog_guard.core.wire import BEAT, BEATS, Message, TenantName, Utc, decode, from_ms, to_ms
+from calllog_guard.errors import (
+    ConfigurationError,
+    MessageError,
+    NewerFormError,
+    RequestRefusedError,
+    StateRefusedError,
+)
 
 KeyOf = Callable[[str], bytes]
 TOO_LONG: Final = "retention_too_short"
@@ -66,6 +75,32 @@ class Publication(Message, frozen=True, kw_only=True):
 
 _AHEAD: Final = timedelta(minutes=5)
 PUBLICATIONS: Final = msgspec.json.Decoder(Publication)
+
+
+_BESIDE: Final[dict[bytes, msgspec.json.Decoder[Any]]] = {BEAT: BEATS, ANCHOR: ANCHORS}
+_SIGNED: Final[dict[bytes, msgspec.json.Decoder[Any]]] = {ACCEPTED: ACCEPTANCES, PROLONGED: CHANGES}
+"""By what their keys begin with: claims in a signed text, whoever signed it."""
+
+
+def is_publication(record: Any) -> bool:
+    """Whether a record of the policy's topic wants to be a version: all but what we keep beside it, told by what it says."""
+    if record.value is None:
+        return False
+    key = record.key or b""
+    if key in _BESIDE:
+        return not _reads(_BESIDE[key], record.value)
+    signed = (kind for start, kind in _SIGNED.items() if key.startswith(start))
+    return not any(_reads(kind, record.value, signed=True) for kind in signed)
+
+
+def _reads(kind: msgspec.json.Decoder[Any], value: bytes, *, signed: bool = False) -> bool:
+    try:
+        decode(kind, _payload(value.decode("ascii", "replace")) if signed else value)
+    except MessageError:
+        return False
+    except NewerFormError:
+        return True
+    return True
 
 
 def topic_key(tenant: str, effective: date, number: int = 1) -> bytes:

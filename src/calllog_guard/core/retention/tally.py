@@ -30,6 +30,8 @@ _CELL: Final = struct.Struct(">BBBBIB")
 _BATCH: Final = struct.Struct(">45sQ")
 _FULL: Final = 255
 _START: Final = "~cells."
+START: Final = _START.encode()
+"""Begins the key of whatever counting keeps in the ledger, where nobody but workers writes."""
 
 
 class TallyName(NamedTuple):
@@ -40,7 +42,7 @@ class TallyName(NamedTuple):
 
     @property
     def key(self) -> bytes:
-        """Its record key in the ledger; every reader skips keys that begin with `~`."""
+        """Its record key in the ledger."""
         return f"{_START}{month_text(self.lapsed)}.{month_text(self.called)}".encode()
 
 
@@ -62,9 +64,13 @@ class Mark(Internal, frozen=True, kw_only=True):
 def name_from(key: bytes) -> TallyName | None:
     """The tally of a record key; None when it is no tally's."""
     parts = key.decode("ascii", "replace").removeprefix(_START).split(".")
-    if not key.startswith(_START.encode()) or len(parts) != len(TallyName._fields):
+    if not key.startswith(START) or len(parts) != len(TallyName._fields):
         return None
-    return TallyName(*(month_from(part) for part in parts))
+    try:
+        found = TallyName(*(month_from(part) for part in parts))
+    except ValueError:
+        return None
+    return found if found.key == key else None
 
 
 @dataclass(frozen=True, slots=True)
