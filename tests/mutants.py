@@ -2494,7 +2494,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "the end of one objection ends the restriction by another",
         "workers/decide.py",
-        "others = self._considered(case, persons) if part.number == ENDED else set()",
+        "others = await self._considered(case) if part.number == ENDED else set()",
         "others: set[Lookup] = set()",
         "tests/core/test_reviews.py",
     ),
@@ -2527,9 +2527,16 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_objections.py",
     ),
     (
+        "whoever objects stays restricted until everybody's objection is decided",
+        "workers/decide.py",
+        "                if lookup not in others and part.only in {None, lookup}:",
+        "                if not others and part.only in {None, lookup}:",
+        "tests/core/test_reviews.py",
+    ),
+    (
         "the end of one objection lifts the restriction of another",
         "workers/decide.py",
-        "others = self._considered(case, persons) if part.number == ENDED else set()",
+        "others = await self._considered(case) if part.number == ENDED else set()",
         "others: set[Lookup] = set()",
         "tests/core/test_objections.py",
     ),
