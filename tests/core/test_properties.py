@@ -24,6 +24,7 @@ from oracle import NUMBERS, PERIODS, Law, Leg, Oracle, Wish, policy_text
 from calllog_guard.adapters.memory import MemoryWriter
 from calllog_guard.core.crypto.entries import person_key
 from calllog_guard.core.ids import SubjectId
+from calllog_guard.core.wire import time_text
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, KeystoreGuardedError, StateRefusedError
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.reading import Reading
@@ -159,7 +160,7 @@ class Promises(RuleBasedStateMachine):
         if not self.known("offers"):
             return
         name, _ = self.wish(person, kind, purpose="offers")
-        more = {"time": "2026-11-24T10:00:00Z", "wording": "Yes."} if kind == "consent" else {}
+        more = {"time": time_text(self.world.clock.at), "wording": "Yes."} if kind == "consent" else {}
         self.do(self.world.ask(name, kind, person, purposes=["offers"], **more))
         self.step("desk")
 
