@@ -2494,7 +2494,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "the end of one objection ends the restriction by another",
         "workers/decide.py",
-        "others = self._considered(case, persons) if part.number == ENDED else set()",
+        "others = await self._considered(case) if part.number == ENDED else set()",
         "others: set[Lookup] = set()",
         "tests/core/test_reviews.py",
     ),
@@ -2527,9 +2527,16 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_objections.py",
     ),
     (
+        "whoever objects stays restricted until everybody's objection is decided",
+        "workers/decide.py",
+        "                if lookup not in others and part.only in {None, lookup}:",
+        "                if not others and part.only in {None, lookup}:",
+        "tests/core/test_reviews.py",
+    ),
+    (
         "the end of one objection lifts the restriction of another",
         "workers/decide.py",
-        "others = self._considered(case, persons) if part.number == ENDED else set()",
+        "others = await self._considered(case) if part.number == ENDED else set()",
         "others: set[Lookup] = set()",
         "tests/core/test_objections.py",
     ),
@@ -3036,8 +3043,8 @@ def survives(what: str, file: str, old: str, new: str, test: str) -> bool:
         if text.count(old) != 1:
             raise SystemExit(f"{what}: the protection is found {text.count(old)} times in {file}")
         path.write_text(text.replace(old, new))
-        environment = os.environ | {"PYTHONPATH": str(tree / "src")}
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
+        environment = os.environ | {"PYTHONPATH": str(tree / "src"), "PATIENCE_S": "120"}
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-o", "timeout=300", test]
         done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
         return done.returncode == 0
 

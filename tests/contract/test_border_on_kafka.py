@@ -10,6 +10,7 @@ from aiokafka.consumer import consumer as library_consumer
 from aiokafka.consumer import fetcher as library
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
+from patience import PATIENCE_S
 from raw_batches import Raw, batch
 from raw_producer import produce
 
@@ -102,7 +103,7 @@ async def through(
     try:
         reader.assign([place])
         await reader.seek_to_beginning(place)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while not seen or seen[-1].offset < until - 1:
                 seen += (await reader.getmany(timeout_ms=200)).get(place, [])
     finally:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from patience import PATIENCE_S
 
 from calllog_guard.adapters.kafka_extents import KafkaExtents
 from calllog_guard.adapters.memory import SystemClock
@@ -67,7 +68,7 @@ class RealTopics:
         from kafka.errors import KafkaError  # noqa: PLC0415
         from kafka.structs import OffsetAndMetadata  # noqa: PLC0415
 
-        place, end = TopicPartition(topic, partition), time.monotonic() + 60
+        place, end = TopicPartition(topic, partition), time.monotonic() + PATIENCE_S
         while True:  # a broker that never had a group makes its topic of offsets first; the library returns some errors
             with suppress(KafkaError):
                 self._admin.alter_group_offsets(group, {place: OffsetAndMetadata(offset, MARK if ours else "", -1)})
@@ -91,7 +92,7 @@ class Case:
 
     def committed(self, shapes: Mapping[str, Shape]) -> dict[Place, Committed]:
         """What the group has read; a coordinator that is just loading is asked again."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE_S
         while True:
             try:
                 return self.extents.committed("g" + self.name, shapes)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
+from patience import PATIENCE_S
 
 from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.adapters.kafka_writer import KafkaWriter
@@ -130,7 +131,7 @@ async def test_what_a_frozen_broker_does_not_acknowledge_is_never_sent(own_stack
     with pytest.raises(LogSilentError):
         await writer.write([Output(topic, 0, b"1", b"again")])
     kafka.thaw()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 await writer.write([Output(topic, 0, b"1", b"after")])
@@ -159,7 +160,7 @@ async def test_withdrawing_ends_what_is_under_way_and_the_next_write_is_as_the_f
             with pytest.raises(UnacknowledgedError):
                 await task
     kafka.thaw()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while not await values(own_stack, topic) or b"after" not in await values(own_stack, topic):
             try:
                 await writer.write([Output(topic, 0, b"1", b"after")])

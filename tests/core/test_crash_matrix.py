@@ -127,7 +127,6 @@ def repeated(world: GuardWorld) -> int:
 
 
 @pytest.mark.parametrize("name", STORIES)
-@pytest.mark.timeout(600)
 async def test_killed_at_any_write_the_case_ends_as_if_nothing_had_happened(tmp_path: Path, name: str) -> None:
     """Nobody is forgotten, nobody is answered twice."""
     world = await filled(tmp_path / "whole")
@@ -168,7 +167,6 @@ async def test_killed_at_any_write_of_a_protector_no_leg_is_lost_and_nobody_is_m
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-@pytest.mark.timeout(600)
 async def test_killed_twice_at_moments_drawn_from_a_seed_every_case_has_its_one_end(tmp_path: Path, seed: int) -> None:
     """A second crash meets what the first one left."""
     dice = random.Random(seed)  # noqa: S311 - drawn moments, repeatable

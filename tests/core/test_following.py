@@ -19,7 +19,6 @@ from calllog_guard.errors import ConfigurationError, KeystoreSilentError, LogRef
 from calllog_guard.ports import Place
 from calllog_guard.workers import progress
 
-pytestmark = pytest.mark.timeout(60)
 """What never becomes true is a failure, and a mutant's end."""
 
 

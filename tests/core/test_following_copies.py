@@ -21,7 +21,6 @@ from calllog_guard.errors import KeystoreGuardedError
 from calllog_guard.ports import Bookmark, Seen, Shown
 from calllog_guard.workers.snapshot import snapshot
 
-pytestmark = pytest.mark.timeout(60)
 BOTH = POLICY.replace('purposes = ["billing"]', 'purposes = ["billing", "service"]')
 HELD = "calllog.held"
 

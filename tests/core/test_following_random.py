@@ -14,20 +14,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
 from downstream import Downstream, plain
 from guard_world import POLICY, Crash, GuardWorld
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from patience import PATIENCE_S
 
 from calllog_guard.errors import GuardError
 
-pytestmark = pytest.mark.timeout(600)
 SEQUENCES = int(os.environ.get("FOLLOWING_SEQUENCES", "25"))
 BOTH = POLICY.replace('purposes = ["billing"]', 'purposes = ["billing", "service"]').replace('"P6Y"', '"P60D"')
 PEOPLE = ("ann", "ben", "cem")
-REST_S = 20.0
 who = st.sampled_from(PEOPLE)
 act = st.one_of(
     st.tuples(st.just("call"), who, who, st.sampled_from([0.001, 1, 20, 55])),
@@ -67,7 +65,7 @@ class History:
             self.world.keeper._sweeper.next_ms = 0
             await self.world.run(200)
             for job in self.jobs:
-                async with asyncio.timeout(REST_S):
+                async with asyncio.timeout(PATIENCE_S):
                     await job.until_true()
                 await job.for_(0.05)
                 assert job.table.rows == await plain(self.world, job.purpose)

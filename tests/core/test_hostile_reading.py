@@ -19,7 +19,6 @@ from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode
 from calllog_guard.workers.sources import People
 
-pytestmark = pytest.mark.timeout(120)
 BOTH = POLICY.replace('purposes = ["billing"]', 'purposes = ["billing", "service"]')
 MANY, SEED = 3000, 11
 MARK = "mallory-was-here"

@@ -5,7 +5,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from guard_world import TENANT, GuardWorld
 
@@ -96,7 +95,6 @@ async def twins(folder: Path, pairs: int) -> tuple[Twin, Twin]:
     return held, free
 
 
-@pytest.mark.timeout(900)
 async def test_a_thousand_pairs_cannot_be_told_apart(tmp_path: Path) -> None:
     """Every field of every answer, every length, and how often the keystore and the log were asked until it was given."""
     held, free = await twins(tmp_path, PAIRS)

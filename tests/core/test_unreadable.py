@@ -169,7 +169,6 @@ async def test_a_reader_gets_the_others_and_nothing_is_known_of_that_one(calls: 
             assert reading.refused == {"unknown": 1}, damage
 
 
-@pytest.mark.timeout(60)
 async def test_a_follower_removes_nothing_of_theirs_and_goes_on_with_the_others(calls: reading_world.World) -> None:
     """Nothing is known: not that they are erased, not that they may be read."""
     table, place = Table(), person_key(TENANT, calls.lookup("alice"))

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from patience import PATIENCE_S
 from redis import Redis
 
 from calllog_guard.adapters.kafka_log import read_all
@@ -92,7 +93,7 @@ class Installation:
                 return main(words), out.getvalue(), err.getvalue()
 
         with ThreadPoolExecutor(1) as thread:
-            code, out, err = thread.submit(run).result(120)
+            code, out, err = thread.submit(run).result(PATIENCE_S)
         assert code == 0, f"{words[0]} ended with {code}: {out[-800:]} {err[-1500:]}"
         return out
 
@@ -100,7 +101,7 @@ class Installation:
         """Run one command; its stdout; None takes any exit code."""
         environment = os.environ | getattr(self, "environment", {}) | of_release(self.release)
         command = [sys.executable, "-m", "calllog_guard.cli", *words]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
         assert code in {None, done.returncode}, (
             f"{words[0]} ended with {done.returncode}: {done.stdout[-800:]} {done.stderr[-1500:]}"
         )
@@ -175,7 +176,7 @@ class Installation:
         """The dead letters."""
         return [json.loads(record.value) for record in self.records("calllog.dead", 1)]
 
-    def settled(self, condition: Callable[[], bool], what: str, seconds: float = 150) -> None:
+    def settled(self, condition: Callable[[], bool], what: str, seconds: float = PATIENCE_S) -> None:
         """Wait until a condition holds; the only bound is a generous one. A broker that is too busy to answer is asked again."""
 
         def holds() -> bool:

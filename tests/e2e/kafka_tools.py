@@ -10,6 +10,7 @@ from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient, OffsetSpec
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
+from patience import PATIENCE_S
 
 
 @contextmanager
@@ -75,7 +76,7 @@ def make_anew(guard: Installation, name: str, partitions: int, **settings: str) 
             "configs": {"message.timestamp.type": "LogAppendTime"}
             | {k.replace("_", "."): v for k, v in settings.items()}
         }
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
                 client.create_topics({topic: shape}, wait_for_metadata=True)

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from installation import Installation
+from patience import PATIENCE_S
 
 from calllog_guard.stack.supervisor import Stack
 
@@ -111,7 +112,7 @@ def is_unknown(figure: float | None) -> bool:
     return figure is None or math.isnan(figure)
 
 
-def healthy(watched: Sequence[Watched], seconds: float = 120) -> None:
+def healthy(watched: Sequence[Watched], seconds: float = PATIENCE_S) -> None:
     """Wait until all do their work."""
     until(lambda: all(each.health()["status"] == 200 for each in watched), lambda: str(watched), seconds)
 

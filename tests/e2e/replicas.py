@@ -8,6 +8,7 @@ from typing import Any
 from aiokafka.record.memory_records import MemoryRecords
 from installation import Installation
 from kafka.admin import KafkaAdminClient
+from patience import PATIENCE_S
 
 
 def segments(log_dir: Path, topic: str) -> Iterator[Path]:
@@ -52,7 +53,7 @@ def whole(guard: Installation, names: Collection[str]) -> bool:
     return all(len(each["isr_nodes"]) == len(each["replica_nodes"]) for topic in found for each in topic["partitions"])
 
 
-def until_whole(guard: Installation, names: Collection[str], seconds: float = 120) -> None:
+def until_whole(guard: Installation, names: Collection[str], seconds: float = PATIENCE_S) -> None:
     """Wait until it is so."""
     end = time.monotonic() + seconds
     while not whole(guard, names):

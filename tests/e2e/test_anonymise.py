@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from installation import Installation, Make, event, raw
+from patience import PATIENCE_S
 
 from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.core.retention.tally import Place, Tally, name_from, open_tally, tally_epoch
@@ -42,7 +43,7 @@ def test_lapsing_legs_are_counted_once_and_go(make: Make, step: str | None) -> N
     if step:
         off = guard.environment.get("CALLLOG_GUARD_DEVELOPMENT", "")
         dying = guard.start("keeper", DEVELOPMENT=f"{off},crash-at={step}")
-        assert dying.wait(60) == -9
+        assert dying.wait(PATIENCE_S) == -9
     guard.start("keeper")
     guard.settled(lambda: not guard.live(), "counted and gone")
     guard.settled(lambda: all(not tally.batch for tally in tallies(guard)), "the names of the last batch are forgotten")

@@ -48,11 +48,11 @@ def test_the_certificate_follows_the_disappearance_of_the_bytes(make: Make) -> N
     guard.start("all")
     before = with_calls(guard)
     guard.publish("privacy.requests", [signed(guard.directory, claims("audit-0001", "alice@example.org"))])
-    guard.settled(lambda: "absent" in stages(guard, "audit-0001"), "absent", seconds=60)
+    guard.settled(lambda: "absent" in stages(guard, "audit-0001"), "absent")
     gone = {key for key in before if key not in guard.live()}
     assert len(gone) == 3
     assert not [key for key, value in on_disk(guard, "calllog.legs") if key in gone and value is not None]
-    guard.settled(lambda: "gone" in stages(guard, "audit-0001"), "gone", seconds=60)
+    guard.settled(lambda: "gone" in stages(guard, "audit-0001"), "gone")
     assert not [key for key, _ in on_disk(guard, "calllog.legs") if key in gone]
     case = cases(guard)["audit-0001"]
     assert case["state"] == "closed"
@@ -80,7 +80,6 @@ def test_the_certificate_follows_the_disappearance_of_the_bytes(make: Make) -> N
     guard.settled(
         lambda: not any(b"alice@" in (value or b"") for _, value in on_disk(guard, "calllog.events")),
         "plain text leaves the disk",
-        seconds=60,
     )
     assert not guard.dead()
 

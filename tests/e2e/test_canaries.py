@@ -36,7 +36,7 @@ def test_no_canary_is_found_anywhere_and_a_planted_one_is(make: Make, stack: Sta
         return found
 
     # the request that named fifty of them is trimmed behind the desk, as are the events behind the protector
-    guard.settled(lambda: looked()["findings"] == 0 and looked()["plaintext_topic"] == 0, "nothing is left", seconds=60)
+    guard.settled(lambda: looked()["findings"] == 0 and looked()["plaintext_topic"] == 0, "nothing is left")
     guard.publish("calllog.legs", [people[7].encode("utf-16-le")], key=b"~planted")
     found = guard.cli("scan", "--canary", str(canaries), "--json", code=1)
     hits = [place for place in json.loads(found)["places"] if place["found"] and not place["plaintext"]]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from installation import Installation, event, raw
 from signing import claims, signed
-from test_erase import erased
+from test_erase import cases
 from test_restore import keys
 
 from calllog_guard.stack.supervisor import Stack
@@ -27,7 +27,12 @@ def guard(java: None, tmp_path: Path) -> Iterator[Installation]:  # noqa: ARG001
         made.stop()
 
 
-@pytest.mark.timeout(60 + 20 * KILLS)
+def removed(guard: Installation, jti: str) -> bool:
+    """Whether every keeper is done with a case; whoever asks before their first call is stored is nobody, of whom no stage tells."""
+    return cases(guard).get(jti, {}).get("state") in {"observing", "closed"}
+
+
+@pytest.mark.timeout(1800 + 20 * KILLS)
 def test_redis_killed_at_random_moments_loses_no_secret_and_brings_nobody_back(guard: Installation) -> None:
     seed = random.randrange(1 << 32)  # noqa: S311 - printed, so that a failure can be repeated
     dice = random.Random(seed)  # noqa: S311
@@ -48,11 +53,9 @@ def test_redis_killed_at_random_moments_loses_no_secret_and_brings_nobody_back(g
         guard.stack.children["redis"].kill()
         time.sleep(dice.random() * 0.3)
         guard.stack.start_redis()
-    guard.settled(
-        lambda: all(erased(guard, f"chaos-{kill:04d}") for kill in range(1, KILLS)), "all erased", seconds=120
-    )
+    guard.settled(lambda: all(removed(guard, f"chaos-{kill:04d}") for kill in range(1, KILLS)), "all erased")
     left = len(people) - len(gone)
-    guard.settled(lambda: len(guard.live()) == left, f"a leg of each of the {left} others", seconds=120)
+    guard.settled(lambda: len(guard.live()) == left, f"a leg of each of the {left} others")
     guard.cli("keystore", "walk")  # a mint that was killed before its claim leaves a key that nobody has
     assert len(keys(guard)) == left, "each living person has a key, and nobody else"
     assert guard.cli("read", "--purpose", "service", "--actor", "support-1").count('"put"') == left

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from installation import Make
+from patience import PATIENCE_S
 from signing import claims, signed
 
 pytestmark = pytest.mark.real
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.real
 def stack(*words: str) -> "subprocess.CompletedProcess[str]":
     """Run `calllog-guard stack`."""
     command = [sys.executable, "-m", "calllog_guard.cli", "stack", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
 
 
 def test_stack_goes_up_once_and_down(java: None, tmp_path: Path) -> None:  # noqa: ARG001
@@ -74,7 +75,7 @@ def test_from_csv_to_a_verified_receipt(make: Make, tmp_path: Path) -> None:
         assert any(place["where"].startswith("files ") for place in found["places"])
         return int(found["findings"])
 
-    guard.settled(lambda: scanned() == 0, "the values have left the log and the disk", seconds=60)
+    guard.settled(lambda: scanned() == 0, "the values have left the log and the disk")
     assert "user-1" not in guard.log.read_text()
 
 

@@ -31,7 +31,7 @@ from calllog_guard.stack.supervisor import Child, Stack
 pytestmark = pytest.mark.real
 MANY = int(os.environ.get("DRILL_ERASURES", "20"))
 LIVING = 10
-PATIENCE_S = 60 + MANY / 4
+PATIENCE_S = 400 + MANY / 4
 
 
 def port(stack: Stack) -> int:
@@ -133,7 +133,7 @@ def copied(drill: Drill, folder: Path) -> Iterator[tuple[Lone, dict[bytes, bytes
         yield stale, entries
 
 
-@pytest.mark.timeout(240 + 4 * MANY)
+@pytest.mark.timeout(1800 + 4 * MANY)
 def test_nobody_comes_back_with_a_copy_a_stale_replica_an_old_ledger_or_a_frozen_worker(
     drill: Drill, tmp_path: Path
 ) -> None:
@@ -212,8 +212,8 @@ def more(guard: Installation) -> None:
 
 def all_is_well(guard: Installation) -> None:
     """Everything was taken up again, and whatever was sealed has a key that was kept."""
-    guard.settled(lambda: erased(guard, "full-0001"), "erased", seconds=60)
-    guard.settled(lambda: len(guard.live()) == 119, "everybody's leg", seconds=60)
+    guard.settled(lambda: erased(guard, "full-0001"), "erased")
+    guard.settled(lambda: len(guard.live()) == 119, "everybody's leg")
     assert {key.decode().partition(".")[0] for key in guard.live()} == keys(guard)
     assert read(guard) == 119
     assert all(worker.poll() is None for worker in guard.workers), guard.log.read_text()[-2000:]

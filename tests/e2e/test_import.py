@@ -12,6 +12,7 @@ import pytest
 from installation import Installation, Make, event, raw
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
+from patience import PATIENCE_S
 from signing import claims, signed
 from test_erase import erased
 
@@ -27,7 +28,7 @@ def run(guard: Installation, *words: str, **settings: str) -> "subprocess.Comple
     """Run `calllog-guard import`."""
     own = os.environ | guard.environment | {f"CALLLOG_GUARD_{name}": value for name, value in settings.items()}
     command = [sys.executable, "-m", "calllog_guard.cli", "import", *words]
-    return subprocess.run(command, env=own, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, env=own, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
 
 
 def clean(guard: Installation, people: list[str], *talk: str) -> None:

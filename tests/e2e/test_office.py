@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from installation import Installation, Make, event, raw
+from patience import PATIENCE_S
 from test_choices import ask, read, state
 from test_erase import cases, erased
 
@@ -94,10 +95,10 @@ def test_killed_between_the_notice_and_the_flag_the_end_of_a_restriction_is_told
     ask(guard, "restrict-1", "alice@example.org", type="restrict")
     guard.settled(lambda: state(guard, "restrict-1") == ("closed", None) and len(guard.live()) == 1, "restricted")
     first.terminate()
-    first.wait(30)
+    first.wait(PATIENCE_S)
     killed = guard.start("desk", DEVELOPMENT="crash-at=notices.before")
     ask(guard, "lift-00001", "alice@example.org", type="lift")
-    assert killed.wait(120) == -9
+    assert killed.wait(PATIENCE_S) == -9
     assert "person/lifting" in names(guard)
     assert read(guard) == [], "still restricted"
     guard.start("desk")

@@ -12,6 +12,7 @@ import pytest
 from installation import Installation, Make, event, raw
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
+from patience import PATIENCE_S
 from raw_batches import Raw
 from raw_producer import produce
 from signing import claims, signed
@@ -87,8 +88,8 @@ def test_no_event_stops_the_protector(make: Make) -> None:
     ]
     send(guard, "calllog.events", lots)
     poisoned = len(ODD) * 2 + 5 + 2
-    guard.settled(lambda: len(guard.live()) == 2 * (3 + 10 + 3), "every good event", 120)
-    guard.settled(lambda: len(guard.dead()) == poisoned, "every poisoned one", 120)
+    guard.settled(lambda: len(guard.live()) == 2 * (3 + 10 + 3), "every good event")
+    guard.settled(lambda: len(guard.dead()) == poisoned, "every poisoned one")
     places = [(each["topic"], each["partition"], each["offset"]) for each in guard.dead()]
     assert len(set(places)) == len(places)
     assert alive(worker) < RSS_MOST
@@ -134,7 +135,7 @@ def test_thirty_bombs_stand_between_two_events(make: Make) -> None:
         most = max(most, alive(worker))
         if len(guard.live()) == 4:
             break
-    guard.settled(lambda: len(guard.live()) == 4 and len(guard.dead()) == many, "the event behind them", 120)
+    guard.settled(lambda: len(guard.live()) == 4 and len(guard.dead()) == many, "the event behind them")
     assert most < RSS_MOST
 
 
@@ -149,7 +150,7 @@ def test_no_request_or_outcome_stops_the_desk(make: Make) -> None:
         send(guard, topic, poison)
     token = signed(guard.directory, claims("border-00001", "alice@x.org"))
     send(guard, "privacy.requests", [([Raw(token, b"iocom", [(b"\xff", None)])], "none")])
-    guard.settled(lambda: erased(guard, "border-00001"), "the request behind it", 120)
+    guard.settled(lambda: erased(guard, "border-00001"), "the request behind it")
     guard.settled(lambda: len(guard.dead()) == 2 * len(poison), "each is told")
     assert max(map(alive, workers)) < RSS_MOST
 
@@ -177,12 +178,12 @@ def test_no_leg_or_decision_stops_the_keeper(make: Make) -> None:
         legs, decisions = lay[guard.topic("calllog.legs")], lay[guard.topic("privacy.decisions")]
         return legs == count and decisions >= count - tombstones
 
-    guard.settled(told, "each is told", 120)
+    guard.settled(told, "each is told")
     workers[-1].terminate()
-    workers[-1].wait(30)
+    workers[-1].wait(PATIENCE_S)
     workers[-1] = guard.start("keeper")
     guard.publish("privacy.requests", [signed(guard.directory, claims("border-00002", "alice@x.org"))])
-    guard.settled(lambda: erased(guard, "border-00002"), "a decision behind it", 120)
+    guard.settled(lambda: erased(guard, "border-00002"), "a decision behind it")
     assert max(map(alive, workers)) < RSS_MOST
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from installation import Installation, Make, event, raw
+from patience import PATIENCE_S
 
 from calllog_guard.core.crypto.sealed import sign
 from calllog_guard.core.policy.publication import Publication, with_keys
@@ -156,7 +157,7 @@ def test_a_version_that_was_appended_after_its_day_stops_whoever_begins_until_it
     day = today() - timedelta(1)
     late = signed(guard, next_version(guard, day, ('keep = "P90D"', 'keep = "P30D"')), at=timedelta(2))
     guard.publish("privacy.policy", [late], key=f"iocom.{day}".encode())
-    assert guard.start("protector").wait(60) == 2
+    assert guard.start("protector").wait(PATIENCE_S) == 2
     assert f"version {day} was signed in time, but its record" in guard.log.read_text()
     assert {line["check"]: line["verdict"] for line in json.loads(guard.cli("doctor", "--json", code=1))}[
         "policy"
@@ -176,7 +177,7 @@ def test_servers_outside_the_allowed_hosts_are_refused_at_start_and_by_doctor(ma
     for hosts in ('["*.london.example.net", "localhost", "127.*"]', '["127.0.0.2"]'):
         policy.write_text(re.sub(r"allowed_hosts = \[.*?\]", f"allowed_hosts = {hosts}", good))
         for role in ("protector", "desk", "keeper", "auditor"):
-            assert guard.start(role).wait(60) == 2
+            assert guard.start(role).wait(PATIENCE_S) == 2
         assert guard.log.read_text().count("Kafka lies outside the policy's allowed_hosts: 127.0.0.1 is none of") >= 4
         lines = {line["check"]: line for line in json.loads(guard.cli("doctor", "--json", code=1))}
         assert lines["residency"]["verdict"] == "bad"
@@ -196,7 +197,7 @@ def test_a_log_that_forgets_earlier_than_the_policy_keeps_is_refused(make: Make)
     guard = make()
     policy = guard.directory / "policy.toml"
     policy.write_text(policy.read_text().replace('keep = "P6M"', 'keep = "P2Y"'))
-    assert guard.start("keeper").wait(60) == 2
+    assert guard.start("keeper").wait(PATIENCE_S) == 2
     assert "keeps records for 217 days, the policy keeps legs for 744: raise its retention.ms" in guard.log.read_text()
 
 
@@ -208,7 +209,7 @@ def test_nobody_starts_under_a_new_policy_that_no_new_one_may_be(make: Make) -> 
     bad = good.replace('basis = "contract"\nkeep = "P6M"', 'basis = "legal_duty"\nkeep = "P6M"')
     assert bad != good
     policy.write_text(bad)
-    assert guard.start("keeper").wait(60) == 2
+    assert guard.start("keeper").wait(PATIENCE_S) == 2
     assert "basis legal_duty without survives_erasure" in guard.log.read_text()
     lines = {line["check"]: line for line in json.loads(guard.cli("doctor", "--json", code=1))}
     assert (lines["policy"]["verdict"], "survives_erasure" in lines["policy"]["found"]) == ("bad", True)

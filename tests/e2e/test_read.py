@@ -16,6 +16,7 @@ from urllib.request import urlopen
 
 import pytest
 from installation import Installation, Make, by_law, event, raw
+from patience import PATIENCE_S
 from signing import claims, signed
 from test_erase import erased
 
@@ -114,7 +115,7 @@ def test_the_billing_table_stays_true_through_erasures_and_kill_9(make: Make, tm
     )
     example.kill()
     workers.terminate()
-    workers.wait(30)
+    workers.wait(PATIENCE_S)
     policy = guard.directory / "policy.toml"
     policy.write_text(by_law(policy.read_text()))
     guard.start("all")

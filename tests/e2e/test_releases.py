@@ -147,7 +147,7 @@ def upgraded(guard: Patient, rounds: int) -> None:
 
 
 def refused(guard: Patient, program: Path) -> None:
-    """Programs of the earlier release that were forgotten: each ends, has changed nothing, and what it met is done by this one."""
+    """Programs of the earlier release that were forgotten: each ends, has done nothing, and what it met is done by this one."""
     live, before = len(guard.live()), everything(guard)
     guard.publish("calllog.events", [raw(event("met", "met@example.org", "guest@example.org"))])
     ask(guard, "met-00001", "met@example.org", type="restrict")
@@ -155,7 +155,8 @@ def refused(guard: Patient, program: Path) -> None:
         told = guard.log.stat().st_size
         assert guard.start(role, program).wait(PATIENCE_S) == 70, f"{role}: {guard.log.read_text()[-2000:]}"
         assert halted(guard, told)["kind"] in {"GuardMovedError", "NewerFormError"}, role
-    assert everything(guard) <= before
+    written = Counter(topic.partition(".")[2] for topic, _, _ in everything(guard) - before)
+    assert written <= Counter(cases=1, receipts=1), "its desk may have said that the request has come"
     guard.release = program
     guard.cli("read", "--purpose", "service", "--actor", "support-1", code=70)
     guard.release = None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from installation import Installation, event, raw
+from patience import PATIENCE_S
 from redis import Redis
 from signing import claims, signed
 from test_erase import erased
@@ -84,7 +85,7 @@ def test_nothing_is_opened_before_the_ledger_is_replayed(guard: Installation, tm
     shutil.copytree(guard.stack.redis_dir, backup)
     for worker in workers:
         worker.terminate()
-        worker.wait(30)
+        worker.wait(PATIENCE_S)
     assert sum(json.loads(guard.cli("keystore", "status", "--json"))["entries"].values()) == 4
     assert "0 re-wrapped" in guard.cli("keystore", "walk")
     guard.cli("keystore", "guard")

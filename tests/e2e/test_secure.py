@@ -19,6 +19,7 @@ import psutil
 import pytest
 from installation import by_law, event
 from kafka import KafkaAdminClient
+from patience import PATIENCE_S
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError
 
@@ -65,7 +66,7 @@ class Company:
         """Run one command as a user; what it says on both streams when it fails."""
         command = [sys.executable, "-m", "calllog_guard.cli", *words]
         environment = self.environment(user, **settings)
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
         assert done.returncode == code, (
             f"{user} {words[0]}: {done.returncode} {done.stdout[-500:]} {done.stderr[-1500:]}"
         )
@@ -84,7 +85,7 @@ class Company:
         for worker in self.workers:
             worker.send_signal(signal.SIGTERM)
         for worker in self.workers:
-            worker.wait(30)
+            worker.wait(PATIENCE_S)
         self.run(asyncio.sleep(0.5))
         self._runner.close()
 
@@ -94,7 +95,7 @@ class Company:
 
     def settled(self, condition: Callable[[], bool], what: str) -> None:
         """Wait until a condition holds."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE_S
         while not condition():
             assert all(worker.poll() is None for worker in self.workers), self.log.read_text()[-2000:]
             assert time.monotonic() < end, f"{what}: {self.log.read_text()[-3000:]}"

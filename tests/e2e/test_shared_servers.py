@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from installation import Installation, Make, event, raw
+from patience import PATIENCE_S
 from redis import Redis
 
 pytestmark = pytest.mark.real
@@ -36,7 +37,7 @@ def test_two_tenants_share_servers_and_nothing_else(make: Make, tmp_path: Path) 
     guard: Any = make()
     prefix, shared = named(guard), dict(guard.environment)
     guard.environment["CALLLOG_GUARD_TENANT"] = "acme"
-    assert guard.start("protector").wait(60) == 2
+    assert guard.start("protector").wait(PATIENCE_S) == 2
     assert "keeps no pepper.acme" in guard.log.read_text()
     for part in own(guard, tmp_path, prefix).values():
         guard.cli("tenant", "create", "acme", code=4)  # keys, then the keystore, then the topics are iocom's
@@ -45,7 +46,7 @@ def test_two_tenants_share_servers_and_nothing_else(make: Make, tmp_path: Path) 
     guard.cli("tenant", "create", "acme")
     theirs = dict(guard.environment)
     guard.environment["CALLLOG_GUARD_PRIVACY_PREFIX"] = shared["CALLLOG_GUARD_PRIVACY_PREFIX"]
-    assert guard.start("auditor").wait(60) == 2
+    assert guard.start("auditor").wait(PATIENCE_S) == 2
     assert "is the ledger of tenant iocom's installation" in guard.log.read_text()
     guard.environment = theirs
     guard.start("protector")

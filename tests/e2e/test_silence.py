@@ -91,7 +91,7 @@ def test_a_silent_server_is_told_of_and_ends_nobody_and_loses_nothing(guard: Ins
     again = [Watched(guard, "worker", each.name) for each in watched[:-1:2]]
     healthy([*watched[1::2], *again])
     calls(guard, "c", 50)
-    guard.settled(lambda: len(guard.live()) == 600, "every leg", seconds=120)
+    guard.settled(lambda: len(guard.live()) == 600, "every leg")
     assert not guard.dead()
     assert "example.org" not in "".join(each.log.read_text() for each in (*watched, *again))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from installation import Installation, Make, event, raw
+from patience import PATIENCE_S
 from signing import claims, signed
 from test_erase import cases, erased
 
@@ -36,7 +37,7 @@ def test_lapsed_legs_go_and_others_stay_also_when_killed(make: Make, step: str) 
     expiring(guard)
     before = guard.live()
     if step != "none":
-        assert guard.start("keeper", DEVELOPMENT=f"crash-at={step}").wait(120) == -signal.SIGKILL
+        assert guard.start("keeper", DEVELOPMENT=f"crash-at={step}").wait(PATIENCE_S) == -signal.SIGKILL
     guard.start("keeper")
     guard.settled(lambda: len(guard.live()) == 20, "twenty legs have lapsed")
     time.sleep(2)  # two more sweeps must find nothing
@@ -94,7 +95,7 @@ def test_two_of_each_with_a_rebalance_in_the_middle_of_an_erasure(make: Make) ->
     guard.settled(lambda: len(guard.live()) == 1000, "all legs")
     guard.publish("privacy.requests", [signed(guard.directory, claims("balance-01", "alice@example.org"))])
     guard.start("keeper")
-    guard.settled(lambda: erased(guard, "balance-01"), "tombstoned", seconds=90)
+    guard.settled(lambda: erased(guard, "balance-01"), "tombstoned")
     assert len(guard.live()) == 500
     assert not guard.dead()
     assert all(worker.poll() is None for worker in guard.workers), guard.log.read_text()[-4000:]
@@ -129,11 +130,11 @@ def test_a_server_away_for_20_s_loses_nothing_and_mints_nobody_twice(
             own_stack.start_kafka()
             guard.publish("calllog.events", [raw(event(f"b{n}", f"q{n}@example.org")) for n in range(50)])
         guard.publish("calllog.events", [raw(event(f"c{n}", f"p{n}@example.org")) for n in range(50)])
-        guard.settled(lambda: len(guard.live()) == 150, "all legs", seconds=90)
+        guard.settled(lambda: len(guard.live()) == 150, "all legs")
         owners = Counter(key.partition(b".")[0] for key in guard.live())
         assert len(owners) == 100
         guard.publish("privacy.requests", [signed(guard.directory, claims("outage-001", "p1@example.org"))])
-        guard.settled(lambda: erased(guard, "outage-001"), "tombstoned", seconds=60)
+        guard.settled(lambda: erased(guard, "outage-001"), "tombstoned")
         assert len(guard.live()) == 148
         assert cases(guard)["outage-001"]["state"] == "observing"
         assert all(worker.poll() is None for worker in guard.workers), os.linesep + guard.log.read_text()[-2000:]

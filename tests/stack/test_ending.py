@@ -12,12 +12,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from patience import PATIENCE_S
 
 from calllog_guard.stack.distribution import redis_server
 
-pytestmark = [pytest.mark.real, pytest.mark.usefixtures("java"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("java")]
 _CLI = (sys.executable, "-m", "calllog_guard.cli")
-_END_S = 100
+_END_S = PATIENCE_S
 _BEGUN: list["subprocess.Popen[str]"] = []
 
 
@@ -42,10 +43,10 @@ def begun(*words: str, cwd: Path) -> "subprocess.Popen[str]":
 
 def run(*words: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     """One of our commands, to its end."""
-    return subprocess.run([*_CLI, *words], capture_output=True, text=True, check=False, timeout=200, cwd=cwd)
+    return subprocess.run([*_CLI, *words], capture_output=True, text=True, check=False, timeout=PATIENCE_S, cwd=cwd)
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = 200) -> None:
+def until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE_S) -> None:
     """Wait for a state."""
     end = time.monotonic() + seconds
     while not condition():

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from patience import PATIENCE_S
 
 _BOUNDS = """
 import asyncio, signal, sys, threading, time
@@ -88,7 +89,7 @@ def test_whatever_it_waits_for_it_ends(state: str, signals: str) -> None:
             began = time.monotonic()
             for name in signals.split():
                 process.send_signal(signal.Signals[f"SIG{name}"])
-            code = process.wait(30)
+            code = process.wait(PATIENCE_S)
             took = time.monotonic() - began
         finally:
             process.kill()

@@ -39,14 +39,13 @@ from calllog_guard.settings import Settings
 from calllog_guard.workers.abreast import abreast
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.delivery import Steps
-from calllog_guard.workers.granted import APART, ENDED, FLAGS, Granted, Part, Telling, span_of
+from calllog_guard.workers.granted import ENDED, FLAGS, Granted, Part, Telling, span_of
 from calllog_guard.workers.keyring import Keyring, View, fresh_nonce, pointer
 from calllog_guard.workers.subjects import Subjects
 from calllog_guard.workers.vault import Vault
 
 MINTS: Final = frozenset({"erase", "restrict", "object", "withdraw", "consent"})
 """Standing rules that hold for whoever is not yet known, too (a total erasure has a fence of its own)."""
-_SUBJECTS: Final = 100
 
 _FORMER: Final = 100
 """The parts of earlier generations are numbered behind those of all subjects."""
@@ -169,30 +168,22 @@ class Decider:
             found += self._of_former(granted, lookups, persons, told, view)
         case = await self.decided(case, [decision for _, decision in found])
         for part in parts:
-            others = self._considered(case, persons) if part.number == ENDED else set()
+            others = await self._considered(case) if part.number == ENDED else set()
             for lookup, person in persons.items():
                 if lookup not in others and part.only in {None, lookup}:
                     await self._ring.change(lookup, part.flags, generation=person.generation)
         self._steps.reached("decide.flags")
         return Decided(case, tuple(index for index, _ in found))
 
-    def _considered(self, case: Case, persons: Mapping[Lookup, Person]) -> set[Lookup]:
+    async def _considered(self, case: Case) -> set[Lookup]:
         """Of whom another objection is still before an officer: they stay restricted although this one has ended."""
         waiting = [
             each
             for each in self._book
             if each.type == "object" and each.state == "waiting" and each.decisions and each.case != case.case
         ]
-        return {
-            lookup
-            for lookup, person in persons.items()
-            if any(self._restricts(each, person.generation) for each in waiting)
-        }
-
-    def _restricts(self, case: Case, generation: int) -> bool:
-        """Whether an objection has restricted somebody of this generation: told by the ids of its decisions, whoever asked."""
-        numbers = range(APART, APART + _SUBJECTS)
-        return any(decision_id(self._tenant, case.jti, number, generation) in case.decisions for number in numbers)
+        requests = [self._book.request_of(each) for each in waiting]
+        return {lookup for request in requests for lookup in (await self.lookups(request)).values()}
 
     async def _there(
         self, granted: Granted, lookups: Mapping[int, Lookup], *, mint: bool
