@@ -2985,7 +2985,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "anybody may say that the auditor kept a topic longer",
         "core/prolonged.py",
         'decode(CHANGES, verify(public_pem, record.value.decode("ascii")))',
-        'decode(_CHANGES, __import__("base64").urlsafe_b64decode(record.value.decode("ascii").split(".")[1] + "=="))',
+        'decode(CHANGES, __import__("base64").urlsafe_b64decode(record.value.decode("ascii").split(".")[1] + "=="))',
         "tests/core/test_lags.py",
     ),
     (
