@@ -137,7 +137,11 @@ def _check_major(kind: type, raw: bytes) -> None:
         return
     try:
         found = _versions.decode(raw).v
-    except msgspec.ValidationError:  # no version that could be told
+    except (
+        msgspec.DecodeError,
+        UnicodeDecodeError,
+        RecursionError,
+    ):  # no version that could be told, or no JSON behind the fault
         return
     if found > kind.major:
         raise NewerFormError(f"a message of the kind {kind.__name__}", found, kind.major)
