@@ -6,7 +6,7 @@ RUN ?= run
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help all setup check test demo up down wheel tools schemas vectors contract vault e2e erasure bench chaos drills properties simulate mutants
+.PHONY: help all setup check test demo up down wheel tools schemas vectors contract vault e2e erasure bench chaos drills fuzz properties simulate mutants outages fixture
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -52,6 +52,9 @@ schemas: .venv/stamp ## write schemas/ anew from the types
 vectors: .venv/stamp ## print the golden vectors that the code computes now
 	cd tests/core && ../../$(PY) make_vectors.py && ../../$(PY) make_vectors_v2.py
 
+fixture: .venv/stamp tools wheel ## freeze what this release writes for all later ones to read: once a release, when its forms are final (minutes)
+	cd tests/e2e && ../../$(PY) -W ignore release_story.py "$(or $(WHEEL),../../$$(ls -t dist/calllog_guard-*.whl | head -1))"
+
 contract: .venv/stamp tools ## the ports' contracts, on the fakes and on the real servers
 	$(PY) -m pytest tests/contract
 
@@ -74,8 +77,16 @@ drills: .venv/stamp tools ## the drills at full size: three brokers, 1,000 erasu
 	DRILL_LEGS=$${DRILL_LEGS:-10000} DRILL_DOWN_S=$${DRILL_DOWN_S:-60} DRILL_RESTARTS=$${DRILL_RESTARTS:-5} \
 	  DRILL_ERASURES=$${DRILL_ERASURES:-1000} $(PY) -m pytest -s tests/e2e/test_drills_*.py
 
-properties: .venv/stamp ## 5,000 random histories of 50 steps against an oracle of who may be shown what (half an hour)
-	PROPERTY_SEQUENCES=5000 PROPERTY_STEPS=50 PROPERTY_SHORTEN=1 $(PY) -m pytest -o timeout=0 tests/core/test_properties.py
+outages: .venv/stamp tools ## Kafka, Redis and both away, frozen or gone, half an hour each (OUTAGE_S=1800)
+	OUTAGE_S=$${OUTAGE_S:-1800} $(PY) -m pytest -s -p no:randomly tests/e2e/test_silence.py
+
+fuzz: .venv/stamp tools ## whole records by dice against every worker: 200 histories in memory, then ten minutes on a real broker
+	FUZZ_SEEDS=200 $(PY) -m pytest -o timeout=0 tests/core/test_fuzz.py
+	FUZZ_S=$${FUZZ_S:-600} $(PY) -m pytest -s tests/e2e/test_fuzz_live.py
+
+properties: .venv/stamp ## 5,000 random histories of 50 steps against an oracle of who may be shown what, 20,000 people and strangers erased (half an hour)
+	PROPERTY_SEQUENCES=5000 PROPERTY_STEPS=50 PROPERTY_SHORTEN=1 IDENTITY_CASES=20000 \
+	  $(PY) -m pytest -o timeout=0 tests/core/test_properties.py tests/core/test_identifier_cases.py
 
 simulate: .venv/stamp ## two policies a year apart over call data, day by day against an oracle (CALLS=calls.csv)
 	$(PY) tests/core/simulate.py $(if $(CALLS),--calls "$(CALLS)")

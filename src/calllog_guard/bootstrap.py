@@ -1,8 +1,10 @@
 """Puts the parts together: settings and policy in, running workers out."""
 
 import os
+import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -26,9 +28,14 @@ from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.adapters.rocksdb_index import RocksIndex
 from calllog_guard.adapters.segment_files import look_at_replica, replicas
 from calllog_guard.core.absence import Look
+from calllog_guard.core.crypto.sealed import receipt_pem
+from calllog_guard.core.ids import ID_BYTES, b64
+from calllog_guard.core.prolonged import PROLONGED, Prolonged
+from calllog_guard.core.prolonged import noted as noted_by
 from calllog_guard.core.requests.case import CASES, Case
 from calllog_guard.core.requests.decision import DECISIONS, Decision
 from calllog_guard.core.requests.outcome import DONE, is_result
+from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import MessageError
 from calllog_guard.workers.answers import Answers
@@ -42,15 +49,23 @@ from calllog_guard.workers.desk import Desk, Office
 from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.holds import Archive, Holds
 from calllog_guard.workers.keeper import Keeper
+from calllog_guard.workers.lags import Lags
 from calllog_guard.workers.notices import Notices
+from calllog_guard.workers.parking import Parking, ParkingNeeds
 from calllog_guard.workers.protector import Protector
 from calllog_guard.workers.reads import Reads, reads_of
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.safe import Safe
+from calllog_guard.workers.search import Searcher
 from calllog_guard.workers.tools import Tools
+from calllog_guard.workers.upkeep import Means
+from calllog_guard.workers.vault import AUDIT
 from calllog_guard.workers.walk import Periods, Walk, Walked
 from calllog_guard.workers.whose import Owners
 from calllog_guard.world import World
+
+_MARKED_SINCE: Final = 2
+"""The level of forms from which on no worker of the first release is left, which commits offsets without our mark."""
 
 
 def serve(shared: World, name: str, writer: KafkaWriter, duties: Sequence[Duty] = ()) -> Delivery:
@@ -72,7 +87,10 @@ def serve(shared: World, name: str, writer: KafkaWriter, duties: Sequence[Duty] 
 
 def reads(shared: World, role: str) -> Reads:
     """What a role of this installation reads today."""
-    return reads_of(role, shared.settings, shared.policy.at(shared.clock.now().date()).tenant[shared.tenant].events)
+    events = shared.policy.at(shared.clock.now().date()).tenant[shared.tenant].events
+    return replace(
+        reads_of(role, shared.settings, events), marked=shared.vault.profile(shared.tenant).forms >= _MARKED_SINCE
+    )
 
 
 def beginnings(shared: World, role: str) -> Beginnings:
@@ -82,10 +100,24 @@ def beginnings(shared: World, role: str) -> Beginnings:
 
 
 def _protector(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Role:
-    del reader
     tenant = shared.tenant
-    sealer = shared.sealer(shared.ring(tenant), writer, shared.count)
-    return Protector(tenant, begins.reads.topics, sealer, shared.dead_letters(), shared.settings, shared.count)
+    ring, dead = shared.ring(tenant), shared.dead_letters()
+    parking = Parking(
+        ParkingNeeds(
+            ring=ring,
+            vault=shared.vault,
+            writer=writer,
+            settings=shared.settings,
+            clock=shared.clock,
+            dead=dead,
+            read_all=partial(read_all, shared.settings.kafka, shared.options),
+            owned=reader.assignment,
+            count=shared.count,
+            level=shared.level,
+        )
+    )
+    sealer = shared.sealer(ring, writer, shared.count)
+    return Protector(tenant, begins.reads.topics, sealer, dead, shared.settings, shared.count, parking)
 
 
 def _desk(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Role:
@@ -115,6 +147,7 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -
             book=book,
             decider=decider,
             holds=Holds(archive),
+            searcher=Searcher(archive, writer),
             answers=Answers(archive, writer, home, owners),
             owners=owners,
             receipts=Receipts(tenant, home, shared.vault, settings, shared.policy),
@@ -181,26 +214,38 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings
     def disks(topic: str, partition: int, names: list[bytes]) -> list[Look]:
         return [look_at_replica(each, names) for each in replicas(log_dirs, topic, partition)]
 
+    async def noted(change: Prolonged) -> None:
+        if AUDIT in shared.vault.profile(tenant).signers:  # an older tenant has no signer until it is upgraded
+            key = PROLONGED + b64(secrets.token_bytes(ID_BYTES))
+            token = noted_by(receipt_pem(shared.vault.signer_seed(tenant, AUDIT))[0], change)
+            await writer.write([Output(settings.topic("privacy.policy"), 0, key, token)])
+
+    ring = shared.ring(tenant)
+    means = Means(
+        settings=settings,
+        clock=shared.clock,
+        keystore=shared.keystore,
+        guard=ring.guard,
+        admin=KafkaTopics(settings, shared.options),
+        extents=KafkaExtents(settings, shared.options),
+        writer=writer,
+        events=lambda: shared.events,
+        count=shared.count,
+        level=shared.level,
+    )
     return Auditor(
-        tenant,
         tenant_partition(tenant, settings.few_partitions),
-        lambda: shared.events,
+        means,
+        Lags(tenant, means, shared.accepted, noted),
         lambda: shared.keep_days,
         shared.vault.outcome_key(tenant),
-        shared.ring(tenant),
-        shared.keystore,
-        KafkaTopics(settings, shared.options),
-        writer,
-        settings,
-        shared.clock,
+        ring,
         partial(read_all, settings.kafka, shared.options),
         partial(read_each, settings.kafka, shared.options),
         partial(offsets, reader, end=False),
         disks,
         HttpCleaners(pages(settings.cleaner_pages)),
         walked,
-        shared.count,
-        shared.level,
     )
 
 

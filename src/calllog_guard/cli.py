@@ -1,13 +1,14 @@
 """The command line: `calllog-guard VERB`, one module of `commands/` per family of verbs."""
 
 import argparse
+import contextlib
+import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
-from calllog_guard import __version__
-from calllog_guard.adapters.kafka_log import quiet
+from calllog_guard import __version__, telemetry
 from calllog_guard.commands import (
     calls,
     cases,
@@ -32,7 +33,8 @@ from calllog_guard.commands import (
     topics,
     worker,
 )
-from calllog_guard.errors import ConfigurationError, Fate, GuardError, StateRefusedError
+from calllog_guard.commands.setup import exit_code
+from calllog_guard.errors import GuardError
 
 EXITS = "exit codes: 0 done, 1 a finding, 2 usage or configuration, 3 unavailable, 4 refused by state, 70 halt"
 FAMILIES = (
@@ -80,20 +82,11 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
-def exit_code(error: GuardError) -> int:
-    """The exit code that an error ends a command with."""
-    if isinstance(error, ConfigurationError):
-        return 2
-    if isinstance(error, StateRefusedError):
-        return 4
-    return {Fate.RETRY: 3, Fate.DEAD_LETTER: 4, Fate.HALT: 70}[error.fate]
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     args = parser().parse_args(argv)
     if args.run is not worker.run:
-        quiet()
+        telemetry.mute()
     try:
         return int(args.run(args))
     except GuardError as error:
@@ -108,13 +101,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001 - a defect; its text may quote data, its kind and place do not
-        trace = error.__traceback__
-        while trace and trace.tb_next:
-            trace = trace.tb_next
-        place = f" at {trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}" if trace else ""
-        print(f"calllog-guard: this should not happen: {type(error).__name__}{place}", file=sys.stderr)  # noqa: T201
+        place = telemetry.place(error.__traceback__)
+        print(f"calllog-guard: this should not happen: {type(error).__name__} at {place}", file=sys.stderr)  # noqa: T201
         return 70
 
 
+def program() -> NoReturn:
+    """The command line as a process: it ends when its command has, whatever a thread of it still waits for."""
+    try:
+        code = main()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 2
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # nobody reads any more
+            stream.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

@@ -95,26 +95,49 @@ class KeystoreUnsafeError(GuardError):
     """The keystore runs with settings under which secrets may be lost or kept: refused at start."""
 
 
-class EntryUnreadableError(GuardError):
+class ParkedError(GuardError):
+    """Something concerns one person, one hold or one case: what needs it is parked, its neighbours go on. Whoever cannot park waits."""
+
+    fate = Fate.RETRY
+
+
+class EntryUnreadableError(ParkedError):
     """
     One entry of the keystore is of no use: nothing may be opened, stored or minted by it, and nothing is known of whose it is.
-
-    It concerns one person, or one hold: what needs it is parked, its neighbours go on. Whoever cannot park waits.
 
     Args:
         reason: A word of ours: `entry_corrupt`, `entry_unknown_epoch`, `key_missing`, `key_foreign`.
 
     """
 
-    fate = Fate.RETRY
-
     def __init__(self, text: str, reason: str) -> None:
         super().__init__(text)
         self.reason = reason
 
 
+class EntryMovedError(EntryUnreadableError):
+    """A person's entry leads elsewhere since it was asked for: the unit is done again, and asks there."""
+
+    def __init__(self) -> None:
+        super().__init__("a person's entry leads elsewhere since it was asked for: is asked again", "entry_moved")
+
+
+class IdentityMovedError(GuardError):
+    """The rules by which people are known are others since a unit began, or the keystore is not carried over to them yet: wait."""
+
+    fate = Fate.RETRY
+
+
 class KeyMissingError(EntryUnreadableError):
     """A live person without a key: never mint anew, never pass; restore it, or erase the person."""
+
+
+class UpgradeNeededError(ParkedError):
+    """What is to be written needs newer stored forms than the installation's: it waits for `calllog-guard tenant upgrade`."""
+
+
+class HoldsFullError(ParkedError):
+    """As many holds of one person wait for their copies as its entry can name: the next waits until keepers have made some."""
 
 
 class EntryCorruptError(GuardError):

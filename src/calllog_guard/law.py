@@ -7,7 +7,6 @@ Source: design section 11; GDPR Art. 44.
 
 import asyncio
 from collections.abc import Callable
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,7 @@ from calllog_guard.adapters.kafka_log import Tail, read_all
 from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.adapters.law_file import SeenLaw
 from calllog_guard.bootstrap import ROLES
+from calllog_guard.core.policy.form import Version
 from calllog_guard.core.policy.publication import Followed
 from calllog_guard.core.policy.residency import host_of, outside
 from calllog_guard.errors import ConfigurationError, KeystoreUnsafeError, RequestRefusedError
@@ -57,13 +57,13 @@ def policy_source(shared: World, role: str, writer: KafkaWriter, tail: Tail) -> 
     async def letter(record: Any, error: RequestRefusedError) -> None:
         await writer.write([shared.dead_letters().of(record, error)])
 
-    def show(version: str) -> None:
-        name = f"policy_info_{version}"
+    def show(version: Version) -> None:
+        name = f"policy_info_{version.label}"
         for other in [each for each in shared.levels if each.startswith("policy_info_") and each != name]:
             del shared.levels[other]
         shared.level(name, 1)
         if role in ROLES:  # a program that reads may have no folder of its own
-            seen.keep(date.fromisoformat(version))
+            seen.keep(version.order)
 
     return PolicySource(
         shared.policy,
@@ -123,6 +123,20 @@ async def places(shared: World) -> dict[str, list[str]]:
         "Redis": await shared.keystore.hosts(),
         "KMS": kms_hosts(settings),
     }
+
+
+def check_lawful(shared: World) -> list[str]:
+    """
+    Whether no version that is or will be the law says what it should not; what it says, where an earlier release has taken it.
+
+    Raises:
+        ConfigurationError: What no new version may say: where, and what to do.
+
+    """
+    today = shared.clock.now().date()
+    if refused := shared.policy.unlawful(today, shared.policy.here().lawful_from):
+        raise ConfigurationError("; ".join(refused))
+    return shared.policy.unlawful(today)
 
 
 async def check_places(shared: World) -> str:

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from calllog_guard.core.beginnings import Extent, Shape
+from calllog_guard.core.beginnings import Committed, Extent, Shape
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.tombstone import Output
 
@@ -190,6 +190,12 @@ class Index(Protocol):
     def legs_of(self, pseudonym: str) -> list[tuple[Facts, bytes]]:
         """Facts and record keys of a person's legs."""
 
+    def legs_after(self, pseudonym: str, key: bytes, most: int) -> list[tuple[Facts, bytes]]:
+        """As `legs_of`, in the order of their keys: so many at most of those behind `key`."""
+
+    def people_after(self, pseudonym: str, most: int) -> list[str]:
+        """The pseudonyms that have legs, in their order: so many at most of those behind one; costs a look-up each."""
+
     def pending(self) -> dict[bytes, Pending]:
         """Decisions that wait, by ledger key, in the order of the ledger."""
 
@@ -247,6 +253,10 @@ class Finding(Protocol):
     def good(self) -> bool:
         """Whether it is as it must be."""
 
+    @property
+    def withholds(self) -> bool:
+        """Whether nothing can be certified while it is not."""
+
 
 class Trimmed(msgspec.Struct, frozen=True):
     """What a trim did to a partition: whether it was cut, and how many records that all had consumed are still there."""
@@ -271,6 +281,12 @@ class Topics(Protocol):
     def trim(self, topic: str, partitions: Sequence[int], groups: Sequence[str], before_ms: int) -> dict[int, Trimmed]:
         """Cut what every group has committed and what is older than `before_ms`; what was done, by partition."""
 
+    def kept_ms(self, topics: Sequence[str]) -> dict[str, int]:
+        """Their `retention.ms`; of who keeps for ever, none."""
+
+    def keep(self, topic: str, retention_ms: int) -> None:
+        """Set its `retention.ms`."""
+
     def blocked(self, topic: str, partitions: Sequence[int]) -> list[int]:
         """Partitions in which an open transaction holds compaction back."""
 
@@ -288,8 +304,11 @@ class Extents(Protocol):
     def extents(self, topics: Mapping[str, Shape]) -> dict[Place, Extent]:
         """Where each partition begins and ends."""
 
-    def committed(self, group: str, topics: Mapping[str, Shape]) -> dict[Place, int]:
+    def committed(self, group: str, topics: Mapping[str, Shape]) -> dict[Place, Committed]:
         """What a group has committed; what it has not, or Kafka has forgotten, is left out."""
+
+    def since(self, times_ms: Mapping[Place, int]) -> dict[Place, int]:
+        """The first offset appended at or after a time, by partition; where there is none, none."""
 
     def close(self) -> None:
         """Disconnect."""

@@ -8,28 +8,31 @@ Answers: what may not be seen is counted by its reason in `refused`; silence is 
 
 import asyncio
 import os
-import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import structlog
 
+from calllog_guard import telemetry
+from calllog_guard.adapters.kafka_extents import KafkaExtents
 from calllog_guard.adapters.kafka_reader import KafkaLogReader
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
-from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.calls.view import Line
-from calllog_guard.core.ids import Lookup, is_id
+from calllog_guard.core.ids import is_id
 from calllog_guard.core.retention.access import Refusal
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, LogRefusedError
 from calllog_guard.law import policy_source, policy_tail
+from calllog_guard.patience import ended
 from calllog_guard.ports import LogReader, Writer
 from calllog_guard.settings import Settings, from_environment
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.following import Following
+from calllog_guard.workers.health import Health
+from calllog_guard.workers.homes import Homes
 from calllog_guard.workers.progress import Trail
 from calllog_guard.workers.reading import Reading
 from calllog_guard.workers.safe import Safe
@@ -37,10 +40,9 @@ from calllog_guard.workers.snapshot import snapshot
 from calllog_guard.workers.sources import Errand, Kept, People, Source
 from calllog_guard.world import World, world
 
-if TYPE_CHECKING:
-    from calllog_guard.adapters.http_pages import Pages
-
 _PAUSE_S: Final = 1.0
+_LEAVE_S: Final = 7.0
+Goodbye = Callable[[], Coroutine[Any, Any, None]]
 T = TypeVar("T")
 
 
@@ -124,7 +126,7 @@ class Reader(Stream[Line]):
             raise ConfigurationError("pages are for following: ask to follow, or leave the address out")
         self._follow, self._cursor, self._http, self._told = follow, cursor, http, told
         if not structlog.is_configured():  # its own default is stdout, where the lines of a command go
-            structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+            telemetry.configure("reader", hooks=False)
         self._reading: Reading | None = None
         self._kept: Reading | None = None
 
@@ -153,10 +155,11 @@ class Reader(Stream[Line]):
         shared, settings = world(self._settings), self._settings
         log, held = [KafkaLogReader(settings.kafka, shared.options) for _ in range(2)]
         writer, law = shared.writer(), policy_tail(shared)
-        fresh = asyncio.create_task(shared.vault.keep_fresh())
+        fresh, extents = asyncio.create_task(shared.vault.keep_fresh()), KafkaExtents(settings, shared.options)
         cursor: SqliteCursor | None = None
-        pages: Pages | None = None
+        goodbyes = [law.stop, writer.stop, log.close, held.close, shared.keystore.close]
         try:
+            health = await self._shown(shared, goodbyes)
             source = policy_source(shared, "reader", writer, law)
             for ask in (writer.start, source.catch_up, shared.look_back):
                 await self._answered(shared, ask)
@@ -166,10 +169,10 @@ class Reader(Stream[Line]):
             if self._follow:
                 cursor = SqliteCursor(Path(self._cursor) if self._cursor is not None else None)
                 ledger, clock, retry_s = await self._ledger(shared), shared.clock, settings.retry_max_s
-                trail = self._trail(log, held, ledger)
+                trail = self._trail(log, held, ledger, extents)
                 told, look = partial(self._waits, shared), source.look
                 followed = Following(reading, kept, trail, cursor, clock, retry_max_s=retry_s, told=told, look=look)
-                pages = await self._pages(shared, followed)
+                health.work = followed
                 made = followed.batches()
             else:
                 made = snapshot(reading, log, self._partitions, self._told, kept)
@@ -178,10 +181,8 @@ class Reader(Stream[Line]):
                     yield lines
         finally:
             fresh.cancel()
-            for stop in (law.stop, writer.stop, log.close, held.close, shared.keystore.close):
-                await stop()
-            if pages is not None:
-                await pages.stop()
+            await asyncio.gather(*(ended(goodbye(), _LEAVE_S) for goodbye in goodbyes))
+            await asyncio.to_thread(extents.close)
             if cursor is not None:
                 cursor.close()
 
@@ -204,14 +205,18 @@ class Reader(Stream[Line]):
         shared.count("retries", 1)
         self._told(text)
 
-    async def _pages(self, shared: World, followed: Following) -> "Pages | None":
-        if self._http is None:
-            return None
-        from calllog_guard.adapters.http_pages import Pages  # noqa: PLC0415 - takes long to load, and most readers serve nothing
+    async def _shown(self, shared: World, goodbyes: list[Goodbye]) -> Health:
+        """How this follower is, on pages from its first moment on where an address was given for them."""
+        pulse, kafka = shared.pulse(list)
+        health = Health(pulse)
+        if self._http is not None:
+            from calllog_guard.adapters.http_pages import Pages  # noqa: PLC0415 - takes long to load, and most readers serve nothing
 
-        pages = Pages("reader", shared.counts, shared.levels, lambda: True, lambda: followed.ready)
-        self._told(f"serves /health and /metrics on {await pages.start(self._http)}")
-        return pages
+            pages = Pages("reader", shared.counts, shared.levels, health)
+            goodbyes += [pages.stop, pulse.stop, kafka.close]
+            self._told(f"serves /health and /metrics on {await pages.start(self._http)} from now on")
+            pulse.start()
+        return health
 
     async def _ledger(self, shared: World) -> str | None:
         """The ledger, when this user may read it: it tells at once whose standing changes, and of holds."""
@@ -231,7 +236,7 @@ class Reader(Stream[Line]):
             await asking.close()
         return topic
 
-    def _trail(self, log: LogReader, held: LogReader, ledger: str | None) -> Trail:
+    def _trail(self, log: LogReader, held: LogReader, ledger: str | None, extents: KafkaExtents) -> Trail:
         settings = self._settings
         return Trail(
             log=log,
@@ -241,6 +246,7 @@ class Reader(Stream[Line]):
             ledger=ledger,
             partitions=sorted(self._partitions),
             keep_ms=settings.tombstone_keep_ms,
+            ids=extents.known_as,
         )
 
     def _source(self, shared: World, *, kept: bool) -> Source:
@@ -248,12 +254,8 @@ class Reader(Stream[Line]):
         ring, pepper = shared.ring(tenant), shared.vault.pepper(tenant)
         if kept:
             safe = Safe(tenant, shared.keystore, ring, shared.vault)
-
-            def lookup(text: str) -> Lookup:
-                lowercase = shared.policy.at(shared.clock.now().date()).tenant[tenant].lowercase_email
-                return pepper.lookup(tenant, canonical(text, lowercase_email=lowercase))
-
-            return Kept(settings.topic("calllog.held"), ring, safe, lookup, pepper, self._errand)
+            homes, topic = Homes(ring, writes=False), settings.topic("calllog.held")
+            return Kept(topic, ring, safe, homes, pepper, self._errand)
         topic = settings.topic("calllog.legs")
         return People(topic, ring, pepper, purpose, cache_entries=settings.cache_entries)
 

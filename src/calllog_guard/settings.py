@@ -56,6 +56,7 @@ class Settings:
     session_ms: int = 45_000
     cache_s: int = 60
     cache_entries: int = 100_000
+    silent_s: float = 10
     retry_max_s: float = 300
     unit_max_s: float = 300
     sweep_s: float = 900
@@ -75,6 +76,8 @@ class Settings:
     trim_s: float = 60
     trim_behind_s: float = 3600
     trim_groups: str = ""
+    lag_share: float = 0.5
+    prolong_most: float = 4
     watch_s: float = 300
     observe_s: float = 600
     absence_after_s: float = 300
@@ -138,6 +141,10 @@ def _check_addresses(settings: Settings) -> None:
 
 
 def _check_words(settings: Settings) -> None:
+    if settings.lag_share >= 1:
+        raise ConfigurationError(f"{PREFIX}LAG_SHARE must be below 1: a share of the time for which a topic is kept")
+    if settings.prolong_most < 1:
+        raise ConfigurationError(f"{PREFIX}PROLONG_MOST must be 1 (never longer) or more")
     if settings.log_level not in LEVELS:
         raise ConfigurationError(f"{PREFIX}LOG_LEVEL must be one of {', '.join(LEVELS)}")
     if any(word not in {UNSAFE_KEYSTORE, DEBUG_LOG} and not word.startswith(CRASH_AT) for word in settings.off):

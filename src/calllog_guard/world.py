@@ -1,14 +1,18 @@
 """What every worker and command shares: settings, policy, secrets, keystore, and what is known of the past."""
 
 from collections import Counter
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from aiokafka import TopicPartition
+
 from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.adapters.kafka_newest import newest, oldest
+from calllog_guard.adapters.kafka_probe import KafkaProbe
 from calllog_guard.adapters.kafka_security import security
 from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.adapters.kms_address import kms_at, ring_folder
@@ -17,18 +21,25 @@ from calllog_guard.adapters.memory import SystemClock
 from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.core.acceptances import Accepted, accepted
 from calllog_guard.core.anchor import ANCHOR, ANCHORS, Anchor, check_anchor
-from calllog_guard.core.crypto.sealed import public_forms
-from calllog_guard.core.ids import Tenant, b64
+from calllog_guard.core.crypto.entries import GUARD_KEY, guarded_key
+from calllog_guard.core.crypto.sealed import public_forms, signer_pem
+from calllog_guard.core.grants import OURS
+from calllog_guard.core.ids import Tenant, b64, unb64
+from calllog_guard.core.policy.publication import Installed
 from calllog_guard.core.policy.versions import events_named
+from calllog_guard.core.prolonged import Prolonged, changes
 from calllog_guard.core.wire import BEAT, BEATS, decode
 from calllog_guard.errors import ConfigurationError, MessageError
 from calllog_guard.policy import Policy, load_policy
 from calllog_guard.ports import Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import DeadLetters
+from calllog_guard.workers.health import KAFKA, KEYSTORE
 from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.naming import Naming
+from calllog_guard.workers.pulse import Pulse
 from calllog_guard.workers.sealer import Count, Sealer
-from calllog_guard.workers.vault import Vault
+from calllog_guard.workers.vault import AUDIT, Vault
 
 _LETTER_LEAST: Final = 512 << 10
 _LETTER_MOST: Final = 16 << 20
@@ -111,6 +122,42 @@ class World:
         check_anchor(found, self.anchor, topic)
         return found
 
+    async def check_partitions(self) -> None:
+        """
+        Whether PARTITIONS is what the installation was created with; of an earlier release the restore guard's marks know it.
+
+        Raises:
+            ConfigurationError: It is another: what is written by it would lie where nobody looks.
+
+        """
+        made, mine = self.vault.profile(self.tenant).partitions, self.settings.partitions
+        if not made:
+            beside = [guarded_key(number) for number in (mine - 1, mine)]
+            last, beyond = await self.keystore.read(beside)
+            if beyond is None and (last is not None or await self.keystore.read([guarded_key(0)]) == [None]):
+                return
+        if made != mine:
+            raise ConfigurationError(
+                f"CALLLOG_GUARD_PARTITIONS is {mine}, and this installation was created with {made or 'another count'}: set it "
+                "to that, everywhere; it never changes, whatever partitions topics may have got since"
+            )
+
+    async def _of_policy(self) -> list[Any]:
+        topic = self.settings.topic("privacy.policy")
+        return await read_all(self.settings.kafka, self.options, topic, [0])
+
+    async def prolonged(self) -> list[Prolonged]:
+        """
+        What auditors of the tenant changed about how long topics are kept.
+
+        Raises:
+            LogSilentError: Kafka does not answer.
+
+        """
+        signer = self.vault.profile(self.tenant).signers.get(AUDIT)
+        records = await self._of_policy()
+        return changes(records, self.tenant, signer_pem(unb64(signer.encode()))) if signer else []
+
     async def accepted(self) -> list[Accepted]:
         """
         What officers of the tenant have accepted as lost.
@@ -119,8 +166,7 @@ class World:
             LogSilentError: Kafka does not answer.
 
         """
-        topic = self.settings.topic("privacy.policy")
-        records = await read_all(self.settings.kafka, self.options, topic, [0])
+        records = await self._of_policy()
         return accepted(records, self.tenant, partial(self.policy.officer_key, self.tenant))
 
     @property
@@ -154,6 +200,7 @@ class World:
             ConfigurationError: Another installation writes this ledger.
 
         """
+        await self.check_partitions()
         await self.anchored()
         topic = self.settings.topic("privacy.policy")
         for beat in await newest(self.settings.kafka, self.options, topic, [0], BEAT):
@@ -165,7 +212,7 @@ class World:
         return Sealer(
             ring.tenant,
             ring,
-            self.vault.pepper(ring.tenant),
+            Naming(ring.tenant, self.vault),
             writer,
             self.policy,
             self.settings,
@@ -174,6 +221,12 @@ class World:
             keep_days=self.keep_days,
             returns=returns,
         )
+
+    def pulse(self, places: Callable[[], Collection[TopicPartition]]) -> tuple[Pulse, KafkaProbe]:
+        """What asks Kafka, and for the leaders of these partitions, and the keystore; not yet started. Both are to be left."""
+        kafka = KafkaProbe(self.settings.kafka, self.options, places)
+        asks = {KAFKA: kafka.ask, KEYSTORE: lambda: self.keystore.read([GUARD_KEY])}
+        return Pulse(asks, self.settings.silent_s, self.count), kafka
 
     def writer(self) -> KafkaWriter:
         """A producer, not yet started."""
@@ -201,10 +254,11 @@ def world(settings: Settings) -> World:
     """Everything that needs no connection yet."""
     kms = kms_at(settings.kms)
     ring = FileRing(ring_folder(settings.kms, settings.ring))
-    return World(
+    policy = load_policy(Path(settings.policy))
+    found = World(
         settings,
-        load_policy(Path(settings.policy)),
-        Vault(kms, ring, life_s=settings.epoch_cache_s),
+        policy,
+        Vault(kms, ring, life_s=settings.epoch_cache_s, legacy=policy.legacy_identity),
         RedisKeystore(
             settings.keystore, settings.keystore_replicas, list(filter(None, settings.keystore_replica_urls.split(",")))
         ),
@@ -212,3 +266,13 @@ def world(settings: Settings) -> World:
         security(settings.kafka_security),
         Counter(),
     )
+    ours = frozenset(map(settings.topic, OURS))
+    found.policy.here = lambda: Installed(found.vault.profile(found.tenant).lawful_from, ours)
+    for version in found.policy.file:
+        for tenant, table in version.tenant.items():
+            for topic in ours & set(table.events):
+                raise ConfigurationError(
+                    f"version {version}, tenant {tenant}: events: {topic} is a topic of this software's own, which would be trimmed "
+                    "as events are: name the backend's"
+                )
+    return found

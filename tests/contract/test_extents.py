@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from calllog_guard.adapters.kafka_extents import KafkaExtents
+from calllog_guard.adapters.memory import SystemClock
 from calllog_guard.adapters.memory_extents import MemoryExtents
-from calllog_guard.core.beginnings import Shape
+from calllog_guard.core.beginnings import MARK, Committed, Shape
 from calllog_guard.core.ids import is_id
+from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import LogSilentError
 from calllog_guard.ports import Extents, Place
 from calllog_guard.settings import Settings
@@ -48,8 +50,8 @@ class RealTopics:
         self._admin.create_partitions({topic: partitions})
         self._admin.wait_for_topics([topic])
 
-    def append(self, topic: str, partition: int, many: int) -> None:
-        """Write records."""
+    def append(self, topic: str, partition: int, many: int, _at_ms: int = 0) -> None:
+        """Write records; they bear the time at which they are written."""
         for _ in range(many):
             self._producer.send(topic, b"x", partition=partition).get(30)
 
@@ -59,8 +61,8 @@ class RealTopics:
 
         self._admin.delete_records({TopicPartition(topic, partition): before})
 
-    def commit(self, group: str, topic: str, partition: int, offset: int) -> None:
-        """What a group has read."""
+    def commit(self, group: str, topic: str, partition: int, offset: int, *, ours: bool = True) -> None:
+        """What a group has read; `ours`: as a worker commits it, and not as a tool sets it."""
         from kafka import TopicPartition  # noqa: PLC0415
         from kafka.errors import KafkaError  # noqa: PLC0415
         from kafka.structs import OffsetAndMetadata  # noqa: PLC0415
@@ -68,7 +70,7 @@ class RealTopics:
         place, end = TopicPartition(topic, partition), time.monotonic() + 60
         while True:  # a broker that never had a group makes its topic of offsets first; the library returns some errors
             with suppress(KafkaError):
-                self._admin.alter_group_offsets(group, {place: OffsetAndMetadata(offset, "", -1)})
+                self._admin.alter_group_offsets(group, {place: OffsetAndMetadata(offset, MARK if ours else "", -1)})
                 if self._admin.list_group_offsets({group: [place]})[group][place].offset == offset:
                     return
             assert time.monotonic() < end
@@ -87,7 +89,7 @@ class Case:
     topics: Any
     name: str = field(default_factory=lambda: f"extents.{secrets.token_hex(4)}")
 
-    def committed(self, shapes: Mapping[str, Shape]) -> dict[Place, int]:
+    def committed(self, shapes: Mapping[str, Shape]) -> dict[Place, Committed]:
         """What the group has read; a coordinator that is just loading is asked again."""
         end = time.monotonic() + 60
         while True:
@@ -129,7 +131,9 @@ def test_a_topic_made_anew_has_another_id_and_kafka_forgets_what_was_committed(c
     case.topics.append(case.name, 0, 5)
     case.topics.commit("g" + case.name, case.name, 0, 4)
     before = case.extents.shapes([case.name])
-    assert case.committed(before) == {(case.name, 0): 4}
+    assert case.committed(before) == {(case.name, 0): Committed(4, ours=True)}
+    case.topics.commit("g" + case.name, case.name, 0, 5, ours=False)
+    assert case.committed(before) == {(case.name, 0): Committed(5, ours=False)}
     case.topics.create(case.name, 3)
     after = case.extents.shapes([case.name])
     assert after[case.name].id != before[case.name].id
@@ -143,6 +147,17 @@ def test_partitions_that_are_added_leave_the_id_as_it_is(case: Case) -> None:
     case.topics.grow(case.name, 4)
     after = case.extents.shapes([case.name])[case.name]
     assert (after.id, len(after.partitions)) == (before.id, 4)
+
+
+def test_the_first_record_of_a_time_on_is_told_by_its_offset(case: Case) -> None:
+    case.topics.create(case.name, 2)
+    now = to_ms(SystemClock().now())
+    case.topics.append(case.name, 1, 3, now)
+    hour = 3_600_000
+    places = {(case.name, 0): now - hour, (case.name, 1): now - hour}
+    assert case.extents.since(places) == {(case.name, 1): 0}
+    assert case.extents.since({(case.name, 1): now + hour}) == {}
+    assert case.extents.since({}) == {}
 
 
 def test_nobody_is_asked_about_nothing(case: Case) -> None:

@@ -110,6 +110,14 @@ async def test_of_those_who_share_a_write_the_one_at_fault_is_told(stack: Stack,
     await writer.write([small])
 
 
+async def test_a_writer_that_writes_nothing_stops_as_any_other(stack: Stack) -> None:
+    """Its sender has not run a single time: nothing is awaited between its start and its end."""
+    writer = KafkaWriter(stack.kafka, {})
+    await writer.start()
+    await writer.write([])
+    await writer.stop()
+
+
 async def test_what_a_frozen_broker_does_not_acknowledge_is_never_sent(own_stack: Stack) -> None:
     """Six batches: what its machine has taken from the wire is one of them, and the rest does not leave this process."""
     topic, kafka = made(own_stack), own_stack.children["kafka"]

@@ -34,6 +34,7 @@ from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.safe import Safe
+from calllog_guard.workers.search import Searcher
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import epoch_of
 from calllog_guard.workers.whose import Owners
@@ -169,6 +170,7 @@ class DeskWorld:
                 book=self.book,
                 decider=decider,
                 holds=Holds(archive),
+                searcher=Searcher(archive, self.writer),
                 answers=Answers(archive, self.writer, 0, owners),
                 owners=owners,
                 outcome_key=self.vault.outcome_key(TENANT),

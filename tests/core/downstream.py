@@ -12,10 +12,10 @@ from reading_world import KEEP_MS, Table
 from calllog_guard.adapters.memory import MemoryWriter
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
 from calllog_guard.core.calls.view import Line, Put, Remove
-from calllog_guard.core.ids import SubjectId
 from calllog_guard.ports import Bookmark, Seen
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.following import Following
+from calllog_guard.workers.homes import Homes
 from calllog_guard.workers.progress import Trail
 from calllog_guard.workers.reading import Reading
 from calllog_guard.workers.snapshot import snapshot
@@ -37,12 +37,9 @@ def readings(
     def count(name: str, by: int) -> None:
         counted[name] += by
 
-    def lookup(text: str) -> Any:
-        return pepper.lookup(TENANT, SubjectId(text))
-
     sources: list[Source] = [
         People("calllog.legs", ring, pepper, purpose, cache_entries=100),
-        Kept("calllog.held", ring, world.safe(), lookup, pepper, errand),
+        Kept("calllog.held", ring, world.safe(), Homes(ring, writes=False), pepper, errand),
     ]
     common: dict[str, Any] = {
         "access": "privacy.access",

@@ -20,6 +20,7 @@ from calllog_guard.core.arrival import Arrival
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.sealed import sign, verify
 from calllog_guard.core.ids import Tenant
+from calllog_guard.core.profile import FORMS, profile_name
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.tombstone import Output
@@ -36,11 +37,14 @@ from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.holds import Archive, Holds
 from calllog_guard.workers.keeper import Keeper
 from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.naming import Naming
 from calllog_guard.workers.notices import Notices
+from calllog_guard.workers.parking import Parking, ParkingNeeds
 from calllog_guard.workers.protector import Protector
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.sealer import Sealer
+from calllog_guard.workers.search import Searcher
 from calllog_guard.workers.tools import Tools
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import epoch_of
@@ -193,7 +197,7 @@ def write_keys(folder: Path) -> None:
 class GuardWorld:
     """One tenant's installation in memory."""
 
-    def __init__(self, folder: Path, policy: str = POLICY, **settings: Any) -> None:
+    def __init__(self, folder: Path, policy: str = POLICY, *, forms: int = FORMS, **settings: Any) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         write_keys(folder)
@@ -204,9 +208,13 @@ class GuardWorld:
         self.log, self.keystore = FusedLog(self.clock, self.fuse), FusedKeystore(self.fuse)
         self.vault = Vault(LocalKms(folder / "kms"), FileRing(folder / "kms"))
         self.vault.create_tenant(TENANT)
+        if forms < FORMS:  # as an earlier release made it
+            (folder / "kms" / "ring" / profile_name(TENANT, 1)).unlink()
+            self.vault = Vault(LocalKms(folder / "kms"), FileRing(folder / "kms"))
         self.vault.create_epoch(epoch_of(START))
         self.keystore.entries |= {GUARD_KEY: guard_entry(self.vault.guard_id()), EPOCH_KEY: epoch_of(START).encode()}
         self.counts: Counter[str] = Counter()
+        self.levels: dict[str, float] = {}
         self.indexes: dict[Path, MemoryIndex] = {}
         self.positions: dict[tuple[str, str, int], int] = {}
         self.calls = 0
@@ -236,16 +244,30 @@ class GuardWorld:
             index.reopened()
         dead = DeadLetters("calllog.dead", (self.folder / "operator-1.pub.pem").read_bytes(), self.clock, 1)
         self.protector, self.desk, self.keeper = self._protector(dead), self._desk(dead), self._keeper(dead)
-        for role in (self.desk, self.keeper):
+        for role in (self.protector, self.desk, self.keeper):
             homes = [0] if role is self.desk else list(range(PARTITIONS))
             for place, offset in (await role.assigned(homes)).items():
                 self.positions[role.name, place.topic, place.partition] = offset
 
     def _protector(self, dead: DeadLetters) -> Protector:
-        pepper = self.vault.pepper(TENANT)
-        parts = (TENANT, self.ring(), pepper, self.log, self.policy, self.settings, self.clock, self.count)
+        naming, ring = Naming(TENANT, self.vault), self.ring()
+        parts = (TENANT, ring, naming, self.log, self.policy, self.settings, self.clock, self.count)
         sealer = Sealer(*parts, keep_days=6 * 372)
-        return Protector(TENANT, ("calllog.events",), sealer, dead, self.settings, self.count)
+        parking = Parking(
+            ParkingNeeds(
+                ring=ring,
+                vault=self.vault,
+                writer=self.log,
+                settings=self.settings,
+                clock=self.clock,
+                dead=dead,
+                read_all=self.log.read_all,
+                owned=lambda: [("calllog.events", partition) for partition in range(PARTITIONS)],
+                count=self.count,
+                level=self.levels.__setitem__,
+            )
+        )
+        return Protector(TENANT, ("calllog.events",), sealer, dead, self.settings, self.count, parking)
 
     def _desk(self, dead: DeadLetters) -> Desk:
         ring = self.ring()
@@ -270,6 +292,7 @@ class GuardWorld:
                 book=self.book,
                 decider=decider,
                 holds=Holds(archive),
+                searcher=Searcher(archive, self.log),
                 answers=Answers(archive, self.log, 0, owners),
                 owners=owners,
                 notices=Notices(TENANT, 0, self.book, self.policy, self.settings, owners),

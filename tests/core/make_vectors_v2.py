@@ -5,7 +5,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from calllog_guard.core.calls.parked import Parked, WaitingPart, parked_key, seal_parked
 from calllog_guard.core.crypto.entries import Keys, Person, Rest, seal_keys, seal_person
+from calllog_guard.core.crypto.same import Same, seal_same
 from calllog_guard.core.crypto.sealed import signer_public
 from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Pepper, Secret, link_at, month_from
 from calllog_guard.core.ids import DecisionId, EpochName, SubjectId, Tenant, b64
@@ -18,6 +20,10 @@ from calllog_guard.workers.guard import guard_entry
 
 TENANT, EPOCH, AT = Tenant("iocom"), EpochName("2026-W48"), datetime(2026, 11, 24, 9, tzinfo=UTC)
 NONCE = bytes(range(12))
+LEG = (
+    '{"call":"call-1","role":"host","joined_at":"2026-11-24T09:00:00Z","left_at":"2026-11-24T09:31:10.250Z","kind":"video",'
+    '"outcome":"answered","started_at":"2026-11-24T09:00:00Z","ended_at":"2026-11-24T09:31:10.250Z","parties":2,"subject":"a"}'
+)
 
 
 def _case(identity: IdentitySecret) -> dict[str, Any]:
@@ -42,6 +48,20 @@ def vectors() -> dict[str, Any]:
         signers={"audit": b64(signer_public(b"\x0b" * 32)).decode()},
         at=AT,
     )
+    record = Parked(
+        topic="calllog.events",
+        partition=3,
+        offset=771,
+        index=1,
+        parked_ms=1_764_000_000_000,
+        reason="key_missing",
+        epoch="2026-W48",
+        sealed="",
+    )
+    part = WaitingPart(
+        lookup="A" * 43, mask=3, text=LEG, call="call-1", started_ms=1_763_999_999_000, appended_ms=1_764_000_000_000
+    )
+    sealed = seal_parked(record, part, TENANT, Secret(b"\x03" * 32), b"\x0c" * 12)
     identity, link, key = IdentitySecret(b"\x01" * 32), Link(b"\x02" * 32), Secret(b"\x03" * 32)
     lookup = Pepper(b"\x04" * 32).lookup(TENANT, SubjectId("alice@example.org"))
     floor, month = month_from("2026-10"), month_from("2026-11")
@@ -71,6 +91,7 @@ def vectors() -> dict[str, Any]:
         "person_live": seal_person(live, b"place", key, NONCE, 2).hex(),
         "person_gone": seal_person(gone, b"place", key, NONCE, 2).hex(),
         "person_live_extended": seal_person(replace(live, rest=later), b"place", key, NONCE, 2).hex(),
+        "person_imposed": seal_person(replace(live, imposed=True), b"place", key, NONCE, 2).hex(),
         "keys": seal_keys(keys, b"place", key, NONCE, 2).hex(),
         "keys_extended": seal_keys(replace(keys, rest=replace(later, flags=0)), b"place", key, NONCE, 2).hex(),
         "decision": encode(
@@ -95,7 +116,14 @@ def vectors() -> dict[str, Any]:
         ).decode(),
         "profile": packed(profile).hex(),
         "profile_digest": digest(profile_name(TENANT, 3), packed(profile)).hex(),
+        "profile_changed": packed(profile.knowing(("marks", "blanks"))).hex(),
+        "person_elsewhere": seal_person(
+            Person(generation=0, pseudonym=None, home=lookup, epoch=EPOCH), b"place", key, NONCE, 2
+        ).hex(),
+        "same": seal_same(Same().with_rule(lookup), EPOCH, b"place", key, NONCE).hex(),
         "guard": guard_entry(b"\x06" * 16, 1 << 40, 3).hex(),
+        "parked": encode(sealed).decode(),
+        "parked_key": parked_key(record.place, part.lookup).decode(),
         **_case(identity),
     }
 

@@ -58,7 +58,7 @@ class Told:
         elif kind == "restrict":
             self.restricted = True
         elif kind == "lift":
-            self.restricted, self.reviews = False, []
+            self.restricted = False  # by a backend: an objection is considered all the same
         else:
             self._chosen(wish, kind, purpose)
 

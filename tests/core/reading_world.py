@@ -21,7 +21,7 @@ from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.following import Following
 from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.keyring import Keyring
-from calllog_guard.workers.progress import Trail
+from calllog_guard.workers.progress import Trail, no_ids
 from calllog_guard.workers.reading import Reading
 from calllog_guard.workers.snapshot import snapshot
 from calllog_guard.workers.sources import Errand, People
@@ -219,6 +219,7 @@ class World:
             ledger=limits.pop("ledger", LEDGER),
             partitions=range(PARTITIONS),
             keep_ms=limits.pop("keep_ms", KEEP_MS),
+            ids=limits.pop("ids", no_ids),
         )
         return Following(reading, reading, trail, cursor, self.clock, told=self.told.append, look=look, **limits)
 

@@ -12,7 +12,9 @@ import pytest
 
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.adapters.memory import MemoryCleaners, MemoryKeystore, MemoryWriter
+from calllog_guard.adapters.memory_extents import MemoryExtents
 from calllog_guard.core.absence import Look
+from calllog_guard.core.beginnings import Reached, reached_entry, reached_key
 from calllog_guard.core.crypto.entries import GUARD_KEY
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.decision import Decision
@@ -23,7 +25,9 @@ from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor import Auditor
 from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.lags import Lags
 from calllog_guard.workers.observation import Observation
+from calllog_guard.workers.upkeep import FEW, MANY, Means
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import Walked
 
@@ -59,6 +63,7 @@ class Finding:
     setting: str
     good: bool
     topic: str = "calllog.legs"
+    withholds: bool = True
 
 
 @dataclass
@@ -73,6 +78,9 @@ class Log:
     looks: int = 0
     events: Sequence[str] = ("calllog.events",)
     trimmed: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    places: list[tuple[str, int]] = field(default_factory=list)
+    extents: MemoryExtents = field(default_factory=MemoryExtents)
+    beyond: dict[int, list[Record]] = field(default_factory=dict)
     ledger: list[Record] = field(default_factory=lambda: [Record(LEDGER, encode(DECISION)), result(b".done", DONE)])
 
     def now(self) -> datetime:
@@ -87,13 +95,22 @@ class Log:
     def replicas(self, topic: str) -> dict[int, tuple[int, int]]:
         """See Topics."""
         assert topic == "calllog.legs"
-        return {0: (3, self.in_sync)}
+        return dict.fromkeys((0, *self.beyond), (3, self.in_sync))
 
     def trim(self, topic: str, partitions: Sequence[int], groups: Sequence[str], before_ms: int) -> dict[int, Trimmed]:
         """See Topics."""
         assert before_ms
         self.trimmed.append((topic, tuple(groups)))
+        self.places += [(topic, partition) for partition in partitions]
         return dict.fromkeys(partitions, Trimmed(cut=True, behind=0))
+
+    def kept_ms(self, topics: Sequence[str]) -> dict[str, int]:
+        """See Topics."""
+        return dict.fromkeys(topics, 86_400_000)
+
+    def keep(self, topic: str, retention_ms: int) -> None:
+        """See Topics."""
+        raise AssertionError(topic, retention_ms)
 
     def blocked(self, topic: str, partitions: Sequence[int]) -> list[int]:
         """See Topics."""
@@ -104,10 +121,10 @@ class Log:
         """The ledger: an erasure that the keeper has done."""
         return self.ledger
 
-    async def each(self, _: str, __: Sequence[int], visit: Callable[[Any], None]) -> dict[int, tuple[int, int]]:
+    async def each(self, _: str, partitions: Sequence[int], visit: Callable[[Any], None]) -> dict[int, tuple[int, int]]:
         """The legs."""
         self.looks += 1
-        for record in self.legs:
+        for record in (*self.legs, *(each for at in partitions for each in self.beyond.get(at, ()))):
             visit(record)
         return {0: (0, 9)}
 
@@ -146,26 +163,43 @@ async def made(
     async def walked() -> Walked:
         return Walked()
 
+    for name in (*MANY, *FEW):
+        log.extents.create(name, 1 + len(log.beyond) * (name == "calllog.legs"))
+    for name in log.events:
+        if name not in log.extents.topics and name != "waits":
+            log.extents.create(name, 1)
+
+    async def none() -> list[Any]:
+        return []
+
+    async def unsigned(change: object) -> None:
+        raise AssertionError(change)
+
+    means = Means(
+        settings=settings,
+        clock=log,
+        keystore=keystore,
+        guard=ring.guard,
+        admin=log,
+        extents=log.extents,
+        writer=writer,
+        events=lambda: log.events,
+        count=lambda *_: None,
+        level=levels.__setitem__,
+    )
     auditor = Auditor(
-        Tenant("iocom"),
         0,
-        lambda: log.events,
+        means,
+        Lags(Tenant("iocom"), means, none, unsigned),
         lambda: 90,
         KEY,
         ring,
-        keystore,
-        log,
-        writer,
-        settings,
-        log,
         log.all,
         log.each,
         log.starts,
         lambda *_: list(disks),
         MemoryCleaners(*cleaners),
         walked,
-        lambda *_: None,
-        levels.__setitem__,
     )
     await auditor.assigned([0])
     return auditor, writer, levels
@@ -173,17 +207,17 @@ async def made(
 
 async def test_every_topic_of_events_that_is_there_is_kept_rolling_and_trimmed(tmp_path: Path) -> None:
     """Plain text lies in each; writing to one that a version names and nobody has made yet would hold up every heartbeat."""
-    log = Log(events=("one", "two", "waits"), findings=[Finding("exists", good=False, topic="waits")])
+    log = Log(events=("one", "two", "waits"))
     auditor, writer, _ = await made(log, tmp_path)
-    await auditor._beat()
-    await auditor._trim()
+    await auditor._upkeep.beat()
+    await auditor._upkeep.trim()
     assert not {output.topic for output in writer.outputs} & set(log.events)
     await auditor._watch()
     for events in (("one", "two", "waits"), ("two",)):  # a version comes into force while the auditor runs
         log.events, log.trimmed = events, []
         writer.outputs.clear()
-        await auditor._beat()
-        await auditor._trim()
+        await auditor._upkeep.beat()
+        await auditor._upkeep.trim()
         there = {topic for topic in events if topic != "waits"}
         assert {output.topic for output in writer.outputs} & {"one", "two", "waits"} == there
         assert set(log.trimmed) == {
@@ -196,10 +230,69 @@ async def test_every_auditor_beats_beside_the_policy_where_everybody_may_read(tm
     """Who starts learns the counter there; were it one auditor's alone, the counter of the others would be missed."""
     auditor, writer, _ = await made(Log(ledger=[]), tmp_path)
     await auditor.assigned([3])
-    await auditor._beat()
+    await auditor._upkeep.beat()
     beats = [each for each in writer.outputs if each.topic == "privacy.policy"]
     assert [(each.partition, each.key) for each in beats] == [(0, BEAT)]
     assert decode(BEATS, beats[0].value or b"").counter == 1
+
+
+async def test_topics_of_events_are_kept_in_every_partition_that_they_have(tmp_path: Path) -> None:
+    """More or fewer than the installation's count, and grown since: plain text in any of them must roll and be cut."""
+    log = Log(events=("wide", "thin"))
+    log.extents.create("wide", 3)
+    log.extents.create("thin", 1)
+    auditor, writer, _ = await made(log, tmp_path)
+    for many in (3, 5):
+        log.extents.grow("wide", many)
+        writer.outputs.clear()
+        log.places.clear()
+        await auditor._watch()
+        await auditor._upkeep.beat()
+        await auditor._upkeep.trim()
+        wanted = {*(("wide", number) for number in range(many)), ("thin", 0)}
+        assert {(each.topic, each.partition) for each in writer.outputs if each.topic in log.events} == wanted
+        assert {place for place in log.places if place[0] in log.events} == wanted
+
+
+async def test_a_topic_made_anew_is_not_cut_by_what_was_read_of_its_namesake(tmp_path: Path) -> None:
+    """A commit that overtook the deletion stands under the name: by it the trim would take what nobody has read."""
+    log = Log(events=("plain",))
+    auditor, _, _ = await made(log, tmp_path)
+    await auditor._watch()
+    entries = {
+        reached_key("protector", "plain", 0): reached_entry(Reached("B" * 21 + "A", 50)),
+        reached_key("desk", "privacy.requests", 0): b"rubbish",
+    }
+    await auditor._keystore.put(entries)
+    await auditor._upkeep.trim()
+    assert log.trimmed == []
+    known = log.extents.topics["plain"].id
+    await auditor._keystore.put({reached_key("protector", "plain", 0): reached_entry(Reached(known, 50))})
+    await auditor._upkeep.trim()
+    assert log.places == [("plain", 0)]
+
+
+async def test_a_value_in_a_partition_beyond_is_no_certificate_and_an_empty_one_withholds_none(tmp_path: Path) -> None:
+    assert (await audited(Log(beyond={1: []}), tmp_path / "empty"))[0] == ["rewritten", "absent", "gone"]
+    stages, levels = await audited(Log(beyond={1: [], 2: [Record(LEG, b"sealed")]}), tmp_path / "full")
+    assert stages == ["rewritten"]
+    assert levels["partitions_beyond"] == 2
+
+
+async def test_what_lies_in_a_partition_beyond_is_an_alarm_and_is_kept_rolling(tmp_path: Path) -> None:
+    log = Log(beyond={1: [], 2: []})
+    auditor, writer, levels = await made(log, tmp_path)
+    await auditor._watch()
+    await auditor._upkeep.beat()
+    assert levels["records_beyond"] == 0
+    assert {each.partition for each in writer.outputs if each.topic == "calllog.legs"} == {0}
+    log.extents.append("calllog.legs", 2, 4)
+    log.findings.append(Finding("records in partitions beyond", good=False, withholds=False))
+    await auditor._watch()
+    await auditor._upkeep.beat()
+    assert levels["records_beyond"] == 4
+    assert {each.partition for each in writer.outputs if each.topic == "calllog.legs"} == {0, 2}
+    assert auditor._sound, "looked at with the rest, it withholds nothing"
 
 
 async def test_nothing_left_is_absent_and_gone(tmp_path: Path) -> None:

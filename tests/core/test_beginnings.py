@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -253,6 +254,25 @@ async def test_an_upgrade_takes_over_what_is_committed() -> None:
     assert (await installed.worker().begin())[EVENTS, 0] == 30
 
 
+@pytest.mark.parametrize("marked", [True, False])
+async def test_an_offset_that_somebody_set_ahead_is_believed_in_the_first_release_alone(*, marked: bool) -> None:
+    """`kafka-consumer-groups --reset-offsets --to-latest` loses what lies between in silence; workers of that release mark nothing."""
+    installed = Installed(replace(READS, marked=marked))
+    installed.extents.append(EVENTS, 0, 50)
+    await installed.read_up()
+    installed.extents.append(EVENTS, 0, 50)
+    installed.extents.commit("g", EVENTS, 0, 90, ours=False)
+    assert (await installed.worker().begin())[EVENTS, 0] == (50 if marked else 90)
+    assert (await installed.worker().begin())[EVENTS, 0] == (50 if marked else 90), "nor later"
+    installed.reads = replace(READS, marked=True)  # after `tenant upgrade`
+    assert (await installed.worker().begin())[EVENTS, 0] == (50 if marked else 90), "what was believed stays so"
+    installed.extents.trim(EVENTS, 0, 90)
+    if marked:
+        assert (await gap_of(installed.worker(), installed)).records == 40
+    installed.extents.commit("g", EVENTS, 0, 95)
+    assert (await installed.worker().begin())[EVENTS, 0] == 95, "a worker of ours got that far before it crashed"
+
+
 async def test_a_partition_that_a_topic_gets_is_read_from_its_first_record() -> None:
     installed = Installed()
     installed.extents.append(EVENTS, 0, 50)
@@ -364,6 +384,19 @@ async def test_what_is_read_whole_may_lose_nothing_at_its_beginning() -> None:
     installed.accept(gap)
     await installed.worker().begin()
     await installed.worker().begin()
+
+
+async def test_a_running_worker_notices_what_is_cut_off_a_topic_that_is_read_whole() -> None:
+    """Its memory is whole, its next start's would not be."""
+    installed = Installed()
+    installed.extents.append(CASES, 0, 50)
+    worker = installed.worker()
+    await worker.begin()
+    await worker.look({})
+    installed.extents.trim(CASES, 0, 20)
+    worker._keep_at = 0.0  # half a minute later
+    with pytest.raises(RecordsLostError, match="begins at offset 20"):
+        await worker.look({})
 
 
 @pytest.mark.parametrize("topic", [EVENTS, CASES])

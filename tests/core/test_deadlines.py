@@ -18,6 +18,8 @@ from calllog_guard.core.requests.clock import complaint_alarms
 from calllog_guard.core.requests.workdays import calendar_of
 from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.deadlines import CALM
+from calllog_guard.workers.health import Health
+from calllog_guard.workers.pulse import Pulse
 from calllog_guard.workers.terms import alarms, dates
 from calllog_guard.workers.walk import epoch_of
 
@@ -88,7 +90,7 @@ async def test_the_numbers_are_on_the_metrics_page(world: DeskWorld) -> None:
     await world.ask("complain-1", CANARY, type="complain", ground="why")
     await world.later(minutes=1)
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Numbers("desk", world.counts, world.levels, lambda: True))
+    registry.register(Numbers("desk", world.counts, world.levels, Health(Pulse({}, 10, world.count))))
     page = generate_latest(registry).decode()
     assert 'calllog_guard_cases_open{role="desk",type="erase",waits_for="identity"} 1.0' in page
     assert 'calllog_guard_cases_open{role="desk",type="complain",waits_for="officer"} 1.0' in page

@@ -6,6 +6,7 @@ import pytest
 
 from calllog_guard.core.calls.event import CallEvent, Limits, read_event
 from calllog_guard.core.calls.leg import leg_texts, read_leg
+from calllog_guard.core.identity import DEFAULT
 from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import MessageError
 
@@ -21,7 +22,7 @@ GOOD = (
 def read(text: str | bytes | None) -> CallEvent:
     """Read as the tenant's protector would."""
     raw = text.encode() if isinstance(text, str) else text
-    return read_event(raw, tenant="iocom", lowercase_email=True, appended_ms=NOW, limits=LIMITS)
+    return read_event(raw, tenant="iocom", identity=DEFAULT, appended_ms=NOW, limits=LIMITS)
 
 
 BAD: list[tuple[str | bytes | None, str]] = [

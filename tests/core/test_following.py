@@ -17,6 +17,7 @@ from calllog_guard.core.crypto.entries import secrets_key
 from calllog_guard.core.ids import Tenant
 from calllog_guard.errors import ConfigurationError, KeystoreSilentError, LogRefusedError, StateRefusedError
 from calllog_guard.ports import Place
+from calllog_guard.workers import progress
 
 pytestmark = pytest.mark.timeout(60)
 """What never becomes true is a failure, and a mutant's end."""
@@ -85,6 +86,47 @@ async def test_a_new_follower_starts_its_table_over_and_takes_what_comes(world: 
         await job.until(lambda: calls(table) == 5)
         await world.removes(key)
         await job.until(lambda: calls(table) == 4)
+
+
+class Ids:
+    """Kafka's ids of the topics that are followed."""
+
+    def __init__(self) -> None:
+        self.text = "first"
+
+    async def __call__(self, _: Sequence[str]) -> str:
+        """As they are now."""
+        return self.text
+
+
+async def test_topics_that_were_made_anew_are_followed_from_their_beginning(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the old offsets others' records lie: rows that are gone would stay for ever, and new ones would be passed over."""
+    monkeypatch.setattr(progress, "_IDENTIFY_S", 0.0)
+    table, ids = Table(), Ids()
+    async with running(world, table, ids=ids, lap_s=0.01) as job:
+        await job.until(lambda: calls(table) == 4)
+        ids.text = "second"
+        await job.until(lambda: table.lines.count(Reset()) == 2 and calls(table) == 4)
+    ids.text = "third"  # while nobody follows
+    async with running(world, table, ids=ids) as job:
+        await job.until(lambda: table.lines.count(Reset()) == 3 and calls(table) == 4)
+    async with running(world, table, ids=ids) as job:
+        await world.leg("bob", "c9")
+        await job.until(lambda: calls(table) == 5)
+    assert table.lines.count(Reset()) == 3
+
+
+async def test_a_cursor_of_an_earlier_release_goes_on(world: World) -> None:
+    """It knows no ids: a table of millions of rows is not started over for that."""
+    table = Table()
+    async with running(world, table) as job:
+        await job.until(lambda: calls(table) == 4)
+    async with running(world, table, ids=Ids()) as job:
+        await world.leg("bob", "c9")
+        await job.until(lambda: calls(table) == 5)
+    assert table.lines.count(Reset()) == 1
 
 
 async def test_a_corrected_leg_replaces_what_its_token_stood_for(world: World) -> None:

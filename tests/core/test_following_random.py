@@ -10,7 +10,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from downstream import Downstream, plain
 from guard_world import POLICY, Crash, GuardWorld
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from calllog_guard.errors import GuardError
 

@@ -55,9 +55,21 @@ def test_records_are_deleted_by_the_auditor_in_plaintext_topics_alone() -> None:
     }
 
 
-def test_nobody_may_alter_anything_or_everything() -> None:
-    found = {grant.operation for grant in grants(lambda name: name, "calllog.", ["calllog.events"])}
-    assert found == {"Read", "Write", "Describe", "DescribeConfigs", "Create", "Delete"}
+def test_nobody_may_alter_anything_but_how_long_plain_text_waits_or_everything() -> None:
+    found = list(grants(lambda name: name, "calllog.", ["calllog.events"]))
+    altering = {"AlterConfigs"}
+    assert {each.operation for each in found} - altering == {
+        "Read",
+        "Write",
+        "Describe",
+        "DescribeConfigs",
+        "Create",
+        "Delete",
+    }
+    assert {(each.user, each.kind, each.name) for each in found if each.operation in altering} == {
+        ("auditor", "Topic", "calllog.events"),
+        ("auditor", "Topic", "privacy.requests"),
+    }
 
 
 def test_the_commands_have_this_installations_names(

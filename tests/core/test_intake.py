@@ -38,6 +38,7 @@ from calllog_guard.workers.delivery import DeadLetters
 from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.intake import Intake, Item
 from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.naming import Naming
 from calllog_guard.workers.sealer import Sealer
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import epoch_of
@@ -88,7 +89,7 @@ class Installed:
         return Sealer(
             TENANT,
             self.ring,
-            self.vault.pepper(TENANT),
+            Naming(TENANT, self.vault),
             self.writer,
             POLICY,
             self.settings,
@@ -242,7 +243,7 @@ async def test_a_replay_is_judged_by_its_first_day(world: Installed) -> None:
     wrong = EVENTS.decode(call(1, "a", days=29))
     first = first_appended_ms(to_ms(NOW), (replay_header(0, 7, letter_ms),))
     rules = sealer.rules()
-    ended = await sealer.settle(sealer.parts(wrong, first, rules), (), rules)
+    ended = (await sealer.settle(sealer.parts(wrong, first, rules), (), rules)).ended
     assert +ended == {"suppressed_erased": 1}
     assert not world.stored
     assert first_appended_ms(5, (("clg-replay", b"nonsense"),)) == 0, "what is none of ours is older than every fence"

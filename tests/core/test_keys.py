@@ -114,5 +114,6 @@ def test_tenants_are_listed_with_whether_they_are_made(run: Any) -> None:
             "desk_keys": [],
             "receipt_key": None,
             "forms": None,
+            "identity": None,
         }
     ]

@@ -150,7 +150,7 @@ async def test_a_consent_that_is_given_after_an_objection_counts_and_one_from_be
     person = await bob(world)
     assert (person.objected, person.consented) == (0, OFFERS_BIT)
     (standing,) = [
-        await world.keeper._enforcer.standing(shard, name)
+        await world.keeper._enforcer.arrivals.standing(shard, name)
         for shard in world.keeper._shards.values()
         for name in shard.ruled
     ]

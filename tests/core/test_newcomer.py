@@ -238,7 +238,18 @@ def test_doctor_without_servers_tells_every_check_and_what_holds_nevertheless(ty
     code, out, err = typed("doctor")
     assert (code, err) == (3, "")
     verdicts = {line.split(":")[0].split(maxsplit=1)[1]: line.split()[0] for line in out.splitlines()}
-    silent = ["policy", "residency", "retention", "ledger", "kafka", "keystore settings", "keystore guard"]
+    silent = [
+        "policy",
+        "residency",
+        "retention",
+        "partitions",
+        "ledger",
+        "kafka",
+        "keystore settings",
+        "keystore guard",
+        "parked parts",
+        "identity",
+    ]
     assert verdicts == dict.fromkeys(silent, "silent") | dict.fromkeys(["operator key", "KMS", "KMS secrets"], "ok")
 
 

@@ -11,6 +11,7 @@ from test_publication import APPENDED, EARLY, LONG, NOW, SHORT, late_one, publis
 
 from calllog_guard.adapters.law_file import SeenLaw
 from calllog_guard.core.arrival import Remnant
+from calllog_guard.core.policy.form import Version
 from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import ConfigurationError, RequestRefusedError
 from calllog_guard.policy import Policy
@@ -36,7 +37,7 @@ class World:
     moment: datetime = NOW
     days: int | None = 120
     read: int = 0
-    seen: date | None = None
+    seen: tuple[date, int] | None = None
     shown: list[str] = field(default_factory=list)
     letters: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
@@ -68,7 +69,10 @@ class World:
         def count(name: str, by: int) -> None:
             self.counts[name] = self.counts.get(name, 0) + by
 
-        return PolicySource(self.policy, self, kept_days, self, count, self.shown.append, letter, lambda: self.seen)
+        def show(shown: Version) -> None:
+            self.shown.append(shown.label)
+
+        return PolicySource(self.policy, self, kept_days, self, count, show, letter, lambda: self.seen)
 
     def kept(self, day: int = 2) -> str:
         """The service's period on a day of June."""
@@ -191,7 +195,7 @@ async def test_who_runs_without_a_late_version_counts_it_and_goes_on(tmp_path: P
 
 async def test_an_emptied_topic_stops_who_begins_where_the_version_was_followed(tmp_path: Path) -> None:
     seen = SeenLaw(tmp_path / "law" / "privacy.policy.iocom")
-    seen.keep(date(2026, 5, 31))
+    seen.keep((date(2026, 5, 31), 1))
     world = World(policy_of(tmp_path, version()), seen=seen.newest())
     with pytest.raises(ConfigurationError, match="version 2026-05-31 was followed on this machine"):
         await world.source().catch_up()
@@ -201,15 +205,39 @@ def test_a_machine_remembers_the_newest_version_that_it_has_followed(tmp_path: P
     path = tmp_path / "law" / "privacy.policy.iocom"
     assert SeenLaw(path).newest() is None
     first, second = SeenLaw(path), SeenLaw(path)
-    first.keep(date(2026, 6, 2))
-    second.keep(date(2026, 6, 1))
-    second.keep(date(2026, 6, 1))
-    assert SeenLaw(path).newest() == date(2026, 6, 2)
+    first.keep((date(2026, 6, 2), 1))
+    second.keep((date(2026, 6, 1), 1))
+    second.keep((date(2026, 6, 1), 2))
+    assert SeenLaw(path).newest() == (date(2026, 6, 2), 1)
     assert path.read_bytes() == b"1 2026-06-02\n"
-    for text in ("2 2026-06-02\n", "1 yesterday\n"):
+    for text in ("2 2026-06-02\n", "1 2026-06-02 2\n", "3 2026-06-02 2\n", "2 2026-06-02 x\n", "1 yesterday\n", ""):
         path.write_text(text)
         with pytest.raises(ConfigurationError, match="cannot be read as the day"):
             SeenLaw(path).newest()
     blocked = tmp_path / "file"
     blocked.write_text("")
-    SeenLaw(blocked / "law").keep(date(2026, 6, 2))  # a folder that takes nothing stops no worker
+    SeenLaw(blocked / "law").keep((date(2026, 6, 2), 1))  # a folder that takes nothing stops no worker
+
+
+def test_a_machine_remembers_which_revision_of_a_day_it_has_followed(tmp_path: Path) -> None:
+    path = tmp_path / "law" / "privacy.policy.iocom"
+    seen = SeenLaw(path)
+    for number in (1, 2, 1):
+        seen.keep((date(2026, 6, 2), number))
+    assert path.read_bytes() == b"2 2026-06-02 2\n"
+    assert SeenLaw(path).newest() == (date(2026, 6, 2), 2)
+    SeenLaw(path).keep((date(2026, 6, 2), 1))
+    assert SeenLaw(path).newest() == (date(2026, 6, 2), 2)
+    SeenLaw(path).keep((date(2026, 6, 3), 1))
+    assert path.read_bytes() == b"1 2026-06-03\n"
+
+
+async def test_a_correction_that_is_lost_brings_the_mistake_back_for_nobody_who_begins(tmp_path: Path) -> None:
+    """The day alone would say that nothing is missing."""
+    corrected = version("2026-06-01", purposes=SHORT).replace("change =", "revision = 2\nchange =", 1)
+    world = World(policy_of(tmp_path, version(), version("2026-06-01"), corrected))
+    await world.source().catch_up()
+    assert (world.kept(1), world.shown) == ("P30D", ["2026-06-01.2"])
+    world = World(policy_of(tmp_path, version(), version("2026-06-01")), seen=(date(2026, 6, 1), 2))
+    with pytest.raises(ConfigurationError, match="version 2026-06-01, revision 2 was followed on this machine"):
+        await world.source().catch_up()

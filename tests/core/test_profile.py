@@ -13,8 +13,9 @@ from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.adapters.memory import MemoryKeystore, MemoryKms, MemoryRing, SystemClock
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY, guarded_key
 from calllog_guard.core.crypto.sealed import signer_public
+from calllog_guard.core.identity import legacy_identity
 from calllog_guard.core.ids import Tenant, b64
-from calllog_guard.core.profile import FORMS, TenantProfile, digest, legacy_identity, packed, profile_name
+from calllog_guard.core.profile import FORMS, TenantProfile, digest, packed, profile_name
 from calllog_guard.errors import EntryCorruptError, GuardMovedError, KmsSilentError, NewerFormError
 from calllog_guard.workers.guard import guard_entry, read_guard
 from calllog_guard.workers.keyring import Keyring
@@ -155,6 +156,14 @@ def test_a_later_releases_profile_halts(place: Place, fields: dict[str, object])
         place.process().profile(TENANT)
     place.ring.blobs[profile_name(TENANT, 2)] = b"\x02" + bytes(8)
     with pytest.raises(NewerFormError):
+        place.process().profile(TENANT)
+
+
+def test_rules_of_identity_of_a_later_release_halt(place: Place) -> None:
+    """By rules that this release does not know nobody would be found."""
+    place.vault.create_tenant(TENANT)
+    later(2, identity=["marks", "thumbs"])(place)
+    with pytest.raises(EntryCorruptError, match="thumbs"):
         place.process().profile(TENANT)
 
 

@@ -164,7 +164,7 @@ def late_one(directory: Path) -> bytes:
 def whole(policy: Policy, records: dict[bytes, int], today: date = TODAY, seen: date | None = None) -> bool:
     """Whether one may begin under the law that file and records make."""
     try:
-        policy.follow(records, 120).check_whole(seen, today)
+        policy.follow(records, 120).check_whole(None if seen is None else (seen, 1), today)
     except ConfigurationError as error:
         assert "put that version into the policy file, or publish a newer one for today" in str(error)  # noqa: PT017
         return False

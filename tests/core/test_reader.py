@@ -28,6 +28,8 @@ from calllog_guard.errors import (
     LogSilentError,
     StateRefusedError,
 )
+from calllog_guard.workers.health import Health
+from calllog_guard.workers.pulse import Pulse
 from calllog_guard.workers.vault import Vault
 
 ACCESSES = msgspec.json.Decoder(Access)
@@ -123,7 +125,7 @@ async def test_an_operator_sees_what_is_read_for_which_purpose(world: World) -> 
     await world.sets("alice", restricted=True)
     await refused(world, "service")
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Numbers("reader", world.counts, {}, lambda: True))
+    registry.register(Numbers("reader", world.counts, {}, Health(Pulse({}, 10, world.count))))
     for result in ("opened", "restricted"):
         labels = {"role": "reader", "purpose": "service", "result": result}
         assert registry.get_sample_value("calllog_guard_reads_total", labels) == 1

@@ -8,6 +8,7 @@ import pytest
 
 from calllog_guard.adapters.kafka_admin import governed
 from calllog_guard.cli import main, parser
+from calllog_guard.core.identity import RULES
 from calllog_guard.core.requests.machine import diagram
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.settings import PREFIX, Settings, from_environment
@@ -26,6 +27,14 @@ def settings_table() -> str:
 def test_settings_are_listed() -> None:
     _, _, rest = README.partition("<!-- settings -->")
     assert rest.partition("<!-- /settings -->")[0].strip("\n") == settings_table().strip("\n")
+
+
+def test_the_rules_of_identity_are_listed() -> None:
+    _, _, rest = README.partition("<!-- identity -->")
+    rows = [f"| `{name}` | {words} |" for name, (_, words) in RULES.items()]
+    assert rest.partition("<!-- /identity -->")[0].strip("\n") == "\n".join(
+        ["| rule | what is one person |", "|---|---|", *rows]
+    )
 
 
 def test_the_diagram_is_the_machine() -> None:

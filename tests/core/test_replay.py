@@ -103,7 +103,7 @@ async def test_who_is_lost_with_a_restored_keystore_comes_back_restricted_if_the
     await world.run()
     await replayed(world, b"a restart")
     assert (await alice(world)).restricted is restricted, "no replay takes it back"
-    await world.ask("choice-011", "lift", "alice")
+    await world.ask("choice-011", "lift", "alice", key="officer-1")
     await world.run()
     await replayed(world, b"another restart")
     assert not (await alice(world)).restricted

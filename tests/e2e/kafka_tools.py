@@ -9,6 +9,7 @@ from installation import Installation
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient, OffsetSpec
 from kafka.errors import KafkaError
+from kafka.structs import OffsetAndMetadata
 
 
 @contextmanager
@@ -68,3 +69,10 @@ def forget_group(guard: Installation, role: str) -> None:
     """Delete a consumer group with what it has committed, as Kafka does by itself after a week."""
     with admin(guard) as client:
         client.delete_groups([f"c{guard.name}.guard-{role}"])
+
+
+def set_offset(guard: Installation, role: str, name: str, offset: int, partition: int = 0) -> None:
+    """Set what a consumer group has committed, as `kafka-consumer-groups --reset-offsets` does."""
+    place = TopicPartition(guard.topic(name), partition)
+    with admin(guard) as client:
+        client.alter_group_offsets(f"c{guard.name}.guard-{role}", {place: OffsetAndMetadata(offset, "", -1)})

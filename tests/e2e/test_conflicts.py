@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from installation import Installation, Make, event, raw
+from installation import Installation, Make, by_law, event, raw
 from test_choices import ask, with_purposes
 from test_erase import cases
 from test_exports import asker
@@ -107,7 +107,8 @@ class Story:
             "rectify": {"type": "rectify", "facts": {"call_id": f"{self.name}-1", "role": "caller"}},
             "complain": {"type": "complain", "ground": "Too slow."},
         }
-        return "backend-1", others.get(word, {"type": word})
+        role, _, plain = word.rpartition("-")
+        return f"{role or 'backend'}-1", others.get(word, {"type": plain})
 
     @staticmethod
     def _span(days: str) -> dict[str, str]:
@@ -195,9 +196,7 @@ def test_each_conflict_has_its_lawful_outcome(make: Make) -> None:
     guard = with_purposes(make(EVENT_LATE_DAYS="400"))
     path = guard.directory / "policy.toml"
     text = path.read_text().replace('keep = "P90D"\n', 'keep = "P90D"\nshows = ["subject", "role"]\n')
-    text = text.replace(
-        'shows = ["started_at", "duration_s", "role"]', 'survives_erasure = true\nshows = ["subject", "role"]'
-    )
+    text = by_law(text).replace('shows = ["started_at", "duration_s", "role"]', 'shows = ["subject", "role"]')
     path.write_text(
         text.replace(
             "erasures_per_hour = 10000",

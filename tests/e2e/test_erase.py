@@ -84,7 +84,7 @@ def test_killed_at_a_step_the_erasure_still_ends(make: Make, step: str, keep_ms:
         guard.start(other)
     killed = guard.start(role, DEVELOPMENT=f"crash-at={step}")
     guard.publish("privacy.requests", [signed(guard.directory, claims("erase-0002", "alice@example.org"))])
-    assert killed.wait(40) == -9
+    assert killed.wait(150) == -9
     guard.start(role)
     guard.settled(lambda: erased(guard, "erase-0002"), "tombstoned")
     assert len(guard.live()) == 4

@@ -14,21 +14,26 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from installation import Installation, Make, event, raw
 from kafka.errors import KafkaError
-from kafka_tools import admin, bounds, delete_records, forget_group, grow, make_anew
+from kafka_tools import admin, bounds, delete_records, forget_group, grow, make_anew, set_offset
 from test_audit import set_topic
 
+from calllog_guard.adapters.kafka_extents import KafkaExtents
+from calllog_guard.core.beginnings import Committed
 from calllog_guard.core.crypto.envelope import parse_header
 from calllog_guard.errors import LogSilentError
+from calllog_guard.settings import Settings
 
 pytestmark = pytest.mark.real
 HALT = 70
+END_S = 240
+"""For a process to come to its end: a busy machine takes a minute to start one."""
 
 
 def run(guard: Installation, *words: str) -> tuple[int, str, str]:
     """Run one command: exit code, stdout, stderr."""
     command = [sys.executable, "-m", "calllog_guard.cli", *words]
     environment = os.environ | guard.environment
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=END_S, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -50,13 +55,13 @@ def with_ten(guard: Installation) -> None:
     calls(guard, 0, 10)
     guard.settled(lambda: len(guard.live()) == 10, "the first legs")
     worker.terminate()
-    assert worker.wait(30) == 0
+    assert worker.wait(END_S) == 0
 
 
 def halted(guard: Installation, role: str = "protector") -> str:
     """Start a worker that must halt; what it says."""
     before = len(guard.log.read_text())
-    assert guard.start(role).wait(60) == HALT
+    assert guard.start(role).wait(END_S) == HALT
     return guard.log.read_text()[before:]
 
 
@@ -119,16 +124,26 @@ def test_records_deleted_under_a_running_worker_halt_it(make: Make) -> None:
     worker = guard.start("protector")
     calls(guard, 0, 10)
     guard.settled(lambda: len(guard.live()) == 10, "the first legs")
-    worker.send_signal(signal.SIGSTOP)
-    calls(guard, 10, 10)
-    delete_records(guard, "calllog.events", 15)
-    worker.send_signal(signal.SIGCONT)
-    assert worker.wait(60) == HALT
-    assert "records 10 to 14 are gone unread" in guard.log.read_text()
+    read = 10
+
+    def ended_or_read() -> bool:
+        return worker.poll() is not None or len(guard.live()) == read + 10
+
+    while True:  # what it had asked for before it was stopped may have been on its way: then nothing is lost
+        worker.send_signal(signal.SIGSTOP)
+        calls(guard, read, 10)
+        delete_records(guard, "calllog.events", read + 5)
+        worker.send_signal(signal.SIGCONT)
+        guard.settled(ended_or_read, "a halt, or every leg", seconds=300)
+        if worker.poll() is not None:
+            break
+        read += 10
+    assert worker.returncode == HALT
+    assert f"records {read} to {read + 4} are gone unread" in guard.log.read_text()
     halted(guard)
     accepted(guard, "calllog.events")
     guard.start("protector")
-    guard.settled(lambda: len(guard.live()) == 15, "what was left")
+    guard.settled(lambda: len(guard.live()) == read + 5, "what was left")
 
 
 def test_what_retention_takes_from_a_worker_that_is_away_is_a_gap(make: Make) -> None:
@@ -141,7 +156,7 @@ def test_what_retention_takes_from_a_worker_that_is_away_is_a_gap(make: Make) ->
         calls(guard, 100, 1)  # a segment ends when a record comes
         return bounds(guard, "calllog.events")[0] > 10
 
-    guard.settled(rolled, "retention has taken something unread", seconds=90)
+    guard.settled(rolled, "retention has taken something unread", seconds=300)
     set_topic(guard, "calllog.events", retention_ms="86400000", segment_ms="86400000")
     first, end = bounds(guard, "calllog.events")
     assert f"records 10 to {first - 1} are gone unread" in halted(guard)
@@ -163,7 +178,7 @@ def test_offsets_that_kafka_forgot_neither_replay_all_nor_hide_a_gap(make: Make)
     guard.settled(lambda: len(guard.live()) == 11, "the next leg")
     assert metric(guard, "legs_written_total") == 1, "nothing was read again"
     worker.terminate()
-    assert worker.wait(30) == 0
+    assert worker.wait(END_S) == 0
     calls(guard, 11, 4)
     delete_records(guard, "calllog.events", 13)
     guard.settled(lambda: _forgotten(guard), "the group is deleted")
@@ -176,6 +191,35 @@ def _forgotten(guard: Installation) -> bool:
     except KafkaError:  # its member has just left
         return False
     return True
+
+
+def test_an_offset_that_somebody_set_ahead_passes_over_nothing(make: Make) -> None:
+    """`kafka-consumer-groups --reset-offsets --to-latest` on a group whose workers are away."""
+    guard = make()
+    with_ten(guard)
+    assert committed(guard) == Committed(10, ours=True)
+    calls(guard, 10, 10)
+    guard.settled(lambda: _set_offset(guard, 20), "set ahead")
+    guard.start("protector")
+    guard.settled(lambda: len(guard.live()) == 20, "a leg of each call")
+    assert "somebody set an offset ahead" in guard.log.read_text()
+    guard.settled(lambda: committed(guard) == Committed(20, ours=True), "committed")
+
+
+def committed(guard: Installation) -> Committed | None:
+    """What the protectors have committed of the first partition."""
+    topic, extents = guard.topic("calllog.events"), KafkaExtents(Settings(kafka=guard.stack.kafka), {})
+    try:
+        found = extents.committed(f"c{guard.name}.guard-protector", extents.shapes([topic]))
+        return found.get((topic, 0))
+    finally:
+        extents.close()
+
+
+def _set_offset(guard: Installation, offset: int) -> bool:
+    with suppress(KafkaError):  # its member has just left
+        set_offset(guard, "protector", "calllog.events", offset)
+    return committed(guard) == Committed(offset, ours=False)
 
 
 class Flow(threading.Thread):
@@ -197,14 +241,21 @@ class Flow(threading.Thread):
                     event(f"f{number}-{each}", f"f{number}-{each}@example.org", minutes_ago=10 + 1440 * self.days)
                     for each in range(3)
                 ]
-                with suppress(LogSilentError):  # a topic that is just being deleted
-                    self._guard.publish(topic, [raw(each) for each in made], partition=number % partitions)
-                    self.sent += 3
+                while not self._published(topic, [raw(each) for each in made], number % partitions):
+                    pass
+                self.sent += 3
+
+    def _published(self, topic: str, values: list[bytes], partition: int) -> bool:
+        """Whether it was acknowledged; else it may be written or not, as when the topic is just being deleted: it is sent again."""
+        with suppress(LogSilentError):
+            self._guard.publish(topic, values, partition=partition)
+            return True
+        return False
 
     def end(self) -> None:
         """Stop publishing."""
         self._done.set()
-        self.join(120)
+        self.join(END_S)
         assert not self.is_alive()
 
 
@@ -244,8 +295,13 @@ def test_topics_of_events_may_have_other_counts_and_grow_under_flow(make: Make) 
     sent = flow.sent
     guard.settled(lambda: flow.sent > sent + 90, "more is sent")
     flow.end()
-    guard.settled(lambda: len(guard.live()) == flow.sent, "a leg of each call", seconds=60)
+    guard.settled(lambda: len(guard.live()) == flow.sent, "a leg of each call", seconds=300)
     assert not guard.dead()
+    file = guard.directory / "more.ndjson"
+    file.write_text("\n".join(json.dumps(event(f"m{n}", f"m{n}@example.org")) for n in range(20)))
+    for topic in (guard.topic("calllog.events"), more):
+        assert json.loads(guard.cli("emit", str(file), "--topic", topic, "--json")) == {"published": 20}
+    guard.settled(lambda: len(guard.live()) == flow.sent + 20, "the same calls, once", seconds=300)
     assert all(worker.poll() is None for worker in guard.workers), guard.log.read_text()[-2000:]
 
 
@@ -258,7 +314,7 @@ def test_a_topic_made_anew_under_flow_is_read_from_its_first_record_once_accepte
     guard.settled(lambda: len(guard.live()) > 60, "legs")
     make_anew(guard, "calllog.events", 6)
     flow.topics, flow.days = [("calllog.events", 6)], 3
-    assert worker.wait(60) == HALT
+    assert worker.wait(END_S) == HALT
     assert "was deleted and made anew" in halted(guard)
     code, out, _ = run(guard, "topics", "accept", guard.topic("calllog.events"), "--json")
     shown = json.loads(out)["gaps"]
@@ -297,3 +353,28 @@ def test_every_role_halts_over_what_it_has_not_read(make: Make, role: str, name:
     before = len(guard.dead())
     guard.start(role)
     guard.settled(lambda: len(guard.dead()) == before + 2, "what was left")
+
+
+def retention(guard: Installation) -> tuple[str, str]:
+    """What `topics check` finds of the time for which events are kept, and its verdict."""
+    rows = json.loads(run(guard, "topics", "check", "--json")[1])
+    (row,) = [
+        each for each in rows if (each["topic"], each["setting"]) == (guard.topic("calllog.events"), "retention.ms")
+    ]
+    return row["found"], row["verdict"]
+
+
+def test_what_nears_the_end_of_its_time_is_kept_longer_within_a_bound_until_it_is_read(make: Make) -> None:
+    """Protectors are away: the auditor sees it coming, says so, and plain text waits for longer, on record."""
+    guard = make(EVENTS_KEEP_H="1", LAG_SHARE="0.002", PROLONG_MOST="3")
+    guard.start("auditor")
+    calls(guard, 0, 5)
+    guard.settled(lambda: retention(guard) == (str(3 * 3_600_000), "warned"), "kept longer, to the bound", seconds=300)
+    guard.settled(lambda: metric(guard, "unread_near_end") == 1, "told")
+    assert "what is unread nears the end of its time" in guard.log.read_text()
+    assert not metric(guard, "governed_drift"), "it withholds nothing"
+    guard.start("protector")
+    guard.settled(lambda: len(guard.live()) == 5, "all legs", seconds=300)
+    guard.settled(lambda: retention(guard) == (str(3_600_000), "ok"), "set back", seconds=300)
+    lines = json.loads(run(guard, "report", "--json")[1])["prolonged"]
+    assert [(each["from_s"], each["to_s"]) for each in lines] == [(3600, 7200), (7200, 10_800), (10_800, 3600)]

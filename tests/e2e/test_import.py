@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from installation import Installation, Make, event, raw
+from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
 from signing import claims, signed
 from test_erase import erased
@@ -132,3 +133,28 @@ def test_an_old_topic_is_taken_in_and_cut_behind_what_is_acknowledged(make: Make
     append(guard, old, 0, [raw(event("late", "p1"))])
     more = json.loads(run(guard, "--topic", old, "--trim", "--no-erased-list", "--json").stdout)
     assert (more["events"]["read"], more["legs"]["stored"]) == (52, 51), "a topic goes on where it was"
+
+
+def test_what_was_cut_off_an_old_topic_since_the_import_began_is_not_passed_over(make: Make) -> None:
+    guard = make()
+    old = old_topic(guard)
+    append(guard, old, 0, [raw(event(f"c{n}", f"p{n}", minutes_ago=60 * _DAY)) for n in range(5)])
+    append(guard, old, 1, [raw(event(f"d{n}", f"q{n}", minutes_ago=60 * _DAY)) for n in range(5)])
+    cut(guard, old, 1, 2)  # before anybody came: whoever did it knows why
+    assert json.loads(run(guard, "--topic", old, "--no-erased-list", "--json").stdout)["legs"]["stored"] == 8
+    append(guard, old, 0, [raw(event(f"e{n}", f"r{n}", minutes_ago=60 * _DAY)) for n in range(5)])
+    cut(guard, old, 0, 8)
+    refused = run(guard, "--topic", old, "--no-erased-list")
+    assert (refused.returncode, f"records 5 to 7 of {old}/0 were cut off" in refused.stderr) == (4, True)
+    done = run(guard, "--topic", old, "--no-erased-list", "--skip-lost", "--json")
+    manifest = json.loads(done.stdout)
+    assert (done.returncode, manifest["lost"], manifest["legs"]["stored"]) == (0, 3, 10)
+
+
+def cut(guard: Installation, topic: str, partition: int, before: int) -> None:
+    """Delete the beginning of a topic that is none of ours."""
+    admin = KafkaAdminClient(bootstrap_servers=guard.stack.kafka)
+    try:
+        admin.delete_records({TopicPartition(topic, partition): before})
+    finally:
+        admin.close()

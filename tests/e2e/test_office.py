@@ -97,7 +97,7 @@ def test_killed_between_the_notice_and_the_flag_the_end_of_a_restriction_is_told
     first.wait(30)
     killed = guard.start("desk", DEVELOPMENT="crash-at=notices.before")
     ask(guard, "lift-00001", "alice@example.org", type="lift")
-    assert killed.wait(40) == -9
+    assert killed.wait(120) == -9
     assert "person/lifting" in names(guard)
     assert read(guard) == [], "still restricted"
     guard.start("desk")

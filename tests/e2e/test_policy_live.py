@@ -63,7 +63,7 @@ def pages(guard: Installation) -> list[str]:
 
 def all_show(guard: Installation, version: str) -> bool:
     """Whether three workers show this version as the one in force, and no other."""
-    shown = [re.findall(r'policy_info\{role="[a-z]+",version="([0-9-]+)"\}', page) for page in pages(guard)]
+    shown = [re.findall(r'policy_info\{role="[a-z]+",version="([0-9.-]+)"\}', page) for page in pages(guard)]
     return shown == [[version]] * 3
 
 
@@ -198,3 +198,63 @@ def test_a_log_that_forgets_earlier_than_the_policy_keeps_is_refused(make: Make)
     policy.write_text(policy.read_text().replace('keep = "P6M"', 'keep = "P2Y"'))
     assert guard.start("keeper").wait(60) == 2
     assert "keeps records for 217 days, the policy keeps legs for 744: raise its retention.ms" in guard.log.read_text()
+
+
+def test_nobody_starts_under_a_new_policy_that_no_new_one_may_be(make: Make) -> None:
+    """An erasure would destroy what a law obliges to keep: that is decided in words, before the first one."""
+    guard = make()
+    policy = guard.directory / "policy.toml"
+    good = policy.read_text()
+    bad = good.replace('basis = "contract"\nkeep = "P6M"', 'basis = "legal_duty"\nkeep = "P6M"')
+    assert bad != good
+    policy.write_text(bad)
+    assert guard.start("keeper").wait(60) == 2
+    assert "basis legal_duty without survives_erasure" in guard.log.read_text()
+    lines = {line["check"]: line for line in json.loads(guard.cli("doctor", "--json", code=1))}
+    assert (lines["policy"]["verdict"], "survives_erasure" in lines["policy"]["found"]) == ("bad", True)
+    guard.cli("policy", "check", code=1)
+    policy.write_text(good)
+    publish(
+        guard,
+        next_version(guard, today(), ('basis = "contract"\nkeep = "P6M"', 'basis = "legal_duty"\nkeep = "P6M"')),
+        code=4,
+    )
+    policy.write_text(
+        bad.replace('keep = "P6M"', 'keep = "P6M"\nerasable_because = "The invoices are kept in the books."')
+    )
+    guard.start("protector")
+    guard.publish("calllog.events", [raw(event("c1", "p1"))])
+    guard.settled(lambda: len(guard.live()) == 1, "a worker that starts under words")
+
+
+def test_a_mistake_is_corrected_on_its_own_day(make: Make) -> None:
+    """Nine days for ninety: published in the morning, seen at noon."""
+    guard = make(EVENT_LATE_DAYS="400", SWEEP_S="0.5")
+    for role in ("protector", "auditor"):
+        guard.start(role)
+    with_legs(guard)
+    mistake = next_version(guard, today(), ('keep = "P90D"', 'keep = "P9D"'))
+    workers = guard.environment["CALLLOG_GUARD_POLICY"]
+    guard.environment["CALLLOG_GUARD_POLICY"] = str(mistake)
+    counted = json.loads(guard.cli("policy", "check", "--legs", "--json"))["legs"]["iocom"]
+    guard.environment["CALLLOG_GUARD_POLICY"] = workers
+    assert counted == {"legs": 20, "due_anyway": 0, "due_by_change": 20, "on": f"{today()}"}, "on its own day, too"
+    publish(guard, mistake)
+    first, morning = mistake.read_text(), (guard.directory / "policy.toml").read_text()
+    second = (
+        first[len(morning) :].replace('keep = "P9D"', 'keep = "P90D"').replace("change =", "revision = 2\nchange =")
+    )
+    mistake.write_text(first + second)
+    publish(guard, mistake, code=4)  # longer than what has been promised since midnight
+    publish(guard, mistake, "--lengthen")
+    assert len({record.key for record in guard.records("privacy.policy", 1)}) == 2
+    guard.start("keeper")
+    guard.publish("calllog.events", [raw(event("later", "p1", minutes_ago=_DAY, outcome="missed"))])
+    guard.settled(lambda: len(guard.live()) == 21, "the keeper has begun, and a leg more")
+    guard.settled(lambda: all_show(guard, f"{today()}.2"), "every worker shows the correction")
+    history = json.loads(guard.cli("policy", "print", "--published", "--json"))[0]["history"]
+    assert [(each["revision"], each["differences"]) for each in history[1:]] == [
+        (1, ["shortened purposes.service.keep: P90D -> P9D"]),
+        (2, ["lengthened purposes.service.keep: P9D -> P90D"]),
+    ]
+    assert len(guard.live()) == 21, "nothing is swept by a mistake that is none any more"

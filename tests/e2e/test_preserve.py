@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from installation import Installation, Make, event, raw, some
+from installation import Installation, Make, by_law, event, raw, some
 from redis import Redis
 from signing import claims, signed
 from test_choices import ask, state
@@ -32,7 +32,7 @@ def held(guard: Installation) -> dict[bytes, bytes]:
 def kept_by_law(guard: Installation) -> Installation:
     """The installation with billing kept by law."""
     path = guard.directory / "policy.toml"
-    path.write_text(path.read_text().replace('keep = "P6M"', 'keep = "P6M"\nsurvives_erasure = true'))
+    path.write_text(by_law(path.read_text()))
     return guard
 
 
@@ -110,7 +110,7 @@ def test_killed_at_a_step_of_a_hold_everything_is_copied_before_it_is_erased(mak
     killed = guard.start(role, DEVELOPMENT=f"crash-at={step}")
     ask(guard, "hold-00003", "alice@example.org", key="officer-1", type="hold", hold=order("claim-19"))
     ask(guard, "erase-0004", "alice@example.org")
-    assert killed.wait(40) == -9
+    assert killed.wait(120) == -9
     guard.start(role)
     guard.settled(lambda: erased(guard, "erase-0004"), "erased")
     guard.settled(lambda: state(guard, "hold-00003") == ("closed", None), "the hold's case")
@@ -137,7 +137,7 @@ def test_killed_at_a_step_of_a_release_no_copy_is_left(make: Make, step: str) ->
     guard.settled(lambda: state(guard, "hold-00004") == ("closed", None), "copied")
     assert len(held(guard)) == 3
     ask(guard, "release-02", key="officer-1", type="release", hold={"id": "claim-20"})
-    assert killed.wait(40) == -9
+    assert killed.wait(120) == -9
     guard.start(role)
     guard.settled(lambda: state(guard, "release-02") == ("closed", None), "released")
     assert held(guard) == {}

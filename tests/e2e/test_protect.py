@@ -54,7 +54,7 @@ def test_killed_at_a_step_loses_nothing_and_mints_nobody_twice(make: Make, step:
     calls = [raw(event(f"c{number}", f"p{number % 7}", f"q{number % 5}")) for number in range(50)]
     guard.publish("calllog.events", calls)
     killed = guard.start("protector", DEVELOPMENT=f"crash-at=protect.{step}")
-    assert killed.wait(40) == -9
+    assert killed.wait(120) == -9
     guard.start("protector")
     guard.settled(lambda: len(guard.live()) == 100, "every party's leg")
     assert len({key.partition(b".")[0] for key in guard.live()}) == 12

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from installation import Installation, Make, event, raw
+from installation import Installation, Make, by_law, event, raw
 from signing import claims, signed
 from test_erase import erased
 
@@ -116,7 +116,7 @@ def test_the_billing_table_stays_true_through_erasures_and_kill_9(make: Make, tm
     workers.terminate()
     workers.wait(30)
     policy = guard.directory / "policy.toml"
-    policy.write_text(policy.read_text().replace('keep = "P6M"', 'keep = "P6M"\nsurvives_erasure = true'))
+    policy.write_text(by_law(policy.read_text()))
     guard.start("all")
     example.start()
     guard.publish("privacy.requests", [signed(guard.directory, claims("billing-002", people[4]))])

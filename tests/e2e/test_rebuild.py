@@ -25,7 +25,7 @@ def test_an_index_is_rebuilt_and_the_keeper_goes_on_from_it(make: Make) -> None:
     guard.cli("rebuild", "--partition", "0", code=4)
     guard.cli("rebuild", "--partition", "1", code=2)
     keeper.terminate()
-    assert keeper.wait(40) == 0
+    assert keeper.wait(120) == 0
     guard.publish("privacy.requests", [signed(guard.directory, claims("index-0002", "p7"))])
     guard.settled(lambda: len(guard.records("privacy.decisions")) > 2, "the second decision")
     before = guard.live()

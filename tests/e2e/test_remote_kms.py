@@ -33,5 +33,13 @@ def test_calls_are_protected_under_a_remote_kms(make: Make, aws: str, tmp_path: 
     assert (verdicts["KMS"], verdicts["KMS secrets"]) == ("ok", "ok")
     (epoch,) = json.loads(here.cli("keystore", "status", "--json"))["epochs"]
     names = {path.name for path in (tmp_path / "shared" / "ring").iterdir()}
-    assert names == {"pepper.iocom", "receipts.iocom", "cases.iocom", "desk.iocom.1", "guard", f"epoch.{epoch}"}
+    of_tenant = {
+        "pepper.iocom",
+        "receipts.iocom",
+        "cases.iocom",
+        "desk.iocom.1",
+        "profile.iocom.1",
+        "signer.iocom.audit",
+    }
+    assert names == of_tenant | {"guard", f"epoch.{epoch}"}
     assert not any((here.directory / "kms").iterdir()), "the development KMS is not used"

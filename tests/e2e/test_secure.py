@@ -17,11 +17,12 @@ from typing import Any
 
 import psutil
 import pytest
-from installation import event
+from installation import by_law, event
 from kafka import KafkaAdminClient
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError
 
+from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.adapters.kafka_security import connecting, security
 from calllog_guard.adapters.kafka_writer import KafkaWriter
@@ -29,6 +30,7 @@ from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.core.grants import OPERATIONS, USERS, rights
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import KeystoreSilentError, LogRefusedError
+from calllog_guard.settings import Settings
 from calllog_guard.stack.certificates import make
 from calllog_guard.stack.supervisor import Stack
 
@@ -50,7 +52,7 @@ class Company:
         self.own = json.loads(self.cli("operator", "init", str(self.guard), "--json"))["env"]
         self.own["CALLLOG_GUARD_PARTITIONS"] = "4"
         policy = self.guard / "policy.toml"
-        policy.write_text(policy.read_text().replace('keep = "P6M"', 'keep = "P6M"\nsurvives_erasure = true'))
+        policy.write_text(by_law(policy.read_text()))
         self.cli("operator", "topics", "create")
         self.cli("operator", "tenant", "create", "iocom")
 
@@ -176,6 +178,34 @@ def refusals(company: Company) -> set[tuple[str, str]]:
         if " is Denied operation = " in line and "for request = DescribeCluster " not in line:
             found.add((line.partition("User:")[2].split()[0], line.partition("resource = ")[2].split()[0]))
     return {each for each in found if each[0] in ROLES}  # what others are refused the tests below want
+
+
+def test_an_operator_sees_what_is_lost_and_workers_believe_an_officer_alone(company: Company) -> None:
+    """Neither needs a right to move a group's offsets, which would pass over records without a word."""
+    assert "nothing is lost" in company.cli("operator", "topics", "accept", "calllog.events")
+    officer = str(company.guard / "keys" / "officer-1.pem")
+    assert "nothing to accept" in company.cli(
+        "operator", "topics", "accept", "calllog.events", "--key", officer, code=4
+    )
+
+
+def test_the_auditor_alone_prolongs_plain_text_alone(company: Company) -> None:
+    def keeps(user: str, topic: str) -> None:
+        admin = KafkaTopics(Settings(kafka=company.stack.kafka), company.options(user))
+        try:
+            before = admin.kept_ms([topic])[topic]
+            admin.keep(topic, before + 1000)
+            admin.keep(topic, before)
+        finally:
+            admin.close()
+
+    for topic in ("calllog.events", "privacy.requests"):
+        keeps("auditor", topic)
+        with pytest.raises(LogRefusedError):
+            keeps("operator", topic)
+    for topic in ("calllog.legs", "privacy.outcomes", "privacy.receipts"):
+        with pytest.raises(LogRefusedError):
+            keeps("auditor", topic)
 
 
 @pytest.mark.parametrize("user", USERS)

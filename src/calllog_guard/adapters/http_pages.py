@@ -1,13 +1,14 @@
 """
 `/health` and `/metrics` of a worker, or of a reader that follows.
 
-Alive means: no retry lasts longer than RETRY_MAX_S.  Ready means: partitions are assigned and their seeks confirmed.
-Labels are roles, reasons and fates; no metric knows a person.
+Alive means: the servers answer, and no retry lasts longer than RETRY_MAX_S.  Ready means: partitions are assigned, their seeks
+confirmed, and nothing waits.  Labels are roles, reasons and fates; no metric knows a person.
 """
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Protocol
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
@@ -17,6 +18,7 @@ from prometheus_client.registry import Collector
 from calllog_guard.errors import ConfigurationError
 
 _PREFIX: Final = "calllog_guard_"
+_LEAVE_S: Final = 1.0
 _STAGE_N: Final = "erase_stage_n_"
 _LABELLED: Final = {
     "dead_": ("dead", ("reason",), "Messages that became dead letters"),
@@ -25,7 +27,12 @@ _LABELLED: Final = {
     "answer_": (
         "keystore_answers",
         ("answer",),
-        "What the keystore said of persons: live, erased, unknown, unavailable, corrupt",
+        "What the keystore said of persons: live, erased, unknown, missing (a live person's key), unavailable, corrupt",
+    ),
+    "parked_": (
+        "parked",
+        ("reason",),
+        "Parts of calls that wait for their person's entries, by what is wrong with these",
     ),
     "unreadable_": ("unreadable", ("reason",), "Records that are none of ours, passed over"),
     "lost_": (
@@ -42,7 +49,12 @@ _PLAIN: Final = {
     "retries": "Waits for something silent",
     "secrets_minted": "Persons given new secrets",
     "legs_written": "Legs written",
+    "taken_up": "Parts of calls that waited for their person's entries, and wait no more",
     "objective_missed": "Erasures whose bytes were not seen gone within the objective, each counted once per objective",
+    "decisions_waited": "Decisions that could not be carried out for one person's entry, one hold's or one case's, when they began to wait",
+    "decisions_failed": "Decisions that cannot be carried out at all: an officer must look",
+    "cases_waited": "Granted cases that could not be carried out for one person's entry, when they began to wait",
+    "erased_unreadable": "Erasures of people whose key could not be used, so that nothing of theirs was copied for the law",
     "legs_moved": "Decisions that waited because a leg was replaced while it was read",
     "legs_lost": "Legs of the index that are not in the log: a broker has lost them",
     "legs_renewed": "Old legs of restricted people that were appended again, before the topic forgets them",
@@ -62,6 +74,21 @@ _PLAIN: Final = {
     "observed_bytes": "Bytes read by the observation of absence, from the log and from disks",
 }
 _LABELLED_LEVELS: Final = {
+    "unread_age_s_": (
+        "unread_age_s",
+        ("topic",),
+        "How long the oldest record that its group has not read has been waiting",
+    ),
+    "unread_near_end_": (
+        "unread_near_end",
+        ("topic",),
+        "Whether it nears the end of the time for which its topic keeps it",
+    ),
+    "retention_prolonged_": (
+        "retention_prolonged",
+        ("topic",),
+        "By what part of its time a topic is kept longer, while something unread is in it",
+    ),
     "policy_info_": ("policy_info", ("version",), "The policy version in force"),
     "governed_drift_": (
         "governed_drift",
@@ -77,6 +104,12 @@ _LEVELS: Final = {
     "erase_unobserved_oldest_s": "Age of the oldest erasure that is not yet seen absent",
     "erasures_overdue": "Erasures whose bytes are not seen gone within the objective, now",
     "observe_seconds": "How long the last look at a partition took",
+    "parked_parts": "Parts of calls that wait for their person's entries, now",
+    "parked_people": "Whose parts these are: how many people",
+    "parked_oldest_s": "For how long the oldest of them has waited",
+    "decisions_waiting": "Decisions that wait for one person's entry, one hold's or an upgrade, now",
+    "people_unjudged": "People whose legs came when the rules about them could not be read, and are judged once they can",
+    "cases_waiting": "Granted cases that wait for one person's entry, now",
     "guard_lag": "Partitions whose ledger is not yet replayed against the present run of the keystore",
     "heartbeat_age_s": "Since the last heartbeat was written",
     "walk_age_s": "Since the last keystore walk ended, where this worker walks",
@@ -89,6 +122,9 @@ _LEVELS: Final = {
     "cleaner_silent_pages": "Brokers whose page of CLEANER_PAGES is silent or shows no log cleaner",
     "cleaner_delay_s": "The longest that a log waits for its cleaning beyond max.compaction.lag.ms",
     "epochs_alive": "Epochs whose wrapping key is not destroyed",
+    "partitions_with_gaps": "Partitions of which records are gone unread, which no officer has accepted yet",
+    "partitions_beyond": "Partitions beyond those that topics were created with, which nobody reads",
+    "records_beyond": "Offsets that lie in them",
     "topics_missing": "Topics of events that Kafka does not have",
     "topics_larger": "Topics with more partitions than they were created with, which nobody reads",
     "lag_records": "Records between what is handled and the ends of the assigned partitions",
@@ -102,16 +138,40 @@ _LEVELS: Final = {
 }
 
 
+_OF_THE_LOG: Final = frozenset({"lag_records"})
+"""What nobody knows while the brokers are silent: not a number."""
+
+
+class Health(Protocol):
+    """What the pages say of their process."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the committed offset can move."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether work that came now would be done."""
+
+    @property
+    def why(self) -> str:
+        """Why it is not alive, or not ready."""
+
+    @property
+    def blind(self) -> bool:
+        """Whether nothing is known of the log now."""
+
+
 class Numbers(Collector):
     """The counters of a worker as Prometheus reads them."""
 
-    def __init__(self, role: str, counts: Counter[str], levels: Mapping[str, float], alive: Callable[[], bool]) -> None:
-        self._role, self._counts, self._levels, self._alive = role, counts, levels, alive
+    def __init__(self, role: str, counts: Counter[str], levels: Mapping[str, float], health: Health) -> None:
+        self._role, self._counts, self._levels, self._health = role, counts, levels, health
 
     def collect(self) -> Iterator[Any]:
         """See Collector."""
         gauge = GaugeMetricFamily(_PREFIX + "alive", "Whether the committed offset can move", labels=["role"])
-        gauge.add_metric([self._role], float(self._alive()))
+        gauge.add_metric([self._role], float(self._health.alive))
         yield gauge
         spent = SummaryMetricFamily(_PREFIX + "unit_seconds", "Time of a unit, waits included", labels=["role"])
         spent.add_metric([self._role], self._counts["units"], self._counts["unit_us"] / 1e6)
@@ -122,8 +182,9 @@ class Numbers(Collector):
             yield plain
         for name, value in sorted(self._levels.items()):
             if name in _LEVELS:
+                unknown = name in _OF_THE_LOG and self._health.blind
                 level = GaugeMetricFamily(_PREFIX + name, _LEVELS[name], labels=["role"])
-                level.add_metric([self._role], value)
+                level.add_metric([self._role], math.nan if unknown else value)
                 yield level
         for start, (name, labels, text) in _LABELLED_LEVELS.items():
             level = GaugeMetricFamily(_PREFIX + name, text, labels=["role", *labels])
@@ -155,17 +216,10 @@ class Numbers(Collector):
 class Pages:
     """The two pages of one process."""
 
-    def __init__(
-        self,
-        role: str,
-        counts: Counter[str],
-        levels: Mapping[str, float],
-        alive: Callable[[], bool],
-        ready: Callable[[], bool],
-    ) -> None:
+    def __init__(self, role: str, counts: Counter[str], levels: Mapping[str, float], health: Health) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(Numbers(role, counts, levels, alive))
-        self._role, self._alive, self._ready = role, alive, ready
+        self._registry.register(Numbers(role, counts, levels, health))
+        self._role, self._health_of = role, health
         self._runner: web.AppRunner | None = None
 
     async def start(self, address: str) -> str:
@@ -180,7 +234,7 @@ class Pages:
         app = web.Application()
         app.router.add_get("/health", self._health)
         app.router.add_get("/metrics", self._metrics)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LEAVE_S)
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, host, int(port)).start()
@@ -197,10 +251,9 @@ class Pages:
             await self._runner.cleanup()
 
     async def _health(self, _: web.Request) -> web.Response:
-        alive, ready = self._alive(), self._ready()
-        return web.json_response(
-            {"role": self._role, "alive": alive, "ready": ready}, status=200 if alive and ready else 503
-        )
+        it = self._health_of
+        said = {"role": self._role, "alive": it.alive, "ready": it.ready} | ({"why": it.why} if it.why else {})
+        return web.json_response(said, status=200 if it.alive and it.ready else 503)
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": "text/plain; version=0.0.4"})

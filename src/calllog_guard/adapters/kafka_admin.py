@@ -5,7 +5,7 @@ Source: design section 5; `facts.md` (Kafka): each setting bounds how long an er
 """
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,11 +27,20 @@ class Governed:
     name: str
     partitions: int
     settings: dict[str, str]
+    fixed: bool = True
+    """Whether it must keep this count; topics of events may have any."""
+    most: float = 1
+    """How many times its `retention.ms` the auditor may make it, while something unread is in it."""
+
+
+PARTITIONS: Final = "partitions"
+FOREIGN: Final = "records in partitions beyond"
+"""The setting of a finding: what lies in partitions that a topic was not created with, which nobody reads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One setting of one topic: a line of `topics check`; wanted is a value, `at least N` or `at most N`."""
+    """One setting of one topic: a line of `topics check`; wanted is a value, `at least N`, `at most N` or `N to M`."""
 
     topic: str
     setting: str
@@ -39,8 +48,23 @@ class Finding:
     found: str
 
     @property
+    def verdict(self) -> str:
+        """`ok`, `bad`; `warned` where a topic has more partitions than it was created with, or is kept longer for a while."""
+        least, is_range, _ = self.wanted.partition(" to ")
+        told = self.setting == FOREIGN or (is_range and self.found != least)
+        return "bad" if not self.good else "warned" if told else "ok"
+
+    @property
+    def withholds(self) -> bool:
+        """See Finding: what lies beyond is looked at with the rest."""
+        return self.setting != FOREIGN
+
+    @property
     def good(self) -> bool:
         """Whether it is as it must be."""
+        least, is_range, most = self.wanted.partition(" to ")
+        if is_range:
+            return self.found.isdecimal() and int(least) <= int(self.found) <= int(most)
         how, _, bound = self.wanted.rpartition(" ")
         if how in _COMPARED:
             return self.found.isdecimal() and _COMPARED[how](int(self.found), int(bound))
@@ -88,6 +112,8 @@ def governed(settings: Settings, keep_days: int, events: Sequence[str]) -> list[
         return stamp | roll | {"cleanup.policy": "delete", "retention.ms": str(days * _DAY_MS)}
 
     rolling = {name: compact[name] for name in ("segment.ms", "segment.jitter.ms", "file.delete.delay.ms")}
+    # what was taken up is compacted away; what nobody took up goes by its age
+    parked = {"cleanup.policy": "compact,delete", "retention.ms": str(settings.dead_keep_days * _DAY_MS)}
     few, many = settings.few_partitions, settings.partitions
     plain = (
         stamp
@@ -103,6 +129,7 @@ def governed(settings: Settings, keep_days: int, events: Sequence[str]) -> list[
         ("calllog.legs", many, legs),
         ("calllog.held", many, forever),
         ("calllog.statistics", few, forever),
+        ("calllog.parked", many, compact | parked),
         ("calllog.dead", few, kept(settings.dead_keep_days) | {"max.message.bytes": str(24 << 20)}),
         ("privacy.requests", few, kept(REQUESTS_KEEP_DAYS) | rolling | {"max.message.bytes": str(1 << 20)}),
         ("privacy.decisions", many, forever | large),
@@ -114,12 +141,16 @@ def governed(settings: Settings, keep_days: int, events: Sequence[str]) -> list[
         ("privacy.exports", few, kept(settings.exports_keep_days)),
         ("privacy.access", few, kept(settings.access_keep_days)),
     ]
-    ours = [Governed(settings.topic(name), partitions, each) for name, partitions, each in shapes]
+    longer = {"privacy.requests": settings.prolong_most}
+    ours = [
+        Governed(settings.topic(name), partitions, each, most=longer.get(name, 1)) for name, partitions, each in shapes
+    ]
     if clash := {topic.name for topic in ours} & set(events):
         raise ConfigurationError(
             f"the policy names {', '.join(sorted(clash))} among its events, which this installation writes itself: name another"
         )
-    return [*(Governed(name, many, plain) for name in events), *ours]
+    most = settings.prolong_most
+    return [*(Governed(name, many, plain, fixed=False, most=most) for name in events), *ours]
 
 
 _READ_COMMITTED: Final = 1
@@ -166,6 +197,7 @@ class KafkaTopics(AdminClient):
             present = set(admin.list_topics())
             there = [topic for topic in wanted if topic.name in present]
             shapes = {each["name"]: each["partitions"] for each in admin.describe_topics([t.name for t in there])}
+            beyond = _beyond(admin, [topic for topic in there if topic.fixed], shapes)
             resources = [resource("TOPIC", topic.name) for topic in there]
             found = admin.describe_configs(resources, config_filter="all")
             cluster = admin.describe_cluster()["brokers"]
@@ -178,11 +210,12 @@ class KafkaTopics(AdminClient):
                 continue
             shape = shapes[topic.name]
             copies = min(len(each["replica_nodes"]) for each in shape)
-            findings.append(Finding(topic.name, "partitions", str(topic.partitions), str(len(shape))))
+            findings += _partitions(topic, len(shape), beyond.get(topic.name, 0))
             findings.append(Finding(topic.name, "replicas", str(self._settings.replicas), str(copies)))
             values = _values(found, topic.name)
             findings.extend(
-                Finding(topic.name, name, value, values.get(name, "")) for name, value in topic.settings.items()
+                Finding(topic.name, name, _span(topic, name, value), values.get(name, ""))
+                for name, value in topic.settings.items()
             )
         findings.extend(  # a broker that is down has a disk, and settings that nobody knows
             Finding(f"broker {each['broker_id']}", "up", "yes", "no") for each in cluster if each.get("is_fenced")
@@ -205,6 +238,24 @@ class KafkaTopics(AdminClient):
             found = admin.describe_configs([resource("TOPIC", topic)], config_filter="all")
         milliseconds = int(_values(found, topic)["retention.ms"])
         return None if milliseconds < 0 else milliseconds // _DAY_MS
+
+    def kept_ms(self, topics: Sequence[str]) -> dict[str, int]:
+        """See Topics."""
+        if not topics:
+            return {}
+        with self.admin() as admin:
+            found = admin.describe_configs([resource("TOPIC", topic) for topic in topics], config_filter="all")
+        kept = {topic: int(_values(found, topic)["retention.ms"]) for topic in topics}
+        return {topic: milliseconds for topic, milliseconds in kept.items() if milliseconds >= 0}
+
+    def keep(self, topic: str, retention_ms: int) -> None:
+        """See Topics; the library returns errors, so that it is read back."""
+        config = library("kafka.admin").ConfigResource
+        kind = library("kafka.admin").ConfigResourceType.TOPIC
+        with self.admin() as admin:
+            admin.alter_configs([config(kind, topic, {"retention.ms": str(retention_ms)})], incremental=True)
+        if self.kept_ms([topic]) != {topic: retention_ms}:
+            raise LogRefusedError(f"Kafka does not let this user set retention.ms of {topic}: grant AlterConfigs on it")
 
     def replicas(self, topic: str) -> dict[int, tuple[int, int]]:
         """See Topics."""
@@ -264,6 +315,36 @@ class KafkaTopics(AdminClient):
             ends = admin.list_partition_offsets(latest)
             stable = admin.list_partition_offsets(latest, isolation_level=_READ_COMMITTED)
         return [place.partition for place in places if stable[place].offset < ends[place].offset]
+
+
+def _span(topic: Governed, name: str, value: str) -> str:
+    """What a setting may be: the auditor prolongs the time of a topic while something unread would else be lost."""
+    longer = name == "retention.ms" and topic.most > 1
+    return f"{value} to {int(int(value) * topic.most)}" if longer else value
+
+
+def _partitions(topic: Governed, found: int, beyond: int) -> list[Finding]:
+    """How many partitions a topic has; more than it was created with are a warning, records in them a finding."""
+    wanted = f"at least {topic.partitions if topic.fixed else 1}"
+    findings = [Finding(topic.name, PARTITIONS, wanted, str(found))]
+    if topic.fixed and found > topic.partitions:
+        findings.append(Finding(topic.name, FOREIGN, "0", str(beyond)))
+    return findings
+
+
+def _beyond(admin: Any, topics: Sequence[Governed], shapes: Mapping[str, Any]) -> dict[str, int]:
+    """How many offsets lie in partitions beyond those that topics were created with."""
+    spots = [
+        spot(topic.name, number) for topic in topics for number in range(topic.partitions, len(shapes[topic.name]))
+    ]
+    if not spots:
+        return {}
+    spec, found = library("kafka.admin").OffsetSpec, dict[str, int]()
+    first = admin.list_partition_offsets(dict.fromkeys(spots, spec.EARLIEST))
+    end = admin.list_partition_offsets(dict.fromkeys(spots, spec.LATEST))
+    for at in spots:
+        found[at.topic] = found.get(at.topic, 0) + end[at].offset - first[at].offset
+    return found
 
 
 def _values(found: Any, name: str) -> dict[str, str]:

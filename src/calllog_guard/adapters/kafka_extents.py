@@ -5,14 +5,16 @@ aiokafka speaks no protocol that knows of topic ids: it takes a topic that was m
 Source: KIP-516, KIP-482; design section 14.
 """
 
+import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from calllog_guard.adapters.kafka_admin_client import AdminClient, library, spot
 from calllog_guard.adapters.kafka_security import unanswered
-from calllog_guard.core.beginnings import Extent, Shape
+from calllog_guard.core.beginnings import MARK, Committed, Extent, Shape
 from calllog_guard.core.ids import id_text
+from calllog_guard.errors import LogSilentError
 from calllog_guard.ports import Place
 
 _MISSING: Final = 3
@@ -21,6 +23,19 @@ _MISSING: Final = 3
 
 class KafkaExtents(AdminClient):
     """The Extents port."""
+
+    async def known_as(self, topics: Sequence[str]) -> str:
+        """
+        Topics with their ids, as one text: one that is made anew is another.
+
+        Raises:
+            LogSilentError: One is not there, or Kafka does not answer.
+
+        """
+        found = await asyncio.to_thread(self.shapes, topics)
+        if missing := [topic for topic in topics if topic not in found]:
+            raise LogSilentError(f"Kafka has no topic {missing[0]}")
+        return " ".join(f"{topic}@{found[topic].id}" for topic in topics)
 
     def shapes(self, topics: Sequence[str]) -> dict[str, Shape]:
         """See Extents."""
@@ -49,11 +64,24 @@ class KafkaExtents(AdminClient):
             end = admin.list_partition_offsets(dict.fromkeys(spots, spec.LATEST))
         return {(at.topic, at.partition): Extent(topics[at.topic].id, first[at].offset, end[at].offset) for at in spots}
 
-    def committed(self, group: str, topics: Mapping[str, Shape]) -> dict[Place, int]:
+    def committed(self, group: str, topics: Mapping[str, Shape]) -> dict[Place, Committed]:
         """See Extents."""
         spots = [spot(topic, partition) for topic, each in topics.items() for partition in each.partitions]
         if not spots:
             return {}
         with self.admin() as admin:
             found: dict[Any, Any] = admin.list_group_offsets({group: spots}).get(group, {})
-        return {(at.topic, at.partition): each.offset for at, each in found.items() if each.offset >= 0}
+        return {
+            (at.topic, at.partition): Committed(each.offset, each.metadata == MARK)
+            for at, each in found.items()
+            if each.offset >= 0
+        }
+
+    def since(self, times_ms: Mapping[Place, int]) -> dict[Place, int]:
+        """See Extents."""
+        if not times_ms:
+            return {}
+        with self.admin() as admin:
+            found = admin.list_partition_offsets({spot(*place): at for place, at in times_ms.items()})
+        there = {at: each for at, each in found.items() if each is not None and each.offset >= 0}
+        return {(at.topic, at.partition): each.offset for at, each in there.items()}

@@ -1,12 +1,11 @@
 """
 Reading topics through aiokafka's public consumer; writing is in `kafka_writer.py`, the options of both in `kafka_security.py`.
 
-Rules: 1. Debug logs of the library print keys and values: kept off.  2. Only topics of events are read `read_committed`: in those of
-          ours nobody writes transactions, and one that hangs would hide from us what an outsider sees.
+Rules: 1. Only topics of events are read `read_committed`: in those of ours nobody writes transactions, and one that hangs would hide from
+          us what an outsider sees.  2. Every start and every end is bounded.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -22,22 +21,23 @@ from aiokafka.partitioner import murmur2
 from calllog_guard.adapters.kafka_fetched import Unbroken
 from calllog_guard.adapters.kafka_security import connecting, unanswered, unreached
 from calllog_guard.core.arrival import Arrival
+from calllog_guard.core.beginnings import MARK
 from calllog_guard.errors import LogFaultError, LogRefusedError, LogSilentError
+from calllog_guard.patience import ended
 
 REQUEST_BYTES: Final = 26 << 20
 _ACK_S: Final = 60.0
 _SILENT_S: Final = 60.0  # a read may take as long as it takes; an answer may not
 _READ_S: Final = 300.0
 _SHOWN_S: Final = 5.0
+START_S: Final = 15.0
+"""For a connection: a server that takes it and says nothing would be waited for by the library for a minute and more."""
+LEAVE_S: Final = 3.0
+"""For taking leave; then the connection is dropped."""
+_COMMIT_S: Final = 10.0
+"""The library looks for the group's coordinator for ever."""
 _METADATA_MS: Final = 10_000  # so soon are partitions seen that a topic of events gets
 _NEAR: Final = 2000  # offsets: reading on is cheaper than another fetch
-
-logging.getLogger("aiokafka").setLevel(logging.ERROR)
-
-
-def quiet() -> None:
-    """For a command that says in a sentence of its own what did not answer."""
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
@@ -57,9 +57,20 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
 
         """
         try:
-            await super().start()
+            async with asyncio.timeout(START_S):
+                await super().start()
         except (KafkaError, OSError) as error:
             raise await unreached(error, *self._asked) from None
+
+    async def stop(self) -> None:
+        """Take leave of the group, and disconnect: within seconds, whoever answers."""
+        if not await ended(super().stop(), LEAVE_S):
+            await ended(self._client.close(), LEAVE_S)
+
+    async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """See the library; each offset bears our mark. TimeoutError when nobody answers."""
+        async with asyncio.timeout(_COMMIT_S):
+            await super().commit({place: (offset, MARK) for place, offset in offsets.items()})
 
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
@@ -178,7 +189,13 @@ async def asking(servers: str, options: Mapping[str, Any]) -> AsyncGenerator[Any
         await reader.stop()
 
 
-async def handed(reader: Any, *places: TopicPartition, most: int | None = None) -> dict[TopicPartition, list[Any]]:
+Cut = Callable[[TopicPartition, int, int], None]
+"""Is told of a partition that records from an offset up to another were cut off it before they were read."""
+
+
+async def handed(
+    reader: Any, *places: TopicPartition, most: int | None = None, cut: Cut = lambda _place, _from, _to: None
+) -> dict[TopicPartition, list[Any]]:
     """What a reader without a group is handed next; what was cut off before it came is passed over: it is not there to be read."""
     try:
         found: dict[TopicPartition, list[Any]] = await reader.getmany(*places, timeout_ms=200, max_records=most)
@@ -190,6 +207,8 @@ async def handed(reader: Any, *places: TopicPartition, most: int | None = None) 
             raise
         for place, at in error.args[0].items():
             reader.seek(place, max(at, firsts[place]))
+            if firsts[place] > at:
+                cut(place, at, firsts[place])
         return {}
     return found
 
@@ -290,7 +309,12 @@ class Tail:
 
 
 async def units(
-    servers: str, options: Mapping[str, Any], topic: str, starts: Mapping[int, int], most: int
+    servers: str,
+    options: Mapping[str, Any],
+    topic: str,
+    starts: Mapping[int, int],
+    most: int,
+    cut: Cut = lambda _place, _from, _to: None,
 ) -> AsyncGenerator[tuple[dict[int, int], list[Any]], None]:
     """
     The committed records of a topic, up to `most` at a time, from `starts` (or what is left there) to the present ends.
@@ -308,8 +332,10 @@ async def units(
         at = {place: max(firsts[place], min(starts[place.partition], ends[place])) for place in places}
         for place, offset in at.items():
             reader.seek(place, offset)
+            if 0 < starts[place.partition] < firsts[place]:
+                cut(place, starts[place.partition], firsts[place])
         while waiting := [place for place in places if at[place] < ends[place]]:
-            found = await asyncio.wait_for(handed(reader, *waiting, most=most), _ACK_S)
+            found = await asyncio.wait_for(handed(reader, *waiting, most=most, cut=cut), _ACK_S)
             at = {place: await reader.position(place) for place in places}
             records = [record for each in found.values() for record in each]
             yield {place.partition: offset for place, offset in at.items()}, records

@@ -72,7 +72,10 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]
             if not batch.future.done():
                 batch.future.cancel()
         waiting._batches.clear()  # noqa: SLF001
+        sending = self._sender.sender_task
+        if sending is not None:
+            sending.cancel()  # the library awaits it, which raises of a task that has not begun yet
+            await asyncio.wait([sending], timeout=_END_S)
         with suppress(TimeoutError, Exception):  # its tasks end without a wire, or with this process
             async with asyncio.timeout(_END_S):
-                await self._sender.close()
                 await self.client.close()

@@ -8,6 +8,7 @@ Source: aiokafka and kafka-python, connection options; KIP-651, KIP-900.
 
 import asyncio
 import json
+import logging
 import re
 import ssl
 from collections.abc import Mapping
@@ -29,7 +30,10 @@ _PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 _MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI")
 _SETTING: Final = "CALLLOG_GUARD_KAFKA_SECURITY"
 _PROVING: Final = ("security_protocol", "ssl_context", "sasl_")
-_WHY_S: Final = 10.0
+_WHY_S: Final = 5.0
+
+for _library in ("aiokafka", "kafka"):  # in a program of somebody else's too: their debug lines print keys and values
+    logging.getLogger(_library).setLevel(logging.ERROR)
 
 _REFUSALS: Final = {
     "SaslAuthenticationFailed": "refuses this user or this password",

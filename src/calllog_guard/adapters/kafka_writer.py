@@ -15,14 +15,22 @@ from typing import Any, Final
 import aiokafka.errors as library
 from aiokafka.errors import KafkaError
 
-from calllog_guard.adapters.kafka_log import REQUEST_BYTES
+from calllog_guard.adapters.kafka_log import REQUEST_BYTES, START_S
 from calllog_guard.adapters.kafka_producer import InvalidRecordError, Producer
 from calllog_guard.adapters.kafka_security import connecting, unanswered, unreached
 from calllog_guard.core.tombstone import Output
-from calllog_guard.errors import GuardError, LogFaultError, LogRefusedError, OutputTooLargeError, UnacknowledgedError
+from calllog_guard.errors import (
+    GuardError,
+    LogFaultError,
+    LogRefusedError,
+    LogSilentError,
+    OutputTooLargeError,
+    UnacknowledgedError,
+)
 
 _BATCH_BYTES: Final = 512 << 10  # below max.message.bytes of every governed topic: the broker counts batches
 _ACK_S: Final = 60.0
+_SHOWN_S: Final = 5.0
 _ORDINARY: Final = 1_000_000
 """Bytes that every governed topic takes, whatever its `max.message.bytes`: one that does not is set wrongly."""
 _TOO_LARGE: Final = (library.MessageSizeTooLargeError, library.RecordListTooLargeError)
@@ -68,7 +76,8 @@ class KafkaWriter:
                 **self._options,
             )
             try:
-                await made.start()
+                async with asyncio.timeout(START_S):
+                    await made.start()
             except (KafkaError, OSError) as error:
                 await made.withdraw()
                 raise await unreached(error, self._servers, self._options) from None
@@ -96,6 +105,22 @@ class KafkaWriter:
         producer, self._producer = self._producer, None
         if producer is not None:
             await producer.withdraw()
+
+    async def partitions(self, topic: str) -> int:
+        """
+        How many partitions a topic has.
+
+        Raises:
+            LogSilentError: It is not there, or Kafka does not answer.
+
+        """
+        try:
+            async with asyncio.timeout(_SHOWN_S):
+                return len(await (await self._ready()).partitions_for(topic))
+        except (KafkaError, OSError, TimeoutError) as error:
+            if isinstance(refused := unanswered(error), LogRefusedError):
+                raise refused from None
+            raise LogSilentError(f"Kafka has no topic {topic}, or does not answer ({type(error).__name__})") from None
 
     async def append(self, output: Output) -> int:
         """

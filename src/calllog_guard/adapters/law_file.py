@@ -1,5 +1,5 @@
 """
-Which law this machine has followed: the day of its newest version, so that nothing here begins under an older one.
+Which law this machine has followed: its newest version by day and revision, so that nothing here begins under an older one.
 
 What a topic has lost nobody can read from it; this does not depend on the topic. Only ever raised.
 """
@@ -12,11 +12,13 @@ from typing import Final
 
 import structlog
 
-from calllog_guard.errors import ConfigurationError
+from calllog_guard.errors import ConfigurationError, NewerFormError
 
 log: Final = structlog.get_logger()
-_FORM: Final = "1"
-"""The version of the file's form; behind it the day."""
+_FORM, _REVISED = "1", "2"
+"""The version of the file's form: behind it the day, or of what was corrected on its day the day and the revision."""
+Order = tuple[date, int]
+"""See Version.order."""
 
 
 class SeenLaw:
@@ -24,39 +26,54 @@ class SeenLaw:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._kept: date | None = None
+        self._kept: Order | None = None
 
-    def newest(self) -> date | None:
+    def newest(self) -> Order | None:
         """
-        The day of the newest version that was followed here; None: none was.
+        Day and revision of the newest version that was followed here; None: none was.
 
         Raises:
             ConfigurationError: The file is none of ours.
+            NewerFormError: A later release wrote it.
 
         """
         try:
-            form, _, day = self._path.read_text("ascii").partition(" ")
-            found = date.fromisoformat(day.strip()) if form == _FORM else None
+            text = self._path.read_text("ascii")
+            form = text.partition(" ")[0]
+            if form.isdigit() and int(form) > int(_REVISED):
+                raise NewerFormError(str(self._path), int(form), int(_REVISED))
+            found = _read(text)
         except FileNotFoundError:
             return None
         except (OSError, ValueError):
-            found = None
-        if found is None:
-            raise ConfigurationError(f"{self._path} cannot be read as the day of a policy version: mend or delete it")
+            raise ConfigurationError(
+                f"{self._path} cannot be read as the day of a policy version: mend or delete it"
+            ) from None
         return found
 
-    def keep(self, day: date) -> None:
+    def keep(self, order: Order) -> None:
         """A version is followed; who cannot write goes on without, and says so once."""
-        if self._kept is not None and day <= self._kept:
+        if self._kept is not None and order <= self._kept:
             return
-        self._kept = day
+        self._kept = order
         draft = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if (self.newest() or date.min) < day:
-                draft.write_text(f"{_FORM} {day}\n", "ascii")
+            if (self.newest() or (date.min, 0)) < order:
+                draft.write_text(_written(*order), "ascii")
                 draft.replace(self._path)
         except OSError as error:
             log.warning("the followed policy version is not remembered on this machine", why=error.strerror)
             with contextlib.suppress(OSError):
                 draft.unlink(missing_ok=True)
+
+
+def _read(text: str) -> Order:
+    form, day, *revision = text.split()
+    if (form, len(revision)) not in {(_FORM, 0), (_REVISED, 1)}:
+        raise ValueError(form)
+    return date.fromisoformat(day), int(revision[0]) if revision else 1
+
+
+def _written(day: date, revision: int) -> str:
+    return f"{_REVISED} {day} {revision}\n" if revision > 1 else f"{_FORM} {day}\n"

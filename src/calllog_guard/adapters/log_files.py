@@ -5,6 +5,7 @@ Rules: 1. A line longer than an event may be is refused by its number and never 
        in an error.
 """
 
+import codecs
 import csv
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -37,6 +38,8 @@ def ndjson_lines(path: Path, most_bytes: int, skip: int) -> Iterator[Numbered]:
         number = 0
         while line := file.readline(most_bytes + 2):
             number += 1
+            if number == 1:
+                line = line.removeprefix(codecs.BOM_UTF8)
             whole = line.endswith(b"\n") or len(line) <= most_bytes
             while not whole and (rest := file.readline(_BLOCK)):
                 whole = rest.endswith(b"\n")
@@ -59,7 +62,7 @@ def csv_rows(
         ConfigurationError: A column is missing, the text is no CSV in UTF-8, or `first` is needed and not given.
 
     """
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file)
         try:
             missing = set(columns.values()) - set(rows.fieldnames or ())

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from calllog_guard.core.beginnings import Extent, Shape
+from calllog_guard.core.beginnings import Committed, Extent, Shape
 from calllog_guard.core.ids import id_text
 from calllog_guard.errors import LogSilentError
 from calllog_guard.ports import Place
@@ -16,6 +16,8 @@ class MemoryTopic:
 
     bounds: list[list[int]]
     id: str = field(default_factory=lambda: id_text(secrets.token_bytes(16)))
+    times: dict[int, dict[int, int]] = field(default_factory=dict)
+    """By partition and offset, when a record was appended (milliseconds)."""
 
 
 class MemoryExtents:
@@ -23,7 +25,7 @@ class MemoryExtents:
 
     def __init__(self) -> None:
         self.topics: dict[str, MemoryTopic] = {}
-        self.groups: dict[str, dict[Place, int]] = {}
+        self.groups: dict[str, dict[Place, Committed]] = {}
         self.silent = False
 
     def create(self, topic: str, partitions: int) -> None:
@@ -38,8 +40,10 @@ class MemoryExtents:
         bounds = self.topics[topic].bounds
         bounds += [[0, 0] for _ in range(partitions - len(bounds))]
 
-    def append(self, topic: str, partition: int, many: int) -> None:
+    def append(self, topic: str, partition: int, many: int, at_ms: int = 0) -> None:
         """Write records."""
+        end = self.topics[topic].bounds[partition][1]
+        self.topics[topic].times.setdefault(partition, {}).update(dict.fromkeys(range(end, end + many), at_ms))
         self.topics[topic].bounds[partition][1] += many
 
     def trim(self, topic: str, partition: int, before: int) -> None:
@@ -50,9 +54,9 @@ class MemoryExtents:
         """Lose the records from an offset on, as brokers do that did not flush."""
         self.topics[topic].bounds[partition][1] = end
 
-    def commit(self, group: str, topic: str, partition: int, offset: int) -> None:
-        """What a group has read."""
-        self.groups.setdefault(group, {})[topic, partition] = offset
+    def commit(self, group: str, topic: str, partition: int, offset: int, *, ours: bool = True) -> None:
+        """What a group has read; `ours`: as a worker commits it, and not as a tool sets it."""
+        self.groups.setdefault(group, {})[topic, partition] = Committed(offset, ours)
 
     def _answer(self) -> None:
         if self.silent:
@@ -73,10 +77,20 @@ class MemoryExtents:
             for partition in shape.partitions
         }
 
-    def committed(self, group: str, topics: Mapping[str, Shape]) -> dict[Place, int]:
+    def committed(self, group: str, topics: Mapping[str, Shape]) -> dict[Place, Committed]:
         """See Extents."""
         self._answer()
         return {place: offset for place, offset in self.groups.get(group, {}).items() if place[0] in topics}
+
+    def since(self, times_ms: Mapping[Place, int]) -> dict[Place, int]:
+        """See Extents: of topics whose records were appended with times."""
+        self._answer()
+        found: dict[Place, int] = {}
+        for (topic, partition), at_ms in times_ms.items():
+            times = self.topics[topic].times.get(partition, {})
+            later = [offset for offset, appended in sorted(times.items()) if appended >= at_ms]
+            found |= {(topic, partition): later[0]} if later else {}
+        return found
 
     def close(self) -> None:
         """See Extents."""

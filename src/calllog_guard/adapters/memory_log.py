@@ -123,6 +123,14 @@ class MemoryIndex:
             ((facts, key) for key, facts in self._legs.items() if key.startswith(start)), key=lambda row: row[1]
         )
 
+    def legs_after(self, pseudonym: str, key: bytes, most: int) -> list[tuple[Facts, bytes]]:
+        """See Index."""
+        return [row for row in self.legs_of(pseudonym) if row[1] > key][:most]
+
+    def people_after(self, pseudonym: str, most: int) -> list[str]:
+        """See Index."""
+        return [each for each in sorted({key[:22].decode() for key in self._legs}) if each > pseudonym][:most]
+
     def pending(self) -> dict[bytes, Pending]:
         """See Index."""
         return dict(sorted(self._pending.items(), key=lambda item: item[1].offset))

@@ -123,6 +123,27 @@ class RocksIndex:
         """Facts and record keys of a person's legs."""
         return [(_unpacked(raw), key[1:]) for key, raw in self._rows(b"l" + pseudonym.encode() + b".")]
 
+    def legs_after(self, pseudonym: str, key: bytes, most: int) -> list[tuple[Facts, bytes]]:
+        """See Index: behind a key comes what begins with it and a zero byte."""
+        prefix = b"l" + pseudonym.encode() + b"."
+        found: list[tuple[Facts, bytes]] = []
+        rows = self._db.iter()
+        rows.seek(max(prefix, b"l" + key + b"\0"))
+        while rows.valid() and len(found) < most and rows.key().startswith(prefix):
+            found.append((_unpacked(rows.value()), rows.key()[1:]))
+            rows.next()
+        return found
+
+    def people_after(self, pseudonym: str, most: int) -> list[str]:
+        """See Index: behind a person's dot comes a slash."""
+        found: list[str] = []
+        rows = self._db.iter()
+        rows.seek(b"l" + (pseudonym.encode() + b"/" if pseudonym else b""))
+        while rows.valid() and len(found) < most and rows.key().startswith(b"l"):
+            found.append(rows.key()[1:].partition(b".")[0].decode())
+            rows.seek(b"l" + found[-1].encode() + b"/")
+        return found
+
     def pending(self) -> dict[bytes, Pending]:
         """Decisions that wait, by ledger key, in the order of the ledger."""
         found = [(key[1:], msgspec.msgpack.decode(raw, type=Pending)) for key, raw in self._rows(b"q")]

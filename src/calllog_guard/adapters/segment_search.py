@@ -14,7 +14,7 @@ import ahocorasick_rs
 from calllog_guard.adapters.kafka_batches import HEAD as _HEAD
 from calllog_guard.adapters.kafka_batches import UNCOUNTED as _UNCOUNTED
 from calllog_guard.adapters.kafka_batches import arrivals, holds, unpacked
-from calllog_guard.core.absence import Look, Sighting, marks
+from calllog_guard.core.absence import KEY, Look, Sighting, marks
 
 _BLOCK: Final = 4 << 20
 _OVERLAP: Final = 64
@@ -93,7 +93,9 @@ class Search:
         found = {} if found is None else found
         for hit in self._automaton.find_matches_as_indexes(content, overlapping=True):
             name, value = self._owners[hit[0]]
-            found.setdefault(name, Sighting()).add(Sighting(int(value), int(not value)))
+            name = name or bytes(content[hit[1] : hit[1] + KEY])
+            if name in self.look.seen:
+                found.setdefault(name, Sighting()).add(Sighting(int(value), int(not value)))
         return found
 
 

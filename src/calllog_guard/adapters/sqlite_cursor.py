@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from calllog_guard.errors import ConfigurationError
+from calllog_guard.errors import ConfigurationError, NewerFormError
 from calllog_guard.ports import Bookmark, Seen, Shown
 
 _VERSION: Final = 1
@@ -63,6 +63,8 @@ class SqliteCursor:
             tables = self._base.execute("select count(*) from sqlite_master").fetchone()[0]
             if version == 0 and tables == 0:
                 self._base.executescript(_TABLES)
+            elif version > _VERSION:
+                raise NewerFormError(f"the cursor {self._name}", version, _VERSION)
             elif version != _VERSION:
                 raise ConfigurationError(f"{self._name} is no cursor of version {_VERSION}: name another file")
             self._base.execute("begin exclusive")

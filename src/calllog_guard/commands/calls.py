@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from itertools import islice
 from pathlib import Path
@@ -75,7 +75,7 @@ def csv_events(path: Path, tenant: Tenant, columns: str, first: date) -> Iterato
 
     """
     names = columns_of(columns)
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file)
         try:
             if missing := set(names.values()) - set(rows.fieldnames or ()):
@@ -112,20 +112,20 @@ def ndjson_events(path: Path, most_bytes: int) -> Iterator[Row]:
 def _rows(shared: World, args: argparse.Namespace) -> Iterator[Row]:
     """The rows of the file; an event that every protector would refuse is none, whenever it comes."""
     tenant = shared.tenant
-    lowercase = shared.policy.at(shared.clock.now().date()).tenant[tenant].lowercase_email
+    identity = shared.vault.identity(tenant)
     if args.file.suffix.lower() == ".csv":
         first = args.start or shared.clock.now().date() - timedelta(days=30)
         found = csv_events(args.file, tenant, args.columns, first)
     else:
         found = ndjson_events(args.file, shared.settings.event_max_bytes)
     for line, call, event in found if args.limit is None else islice(found, args.limit):
-        yield line, call, event if isinstance(event, MessageError) else _judged(event, tenant, lowercase=lowercase)
+        yield line, call, event if isinstance(event, MessageError) else _judged(event, tenant, identity)
 
 
-def _judged(raw: bytes, tenant: Tenant, *, lowercase: bool) -> bytes | MessageError:
+def _judged(raw: bytes, tenant: Tenant, identity: Sequence[str]) -> bytes | MessageError:
     try:
         event = decode(EVENTS, raw)
-        check_event(event, lowercase_email=lowercase)
+        check_event(event, identity)
     except MessageError as error:
         return error
     return raw if event.tenant == tenant else MessageError("foreign_tenant", "/tenant")
@@ -162,15 +162,15 @@ async def emit(args: argparse.Namespace) -> int:
     topic = args.topic or topics[0]
     if topic not in topics:
         raise ConfigurationError(f"no worker reads events from {topic}: the policy in force names {', '.join(topics)}")
-    partitions, sent = shared.settings.partitions, 0
-    good = (
-        Output(topic, sum(call) % partitions, call, event)
-        for _, call, event in _rows(shared, args)
-        if isinstance(event, bytes)
-    )
-    writer = shared.writer()
+    writer, sent = shared.writer(), 0
     await writer.start()
     try:
+        partitions = await writer.partitions(topic)
+        good = (
+            Output(topic, sum(call) % partitions, call, event)
+            for _, call, event in _rows(shared, args)
+            if isinstance(event, bytes)
+        )
         while batch := list(islice(good, _BATCH)):
             await writer.write(batch)
             sent += len(batch)

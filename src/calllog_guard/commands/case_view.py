@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from datetime import date
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 
@@ -12,7 +13,17 @@ from calllog_guard.core.requests.notice import Filed
 from calllog_guard.core.requests.office import days_left
 from calllog_guard.core.wire import time_text
 
-_HEADS = ("case", "type", "state", "waits for", "due", "days left", "last stage", "ticket")
+_LIFTED = {"ended": "ended", "stands": "stands: an officer's lift ends it, or the decision on the objection"}
+_HEADS = ("case", "type", "state", "waits for", "due", "days left", "last stage", "ticket", "known")
+
+
+def matched(case: Case) -> str:
+    """Under which identifiers of the request nobody was known, as far as it is known yet; nothing where somebody was under all."""
+    if not case.unknown:
+        return ""
+    if case.known:
+        return f"nobody under {', '.join(str(place + 1) for place in case.unknown)}"
+    return "nobody"
 
 
 def _row(case: Case, today: date) -> tuple[str, ...]:
@@ -20,7 +31,17 @@ def _row(case: Case, today: date) -> tuple[str, ...]:
     last = max(reversed(case.stages.items()), key=lambda item: item[1], default=("", None))[0]  # of one time the later
     waits = (case.waits_for or "").replace("_", " ")
     days = "" if left is None else f"{-left} late" if left < 0 else str(left)
-    return case.case, case.type, case.state, waits, case.due if case.open else "", days, last, case.ticket or ""
+    return (
+        case.case,
+        case.type,
+        case.state,
+        waits,
+        case.due if case.open else "",
+        days,
+        last,
+        case.ticket or "",
+        matched(case),
+    )
 
 
 def table(cases: Sequence[Case], today: date) -> str:
@@ -56,6 +77,12 @@ def whole(case: Case, today: date, filed: Filed | None) -> str:
     lines = [f"{case.case}  {case.type}, {case.state}{waits}"]
     lines.append(f"due        {case.due}{until}; by law {case.law_due or 'not running'}{', extended' * case.extended}")
     lines.append(f"asked by   {case.asked_by}, request {case.jti}" + (f", ticket {case.ticket}" if case.ticket else ""))
+    if matched(case):
+        lines.append(
+            f"known      {matched(case)} of its identifiers"
+            if case.known
+            else "known      nobody under its identifiers"
+        )
     if case.approvals:
         lines.append(f"approved   {', '.join(case.approvals)}")
     if case.refusal:
@@ -66,6 +93,8 @@ def whole(case: Case, today: date, filed: Filed | None) -> str:
         )
     if case.review_at:
         lines.append(f"review     {time_text(case.review_at)}: may the person be told? clock --event tell, or not_yet")
+    if case.lifts is not msgspec.UNSET:
+        lines += [f"lift       of {name}: {_LIFTED[word]}" for name, word in case.lifts.items()]
     lines.append("clock")
     lines += [f"  {name:24} {told}" for name, told in _times(case)]
     if case.paused_s:

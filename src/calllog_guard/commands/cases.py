@@ -8,7 +8,7 @@ from typing import Any, Final, get_args
 
 from calllog_guard.adapters.kafka_log import read_all, tenant_partition
 from calllog_guard.commands.case_read import all_cases, is_officer
-from calllog_guard.commands.case_view import table, whole
+from calllog_guard.commands.case_view import matched, table, whole
 from calllog_guard.commands.sent import TAKEN_S, Sent, add_wait
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.signed import add_seal, sign_request, text_of
@@ -76,7 +76,8 @@ def text(case: Case) -> str:
     stages = " ".join(f"{name}={time_text(at)}" for name, at in case.stages.items())
     waits = f" (waits for {case.waits_for})" if case.waits_for else ""
     why = f" ({case.refusal})" if case.refusal else ""
-    return f"{case.case} {case.type} {case.state}{waits}{why} due {case.due} {stages}"
+    nobody = f" (known: {matched(case)})" if matched(case) else ""
+    return f"{case.case} {case.type} {case.state}{waits}{why}{nobody} due {case.due} {stages}"
 
 
 def _checked(case: Case | None, action: str) -> Case:

@@ -8,10 +8,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from calllog_guard.adapters.http_cleaner import HttpCleaners, pages
-from calllog_guard.adapters.kafka_admin import KafkaTopics
+from calllog_guard.adapters.kafka_admin import FOREIGN, PARTITIONS, KafkaTopics
+from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.commands.setup import show, the_world
-from calllog_guard.errors import Fate, GuardError
-from calllog_guard.law import check_keystore, check_places, check_retention, follow_published
+from calllog_guard.core.calls.parked import waiting_now
+from calllog_guard.errors import Fate, GuardError, IdentityMovedError, StateRefusedError
+from calllog_guard.law import check_keystore, check_lawful, check_places, check_retention, follow_published
+from calllog_guard.workers.subjects import Subjects
 from calllog_guard.world import World
 
 
@@ -38,6 +41,9 @@ _CHECK_S: Final = 10.0
 _REQUEST_MS: Final = 8_000
 """The libraries' patience with a server that takes connections and says nothing; below the bound of a check."""
 
+_PARKS: Final = 2
+"""From this level of stored forms on, parts of calls are parked."""
+
 Lines = Awaitable[list[Line]]
 
 
@@ -48,6 +54,14 @@ async def _checked(check: str, ask: Callable[[], Awaitable[str]], wanted: str, r
         return [Line(check, "silent", f"no answer within {_CHECK_S:.0f} s", wanted, remedy)]
     except GuardError as error:
         return [Line(check, "silent" if error.fate is Fate.RETRY else "bad", str(error), wanted, remedy)]
+
+
+_SET: Final = "set it with Kafka's own tools"
+_REMEDIES: Final = {
+    FOREIGN: 'see the README: "More partitions than at creation"',
+    PARTITIONS: "delete the topic, then calllog-guard topics create; what it held is gone",
+    "exists": "calllog-guard topics create",
+}
 
 
 async def _topics(shared: World) -> list[Line]:
@@ -61,12 +75,13 @@ async def _topics(shared: World) -> list[Line]:
         return [Line("kafka", "silent", str(error), "an answer", remedy)]
     finally:
         admin.close()
-    bad = [
-        Line(f"{each.topic} {each.setting}", "bad", each.found, each.wanted, "set it with Kafka's own tools")
+    told = [
+        Line(f"{each.topic} {each.setting}", each.verdict, each.found, each.wanted, _REMEDIES.get(each.setting, _SET))
         for each in findings
-        if not each.good
+        if each.verdict != "ok"
     ]
-    return bad or [Line("governed settings", "ok", f"{len(findings)} as wanted", "all as wanted", "")]
+    bad = any(each.verdict == "bad" for each in told)
+    return told if bad else [*told, Line("governed settings", "ok", f"{len(findings)} as wanted", "all as wanted", "")]
 
 
 async def _cleaners(shared: World) -> list[Line]:
@@ -94,6 +109,10 @@ def _checks(shared: World) -> list[Lines]:
         await asyncio.to_thread(shared.vault.warm, tenant)
         return "pepper, receipt key and every epoch open"
 
+    async def counted() -> str:
+        await shared.check_partitions()
+        return str(shared.settings.partitions)
+
     async def ledger() -> str:
         found = await shared.anchored()
         return "no anchor yet" if found is None else f"tenant {tenant}'s, with {shared.settings.topic('calllog.legs')}"
@@ -106,18 +125,47 @@ def _checks(shared: World) -> list[Lines]:
         await shared.ring(tenant).view([])
         return "the one that was seen"
 
+    async def identity() -> str:
+        try:
+            await Subjects(tenant, shared.ring(tenant), shared.vault).settled()
+        except IdentityMovedError as error:
+            raise StateRefusedError(str(error)) from None
+        return ", ".join(shared.vault.identity(tenant))
+
     return [
         _checked("residency", lambda: check_places(shared), "inside allowed_hosts", "move it, or name it"),
         _checked("retention", lambda: check_retention(shared), "as long as keep", "raise retention.ms"),
         _checked("operator key", operator, "a public key", "calllog-guard init, or set OPERATOR_KEY"),
         _checked("KMS", kms, "an answer", "start it, or mend CALLLOG_GUARD_KMS, its credentials, its rights"),
         _checked("KMS secrets", secrets, "all open", f"calllog-guard tenant create {tenant}, or mend KMS, RING"),
+        _checked("partitions", counted, "as at creation", "set CALLLOG_GUARD_PARTITIONS to what the installation has"),
         _checked("ledger", ledger, "this installation's", "mend TENANT, the prefixes, KMS, RING"),
         _topics(shared),
         _cleaners(shared),
         _keystore(shared),
         _checked("keystore guard", guard, "the past that was seen", "start keepers; never copy an old keystore back"),
+        _parked(shared),
+        _checked("identity", identity, "everybody known by these rules", f"calllog-guard tenant identity {tenant}"),
     ]
+
+
+async def _parked(shared: World) -> list[Line]:
+    waits: list[str] = []
+
+    async def ask() -> str:
+        forms = (await asyncio.to_thread(shared.vault.profile, shared.tenant)).forms
+        if forms < _PARKS:
+            return f"none before level {_PARKS} of stored forms: `tenant upgrade`"
+        topic, partitions = shared.settings.topic("calllog.parked"), range(shared.settings.partitions)
+        reasons, since = waiting_now(await read_all(shared.settings.kafka, shared.options, topic, partitions))
+        if reasons:
+            told = ", ".join(f"{many} {reason}" for reason, many in sorted(reasons.items()))
+            waits.append(f"{told}; the oldest since {since:%Y-%m-%d %H:%M} UTC" if since else told)
+        return waits[0] if waits else "nothing waits"
+
+    remedy = "restore the keystore, or erase these people; see the README"
+    lines = await _checked("parked parts", ask, "nothing waits", "start Kafka; calllog-guard topics create")
+    return [replace(line, verdict="warned", remedy=remedy) for line in lines] if waits else lines
 
 
 async def _keystore(shared: World) -> list[Line]:
@@ -150,9 +198,10 @@ async def doctor(args: argparse.Namespace) -> int:
     async def policy() -> str:
         followed = await follow_published(shared)
         refused = f", refused: {', '.join(followed.refused.values())}" if followed.refused else ""
-        return f"{len(followed.versions)} versions, {len(followed.accepted)} published{refused}"
+        told = "".join(f"; no new version may say: {line}" for line in check_lawful(shared))
+        return f"{len(followed.versions)} versions, {len(followed.accepted)} published{refused}{told}"
 
-    wanted, remedy = "readable, and what is published", "start Kafka; calllog-guard topics create"
+    wanted, remedy = "readable, lawful, and what is published", "start Kafka; calllog-guard topics create, policy check"
     lines = await _told(args, _checked("policy", policy, wanted, remedy))
     for asked in [asyncio.ensure_future(each) for each in _checks(shared)]:
         lines += await _told(args, asked)

@@ -9,13 +9,14 @@ import asyncio
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -25,14 +26,16 @@ from calllog_guard.adapters.kafka_log import units
 from calllog_guard.adapters.log_files import csv_rows, digest, ndjson_lines
 from calllog_guard.commands.calls import COLUMNS, day_of
 from calllog_guard.commands.setup import say, the_world
-from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.calls.intake import FileSource, Manifest, TopicSource
 from calllog_guard.core.calls.rows import columns_of
+from calllog_guard.core.id_file import identifiers
+from calllog_guard.core.identity import REFUSED
 from calllog_guard.core.ids import Lookup
-from calllog_guard.errors import ConfigurationError, StateRefusedError
+from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
 from calllog_guard.law import follow_published
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.intake import Intake, Item
+from calllog_guard.workers.naming import Naming
 from calllog_guard.world import World
 
 _CACHED_PEOPLE: Final = 30_000  # each with a key per month of the log: bounded memory, whatever the log's order
@@ -51,6 +54,7 @@ class Source:
         label: How talk names it: its place among the arguments, or the topic.
         batches: Its records from some positions on, each batch with the positions behind it.
         cut: Deletes what lies below some positions from it, if that was asked for.
+        lost: How many records of each partition were cut off before they were read.
         check: Raises StateRefusedError when it is not what it was at the start.
 
     """
@@ -59,6 +63,7 @@ class Source:
     about: FileSource | TopicSource
     batches: Callable[[Mapping[int, int]], Batches]
     cut: Callable[[dict[int, int]], None] | None = None
+    lost: Counter[int] = field(default_factory=Counter)
     check: Callable[[], None] = lambda: None
 
 
@@ -86,6 +91,11 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "--columns", default=COLUMNS, help=f"CSV: which column is what (default {COLUMNS}; also call, kind)"
     )
     verb.add_argument("--start", type=day_of, help="CSV: the day that second 0 falls on, as 2026-11-01")
+    verb.add_argument(
+        "--skip-lost",
+        action="store_true",
+        help="--topic: go on behind records that were cut off it since the import began",
+    )
     verb.add_argument("--again", action="store_true", help="from the beginning, although a journal is there")
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=lambda args: asyncio.run(run(args)))
@@ -115,18 +125,29 @@ async def run(args: argparse.Namespace) -> int:
 
 
 def _listed(shared: World, path: Path) -> frozenset[Lookup]:
-    """The lookups of the company's list, each id as written and without the spaces around it."""
-    pepper, tenant = shared.vault.pepper(shared.tenant), shared.tenant
-    lowercase = shared.policy.at(shared.clock.now().date()).tenant[tenant].lowercase_email
+    """
+    The lookups of the company's list.
+
+    Raises:
+        ConfigurationError: A line is no identifier by the tenant's rules: whoever it names would be taken in.
+
+    """
+    naming, found = Naming(shared.tenant, shared.vault), set[Lookup]()
     try:
-        with path.open(encoding="utf-8") as file:
-            texts = (text for line in file for text in {line.rstrip("\r\n"), line.strip()} if text)
-            found = frozenset(pepper.lookup(tenant, canonical(text, lowercase_email=lowercase)) for text in texts)
-    except UnicodeDecodeError:
-        raise ConfigurationError("--erased FILE is no UTF-8 text") from None
+        listed = identifiers(path.read_bytes(), "--erased FILE")
+    except OSError as error:
+        raise ConfigurationError(f"--erased FILE cannot be read: {error.strerror}") from None
+    for number, text in listed:
+        try:
+            names, refused = naming.names(text), ""
+            found.update((names.lookup, *names.former))
+        except MessageError as error:
+            refused = error.reason
+        if refused := refused or names.reason:
+            raise ConfigurationError(f"--erased FILE: line {number} is refused ({refused}): {REFUSED[refused]}")
     if not found:
         raise ConfigurationError("--erased FILE names nobody; if there is nobody to name, say so with --no-erased-list")
-    return found
+    return frozenset(found)
 
 
 # --- sources --------------------------------------------------------------------------------------------------------
@@ -172,9 +193,19 @@ def _old_topic(shared: World, admin: KafkaTopics, args: argparse.Namespace) -> S
             "or leave --trim away. Nothing was imported"
         )
 
+    lost = Counter[int]()
+
+    def gone(place: Any, first: int, to: int) -> None:
+        if not args.skip_lost:
+            raise StateRefusedError(
+                f"records {first} to {to - 1} of {topic}/{place.partition} were cut off before they were imported: find them "
+                "elsewhere, or go on without them by --skip-lost, which the manifest tells"
+            )
+        lost[place.partition] += to - first
+
     async def batches(positions: Mapping[int, int]) -> Batches:
         starts = {partition: positions.get(partition, 0) for partition in partitions}
-        async with aclosing(units(settings.kafka, shared.options, topic, starts, settings.unit_records)) as found:
+        async with aclosing(units(settings.kafka, shared.options, topic, starts, settings.unit_records, gone)) as found:
             async for behind, records in found:
                 items = [
                     Item(each.value, {"partition": each.partition, "offset": each.offset}, each) for each in records
@@ -182,7 +213,8 @@ def _old_topic(shared: World, admin: KafkaTopics, args: argparse.Namespace) -> S
                 yield behind, items
 
     about = TopicSource(topic=topic, id=name, trimmed=args.trim)
-    return Source(f"topic {topic}", about, batches, (lambda to: admin.cut(topic, to)) if args.trim else None)
+    cut = (lambda to: admin.cut(topic, to)) if args.trim else None
+    return Source(f"topic {topic}", about, batches, cut, lost)
 
 
 # --- one import -----------------------------------------------------------------------------------------------------
@@ -234,6 +266,7 @@ async def _taken(
     try:
         async with aclosing(source.batches(manifest.positions)) as batches:
             async for positions, items in batches:
+                manifest = _with_lost(manifest, source)
                 manifest = journal.add(manifest, await intake.batch(items, positions))
                 steps.reached("import.saved")
                 if time.monotonic() > told + _TELL_S:
@@ -247,9 +280,16 @@ async def _taken(
     finally:
         await writer.stop()
     source.check()
-    manifest = journal.finish(manifest, shared.clock.now())
+    manifest = journal.finish(_with_lost(manifest, source), shared.clock.now())
     say(f"{source.label}: {_rate(manifest, before, time.monotonic() - began)}")
     return manifest
+
+
+def _with_lost(manifest: Manifest, source: Source) -> Manifest:
+    """What was cut off before it was read, counted once."""
+    lost = (manifest.lost or 0) + source.lost.total()
+    source.lost.clear()
+    return msgspec.structs.replace(manifest, lost=lost or msgspec.UNSET)
 
 
 def _rate(manifest: Manifest, before: int, seconds: float) -> str:
@@ -260,7 +300,8 @@ def _rate(manifest: Manifest, before: int, seconds: float) -> str:
 
 def _summary(manifest: Manifest, path: Path) -> str:
     events, legs = manifest.events, manifest.legs
-    lines = [f"{name} {getattr(events, name)}" for name in events.__struct_fields__]
-    lines += [f"legs {name} {getattr(legs, name)}" for name in legs.__struct_fields__ if getattr(legs, name)]
+    lines = [f"{name} {many}" for name, many in msgspec.to_builtins(events).items()]
+    lines += [f"legs {name} {many}" for name, many in msgspec.to_builtins(legs).items() if many]
+    lines += [f"lost {manifest.lost}"] if manifest.lost else []
     lines += [f"refused: {reason} {many}" for reason, many in sorted(manifest.refused.items())]
     return "\n".join([*lines, f"manifest {path}"])

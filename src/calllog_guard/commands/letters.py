@@ -43,6 +43,10 @@ REMEDIES: Final = {
     "unknown_requester": "register the key: calllog-guard key register",
     "expired": "sign it anew: a replay is judged by the time of the replay",
     "replayed": "nothing: the jti was handled; another request needs another jti",
+    **dict.fromkeys(
+        ("entry_corrupt", "entry_unknown_epoch", "key_missing", "key_foreign"),
+        "restore this person's entries of the keystore, or erase the person; then replay",
+    ),
 }
 """What whoever sent it can do; reasons that say it themselves have none."""
 
@@ -268,7 +272,11 @@ async def replay_letters(args: argparse.Namespace) -> int:
     await writer.start()
     try:
         await _recorded(shared, writer, letters)
-        for letter, output in zip(letters, outputs, strict=True):
+        for letter, written in zip(letters, outputs, strict=True):
+            # the topic may have been made anew, with fewer partitions
+            output = msgspec.structs.replace(
+                written, partition=written.partition % await writer.partitions(written.topic)
+            )
             await writer.write([output])
             note = Replayed(partition=letter.place[0], offset=letter.place[1], at=shared.clock.now())
             dead = shared.settings.topic("calllog.dead")

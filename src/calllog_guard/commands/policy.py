@@ -4,7 +4,7 @@ import argparse
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,13 +15,15 @@ from rich.table import Table
 from calllog_guard.adapters.kafka_log import read_each
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.crypto.envelope import parse_header
+from calllog_guard.core.identity import folds_case
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.policy.differences import Difference, Stored, differences, lapsing
 from calllog_guard.core.policy.facts import lacking
 from calllog_guard.core.policy.form import Version
-from calllog_guard.core.policy.publication import LATE, Publication, follow, signed_by, topic_key, with_keys
+from calllog_guard.core.policy.lawful import advice, unlawful
+from calllog_guard.core.policy.publication import LATE, UNLAWFUL, Publication, follow, signed_by, topic_key, with_keys
 from calllog_guard.core.policy.record import markdown, record
-from calllog_guard.core.policy.versions import in_force
+from calllog_guard.core.policy.versions import change_at, in_force
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import ConfigurationError, RecordError, StateRefusedError
@@ -39,11 +41,12 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     check = actions.add_parser(
         "check",
         help="differences between the version in force and the next, or between two files",
-        description="Compares the version in force with the next one of the policy file, or the newest version of "
-        "--against FILE with the newest of the policy file. Exit 1 if a period gets longer and --lengthen is not said. Tells "
-        "what answers to persons would lack, because the newest version does not say it.",
+        description="Compares the next version of the policy file (of today, or of a later day) with the one before it, or the newest version of "
+        "--against FILE with the newest of the policy file. Exit 1 if a period gets longer and --lengthen is not said, or if the "
+        "newest version says what no new version may say. Tells what answers to persons would lack, because it does not say it.",
     )
     check.add_argument("--against", type=Path, metavar="FILE", help="the policy file to compare with")
+    check.add_argument("--effective", type=date.fromisoformat, metavar="DAY", help="the version of that day instead")
     check.add_argument(_LENGTHEN, action="store_true", help="longer periods are meant: they are no finding")
     check.add_argument("--legs", action="store_true", help="read the legs (headers alone) and count what falls due")
     check.add_argument("--json", action="store_true")
@@ -69,18 +72,52 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 # --- check ----------------------------------------------------------------------------------------------------------
 
 
-def _compared(shared: World, against: Path | None) -> tuple[tuple[Version, ...], tuple[Version, ...]] | None:
-    """The law as it is and as it would be; None when no next version waits."""
-    versions, today = shared.policy.versions, shared.clock.now().date()
+Law = tuple[Version, ...]
+
+
+def _check_identity(shared: World, policy: Policy) -> None:
+    """
+    Whether the versions leave it as it is who is one person: that belongs to the tenant, and no policy changes it.
+
+    Raises:
+        StateRefusedError, ConfigurationError: Which version would not.
+
+    """
+    tenant = shared.tenant
+    if not shared.vault.profile(tenant).number:
+        policy.legacy_identity(tenant)
+        return
+    for version in policy.versions:
+        table = version.tenant.get(tenant)
+        if table is not None and table.lowercase_email and not folds_case(shared.vault.identity(tenant)):
+            raise StateRefusedError(
+                f"version {version.effective}, lowercase_email: the tenant was made with rules by which the case of an address tells "
+                "people apart, and no policy changes them: take the line away (tenant list shows the rules)"
+            )
+
+
+def _compared(shared: World, against: Path | None, wanted: date | None) -> tuple[Law, Law] | None:
+    """The law before a version and with it, keys in their places; None when no version of today or a later day is there."""
+    versions, today = tuple(map(shared.policy.inlined, shared.policy.versions)), shared.clock.now().date()
     if against is not None:
-        return load_policy(against).versions, versions
-    later = [version for version in versions if version.effective > today]
-    if not later:
+        other = load_policy(against)
+        return tuple(map(other.inlined, other.versions)), versions
+    change = change_at(versions, today, wanted)
+    if change is None:
+        if wanted is not None:
+            raise ConfigurationError(f"there is no version of {wanted} that another one precedes")
         return None
-    now = shared.policy.at(today)
-    return tuple(each for each in versions if each.effective <= now.effective), (
-        *(each for each in versions if each.effective <= later[0].effective),
-    )
+    waiting = [f"{each}" for each in versions if each.effective > max(today, change[1].effective)]
+    if waiting and wanted is None:
+        say(f"{', '.join(waiting)}: waits too; see it with --effective DAY")
+    before = tuple(each for each in versions if each.effective < change[1].effective)
+    return before, (*before, change[1])
+
+
+def _unlawful(shared: World) -> list[str]:
+    """What versions say that no new one may; what an earlier release took and is in force is not asked once a newer one waits."""
+    today, taken = shared.clock.now().date(), shared.policy.here().lawful_from
+    return shared.policy.unlawful(today, min(taken, shared.policy.versions[-1].effective, today + timedelta(1)))
 
 
 async def run_check(args: argparse.Namespace) -> int:
@@ -88,15 +125,22 @@ async def run_check(args: argparse.Namespace) -> int:
     shared = the_world()
     if args.legs:
         await follow_published(shared)
-    pair = _compared(shared, args.against)
+    _check_identity(shared, shared.policy)
+    pair = _compared(shared, args.against, args.effective)
     newest = shared.policy.versions[-1]
     unsaid = [f"tenant {name}: {line}" for name, table in newest.tenant.items() for line in lacking(table)]
+    wrong, advised = _unlawful(shared), list(advice(newest, shared.settings.event_late_days))
     for line in unsaid:
         say(f"not said in version {newest.effective}, {line}")
+    for line in advised:
+        say(f"rarely meant in version {newest.effective}, {line}")
+    for line in wrong:
+        say(f"cannot be published: {line}")
+    told = {"unsaid": unsaid, "unlawful": wrong, "advice": advised}
     if pair is None:
-        nothing = {"differences": [], "legs": {}, "unsaid": unsaid}
+        nothing: dict[str, Any] = {"differences": [], "legs": {}} | told
         show(args, nothing, "no version of the policy file waits for its day: nothing changes")
-        return 0
+        return int(bool(wrong))
     before, after = pair
     found = differences(before[-1], after[-1])
     counted = await _lapsing(shared, before, after) if args.legs else {}
@@ -105,10 +149,10 @@ async def run_check(args: argparse.Namespace) -> int:
         data = {
             "from": before[-1].effective.isoformat(),
             "to": after[-1].effective.isoformat(),
+            "revision": after[-1].number,
             "differences": [each._asdict() for each in found],
             "legs": counted,
-            "unsaid": unsaid,
-        }
+        } | told
         show(args, data, "")
     else:
         _table(before[-1], after[-1], found, counted)
@@ -118,16 +162,14 @@ async def run_check(args: argparse.Namespace) -> int:
             "legs that are stored already keep their shorter period"
         )
         return 1
-    return 0
+    return int(bool(wrong))
 
 
 def _table(before: Version, after: Version, found: list[Difference], counted: Mapping[str, Mapping[str, int]]) -> None:
-    table = Table(
-        "tenant", "what", "where", "before", "after", title=f"Policy: {before.effective} to {after.effective}"
-    )
+    table = Table("tenant", "what", "where", "before", "after", title=f"Policy: {before} to {after}")
     colours = {"lengthened": "red", "dropped": "yellow", "shortened": "yellow"}
     for each in found:
-        table.add_row(*each, style=colours.get(each.what))
+        table.add_row(each.tenant, each.what, each.where, each.before, each.after, style=colours.get(each.what))
     out = Console()
     out.print(table if found else "the versions say the same")
     for tenant, numbers in counted.items():
@@ -187,15 +229,15 @@ async def stored_legs(shared: World) -> Mapping[Stored, int]:
 async def run_publish(args: argparse.Namespace) -> int:
     """See the parser."""
     shared = the_world()
-    file, tenant = shared.policy.versions, shared.tenant
+    file, tenant = shared.policy.file, shared.tenant
     wanted = args.effective or file[-1].effective
-    version = next((each for each in file if each.effective == wanted), None)
+    version = next((each for each in reversed(file) if each.effective == wanted), None)
     if version is None:
         raise ConfigurationError(
             f"the policy file has no version of {wanted}; it has {', '.join(str(each.effective) for each in file)}"
         )
     # What is published stands on what was before: the file without this version, and what was published earlier.
-    rest = Policy(tuple(each for each in file if each.effective != wanted), Path(shared.settings.policy).parent)
+    rest = Policy(tuple(each for each in file if each is not version), Path(shared.settings.policy).parent)
     shared.policy = rest
     followed = await follow_published(shared, whole=False)
     before = in_force([each for each in rest.versions if each.effective < wanted], wanted)
@@ -203,14 +245,20 @@ async def run_publish(args: argparse.Namespace) -> int:
         raise StateRefusedError(
             f"there is no version before {wanted}: the first one is the file's, and needs no publication"
         )
+    for line in unlawful(version, rest.public_key):
+        raise StateRefusedError(f"no worker would follow this version ({UNLAWFUL}): {line}")
     claims = Publication(
         tenant=tenant,
         effective=wanted,
+        revision=version.revision,
         change=version.change,
         at=shared.clock.now(),
         lengthen=args.lengthen,
         policy=with_keys(version.tenant[tenant], rest.public_key),
     )
+    version = rest.inlined(version)
+    _replaced(rest, version, shared.clock.now().date(), args)
+    _check_identity(shared, Policy((*rest.versions, version), Path(shared.settings.policy).parent))
     _left_behind(followed.holes(shared.clock.now().date()), version, args)
     token = signed_by(args.key.read_bytes(), before.tenant[tenant], rest.public_key, claims).encode()
     await _agreed(shared, rest, token)
@@ -218,13 +266,14 @@ async def run_publish(args: argparse.Namespace) -> int:
     await writer.start()
     try:
         topic = shared.settings.topic("privacy.policy")
-        await writer.write([Output(topic, 0, topic_key(tenant, wanted), token)])
+        await writer.write([Output(topic, 0, topic_key(tenant, wanted, version.number), token)])
     finally:
         await writer.stop()
-    lines = [each._asdict() for each in differences(before, version) if each.tenant == tenant]
+    lines = [each._asdict() for each in differences(rest.inlined(before), version) if each.tenant == tenant]
     data = {
         "tenant": tenant,
         "effective": wanted.isoformat(),
+        "revision": version.number,
         "before": before.effective.isoformat(),
         "differences": lines,
     }
@@ -232,10 +281,29 @@ async def run_publish(args: argparse.Namespace) -> int:
         say(
             "it names other topics of events: calllog-guard topics create makes them; restart the protectors on its day"
         )
-    show(
-        args, data, f"tenant {tenant}: version {wanted} is published over {before.effective}, {len(lines)} differences"
-    )
+    show(args, data, f"tenant {tenant}: version {version} is published over {before}, {len(lines)} differences")
     return 0
+
+
+def _replaced(rest: Policy, version: Version, today: date, args: argparse.Namespace) -> None:
+    """A version that another one of its day has been before, as when a mistake is corrected: what that one has done stays done."""
+    was = next((each for each in rest.versions if each.effective == version.effective), None)
+    if was is None:
+        return
+    if was.number >= version.number:
+        more = f"revision = {was.number + 1}"
+        told = f"version {was} is published already; with {more} beside its day both stand in the change log"
+        if was.number > version.number:
+            raise StateRefusedError(f"{told}, and without it this one is the law of no day")
+        say(told)
+    if version.effective > today:
+        return
+    say(f"version {was} is in force today: what it dropped or shortened may be gone, and does not come back")
+    longer = [line.where for line in differences(rest.inlined(was), version) if line.what == "lengthened"]
+    if longer and not args.lengthen:
+        raise StateRefusedError(
+            f"{', '.join(longer)}: longer than in version {was}, which is in force: say {_LENGTHEN} if it is meant"
+        )
 
 
 def _left_behind(missed: Sequence[Publication], version: Version, args: argparse.Namespace) -> None:
@@ -281,7 +349,8 @@ async def run_print(args: argparse.Namespace) -> int:
         await follow_published(shared)
     today = shared.clock.now().date()
     names = sorted(shared.policy.at(today).tenant)
-    records = [record(shared.policy.versions, Tenant(name), today) for name in names]
+    policy = shared.policy
+    records = [record(policy.history, Tenant(name), today, policy.inlined) for name in names]
     found = [each for each in records if each is not None]
     show(args, found, "\n".join(markdown(each) for each in found).rstrip("\n"))
     return 0

@@ -1,14 +1,26 @@
 """`read` opens legs for a purpose, once or for as long as it likes."""
 
 import argparse
+import asyncio
 import sys
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import msgspec
+import structlog
 
-from calllog_guard.commands.setup import say
+from calllog_guard import patience, telemetry
+from calllog_guard.commands.lifetime import lived, unless
+from calllog_guard.commands.setup import exit_code, say
+from calllog_guard.core.calls.view import Line
+from calllog_guard.errors import GuardError
 from calllog_guard.reader import Reader
 
+log: Final = structlog.get_logger()
+_LEAVE_S: Final = 8.0
 _ABOUT = """\
 Prints a line of JSON per leg that the purpose may see now: {"op":"put","token":...,"person":...} with the fields that the purpose
 lists. The access is on record (privacy.access) before the lines come out; what may not be seen is counted there by its reason.
@@ -21,8 +33,8 @@ once lines are written to stdout; a job that stores them safely uses calllog_gua
 With --http HOST:PORT a follower serves /health (503 while it waits) and /metrics: calllog_guard_reads_total{purpose,result}, with the
 result opened or why not.
 
-While the keystore or Kafka is silent it waits and removes nothing (RETRY_MAX_S, then exit 3). Exit 4: the policy does not let
-this actor read for this purpose, or not any more: empty the table.
+While the keystore or Kafka is silent a follower waits and removes nothing (RETRY_MAX_S, then exit 3); what it says meanwhile is
+lines of JSON on stderr. SIGTERM and Ctrl-C end it with 0. Exit 4: the policy does not let this actor read for this purpose, or not any more: empty the table.
 """
 
 
@@ -49,7 +61,20 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def read(args: argparse.Namespace) -> int:
     """Print the lines."""
-    reader = Reader(
+    if not args.follow:
+        return patience.run(_once(args))
+    telemetry.configure("reader")
+    try:
+        return patience.run(lived(partial(_followed, args)))
+    except GuardError as error:
+        log.error("ended", why=str(error), kind=type(error).__name__)  # noqa: TRY400 - a trace may quote data
+        return exit_code(error)
+    finally:
+        telemetry.tell_rest(whole=True)
+
+
+def _reader(args: argparse.Namespace, told: Callable[[str], None]) -> Reader:
+    return Reader(
         purpose=args.purpose,
         actor=args.actor,
         case=args.case,
@@ -57,14 +82,38 @@ def read(args: argparse.Namespace) -> int:
         follow=args.follow,
         cursor=args.cursor,
         http=args.http,
-        told=say,
+        told=told,
     )
-    encoder = msgspec.json.Encoder()
+
+
+def _print(lines: Sequence[Line]) -> None:
+    sys.stdout.buffer.write(msgspec.json.Encoder().encode_lines(lines))
+    sys.stdout.flush()
+
+
+async def _once(args: argparse.Namespace) -> int:
+    """What may be seen now; whatever ends it, what had been opened by then is said, and nothing of what was not read."""
+    reader, whole = _reader(args, say), False
     try:
-        for lines in reader.batches():
-            sys.stdout.buffer.write(encoder.encode_lines(lines))
-            sys.stdout.flush()
+        async with aclosing(aiter(reader.batches())) as batches:
+            async for lines in batches:
+                _print(lines)
+        whole = True
     finally:
-        refused = ", ".join(f"{why} {many}" for why, many in sorted(reader.refused.items()))
-        say(f"{reader.opened} opened, refused: {refused or 'none'}")
+        if whole or reader.opened or reader.refused:
+            refused = ", ".join(f"{why} {many}" for why, many in sorted(reader.refused.items()))
+            say(f"{reader.opened} opened, refused: {refused or 'none'}{'' if whole else '; then it broke off'}")
+    return 0
+
+
+async def _followed(args: argparse.Namespace, asked: asyncio.Event) -> int:
+    """What may be seen, and what changes, until the end is asked for."""
+    reader = _reader(args, log.info)
+    batches = aiter(reader.batches())
+    try:
+        while (lines := await unless(asked, anext(batches, None))) is not None:
+            _print(lines)
+    finally:
+        await patience.ended(batches.aclose(), _LEAVE_S)
+    log.info("stopped", opened=reader.opened, refused={str(why): many for why, many in reader.refused.items()})
     return 0

@@ -61,13 +61,18 @@ async def run(args: argparse.Namespace) -> int:
 
 
 async def _rebuilt(shared: World, partition: int) -> int:
-    """Read the partition as its keeper would; how many records."""
-    writer, reader = shared.writer(), consumer(shared.settings.kafka, shared.options, group=None)
-    records, told, begins = 0, time.monotonic(), beginnings(shared, "keeper")
+    """Read the partition as its keeper would, unless that would halt; how many records."""
+    await shared.check_partitions()
+    begins = beginnings(shared, "keeper")
+    try:
+        await begins.begin()
+    finally:
+        await begins.close()
+    records, told, writer = 0, time.monotonic(), shared.writer()
+    reader = consumer(shared.settings.kafka, shared.options, group=None)
     role = keeper(shared, writer, reader, begins)
     await writer.start()
     try:
-        await begins.begin()
         async for unit in followed(reader, lambda: role.assigned([partition]), shared.settings.unit_records):
             await role.unit(unit)
             records += sum(map(len, unit.values()))
@@ -76,6 +81,5 @@ async def _rebuilt(shared: World, partition: int) -> int:
                 say(f"partition {partition}: {records} records")
     finally:
         role.close()
-        await begins.close()
         await writer.stop()
     return records

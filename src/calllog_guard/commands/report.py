@@ -129,10 +129,11 @@ async def made(shared: World, month: str | None, officer: Path | None = None) ->
         secrets=any(case.secret for case in cases),
         accesses=await _accesses(shared),
         policies=[
-            PolicyLine(effective=each.effective.isoformat(), change=each.change) for each in shared.policy.versions
+            PolicyLine(effective=each.effective.isoformat(), change=each.change) for each in shared.policy.history
         ],
         limits={tuple(kinds): limit(kinds[0], table) or 0 for kinds in brakes.values()},
         accepted=await shared.accepted(),
+        prolonged=await shared.prolonged(),
         objectives={"absent": settings.objective_value_s, "gone": settings.objective_key_s},
     )
     return report(sources, Month(first=first, calendar=calendar(table)), now)

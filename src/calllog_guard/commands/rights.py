@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from calllog_guard.commands.cases import text
 from calllog_guard.commands.sent import TAKEN_S, Sent, add_wait
 from calllog_guard.commands.setup import say, show, the_world
-from calllog_guard.commands.signed import add_seal, sign_request, text_of
+from calllog_guard.commands.signed import add_seal, sign_request, subjects_of, text_of
 from calllog_guard.core.ids import b64
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import case_id
@@ -141,7 +141,7 @@ def reply_key(path: Path | None) -> dict[str, str] | None:
 
 
 def _claims(args: argparse.Namespace) -> dict[str, Any]:
-    subjects = [line for line in text_of("--subject", args.subject).splitlines() if line] if args.subject else None
+    subjects = subjects_of("--subject", args.subject) if args.subject else None
     days = {name: day for name, day in (("from", args.first), ("to", args.last)) if day}
     claims = {
         "type": args.type,

@@ -16,11 +16,13 @@ import ahocorasick_rs
 from rich.console import Console
 from rich.progress import track
 
-from calllog_guard.adapters.kafka_admin import KafkaTopics, governed
+from calllog_guard.adapters.kafka_admin import PARTITIONS, KafkaTopics, governed
 from calllog_guard.adapters.kafka_log import read_all, read_each
 from calllog_guard.adapters.segment_files import look_at_replica, replicas
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.absence import Look
+from calllog_guard.core.id_file import identifiers
+from calllog_guard.core.identity import spellings
 from calllog_guard.core.requests.decision import DECISIONS
 from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.traces import traces
@@ -141,7 +143,7 @@ async def _partitions(shared: World) -> dict[str, int]:
         findings = await asyncio.to_thread(admin.check, shared.keep_days, shared.events)
     finally:
         admin.close()
-    return {each.topic: int(each.found) for each in findings if each.setting == "partitions"}
+    return {each.topic: int(each.found) for each in findings if each.setting == PARTITIONS}
 
 
 async def _case_places(shared: World, case: str, log_dirs: list[Path]) -> list[Place]:
@@ -165,7 +167,8 @@ async def _case_places(shared: World, case: str, log_dirs: list[Path]) -> list[P
         raise StateRefusedError("no decision belongs to this case; `case list` shows all")
     places: list[Place] = []
     topic, wanted = shared.settings.topic("calllog.legs"), sorted({name.encode() for name in names})
-    for partition in track(everything, description="partitions", console=Console(stderr=True), transient=True):
+    there = (await _partitions(shared)).get(topic, 0)
+    for partition in track(range(there), description="partitions", console=Console(stderr=True), transient=True):
         look = Look.for_(names)
         ends = await read_each(shared.settings.kafka, shared.options, topic, [partition], look.kafka_record)
         places.append(_case_place(f"topic {topic}/{partition}", look, *ends[partition]))
@@ -196,7 +199,7 @@ async def scan(args: argparse.Namespace) -> int:
     if args.case:
         places = await _case_places(shared, args.case, args.log_dir)
     else:
-        hunter = Hunter(_identifiers(args.canary))
+        hunter = Hunter(_identifiers(shared, args.canary))
         await follow_published(shared, whole=False)
         places = await scan_topics(shared, hunter)
         for directory in [_state(shared), *args.log_dir]:
@@ -217,9 +220,19 @@ def _state(shared: World) -> Path:
     return Path(shared.settings.state_dir)
 
 
-def _identifiers(path: Path) -> list[str]:
+def _identifiers(shared: World, path: Path) -> list[str]:
+    """
+    The identifiers to look for, in every spelling that may be stored.
+
+    Raises:
+        ConfigurationError: There are none: nothing would be looked for, and nothing found.
+
+    """
     try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        raise ConfigurationError("--canary FILE cannot be read as UTF-8 text") from None
-    return [line for line in lines if line]
+        listed = identifiers(path.read_bytes(), "--canary FILE")
+    except OSError as error:
+        raise ConfigurationError(f"--canary FILE cannot be read: {error.strerror}") from None
+    if not listed:
+        raise ConfigurationError("--canary FILE names nobody")
+    rules = shared.vault.identity(shared.tenant)
+    return sorted({form for _, text in listed for form in spellings(text, rules)})

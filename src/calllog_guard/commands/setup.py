@@ -12,7 +12,7 @@ from typing import Any
 from calllog_guard.adapters.kms_local import write_new
 from calllog_guard.core.crypto.sealed import new_pair
 from calllog_guard.core.ids import TENANT_PATTERN
-from calllog_guard.errors import ConfigurationError
+from calllog_guard.errors import ConfigurationError, Fate, GuardError, StateRefusedError
 from calllog_guard.settings import PREFIX, from_environment
 from calllog_guard.world import World, world
 
@@ -29,7 +29,6 @@ data_protection_officer = "none"   # name and address, where one has to be desig
 stored_in = "EXAMPLE: city and country"
 transfers = []                     # to other countries: {{ to = "...", country = "...", safeguard = "..." }}
 events = ["{events}"]
-lowercase_email = true
 erasures_per_hour = 10000          # development; in production the most that a calm hour sees
 allowed_hosts = ["127.0.0.1", "::1", "localhost", "kafka", "redis"]    # development; in production yours alone
 [version.tenant.{tenant}.purposes.service]
@@ -37,10 +36,10 @@ number = 1
 why = "To show you your calls and to help you when one fails"
 basis = "contract"
 keep = "P90D"
-[version.tenant.{tenant}.purposes.billing]
+[version.tenant.{tenant}.purposes.billing]    # for what a law obliges you to keep: basis = "legal_duty", survives_erasure = true
 number = 2
-why = "To keep the records of what was charged that tax law asks for"
-basis = "legal_duty"
+why = "To charge you, and to show what a charge was for as long as you may dispute it"
+basis = "contract"
 keep = "P6M"
 when = {{ roles = ["host", "caller"], outcomes = ["answered"] }}
 shows = ["started_at", "duration_s", "role"]
@@ -57,6 +56,15 @@ purposes = ["service"]
 title = "The billing department"
 purposes = ["billing"]
 """
+
+
+def exit_code(error: GuardError) -> int:
+    """The exit code that an error ends a command with."""
+    if isinstance(error, ConfigurationError):
+        return 2
+    if isinstance(error, StateRefusedError):
+        return 4
+    return {Fate.RETRY: 3, Fate.DEAD_LETTER: 4, Fate.HALT: 70}[error.fate]
 
 
 def say(text: str) -> None:

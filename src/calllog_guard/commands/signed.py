@@ -15,7 +15,10 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from calllog_guard.adapters.kafka_log import tenant_partition
+from calllog_guard.commands.setup import say
 from calllog_guard.core.crypto.sealed import sign
+from calllog_guard.core.id_file import identifiers
+from calllog_guard.core.identity import DEFAULT, REFUSED, canonical
 from calllog_guard.core.requests.request import AUDIENCE, REQUESTS, check_fields
 from calllog_guard.core.requests.sealed import MOST_BYTES, desk_number, seal_request
 from calllog_guard.core.tombstone import Output
@@ -90,12 +93,39 @@ def kid_of_key(shared: World, private_pem: bytes) -> str:
 
 def text_of(option: str, name: str) -> str:
     """The text of an `@FILE` argument."""
+    try:
+        return bytes_of(option, name).decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{option} @FILE: the file cannot be read as UTF-8 text") from None
+
+
+def bytes_of(option: str, name: str) -> bytes:
+    """The content of an `@FILE` argument."""
     if not name.startswith("@"):
         raise ConfigurationError(f"{option} takes @FILE: what may tell of a person does not belong into argv")
     try:
-        return Path(name[1:]).read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        raise ConfigurationError(f"{option} @FILE: the file cannot be read as UTF-8 text") from None
+        return Path(name[1:]).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{option} @FILE: the file cannot be read: {error.strerror}") from None
+
+
+def subjects_of(option: str, name: str) -> list[str]:
+    """
+    The identifiers in an `@FILE` argument, each once; which of them a new tenant's desk would refuse is said, and why.
+
+    Raises:
+        ConfigurationError: There are none, or the file is no text.
+
+    """
+    found = identifiers(bytes_of(option, name), option)
+    if not found:
+        raise ConfigurationError(f"{option} @FILE: the file names nobody")
+    for number, text in found:
+        try:
+            canonical(text, DEFAULT)
+        except MessageError as error:
+            say(f"{option}: line {number} is likely to be refused ({error.reason}): {REFUSED[error.reason]}")
+    return list(dict.fromkeys(text for _, text in found))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,5 @@
 """
-`tenant create|list|upgrade`: whom this installation serves, and which stored forms it writes.
+`tenant create|list|upgrade|identity`: whom this installation serves, which stored forms it writes, and how it knows people.
 
 An installation is one tenant's: topics, keystore and wrapping keys are its own, and what is another's is refused before anything is written.
 """
@@ -9,13 +9,16 @@ import asyncio
 from pathlib import Path
 from typing import Any, Final
 
+from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_newest import holds_any
+from calllog_guard.commands.identity import carried_over, identity_of, named_rules
 from calllog_guard.commands.setup import show, the_world
 from calllog_guard.core.anchor import ANCHOR
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.sealed import desk_pem, public_forms, receipt_pem
+from calllog_guard.core.identity import DEFAULT, legacy_identity
 from calllog_guard.core.ids import EpochName, Tenant
-from calllog_guard.core.profile import CHANGES, FORMS, legacy_identity
+from calllog_guard.core.profile import CHANGES, FORMS
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode
 from calllog_guard.errors import ConfigurationError, StateRefusedError
@@ -32,20 +35,27 @@ _EXAMPLES: Final = """examples:
   calllog-guard tenant create iocom              a new tenant, which writes the newest forms
   calllog-guard tenant list                      which forms each tenant writes
   calllog-guard tenant upgrade iocom --dry-run   what an upgrade changes
-  calllog-guard tenant upgrade iocom             raise it, once every worker runs this release"""
+  calllog-guard tenant upgrade iocom             raise it, once every worker runs this release
+  calllog-guard tenant identity iocom            by which rules two identifiers are one person
+  calllog-guard tenant identity iocom --identity default --dry-run    what it would do to let the rules of new tenants be in force"""
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verb."""
     verb = verbs.add_parser(
         "tenant",
-        help="create T: pepper, receipt key, desk key, first epoch, guard entry (again: what a newer release adds); list: each tenant of the policy, and whether it is made; upgrade T: raise it to the newest stored forms",
+        help="create T: pepper, receipt key, desk key, first epoch, guard entry (again: what a newer release adds); list: each tenant of the policy, and whether it is made; upgrade T: raise it to the newest stored forms; identity T: the rules by which people are known, or others",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verb.add_argument("action", choices=["create", "list", "upgrade"])
+    verb.add_argument("action", choices=["create", "list", "upgrade", "identity"])
     verb.add_argument("tenant", nargs="?")
-    verb.add_argument("--dry-run", action="store_true", help="with upgrade: show what would change")
+    verb.add_argument(
+        "--identity",
+        metavar="RULES",
+        help=f"by which rules two identifiers are one person; create: default, {','.join(DEFAULT)}; identity: carry everybody over to these",
+    )
+    verb.add_argument("--dry-run", action="store_true", help="upgrade, identity: show what would change")
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=run_tenant)
 
@@ -56,6 +66,8 @@ def run_tenant(args: argparse.Namespace) -> int:
         return list_tenants(args)
     if not args.tenant:
         raise ConfigurationError(f"name the tenant: calllog-guard tenant {args.action} T")
+    if args.action == "identity":
+        return asyncio.run(identity_of(*_named(args), args))
     return asyncio.run((create_tenant if args.action == "create" else upgrade_tenant)(args))
 
 
@@ -72,6 +84,7 @@ def list_tenants(args: argparse.Namespace) -> int:
         row = {"tenant": name, "here": here, "regime": table.regime, "events": list(table.events)}
         row["desk_keys"] = shared.vault.desk_kids(Tenant(name))
         row["forms"] = shared.vault.profile(Tenant(name)).forms if fingerprint else None
+        row["identity"] = list(shared.vault.identity(Tenant(name))) if fingerprint else None
         rows.append(row | {"requesters": sorted(table.requesters), "receipt_key": fingerprint})
     lines = (
         f"{row['tenant']:16} {row['regime']} {row['receipt_key'] or (_NOT_MADE if row['here'] else _ELSEWHERE)}"
@@ -140,9 +153,15 @@ def _named(args: argparse.Namespace) -> tuple[World, Tenant]:
     return shared, tenant
 
 
-def _identity(shared: World, tenant: Tenant) -> tuple[str, ...]:
+def _legacy(shared: World, tenant: Tenant) -> tuple[str, ...]:
     """The rules by which the policy in force has people known until now."""
     return legacy_identity(lowercase_email=shared.policy.at(shared.clock.now().date()).tenant[tenant].lowercase_email)
+
+
+def _contradicted(shared: World, tenant: Tenant) -> tuple[tuple[str, ...], ...]:
+    """The rules of a policy that said something else at another time: some people were stored by them."""
+    others = (legacy_identity(lowercase_email=each) for each in shared.policy.lowercases_email(tenant))
+    return tuple(each for each in others if each != _legacy(shared, tenant))
 
 
 async def upgrade_tenant(args: argparse.Namespace) -> int:
@@ -162,12 +181,16 @@ async def upgrade_tenant(args: argparse.Namespace) -> int:
 
 
 async def _raise(shared: World, tenant: Tenant) -> None:
-    """The profile first, then the guard's entry: a crash in between is made good by the next heartbeat."""
+    """Topics that are new, then the profile, then the guard's entry: a crash in between is made good by the next heartbeat."""
     try:
         await shared.look_back()
         await follow_published(shared)
-        shared.vault.upgrade(tenant, _identity(shared, tenant), shared.clock.now())
+        topics = KafkaTopics(shared.settings, shared.options)
+        await asyncio.to_thread(topics.create, shared.keep_days, shared.events)
+        now, many = shared.clock.now(), shared.settings.partitions
+        shared.vault.upgrade(tenant, _legacy(shared, tenant), now, many, former=_contradicted(shared, tenant))
         await shared.ring(tenant).guard.tell_profile()
+        await carried_over(shared, tenant, shared.vault.identity(tenant))
     finally:
         await shared.keystore.close()
 
@@ -176,7 +199,7 @@ async def create_tenant(args: argparse.Namespace) -> int:
     """Make a tenant's secrets, the first epoch, and the guard with its anchor in the ledger; repeatable."""
     shared, tenant = _named(args)
     try:
-        epoch, path, desk = await _make(shared, tenant)
+        epoch, path, desk = await _make(shared, tenant, named_rules(args.identity or "default"))
     finally:
         await shared.keystore.close()
     show(
@@ -187,10 +210,15 @@ async def create_tenant(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _make(shared: World, tenant: Tenant) -> tuple[EpochName, Path, Path]:
+async def _make(shared: World, tenant: Tenant, identity: tuple[str, ...]) -> tuple[EpochName, Path, Path]:
     """The current epoch, and where the public halves of the receipt key and of the desk's key lie."""
+    if not shared.vault.made:
+        for line in shared.policy.unlawful(shared.clock.now().date()):
+            raise ConfigurationError(line)
     unanchored = await _own(shared)
-    shared.vault.create_tenant(tenant, _identity(shared, tenant), shared.clock.now())
+    if not unanchored:
+        await shared.check_partitions()
+    shared.vault.create_tenant(tenant, identity, shared.clock.now(), shared.settings.partitions)
     epoch = epoch_of(shared.clock.now())
     shared.vault.create_epoch(epoch)
     guard_id = shared.vault.guard_id()

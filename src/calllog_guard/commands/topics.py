@@ -18,7 +18,7 @@ from calllog_guard.core.beginnings import Gap
 from calllog_guard.core.grants import acl_commands, grants
 from calllog_guard.core.ids import ID_BYTES, b64
 from calllog_guard.core.tombstone import Output
-from calllog_guard.errors import ConfigurationError, StateRefusedError
+from calllog_guard.errors import ConfigurationError, Fate, GuardError, StateRefusedError
 from calllog_guard.law import follow_published
 from calllog_guard.workers.beginnings import standing
 from calllog_guard.world import World
@@ -63,6 +63,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 def run_topics(args: argparse.Namespace) -> int:
     """Make or check the governed topics."""
     shared = the_world()
+    asyncio.run(_counted(shared, args.action))
     admin = KafkaTopics(shared.settings, shared.options)
     try:
         made = admin.create(shared.keep_days, shared.events) if args.action == "create" else []
@@ -79,13 +80,25 @@ def run_topics(args: argparse.Namespace) -> int:
             "setting": f.setting,
             "wanted": f.wanted,
             "found": f.found,
-            "verdict": "ok" if f.good else "bad",
+            "verdict": f.verdict,
         }
         for f in findings
     ]
     widths = "{topic:24} {setting:28} {wanted:>16} {found:>16} {verdict}"
     show(args, rows, "\n".join(widths.format(**row) for row in rows))
     return int(any(not finding.good for finding in findings))
+
+
+async def _counted(shared: World, action: str) -> None:
+    """Refuse a PARTITIONS that is not the installation's; what is silent hinders nobody who only looks."""
+    try:
+        if shared.vault.made:
+            await shared.check_partitions()
+    except GuardError as error:
+        if error.fate is not Fate.RETRY or action == "create":
+            raise
+    finally:
+        await shared.keystore.close()
 
 
 def show_rights(args: argparse.Namespace) -> int:

@@ -1,29 +1,45 @@
-"""`worker ROLE`: runs one worker, as many processes as wanted; `worker all` runs one of each."""
+"""
+`worker ROLE`: runs one worker, as many processes as wanted; `worker all` runs one of each.
+
+Rules: 1. Whatever it waits for, it says so, on its pages too, and ends when it is asked to.  2. Every line of its log is JSON with
+          time and role.  3. The workers of `all` do not outlive it.
+"""
 
 import argparse
 import asyncio
-import contextlib
 import os
 import signal
 import sys
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
+from calllog_guard import patience, telemetry
 from calllog_guard.bootstrap import ROLES, serve
-from calllog_guard.commands.setup import say, the_world
+from calllog_guard.commands.lifetime import lived, unless
+from calllog_guard.commands.setup import exit_code, the_world
 from calllog_guard.core.wire import time_text
 from calllog_guard.errors import ConfigurationError, Fate, GuardError
-from calllog_guard.law import check_keystore, check_places, check_retention, policy_source, policy_tail
+from calllog_guard.law import check_keystore, check_lawful, check_places, check_retention, policy_source, policy_tail
 from calllog_guard.settings import PREFIX, UNSAFE_KEYSTORE, from_environment
+from calllog_guard.stack.offspring import ends_with_us
+from calllog_guard.workers.delivery import Delivery
 from calllog_guard.workers.duties import Duty
+from calllog_guard.workers.health import Health
 from calllog_guard.workers.probe import probe
 from calllog_guard.world import World
 
+log: Final = structlog.get_logger()
 _POLICY_S: Final = 1.0
 """How often a worker looks for published policies: the records are already there, so a look costs nothing."""
+_LEAVE_S: Final = 7.0
+_KILL_S: Final = 30.0
+"""Longer than a worker takes to end, whatever its state."""
+
+Goodbye = Callable[[], Coroutine[Any, Any, None]]
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -36,87 +52,123 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(args: argparse.Namespace) -> int:
     """Run until SIGTERM or SIGINT; 70 after a halt."""
-    settings = from_environment(os.environ)
-    structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.processors.JSONRenderer()],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
-    )
-    if args.role in {"keeper", "all"}:
-        try:
-            Path(settings.state_dir).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigurationError(f"{PREFIX}STATE_DIR cannot be made: {error.strerror}") from None
-    return asyncio.run(_all() if args.role == "all" else _one(args.role))
+    telemetry.configure(args.role)
+    try:
+        settings = from_environment(os.environ)
+        telemetry.configure(args.role, settings.log_level)
+        if args.role in {"keeper", "all"}:
+            _made(Path(settings.state_dir))
+        return patience.run(lived(_all if args.role == "all" else partial(_one, args.role)))
+    except GuardError as error:
+        log.error("refused to start", why=str(error), kind=type(error).__name__)  # noqa: TRY400 - a trace may quote data
+        return exit_code(error)
+    finally:
+        telemetry.tell_rest(whole=True)
 
 
-async def _one(name: str) -> int:
+def _made(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{PREFIX}STATE_DIR cannot be made: {error.strerror}") from None
+
+
+async def _one(name: str, asked: asyncio.Event) -> int:
     shared = the_world()
-    log = structlog.get_logger().bind(role=name)
     for word in sorted(shared.settings.off):
         log.warning("development", off=word)
     probe()
     shared.dead_letters()  # what needs no server is refused before any is waited for
-    await _answering(lambda: asyncio.to_thread(shared.vault.warm, shared.tenant), log)
-    await _answering(partial(_keystore, shared, log), log)
-    writer = shared.writer()
-    await _answering(writer.start, log)
-    tail = policy_tail(shared)
-    source = policy_source(shared, name, writer, tail)
+    goodbyes: list[Goodbye] = [shared.keystore.close]
     try:
-        for check in (
-            shared.look_back,
-            source.catch_up,
-            partial(check_places, shared),
-            partial(check_retention, shared),
-        ):
-            await _answering(check, log)
-    except GuardError:  # refused to start: leave no connection behind
-        await tail.stop()
-        await writer.stop()
-        await shared.keystore.close()
-        raise
+        worker = await unless(asked, _started(shared, name, goodbyes))
+        if worker is None:
+            log.info("stopped", before="it had started")
+            return 0
+        return await _worked(shared, worker, asked)
+    finally:
+        await asyncio.gather(*(patience.ended(goodbye(), _LEAVE_S) for goodbye in goodbyes))
+
+
+async def _started(shared: World, name: str, goodbyes: list[Goodbye]) -> Delivery:
+    """A worker that has all it needs; how each server is taken leave of is noted as soon as there is something to leave."""
+    working: list[Delivery] = []
+    pulse, kafka = shared.pulse(lambda: [place for each in working for place in each.places])
+    goodbyes += [pulse.stop, kafka.close]
+    health = Health(pulse)
+    address = await _shown(shared, name, health, goodbyes)
+    pulse.start()
+    await _answering(lambda: asyncio.to_thread(shared.vault.warm, shared.tenant))
+    await _answering(partial(_keystore, shared))
+    writer = shared.writer()
+    await _answering(writer.start)
+    tail = policy_tail(shared)
+    goodbyes += [writer.stop, tail.stop]
+    source = policy_source(shared, name, writer, tail)
+
+    async def lawful() -> None:
+        for line in check_lawful(shared):
+            log.warning("the policy says what no new version may say", what=line)
+
+    checks = (
+        shared.look_back,
+        source.catch_up,
+        lawful,
+        partial(check_places, shared),
+        partial(check_retention, shared),
+    )
+    for check in checks:
+        await _answering(check)
     worker = serve(shared, name, writer, [Duty("policy", _POLICY_S, source.look)])
+    goodbyes.append(worker.close)
+    await _answering(worker.start)
+    working.append(worker)
+    health.work = worker
+    log.info("started", at=time_text(shared.clock.now()), pid=os.getpid(), pages=address)
+    return worker
+
+
+async def _shown(shared: World, name: str, health: Health, goodbyes: list[Goodbye]) -> str:
+    """Serve the pages: from the first moment on, for somebody may want to know what is waited for; their address."""
     from calllog_guard.adapters.http_pages import Pages  # noqa: PLC0415 - takes long to load, and no other command serves
 
-    pages = Pages(name, shared.counts, shared.levels, lambda: worker.alive, lambda: worker.ready)
+    pages = Pages(name, shared.counts, shared.levels, health)
+    goodbyes.append(pages.stop)
     address = await pages.start(shared.settings.http)
-    await _answering(worker.start, log)
-    loop = asyncio.get_running_loop()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, worker.stop)
-    fresh = asyncio.create_task(shared.vault.keep_fresh())
-    log.info("started", at=time_text(shared.clock.now()), pid=os.getpid(), pages=address)
+    log.info("starts", pid=os.getpid(), serves=address)
+    return address
+
+
+async def _worked(shared: World, worker: Delivery, asked: asyncio.Event) -> int:
+    """Run the worker until its end is asked for; the exit code."""
+
+    async def stop() -> None:
+        await asked.wait()
+        worker.stop()
+
+    beside = [asyncio.create_task(shared.vault.keep_fresh()), asyncio.create_task(stop())]
     try:
         await worker.run()
     except GuardError as error:
         log.error("halt", why=str(error), kind=type(error).__name__)  # noqa: TRY400 - a trace may quote data
         return 70
     except Exception as error:  # noqa: BLE001 - a defect halts; its text may quote data, its place does not
-        trace = error.__traceback__
-        while trace and trace.tb_next:
-            trace = trace.tb_next
-        place = f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}" if trace else ""
-        log.error("halt", kind=type(error).__name__, at=place)  # noqa: TRY400
+        log.error("halt", kind=type(error).__name__, at=telemetry.place(error.__traceback__))  # noqa: TRY400
         return 70
     finally:
-        fresh.cancel()
-        with contextlib.suppress(Exception):  # the exit code tells what happened, not a failing goodbye
-            await tail.stop()
-            await pages.stop()
-            await writer.stop()
-            await shared.keystore.close()
+        for task in beside:
+            task.cancel()
     log.info("stopped", **shared.counts)
     return 0
 
 
-async def _keystore(shared: World, log: Any) -> None:
+async def _keystore(shared: World) -> None:
     unsafe = await check_keystore(shared)
     if unsafe:
         log.warning("the keystore is unsafe: nothing is certified", why=unsafe, off=UNSAFE_KEYSTORE)
 
 
-async def _answering(ask: Any, log: Any) -> None:
+async def _answering(ask: Callable[[], Awaitable[object]]) -> None:
     """Wait at start for what does not answer; anything else refuses to start."""
     while True:
         try:
@@ -130,26 +182,32 @@ async def _answering(ask: Any, log: Any) -> None:
             return
 
 
-async def _all() -> int:
+async def _all(asked: asyncio.Event) -> int:
+    """One worker of each role; when one ends, all do."""
     host, _, port = from_environment(os.environ).http.rpartition(":")
     children = []
     for number, name in enumerate(ROLES):
         own = os.environ | {f"{PREFIX}HTTP": f"{host}:{int(port) + number if int(port) else 0}"}
         command = (sys.executable, "-m", "calllog_guard.cli", "worker", name)
-        children.append(await asyncio.create_subprocess_exec(*command, env=own))
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, stopping.set)
+        children.append(
+            await asyncio.create_subprocess_exec(*command, env=own, preexec_fn=ends_with_us(signal.SIGTERM))
+        )
     waits = [asyncio.create_task(child.wait()) for child in children]
-    stop = asyncio.create_task(stopping.wait())
+    stop = asyncio.create_task(asked.wait())
     await asyncio.wait([*waits, stop], return_when=asyncio.FIRST_COMPLETED)
-    asked = stopping.is_set()
     stop.cancel()
+    was_asked = asked.is_set()
+    if not was_asked:
+        log.error(
+            "a worker ended by itself: all are stopped",
+            role=next(n for n, w in zip(ROLES, waits, strict=True) if w.done()),
+        )
     for child in children:
         if child.returncode is None:
             child.terminate()
+    await asyncio.wait(waits, timeout=_KILL_S)
+    for child in children:
+        if child.returncode is None:
+            child.kill()
     codes = await asyncio.gather(*waits)
-    if not asked:
-        say("a worker ended by itself; all are stopped")
-    return 0 if asked and not any(codes) else 70
+    return 0 if was_asked and not any(codes) else 70

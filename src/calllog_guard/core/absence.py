@@ -13,6 +13,8 @@ from typing import Any, Final
 from calllog_guard.core.traces import base64_phases
 
 _NAME: Final = 22
+KEY: Final = 45
+"""Characters of a record key: a person, a dot, a token."""
 
 
 @dataclass(slots=True)
@@ -69,13 +71,19 @@ class Look:
 
 
 def marks(names: Iterable[bytes]) -> dict[bytes, tuple[bytes, bool]]:
-    """Byte strings that betray a pseudonym or a record key: whose, and whether they belong to a value (else to a key)."""
+    """
+    Byte strings that betray a pseudonym or a record key: whose, and whether they belong to a value (else to a key).
+
+    Record keys are told by their person and a dot, once for hundreds of thousands of them: what follows says which it is.
+    """
     found: dict[bytes, tuple[bytes, bool]] = {}
     for name in names:
+        if len(name) > _NAME:
+            found[name[: _NAME + 1]] = (b"", False)
+            continue
         found[name] = (name, False)
-        if (
-            len(name) == _NAME
-        ):  # a leg's header names person and record apart: only the person's name stands there whole
-            for form in base64_phases(name):
-                found[form] = (name, True)
+        for form in base64_phases(
+            name
+        ):  # a leg's header names person and record apart: only the person stands there whole
+            found[form] = (name, True)
     return found

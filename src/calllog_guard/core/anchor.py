@@ -5,21 +5,21 @@ Two installations on one ledger would raise each other's guards and take each ot
 Source: design section 9 (restore guard).
 """
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
-from calllog_guard.core.wire import Id, Message, TenantName
+from calllog_guard.core.wire import Id, Internal, TenantName
 from calllog_guard.errors import ConfigurationError
 
 ANCHOR: Final = b"~guard"
 """Its key, in each partition of the ledger, and beside the policy, where everybody may read."""
 
 
-class Anchor(Message, frozen=True, kw_only=True):
+class Anchor(Internal, frozen=True, kw_only=True):
     """The guard's id, whose installation it is, and the topic of its legs; the first releases said the id alone."""
 
-    v: int = 1
+    v: Literal[1] = 1
     guard: Id
     counter: int = 0
     tenant: TenantName | None = None

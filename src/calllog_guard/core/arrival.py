@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from calllog_guard.core.wire import Message
+from calllog_guard.core.wire import Internal
 from calllog_guard.errors import MessageError
 
 LATEST_MS: Final = 253_402_300_799_999
@@ -33,7 +33,7 @@ REMNANT: Final = "remnant"
 """The `cty` of a dead letter that holds a Remnant, not the payload."""
 
 
-class Remnant(Message, frozen=True, kw_only=True):
+class Remnant(Internal, frozen=True, kw_only=True):
     """
     What is kept of bytes that are not: why, how many, and their digest.
 

@@ -4,7 +4,8 @@ Where a role goes on in a partition, and whether something that it has not read 
 In: what Kafka shows of the partition, how far the role has read it, and what an officer has accepted.  Out: `Start` or `Gap`.
 Rules: 1. A topic is known by Kafka's id, not by its name: a topic made anew shares no offset with the old one.
        2. What counts is where the log begins, not which offsets hold a record: compaction and transaction markers empty offsets.
-       3. Nothing is passed over but what an officer accepted by name, up to the offset that was shown.
+       3. Nothing is passed over but what an officer accepted by name, up to the offset that was shown: an offset that somebody
+          else set ahead of what was read is not believed.
 Source: design section 14, "Gaps are events"; Apache Kafka, KIP-516 (topic ids), `log start offset`.
 """
 
@@ -19,6 +20,8 @@ from calllog_guard.errors import EntryCorruptError, NewerFormError
 
 NO_ID: Final = id_text(bytes(ID_BYTES))
 """The id of a topic that has none: brokers before 2.8, and what nobody has seen yet."""
+MARK: Final = "calllog-guard"
+"""Stands beside each offset that we commit; the tools that set offsets leave nothing there."""
 _REACHED: Final = struct.Struct(">B16sQB")
 _VERSION: Final = 1
 
@@ -53,6 +56,18 @@ class Reached:
     id: str
     offset: int
     torn: bool = False
+
+
+class Committed(NamedTuple):
+    """An offset that a group has committed; `ours` is one that bears our mark."""
+
+    offset: int
+    ours: bool = True
+
+
+def set_ahead(committed: Committed, reached: Reached, extent: Extent) -> bool:
+    """Whether somebody else has set an offset ahead of what a role has read: what lies between would be lost in silence."""
+    return not committed.ours and reached.id == extent.id and committed.offset > reached.offset
 
 
 def reached_key(role: str, topic: str, partition: int) -> bytes:

@@ -13,7 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 USERS: Final = ("protector", "desk", "keeper", "auditor", "operator", "backend", "officer", "reader", "recipient")
-OPERATIONS: Final = {"R": "Read", "W": "Write", "X": "Delete", "S": "DescribeConfigs", "D": "Describe", "C": "Create"}
+OPERATIONS: Final = {
+    "R": "Read",
+    "W": "Write",
+    "X": "Delete",
+    "A": "AlterConfigs",
+    "S": "DescribeConfigs",
+    "D": "Describe",
+    "C": "Create",
+}
 """By the letters of the tables below; Read, Write and Delete imply Describe, Write implies idempotent writing."""
 
 _LOOKED_AT: Final = {"auditor": "DS", "operator": "CDS"}
@@ -23,12 +31,13 @@ _FOLLOWS_POLICY: Final = ("protector", "desk", "keeper", "backend", "officer", "
 
 _EVENTS: Final = "calllog.events"
 _TOPICS: Final[dict[str, dict[str, str]]] = {
-    "calllog.events": {"protector": "R", "auditor": "WX", "operator": "W", "backend": "W"},
+    "calllog.events": {"protector": "R", "auditor": "WXA", "operator": "W", "backend": "W"},
     "calllog.legs": {"protector": "W", "keeper": "RW", "auditor": "RW", "operator": "W", "officer": "R", "reader": "R"},
     "calllog.held": {"keeper": "RW", "auditor": "W"},
     "calllog.statistics": {"keeper": "RW", "officer": "R"},
+    "calllog.parked": {"protector": "RW", "auditor": "W", "operator": "R"},
     "calllog.dead": {"protector": "W", "desk": "W", "keeper": "W", "auditor": "W", "operator": "RW"},
-    "privacy.requests": {"desk": "R", "auditor": "WX", "operator": "W", "backend": "W", "officer": "W"},
+    "privacy.requests": {"desk": "R", "auditor": "WXA", "operator": "W", "backend": "W", "officer": "W"},
     "privacy.decisions": {"desk": "RW", "keeper": "RW", "auditor": "RW", "operator": "W"},
     "privacy.outcomes": {"desk": "R", "keeper": "W", "auditor": "W"},
     "privacy.cases": {"desk": "RW", "auditor": "RW", "backend": "R", "officer": "R"},
@@ -39,6 +48,8 @@ _TOPICS: Final[dict[str, dict[str, str]]] = {
     "privacy.exports": {"desk": "W", "keeper": "W", "backend": "R"},
     "privacy.access": {"keeper": "R", "operator": "W", "officer": "R", "reader": "W"},
 }
+OURS: Final = tuple(name for name in _TOPICS if name != _EVENTS)
+"""What no backend publishes events to."""
 _GROUPS: Final[dict[str, dict[str, str]]] = {
     "guard-protector": {"protector": "R", "auditor": "D", "operator": "D"},
     "guard-desk": {"desk": "R", "auditor": "D", "operator": "D"},

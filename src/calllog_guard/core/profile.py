@@ -9,12 +9,15 @@ Source: house rule R19; README: Upgrade from an earlier release; vectors in `tes
 
 import hashlib
 import struct
+from datetime import date
 from typing import Annotated, Final, Literal
 
 import msgspec
+from msgspec.structs import replace
 
+from calllog_guard.core.identity import unknown_rules
 from calllog_guard.core.ids import Tenant
-from calllog_guard.core.wire import Rewritten, Utc, decode, encode
+from calllog_guard.core.wire import Day, Rewritten, Utc, decode, encode
 from calllog_guard.errors import EntryCorruptError, MessageError, NewerFormError
 
 RELEASE_0_1: Final = 1
@@ -26,6 +29,12 @@ CHANGES: Final = (
     (2, "decisions: version 2, whose sealed entry has generations of 64 bits"),
     (2, "the keystore's guard entry names the profile: workers of an earlier release halt at it"),
     (2, "auditors have a key of their own to sign with"),
+    (2, "parts of calls whose person's entries cannot be used wait in calllog.parked, and hold up nobody else's"),
+    (2, "the number of partitions is kept with the tenant's secrets: a process that has another is refused"),
+    (2, "a person's entry says what a restore has imposed; the case of a lift, which restrictions it met"),
+    (2, "new versions of the policy must be lawful: what an earlier release took until today stays as it is"),
+    (2, "the rules by which two identifiers are one person are the tenant's: no policy changes them"),
+    (2, "cases and receipts say whether somebody was known under the identifiers of the request"),
 )
 """By level, what is written from then on; `tenant upgrade` shows it."""
 _FORM: Final = 1
@@ -40,7 +49,11 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
         number: 0 where none was ever written.
         forms: The level of stored forms and messages that is written.
         identity: The named rules by which two identifiers are known to be one person; they belong to the tenant from its creation.
+        former: The rules that were in force before, the oldest first: by them whoever has no record left is still found.
+        partitions: How many the topics of legs and decisions were created with; other programs must not be mistaken about it.
         signers: By role, the public half (32 bytes, base64url) of the Ed25519 key by which its records are signed.
+        judged_from: From which day on versions of its policy must be lawful (`policy/lawful.py`), where an earlier release took
+            others; UNSET: all of them.
         at: When it was written.
 
     """
@@ -49,16 +62,32 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
     number: int = 0
     forms: Annotated[int, msgspec.Meta(ge=1)] = RELEASE_0_1
     identity: tuple[str, ...] = ()
+    former: tuple[tuple[str, ...], ...] | msgspec.UnsetType = msgspec.UNSET
+    partitions: Annotated[int, msgspec.Meta(ge=1)] | msgspec.UnsetType = msgspec.UNSET
     signers: dict[str, str] = msgspec.field(default_factory=dict)
+    judged_from: Day | msgspec.UnsetType = msgspec.UNSET
     at: Utc | None = None
+
+    @property
+    def before(self) -> tuple[tuple[str, ...], ...]:
+        """The rules of identity that were in force before, the oldest first."""
+        return self.former or ()
+
+    def knowing(self, identity: tuple[str, ...]) -> "TenantProfile":
+        """The same with other rules of identity."""
+        if identity == self.identity:
+            return self
+        return replace(self, identity=identity, former=(*self.before, self.identity))
+
+    @property
+    def lawful_from(self) -> date:
+        """The first day of a version that is judged: none while an earlier release may follow what this one would not."""
+        if self.forms == RELEASE_0_1:
+            return date.max
+        return date.min if self.judged_from is msgspec.UNSET else date.fromisoformat(self.judged_from)
 
 
 PROFILES: Final = msgspec.json.Decoder(TenantProfile)
-
-
-def legacy_identity(*, lowercase_email: bool) -> tuple[str, ...]:
-    """The rules by which the first release knew people: as the policy's `lowercase_email` said."""
-    return ("lowercase-email",) if lowercase_email else ("as-written",)
 
 
 def profile_name(tenant: Tenant, number: int) -> str:
@@ -99,7 +128,7 @@ def opened(name: str, number: int, content: bytes) -> TenantProfile:
     The profile in bytes that are proven.
 
     Raises:
-        EntryCorruptError: None of ours.
+        EntryCorruptError: None of ours, or its rules of identity are a later release's.
         NewerFormError: Its level of forms, or its version, is a later release's.
 
     """
@@ -109,6 +138,11 @@ def opened(name: str, number: int, content: bytes) -> TenantProfile:
         raise EntryCorruptError(f"{name} beside the KMS is no profile") from None
     if profile.number != number:
         raise EntryCorruptError(f"{name} beside the KMS says that it is number {profile.number}")
+    if unknown := [name for rules in (profile.identity, *profile.before) for name in unknown_rules(rules)]:
+        raise EntryCorruptError(
+            f"{name} beside the KMS names rules of identity that this release does not know ({', '.join(unknown)}): run the release "
+            "that wrote it"
+        )
     if profile.forms > FORMS:
         raise NewerFormError(f"the level of forms in {name}", profile.forms, FORMS)
     return profile

@@ -7,11 +7,11 @@ Source: design section 9 (late and returning).
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
-from calllog_guard.core.wire import Message, Utc
+from calllog_guard.core.wire import Internal, Utc
 
 REPLAY_HEADER: Final = "clg-replay"
 REPLAYED_KEY: Final = b"~replayed"
@@ -36,10 +36,10 @@ def first_appended_ms(timestamp_ms: int, headers: Sequence[tuple[str, bytes | No
     return max(timestamp_ms, 0)
 
 
-class Replayed(Message, frozen=True, kw_only=True):
+class Replayed(Internal, frozen=True, kw_only=True):
     """The note that the letter at `partition` and `offset` of `calllog.dead` was replayed; it lives as long as the letter."""
 
-    v: int = 1
+    v: Literal[1] = 1
     partition: int
     offset: int
     at: Utc

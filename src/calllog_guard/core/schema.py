@@ -17,10 +17,13 @@ from calllog_guard.core.arrival import Remnant
 from calllog_guard.core.calls.event import CallEvent
 from calllog_guard.core.calls.intake import Manifest
 from calllog_guard.core.calls.leg import Leg
+from calllog_guard.core.calls.parked import Parked
 from calllog_guard.core.calls.view import Put, Remove, Reset
 from calllog_guard.core.crypto.envelope import LegHeader
 from calllog_guard.core.crypto.held import HeldHeader
+from calllog_guard.core.minor import REST
 from calllog_guard.core.policy.publication import Publication
+from calllog_guard.core.prolonged import Prolonged
 from calllog_guard.core.replay import Replayed
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import Decision
@@ -31,7 +34,7 @@ from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.sealed import SealedHeader
 from calllog_guard.core.retention.cells import Statistic
 from calllog_guard.core.retention.tally import Mark
-from calllog_guard.core.wire import Access, Beat, Dead
+from calllog_guard.core.wire import Access, Beat, Dead, Internal
 
 MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "event": CallEvent,
@@ -48,6 +51,7 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "notice": Notice,
     "notice-words": Words,
     "dead": Dead,
+    "parked": Parked,
     "remnant": Remnant,
     "replayed": Replayed,
     "access": Access,
@@ -58,15 +62,26 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "heartbeat": Beat,
     "anchor": Anchor,
     "acceptance": Acceptance,
+    "prolonged": Prolonged,
     "policy": Publication,
     "statistic": Statistic,
     "statistics-mark": Mark,
 }
 
 
+def _open(part: dict[str, Any]) -> dict[str, Any]:
+    """A part of what our programs write: a later minor release may add to it."""
+    properties = {name: each for name, each in part.get("properties", {}).items() if name != REST}
+    return {name: each for name, each in part.items() if name != "additionalProperties"} | (
+        {"properties": properties} if properties else {}
+    )
+
+
 def schema(name: str) -> dict[str, Any]:
     """The schema of one message."""
     (top,), parts = msgspec.json.schema_components([MESSAGES[name]], ref_template="#/$defs/{name}")
+    if issubclass(MESSAGES[name], Internal):
+        parts = {each: _open(part) for each, part in parts.items()}
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": name}
     return head | top | {"$defs": parts}
 

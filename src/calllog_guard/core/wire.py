@@ -9,11 +9,13 @@ Source: RFC 8259, RFC 3339, RFC 6901; `shared` interface: messages.
 """
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, ClassVar, Final, Literal, TypeVar
 
 import msgspec
 
+from calllog_guard.core.minor import MARK, REST, flat, known, with_rest
 from calllog_guard.errors import MessageError, NewerFormError
 
 Utc = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -32,19 +34,18 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """What all messages share: frozen, unknown fields refused."""
 
 
-class Internal(Message, frozen=True, forbid_unknown_fields=False, kw_only=True):
-    """What our programs write for each other: unknown fields are passed over, a `v` above `major` halts."""
+class Internal(Message, frozen=True, kw_only=True):
+    """What our programs write for each other: `decode` passes over fields that a later minor release added; a `v` above `major` halts."""
 
     major: ClassVar[int] = 1
-
-
-_REST: Final = "~rest"
+    never: ClassVar[frozenset[str]] = frozenset()
+    """Fields that change how the rest is to be read, whoever added them: refused."""
 
 
 class Rewritten(Internal, frozen=True, kw_only=True):
-    """An internal message that others write anew: its unknown fields ride along in `rest`, byte for byte, and never under that name."""
+    """An internal message that others write anew: what they do not know rides along in `rest`, byte for byte, and is written back."""
 
-    rest: tuple[tuple[str, msgspec.Raw], ...] | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name=_REST)
+    rest: tuple[tuple[str, msgspec.Raw], ...] | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name=REST)
 
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -100,82 +101,69 @@ def reason_of(error: msgspec.ValidationError) -> str:
     return "wrong_value"
 
 
-class _Version(msgspec.Struct):
-    v: int = 1
-
-
-_versions: Final = msgspec.json.Decoder(_Version)
-_objects: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_arrays: Final = msgspec.json.Decoder(list[msgspec.Raw])
-_rests: Final = msgspec.json.Decoder(list[tuple[str, msgspec.Raw]])
-
-
-def decode(decoder: "msgspec.json.Decoder[T]", raw: bytes) -> T:
+def decode(decoder: "msgspec.json.Decoder[T]", raw: bytes, *, stored: bool = False) -> T:
     """
     Decode and check one message.
+
+    Args:
+        stored: One of our programs wrote it, although its like comes from outside: read as Internal is.
 
     Raises:
         MessageError: Not UTF-8, not JSON, nested without end, or not to the schema; the message is dead-lettered.
         NewerFormError: An internal message of a later major version: halt.
 
     """
+    failed = MessageError("unknown_field")
     try:
         found = decoder.decode(raw)
-        # one that we write ourselves is written again as it came, unless a later release has added to it
-        return _with_rest(found, raw) if isinstance(found, Rewritten) and encode(found) != raw else found
+        if MARK not in raw or not (stored or _is_internal(decoder.type)):
+            return found
     except msgspec.ValidationError as error:
-        _check_major(decoder.type, raw)
-        raise MessageError(reason_of(error), pointer_of(error)) from None
+        failed = MessageError(reason_of(error), pointer_of(error))
     except (msgspec.DecodeError, UnicodeDecodeError):
+        raise MessageError("not_json") from None
+    except RecursionError:
+        raise MessageError("nested_too_deep") from None
+    if not (stored or _is_internal(decoder.type)):
+        raise failed
+    return _newer(decoder, raw, failed)
+
+
+def _is_internal(kind: type) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Internal)
+
+
+class _Version(msgspec.Struct):
+    v: int = 1
+
+
+_versions: Final = msgspec.json.Decoder(_Version)
+_objects: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def _newer(decoder: "msgspec.json.Decoder[T]", raw: bytes, failed: MessageError) -> T:
+    """What is not to the schema of this release: of a later major version, of a later minor one, or bad."""
+    kind: type = decoder.type
+    major: int = getattr(kind, "major", 1)
+    try:
+        with suppress(msgspec.ValidationError):  # it says no version
+            found = _versions.decode(raw).v
+            if found > major:
+                raise NewerFormError(f"a message of the kind {kind.__name__}", found, major)
+        if failed.reason != "unknown_field" or getattr(kind, "never", frozenset()) & _objects.decode(raw).keys():
+            raise failed
+        return with_rest(decoder.decode(known(kind, raw)), raw)
+    except msgspec.ValidationError as error:
+        raise MessageError(reason_of(error), pointer_of(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):  # behind what was unknown
         raise MessageError("not_json") from None
     except RecursionError:
         raise MessageError("nested_too_deep") from None
 
 
-def _check_major(kind: type, raw: bytes) -> None:
-    if not (isinstance(kind, type) and issubclass(kind, Internal)):
-        return
-    try:
-        found = _versions.decode(raw).v
-    except (
-        msgspec.DecodeError,
-        UnicodeDecodeError,
-        RecursionError,
-    ):  # no version that could be told, or no JSON behind the fault
-        return
-    if found > kind.major:
-        raise NewerFormError(f"a message of the kind {kind.__name__}", found, kind.major)
-
-
-def _with_rest(value: T, raw: bytes | msgspec.Raw) -> T:
-    """The same with the unknown fields that `raw` has, at whatever depth a rewritten message stands."""
-    if isinstance(value, tuple) and any(isinstance(each, Rewritten) for each in value):
-        return type(value)(_with_rest(each, part) for each, part in zip(value, _arrays.decode(raw), strict=True))
-    if not isinstance(value, Rewritten):
-        return value
-    ours = dict(zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True))
-    del ours[_REST]
-    fields = _objects.decode(raw)
-    inner = {ours[name]: _with_rest(getattr(value, ours[name]), part) for name, part in fields.items() if name in ours}
-    rest = tuple((name, part) for name, part in fields.items() if name not in ours)
-    return msgspec.structs.replace(value, rest=rest or msgspec.UNSET, **inner)
-
-
 def encode(message: Message) -> bytes:
     """The one JSON form of a message."""
-    return _flat(_encoder.encode(message))
-
-
-def _flat(raw: bytes) -> bytes:
-    """Unknown fields stand among the others; nothing is done where there are none."""
-    if b'"~rest":' not in raw:
-        return raw
-    if raw[:1] == b"[":
-        return _encoder.encode([msgspec.Raw(_flat(bytes(part))) for part in _arrays.decode(raw)])
-    fields = _objects.decode(raw)
-    rest = _rests.decode(fields.pop(_REST, b"[]"))
-    flat = {name: msgspec.Raw(_flat(bytes(part))) for name, part in fields.items()}
-    return _encoder.encode(flat | {name: part for name, part in rest if name not in flat})
+    return flat(_encoder.encode(message))
 
 
 def text_literal(text: str) -> bytes:
@@ -199,14 +187,14 @@ def to_ms(moment: datetime) -> int:
     return int(moment.timestamp()) * 1000 + moment.microsecond // 1000
 
 
-class Dead(Message, frozen=True, kw_only=True):
+class Dead(Internal, frozen=True, kw_only=True):
     """
     A dead letter: where it lay, why, and the payload sealed to the operator's key. No field's name or value.
 
     `appended_at` is when the record first came: a replay is judged by it (letters of earlier releases lack it).
     """
 
-    v: int
+    v: Literal[1]
     topic: str
     partition: int
     offset: int
@@ -224,10 +212,10 @@ BEAT: Final = b"~beat"
 """The key of heartbeats, in every topic that has them."""
 
 
-class Beat(Message, frozen=True, kw_only=True):
+class Beat(Internal, frozen=True, kw_only=True):
     """A heartbeat: keeps segments rolling; the counter is the keystore's, by which an older keystore is known."""
 
-    v: int = 1
+    v: Literal[1] = 1
     counter: int
     at: Utc
 
@@ -235,14 +223,14 @@ class Beat(Message, frozen=True, kw_only=True):
 BEATS: Final = msgspec.json.Decoder(Beat)
 
 
-class Access(Message, frozen=True, kw_only=True):
+class Access(Internal, frozen=True, kw_only=True):
     """
     Who opened what, for which purpose; acknowledged before the first line is shown.
 
     `which` are the offsets that were opened (`offsets.py`); accesses of earlier releases do not say it.
     """
 
-    v: int
+    v: Literal[1]
     actor: str
     purpose: str
     case: Id | None

@@ -41,6 +41,9 @@ _VERDICTS: Final = {
     "answered": "The request is answered.",
     "refused": "An officer refused the request; the reasons and the remedies are told apart.",
 }
+_NOBODY: Final = (
+    "Nobody was known under the identifiers of the request, and a look from outside found no record of theirs."
+)
 _MEANS: Final = {
     "consumer:read_uncommitted": "The log was read as an outsider reads it, from its beginning to its end.",
     "files:segments": "Every file of the log was read on as many brokers' disks as the table says, also files set aside for deletion.",
@@ -74,7 +77,10 @@ class Checked:
 def certificate(receipt: Receipt, checked: Checked) -> str:
     """The page; whoever makes it has checked the signature."""
     final = receipt.stage in _CERTIFICATES
-    title = "Receipt" if not final else "Certificate of erasure" if receipt.shredded else "Certificate of removal"
+    nobody = receipt.known is False
+    title = (
+        "Receipt" if not final or nobody else "Certificate of erasure" if receipt.shredded else "Certificate of removal"
+    )
     looks = list(dict.fromkeys(receipt.observations or ((receipt.observed,) if receipt.observed else ())))
     left = [(text, at) for name, text in _LEFT.items() if isinstance(at := receipt.bounds.get(name), datetime)]
     return page(
@@ -83,7 +89,9 @@ def certificate(receipt: Receipt, checked: Checked) -> str:
         final=final,
         receipt=receipt,
         checked=checked,
-        verdict=_VERDICTS[receipt.stage],
+        verdict=_NOBODY if nobody and final else _VERDICTS[receipt.stage],
+        nobody=nobody and not final,
+        unknown=len(receipt.unknown or ()) if receipt.known else 0,
         stages=[(_STAGES.get(name, name), at) for name, at in _ordered(receipt)],
         looks=looks,
         means=list(dict.fromkeys(_MEANS.get(how, how) for look in looks for how in look.how)),

@@ -113,6 +113,18 @@ def _shown(report: Report) -> Iterator[Table]:
     yield Table(
         "Records lost unread", "No loss was accepted.", heads, losses, frozenset({4}), frozenset(range(len(losses)))
     )
+    prolonged = tuple(
+        (
+            f"{each.at:%Y-%m-%d %H:%M}",
+            each.topic,
+            short_span(each.from_s),
+            short_span(each.to_s),
+            short_span(each.unread_s),
+        )
+        for each in report.prolonged
+    )
+    heads = ("When", "Topic", "Kept for", "From then on for", "Oldest unread")
+    yield Table("Topics kept longer", "No topic was kept longer.", heads, prolonged, frozenset({2, 3, 4}))
     versions = tuple((each.effective, each.change) for each in report.policies)
     yield Table("Policy", "There is no policy.", ("In force from", "Change"), versions)
 

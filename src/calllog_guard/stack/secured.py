@@ -8,6 +8,7 @@ Source: Apache Kafka 4.1, security: SSL, SASL/SCRAM, authorization; `core/grants
 
 import hashlib
 import json
+import re
 import secrets
 from pathlib import Path
 from typing import Any, Final
@@ -143,5 +144,5 @@ class Secured:
 
 def _acl(grant: Grant) -> ACL:
     pattern = ResourcePattern(ResourceType[grant.kind.upper()], grant.name)
-    operation = ACLOperation[{"DescribeConfigs": "DESCRIBE_CONFIGS"}.get(grant.operation, grant.operation.upper())]
+    operation = ACLOperation[re.sub(r"(?<=[a-z])(?=[A-Z])", "_", grant.operation).upper()]
     return ACL(f"User:{grant.user}", "*", operation, ACLPermissionType.ALLOW, pattern)

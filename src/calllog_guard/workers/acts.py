@@ -8,7 +8,7 @@ Source: design section 10; `core/requests/machine.py`.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, cast
 
@@ -21,19 +21,22 @@ from calllog_guard.core.requests.notice import acknowledged
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.whose import Reason
 from calllog_guard.core.tombstone import Output
-from calllog_guard.errors import CaseStateError
+from calllog_guard.core.wire import encode
+from calllog_guard.errors import CaseStateError, ParkedError
 from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.casebook import Casebook
-from calllog_guard.workers.decide import Granted
+from calllog_guard.workers.granted import Granted
 from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.terms import absolute, awaited, braked, calendar, dated, dates, reviewed
 
 _ASKED: Final[dict[str, Moment]] = {"ask_identity": "identity_asked_at", "ask_fee": "fee_asked_at"}
 _CAME: Final[dict[str, Moment]] = {"verify": "identity_shown_at", "fee": "fee_paid_at"}
 _LEADS_ON: Final = frozenset({"verify", "clarify", "fee"})
-Enforce = Callable[[Granted], Awaitable[Case]]
+Carried = Callable[[Granted], Awaitable[Case]]
+_BYTES: Final = {"officer": 524_288}
+_BYTES_OTHERS: Final = 262_144
+"""Up to which size of its record acts may add to a case: backends' half of what officers have, and that a half of what fits a topic."""
 Stage = Callable[[Case, str, str, Sequence[Output]], Awaitable[Case]]
-Reviewed = Callable[[Granted], Awaitable[Case]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,16 +57,14 @@ class Acts:
     Applies acts to cases.
 
     Args:
-        enforce: Carries a case out; `stage` tells.
-        restricted: Restricts a person while an objection is considered; `reviewed` ends that.
+        carried: Carries a case out, or restricts a person while an objection is considered; `stage` tells.
+        reviewed: Ends that restriction.
 
     """
 
-    def __init__(
-        self, book: Casebook, notices: Notices, enforce: Enforce, stage: Stage, restricted: Reviewed, reviewed: Reviewed
-    ) -> None:
-        self._book, self._notices, self._enforce, self._stage = book, notices, enforce, stage
-        self._restricted, self._reviewed = restricted, reviewed
+    def __init__(self, book: Casebook, notices: Notices, carried: Carried, stage: Stage, reviewed: Carried) -> None:
+        self._book, self._notices = book, notices
+        self._carried, self._stage, self._reviewed = carried, stage, reviewed
 
     async def act(self, act: Act) -> None:
         """
@@ -83,10 +84,10 @@ class Acts:
             case = await self._applied(case, act)
         if case.state == "refused" and "refused" not in case.stages:
             await self._refused(case, act)
-        elif case.sealed and case.state == "enforcing" and not case.decided:
-            await self._enforce(self._granted(case, act))
-        elif case.sealed and case.type == "object" and case.waits_for == "officer":
-            await self._restricted(self._granted(case, act))
+        elif case.sealed and (
+            (case.state == "enforcing" and not case.decided) or (case.type == "object" and case.waits_for == "officer")
+        ):
+            await self._carried(self._granted(case, act))
 
     def _granted(self, case: Case, act: Act) -> Granted:
         return Granted(case, self._book.request_of(case), act.table, act.version, act.request.ground)
@@ -111,7 +112,9 @@ class Acts:
             if not outputs:
                 raise CaseStateError("nobody_to_tell", "/case")
             case = msgspec.structs.replace(case, sealed=None, review_at=None)
-        await self._book.save(msgspec.structs.replace(case, acts=case.acts | {request.jti: act.place}), outputs)
+        case = msgspec.structs.replace(case, acts=case.acts | {request.jti: act.place})
+        check_size(case, act.role)
+        await self._book.save(case, outputs)
 
     async def _applied(self, case: Case, act: Act) -> Case:
         event, approvals = self._event(case, act)
@@ -140,10 +143,9 @@ class Acts:
         case, outputs = dated(case, act.table), list[Output]()
         if event == "extend":
             asked, ground = self._book.request_of(case) if case.sealed else None, act.request.ground or ""
-            case = await self._notices.remember(
-                case, Reason(of="extended", text=ground, at=act.appended_at), act.table, asked
-            )
+            case = await self._notices.remember(case, Reason(of="extended", text=ground, at=act.appended_at), asked)
             case, outputs = self._notices.of(case, "extended", act.table, asked, act.appended_at, ground)
+        check_size(case, act.role)
         return await self._book.save(case, outputs)
 
     def _event(self, case: Case, act: Act) -> tuple[Event, tuple[str, ...]]:
@@ -164,16 +166,46 @@ class Acts:
         return event, case.approvals
 
     async def _refused(self, case: Case, act: Act) -> None:
-        granted = self._granted(case, act)
-        request, ground = granted.request, act.request.ground
+        """Told with the reasons; of an objection the restriction that it brought ends. Raises ParkedError: that waits."""
+        request, ground = self._asked(case), act.request.ground
         case, outputs = self._notices.of(case, "refused", act.table, request, act.appended_at, ground)
-        if case.type == "object" and case.decisions:  # unverified, it never restricted anybody
+        reason = Reason(of="refused", text=ground or "", at=act.appended_at)
+        if request is not None and case.type == "object" and case.decisions:  # unverified, it never restricted anybody
             case, lifting = self._notices.of(case, "lifting", act.table, request, act.appended_at)
             case = await self._book.save(case, [*outputs, *lifting])
-            case, outputs = await self._reviewed(replace(granted, case=case)), []
-        reason = Reason(of="refused", text=ground or "", at=act.appended_at)
-        case = await self._notices.remember(case, reason, act.table, request)
-        await self._stage(msgspec.structs.replace(parted(case), refusal="officer"), "refused", act.version, outputs)
+            try:
+                case, outputs = await self._reviewed(Granted(case, request, act.table, act.version, ground)), []
+            except ParkedError:  # whoever ends it later does not know the reasons any more
+                await self._book.save(await self._notices.remember(case, reason, request))
+                raise
+        case = await self._notices.remember(case, reason, request)
+        await self._ended(case, act.version, outputs)
+
+    async def refused_again(self, granted: Granted) -> Case:
+        """What is left of a refusal whose reasons are told. Raises ParkedError: it still waits."""
+        return await self._ended(await self._reviewed(granted), granted.version, [])
+
+    async def _ended(self, case: Case, version: str, outputs: Sequence[Output]) -> Case:
+        return await self._stage(msgspec.structs.replace(parted(case), refusal="officer"), "refused", version, outputs)
+
+    def _asked(self, case: Case) -> Request | None:
+        """The request of a case; None where it was never kept, or does not open any more: an officer may refuse it all the same."""
+        try:
+            return self._book.request_of(case) if case.sealed else None
+        except CaseStateError:
+            return None
+
+
+def check_size(case: Case, role: Requester) -> None:
+    """
+    Whether an act may still be added to a case.
+
+    Raises:
+        CaseStateError: `case_full`; officers can still decide it when a backend can add nothing more.
+
+    """
+    if len(encode(case)) > _BYTES.get(role, _BYTES_OTHERS):
+        raise CaseStateError("case_full", "/case")
 
 
 def _moved(case: Case, event: Event, act: Act) -> Case:

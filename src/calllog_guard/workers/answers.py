@@ -26,11 +26,11 @@ from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.rules import open_rule
 from calllog_guard.core.requests.whose import Reason
 from calllog_guard.core.wire import decode
-from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
+from calllog_guard.errors import CaseStateError, MessageError
 from calllog_guard.policy import TenantPolicy
 from calllog_guard.ports import Writer
-from calllog_guard.workers.decide import Granted, Telling, span_of
 from calllog_guard.workers.exports import sealed_part
+from calllog_guard.workers.granted import Granted, Telling, span_of
 from calllog_guard.workers.holds import Archive
 from calllog_guard.workers.whose import Owners
 
@@ -92,7 +92,7 @@ class Answers:
             return person.disclosure(base, bare, asked)
         if request.type == "portability":
             return person.portability(base, table, bare, asked)
-        found = await self._found(set(self._a.decider.lookups(request, table).values()))
+        found = await self._found(set((await self._a.decider.lookups(request)).values()))
         known = Known(
             subjects=request.subjects,
             flags=[_flags(each) for each in found.living.values()],
@@ -137,7 +137,7 @@ class Answers:
     def _disclosed(self, case: Case) -> tuple[Case, Filed] | None:
         try:
             filed = self._a.book.filed_of(case) if case.type == "disclose" else None
-        except (EpochUnknownError, EntryCorruptError):
+        except CaseStateError:
             return None  # nobody's desk sealed it so: the renewal of sealed parts tells of it
         return (case, filed) if filed is not None else None
 

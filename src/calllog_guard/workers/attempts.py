@@ -74,6 +74,7 @@ class Attempts:
         self._handler, self._outlet, self._count, self._revoking = handler, outlet, count, revoking
         self._unit_max_s = settings.unit_max_s
         self.retry_since: float | None = None
+        self.retry_why = ""
 
     async def until_done(self, unit: Unit) -> bool:
         """
@@ -116,7 +117,7 @@ class Attempts:
                     raise
                 if isinstance(error, UnacknowledgedError) and deadline is None:
                     deadline = attempt + self._unit_max_s
-                self.retry_since = self.retry_since or began
+                self.retry_since, self.retry_why = self.retry_since or began, str(error)
                 self._count("retries", 1)
                 log.warning("unit waits", role=self._handler.name, why=str(error), next_try_s=pause)
             else:
@@ -129,6 +130,7 @@ class Attempts:
             except TimeoutError:
                 pause = min(pause * 2, RETRY_MOST_S)
             else:
+                self.retry_since = None
                 return False
 
     async def _overdue(self) -> None:

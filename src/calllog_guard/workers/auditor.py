@@ -16,18 +16,19 @@ import msgspec
 import structlog
 from aiokafka import TopicPartition
 
-from calllog_guard.core.ids import Tenant
+from calllog_guard.core.profile import RELEASE_0_1
 from calllog_guard.core.requests.decision import DECISIONS
-from calllog_guard.core.requests.outcome import DONE, TO_DESK, Observed, Outcome, OutcomeKey, is_result
+from calllog_guard.core.requests.outcome import DONE, TO_DESK, Observed, Outcome, OutcomeKey, is_result, legs_part
 from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import BEAT, Beat, decode, encode, to_ms
-from calllog_guard.errors import KeystoreSilentError, KeystoreUnsafeError, MessageError
-from calllog_guard.ports import Cleaners, Clock, Keystore, Topics, Trimmed, Writer
-from calllog_guard.settings import Settings
+from calllog_guard.core.wire import decode
+from calllog_guard.errors import KeystoreUnsafeError, MessageError
+from calllog_guard.ports import Cleaners
 from calllog_guard.workers.delivery import Unit
 from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.lags import Lags
 from calllog_guard.workers.observation import Disks, Observation, ReadEach, Seen
+from calllog_guard.workers.upkeep import Means, Upkeep
 from calllog_guard.workers.walk import UNREADABLE, Walked
 from calllog_guard.workers.watched import Watched
 
@@ -43,49 +44,43 @@ class Auditor:
 
     def __init__(
         self,
-        tenant: Tenant,
         home: int,
-        events: Callable[[], Sequence[str]],
+        means: Means,
+        lags: Lags,
         keep_days: Callable[[], int],
         outcome_key: OutcomeKey,
         ring: Keyring,
-        keystore: Keystore,
-        topics: Topics,
-        writer: Writer,
-        settings: Settings,
-        clock: Clock,
         read_all: ReadAll,
         read_each: ReadEach,
         starts: Offsets,
         disks: Disks,
         cleaners: Cleaners,
         walked: Callable[[], Awaitable[Walked]],
-        count: Callable[[str, int], None],
-        level: Callable[[str, float], None],
     ) -> None:
-        self._tenant, self._home, self._events, self._keep_days = tenant, home, events, keep_days
-        self._ring, self._keystore, self._admin, self._writer = ring, keystore, topics, writer
-        self._outcome_key = outcome_key
-        self._settings, self._clock, self._starts = settings, clock, starts
-        self._read_all, self._count, self._level = read_all, count, level
+        settings = self._settings = means.settings
+        self._home, self._events, self._keep_days = home, means.events, keep_days
+        self._ring, self._keystore, self._admin, self._writer = ring, means.keystore, means.admin, means.writer
+        self._outcome_key, self._lags = outcome_key, lags
+        self._clock, self._starts = means.clock, starts
+        self._read_all, self._count, self._level = read_all, means.count, means.level
         self._legs, self._decisions = settings.topic("calllog.legs"), settings.topic("privacy.decisions")
-        self._requests, self._outcomes = settings.topic("privacy.requests"), settings.topic("privacy.outcomes")
+        self._outcomes = settings.topic("privacy.outcomes")
         self.topics: tuple[str, ...] = (self._decisions,)
-        self._observation = Observation(self._legs, read_each, disks, clock, count, level)
+        self._observation = Observation(self._legs, read_each, disks, means.clock, means.count, means.level)
         self._watched: dict[int, dict[bytes, Watched]] = {}
+        self._upkeep = Upkeep(means, self._watched)
         self._walked, self._cleaners = walked, cleaners
         self._sound = False
-        self._missing: frozenset[str] | None = None
-        self._counter = 0
         self._rewrite_from = 0.0
         self._floor = 0
-        self._beat_at = self._walk_at = 0.0
+        self._walk_at = 0.0
         self._missed: set[tuple[str, bool]] = set()
         self._drifts, self._states = set[str](), set[str]()
         self._duties = (
-            Duty("heartbeat", settings.heartbeat_s, self._beat),
-            Duty("trim", settings.trim_s, self._trim),
+            Duty("heartbeat", settings.heartbeat_s, self._upkeep.beat),
+            Duty("trim", settings.trim_s, self._upkeep.trim),
             Duty("watch", settings.watch_s, self._watch),
+            Duty("lags", settings.watch_s, self._look_at_lags),
             Duty("observe", settings.observe_s, self._observe),
             Duty("walk", settings.walk_s, self._walk),
         )
@@ -112,7 +107,8 @@ class Auditor:
         """See Role."""
         for records in unit.values():
             for record in records:
-                self._note(record)
+                if record.partition in self._watched:  # beyond those is nobody's ledger
+                    self._note(record)
 
     def _note(self, record: Any) -> None:
         if not record.key or record.key[:1] == b"~" or record.value is None:
@@ -126,8 +122,11 @@ class Auditor:
             elif record.key.endswith(DONE):
                 watched.done = self._outcome_key.read(record.value, record.key)
             else:
-                self._outcome_key.read(record.value, record.key)
-                watched.reported.add(result)
+                outcome = self._outcome_key.read(record.value, record.key)
+                if legs_part(record.key) is None:
+                    watched.reported.add(result)
+                else:
+                    watched.named.update(dict.fromkeys(outcome.tokens or ()))
         except MessageError as error:
             self._count("unreadable_" + error.reason, 1)
         if watched.decision is not None and not set(watched.stages) - watched.reported:
@@ -141,65 +140,24 @@ class Auditor:
         for duty in self._duties:
             duty.poll()
         now = asyncio.get_running_loop().time()
-        if not self._beat_at:  # from the first moment on: who never succeeds gets old, too
-            self._beat_at = self._walk_at = now
-        self._level("heartbeat_age_s", now - self._beat_at)
+        if not self._walk_at:  # from the first moment on: who never succeeds gets old, too
+            self._upkeep.beat_at = self._walk_at = now
+        self._level("heartbeat_age_s", now - self._upkeep.beat_at)
         self._level("walk_age_s", now - self._walk_at if 0 in self._watched else 0)
         watched = [each for some in self._watched.values() for each in some.values()]
         self._level("watched_erasures", sum(each.decision is not None for each in watched))
-
-    async def _beat(self) -> None:
-        """A record per partition, so that segments roll and compaction runs on quiet partitions too."""
-        if not self._watched:
-            return
-        try:
-            self._counter = await self._ring.guard.raise_counter()
-        except KeystoreSilentError:
-            log.warning("the keystore is silent: the heartbeat repeats the last counter")
-        value = encode(Beat(counter=self._counter, at=self._clock.now()))
-        many = (self._legs, self._settings.topic("calllog.held"), self._decisions, *self._plain())
-        few = (self._requests, self._settings.topic("privacy.cases"))
-        beats = [Output(topic, partition, BEAT, value) for topic in many for partition in self._watched]
-        beats += [
-            Output(topic, partition, BEAT, value)
-            for topic in few
-            for partition in self._watched
-            if partition < self._settings.few_partitions
-        ]
-        # from every auditor, whatever it owns: who starts learns the counter here
-        beats.append(Output(self._settings.topic("privacy.policy"), 0, BEAT, value))
-        await self._writer.write(beats)
-        self._beat_at = asyncio.get_running_loop().time()
-        self._count("heartbeats", len(beats))
-
-    async def _trim(self) -> None:
-        """Cut the plaintext topics behind what is committed, and behind what an operator may want to see again."""
-        before = to_ms(self._clock.now() - timedelta(seconds=self._settings.trim_behind_s))
-        prefix, mine = self._settings.calllog_prefix, sorted(self._watched)
-        more = [group for group in map(str.strip, self._settings.trim_groups.split(",")) if group]
-        few = [partition for partition in mine if partition < self._settings.few_partitions]
-        done = [await self._cut(topic, mine, [f"{prefix}guard-protector", *more], before) for topic in self._plain()]
-        done.append(await self._cut(self._requests, few, [f"{prefix}guard-desk"], before))
-        self._level("trim_lag_records", sum(each.behind for some in done for each in some))
-
-    def _plain(self) -> list[str]:
-        """The topics of events that a watch has seen: writing to one that is not made yet would hold up every heartbeat."""
-        return [] if self._missing is None else [topic for topic in self._events() if topic not in self._missing]
-
-    async def _cut(self, topic: str, partitions: list[int], groups: list[str], before: int) -> list[Trimmed]:
-        if not partitions:
-            return []
-        done = await asyncio.to_thread(self._admin.trim, topic, partitions, groups, before)
-        self._count("trimmed_partitions", sum(each.cut for each in done.values()))
-        return list(done.values())
 
     async def _watch(self) -> None:
         """Compare every governed setting with what the bound needs; any drift withholds certificates."""
         self._sound = False  # until this look has ended well
         cleaning = await self._cleaning()
+        await self._upkeep.look()
+        self._observation.beyond = self._upkeep.beyond(self._legs)
         findings = await asyncio.to_thread(self._admin.check, self._keep_days(), self._events())
-        self._missing = frozenset(each.topic for each in findings if each.setting == "exists")
-        drifted = sorted({finding.setting for finding in findings if not finding.good})
+        # an installation of the first release has none, and needs none before its upgrade
+        spare = {self._settings.topic("calllog.parked")} if self._ring.forms <= RELEASE_0_1 else set()
+        missed = [each for each in findings if not each.good and each.withholds and each.topic not in spare]
+        drifted = sorted({each.setting for each in missed})
         blocked = await asyncio.to_thread(self._admin.blocked, self._legs, sorted(self._watched))
         try:
             await self._keystore.check()
@@ -215,6 +173,11 @@ class Auditor:
         if blocked:
             log.error("an open transaction holds compaction back: no certificates", partitions=blocked)
         self._sound = cleaning and not drifted and not blocked
+
+    async def _look_at_lags(self) -> None:
+        """The owner of partition 0 looks at what is unread."""
+        if 0 in self._watched:
+            await self._lags.look()
 
     async def _cleaning(self) -> bool:
         """Whether every cleaner that is shown works; a page that is silent says nothing good of its broker."""
@@ -276,7 +239,8 @@ class Auditor:
         replicas = await asyncio.to_thread(self._admin.replicas, self._legs)
         for partition in due:
             ripe = {key: each for key, each in waiting[partition].items() if self._ripe(each, now)}
-            await self._look(partition, ripe, *replicas[partition])
+            places = [replicas[each] for each in (partition, *self._observation.beyond)]
+            await self._look(partition, ripe, replicas[partition][0], min(in_sync for _, in_sync in places))
 
     def _may_be_gone(self, each: Watched, now: datetime) -> bool:
         """Whether a look may tell something new: a tombstone's key stays for as long as the topic keeps tombstones."""
@@ -288,7 +252,7 @@ class Auditor:
     def _ripe(self, each: Watched, now: datetime) -> bool:
         """Whether no producer may still hold a unit that it began before the erasure, and the keystore's file is rewritten."""
         after = timedelta(seconds=self._settings.absence_after_s)
-        return each.rewritten and each.done is not None and each.done.at + after <= now
+        return each.rewritten and each.done is not None and each.whole and each.done.at + after <= now
 
     def _alarm(self, now: datetime, watched: list[Watched]) -> None:
         """Whoever is not seen absent in time, and whoever's legs the keeper has not even tombstoned in time."""

@@ -17,6 +17,7 @@ import structlog
 from calllog_guard.core.acceptances import Accepted
 from calllog_guard.core.beginnings import (
     NO_ID,
+    Committed,
     Extent,
     Gap,
     Reached,
@@ -25,6 +26,7 @@ from calllog_guard.core.beginnings import (
     begin,
     reached_entry,
     read_reached,
+    set_ahead,
 )
 from calllog_guard.errors import ConfigurationError, EntryCorruptError, LogSilentError, RecordsLostError
 from calllog_guard.ports import Extents, Keystore, Place
@@ -40,12 +42,25 @@ COMMAND: Final = "calllog-guard topics accept"
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is known of a role's partitions: as Kafka shows them, how far each was read, and what is committed."""
+    """
+    What is known of a role's partitions: as Kafka shows them, how far each was read, and what is committed.
+
+    Args:
+        set_ahead: What is committed of partitions of which somebody else may have set it, ahead of what was read.
+
+    """
 
     shapes: Mapping[str, Shape]
     extents: Mapping[Place, Extent]
     reached: Mapping[Spot, Reached]
     committed: Mapping[Spot, int]
+    set_ahead: Mapping[Spot, int]
+
+    def position(self, spot: Spot) -> int:
+        """The next record that is read of a partition."""
+        reached, extent = self.reached[spot], self.extents[spot.place]
+        offset = self.committed.get(spot, reached.offset) if reached.id in {extent.id, NO_ID} else 0
+        return max(offset, extent.first)
 
     def judged(self, accepted: Sequence[Accepted]) -> tuple[dict[Spot, Start], list[Gap]]:
         """Where each partition goes on, and which cannot."""
@@ -75,7 +90,7 @@ async def standing(reads: Reads, keystore: Keystore, extents: Extents, *, keep: 
     shown = await asyncio.to_thread(extents.extents, shapes)
     read = {topic: shape for topic, shape in shapes.items() if topic in reads.topics}
     found = await asyncio.to_thread(extents.committed, reads.group, read)
-    committed = {Spot(reads.role, *place): offset for place, offset in found.items()}
+    committed = {Spot(reads.role, *place): each for place, each in found.items()}
     spots = [spot for spot in reads.spots(shapes) if spot.place in shown]
     while True:
         entries = await keystore.read([spot.key for spot in spots])
@@ -83,7 +98,13 @@ async def standing(reads: Reads, keystore: Keystore, extents: Extents, *, keep: 
         reached = {spot: _expected(spot, shown[spot.place], known, committed) for spot in spots}
         fresh = {spot.key: (None, reached_entry(reached[spot])) for spot in spots if spot not in known}
         if not keep or all([await keystore.swap({key: each}, {}) for key, each in fresh.items()]):
-            return Standing(shapes, shown, reached, committed)
+            ahead = {
+                spot: each.offset
+                for spot, each in committed.items()
+                if spot in known and set_ahead(each, known[spot], shown[spot.place])
+            }
+            believed = {spot: each.offset for spot, each in committed.items() if not (reads.marked and spot in ahead)}
+            return Standing(shapes, shown, reached, believed, ahead)
 
 
 def _known(spot: Spot, entry: bytes) -> Reached:
@@ -95,14 +116,16 @@ def _known(spot: Spot, entry: bytes) -> Reached:
         return Reached(NO_ID, 0)
 
 
-def _expected(spot: Spot, extent: Extent, known: Mapping[Spot, Reached], committed: Mapping[Spot, int]) -> Reached:
+def _expected(
+    spot: Spot, extent: Extent, known: Mapping[Spot, Reached], committed: Mapping[Spot, Committed]
+) -> Reached:
     """How far a partition was read; one that came to a topic after it was first seen is expected from its first record on."""
     if spot in known:
         return known[spot]
     others = [each.id for other, each in known.items() if other[:2] == spot[:2]]
     if others:
         return Reached(extent.id if extent.id in others else others[0], 0)
-    return Reached(extent.id, committed.get(spot, extent.first))
+    return Reached(extent.id, committed[spot].offset if spot in committed else extent.first)
 
 
 class Beginnings:
@@ -196,8 +219,14 @@ class Beginnings:
         self.ids = {topic: shape.id for topic, shape in found.shapes.items()}
         self.anew = frozenset(spot.place for spot, start in starts.items() if start.anew)
         self._kept = {spot: each.offset for spot, each in found.reached.items() if each == Reached(self.ids[spot.topic], each.offset)}  # fmt: skip
-        await self._keep({spot: start.offset for spot, start in starts.items() if spot.reader == WHOLE})
+        self._told_ahead(found)
+        kept = {spot for spot in starts if spot.reader == WHOLE or spot in found.set_ahead}
+        await self._keep({spot: starts[spot].offset for spot in kept})
         return {spot.place: start.offset for spot, start in starts.items() if spot.reader != WHOLE}
+
+    def _told_ahead(self, found: Standing) -> None:
+        for spot, offset in found.set_ahead.items() if self.reads.marked else ():
+            log.error("somebody set an offset ahead: it is not believed", role=self.reads.role, topic=spot.topic, partition=spot.partition, offset=offset, read_up_to=found.reached[spot].offset)  # fmt: skip
 
     async def _refuse(self, gaps: Mapping[Spot, Gap]) -> None:
         """Halt over gaps; an end that is short may be that of a leader which is not whole yet."""
@@ -249,7 +278,19 @@ class Beginnings:
         if any(shapes[topic].id != known for topic, known in self.ids.items() if topic in shapes):
             await self.begin()
             raise RecordsLostError("a topic was made anew, which an officer has accepted: halts, to start with it")
+        if asyncio.get_running_loop().time() >= self._keep_at:
+            await self._whole(shapes)
         await self.keep(committed)
+
+    async def _whole(self, shapes: Mapping[str, Shape]) -> None:
+        """See that nothing was cut off what is read whole: a worker would forget it at its next start."""
+        whole = {topic: Shape(shapes[topic].id, tuple(range(many))) for topic, many in self.reads.whole.items()}
+        found = await asyncio.to_thread(self._extents.extents, whole)
+        if any(extent.first > self._kept.get(Spot(WHOLE, *place), 0) for place, extent in found.items()):
+            await self.begin()
+            raise RecordsLostError(
+                "a topic has lost its beginning, which an officer has accepted: halts, to start with it"
+            )
 
     async def keep(self, committed: Mapping[Place, int], *, now: bool = False) -> None:
         """Keep how far the role has read what it owns: every so often, and when it lets go of it."""

@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from calllog_guard.core.ids import INTERNAL_KEY, EpochName, Tenant
-from calllog_guard.core.requests.case import CASES, Case
+from calllog_guard.core.requests.case import CASES, Case, check_times
 from calllog_guard.core.requests.fields import Kind
 from calllog_guard.core.requests.machine import RULES
 from calllog_guard.core.requests.notice import FILED, Filed
@@ -27,7 +27,7 @@ from calllog_guard.core.requests.request import REQUESTS, Request
 from calllog_guard.core.requests.secret import PREFIX, open_case, seal_case, secret_key
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, encode
-from calllog_guard.errors import EntryCorruptError, EpochUnknownError, RecordError
+from calllog_guard.errors import CaseStateError, EntryCorruptError, EpochUnknownError, RecordError
 from calllog_guard.ports import Writer
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.keyring import Keyring, pointer
@@ -83,6 +83,7 @@ class Casebook:
         case = decode(CASES, record.value)
         if record.key != case.case.encode():
             raise RecordError("bad_case")
+        check_times(case)
         self._keep(case)
 
     def _keep(self, case: Case) -> None:
@@ -105,6 +106,10 @@ class Casebook:
     def __iter__(self) -> Iterator[Case]:
         """The cases that may be told of: no count, list or figure may move with a secret one."""
         return iter([case for case in self._cases.values() if not case.secret])
+
+    def every(self) -> Iterator[Case]:
+        """All cases, secret ones too: for what nobody is told."""
+        return iter(list(self._cases.values()))
 
     def over(self, now: datetime, keep: timedelta) -> Iterator[Case]:
         """
@@ -188,39 +193,46 @@ class Casebook:
 
     async def sealed(self, case: Case, request: Request) -> Case:
         """The case with its request sealed in it, under the present epoch."""
-        filed = self.filed_of(case)
+        filed = self._part(case, "filed", case.filed)
         if request.authority and request.basis and request.notify:
-            filed = Filed(authority=request.authority, basis=request.basis, notify=request.notify)
-        return self._with(case, pointer(await self._ring.view([])), request, filed)
+            filed = encode(Filed(authority=request.authority, basis=request.basis, notify=request.notify))
+        return self._with(case, pointer(await self._ring.view([])), encode(request), filed)
 
-    def _with(self, case: Case, epoch: EpochName, request: Request | None, filed: Filed | None) -> Case:
-        """The case with these parts, sealed under an epoch."""
+    def _with(self, case: Case, epoch: EpochName, request: bytes | None, filed: bytes | None) -> Case:
+        """The case with these parts, as they are, sealed under an epoch."""
         key = self._vault.epoch_key(epoch, self._tenant, "cases")
 
-        def seal(name: PartName, content: Request | Filed | None) -> str | None:
-            return seal_part(case.case, name, encode(content), key, secrets.token_bytes(NONCE)) if content else None
+        def seal(name: PartName, content: bytes | None) -> str | None:
+            return seal_part(case.case, name, content, key, secrets.token_bytes(NONCE)) if content else None
 
         sealed = seal("request", request)
         return msgspec.structs.replace(case, sealed=sealed, filed=seal("filed", filed), epoch=epoch)
 
+    def _part(self, case: Case, name: PartName, sealed: str | None) -> bytes | None:
+        if sealed is None:
+            return None
+        try:
+            key = self._vault.epoch_key(EpochName(case.epoch or ""), self._tenant, "cases")
+            return open_part(case.case, name, sealed, key)
+        except (EpochUnknownError, EntryCorruptError):
+            raise CaseStateError("request_lost", "/case") from None
+
     def filed_of(self, case: Case) -> Filed | None:
         """Whom a disclosure is for; raises as `request_of`."""
-        if case.filed is None:
-            return None
-        key = self._vault.epoch_key(EpochName(case.epoch or ""), self._tenant, "cases")
-        return decode(FILED, open_part(case.case, "filed", case.filed, key))
+        filed = self._part(case, "filed", case.filed)
+        return None if filed is None else decode(FILED, filed)
 
     def request_of(self, case: Case) -> Request:
         """
         The request of a case that waits.
 
         Raises:
-            EntryCorruptError: Changed, or another case's: the desk halts.
-            EpochUnknownError: Its epoch is destroyed: the desk halts.
+            CaseStateError: `request_lost`: changed, another case's, or of an epoch that is destroyed. What acts on the case is a dead
+                letter; an officer can still refuse it.
 
         """
-        key = self._vault.epoch_key(EpochName(case.epoch or ""), self._tenant, "cases")
-        return decode(REQUESTS, open_part(case.case, "request", case.sealed, key))
+        # a desk of a later minor release lets fields in that this one would refuse at the border
+        return decode(REQUESTS, self._part(case, "request", case.sealed or "") or b"", stored=True)
 
     async def renew(self, most: int = 1000) -> int:
         """Seal up to so many cases anew under the present epoch, so that none keeps an old epoch alive; how many it were."""
@@ -229,9 +241,9 @@ class Casebook:
         renewed: list[Case] = []
         for case in old:
             try:
-                request = self.request_of(case) if case.sealed else None
-                renewed.append(self._with(case, epoch, request, self.filed_of(case)))
-            except (EpochUnknownError, EntryCorruptError) as error:  # nobody's desk sealed it so: it stays, and is told
-                log.error("the sealed part of a case does not open", case=case.case, why=str(error))  # noqa: TRY400
+                parts = self._part(case, "request", case.sealed), self._part(case, "filed", case.filed)
+                renewed.append(self._with(case, epoch, *parts))
+            except CaseStateError as error:  # nobody's desk sealed it so: it stays, and is told
+                log.error("the sealed part of a case does not open", case=case.case, why=error.reason)  # noqa: TRY400
         await self.save_all(renewed, [])
         return len(renewed)

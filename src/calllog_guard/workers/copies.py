@@ -9,13 +9,13 @@ Rules: 1. A hold's entry is read again once its copies are acknowledged: if its 
 Source: design section 2 (a hold is a copy), section 9, step 4.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
-from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.calls.leg import Leg, read_leg
 from calllog_guard.core.crypto.entries import Keys
 from calllog_guard.core.crypto.envelope import open_leg, parse_header, seal_leg
@@ -27,12 +27,14 @@ from calllog_guard.core.requests.hold import Terms, kept_id
 from calllog_guard.core.retention.purpose import Purpose, due_day
 from calllog_guard.core.retention.sweep import lapsed
 from calllog_guard.core.tombstone import Output
-from calllog_guard.errors import LegMovedError, MessageError, RecordError
+from calllog_guard.errors import KeyMissingError, LegMovedError, MessageError, RecordError
 from calllog_guard.ports import Facts, Position
 from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.homes import Homes
 from calllog_guard.workers.keyring import fresh_nonce
 from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.tools import INDEX_FORM, Tools
+from calllog_guard.workers.work import PORTION
 
 _AT_ONCE: Final = 500
 """Legs whose values are in memory together."""
@@ -62,6 +64,7 @@ class Copies:
 
     def __init__(self, tools: Tools) -> None:
         self._t, self._steps = tools, Steps(tools.settings.off)
+        self._homes = Homes(tools.ring, writes=False)
         self._topic = tools.settings.topic("calllog.held")
 
     # --- making -------------------------------------------------------------------------------------------------------
@@ -74,7 +77,8 @@ class Copies:
         under = Under(hold, secret, -1)
         made = await self._copied(shard, pseudonym, keys, rows, {key: [under] for _, key in rows})
         if await self._t.safe.secret(hold) is None:  # released meanwhile: whoever did looks no more at this partition
-            await self._remove(shard, made)
+            while await self._remove_some(shard, hold):
+                pass
         self._steps.reached("hold.read_again")
         return len(made)
 
@@ -145,9 +149,9 @@ class Copies:
         return list(made)
 
     def _copy(self, shard: Shard, opened: Opened, value: bytes, under: Under, made: dict[bytes, Facts]) -> list[Output]:
-        """One copy; nothing where the leg's month is gone already: it opens no more, for nobody."""
-        header = parse_header(value)
+        """One copy; nothing where it is no leg, or its month is gone already: it opens no more, for nobody."""
         try:
+            header = parse_header(value)
             plaintext = open_leg(value, opened.data_key(month_from(header.mon)))
         except RecordError as error:
             self._t.count("unreadable_" + error.reason, 1)
@@ -172,6 +176,8 @@ class Copies:
         pseudonym = Pseudonym(parse_header(value).kid)
         keys = await self._t.ring.keys_of(pseudonym)
         entries = await self._t.safe.read(map(HoldId, holds))
+        if keys is None and pseudonym not in shard.erased:
+            raise KeyMissingError(f"the key of {pseudonym} is missing", "key_missing")
         if keys is None:
             return
         opened, made = opened_of(pseudonym, keys), dict[bytes, Facts]()
@@ -192,8 +198,8 @@ class Copies:
         seen, all_of_it = await self._read_on(shard)
         entries, _ = await self._t.safe.readable(seen)
         for name, entry in entries.items():
-            if entry.secret is None:
-                await self._remove(shard, self._of(shard, name))
+            while entry.secret is None and await self._remove_some(shard, name):
+                pass
         return all_of_it
 
     async def _read_on(self, shard: Shard) -> tuple[set[HoldId], bool]:
@@ -218,26 +224,29 @@ class Copies:
         self._commit(shard)
         return seen, after >= end
 
-    async def given(self, shard: Shard, holds: Sequence[str], lookup: Lookup) -> list[tuple[Facts, bytes, Leg]]:
-        """What is held about a person under some holds, opened: for the person's own copy of it."""
-        while holds and not await self.catch_up(shard):
-            pass
-        found: list[tuple[Facts, bytes, Leg]] = []
-        for name, entry in (await self._t.safe.read(map(HoldId, holds))).items():
-            rows = shard.held.legs_of(name) if entry.secret else []
-            for at in range(0, len(rows), _AT_ONCE):
-                places = {key: (facts, facts.offset) for facts, key in rows[at : at + _AT_ONCE]}
-                offsets = {key: offset for key, (_, offset) in places.items()}
-                for key, value in (await self._t.fetch(self._topic, shard.partition, offsets)).items():
-                    leg = read_leg(open_leg(value, entry.secret.copy_key())) if entry.secret else None
-                    if leg is not None and self._lookup(leg.subject) == lookup:
-                        found.append((places[key][0], key, leg))
-        return found
+    async def about(
+        self, shard: Shard, hold: HoldId, after: bytes, lookup: Lookup
+    ) -> tuple[list[tuple[Facts, bytes]], bytes | None]:
+        """A portion of a hold's copies behind `after`: those that are about a person, and where to go on (None: at the end)."""
+        rows = shard.held.legs_after(hold, after, _AT_ONCE)
+        legs = await self.opened(shard, hold, rows)
+        homes = await self._homes.of_stored([leg.subject for leg in legs.values()])
+        mine = [(facts, key) for facts, key in rows if key in legs and homes.get(legs[key].subject) == lookup]
+        return mine, rows[-1][1] if len(rows) == _AT_ONCE else None
 
-    def _lookup(self, subject: str) -> Lookup:
-        lowercase = self._t.policy.at(self._t.clock.now().date()).tenant[self._t.tenant].lowercase_email
-        pepper = self._t.vault.pepper(self._t.tenant)
-        return pepper.lookup(self._t.tenant, canonical(subject, lowercase_email=lowercase))
+    async def opened(self, shard: Shard, hold: HoldId, rows: Rows) -> dict[bytes, Leg]:
+        """Some copies of a hold, opened; without those of one that was released, and those that do not open."""
+        secret = await self._t.safe.secret(hold) if rows else None
+        if secret is None:
+            return {}
+        values = await self._t.fetch(self._topic, shard.partition, {key: facts.offset for facts, key in rows})
+        legs: dict[bytes, Leg] = {}
+        for key, value in values.items():
+            try:
+                legs[key] = read_leg(open_leg(value, secret.copy_key()))
+            except MessageError as error:  # the others are given
+                self._t.count("unreadable_" + error.reason, 1)
+        return legs
 
     @staticmethod
     def _of(shard: Shard, hold: HoldId) -> list[bytes]:
@@ -248,14 +257,17 @@ class Copies:
         for copy in copies:
             shard.held.remove(copy)
         self._commit(shard)
-        if copies:
-            shard.held.forget()
+        if 0 < len(copies) < PORTION:  # the last of several portions: it costs what the whole index costs
+            await asyncio.to_thread(shard.held.forget)
 
     async def release(self, shard: Shard, hold: HoldId) -> int | None:
-        """Remove a hold's copies from a partition, once all there are were read; None: read on and ask again."""
+        """Remove some of a hold's copies from a partition, once all there are were read; how many. None: read on and ask again."""
         if not (await self._read_on(shard))[1]:
             return None
-        copies = self._of(shard, hold)
+        return await self._remove_some(shard, hold)
+
+    async def _remove_some(self, shard: Shard, hold: HoldId) -> int:
+        copies = [key for _, key in shard.held.legs_after(hold, b"", PORTION)]
         await self._remove(shard, copies)
         return len(copies)
 
@@ -275,7 +287,7 @@ class Copies:
         for key in due:
             by_hold[HoldId(key[:22].decode())].add(key)
         for name, copies in by_hold.items():
-            if copies == set(self._of(shard, name)):
+            if copies == {key for _, key in shard.held.legs_after(name, b"", len(copies) + 1)}:
                 await self._t.safe.forget(name)
                 self._steps.reached("hold.forgotten")
         await self._remove(shard, due)

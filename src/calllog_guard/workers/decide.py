@@ -9,18 +9,16 @@ Source: design section 9, steps 2 and 3; section 10.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from calllog_guard.core.answers.parts import Task, first_of
-from calllog_guard.core.calls.event import canonical
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.crypto.secrets import Month, floor_month, month_of
-from calllog_guard.core.ids import CallId, DecisionId, HoldId, Lookup, Pseudonym, Tenant, partition_of, record_key
+from calllog_guard.core.ids import CallId, DecisionId, Lookup, Pseudonym, Tenant, partition_of, record_key
 from calllog_guard.core.requests.case import AT_ONCE, Case
 from calllog_guard.core.requests.decision import (
     Decision,
@@ -31,54 +29,27 @@ from calllog_guard.core.requests.decision import (
     unseen_pseudonym,
     version_at,
 )
-from calllog_guard.core.requests.fields import Range, days_of
 from calllog_guard.core.requests.request import Request
-from calllog_guard.core.requests.rules import Correction, Rule, Span, seal_rule
+from calllog_guard.core.requests.rules import Correction, Rule, seal_rule
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode, to_ms
-from calllog_guard.policy import TenantPolicy
+from calllog_guard.errors import HoldsFullError, KeyMissingError, ParkedError
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.abreast import abreast
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.granted import APART, ENDED, FLAGS, Granted, Part, Telling, span_of
 from calllog_guard.workers.keyring import Keyring, View, fresh_nonce, pointer
+from calllog_guard.workers.subjects import Subjects
 from calllog_guard.workers.vault import Vault
 
 MINTS: Final = frozenset({"erase", "restrict", "object", "withdraw", "consent"})
 """Standing rules that hold for whoever is not yet known, too (a total erasure has a fence of its own)."""
-FLAGS: Final = frozenset({"restrict", "lift", "consent"})
-"""Decisions that change the person's flags and nothing that is stored."""
-_APART: Final = 1000
-"""Decisions of one request about one subject get numbers this far apart: there are at most 100 subjects."""
-_ENDED: Final = 2 * _APART
+_SUBJECTS: Final = 100
 
 _FORMER: Final = 100
 """The parts of earlier generations are numbered behind those of all subjects."""
-
-
-def _unchanged(person: Person) -> Person:
-    return person
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One decision of a request: its type, its number among the request's, and what it does to the person's flags."""
-
-    kind: DecisionType
-    number: int
-    flags: Callable[[Person], Person]
-
-
-@dataclass(frozen=True, slots=True)
-class Granted:
-    """A request that is to be carried out, with the policy it is judged by, and the officer's words that granted it."""
-
-    case: Case
-    request: Request
-    table: TenantPolicy
-    version: str
-    ground: str | None = None
 
 
 class Decided(NamedTuple):
@@ -88,89 +59,12 @@ class Decided(NamedTuple):
     indexes: tuple[int, ...]
 
 
-def span_of(range_: Range | None) -> Span | None:
-    """A request's range as it is stored."""
-    if range_ is None:
-        return None
-    days = days_of(range_)
-    return Span(from_=days.first.isoformat() if days.first else None, to=days.last.isoformat() if days.last else None)
-
-
-def mask_of(names: tuple[str, ...] | None, table: TenantPolicy) -> int:
-    """The bits of some purposes."""
-    return sum(1 << (table.purposes[name].number - 1) for name in dict.fromkeys(names or ()) if name in table.purposes)
-
-
-def parts_of(request: Request, mask: int, *, reviewed: bool) -> tuple[Part, ...]:
-    """
-    The decisions of a granted request, without total erasures.
-
-    Args:
-        reviewed: An officer has granted an objection, meanwhile the person was restricted: that ends with it.
-
-    """
-    changes: dict[str, Callable[[Person], Person]] = {
-        "restrict": lambda person: replace(person, restricted=True),
-        "lift": lambda person: replace(person, restricted=False, reviewed=False),
-        "object": lambda person: replace(person, objected=person.objected | mask),
-        "withdraw": lambda person: _withdrawn(person, mask),
-        "consent": lambda person: _consented(person, mask),
-        "erase": _unchanged,
-        "rectify": _unchanged,
-        "access": _unchanged,
-        "portability": _unchanged,
-        "disclose": _unchanged,
-    }
-    if request.type not in changes:
-        return ()
-    part = Part(cast("DecisionType", request.type), 0, changes[request.type])
-    return (part, ended()) if request.type == "object" and reviewed else (part,)
-
-
-@dataclass(frozen=True, slots=True)
-class Former:
-    """A person's earlier generation, of which copies are left under holds that may be told of."""
-
-    lookup: Lookup
-    generation: int
-    pseudonym: Pseudonym
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Telling:
-    """What may be told of the holds on some people: for receipts, and for a person's own copy; secret ones are not in it."""
-
-    kept: tuple[dict[str, str], ...] = ()
-    holds: tuple[HoldId, ...] = ()
-    former: tuple[Former, ...] = ()
-
-
 def _task(request: Request, index: int, told: Telling) -> bytes:
     """What is to be done once, beside the rule; nothing for most types."""
     if request.reply_key is None:
         return b""
     holds = told.holds if request.type == "access" else ()
     return encode(Task(key=request.reply_key, range=span_of(request.range), first=first_of(index), holds=holds))
-
-
-def considered() -> Part:
-    """While an officer considers an objection the person is restricted (Art. 18(1)(d))."""
-    return Part("restrict", _APART, lambda person: replace(person, reviewed=True))
-
-
-def ended() -> Part:
-    """The officer has decided."""
-    return Part("lift", _ENDED, lambda person: replace(person, reviewed=False))
-
-
-def _withdrawn(person: Person, mask: int) -> Person:
-    return replace(person, withdrawn=person.withdrawn | mask, consented=person.consented & ~mask)
-
-
-def _consented(person: Person, mask: int) -> Person:
-    """The later word counts, also after an objection: only what rests on consent can be consented to (`check_purposes`)."""
-    withdrawn, objected = person.withdrawn & ~mask, person.objected & ~mask
-    return replace(person, consented=person.consented | mask, withdrawn=withdrawn, objected=objected)
 
 
 _NOTHING: Final = Telling()
@@ -192,31 +86,37 @@ class Decider:
     ) -> None:
         self._tenant, self._ring, self._vault, self._writer = tenant, ring, vault, writer
         self._book, self._settings, self._clock, self._keep_days = book, settings, clock, keep_days
-        self._steps = Steps(settings.off)
+        self._steps, self.subjects = Steps(settings.off), Subjects(tenant, ring, vault)
 
-    def lookups(self, request: Request, table: TenantPolicy) -> dict[int, Lookup]:
-        """The subjects of a request by their number in it."""
-        pepper = self._vault.pepper(self._tenant)
-        return {
-            index: pepper.lookup(self._tenant, canonical(text, lowercase_email=table.lowercase_email))
-            for index, text in enumerate(request.subjects)
-        }
+    async def lookups(self, request: Request) -> dict[int, Lookup]:
+        """See Subjects: by number, everybody whom a request is about."""
+        return (await self.subjects.named(request)).lookups
 
     # --- total erasure ------------------------------------------------------------------------------------------------
 
-    async def erase(self, granted: Granted, renewed: Callable[[Collection[Lookup]], Awaitable[object]]) -> Case:
+    async def erase(self, granted: Granted, renewed: Callable[[Collection[Lookup]], Awaitable[Telling]]) -> Case:
         """
         Decision and fence for everyone named; again for whoever was minted in between: that pseudonym needs its own.
 
         `renewed` puts people under the holds that name them; nobody is fenced who appeared after it looked.
+
+        Raises:
+            ParkedError: Of some whose entries cannot be used, or who cannot be put under a hold yet; the others are fenced.
+
         """
-        case, left = granted.case, self.lookups(granted.request, granted.table)
+        case, named = granted.case, await self.subjects.named(granted.request)
+        left = named.lookups
         cut_off = to_ms(case.cut_off or self._clock.now())
+        parked: dict[Lookup, ParkedError] = {}
         while left:
             view = await self._ring.view(list(left.values()))
-            await renewed(left.values())
+            told = await renewed(left.values())
             if (await self._ring.view(list(left.values()))).raw != view.raw:
                 continue
+            parked |= dict.fromkeys(told.full, HoldsFullError("a hold that names the person has no room yet"))
+            parked |= self._ring.persons(view)[1]
+            left = {index: lookup for index, lookup in left.items() if lookup not in parked}
+            case = self.subjects.met(case, named, view)
             plan = {
                 index: decision
                 for index, lookup in left.items()
@@ -227,6 +127,8 @@ class Decider:
             fenced = dict(zip(plan, await abreast(fence, [left[index] for index in plan]), strict=True))
             left = {index: lookup for index, lookup in left.items() if fenced.get(index) is False}
         self._steps.reached("erase.fence")
+        for error in parked.values():  # everybody else who was named is fenced
+            raise error
         return case
 
     async def _fence(self, view: View, cut_off: int, lookup: Lookup) -> bool:
@@ -241,7 +143,7 @@ class Decider:
         decision = decision_id(self._tenant, case.jti, index, generation)
         ledger = self._vault.epoch_key(pointer(view), self._tenant, "ledger")
         pseudonym = person.pseudonym if person and person.pseudonym else unseen_pseudonym(ledger, decision)
-        told = self._decision(granted, "erase", decision, pseudonym, view)
+        told = self.decision(granted, "erase", decision, pseudonym, view)
         return seal_entry(told, Entry(lookup, generation), ledger, fresh_nonce())
 
     # --- everything else ----------------------------------------------------------------------------------------------
@@ -249,42 +151,62 @@ class Decider:
     async def decide(self, granted: Granted, parts: tuple[Part, ...], told: Telling = _NOTHING) -> Decided:
         """Decisions for everyone named who is there, then their flags; `told` for a copy of what is held."""
         case, kind = granted.case, granted.request.type
-        lookups = self.lookups(granted.request, granted.table)
-        view, persons = await self._there(lookups, mint=kind in MINTS)
+        if not parts:
+            return Decided(case, ())
+        lookups = await self.lookups(granted.request)
+        if kind in MINTS and case.unknown and case != self._book.get(case.case):
+            case = await self._book.save(case)  # once they are minted, nobody could tell that nobody was known
+        view, persons = await self._there(granted, lookups, mint=kind in MINTS)
         found = [
             (index, decision)
             for index, lookup in lookups.items()
             for part in parts
-            if (decision := await self._about(granted, part, index, persons.get(lookup), lookup, view, told))
+            if part.only in {None, lookup}
+            and (decision := await self._about(granted, part, index, persons.get(lookup), lookup, view, told))
             is not None
         ]
         if kind == "access":
             found += self._of_former(granted, lookups, persons, told, view)
         case = await self.decided(case, [decision for _, decision in found])
         for part in parts:
-            others = self._considered(case, granted) if part.number == _ENDED else set()
+            others = self._considered(case, persons) if part.number == ENDED else set()
             for lookup, person in persons.items():
-                if lookup not in others:
+                if lookup not in others and part.only in {None, lookup}:
                     await self._ring.change(lookup, part.flags, generation=person.generation)
         self._steps.reached("decide.flags")
         return Decided(case, tuple(index for index, _ in found))
 
-    def _considered(self, case: Case, granted: Granted) -> set[Lookup]:
+    def _considered(self, case: Case, persons: Mapping[Lookup, Person]) -> set[Lookup]:
         """Of whom another objection is still before an officer: they stay restricted although this one has ended."""
         waiting = [
             each
             for each in self._book
             if each.type == "object" and each.state == "waiting" and each.decisions and each.case != case.case
         ]
-        requests = [self._book.request_of(each) for each in waiting]
-        return {lookup for request in requests for lookup in self.lookups(request, granted.table).values()}
+        return {
+            lookup
+            for lookup, person in persons.items()
+            if any(self._restricts(each, person.generation) for each in waiting)
+        }
 
-    async def _there(self, lookups: Mapping[int, Lookup], *, mint: bool) -> tuple[View, dict[Lookup, Person]]:
-        """Who of them is living; with `mint` everyone is."""
+    def _restricts(self, case: Case, generation: int) -> bool:
+        """Whether an objection has restricted somebody of this generation: told by the ids of its decisions, whoever asked."""
+        numbers = range(APART, APART + _SUBJECTS)
+        return any(decision_id(self._tenant, case.jti, number, generation) in case.decisions for number in numbers)
+
+    async def _there(
+        self, granted: Granted, lookups: Mapping[int, Lookup], *, mint: bool
+    ) -> tuple[View, dict[Lookup, Person]]:
+        """Who of them is living; with `mint` everyone is. Raises EntryUnreadableError: several are identifiers of one person."""
         wanted = list(dict.fromkeys(lookups.values()))
+        came = to_ms(granted.case.appended_at)
         while True:
             view = await self._ring.view(wanted)
-            found = {lookup: self._ring.person(lookup, view.raw[lookup]) for lookup in wanted}
+            found, unreadable = self._ring.persons(view)
+            for error in unreadable.values():
+                raise error
+            if granted.waited:
+                found = {lookup: each for lookup, each in found.items() if each is None or each.cut_off < came}
             living = {lookup: person for lookup, person in found.items() if person and person.pseudonym}
             absent = {lookup: person for lookup, person in found.items() if lookup not in living}
             if not mint or not absent:
@@ -309,12 +231,15 @@ class Decider:
     ) -> Decision | None:
         if person is None or person.pseudonym is None:
             return None
-        number = index + part.number
-        decision = DecisionId(decision_id(self._tenant, granted.case.jti, number, person.generation))
-        told = self._decision(granted, part.kind, decision, person.pseudonym, view)
+        name = granted.case.jti if part.case is None else f"{granted.case.jti} {part.case}"  # no `jti` has a blank
+        decision = DecisionId(decision_id(self._tenant, name, index + part.number, person.generation))
+        told = self.decision(granted, part.kind, decision, person.pseudonym, view)
         ranged = part.kind == "erase"
-        told = msgspec.structs.replace(told, range="sealed" if ranged else None)
+        told = msgspec.structs.replace(told, range="sealed" if ranged else None, case=part.case or told.case)
         keys = await self._ring.keys_of(person.pseudonym)
+        if keys is None and (await self._ring.view([lookup])).raw[lookup] == view.raw[lookup]:
+            text = f"the key of the live person {person.pseudonym} is missing: restore it, or erase the person"
+            raise KeyMissingError(text, "key_missing")
         if keys is None:
             return None  # erased meanwhile: nothing is left to decide about
         rule = self._rule(granted, part, keys.identity.token_key().token)
@@ -343,29 +268,25 @@ class Decider:
             if each.lookup in numbers and place not in asked:
                 asked.add(place)
                 name = decision_id(self._tenant, granted.case.jti, numbers[each.lookup], each.generation)
-                decision = self._decision(granted, "access", name, each.pseudonym, view)
+                decision = self.decision(granted, "access", name, each.pseudonym, view)
                 entry = Entry(each.lookup, each.generation, _task(granted.request, _FORMER + at, told))
                 found.append((_FORMER + at, seal_entry(decision, entry, ledger, fresh_nonce())))
         return found
 
     def _rule(self, granted: Granted, part: Part, token_of: Callable[[CallId], Any]) -> Rule:
-        """What a decision says beyond its type; `mask` on a restriction says that it is only while an objection is considered."""
+        """What a decision says beyond its type."""
         request = granted.request
         facts = None
         if part.kind == "rectify" and request.facts:
             given = request.facts
             token = str(token_of(CallId(given.call_id)))
             facts = Correction(token=token, role=given.role, joined_at=given.joined_at, left_at=given.left_at)
-        chosen = request.type in {"object", "withdraw", "consent"}
-        return Rule(
-            range=span_of(request.range) if part.kind == "erase" else None,
-            mask=mask_of(request.purposes, granted.table) if chosen else 0,
-            facts=facts,
-        )
+        return Rule(range=span_of(request.range) if part.kind == "erase" else None, mask=part.mask, facts=facts)
 
     # --- the ledger ---------------------------------------------------------------------------------------------------
 
-    def _decision(self, granted: Granted, kind: DecisionType, name: str, pseudonym: Pseudonym, view: View) -> Decision:
+    def decision(self, granted: Granted, kind: DecisionType, name: str, pseudonym: Pseudonym, view: View) -> Decision:
+        """A decision before anything is sealed in it."""
         now: datetime = self._clock.now()
         return Decision(
             v=version_at(self._ring.forms),
@@ -388,11 +309,12 @@ class Decider:
             at_once = {each.decision: AT_ONCE for each in decisions if each.type in FLAGS}
             progress = at_once | case.progress
             case = await self._book.save(msgspec.structs.replace(case, decisions=names, progress=progress))
-        await self._writer.write([self._ledger(decision) for decision in decisions])
+        await self._writer.write([self.ledger(decision) for decision in decisions])
         self._steps.reached("erase.decision")
         return case
 
-    def _ledger(self, decision: Decision) -> Output:
+    def ledger(self, decision: Decision) -> Output:
+        """A decision on its way to its person's partition."""
         pseudonym = Pseudonym(decision.pseudonym)
         key = record_key(pseudonym, DecisionId(decision.decision))
         place = partition_of(pseudonym, self._settings.partitions)

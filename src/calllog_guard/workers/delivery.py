@@ -138,6 +138,7 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         self._carried: BaseException | None = None
         self._stopping = asyncio.Event()
         self._attempts = Attempts(role, outlet, settings, count, self._revoking)
+        self._commit_why = ""
         self._stuck_since: float | None = None
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -155,8 +156,26 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
 
     @property
     def ready(self) -> bool:
-        """Whether partitions are assigned and their seeks confirmed."""
-        return self._assignment > 0 and self._carried is None
+        """Whether partitions are assigned, their seeks confirmed, and nothing has waited for long."""
+        return self._assignment > 0 and self._carried is None and not self.why
+
+    @property
+    def places(self) -> list[TopicPartition]:
+        """What is read now."""
+        return list(self._position)
+
+    @property
+    def why(self) -> list[str]:
+        """What keeps the worker from its work, in words."""
+        tried, now = self._attempts, self._now()
+        found = []
+        if tried.retry_since is not None and now - tried.retry_since >= self._settings.silent_s:
+            found.append(f"a unit waits: {tried.retry_why}")
+        if self._stuck_since is not None and now - self._stuck_since >= self._settings.retry_max_s:
+            found.append("the committed offset stands still while there is lag")
+        if not self._assignment:
+            found.append("no partitions are assigned yet")
+        return [*found, *filter(None, (self._commit_why,))]
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -174,6 +193,10 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._consumer.start()
             self._started = True
         await self._consumer.shown(await self._beginnings.check())
+
+    async def close(self) -> None:
+        """Disconnect, also what has never run."""
+        await self._consumer.stop()
 
     async def run(self) -> None:
         """
@@ -283,12 +306,15 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _commit(self) -> None:
         moved = {place: offset for place, offset in self._position.items() if self._committed.get(place) != offset}
         if not moved:
+            self._commit_why = ""
             return
         try:
             await self._consumer.commit(moved)
         except (KafkaError, OSError) as error:
+            self._commit_why = f"offsets are not committed ({type(error).__name__})"
             log.warning("commit waits", role=self._role.name, why=type(error).__name__)
         else:
+            self._commit_why = ""
             self._committed.update(moved)
             self._stuck_since = None
 

@@ -31,7 +31,7 @@ from calllog_guard.core.requests.sealed import bare
 from calllog_guard.core.requests.whose import Reason
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import from_ms
-from calllog_guard.errors import MessageError, RequestRefusedError
+from calllog_guard.errors import EntryUnreadableError, HoldsFullError, MessageError, ParkedError, RequestRefusedError
 from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.settings import Settings
@@ -40,12 +40,16 @@ from calllog_guard.workers.acts import Act, Acts
 from calllog_guard.workers.answers import Answers
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.deadlines import Deadlines, timed
-from calllog_guard.workers.decide import Decider, Granted, considered, ended, mask_of, parts_of
+from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
+from calllog_guard.workers.granted import Granted, considered, ended, mask_of, parts_of
 from calllog_guard.workers.holds import Holds
+from calllog_guard.workers.lifting import Lifting
 from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.receipts import Receipts
+from calllog_guard.workers.search import Searcher
 from calllog_guard.workers.terms import absolute, apart, braked, check_purposes, dated, reviewed
+from calllog_guard.workers.waiting import WaitingCases
 from calllog_guard.workers.whose import Owners
 
 log: Final = structlog.get_logger()
@@ -63,6 +67,7 @@ class Office:
     book: Casebook
     decider: Decider
     holds: Holds
+    searcher: Searcher
     answers: Answers
     owners: Owners
     receipts: Receipts
@@ -90,11 +95,12 @@ class Desk:
         self._requests, self._outcomes = settings.topic("privacy.requests"), settings.topic("privacy.outcomes")
         self.topics: tuple[str, ...] = (self._requests, self._outcomes)
         self._steps = Steps(settings.off)
+        self._lifting = Lifting(office.holds.archive, office.policy)
         self._next_holds = office.clock.now()
         self._keep = timedelta(days=settings.cases_keep_days)
         self._deadlines = Deadlines(office.book, settings, office.clock, office.level)
-        acts = (self.enforce, self.stage, self._considered, self._reviewed)
-        self._acts = Acts(office.book, office.notices, *acts)
+        self._waiting = WaitingCases(office.book, office.decider, self._carry, self._table, office.count)
+        self._acts = Acts(office.book, office.notices, self._waiting.carried, self.stage, self._reviewed)
 
     async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
         """See Role: the cases are read anew from their topic."""
@@ -106,6 +112,7 @@ class Desk:
                     self._book.note(record)
                 except MessageError as error:  # no case of ours; the one it replaces is kept
                     self._o.count("unreadable_" + error.reason, 1)
+            await self._waiting.begin()
         return {}
 
     async def revoked(self, partitions: Sequence[int]) -> None:
@@ -117,6 +124,7 @@ class Desk:
     async def idle(self) -> None:
         """See Role: what the days bring; who has returned after an erasure is put under the holds that name them."""
         await self._deadlines.look(self._table()[1])
+        self._o.level("cases_waiting", await self._waiting.again())
         now = self._o.clock.now()
         if now >= self._next_holds:
             await self._o.holds.renewed(self._table()[0])
@@ -124,6 +132,8 @@ class Desk:
 
     async def unit(self, unit: Unit) -> None:
         """See Role: requests in their order, erasures among them abreast; the outcomes of the unit are written as one."""
+        if any(place.topic == self._requests for place in unit):
+            await self._o.decider.subjects.settled()
         records = [record for each in unit.values() for record in each if (record.key or b"")[:1] != b"~"]
         read = [found for record in records if record.topic == self._requests and (found := await self._read(record))]
         for together in _together(read):
@@ -143,7 +153,7 @@ class Desk:
     async def _read(self, record: Any) -> tuple[Request, Any] | None:
         """A request with its record; None when it became a dead letter."""
         try:
-            return self._checked(record), record
+            return await self._checked(record), record
         except MessageError as error:
             await self._dead(record, error)
             return None
@@ -154,7 +164,7 @@ class Desk:
         except MessageError as error:
             await self._dead(item[1], error)
 
-    def _checked(self, record: Any) -> Request:
+    async def _checked(self, record: Any) -> Request:
         _, table = self._table()
 
         def key_of(kid: str) -> bytes | None:
@@ -166,6 +176,7 @@ class Desk:
         check_rights(table.requesters[request.iss].role, request.type, request.event)
         check_fields(request)
         check_purposes(request, table)
+        await self._o.decider.subjects.check(request)
         if record.partition != self._o.home:
             raise RequestRefusedError("wrong_partition")
         return request
@@ -181,23 +192,31 @@ class Desk:
             now = self._o.clock.now()
             at = from_ms(record.timestamp)
             act = Act(request=request, place=place, role=role, table=table, version=version, now=now, appended_at=at)
-            await self._acts.act(act)
+            await self._acted(act)
             return
         for jti, part in apart(request, table):
             await self._asked(jti, part, record, table, version)
+
+    async def _acted(self, act: Act) -> None:
+        try:
+            await self._acts.act(act)
+        except ParkedError as error:  # what it was to end cannot be ended yet
+            case = self._book.get(act.request.case or "")
+            if case is None or case.sealed is None:
+                raise
+            await self._waiting.put(case, self._book.request_of(case), error)
 
     async def _asked(self, jti: str, request: Request, record: Any, table: TenantPolicy, version: str) -> None:
         """One case: opened, and carried out as far as code may."""
         case = self._book.get(case_id(self._o.tenant, jti))
         if case is None:
             case = await self._opened(jti, request, record, table, version)
-        if case.state not in {"waiting", "refused"} and not case.decided:  # the keeper may have been done first
-            await self.enforce(Granted(case, request, table, version))
-        elif case.type == "object" and case.waits_for == "officer":
-            await self._considered(Granted(case, request, table, version))
+        half = case.state not in {"waiting", "refused"} and not case.decided  # the keeper may have been done first
+        if half or (case.type == "object" and case.waits_for == "officer"):
+            await self._waiting.carried(Granted(case, request, table, version))
 
     async def _opened(self, jti: str, request: Request, record: Any, table: TenantPolicy, version: str) -> Case:
-        held = await self._o.holds.named(request, table)
+        held = await self._o.holds.named(request)
         now, kind, appended_at = self._o.clock.now(), request.type, from_ms(record.timestamp)
         event = opening(
             kind,
@@ -232,7 +251,7 @@ class Desk:
         case = dated(case, table)
         gone = state == "enforcing" and kind == "erase" and request.range is None  # nobody is left who could ask
         if kind in OWN and not gone:
-            case = await self._o.owners.opened(case, request, table)
+            case = await self._o.owners.opened(case, request)
         if state == "waiting":
             case = await self._book.sealed(case, request)
         with self._book.begun(case):
@@ -240,22 +259,35 @@ class Desk:
         self._steps.reached("erase.case")
         return case
 
-    async def enforce(self, granted: Granted) -> Case:
+    async def _carry(self, granted: Granted) -> Case:
+        """What is to be done for a case now, until it is done. May be called again after a crash."""
+        if granted.case.state == "refused":
+            return await self._acts.refused_again(granted)
+        return await (self._considered if granted.case.state == "waiting" else self._enforced)(granted)
+
+    async def _enforced(self, granted: Granted) -> Case:
         """Carry a granted request out; the receipt of the fence ends it. May be called again after a crash."""
-        granted = await self._o.notices.before(granted)
+        met = await self._lifting.met(granted) if granted.request.type == "lift" else {}
+        told_of = self._lifting.told(met) if granted.request.type == "lift" else granted.request.subjects
+        granted = await self._o.notices.before(granted, told_of)
         request = granted.request
-        lookups = self._o.decider.lookups(request, granted.table)
+        lookups = await self._o.decider.lookups(request)
         told = await self._o.holds.renewed(granted.version, lookups.values())
         # after a crash a hold may just have decided for this very case: go on from there
-        granted = replace(granted, case=self._book.get(granted.case.case) or granted.case)
-        case = granted.case
+        case = self._book.get(granted.case.case) or granted.case
+        case = await self._o.decider.subjects.matched(case, request, [each.lookup for each in told.former])
+        granted = replace(granted, case=case)
         if request.type == "erase" and request.range is None:
-            case = await self._o.decider.erase(granted, partial(self._o.holds.renewed, granted.version))
+            case = await self._erased(granted)
         elif request.type == "hold":
             case = await self._o.holds.hold(granted)
         elif request.type == "release":
             case = await self._o.holds.release(granted)
+        elif request.type == "lift":
+            case = await self._lifting.lift(granted, met)
         else:
+            if told.full:
+                raise HoldsFullError("a hold that names one of these people has no room yet")
             mask = mask_of(request.purposes, granted.table)
             parts = parts_of(request, mask, reviewed=bool(case.approvals))
             case, indexes = await self._o.decider.decide(granted, parts, told)
@@ -266,7 +298,7 @@ class Desk:
         case, notices = self._o.notices.carried_out(granted, case)
         if granted.ground and case.type == "complain":
             answer = Reason(of="answered", text=granted.ground, at=case.cut_off or case.opened_at)
-            case = await self._o.notices.remember(case, answer, granted.table, request)
+            case = await self._o.notices.remember(case, answer, request)
         case = _at_rest(case, request)
         fences = case.type in _FENCES and not (case.type == "erase" and case.ranged)
         stage = "fenced" if fences else "answered" if case.type == "complain" else "decided"
@@ -277,15 +309,27 @@ class Desk:
         self._steps.reached("erase.receipt")
         return case
 
+    async def _erased(self, granted: Granted) -> Case:
+        """Everyone named is fenced; whose entry cannot be used is first looked for in the log. Raises ParkedError: that takes a while."""
+        renewed = partial(self._o.holds.renewed, granted.version)
+        try:
+            return await self._o.decider.erase(granted, renewed)
+        except EntryUnreadableError:
+            case = await self._o.searcher.search(granted)
+            return await self._o.decider.erase(replace(granted, case=case), renewed)
+
     async def _considered(self, granted: Granted) -> Case:
         """An officer has an objection before them: meanwhile the person is restricted. May be called again after a crash."""
-        case = (await self._o.decider.decide(granted, (considered(),))).case
+        case = await self._o.decider.subjects.matched(granted.case, granted.request)
+        part = considered(mask_of(granted.request.purposes, granted.table))
+        case = (await self._o.decider.decide(replace(granted, case=case), (part,))).case
         case, outputs = self._o.notices.of(case, "restricted", granted.table, granted.request, case.opened_at)
         return await self._o.book.save(case, outputs) if outputs else case
 
     async def _reviewed(self, granted: Granted) -> Case:
         """An officer has refused an objection: the restriction that it brought ends."""
-        return (await self._o.decider.decide(granted, (ended(),))).case
+        part = ended(mask_of(granted.request.purposes, granted.table))
+        return (await self._o.decider.decide(granted, (part,))).case
 
     # --- answers ----------------------------------------------------------------------------------------------------
 
@@ -312,6 +356,8 @@ class Desk:
             case = changed.get(outcome.case) or self._book.get(outcome.case)
             if case is None:
                 continue
+            if outcome.stage == "searched":
+                self._waiting.at_once(case.case)
             if outcome.stage == "failed":
                 self._o.count("decisions_failed", 1)
                 log.error("a decision could not be carried out: an officer must look", case=case.case)

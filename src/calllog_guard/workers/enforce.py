@@ -3,127 +3,182 @@ What the keeper does for a decision once its barrier is read, a method per type 
 
 Steps of an erasure (numbered for the crash tests): 1 fence repeated, 2 barrier read, 3 key destroyed, 4 legs tombstoned,
 5 outcome and result written.
-Rules: 1. Every effect may be repeated.  2. The result goes to the desk and into the ledger in one write, so that a rebuild never
-          reports anew.  3. What cannot be done yet stays pending and is tried again.
+Rules: 1. Every effect may be repeated.  2. What cannot be done yet stays pending and is tried again.  3. Hundreds of thousands of
+          legs are taken in portions (`work.py`), each named, tombstoned and out of the index before the next.
+       4. An erasure needs nobody's key: where that does not open, what law would keep can be copied by nobody, and everything goes.
 Source: design section 9, step 4; section 10.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import msgspec
+import structlog
 
-from calllog_guard.core.calls.correct import corrected
-from calllog_guard.core.crypto.envelope import open_leg, parse_header, seal_leg
-from calllog_guard.core.crypto.opened import Opened
-from calllog_guard.core.crypto.secrets import month_from
-from calllog_guard.core.ids import Pseudonym, Token, record_key
-from calllog_guard.core.requests.decision import Decision, Entry
-from calllog_guard.core.requests.outcome import DONE, LEGS, TO_DESK, Outcome
-from calllog_guard.core.requests.rules import Correction, Rule, Standing, open_rule
-from calllog_guard.core.tombstone import Output, tombstone
-from calllog_guard.errors import LegMovedError
-from calllog_guard.ports import Facts, Pending
+from calllog_guard.core.crypto.entries import Keys
+from calllog_guard.core.ids import record_key
+from calllog_guard.core.requests.decision import Decision
+from calllog_guard.core.requests.rules import Rule, open_rule
+from calllog_guard.core.tombstone import tombstone
+from calllog_guard.errors import EntryUnreadableError, KeyMissingError, LegMovedError
+from calllog_guard.ports import Facts
+from calllog_guard.workers.arrivals import Arrivals
 from calllog_guard.workers.copies import Copies
 from calllog_guard.workers.delivery import Steps
-from calllog_guard.workers.keyring import fresh_nonce
-from calllog_guard.workers.shard import Shard
+from calllog_guard.workers.results import Results, tokens_of
 from calllog_guard.workers.tools import Tools
+from calllog_guard.workers.work import PORTION, Ended, Work
 
+log: Final = structlog.get_logger()
+Effect = Callable[[Work], Awaitable[Ended]]
+Rows = Sequence[tuple[Facts, bytes]]
 _REMOVE: Final = frozenset({"erase", "object", "withdraw", "rectify"})
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One decision whose barrier is read."""
-
-    shard: Shard
-    key: bytes
-    pending: Pending
-    decision: Decision
-    entry: Entry
-
-
-def _tokens(legs: Sequence[bytes]) -> tuple[Token, ...]:
-    return tuple(Token(leg.decode().partition(".")[2]) for leg in legs)
 
 
 class Enforcer:
     """Carries decisions out on one partition at a time."""
 
     def __init__(self, tools: Tools) -> None:
-        self._t, self._steps, self.copies = tools, Steps(tools.settings.off), Copies(tools)
+        self._t, self._steps = tools, Steps(tools.settings.off)
+        self.copies, self.results = Copies(tools), Results(tools)
+        self.arrivals = Arrivals(tools, self.copies)
         self._rise = asyncio.Lock()
         self._destroyed, self._risen = 0, 0
-        self._effects: dict[str, Callable[[Work], Awaitable[bool]]] = {
-            "object": self._take_away,
-            "withdraw": self._take_away,
-            "rectify": self._rectify,
-        }
+        self._effects: dict[str, Effect] = {"object": self._take_away, "withdraw": self._take_away}
 
-    def register(self, kind: str, effect: Callable[[Work], Awaitable[bool]]) -> None:
+    def register(self, kind: str, effect: Effect) -> None:
         """An effect that is at home in a module of its own."""
         self._effects[kind] = effect
 
     def knows(self, decision: Decision) -> bool:
         """Whether this type has an effect on what is stored."""
-        return decision.type == "erase" or decision.type in self._effects
+        return decision.type in {"erase", "rectify"} or decision.type in self._effects
 
-    async def finish(self, work: Work) -> bool:
-        """Carry a decision out; False when it must wait for another."""
+    async def finish(self, work: Work) -> Ended:
+        """
+        One turn of a decision.
+
+        Raises:
+            EntryUnreadableError: The person's key, or a hold's entry, cannot be used: this decision waits.
+
+        """
         self._steps.reached("enforce.barrier")
         if work.decision.total:
             return await self._erase(work)
-        pseudonym = Pseudonym(work.decision.pseudonym)
-        if work.decision.type in _REMOVE and await self._t.ring.marked([pseudonym]):
-            return False  # a hold's copies are still to be made
+        if work.decision.type not in _REMOVE:
+            return await self._effects[work.decision.type](work)
+        keys = await self.keys(work)
+        if keys is not None and keys.holds:
+            return Ended.WAITS  # a hold's copies are still to be made
         if work.decision.type == "erase":
-            return await self._erase_range(work)
+            return await self._erase_range(work, keys)
+        if work.decision.type == "rectify":
+            return await self._rectify(work, keys)
         return await self._effects[work.decision.type](work)
 
-    # --- what was decided -------------------------------------------------------------------------------------------
+    async def keys(self, work: Work) -> Keys | None:
+        """
+        The secrets of whom a decision is about; None when they are erased, or live in a later generation.
 
-    async def rule(self, decision: Decision) -> Rule | None:
-        """What a decision says beyond its type; None when the person's key is gone, and the rule with it."""
-        if decision.rule is msgspec.UNSET:
-            return Rule()
-        keys = await self._t.ring.keys_of(Pseudonym(decision.pseudonym))
-        return None if keys is None else open_rule(decision, keys.identity.rules_key())
+        Raises:
+            EntryUnreadableError: They live, and their key is missing or cannot be used.
 
-    async def standing(self, shard: Shard, pseudonym: str) -> Standing:
-        """All rules about a person that hold now, folded in the order of the ledger."""
-        known = shard.standing.get(pseudonym)
-        if known is None:
-            known = Standing()
-            for decision in shard.standing_rules(pseudonym):
-                rule = await self.rule(decision)
-                known = known if rule is None else known.after(decision, rule)
-            shard.standing[pseudonym] = known
-        return known
+        """
+        keys = await self._t.ring.keys_of(work.pseudonym)
+        if keys is None:
+            view = await self._t.ring.view([work.entry.lookup])
+            person = self._t.ring.person(work.entry.lookup, view.raw[work.entry.lookup])
+            if person is not None and person.pseudonym == work.pseudonym:
+                raise KeyMissingError(f"the key of the live person {work.pseudonym} is missing", "key_missing")
+        return keys
 
-    async def flags(self, shard: Shard, pseudonym: str) -> Standing:
-        """What a person's entry must say: every decision counts from the moment it was made, done or not."""
-        found = Standing()
-        for decision in shard.ruled.get(pseudonym, {}).values():
-            rule = await self.rule(decision)
-            found = found if rule is None else found.after(decision, rule)
-        return found
+    # --- portions ---------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def next_rows(work: Work) -> Rows:
+        """The person's next legs behind those that were taken; nothing at the end."""
+        return work.shard.index.legs_after(work.pseudonym, work.progress.at, PORTION)
+
+    def _every_row(self, work: Work) -> Rows:
+        """As `next_rows`, and in the end those that have come meanwhile."""
+        came = work.shard.working.setdefault(work.pseudonym, {}).setdefault(work.key, set())
+        late = ((work.shard.index.facts(key), key) for key in sorted(came))
+        return self.next_rows(work) or [(facts, key) for facts, key in late if facts is not None]
+
+    @staticmethod
+    def took(work: Work, rows: Rows) -> None:
+        """What was to be done with these legs is done; what failed before is done again."""
+        work.progress.at = max(work.progress.at, rows[-1][1])
+        came = work.shard.working.get(work.pseudonym, {}).get(work.key, set())
+        came.difference_update(key for _, key in rows)
+
+    async def _remove(self, work: Work, legs: Sequence[bytes]) -> None:
+        """Name legs in the ledger where that is what the auditor looks for, tombstone them, and take them out of the index."""
+        if not legs:
+            return
+        if not work.decision.total:
+            await self.results.name(work, legs)
+        await self._t.writer.write([tombstone(self._t.legs, leg, self._t.settings.partitions) for leg in legs])
+        self._steps.reached("enforce.tombstoned")
+        for leg in legs:
+            work.shard.index.remove(leg)
+        self._t.commit(work.shard)
 
     # --- effects ----------------------------------------------------------------------------------------------------
 
-    async def _erase(self, work: Work) -> bool:
-        pseudonym = Pseudonym(work.decision.pseudonym)
-        rows = work.shard.index.legs_of(pseudonym)
-        if not await self._survived(work, rows) or not await self._t.ring.destroy(pseudonym):
-            return False  # a hold's copies are still to be made
+    async def _erase(self, work: Work) -> Ended:
+        progress, shard = work.progress, work.shard
+        if not progress.destroyed:
+            ended = await self._destroy(work)
+            if ended is not Ended.DONE:
+                return ended
+            progress.destroyed, progress.at = True, b""
+        removed = progress.count
+        while rows := shard.index.legs_after(work.pseudonym, b"", PORTION):
+            await self._remove(work, [key for _, key in rows])
+            if work.over and shard.index.legs_after(work.pseudonym, b"", 1):
+                return Ended.MORE
+        await self.results.report(work, "tombstoned", (), removed)
+        return Ended.DONE
+
+    async def _destroy(self, work: Work) -> Ended:
+        """What law keeps is copied, then the person's key goes; DONE once it is gone."""
+        keys = await self._readable(work)
+        if keys is not None and keys.holds:
+            return Ended.WAITS  # a hold's copies are still to be made
+        if keys is None and self._hold_waits(work):
+            return Ended.WAITS  # what it is to preserve can perhaps be opened again; an officer can end it
+        while rows := self._every_row(work):
+            if keys is not None:  # else destroyed by this decision before a crash: what had to be copied was
+                await self._survive(work, keys, rows)
+            work.progress.count += len(rows)
+            self.took(work, rows)
+            if work.over:
+                return Ended.MORE
+        if not await self._t.ring.destroy(work.pseudonym):
+            return Ended.WAITS
         await self._counted()
         self._steps.reached("enforce.destroyed")
-        legs = [key for _, key in rows]
-        await self._t.writer.write([self.told(self.outcome(work, "destroyed", len(legs)))])
-        await self._remove(work, legs)
-        return True
+        await self.results.tell(work, "destroyed", work.progress.count)
+        return Ended.DONE
+
+    async def _readable(self, work: Work) -> Keys | None:
+        """The person's secrets; None where they are destroyed already, or can be used by nobody."""
+        try:
+            return await self._t.ring.keys_of(work.pseudonym)
+        except EntryUnreadableError as error:
+            if not work.progress.at and not self._hold_waits(work):
+                self._t.count("erased_unreadable", 1)
+                why = str(error)
+                log.error("somebody is erased whose key cannot be used: what law keeps was not copied", why=why)  # noqa: TRY400
+            return None
+
+    def _hold_waits(self, work: Work) -> bool:
+        """Whether a hold on this person was decided whose copies are still to be made."""
+        shard = work.shard
+        ruled = shard.ruled.get(work.pseudonym, {})
+        return any(each.type == "hold" and name.encode() in shard.pending for name, each in ruled.items())
 
     async def _counted(self) -> None:
         """A keystore without this erasure is an older one, also between two heartbeats: one rise for all that just ended."""
@@ -135,181 +190,65 @@ class Enforcer:
                 await self._t.ring.guard.raise_counter()
                 self._risen = upto
 
-    async def _erase_range(self, work: Work) -> bool:
-        rule = await self.rule(work.decision)
-        span = rule.range if rule else None
-        every = work.shard.index.legs_of(work.decision.pseudonym)
-        rows = [(facts, key) for facts, key in every if span is not None and span.covers(facts.day)]
-        if not await self._survived(work, rows):
-            return False
-        await self._remove(work, [key for _, key in rows])
-        return True
-
-    async def _survived(self, work: Work, rows: Sequence[tuple[Facts, bytes]]) -> bool:
-        """What the law keeps is copied before anything goes; False while a hold's copies are still to be made."""
-        pseudonym = Pseudonym(work.decision.pseudonym)
-        keys = await self._t.ring.keys_of(pseudonym)
-        if keys is None:
-            return True  # destroyed by this decision before a crash: what had to be copied was
-        if keys.holds:
-            return False
-        kept = await self.copies.survive(work.shard, pseudonym, keys, rows)
+    async def _survive(self, work: Work, keys: Keys, rows: Rows) -> None:
+        """What the law keeps of some legs is copied before they go."""
+        kept = set(await self.copies.survive(work.shard, work.pseudonym, keys, rows)) - work.progress.kept
         if kept:
-            await self._t.writer.write([self.told(self.outcome(work, "copied", len(rows), kept=kept))])
-        return True
+            await self.results.tell(work, "copied", len(rows), tuple(sorted(kept)))
+            work.progress.kept |= kept
 
-    async def _take_away(self, work: Work) -> bool:
+    async def _erase_range(self, work: Work, keys: Keys | None) -> Ended:
+        rule = rule_of(work.decision, keys)
+        span = rule.range if rule else None
+        while rows := self._every_row(work):
+            mine = [(facts, key) for facts, key in rows if span is not None and span.covers(facts.day)]
+            if keys is not None:
+                await self._survive(work, keys, mine)
+            await self._remove(work, [key for _, key in mine])
+            self.took(work, rows)
+            if work.over:
+                return Ended.MORE
+        await self.results.removed(work)
+        return Ended.DONE
+
+    async def _take_away(self, work: Work) -> Ended:
         """Purposes are taken from what is stored; a leg whose last purpose falls away goes."""
-        rule = await self.rule(work.decision)
+        rule = rule_of(work.decision, await self.keys(work))
         taken = rule.mask if rule else 0
-        gone: list[bytes] = []
-        for facts, key in work.shard.index.legs_of(work.decision.pseudonym):
-            left = facts.mask & ~taken
-            if facts.mask and not left:
-                gone.append(key)
-            elif left != facts.mask:
-                work.shard.index.put(key, msgspec.structs.replace(facts, mask=left))
-        await self._remove(work, gone)
-        return True
+        while rows := self._every_row(work):
+            gone: list[bytes] = []
+            for facts, key in rows:
+                left = facts.mask & ~taken
+                if facts.mask and not left:
+                    gone.append(key)
+                elif left != facts.mask:
+                    work.shard.index.put(key, msgspec.structs.replace(facts, mask=left))
+            await self._remove(work, gone)
+            self.took(work, rows)
+            if work.over:
+                return Ended.MORE
+        await self.results.removed(work)
+        return Ended.DONE
 
-    async def _remove(self, work: Work, legs: Sequence[bytes]) -> None:
-        t = self._t
-        if not work.decision.total:
-            legs = await self._recorded(work, legs)
-        await t.writer.write([tombstone(t.legs, leg, t.settings.partitions) for leg in legs])
-        self._steps.reached("enforce.tombstoned")
-        await self.report(work, "tombstoned", () if work.decision.total else legs, len(legs))
-        for leg in legs:
-            work.shard.index.remove(leg)
-
-    async def _recorded(self, work: Work, legs: Sequence[bytes]) -> Sequence[bytes]:
-        """
-        The legs to be removed, with those of an earlier attempt: a repeat, or a rebuilt index, does not find them any more.
-
-        They are in the ledger before their tombstones: the auditor looks for the names that are reported, for all of them.
-        """
-        name = work.key.decode()
-        known = work.shard.recorded.get(name, ())
-        both = tuple(dict.fromkeys((*known, *legs)))
-        if both != known:
-            await self._t.writer.write(
-                [self._kept(work, LEGS, self.outcome(work, "tombstoned", len(both), _tokens(both)))]
-            )
-            work.shard.recorded[name] = both
-        return both
-
-    async def _rectify(self, work: Work) -> bool:
-        rule = await self.rule(work.decision)
+    async def _rectify(self, work: Work, keys: Keys | None) -> Ended:
+        rule = rule_of(work.decision, keys)
         facts = rule.facts if rule else None
-        pseudonym = Pseudonym(work.decision.pseudonym)
-        key = record_key(pseudonym, facts.token) if facts else b""
-        rows = {row: found for found, row in work.shard.index.legs_of(pseudonym) if row == key}
-        if facts is not None and rows:
-            values = await self._t.fetch(self._t.legs, work.shard.partition, {key: rows[key].offset})
+        key = record_key(work.pseudonym, facts.token) if facts else b""
+        there = work.shard.index.facts(key) if facts else None
+        if facts is not None and there is not None:
+            values = await self._t.fetch(self._t.legs, work.shard.partition, {key: there.offset})
             if key not in values:
                 raise LegMovedError([key])
-            output = await self.correction(key, values[key], facts)
+            output = await self.arrivals.correction(key, values[key], facts)
             await self._t.writer.write([output] if output else [])
         self._steps.reached("enforce.corrected")
-        await self.report(work, "rewritten", list(rows), len(rows))
-        return True
+        legs = [key] if there is not None else []
+        await self.results.report(work, "rewritten", tokens_of(legs), len(legs))
+        return Ended.DONE
 
-    async def correction(self, key: bytes, value: bytes, facts: Correction) -> Output | None:
-        """The leg with its corrected facts, sealed anew in its place; None when it says so already or opens no more."""
-        header = parse_header(value)
-        opened = await self.opened(Pseudonym(header.kid))
-        if opened is None:
-            return None
-        data_key = opened.data_key(month_from(header.mon))
-        before = open_leg(value, data_key)
-        after = corrected(before, role=facts.role, joined_at=facts.joined_at, left_at=facts.left_at)
-        if after == before:
-            return None
-        sealed = seal_leg(header, after, data_key, fresh_nonce())
-        return Output(self._t.legs, opened.place % self._t.settings.partitions, key, sealed)
 
-    async def opened(self, pseudonym: Pseudonym) -> Opened | None:
-        """A living person's key bytes; None when the person is gone."""
-        keys = await self._t.ring.keys_of(pseudonym)
-        if keys is None:
-            return None
-        view = await self._t.ring.view([keys.lookup])
-        person = self._t.ring.person(keys.lookup, view.raw[keys.lookup])
-        if person is None or person.pseudonym != pseudonym:
-            return None
-        found, unreadable = await self._t.ring.open({keys.lookup: person})
-        for error in unreadable.values():
-            raise error
-        return found[keys.lookup]
-
-    # --- results ----------------------------------------------------------------------------------------------------
-
-    async def report(
-        self, work: Work, stage: Any, legs: Sequence[bytes], count: int, digests: tuple[str, ...] = ()
-    ) -> None:
-        """To the desk and into the ledger; `legs` name the records whose old values must be seen gone."""
-        tokens = _tokens(legs)
-        result = self.told(self.outcome(work, stage, count, digests=digests))
-        await self._t.writer.write([result, self._kept(work, DONE, self.outcome(work, stage, count, tokens))])
-        self._steps.reached("enforce.result")
-
-    async def fail(self, work: Work) -> None:
-        """A decision that can never be carried out: said to the desk, so that a human looks."""
-        await self.report(work, "failed", (), 0)
-
-    def _kept(self, work: Work, suffix: bytes, outcome: Outcome) -> Output:
-        """A result in the ledger, beside its decision."""
-        key = work.key + suffix
-        topic = self._t.settings.topic("privacy.decisions")
-        return Output(topic, work.shard.partition, key, self._t.outcome_key.vouched(outcome, key))
-
-    def told(self, outcome: Outcome) -> Output:
-        """An outcome on its way to the desk."""
-        topic = self._t.settings.topic("privacy.outcomes")
-        return Output(topic, self._t.home, outcome.case.encode(), self._t.outcome_key.vouched(outcome, TO_DESK))
-
-    def outcome(
-        self,
-        work: Work,
-        stage: Any,
-        legs: int,
-        tokens: tuple[Token, ...] = (),
-        *,
-        digests: tuple[str, ...] = (),
-        kept: tuple[str, ...] = (),
-    ) -> Outcome:
-        """What was done."""
-        decision = work.decision
-        return Outcome(
-            tenant=self._t.tenant,
-            case=decision.case,
-            decision=decision.decision,
-            stage=stage,
-            partition=work.shard.partition,
-            legs=legs,
-            barrier=work.pending.barrier,
-            up_to=work.shard.legs,
-            by="keeper",
-            at=self._t.clock.now(),
-            tokens=tokens or msgspec.UNSET,
-            kept=kept or msgspec.UNSET,
-            digests=digests or msgspec.UNSET,
-        )
-
-    async def on_arrival(
-        self, shard: Shard, key: bytes, facts: Facts, value: bytes
-    ) -> tuple[Facts | None, list[Output]]:
-        """What the standing rules make of a leg that arrives: its facts as they count (None: it goes), and what to write."""
-        pseudonym, _, token = key.decode().partition(".")
-        standing = await self.standing(shard, pseudonym)
-        holds = standing.holds_on(facts.day)
-        if holds:
-            await self.copies.arriving(shard, holds, value)
-        mask = standing.mask_of(facts.mask)
-        if standing.removes(facts.day) or (facts.mask and not mask):
-            return None, [tombstone(self._t.legs, key, self._t.settings.partitions)]
-        outputs: list[Output] = []
-        if token in standing.corrections:
-            output = await self.correction(key, value, standing.corrections[token])
-            outputs += [output] if output else []
-        return msgspec.structs.replace(facts, mask=mask), outputs
+def rule_of(decision: Decision, keys: Keys | None) -> Rule | None:
+    """What a decision says beyond its type; None when the person's key is gone, and the rule with it."""
+    if decision.rule is msgspec.UNSET:
+        return Rule()
+    return None if keys is None else open_rule(decision, keys.identity.rules_key())

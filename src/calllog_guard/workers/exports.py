@@ -7,9 +7,10 @@ Source: design section 10 (`access`, `portability`, `disclose`); GDPR Art. 15, 2
 """
 
 import hashlib
+import struct
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final, Literal
 
@@ -17,29 +18,35 @@ import msgspec
 
 from calllog_guard.core.answers import person
 from calllog_guard.core.answers.about import About, OpenedBy
-from calllog_guard.core.answers.parts import LEGS_PER_PART, TASKS, ExportedLeg, Part, Task, count_of
+from calllog_guard.core.answers.parts import LEGS_PER_PART, TASKS, ExportedLeg, Part, Task
 from calllog_guard.core.answers.readers import opened_by
 from calllog_guard.core.calls.leg import Leg, read_leg
 from calllog_guard.core.crypto.envelope import open_leg, parse_header
 from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.sealed import seal_to_key
 from calllog_guard.core.crypto.secrets import month_from
-from calllog_guard.core.ids import INTERNAL_KEY, Pseudonym, b64
+from calllog_guard.core.ids import ID_LETTERS, INTERNAL_KEY, HoldId, b64, record_key
 from calllog_guard.core.requests.fields import ReplyKey
-from calllog_guard.core.requests.rules import Span
 from calllog_guard.core.retention.purpose import Purpose, due_day
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import Access, decode, encode
 from calllog_guard.errors import LegMovedError, MessageError
 from calllog_guard.ports import Facts
 from calllog_guard.settings import Settings
-from calllog_guard.workers.enforce import Enforcer, Work
+from calllog_guard.workers.enforce import Enforcer
 from calllog_guard.workers.tools import Tools
+from calllog_guard.workers.work import Ended, Work
 
 _ACCESSES: Final = msgspec.json.Decoder(Access)
 ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
 _PORTABLE: Final = frozenset({"contract", "consent"})
 """Art. 20(1)(a): what is processed on consent or a contract."""
+_ROW: Final = struct.Struct(">I22s")
+"""A leg's day and its token: thirty bytes for each of hundreds of thousands."""
+_PART_BYTES: Final = 1_000_000
+"""Of a record of every broker's default size."""
+_TOKEN: Final = ID_LETTERS
+_NAME: Final = ID_LETTERS + 1
 _KINDS: Final[dict[str, Literal["access", "portability", "disclosure"]]] = {
     "access": "access",
     "portability": "portability",
@@ -67,11 +74,6 @@ def read_task(raw: bytes) -> Task:
     return decode(TASKS, raw)
 
 
-def wanted(rows: Sequence[tuple[Facts, bytes]], span: Span | None) -> list[tuple[Facts, bytes]]:
-    """The rows of the days that were asked for, the oldest first."""
-    return sorted((row for row in rows if span is None or span.covers(row[0].day)), key=lambda row: row[0].day)
-
-
 def portable(facts: Facts, purposes: Sequence[Purpose]) -> bool:
     """Whether a leg is kept for a purpose that rests on consent or a contract."""
     return any(facts.mask & each.bit and each.basis in _PORTABLE for each in purposes)
@@ -87,102 +89,188 @@ def exported(facts: Facts, leg: Leg, purposes: tuple[Purpose, ...]) -> ExportedL
     """
     mine = [each for each in purposes if facts.mask & each.bit]
     return ExportedLeg(
-        **msgspec.structs.asdict(leg),
+        **{name: getattr(leg, name) for name in Leg.__struct_fields__ if name in ExportedLeg.__struct_fields__},
         purposes=tuple(each.name for each in mine),
         kept_until=due_day(facts.day, facts.mask, purposes).isoformat(),
         until={each.name: due_day(facts.day, each.bit, (each,)).isoformat() for each in mine},
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Scope:
-    """What one export is about: the records to be given, by why others are left out, and what may keep each."""
+@dataclass(slots=True)
+class Scope:
+    """
+    What one export is about, and how far it is given: kept from turn to turn.
 
-    rows: Sequence[tuple[Facts, bytes]]
-    held: tuple[ExportedLeg, ...]
-    left_out: Counter[str]
-    about: About
+    Args:
+        rows: The legs that are to be given, packed so that they sort by day; `records` are the offsets of all with their days.
+        held: The copies that are to be given beside them, by token, each with its hold.
+        left_out: How many are not given, by the reason why.
+        holds: Of which copies are still to be looked at, and behind which of them.
+
+    """
+
+    task: Task
+    about: About | None = None
+    rows: list[bytes] = field(default_factory=list)
+    records: dict[int, date] = field(default_factory=dict)
+    held: dict[bytes, HoldId] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter)
+    holds: list[tuple[HoldId, bytes]] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
+    copies: list[bytes] = field(default_factory=list)
+    per_part: int = field(default_factory=lambda: LEGS_PER_PART)
+
+    @property
+    def total(self) -> int:
+        """How many records are given."""
+        return len(self.rows) + len(self.copies)
+
+    @property
+    def parts(self) -> int:
+        """In how many parts; nothing stored is said in one, too."""
+        return max(1, -(-self.total // self.per_part))
 
 
 class Exporter:
-    """The keeper's effect for `access`, `portability` and `disclose`."""
+    """The keeper's effect for `access`, `portability` and `disclose`: it looks first, then gives part after part."""
 
     def __init__(self, tools: Tools, enforcer: Enforcer, read_all: ReadAll) -> None:
         self._t, self._enforcer, self._read_all = tools, enforcer, read_all
 
-    async def export(self, work: Work) -> bool:
-        """Write all parts of one identifier, then the outcome with their digests."""
-        t, decision = self._t, work.decision
-        task = read_task(work.entry.task)
-        opened = await self._enforcer.opened(Pseudonym(decision.pseudonym))
-        scope = await self._scope(work, task, opened)
-        digests: list[str] = []
-        total = len(scope.rows) + len(scope.held)
-        for number, some in parts_of(total, task):
-            legs = await self._legs(work.shard.partition, scope.rows[some], opened, scope.left_out)
-            legs += scope.held[max(0, some.start - len(scope.rows)) : max(0, some.stop - len(scope.rows))]
-            many = count_of(total)
-            part = Part(
-                case=decision.case, part=number, parts=many, about=scope.about, legs=legs, left_out=dict(scope.left_out)
-            )
-            output, digest = sealed_part(t.settings, t.home, part, task.key)
-            await t.writer.write([output])
-            digests.append(digest)
-        await self._enforcer.report(work, "exported", (), total, tuple(digests))
+    async def export(self, work: Work) -> Ended:
+        """Write the parts of one identifier, then the outcome with their digests."""
+        opened = await self._opened(work)
+        scope = work.progress.scope
+        if not isinstance(scope, Scope):
+            task = read_task(work.entry.task)
+            scope = work.progress.scope = Scope(task, holds=[(HoldId(each), b"") for each in task.holds])
+        if scope.about is None and not (await self._looked(work, scope, opened)):
+            return Ended.MORE
+        while len(scope.digests) < scope.parts:
+            await self._give(work, scope, opened)
+            if work.over and len(scope.digests) < scope.parts:
+                return Ended.MORE
+        await self._enforcer.results.report(work, "exported", (), scope.total, tuple(scope.digests))
+        return Ended.DONE
+
+    async def _opened(self, work: Work) -> Opened | None:
+        """The person's key bytes; None when they are erased, whenever that was. Raises EntryUnreadableError."""
+        return await self._enforcer.arrivals.opened(work.pseudonym) if await self._enforcer.keys(work) else None
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    async def _looked(self, work: Work, scope: Scope, opened: Opened | None) -> bool:
+        """Whether all that there is of a person has been looked at."""
+        while opened is not None and (rows := self._enforcer.next_rows(work)):
+            for facts, key in rows:
+                self._see(work, scope, facts, key)
+            self._enforcer.took(work, rows)
+            if work.over:
+                return False
+        while scope.holds:
+            await self._see_copies(work, scope)
+            if work.over:
+                return False
+        scope.rows = sorted(set(scope.rows))
+        live = {row[_ROW.size - _TOKEN :] for row in scope.rows}
+        scope.copies = sorted(scope.held.keys() - live)
+        scope.about = await self._about(work, scope)
         return True
 
-    async def _scope(self, work: Work, task: Task, opened: Opened | None) -> _Scope:
-        t, kind = self._t, work.decision.type
-        every = work.shard.index.legs_of(work.decision.pseudonym) if opened else []
-        rows = wanted(every, task.range)
-        left_out = Counter[str]()
-        if kind != "disclose":  # how much there is beside what an authority may see is none of its business
-            left_out["other_days"] = len(every) - len(rows)
-        if kind == "portability":
-            asked, rows = rows, [row for row in rows if portable(row[0], self._purposes(row[0].policy))]
-            left_out["not_portable"] = len(asked) - len(rows)
-        held = await self._held(work, task, {key[23:] for _, key in rows})
-        today = t.clock.now().date()
-        version = t.policy.at(today)
-        about = person.plain(version.tenant[t.tenant], t.tenant, version.effective.isoformat())
-        about = msgspec.structs.replace(about, kind=_KINDS[kind], at=t.clock.now())
-        if kind == "access":
-            records = {facts.offset: facts.day for facts, _ in every}
-            readers = await self._opened_by(work.shard.partition, records)
-            about = msgspec.structs.replace(about, opened_by=readers)
+    def _see(self, work: Work, scope: Scope, facts: Facts, key: bytes) -> None:
+        kind, span = work.decision.type, scope.task.range
+        scope.records[facts.offset] = facts.day
+        if span is not None and not span.covers(facts.day):
+            # how much there is beside what an authority may see is none of its business
+            scope.left_out["other_days"] += kind != "disclose"
+        elif kind == "portability" and not portable(facts, self._purposes(facts.policy)):
+            scope.left_out["not_portable"] += 1
         else:
-            about = msgspec.structs.replace(about, recipients=())
-        return _Scope(rows, held, left_out, about)
+            scope.rows.append(_ROW.pack(facts.day.toordinal(), key[_NAME:]))
+
+    async def _see_copies(self, work: Work, scope: Scope) -> None:
+        """What is left under a hold that may be told of, and nowhere else, each leg once."""
+        hold, after = scope.holds.pop(0)
+        if not after:
+            while not await self._enforcer.copies.catch_up(work.shard):
+                pass
+        mine, onward = await self._enforcer.copies.about(work.shard, hold, after, work.entry.lookup)
+        for facts, key in mine:
+            if scope.task.range is None or scope.task.range.covers(facts.day):
+                scope.held[key[_NAME:]] = hold
+        if onward is not None:
+            scope.holds.insert(0, (hold, onward))
 
     def _purposes(self, stored: str) -> tuple[Purpose, ...]:
         """What may still keep a leg that was stored under a version: a lengthened period does not reach it."""
         return self._t.policy.purposes_since(self._t.tenant, stored, self._t.clock.now().date())
 
-    async def _held(self, work: Work, task: Task, live: Collection[bytes]) -> tuple[ExportedLeg, ...]:
-        """What is left under holds that may be told of, and nowhere else, each leg once."""
-        found: dict[bytes, ExportedLeg] = {}
-        for facts, key, leg in await self._enforcer.copies.given(work.shard, task.holds, work.entry.lookup):
-            if key[23:] not in live and (task.range is None or task.range.covers(facts.day)):
-                found[key[23:]] = exported(facts, leg, self._purposes(facts.policy))
-        return tuple(found[token] for token in sorted(found))
+    async def _about(self, work: Work, scope: Scope) -> About:
+        t, kind = self._t, work.decision.type
+        version = t.policy.at(t.clock.now().date())
+        about = person.plain(version.tenant[t.tenant], t.tenant, version.effective.isoformat())
+        about = msgspec.structs.replace(about, kind=_KINDS[kind], at=t.clock.now())
+        if kind != "access":
+            return msgspec.structs.replace(about, recipients=())
+        readers = await self._opened_by(work.shard.partition, scope.records)
+        scope.records.clear()
+        return msgspec.structs.replace(about, opened_by=readers)
+
+    async def _opened_by(self, partition: int, records: Mapping[int, date]) -> tuple[OpenedBy, ...]:
+        """Who has opened the records of a person, as far as it is on record."""
+        places = list(range(self._t.settings.few_partitions))
+        found = await self._read_all(self._t.settings.topic("privacy.access"), places)
+        mine = [each for each in accesses(found) if each.topic == self._t.legs and each.partition == partition]
+        return tuple(opened_by(mine, records))
+
+    # --- giving -----------------------------------------------------------------------------------------------------
+
+    async def _give(self, work: Work, scope: Scope, opened: Opened | None) -> None:
+        """Write the next part; where it is too large for its topic all are made anew, smaller."""
+        if scope.about is None:
+            raise AssertionError("nothing is given before all was looked at")
+        number = len(scope.digests)
+        some = slice(number * scope.per_part, (number + 1) * scope.per_part)
+        legs = await self._legs(work, scope.rows[some], opened, scope.left_out)
+        behind = slice(max(0, some.start - len(scope.rows)), max(0, some.stop - len(scope.rows)))
+        legs += await self._copies(work, scope.copies[behind], scope.held)
+        part = Part(
+            case=work.decision.case,
+            part=scope.task.first + number,
+            parts=scope.parts,
+            about=scope.about,
+            legs=legs,
+            left_out=dict(scope.left_out),
+        )
+        output, digest = sealed_part(self._t.settings, self._t.home, part, scope.task.key)
+        if len(output.value or b"") > _PART_BYTES and scope.per_part > 1:
+            scope.per_part //= 2
+            scope.digests.clear()
+            scope.left_out["unreadable"] = 0
+            return
+        await self._t.writer.write([output])
+        scope.digests.append(digest)
 
     async def _legs(
-        self, partition: int, rows: Sequence[tuple[Facts, bytes]], keys: Opened | None, left_out: Counter[str]
+        self, work: Work, rows: Sequence[bytes], keys: Opened | None, left_out: Counter[str]
     ) -> tuple[ExportedLeg, ...]:
         """
-        The legs of one part, opened; what does not open is counted in `left_out`.
+        The legs of one part, opened; what does not open is counted in `left_out`, what has gone meanwhile is not there.
 
         Raises:
-            LegMovedError: One was replaced meanwhile; the export is made again.
+            LegMovedError: One was replaced meanwhile; the part is made again.
 
         """
-        if keys is None or not rows:
+        names = [record_key(work.pseudonym, row[_ROW.size - _TOKEN :].decode()) for row in rows]
+        there = {key: facts for key in names if (facts := work.shard.index.facts(key)) is not None}
+        if keys is None or not there:
             return ()
-        values = await self._t.fetch(self._t.legs, partition, {key: facts.offset for facts, key in rows})
-        if missing := [key for _, key in rows if key not in values]:
+        places = {key: facts.offset for key, facts in there.items()}
+        values = await self._t.fetch(self._t.legs, work.shard.partition, places)
+        if missing := [key for key in there if key not in values]:
             raise LegMovedError(missing)
         legs: list[ExportedLeg] = []
-        for facts, key in rows:
+        for key, facts in there.items():
             try:
                 month = month_from(parse_header(values[key]).mon)
                 leg = read_leg(open_leg(values[key], keys.data_key(month)))
@@ -194,12 +282,19 @@ class Exporter:
                 left_out["unreadable"] += 1
         return tuple(legs)
 
-    async def _opened_by(self, partition: int, records: Mapping[int, date]) -> tuple[OpenedBy, ...]:
-        """Who has opened the records of a person, as far as it is on record."""
-        places = list(range(self._t.settings.few_partitions))
-        found = await self._read_all(self._t.settings.topic("privacy.access"), places)
-        mine = [each for each in accesses(found) if each.topic == self._t.legs and each.partition == partition]
-        return tuple(opened_by(mine, records))
+    async def _copies(
+        self, work: Work, tokens: Sequence[bytes], holds: Mapping[bytes, HoldId]
+    ) -> tuple[ExportedLeg, ...]:
+        """The copies of one part, in the order of their tokens."""
+        found: dict[bytes, ExportedLeg] = {}
+        for hold in dict.fromkeys(holds[token] for token in tokens):
+            keys = [f"{hold}.{token.decode()}".encode() for token in tokens if holds[token] == hold]
+            rows = [(facts, key) for key in keys if (facts := work.shard.held.facts(key)) is not None]
+            legs = await self._enforcer.copies.opened(work.shard, hold, rows)
+            for facts, key in rows:
+                if key in legs:
+                    found[key[_NAME:]] = exported(facts, legs[key], self._purposes(facts.policy))
+        return tuple(found[token] for token in tokens if token in found)
 
 
 def accesses(records: Sequence[Any]) -> Iterator[Access]:
@@ -211,9 +306,3 @@ def accesses(records: Sequence[Any]) -> Iterator[Access]:
             yield decode(_ACCESSES, record.value)
         except MessageError:
             continue  # not written by a reader of ours
-
-
-def parts_of(total: int, task: Task) -> list[tuple[int, slice]]:
-    """The number of each part, and which of the legs are in it."""
-    many = count_of(total)
-    return [(task.first + n, slice(n * LEGS_PER_PART, (n + 1) * LEGS_PER_PART)) for n in range(many)]

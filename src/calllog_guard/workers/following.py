@@ -59,7 +59,7 @@ class Following:
         self._remembered = Remembered(cursor, reading.errand.tenant)
         self._lapses: tuple[date, object] | None = None
         self._lap_s, self._next_lap = lap_s, 0.0
-        self.ready = False
+        self.ready, self.alive, self.why = False, True, ["it has not read up to its place yet"]
 
     @staticmethod
     def _now() -> float:
@@ -80,7 +80,7 @@ class Following:
             try:
                 async with aclosing(self._steps()) as steps:
                     async for step in steps:
-                        self.ready, silent_since, pause = True, None, _RETRY_FIRST_S
+                        self.ready, self.why, silent_since, pause = True, [], None, _RETRY_FIRST_S
                         if step.given:
                             self._cursor.save(progress.saved, step.given, ())
                         if step.lines:
@@ -88,9 +88,10 @@ class Following:
                         self._cursor.save(progress.mark, step.kept, step.dropped)
                         progress.saved = progress.mark
             except AnewError:
+                self._told("starts over: a removal may have been missed, or a topic was made anew")
                 self._cursor.clear()
             except GuardError as error:
-                self.ready, silent_since = False, silent_since or self._now()
+                self.ready, self.why, silent_since = False, [f"it waits: {error}"], silent_since or self._now()
                 if error.fate is not Fate.RETRY or self._now() - silent_since > self._retry_max_s:
                     raise
                 self._told(f"waits, nothing is removed: {error}")
@@ -106,6 +107,7 @@ class Following:
     async def _steps(self) -> AsyncGenerator[Step, None]:
         right = self._reading.right()
         await self._reading.source.standings({}, right.purpose)  # a table is not emptied for a keystore that is silent
+        await self._progress.identify(copies=right.copies)
         if await self._progress.begin(self._meant(right)):
             yield Step([Reset()])
         self._lapses, self._next_lap = None, 0.0
@@ -127,6 +129,7 @@ class Following:
                 await self._look()
                 async for step in self._copied(right):
                     yield step
+                await self._progress.identify(copies=right.copies)
                 await self._progress.keep_up()
                 yield Step()
 

@@ -10,14 +10,16 @@ Source: design sections 2 and 9, step 4; section 10, `hold`, `release`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import msgspec
+import structlog
 
-from calllog_guard.core.crypto.entries import Keys, Person
+from calllog_guard.core.crypto.entries import HOLDS_MOST, Keys, Person
 from calllog_guard.core.ids import INTERNAL_KEY, DecisionId, EpochName, HoldId, Lookup, Pseudonym, Tenant, id_bytes
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import (
@@ -35,17 +37,27 @@ from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.rules import Rule, seal_rule
 from calllog_guard.core.wire import decode, encode
-from calllog_guard.errors import EpochUnknownError, HoldReleasedError, MessageError, RequestRefusedError
-from calllog_guard.policy import TenantPolicy
+from calllog_guard.errors import (
+    EntryUnreadableError,
+    EpochUnknownError,
+    HoldReleasedError,
+    HoldsFullError,
+    KeyMissingError,
+    MessageError,
+    ParkedError,
+    RequestRefusedError,
+)
 from calllog_guard.ports import Clock
 from calllog_guard.settings import Settings
 from calllog_guard.workers.casebook import Casebook
-from calllog_guard.workers.decide import Decider, Former, Granted, Telling, span_of
+from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.granted import Former, Granted, Telling, span_of
 from calllog_guard.workers.keyring import Keyring, fresh_nonce, pointer
 from calllog_guard.workers.safe import Safe, terms_of
 from calllog_guard.workers.vault import Vault
 
+log: Final = structlog.get_logger()
 ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
 
 
@@ -75,19 +87,27 @@ class Holds:
         self._a, self._tenant, self._ring, self._safe = archive, archive.tenant, archive.ring, archive.safe
         self._steps, self._lock = Steps(archive.settings.off), asyncio.Lock()
 
-    async def named(self, request: Request, table: TenantPolicy) -> tuple[HoldId | None, bool]:
+    @property
+    def archive(self) -> Archive:
+        """What holds need of the world."""
+        return self._a
+
+    async def named(self, request: Request) -> tuple[HoldId | None, bool]:
         """
         The hold that a new request is about, and whether it is secret.
 
         Raises:
             HoldReleasedError: `known_hold` for an order under a name that was used, `unknown_hold` for a release.
-            RequestRefusedError: `not_of_this_hold`: a release names someone whom the hold does not.
+            RequestRefusedError: `not_of_this_hold`: a release names someone whom the hold does not; `unreadable_hold`.
 
         """
         if request.hold is None:
             return None, False
         name = hold_id(self._tenant, request.hold.id)
-        entry = (await self._safe.read([name])).get(name)
+        entries, unreadable = await self._safe.readable([name])
+        if unreadable:  # an officer knows how to mend it: nothing is asked of it until then
+            raise RequestRefusedError("unreadable_hold", "/hold/id")
+        entry = entries.get(name)
         if request.type == "hold":
             if entry is not None:
                 raise HoldReleasedError("known_hold", "/hold/id")
@@ -95,18 +115,25 @@ class Holds:
         if entry is None or entry.secret is None:
             raise HoldReleasedError("unknown_hold", "/hold/id")
         terms = terms_of(entry)
-        if not set(self._a.decider.lookups(request, table).values()) <= set(map(Lookup, terms.subjects)):
+        if not (await self._a.decider.subjects.named(request)).asked <= set(map(Lookup, terms.subjects)):
             raise RequestRefusedError("not_of_this_hold", "/subjects")
         return name, terms.secret
 
     # --- order --------------------------------------------------------------------------------------------------------
 
     async def hold(self, granted: Granted) -> Case:
-        """Put everyone named under the hold who is there; may be called again after a crash. Nobody is minted: it would show."""
+        """
+        Put everyone named under the hold who is there; may be called again after a crash. Nobody is minted: it would show.
+
+        Raises:
+            EntryUnreadableError: Of some whose entries cannot be used; the others are under it.
+            HoldsFullError: As `_cover`.
+
+        """
         case, order = granted.case, granted.request.hold
         if order is None or case.hold is None:
             raise RequestRefusedError("missing_field", "/hold")
-        name, lookups = HoldId(case.hold), self._a.decider.lookups(granted.request, granted.table)
+        name, lookups = HoldId(case.hold), await self._a.decider.lookups(granted.request)
         terms = Terms(
             name=order.id,
             case=case.case,
@@ -119,29 +146,46 @@ class Holds:
         )
         await self._safe.made(name, terms)
         self._steps.reached("hold.made")
-        return await self._cover(name, case, granted.version, list(lookups.values()), erased=True)
+        case, left = await self._cover(name, case, granted.version, list(lookups.values()), erased=True)
+        left |= self._ring.persons(await self._ring.view(list(lookups.values())))[1]
+        for error in left.values():
+            raise error
+        return case
 
     async def _cover(
         self, name: HoldId, case: Case, version: str, lookups: Collection[Lookup], *, erased: bool
-    ) -> Case:
-        """Mark, decide and flag for those of some people whom the hold does not cover yet in their present generation."""
+    ) -> tuple[Case, dict[Lookup, ParkedError]]:
+        """
+        Mark, decide and flag for those of some people whom the hold does not cover yet in their present generation.
+
+        Who is left out: their keys cannot be used, or bear as many marks as they can.
+        """
         met = await self._living(lookups)
         if erased:
             met += await self._erased(lookups)
         terms = await self._safe.change(name, lambda found: _with(found, met))
         fresh = [each for each in terms.people if not each.told]
         if not fresh:
-            return case
+            return case, {}
         self._steps.reached("hold.named")
-        found = [await self._marked(name, terms, case, version, each) for each in fresh]
-        self._steps.reached("hold.marked")
-        case = await self._a.decider.decided(case, [decision for decision in found if decision is not None])
-        self._steps.reached("hold.decided")
+        found: list[Decision] = []
+        left: dict[Lookup, ParkedError] = {}
         for each in fresh:
+            try:
+                decision = await self._marked(name, terms, case, version, each)
+            except ParkedError as error:
+                left[Lookup(each.lookup)] = error
+            else:
+                found += [decision] if decision is not None else []
+        self._steps.reached("hold.marked")
+        case = await self._a.decider.decided(case, found)
+        self._steps.reached("hold.decided")
+        done = [each for each in fresh if each.lookup not in left]
+        for each in done:
             await self._flag(Lookup(each.lookup), each.generation, held=True)
         self._steps.reached("hold.flagged")
-        await self._safe.change(name, _told)
-        return case
+        await self._safe.change(name, partial(_told, done))
+        return case, left
 
     async def _living(self, lookups: Collection[Lookup]) -> list[tuple[Lookup, int, Pseudonym]]:
         """Who of some people is there; whose entry cannot be used is not: what they are named in waits for it."""
@@ -172,15 +216,28 @@ class Holds:
         return found
 
     async def _marked(self, name: HoldId, terms: Terms, case: Case, version: str, each: Covered) -> Decision | None:
-        """The decision about one person, whose key bears its mark; None when the key is gone, and so all that could be held."""
+        """
+        The decision about one person, whose key bears its mark; None when the key is gone, and so all that could be held.
+
+        Raises:
+            ParkedError: The key of a living person is missing, cannot be used, or has no room for the mark.
+
+        """
         decision = decision_id(self._tenant, case.jti, each.number, each.generation)
         mark = id_bytes(decision)
 
         def marked(keys: Keys) -> Keys:
-            return replace(keys, holds=tuple(dict.fromkeys((*keys.holds, mark))))
+            holds = tuple(dict.fromkeys((*keys.holds, mark)))
+            if len(holds) > HOLDS_MOST[max(self._ring.forms, keys.rest.form)]:
+                raise HoldsFullError(
+                    f"as many holds of {each.pseudonym} wait for their copies as its key entry can name"
+                )
+            return replace(keys, holds=holds)
 
         keys = await self._ring.change_keys(Pseudonym(each.pseudonym), marked)
         if keys is None:
+            if (Lookup(each.lookup), each.generation, each.pseudonym) in await self._living([Lookup(each.lookup)]):
+                raise KeyMissingError(f"the key of the live person {each.pseudonym} is missing", "key_missing")
             return None
         told = await self._decision("hold", decision, case, version, each)
         told = seal_rule(told, Rule(hold=name, range=terms.range), keys.identity.rules_key(), fresh_nonce())
@@ -231,7 +288,7 @@ class Holds:
             lookups: None means everyone under a hold.
 
         """
-        standing = await self.standing()
+        standing = await self._widened(await self.standing())
         named = {Lookup(each) for _, terms in standing.values() for each in terms.subjects}
         wanted = named if lookups is None else set(lookups)
         living = await self._living(wanted)  # asked for everyone, so that nobody's request takes longer for being held
@@ -239,6 +296,7 @@ class Holds:
         kept: list[dict[str, str]] = []
         holds: list[HoldId] = []
         former: dict[Former, None] = {}
+        full: set[Lookup] = set()
         for name, (case, terms) in standing.items():
             if wanted.isdisjoint(terms.subjects):
                 continue
@@ -247,13 +305,36 @@ class Holds:
             if people:
                 async with self._lock:  # erasures run abreast: each goes on from the case as the last one left it
                     with suppress(HoldReleasedError):  # another desk was faster
-                        await self._cover(name, self._a.book.get(case.case) or case, version, people, erased=False)
+                        case_now = self._a.book.get(case.case) or case
+                        _, left = await self._cover(name, case_now, version, people, erased=False)
+                        full |= {each for each, error in left.items() if isinstance(error, HoldsFullError)}
+                        self._told_of(left)
             if not terms.secret:
                 kept.append({"basis": terms.basis, "hold": terms.name})
                 holds.append(name)
                 met = [Former(Lookup(p.lookup), p.generation, Pseudonym(p.pseudonym)) for p in terms.people if p.told]
                 former |= dict.fromkeys(each for each in met if (each.lookup, each.generation) not in present)
-        return Telling(kept=tuple(kept), holds=tuple(holds), former=tuple(former))
+        return Telling(kept=tuple(kept), holds=tuple(holds), former=tuple(former), full=frozenset(full))
+
+    @staticmethod
+    def _told_of(left: Mapping[Lookup, ParkedError]) -> None:
+        if left:
+            log.warning("a hold waits", why=sorted({str(error) for error in left.values()})[:5], people=len(left))
+
+    async def _widened(self, standing: dict[HoldId, tuple[Case, Terms]]) -> dict[HoldId, tuple[Case, Terms]]:
+        """The same, each over whoever else its people are by now: a hold is over a human, not over one of their identifiers."""
+        homes = self._a.decider.subjects.homes
+        named = sorted({Lookup(each) for _, terms in standing.values() for each in terms.subjects})
+        where = await homes.where(named)
+        others = await homes.everyone(sorted(set(where.values())))
+        found = dict(standing)
+        for name, (case, terms) in standing.items():
+            subjects = [Lookup(each) for each in terms.subjects]
+            all_of_them = [other for each in subjects for other in (each, where[each], *others[where[each]])]
+            if fresh := [each for each in dict.fromkeys(all_of_them) if each not in subjects]:
+                with suppress(HoldReleasedError):  # another desk was faster
+                    found[name] = case, await self._safe.change(name, partial(_over, subjects=fresh))
+        return found
 
     # --- release ------------------------------------------------------------------------------------------------------
 
@@ -279,7 +360,9 @@ class Holds:
     async def _released(self, name: HoldId, case: Case, version: str, number: int, each: Covered) -> Decision:
         decision = decision_id(self._tenant, case.jti, number, each.generation)
         told = await self._decision("release", decision, case, version, each)
-        keys = await self._ring.keys_of(Pseudonym(each.pseudonym))
+        keys = None
+        with suppress(EntryUnreadableError):
+            keys = await self._ring.keys_of(Pseudonym(each.pseudonym))
         if keys is not None:
             told = seal_rule(told, Rule(hold=name), keys.identity.rules_key(), fresh_nonce())
         return self._sealed(told, Entry(Lookup(each.lookup), each.generation, encode(Release(hold=name))))
@@ -294,6 +377,10 @@ class Holds:
             await self._flag(lookup, generation, held=False)
 
 
+def _over(terms: Terms, subjects: Sequence[Lookup]) -> Terms:
+    return msgspec.structs.replace(terms, subjects=tuple(dict.fromkeys((*terms.subjects, *subjects))))
+
+
 def _with(terms: Terms, met: Sequence[tuple[Lookup, int, Pseudonym]]) -> Terms:
     known = {(each.lookup, each.generation) for each in terms.people}
     numbers = {lookup: number for number, lookup in enumerate(terms.subjects)}
@@ -305,7 +392,10 @@ def _with(terms: Terms, met: Sequence[tuple[Lookup, int, Pseudonym]]) -> Terms:
     return msgspec.structs.replace(terms, people=(*terms.people, *people)) if people else terms
 
 
-def _told(terms: Terms) -> Terms:
-    return msgspec.structs.replace(
-        terms, people=tuple(msgspec.structs.replace(each, told=True) for each in terms.people)
-    )
+def _told(done: Collection[Covered], terms: Terms) -> Terms:
+    told = {(each.number, each.generation, each.pseudonym) for each in done}
+    people = [
+        msgspec.structs.replace(each, told=True) if (each.number, each.generation, each.pseudonym) in told else each
+        for each in terms.people
+    ]
+    return msgspec.structs.replace(terms, people=tuple(people))

@@ -131,8 +131,8 @@ class Intake:
         return Batch(
             policy=rules.version,
             positions=dict(positions),
-            events=Events(read=len(items), refused=len(refused), **events),
-            legs=Legs(**legs),
+            events=msgspec.convert({"read": len(items), "refused": len(refused)} | events, Events),
+            legs=msgspec.convert(dict(legs), Legs),
             refused=tuple(refused),
         )
 
@@ -144,7 +144,7 @@ class Intake:
         return read_event(
             payload_of(value, headers),
             tenant=self._tenant,
-            lowercase_email=rules.lowercase_email,
+            identity=rules.identity,
             appended_ms=now_ms,
             limits=self._limits,
         )
@@ -157,7 +157,7 @@ class Intake:
         for part in parts:
             if part.text is None or not part.mask:
                 kept.append(part)
-            elif part.lookup in self._listed:
+            elif not self._listed.isdisjoint((part.lookup, *part.former)):
                 legs["listed"] += 1
             elif left := part.mask & self._reach(part.day, purposes, today):
                 kept.append(part if left == part.mask else msgspec.structs.replace(part, mask=left))
@@ -170,6 +170,9 @@ class Intake:
             self._standing[day] = standing(date.fromisoformat(day), purposes, today)
         return self._standing[day]
 
+    async def _resolved(self, parts: Sequence[Part], letters: Sequence[Output], rules: Rules) -> Counter[str]:
+        return (await self._sealer.settle(await self._sealer.resolved(parts), letters, rules)).ended
+
     async def _settled(self, parts: Sequence[Part], letters: Sequence[Output], rules: Rules) -> Counter[str]:
         """As a worker does: silence is waited for, a unit that has sent something and takes too long is not."""
         now, most_s = asyncio.get_running_loop().time, self._settings.unit_max_s
@@ -177,7 +180,7 @@ class Intake:
         while True:
             attempt = now()
             try:
-                settled = self._sealer.settle(parts, letters, rules)
+                settled = self._resolved(parts, letters, rules)
                 return await asyncio.wait_for(settled, min(most_s, max(0.0, deadline - attempt)))
             except TimeoutError:
                 raise UnitOverdueError(f"a unit was not done within {most_s:.0f} s: halt") from None

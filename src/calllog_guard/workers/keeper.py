@@ -7,10 +7,8 @@ Rules: 1. Once its erasure is done, an erased pseudonym is tombstoned on sight; 
 Source: design section 9, step 4; section 12.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,21 +16,23 @@ import structlog
 from aiokafka import TopicPartition
 
 from calllog_guard.core.arrival import content
-from calllog_guard.core.crypto.envelope import parse_header
-from calllog_guard.core.ids import split_key
+from calllog_guard.core.ids import Token, split_key
 from calllog_guard.core.requests.decision import DECISIONS, Decision, Entry, open_entry
-from calllog_guard.core.requests.outcome import DONE, LEGS, is_result
+from calllog_guard.core.requests.outcome import DONE, is_result, legs_part
 from calllog_guard.core.tombstone import Output, tombstone
 from calllog_guard.core.wire import BEAT, BEATS, decode, to_ms
-from calllog_guard.errors import EpochUnknownError, LegMovedError, MessageError, RecordError
+from calllog_guard.errors import EntryUnreadableError, EpochUnknownError, MessageError, RecordError
 from calllog_guard.ports import Facts, Index, Pending
 from calllog_guard.settings import Settings
-from calllog_guard.workers.abreast import abreast, portions
+from calllog_guard.workers.abreast import abreast
+from calllog_guard.workers.arrivals import UNJUDGED, facts_of, stray_of
+from calllog_guard.workers.backlog import Backlog
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
-from calllog_guard.workers.enforce import Enforcer, Work
+from calllog_guard.workers.enforce import Enforcer
 from calllog_guard.workers.exports import Exporter
 from calllog_guard.workers.preserve import Preserver
 from calllog_guard.workers.replayer import Replayer
+from calllog_guard.workers.search import Finder
 from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.statistics import Statistician
 from calllog_guard.workers.sweeper import Sweeper
@@ -75,6 +75,7 @@ class Keeper:
         self._preserver = Preserver(tools, self._enforcer)
         self._enforcer.register("hold", self._preserver.hold)
         self._enforcer.register("release", self._preserver.release)
+        self._enforcer.register("search", Finder(tools, self._enforcer).search)
         self._tenant, self._ring, self._writer, self._settings = tools.tenant, tools.ring, tools.writer, tools.settings
         self._clock, self._count = tools.clock, tools.count
         self._read_all, self._starts, self._ends = read_all, starts, ends
@@ -83,6 +84,7 @@ class Keeper:
         self.topics: tuple[str, ...] = (self._legs, self._decisions)
         self._steps = Steps(tools.settings.off)
         self._shards: dict[int, Shard] = {}
+        self._backlog = Backlog(tools, self._enforcer, ends, reached)
         self._replayer = Replayer(tools, self._enforcer, self._preserver, read_all, ends, self._read)
         self._statistician = Statistician(tools, read_all)
         self._sweeper = Sweeper(tools, self._enforcer.copies, self._statistician, reached)
@@ -126,7 +128,12 @@ class Keeper:
             and decisions[0] <= position.decisions <= decisions[1]
         ):
             places = (partition, index, position.legs, position.decisions, held, copies)
-            return Shard(*places, pending=index.pending(), unforgotten=True)
+            noted = index.pending()
+            pending = {key: each for key, each in noted.items() if not key.startswith(UNJUDGED)}
+            shard = Shard(*places, pending=pending, unforgotten=True)
+            for key in noted.keys() - pending.keys():
+                shard.unjudged.failed(key.removeprefix(UNJUDGED).decode())
+            return shard
         index.destroy()
         return Shard(partition, self._open_index(path), legs[0], decisions[0], held, copies)
 
@@ -174,9 +181,8 @@ class Keeper:
         outcome = self._t.outcome_key.read(record.value, record.key)
         if record.key.endswith(DONE):
             shard.finished(record.key.removesuffix(DONE).decode("ascii", "replace"))
-        elif record.key.endswith(LEGS):
-            name = record.key.removesuffix(LEGS).decode("ascii", "replace")
-            shard.recorded[name] = tuple(f"{name[:22]}.{token}".encode() for token in outcome.tokens or ())
+        elif (part := legs_part(record.key)) is not None:
+            shard.named(part[0].decode("ascii", "replace")).put(part[1], map(Token, outcome.tokens or ()))
 
     def _read(self, shard: Shard, record: Any) -> tuple[Decision, Entry | None]:
         """
@@ -220,6 +226,9 @@ class Keeper:
         """See Role."""
         await self._replayer.replay(self._shards)
         outputs: list[Output] = []
+        for place in [each for each in unit if each.partition not in self._shards]:
+            outputs += self._misplaced(unit[place])
+        unit = {place: records for place, records in unit.items() if place.partition in self._shards}
         for place, records in sorted(unit.items(), key=lambda item: item[0].topic != self._decisions):
             outputs += await self._taken(self._shards[place.partition], place.topic, records)
         if outputs:
@@ -233,6 +242,18 @@ class Keeper:
         for partition in {place.partition for place in unit}:
             self._t.commit(self._shards[partition])
 
+    def _misplaced(self, records: Sequence[Any]) -> list[Output]:
+        """What lies in a partition that its topic was not created with is nobody's: a dead letter, and gone from there."""
+        outputs: list[Output] = []
+        for record in records:
+            if record.key == BEAT or record.value is None:
+                continue
+            error = RecordError("wrong_partition")
+            self._count("dead_" + error.reason, 1)
+            outputs.append(self._dead.of(record, error))
+            outputs += [Output(record.topic, record.partition, record.key, None)] if record.key is not None else []
+        return outputs
+
     async def _taken(self, shard: Shard, topic: str, records: Sequence[Any]) -> list[Output]:
         """Take the records of one partition in, the barrier of its new decisions included; what is to be written."""
         outputs: list[Output] = []
@@ -241,43 +262,56 @@ class Keeper:
             if record.key is not None and record.key[:1] == b"~":
                 if topic == self._decisions:
                     self._statistician.noted(shard.partition, record)
-                continue
-            try:
-                if topic != self._decisions:
-                    outputs += await self._leg(shard, record)
-                elif await self._decision(shard, record):
-                    fresh.append(record)
-            except MessageError as error:
-                self._count("dead_" + error.reason, 1)
-                outputs.append(self._dead.of(record, error))
+            elif topic != self._decisions:
+                outputs += await self._leg(shard, record)
+            else:
+                try:
+                    if await self._decision(shard, record):
+                        fresh.append(record)
+                except MessageError as error:
+                    outputs.append(self._letter(record, error))
         if fresh:
             await self._pend(shard, fresh)
         return outputs
 
+    def _letter(self, record: Any, error: MessageError) -> Output:
+        self._count("dead_" + error.reason, 1)
+        return self._dead.of(record, error)
+
     async def _leg(self, shard: Shard, record: Any) -> list[Output]:
-        try:
-            pseudonym, token = split_key(record.key or b"")
-        except ValueError:
-            raise RecordError("bad_leg") from None
+        key = record.key or b""
         if record.value is None:
-            shard.index.remove(record.key)
+            shard.index.remove(key)
             return []
-        if shard.gone(pseudonym):
-            return self._on_sight(shard, record.key)
-        header = parse_header(content(record) or b"")
-        if header.kid != pseudonym or header.rid != token or header.top != self._legs:
-            raise RecordError("bad_leg")
         try:
-            day = date.fromisoformat(header.day)
-        except ValueError:
-            raise RecordError("bad_leg") from None
-        facts: Facts | None = Facts(day, header.pur, header.pol, record.offset)
+            pseudonym, _ = split_key(key)
+        except (
+            ValueError
+        ):  # no release has ever given a leg such a key: it goes, or it may stand in a certificate's way
+            junk = [Output(self._legs, shard.partition, key, None)] if key else []
+            return [self._letter(record, RecordError("bad_leg")), *junk]
+        if shard.gone(pseudonym):
+            return self._on_sight(shard, key)
+        try:
+            facts: Facts | None = facts_of(record, self._legs)
+        except MessageError as error:
+            shard.index.put(key, stray_of(record))
+            return [self._letter(record, error)]
+        return await self._judged(shard, record, pseudonym, facts)
+
+    async def _judged(self, shard: Shard, record: Any, pseudonym: str, facts: Facts | None) -> list[Output]:
         outputs: list[Output] = []
         if facts is not None and pseudonym in shard.ruled:
-            facts, outputs = await self._enforcer.on_arrival(shard, record.key, facts, record.value)
+            try:
+                facts, outputs = await self._enforcer.arrivals.judged(shard, record.key, facts, record.value)
+            except (
+                MessageError
+            ) as error:  # it does not open: it stays as it is until it lapses, or goes with its person
+                outputs = [self._letter(record, error)]
         if facts is None:
-            return self._on_sight(shard, record.key)
+            return [*outputs, *self._on_sight(shard, record.key)]
         shard.index.put(record.key, facts)
+        shard.came(pseudonym, record.key)
         return outputs
 
     def _on_sight(self, shard: Shard, key: bytes) -> list[Output]:
@@ -302,9 +336,16 @@ class Keeper:
         if done or entry is None or not self._enforcer.knows(decision):
             return False
         if decision.total:
-            await self._ring.fence(entry.lookup, to_ms(decision.cut_off), generation=entry.generation)
+            await self._fenced(decision, entry)
             self._steps.reached("enforce.fence")
         return True
+
+    async def _fenced(self, decision: Decision, entry: Entry) -> None:
+        """The desk's fence, repeated; by an entry that cannot be used nothing can be stored or opened either."""
+        try:
+            await self._ring.fence(entry.lookup, to_ms(decision.cut_off), generation=entry.generation)
+        except EntryUnreadableError:
+            self._count("answer_corrupt", 1)
 
     async def _pend(self, shard: Shard, records: Sequence[Any]) -> None:
         """The barrier is captured once for all decisions of a unit, after the last of their fences."""
@@ -317,67 +358,12 @@ class Keeper:
     # --- between units ----------------------------------------------------------------------------------------------
 
     async def idle(self) -> None:
-        """See Role: finish what has reached its barrier, then sweep."""
+        """See Role: judge who could not be judged, finish what has reached its barrier, then sweep."""
         await self._replayer.replay(self._shards)
-        await abreast(self._finish, list(self._shards.values()))
+        shards = list(self._shards.values())
+        for shard in shards:
+            await self._enforcer.arrivals.again(shard)
+        await abreast(self._backlog.finish, shards)
+        self._t.level("decisions_waiting", sum(len(shard.pauses) for shard in shards))
+        self._t.level("people_unjudged", sum(len(shard.unjudged) for shard in shards))
         await self._sweeper.sweep(self._shards)
-
-    async def _finish(self, shard: Shard) -> None:
-        """Carry out, in order, what has reached its barrier; what must wait for another decision is tried again."""
-        reached = await self._reached(self._legs, shard.partition) if shard.pending else 0
-        ripe = [item for item in shard.pending.items() if item[1].barrier <= reached]
-        works = [self._work(shard, key, pending) for key, pending in ripe]
-        finished = False
-        for together in portions(works, lambda work: work.decision.pseudonym):  # one person's in order, others abreast
-            for work in filter(None, await abreast(self._carried_out, together)):
-                shard.index.unpend(work.key)
-                shard.pending.pop(work.key)
-                shard.finished(work.key.decode())
-                finished = True
-            self._t.commit(shard)
-        shard.unforgotten = shard.unforgotten or finished
-        if finished and not shard.pending:
-            await self._ring.guard.applied(shard.partition, shard.decisions)
-        await self._forget(shard)
-
-    async def _forget(self, shard: Shard) -> None:
-        """Removed rows leave the files; rewriting these costs what the whole index costs, so it rests for as long as it took."""
-        now = asyncio.get_running_loop().time
-        began = now()
-        if shard.unforgotten and began >= shard.forget_from:
-            await asyncio.to_thread(shard.index.forget)
-            shard.unforgotten, shard.forget_from = False, now() + (now() - began)
-
-    async def _look_again(self, shard: Shard, missing: Sequence[bytes]) -> None:
-        """A leg that was not there, and of which nothing was read up to the end that the log had then, is there no more."""
-        ends = await self._ends(self._legs, [shard.partition])
-        reached = await self._reached(self._legs, shard.partition)
-        for key in missing:
-            facts, (offset, end) = shard.index.facts(key), shard.missing.pop(key, (-1, 0))
-            if facts is None:
-                continue
-            if facts.offset != offset or not reached >= end > offset:  # an end below it: a leader that is not whole yet
-                shard.missing[key] = (facts.offset, ends[shard.partition])
-            else:
-                shard.index.remove(key)
-                self._count("legs_lost", 1)
-                log.error("a leg is in the index and not in the log", partition=shard.partition, offset=offset)
-
-    def _work(self, shard: Shard, key: bytes, pending: Pending) -> Work:
-        decision = decode(DECISIONS, pending.decision)
-        return Work(shard, key, pending, decision, open_entry(decision, self._t.ledger_key(decision)))
-
-    async def _carried_out(self, work: Work) -> Work | None:
-        """The work when it is done, None while it must wait."""
-        try:
-            return work if await self._enforcer.finish(work) else None
-        except LegMovedError as error:  # the next look at the index knows more; nobody else waits for it
-            self._count("legs_moved", 1)
-            log.warning("a decision waits", decision=work.decision.decision, why=str(error))
-            await self._look_again(work.shard, error.missing)
-            return None
-        except MessageError as error:  # a rule that its desk did not seal as we do
-            self._count("dead_" + error.reason, 1)
-            log.error("a decision cannot be carried out", decision=work.decision.decision, why=error.reason)  # noqa: TRY400
-            await self._enforcer.fail(work)
-            return work

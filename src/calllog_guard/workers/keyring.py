@@ -17,10 +17,9 @@ from typing import Final
 from calllog_guard.core.crypto.entries import (
     EPOCH_KEY,
     FLOOR_KEY,
+    IDENTITY_KEY,
     Keys,
     Person,
-    key_epoch,
-    open_keys,
     open_person,
     person_epoch,
     person_key,
@@ -32,13 +31,13 @@ from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Month, link_at
 from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, Tenant, id_bytes
 from calllog_guard.core.wire import to_ms
-from calllog_guard.errors import EntryUnreadableError, GuardMovedError, KeyMissingError
+from calllog_guard.errors import EntryMovedError, EntryUnreadableError, GuardMovedError, KeyMissingError
 from calllog_guard.ports import Clock, Keystore
 from calllog_guard.workers.guard import RestoreGuard
+from calllog_guard.workers.key_entries import NONCE, KeyEntries
 from calllog_guard.workers.unreadable import Unreadable, of_one
 from calllog_guard.workers.vault import Vault
 
-_NONCE: Final = 12
 _VERIFIED_MAX: Final = 100_000
 _MINTED_AT_ONCE: Final = 120
 """People: each has two entries that one transaction watches, and its time grows with the square (4 ms for 250 entries)."""
@@ -46,19 +45,24 @@ _MINTED_AT_ONCE: Final = 120
 
 def fresh_nonce() -> bytes:
     """Twelve random bytes, for one seal."""
-    return secrets.token_bytes(_NONCE)
+    return secrets.token_bytes(NONCE)
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one MGET said: raw person entries by lookup, the pointer to the current epoch, the least generation to mint."""
+    """
+    What one MGET said: raw person entries by lookup, the pointer to the current epoch, the least generation to mint.
+
+    `carried` is how many changes of the rules of identity the keystore has been carried through.
+    """
 
     epoch: bytes | None
     raw: dict[Lookup, bytes | None]
     floor: int = 1
+    carried: int = 0
 
 
-class Keyring:
+class Keyring(KeyEntries):
     """One tenant's persons."""
 
     def __init__(
@@ -72,7 +76,8 @@ class Keyring:
         cache_entries: int,
         partitions: int,
     ) -> None:
-        self.tenant, self._keystore, self._vault, self._clock = tenant, keystore, vault, clock
+        super().__init__(tenant, keystore, vault)
+        self._clock = clock
         self._cache_s, self._cache_entries = cache_s, cache_entries
         self._cache: OrderedDict[tuple[Lookup, int], Opened] = OrderedDict()
         self._owners: dict[Pseudonym, tuple[Lookup, int]] = {}
@@ -81,9 +86,14 @@ class Keyring:
         self.minted = 0
 
     @property
-    def forms(self) -> int:
-        """The level of stored forms that is written now: what is newer than the first release's is written from 2 on (README: Forms)."""
-        return self._vault.profile(self.tenant).forms
+    def keystore(self) -> Keystore:
+        """Where the entries lie."""
+        return self._keystore
+
+    @property
+    def vault(self) -> Vault:
+        """What opens them."""
+        return self._vault
 
     # --- persons ----------------------------------------------------------------------------------------------------
 
@@ -99,14 +109,28 @@ class Keyring:
         places = [person_key(self.tenant, lookup) for lookup in lookups]
         watched = self.guard.keys
         seen = self.guard.seen
-        origin, found = await self._keystore.origin([*watched, EPOCH_KEY, FLOOR_KEY, *places])
+        origin, found = await self._keystore.origin([*watched, EPOCH_KEY, FLOOR_KEY, IDENTITY_KEY, *places])
         await self.guard.check(origin, found[: len(watched)], seen=seen, under_guard=under_guard)
-        epoch, floor, *raw = found[len(watched) :]
-        return View(epoch, dict(zip(lookups, raw, strict=True)), int(floor or 1))
+        epoch, floor, carried, *raw = found[len(watched) :]
+        return View(epoch, dict(zip(lookups, raw, strict=True)), int(floor or 1), int(carried or 0))
 
     def person(self, lookup: Lookup, raw: bytes | None) -> Person | None:
         """
-        What an entry says; bytes equal to those already checked are not checked again.
+        What an entry says.
+
+        Raises:
+            EntryUnreadableError: Someone wrote to the keystore, or its epoch is destroyed.
+            EntryMovedError: It leads elsewhere since it was asked for: ask again where.
+
+        """
+        person = self.entry(lookup, raw)
+        if person is not None and person.home is not None:
+            raise EntryMovedError
+        return person
+
+    def entry(self, lookup: Lookup, raw: bytes | None) -> Person | None:
+        """
+        What an entry says, or where it leads; bytes equal to those already checked are not checked again.
 
         Raises:
             EntryUnreadableError: Someone wrote to the keystore, or its epoch is destroyed.
@@ -139,7 +163,7 @@ class Keyring:
     def seal_person(self, lookup: Lookup, person: Person) -> bytes:
         """A person entry as it is stored."""
         key = self._vault.epoch_key(person.epoch, self.tenant, "keystore")
-        return seal_person(person, person_key(self.tenant, lookup), key, secrets.token_bytes(_NONCE), self.forms)
+        return seal_person(person, person_key(self.tenant, lookup), key, secrets.token_bytes(NONCE), self.forms)
 
     async def fence(
         self, lookup: Lookup, cut_off: int, *, generation: int | None = None, under_guard: bool = False
@@ -154,7 +178,13 @@ class Keyring:
         while True:
             view = await self.view([lookup], under_guard=under_guard)
             raw = view.raw[lookup]
-            found = self.person(lookup, raw)
+            found = self.entry(lookup, raw)
+            if found is not None and found.home is not None:
+                lookup, generation = (
+                    found.home,
+                    0,
+                )  # another's generations: what is dated up to the cut-off is kept out, no more
+                continue
             before = found or Person(generation=least, pseudonym=None, epoch=pointer(view))
             later = found is not None and generation is not None and found.generation > generation
             fenced = found is not None and found.pseudonym is None and found.cut_off >= cut_off
@@ -182,7 +212,7 @@ class Keyring:
         while True:
             view = await self.view([lookup], under_guard=under_guard)
             raw = view.raw[lookup]
-            person = self.person(lookup, raw)
+            person = self.entry(lookup, raw)
             if person is None or person.pseudonym is None or person.generation != generation:
                 return False
             changed = change(person)
@@ -232,7 +262,7 @@ class Keyring:
                 current_link=link_at(first, floor, current),
                 epoch=epoch,
             )
-            entries[place] = seal_keys(keys, place, key, secrets.token_bytes(_NONCE), self.forms)
+            entries[place] = seal_keys(keys, place, key, secrets.token_bytes(NONCE), self.forms)
             base = before or Person(generation=1, pseudonym=None, epoch=epoch)
             person = replace(base, generation=generation, pseudonym=pseudonym, epoch=epoch)
             claims[person_key(self.tenant, lookup)] = (view.raw[lookup], self.seal_person(lookup, person))
@@ -307,69 +337,27 @@ class Keyring:
             self._cache.popitem(last=False)
         return entry
 
-    def keys(self, pseudonym: Pseudonym, raw: bytes) -> Keys:
+    async def anew(self, pseudonym: Pseudonym, keys: Keys) -> bool:
         """
-        The secrets in a key entry.
+        Make a person entry from the key entry, in the place of bytes that cannot be used; whether there is one that can now.
 
-        Raises:
-            EntryUnreadableError: Someone wrote to the keystore, or its epoch is destroyed.
-
+        The person is restricted: what they chose is lost with the entry.
         """
-        with of_one(f"the key entry of {pseudonym}"):
-            key = self._vault.epoch_key(key_epoch(raw), self.tenant, "keystore")
-            return open_keys(raw, secrets_key(self.tenant, pseudonym), key)
+        view = await self.view([keys.lookup])
+        name = pointer(view)
+        person = Person(generation=keys.generation, pseudonym=pseudonym, restricted=True, imposed=True, epoch=name)
+        return await self._instead(keys.lookup, view, person)
 
-    def seal_keys(self, pseudonym: Pseudonym, keys: Keys) -> bytes:
-        """A key entry as it is stored."""
-        key = self._vault.epoch_key(keys.epoch, self.tenant, "keystore")
-        return seal_keys(keys, secrets_key(self.tenant, pseudonym), key, secrets.token_bytes(_NONCE), self.forms)
+    async def nobody(self, lookup: Lookup, view: View, generation: int) -> None:
+        """As `anew`, of somebody of whom there is no key: gone, in a generation that none of theirs was later than."""
+        await self._instead(lookup, view, Person(generation=max(1, generation), pseudonym=None, epoch=pointer(view)))
 
-    async def keys_of(self, pseudonym: Pseudonym) -> Keys | None:
-        """The secrets of a pseudonym; None when destroyed. Raises EntryUnreadableError."""
-        (raw,) = await self._keystore.read([secrets_key(self.tenant, pseudonym)])
-        return None if raw is None else self.keys(pseudonym, raw)
-
-    async def change_keys(self, pseudonym: Pseudonym, change: Callable[[Keys], Keys]) -> Keys | None:
-        """Change a key entry by itself; what it was before, None when it is destroyed. Raises EntryUnreadableError."""
-        place = secrets_key(self.tenant, pseudonym)
-        while True:
-            (raw,) = await self._keystore.read([place])
-            if raw is None:
-                return None
-            keys = self.keys(pseudonym, raw)
-            changed = change(keys)
-            if changed == keys or await self._keystore.swap({place: (raw, self.seal_keys(pseudonym, changed))}, {}):
-                return keys
-
-    async def marked(self, pseudonyms: Sequence[Pseudonym]) -> set[Pseudonym]:
-        """Which of some people have a hold whose copies are still to be made, or a key entry that cannot tell."""
-        names = list(dict.fromkeys(pseudonyms))
-        found = await self._keystore.read([secrets_key(self.tenant, each) for each in names])
-        return {name for name, raw in zip(names, found, strict=True) if raw is not None and self._held(name, raw)}
-
-    def _held(self, pseudonym: Pseudonym, raw: bytes) -> bool:
-        try:
-            return bool(self.keys(pseudonym, raw).holds)
-        except EntryUnreadableError:
+    async def _instead(self, lookup: Lookup, view: View, person: Person) -> bool:
+        raw = view.raw[lookup]
+        if raw is None or lookup not in self.persons(view)[1]:
             return True
-
-    async def missing(self, pseudonyms: Sequence[Pseudonym]) -> int:
-        """How many of some pseudonyms have no key entry."""
-        found = await self._keystore.read([secrets_key(self.tenant, each) for each in pseudonyms])
-        return sum(each is None for each in found)
-
-    async def destroy(self, pseudonym: Pseudonym) -> bool:
-        """Delete a key entry unless a hold is pending on it, also one that no longer opens; whether it is gone now."""
-        place = secrets_key(self.tenant, pseudonym)
-        while True:
-            (raw,) = await self._keystore.read([place])
-            if raw is None:
-                return True
-            with suppress(EntryUnreadableError):  # its marks say nothing any more: no copy can be made with it
-                if self.keys(pseudonym, raw).holds:
-                    return False
-            if await self._keystore.drop(place, {place: raw}):
-                return True
+        change = {person_key(self.tenant, lookup): (raw, self.seal_person(lookup, person))}
+        return await self._keystore.swap(change, {EPOCH_KEY: view.epoch})
 
     def now_ms(self) -> int:
         """The clock in milliseconds."""

@@ -40,8 +40,8 @@ from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.reports.notice import Sender, letter
 from calllog_guard.settings import Settings
 from calllog_guard.workers.casebook import Casebook
-from calllog_guard.workers.decide import Granted
 from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.granted import Granted
 from calllog_guard.workers.whose import Owners
 
 LETTERS: Final = 2
@@ -147,15 +147,15 @@ class Notices:
             at=at,
         )
 
-    async def remember(self, case: Case, act: Reason, table: TenantPolicy, request: Request | None) -> Case:
+    async def remember(self, case: Case, act: Reason, request: Request | None) -> Case:
         """What an officer tells the person stays in the case, for the person's own answer."""
-        return await self._owners.said(case, request, table, act)
+        return await self._owners.said(case, request, act)
 
-    async def before(self, granted: Granted) -> Granted:
-        """Tell what must be told before a request is carried out; on return the log has it."""
-        case, request = granted.case, granted.request
+    async def before(self, granted: Granted, subjects: tuple[str, ...]) -> Granted:
+        """Tell what must be told before a request is carried out, of those whom it concerns; on return the log has it."""
+        case, request = granted.case, msgspec.structs.replace(granted.request, subjects=subjects)
         kind = told_before(request, ends_review=bool(case.approvals))
-        if kind is None:
+        if kind is None or not subjects:
             return granted
         case, outputs = self.of(case, kind, granted.table, request, case.cut_off or case.opened_at)
         if outputs:

@@ -47,6 +47,8 @@ class Observation:
         self._topic, self._read_each, self._disks, self._clock = topic, read_each, disks, clock
         self._count, self._level = count, level
         self._rests_until: dict[int, float] = {}
+        self.beyond: Sequence[int] = ()
+        """Partitions that the topic was not created with: whoever wrote there wrote anybody's legs."""
 
     def rests(self, partition: int) -> bool:
         """Whether the last look at a partition was so long, and is so recent, that the next must wait."""
@@ -62,9 +64,10 @@ class Observation:
         """
         began = asyncio.get_running_loop().time()
         look = Look.for_(names)
-        first, end = (await self._read_each(self._topic, [partition], look.kafka_record))[partition]
-        disks = await asyncio.to_thread(partial(self._disks, self._topic, partition, list(look.seen)))
-        looks = (look, *disks)
+        places = [partition, *self.beyond]
+        first, end = (await self._read_each(self._topic, places, look.kafka_record))[partition]
+        found = [await asyncio.to_thread(partial(self._disks, self._topic, at, list(look.seen))) for at in places]
+        looks, disks = (look, *(each for some in found for each in some)), found[0]
         self._told(partition, looks, asyncio.get_running_loop().time() - began)
         if unread := sum(each.unread for each in looks):
             log.error(

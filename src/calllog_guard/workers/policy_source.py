@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from calllog_guard.core.policy.form import Version
 from calllog_guard.core.policy.publication import TOO_LONG, Followed
 from calllog_guard.errors import RequestRefusedError
 from calllog_guard.policy import Policy
@@ -46,9 +47,9 @@ class PolicySource:
         kept_days: Callable[[], Awaitable[int | None]],
         clock: Clock,
         count: Callable[[str, int], None],
-        show: Callable[[str], None],
+        show: Callable[[Version], None],
         letter: Callable[[Any, RequestRefusedError], Awaitable[None]] | None,
-        seen: Callable[[], date | None],
+        seen: Callable[[], tuple[date, int] | None],
     ) -> None:
         self._policy, self._tail, self._kept_days, self._clock = policy, tail, kept_days, clock
         self._count, self._show, self._letter, self._seen = count, show, letter, seen
@@ -81,7 +82,7 @@ class PolicySource:
         self._shown(now)
 
     def _shown(self, now: datetime) -> None:
-        self._show(self._policy.at(now.date()).effective.isoformat())
+        self._show(self._policy.at(now.date()))
 
     def _note(self, records: Sequence[Any]) -> None:
         for record in records:
@@ -107,7 +108,7 @@ class PolicySource:
         before = self._policy.versions
         followed = self._policy.follow(self._records, await self._kept_days())
         if self._policy.versions != before:
-            log.info("policy followed", versions=[each.effective.isoformat() for each in self._policy.versions])
+            log.info("policy followed", versions=[each.label for each in self._policy.versions])
         for token, reason in followed.refused.items():
             if self._told.get(token) == reason:
                 continue

@@ -14,11 +14,12 @@ import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from calllog_guard.core.calls.parked import Parked, WaitingPart, open_parked, seal_parked
 from calllog_guard.core.crypto.entries import Keys, Person, open_keys, open_person, seal_keys, seal_person
 from calllog_guard.core.crypto.envelope import LegHeader, open_leg, seal_leg
 from calllog_guard.core.crypto.sealed import open_sealed, receipt_pem, seal_to, sign, verify
 from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Secret, month_from
-from calllog_guard.core.ids import EpochName, Lookup
+from calllog_guard.core.ids import EpochName, Lookup, Tenant
 from calllog_guard.core.requests import whose
 from calllog_guard.core.requests.decision import Decision, Entry, open_entry, seal_entry, version_at
 from calllog_guard.core.requests.outcome import Outcome, OutcomeKey
@@ -109,6 +110,18 @@ def _unmarked(outcome: Outcome) -> Outcome:
     return msgspec.structs.replace(outcome, mac=msgspec.UNSET)
 
 
+def _parked() -> Made:
+    key, names = Secret.mint(), dict[str, Any](topic="probe", reason="probe", epoch=_EPOCH, sealed="")
+    record = Parked(partition=0, offset=0, index=0, parked_ms=0, **names)
+    part = WaitingPart(lookup=_LOOKUP, mask=1, text="{}", call="probe", started_ms=0, appended_ms=0)
+    sealed = seal_parked(record, part, Tenant("probe"), key, _nonce())
+
+    def opened(raw: bytes) -> WaitingPart:
+        return open_parked(msgspec.structs.replace(sealed, sealed=raw.decode("ascii")), Tenant("probe"), key)
+
+    return part, sealed.sealed.encode(), opened
+
+
 def _receipt() -> Made:
     private, public = receipt_pem(secrets.token_bytes(32))
     return b"probe", sign(private, "probe", b"probe").encode(), lambda raw: verify(public, raw.decode("ascii"))
@@ -142,6 +155,7 @@ FORMS: Final[Mapping[str, Callable[[], Made]]] = {
     "outcome v1": _outcome,
     "receipt v1": _receipt,
     "dead letter v1": _dead,
+    "parked part v1": _parked,
 }
 """Every stored form and version; a new one is added here with its reader."""
 

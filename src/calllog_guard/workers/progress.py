@@ -8,12 +8,22 @@ Copies are read through a connection of their own, so that they can be read to t
 Source: facts: a consumer slower than `delete.retention.ms`.
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.ports import Bookmark, Clock, Cursor, LogReader, Place
+
+_IDS: Final = "ids:"
+_IDENTIFY_S: Final = 5.0
+
+
+async def no_ids(_: Sequence[str]) -> str:
+    """Of a log that has none."""
+    return ""
 
 
 class AnewError(Exception):
@@ -29,6 +39,7 @@ class Trail:
         copies: The topic of the copies; read through `held`, the others through `log`.
         ledger: None for who has no right to it, because it tells of secret holds.
         keep_ms: How long tombstones live.
+        ids: Gives Kafka's ids of topics, as one text: a topic that was made anew has other records at the old offsets.
 
     """
 
@@ -39,6 +50,7 @@ class Trail:
     ledger: str | None
     partitions: Sequence[int]
     keep_ms: int
+    ids: Callable[[Sequence[str]], Awaitable[str]] = no_ids
 
     def places(self, *topics: str | None) -> list[Place]:
         """The partitions of some topics; of None there are none."""
@@ -54,6 +66,7 @@ class Progress:
         self._before: dict[Place, int] = {}
         self._ends: dict[Place, int] = {}
         self._lap_ms = 0
+        self._ids, self._ids_at = "", 0.0
 
     @property
     def _topics(self) -> tuple[str, ...]:
@@ -65,8 +78,24 @@ class Progress:
         """What is read and how it is meant; a cursor that knows nothing of copies means something else where there are copies."""
         trail = self._trail
         partitions = ",".join(map(str, trail.partitions))
-        meant = (tenant, trail.legs, purpose, said, partitions, trail.ledger or "")
-        return (*meant, trail.copies) if copies else meant
+        meant = (tenant, trail.legs, purpose, said, partitions, trail.ledger or "", *([trail.copies] if copies else []))
+        return (*meant, _IDS + self._ids) if self._ids else meant
+
+    async def identify(self, *, copies: bool) -> None:
+        """
+        Ask which topics these are, now and then.
+
+        Raises:
+            AnewError: Others than those that are followed.
+
+        """
+        now = asyncio.get_running_loop().time()
+        if self._ids and now < self._ids_at + _IDENTIFY_S:
+            return
+        found = await self._trail.ids([self._trail.legs, *([self._trail.copies] if copies else [])])
+        known, self._ids, self._ids_at = self._ids, found, now
+        if known not in {"", found}:
+            raise AnewError
 
     async def begin(self, meant: tuple[str, ...]) -> bool:
         """
@@ -84,13 +113,16 @@ class Progress:
             raise ConfigurationError(
                 f"the cursor follows {' '.join(mark.reading[:3])}: name another file for {meant[2]}"
             )
-        anew = mark is None or mark.reading != meant or now - mark.whole_ms > trail.keep_ms // 2
+        # the cursor of an earlier release knows no ids
+        same = mark is not None and mark.reading in {meant, tuple(each for each in meant if not each.startswith(_IDS))}
+        anew = mark is None or not same or now - mark.whole_ms > trail.keep_ms // 2
         if mark is not None and not anew:
             anew = any(not first <= mark.offsets[t][p] <= end for (t, p), (first, end) in bounds.items())
         if mark is None or anew:
             self._cursor.clear()
             firsts = {place: end if place[0] == trail.ledger else first for place, (first, end) in bounds.items()}
             mark = Bookmark(meant, _by_topic(firsts), now)
+        mark = Bookmark(meant, mark.offsets, mark.whole_ms)
         self.mark = self.saved = mark
         self._lap_ms, self._before = now, _places(mark.offsets, self._topics)
         self._ends = {place: end for place, (_, end) in bounds.items() if place[0] == trail.legs}

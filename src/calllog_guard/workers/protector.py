@@ -1,8 +1,9 @@
 """
 The protector: a call becomes one sealed leg per party, under that party's own key, and nothing else.
 
-Here step 1, decoded; the others are the sealer's. What cannot be decoded is a dead letter among the unit's outputs.
-Source: design sections 4, 6, 9.
+Here step 1, decoded; the others are the sealer's. What cannot be decoded is a dead letter among the unit's outputs; what concerns a
+person whose entries cannot be used is parked.
+Source: design sections 4, 6, 9, 14.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,9 @@ from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import MessageError
 from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
-from calllog_guard.workers.sealer import Count, Part, Rules, Sealer
+from calllog_guard.workers.parking import Parking
+from calllog_guard.workers.sealer import Count, Part, Rules, Sealer, Settled
+from calllog_guard.workers.unreadable import Unreadable
 
 
 class Protector:
@@ -33,9 +36,11 @@ class Protector:
         dead: DeadLetters,
         settings: Settings,
         count: Count,
+        parking: Parking,
     ) -> None:
         self.topics = topics
         self._tenant, self._sealer, self._dead, self._count = tenant, sealer, dead, count
+        self._parking = parking
         self._steps = Steps(settings.off)
         self._limits = Limits(
             ahead_ms=settings.event_ahead_s * 1000,
@@ -46,20 +51,39 @@ class Protector:
     async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
         """See Role: the committed offset is the position."""
         del partitions
+        self._parking.begin()
         return {}
 
     async def revoked(self, partitions: Sequence[int]) -> None:
-        """See Role."""
+        """See Role: a rebalance takes all of them, and gives anew."""
+        del partitions
+        self._parking.end()
 
     async def idle(self) -> None:
-        """See Role."""
+        """See Role: what waits for somebody's entries is tried again."""
+        await self._parking.ready()
+        await self._parking.take_up(self._taken_up)
 
     async def unit(self, unit: Unit) -> None:
         """See Role."""
+        await self._parking.ready()
         rules = self._sealer.rules()
         parts, letters = self._decoded(unit, rules)
         self._steps.reached("protect.decoded")
-        for name, by in (await self._sealer.settle(parts, letters, rules)).items():
+        free, behind = self._parking.split(await self._sealer.resolved(parts))
+        settled = await self._sealer.settle(free, letters, rules, self._parking.room())
+        self._told(settled)
+        left = [part for part in free if part.lookup in settled.left]
+        await self._parking.park([*behind, *left], settled.left)
+
+    async def _taken_up(self, parts: list[Part]) -> Unreadable:
+        rules = self._sealer.rules()
+        settled = await self._sealer.settle([self._sealer.again(part, rules) for part in parts], (), rules, len(parts))
+        self._told(settled)
+        return settled.left
+
+    def _told(self, settled: Settled) -> None:
+        for name, by in settled.ended.items():
             self._count(name, by)
 
     def _decoded(self, unit: Unit, rules: Rules) -> tuple[list[Part], list[Output]]:
@@ -72,7 +96,7 @@ class Protector:
                 event = read_event(
                     payload_of(content(record), record.headers),
                     tenant=self._tenant,
-                    lowercase_email=rules.lowercase_email,
+                    identity=rules.identity,
                     appended_ms=record.timestamp,
                     limits=self._limits,
                 )
@@ -80,5 +104,6 @@ class Protector:
                 letters.append(self._dead.of(record, error))
                 self._count("dead_" + error.reason, 1)
                 continue
-            parts += self._sealer.parts(event, first_appended_ms(record.timestamp, record.headers), rules)
+            place = (record.topic, record.partition, record.offset)
+            parts += self._sealer.parts(event, first_appended_ms(record.timestamp, record.headers), rules, place)
         return parts, letters

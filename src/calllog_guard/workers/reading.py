@@ -152,6 +152,8 @@ class Reading:
                 else self._verdict(record, header, holders.get(header.kid), before, right)
                 for record, header, refusal in sifted
             ]
+            if await self.source.met():
+                continue
             self._steps.reached("read.opened")
             await self._record(verdicts)
             self._steps.reached("read.recorded")

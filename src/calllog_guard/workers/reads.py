@@ -43,6 +43,7 @@ class Reads:
     Args:
         topics: Read on from where the group was.
         whole: Read from their beginning at each assignment, with their partition counts.
+        marked: Whether every member of the group marks what it commits; one of the first release does not.
         fixed: The partitions that `topics` were created with; None: they are the backends', may differ, grow and be missing.
 
     """
@@ -52,6 +53,7 @@ class Reads:
     topics: tuple[str, ...]
     whole: Mapping[str, int]
     fixed: int | None
+    marked: bool = False
 
     @property
     def named(self) -> list[str]:

@@ -53,6 +53,9 @@ class Receipts:
             digests=tuple(digest for name in (case.case, *case.decisions) for digest in case.digests.get(name, ())),
             pol=version,
             at=now,
+            known=case.known,
+            unknown=case.unknown,
+            linked=case.linked,
         )
         claims = msgspec.structs.replace(claims, **self._company(now))
         private = receipt_pem(self._vault.receipt_key(self._tenant))[0]
@@ -80,6 +83,7 @@ class Receipts:
             "events": fenced + timedelta(hours=settings.events_keep_h) + lag,
             "requests": fenced + timedelta(days=REQUESTS_KEEP_DAYS) + lag,
             "dead": fenced + timedelta(days=settings.dead_keep_days) + rolls,
+            "parked": fenced + timedelta(days=settings.dead_keep_days) + rolls,
             "notices": fenced + timedelta(days=REQUESTS_KEEP_DAYS) + rolls,
             "exports": fenced + timedelta(days=settings.exports_keep_days) + rolls,
             "backup_end": fenced + timedelta(days=kept + self._vault.delay_days),

@@ -20,6 +20,8 @@ from calllog_guard.workers.tools import Tools
 _DAY_MS: Final = 86_400_000
 _AT_ONCE: Final = 500
 """Legs whose values are in memory together."""
+_TURN: Final = 20
+"""Portions after which others have their turn."""
 
 
 class Renewal:
@@ -27,17 +29,27 @@ class Renewal:
 
     def __init__(self, tools: Tools) -> None:
         self._t = tools
+        self._at: dict[int, tuple[str, bytes]] = {}
 
-    async def renew(self, shard: Shard) -> None:
-        """Append the old legs of whoever is restricted again; the index follows when they are read back."""
-        if not shard.restricted:
-            return
+    async def renew(self, shard: Shard) -> bool:
+        """Append some of the old legs of whoever is restricted again, and say whether there are more; the index follows when they are read back."""
         t = self._t
+        start, at = self._at.pop(shard.partition, ("", b""))
+        people = sorted(each for each in shard.restricted if each >= start)
+        if not people:
+            return False
         days = t.policy.keep_days(t.tenant) + GRACE_DAYS // 2
         first_young = await t.offset_at(t.legs, shard.partition, to_ms(t.clock.now()) - days * _DAY_MS)
-        rows = [row for person in sorted(shard.restricted) for row in shard.index.legs_of(person)]
-        old = [(key, facts.offset) for facts, key in rows if facts.offset < first_young]
-        for at in range(0, len(old), _AT_ONCE):
-            values = await t.fetch(t.legs, shard.partition, dict(old[at : at + _AT_ONCE]))
-            await t.writer.write([Output(t.legs, shard.partition, key, value) for key, value in values.items()])
-            t.count("legs_renewed", len(values))
+        portions = 0
+        for person in people:
+            at = at if person == start else b""
+            while rows := shard.index.legs_after(person, at, _AT_ONCE):
+                if portions == _TURN:
+                    self._at[shard.partition] = person, at
+                    return True
+                portions, at = portions + 1, rows[-1][1]
+                old = {key: facts.offset for facts, key in rows if facts.offset < first_young}
+                values = await t.fetch(t.legs, shard.partition, old)
+                await t.writer.write([Output(t.legs, shard.partition, key, value) for key, value in values.items()])
+                t.count("legs_renewed", len(values))
+        return False

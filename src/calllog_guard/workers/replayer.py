@@ -5,11 +5,13 @@ Rules: 1. Whoever was erased since the backup is erased again before anybody ope
           decisions about a person, so that nothing is taken back that was decided later.  3. Only what a desk sealed counts.
        4. Who was first seen after the backup and has restricted or objected is minted restricted: what they said is lost with
           their key, and until they are asked again nothing of theirs is opened. (A consent that is lost was none: that is safe.)
+       5. By an entry that cannot be used nothing is opened either: it is passed over and counted, and the guard ends without it. Whose
+          rules cannot be read because their key is such is restricted.
 Source: design section 9 (restore guard).
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -25,7 +27,7 @@ from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.requests.rules import Standing
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, Beat, decode, encode, to_ms
-from calllog_guard.errors import MessageError
+from calllog_guard.errors import EntryUnreadableError, MessageError
 from calllog_guard.workers.enforce import Enforcer
 from calllog_guard.workers.keyring import pointer
 from calllog_guard.workers.preserve import Preserver
@@ -92,6 +94,13 @@ class Replayer:
                     if decision.type == "hold":
                         await self._preserver.unmark(decision)
 
+    @contextmanager
+    def _passing(self) -> Iterator[None]:
+        try:
+            yield
+        except EntryUnreadableError:
+            self._count("answer_corrupt", 1)
+
     async def _again(self, shard: Shard, record: Any, flagged: dict[str, Entry]) -> None:
         try:
             decision, entry = self._read(shard, record)
@@ -99,14 +108,16 @@ class Replayer:
             return  # not written by a desk
         shard.note(record.key.decode(), decision)  # perhaps not read yet: its flags are set already
         if decision.type == "release" and entry is not None:
-            await self._t.safe.release(HoldId(decode(RELEASES, entry.task).hold), under_guard=True)
+            with self._passing():
+                await self._t.safe.release(HoldId(decode(RELEASES, entry.task).hold), under_guard=True)
         if not decision.total:
             if entry is not None and decision.pseudonym in shard.ruled:
                 flagged[decision.pseudonym] = entry
             return
         if entry is not None:
             cut_off = to_ms(decision.cut_off)
-            await self._ring.fence(entry.lookup, cut_off, generation=entry.generation, under_guard=True)
+            with self._passing():
+                await self._ring.fence(entry.lookup, cut_off, generation=entry.generation, under_guard=True)
         if record.key.decode() in shard.done:
             await self._ring.destroy(Pseudonym(decision.pseudonym))
 
@@ -114,16 +125,19 @@ class Replayer:
         """The flags of whom the keystore may have forgotten a restriction, an objection, a withdrawal or a consent; who is not there."""
         absent: dict[str, Entry] = {}
         for pseudonym, entry in flagged.items():
-            standing = await self._enforcer.flags(shard, pseudonym)
+            standing = await self._standing(shard, pseudonym)
             ruled = list(shard.ruled[pseudonym].values())
             own = {each.case for each in ruled if each.type == "restrict"}  # an objection's end lifts its own alone
             lifted = any(each.type == "lift" and each.case not in own for each in ruled)
 
-            def told(person: Person, standing: Standing = standing, *, lifted: bool = lifted) -> Person:
+            def told(person: Person, standing: Standing | None = standing, *, lifted: bool = lifted) -> Person:
+                if standing is None:
+                    return replace(person, restricted=True)
                 return replace(
                     person,
                     # one that the ledger does not know is ours (rule 4), and ends by a `lift` like any other
                     restricted=bool(standing.restrictions) or (person.restricted and not lifted),
+                    imposed=person.imposed and not lifted,
                     held=bool(standing.holds),
                     reviewed=bool(standing.reviews),
                     objected=standing.objected,
@@ -131,19 +145,30 @@ class Replayer:
                     consented=standing.consented,
                 )
 
-            if not await self._ring.change(entry.lookup, told, generation=entry.generation, under_guard=True):
-                absent[pseudonym] = entry
+            with self._passing():
+                if not await self._ring.change(entry.lookup, told, generation=entry.generation, under_guard=True):
+                    absent[pseudonym] = entry
         return absent
+
+    async def _standing(self, shard: Shard, pseudonym: str) -> Standing | None:
+        """What a person's entry must say; None where their key cannot be used, so that nobody can tell."""
+        try:
+            return await self._enforcer.arrivals.flags(shard, pseudonym)
+        except EntryUnreadableError:
+            self._count("answer_corrupt", 1)
+            return None
 
     async def _restricted(self, shard: Shard, absent: Mapping[str, Entry]) -> None:
         """Mint whoever of them the keystore has lost, restricted, where what was decided bound us not to use their records."""
         cases: list[str] = []
         for pseudonym, entry in absent.items():
             binding = _binding(list(shard.ruled[pseudonym].values()))
-            if not binding or pseudonym in shard.erased or await self._ring.keys_of(Pseudonym(pseudonym)) is not None:
+            if not binding or pseudonym in shard.erased:
                 continue
-            if await self._minted(entry.lookup, entry.generation):
-                cases += [each.case for each in binding]
+            with self._passing():
+                there = await self._ring.keys_of(Pseudonym(pseudonym)) is not None
+                if not there and await self._minted(entry.lookup, entry.generation):
+                    cases += [each.case for each in binding]
         if cases:
             log.error("choices lost with the keystore: ask these people again, then lift", cases=sorted(set(cases)))
             self._count("guard_choices_lost", len(cases))
@@ -154,11 +179,11 @@ class Replayer:
         floor, current = floor_month(now, self._t.policy.keep_days(self._t.tenant)), month_of(now.year, now.month)
         while True:
             view = await self._ring.view([lookup], under_guard=True)
-            person = self._ring.person(lookup, view.raw[lookup])
-            if person is not None and (person.pseudonym is not None or person.generation >= lost):
+            person = self._ring.entry(lookup, view.raw[lookup])
+            if person is not None and (person.home or person.pseudonym is not None or person.generation >= lost):
                 return False
             before = person or Person(generation=lost, pseudonym=None, epoch=pointer(view))
-            if await self._ring.mint({lookup: replace(before, restricted=True)}, view, floor, current):
+            if await self._ring.mint({lookup: replace(before, restricted=True, imposed=True)}, view, floor, current):
                 return True
 
     async def _lost(self, shard: Shard) -> int:

@@ -4,7 +4,8 @@ Parts of checked calls to sealed legs: persons read afresh, minted where they ar
 The protector and the import of old logs both write through this, so that one rule decides what is stored.
 Steps (numbered for the crash tests): 2 read, 3 minted, 4 sealed, 5 acknowledged, 6 read again.
 Rules: 1. Person entries are read afresh per unit, and again after its outputs are acknowledged.
-       2. If one changed in between, the unit is done again before its offset moves.
+       2. If one changed in between, the unit is done again before its offset moves; so it is if the rules by which people are known did.
+       3. Whose entries cannot be used is left out and told: what becomes of their parts is the caller's to say.
 Source: design sections 4, 7, 8, 9.
 """
 
@@ -13,27 +14,31 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
-from calllog_guard.core.calls.event import CallEvent, call_of, canonical
-from calllog_guard.core.calls.leg import leg_texts
+from calllog_guard.core.calls.event import CallEvent, call_of
+from calllog_guard.core.calls.leg import leg_texts, read_leg
 from calllog_guard.core.calls.protect import Fated, fate_of
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.crypto.envelope import NONCE_BYTES, LegHeader, seal_leg
 from calllog_guard.core.crypto.opened import Opened
-from calllog_guard.core.crypto.secrets import Month, Pepper, floor_month, month_of
+from calllog_guard.core.crypto.secrets import Month, floor_month, month_of
+from calllog_guard.core.identity import canonical
 from calllog_guard.core.ids import CallId, Lookup, Tenant, Token, record_key
 from calllog_guard.core.retention.purpose import allowed, mask_for
 from calllog_guard.core.tombstone import Output, tombstone
 from calllog_guard.core.wire import to_ms
-from calllog_guard.errors import RecordError
+from calllog_guard.errors import IdentityMovedError, KeyMissingError, RecordError
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.homes import Homes
 from calllog_guard.workers.keyring import Keyring, View
+from calllog_guard.workers.naming import Names, Naming
+from calllog_guard.workers.unreadable import Unreadable
 
 Count = Callable[[str, int], None]
 _OUTCOMES: Final = ("answered", "missed", "declined", "failed")
@@ -48,6 +53,9 @@ class Part(msgspec.Struct, frozen=True, gc=False):
         text: The leg's plaintext; None for a party that is removed.
         started_ms: When the call began; `appended_ms` is when its record was first appended.
         day: Of the call's start, UTC, as in the leg's header; `month` picks the key.
+        place: Where the event lay (topic, partition, offset), and the party's place in it.
+        removed: The identifier of a party that is removed.
+        former: What the lookup was by former rules of identity; see `resolved`.
 
     """
 
@@ -59,14 +67,24 @@ class Part(msgspec.Struct, frozen=True, gc=False):
     appended_ms: int
     day: str
     month: Month
+    place: tuple[str, int, int, int] = ("", 0, 0, 0)
+    removed: str = ""
+    former: tuple[Lookup, ...] = ()
+
+
+class Settled(NamedTuple):
+    """How many parts ended in which way (`legs_written`, `legs_removed`, `suppressed_…`), and whose were left out."""
+
+    ended: Counter[str]
+    left: Unreadable
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the policy in force says, as tables."""
+    """What the policy in force says, as tables, and by which rules people are known."""
 
     version: str
-    lowercase_email: bool
+    identity: tuple[str, ...]
     consent_bits: int
     masks: dict[tuple[str, str], int]
 
@@ -85,7 +103,7 @@ class Sealer:
         self,
         tenant: Tenant,
         ring: Keyring,
-        pepper: Pepper,
+        naming: Naming,
         writer: Writer,
         policy: Policy,
         settings: Settings,
@@ -95,12 +113,12 @@ class Sealer:
         keep_days: int,
         returns: bool = True,
     ) -> None:
-        self._tenant, self._ring, self._pepper, self._writer = tenant, ring, pepper, writer
+        self._tenant, self._ring, self._naming, self._writer = tenant, ring, naming, writer
         self._policy, self._settings, self._clock, self._count = policy, settings, clock, count
         self._keep_days, self._returns = keep_days, returns
         self._legs = settings.topic("calllog.legs")
         self._steps = Steps(settings.off)
-        self._lookups: dict[str, Lookup] = {}
+        self._homes = Homes(ring)
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
@@ -111,73 +129,102 @@ class Sealer:
         purposes = tenant.listed()
         return Rules(
             version=version.effective.isoformat(),
-            lowercase_email=tenant.lowercase_email,
+            identity=self._naming.rules,
             consent_bits=sum(purpose.bit for purpose in purposes if purpose.basis == "consent"),
             masks={(role, outcome): mask_for(purposes, role, outcome) for role in _ROLES for outcome in _OUTCOMES},
         )
 
-    def parts(self, event: CallEvent, appended_ms: int, rules: Rules) -> list[Part]:
-        """The parties of a checked event; `appended_ms` is when it first came to us."""
+    def parts(
+        self, event: CallEvent, appended_ms: int, rules: Rules, place: tuple[str, int, int] = ("", 0, 0)
+    ) -> list[Part]:
+        """The parties of a checked event; `appended_ms` is when it first came to us, `place` where it lies."""
         start = event.started_at.astimezone(UTC)
         day = start.date().isoformat()
         shared = (call_of(event), to_ms(start), appended_ms, day, month_of(start.year, start.month))
-        parts = [
-            Part(self.lookup(party.id, rules), rules.masks[party.role, event.outcome], text, *shared)
-            for party, text in zip(event.parties, leg_texts(event), strict=True)
-        ]
-        parts.extend(Part(self.lookup(gone, rules), 0, None, *shared) for gone in event.removed)
+        parts: list[Part] = []
+        for index, (party, text) in enumerate(zip(event.parties, leg_texts(event), strict=True)):
+            names = self.names(party.id, rules)
+            mask = rules.masks[party.role, event.outcome]
+            parts.append(Part(names.lookup, mask, text, *shared, (*place, index), "", names.former))
+        for index, gone in enumerate(event.removed, len(parts)):
+            names = self.names(gone, rules)
+            parts.append(Part(names.lookup, 0, None, *shared, (*place, index), gone, names.former))
         return parts
 
-    def lookup(self, text: str, rules: Rules) -> Lookup:
-        """The keystore's key for a party, kept in memory for the next call."""
-        found = self._lookups.get(text)
-        if found is None:
-            if len(self._lookups) >= self._settings.cache_entries:
-                self._lookups.clear()
-            subject = canonical(text, lowercase_email=rules.lowercase_email)
-            found = self._lookups[text] = self._pepper.lookup(self._tenant, subject)
-        return found
+    @staticmethod
+    def again(part: Part, rules: Rules) -> Part:
+        """A part that has waited, for the purposes that it came with and that the policy still has."""
+        if part.text is None:
+            return part
+        leg = read_leg(part.text)
+        return msgspec.structs.replace(part, mask=part.mask & rules.masks[leg.role, leg.outcome])
+
+    async def resolved(self, parts: Sequence[Part]) -> list[Part]:
+        """The parts under the keys where their people's entries lie: most under their own, and all where the rules never changed."""
+        if not self._naming.former:
+            return list(parts)
+        homes = await self._homes.of({Names(part.lookup, part.former) for part in parts})
+        return [msgspec.structs.replace(part, lookup=homes[Names(part.lookup, part.former)]) for part in parts]
+
+    def names(self, text: str, rules: Rules) -> Names:
+        """The keystore's keys for a party; none is kept in memory, where the identifier would stay after an erasure."""
+        subject = canonical(text, rules.identity)
+        return Names(self._naming.keyed(subject), self._naming.others(text, subject))
 
     # --- 2 read to 6 read again -------------------------------------------------------------------------------------
 
-    async def settle(self, parts: Sequence[Part], letters: Sequence[Output], rules: Rules) -> Counter[str]:
+    async def settle(self, parts: Sequence[Part], letters: Sequence[Output], rules: Rules, room: int = 0) -> Settled:
         """
         Write what becomes of the parts, with `letters`; returns when all is acknowledged and no person has changed.
 
-        Returns:
-            How many parts ended in which way: `legs_written`, `legs_removed`, `suppressed_…`.
+        Args:
+            room: How many people may be left out because their entries cannot be used.
+
+        Raises:
+            EntryUnreadableError: There are more; nothing is written.
 
         """
         lookups = list({part.lookup for part in parts})
         while True:
             view = await self._minted(parts, lookups)
             self._steps.reached("protect.minted")
-            outputs, ended = await self._sealed(parts, view, rules)
+            outputs, ended, left = await self._sealed(parts, view, rules)
+            if len(left) > room:
+                raise next(iter(left.values()))
             self._steps.reached("protect.sealed")
             await self._writer.write([*letters, *outputs])
             self._steps.reached("protect.acknowledged")
             again = await self._ring.view(lookups)
             self._steps.reached("protect.read_again")
+            if self._naming.rules != rules.identity:
+                raise IdentityMovedError(
+                    "the rules by which people are known are others since this unit began: it is done again"
+                )
             if again.raw == view.raw:
-                self._answered(view)
-                return ended
+                self._answered(view, left)
+                return Settled(ended, left)
             self._count("units_repeated", 1)
             letters = ()
 
-    def _answered(self, view: View) -> None:
+    def _answered(self, view: View, left: Unreadable) -> None:
         """What the keystore said of the persons of a unit."""
-        for lookup, raw in view.raw.items():
-            person = self._ring.person(lookup, raw)
-            self._count("answer_" + ("unknown" if person is None else "live" if person.pseudonym else "erased"), 1)
+        for lookup, person in self._ring.persons(view)[0].items():
+            if lookup not in left:
+                self._count("answer_" + ("unknown" if person is None else "live" if person.pseudonym else "erased"), 1)
+        for error in left.values():
+            self._count("answer_missing" if isinstance(error, KeyMissingError) else "answer_corrupt", 1)
 
     async def _minted(self, parts: Sequence[Part], lookups: Sequence[Lookup]) -> View:
         while True:
             view = await self._ring.view(lookups)
             self._steps.reached("protect.read")
+            persons, _ = self._ring.persons(view)
             wanted: dict[Lookup, Person | None] = {}
             for part in parts:
-                person = self._ring.person(part.lookup, view.raw[part.lookup])
-                if part.text is not None and self._fate(part, person, part.mask) is Fated.MINT:
+                if part.text is None or part.lookup not in persons:
+                    continue
+                person = persons[part.lookup]
+                if self._fate(part, person, part.mask) is Fated.MINT:
                     wanted[part.lookup] = person
             if not wanted:
                 return view
@@ -191,20 +238,24 @@ class Sealer:
     def _fate(self, part: Part, person: Person | None, mask: int) -> Fated:
         return fate_of(person, mask, part.started_ms, part.appended_ms, returns=self._returns)
 
-    async def _sealed(self, parts: Sequence[Part], view: View, rules: Rules) -> tuple[list[Output], Counter[str]]:
-        persons = {lookup: person for lookup, raw in view.raw.items() if (person := self._ring.person(lookup, raw))}
-        opened, unreadable = await self._ring.open({who: person for who, person in persons.items() if person.pseudonym})
-        for error in unreadable.values():
-            raise error
+    async def _sealed(
+        self, parts: Sequence[Part], view: View, rules: Rules
+    ) -> tuple[list[Output], Counter[str], Unreadable]:
+        persons, left = self._ring.persons(view)
+        living = {lookup: person for lookup, person in persons.items() if person is not None and person.pseudonym}
+        opened, keyless = await self._ring.open(living)
+        left |= keyless
         outputs: list[Output] = []
         ended: Counter[str] = Counter()
         for part in parts:
-            output = self._leg(part, persons.get(part.lookup), opened.get(part.lookup), rules, ended)
+            if part.lookup in left:
+                continue
+            output = self._leg(part, persons[part.lookup], opened.get(part.lookup), rules, ended)
             if output is not None:
                 outputs.append(output)
         ended["legs_removed"] = sum(output.value is None for output in outputs)
         ended["legs_written"] = len(outputs) - ended["legs_removed"]
-        return outputs, ended
+        return outputs, ended, left
 
     def _leg(
         self, part: Part, person: Person | None, keys: Opened | None, rules: Rules, ended: Counter[str]

@@ -6,18 +6,45 @@ Rules: 1. Who is erased is known before the first leg is handled.  2. A decision
        3. The order of the ledger is the order of the rules.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
+from calllog_guard.core.ids import Token
 from calllog_guard.core.requests.decision import Decision
 from calllog_guard.core.requests.rules import Standing
 from calllog_guard.ports import Index, Pending
+from calllog_guard.workers.pauses import Pauses
 
 AT_ONCE: Final = frozenset({"restrict", "lift", "consent", "hold", "release"})
 """Decisions that hold from the moment they are read: nothing stored has to change for them (a hold copies)."""
-TASKS: Final = frozenset({"access", "portability", "disclose"})
+TASKS: Final = frozenset({"access", "portability", "disclose", "search"})
 """Decisions that are done once and leave no rule."""
+
+
+@dataclass(slots=True)
+class Named:
+    """The legs that a decision has named in the ledger as about to go, part by part; `names` knows them all."""
+
+    parts: dict[int, list[Token]] = field(default_factory=dict)
+    names: dict[Token, None] = field(default_factory=dict)
+
+    def put(self, number: int, tokens: Iterable[Token]) -> None:
+        """What the ledger says in one part."""
+        self.parts[number] = list(tokens)
+        self.names.update(dict.fromkeys(self.parts[number]))
+
+    def added(self, tokens: Sequence[Token], most: int) -> dict[int, tuple[Token, ...]]:
+        """The parts as they become with more names: the last that there is filled up, then new ones."""
+        found: dict[int, tuple[Token, ...]] = {}
+        number = max(self.parts, default=1)
+        part, at = self.parts.get(number, []), 0
+        while at < len(tokens):
+            more = tokens[at : at + max(0, most - len(part))]
+            if more:
+                found[number] = (*part, *more)
+            at, number, part = at + len(more), number + 1, []
+        return found
 
 
 @dataclass
@@ -30,6 +57,11 @@ class Shard:
         erased: By pseudonym, the total erasures that are not yet done; empty means tombstone on sight.
         done: Ledger keys of decisions whose result is in the ledger.
         recorded: By ledger key, the legs that a decision was about to remove when it was tried last.
+        progress: By ledger key, how far decisions are that take more than one turn.
+        pauses: The decisions that wait for something of one person's, by ledger key.
+        working: People from whom decisions are taking legs away, with the record keys that have come meanwhile, for each.
+        unjudged: People whose legs arrived when the rules about them could not be read.
+        unsure: Who may not be swept for now, because their entries cannot be used.
         pending: Decisions that wait for their barrier, by ledger key, in the order of the ledger.
         ruled: By pseudonym, its other decisions in the order of the ledger, by ledger key.
         known_from: The end of the legs when the partition was assigned: from there on the index knows all that was there.
@@ -47,7 +79,12 @@ class Shard:
     copies: int
     erased: dict[str, set[str]] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
-    recorded: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    recorded: dict[str, Named] = field(default_factory=dict)
+    progress: dict[bytes, Any] = field(default_factory=dict)
+    pauses: Pauses[bytes] = field(default_factory=Pauses)
+    working: dict[str, dict[bytes, set[bytes]]] = field(default_factory=dict)
+    unjudged: Pauses[str] = field(default_factory=Pauses)
+    unsure: set[str] = field(default_factory=set)
     pending: dict[bytes, Pending] = field(default_factory=dict)
     ruled: dict[str, dict[str, Decision]] = field(default_factory=dict)
     restricted: dict[str, set[str]] = field(default_factory=dict)
@@ -56,6 +93,22 @@ class Shard:
     known_from: int = 0
     unforgotten: bool = False
     forget_from: float = 0
+
+    def named(self, name: str) -> Named:
+        """What a decision has named in the ledger."""
+        return self.recorded.setdefault(name, Named())
+
+    def came(self, person: str, key: bytes) -> None:
+        """A leg has arrived: whoever is taking some of this person's away looks at it, too."""
+        for keys in self.working.get(person, {}).values():
+            keys.add(key)
+
+    def worked(self, person: str, name: bytes) -> None:
+        """A decision is done."""
+        under_way = self.working.get(person, {})
+        under_way.pop(name, None)
+        if not under_way:
+            self.working.pop(person, None)
 
     def note(self, name: str, decision: Decision) -> None:
         """A decision was read; reading it again changes nothing."""

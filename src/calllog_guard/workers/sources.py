@@ -17,7 +17,9 @@ from calllog_guard.core.ids import HoldId, Lookup, Pseudonym, PurposePerson, Ten
 from calllog_guard.core.requests.hold import kept_id
 from calllog_guard.core.retention.access import Refusal, refusal_of
 from calllog_guard.core.retention.purpose import Purpose
+from calllog_guard.workers.homes import Homes
 from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.naming import Names
 from calllog_guard.workers.safe import Safe, terms_of
 
 
@@ -82,6 +84,9 @@ class Source(Protocol):
     async def unchanged(self, holders: Mapping[str, Holder], standings: Mapping[str, Standing]) -> bool:
         """Whether every entry still is as it was."""
 
+    async def met(self) -> bool:
+        """Whether people in opened records turn out to be known by other names than were said: say it again."""
+
 
 class People:
     """The source of legs: names are pseudonyms, keys and persons lie in the keystore."""
@@ -139,16 +144,20 @@ class People:
         now = (await self._ring.view([Lookup(holder.entry) for holder in holders.values()])).raw
         return all(now[Lookup(holder.entry)] == standings[name].raw for name, holder in holders.items())
 
+    async def met(self) -> bool:
+        """See Source: names stand in the keystore."""
+        return False
+
 
 class Kept:
     """The source of the copies that one purpose keeps by law: a table that is built of both topics does not see an erasure."""
 
-    def __init__(
-        self, topic: str, ring: Keyring, safe: Safe, lookup: Callable[[str], Lookup], pepper: Pepper, errand: Errand
-    ) -> None:
+    def __init__(self, topic: str, ring: Keyring, safe: Safe, homes: Homes, pepper: Pepper, errand: Errand) -> None:
         self.topic = topic
-        self._ring, self._safe, self._lookup, self._pepper = ring, safe, lookup, pepper
+        self._ring, self._safe, self._homes, self._pepper = ring, safe, homes, pepper
         self._tenant, self._purpose = errand.tenant, errand.purpose
+        self._met: dict[Names, Lookup] = {}
+        self._unmet: set[Names] = set()
 
     @property
     def forms(self) -> int:
@@ -177,7 +186,18 @@ class Kept:
         return lambda _: key
 
     def _person(self, leg: Leg) -> str:
-        return self._pepper.person_for(self._purpose, self._lookup(leg.subject))
+        names = self._homes.stored(leg.subject)
+        home = self._met.get(names, names.lookup)
+        if self._homes.changed and names not in self._met:
+            self._unmet.add(names)
+        return self._pepper.person_for(self._purpose, home)
+
+    async def met(self) -> bool:
+        """See Source: where somebody's entry lies can be asked once their identifier is known."""
+        found = await self._homes.of(self._unmet) if self._unmet else {}
+        self._met = found
+        self._unmet = set()
+        return any(home != names.lookup for names, home in found.items())
 
     async def standings(self, holders: Mapping[str, Holder], purpose: Purpose) -> dict[str, Standing]:
         """See Source: a copy is for the purpose that keeps it; under the restore guard nobody opens one either."""

@@ -17,7 +17,7 @@ Source: design section 11; GDPR recital 26.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -167,6 +167,7 @@ class Statistician:
         values = await self._t.fetch(self._t.legs, shard.partition, places)
         self._steps.reached("statistics.fetched")
         people, unknown = await self._people({Pseudonym(key[:22].decode()) for key in values})
+        shard.unsure |= unknown
         book = self._books[shard.partition]
         lapsed = self._running(book)
         legs: list[tuple[Cell, bytes]] = []
@@ -227,7 +228,7 @@ class Statistician:
         epoch = pointer(await self._t.ring.view([]))
         for name, (tally, sealed) in list(book.tallies.items()):
             if tally.batch or sealed != epoch:
-                await self._write(shard.partition, name, Tally(tally.cells))
+                await self._write(shard.partition, name, replace(tally, batch={}))
         over = month_before(self._t.clock.now().date())
         if book.closed is None or book.closed < over:
             await self._mark(shard.partition, CLOSED_KEY, over)

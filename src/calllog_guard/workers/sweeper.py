@@ -2,7 +2,8 @@
 Expiry: legs whose last purpose has lapsed are tombstoned, in portions between the keeper's units.
 
 Steps (numbered for the crash tests): 1 due, 2 tombstoned.
-Rules: 1. Who is restricted, or has a hold whose copies are still to be made, is not swept.  2. Nothing is swept before the partition was
+Rules: 1. Who is restricted, or has a hold whose copies are still to be made, is not swept, nor is for this round whose entries
+          cannot tell: their legs take nobody else's place in a portion.  2. Nothing is swept before the partition was
           read to the end that it had when it was assigned: what was replaced or removed since would not be known.
        3. A leg that is to be anonymised is counted first (`statistics.py`).
 Source: GDPR Art. 5(1)(e), 18; design section 11.
@@ -50,6 +51,8 @@ class Sweeper:
         now = to_ms(self._t.clock.now())
         if not self._unswept and now >= self.next_ms:
             self._unswept.extend(shards)
+            for each in shards.values():
+                each.unsure.clear()
             self.next_ms = now + int(self._t.settings.sweep_s * 1000)
         loop = asyncio.get_running_loop()
         until = loop.time() + _TURN_S
@@ -58,8 +61,7 @@ class Sweeper:
             if shard is not None:
                 more = await self._portion(shard)
                 more = await self._copies.sweep(shard) or more
-                if not more:
-                    await self._renewal.renew(shard)
+                more = more or await self._renewal.renew(shard)
             if more:
                 self._unswept.rotate(-1)  # the others first
             else:
@@ -77,8 +79,8 @@ class Sweeper:
         self._overdue[shard.partition] = (len(due), self._oldest(shard)) if full else (0, 0.0)
         t.level("sweep_overdue_records", sum(many for many, _ in self._overdue.values()))
         t.level("sweep_oldest_overdue_s", max(oldest for _, oldest in self._overdue.values()))
-        due, more = await self._statistician.counted(shard, await self._copied(due))
-        due = await self._copied(due)
+        due, more = await self._statistician.counted(shard, await self._copied(shard, due))
+        due = await self._copied(shard, due)
         if due:
             self._steps.reached("expire.due")
             await t.writer.write([tombstone(t.legs, key, t.settings.partitions) for key in due])
@@ -93,10 +95,10 @@ class Sweeper:
 
     def _due(self, shard: Shard) -> list[bytes]:
         today = self._t.clock.now().date()
-        index, policy, restricted = shard.index, self._t.policy, shard.restricted
+        index, policy, spared = shard.index, self._t.policy, shard.restricted.keys() | shard.unsure
         return lapsed(
             index.groups(),
-            lambda facts: (key for key in index.keys_with(facts) if key[:22].decode() not in restricted),
+            lambda facts: (key for key in index.keys_with(facts) if key[:22].decode() not in spared),
             lambda stored: policy.purposes_since(self._t.tenant, stored, today),
             today,
             self._t.settings.sweep_records,
@@ -111,7 +113,8 @@ class Sweeper:
         ]
         return (today - min([today, *ends])).total_seconds()
 
-    async def _copied(self, legs: Sequence[bytes]) -> list[bytes]:
-        """Without those of whom a hold's copies are still to be made."""
+    async def _copied(self, shard: Shard, legs: Sequence[bytes]) -> list[bytes]:
+        """Without those of whom a hold's copies are still to be made, or nobody can tell."""
         held = await self._t.ring.marked([Pseudonym(key[:22].decode()) for key in legs]) if legs else set()
+        shard.unsure |= held
         return [key for key in legs if key[:22].decode() not in held]

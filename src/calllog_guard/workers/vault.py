@@ -12,14 +12,16 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count, takewhile
 from typing import Final
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from calllog_guard.core.crypto.sealed import signer_public
 from calllog_guard.core.crypto.secrets import Pepper, Secret, derive
+from calllog_guard.core.identity import AS_WRITTEN, DEFAULT
 from calllog_guard.core.ids import EpochName, Tenant, b64
 from calllog_guard.core.profile import FORMS, TenantProfile
 from calllog_guard.core.requests.outcome import OutcomeKey
@@ -46,13 +48,20 @@ class Vault:
     Args:
         life_s: Seconds that an epoch's key may be used after the KMS opened it.
         now: Seconds that only rise.
+        legacy: The rules by which people of a tenant without a profile are known.
 
     """
 
     def __init__(
-        self, kms: Kms, ring: Ring, *, life_s: float = LIFE_S, now: Callable[[], float] = time.monotonic
+        self,
+        kms: Kms,
+        ring: Ring,
+        *,
+        life_s: float = LIFE_S,
+        now: Callable[[], float] = time.monotonic,
+        legacy: Callable[[Tenant], tuple[str, ...]] = lambda _: (AS_WRITTEN,),
     ) -> None:
-        self._kms, self._ring, self._life_s, self._now = kms, ring, life_s, now
+        self._kms, self._ring, self._life_s, self._now, self._legacy = kms, ring, life_s, now, legacy
         self._opened: dict[str, tuple[Secret, float]] = {}
         self._derived: dict[str, tuple[Secret, float]] = {}
         self._profiles = Profiles(kms, ring, ROOT)
@@ -150,12 +159,18 @@ class Vault:
         """Whether no other tenant has secrets here: one's walk would destroy epochs that the other's entries still need; blocks."""
         return self._ring.get(f"pepper.{tenant}") is not None if self.made else not self.epochs()
 
-    def create_tenant(self, tenant: Tenant, identity: Sequence[str] = (), at: datetime | None = None) -> None:
+    def create_tenant(
+        self,
+        tenant: Tenant,
+        identity: Sequence[str] = DEFAULT,
+        at: datetime | None = None,
+        partitions: int | None = None,
+    ) -> None:
         """Make the secrets of a tenant, and the guard's id with the first; a new tenant begins with the newest forms."""
         if (
             self._ring.get(f"pepper.{tenant}") is None
         ):  # an older tenant has a pepper and no profile: the profile goes first
-            self.upgrade(tenant, identity, at)
+            self.upgrade(tenant, identity, at, partitions)
         for name in (*_tenant_names(tenant), _desk_name(tenant, 1)):
             self.create(name, ROOT)
 
@@ -192,6 +207,22 @@ class Vault:
         """
         return self._profiles.known(tenant)
 
+    def identity(self, tenant: Tenant) -> tuple[str, ...]:
+        """By which named rules two identifiers are one person; raises as `profile`."""
+        profile = self.profile(tenant)
+        return profile.identity if profile.number else self._legacy(tenant)
+
+    def former(self, tenant: Tenant) -> tuple[tuple[str, ...], ...]:
+        """The rules of identity that were in force before, the oldest first; raises as `profile`."""
+        return self.profile(tenant).before
+
+    def know(self, tenant: Tenant, identity: Sequence[str], at: datetime) -> TenantProfile:
+        """Let other rules of identity be in force; blocks. The people stored under the present ones must be carried over."""
+        rules = tuple(identity)
+        return self._profiles.change(
+            tenant, lambda found: found if found.identity == rules else replace(found.knowing(rules), at=at)
+        )
+
     async def reach(self, tenant: Tenant, number: int) -> None:
         """
         Know a tenant's profile of this number, or a later one.
@@ -208,15 +239,36 @@ class Vault:
                     "folder that all workers share, and no older copy of it?"
                 )
 
-    def upgrade(self, tenant: Tenant, identity: Sequence[str] = (), at: datetime | None = None) -> TenantProfile:
-        """Raise a tenant to the newest forms, with its signers; `identity`: the rules of a tenant that has no profile. Blocks."""
+    def upgrade(
+        self,
+        tenant: Tenant,
+        identity: Sequence[str] = (),
+        at: datetime | None = None,
+        partitions: int | None = None,
+        *,
+        former: tuple[tuple[str, ...], ...] = (),
+    ) -> TenantProfile:
+        """
+        Raise a tenant to the newest forms, with its signers; blocks.
+
+        Args:
+            identity: The rules of a tenant that has no profile, `former` those before them.
+            partitions: The count of a tenant whose profile has none.
+
+        """
         for role in SIGNERS:
             self.create(_signer_name(tenant, role), ROOT)
         signers = {role: b64(signer_public(self.signer_seed(tenant, role))).decode() for role in SIGNERS}
 
+        older = self._ring.get(f"pepper.{tenant}") is not None
+
         def raised(profile: TenantProfile) -> TenantProfile:
-            rules = profile.identity if profile.number else tuple(identity)
-            new = replace(profile, forms=FORMS, identity=rules, signers=profile.signers | signers)
+            if not profile.number:
+                profile = replace(profile, identity=tuple(identity), former=former or UNSET)
+            many = profile.partitions or partitions or UNSET
+            new = replace(profile, forms=FORMS, partitions=many, signers=profile.signers | signers)
+            if older and profile.forms < FORMS and at is not None:  # what was law until today stays law
+                new = replace(new, judged_from=(at.date() + timedelta(days=1)).isoformat())
             return profile if new == profile else replace(new, at=at)
 
         return self._profiles.change(tenant, raised)

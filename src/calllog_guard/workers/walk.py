@@ -8,6 +8,7 @@ Rules: 1. A new epoch is made before it is pointed to.  2. An epoch is destroyed
        4. A key that no person's entry names is an orphan only if no decision about it is still to be carried out: between the fence
        and the keeper's copies it is what the copies are made with.
        5. A fence is dropped only when no event that is old enough for it is taken any more and no decision from before it opens.
+          What leads to people, or tells of people, whom the keystore does not know any more goes with them.
        6. An entry that cannot be used is passed over, counted, and left as it is; the key of a person whose entry is such stays.  It
           keeps no epoch alive for longer than the others do: a few for ever would keep every backup readable.
 Source: design section 8.
@@ -21,7 +22,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from calllog_guard.core.crypto.entries import EPOCH_KEY, GONE, RESTRICTED, REVIEWED, SECRETS, person_head, person_key
+from calllog_guard.core.crypto.entries import (
+    ELSEWHERE,
+    EPOCH_KEY,
+    GONE,
+    RESTRICTED,
+    REVIEWED,
+    SECRETS,
+    person_head,
+    person_key,
+)
 from calllog_guard.core.crypto.rewrap import FORMS, Rewrapper, Taken, epoch_in, raised
 from calllog_guard.core.crypto.secrets import Link, Month, floor_month, link_at, month_of
 from calllog_guard.core.ids import EpochName, Lookup, Tenant, b64
@@ -104,7 +114,7 @@ class Walk:
         self._start = f"clg:{tenant}:".encode()
         self._lapsed_ms = 0
         self._wrapper = Rewrapper(lambda epoch: vault.epoch_key(epoch, tenant, "keystore"))
-        self._renew = {"who": self._persons, "key": self._keys}
+        self._renew = {"who": self._persons, "key": self._keys, "same": self._sames}
 
     async def run(self, needed: Mapping[str, str]) -> Walked:
         """
@@ -178,9 +188,12 @@ class Walk:
     async def _persons(self, places: Sequence[bytes], current: bytes, done: Walked) -> None:
         put, forms = self._wrapper.put, self._ring.forms
         changes: dict[bytes, Change] = {}
+        leading: dict[bytes, Lookup] = {}
         for place, raw in zip(places, await self._keystore.read(places), strict=True):
             if raw is None:
                 continue
+            if raw[1:2] == bytes([ELSEWHERE]) and (led := self._taken("who", place, raw)) is not None:
+                leading[place] = Lookup(b64(led.secret[:32]).decode())
             lapsed = self._is_lapsed(raw)
             if not lapsed and raw[:1] >= bytes([forms]) and _is_of("who", raw, current):
                 continue
@@ -190,6 +203,21 @@ class Walk:
             elif taken is not None:
                 changes[place] = (raw, put("who", place, raised("who", taken, forms)._replace(epoch=current)))
         done.rewrapped += await self._swap(changes, {}, current, done)
+        await self._forgotten(leading, done)
+
+    async def _sames(self, places: Sequence[bytes], current: bytes, done: Walked) -> None:
+        """Who else somebody is goes with whoever has no entry any more."""
+        start = len(self._start) + len(b"same:")
+        await self._forgotten({place: Lookup(place[start:].decode("ascii", "replace")) for place in places}, done)
+        await self._plain("same")(places, current, done)
+
+    async def _forgotten(self, owners: Mapping[bytes, Lookup], done: Walked) -> None:
+        """Drop entries of people, or that lead to people, whom the keystore does not know any more."""
+        places = {place: person_key(self._tenant, owner) for place, owner in owners.items()}
+        read = await self._keystore.read([*places, *places.values()])
+        for place, raw, person in zip(places, read, read[len(places) :], strict=False):
+            if raw is not None and person is None:
+                done.fences += await self._keystore.drop(place, {place: raw, places[place]: None})
 
     def _is_lapsed(self, raw: bytes) -> bool:
         """Whether it says that its fence has nothing left to keep out; nothing is believed before it is opened."""
@@ -341,8 +369,8 @@ def _moved(secret: bytes, floor: Month | None, month: Month) -> bytes:
 
 def _state(kind: str, raw: bytes) -> str:
     if kind == "who":
-        return "gone" if raw[1] == GONE else "live"
-    return "keys"
+        return {GONE: "gone", ELSEWHERE: "elsewhere"}.get(raw[1], "live")
+    return "same" if kind == "same" else "keys"
 
 
 def _needed(epoch: str, current: str, entries: Collection[str], needed: Mapping[str, str]) -> str | None:

@@ -19,7 +19,6 @@ from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.whose import Reason, Whose
 from calllog_guard.errors import EntryUnreadableError, RecordError
-from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.keyring import Keyring
 
@@ -56,20 +55,20 @@ class Owners:
             return None
         return keys.identity if keys else None
 
-    async def opened(self, case: Case, request: Request, table: TenantPolicy) -> Case:
+    async def opened(self, case: Case, request: Request) -> Case:
         """A new case that can be found again by those whom it is about."""
         if self._ring.forms < FORMS or not request.subjects:
             return case
-        lookups = dict.fromkeys(self._decider.lookups(request, table).values())
+        lookups = dict.fromkeys((await self._decider.lookups(request)).values())
         found = whose.opened(case.case, await self.identities(list(lookups)), secrets.token_bytes)
         return msgspec.structs.replace(case, whose=dict(found.keys))
 
-    async def said(self, case: Case, request: Request | None, table: TenantPolicy, reason: Reason) -> Case:
+    async def said(self, case: Case, request: Request | None, reason: Reason) -> Case:
         """The case with what an officer told the person."""
         if case.whose is msgspec.UNSET or request is None:
             return case
         before = _parts(case)
-        lookups = list(dict.fromkeys(self._decider.lookups(request, table).values()))
+        lookups = list(dict.fromkeys((await self._decider.lookups(request)).values()))
         keys = [_key(before, case.case, each) for each in await self.identities(lookups) if each is not None]
         after = whose.say(
             before, case.case, next((each for each in keys if each is not None), None), reason, secrets.token_bytes

@@ -16,7 +16,7 @@ import msgspec
 from calllog_guard.core.answers.about import About
 from calllog_guard.core.requests.fields import ReplyKey
 from calllog_guard.core.requests.rules import Span
-from calllog_guard.core.wire import Day, Id, Internal, Message, Utc, encode
+from calllog_guard.core.wire import Day, Id, Internal, Utc, encode
 
 LEGS_PER_PART: Final = 500
 """Below 512 KiB sealed, so that a part fits a record of every broker's default size."""
@@ -26,7 +26,7 @@ _FORMER_GROUP: Final = 1000
 """The same up to release 0.1."""
 
 
-class Task(Message, frozen=True, kw_only=True):
+class Task(Internal, frozen=True, kw_only=True):
     """What an export's decision seals: for whom, which days, where its parts begin, the holds whose copies belong to it."""
 
     v: Literal[1] = 1
@@ -117,7 +117,7 @@ _ABOUT_BYTES: Final = 262_144
 def split(about: About) -> list[About]:
     """What is told, in portions that fit a part each; the first says everything that does not grow."""
     bare = msgspec.structs.replace(about, **dict.fromkeys(_LISTS, ()))
-    portions: list[dict[str, list[Message]]] = [{}]
+    portions: list[dict[str, list[Internal]]] = [{}]
     left = _ABOUT_BYTES
     for name in _LISTS:
         for item in getattr(about, name):

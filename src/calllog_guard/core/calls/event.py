@@ -12,7 +12,8 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from calllog_guard.core.ids import CallId, SubjectId
+from calllog_guard.core.identity import canonical
+from calllog_guard.core.ids import CallId
 from calllog_guard.core.wire import IdText, Message, Role, TenantName, Utc, check_id, check_year, decode, to_ms
 from calllog_guard.errors import MessageError
 
@@ -53,11 +54,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_bytes: int
 
 
-def canonical(text: str, *, lowercase_email: bool) -> SubjectId:
-    """The subject id as it is looked up; the backend canonicalises, a tenant may have e-mail lower-cased."""
-    return SubjectId(text.lower() if lowercase_email and "@" in text else text)
-
-
 def call_of(event: CallEvent) -> CallId:
     """The call's id."""
     return CallId(event.call_id)
@@ -68,12 +64,12 @@ def _check_span(start: datetime | None, end: datetime | None, pointer: str) -> N
         raise MessageError("end_before_start", pointer)
 
 
-def check_event(event: CallEvent, *, lowercase_email: bool) -> None:
+def check_event(event: CallEvent, identity: Sequence[str]) -> None:
     """
-    What the schema cannot say.
+    What the schema cannot say; `identity` are the rules by which two ids are one person.
 
     Raises:
-        MessageError: Ids, times or parties contradict each other; the event is dead-lettered.
+        MessageError: Ids, times or parties contradict each other, or an id has no canonical form; the event is dead-lettered.
 
     """
     check_id(event.call_id, "/call_id")
@@ -92,13 +88,13 @@ def check_event(event: CallEvent, *, lowercase_email: bool) -> None:
         if not answered and (party.joined_at or party.left_at):
             raise MessageError("not_answered", pointer)
         _check_span(party.joined_at or event.started_at, party.left_at or event.ended_at, f"{pointer}/left_at")
-        name = canonical(party.id, lowercase_email=lowercase_email)
+        name = canonical(party.id, identity, f"{pointer}/id")
         if name in seen:
             raise MessageError("duplicate_party", f"{pointer}/id")
         seen.add(name)
     for index, gone in enumerate(event.removed):
         check_id(gone, f"/removed/{index}")
-        if canonical(gone, lowercase_email=lowercase_email) in seen:
+        if canonical(gone, identity, f"/removed/{index}") in seen:
             raise MessageError("removed_party_present", f"/removed/{index}")
 
 
@@ -146,7 +142,9 @@ def payload_of(raw: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -
     return raw
 
 
-def read_event(raw: bytes | None, *, tenant: str, lowercase_email: bool, appended_ms: int, limits: Limits) -> CallEvent:
+def read_event(
+    raw: bytes | None, *, tenant: str, identity: Sequence[str], appended_ms: int, limits: Limits
+) -> CallEvent:
     """
     One checked event from a record's value.
 
@@ -161,6 +159,6 @@ def read_event(raw: bytes | None, *, tenant: str, lowercase_email: bool, appende
     event = decode(EVENTS, raw)
     if event.tenant != tenant:
         raise MessageError("foreign_tenant", "/tenant")
-    check_event(event, lowercase_email=lowercase_email)
+    check_event(event, identity)
     check_time(event, appended_ms, limits)
     return event

@@ -12,14 +12,14 @@ from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
-from calllog_guard.core.wire import Day, Message, TenantName, Utc
+from calllog_guard.core.wire import Day, Internal, Rewritten, TenantName, Utc
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 Fingerprint = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
 
 
-class FileSource(Message, frozen=True, kw_only=True, tag="file"):
+class FileSource(Internal, frozen=True, kw_only=True, tag="file"):
     """A file by its SHA-256: its name may name somebody."""
 
     sha256: Digest
@@ -27,7 +27,7 @@ class FileSource(Message, frozen=True, kw_only=True, tag="file"):
     format: Literal["ndjson", "csv"]
 
 
-class TopicSource(Message, frozen=True, kw_only=True, tag="topic"):
+class TopicSource(Internal, frozen=True, kw_only=True, tag="topic"):
     """An old topic; `id` is Kafka's, so that one made anew under the same name is another source."""
 
     topic: str
@@ -35,7 +35,7 @@ class TopicSource(Message, frozen=True, kw_only=True, tag="topic"):
     trimmed: bool
 
 
-class Refused(Message, frozen=True, kw_only=True, omit_defaults=True):
+class Refused(Internal, frozen=True, kw_only=True, omit_defaults=True):
     """Where a refused record lies: a line of a file, or partition and offset; and why."""
 
     line: Count | None = None
@@ -45,7 +45,7 @@ class Refused(Message, frozen=True, kw_only=True, omit_defaults=True):
     at_pointer: str = ""
 
 
-class Events(Message, frozen=True, kw_only=True):
+class Events(Rewritten, frozen=True, kw_only=True):
     """What became of the events: `read` is the sum of the others."""
 
     read: Count = 0
@@ -54,7 +54,7 @@ class Events(Message, frozen=True, kw_only=True):
     refused: Count = 0
 
 
-class Legs(Message, frozen=True, kw_only=True):
+class Legs(Rewritten, frozen=True, kw_only=True):
     """
     What became of the parties of accepted and born-expired events.
 
@@ -78,13 +78,14 @@ class Legs(Message, frozen=True, kw_only=True):
     no_key: Count = 0
 
 
-class Manifest(Message, frozen=True, kw_only=True):
+class Manifest(Rewritten, frozen=True, kw_only=True):
     """
     How far an import is, and what became of what it read.
 
     Args:
         positions: By partition (a file has one, 0): the offset, or the number of lines or rows, to go on from.
         refused: How many by reason; `refused_at` lists their places in the finished manifest.
+        lost: Records of a topic that were cut off before they were read, at most; only by leave (`--skip-lost`).
         refused_bytes: How much of the list of places belongs to what is settled.
         erased: The company's list: how many, and its fingerprint under the tenant's pepper; None when there was none.
 
@@ -100,6 +101,7 @@ class Manifest(Message, frozen=True, kw_only=True):
     legs: Legs = Legs()
     refused: dict[str, Count] = msgspec.field(default_factory=dict)
     refused_bytes: Count = 0
+    lost: Count | msgspec.UnsetType = msgspec.UNSET
     began_at: Utc
     finished_at: Utc | None = None
     refused_at: tuple[Refused, ...] | msgspec.UnsetType = msgspec.UNSET
@@ -120,7 +122,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _sum(one: T, other: T) -> T:
-    return type(one)(**{name: getattr(one, name) + getattr(other, name) for name in one.__struct_fields__})
+    counted = msgspec.to_builtins(other)
+    return msgspec.structs.replace(one, **{name: getattr(one, name) + many for name, many in counted.items()})
 
 
 def advanced(manifest: Manifest, batch: Batch, refused_bytes: int) -> Manifest:

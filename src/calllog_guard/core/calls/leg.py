@@ -9,10 +9,10 @@ from typing import Final
 import msgspec
 
 from calllog_guard.core.calls.event import CallEvent, Kind, Party, Result
-from calllog_guard.core.wire import Message, Role, decode, text_literal, time_text
+from calllog_guard.core.wire import Rewritten, Role, decode, text_literal, time_text
 
 
-class Leg(Message, frozen=True, kw_only=True, gc=False):
+class Leg(Rewritten, frozen=True, kw_only=True, gc=False):
     """The plaintext of a leg; `parties` is their number."""
 
     call: str

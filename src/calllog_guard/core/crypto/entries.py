@@ -30,12 +30,15 @@ HOLDS_MOST: Final = {1: 255, 2: 65_535}
 GENERATION_MOST: Final = {1: (1 << 32) - 1, 2: (1 << 64) - 1}
 VERSION: Final = 1
 """Of entries that have no other: holds."""
-LIVE, GONE = 1, 2
-RESTRICTED, HELD, REVIEWED = 1, 2, 4
-_FLAGS: Final = RESTRICTED | HELD | REVIEWED
+LIVE, GONE, ELSEWHERE = 1, 2, 3
+"""Of a person's entry: elsewhere is who has another entry, under the key that rules of identity gave them before (version 2 alone)."""
+RESTRICTED, HELD, REVIEWED, IMPOSED = 1, 2, 4, 8
+_FLAGS: Final = RESTRICTED | HELD | REVIEWED | IMPOSED
 _NONCE: Final = 12
 _PSEUDONYM: Final = 16
 _HOLD: Final = 16
+_SECRET_SIZES: Final = {1: {LIVE: _PSEUDONYM, GONE: 0}, 2: {LIVE: _PSEUDONYM, GONE: 0, ELSEWHERE: 32}}
+"""What a person's entry seals, by version and state: a pseudonym, nothing, a lookup."""
 
 
 def person_key(tenant: Tenant, lookup: Lookup) -> bytes:
@@ -50,6 +53,8 @@ def secrets_key(tenant: Tenant, pseudonym: Pseudonym) -> bytes:
 
 GUARD_KEY: Final = b"clg:~guard"
 EPOCH_KEY: Final = b"clg:~epoch"
+IDENTITY_KEY: Final = b"clg:~identity"
+"""How many changes of the rules of identity this keystore has been carried through."""
 FLOOR_KEY: Final = b"clg:~floor"
 """The least generation of whoever is minted: above all that a keystore before its last replay may have given."""
 
@@ -84,8 +89,10 @@ class Person:
 
     Args:
         pseudonym: None when the person is gone.
+        home: Where the entry of this person lies, if not here; all else is then empty.
         cut_off: Milliseconds since 1970 of the last erasure; 0 when there was none.
         reviewed: Restricted only while an officer considers an objection.
+        imposed: Restricted by a restore, because what the person decided is lost; entries of version 1 do not say it.
         objected: Purposes as a bit mask, as are `withdrawn` and `consented`.
 
     """
@@ -96,10 +103,12 @@ class Person:
     restricted: bool = False
     held: bool = False
     reviewed: bool = False
+    imposed: bool = False
     objected: int = 0
     withdrawn: int = 0
     consented: int = 0
     epoch: EpochName
+    home: Lookup | None = None
     rest: Rest = NOTHING_ELSE
 
     def erased(self, cut_off: int, epoch: EpochName, generation: int = 0) -> "Person":
@@ -115,6 +124,7 @@ class Person:
             cut_off=max(self.cut_off, cut_off),
             restricted=False,
             reviewed=False,
+            imposed=False,
             withdrawn=0,
             consented=0,
             epoch=epoch,
@@ -225,11 +235,12 @@ def seal_person(person: Person, place: bytes, key: Secret, nonce: bytes, forms: 
     """A person entry under the tenant's epoch key, in the version of a level of forms or the one it was read in; `place` is its keystore key."""
     form = max(forms, person.rest.form)
     flags = RESTRICTED * person.restricted | HELD * person.held | REVIEWED * person.reviewed | person.rest.flags
-    state = LIVE if person.pseudonym else GONE
+    flags |= IMPOSED * person.imposed if form > 1 else 0
+    state = ELSEWHERE if person.home else LIVE if person.pseudonym else GONE
     masks = (person.objected, person.withdrawn, person.consented)
     clear = PERSON_HEADS[form].pack(form, state, person.generation, person.cut_off, flags, *masks)
     clear += bytes([len(person.epoch)]) + person.epoch.encode()
-    secret = id_bytes(person.pseudonym) if person.pseudonym else b""
+    secret = id_bytes(person.pseudonym) if person.pseudonym else unb64(person.home.encode()) if person.home else b""
     if form > 1:
         clear += EXTENSION.pack(len(person.rest.clear)) + person.rest.clear
         secret += person.rest.sealed
@@ -248,16 +259,19 @@ def open_person(entry: bytes, place: bytes, key: Secret) -> Person:
     epoch, end = _epoch_at(entry, PERSON_HEADS[version].size)
     more, end = _extension(entry, end) if version > 1 else (b"", end)
     secret = _open(entry, end, b"person" + place, key)
-    own = secret[:_PSEUDONYM] if state == LIVE else b""
-    if (state == LIVE) != bool(own) or (version == 1 and own != secret):
+    size = _SECRET_SIZES[version].get(state, -1)
+    own = secret[: max(size, 0)]
+    if len(own) != size or (version == 1 and own != secret):
         raise EntryCorruptError("a person entry contradicts itself")
     return Person(
         generation=generation,
-        pseudonym=Pseudonym(id_text(own)) if own else None,
+        pseudonym=Pseudonym(id_text(own)) if state == LIVE else None,
+        home=Lookup(b64(own).decode()) if state == ELSEWHERE else None,
         cut_off=cut_off,
         restricted=bool(flags & RESTRICTED),
         held=bool(flags & HELD),
         reviewed=bool(flags & REVIEWED),
+        imposed=bool(flags & IMPOSED),
         objected=objected,
         withdrawn=withdrawn,
         consented=consented,

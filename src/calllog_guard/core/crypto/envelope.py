@@ -2,11 +2,12 @@
 A leg as JWE compact (RFC 7516), `dir` + `A256GCM`, and its protected header.
 
 Rules: 1. The header is the AAD: person, month, record key, tenant, topic, policy.  2. Only our own header form is read:
-       `alg` and `enc` pinned, no `zip`, no `crit`, nothing unknown.  3. One key, named by the header; never a second.
+       `alg` and `enc` pinned, no `zip`, no `crit`; the AAD covers what a later minor release adds, as it came.
+       3. One key, named by the header; never a second.
 Source: RFC 7516, RFC 7518 (5.3), NIST SP 800-38D; design section 7; vectors in `tests/vectors/leg_v1.json`.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -14,17 +15,20 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from calllog_guard.core.crypto.secrets import DataKey
 from calllog_guard.core.ids import b64, unb64
-from calllog_guard.core.wire import Day, Id, Message, TenantName, decode, encode
+from calllog_guard.core.wire import Day, Id, Message, Rewritten, TenantName, decode, encode
 from calllog_guard.errors import MessageError, RecordError
 
 NONCE_BYTES: Final = 12
 TAG_BYTES: Final = 16
 PAD: Final = 64
+UNREAD: Final = frozenset({"crit", "zip", "b64"})
+"""Header parameters that would change how a record is to be opened (RFC 7516): refused, whoever wrote them."""
 
 
-class LegHeader(Message, frozen=True, kw_only=True, gc=False):
+class LegHeader(Rewritten, frozen=True, kw_only=True, gc=False):
     """The protected header, in this order; each field is one of those that tie the leg to its place."""
 
+    never: ClassVar[frozenset[str]] = UNREAD
     alg: Literal["dir"] = "dir"
     enc: Literal["A256GCM"] = "A256GCM"
     typ: Literal["calllog-leg"] = "calllog-leg"

@@ -9,14 +9,15 @@ Source: design section 2 (a hold is a copy), section 8; vectors in `tests/vector
 
 import struct
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 
 from calllog_guard.core.crypto.entries import open_bytes, seal_bytes
+from calllog_guard.core.crypto.envelope import UNREAD
 from calllog_guard.core.crypto.secrets import SECRET_BYTES, DataKey, Secret, derive
 from calllog_guard.core.ids import EpochName, HoldId, Tenant, unb64
-from calllog_guard.core.wire import Day, Id, Message, TenantName, decode
+from calllog_guard.core.wire import Day, Id, Internal, TenantName, decode
 from calllog_guard.errors import EntryCorruptError, MessageError, RecordError
 
 _LIVE: Final = 1
@@ -72,9 +73,10 @@ def open_hold(raw: bytes, place: bytes, key: Secret) -> HoldEntry:
     return HoldEntry(epoch, HoldSecret(secret) if state == _LIVE else None, content[_HEAD.size :].rstrip(b" "))
 
 
-class HeldHeader(Message, frozen=True, kw_only=True, gc=False):
+class HeldHeader(Internal, frozen=True, kw_only=True, gc=False):
     """The protected header of a copy: as a leg's, but `kid` names the hold."""
 
+    never: ClassVar[frozenset[str]] = UNREAD
     alg: Literal["dir"] = "dir"
     enc: Literal["A256GCM"] = "A256GCM"
     typ: Literal["calllog-held"] = "calllog-held"

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from joserfc import jwe, jws
 from joserfc.errors import JoseError
@@ -162,6 +162,12 @@ def receipt_pem(seed: bytes) -> tuple[bytes, bytes]:
 def desk_pem(seed: bytes) -> tuple[bytes, bytes]:
     """The private and public PEM of a desk's X25519 key, to which requests are sealed, from its 32-byte seed."""
     return _pems(X25519PrivateKey.from_private_bytes(seed))
+
+
+def signer_pem(public: bytes) -> bytes:
+    """The PEM of an Ed25519 key's public half (32 bytes)."""
+    key = Ed25519PublicKey.from_public_bytes(public)
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def signer_public(seed: bytes) -> bytes:

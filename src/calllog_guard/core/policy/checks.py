@@ -1,7 +1,7 @@
 """
 What a policy must not say, beyond its form: each refusal says where, what was found, and what to do.
 
-Source: design section 11; GDPR Art. 17(3)(b), 21(1) to (3); PECR 2003 reg. 7 (traffic data); RFC 8032, RFC 7748 (kinds of key).
+Source: design section 11; GDPR Art. 17(3)(b), 21(1) to (3); PECR 2003 reg. 7 (traffic data), 29; RFC 8032, RFC 7748 (kinds of key).
 """
 
 import re
@@ -32,7 +32,7 @@ from calllog_guard.errors import ConfigurationError
 
 BILLING: Final = "billing"
 """The name that marks the purpose of billing; its basis is then `contract` or `legal_duty`."""
-_TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
+_TOPIC: Final = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,249}\Z")
 _PARTS: Final[dict[str, type[msgspec.Struct]]] = {
     "purposes": PurposeTable,
     "requesters": Requester,
@@ -98,10 +98,10 @@ def check_versions(versions: Sequence[Version], key_of: Callable[[str], bytes]) 
 
     """
     for before, after in pairwise(versions):
-        if after.effective <= before.effective:
+        if after.order <= before.order:
             raise ConfigurationError(
-                f"version {after.effective} stands after version {before.effective}: versions come oldest first, "
-                "no two on one day; order them, or give one another day"
+                f"version {after} stands after version {before}: versions come oldest first, no two on one day but with a "
+                "higher revision; order them, give one another day, or the later one revision = 2"
             )
     for version in versions:
         owners: dict[str, str] = {}
@@ -150,8 +150,8 @@ def _check_purposes(where: str, tenant: TenantPolicy) -> None:
         if tenant.public_communications_provider and not _reg_7(name, purpose):
             raise ConfigurationError(
                 f"{place}: basis {purpose.basis}, but a public communications provider may keep traffic data only for "
-                f"billing or by consent (PECR reg. 7): name it {BILLING} with basis contract or legal_duty, give it the "
-                "basis consent, or drop it"
+                f"billing, by consent (PECR reg. 7), or because a law obliges to (reg. 29): name it {BILLING} with basis contract or "
+                "legal_duty, give it the basis consent, or legal_duty with survives_erasure, or drop it"
             )
 
 
@@ -170,7 +170,9 @@ def _check_marketing(place: str, purpose: PurposeTable) -> None:
 
 
 def _reg_7(name: str, purpose: PurposeTable) -> bool:
-    return purpose.basis == "consent" or (name == BILLING and purpose.basis in {"contract", "legal_duty"})
+    """Regulations 7(2) and (3); 29(1)(a)(i): nothing in them makes a provider break a law, as one that obliges to keep."""
+    obliged = purpose.basis == "legal_duty" and purpose.survives_erasure
+    return obliged or purpose.basis == "consent" or (name == BILLING and purpose.basis in {"contract", "legal_duty"})
 
 
 def _check_people(where: str, tenant: TenantPolicy, key_of: Callable[[str], bytes]) -> None:

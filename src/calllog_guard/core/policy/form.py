@@ -28,6 +28,7 @@ Shown = Literal[
 ]  # fmt: skip
 PEM: Final = "-----BEGIN"
 """A `key` that begins so is the key itself, as in a published version; any other is a file beside the policy."""
+Revision = Annotated[int, msgspec.Meta(ge=1, le=99)]
 Words = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 _UNSET: Final = msgspec.UNSET
 """What a version does not say is not in its published form either: an older release refuses fields that it does not know."""
@@ -52,13 +53,18 @@ class When(Part, frozen=True, kw_only=True):
 
 
 class PurposeTable(Part, frozen=True, kw_only=True):
-    """`[version.tenant.T.purposes.P]`; an objection to `direct_marketing` is absolute (Art. 21(3))."""
+    """
+    `[version.tenant.T.purposes.P]`; an objection to `direct_marketing` is absolute (Art. 21(3)).
+
+    `erasable_because` says in words why records that a law obliges to keep may be erased on request all the same.
+    """
 
     number: Annotated[int, msgspec.Meta(ge=1, le=50)]
     basis: Basis
     keep: str
     then: Literal["delete", "anonymise"] = "delete"
     survives_erasure: bool = False
+    erasable_because: Words | msgspec.UnsetType = _UNSET
     on_objection: Literal["grant", "review"] = "review"
     direct_marketing: bool | msgspec.UnsetType = _UNSET
     when: When = When()
@@ -181,11 +187,31 @@ class TenantPolicy(Part, frozen=True, kw_only=True):
 
 
 class Version(Part, frozen=True, kw_only=True):
-    """`[[version]]`."""
+    """`[[version]]`; of one day the highest `revision` is the law, and the others stand in the change log."""
 
     effective: date
+    revision: Revision | msgspec.UnsetType = _UNSET
     change: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
     tenant: Annotated[dict[Name, TenantPolicy], msgspec.Meta(min_length=1)]
+
+    @property
+    def number(self) -> int:
+        """The first that is said of a day is 1."""
+        return 1 if self.revision is _UNSET else self.revision
+
+    @property
+    def order(self) -> tuple[date, int]:
+        """The later one holds."""
+        return self.effective, self.number
+
+    @property
+    def label(self) -> str:
+        """As keys of records and metrics name it."""
+        return f"{self.effective}" + (f".{self.number}" if self.number > 1 else "")
+
+    def __str__(self) -> str:
+        """As messages name it: the day, and which revision of it."""
+        return f"{self.effective}" + (f", revision {self.number}" if self.number > 1 else "")
 
 
 class PolicyFile(Part, frozen=True, kw_only=True):

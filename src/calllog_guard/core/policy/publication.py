@@ -4,7 +4,8 @@ A published version: one tenant's tables with the keys in them, signed by an off
 Rules: 1. An officer of the version before must have signed it: the version before is the one with the latest earlier day.
        2. What it lengthens it says by `lengthen`, inside the signature.  3. It never takes effect before the day on which its
           record was appended, or whoever has a key that was an officer's once could rewrite the past.
-       4. On a day for which the file has a version too, the published one holds; of two published ones, the later signed.
+       4. Of one day the highest revision holds; of one revision the published one before the file's, and of two published ones
+          the later signed. So a mistake is corrected on its day, and the revision before it stays in topic and change log.
        5. The result depends on what was published alone, not on the order in which it is read: compaction keeps no order
           between the first and the last word about a version.
        6. Who begins under an older law than one that was published breaks promises that others keep: a version that was signed
@@ -30,7 +31,8 @@ from calllog_guard.core.crypto.sealed import kid_of, sign, verify
 from calllog_guard.core.ids import unb64
 from calllog_guard.core.policy.checks import check_versions
 from calllog_guard.core.policy.differences import differences
-from calllog_guard.core.policy.form import PEM, TenantPolicy, Version
+from calllog_guard.core.policy.form import PEM, Revision, TenantPolicy, Version
+from calllog_guard.core.policy.lawful import unlawful
 from calllog_guard.core.policy.versions import in_force, longest_keep_days
 from calllog_guard.core.wire import Message, TenantName, Utc, decode, from_ms, to_ms
 from calllog_guard.errors import ConfigurationError, MessageError, RequestRefusedError, StateRefusedError
@@ -38,6 +40,8 @@ from calllog_guard.errors import ConfigurationError, MessageError, RequestRefuse
 KeyOf = Callable[[str], bytes]
 TOO_LONG: Final = "retention_too_short"
 """The reason that may pass by itself: the topic of the legs forgets earlier than the version wants to keep."""
+UNLAWFUL: Final = "unlawful"
+"""The reason of a version that says what no new one may say (`lawful.py`)."""
 LATE: Final = "appended_after_its_day"
 """The reason of who may be in the right: an officer's word from before its day, in a record that is younger."""
 
@@ -48,19 +52,25 @@ class Publication(Message, frozen=True, kw_only=True):
     v: Literal[1] = 1
     tenant: TenantName
     effective: date
+    revision: Revision | msgspec.UnsetType = msgspec.UNSET
     change: str
     at: Utc
     lengthen: bool = False
     policy: TenantPolicy
+
+    @property
+    def number(self) -> int:
+        """See Version."""
+        return 1 if self.revision is msgspec.UNSET else self.revision
 
 
 _AHEAD: Final = timedelta(minutes=5)
 PUBLICATIONS: Final = msgspec.json.Decoder(Publication)
 
 
-def topic_key(tenant: str, effective: date) -> bytes:
-    """The record key `tenant.version`."""
-    return f"{tenant}.{effective.isoformat()}".encode()
+def topic_key(tenant: str, effective: date, number: int = 1) -> bytes:
+    """The record key `tenant.version`, behind it the revision beyond the first: compaction keeps each."""
+    return f"{tenant}.{effective.isoformat()}{f'.{number}' if number > 1 else ''}".encode()
 
 
 def with_keys(table: TenantPolicy, key_of: KeyOf) -> TenantPolicy:
@@ -109,6 +119,21 @@ def signed_by(private_pem: bytes, before: TenantPolicy, key_of: KeyOf, claims: P
 
 
 @dataclass(frozen=True, slots=True)
+class Installed:
+    """
+    What an installation asks of a version.
+
+    Args:
+        lawful_from: From which day on versions must be lawful (`lawful.py`).
+        ours: Its own topics: named among those of events, the ledger would be trimmed as they are.
+
+    """
+
+    lawful_from: date = date.max
+    ours: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Missed:
     """A version that is not followed because its record came too late; `answered`: since which day a newer one holds."""
 
@@ -118,9 +143,14 @@ class Missed:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """All versions, oldest first; what was refused, with the reason; and what of it (`LATE`) leaves a hole in the law."""
+    """
+    The law: one version a day, oldest first; what was refused, with the reason, and what of it (`LATE`) leaves a hole in the law.
+
+    `history` has the revisions that others have replaced, too.
+    """
 
     versions: tuple[Version, ...]
+    history: tuple[Version, ...]
     accepted: frozenset[bytes] = frozenset()
     refused: dict[bytes, str] = field(default_factory=dict)
     missed: tuple[Missed, ...] = ()
@@ -129,12 +159,12 @@ class Followed:
         """The versions that should be law and are not, and that no newer one has answered."""
         return [each.claims for each in self.missed if each.answered is None or each.answered > today]
 
-    def check_whole(self, seen: date | None, today: date) -> None:
+    def check_whole(self, seen: tuple[date, int] | None, today: date) -> None:
         """
         Whether one may begin under this law.
 
         Args:
-            seen: The day of the newest version that this machine has followed; None: it has followed none.
+            seen: Day and revision of the newest version that this machine has followed; None: it has followed none.
 
         Raises:
             ConfigurationError: It is older than a law that was published, or followed here: what was found, and what to do.
@@ -148,14 +178,21 @@ class Followed:
                 f"begins under an older law; {cure}"
             )
         now = in_force(self.versions, today)
-        if seen is not None and (now is None or now.effective < seen):
+        if seen is not None and (now is None or now.order < seen):
+            told = f"{seen[0]}" + (f", revision {seen[1]}" if seen[1] > 1 else "")
             raise ConfigurationError(
-                f"version {seen} was followed on this machine, but the newest in force now is {now and now.effective}: file and "
+                f"version {told} was followed on this machine, but the newest in force now is {now}: file and "
                 f"policy's topic have lost it; {cure}"
             )
 
 
-def follow(file: Sequence[Version], records: Mapping[bytes, int], key_of: KeyOf, most_days: int | None) -> Followed:
+def follow(
+    file: Sequence[Version],
+    records: Mapping[bytes, int],
+    key_of: KeyOf,
+    most_days: int | None,
+    here: Installed | None = None,
+) -> Followed:
     """
     The versions of the file and those of the published ones that hold.
 
@@ -164,21 +201,24 @@ def follow(file: Sequence[Version], records: Mapping[bytes, int], key_of: KeyOf,
         records: The values of the policy's topic, each with the time of its first appearance (milliseconds).
         key_of: The PEM of a `key`.
         most_days: For how long the topic of the legs keeps them; None: not asked.
+        here: What this installation asks of a version; None: nothing.
 
     """
     claimed, refused = _claimed(records)
-    own = {version.effective: version for version in file}
     versions: list[Version] = []
+    history: list[Version] = []
     accepted: dict[bytes, Publication] = {}
     missed: dict[tuple[str, date], tuple[Publication, int]] = {}
-    for day in sorted(own.keys() | claimed.keys()):
-        version = own.get(day)
+    for day in sorted({version.effective for version in file} | claimed.keys()):
+        own = {version.number: version for version in file if version.effective == day}
+        said = dict(own)
+        later = tuple(each for each in file if each.effective > day)
         for claims, token in claimed.get(day, ()):
-            later = tuple(each for each in file if each.effective > day)
-            chain = Chain(tuple(versions), own.get(day), later, key_of, most_days)
-            tables = version or (versions[-1] if versions else None)
+            chain = Chain(tuple(versions), own.get(claims.number), later, key_of, most_days, here or Installed())
+            tables = said[max(said)] if said else versions[-1] if versions else None
             published = Version(
                 effective=day,
+                revision=claims.revision,
                 change=claims.change,
                 tenant=(tables.tenant if tables else {}) | {claims.tenant: claims.policy},
             )
@@ -186,16 +226,17 @@ def follow(file: Sequence[Version], records: Mapping[bytes, int], key_of: KeyOf,
                 chain.accept(claims, token, published, records[token])
             except MessageError as error:
                 refused[token] = error.reason
-                if error.reason == LATE:
+                if error.reason == LATE and claims.number >= max(said, default=0):
                     missed[claims.tenant, day] = claims, records[token]
             else:
-                version = published
+                said[claims.number] = published
                 accepted[token] = claims
-                missed.pop((claims.tenant, day), None)  # the later signed is the last word on its day
-        if version is not None:
-            versions.append(version)
+                if (claims.tenant, day) in missed and missed[claims.tenant, day][0].number <= claims.number:
+                    del missed[claims.tenant, day]  # of one revision the later signed is the last word on its day
+        history += [said[number] for number in sorted(said)]
+        versions += history[-1:] if said else []
     holes = tuple(Missed(each, _answered(each, at_ms, accepted.values())) for each, at_ms in missed.values())
-    return Followed(tuple(versions), frozenset(accepted), refused, holes)
+    return Followed(tuple(versions), tuple(history), frozenset(accepted), refused, holes)
 
 
 def _answered(missed: Publication, appended_ms: int, accepted: Iterable[Publication]) -> date | None:
@@ -250,6 +291,7 @@ class Chain:
     later: tuple[Version, ...]
     key_of: KeyOf
     most_days: int | None
+    here: Installed
 
     def accept(self, claims: Publication, token: bytes, version: Version, appended_ms: int) -> None:
         """
@@ -259,13 +301,7 @@ class Chain:
             RequestRefusedError: With the reason; it changes nothing.
 
         """
-        before = self.earlier[-1].tenant.get(claims.tenant) if self.earlier else None
-        if before is None:
-            raise RequestRefusedError("no_version_before")
-        officer = before.requesters.get(kid_of(token.decode()))
-        if officer is None or officer.role != "officer":
-            raise RequestRefusedError("not_an_officer")
-        verify(self.key_of(officer.key), token.decode())
+        self._check_signer(claims, token.decode())
         if any(not key.startswith(PEM) for key in keys_of(claims.policy)):
             raise RequestRefusedError("key_not_inlined", "/policy")
         appended = from_ms(appended_ms)
@@ -274,6 +310,18 @@ class Chain:
         if claims.effective < appended.date() and not self._in_file(claims):
             in_time = claims.at.date() <= claims.effective
             raise RequestRefusedError(LATE if in_time else "takes_effect_in_the_past", "/effective")
+        self._check_content(claims, version)
+
+    def _check_signer(self, claims: Publication, token: str) -> None:
+        before = self.earlier[-1].tenant.get(claims.tenant) if self.earlier else None
+        if before is None:
+            raise RequestRefusedError("no_version_before")
+        officer = before.requesters.get(kid_of(token))
+        if officer is None or officer.role != "officer":
+            raise RequestRefusedError("not_an_officer")
+        verify(self.key_of(officer.key), token)
+
+    def _check_content(self, claims: Publication, version: Version) -> None:
         changes = differences(self.earlier[-1], version)
         if not claims.lengthen and any(each.what == "lengthened" for each in changes):
             raise RequestRefusedError("lengthens_unsaid", "/lengthen")
@@ -281,6 +329,10 @@ class Chain:
             check_versions((*self.earlier, version, *self.later), self.key_of)
         except ConfigurationError:
             raise RequestRefusedError("contradicts", "/policy") from None
+        if self.here.ours & set(claims.policy.events):
+            raise RequestRefusedError("contradicts", "/policy/events")
+        if claims.effective >= self.here.lawful_from and any(unlawful(version, self.key_of)):
+            raise RequestRefusedError(UNLAWFUL, "/policy")
         if self.most_days is not None and longest_keep_days([version], claims.tenant) > self.most_days:
             raise RequestRefusedError(TOO_LONG, "/policy/purposes")
 

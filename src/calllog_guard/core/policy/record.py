@@ -4,7 +4,7 @@ The record of processing activities that a controller must keep, written from th
 Source: GDPR Art. 30(1)(a) to (g).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any, Final
 
@@ -21,6 +21,8 @@ BASES: Final[dict[str, str]] = {
     "consent": "consent, Art. 6(1)(a); off until given, withdrawn at any time",
     "legitimate_interests": "legitimate interests, Art. 6(1)(f)",
 }
+OBLIGED: Final = "A law may oblige a provider of communications to keep such data for longer, and it may be barred from saying whether it is."
+"""The same of every provider, whether or not it is (Investigatory Powers Act 2016 s.95)."""
 SUBJECTS: Final = ("users who take part in calls, and those whom they call",)
 DATA: Final = (
     "identifier of the person, as the backend knows it (e-mail address, user id or telephone number)",
@@ -39,8 +41,17 @@ MEASURES: Final = (
 )
 
 
-def record(versions: Sequence[Version], tenant: str, day: date) -> dict[str, Any] | None:
-    """The record of a tenant on a day; None when no version names it then."""
+def record(
+    versions: Sequence[Version], tenant: str, day: date, whole: Callable[[Version], Version] = lambda version: version
+) -> dict[str, Any] | None:
+    """
+    The record of a tenant on a day; None when no version names it then.
+
+    Args:
+        versions: All that were ever said, revisions that others have replaced too.
+        whole: A version with its keys in it, so that one of the file and a published one are compared by what they say.
+
+    """
     now = in_force(versions, day)
     table = now.tenant.get(tenant) if now else None
     if now is None or table is None:
@@ -55,6 +66,7 @@ def record(versions: Sequence[Version], tenant: str, day: date) -> dict[str, Any
         "regime": table.regime,
         "supervisory_authority": table.authority,
         "public_communications_provider": table.public_communications_provider,
+        "obliged": OBLIGED if table.public_communications_provider else "",
         "purposes": [_purpose(name, each) for name, each in table.purposes.items()],
         "categories_of_data_subjects": list(SUBJECTS),
         "categories_of_data": list(DATA),
@@ -63,7 +75,7 @@ def record(versions: Sequence[Version], tenant: str, day: date) -> dict[str, Any
         "transfers": _transfers(table),
         "security_measures": list(MEASURES),
         "answers": {"months": table.answer_months, "extended_to_months": table.extend_to_months},
-        "history": _history(versions, tenant),
+        "history": _history([whole(version) for version in versions], tenant),
     }
 
 
@@ -110,7 +122,8 @@ def _history(versions: Sequence[Version], tenant: str) -> list[dict[str, Any]]:
         if tenant in version.tenant:
             changes = [each for each in differences(before, version) if each.tenant == tenant] if before else []
             told = [f"{each.what} {each.where}: {each.before} -> {each.after}" for each in changes]
-            lines.append({"effective": version.effective.isoformat(), "change": version.change, "differences": told})
+            line = {"effective": version.effective.isoformat(), "revision": version.number, "change": version.change}
+            lines.append(line | {"differences": told})
             before = version
     return lines
 
@@ -130,6 +143,7 @@ def markdown(content: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|",
     ]
     lines += [_row(each) for each in content["purposes"]]
+    lines += ["", content["obliged"]] if content["obliged"] else []
     for title, field in (
         ("Whose data", "categories_of_data_subjects"),
         ("What data", "categories_of_data"),
@@ -145,10 +159,14 @@ def markdown(content: dict[str, Any]) -> str:
     lines += ["", "## Versions", ""]
     for each in reversed(content["history"]):
         lines += [
-            f"- **{each['effective']}** {_cell(each['change'])}",
+            f"- **{each['effective']}**{_revised(each['revision'])} {_cell(each['change'])}",
             *(f"    - {_cell(text)}" for text in each["differences"]),
         ]
     return "\n".join(lines) + "\n"
+
+
+def _revised(number: int) -> str:
+    return f", revision {number}" if number > 1 else ""
 
 
 def _cell(text: str) -> str:

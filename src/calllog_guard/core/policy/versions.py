@@ -16,6 +16,26 @@ from calllog_guard.core.policy.form import TenantPolicy, Version
 from calllog_guard.core.retention.purpose import Purpose
 
 
+def law(versions: Sequence[Version]) -> tuple[Version, ...]:
+    """Of each day what was said last: a mistake that was corrected on its day is the law of no leg, whenever it was stored."""
+    return tuple({version.effective: version for version in sorted(versions, key=lambda each: each.order)}.values())
+
+
+def change_at(versions: Sequence[Version], today: date, wanted: date | None = None) -> tuple[Version, Version] | None:
+    """
+    The next version whose day is not past, its own day included, and the one before it.
+
+    Args:
+        versions: One a day, oldest first.
+        wanted: The day of the version that is meant instead.
+
+    """
+    meant = (each for each in versions if (each.effective >= today if wanted is None else each.effective == wanted))
+    following = next(meant, None)
+    earlier = [each for each in versions if following is not None and each.effective < following.effective]
+    return (earlier[-1], following) if earlier and following is not None else None
+
+
 def in_force(versions: Sequence[Version], day: date) -> Version | None:
     """The version that holds on a day; `versions` come oldest first."""
     return next((version for version in reversed(versions) if version.effective <= day), None)

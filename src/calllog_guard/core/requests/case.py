@@ -7,11 +7,14 @@ and a replay refused; `progress` says which decision reached which stage, `obser
 `notices` says who was told what (`notice.py`); of a disclosure `filed` seals whom it was for, `review_at` is when to look again
 whether the person may be told, for which `sealed` stays.
 `whose` and `said` (`whose.py`) let a person find the case and what officers told them in it, and nobody else.
+`known` says whether somebody was known under the identifiers of the request when it was carried out, `unknown` under which of them
+(by their place, from 0) nobody was, `linked` how many others were reached because they are the same person.
 `hold` is the hold of a `hold` or `release`, `kept` what the law keeps of an erasure; of a secret case (`secret.py`) `told` holds
 the receipts, which go nowhere else.
+`lifts` says which restrictions a `lift` has met, by the cases that brought them (`restore`: a restored keystore), and what became of each.
 """
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final, Literal
 
 import msgspec
@@ -19,7 +22,8 @@ import msgspec
 from calllog_guard.core.requests.clock import Times
 from calllog_guard.core.requests.notice import Sent
 from calllog_guard.core.requests.outcome import Observed, Outcome
-from calllog_guard.core.wire import Day, Id, Message, TenantName, Utc
+from calllog_guard.core.wire import Day, Id, Rewritten, TenantName, Utc
+from calllog_guard.errors import RecordError
 
 State = Literal["waiting", "enforcing", "observing", "closed", "refused"]
 WaitsFor = Literal["identity", "clarification", "fee", "officer", "second_officer"]
@@ -50,18 +54,26 @@ SINCE: Final = {
 }
 """From which stage of an erasure on the time to another is measured; the objectives count from the tombstones."""
 
+_YEARS: Final = (2000, 2200)
+"""Of what a request may say (design section 6), and a century for what follows from it."""
+OF_NOBODY: Final = frozenset({"absent", "gone", "exported"})
+"""The stages that a case reaches of whom nobody was known: nothing was destroyed, removed or corrected, and nothing is said to be."""
 AT_ONCE: Final = "fenced"
 """The progress of a decision that the desk has carried out whole: a restriction, its end, a consent."""
 
 
-class Consent(Message, frozen=True, kw_only=True):
+ASKED, NOBODY, UNSURE = "asked", "nobody", "unsure"
+"""The progress of a search: a partition was asked who somebody is, knows nobody, or somebody there has a key that does not open."""
+
+
+class Consent(Rewritten, frozen=True, kw_only=True):
     """What is on record of a consent (Art. 7(1)): when, and the digest of the words."""
 
     time: Utc
     wording: str
 
 
-class Case(Message, frozen=True, kw_only=True):
+class Case(Rewritten, frozen=True, kw_only=True):
     """See above; `place` is the request's partition and offset, `acts` those of what acted on the case, by jti."""
 
     v: Literal[1] = 1
@@ -106,6 +118,10 @@ class Case(Message, frozen=True, kw_only=True):
     notices: dict[str, Sent] = msgspec.field(default_factory=dict)
     filed: str | None = None
     review_at: Utc | None = None
+    lifts: dict[str, Literal["ended", "stands"]] | msgspec.UnsetType = msgspec.UNSET
+    known: bool | msgspec.UnsetType = msgspec.UNSET
+    unknown: tuple[int, ...] | msgspec.UnsetType = msgspec.UNSET
+    linked: int | msgspec.UnsetType = msgspec.UNSET
     whose: dict[Id, str] | msgspec.UnsetType = msgspec.UNSET
     said: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
@@ -155,6 +171,25 @@ class Case(Message, frozen=True, kw_only=True):
 CASES: Final = msgspec.json.Decoder(Case)
 
 
+def check_times(case: Case) -> None:
+    """
+    Whether every date of a case can be reckoned with: one record must not stop the office's clock.
+
+    Raises:
+        RecordError: `bad_case`: no desk writes it; the one that it would replace is kept.
+
+    """
+    moments = [case.received_at, case.appended_at, case.opened_at, case.cut_off, case.keep_until, case.review_at]
+    moments += [*case.stages.values(), *case.times.values(), *(each for pause in case.pauses for each in pause)]
+    moments += [each for sent in case.notices.values() for each in (sent.sent_at, sent.act_by, sent.acknowledged_at)]
+    try:
+        days = [date.fromisoformat(day) for day in (case.due, case.law_due) if day is not None]
+    except ValueError:
+        raise RecordError("bad_case") from None
+    if not all(_YEARS[0] <= each.year < _YEARS[1] for each in (*days, *moments) if each is not None):
+        raise RecordError("bad_case")
+
+
 def ended_at(case: Case, at: datetime, keep: timedelta) -> Case:
     """The case with the day on which it may be forgotten, if it has just ended."""
     ended = case.state in {"closed", "refused"} and case.keep_until is None
@@ -174,6 +209,9 @@ def _reached(case: Case, progress: dict[str, str], stage: str) -> bool:
 def after_outcome(case: Case, outcome: Outcome, at: datetime) -> tuple[Case, list[str]]:
     """The case after an outcome, and the stages that all its decisions have reached by it; a repeat changes nothing."""
     ladder = case.ladder
+    if outcome.stage == "searched" and outcome.decision in case.progress:
+        progress = case.progress | {outcome.decision: UNSURE if outcome.unread else NOBODY}
+        return msgspec.structs.replace(case, progress=progress), []
     if outcome.kept and outcome.decision in case.decisions:
         kept = tuple({"basis": basis} for basis in outcome.kept if {"basis": basis} not in case.kept)
         return (msgspec.structs.replace(case, kept=(*case.kept, *kept)) if kept else case), []
@@ -183,10 +221,12 @@ def after_outcome(case: Case, outcome: Outcome, at: datetime) -> tuple[Case, lis
     if before in ladder and ladder.index(before) >= ladder.index(outcome.stage):
         return case, []
     progress = case.progress | {outcome.decision: outcome.stage}
-    new = [stage for stage in ladder if stage not in case.stages and _reached(case, progress, stage)]
+    reached = [stage for stage in ladder if _reached(case, progress, stage)]
+    said = [stage for stage in reached if case.known is not False or stage in OF_NOBODY]
+    new = [stage for stage in said if stage not in case.stages]
     stages = case.stages | dict.fromkeys(new, at)
-    done = ladder[-1] in stages
-    watched = any(each in stages for each in ("tombstoned", "rewritten"))
+    done = ladder[-1] in reached
+    watched = any(each in reached for each in ("tombstoned", "rewritten"))
     state: State = "closed" if done else "observing" if watched else case.state
     # after a crash in the midst of the tombstones a keeper counts what was left: the first count is the whole one
     legs = case.legs | {outcome.decision: max(outcome.legs, case.legs.get(outcome.decision, 0))}

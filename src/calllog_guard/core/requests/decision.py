@@ -28,7 +28,7 @@ _ENTRIES: Final = {1: struct.Struct(">I32s"), 2: struct.Struct(">Q32s")}
 _NONCE: Final = 12
 DecisionType = Literal[
     "erase", "rectify", "restrict", "lift", "object", "withdraw", "consent",
-    "hold", "release", "access", "portability", "disclose",
+    "hold", "release", "access", "portability", "disclose", "search",
 ]  # fmt: skip
 
 

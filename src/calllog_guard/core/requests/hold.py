@@ -15,10 +15,10 @@ from calllog_guard.core.ids import HoldId, Tenant
 from calllog_guard.core.requests.decision import digest
 from calllog_guard.core.requests.fields import Name, Short
 from calllog_guard.core.requests.rules import Span
-from calllog_guard.core.wire import Id, Message, Utc
+from calllog_guard.core.wire import Id, Internal, Rewritten, Utc
 
 
-class Covered(Message, frozen=True, kw_only=True):
+class Covered(Rewritten, frozen=True, kw_only=True):
     """A person under a hold in one generation; `number` is theirs in the request, `told` whether the ledger has it."""
 
     number: int
@@ -28,7 +28,7 @@ class Covered(Message, frozen=True, kw_only=True):
     told: bool = False
 
 
-class Terms(Message, frozen=True, kw_only=True, omit_defaults=True):
+class Terms(Rewritten, frozen=True, kw_only=True, omit_defaults=True):
     """`purpose` and `partition` are set where a purpose keeps by law; `subjects` are all lookups that were named, `people` who was met."""
 
     v: Literal[1] = 1
@@ -45,7 +45,7 @@ class Terms(Message, frozen=True, kw_only=True, omit_defaults=True):
     partition: int | None = None
 
 
-class Release(Message, frozen=True, kw_only=True):
+class Release(Internal, frozen=True, kw_only=True):
     """The task of a release, sealed beside the lookup: the person's own key may be gone."""
 
     hold: Id

@@ -14,7 +14,7 @@ import msgspec
 
 from calllog_guard.core.requests.fields import Facts, Ground, Kind, Name, NoticeKind, Notify, Range, Short
 from calllog_guard.core.requests.request import Request
-from calllog_guard.core.wire import Compact, Day, Id, IdText, Message, TenantName, Utc
+from calllog_guard.core.wire import Compact, Day, Id, IdText, Internal, Rewritten, TenantName, Utc
 
 PERSON: Final = "person"
 """The addressee that is the mail gateway of the persons; no recipient may be called so."""
@@ -34,14 +34,14 @@ CARRIED_OUT: Final[dict[Kind, NoticeKind]] = {
 _BEFORE: Final[dict[Kind, NoticeKind]] = {"lift": "lifting", "disclose": "disclosed"}
 
 
-class Remedies(Message, frozen=True, kw_only=True):
+class Remedies(Internal, frozen=True, kw_only=True):
     """Where a person may go who is not content with an answer (Art. 12(4))."""
 
     authority: str
     court: Literal["You may also seek a remedy from a court."] = "You may also seek a remedy from a court."
 
 
-class Words(Message, frozen=True, kw_only=True, omit_defaults=True):
+class Words(Internal, frozen=True, kw_only=True, omit_defaults=True):
     """
     What a notice says, inside its seal.
 
@@ -74,7 +74,7 @@ class Words(Message, frozen=True, kw_only=True, omit_defaults=True):
     text: str | msgspec.UnsetType = msgspec.UNSET
 
 
-class Notice(Message, frozen=True, kw_only=True):
+class Notice(Internal, frozen=True, kw_only=True):
     """A notice as it lies in its topic; `jwe` holds the words."""
 
     v: Literal[1] = 1
@@ -85,7 +85,7 @@ class Notice(Message, frozen=True, kw_only=True):
     jwe: Compact
 
 
-class Sent(Message, frozen=True, kw_only=True):
+class Sent(Rewritten, frozen=True, kw_only=True):
     """What a case remembers of a notice."""
 
     sent_at: Utc
@@ -93,7 +93,7 @@ class Sent(Message, frozen=True, kw_only=True):
     acknowledged_at: Utc | None = None
 
 
-class Filed(Message, frozen=True, kw_only=True):
+class Filed(Internal, frozen=True, kw_only=True):
     """What stays known of a disclosure when its request is gone: for the officers' report, sealed in the case."""
 
     v: Literal[1] = 1

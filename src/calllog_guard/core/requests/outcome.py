@@ -3,6 +3,7 @@ Outcomes: what a worker did, told to the desk and kept in the ledger.
 
 Rules: 1. A certificate rests on outcomes, and what the ledger calls done nobody does again: so each bears a MAC, and what no worker
           of ours wrote is a dead letter.  2. The MAC is tied to where the outcome stands: one stage is not taken for another.
+       3. The MAC stands last, over the bytes before it as they came: it covers what a later minor release adds.
 Source: design section 9, steps 4 to 6; interface: messages; RFC 2104.
 """
 
@@ -13,17 +14,20 @@ from typing import Final, Literal
 import msgspec
 
 from calllog_guard.core.crypto.secrets import Secret
-from calllog_guard.core.ids import ID_BYTES, b64
-from calllog_guard.core.wire import Id, Message, TenantName, Utc, decode, encode
+from calllog_guard.core.ids import ID_BYTES, ID_LETTERS, b64
+from calllog_guard.core.wire import Id, Internal, Rewritten, TenantName, Utc, decode, encode
 from calllog_guard.errors import RecordError
 
 TO_DESK: Final = b"outcomes"
 """The place of what is told to the desk; in the ledger it is the record's key."""
 DONE: Final = b".done"
 """Ends the ledger key of a decision's result; `.absent` and `.gone` end those of its observation."""
-LEGS: Final = b".legs"
-"""Ends the ledger key of the names that a decision is about to remove."""
+NAMES_IN_PART: Final = 10_000
+"""Names of legs in one record of the ledger: a quarter of a megabyte."""
+_LEGS: Final = b".legs"
 _RESULT_DOTS: Final = 2
+_DIGITS: Final = 9
+_MAC_BYTES: Final = len(',"mac":""}') + ID_LETTERS
 
 
 def is_result(key: bytes) -> bool:
@@ -31,7 +35,21 @@ def is_result(key: bytes) -> bool:
     return key.count(b".") == _RESULT_DOTS
 
 
-class Observed(Message, frozen=True, kw_only=True):
+def legs_key(number: int) -> bytes:
+    """What ends the ledger key of a part of the names that a decision is about to remove; the first part is 1."""
+    return _LEGS if number == 1 else _LEGS + b"-%d" % number
+
+
+def legs_part(key: bytes) -> tuple[bytes, int] | None:
+    """The ledger key of a decision, and which part of its names a key is of; None when it is none."""
+    name, _, last = key.rpartition(b".")
+    word, dash, number = last.partition(b"-")
+    if b"." + word != _LEGS or (dash and not (number.isdigit() and len(number) < _DIGITS)):
+        return None
+    return name, int(number or 1)
+
+
+class Observed(Rewritten, frozen=True, kw_only=True):
     """By what means a partition was looked at from outside, over which offsets, and on how many of its replicas' disks."""
 
     how: tuple[str, ...]
@@ -44,7 +62,7 @@ class Observed(Message, frozen=True, kw_only=True):
     at: Utc
 
 
-class Outcome(Message, frozen=True, kw_only=True):
+class Outcome(Internal, frozen=True, kw_only=True):
     """
     What a worker did for a decision.
 
@@ -52,6 +70,7 @@ class Outcome(Message, frozen=True, kw_only=True):
         tokens: In the ledger: the legs whose old values must be seen gone.
         kept: With `copied` of an erasure: the purposes for which the law had legs copied first.
         digests: Of an export: SHA-256 of each part.
+        unread: Of a search: how many keys could not be opened, so that nobody can tell whose they are.
         mac: By the key that workers alone have, over the rest and the place where it is written.
 
     """
@@ -60,7 +79,7 @@ class Outcome(Message, frozen=True, kw_only=True):
     tenant: TenantName
     case: Id
     decision: Id
-    stage: Literal["copied", "destroyed", "tombstoned", "rewritten", "exported", "absent", "gone", "failed"]
+    stage: Literal["copied", "destroyed", "tombstoned", "rewritten", "exported", "absent", "gone", "failed", "searched"]
     partition: int
     legs: int
     barrier: int
@@ -71,6 +90,7 @@ class Outcome(Message, frozen=True, kw_only=True):
     tokens: tuple[Id, ...] | msgspec.UnsetType = msgspec.UNSET
     kept: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     digests: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    unread: int | msgspec.UnsetType = msgspec.UNSET
     mac: Id | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -82,13 +102,14 @@ class OutcomeKey(Secret):
 
     __slots__ = ()
 
-    def _mac(self, outcome: Outcome, place: bytes) -> str:
-        content = encode(msgspec.structs.replace(outcome, mac=msgspec.UNSET))
-        return b64(hmac.digest(self._raw, b"outcome\n" + place + b"\n" + content, hashlib.sha256)[:ID_BYTES]).decode()
+    def _sealed(self, content: bytes, place: bytes) -> bytes:
+        """An outcome without its MAC, and the MAC behind it."""
+        mac = b64(hmac.digest(self._raw, b"outcome\n" + place + b"\n" + content, hashlib.sha256)[:ID_BYTES])
+        return b'%b,"mac":"%b"}' % (content[:-1], mac)
 
     def vouched(self, outcome: Outcome, place: bytes) -> bytes:
         """The outcome as it is written at a place."""
-        return encode(msgspec.structs.replace(outcome, mac=self._mac(outcome, place)))
+        return self._sealed(encode(msgspec.structs.replace(outcome, mac=msgspec.UNSET)), place)
 
     def read(self, raw: bytes, place: bytes) -> Outcome:
         """
@@ -99,6 +120,7 @@ class OutcomeKey(Secret):
 
         """
         outcome = decode(OUTCOMES, raw)
-        if outcome.mac is msgspec.UNSET or not hmac.compare_digest(outcome.mac, self._mac(outcome, place)):
+        content = raw[:-_MAC_BYTES] + b"}"
+        if outcome.mac is msgspec.UNSET or not hmac.compare_digest(raw, self._sealed(content, place)):
             raise RecordError("forged_outcome")
         return outcome

@@ -9,7 +9,7 @@ from typing import Final, Literal, get_args
 import msgspec
 
 from calllog_guard.core.requests.outcome import Observed
-from calllog_guard.core.wire import Day, Id, Message, TenantName, Utc
+from calllog_guard.core.wire import Day, Id, Internal, TenantName, Utc
 
 Stage = Literal[
     "accepted", "fenced", "destroyed", "tombstoned", "rewritten", "exported", "copied", "absent", "gone", "answered", "refused"
@@ -23,11 +23,11 @@ STATEMENT: Final = (
 """The same in every certificate, whether or not anything is held."""
 
 
-class Receipt(Message, frozen=True, kw_only=True):
+class Receipt(Internal, frozen=True, kw_only=True):
     """
     The claims of a receipt; `observed` stays empty until someone has looked from outside.
 
-    `digests` are the SHA-256 of an export's parts, in order; `controller`, `contact`, `authority` and `zone` are the policy's words for a page. `observations` lists every look when a request was about several persons; `stages` says when each stage was reached.
+    `digests` are the SHA-256 of an export's parts, in order; `controller`, `contact`, `authority` and `zone` are the policy's words for a page. `observations` lists every look when a request was about several persons; `stages` says when each stage was reached. `known` is false where nobody was known under any of the request's identifiers, `unknown` lists under which (by their place, from 0) nobody was, `linked` says how many others were reached because they are the same person.
     """
 
     v: Literal[1] = 1
@@ -47,6 +47,9 @@ class Receipt(Message, frozen=True, kw_only=True):
     digests: tuple[str, ...] = ()
     pol: Day
     at: Utc
+    known: bool | msgspec.UnsetType = msgspec.UNSET
+    unknown: tuple[int, ...] | msgspec.UnsetType = msgspec.UNSET
+    linked: int | msgspec.UnsetType = msgspec.UNSET
     controller: str | msgspec.UnsetType = msgspec.UNSET
     contact: str | msgspec.UnsetType = msgspec.UNSET
     authority: str | msgspec.UnsetType = msgspec.UNSET

@@ -19,6 +19,7 @@ from typing import Final, Literal
 import msgspec
 
 from calllog_guard.core.acceptances import Accepted
+from calllog_guard.core.prolonged import Prolonged
 from calllog_guard.core.requests.case import SINCE, Case
 from calllog_guard.core.requests.notice import Filed, waiting
 from calllog_guard.core.requests.office import days_left
@@ -138,6 +139,16 @@ class LossLine(Message, frozen=True, kw_only=True):
     records: int | None
 
 
+class ProlongedLine(Message, frozen=True, kw_only=True):
+    """A topic whose time the auditor changed, because something unread in it was near its end, or is not any more."""
+
+    at: Utc
+    topic: str
+    from_s: int
+    to_s: int
+    unread_s: int
+
+
 class Report(Message, frozen=True, kw_only=True):
     """The whole report; `secrets` says that a secret hold is in it."""
 
@@ -160,6 +171,7 @@ class Report(Message, frozen=True, kw_only=True):
     brakes: tuple[Brake, ...]
     days: tuple[DayLine, ...]
     losses: tuple[LossLine, ...] = ()
+    prolonged: tuple[ProlongedLine, ...] = ()
     secrets: bool = False
 
 
@@ -200,6 +212,7 @@ class Sources:
     limits: Mapping[tuple[str, ...], int]
     objectives: Mapping[str, float]
     accepted: Sequence[Accepted] = ()
+    prolonged: Sequence[Prolonged] = ()
     secrets: bool = False
 
 
@@ -235,6 +248,17 @@ def report(sources: Sources, month: Month, now: datetime) -> Report:
         brakes=tuple(_brakes(sources, month)),
         days=tuple(_days(sources.cases, month)),
         losses=tuple(_losses(sources.accepted, month)),
+        prolonged=tuple(
+            ProlongedLine(
+                at=each.at,
+                topic=each.topic,
+                from_s=each.from_ms // 1000,
+                to_s=each.to_ms // 1000,
+                unread_s=each.age_ms // 1000,
+            )
+            for each in sources.prolonged
+            if month.has(each.at)
+        ),
         secrets=sources.secrets,
     )
 

@@ -92,7 +92,7 @@ NEEDS: Final[dict[Kind, Needs]] = {
     "portability": Needs(("subjects", "reply_key"), ("range",)),
     "rectify": Needs(("subjects", "facts")),
     "restrict": Needs(("subjects",), ("ground",)),
-    "lift": Needs(("subjects",), ("ground",)),
+    "lift": Needs(("subjects",), ("ground", "case")),
     "object": Needs(("subjects", "purposes"), ("ground",)),
     "withdraw": Needs(("subjects", "purposes")),
     "consent": Needs(("subjects", "purposes", "time", "wording")),

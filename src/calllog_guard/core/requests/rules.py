@@ -8,7 +8,7 @@ Source: design section 2 (a decision is a standing rule), section 10.
 
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -17,13 +17,17 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import b64, unb64
 from calllog_guard.core.requests.decision import Decision, bound
-from calllog_guard.core.wire import Day, Id, Message, Utc, decode, encode
+from calllog_guard.core.wire import Day, Id, Internal, Utc, decode, encode
 from calllog_guard.errors import MessageError, RecordError
 
 _NONCE: Final = 12
+REVIEW: Final = 1 << 61
+"""In the mask of a restriction or of its end, beside the purposes objected to: only while its own case's objection is considered."""
+ALONE: Final = 1 << 62
+"""As the mask of an end: that of the restriction of its own case, and of no other; no purpose has this bit."""
 
 
-class Span(Message, frozen=True, kw_only=True):
+class Span(Internal, frozen=True, kw_only=True):
     """Days (UTC) on which a call began, both included; None means without end."""
 
     from_: Day | None = msgspec.field(default=None, name="from")
@@ -35,7 +39,7 @@ class Span(Message, frozen=True, kw_only=True):
         return (self.from_ is None or self.from_ <= text) and (self.to is None or text <= self.to)
 
 
-class Correction(Message, frozen=True, kw_only=True):
+class Correction(Internal, frozen=True, kw_only=True):
     """The corrected facts of one leg (Art. 16); None leaves a fact as it is."""
 
     token: Id
@@ -44,10 +48,10 @@ class Correction(Message, frozen=True, kw_only=True):
     left_at: Utc | None = None
 
 
-class Rule(Message, frozen=True, kw_only=True, omit_defaults=True):
+class Rule(Internal, frozen=True, kw_only=True, omit_defaults=True):
     """What a decision says beyond its type; `mask` holds purposes, `hold` names the hold."""
 
-    v: int = 1
+    v: Literal[1] = 1
     range: Span | None = None
     mask: int = 0
     facts: Correction | None = None
@@ -98,7 +102,7 @@ class Standing:
         """The standing after one more decision; access, portability and disclosure are tasks and change nothing."""
         kind, mask = decision.type, rule.mask
         if kind in {"restrict", "lift"}:
-            return self._restricted(decision.case, review=bool(mask), on=kind == "restrict")
+            return self._restricted(decision.case, mask, on=kind == "restrict")
         if kind in {"object", "withdraw", "consent"}:
             return self._chosen(kind, mask)
         if kind == "erase" and rule.range is not None:
@@ -110,9 +114,11 @@ class Standing:
             return replace(self, holds=others | ({rule.hold: rule.range or Span()} if kind == "hold" else {}))
         return self
 
-    def _restricted(self, case: str, *, review: bool, on: bool) -> "Standing":
-        """A restriction while an objection is considered ends with its own case, any other with every `lift`."""
-        if review:
+    def _restricted(self, case: str, mask: int, *, on: bool) -> "Standing":
+        """A restriction while an objection is considered, its end, and the end of one restriction alone say so by their mask."""
+        if mask == ALONE and not on:
+            return replace(self, restrictions=self.restrictions - {case})
+        if mask:
             return replace(self, reviews=self.reviews | {case} if on else self.reviews - {case})
         if on:
             return replace(self, restrictions=self.restrictions | {case})

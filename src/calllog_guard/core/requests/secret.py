@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import b64, unb64
-from calllog_guard.core.requests.case import CASES, Case
-from calllog_guard.core.wire import Message, decode, encode
+from calllog_guard.core.requests.case import CASES, Case, check_times
+from calllog_guard.core.wire import Internal, decode, encode
 from calllog_guard.errors import MessageError, RecordError
 
 PREFIX: Final = b"~case."
@@ -23,7 +23,7 @@ _NONCE: Final = 12
 _PAD: Final = 4096
 
 
-class SecretCase(Message, frozen=True, kw_only=True):
+class SecretCase(Internal, frozen=True, kw_only=True):
     """The record; its key is the AAD."""
 
     v: Literal[1] = 1
@@ -59,4 +59,5 @@ def open_case(name: bytes, value: bytes, key: Secret) -> Case:
         raise RecordError("bad_case") from None
     if name != secret_key(case.case):
         raise RecordError("bad_case")
+    check_times(case)
     return case

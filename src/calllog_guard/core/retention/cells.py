@@ -19,7 +19,7 @@ from typing import Final, Literal, NamedTuple
 
 from calllog_guard.core.crypto.secrets import Month, Secret, month_text
 from calllog_guard.core.ids import Tenant
-from calllog_guard.core.wire import Day, Message, TenantName
+from calllog_guard.core.wire import Day, Internal, TenantName
 
 K: Final = 10
 """So many different people stand behind whatever is published (issue: anonymise at expiry)."""
@@ -56,7 +56,7 @@ class Count:
         return K if self.tags is None else len(self.tags)
 
 
-class Statistic(Message, frozen=True, kw_only=True):
+class Statistic(Internal, frozen=True, kw_only=True):
     """A cell as it is published, once; `month` is the one in which its legs lapsed, `day` that of the calls."""
 
     v: Literal[1] = 1

@@ -6,7 +6,7 @@ Source: GDPR Art. 5(1)(b), 6(1); design sections 7 and 11.
 """
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import MAXYEAR, date, timedelta
 from typing import Final, Literal
 
 Basis = Literal["contract", "legal_duty", "consent", "legitimate_interests"]
@@ -52,11 +52,18 @@ class Purpose:
 
 
 def add(day: date, keep: Keep) -> date:
-    """A day plus a period; a day that the month does not have becomes its last."""
+    """A day plus a period; a day that the month does not have becomes its last, one beyond the calendar the calendar's last."""
     months = day.year * 12 + day.month - 1 + keep[0]
+    if months >= MAXYEAR * 12 + 11:
+        return date.max
     first = date(months // 12, months % 12 + 1, 1)
     following = date((months + 1) // 12, (months + 1) % 12 + 1, 1)
-    return min(first + timedelta(day.day - 1), following - timedelta(1)) + timedelta(keep[1])
+    return _after(min(first + timedelta(day.day - 1), following - timedelta(1)), keep[1])
+
+
+def _after(day: date, days: int) -> date:
+    """So many days later, the calendar's last day at most: one record's forged day stops nobody's sweep."""
+    return day + timedelta(days) if days < (date.max - day).days else date.max
 
 
 def mask_for(purposes: tuple[Purpose, ...], role: str, outcome: str) -> int:
@@ -76,7 +83,7 @@ def due_day(day: date, mask: int, purposes: tuple[Purpose, ...]) -> date:
     With no purpose left at all, because the policy dropped them, that is at once.
     """
     ends = [purpose.end(day) for purpose in purposes if mask & purpose.bit]
-    return max(ends) + timedelta(1) if ends else day
+    return _after(max(ends), 1) if ends else day
 
 
 def anonymises(day: date, mask: int, purposes: tuple[Purpose, ...]) -> bool:

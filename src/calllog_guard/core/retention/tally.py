@@ -19,11 +19,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from calllog_guard.core.crypto.secrets import Month, Secret, month_from, month_of, month_text
 from calllog_guard.core.ids import EpochName, Tenant
 from calllog_guard.core.retention.cells import DURATIONS, KINDS, PARTIES, TAG_BYTES, Cell, Count, K
-from calllog_guard.core.wire import Message
-from calllog_guard.errors import EntryCorruptError
+from calllog_guard.core.wire import Internal
+from calllog_guard.errors import EntryCorruptError, NewerFormError
 
 _VERSION: Final = 1
 _NONCE: Final = 12
+_CLEAR: Final = 2
 _HEAD: Final = struct.Struct(">HH")
 _CELL: Final = struct.Struct(">BBBBIB")
 _BATCH: Final = struct.Struct(">45sQ")
@@ -51,7 +52,7 @@ FORGOTTEN_KEY: Final = f"{_START}forgotten".encode()
 """The last month whose tallies are tombstoned; in partition 0."""
 
 
-class Mark(Message, frozen=True, kw_only=True):
+class Mark(Internal, frozen=True, kw_only=True):
     """A month up to which something is done, as `2026-11`."""
 
     v: Literal[1] = 1
@@ -74,11 +75,13 @@ class Tally:
     Args:
         batch: Record keys and offsets of the legs that were counted last: whoever finds one of them still there after a crash
             removes it and does not count it again.
+        rest: What a later minor release has put behind them.
 
     """
 
     cells: Mapping[Cell, Count] = field(default_factory=dict)
     batch: Mapping[bytes, int] = field(default_factory=dict)
+    rest: bytes = b""
 
     def counted(self, legs: Iterable[tuple[Cell, bytes]], batch: Mapping[bytes, int]) -> "Tally":
         """The tally after some more legs, each with its person's tag; they become its batch."""
@@ -87,7 +90,7 @@ class Tally:
             before = cells.get(cell, Count())
             tags = None if before.tags is None else before.tags | {tag}
             cells[cell] = Count(before.legs + 1, tags if tags is not None and len(tags) < K else None)
-        return Tally(cells, dict(batch))
+        return Tally(cells, dict(batch), self.rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,7 @@ def seal_tally(tally: Tally, place: Place, epoch: EpochName, key: Secret, nonce:
         words = (KINDS.index(cell.kind), DURATIONS.index(cell.duration), PARTIES.index(cell.parties))
         tags = sorted(count.tags or ())
         parts += [_CELL.pack(cell.day.day, *words, count.legs, _FULL if count.tags is None else len(tags)), *tags]
-    parts += [_BATCH.pack(*row) for row in batch]
+    parts += [*(_BATCH.pack(*row) for row in batch), tally.rest]
     clear = bytes([_VERSION, len(epoch)]) + epoch.encode()
     return clear + nonce + AESGCM(key.expose()).encrypt(nonce, b"".join(parts), clear + place.bound)
 
@@ -124,9 +127,12 @@ def tally_epoch(raw: bytes) -> EpochName:
 
     Raises:
         EntryCorruptError: None of ours.
+        NewerFormError: A later release's: halt.
 
     """
-    if raw[:1] != bytes([_VERSION]) or not raw[2 : 2 + raw[1]].isascii():
+    if raw[:1] > bytes([_VERSION]):
+        raise NewerFormError("a tally", raw[0], _VERSION)
+    if raw[:1] != bytes([_VERSION]) or len(raw) < _CLEAR or not raw[2 : 2 + raw[1]].isascii():
         raise EntryCorruptError("a tally of an unknown version")
     return EpochName(raw[2 : 2 + raw[1]].decode("ascii"))
 
@@ -158,7 +164,8 @@ def open_tally(raw: bytes, place: Place, key: Secret) -> Tally:
         ends = range(at, at + (0 if tags == _FULL else tags) * TAG_BYTES + 1, TAG_BYTES)
         cells[cell] = Count(legs, None if tags == _FULL else frozenset(content[a:b] for a, b in pairwise(ends)))
         at = ends[-1]
-    return Tally(cells, dict(_BATCH.unpack_from(content, at + number * _BATCH.size) for number in range(batch)))
+    end = at + batch * _BATCH.size
+    return Tally(cells, dict(_BATCH.iter_unpack(content[at:end])), content[end:])
 
 
 def month_before(day: date) -> Month:

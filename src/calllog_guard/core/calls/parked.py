@@ -1,0 +1,156 @@
+"""
+A party's part of an event that waits until its person's entries can be used again, as it lies in `calllog.parked`.
+
+Rules: 1. It holds no other party, and nothing of it stands in clear but where the event lay, when it came, and why it waits.
+       2. Its record key names the part and says nothing: parked again it replaces itself, taken up it gets a tombstone.
+       3. It is judged by the time at which the event first came, however long it waits.
+Source: design section 14 (bounded units); vectors in `tests/vectors/stored_v2.json`.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from calllog_guard.core.calls.leg import read_leg
+from calllog_guard.core.crypto.envelope import padded
+from calllog_guard.core.crypto.secrets import Secret
+from calllog_guard.core.ids import ID_BYTES, Tenant, b64, id_text, unb64
+from calllog_guard.core.wire import BEAT, EpochText, Internal, decode, encode, from_ms
+from calllog_guard.errors import MessageError, NewerFormError, RecordError
+
+NONCE: Final = 12
+
+
+class WaitingPart(Internal, frozen=True, kw_only=True):
+    """
+    What is sealed: the part as the protector made it.
+
+    Args:
+        mask: The purposes for which it may be kept at most, as when it came.
+        text: The leg's plaintext; None for a party that is removed, whose identifier is `removed`.
+        appended_ms: When the event first came, milliseconds since 1970, as is `started_ms`, when the call began.
+
+    """
+
+    v: Literal[1] = 1
+    lookup: str
+    mask: int
+    text: str | None
+    removed: str = ""
+    call: str
+    started_ms: int
+    appended_ms: int
+
+
+class Parked(Internal, frozen=True, kw_only=True):
+    """
+    The record; `topic`, `partition` and `offset` are the event's, `index` the party's place in it.
+
+    Args:
+        parked_ms: Since when it waits, milliseconds since 1970.
+        reason: Why: a word of ours.
+
+    """
+
+    v: Literal[1] = 1
+    topic: str
+    partition: int
+    offset: int
+    index: int
+    parked_ms: int
+    reason: str
+    epoch: EpochText
+    sealed: str
+
+    @property
+    def place(self) -> tuple[str, int, int, int]:
+        """What orders the parts of one partition of events."""
+        return self.topic, self.partition, self.offset, self.index
+
+
+PARKED: Final = msgspec.json.Decoder(Parked)
+_PARTS: Final = msgspec.json.Decoder(WaitingPart)
+
+
+def parked_key(place: tuple[str, int, int, int], lookup: str) -> bytes:
+    """The record key of a part; without the lookup, which the pepper makes, nobody can tell whose it is."""
+    text = "\0".join(("parked", *map(str, place), lookup))
+    return id_text(hashlib.sha256(text.encode()).digest()[:ID_BYTES]).encode()
+
+
+def _bound(parked: Parked, tenant: Tenant) -> bytes:
+    return "\n".join(
+        ("parked", tenant, *map(str, parked.place), str(parked.parked_ms), parked.reason, parked.epoch)
+    ).encode()
+
+
+def seal_parked(parked: Parked, part: WaitingPart, tenant: Tenant, key: Secret, nonce: bytes) -> Parked:
+    """The record with its part sealed under the tenant's epoch key; what it says in clear is the AAD."""
+    sealed = nonce + AESGCM(key.expose()).encrypt(nonce, padded(encode(part)), _bound(parked, tenant))
+    return msgspec.structs.replace(parked, sealed=b64(sealed).decode())
+
+
+def open_parked(parked: Parked, tenant: Tenant, key: Secret) -> WaitingPart:
+    """
+    The part in a record.
+
+    Raises:
+        RecordError: Changed in any bit, or another's.
+
+    """
+    try:
+        raw = unb64(parked.sealed.encode("ascii"))
+        content = AESGCM(key.expose()).decrypt(raw[:NONCE], raw[NONCE:], _bound(parked, tenant))
+    except (InvalidTag, ValueError):
+        raise RecordError("bad_parked") from None
+    return decode(_PARTS, content)
+
+
+def waiting_now(records: Iterable[Any]) -> tuple[Counter[str], datetime | None]:
+    """How many parts wait by their reason, and since when the oldest; from the topic's records, in their order, and what these say in clear."""
+    latest = {record.key: record for record in records if record.key != BEAT}
+    reasons: Counter[str] = Counter()
+    since: list[int] = []
+    for record in latest.values():
+        if record.value is None:
+            continue
+        try:
+            parked = decode(PARKED, record.value)
+        except (MessageError, NewerFormError):
+            reasons["unreadable"] += 1
+        else:
+            reasons[parked.reason] += 1
+            since.append(since_ms(parked, record))
+    return reasons, from_ms(min(since)) if since else None
+
+
+def since_ms(parked: Parked, record: Any) -> int:
+    """Since when a part waits: by its protector's clock, and never later than its record came."""
+    return min(parked.parked_ms, int(record.timestamp))
+
+
+def event_of(part: WaitingPart, tenant: Tenant) -> bytes:
+    """The part as an event of one party, for a dead letter that can be replayed; of a removal all that is known."""
+    if part.text is None:
+        return json.dumps({"tenant": tenant, "call_id": part.call, "removed": [part.removed]}).encode()
+    leg = read_leg(part.text.encode())
+    party = {"id": leg.subject, "role": leg.role}
+    if leg.outcome == "answered":
+        party |= {name: moment for name in ("joined_at", "left_at") if (moment := getattr(leg, name))}
+    event = {
+        "tenant": tenant,
+        "call_id": leg.call,
+        "kind": leg.kind,
+        "outcome": leg.outcome,
+        "started_at": leg.started_at,
+        "ended_at": leg.ended_at,
+        "parties": [party],
+    }
+    return json.dumps({name: value for name, value in event.items() if value is not None}).encode()

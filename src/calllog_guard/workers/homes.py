@@ -1,0 +1,224 @@
+"""
+Where a person's entry lies, however an identifier leads to it, and who else the same human is.
+
+Rules of identity may have been others when somebody was stored. Entries never move: the ledger, the holds and the legs name them.
+Rules: 1. An identifier goes on with the person that it had by former rules; one that is new goes by the rules in force.
+       2. The key of the rules in force leads to the person (an entry that says `elsewhere`), so that every other form does, too.
+       3. Where both keys have a person of their own, each is told of the other (`same.py`), and what is stricter holds for both.
+       4. Who only reads finds the same, and writes nothing.
+Source: design section 14 (identity is fixed).
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from calllog_guard.core.crypto.entries import EPOCH_KEY, Person, key_epoch, person_key
+from calllog_guard.core.crypto.same import Same, open_same, same_key, seal_same
+from calllog_guard.core.ids import Lookup
+from calllog_guard.errors import EntryUnreadableError, KeystoreSilentError, MessageError
+from calllog_guard.workers.keyring import Keyring, View, fresh_nonce, pointer
+from calllog_guard.workers.naming import Names, Naming
+from calllog_guard.workers.unreadable import of_one
+
+_HOPS: Final = 8
+"""One per change of the rules, at most; more is a circle that nobody of ours has made."""
+
+
+class Homes:
+    """One tenant's."""
+
+    def __init__(self, ring: Keyring, *, writes: bool = True) -> None:
+        self._ring, self._keystore, self._vault, self._writes = ring, ring.keystore, ring.vault, writes
+        self._naming = Naming(ring.tenant, ring.vault)
+
+    # --- one identifier -----------------------------------------------------------------------------------------------
+
+    async def of(self, wanted: Collection[Names]) -> dict[Names, Lookup]:
+        """
+        The key under which each one's entry lies, or is to be made.
+
+        Raises:
+            EntryUnreadableError: Of one of them nothing can be known.
+
+        """
+        if not self.changed:
+            return {names: names.lookup for names in wanted}
+        found: dict[Names, Lookup] = {}
+        entries = await self._entries({lookup for names in wanted for lookup in (names.lookup, *names.former)})
+        for names in wanted:
+            known = next((each for each in names.former if entries.get(each) is not None), None)
+            own = _end(names.lookup, entries)
+            home = own if known is None else _end(known, entries)
+            if self._writes and home != own:
+                await self._brought_together(names.lookup, own, home, entries)
+            found[names] = home
+        return found
+
+    async def of_stored(self, texts: Collection[str]) -> dict[str, Lookup]:
+        """The same for identifiers as they stand in records."""
+        names = {text: self.stored(text) for text in texts}
+        homes = await self.of(set(names.values()))
+        return {text: homes[each] for text, each in names.items()}
+
+    def stored(self, text: str) -> Names:
+        """The keys of an identifier as it stands in a record; nobody's where no rules take it for one."""
+        try:
+            return self._naming.names(text, stored=True)
+        except MessageError:
+            return Names(Lookup(""))
+
+    @property
+    def changed(self) -> bool:
+        """Whether the rules were ever others."""
+        return bool(self._naming.former)
+
+    async def where(self, lookups: Collection[Lookup]) -> dict[Lookup, Lookup]:
+        """Where the entries of some people lie by now; whose entry cannot be used is left where they are."""
+        if not self.changed:
+            return {lookup: lookup for lookup in lookups}
+        found: dict[Lookup, Lookup] = {}
+        for lookup in lookups:
+            try:
+                found[lookup] = _end(lookup, await self._entries([lookup]))
+            except EntryUnreadableError:
+                found[lookup] = lookup
+        return found
+
+    async def _brought_together(
+        self, lookup: Lookup, own: Lookup, home: Lookup, entries: Mapping[Lookup, Person | None]
+    ) -> None:
+        if entries.get(own) is None and own == lookup:
+            await self.lead(lookup, home)
+        elif home not in (await self.same([own]))[own]:
+            await self.join(own, home)
+
+    async def _entries(self, lookups: Iterable[Lookup]) -> dict[Lookup, Person | None]:
+        """What some entries say, and those to which they lead."""
+        found: dict[Lookup, Person | None] = {}
+        wanted = set(lookups)
+        for _ in range(_HOPS):
+            view = await self._ring.view(sorted(wanted))
+            found |= {lookup: self._ring.entry(lookup, raw) for lookup, raw in view.raw.items()}
+            wanted = {each.home for each in found.values() if each and each.home} - found.keys()
+            if not wanted:
+                return found
+        raise _circle()
+
+    async def lead(self, lookup: Lookup, home: Lookup) -> bool:
+        """Let a key that nobody has lead to where the person is; False when somebody is there meanwhile, or the person is not."""
+        view = await self._ring.view([lookup, home])
+        if view.raw[lookup] is not None or view.raw[home] is None:
+            return False
+        entry = self._ring.seal_person(lookup, Person(generation=0, pseudonym=None, epoch=pointer(view), home=home))
+        places = {each: person_key(self._ring.tenant, each) for each in (lookup, home)}
+        unchanged = {EPOCH_KEY: view.epoch, places[home]: view.raw[home]}
+        return await self._keystore.swap({places[lookup]: (None, entry)}, unchanged)
+
+    # --- one human ----------------------------------------------------------------------------------------------------
+
+    async def same(self, lookups: Sequence[Lookup]) -> dict[Lookup, tuple[Lookup, ...]]:
+        """Who else each of some people is said to be, next to them; nobody for most."""
+        return {lookup: same.lookups for lookup, (_, same) in (await self._sames(lookups)).items()}
+
+    async def _sames(self, lookups: Sequence[Lookup]) -> dict[Lookup, tuple[bytes | None, Same]]:
+        places = {lookup: same_key(self._ring.tenant, lookup) for lookup in dict.fromkeys(lookups)}
+        read = await self._keystore.read(list(places.values()))
+        return {
+            lookup: (raw, Same() if raw is None else self._opened(raw, places[lookup]))
+            for lookup, raw in zip(places, read, strict=True)
+        }
+
+    def _opened(self, raw: bytes, place: bytes) -> Same:
+        with of_one("an entry that says who else somebody is"):
+            key = self._vault.epoch_key(key_epoch(raw), self._ring.tenant, "keystore")
+            return open_same(raw, place, key)
+
+    async def everyone(self, lookups: Sequence[Lookup]) -> dict[Lookup, tuple[Lookup, ...]]:
+        """Of each, everybody whom the same human is known as, however far apart, in a fixed order; without those asked for."""
+        next_: dict[Lookup, tuple[Lookup, ...]] = {}
+        wanted = list(dict.fromkeys(lookups))
+        while wanted:
+            next_ |= await self.same(wanted)
+            wanted = sorted({each for some in next_.values() for each in some} - next_.keys())
+        return {lookup: tuple(sorted(_reached(lookup, next_) - {lookup})) for lookup in lookups}
+
+    async def join(self, one: Lookup, other: Lookup) -> tuple[Person, Person]:
+        """
+        Tell two people of each other, with what is stricter for both; as they were before.
+
+        Raises:
+            KeystoreSilentError: One of them is not there any more: ask again.
+
+        """
+        while True:
+            view = await self._ring.view([one, other])
+            before = {lookup: self._ring.entry(lookup, raw) for lookup, raw in view.raw.items()}
+            first, second = before[one], before[other]
+            if first is None or second is None or first.home or second.home:
+                raise KeystoreSilentError("one of two entries that are one person is there no more: is asked again")
+            changes = self._joined(view, {one: stricter(first, second), other: stricter(second, first)})
+            for lookup, (raw, same) in (await self._sames([one, other])).items():
+                changes |= self._told(view, lookup, other if lookup == one else one, raw, same)
+            if await self._keystore.swap(changes, {EPOCH_KEY: view.epoch}):
+                return first, second
+
+    def _joined(self, view: View, after: Mapping[Lookup, Person]) -> dict[bytes, tuple[bytes | None, bytes]]:
+        epoch = pointer(view)
+        return {
+            person_key(self._ring.tenant, lookup): (
+                view.raw[lookup],
+                self._ring.seal_person(lookup, replace(person, epoch=epoch)),
+            )
+            for lookup, person in after.items()
+        }
+
+    def _told(
+        self, view: View, lookup: Lookup, other: Lookup, raw: bytes | None, same: Same
+    ) -> dict[bytes, tuple[bytes | None, bytes]]:
+        place, epoch = same_key(self._ring.tenant, lookup), pointer(view)
+        key = self._vault.epoch_key(epoch, self._ring.tenant, "keystore")
+        after = same.with_rule(other)
+        return {place: (raw, seal_same(after, epoch, place, key, fresh_nonce()))}
+
+
+def _end(lookup: Lookup, entries: Mapping[Lookup, Person | None]) -> Lookup:
+    for _ in range(_HOPS):
+        person = entries.get(lookup)
+        if person is None or person.home is None:
+            return lookup
+        lookup = person.home
+    raise _circle()
+
+
+def _circle() -> EntryUnreadableError:
+    return EntryUnreadableError("entries of the keystore lead to each other in a circle", "entry_circle")
+
+
+def _reached(lookup: Lookup, next_: Mapping[Lookup, tuple[Lookup, ...]]) -> set[Lookup]:
+    found, left = {lookup}, [lookup]
+    while left:
+        fresh = set(next_.get(left.pop(), ())) - found
+        found |= fresh
+        left += fresh
+    return found
+
+
+def stricter(person: Person, other: Person) -> Person:
+    """The person with what holds for somebody who is the same human; who is gone stays gone, and keeps only what the gone keep."""
+    cut_off = max(person.cut_off, other.cut_off)
+    objected = person.objected | other.objected
+    if person.pseudonym is None:
+        return replace(person, cut_off=cut_off, objected=objected)
+    withdrawn = person.withdrawn | other.withdrawn
+    restricting = [each for each in (person, other) if each.restricted]
+    return replace(
+        person,
+        cut_off=cut_off,
+        restricted=bool(restricting),
+        imposed=bool(restricting) and all(each.imposed for each in restricting),
+        reviewed=person.reviewed or other.reviewed,
+        objected=objected,
+        withdrawn=withdrawn,
+        consented=person.consented & ~(withdrawn | objected),
+    )

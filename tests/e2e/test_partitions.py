@@ -1,0 +1,147 @@
+"""Topics that may not grow did: everything says so, goes on with the partitions of its creation, and leaves nothing of anybody beyond."""
+
+import asyncio
+import json
+
+import pytest
+from installation import Installation, Make, event, raw
+from kafka_tools import bounds, delete_records, grow, make_anew
+from signing import claims, signed
+from test_audit import set_topic, stages
+from test_erase import with_calls
+from test_gaps import HALT, accepted, halted, run
+
+from calllog_guard.adapters.kafka_log import read_all
+
+pytestmark = pytest.mark.real
+FIXED = ("calllog.legs", "privacy.decisions", "calllog.held", "privacy.requests", "privacy.outcomes", "privacy.cases")
+
+
+def beyond(guard: Installation, name: str, partition: int) -> list[bytes | None]:
+    """The values in one partition, heartbeats left out."""
+    found = asyncio.run(read_all(guard.stack.kafka, {}, guard.topic(name), [partition]))
+    return [each.value for each in found if not (each.key or b"").startswith(b"~")]
+
+
+def checked(guard: Installation, setting: str) -> dict[str, str]:
+    """The verdicts of `topics check` on a setting, by topic."""
+    rows = json.loads(run(guard, "topics", "check", "--json")[1])
+    return {row["topic"]: row["verdict"] for row in rows if row["setting"] == setting}
+
+
+def test_more_partitions_than_at_creation_are_told_and_hold_nobody_up(make: Make) -> None:
+    """Twice as many of each: erasures are certified as before, and what somebody writes there is dead-lettered and goes."""
+    guard = make()
+    for name in FIXED:
+        grow(guard, name, 9)
+    guard.start("protector")
+    with_calls(guard)
+    for role in ("desk", "desk", "keeper", "keeper", "auditor"):
+        guard.start(role)
+    assert set(checked(guard, "records in partitions beyond")) == {guard.topic(name) for name in FIXED}
+    assert set(checked(guard, "records in partitions beyond").values()) == {"warned"}
+    assert '"verdict": "warned"' in run(guard, "doctor", "--json")[1]
+    guard.publish("privacy.requests", [signed(guard.directory, claims("beyond-001", "alice@example.org"))])
+    guard.settled(lambda: "absent" in stages(guard, "beyond-001"), "certified", seconds=300)
+    assert "more partitions than they were created with" in guard.log.read_text()
+    assert not guard.dead()
+
+    leg = next(iter(guard.live().items()))
+    guard.publish("calllog.legs", [leg[1]], partition=7, key=leg[0])
+    guard.publish("privacy.decisions", [b"rubbish"], partition=8, key=b"x")
+    guard.publish("privacy.requests", [signed(guard.directory, claims("beyond-002", "bob@example.org"))], partition=5)
+    wrong = {"calllog.legs": 7, "privacy.decisions": 8, "privacy.requests": 5}
+
+    def letters() -> dict[str, int]:
+        found = [each for each in guard.dead() if each["reason"] == "wrong_partition"]
+        return {each["topic"].partition(".")[2]: each["partition"] for each in found}
+
+    guard.settled(lambda: letters() == {name.partition(".")[2]: at for name, at in wrong.items()}, "a letter of each")
+    guard.settled(lambda: not any(beyond(guard, "calllog.legs", 7)), "compacted away", seconds=300)
+    assert "records lie in partitions that nobody reads" in guard.log.read_text()
+    guard.settled(lambda: checked(guard, "records in partitions beyond")[guard.topic("calllog.legs")] == "bad", "told")
+    guard.publish("privacy.requests", [signed(guard.directory, claims("beyond-003", "bob@example.org"))])
+    guard.settled(lambda: "absent" in stages(guard, "beyond-003"), "certified all the same", seconds=300)
+
+    # the way back: what lies there is deleted with Kafka's own tools
+    guard.stop_workers()
+    for name, at in wrong.items():
+        set_topic(guard, name, cleanup_policy="compact,delete" if name != "privacy.requests" else "delete")
+        delete_records(guard, name, bounds(guard, name, at)[1], at)
+    set_topic(guard, "privacy.decisions", cleanup_policy="compact")
+    assert set(checked(guard, "records in partitions beyond").values()) == {"warned"}
+
+
+@pytest.mark.parametrize("name", ["calllog.legs", "privacy.requests", "privacy.cases"])
+def test_fewer_partitions_than_at_creation_are_refused(make: Make, name: str) -> None:
+    guard = make(PARTITIONS="8")
+    make_anew(guard, name, 1, retention_ms="-1")
+    role = "keeper" if name == "calllog.legs" else "desk"
+    before = len(guard.log.read_text()) if guard.log.exists() else 0
+    assert guard.start(role).wait(240) == 2
+    assert "partitions and was created with" in guard.log.read_text()[before:]
+    assert checked(guard, "partitions")[guard.topic(name)] == "bad"
+
+
+def test_another_count_than_at_creation_is_refused_by_everything(make: Make) -> None:
+    """A setting can be mistyped, and one process that writes by another modulo loses legs for ever."""
+    guard = make()
+    guard.publish("calllog.events", [raw(event("c1", "alice@example.org"))])
+    grow(guard, "calllog.legs", 8)
+    for wrong in ("8", "3", "48"):
+        guard.environment["CALLLOG_GUARD_PARTITIONS"] = wrong
+        for role in ("protector", "desk", "keeper", "auditor"):
+            assert guard.start(role).wait(240) == 2
+        for words in (
+            ("topics", "create"),
+            ("topics", "check"),
+            ("tenant", "create", "iocom"),
+            ("read", "--purpose", "service", "--actor", "support-1"),
+            ("rebuild", "--partition", "0"),
+            ("keystore", "guard"),
+        ):
+            code, _, err = run(guard, *words)
+            assert (code, "created with 4" in err) == (2, True), (words, err)
+        assert '"check": "partitions", "verdict": "bad"' in run(guard, "doctor", "--json")[1]
+    guard.environment["CALLLOG_GUARD_PARTITIONS"] = "4"
+    guard.start("protector")
+    guard.settled(lambda: len(guard.live()) == 1, "the leg")
+
+
+def test_legs_and_ledger_made_anew_are_accepted_by_name_and_certified_again(make: Make) -> None:
+    """Their old offsets say nothing of the new topics: barriers and indexes that rested on them would wait for ever."""
+    guard = make()
+    guard.start("protector")
+    with_calls(guard)
+    for role in ("desk", "keeper", "auditor"):
+        guard.start(role)
+    for number in range(3):
+        guard.publish("privacy.requests", [signed(guard.directory, claims(f"before-{number:03}", "carol@example.org"))])
+    guard.settled(lambda: "tombstoned" in stages(guard, "before-002"), "tombstoned", seconds=300)
+    for name in ("calllog.legs", "privacy.decisions"):
+        make_anew(guard, name, 4, cleanup_policy="compact", retention_ms="-1")
+    for worker in guard.workers[1:]:
+        assert worker.wait(240) == HALT
+    guard.stop_workers()
+    assert "was deleted and made anew" in halted(guard, "keeper")
+    for name in ("calllog.legs", "privacy.decisions"):
+        settle(guard, name)
+        accepted(guard, name)
+    for role in ("protector", "desk", "keeper", "auditor"):
+        guard.start(role)
+    guard.publish("calllog.events", [raw(event(f"d{n}", "dave@example.org", "erin@example.org")) for n in range(3)])
+    guard.settled(lambda: len(guard.live()) == 6, "legs in the new topic")
+    guard.publish("privacy.requests", [signed(guard.directory, claims("after-0001", "dave@example.org"))])
+    guard.settled(lambda: "absent" in stages(guard, "after-0001"), "certified", seconds=300)
+    assert len(guard.live()) == 3
+
+
+def settle(guard: Installation, name: str) -> None:
+    """Give a topic that was made by hand the settings that it must have."""
+    rows = json.loads(run(guard, "topics", "check", "--json")[1])
+    wanted = {
+        row["setting"].replace(".", "_"): row["wanted"]
+        for row in rows
+        if row["topic"] == guard.topic(name) and row["verdict"] == "bad"
+    }
+    set_topic(guard, name, **wanted)

@@ -1,0 +1,267 @@
+"""Releases beside each other on the real stack: what one wrote the other reads, in both orders; fixtures of releases are opened."""
+
+import json
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from installation import event, raw
+from releases import PATIENCE_S, Fixture, Patient, Thawed, releases
+from test_choices import ask, read, state
+from test_erase import cases
+from test_preserve import held, order
+
+import calllog_guard
+from calllog_guard.core.crypto.sealed import verify
+from calllog_guard.core.ids import b64, unb64
+from calllog_guard.stack.supervisor import Stack
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(3600)]
+ROLES = ("protector", "desk", "keeper", "auditor")
+
+
+@pytest.fixture(scope="module")
+def own_stack(java: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:  # noqa: ARG001
+    """A stack of this module's: a fixture's topics have their names, whoever puts them there."""
+    with Stack(tmp_path_factory.mktemp("releases")) as running:
+        yield running
+
+
+def later_minor(folder: Path) -> Path:
+    """A copy of this release as a later minor one would be: every internal message has a field more."""
+    shutil.copytree(Path(calllog_guard.__file__).parent, folder / "calllog_guard")
+    path = folder / "calllog_guard" / "core" / "wire.py"
+    text = path.read_text()
+    mark = "class Internal(Message, frozen=True, kw_only=True):\n"
+    assert text.count(mark) == 1
+    # declared with a default, and written all the same
+    path.write_text(
+        text.replace(mark, mark + '    later: dict[str, int] = msgspec.field(default_factory=lambda: {"minor": 2})\n')
+    )
+    return folder
+
+
+class Beside:
+    """One installation whose roles are run by two releases in turn."""
+
+    def __init__(self, guard: Patient) -> None:
+        self.guard = guard
+        self.running: dict[str, Any] = {}
+        self.number = 0
+
+    def run(self, programs: Mapping[str, Path | None]) -> None:
+        """Start every role with the release that is named for it."""
+        self.running = {role: self.guard.start(role, programs[role]) for role in ROLES}
+
+    def stop(self) -> None:
+        """End all in their own order; none had halted."""
+        for role, worker in self.running.items():
+            assert worker.poll() is None, f"{role} halted: {self.guard.log.read_text()[-2000:]}"
+            worker.terminate()
+        for role, worker in self.running.items():
+            assert worker.wait(PATIENCE_S) == 0, f"{role}: {self.guard.log.read_text()[-2000:]}"
+
+    def round(self) -> None:
+        """Calls, a hold and a restriction, an erasure up to its certificate, something that waits, and the answer to what waited."""
+        guard, self.number = self.guard, self.number + 1
+        tag = f"{self.number:05}"
+        people = [f"{name}-{tag}@example.org" for name in ("erased", "held", "closed", "waits")]
+        before = len(guard.live())
+        guard.publish("calllog.events", [raw(event(f"c-{tag}-{name}", name, "guest@example.org")) for name in people])
+        guard.settled(lambda: len(guard.live()) == before + 8, "all legs")
+        ask(guard, f"hold-{tag}", people[1], key="officer-1", type="hold", hold=order(f"claim-{tag}"))
+        ask(guard, f"rest-{tag}", people[2], type="restrict")
+        ask(guard, f"late-{tag}", people[3], identity="unverified")
+        ask(guard, f"gone-{tag}", people[0])
+        guard.settled(lambda: state(guard, f"hold-{tag}") == ("closed", None), "copied")
+        guard.settled(lambda: state(guard, f"rest-{tag}") == ("closed", None), "restricted")
+        guard.settled(lambda: state(guard, f"late-{tag}") == ("waiting", "identity"), "waits")
+        if self.number > 1:
+            former = f"late-{self.number - 1:05}"
+            ask(guard, f"know-{tag}", type="clock", case=cases(guard)[former]["case"], event="verify")
+            guard.settled(lambda: "tombstoned" in cases(guard)[former]["stages"], "what the other desk let wait")
+        guard.settled(lambda: "absent" in cases(guard)[f"gone-{tag}"]["stages"], "absent")
+        assert len(held(guard)) == self.number
+        assert read(guard)
+        assert guard.dead() == []
+
+
+def alternate(guard: Patient, one: Path | None, other: Path | None, rounds: int) -> None:
+    """Two releases share the roles, and change places after each round: nobody finds what the other wrote unreadable."""
+    beside = Beside(guard)
+    for number in range(rounds):
+        programs = [one, other] if number % 2 else [other, one]
+        beside.run({role: programs[at % 2] for at, role in enumerate(ROLES)})
+        beside.round()
+        beside.stop()
+    assert not re.search(r"unreadable|bad_leg|bad_case|bad_decision|forged", guard.log.read_text())
+
+
+@pytest.fixture(params=releases())
+def fixture(request: pytest.FixtureRequest) -> Fixture:
+    """Each frozen release."""
+    return Fixture(request.param)
+
+
+def test_two_releases_side_by_side_in_both_orders(own_stack: Stack, tmp_path: Path, fixture: Fixture) -> None:
+    """On a tenant of the earlier one: this one writes its forms until `tenant upgrade`."""
+    program = fixture.program(tmp_path / "program")
+    guard = Patient(own_stack, tmp_path / "in", program)
+    try:
+        guard.release = None
+        rounds = int(os.environ.get("RELEASE_ROUNDS", "2"))
+        alternate(guard, program, None, rounds)
+        for release in (program, None):
+            guard.release = release
+            assert json.loads(guard.cli("keystore", "status", "--json"))["states"]
+        assert json.loads(guard.cli("tenant", "list", "--json"))[0]["forms"] == 1
+        guard.release = program
+        told = read(guard)
+        guard.release = None
+        assert read(guard) == told, "both releases' readers are shown the same"
+        upgraded(guard, rounds)
+    finally:
+        guard.stop()
+
+
+def upgraded(guard: Patient, rounds: int) -> None:
+    """Raise the tenant beside running workers; what waited under the older forms is done under the newer ones."""
+    beside = Beside(guard)
+    beside.number = rounds
+    beside.run(dict.fromkeys(ROLES))
+    guard.cli("tenant", "upgrade", "iocom")
+    beside.round()
+    guard.cli("keystore", "walk")
+    beside.round()
+    beside.stop()
+    assert json.loads(guard.cli("tenant", "list", "--json"))[0]["forms"] > 1
+
+
+def test_a_later_minor_release_beside_this_one(own_stack: Stack, tmp_path: Path) -> None:
+    """It adds a field to every message; whoever does not know it passes it over, and keeps it in what is rewritten."""
+    later = later_minor(tmp_path / "later")
+    guard = Patient(own_stack, tmp_path / "in")
+    try:
+        alternate(guard, later, None, int(os.environ.get("RELEASE_ROUNDS", "2")))
+        written = {
+            name: [json.loads(r.value) for r in guard.records(name) if r.value] for name in ("privacy.decisions",)
+        }
+        assert {"later" in each for each in written["privacy.decisions"]} == {True, False}, "both have written"
+        first = [case for case in cases(guard).values() if case["jti"].endswith("00001")]
+        assert all("later" in case for case in first), "this release's desk has rewritten them, and kept it"
+    finally:
+        guard.stop()
+
+
+LATER = (
+    ("privacy.outcomes", "desk", "Outcome"),
+    ("privacy.cases", "desk", "Case"),
+    ("calllog.legs", "keeper", "LegHeader"),
+    ("privacy.decisions", "keeper", "Decision"),
+    ("privacy.decisions", "auditor", "Decision"),
+)
+"""Where a later major version lies, who reads it, and what they call it; in the order in which one would hide another."""
+
+
+def of_version(value: bytes, version: int) -> bytes:
+    """The same message, or the same leg's header, of another version."""
+    if value[:1] == b"{":
+        return json.dumps(json.loads(value) | {"v": version}).encode()
+    header, _, rest = value.partition(b".")
+    return b64(json.dumps(json.loads(unb64(header)) | {"v": version}).encode()) + b"." + rest
+
+
+def test_a_later_major_version_halts_whoever_reads_it(own_stack: Stack, tmp_path: Path) -> None:
+    """Not a dead letter, not passed over: what it decided would be lost."""
+    guard = Patient(own_stack, tmp_path / "in")
+    try:
+        beside = Beside(guard)
+        beside.run(dict.fromkeys(ROLES))
+        beside.round()
+        beside.stop()
+        for name, role, kind in LATER:
+            count = guard.partitions if name in {"calllog.legs", "privacy.decisions"} else 1
+            record = next(each for each in guard.records(name, count) if each.value)
+            guard.publish(name, [of_version(record.value, 9)], partition=record.partition, key=record.key)
+            assert guard.start(role).wait(PATIENCE_S) == 70, f"{role} and {name}"
+            last = json.loads(guard.log.read_text().splitlines()[-1])
+            assert (last["event"], last["kind"]) == ("halt", "NewerFormError")
+            assert f"a message of the kind {kind} has the version 9" in last["why"]
+        guard.cli("read", "--purpose", "service", "--actor", "support-1", code=70)
+        assert guard.dead() == []
+    finally:
+        guard.stop()
+
+
+# --- fixtures ---------------------------------------------------------------------------------------------------------
+
+
+def test_this_release_goes_on_where_an_earlier_one_was_stopped(
+    own_stack: Stack, tmp_path: Path, fixture: Fixture
+) -> None:
+    """Topics, keystore, wrapped keys and state of that release: every leg is read, every pending case is finished."""
+    guard, told = Thawed(own_stack, tmp_path / "in", fixture), fixture.manifest["told"]
+    try:
+        waiting = {jti for jti, (at, _) in told["cases"].items() if at in {"enforcing", "observing"}}
+        assert len(waiting) >= 5
+        for role in ROLES:
+            guard.start(role)
+        guard.settled(lambda: not any(state(guard, jti)[0] == "enforcing" for jti in waiting), "enforced")
+        erasures = [jti for jti in waiting if jti.startswith("erase")]
+        guard.settled(lambda: all("absent" in cases(guard)[jti]["stages"] for jti in erasures), "certified")
+        by_officers(guard)
+        # what came last before the end, and was not handled then: a call of two, and a replay that is no event
+        guard.settled(lambda: len(guard.dead()) == letters(fixture) + 1, "the replayed letter")
+        service = changes(told["service"], read(guard))
+        billing = changes(told["billing"], read(guard, "billing", "billing-1"))
+        public = (guard.directory / "keys" / "iocom-receipts.pub.pem").read_bytes()
+        receipts = [verify(public, each.value.decode()) for each in guard.records("privacy.receipts", 1)]
+        assert len(receipts) > sum(each.topic == fixture.topic("privacy.receipts") for each in fixture.records())
+        raise_and_go_on(guard)
+        # the late call's host; who objected and was refused; of whom law keeps copies, made since. gone: who was erased since
+        assert (service, billing) == (([1, 2], [2]), ([1, 2, 2], []))
+    finally:
+        guard.stop()
+
+
+def changes(before: list[Any], now: list[Any]) -> tuple[list[int], list[int]]:
+    """How many lines have come and gone, by person."""
+    come = Counter(line["person"] for line in now if line not in before)
+    gone = Counter(line["person"] for line in before if line not in now)
+    return sorted(come.values()), sorted(gone.values())
+
+
+def letters(fixture: Fixture) -> int:
+    """The dead letters that a fixture had."""
+    topic = fixture.topic("calllog.dead")
+    return sum(each.topic == topic and (each.key or b"")[:1] != b"~" for each in fixture.records())
+
+
+def by_officers(guard: Patient) -> None:
+    """What waited for somebody goes on: requests that an earlier desk sealed in its cases."""
+    known = {"type": "clock", "event": "verify"}
+    ask(guard, "verify-001", case=cases(guard)["erase-0002"]["case"], **known)
+    ask(guard, "approve-02", key="officer-2", type="approve", case=cases(guard)["disclose-2"]["case"])
+    ask(guard, "refuse-002", key="officer-1", type="refuse", case=cases(guard)["object-002"]["case"], ground="No.")
+    guard.settled(lambda: "tombstoned" in cases(guard)["erase-0002"]["stages"], "erased")
+    guard.settled(lambda: state(guard, "object-002") == ("refused", None), "refused")
+    guard.settled(lambda: "exported" in cases(guard)["disclose-2"]["stages"], "disclosed")
+
+
+def raise_and_go_on(guard: Patient) -> None:
+    """The documented command beside running workers; then people of the earlier release are erased, and new ones come."""
+    assert json.loads(guard.cli("tenant", "list", "--json"))[0]["forms"] == 1
+    guard.cli("tenant", "upgrade", "iocom")
+    live = len(guard.live())
+    guard.publish("calllog.events", [raw(event("new", "newcomer@example.org", "bob@example.org"))])
+    guard.settled(lambda: len(guard.live()) == live + 2, "legs at the new level")
+    ask(guard, "erase-0006", "bob@example.org")
+    guard.settled(lambda: "absent" in cases(guard).get("erase-0006", {}).get("stages", {}), "certified")
+    guard.cli("keystore", "walk")
+    assert read(guard)
+    assert all(worker.poll() is None for worker in guard.workers)
