@@ -13,6 +13,7 @@ from test_notices import DISCLOSE, reply_key
 
 from calllog_guard.adapters.http_pages import Numbers
 from calllog_guard.core.crypto.entries import EPOCH_KEY
+from calllog_guard.core.ids import EpochName
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.clock import complaint_alarms
 from calllog_guard.core.requests.workdays import calendar_of
@@ -125,6 +126,23 @@ async def test_waiting_cases_and_disclosures_follow_the_epoch(world: DeskWorld) 
     assert filed is not None
     assert filed.basis.startswith("Criminal Justice Act")
     assert world.book.request_of(world.case("unknown-01")).subjects == (CANARY,)
+
+
+async def test_a_request_that_a_later_desk_let_in_is_read_and_stays_whole(world: DeskWorld) -> None:
+    """A later minor release knows a field more in requests: this one's desk passes it over, and seals it again with the rest."""
+    await world.ask("unknown-01", CANARY, type="erase", identity="unverified")
+    case, book = world.case("unknown-01"), world.book
+    whole = (book._part(case, "request", case.sealed) or b"")[:-1] + b',"zz_later":{"of":[1.50]}}'
+    later = book._with(case, EpochName(case.epoch or ""), whole, None)
+    await book.save_all([later], [])
+    assert book.request_of(later).subjects == (CANARY,)
+    week = epoch_of(START + timedelta(days=7))
+    world.vault.create_epoch(week)
+    world.keystore.entries[EPOCH_KEY] = week.encode()
+    await world.later(days=7)
+    renewed = world.case("unknown-01")
+    assert renewed.epoch == week
+    assert book._part(renewed, "request", renewed.sealed) == whole
 
 
 async def test_a_case_whose_time_is_over_is_tombstoned(world: DeskWorld) -> None:

@@ -40,7 +40,8 @@ class Installation:
         release: Path | None = None,
         name: str = "",
         /,
-        identity: str = "default",
+        *,
+        identity: str = "",
         **settings: str,
     ) -> None:
         """`release` is the folder of another release's package, which then makes and runs everything."""
@@ -64,7 +65,7 @@ class Installation:
         self.log = directory / "workers.log"
         self.partitions = int(extra["PARTITIONS"])
         self._here("topics", "create")
-        self._here("tenant", "create", "iocom", "--identity", identity)
+        self._here("tenant", "create", "iocom", *(("--identity", identity) if identity else ()))
 
     def _database(self) -> str:
         """A database of its own in the shared Redis: each installation has its own guard entry."""

@@ -106,10 +106,23 @@ class Fixture:
         """Its settings, with this folder; without those of the servers."""
         return {name: text.replace(PLACE, str(directory)) for name, text in self.manifest["settings"].items()}
 
+    @property
+    def forms(self) -> int:
+        """The level of stored forms that it writes; the fixture of 0.1.0 does not say it."""
+        return int(self.manifest.get("forms", 1))
+
     def topic(self, name: str) -> str:
         """The full name of `calllog.legs` and its like."""
         family, _, rest = name.partition(".")
         return str(self.manifest["settings"][f"CALLLOG_GUARD_{family.upper()}_PREFIX"]) + rest
+
+
+def forms(guard: Installation) -> int:
+    """The level of stored forms that an installation writes, as this release reads it."""
+    guard.release, release = None, guard.release
+    (tenant,) = json.loads(guard.cli("tenant", "list", "--json"))
+    guard.release = release
+    return int(tenant["forms"])
 
 
 def freeze(guard: Installation, release: str, wheel: Path, told: Mapping[str, Any]) -> Path:
@@ -135,6 +148,7 @@ def freeze(guard: Installation, release: str, wheel: Path, told: Mapping[str, An
     starts, committed = asyncio.run(_offsets(guard, partitions))
     manifest = {
         "release": release,
+        "forms": forms(guard),
         "frozen_ms": int(time.time() * 1000),  # noqa: TID251 - a fixture is made on the real clock
         "settings": settings,
         "topics": topics,
@@ -252,7 +266,7 @@ class Thawed(Patient):
                 topic, _, number = place.rpartition("/")
                 # a version of the policy that was signed in time must not look as if it came late
                 moved_ms = 0 if topic == self.fixture.topic("privacy.policy") else age_ms
-                lane = _whole(topic, int(number), lanes.get((topic, int(number)), []), end)
+                lane = whole(topic, int(number), lanes.get((topic, int(number)), []), end)
                 for each in lane:
                     await producer.send(
                         topic, each.value, each.key, int(number), each.at_ms + moved_ms, headers=list(each.headers)
@@ -283,7 +297,7 @@ class Thawed(Patient):
             admin.close()
 
 
-def _whole(topic: str, partition: int, lane: list[Frozen], end: int) -> list[Frozen]:
+def whole(topic: str, partition: int, lane: list[Frozen], end: int) -> list[Frozen]:
     """A lane without holes: where compaction or a trim took records, heartbeats or the next record stand, which say nothing new."""
     beat = next((each for each in lane if each.key == _BEAT and each.value), None)
     whole: list[Frozen] = []

@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 from installation import event, raw
-from releases import PATIENCE_S, Fixture, Patient, Thawed, releases
+from releases import PATIENCE_S, Fixture, Patient, Thawed, forms, releases
 from test_choices import ask, read, state
 from test_erase import cases
 from test_preserve import held, order
 
 import calllog_guard
+from calllog_guard.commands.rights import reply_key
 from calllog_guard.core.crypto.sealed import verify
 from calllog_guard.core.ids import b64, unb64
+from calllog_guard.core.profile import FORMS
 from calllog_guard.stack.supervisor import Stack
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(3600)]
@@ -119,12 +121,14 @@ def test_two_releases_side_by_side_in_both_orders(own_stack: Stack, tmp_path: Pa
         for release in (program, None):
             guard.release = release
             assert json.loads(guard.cli("keystore", "status", "--json"))["states"]
-        assert json.loads(guard.cli("tenant", "list", "--json"))[0]["forms"] == 1
+        assert forms(guard) == fixture.forms
         guard.release = program
         told = read(guard)
         guard.release = None
         assert read(guard) == told, "both releases' readers are shown the same"
         upgraded(guard, rounds)
+        if fixture.forms < FORMS:
+            refused(guard, program)
     finally:
         guard.stop()
 
@@ -139,7 +143,42 @@ def upgraded(guard: Patient, rounds: int) -> None:
     guard.cli("keystore", "walk")
     beside.round()
     beside.stop()
-    assert json.loads(guard.cli("tenant", "list", "--json"))[0]["forms"] > 1
+    assert forms(guard) == FORMS
+
+
+def refused(guard: Patient, program: Path) -> None:
+    """Programs of the earlier release that were forgotten: each ends, has changed nothing, and what it met is done by this one."""
+    live, before = len(guard.live()), everything(guard)
+    guard.publish("calllog.events", [raw(event("met", "met@example.org", "guest@example.org"))])
+    ask(guard, "met-00001", "met@example.org", type="restrict")
+    for role in ROLES:
+        told = guard.log.stat().st_size
+        assert guard.start(role, program).wait(PATIENCE_S) == 70, f"{role}: {guard.log.read_text()[-2000:]}"
+        assert halted(guard, told)["kind"] in {"GuardMovedError", "NewerFormError"}, role
+    assert everything(guard) <= before
+    guard.release = program
+    guard.cli("read", "--purpose", "service", "--actor", "support-1", code=70)
+    guard.release = None
+    beside = Beside(guard)
+    beside.run(dict.fromkeys(ROLES))
+    guard.settled(lambda: len(guard.live()) == live + 2, "the call that they met")
+    guard.settled(lambda: state(guard, "met-00001") == ("closed", None), "the request that they met")
+    beside.stop()
+
+
+def halted(guard: Patient, told: int) -> dict[str, Any]:
+    """The line of a halt, behind so many bytes of the log; what a client library says after it is no line of ours."""
+    lines = guard.log.read_bytes()[told:].decode().splitlines()
+    (last,) = [each for line in lines if line[:1] == "{" and (each := json.loads(line))["event"] == "halt"]
+    return dict(last)
+
+
+def everything(guard: Patient) -> set[tuple[str, int, int]]:
+    """Where each record of the topics that workers write lies, without heartbeats."""
+    many = dict.fromkeys(("calllog.legs", "calllog.held", "privacy.decisions"), guard.partitions)
+    one = dict.fromkeys(("calllog.dead", "privacy.outcomes", "privacy.cases", "privacy.receipts"), 1)
+    found = [record for name, count in (many | one).items() for record in guard.records(name, count)]
+    return {(each.topic, each.partition, each.offset) for each in found}
 
 
 def test_a_later_minor_release_beside_this_one(own_stack: Stack, tmp_path: Path) -> None:
@@ -188,9 +227,10 @@ def test_a_later_major_version_halts_whoever_reads_it(own_stack: Stack, tmp_path
             count = guard.partitions if name in {"calllog.legs", "privacy.decisions"} else 1
             record = next(each for each in guard.records(name, count) if each.value)
             guard.publish(name, [of_version(record.value, 9)], partition=record.partition, key=record.key)
+            told = guard.log.stat().st_size
             assert guard.start(role).wait(PATIENCE_S) == 70, f"{role} and {name}"
-            last = json.loads(guard.log.read_text().splitlines()[-1])
-            assert (last["event"], last["kind"]) == ("halt", "NewerFormError")
+            last = halted(guard, told)
+            assert last["kind"] == "NewerFormError"
             assert f"a message of the kind {kind} has the version 9" in last["why"]
         guard.cli("read", "--purpose", "service", "--actor", "support-1", code=70)
         assert guard.dead() == []
@@ -222,6 +262,7 @@ def test_this_release_goes_on_where_an_earlier_one_was_stopped(
         public = (guard.directory / "keys" / "iocom-receipts.pub.pem").read_bytes()
         receipts = [verify(public, each.value.decode()) for each in guard.records("privacy.receipts", 1)]
         assert len(receipts) > sum(each.topic == fixture.topic("privacy.receipts") for each in fixture.records())
+        assert forms(guard) == fixture.forms, "nothing is raised unasked"
         raise_and_go_on(guard)
         # the late call's host; who objected and was refused; of whom law keeps copies, made since. gone: who was erased since
         assert (service, billing) == (([1, 2], [2]), ([1, 2, 2], []))
@@ -255,12 +296,17 @@ def by_officers(guard: Patient) -> None:
 
 def raise_and_go_on(guard: Patient) -> None:
     """The documented command beside running workers; then people of the earlier release are erased, and new ones come."""
-    assert json.loads(guard.cli("tenant", "list", "--json"))[0]["forms"] == 1
     guard.cli("tenant", "upgrade", "iocom")
+    assert forms(guard) == FORMS
     live = len(guard.live())
     guard.publish("calllog.events", [raw(event("new", "newcomer@example.org", "bob@example.org"))])
     guard.settled(lambda: len(guard.live()) == live + 2, "legs at the new level")
+    ask(guard, "rectify-02", "ken@example.org", type="rectify", facts={"call_id": "ken-2", "role": "guest"})
+    reply = reply_key(guard.directory / "keys" / "operator-1.pub.pem")
+    ask(guard, "access-003", "lea@example.org", type="access", reply_key=reply)
     ask(guard, "erase-0006", "bob@example.org")
+    guard.settled(lambda: "rewritten" in cases(guard).get("rectify-02", {}).get("stages", {}), "corrected")
+    guard.settled(lambda: state(guard, "access-003") == ("closed", None), "copied out")
     guard.settled(lambda: "absent" in cases(guard).get("erase-0006", {}).get("stages", {}), "certified")
     guard.cli("keystore", "walk")
     assert read(guard)
