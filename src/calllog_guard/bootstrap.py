@@ -71,9 +71,11 @@ _MARKED_SINCE: Final = 2
 def serve(shared: World, name: str, writer: KafkaWriter, duties: Sequence[Duty] = ()) -> Delivery:
     """One worker: its role on its consumer group, and what it does beside it."""
     settings, begins = shared.settings, beginnings(shared, name)
+    # what a backend's transaction took back is no call; our own topics have none
+    isolation = "read_committed" if name == "protector" else "read_uncommitted"
     reader = consumer(
         settings.kafka,
-        shared.options,
+        {**shared.options, "isolation_level": isolation},
         group=begins.reads.group,
         session_ms=settings.session_ms,
         assignor=RangePartitionAssignor if begins.reads.fixed is None else TogetherAssignor,

@@ -3,9 +3,11 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
+from math import inf
+from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.consumer import consumer as library_consumer
 from aiokafka.consumer import fetcher as library
 from kafka import KafkaAdminClient
@@ -17,6 +19,7 @@ from raw_producer import produce
 from calllog_guard.adapters import kafka_fetched
 from calllog_guard.adapters.kafka_log import consumer, read_all
 from calllog_guard.core.arrival import CORRUPT, TOO_LARGE, UNREADABLE, Arrival
+from calllog_guard.errors import LogFaultError, LogRefusedError
 from calllog_guard.stack.supervisor import Stack
 
 pytestmark = pytest.mark.real
@@ -77,6 +80,87 @@ async def test_a_poll_is_bounded_in_bytes_and_loses_nothing(stack: Stack, topic:
         await reader.stop()
     assert [each.value for each in seen] == [each.value for each in large]
     assert max(sizes) <= 17 << 20
+
+
+def errors(answer: Any, code: int) -> None:
+    """The broker refuses every partition of an answer."""
+    for _, partitions in answer.topics:
+        for number, (partition, _, *rest) in enumerate(partitions):
+            partitions[number] = (partition, code, *rest[:-1], b"")
+
+
+async def polled(reader: Any) -> Any:
+    """What is handed out next, or raised."""
+    async with asyncio.timeout(30):
+        while not (found := await reader.getmany(timeout_ms=100)):
+            pass
+        return found
+
+
+async def test_a_partition_that_a_broker_cannot_read_is_unheard_of(stack: Stack, topic: str) -> None:
+    """It asks again without end, and says nothing: the clock since the last answer is all that tells."""
+    await produce(stack.kafka, topic, 0, [(GOOD, "none")])
+    reader, place = consumer(stack.kafka, {}, group=None), TopicPartition(topic, 0)
+    await reader.start()
+    send, code = reader._client.send, 2
+
+    async def refused(node: int, request: object, **more: object) -> object:
+        answer = await send(node, request, **more)
+        if type(request).__name__ == "FetchRequest" and code:
+            errors(answer, code)
+        return answer
+
+    reader._client.send = refused
+    try:
+        reader.assign([place])
+        await reader.seek_to_beginning(place)
+        assert reader.unheard_s(place) == inf
+        for _ in range(3):
+            assert await reader.getmany(timeout_ms=100) == {}
+        assert reader.unheard_s(place) == inf
+        code = 29  # a right that was lost
+        with pytest.raises(LogRefusedError):
+            await polled(reader)
+        code = 0
+        found = await polled(reader)
+        assert [each.value for each in found[place]] == [each.value for each in GOOD]
+        assert reader.unheard_s(place) < 30
+    finally:
+        await reader.stop()
+
+
+async def test_a_library_that_has_stopped_reading_is_told(stack: Stack, topic: str) -> None:
+    """Its own task ends, and whoever polls is handed nothing, for ever."""
+    await produce(stack.kafka, topic, 0, [(GOOD, "none")])
+    reader, place = consumer(stack.kafka, {}, group=None), TopicPartition(topic, 0)
+    await reader.start()
+
+    try:
+        reader._fetcher.error_future.cancel()
+        reader.assign([place])
+        with pytest.raises(LogFaultError):
+            await polled(reader)
+    finally:
+        reader._fetcher._fetch_task = asyncio.create_task(
+            asyncio.sleep(0)
+        )  # the library stops half way where it has ended
+        await reader.stop()
+
+
+async def test_what_a_transaction_took_back_is_not_handed_out(stack: Stack, topic: str) -> None:
+    """Where `read_committed` is asked for; markers are no records anywhere."""
+    writer: Any = AIOKafkaProducer(bootstrap_servers=stack.kafka, transactional_id=topic)
+    await writer.start()
+    try:
+        for number, kept in enumerate((True, False, True)):
+            await writer.begin_transaction()
+            await writer.send_and_wait(topic, b"%d" % number, partition=0)
+            await (writer.commit_transaction() if kept else writer.abort_transaction())
+    finally:
+        await writer.stop()
+    committed = await read_all(stack.kafka, {"isolation_level": "read_committed"}, topic, [0])
+    assert [each.value for each in committed] == [b"0", b"2"]
+    assert [each.value for each in await read_all(stack.kafka, {}, topic, [0])] == [b"0", b"1", b"2"]
 
 
 async def through(

@@ -183,6 +183,29 @@ def test_random_damage_raises_nothing() -> None:
         assert len(found) <= len(some)
 
 
+@given(
+    st.lists(st.integers(-(1 << 40), 1 << 40) | st.integers(-2, 6), min_size=1, max_size=5),
+    st.sampled_from(["none", "zstd"]),
+    st.integers(0, 3),
+)
+def test_a_record_that_claims_another_place_hides_no_other_and_leads_nowhere(
+    deltas: list[int], codec: str, emptied: int
+) -> None:
+    """Behind a claimed offset beyond the log nothing would ever be read; one that is claimed twice would hide the second."""
+    bodies = [
+        Raw(body=b"\0" + varint(0) + varint(delta) + varint(-1) + varint(1) + b"v" + varint(0)) for delta in deltas
+    ]
+    last = len(deltas) - 1 + emptied
+    found = read(batch(bodies, codec, base=100, last=last), 100)
+    offsets = [each.offset for each in found]
+    assert offsets == sorted(set(offsets))
+    assert len(offsets) == len(deltas)
+    assert 100 <= offsets[0] <= offsets[-1] <= 100 + last
+    assert [each.value for each in found if each.remnant is None] == [b"v"] * sum(
+        each.remnant is None for each in found
+    )
+
+
 def test_lengths_that_lie_are_not_believed() -> None:
     """A record that claims two gigabytes, and a batch whose first record claims a length below zero."""
     lie = b"\0" + varint(0) + varint(0) + varint(1 << 31) + b"x"

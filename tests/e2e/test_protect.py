@@ -1,8 +1,11 @@
 """Protect on the real stack: calls in, sealed legs out, everything else a dead letter."""
 
+import asyncio
 import json
+from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from installation import Make, event, raw, some
 from patience import PATIENCE_S
 
@@ -44,6 +47,31 @@ def test_every_party_gets_one_sealed_leg_and_every_hostile_event_one_dead_letter
     assert "canary-field" not in json.dumps([letter | {"jwe": ""} for letter in letters])
     people = {key.partition(b".")[0] for key in guard.live()}
     assert len(people) == 2
+
+
+def test_an_event_that_a_transaction_took_back_is_no_call(make: Make) -> None:
+    """A backend that aborts has never said it."""
+    guard = make()
+
+    async def go() -> None:
+        backend: Any = AIOKafkaProducer(bootstrap_servers=guard.stack.kafka, transactional_id=guard.name)
+        await backend.start()
+        try:
+            for name, kept in (("taken", False), ("kept", True)):
+                await backend.begin_transaction()
+                content = raw(event(name, f"{name}@example.org"))
+                await backend.send_and_wait(guard.topic("calllog.events"), content, partition=0)
+                await (backend.commit_transaction() if kept else backend.abort_transaction())
+        finally:
+            await backend.stop()
+
+    asyncio.run(go())
+    guard.start("protector")
+    guard.settled(lambda: len(guard.live()) > 0, "the call that was kept")
+    guard.publish("calllog.events", [raw(event("later", "later@example.org"))])
+    guard.settled(lambda: len(guard.live()) > 1, "the call behind it")
+    assert len(guard.live()) == 2
+    assert guard.dead() == []
 
 
 STEPS = ["decoded", "read", "minted", "sealed", "acknowledged", "read_again"]

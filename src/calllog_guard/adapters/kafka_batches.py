@@ -57,6 +57,11 @@ class _Head(NamedTuple):
     sequence: int
     records: int
 
+    @property
+    def spare(self) -> int:
+        """How many of its records compaction may have taken: so much later than its place may a record be."""
+        return self.last + 1 - self.records
+
 
 def split(fetched: bytes) -> Iterator[memoryview | None]:
     """The batches in what was fetched; None at last when the first of them, or its length, is none. A rest that is cut off is left."""
@@ -94,19 +99,22 @@ def arrivals(place: Place, batch: memoryview, start: int) -> Iterator[Arrival]:
         return
     head = _Head(*HEAD.unpack_from(batch))
     content, whole = unpacked(batch)
-    at = start
+    least, most = head.base, head.base + head.spare
     if whole:
         try:
             for record in DefaultRecordBatch(content):
-                if record.offset >= at:
-                    found = arrival(place, record.offset, record.timestamp, record.key, record.value, record.headers)
-                    at = record.offset + 1
-                    yield found
+                offset = record.offset
+                if not least <= offset <= most:  # believed, it would leave others out, or end beyond the log
+                    break
+                least, most = offset + 1, most + 1
+                if offset >= start:
+                    yield arrival(place, offset, record.timestamp, record.key, record.value, record.headers)
+            else:
+                return
         except Exception:  # noqa: BLE001, S110 - the library on foreign bytes: the rest one by one
             pass
-        else:
-            return
-    yield from _one_by_one(place, batch, content, head, at, TOO_LARGE if whole is False else UNREADABLE)
+    why = TOO_LARGE if whole is False else UNREADABLE
+    yield from _one_by_one(place, batch, content, max(least, start), why)
 
 
 def _old(place: Place, batch: memoryview, start: int) -> Iterator[Arrival]:
@@ -141,35 +149,36 @@ def _old_fits(batch: memoryview) -> bool:
 # --- one by one -----------------------------------------------------------------------------------------------------
 
 
-def _one_by_one(
-    place: Place, batch: memoryview, content: memoryview, head: _Head, start: int, why: str
-) -> Iterator[Arrival]:
+def _one_by_one(place: Place, batch: memoryview, content: memoryview, start: int, why: str) -> Iterator[Arrival]:
     """Each record by itself; those behind what could be unpacked with the remnant of the batch."""
-    at, last, position, number = start, head.base + head.last, HEAD.size, 0
-    while number < head.records and at <= last:
+    head = _Head(*HEAD.unpack_from(batch))
+    possible, position, left = range(head.base, head.base + head.spare + 1), HEAD.size, head.records
+    while left and possible:
         try:
             size, position = _varint(content, position)
         except ValueError:
             break
         if size < 0 or position + size > len(content):
             break
-        found = _record(place, content[position : position + size], head, at)
-        position, number = position + size, number + 1
-        if found.offset >= at:
-            at = found.offset + 1
+        found = _record(place, content[position : position + size], head, possible)
+        position, left = position + size, left - 1
+        possible = range(found.offset + 1, possible.stop + 1)
+        if found.offset >= start:
             yield found
-    left, size = remnant(why, batch, "batch"), UNPACKED_MOST
-    for offset in islice(range(at, last + 1), head.records - number):
-        yield lost(place, offset, left, size)
-        size = 0  # what it took to unpack the batch is told once
+    what, size = remnant(why, batch, "batch"), UNPACKED_MOST
+    for offset in islice(range(possible.start, head.base + head.last + 1), left):
+        if offset >= start:
+            yield lost(place, offset, what, size)
+            size = 0  # what it took to unpack the batch is told once
 
 
-def _record(place: Place, body: memoryview, head: _Head, at: int) -> Arrival:
-    offset = at
+def _record(place: Place, body: memoryview, head: _Head, possible: range) -> Arrival:
+    """One record; one that claims a place that it cannot have lies at the first that it can have."""
+    offset = possible.start
     try:
         later, position = _varint(body, 1)
         delta, position = _varint(body, position)
-        offset = head.base + range(head.last + 1)[delta] if delta >= 0 else at
+        offset = possible[possible.index(head.base + delta)]
         stamp = head.max_ms if head.attributes & _APPEND_TIME else head.first_ms + later
         key, position = _bytes(body, position)
         value, position = _bytes(body, position)

@@ -1,26 +1,28 @@
 """
 Reading topics through aiokafka's public consumer; writing is in `kafka_writer.py`, the options of both in `kafka_security.py`.
 
-Rules: 1. `read_committed` is not needed: nobody writes transactions.  2. Every start and every end is bounded.
+Rules: 1. Only topics of events are read `read_committed`: in those of ours nobody writes transactions, and one that hangs would hide from
+          us what an outsider sees.  2. Every start and every end is bounded.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from math import inf
 from typing import Any, Final, cast
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError, TopicAuthorizationFailedError
 from aiokafka.partitioner import murmur2
 
 from calllog_guard.adapters.kafka_fetched import Unbroken
 from calllog_guard.adapters.kafka_security import connecting, unanswered, unreached
 from calllog_guard.core.arrival import Arrival
 from calllog_guard.core.beginnings import MARK
-from calllog_guard.errors import LogRefusedError, LogSilentError
+from calllog_guard.errors import LogFaultError, LogRefusedError, LogSilentError
 from calllog_guard.patience import ended
 
 REQUEST_BYTES: Final = 26 << 20
@@ -73,13 +75,48 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
     ) -> dict[TopicPartition, list[Arrival]]:
-        """As the library's, in arrivals: nothing raises for what lies in the log; what does not hold is read again first."""
+        """
+        As the library's, in arrivals: nothing raises for what lies in the log; what does not hold is read again first.
+
+        Raises:
+            LogFaultError: The library reads no more, and would say nothing for ever: start anew.
+            LogRefusedError: A right is gone; ask again.
+
+        """
+        self._whole()
+        try:
+            return await self._arrivals(partitions, timeout_ms, max_records)
+        except TopicAuthorizationFailedError as error:
+            raise unanswered(error) from None
+
+    def _whole(self) -> None:
+        """That both tasks of the library are at work: nobody else looks at the one that fetches."""
+        reading = self._fetcher.error_future if self._fetcher else None
+        if reading is not None and reading.done() and not self._closed:
+            raise LogFaultError("reading from Kafka has ended within the library: start anew")
+        try:
+            self._coordinator.check_errors()
+        except KafkaError as error:
+            raise LogFaultError(f"taking part in the consumer group has ended: {unanswered(error)}") from None
+
+    async def _arrivals(
+        self, partitions: Sequence[TopicPartition], timeout_ms: int, max_records: int | None
+    ) -> dict[TopicPartition, list[Arrival]]:
         found = await super().getmany(*partitions, timeout_ms=timeout_ms, max_records=max_records)
         for place in [place for place, records in found.items() if self._unbroken.again(place, records)]:
             self.seek(place, found[place].pop().offset)
             if not found[place]:
                 del found[place]
         return cast("dict[TopicPartition, list[Arrival]]", found)
+
+    def unheard_s(self, place: TopicPartition) -> float:
+        """
+        Seconds since Kafka last answered for a partition, were it with nothing; without end when it never has.
+
+        A broker may answer for everything and refuse one partition, whose file it cannot read: the library asks again without end.
+        """
+        heard_ms = self.last_poll_timestamp(place)
+        return inf if heard_ms is None else max(0.0, time.time() - heard_ms / 1000)  # noqa: TID251 - the stamps of the library are of this clock
 
     async def shown(self, topics: Iterable[str]) -> None:
         """

@@ -11,7 +11,7 @@ Source: design section 12.
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -41,6 +41,9 @@ from calllog_guard.workers.beginnings import LOOK_S, Beginnings
 from calllog_guard.workers.duties import Duty
 
 log: Final = structlog.get_logger()
+
+
+_UNHEARD_S: Final = 30.0
 
 
 class Role(Protocol):
@@ -229,16 +232,25 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         except NoOffsetForPartitionError:  # between the assignment and our seek
             return {}
         except OffsetOutOfRangeError as error:
-            ours = {place: at for place, at in error.args[0].items() if self._position.get(place) == at}
-            try:
-                await self._beginnings.out_of_range(ours)
-            except GuardError as judged:
-                if judged.fate is not Fate.RETRY:
-                    raise
-                log.warning("waits", role=self._role.name, why=str(judged))
-                await asyncio.sleep(RETRY_MOST_S)
+            await self._judge(error.args[0])
+            return {}
+        except LogSilentError as error:
+            await self._wait(error)
             return {}
         return found
+
+    async def _judge(self, refused: Mapping[TopicPartition, int]) -> None:
+        ours = {place: at for place, at in refused.items() if self._position.get(place) == at}
+        try:
+            await self._beginnings.out_of_range(ours)
+        except GuardError as judged:
+            if judged.fate is not Fate.RETRY:
+                raise
+            await self._wait(judged)
+
+    async def _wait(self, why: GuardError) -> None:
+        log.warning("waits", role=self._role.name, why=str(why))
+        await asyncio.sleep(RETRY_MOST_S)
 
     async def _once(self) -> None:
         assignment = self._assignment
@@ -325,7 +337,9 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
             [max(0, end - await self._consumer.position(place)) for place, end in ends.items() if end is not None]
         )
         unsaved = any(self._committed.get(place, offset) != offset for place, offset in self._position.items())
-        self._stuck_since = (self._stuck_since or self._now()) if lag or unsaved else None
+        # a partition that a broker cannot read has no lag that anybody knows of
+        unheard = any(self._consumer.unheard_s(place) > _UNHEARD_S for place in ends)
+        self._stuck_since = (self._stuck_since or self._now()) if lag or unsaved or unheard else None
         self._level("lag_records", lag)
         self._level("committed_age_s", self._now() - self._stuck_since if self._stuck_since else 0)
 
