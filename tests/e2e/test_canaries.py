@@ -37,7 +37,8 @@ def test_no_canary_is_found_anywhere_and_a_planted_one_is(make: Make, stack: Sta
 
     # the request that named fifty of them is trimmed behind the desk, as are the events behind the protector
     guard.settled(lambda: looked()["findings"] == 0 and looked()["plaintext_topic"] == 0, "nothing is left")
-    guard.publish("calllog.legs", [people[7].encode("utf-16-le")], key=b"~planted")
+    # not among the legs: there a keeper removes what is none
+    guard.publish("privacy.receipts", [people[7].encode("utf-16-le")], key=b"~planted")
     found = guard.cli("scan", "--canary", str(canaries), "--json", code=1)
     hits = [place for place in json.loads(found)["places"] if place["found"] and not place["plaintext"]]
-    assert [place["forms"] for place in hits if "legs" in place["where"]] == [["utf-16"]]
+    assert [place["forms"] for place in hits if "receipts" in place["where"]] == [["utf-16"]]
