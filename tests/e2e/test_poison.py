@@ -176,7 +176,7 @@ def test_no_leg_or_decision_stops_the_keeper(make: Make) -> None:
     def told() -> bool:
         lay = Counter(each["topic"] for each in guard.dead())
         legs, decisions = lay[guard.topic("calllog.legs")], lay[guard.topic("privacy.decisions")]
-        return legs == count and decisions >= count - tombstones
+        return legs == count - tombstones and decisions >= count - tombstones
 
     guard.settled(told, "each is told")
     workers[-1].terminate()
