@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from installation import Installation, event, raw
+from kafka_tools import ends, handled
 from patience import PATIENCE_S
 from redis import Redis
 from signing import claims, signed
@@ -61,6 +62,8 @@ def test_a_restored_backup_brings_nobody_back(guard: Installation, tmp_path: Pat
     guard.settled(lambda: all(erased(guard, f"restore-{n:03d}") for n in range(10)), "ten are erased")
     guard.publish("calllog.events", [raw(event("young", "young@example.org"))])
     guard.settled(lambda: len(guard.live()) == 31, "someone younger than the backup")
+    wanted = ends(guard, "calllog.legs")
+    guard.settled(lambda: handled(guard, wanted, "keeper"), "keepers know of them: a replay counts whom it knows")
     gone = before - keys(guard)
     assert len(gone) == 10
     restore(guard, backup)
