@@ -40,6 +40,7 @@ def test_calls_are_protected_under_a_remote_kms(make: Make, aws: str, tmp_path: 
         "desk.iocom.1",
         "profile.iocom.1",
         "signer.iocom.audit",
+        "signer.iocom.keep",
     }
     assert names == of_tenant | {"guard", f"epoch.{epoch}"}
     assert not any((here.directory / "kms").iterdir()), "the development KMS is not used"
