@@ -3003,6 +3003,13 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/e2e/test_gaps.py::test_what_nears_the_end_of_its_time_is_kept_longer_within_a_bound_until_it_is_read",
     ),
     (
+        "what was trimmed makes all that is behind it look old",
+        "adapters/kafka_extents.py",
+        "            found |= _hidden(admin, {at: at_ms for at, at_ms in asked.items() if at not in found})\n",
+        "",
+        "tests/contract/test_extents.py::test_what_was_trimmed_hides_no_record_of_a_time",
+    ),
+    (
         "keeping plain text longer is on no record",
         "workers/lags.py",
         "            await self._signed(note)\n",

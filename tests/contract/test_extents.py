@@ -43,7 +43,8 @@ class RealTopics:
             if topic not in self._admin.list_topics():
                 break
         self._admin.create_topics(
-            {topic: {"num_partitions": partitions, "replication_factor": 1}}, wait_for_metadata=True
+            {topic: {"num_partitions": partitions, "replication_factor": 1, "configs": {"segment.ms": "1"}}},
+            wait_for_metadata=True,
         )
 
     def grow(self, topic: str, partitions: int) -> None:
@@ -159,6 +160,19 @@ def test_the_first_record_of_a_time_on_is_told_by_its_offset(case: Case) -> None
     assert case.extents.since(places) == {(case.name, 1): 0}
     assert case.extents.since({(case.name, 1): now + hour}) == {}
     assert case.extents.since({}) == {}
+
+
+def test_what_was_trimmed_hides_no_record_of_a_time(case: Case) -> None:
+    """Trimmed records lie in their segment until the broker deletes that; it looks for a time in the first segment that has it."""
+    case.topics.create(case.name, 2)
+    now = to_ms(SystemClock().now())
+    for partition, trimmed in ((0, 2), (1, 4)):
+        for _ in range(4):  # a segment each
+            case.topics.append(case.name, partition, 1, now)
+        case.topics.trim(case.name, partition, trimmed)
+    hour = 3_600_000
+    assert case.extents.since({(case.name, 0): now - hour, (case.name, 1): now - hour}) == {(case.name, 0): 2}
+    assert case.extents.since({(case.name, 0): now + hour}) == {}
 
 
 def test_nobody_is_asked_about_nothing(case: Case) -> None:

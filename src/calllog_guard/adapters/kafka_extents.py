@@ -81,7 +81,30 @@ class KafkaExtents(AdminClient):
         """See Extents."""
         if not times_ms:
             return {}
+        asked = {spot(*place): at_ms for place, at_ms in times_ms.items()}
         with self.admin() as admin:
-            found = admin.list_partition_offsets({spot(*place): at for place, at in times_ms.items()})
-        there = {at: each for at, each in found.items() if each is not None and each.offset >= 0}
-        return {(at.topic, at.partition): each.offset for at, each in there.items()}
+            found = _there(admin.list_partition_offsets(asked))
+            found |= _hidden(admin, {at: at_ms for at, at_ms in asked.items() if at not in found})
+        return {(at.topic, at.partition): each.offset for at, each in found.items()}
+
+
+def _there(found: Mapping[Any, Any]) -> dict[Any, Any]:
+    return {at: each for at, each in found.items() if each is not None and each.offset >= 0}
+
+
+def _hidden(admin: Any, asked: Mapping[Any, int]) -> dict[Any, Any]:
+    """
+    The first records of partitions whose broker found none of a time or later, although there is one.
+
+    It looks in the first segment that reaches the time, which may hold trimmed records alone: then all that is left is as late.
+    """
+    if not asked:
+        return {}
+    spec = library("kafka.admin").OffsetSpec
+    newest = _there(admin.list_partition_offsets(dict.fromkeys(asked, spec.MAX_TIMESTAMP)))
+    first = _there(admin.list_partition_offsets(dict.fromkeys(newest, spec.EARLIEST))) if newest else {}
+    return {
+        at: first[at]
+        for at, each in newest.items()
+        if at in first and each.timestamp >= asked[at] and each.offset >= first[at].offset
+    }

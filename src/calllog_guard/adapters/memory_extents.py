@@ -88,7 +88,8 @@ class MemoryExtents:
         found: dict[Place, int] = {}
         for (topic, partition), at_ms in times_ms.items():
             times = self.topics[topic].times.get(partition, {})
-            later = [offset for offset, appended in sorted(times.items()) if appended >= at_ms]
+            first, _ = self.topics[topic].bounds[partition]
+            later = [offset for offset, appended in sorted(times.items()) if appended >= at_ms and offset >= first]
             found |= {(topic, partition): later[0]} if later else {}
         return found
 
