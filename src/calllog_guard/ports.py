@@ -4,10 +4,10 @@ What the workers need of the world, each as small as its use.
 Each port has a contract suite in `tests/contract/`, run on the shipped fake and on the real thing.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from enum import IntEnum
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -15,6 +15,10 @@ from calllog_guard.core.beginnings import Committed, Extent, Shape
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.tombstone import Output
 
+ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
+"""Every record of some partitions of a topic."""
+Offsets = Callable[[str, Sequence[int]], Awaitable[dict[int, int]]]
+"""An offset of each of some partitions of a topic, by partition."""
 WATCHED_MOST: Final = 512
 """Entries that a keystore can compare at once; more are compared in portions, each by itself."""
 

@@ -68,8 +68,8 @@ def parked(world: GuardWorld) -> dict[bytes, bytes]:
 
 def again(world: GuardWorld) -> None:
     """What waits is due, as after its pause."""
-    for queue in world.protector._parking._queues.values():
-        queue.next_try = 0
+    for name in world.protector._parking._pauses:
+        world.protector._parking._pauses.now(name)
 
 
 async def legs(world: GuardWorld, who: str) -> list[Leg]:

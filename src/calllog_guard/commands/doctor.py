@@ -11,7 +11,7 @@ from calllog_guard.adapters.http_cleaner import HttpCleaners, pages
 from calllog_guard.adapters.kafka_admin import FOREIGN, PARTITIONS, KafkaTopics
 from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.commands.setup import show, the_world
-from calllog_guard.core.calls.parked import waiting_now
+from calllog_guard.core.calls.parked import PARKED_FROM, waiting_now
 from calllog_guard.errors import Fate, GuardError, IdentityMovedError, StateRefusedError
 from calllog_guard.law import check_keystore, check_lawful, check_places, check_retention, follow_published
 from calllog_guard.workers.subjects import Subjects
@@ -40,9 +40,6 @@ _CHECK_S: Final = 10.0
 """A check that takes longer tells by that what is wrong."""
 _REQUEST_MS: Final = 8_000
 """The libraries' patience with a server that takes connections and says nothing; below the bound of a check."""
-
-_PARKS: Final = 2
-"""From this level of stored forms on, parts of calls are parked."""
 
 Lines = Awaitable[list[Line]]
 
@@ -154,8 +151,8 @@ async def _parked(shared: World) -> list[Line]:
 
     async def ask() -> str:
         forms = (await asyncio.to_thread(shared.vault.profile, shared.tenant)).forms
-        if forms < _PARKS:
-            return f"none before level {_PARKS} of stored forms: `tenant upgrade`"
+        if forms < PARKED_FROM:
+            return f"none before level {PARKED_FROM} of stored forms: `tenant upgrade`"
         topic, partitions = shared.settings.topic("calllog.parked"), range(shared.settings.partitions)
         reasons, since = waiting_now(await read_all(shared.settings.kafka, shared.options, topic, partitions))
         if reasons:

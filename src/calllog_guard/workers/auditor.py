@@ -22,7 +22,7 @@ from calllog_guard.core.requests.outcome import DONE, TO_DESK, Observed, Outcome
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import KeystoreUnsafeError, MessageError
-from calllog_guard.ports import Cleaners
+from calllog_guard.ports import Cleaners, Offsets, ReadAll
 from calllog_guard.workers.delivery import Unit
 from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.keyring import Keyring
@@ -33,8 +33,6 @@ from calllog_guard.workers.walk import UNREADABLE, Walked
 from calllog_guard.workers.watched import Watched
 
 log: Final = structlog.get_logger()
-ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
-Offsets = Callable[[str, Sequence[int]], Awaitable[dict[int, int]]]
 
 
 class Auditor:

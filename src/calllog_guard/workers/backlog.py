@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from calllog_guard.errors import EpochUnknownError, LegMovedError, MessageError, ParkedError
-from calllog_guard.ports import Pending
+from calllog_guard.ports import Offsets, Pending
 from calllog_guard.workers.abreast import abreast, portions
 from calllog_guard.workers.enforce import Enforcer
 from calllog_guard.workers.shard import Shard
@@ -23,7 +23,6 @@ from calllog_guard.workers.tools import Tools
 from calllog_guard.workers.work import Ended, Work, work_of
 
 log: Final = structlog.get_logger()
-Offsets = Callable[[str, Sequence[int]], Awaitable[dict[int, int]]]
 _TRIED_S: Final = 3600.0
 """For so long a decision is tried by one process before it has failed, however old it is."""
 

@@ -105,8 +105,10 @@ class _Rule:
 
 
 def owed(person: Person, other: Person) -> list[_Rule]:
-    """What was decided about somebody who is the same human, and not yet about this living person."""
+    """What was decided about somebody who is the same human, and not yet about this person; nothing is owed to who is gone."""
     found: list[_Rule] = []
+    if person.pseudonym is None:
+        return found
     if other.cut_off > person.cut_off:
         found.append(_Rule("erase", Rule(range=Span(to=from_ms(other.cut_off).date().isoformat()))))
     if mask := other.objected & ~person.objected:
@@ -274,7 +276,7 @@ class CarryOver:
         if there is not None and person is not None:
             done.joined += 1
             done.erased += any(
-                each.kind == "erase" for one, other in ((there, person), (person, there)) for each in _owed(one, other)
+                each.kind == "erase" for one, other in ((there, person), (person, there)) for each in owed(one, other)
             )
             if self._dry is None:
                 await self._decided(own, there, person)
@@ -283,7 +285,7 @@ class CarryOver:
                 await self._homes.join(own, home)
 
     async def _decided(self, lookup: Lookup, person: Person, other: Person) -> None:
-        rules = _owed(person, other)
+        rules = owed(person, other)
         if not rules or person.pseudonym is None:
             return
         keys = await self._n.ring.keys_of(person.pseudonym)
@@ -302,27 +304,23 @@ class CarryOver:
             outputs.append(Output(self._n.settings.topic("privacy.decisions"), place, name, encode(told)))
         await self._n.writer.write(outputs)
 
-    def _decision(self, owed_: _Rule, pseudonym: Pseudonym, epoch: Any, other: Person) -> Decision:
+    def _decision(self, each: _Rule, pseudonym: Pseudonym, epoch: Any, other: Person) -> Decision:
         now, tenant = self._n.clock.now(), self._n.tenant
-        name = f"same {pseudonym} {other.pseudonym or other.cut_off} {owed_.kind}"
+        name = f"same {pseudonym} {other.pseudonym or other.cut_off} {each.kind}"
         return Decision(
             v=version_at(self._n.ring.forms),
             decision=decision_id(tenant, name, 0, other.generation),
-            type=owed_.kind,
+            type=each.kind,
             tenant=tenant,
             case=digest("same", tenant, name),
             pseudonym=pseudonym,
             entry="",
             epoch=epoch,
             cut_off=now,
-            range="sealed" if owed_.kind == "erase" else None,
+            range="sealed" if each.kind == "erase" else None,
             pol=self._n.policy.at(now.date()).effective.isoformat(),
             at=now,
         )
-
-
-def _owed(person: Person, other: Person) -> list[_Rule]:
-    return owed(person, other) if person.pseudonym is not None else []
 
 
 def _subjects(legs: _Legs, opened: Opened) -> Iterator[str]:

@@ -248,10 +248,6 @@ class Copies:
                 self._t.count("unreadable_" + error.reason, 1)
         return legs
 
-    @staticmethod
-    def _of(shard: Shard, hold: HoldId) -> list[bytes]:
-        return [key for _, key in shard.held.legs_of(hold)]
-
     async def _remove(self, shard: Shard, copies: Collection[bytes]) -> None:
         await self._t.writer.write([Output(self._topic, shard.partition, copy, None) for copy in copies])
         for copy in copies:

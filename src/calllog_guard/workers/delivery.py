@@ -44,6 +44,7 @@ log: Final = structlog.get_logger()
 
 
 _UNHEARD_S: Final = 30.0
+"""From when on a partition counts as stuck for which its broker has answered nothing."""
 
 
 class Role(Protocol):

@@ -7,7 +7,7 @@ Rules: 1. Only after the fence does the request's offset move.  2. The same plac
 Source: design sections 9 and 10.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -34,7 +34,7 @@ from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import from_ms
 from calllog_guard.errors import EntryUnreadableError, HoldsFullError, MessageError, ParkedError, RequestRefusedError
 from calllog_guard.policy import Policy, TenantPolicy
-from calllog_guard.ports import Clock, Writer
+from calllog_guard.ports import Clock, ReadAll, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.abreast import abreast, portions
 from calllog_guard.workers.acts import Act, Acts
@@ -54,7 +54,6 @@ from calllog_guard.workers.waiting import WaitingCases
 from calllog_guard.workers.whose import Owners
 
 log: Final = structlog.get_logger()
-ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
 _FENCES: Final = frozenset({"erase", "restrict", "lift", "object", "withdraw", "consent"})
 """What takes effect in the keystore at once: from `fenced` on nothing is opened or stored against it."""
 

@@ -9,7 +9,7 @@ Source: design section 10 (`access`, `portability`, `disclose`); GDPR Art. 15, 2
 import hashlib
 import struct
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final, Literal
@@ -31,14 +31,13 @@ from calllog_guard.core.retention.purpose import Purpose, due_day
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import Access, decode, encode
 from calllog_guard.errors import LegMovedError, MessageError
-from calllog_guard.ports import Facts
+from calllog_guard.ports import Facts, ReadAll
 from calllog_guard.settings import Settings
 from calllog_guard.workers.enforce import Enforcer
 from calllog_guard.workers.tools import Tools
 from calllog_guard.workers.work import Ended, Work
 
 _ACCESSES: Final = msgspec.json.Decoder(Access)
-ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
 _PORTABLE: Final = frozenset({"contract", "consent"})
 """Art. 20(1)(a): what is processed on consent or a contract."""
 _ROW: Final = struct.Struct(">I22s")

@@ -10,11 +10,11 @@ Source: design sections 2 and 9, step 4; section 10, `hold`, `release`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import structlog
@@ -47,7 +47,7 @@ from calllog_guard.errors import (
     ParkedError,
     RequestRefusedError,
 )
-from calllog_guard.ports import Clock
+from calllog_guard.ports import Clock, ReadAll
 from calllog_guard.settings import Settings
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Decider
@@ -58,7 +58,6 @@ from calllog_guard.workers.safe import Safe, terms_of
 from calllog_guard.workers.vault import Vault
 
 log: Final = structlog.get_logger()
-ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from calllog_guard.core.requests.outcome import DONE, is_result, legs_part
 from calllog_guard.core.tombstone import Output, tombstone
 from calllog_guard.core.wire import BEAT, decode, to_ms
 from calllog_guard.errors import EntryUnreadableError, EpochUnknownError, MessageError, RecordError
-from calllog_guard.ports import Facts, Index, Pending
+from calllog_guard.ports import Facts, Index, Offsets, Pending, ReadAll
 from calllog_guard.settings import Settings
 from calllog_guard.workers.abreast import abreast
 from calllog_guard.workers.arrivals import UNJUDGED, facts_of, stray_of
@@ -40,8 +40,6 @@ from calllog_guard.workers.sweeper import Sweeper
 from calllog_guard.workers.tools import INDEX_FORM, Tools
 
 log: Final = structlog.get_logger()
-ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
-Offsets = Callable[[str, Sequence[int]], Awaitable[dict[int, int]]]
 
 
 def index_path(settings: Settings, partition: int) -> Path:
@@ -248,9 +246,7 @@ class Keeper:
         for record in records:
             if record.key == BEAT or record.value is None:
                 continue
-            error = RecordError("wrong_partition")
-            self._count("dead_" + error.reason, 1)
-            outputs.append(self._dead.of(record, error))
+            outputs.append(self._letter(record, RecordError("wrong_partition")))
             outputs += [Output(record.topic, record.partition, record.key, None)] if record.key is not None else []
         return outputs
 
@@ -287,9 +283,8 @@ class Keeper:
             return []
         try:
             pseudonym, _ = split_key(key)
-        except (
-            ValueError
-        ):  # no release has ever given a leg such a key: it goes, or it may stand in a certificate's way
+        except ValueError:
+            # no release has ever given a leg such a key: it goes, or it may stand in a certificate's way
             junk = [Output(self._legs, shard.partition, key, None)] if key else []
             return [self._letter(record, RecordError("bad_leg")), *junk]
         if shard.gone(pseudonym):
@@ -306,9 +301,8 @@ class Keeper:
         if facts is not None and pseudonym in shard.ruled:
             try:
                 facts, outputs = await self._enforcer.arrivals.judged(shard, record.key, facts, record.value)
-            except (
-                MessageError
-            ) as error:  # it does not open: it stays as it is until it lapses, or goes with its person
+            except MessageError as error:
+                # it does not open: it stays as it is until it lapses, or goes with its person
                 outputs = [self._letter(record, error)]
         if facts is None:
             return [*outputs, *self._on_sight(shard, record.key)]

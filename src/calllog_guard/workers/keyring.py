@@ -180,10 +180,8 @@ class Keyring(KeyEntries):
             raw = view.raw[lookup]
             found = self.entry(lookup, raw)
             if found is not None and found.home is not None:
-                lookup, generation = (
-                    found.home,
-                    0,
-                )  # another's generations: what is dated up to the cut-off is kept out, no more
+                # another's generations: what is dated up to the cut-off is kept out, no more
+                lookup, generation = found.home, 0
                 continue
             before = found or Person(generation=least, pseudonym=None, epoch=pointer(view))
             later = found is not None and generation is not None and found.generation > generation

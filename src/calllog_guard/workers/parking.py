@@ -13,7 +13,7 @@ Source: design section 14 (bounded units).
 import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import structlog
@@ -21,6 +21,7 @@ import structlog
 from calllog_guard.core.arrival import Arrival
 from calllog_guard.core.calls.parked import (
     PARKED,
+    PARKED_FROM,
     Parked,
     WaitingPart,
     event_of,
@@ -34,27 +35,23 @@ from calllog_guard.core.ids import CallId, EpochName, Lookup
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, decode, encode, from_ms, to_ms
 from calllog_guard.errors import EpochUnknownError, MessageError, NewerFormError, UnitOverdueError
-from calllog_guard.ports import Clock, Place, Writer
+from calllog_guard.ports import Clock, Place, ReadAll, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import DeadLetters, Steps
 from calllog_guard.workers.keyring import Keyring, fresh_nonce, pointer
+from calllog_guard.workers.pauses import Pauses
 from calllog_guard.workers.sealer import Part
 from calllog_guard.workers.unreadable import Unreadable
 from calllog_guard.workers.vault import Vault
 
 log: Final = structlog.get_logger()
-ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
 PEOPLE_MOST: Final = 1000
 """People whose parts one protector parks, at once and within an hour."""
 PARTS_OF_ONE: Final = 1000
 PARTS_MOST: Final = 20_000
 """Parts that wait at once, about a kilobyte each in memory."""
 _AT_ONCE: Final = 500
-_PAUSE_FIRST_S: Final = 1.0
-_PAUSE_MOST_S: Final = 60.0
 _HOUR_S: Final = 3600.0
-_LEVEL: Final = 2
-"""The level of forms from which on parts are parked; under the first release's they are waited for."""
 _DAY_MS: Final = 86_400_000
 
 
@@ -87,15 +84,8 @@ class Waiting(NamedTuple):
         return parked_key(self.part.place, self.part.lookup)
 
 
-@dataclass(slots=True)
-class Queue:
-    """What waits of one person from one partition of events, in the order of their events."""
-
-    parts: dict[bytes, Waiting] = field(default_factory=dict)
-    next_try: float = 0.0
-    pause_s: float = _PAUSE_FIRST_S
-
-
+Queue = dict[bytes, Waiting]
+"""What waits of one person from one partition of events, in the order of their events, by record key."""
 Name = tuple[str, int, Lookup]
 """A topic of events, its partition, and a person."""
 
@@ -107,6 +97,7 @@ class Parking:
         self._n, self._steps = needs, Steps(needs.settings.off)
         self._topic = needs.settings.topic("calllog.parked")
         self._queues: dict[Name, Queue] = {}
+        self._pauses: Pauses[Name] = Pauses()
         self._unread = False
         self._new: deque[float] = deque()
         days = needs.settings
@@ -117,18 +108,22 @@ class Parking:
 
     def begin(self) -> None:
         """Partitions of events were assigned; what waits of them is read before the next unit."""
-        self._queues.clear()
+        self._forget()
         self._unread = True
 
     def end(self) -> None:
         """They are someone else's."""
-        self._queues.clear()
+        self._forget()
         self._unread = False
         self._show()
 
+    def _forget(self) -> None:
+        self._queues.clear()
+        self._pauses = Pauses()
+
     @property
     def _parks(self) -> bool:
-        return self._n.ring.forms >= _LEVEL
+        return self._n.ring.forms >= PARKED_FROM
 
     async def ready(self) -> None:
         """Read what waits, once after an assignment."""
@@ -163,8 +158,7 @@ class Parking:
 
     def _put(self, waiting: Waiting) -> None:
         topic, partition, _, _ = waiting.part.place
-        queue = self._queues.setdefault((topic, partition, waiting.part.lookup), Queue())
-        queue.parts[waiting.key] = waiting
+        self._queues.setdefault((topic, partition, waiting.part.lookup), {})[waiting.key] = waiting
 
     # --- units ------------------------------------------------------------------------------------------------------
 
@@ -213,12 +207,12 @@ class Parking:
         if part.lookup in why:
             return why[part.lookup].reason
         queue = self._queues.get((*part.place[:2], part.lookup))
-        return next(iter(queue.parts.values())).reason if queue else "behind"
+        return next(iter(queue.values())).reason if queue else "behind"
 
     def _bounded(self, waiting: Sequence[Waiting]) -> tuple[list[Waiting], list[Waiting]]:
         """What may wait, and what there is no room for: one person's flood takes nobody else's."""
-        many = sum(len(queue.parts) for queue in self._queues.values())
-        of_one = Counter({name: len(queue.parts) for name, queue in self._queues.items()})
+        of_one = Counter({name: len(queue) for name, queue in self._queues.items()})
+        many = of_one.total()
         waits: list[Waiting] = []
         letters: list[Waiting] = []
         for each in waiting:
@@ -268,19 +262,20 @@ class Parking:
     async def take_up(self, settle: Callable[[list[Part]], Awaitable[Unreadable]]) -> None:
         """Try again what is due; `settle` stores parts and says of whom it could not."""
         await self._lapsed()
-        now, due = asyncio.get_running_loop().time(), list[Waiting]()
+        due: list[Waiting] = []
         names: list[Name] = []
         for name, queue in self._queues.items():
-            if queue.next_try <= now and len(due) < _AT_ONCE:
+            if self._pauses.due(name) and len(due) < _AT_ONCE:
                 names.append(name)
-                due += list(queue.parts.values())[:_AT_ONCE]
+                due += list(queue.values())[:_AT_ONCE]
         if not due:
             return
         left = await self._in_time(settle([each.part for each in due]))
         self._steps.reached("park.settled")
         await self._gone([each for each in due if each.part.lookup not in left])
-        for queue in [self._queues[name] for name in names if name[2] in left]:
-            queue.next_try, queue.pause_s = now + queue.pause_s, min(queue.pause_s * 2, _PAUSE_MOST_S)
+        for name in names:
+            if name[2] in left:
+                self._pauses.failed(name)
         self._n.count("taken_up", sum(each.part.lookup not in left for each in due))
         self._show()
 
@@ -296,8 +291,8 @@ class Parking:
     async def _lapsed(self) -> None:
         """What has waited too long becomes a dead letter, before its topic forgets it."""
         before = to_ms(self._n.clock.now()) - self._keep_ms
-        lapsing = [queue for queue in self._queues.values() if next(iter(queue.parts.values())).since_ms <= before]
-        old = [each for queue in lapsing for each in queue.parts.values() if each.since_ms <= before][:_AT_ONCE]
+        lapsing = [queue for queue in self._queues.values() if next(iter(queue.values())).since_ms <= before]
+        old = [each for queue in lapsing for each in queue.values() if each.since_ms <= before][:_AT_ONCE]
         if not old:
             return
         await self._n.writer.write([self._letter(each) for each in old])
@@ -313,12 +308,13 @@ class Parking:
         for each in waiting:
             name = (*each.part.place[:2], each.part.lookup)
             queue = self._queues[name]
-            queue.parts.pop(each.key)
-            if not queue.parts:
+            queue.pop(each.key)
+            if not queue:
                 self._queues.pop(name)
+                self._pauses.ended(name)
 
     def _show(self) -> None:
-        waiting = [each for queue in self._queues.values() for each in queue.parts.values()]
+        waiting = [each for queue in self._queues.values() for each in queue.values()]
         oldest = min((each.since_ms for each in waiting), default=None)
         age = 0 if oldest is None else (self._n.clock.now() - from_ms(oldest)).total_seconds()
         self._n.level("parked_parts", len(waiting))

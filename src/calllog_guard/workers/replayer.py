@@ -10,7 +10,7 @@ Rules: 1. Whoever was erased since the backup is erased again before anybody ope
 Source: design section 9 (restore guard).
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final
@@ -29,6 +29,7 @@ from calllog_guard.core.requests.rules import Standing
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, Beat, decode, encode, to_ms
 from calllog_guard.errors import EntryUnreadableError, MessageError
+from calllog_guard.ports import Offsets, ReadAll
 from calllog_guard.workers.enforce import Enforcer
 from calllog_guard.workers.keyring import pointer
 from calllog_guard.workers.preserve import Preserver
@@ -36,8 +37,6 @@ from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.tools import Tools
 
 log: Final = structlog.get_logger()
-ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
-Offsets = Callable[[str, Sequence[int]], Awaitable[dict[int, int]]]
 Read = Callable[[Shard, Any], tuple[Decision, Entry | None]]
 
 

@@ -16,7 +16,7 @@ Rules: 1. A tally names the legs of its last batch: those still there after a cr
 Source: design section 11; GDPR recital 26.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any, Final
@@ -50,14 +50,13 @@ from calllog_guard.core.retention.tally import (
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, encode
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
-from calllog_guard.ports import Facts
+from calllog_guard.ports import Facts, ReadAll
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.keyring import fresh_nonce, pointer
 from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.tools import Tools
 
 log: Final = structlog.get_logger()
-ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
 _BATCH: Final = 1000
 """Legs counted at once: their values are in memory together, and their names in the tally (45 KB)."""
 _MARKS: Final = msgspec.json.Decoder(Mark)

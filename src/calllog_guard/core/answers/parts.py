@@ -136,11 +136,6 @@ def joined(abouts: Sequence[About]) -> About:
     return msgspec.structs.replace(abouts[0], **lists)
 
 
-def count_of(legs: int) -> int:
-    """How many parts so many legs take; nothing stored is said in one part, too."""
-    return max(1, -(-legs // LEGS_PER_PART))
-
-
 def first_of(index: int) -> int:
     """The number of the first part of an identifier, by its place in the request."""
     return (index + 1) * GROUP + 1

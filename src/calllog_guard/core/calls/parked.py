@@ -26,6 +26,8 @@ from calllog_guard.core.wire import BEAT, EpochText, Internal, decode, encode, f
 from calllog_guard.errors import MessageError, NewerFormError, RecordError
 
 NONCE: Final = 12
+PARKED_FROM: Final = 2
+"""The level of forms from which on parts are parked; under the first release's they are waited for."""
 
 
 class WaitingPart(Internal, frozen=True, kw_only=True):
