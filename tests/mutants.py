@@ -777,6 +777,13 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_attempts.py",
     ),
     (
+        "whoever writes to a partition that was added just now halts",
+        "adapters/kafka_writer.py",
+        "            if now() >= end:\n",
+        "            if True:\n",
+        "tests/contract/test_writer.py::test_a_partition_that_was_added_is_written_to_and_one_that_is_not_there_is_a_fault",
+    ),
+    (
         "a producer that is given up sends what it holds",
         "adapters/kafka_writer.py",
         "await producer.withdraw()",

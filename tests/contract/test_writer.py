@@ -100,6 +100,22 @@ async def test_a_topic_that_was_deleted_is_named(stack: Stack, writer: KafkaWrit
     assert await values(stack, other) == [b"z"]
 
 
+async def test_a_partition_that_was_added_is_written_to_and_one_that_is_not_there_is_a_fault(
+    stack: Stack, writer: KafkaWriter
+) -> None:
+    """What the library knows of a topic is minutes old."""
+    topic = made(stack)
+    await writer.write([Output(topic, 0, b"1", b"first")])
+    admin = KafkaAdminClient(bootstrap_servers=stack.kafka)
+    try:
+        admin.create_partitions({topic: 3})
+    finally:
+        admin.close()
+    await writer.write([Output(topic, 2, b"2", b"later")])
+    with pytest.raises(LogFaultError, match="no partition 3"):
+        await writer.write([Output(topic, 3, b"3", b"nowhere")])
+
+
 async def test_of_those_who_share_a_write_the_one_at_fault_is_told(stack: Stack, writer: KafkaWriter) -> None:
     """A request that is handled beside it is none the worse."""
     topic = made(stack, max_message_bytes=str(1 << 20))

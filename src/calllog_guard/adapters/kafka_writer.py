@@ -31,6 +31,7 @@ from calllog_guard.errors import (
 _BATCH_BYTES: Final = 512 << 10  # below max.message.bytes of every governed topic: the broker counts batches
 _ACK_S: Final = 60.0
 _SHOWN_S: Final = 5.0
+_ASK_S: Final = 0.1
 _ORDINARY: Final = 1_000_000
 """Bytes that every governed topic takes, whatever its `max.message.bytes`: one that does not is set wrongly."""
 _TOO_LARGE: Final = (library.MessageSizeTooLargeError, library.RecordListTooLargeError)
@@ -191,8 +192,7 @@ class KafkaWriter:
         self, producer: Producer, lane: Lane, outputs: Sequence[Output], sent: list[tuple[Lane, int, Any]]
     ) -> None:
         topic, partition = lane
-        if partition not in await producer.partitions_for(topic):
-            raise LogFaultError(f"Kafka has no partition {partition} of {topic}: see `topics check`")
+        await self._there(producer, topic, partition)
         batch, largest = producer.create_batch(), 0
         for output in outputs:
             size = len(output.value or b"") + len(output.key or b"")
@@ -202,6 +202,17 @@ class KafkaWriter:
                 self._add(batch, output)
             largest = max(largest, size)
         sent.append((lane, largest, await producer.send_batch(batch, topic, partition=partition)))
+
+    @staticmethod
+    async def _there(producer: Producer, topic: str, partition: int) -> None:
+        """One that was added just now is known to the library in minutes, and to each broker in moments."""
+        now = asyncio.get_running_loop().time
+        end = now() + _SHOWN_S
+        while partition not in await producer.partitions_for(topic):
+            if now() >= end:
+                raise LogFaultError(f"Kafka has no partition {partition} of {topic}: see `topics check`")
+            await producer.client.force_metadata_update()
+            await asyncio.sleep(_ASK_S)
 
     async def _judged(
         self, error: BaseException, lanes: Mapping[Lane, Sequence[Output]], sent: Sequence[tuple[Lane, int, Any]]
