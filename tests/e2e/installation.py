@@ -176,7 +176,9 @@ class Installation:
         """The dead letters."""
         return [json.loads(record.value) for record in self.records("calllog.dead", 1)]
 
-    def settled(self, condition: Callable[[], bool], what: str, seconds: float = PATIENCE_S) -> None:
+    def settled(
+        self, condition: Callable[[], bool], what: str | Callable[[], str], seconds: float = PATIENCE_S
+    ) -> None:
         """Wait until a condition holds; the only bound is a generous one. A broker that is too busy to answer is asked again."""
 
         def holds() -> bool:
@@ -187,7 +189,9 @@ class Installation:
 
         end = time.monotonic() + seconds
         while not holds():
-            assert time.monotonic() < end, f"not within {seconds} s: {what}\n{self.log.read_text()[-3000:]}"
+            if time.monotonic() >= end:
+                told = what if isinstance(what, str) else what()
+                raise AssertionError(f"not within {seconds} s: {told}\n{self.log.read_text()[-3000:]}")
             time.sleep(0.2)
 
 

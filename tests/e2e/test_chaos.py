@@ -55,7 +55,11 @@ def test_redis_killed_at_random_moments_loses_no_secret_and_brings_nobody_back(g
         guard.stack.start_redis()
     guard.settled(lambda: all(removed(guard, f"chaos-{kill:04d}") for kill in range(1, KILLS)), "all erased")
     left = len(people) - len(gone)
-    guard.settled(lambda: len(guard.live()) == left, f"a leg of each of the {left} others")
+
+    def seen() -> str:
+        return f"a leg of each of the {left} others: {len(guard.live())} legs, {len(keys(guard))} keys, {guard.dead()}"
+
+    guard.settled(lambda: len(guard.live()) == left, seen)
     guard.cli("keystore", "walk")  # a mint that was killed before its claim leaves a key that nobody has
     assert len(keys(guard)) == left, "each living person has a key, and nobody else"
     assert guard.cli("read", "--purpose", "service", "--actor", "support-1").count('"put"') == left

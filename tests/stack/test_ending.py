@@ -193,6 +193,4 @@ def test_a_demo_that_is_ended_leaves_neither_workers_nor_servers(tmp_path: Path,
     until(lambda: family.have("kafka.Kafka", "worker protector", "worker auditor"), "a demo with workers")
     expected = _ended(demo.pid, how)
     assert demo.wait(_END_S) == expected, (tmp_path / "out.txt").read_text()[-2000:]
-    if how == "KILL":
-        until(lambda: not family.alive(), "the kernel ends them")
-    assert family.alive() == []
+    until(lambda: not family.alive(), "the kernel ends whoever is left")

@@ -88,6 +88,7 @@ class Demo:
             capture_output=True,
             text=True,
             check=False,
+            preexec_fn=ends_with_us(),  # a signal may come between its start and our wait for it
         )
         if done.returncode not in code:
             raise StateRefusedError(f"`{' '.join(words[:2])}` ended with {done.returncode}: {done.stderr[-600:]}")
