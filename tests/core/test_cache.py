@@ -98,7 +98,7 @@ async def test_who_fences_what_nobody_changed_forgets_the_key(world: World) -> N
     ring = world.fresh_ring()
     await living(ring)
     view = await ring.view([ALICE])
-    assert await ring.fence_if(ALICE, view.raw[ALICE], NOW_MS, view.epoch)
+    assert await ring.fence_if(ALICE, view, NOW_MS)
     assert kept(ring) == ([], [])
 
 
