@@ -86,7 +86,7 @@ def whole(case: Case, today: date, filed: Filed | None) -> str:
     if case.approvals:
         lines.append(f"approved   {', '.join(case.approvals)}")
     if case.refusal:
-        lines.append(f"refused    by an {case.refusal}")
+        lines.append(f"refused    {'by an officer' if case.refusal == 'officer' else case.refusal}")
     if filed:
         lines.append(
             f"disclosed  to {filed.authority}; {filed.basis}; the person is told {filed.notify.replace('_', ' ')}"

@@ -82,7 +82,7 @@ class Acts:
             return
         if act.request.jti not in case.acts:
             case = await self._applied(case, act)
-        if case.state == "refused" and "refused" not in case.stages:
+        if case.state == "refused" and case.refusal is None:
             await self._refused(case, act)
         elif case.sealed and (
             (case.state == "enforcing" and not case.decided) or (case.type == "object" and case.waits_for == "officer")
@@ -183,7 +183,9 @@ class Acts:
 
     async def refused_again(self, granted: Granted) -> Case:
         """What is left of a refusal whose reasons are told. Raises ParkedError: it still waits."""
-        return await self._ended(await self._reviewed(granted), granted.version, [])
+        case = granted.case
+        restricted = case.type == "object" and case.decisions
+        return await self._ended(await self._reviewed(granted) if restricted else case, granted.version, [])
 
     async def _ended(self, case: Case, version: str, outputs: Sequence[Output]) -> Case:
         return await self._stage(msgspec.structs.replace(parted(case), refusal="officer"), "refused", version, outputs)

@@ -32,9 +32,10 @@ from calllog_guard.core.requests.decision import (
 )
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.rules import Correction, Rule, seal_rule
+from calllog_guard.core.requests.whose import tag_of
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode, to_ms
-from calllog_guard.errors import HoldsFullError, KeyMissingError, ParkedError
+from calllog_guard.errors import EntryUnreadableError, HoldsFullError, KeyMissingError, MessageError, ParkedError
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.abreast import abreast
@@ -190,22 +191,33 @@ class Decider:
             found += self._of_former(granted, lookups, persons, told, view)
         case = await self.decided(case, [decision for _, decision in found])
         for part in parts:
-            others = await self._considered(case) if part.number == ENDED else set()
+            others = await self._considered(case, persons) if part.number == ENDED else set()
             for lookup, person in persons.items():
                 if lookup not in others and part.only in {None, lookup}:
                     await self._ring.change(lookup, part.flags, generation=person.generation)
         self._steps.reached("decide.flags")
         return Decided(case, tuple(index for index, _ in found))
 
-    async def _considered(self, case: Case) -> set[Lookup]:
+    async def _considered(self, case: Case, persons: Mapping[Lookup, Person]) -> set[Lookup]:
         """Of whom another objection is still before an officer: they stay restricted although this one has ended."""
-        waiting = [
-            each
-            for each in self._book
-            if each.type == "object" and each.state == "waiting" and each.decisions and each.case != case.case
-        ]
-        requests = [self._book.request_of(each) for each in waiting]
-        return {lookup for request in requests for lookup in (await self.lookups(request)).values()}
+        found: set[Lookup] = set()
+        for each in self._book:
+            if each.type == "object" and each.state == "waiting" and each.decisions and each.case != case.case:
+                try:
+                    found |= set(await self.subjects.known(self._book.request_of(each)))
+                except MessageError:  # its request is lost: its tags alone say whose it is
+                    found |= {lookup for lookup, person in persons.items() if await self._may_own(each, person)}
+        return found
+
+    async def _may_own(self, case: Case, person: Person) -> bool:
+        """Whether a case is a person's, by its tags; yes where that cannot be known."""
+        if case.whose is msgspec.UNSET or person.pseudonym is None:
+            return True
+        try:
+            keys = await self._ring.keys_of(person.pseudonym)
+        except EntryUnreadableError:
+            return True
+        return keys is None or tag_of(keys.identity, case.case) in case.whose
 
     async def _there(
         self, granted: Granted, lookups: Mapping[int, Lookup], *, mint: bool

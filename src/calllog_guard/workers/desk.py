@@ -32,7 +32,14 @@ from calllog_guard.core.requests.sealed import bare
 from calllog_guard.core.requests.whose import Reason
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import from_ms
-from calllog_guard.errors import EntryUnreadableError, HoldsFullError, MessageError, ParkedError, RequestRefusedError
+from calllog_guard.errors import (
+    EntryUnreadableError,
+    HoldReleasedError,
+    HoldsFullError,
+    MessageError,
+    ParkedError,
+    RequestRefusedError,
+)
 from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.ports import Clock, ReadAll, Writer
 from calllog_guard.settings import Settings
@@ -50,7 +57,7 @@ from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.search import Searcher
 from calllog_guard.workers.terms import absolute, apart, braked, check_purposes, dated, reviewed
-from calllog_guard.workers.waiting import WaitingCases
+from calllog_guard.workers.waiting import WaitingCases, named
 from calllog_guard.workers.whose import Owners
 
 log: Final = structlog.get_logger()
@@ -204,7 +211,7 @@ class Desk:
             await self._acts.act(act)
         except ParkedError as error:  # what it was to end cannot be ended yet
             case = self._book.get(act.request.case or "")
-            if case is None or case.sealed is None:
+            if case is None or case.sealed is None or act.request.jti not in case.acts:
                 raise
             await self._waiting.put(case, self._book.request_of(case), error)
 
@@ -263,9 +270,31 @@ class Desk:
 
     async def _carry(self, granted: Granted) -> Case:
         """What is to be done for a case now, until it is done. May be called again after a crash."""
-        if granted.case.state == "refused":
-            return await self._acts.refused_again(granted)
-        return await (self._considered if granted.case.state == "waiting" else self._enforced)(granted)
+        state = granted.case.state
+        try:
+            if state == "refused":
+                return await self._acts.refused_again(granted)
+            return await (self._considered if state == "waiting" else self._enforced)(granted)
+        except MessageError as error:
+            if not granted.waited:
+                raise
+            return await self._failed(granted, error)
+
+    async def _failed(self, granted: Granted, error: MessageError) -> Case:
+        """
+        What waited has become impossible, and no record of it is left that could be a dead letter: its case says so.
+
+        An officer decides what is to become of it; a hold that was released meanwhile has ended.
+        """
+        case = self._book.get(granted.case.case) or granted.case
+        self._o.count("decisions_failed", 1)
+        log.error("a case cannot be carried out: an officer must look", why=error.reason, **named(case))
+        if case.state != "enforcing":  # an officer has it, or has refused it
+            return case
+        if isinstance(error, HoldReleasedError):
+            case = msgspec.structs.replace(parted(case), state="refused", refusal=error.reason)
+            return await self._book.save(ended_at(case, self._o.clock.now(), self._keep))
+        return await self._book.save(msgspec.structs.replace(case, state="waiting", waits_for="officer", officer=True))
 
     async def _enforced(self, granted: Granted) -> Case:
         """Carry a granted request out; the receipt of the fence ends it. May be called again after a crash."""

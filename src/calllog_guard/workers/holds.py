@@ -114,7 +114,7 @@ class Holds:
         if entry is None or entry.secret is None:
             raise HoldReleasedError("unknown_hold", "/hold/id")
         terms = terms_of(entry)
-        if not (await self._a.decider.subjects.named(request)).asked <= set(map(Lookup, terms.subjects)):
+        if any(each.isdisjoint(terms.subjects) for each in await self._a.decider.subjects.keys(request)):
             raise RequestRefusedError("not_of_this_hold", "/subjects")
         return name, terms.secret
 
@@ -321,11 +321,15 @@ class Holds:
             log.warning("a hold waits", why=sorted({str(error) for error in left.values()})[:5], people=len(left))
 
     async def _widened(self, standing: dict[HoldId, tuple[Case, Terms]]) -> dict[HoldId, tuple[Case, Terms]]:
-        """The same, each over whoever else its people are by now: a hold is over a human, not over one of their identifiers."""
+        """
+        The same, each over whoever else its people are by now: a hold is over a human, not over one of their identifiers.
+
+        Of whom that cannot be known the hold stays as it is: what is asked about them, or about whom they are, waits itself.
+        """
         homes = self._a.decider.subjects.homes
         named = sorted({Lookup(each) for _, terms in standing.values() for each in terms.subjects})
         where = await homes.where(named)
-        others = await homes.everyone(sorted(set(where.values())))
+        others = await homes.everyone_known(sorted(set(where.values())))
         found = dict(standing)
         for name, (case, terms) in standing.items():
             subjects = [Lookup(each) for each in terms.subjects]

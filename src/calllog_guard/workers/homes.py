@@ -9,18 +9,20 @@ Rules: 1. An identifier goes on with the person that it had by former rules; one
 Source: design section 14 (identity is fixed).
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final, NamedTuple
 
 from calllog_guard.core.crypto.entries import EPOCH_KEY, Person, key_epoch, person_key
 from calllog_guard.core.crypto.same import Same, open_same, same_key, seal_same
 from calllog_guard.core.ids import Lookup
-from calllog_guard.errors import EntryUnreadableError, KeystoreSilentError, MessageError
+from calllog_guard.errors import EntryMovedError, EntryUnreadableError, MessageError
 from calllog_guard.workers.keyring import Keyring, View, fresh_nonce, pointer
 from calllog_guard.workers.naming import Names, Naming
 from calllog_guard.workers.unreadable import Unreadable, of_one
 
+_Sames = Callable[[Sequence[Lookup]], Awaitable[dict[Lookup, tuple[Lookup, ...]]]]
 _HOPS: Final = 8
 """One per change of the rules, at most; more is a circle that nobody of ours has made."""
 
@@ -146,17 +148,39 @@ class Homes:
             for lookup, raw in zip(places, read, strict=True)
         }
 
+    async def _same_known(self, lookups: Sequence[Lookup]) -> dict[Lookup, tuple[Lookup, ...]]:
+        places = {lookup: same_key(self._ring.tenant, lookup) for lookup in lookups}
+        found = dict.fromkeys(lookups, tuple[Lookup, ...]())
+        for lookup, raw in zip(places, await self._keystore.read(list(places.values())), strict=True):
+            with suppress(EntryUnreadableError):
+                found[lookup] = () if raw is None else self._opened(raw, places[lookup]).lookups
+        return found
+
     def _opened(self, raw: bytes, place: bytes) -> Same:
         with of_one("an entry that says who else somebody is"):
             key = self._vault.epoch_key(key_epoch(raw), self._ring.tenant, "keystore")
             return open_same(raw, place, key)
 
     async def everyone(self, lookups: Sequence[Lookup]) -> dict[Lookup, tuple[Lookup, ...]]:
-        """Of each, everybody whom the same human is known as, however far apart, in a fixed order; without those asked for."""
+        """
+        Of each, everybody whom the same human is known as, however far apart, in a fixed order; without those asked for.
+
+        Raises:
+            EntryUnreadableError: Of one of them that cannot be known.
+
+        """
+        return await self._everyone(lookups, self.same)
+
+    async def everyone_known(self, lookups: Sequence[Lookup]) -> dict[Lookup, tuple[Lookup, ...]]:
+        """The same as far as it can be known: an entry that cannot be used leads nowhere."""
+        return await self._everyone(lookups, self._same_known)
+
+    @staticmethod
+    async def _everyone(lookups: Sequence[Lookup], same: _Sames) -> dict[Lookup, tuple[Lookup, ...]]:
         next_: dict[Lookup, tuple[Lookup, ...]] = {}
         wanted = list(dict.fromkeys(lookups))
         while wanted:
-            next_ |= await self.same(wanted)
+            next_ |= await same(wanted)
             wanted = sorted({each for some in next_.values() for each in some} - next_.keys())
         return {lookup: tuple(sorted(_reached(lookup, next_) - {lookup})) for lookup in lookups}
 
@@ -165,15 +189,18 @@ class Homes:
         Tell two people of each other, with what is stricter for both; as they were before.
 
         Raises:
-            KeystoreSilentError: One of them is not there any more: ask again.
+            EntryUnreadableError: One of them is lost.
+            EntryMovedError: One of them leads elsewhere meanwhile: ask again.
 
         """
         while True:
             view = await self._ring.view([one, other])
             before = {lookup: self._ring.entry(lookup, raw) for lookup, raw in view.raw.items()}
             first, second = before[one], before[other]
-            if first is None or second is None or first.home or second.home:
-                raise KeystoreSilentError("one of two entries that are one person is there no more: is asked again")
+            if first is None or second is None:
+                raise EntryUnreadableError("one of two entries that are one person is lost", "entry_lost")
+            if first.home or second.home:
+                raise EntryMovedError
             changes = self._joined(view, {one: stricter(first, second), other: stricter(second, first)})
             for lookup, (raw, same) in (await self._sames([one, other])).items():
                 changes |= self._told(view, lookup, other if lookup == one else one, raw, same)

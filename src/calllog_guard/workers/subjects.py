@@ -46,11 +46,6 @@ class Named:
     places: dict[int, int]
 
     @property
-    def asked(self) -> set[Lookup]:
-        """Those whom the identifiers of the request name."""
-        return {lookup for number, lookup in self.lookups.items() if number < _LINKED}
-
-    @property
     def linked(self) -> int:
         """How many people are reached whom no identifier of the request names."""
         return sum(number >= _LINKED for number in self.lookups)
@@ -115,6 +110,18 @@ class Subjects:
                     number = numbers[other] = _LINKED + len(numbers)
                     places[number] = places[numbers[lookup]]
         return Named({index: lookup for lookup, index in numbers.items()}, places)
+
+    async def keys(self, request: Request) -> list[frozenset[Lookup]]:
+        """By identifier, where the person's entry lies; where that cannot be known, every key that the identifier has itself."""
+        names = [self._naming.names(text, f"/subjects/{index}") for index, text in enumerate(request.subjects)]
+        homes, _ = await self.homes.found(names)
+        return [frozenset([homes[each]] if each in homes else [each.lookup, *each.former]) for each in names]
+
+    async def known(self, request: Request) -> list[Lookup]:
+        """Everybody a request is about, as far as that can be known: for what must not wait until an entry is mended."""
+        own = dict.fromkeys(lookup for each in await self.keys(request) for lookup in sorted(each))
+        others = await self.homes.everyone_known(list(own))
+        return list(dict.fromkeys([*own, *(each for some in others.values() for each in some)]))
 
     async def matched(self, case: Case, request: Request, told: Collection[Lookup] = ()) -> Case:
         """

@@ -119,16 +119,13 @@ class WaitingCases:
     @staticmethod
     def _lost(case: Case, error: CaseStateError) -> None:
         """Its request does not open any more: an officer can refuse it."""
-        log.error("a case cannot go on", why=error.reason, **_named(case))
+        log.error("a case cannot go on", why=error.reason, **named(case))
 
     async def _note(self, case: Case, request: Request) -> None:
         self._who[case.case] = await self._people(request)
 
     async def _people(self, request: Request) -> frozenset[Lookup]:
-        try:
-            return frozenset((await self._decider.lookups(request)).values())
-        except ParkedError:  # not even where their entries lie can be known
-            return frozenset()
+        return frozenset(await self._decider.subjects.known(request))
 
     def _before(self, case: Case, lookups: Collection[Lookup]) -> list[str]:
         """The cases about some people that came before this one, in their order."""
@@ -151,7 +148,7 @@ class WaitingCases:
         await self._note(case, request)
         if self._pauses.failed(case.case):
             self._count("cases_waited", 1)
-            log.error("a case waits", why=str(error), **_named(case))
+            log.error("a case waits", why=str(error), **named(case))
         return case
 
     def at_once(self, name: str) -> None:
@@ -163,6 +160,6 @@ class WaitingCases:
         self._pauses.ended(name)
 
 
-def _named(case: Case) -> dict[str, str]:
+def named(case: Case) -> dict[str, str]:
     """A secret case has no name in a log."""
     return {} if case.secret else {"case": case.case}

@@ -2,6 +2,7 @@
 Finds a person's own cases again, and keeps in them what officers told the person.
 
 Rules: 1. Only from the second level of forms on: a desk of the first release would refuse the case.  2. Nobody is minted for it.
+       3. No case and no act waits for it: an entry that cannot be used counts as nobody's.
 Source: `core/requests/whose.py`.
 """
 
@@ -59,8 +60,8 @@ class Owners:
         """A new case that can be found again by those whom it is about."""
         if self._ring.forms < FORMS or not request.subjects:
             return case
-        lookups = dict.fromkeys((await self._decider.lookups(request)).values())
-        found = whose.opened(case.case, await self.identities(list(lookups)), secrets.token_bytes)
+        identities = await self.identities(await self._decider.subjects.known(request))
+        found = whose.opened(case.case, identities, secrets.token_bytes)
         return msgspec.structs.replace(case, whose=dict(found.keys))
 
     async def said(self, case: Case, request: Request | None, reason: Reason) -> Case:
@@ -68,7 +69,7 @@ class Owners:
         if case.whose is msgspec.UNSET or request is None:
             return case
         before = _parts(case)
-        lookups = list(dict.fromkeys((await self._decider.lookups(request)).values()))
+        lookups = await self._decider.subjects.known(request)
         keys = [_key(before, case.case, each) for each in await self.identities(lookups) if each is not None]
         after = whose.say(
             before, case.case, next((each for each in keys if each is not None), None), reason, secrets.token_bytes
