@@ -25,7 +25,7 @@ from calllog_guard.core.calls.view import Line
 from calllog_guard.core.ids import is_id
 from calllog_guard.core.retention.access import Refusal
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, LogRefusedError
-from calllog_guard.law import policy_source, policy_tail
+from calllog_guard.law import check_places, policy_source, policy_tail
 from calllog_guard.patience import ended
 from calllog_guard.ports import LogReader, Writer
 from calllog_guard.settings import Settings, from_environment
@@ -161,7 +161,7 @@ class Reader(Stream[Line]):
         try:
             health = await self._shown(shared, goodbyes)
             source = policy_source(shared, "reader", writer, law)
-            for ask in (writer.start, source.catch_up, shared.look_back):
+            for ask in (writer.start, source.catch_up, shared.look_back, partial(check_places, shared)):
                 await self._answered(shared, ask)
             reading = self._reading = self._made(shared, writer)
             kept = self._kept = self._made(shared, writer, kept=True)

@@ -30,7 +30,7 @@ from calllog_guard.core.replay import REPLAYED, REPLAYED_KEY, Replayed, replay_h
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import DEAD, Access, Dead, decode, encode, time_text, to_ms
 from calllog_guard.errors import ConfigurationError, MessageError, RequestRefusedError, StateRefusedError
-from calllog_guard.law import follow_published
+from calllog_guard.law import NO_KEYSTORE, enter
 from calllog_guard.world import World
 
 _PURPOSE: Final = "dead_letters"
@@ -219,6 +219,7 @@ async def _recorded(shared: World, writer: KafkaWriter, letters: Sequence[Letter
 async def open_letters(args: argparse.Namespace) -> int:
     """One payload as its bytes; all of a reason, or with --json, as lines of JSON."""
     shared, pem = the_world(), _key(args.key)
+    await enter(shared, NO_KEYSTORE)
     letters = await _chosen(shared, args)
     _opened(letters[0], pem)  # a wrong key leaves no record of an access
     writer = shared.writer()
@@ -260,13 +261,13 @@ async def replay_letters(args: argparse.Namespace) -> int:
     shared, pem = the_world(), _key(args.key)
     if args.mended and (args.letter is None or args.drop_field):
         raise ConfigurationError("--from FILE goes with one PARTITION:OFFSET, and not with --drop-field")
+    await enter(shared, NO_KEYSTORE)  # a topic that no worker reads any more would keep the payload in clear
     chosen = [each for each in await _chosen(shared, args) if args.letter or not each.replayed]
     letters = [each for each in chosen if args.letter or each.whole]
     if len(letters) < len(chosen):
         say(
             f"{len(chosen) - len(letters)} letters hold a digest alone: publish these records again where they came from"
         )
-    await follow_published(shared)  # a topic that no worker reads any more would keep the payload in clear
     outputs = [_again(shared, args, letter, pem) for letter in letters]  # all or none: a refusal replays nothing
     writer = shared.writer()
     await writer.start()
