@@ -46,9 +46,11 @@ def test_dead_letters_are_listed_opened_and_replayed_past_the_fences(make: Make,
     (line,) = guard.cli("dead", "open", "--reason", "unknown_field", *key).splitlines()
     assert json.loads(line)["payload"].encode() == shoes[0]
     accesses = [json.loads(record.value) for record in guard.records("privacy.access", 1)]
-    assert {(each["actor"], each["purpose"], each["opened"]) for each in accesses} == {
-        ("operator-1", "dead_letters", 1)
+    assert {(each["actor"], each["purpose"], each["opened"], *each["refused"].items()) for each in accesses} == {
+        ("operator-1", "dead_letters", 1),
+        ("operator-1", "dead_letters", 0, ("denied", 1)),
     }
+    assert len({each["read"] for each in accesses}) == len(accesses), "each attempt is one"
 
     guard.cli("dead", "replay", "--reason", "unknown_field", *key, "--drop-field", "call_id", code=4)
     guard.cli("dead", "replay", "--reason", "unknown_field", *key, "--drop-field", "shoe")
