@@ -47,7 +47,9 @@ CASES = [
     case(1, "erase", "observing", day(3), stages=ERASED),
     case(2, "erase", "observing", day(4), stages=ERASED | {"absent": day(3, 10)}),
     case(3, "erase", "observing", day(4), stages={n: at for n, at in ERASED.items() if n != "absent"}),
-    case(4, "access", "closed", day(1), stages={"accepted": day(1), "exported": day(6)}, due="2026-11-05", legs={"d": 40}),
+    case(
+        4, "access", "closed", day(1), stages={"accepted": day(1), "exported": day(6)}, due="2026-11-05", legs={"d": 40}
+    ),
     case(5, "object", "waiting", day(1), waits_for="officer", due="2026-11-30"),
     case(6, "complain", "waiting", day(1), waits_for="officer", due="2026-11-20"),
     case(7, "disclose", "waiting", day(20), waits_for="second_officer", asked_by="officer-1"),
