@@ -116,9 +116,7 @@ class Reader(Stream[Line]):
         super().__init__(self._lines)
         self._settings = from_environment(os.environ) if settings is None else settings
         read = b64(secrets.token_bytes(ID_BYTES)).decode()
-        self._errand = Errand(
-            tenant=world(self._settings).tenant, purpose=purpose, actor=actor, case=case, read=read
-        )
+        self._errand = Errand(tenant=world(self._settings).tenant, purpose=purpose, actor=actor, case=case, read=read)
         self._partitions = list(range(self._settings.partitions) if partitions is None else dict.fromkeys(partitions))
         if unknown := [each for each in self._partitions if not 0 <= each < self._settings.partitions]:
             raise ConfigurationError(f"no partition {unknown[0]}: there are {self._settings.partitions}, from 0")
