@@ -982,8 +982,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "an access of the first release's forms gets a field that its readers refuse",
         "workers/reading.py",
-        "if self.source.forms >= WHICH else msgspec.UNSET",
-        "if self.source.forms else msgspec.UNSET",
+        "which=pack(opened, min(offsets)) if self.source.forms >= WHICH else msgspec.UNSET",
+        "which=pack(opened, min(offsets)) if self.source.forms else msgspec.UNSET",
         "tests/core/test_reader.py",
     ),
     (
