@@ -3075,6 +3075,73 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
 ]
 
 
+MUTANTS += [
+    (
+        "what is asked about nobody is closed as done",
+        "workers/unfound.py",
+        "return case.known is False and RULES",
+        "return False and RULES",
+        "tests/core/test_unfound.py::test_what_is_asked_about_nobody_is_an_officers_to_decide",
+    ),
+    (
+        "a correction of no call is done",
+        "workers/unfound.py",
+        "        if not sum(case.legs.values()):\n",
+        "        if False:\n",
+        "tests/core/test_unfound.py::test_a_correction_of_a_call_that_does_not_exist_is_not_done",
+    ),
+    (
+        "that nothing is left of nothing closes a case that an officer has",
+        "core/requests/case.py",
+        '    if case.type == "rectify" and UNFOUND in case.stages:\n',
+        "    if False:\n",
+        "tests/core/test_unfound.py::test_a_correction_that_found_nothing_is_told_to_no_recipient",
+    ),
+    (
+        "recipients hear of nobody",
+        "workers/notices.py",
+        "        if case.of_nothing and kind not in _REASONED:\n",
+        "        if False:\n",
+        "tests/core/test_unfound.py::test_a_disclosure_of_nobody_tells_nobody",
+    ),
+    (
+        "a correction is told before it is made",
+        "workers/unfound.py",
+        'return case.type == "rectify" and bool(case.decisions) and bool(case.sealed)',
+        "return False and bool(case.sealed)",
+        "tests/core/test_unfound.py::test_a_correction_is_told_when_it_is_made_and_not_before",
+    ),
+    (
+        "whoever comes while an officer has a restriction is read",
+        "core/requests/case.py",
+        'self.type == "object" or (self.type == "restrict" and UNFOUND in self.stages)',
+        'self.type == "object"',
+        "tests/core/test_unfound.py::test_whoever_comes_meanwhile_is_restricted_until_an_officer_decides",
+    ),
+    (
+        "a correction may lose its request to a fast keeper",
+        "workers/desk.py",
+        "await self._done(await self._unfound.kept(granted), told)",
+        "await self._done(granted, told)",
+        "tests/core/test_unfound.py::test_a_correction_that_found_nothing_is_told_to_no_recipient",
+    ),
+    (
+        "facts that are not corrected are told as null",
+        "core/requests/fields.py",
+        "class Facts(Message, frozen=True, kw_only=True, omit_defaults=True):",
+        "class Facts(Message, frozen=True, kw_only=True):",
+        "tests/core/test_unfound.py::test_what_is_not_corrected_is_not_named",
+    ),
+    (
+        "a removal of nothing is certified",
+        "reports/certificate.py",
+        "_NOTHING if nothing else _VERDICTS",
+        "_NOTHING if False else _VERDICTS",
+        "tests/core/test_unfound.py::test_the_page_of_a_receipt_certifies_no_removal_of_nothing",
+    ),
+]
+
+
 def survives(what: str, file: str, old: str, new: str, test: str) -> bool:
     """Whether the test still passes without the protection."""
     with tempfile.TemporaryDirectory() as folder:

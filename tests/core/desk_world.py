@@ -15,10 +15,12 @@ from calllog_guard.adapters.memory import MemoryKeystore
 from calllog_guard.core.arrival import Arrival
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.sealed import new_pair, open_sealed, sign
+from calllog_guard.core.crypto.secrets import month_of
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.case import CASES, Case
 from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.notice import NOTICES, WORDS, Notice, Words
+from calllog_guard.core.requests.outcome import TO_DESK, Outcome
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode
 from calllog_guard.policy import load_policy
@@ -31,6 +33,7 @@ from calllog_guard.workers.desk import Desk, Office
 from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.holds import Archive, Holds
 from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.naming import Naming
 from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.safe import Safe
@@ -138,7 +141,32 @@ class DeskWorld:
         """Open the keystore and start the desk."""
         await self.ring().guard.open_at_once(4)
         await self.restart()
+        await self.meet(CANARY)
         return self
+
+    async def meet(self, *subjects: str) -> None:
+        """Have people known, as if they had called."""
+        naming, ring = Naming(TENANT, self.vault), self.ring()
+        wanted = [naming.names(subject, "/subjects").lookup for subject in subjects]
+        month = month_of(self.at.year, self.at.month)
+        assert await ring.mint(dict.fromkeys(wanted), await ring.view(wanted), month, month)
+
+    async def done(self, jti: str, stage: Any, legs: int = 1) -> None:
+        """A keeper has carried out what was decided in a case."""
+        case, key = self.case(jti), self.vault.outcome_key(TENANT)
+        told = [
+            key.vouched(
+                Outcome(
+                    tenant=TENANT, case=case.case, decision=each, stage=stage, partition=0, legs=legs, barrier=0, up_to=0,
+                    by="keeper", at=self.at,
+                ),
+                TO_DESK,
+            )
+            for each in case.decisions
+        ]  # fmt: skip
+        ms, name = int(self.at.timestamp() * 1000), case.case.encode()
+        records = [Arrival("privacy.outcomes", 0, at, name, value, ms) for at, value in enumerate(told)]
+        await self.desk.unit({TopicPartition("privacy.outcomes", 0): records})
 
     def ring(self) -> Keyring:
         """A keyring that has seen nothing."""

@@ -176,11 +176,14 @@ class Decider:
         return Decided(case, tuple(index for index, _ in found))
 
     async def _considered(self, case: Case) -> set[Lookup]:
-        """Of whom another objection is still before an officer: they stay restricted although this one has ended."""
+        """Of whom another request is still before an officer: they stay restricted although this one has ended."""
         waiting = [
             each
             for each in self._book
-            if each.type == "object" and each.state == "waiting" and each.decisions and each.case != case.case
+            if each.type in {"object", "restrict"}
+            and each.state == "waiting"
+            and each.decisions
+            and each.case != case.case
         ]
         requests = [self._book.request_of(each) for each in waiting]
         return {lookup for request in requests for lookup in (await self.lookups(request)).values()}

@@ -58,6 +58,8 @@ _YEARS: Final = (2000, 2200)
 """Of what a request may say (design section 6), and a century for what follows from it."""
 OF_NOBODY: Final = frozenset({"absent", "gone", "exported"})
 """The stages that a case reaches of whom nobody was known: nothing was destroyed, removed or corrected, and nothing is said to be."""
+UNFOUND: Final = "unfound"
+"""The stage of a case that an officer has because nobody, or nothing, was found that it could be done to."""
 AT_ONCE: Final = "fenced"
 """The progress of a decision that the desk has carried out whole: a restriction, its end, a consent."""
 
@@ -136,6 +138,18 @@ class Case(Rewritten, frozen=True, kw_only=True):
         return bool({"fenced", "decided", "answered"} & self.stages.keys())
 
     @property
+    def considered(self) -> bool:
+        """Whether the person is restricted because an officer has the case: an objection, or a restriction of whom nobody knew."""
+        return self.waits_for == "officer" and (
+            self.type == "object" or (self.type == "restrict" and UNFOUND in self.stages)
+        )
+
+    @property
+    def of_nothing(self) -> bool:
+        """Whether nobody is known whom it names, or nothing was found that it could be done to: nobody is told that it was done."""
+        return self.known is False or UNFOUND in self.stages
+
+    @property
     def begun_at(self) -> datetime:
         """When it was granted, as far as it was: that is what brakes count, however long it had waited before."""
         return self.cut_off or self.opened_at
@@ -209,6 +223,8 @@ def _reached(case: Case, progress: dict[str, str], stage: str) -> bool:
 def after_outcome(case: Case, outcome: Outcome, at: datetime) -> tuple[Case, list[str]]:
     """The case after an outcome, and the stages that all its decisions have reached by it; a repeat changes nothing."""
     ladder = case.ladder
+    if case.type == "rectify" and UNFOUND in case.stages:
+        return case, []  # an officer has it: that nothing is left of a correction that nobody made is no news
     if outcome.stage == "searched" and outcome.decision in case.progress:
         progress = case.progress | {outcome.decision: UNSURE if outcome.unread else NOBODY}
         return msgspec.structs.replace(case, progress=progress), []

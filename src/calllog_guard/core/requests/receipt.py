@@ -12,7 +12,8 @@ from calllog_guard.core.requests.outcome import Observed
 from calllog_guard.core.wire import Day, Id, Internal, TenantName, Utc
 
 Stage = Literal[
-    "accepted", "fenced", "destroyed", "tombstoned", "rewritten", "exported", "copied", "absent", "gone", "answered", "refused"
+    "accepted", "fenced", "destroyed", "tombstoned", "rewritten", "exported", "copied", "absent", "gone", "answered", "refused",
+    "unfound",
 ]  # fmt: skip
 CERTIFIED: Final = frozenset(get_args(Stage))
 """The stages that end in a receipt; `absent` and `gone` are the certificate."""
@@ -54,6 +55,11 @@ class Receipt(Internal, frozen=True, kw_only=True):
     contact: str | msgspec.UnsetType = msgspec.UNSET
     authority: str | msgspec.UnsetType = msgspec.UNSET
     zone: str | msgspec.UnsetType = msgspec.UNSET
+
+
+def certified(kind: str, stage: str) -> bool:
+    """Whether a stage ends in a receipt; that the keystore's file was rewritten is no news to a person."""
+    return stage in CERTIFIED and (stage != "rewritten" or kind == "rectify")
 
 
 RECEIPTS: Final = msgspec.json.Decoder(Receipt)
