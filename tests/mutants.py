@@ -254,8 +254,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "the gone come back under the identifier that they had",
         "workers/homes.py",
-        "known = next((each for each in names.former if entries.get(each) is not None), None)",
-        "known = next((each for each in names.former if entries.get(each) is None), None)",
+        "known = next((each for each in names.former if entries.says(each) is not None), None)",
+        "known = next((each for each in names.former if entries.says(each) is None), None)",
         "tests/core/test_carryover.py::test_whoever_is_gone_is_kept_out_under_the_identifier_they_had",
     ),
     (
@@ -271,6 +271,34 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "            await self._copies(partition)\n",
         "",
         "tests/core/test_carryover.py::test_of_whom_copies_alone_are_left_is_found_under_any_form",
+    ),
+    (
+        "who is first stored while their erasure begins is taken for somebody who has returned",
+        "workers/decide.py",
+        " and not (called_nobody and new)",
+        "",
+        "tests/core/test_crash_matrix.py::test_who_is_first_stored_while_their_erasure_begins_is_erased",
+    ),
+    (
+        "a decision about nobody that the ledger never got is waited for",
+        "workers/decide.py",
+        "        if called_nobody:",
+        "        if not case:",
+        "tests/core/test_crash_matrix.py::test_who_is_first_stored_while_their_erasure_begins_is_erased",
+    ),
+    (
+        "one bad entry on the way to somebody holds up a whole unit",
+        "workers/homes.py",
+        "                found.left[names] = error\n",
+        "                raise error\n",
+        "tests/core/test_carryover.py::test_one_bad_entry_on_the_way_holds_up_its_own_person_alone",
+    ),
+    (
+        "an upgrade forgets how far workers of the first release have read",
+        "workers/beginnings.py",
+        "    await keystore.put({spot.key: reached_entry(each) for spot, each in further.items()})\n",
+        "",
+        "tests/core/test_beginnings.py::test_an_upgrade_keeps_how_far_workers_of_the_first_release_have_read",
     ),
     (
         "a unit that began under the former rules is believed",

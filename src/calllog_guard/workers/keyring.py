@@ -172,13 +172,14 @@ class Keyring(KeyEntries):
         Turn a person's entry to gone; returns the person as found before.
 
         A cut-off never falls, and a generation later than `generation` is left alone. Where nobody is found, the fence takes that
-        generation, so that who returns gets a later one although the keystore had forgotten them.
+        generation, so that who returns gets a later one although the keystore had forgotten them; without one, that of somebody
+        who is minted now.
         """
-        least = generation or 1
         while True:
             view = await self.view([lookup], under_guard=under_guard)
             raw = view.raw[lookup]
             found = self.entry(lookup, raw)
+            least = generation or (1 if found else max(1, view.floor))
             if found is not None and found.home is not None:
                 # another's generations: what is dated up to the cut-off is kept out, no more
                 lookup, generation = found.home, 0
@@ -195,13 +196,17 @@ class Keyring(KeyEntries):
             if await self._keystore.swap({place: (raw, self.seal_person(lookup, gone))}, {EPOCH_KEY: view.epoch}):
                 return before
 
-    async def fence_if(self, lookup: Lookup, raw: bytes | None, cut_off: int, epoch: bytes | None) -> bool:
-        """Turn the person's entry to gone if it is still `raw`; whether it was, so that nobody minted meanwhile."""
-        name = pointer(View(epoch, {}))
-        before = self.person(lookup, raw) or Person(generation=1, pseudonym=None, epoch=name)
+    async def fence_if(self, lookup: Lookup, view: View, cut_off: int) -> bool:
+        """
+        Turn the person's entry to gone if it is still as `view` says; whether it was, so that nobody minted meanwhile.
+
+        Of nobody it takes the generation of somebody who is minted now, so that who returns is in a later one.
+        """
+        name, raw = pointer(view), view.raw[lookup]
+        before = self.person(lookup, raw) or Person(generation=max(1, view.floor), pseudonym=None, epoch=name)
         gone = before.erased(cut_off, name)
         place = person_key(self.tenant, lookup)
-        return await self._keystore.swap({place: (raw, self.seal_person(lookup, gone))}, {EPOCH_KEY: epoch})
+        return await self._keystore.swap({place: (raw, self.seal_person(lookup, gone))}, {EPOCH_KEY: view.epoch})
 
     async def change(
         self, lookup: Lookup, change: Callable[[Person], Person], *, generation: int, under_guard: bool = False
