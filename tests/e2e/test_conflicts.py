@@ -18,8 +18,7 @@ from typing import Any
 import pytest
 from installation import Installation, Make, by_law, event, raw
 from kafka_tools import ends, handled
-from signing import claims, signed
-from test_choices import with_purposes
+from test_choices import ask, with_purposes
 from test_erase import cases
 from test_exports import asker
 
@@ -63,21 +62,21 @@ class Story:
         )
         return [raw(event(f"{self.name}-{self.calls}", self.who, minutes_ago=minutes, **more))]
 
-    def requests(self, at: int, found: dict[str, Any]) -> list[bytes]:
-        """The request of a step, if it is one; `found` are the cases so far."""
+    def request(self, at: int) -> None:
+        """Send the request of a step, if it is one."""
         if at >= len(self.steps) or self.steps[at].partition("@")[0] in {*_CALLS, "nobody"}:
-            return []
+            return
         word, _, arg = self.steps[at].partition(":")
         jti = f"{self.name}-{at}-{word}"[:60]
-        key, more = self._claims(word.removeprefix(_POST), arg, found)
+        key, more = self._claims(word.removeprefix(_POST), arg)
         if word.startswith(_POST):
             more["received_at"] = self.posted.isoformat()
         subjects = (self.who,) if more.pop("about", True) else ()
         if more["type"] not in {"approve", "refuse", "clock"}:
             self.asked.append(jti)
-        return [signed(self.guard.directory, claims(jti, *subjects, iss=key, **more), key=key)]
+        ask(self.guard, jti, *subjects, key=key, **more)
 
-    def _claims(self, word: str, arg: str, found: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    def _claims(self, word: str, arg: str) -> tuple[str, dict[str, Any]]:
         hold = {"id": self.name, "authority": "Court", "basis": "Claim", "review_at": "2027-01-01T00:00:00Z"}
         if word in _CHOICES:
             more = {"time": "2026-11-24T10:00:00Z", "wording": "Yes."} if word == "consent" else {}
@@ -85,8 +84,8 @@ class Story:
         if word.startswith("range"):
             return "backend-1", {"type": "erase", "range": self._span(word.removeprefix("range"))}
         if word in {"approve", "refuse", "second", "verify"}:
-            waiting = [jti for jti in self.asked if found[jti]["state"] == "waiting"]
-            case = {"case": found[waiting[-1]]["case"], "about": False}
+            waiting = [jti for jti in self.asked if cases(self.guard)[jti]["state"] == "waiting"]
+            case = {"case": cases(self.guard)[waiting[-1]]["case"], "about": False}
             if word == "verify":
                 return "backend-1", {"type": "clock", "event": "verify", **case}
             reasoned = word == "refuse" or any(step.endswith("complain") for step in self.steps)
@@ -220,8 +219,8 @@ def test_each_conflict_has_its_lawful_outcome(make: Make) -> None:
     for at in range(max(len(story.steps) for story in stories)):
         calls = [each for story in stories for each in story.events(at)]
         guard.publish("calllog.events", calls)
-        before = cases(guard)
-        guard.publish("privacy.requests", [each for story in stories for each in story.requests(at, before)])
+        for story in stories:
+            story.request(at)
         said = ends(guard, "calllog.events", "privacy.requests")
         guard.settled(partial(_quiet, guard, stories, said), f"round {at} rests", seconds=300)
         whole.learn()
