@@ -2571,8 +2571,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a case that a hold has just decided for is taken up as it was before",
         "workers/desk.py",
-        "case = self._book.get(granted.case.case) or granted.case",
-        "case = granted.case",
+        "before = self._book.get(granted.case.case) or granted.case",
+        "before = granted.case",
         "tests/core/test_crash_matrix.py",
     ),
     (
@@ -2585,8 +2585,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a refused objection lifts what it did not bring",
         "workers/acts.py",
-        'if request is not None and case.type == "object" and case.decisions:',
-        'if request is not None and case.type == "object":',
+        "if request is not None and restricts and case.decisions:",
+        "if request is not None and restricts:",
         "tests/core/test_objections.py",
     ),
     (
