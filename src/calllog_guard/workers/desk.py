@@ -26,7 +26,7 @@ from calllog_guard.core.requests.case import Case, after_outcome, ended_at
 from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.machine import RULES, after, check_rights, opening
 from calllog_guard.core.requests.outcome import TO_DESK, Outcome, OutcomeKey
-from calllog_guard.core.requests.receipt import certified
+from calllog_guard.core.requests.receipt import CERTIFIED
 from calllog_guard.core.requests.request import Request, check_fields, read_request
 from calllog_guard.core.requests.sealed import bare
 from calllog_guard.core.requests.whose import Reason
@@ -47,7 +47,7 @@ from calllog_guard.workers.granted import Granted, Telling, at_rest, consent_of,
 from calllog_guard.workers.holds import Holds
 from calllog_guard.workers.lifting import Lifting
 from calllog_guard.workers.notices import Notices
-from calllog_guard.workers.receipts import Receipts
+from calllog_guard.workers.receipts import NAMED, Receipts
 from calllog_guard.workers.search import Searcher
 from calllog_guard.workers.terms import absolute, apart, braked, check_purposes, dated, reviewed
 from calllog_guard.workers.unfound import Unfound, afresh, found, was_considered
@@ -357,7 +357,7 @@ class Desk:
         before, case = case, msgspec.structs.replace(case, stages=case.stages | {stage: now})
         case = ended_at(case, now, self._keep)
         timed(before, case, self._o.count)
-        told = [self._o.receipts.of(case, stage, now, version)] if certified(case.type, stage) else []
+        told = [self._o.receipts.of(case, stage, now, version)] if self._certified(case, stage) else []
         return await self._book.save(case, [*told, *notices])
 
     async def _outcomes_of(self, records: Sequence[Any]) -> None:
@@ -385,9 +385,15 @@ class Desk:
                 found = ended_at(found, now, self._keep)
                 timed(case, found, self._o.count)
                 changed[case.case] = found
-                told = [stage for stage in reached if certified(found.type, stage)]
+                told = [stage for stage in reached if self._certified(found, stage)]
                 receipts += [self._o.receipts.of(found, stage, now, version) for stage in told] + notices
         await self._book.save_all(list(changed.values()), receipts)
+
+    def _certified(self, case: Case, stage: str) -> bool:
+        """Whether a stage ends in a receipt; see CERTIFIED."""
+        if stage == "decided":  # a release before the second level of forms refuses what it does not know
+            return case.state == "closed" and self._o.holds.archive.ring.forms >= NAMED
+        return stage in CERTIFIED and (stage != "rewritten" or case.type == "rectify")
 
     def _told(self, record: Any) -> Outcome:
         value = content(record)
