@@ -33,7 +33,7 @@ from calllog_guard.core.heartbeats import AUDIT
 from calllog_guard.core.ids import ID_BYTES, b64
 from calllog_guard.core.prolonged import PROLONGED, Prolonged
 from calllog_guard.core.prolonged import noted as noted_by
-from calllog_guard.core.requests.case import CASES, Case
+from calllog_guard.core.requests.case import CASES, Case, later
 from calllog_guard.core.requests.decision import DECISIONS, Decision
 from calllog_guard.core.requests.outcome import DONE, is_result
 from calllog_guard.core.tombstone import Output
@@ -43,6 +43,7 @@ from calllog_guard.workers.answers import Answers
 from calllog_guard.workers.attempts import Outlet
 from calllog_guard.workers.auditor import Auditor
 from calllog_guard.workers.beginnings import Beginnings
+from calllog_guard.workers.case_topic import CaseTopic
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import Delivery, Role, Steps
@@ -58,6 +59,7 @@ from calllog_guard.workers.reads import Reads, reads_of
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.search import Searcher
+from calllog_guard.workers.tenure import Tenure, TenureWriter
 from calllog_guard.workers.tools import Tools
 from calllog_guard.workers.upkeep import Means
 from calllog_guard.workers.walk import Periods, Walk, Walked
@@ -120,12 +122,15 @@ def _protector(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnin
     return Protector(tenant, begins.reads.topics, sealer, dead, shared.settings, shared.count, parking)
 
 
-def _desk(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Role:
+def _desk(shared: World, kafka: KafkaWriter, reader: Any, begins: Beginnings) -> Role:
     del reader, begins
     tenant, settings, ring = shared.tenant, shared.settings, shared.ring(shared.tenant)
     home = tenant_partition(tenant, settings.few_partitions)
     topic, steps = settings.topic("privacy.cases"), Steps(settings.off)
+    ring.tenure = Tenure(tenant, shared.keystore)
+    writer = TenureWriter(kafka, ring.tenure, steps)
     book = Casebook(tenant, home, topic, ring, shared.vault, writer, steps)
+    last = partial(tail, settings.kafka, shared.options)
     decider = Decider(tenant, ring, shared.vault, writer, book, settings, shared.clock, shared.keep_days)
     read = partial(read_all, settings.kafka, shared.options)
     owners = Owners(ring, decider)
@@ -158,7 +163,7 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -
             policy=shared.policy,
             settings=settings,
             clock=shared.clock,
-            read_all=read,
+            topic=CaseTopic((topic, home), book, ring.tenure, read, last, shared.count),
             desk_key=partial(shared.vault.desk_key, tenant),
             heartbeats=partial(shared.vault.heartbeats, tenant),
             count=shared.count,
@@ -306,7 +311,7 @@ async def needed_epochs(shared: World) -> dict[str, str]:
     for record in await read(settings.topic("privacy.cases"), [home]):
         if record.value is not None and record.key and record.key[:1] != b"~":
             with suppress(MessageError):  # no case of ours
-                cases[record.key] = decode(CASES, record.value)
+                cases[record.key] = later(cases.get(record.key), decode(CASES, record.value))
     needed |= {case.epoch: "sealed parts of cases" for case in cases.values() if case.epoch}
     needed |= {decision.epoch: "erasures that are not done" for decision in await _undone(shared)}
     return needed

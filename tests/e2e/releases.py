@@ -214,7 +214,9 @@ async def _offsets(
 class Patient(Installation):
     """One that waits longer: a worker of 0.1.0 that a busy machine has thrown out of its group takes minutes to come back."""
 
-    def settled(self, condition: Callable[[], bool], what: str, seconds: float = PATIENCE_S) -> None:
+    def settled(
+        self, condition: Callable[[], bool], what: str | Callable[[], str], seconds: float = PATIENCE_S
+    ) -> None:
         """As in every test."""
         super().settled(condition, what, seconds)
 
