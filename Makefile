@@ -91,7 +91,7 @@ properties: .venv/stamp ## 5,000 random histories of 50 steps against an oracle 
 simulate: .venv/stamp ## two policies a year apart over call data, day by day against an oracle (CALLS=calls.csv)
 	$(PY) tests/core/simulate.py $(if $(CALLS),--calls "$(CALLS)")
 
-bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Faust agent; erasures, one and a thousand; a look at a million records; the keystore walk
+bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Faust agent; erasures, one and a thousand; a look at a million records; the keystore walk; against the release before; beside what is bad
 	$(PY) -W ignore bench/protect.py
 	$(PY) -W ignore bench/erase.py
 	$(PY) -W ignore bench/erase_many.py
@@ -100,6 +100,8 @@ bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Fau
 	$(PY) -W ignore bench/walk.py
 	$(PY) -W ignore bench/sweep.py
 	$(PY) -W ignore bench/cases.py
+	$(PY) -W ignore bench/release.py
+	$(PY) -W ignore bench/beside.py
 
 mutants: .venv/stamp tools ## take each protection out and see its test fail (minutes)
 	$(PY) tests/mutants.py

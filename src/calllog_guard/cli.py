@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from calllog_guard import __version__, telemetry
+from calllog_guard.adapters import process_memory
 from calllog_guard.commands import (
     calls,
     cases,
@@ -108,6 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def program() -> NoReturn:
     """The command line as a process: it ends when its command has, whatever a thread of it still waits for."""
+    process_memory.close()
     try:
         code = main()
     except SystemExit as ended:

@@ -28,7 +28,7 @@ from calllog_guard.core.ids import id_text
 from calllog_guard.core.wire import decode, encode
 from calllog_guard.errors import ConfigurationError, EntryCorruptError, LogSilentError, NewerFormError, RecordsLostError
 from calllog_guard.workers import beginnings as module
-from calllog_guard.workers.beginnings import Beginnings
+from calllog_guard.workers.beginnings import Beginnings, take_over
 from calllog_guard.workers.reads import Reads
 
 PLACE = ("calllog.events", 0)
@@ -271,6 +271,34 @@ async def test_an_offset_that_somebody_set_ahead_is_believed_in_the_first_releas
         assert (await gap_of(installed.worker(), installed)).records == 40
     installed.extents.commit("g", EVENTS, 0, 95)
     assert (await installed.worker().begin())[EVENTS, 0] == 95, "a worker of ours got that far before it crashed"
+
+
+async def test_an_upgrade_keeps_how_far_workers_of_the_first_release_have_read() -> None:
+    """A later release had read, then the first one again, and the topic was cut behind it: no gap, although nobody marked that."""
+    installed = Installed(replace(READS, marked=False))
+    installed.extents.append(EVENTS, 0, 50)
+    await installed.read_up()
+    installed.extents.append(EVENTS, 0, 50)
+    installed.extents.commit("g", EVENTS, 0, 90, ours=False)
+    installed.extents.trim(EVENTS, 0, 80)
+    await take_over(installed.reads, installed.keystore, installed.extents)
+    installed.reads = replace(READS, marked=True)
+    assert (await installed.worker().begin())[EVENTS, 0] == 90
+    installed.extents.trim(EVENTS, 0, 95)
+    assert (await gap_of(installed.worker(), installed)).from_ == 90
+
+
+async def test_an_upgrade_hides_no_gap() -> None:
+    installed = Installed(replace(READS, marked=False))
+    installed.extents.append(EVENTS, 0, 50)
+    await installed.read_up()
+    installed.extents.append(EVENTS, 0, 50)
+    installed.extents.commit("g", EVENTS, 0, 60, ours=False)
+    installed.extents.trim(EVENTS, 0, 80)
+    await take_over(installed.reads, installed.keystore, installed.extents)
+    installed.reads = replace(READS, marked=True)
+    gap = await gap_of(installed.worker(), installed)
+    assert (gap.from_, gap.to) == (60, 80)
 
 
 async def test_a_partition_that_a_topic_gets_is_read_from_its_first_record() -> None:

@@ -332,6 +332,33 @@ async def test_entries_that_lead_in_a_circle_are_told_and_followed_by_nobody(wor
         await Homes(ring).of([naming.names("one")])
 
 
+@pytest.mark.parametrize("of", ["former", "own", "both"])
+async def test_one_bad_entry_on_the_way_holds_up_its_own_person_alone(world: CarryWorld, of: str) -> None:
+    """Neighbours of the same unit are stored; her part waits, and is hers once the entry is mended."""
+    await stored(world, MIXED, "dave@example.org")
+    await world.carry()
+    await world.call("c2", SMALL)
+    await world.run()
+    good, name = dict(world.keystore.entries), world.people()
+    naming = Naming(TENANT, world.vault).names(MIXED)
+    for lookup in {"former": naming.former, "own": (naming.lookup,), "both": (naming.lookup, *naming.former)}[of]:
+        place = person_key(TENANT, lookup)
+        assert place in good
+        world.keystore.entries[place] = good[place][:-1] + bytes([good[place][-1] ^ 1])
+    await world.restart()
+    before = len(world.legs())
+    for number, who in enumerate(("dave@example.org", MIXED, "new@example.org")):
+        await world.call(f"d{number}", who)
+    await world.step("protector")
+    assert (len(world.legs()), len(world.log.live("calllog.parked"))) == (before + 2, 1)
+    world.keystore.entries |= {place: good[place] for place in good}
+    for each in world.protector._parking._pauses:
+        world.protector._parking._pauses.now(each)
+    await world.step("protector")
+    assert (len(world.legs()), world.log.live("calllog.parked")) == (before + 3, {})
+    assert len(world.people()) == len(name) + 1, "hers, dave's, and somebody new's"
+
+
 async def test_nobody_is_led_away_from_where_they_are(world: CarryWorld) -> None:
     await stored(world, SMALL)
     lookup = await world.home(SMALL)

@@ -6,10 +6,12 @@ and receipts are there in the end, and nothing is a dead letter. A receipt is ac
 between the two repeats it: same case, same stage, which is how a reader knows it again.
 """
 
+import contextlib
 import json
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,10 @@ import pytest
 from guard_world import POLICY, TENANT, Crash, GuardWorld
 
 from calllog_guard.core.ids import b64
+from calllog_guard.core.profile import FORMS
 from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.tombstone import Output
+from calllog_guard.errors import KeystoreGuardedError
 
 CONSENT = """
 [version.tenant.iocom.purposes.research]
@@ -163,6 +167,44 @@ async def test_killed_at_any_write_of_a_protector_no_leg_is_lost_and_nobody_is_m
             assert len(world.legs()) == 4, where
             assert len({key[:22] for key in world.legs()}) == 3, where
             assert set(world.dead()) == {"not_json"}, where
+    assert at > 3
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["", "keystore restarted"])
+@pytest.mark.parametrize("forms", [1, FORMS])
+async def test_who_is_first_stored_while_their_erasure_begins_is_erased(
+    tmp_path: Path, forms: int, *, restarted: bool
+) -> None:
+    """Their call was there before the request; between the decision and its fence the protector makes them, and keepers fence."""
+    at, blown = 0, True
+    while blown:
+        at += 1
+        for after in (False, True):
+            world = await GuardWorld(tmp_path / f"{at}-{after}", forms=forms).start()
+            await world.call("c1", WHO, "bob@example.org")
+            await world.ask("erase-0001", "erase", WHO)
+            world.fuse.at, world.fuse.after, world.fuse.count, blown = at, after, 0, False
+            try:
+                await world.step("desk")
+            except Crash:
+                blown = True
+            world.fuse.at = -1
+            await world.step("protector")
+            if restarted:
+                world.keystore.run = b"another run"
+            for _ in range(3):  # the keeper replays the ledger before anybody goes on
+                with contextlib.suppress(KeystoreGuardedError):
+                    await world.step("keeper")
+            await world.restart()
+            await world.run()
+            where = f"write {at}, {'after' if after else 'before'}"
+            assert len(world.legs()) == 1, where
+            assert len([key for key in world.keystore.entries if b":key:" in key]) == 1, where
+            assert world.case("erase-0001").state in {"observing", "closed"}, where
+            world.clock.at += timedelta(hours=1)
+            await world.call("c2", WHO, days_ago=0.01)
+            await world.run()
+            assert len(world.legs()) == 2, f"{where}: who returns is there again"
     assert at > 3
 
 

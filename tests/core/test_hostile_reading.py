@@ -118,7 +118,9 @@ async def test_a_forged_month_turns_no_ratchet(tmp_path: Path) -> None:
     legs.source = source
     verdicts = await legs.judged([msgspec.structs.replace(record, value=value) for value in forgeries])
     assert [verdict.refusal for verdict in verdicts] == [Refusal.UNREADABLE] * 3 + [None]
-    (opened,) = source._ring._cache.values()
+    (lookup,) = source._ring._cache
+    opened = source._ring._cache.get(lookup)
+    assert opened is not None
     assert list(opened.months) == [month_from(header.mon)]
 
 

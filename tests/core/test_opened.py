@@ -10,7 +10,7 @@ from calllog_guard.errors import RecordError
 def opened() -> Opened:
     """A person's keys from January 2024 on."""
     identity, floor = IdentitySecret.mint(), month_from("2024-01")
-    return Opened(identity.pseudonym(), identity.token_key(), 0.0, 0, {floor: Link.mint()}, {})
+    return Opened(identity.pseudonym(), 1, identity.token_key(), 0, {floor: Link.mint()}, {})
 
 
 def test_a_month_has_one_key_whatever_was_asked_before() -> None:

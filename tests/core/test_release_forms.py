@@ -134,7 +134,7 @@ class Opened:
             self.note("leg of somebody whose key is destroyed")
             return
         keys = self.ring.keys(Pseudonym(header.kid), raw)
-        opened = self.ring._kept(Pseudonym(header.kid), keys, 0)
+        opened = self.ring._kept(Pseudonym(header.kid), keys)
         leg = read_leg(open_leg(record.value or b"", opened.data_key(month_from(header.mon))))
         assert opened.token_key.token(leg.call) == header.rid  # type: ignore[arg-type]
         self.note("leg")

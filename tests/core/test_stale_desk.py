@@ -110,7 +110,7 @@ async def test_choices_of_a_person_change_under_their_own_desk_alone(tmp_path: P
     lookup = Naming(TENANT, world.vault).names(CANARY).lookup
     view = await ring.view([lookup])
     await world.restart()
-    assert not await ring.fence_if(lookup, view.raw[lookup], 1, view.epoch)
+    assert not await ring.fence_if(lookup, view, 1)
     with pytest.raises(StaleDeskError):
         await ring.view([lookup])
     with pytest.raises(StaleDeskError):

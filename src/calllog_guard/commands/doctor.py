@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
+from calllog_guard.adapters import process_memory
 from calllog_guard.adapters.http_cleaner import HttpCleaners, pages
 from calllog_guard.adapters.kafka_admin import FOREIGN, PARTITIONS, KafkaTopics
 from calllog_guard.adapters.kafka_log import read_all
@@ -204,11 +205,25 @@ async def doctor(args: argparse.Namespace) -> int:
         lines += await _told(args, asked)
     await shared.keystore.close()
     words = sorted(shared.settings.off)
+    lines += await _told(args, _memory())
     lines += await _told(args, _development(words))
     if args.json:
         show(args, [asdict(line) for line in lines], "")
     verdicts = {line.verdict for line in lines}
     return 1 if "bad" in verdicts else 3 if "silent" in verdicts else 0
+
+
+async def _memory() -> list[Line]:
+    ways, disks = process_memory.open_to(), process_memory.swaps()
+    dumps = Line("memory", "ok", "no core dumps, no debugger but root's", "the same", "")
+    if ways:
+        dumps = replace(
+            dumps, verdict="warned", found=f"open to {', '.join(ways)}", remedy="run it where only root looks"
+        )
+    if not disks:
+        return [dumps]
+    remedy = "swapoff -a, or encrypt it under a key that is new at every start"
+    return [dumps, Line("swap", "warned", f"memory may be written to {', '.join(disks)}", "none", remedy)]
 
 
 async def _development(words: Sequence[str]) -> list[Line]:

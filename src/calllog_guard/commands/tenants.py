@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from calllog_guard.adapters.kafka_admin import KafkaTopics
+from calllog_guard.adapters.kafka_extents import KafkaExtents
 from calllog_guard.adapters.kafka_newest import holds_any
+from calllog_guard.bootstrap import ROLES, reads
 from calllog_guard.commands.identity import carried_over, identity_of, named_rules
 from calllog_guard.commands.setup import show, the_world
 from calllog_guard.core.anchor import ANCHOR
@@ -23,6 +25,7 @@ from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode
 from calllog_guard.errors import ConfigurationError, StateRefusedError
 from calllog_guard.law import follow_published
+from calllog_guard.workers.beginnings import take_over
 from calllog_guard.workers.guard import guard_entry, read_guard
 from calllog_guard.workers.walk import epoch_of
 from calllog_guard.world import World
@@ -181,18 +184,33 @@ async def upgrade_tenant(args: argparse.Namespace) -> int:
 
 
 async def _raise(shared: World, tenant: Tenant) -> None:
-    """Topics that are new, then the profile, then the guard's entry: a crash in between is made good by the next heartbeat."""
+    """
+    Topics that are new, and how far each role has read; then the profile, then the guard's entry.
+
+    A crash in between is made good by the next heartbeat.
+    """
     try:
         await shared.look_back()
         await follow_published(shared)
         topics = KafkaTopics(shared.settings, shared.options)
         await asyncio.to_thread(topics.create, shared.keep_days, shared.events)
+        if shared.vault.profile(tenant).forms < FORMS:
+            await _taken_over(shared)
         now, many = shared.clock.now(), shared.settings.partitions
         shared.vault.upgrade(tenant, _legacy(shared, tenant), now, many, former=_contradicted(shared, tenant))
         await shared.ring(tenant).guard.tell_profile()
         await carried_over(shared, tenant, shared.vault.identity(tenant))
     finally:
         await shared.keystore.close()
+
+
+async def _taken_over(shared: World) -> None:
+    extents = KafkaExtents(shared.settings, shared.options)
+    try:
+        for role in ROLES:
+            await take_over(reads(shared, role), shared.keystore, extents)
+    finally:
+        await asyncio.to_thread(extents.close)
 
 
 async def create_tenant(args: argparse.Namespace) -> int:

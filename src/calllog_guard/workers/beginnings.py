@@ -9,7 +9,7 @@ Source: `core/beginnings.py`; design section 14.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -105,6 +105,26 @@ async def standing(reads: Reads, keystore: Keystore, extents: Extents, *, keep: 
             }
             believed = {spot: each.offset for spot, each in committed.items() if not (reads.marked and spot in ahead)}
             return Standing(shapes, shown, reached, believed, ahead)
+
+
+async def take_over(reads: Reads, keystore: Keystore, extents: Extents) -> None:
+    """
+    Keep how far a role has read before its group's offsets need our mark: workers of the first release did not mark theirs.
+
+    Raises:
+        LogSilentError, KeystoreSilentError: Nothing is known.
+
+    """
+    found = await standing(reads, keystore, extents, keep=True)
+    further = {
+        spot: replace(found.reached[spot], offset=offset)
+        for spot, offset in found.committed.items()
+        if spot in found.reached
+        and found.reached[spot].id in {found.extents[spot.place].id, NO_ID}
+        and not found.reached[spot].torn
+        and offset > found.reached[spot].offset
+    }
+    await keystore.put({spot.key: reached_entry(each) for spot, each in further.items()})
 
 
 def _known(spot: Spot, entry: bytes) -> Reached:

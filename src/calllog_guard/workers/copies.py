@@ -56,7 +56,7 @@ def opened_of(pseudonym: Pseudonym, keys: Keys) -> Opened:
     """The key bytes in a key entry, whoever it belongs to: a person who is fenced has theirs until the copies are made."""
     place = int.from_bytes(id_bytes(pseudonym)[:4], "big")
     links: dict[Month, Any] = {keys.floor: keys.floor_link, keys.current: keys.current_link}
-    return Opened(pseudonym, keys.identity.token_key(), 0.0, place, links, {})
+    return Opened(pseudonym, keys.generation, keys.identity.token_key(), place, links, {})
 
 
 class Copies:

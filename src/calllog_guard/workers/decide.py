@@ -9,6 +9,7 @@ Source: design section 9, steps 2 and 3; section 10.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -55,6 +56,13 @@ class Decided(NamedTuple):
 
     case: Case
     indexes: tuple[int, ...]
+
+
+class Erasure(NamedTuple):
+    """What a total erasure decides about one person, and whether their fence is still to come."""
+
+    decisions: tuple[Decision, ...]
+    fence: bool
 
 
 def _task(request: Request, index: int, told: Telling) -> bytes:
@@ -116,29 +124,43 @@ class Decider:
             left = {index: lookup for index, lookup in left.items() if lookup not in parked}
             case = self.subjects.met(case, named, view)
             plan = {
-                index: decision
-                for index, lookup in left.items()
-                if (decision := self._erasure(granted, lookup, index, view)) is not None
+                index: self._erasure(replace(granted, case=case), lookup, index, view) for index, lookup in left.items()
             }
-            case = await self.decided(case, list(plan.values()))
-            fence = partial(self._fence, view, cut_off)
-            fenced = dict(zip(plan, await abreast(fence, [left[index] for index in plan]), strict=True))
-            left = {index: lookup for index, lookup in left.items() if fenced.get(index) is False}
+            case = await self.decided(case, [decision for each in plan.values() for decision in each.decisions])
+            open_ = {index: left[index] for index, each in plan.items() if each.fence}
+            fenced = await abreast(partial(self._fence, view, cut_off), list(open_.values()))
+            left = {index: lookup for (index, lookup), done in zip(open_.items(), fenced, strict=True) if not done}
         self._steps.reached("erase.fence")
         for error in parked.values():  # everybody else who was named is fenced
             raise error
         return case
 
     async def _fence(self, view: View, cut_off: int, lookup: Lookup) -> bool:
-        return await self._ring.fence_if(lookup, view.raw[lookup], cut_off, view.epoch)
+        return await self._ring.fence_if(lookup, view, cut_off)
 
-    def _erasure(self, granted: Granted, lookup: Lookup, index: int, view: View) -> Decision | None:
-        case = granted.case
+    def _erasure(self, granted: Granted, lookup: Lookup, index: int, view: View) -> Erasure:
+        """
+        See Erasure.
+
+        A keeper may have raised the cut-off of somebody who was first stored after the case had called them nobody: only of
+        whoever lives in a later generation than that is it sure that they have returned since.
+        """
+        case, decisions = granted.case, []
         person = self._ring.person(lookup, view.raw[lookup])
+        called_nobody = decision_id(self._tenant, case.jti, index, 0) in case.decisions
+        new = person is not None and person.pseudonym is not None and person.generation <= max(1, view.floor)
+        fenced = person is not None and person.cut_off >= to_ms(case.appended_at) and not (called_nobody and new)
+        if called_nobody:  # the case names its decisions before the ledger has them
+            decisions.append(self._of_generation(granted, lookup, index, view, None))
+        if not fenced and (person is not None or not called_nobody):
+            decisions.append(self._of_generation(granted, lookup, index, view, person))
+        return Erasure(tuple(decisions), fence=not fenced)
+
+    def _of_generation(
+        self, granted: Granted, lookup: Lookup, index: int, view: View, person: Person | None
+    ) -> Decision:
         generation = person.generation if person else 0
-        if person is not None and person.cut_off >= to_ms(case.appended_at):
-            return None  # fenced by this request before a crash, or by a later one: someone who returned is left alone
-        decision = decision_id(self._tenant, case.jti, index, generation)
+        decision = decision_id(self._tenant, granted.case.jti, index, generation)
         ledger = self._vault.epoch_key(pointer(view), self._tenant, "ledger")
         pseudonym = person.pseudonym if person and person.pseudonym else unseen_pseudonym(ledger, decision)
         told = self.decision(granted, "erase", decision, pseudonym, view)

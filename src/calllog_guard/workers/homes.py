@@ -11,7 +11,7 @@ Source: design section 14 (identity is fixed).
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from calllog_guard.core.crypto.entries import EPOCH_KEY, Person, key_epoch, person_key
 from calllog_guard.core.crypto.same import Same, open_same, same_key, seal_same
@@ -19,10 +19,17 @@ from calllog_guard.core.ids import Lookup
 from calllog_guard.errors import EntryUnreadableError, KeystoreSilentError, MessageError
 from calllog_guard.workers.keyring import Keyring, View, fresh_nonce, pointer
 from calllog_guard.workers.naming import Names, Naming
-from calllog_guard.workers.unreadable import of_one
+from calllog_guard.workers.unreadable import Unreadable, of_one
 
 _HOPS: Final = 8
 """One per change of the rules, at most; more is a circle that nobody of ours has made."""
+
+
+class Found(NamedTuple):
+    """Under which keys the entries of some lie, and of whom nothing can be known."""
+
+    homes: dict[Names, Lookup]
+    left: dict[Names, EntryUnreadableError]
 
 
 class Homes:
@@ -42,18 +49,31 @@ class Homes:
             EntryUnreadableError: Of one of them nothing can be known.
 
         """
+        found = await self.found(wanted)
+        for error in found.left.values():
+            raise error
+        return found.homes
+
+    async def found(self, wanted: Collection[Names]) -> Found:
+        """The same of each by itself: of whom nothing can be known is left out, with the reason."""
         if not self.changed:
-            return {names: names.lookup for names in wanted}
-        found: dict[Names, Lookup] = {}
+            return Found({names: names.lookup for names in wanted}, {})
+        found = Found({}, {})
         entries = await self._entries({lookup for names in wanted for lookup in (names.lookup, *names.former)})
         for names in wanted:
-            known = next((each for each in names.former if entries.get(each) is not None), None)
-            own = _end(names.lookup, entries)
-            home = own if known is None else _end(known, entries)
-            if self._writes and home != own:
-                await self._brought_together(names.lookup, own, home, entries)
-            found[names] = home
+            try:
+                found.homes[names] = await self._home(names, entries)
+            except EntryUnreadableError as error:
+                found.left[names] = error
         return found
+
+    async def _home(self, names: Names, entries: "_Entries") -> Lookup:
+        known = next((each for each in names.former if entries.says(each) is not None), None)
+        own = entries.end(names.lookup)
+        home = own if known is None else entries.end(known)
+        if self._writes and home != own:
+            await self._brought_together(names.lookup, own, home, entries)
+        return home
 
     async def of_stored(self, texts: Collection[str]) -> dict[str, Lookup]:
         """The same for identifiers as they stand in records."""
@@ -78,32 +98,29 @@ class Homes:
         if not self.changed:
             return {lookup: lookup for lookup in lookups}
         found: dict[Lookup, Lookup] = {}
+        entries = await self._entries(lookups)
         for lookup in lookups:
             try:
-                found[lookup] = _end(lookup, await self._entries([lookup]))
+                found[lookup] = entries.end(lookup)
             except EntryUnreadableError:
                 found[lookup] = lookup
         return found
 
-    async def _brought_together(
-        self, lookup: Lookup, own: Lookup, home: Lookup, entries: Mapping[Lookup, Person | None]
-    ) -> None:
-        if entries.get(own) is None and own == lookup:
+    async def _brought_together(self, lookup: Lookup, own: Lookup, home: Lookup, entries: "_Entries") -> None:
+        if entries.says(own) is None and own == lookup:
             await self.lead(lookup, home)
         elif home not in (await self.same([own]))[own]:
             await self.join(own, home)
 
-    async def _entries(self, lookups: Iterable[Lookup]) -> dict[Lookup, Person | None]:
+    async def _entries(self, lookups: Iterable[Lookup]) -> "_Entries":
         """What some entries say, and those to which they lead."""
-        found: dict[Lookup, Person | None] = {}
+        found = _Entries()
         wanted = set(lookups)
         for _ in range(_HOPS):
-            view = await self._ring.view(sorted(wanted))
-            found |= {lookup: self._ring.entry(lookup, raw) for lookup, raw in view.raw.items()}
-            wanted = {each.home for each in found.values() if each and each.home} - found.keys()
-            if not wanted:
-                return found
-        raise _circle()
+            if wanted:
+                view = await self._ring.view(sorted(wanted))
+                wanted = found.read(self._ring, view)
+        return found
 
     async def lead(self, lookup: Lookup, home: Lookup) -> bool:
         """Let a key that nobody has lead to where the person is; False when somebody is there meanwhile, or the person is not."""
@@ -182,17 +199,37 @@ class Homes:
         return {place: (raw, seal_same(after, epoch, place, key, fresh_nonce()))}
 
 
-def _end(lookup: Lookup, entries: Mapping[Lookup, Person | None]) -> Lookup:
-    for _ in range(_HOPS):
-        person = entries.get(lookup)
-        if person is None or person.home is None:
-            return lookup
-        lookup = person.home
-    raise _circle()
+class _Entries:
+    """What entries say that were read together; one that cannot be used matters to those alone whom it is about."""
 
+    def __init__(self) -> None:
+        self._said: dict[Lookup, Person | None] = {}
+        self._bad: Unreadable = {}
 
-def _circle() -> EntryUnreadableError:
-    return EntryUnreadableError("entries of the keystore lead to each other in a circle", "entry_circle")
+    def read(self, ring: Keyring, view: View) -> set[Lookup]:
+        """Note what the entries of a view say; those to which they lead and that were not read yet."""
+        for lookup, raw in view.raw.items():
+            try:
+                self._said[lookup] = ring.entry(lookup, raw)
+            except EntryUnreadableError as error:
+                self._bad[lookup] = error
+        homes = {each.home for each in self._said.values() if each is not None and each.home is not None}
+        return homes - self._said.keys() - self._bad.keys()
+
+    def says(self, lookup: Lookup) -> Person | None:
+        """What one says. Raises EntryUnreadableError."""
+        if lookup in self._bad:
+            raise self._bad[lookup]
+        return self._said[lookup]
+
+    def end(self, lookup: Lookup) -> Lookup:
+        """Where one leads to, itself mostly. Raises EntryUnreadableError."""
+        for _ in range(_HOPS):
+            person = self.says(lookup)
+            if person is None or person.home is None:
+                return lookup
+            lookup = person.home
+        raise EntryUnreadableError("entries of the keystore lead to each other in a circle", "entry_circle")
 
 
 def _reached(lookup: Lookup, next_: Mapping[Lookup, tuple[Lookup, ...]]) -> set[Lookup]:

@@ -171,7 +171,8 @@ class Intake:
         return self._standing[day]
 
     async def _resolved(self, parts: Sequence[Part], letters: Sequence[Output], rules: Rules) -> Counter[str]:
-        return (await self._sealer.settle(await self._sealer.resolved(parts), letters, rules)).ended
+        found, unknown = await self._sealer.resolved(parts)
+        return (await self._sealer.settle(found, letters, rules, unknown=unknown)).ended
 
     async def _settled(self, parts: Sequence[Part], letters: Sequence[Output], rules: Rules) -> Counter[str]:
         """As a worker does: silence is waited for, a unit that has sent something and takes too long is not."""

@@ -1,14 +1,13 @@
 """
 Persons and their keys: read afresh per unit, minted in two durable steps, key bytes cached for a bounded time.
 
-Rules: 1. Only a person entry that is gone means ERASED; a live person without a key waits.
+Rules: 1. Only a person entry that is gone means ERASED; a live person without a key waits. Whoever sees it forgets their key.
        2. Nothing is sealed before both entries are durable.  3. Another guard entry, or none: halt.
        4. An entry that cannot be used is told of that person alone: whoever asks for many gets the others.
 Source: design section 8.
 """
 
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -33,6 +32,7 @@ from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, Tenant, id_byte
 from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import EntryMovedError, EntryUnreadableError, GuardMovedError, KeyMissingError
 from calllog_guard.ports import Clock, Keystore
+from calllog_guard.workers.cache import Cache
 from calllog_guard.workers.guard import RestoreGuard
 from calllog_guard.workers.key_entries import NONCE, KeyEntries
 from calllog_guard.workers.tenure import Tenure
@@ -79,10 +79,10 @@ class Keyring(KeyEntries):
     ) -> None:
         super().__init__(tenant, keystore, vault)
         self._clock = clock
-        self._cache_s, self._cache_entries = cache_s, cache_entries
-        self._cache: OrderedDict[tuple[Lookup, int], Opened] = OrderedDict()
-        self._owners: dict[Pseudonym, tuple[Lookup, int]] = {}
-        self._verified: dict[Lookup, tuple[bytes, Person]] = {}
+        self.cache_s = cache_s
+        self._cache: Cache[Lookup, Opened] = Cache(cache_s, cache_entries)
+        self._owners: Cache[Pseudonym, Lookup] = Cache(cache_s, cache_entries)
+        self._verified: Cache[Lookup, tuple[bytes, Person]] = Cache(cache_s, _VERIFIED_MAX)
         self.guard = RestoreGuard(keystore, vault, tenant, partitions)
         self.tenure: Tenure | None = None
         self.minted = 0
@@ -149,10 +149,16 @@ class Keyring(KeyEntries):
         with of_one("a person entry"):
             key = self._vault.epoch_key(person_epoch(raw), self.tenant, "keystore")
             person = open_person(raw, person_key(self.tenant, lookup), key)
-        if len(self._verified) >= _VERIFIED_MAX:
-            self._verified.clear()
-        self._verified[lookup] = (raw, person)
+        self._others_forgotten(lookup, person)
+        self._verified.put(lookup, (raw, person))
         return person
+
+    def _others_forgotten(self, lookup: Lookup, person: Person) -> None:
+        """Of whom is gone no key bytes stay, whatever their time, also when they have returned as somebody else."""
+        opened = self._cache.get(lookup)
+        if opened is not None and opened.pseudonym != person.pseudonym:
+            self._cache.drop(lookup)
+            self._owners.drop(opened.pseudonym)
 
     def persons(self, view: View) -> tuple[dict[Lookup, Person | None], Unreadable]:
         """What the entries of a view say, and whose say nothing because they cannot be used."""
@@ -177,13 +183,14 @@ class Keyring(KeyEntries):
         Turn a person's entry to gone; returns the person as found before.
 
         A cut-off never falls, and a generation later than `generation` is left alone. Where nobody is found, the fence takes that
-        generation, so that who returns gets a later one although the keystore had forgotten them.
+        generation, so that who returns gets a later one although the keystore had forgotten them; without one, that of somebody
+        who is minted now.
         """
-        least = generation or 1
         while True:
             view = await self.view([lookup], under_guard=under_guard)
             raw = view.raw[lookup]
             found = self.entry(lookup, raw)
+            least = generation or (1 if found else max(1, view.floor))
             if found is not None and found.home is not None:
                 # another's generations: what is dated up to the cut-off is kept out, no more
                 lookup, generation = found.home, 0
@@ -198,15 +205,23 @@ class Keyring(KeyEntries):
             gone = kept if later else before.erased(cut_off, pointer(view), least)
             place = person_key(self.tenant, lookup)
             if await self._keystore.swap({place: (raw, self.seal_person(lookup, gone))}, self._unchanged(view.epoch)):
+                self._others_forgotten(lookup, gone)
                 return before
 
-    async def fence_if(self, lookup: Lookup, raw: bytes | None, cut_off: int, epoch: bytes | None) -> bool:
-        """Turn the person's entry to gone if it is still `raw`; whether it was, so that nobody minted meanwhile."""
-        name = pointer(View(epoch, {}))
-        before = self.person(lookup, raw) or Person(generation=1, pseudonym=None, epoch=name)
+    async def fence_if(self, lookup: Lookup, view: View, cut_off: int) -> bool:
+        """
+        Turn the person's entry to gone if it is still as `view` says; whether it was, so that nobody minted meanwhile.
+
+        Of nobody it takes the generation of somebody who is minted now, so that who returns is in a later one.
+        """
+        name, raw = pointer(view), view.raw[lookup]
+        before = self.person(lookup, raw) or Person(generation=max(1, view.floor), pseudonym=None, epoch=name)
         gone = before.erased(cut_off, name)
         place = person_key(self.tenant, lookup)
-        return await self._keystore.swap({place: (raw, self.seal_person(lookup, gone))}, self._unchanged(epoch))
+        fenced = await self._keystore.swap({place: (raw, self.seal_person(lookup, gone))}, self._unchanged(view.epoch))
+        if fenced:
+            self._others_forgotten(lookup, gone)
+        return fenced
 
     async def change(
         self, lookup: Lookup, change: Callable[[Person], Person], *, generation: int, under_guard: bool = False
@@ -279,12 +294,11 @@ class Keyring(KeyEntries):
 
     async def open(self, persons: Mapping[Lookup, Person]) -> tuple[dict[Lookup, Opened], Unreadable]:
         """The key bytes of live persons, and whose key is missing, of no use, or another's: wait for those, and alarm."""
-        now = self._clock.now().timestamp()
         opened: dict[Lookup, Opened] = {}
         missing: dict[Lookup, tuple[Person, Pseudonym]] = {}
         for lookup, person in persons.items():
-            cached = self._cache.get((lookup, person.generation))
-            if cached is not None and cached.until > now and cached.pseudonym == person.pseudonym:
+            cached = self._cache.get(lookup)
+            if cached is not None and (cached.generation, cached.pseudonym) == (person.generation, person.pseudonym):
                 opened[lookup] = cached
             elif person.pseudonym is not None:
                 missing[lookup] = person, person.pseudonym
@@ -292,7 +306,7 @@ class Keyring(KeyEntries):
         unreadable: Unreadable = {}
         for (lookup, owner), raw in zip(missing.items(), await self._keystore.read(places), strict=True):
             try:
-                opened[lookup] = self._kept(owner[1], self._own_keys(lookup, *owner, raw), now)
+                opened[lookup] = self._kept(owner[1], self._own_keys(lookup, *owner, raw))
             except EntryUnreadableError as error:
                 unreadable[lookup] = error
         return opened, unreadable
@@ -309,36 +323,36 @@ class Keyring(KeyEntries):
 
     async def owners(self, pseudonyms: Sequence[Pseudonym]) -> dict[Pseudonym, tuple[Lookup, Opened]]:
         """Lookup and key bytes of each pseudonym, in one MGET of those not cached; without a key entry of use: left out."""
-        now = self._clock.now().timestamp()
         found: dict[Pseudonym, tuple[Lookup, Opened]] = {}
         missing: list[Pseudonym] = []
         for pseudonym in pseudonyms:
             owner = self._owners.get(pseudonym)
             cached = self._cache.get(owner) if owner else None
-            if owner and cached and cached.until > now and cached.pseudonym == pseudonym:
-                found[pseudonym] = owner[0], cached
+            if owner and cached and cached.pseudonym == pseudonym:
+                found[pseudonym] = owner, cached
             else:
                 missing.append(pseudonym)
         places = [secrets_key(self.tenant, pseudonym) for pseudonym in missing]
-        if len(self._owners) + len(missing) > self._cache_entries:
-            self._owners.clear()
         for pseudonym, raw in zip(missing, await self._keystore.read(places), strict=True):
             if raw is not None:
                 with suppress(EntryUnreadableError):
                     keys = self.keys(pseudonym, raw)
-                    found[pseudonym] = keys.lookup, self._kept(pseudonym, keys, now)
-                    self._owners[pseudonym] = keys.lookup, keys.generation
+                    found[pseudonym] = self._owners.put(pseudonym, keys.lookup), self._kept(pseudonym, keys)
         return found
 
-    def _kept(self, pseudonym: Pseudonym, keys: Keys, now: float) -> Opened:
+    async def destroy(self, pseudonym: Pseudonym) -> bool:
+        """See KeyEntries; what was destroyed is not kept in memory either."""
+        destroyed = await super().destroy(pseudonym)
+        owner = self._owners.drop(pseudonym) if destroyed else None
+        if owner is not None:
+            self._cache.drop(owner)
+        return destroyed
+
+    def _kept(self, pseudonym: Pseudonym, keys: Keys) -> Opened:
         token_key = keys.identity.token_key()
         place = int.from_bytes(id_bytes(pseudonym)[:4], "big")
         links = {keys.floor: keys.floor_link, keys.current: keys.current_link}
-        entry = Opened(pseudonym, token_key, now + self._cache_s, place, links, {})
-        self._cache[keys.lookup, keys.generation] = entry
-        while len(self._cache) > self._cache_entries:
-            self._cache.popitem(last=False)
-        return entry
+        return self._cache.put(keys.lookup, Opened(pseudonym, keys.generation, token_key, place, links, {}))
 
     async def anew(self, pseudonym: Pseudonym, keys: Keys) -> bool:
         """

@@ -331,6 +331,7 @@ def _waiting(part: Part) -> WaitingPart:
         call=part.call,
         started_ms=part.started_ms,
         appended_ms=part.appended_ms,
+        former=part.former,
     )
 
 
@@ -347,4 +348,5 @@ def _part(parked: Parked, waiting: WaitingPart) -> Part:
         month_of(start.year, start.month),
         parked.place,
         waiting.removed,
+        tuple(map(Lookup, waiting.former)),
     )

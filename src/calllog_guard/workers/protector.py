@@ -70,17 +70,20 @@ class Protector:
         rules = self._sealer.rules()
         parts, letters = self._decoded(unit, rules)
         self._steps.reached("protect.decoded")
-        free, behind = self._parking.split(await self._sealer.resolved(parts))
-        settled = await self._sealer.settle(free, letters, rules, self._parking.room())
+        found, unknown = await self._sealer.resolved(parts)
+        free, behind = self._parking.split(found)
+        settled = await self._sealer.settle(free, letters, rules, self._parking.room(), unknown)
         self._told(settled)
         left = [part for part in free if part.lookup in settled.left]
         await self._parking.park([*behind, *left], settled.left)
 
     async def _taken_up(self, parts: list[Part]) -> Unreadable:
         rules = self._sealer.rules()
-        settled = await self._sealer.settle([self._sealer.again(part, rules) for part in parts], (), rules, len(parts))
+        found, unknown = await self._sealer.resolved([self._sealer.again(part, rules) for part in parts])
+        settled = await self._sealer.settle(found, (), rules, len(parts), unknown)
         self._told(settled)
-        return settled.left
+        pairs = zip(parts, found, strict=True)
+        return {part.lookup: settled.left[each.lookup] for part, each in pairs if each.lookup in settled.left}
 
     def _told(self, settled: Settled) -> None:
         for name, by in settled.ended.items():

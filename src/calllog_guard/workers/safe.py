@@ -9,7 +9,6 @@ Source: design section 8; `core/crypto/held.py`.
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import lru_cache
 from typing import Final
 
 from calllog_guard.core.crypto.entries import EPOCH_KEY, key_epoch
@@ -19,6 +18,7 @@ from calllog_guard.core.requests.hold import TERMS, Terms
 from calllog_guard.core.wire import decode, encode
 from calllog_guard.errors import EntryUnreadableError, HoldReleasedError
 from calllog_guard.ports import Keystore
+from calllog_guard.workers.cache import Cache
 from calllog_guard.workers.keyring import Keyring, fresh_nonce, pointer
 from calllog_guard.workers.unreadable import of_one
 from calllog_guard.workers.vault import Vault
@@ -28,16 +28,12 @@ _NOW: Final = EpochName("")
 
 
 _OPENED_MAX: Final = 4096
-
-
-@lru_cache(maxsize=_OPENED_MAX)
-def _terms(raw: bytes) -> Terms:
-    return decode(TERMS, raw)
+_TERMS: Final[Cache[bytes, Terms]] = Cache(60.0, _OPENED_MAX)
 
 
 def terms_of(entry: HoldEntry) -> Terms:
     """The terms of a living hold."""
-    return _terms(entry.terms)
+    return _TERMS.get(entry.terms) or _TERMS.put(entry.terms, decode(TERMS, entry.terms))
 
 
 class Safe:
@@ -45,7 +41,7 @@ class Safe:
 
     def __init__(self, tenant: Tenant, keystore: Keystore, ring: Keyring, vault: Vault) -> None:
         self._tenant, self._keystore, self._ring, self._vault = tenant, keystore, ring, vault
-        self._opened: dict[HoldId, tuple[bytes, HoldEntry]] = {}
+        self._opened: Cache[HoldId, tuple[bytes, HoldEntry]] = Cache(ring.cache_s, _OPENED_MAX)
 
     def _open(self, name: HoldId, raw: bytes) -> HoldEntry:
         """Bytes equal to those already opened are not opened again."""
@@ -55,10 +51,7 @@ class Safe:
         with of_one("the entry of a hold"):
             key = self._vault.epoch_key(key_epoch(raw), self._tenant, "keystore")
             entry = open_hold(raw, hold_key(self._tenant, name), key)
-        if len(self._opened) >= _OPENED_MAX:
-            self._opened.clear()
-        self._opened[name] = (raw, entry)
-        return entry
+        return self._opened.put(name, (raw, entry))[1]
 
     async def readable(self, names: Iterable[HoldId]) -> tuple[dict[HoldId, HoldEntry], set[HoldId]]:
         """The entries that there are, released ones too, and the names of those that cannot be used."""
@@ -67,7 +60,9 @@ class Safe:
         unreadable: set[HoldId] = set()
         found = await self._keystore.read([hold_key(self._tenant, name) for name in wanted])
         for name, raw in zip(wanted, found, strict=True):
-            if raw is not None:
+            if raw is None:
+                self._opened.drop(name)
+            else:
                 try:
                     entries[name] = self._open(name, raw)
                 except EntryUnreadableError:

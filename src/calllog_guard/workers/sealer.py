@@ -162,12 +162,20 @@ class Sealer:
         leg = read_leg(part.text)
         return msgspec.structs.replace(part, mask=part.mask & rules.masks[leg.role, leg.outcome])
 
-    async def resolved(self, parts: Sequence[Part]) -> list[Part]:
-        """The parts under the keys where their people's entries lie: most under their own, and all where the rules never changed."""
+    async def resolved(self, parts: Sequence[Part]) -> tuple[list[Part], Unreadable]:
+        """
+        The parts under the keys where their people's entries lie: most under their own, and all where the rules never changed.
+
+        Of whom that cannot be known keeps their own key, and it is told why.
+        """
         if not self._naming.former:
-            return list(parts)
-        homes = await self._homes.of({Names(part.lookup, part.former) for part in parts})
-        return [msgspec.structs.replace(part, lookup=homes[Names(part.lookup, part.former)]) for part in parts]
+            return list(parts), {}
+        names = [Names(part.lookup, part.former) for part in parts]
+        found = await self._homes.found(set(names))
+        return [
+            part if each in found.left else msgspec.structs.replace(part, lookup=found.homes[each], former=())
+            for part, each in zip(parts, names, strict=True)
+        ], {each.lookup: error for each, error in found.left.items()}
 
     def names(self, text: str, rules: Rules) -> Names:
         """The keystore's keys for a party; none is kept in memory, where the identifier would stay after an erasure."""
@@ -176,22 +184,33 @@ class Sealer:
 
     # --- 2 read to 6 read again -------------------------------------------------------------------------------------
 
-    async def settle(self, parts: Sequence[Part], letters: Sequence[Output], rules: Rules, room: int = 0) -> Settled:
+    async def settle(
+        self,
+        parts: Sequence[Part],
+        letters: Sequence[Output],
+        rules: Rules,
+        room: int = 0,
+        unknown: Unreadable | None = None,
+    ) -> Settled:
         """
         Write what becomes of the parts, with `letters`; returns when all is acknowledged and no person has changed.
 
         Args:
+            parts: As `resolved` gives them; `unknown` are those of whom it could not tell where their entries lie.
             room: How many people may be left out because their entries cannot be used.
 
         Raises:
             EntryUnreadableError: There are more; nothing is written.
 
         """
-        lookups = list({part.lookup for part in parts})
+        out = unknown or {}
+        known = [part for part in parts if part.lookup not in out]
+        lookups = list({part.lookup for part in known})
         while True:
-            view = await self._minted(parts, lookups)
+            view = await self._minted(known, lookups)
             self._steps.reached("protect.minted")
-            outputs, ended, left = await self._sealed(parts, view, rules)
+            outputs, ended, left = await self._sealed(known, view, rules)
+            left |= out
             if len(left) > room:
                 raise next(iter(left.values()))
             self._steps.reached("protect.sealed")

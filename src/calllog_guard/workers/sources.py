@@ -17,6 +17,7 @@ from calllog_guard.core.ids import HoldId, Lookup, Pseudonym, PurposePerson, Ten
 from calllog_guard.core.requests.hold import kept_id
 from calllog_guard.core.retention.access import Refusal, refusal_of
 from calllog_guard.core.retention.purpose import Purpose
+from calllog_guard.workers.cache import Cache
 from calllog_guard.workers.homes import Homes
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.naming import Names
@@ -93,8 +94,8 @@ class People:
 
     def __init__(self, topic: str, ring: Keyring, pepper: Pepper, purpose: str, *, cache_entries: int) -> None:
         self.topic = topic
-        self._ring, self._pepper, self._purpose, self._cache_entries = ring, pepper, purpose, cache_entries
-        self._persons: dict[Lookup, PurposePerson] = {}
+        self._ring, self._pepper, self._purpose = ring, pepper, purpose
+        self._persons: Cache[Lookup, PurposePerson] = Cache(ring.cache_s, cache_entries)
 
     @property
     def forms(self) -> int:
@@ -123,11 +124,8 @@ class People:
         return lambda _: person
 
     def _person(self, lookup: Lookup) -> PurposePerson:
-        if lookup not in self._persons:
-            if len(self._persons) >= self._cache_entries:
-                self._persons.clear()
-            self._persons[lookup] = self._pepper.person_for(self._purpose, lookup)
-        return self._persons[lookup]
+        known = self._persons.get(lookup)
+        return known or self._persons.put(lookup, self._pepper.person_for(self._purpose, lookup))
 
     async def standings(self, holders: Mapping[str, Holder], purpose: Purpose) -> dict[str, Standing]:
         """See Source."""

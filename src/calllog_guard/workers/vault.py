@@ -30,6 +30,7 @@ from calllog_guard.core.requests.sealed import desk_kid, desk_number
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import ConfigurationError, EpochUnknownError, GuardError, KmsSilentError
 from calllog_guard.ports import Kms, Ring
+from calllog_guard.workers.cache import Cache
 from calllog_guard.workers.profiles import Profiles
 
 ROOT: Final = "root"
@@ -39,6 +40,10 @@ LIFE_S: Final = 300.0
 _PAUSE_S: Final = 15.0
 """How long units leave a silent KMS alone: one of its time-outs blocks everything else in the process for up to 5 s."""
 _UNKNOWN_MAX: Final = 1000
+_EPOCHS_MAX: Final = 1000
+
+Opened = tuple[Secret, dict[str, Secret]]
+"""An epoch's key, with what was derived of it: both end together."""
 
 
 class Vault:
@@ -62,8 +67,8 @@ class Vault:
         legacy: Callable[[Tenant], tuple[str, ...]] = lambda _: (AS_WRITTEN,),
     ) -> None:
         self._kms, self._ring, self._life_s, self._now, self._legacy = kms, ring, life_s, now, legacy
-        self._opened: dict[str, tuple[Secret, float]] = {}
-        self._derived: dict[str, tuple[Secret, float]] = {}
+        self._roots: dict[str, Secret] = {}
+        self._epochs: Cache[EpochName, Opened] = Cache(life_s, _EPOCHS_MAX, now=now)
         self._profiles = Profiles(kms, ring, ROOT)
         self._silent_until = -float("inf")
         self._unknown: dict[str, float] = {}
@@ -79,8 +84,7 @@ class Vault:
         if self._ring.get(name) is None:
             self._ring.put_new(name, self._kms.wrap(wrapping, Secret.mint()))
 
-    def _unwrap(self, name: str, wrapping: str) -> tuple[Secret, float]:
-        until = float("inf") if wrapping == ROOT else self._now() + self._life_s
+    def _unwrap(self, name: str, wrapping: str) -> Secret:
         blob = self._ring.get(name)
         if blob is None and wrapping == ROOT:
             raise ConfigurationError(f"the KMS keeps no {name}: run calllog-guard tenant create first")
@@ -90,13 +94,20 @@ class Vault:
             )
         if blob is None:
             raise EpochUnknownError(f"the KMS keeps no {name}")
-        self._opened[name] = (self._kms.unwrap(wrapping, blob), until)
-        return self._opened[name]
+        return self._kms.unwrap(wrapping, blob)
 
-    def _secret(self, name: str, wrapping: str) -> tuple[Secret, float]:
-        known, now = self._opened.get(name), self._now()
-        if known is not None and known[1] > now:
-            return known
+    def _root(self, name: str) -> Secret:
+        known = self._roots.get(name)
+        if known is None:
+            known = self._roots[name] = self._asked(name, ROOT)
+        return known
+
+    def _epoch(self, epoch: EpochName) -> Opened:
+        known = self._epochs.get(epoch)
+        return known or self._epochs.put(epoch, (self._asked(f"epoch.{epoch}", epoch), {}))
+
+    def _asked(self, name: str, wrapping: str) -> Secret:
+        now = self._now()
         if now < self._unknown.get(name, now):
             raise EpochUnknownError(f"the KMS kept no {name} a moment ago")
         if now < self._silent_until:
@@ -122,27 +133,28 @@ class Vault:
 
         """
         for name in (*_tenant_names(tenant), *self._desk_names(tenant)):
-            self._unwrap(name, ROOT)
+            self._roots[name] = self._unwrap(name, ROOT)
         self._profiles.look(tenant)
         whole = [epoch for epoch in self.epochs() if self._ring.get(f"epoch.{epoch}") is not None]
         for epoch in whole:
             with contextlib.suppress(EpochUnknownError):  # destroyed just now
-                self._unwrap(f"epoch.{epoch}", epoch)
+                self._reopened(EpochName(epoch))
+
+    def _reopened(self, epoch: EpochName) -> None:
+        self._epochs.put(epoch, (self._unwrap(f"epoch.{epoch}", epoch), {}))
 
     async def refresh(self) -> None:
         """Ask again for profiles and for every opened epoch, in a thread, and forget epochs that the KMS does not open any more."""
         for tenant in self._profiles.tenants:
             with contextlib.suppress(KmsSilentError):
                 await asyncio.to_thread(self._profiles.look, tenant)
-        for name in [each for each in list(self._opened) if each.startswith("epoch.")]:
-            epoch = EpochName(name.removeprefix("epoch."))
+        for epoch in self._epochs:
             try:
-                await asyncio.to_thread(self._unwrap, name, epoch)
+                await asyncio.to_thread(self._reopened, epoch)
             except KmsSilentError:
-                if self._opened.get(name, (None, 0.0))[1] <= self._now():
-                    self._forget(epoch)
+                self._epochs.sweep()
             except GuardError:  # whoever needs the epoch next meets the same and halts by it
-                self._forget(epoch)
+                self._epochs.drop(epoch)
 
     async def keep_fresh(self) -> None:
         """Refresh in time, until cancelled."""
@@ -186,12 +198,7 @@ class Vault:
     def destroy_epoch(self, epoch: EpochName) -> None:
         """Forget an epoch's key, here and in the KMS: nothing sealed under it opens again; blocks."""
         self._kms.destroy_epoch(epoch)
-        self._forget(epoch)
-
-    def _forget(self, epoch: EpochName) -> None:
-        self._opened.pop(f"epoch.{epoch}", None)
-        for name in [each for each in list(self._derived) if each.startswith(f"{epoch}/")]:
-            self._derived.pop(name, None)
+        self._epochs.drop(epoch)
 
     # --- the profile ------------------------------------------------------------------------------------------------
 
@@ -275,7 +282,7 @@ class Vault:
 
     def signer_seed(self, tenant: Tenant, role: str) -> bytes:
         """The seed (32 bytes) of a signer's Ed25519 key, which `tenant upgrade` makes; its public half stands in the profile."""
-        return self._secret(_signer_name(tenant, role), ROOT)[0].expose()
+        return self._root(_signer_name(tenant, role)).expose()
 
     def heartbeats(self, tenant: Tenant) -> Heartbeats:
         """By which the tenant's heartbeats are known; raises as `profile`."""
@@ -292,15 +299,15 @@ class Vault:
 
     def pepper(self, tenant: Tenant) -> Pepper:
         """The tenant's key for lookups."""
-        return Pepper(self._secret(f"pepper.{tenant}", ROOT)[0].expose())
+        return Pepper(self._root(f"pepper.{tenant}").expose())
 
     def receipt_key(self, tenant: Tenant) -> bytes:
         """The seed (32 bytes) of the tenant's Ed25519 key for receipts."""
-        return self._secret(f"receipts.{tenant}", ROOT)[0].expose()
+        return self._root(f"receipts.{tenant}").expose()
 
     def case_key(self, tenant: Tenant) -> Secret:
         """Seals the tenant's secret cases."""
-        return Secret(derive(self._secret(f"cases.{tenant}", ROOT)[0], "secret-case"))
+        return Secret(derive(self._root(f"cases.{tenant}"), "secret-case"))
 
     def desk_key(self, tenant: Tenant, kid: str) -> bytes | None:
         """
@@ -311,9 +318,9 @@ class Vault:
         """
         number = desk_number(tenant, kid)
         name = _desk_name(tenant, number or 0)
-        if number is None or (name not in self._opened and self._ring.get(name) is None):
+        if number is None or (name not in self._roots and self._ring.get(name) is None):
             return None
-        return self._secret(name, ROOT)[0].expose()
+        return self._root(name).expose()
 
     def desk_kids(self, tenant: Tenant) -> list[str]:
         """The names of the desk's keys, the newest last."""
@@ -329,11 +336,11 @@ class Vault:
 
     def outcome_key(self, tenant: Tenant) -> OutcomeKey:
         """With what the tenant's workers vouch for their outcomes."""
-        return OutcomeKey(derive(self._secret(f"cases.{tenant}", ROOT)[0], "outcomes"))
+        return OutcomeKey(derive(self._root(f"cases.{tenant}"), "outcomes"))
 
     def guard_id(self) -> bytes:
         """The 16 bytes by which the keystore is known again."""
-        return self._secret("guard", ROOT)[0].expose()[:16]
+        return self._root("guard").expose()[:16]
 
     def epoch_key(self, epoch: EpochName, tenant: Tenant, use: str) -> Secret:
         """
@@ -344,12 +351,11 @@ class Vault:
             KmsSilentError: Its life is over and the KMS does not answer.
 
         """
-        cached = f"{epoch}/{tenant}/{use}"
-        found = self._derived.get(cached)
-        if found is None or found[1] <= self._now():
-            secret, until = self._secret(f"epoch.{epoch}", epoch)
-            found = self._derived[cached] = (Secret(derive(secret, f"epoch/{tenant}/{use}")), until)
-        return found[0]
+        secret, derived = self._epoch(epoch)
+        name = f"epoch/{tenant}/{use}"
+        if name not in derived:
+            derived[name] = Secret(derive(secret, name))
+        return derived[name]
 
 
 def _tenant_names(tenant: Tenant) -> tuple[str, ...]:

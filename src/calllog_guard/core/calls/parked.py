@@ -38,6 +38,7 @@ class WaitingPart(Internal, frozen=True, kw_only=True):
         mask: The purposes for which it may be kept at most, as when it came.
         text: The leg's plaintext; None for a party that is removed, whose identifier is `removed`.
         appended_ms: When the event first came, milliseconds since 1970, as is `started_ms`, when the call began.
+        former: The keystore's keys by former rules of identity, where it could not be told where the person's entry lies.
 
     """
 
@@ -49,6 +50,7 @@ class WaitingPart(Internal, frozen=True, kw_only=True):
     call: str
     started_ms: int
     appended_ms: int
+    former: tuple[str, ...] = ()
 
 
 class Parked(Internal, frozen=True, kw_only=True):

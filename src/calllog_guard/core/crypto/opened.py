@@ -28,8 +28,8 @@ class Opened:
     """
 
     pseudonym: Pseudonym
+    generation: int
     token_key: TokenKey
-    until: float
     place: int
     links: dict[Month, Link]
     months: dict[Month, DataKey]
