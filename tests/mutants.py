@@ -14,6 +14,27 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
+        "a protector takes events that dropped fences would have kept out",
+        "workers/late.py",
+        "if limit.dropped and days > limit.dropped:",
+        "if limit.dropped and days < 0:",
+        "tests/core/test_late.py::test_a_limit_above_the_one_under_which_fences_were_dropped_is_refused",
+    ),
+    (
+        "the auditor's own setting drops fences that protectors still need",
+        "workers/walk.py",
+        "await self._late.least(self._periods.late_days)",
+        "self._periods.late_days",
+        "tests/core/test_walk.py::test_a_fence_is_dropped_under_the_limit_of_protectors_and_the_keystore_remembers_it",
+    ),
+    (
+        "nobody remembers under which limit fences were dropped",
+        "workers/walk.py",
+        "                if await self._late.drop_under(self._late_days):\n",
+        "                if self._late_days:\n",
+        "tests/core/test_walk.py::test_a_fence_is_dropped_under_the_limit_of_protectors_and_the_keystore_remembers_it",
+    ),
+    (
         "an older state of a case wins where it was written later",
         "core/requests/case.py",
         "known.rank > found.rank else found",
