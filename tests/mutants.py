@@ -1486,8 +1486,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a key is claimed that the walk took for an orphan",
         "workers/keyring.py",
-        "{EPOCH_KEY: view.epoch, **entries}",
-        "{EPOCH_KEY: view.epoch}",
+        "{**self._unchanged(view.epoch), **entries}",
+        "self._unchanged(view.epoch)",
         "tests/core/test_walk.py",
     ),
     (
