@@ -1528,8 +1528,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a key is claimed that the walk took for an orphan",
         "workers/keyring.py",
-        "{EPOCH_KEY: view.epoch, **entries}",
-        "{EPOCH_KEY: view.epoch}",
+        "{**self._unchanged(view.epoch), **entries}",
+        "self._unchanged(view.epoch)",
         "tests/core/test_walk.py",
     ),
     (
@@ -1556,8 +1556,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a fence is dropped before its time",
         "workers/walk.py",
-        "days = self._periods.late_days + self._periods.window_days + _FENCE_MARGIN_DAYS",
-        "days = self._periods.late_days + self._periods.window_days",
+        "days = self._late_days + self._periods.window_days + _FENCE_MARGIN_DAYS",
+        "days = self._late_days + self._periods.window_days",
         "tests/core/test_walk.py",
     ),
     (
@@ -2319,8 +2319,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a case says that a notice was sent which the log does not have",
         "workers/casebook.py",
-        '        await self._writer.write(rest)\n        self._steps.reached("case.told")\n        await self._writer.write(list(map(self._record, kept)))\n',
-        '        await self._writer.write(list(map(self._record, kept)))\n        self._steps.reached("case.told")\n        await self._writer.write(rest)\n',
+        '        await self._writer.write(rest)\n        self._steps.reached("case.told")\n        kept = list(map(self._counted, kept))\n        await self._writer.write(list(map(self._record, kept)))\n',
+        '        kept = list(map(self._counted, kept))\n        await self._writer.write(list(map(self._record, kept)))\n        self._steps.reached("case.told")\n        await self._writer.write(rest)\n',
         "tests/core/test_notices.py::test_wherever_the_desk_dies_no_case_claims_a_notice_that_was_not_sent",
     ),
     (
