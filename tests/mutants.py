@@ -14,6 +14,48 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
+        "a keeper whose clock is ten years ahead sweeps",
+        "workers/sweeper.py",
+        "if not self._unswept or not await self._t.agree():",
+        "if not self._unswept:",
+        "tests/core/test_clocks.py::test_a_keeper_sweeps_nothing_while_the_clocks_disagree",
+    ),
+    (
+        "a clock that is behind agrees",
+        "workers/clocks.py",
+        "abs(self._furthest()) <= self._most_s",
+        "self._furthest() <= self._most_s",
+        "tests/core/test_clocks.py::test_clocks_disagree_in_either_direction",
+    ),
+    (
+        "a jump of the clock is not seen until the next measurement",
+        "workers/clocks.py",
+        "each.ahead_s + (own_ms - each.own_ms) / 1000 - (now - each.at)",
+        "each.ahead_s",
+        "tests/core/test_clocks.py::test_a_jump_of_the_own_clock_is_seen_at_once",
+    ),
+    (
+        "one broker that agrees is enough",
+        "workers/clocks.py",
+        "return max(ahead, key=abs, default=0.0)",
+        "return min(ahead, key=abs, default=0.0)",
+        "tests/core/test_clocks.py::test_the_broker_that_differs_most_counts",
+    ),
+    (
+        "clocks agree while nothing is measured",
+        "workers/clocks.py",
+        "return bool(fresh) and",
+        "return",
+        "tests/core/test_clocks.py::test_nothing_measured_is_no_agreement",
+    ),
+    (
+        "an auditor walks whatever its clock says",
+        "workers/auditor.py",
+        "if 0 in self._watched and await self._agree():",
+        "if 0 in self._watched:",
+        "tests/e2e/test_ahead.py",
+    ),
+    (
         "a protector takes events that dropped fences would have kept out",
         "workers/late.py",
         "if limit.dropped and days > limit.dropped:",

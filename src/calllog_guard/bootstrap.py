@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -29,7 +29,7 @@ from calllog_guard.adapters.rocksdb_index import RocksIndex
 from calllog_guard.adapters.segment_files import look_at_replica, replicas
 from calllog_guard.core.absence import Look
 from calllog_guard.core.crypto.sealed import receipt_pem
-from calllog_guard.core.heartbeats import AUDIT
+from calllog_guard.core.heartbeats import AUDIT, KEEP
 from calllog_guard.core.ids import ID_BYTES, b64
 from calllog_guard.core.prolonged import PROLONGED, Prolonged
 from calllog_guard.core.prolonged import noted as noted_by
@@ -37,20 +37,23 @@ from calllog_guard.core.requests.case import CASES, Case, later
 from calllog_guard.core.requests.decision import DECISIONS, Decision
 from calllog_guard.core.requests.outcome import DONE, is_result
 from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import decode
+from calllog_guard.core.wire import BEAT, Beat, decode, encode
 from calllog_guard.errors import MessageError
+from calllog_guard.ports import Place, Writer
 from calllog_guard.workers.answers import Answers
 from calllog_guard.workers.attempts import Outlet
 from calllog_guard.workers.auditor import Auditor
 from calllog_guard.workers.beginnings import Beginnings
 from calllog_guard.workers.case_topic import CaseTopic
 from calllog_guard.workers.casebook import Casebook
+from calllog_guard.workers.clocks import Clocks
 from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import Delivery, Role, Steps
 from calllog_guard.workers.desk import Desk, Office
 from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.holds import Archive, Holds
 from calllog_guard.workers.keeper import Keeper
+from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.lags import Lags
 from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.parking import Parking, ParkingNeeds
@@ -129,6 +132,7 @@ def _desk(shared: World, kafka: KafkaWriter, reader: Any, begins: Beginnings) ->
     topic, steps = settings.topic("privacy.cases"), Steps(settings.off)
     ring.tenure = Tenure(tenant, shared.keystore)
     writer = TenureWriter(kafka, ring.tenure, steps)
+    beats = partial(_beats, shared, ring, writer, lambda: [(topic, home)])
     book = Casebook(tenant, home, topic, ring, shared.vault, writer, steps)
     last = partial(tail, settings.kafka, shared.options)
     decider = Decider(tenant, ring, shared.vault, writer, book, settings, shared.clock, shared.keep_days)
@@ -168,14 +172,36 @@ def _desk(shared: World, kafka: KafkaWriter, reader: Any, begins: Beginnings) ->
             heartbeats=partial(shared.vault.heartbeats, tenant),
             count=shared.count,
             level=shared.level,
+            agree=clocks(shared, kafka, beats).agree,
         )
     )
 
 
-def tools(shared: World, writer: KafkaWriter, begins: Beginnings) -> Tools:
+def clocks(shared: World, writer: KafkaWriter, probe: Callable[[], Awaitable[None]]) -> Clocks:
+    """What compares this process's clock with those of the brokers to which it writes."""
+    found = Clocks(shared.clock, shared.settings.clock_apart_s, probe, shared.count, shared.level)
+    writer.stamped = found.stamped
+    return found
+
+
+async def _beats(
+    shared: World, ring: Keyring, writer: Writer, places: Callable[[], list[Place]], role: str = ""
+) -> None:
+    """Write a heartbeat to each place: its broker says when; one of a desk needs no proof, for nobody believes what it says."""
+    value = encode(Beat(counter=ring.guard.seen, at=shared.clock.now()))
+    beats = [Output(*place, BEAT, value) for place in places()]
+    await writer.write(await ring.guard.vouched(role, beats) if role else beats)
+
+
+def tools(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Tools:
     """What enforcing needs."""
     tenant, settings = shared.tenant, shared.settings
-    ring = shared.ring(tenant)
+    ring, ledger = shared.ring(tenant), settings.topic("privacy.decisions")
+
+    def places() -> list[Place]:
+        return [(ledger, place.partition) for place in reader.assignment() if place.topic == ledger]
+
+    beats = partial(_beats, shared, ring, writer, places, KEEP)
     return Tools(
         tenant=tenant,
         home=tenant_partition(tenant, settings.few_partitions),
@@ -193,13 +219,14 @@ def tools(shared: World, writer: KafkaWriter, begins: Beginnings) -> Tools:
         count=shared.count,
         id_of=begins.id_of,
         began_anew=begins.began_anew,
+        agree=clocks(shared, writer, beats).agree,
     )
 
 
 def keeper(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Keeper:
     """The keeper, on a consumer of its own."""
     return Keeper(
-        tools(shared, writer, begins),
+        tools(shared, writer, reader, begins),
         shared.dead_letters(),
         partial(read_all, shared.settings.kafka, shared.options),
         partial(offsets, reader, end=False),
@@ -226,6 +253,9 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings
             token = noted_by(receipt_pem(shared.vault.signer_seed(tenant, AUDIT))[0], change)
             await writer.write([Output(settings.topic("privacy.policy"), 0, key, token)])
 
+    async def beat() -> None:
+        await auditor.beat()
+
     ring = shared.ring(tenant)
     means = Means(
         settings=settings,
@@ -238,8 +268,9 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings
         events=lambda: shared.events,
         count=shared.count,
         level=shared.level,
+        agree=clocks(shared, writer, beat).agree,
     )
-    return Auditor(
+    auditor = Auditor(
         tenant_partition(tenant, settings.few_partitions),
         means,
         Lags(tenant, means, shared.accepted, noted),
@@ -253,6 +284,7 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings
         HttpCleaners(pages(settings.cleaner_pages)),
         walked,
     )
+    return auditor
 
 
 def walk(shared: World, told: Callable[[int], None]) -> Walk:

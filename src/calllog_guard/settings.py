@@ -59,6 +59,7 @@ class Settings:
     cache_s: int = 60
     cache_entries: int = 100_000
     silent_s: float = 10
+    clock_apart_s: float = 300
     retry_max_s: float = 300
     unit_max_s: float = 300
     sweep_s: float = 900

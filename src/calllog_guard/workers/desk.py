@@ -41,6 +41,7 @@ from calllog_guard.workers.acts import Act, Acts
 from calllog_guard.workers.answers import Answers
 from calllog_guard.workers.case_topic import LOOK_S, CaseTopic
 from calllog_guard.workers.casebook import Casebook
+from calllog_guard.workers.clocks import Agree, unwatched
 from calllog_guard.workers.deadlines import Deadlines, timed
 from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
@@ -84,6 +85,7 @@ class Office:
     heartbeats: Callable[[], Heartbeats]
     count: Callable[[str, int], None]
     level: Callable[[str, float], None]
+    agree: Agree = unwatched
 
 
 class Desk:
@@ -101,7 +103,7 @@ class Desk:
         self._next_holds = self._next_look = office.clock.now()
         self._owned = False
         self._keep = timedelta(days=settings.cases_keep_days)
-        self._deadlines = Deadlines(office.book, settings, office.clock, office.level)
+        self._deadlines = Deadlines(office.book, settings, office.clock, office.level, office.agree)
         self._waiting = WaitingCases(office.book, office.decider, self._carry, self._table, office.count)
         self._acts = Acts(office.book, office.notices, self._waiting.carried, self.stage, self._reviewed)
 
