@@ -21,7 +21,7 @@ from calllog_guard.world import world
 pytestmark = pytest.mark.real
 TENANT = Tenant("iocom")
 ROLES = ("protector", "desk", "keeper", "auditor")
-CACHE_S = "2"
+CACHE_S = "8"
 """The bound that receipts state."""
 
 
@@ -68,7 +68,7 @@ def follower(guard: Installation) -> "subprocess.Popen[bytes]":
 
 def test_no_process_keeps_keys_or_names_of_who_is_erased(make: Make) -> None:
     """They were all used: a call, a copy for the person, a reader's line, and the erasure itself."""
-    guard = make(CACHE_S=CACHE_S)
+    guard = make(CACHE_S=CACHE_S, SESSION_MS="45000")  # nobody is thrown out meanwhile
     policy = guard.directory / "policy.toml"
     policy.write_text(policy.read_text().replace('shows = ["started_at"', 'shows = ["subject", "started_at"'))
     name = f"erased-{secrets.token_hex(8)}@example.org"

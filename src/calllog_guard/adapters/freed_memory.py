@@ -13,12 +13,15 @@ import asyncio
 import ctypes
 import gc
 import os
+import time
 from bisect import bisect_right
 from pathlib import Path
 from typing import Any, Final
 
 HELD: Final = 0.75
 """Of the bound, for which opened keys are kept; what was freed is overwritten within the rest."""
+_REST: Final = 20
+"""Times as long as a turn takes nothing of the kind is done: a machine that is too busy is not made busier."""
 _MAPS: Final = Path("/proc/self/maps")
 _C: Final[Any] = ctypes.CDLL(None) if os.name == "posix" else None
 _M_PERTURB: Final = -6
@@ -104,6 +107,9 @@ async def keep_overwritten(cache_s: float) -> None:
     overwrite_when_freed()
     gc.collect()
     gc.freeze()  # what the program consists of is not looked through each time
+    took_s = 0.0
     while True:
-        await asyncio.sleep(cache_s * (1 - HELD))
+        await asyncio.sleep(max(cache_s * (1 - HELD), took_s * _REST))
+        began = time.monotonic()
         overwrite_freed()
+        took_s = time.monotonic() - began
