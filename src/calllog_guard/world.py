@@ -37,6 +37,7 @@ from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import DeadLetters
 from calllog_guard.workers.health import KAFKA, KEYSTORE
 from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.late import LateLimit
 from calllog_guard.workers.naming import Naming
 from calllog_guard.workers.pulse import Pulse
 from calllog_guard.workers.sealer import Count, Sealer
@@ -142,6 +143,10 @@ class World:
                 f"CALLLOG_GUARD_PARTITIONS is {mine}, and this installation was created with {made or 'another count'}: set it "
                 "to that, everywhere; it never changes, whatever partitions topics may have got since"
             )
+
+    async def check_late(self) -> None:
+        """See LateLimit: how old the events may be that a protector takes."""
+        await LateLimit(self.keystore).work_under(self.settings.event_late_days)
 
     async def _of_policy(self) -> list[Any]:
         topic = self.settings.topic("privacy.policy")

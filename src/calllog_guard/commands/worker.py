@@ -117,6 +117,7 @@ async def _started(shared: World, name: str, goodbyes: list[Goodbye]) -> Deliver
         lawful,
         partial(check_places, shared),
         partial(check_retention, shared),
+        *((shared.check_late,) if name == "protector" else ()),
     )
     for check in checks:
         await _answering(check)

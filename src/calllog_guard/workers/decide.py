@@ -10,7 +10,6 @@ Source: design section 9, steps 2 and 3; section 10.
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -300,9 +299,10 @@ class Decider:
 
     def decision(self, granted: Granted, kind: DecisionType, name: str, pseudonym: Pseudonym, view: View) -> Decision:
         """A decision before anything is sealed in it."""
-        now: datetime = self._clock.now()
+        now, tenure = self._clock.now(), self._ring.tenure
         return Decision(
             v=version_at(self._ring.forms),
+            tenure=msgspec.UNSET if tenure is None or self._ring.forms == 1 else tenure.number,
             decision=name,
             type=kind,
             tenant=self._tenant,

@@ -34,12 +34,14 @@ from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import from_ms
 from calllog_guard.errors import EntryUnreadableError, HoldsFullError, MessageError, ParkedError, RequestRefusedError
 from calllog_guard.policy import Policy, TenantPolicy
-from calllog_guard.ports import Clock, ReadAll, Writer
+from calllog_guard.ports import Clock, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.abreast import abreast, portions
 from calllog_guard.workers.acts import Act, Acts
 from calllog_guard.workers.answers import Answers
+from calllog_guard.workers.case_topic import LOOK_S, CaseTopic
 from calllog_guard.workers.casebook import Casebook
+from calllog_guard.workers.clocks import Agree, unwatched
 from calllog_guard.workers.deadlines import Deadlines, timed
 from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
@@ -78,11 +80,12 @@ class Office:
     policy: Policy
     settings: Settings
     clock: Clock
-    read_all: ReadAll
+    topic: CaseTopic
     desk_key: Callable[[str], bytes | None]
     heartbeats: Callable[[], Heartbeats]
     count: Callable[[str, int], None]
     level: Callable[[str, float], None]
+    agree: Agree = unwatched
 
 
 class Desk:
@@ -97,33 +100,38 @@ class Desk:
         self.topics: tuple[str, ...] = (self._requests, self._outcomes)
         self._steps = Steps(settings.off)
         self._lifting = Lifting(office.holds.archive, office.policy)
-        self._next_holds = office.clock.now()
+        self._next_holds = self._next_look = office.clock.now()
+        self._owned = False
         self._keep = timedelta(days=settings.cases_keep_days)
-        self._deadlines = Deadlines(office.book, settings, office.clock, office.level)
+        self._deadlines = Deadlines(office.book, settings, office.clock, office.level, office.agree)
         self._waiting = WaitingCases(office.book, office.decider, self._carry, self._table, office.count)
         self._acts = Acts(office.book, office.notices, self._waiting.carried, self.stage, self._reviewed)
 
     async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
         """See Role: the cases are read anew from their topic."""
         self._book.clear()
-        self._deadlines.begin(owned=self._o.home in partitions)
-        if self._o.home in partitions:
-            for record in await self._o.read_all(self._o.settings.topic("privacy.cases"), [self._o.home]):
-                try:
-                    self._book.note(record)
-                except MessageError as error:  # no case of ours; the one it replaces is kept
-                    self._o.count("unreadable_" + error.reason, 1)
+        self._owned = self._o.home in partitions
+        self._deadlines.begin(owned=self._owned)
+        if self._owned:
+            await self._o.topic.begin()
             await self._waiting.begin()
+        else:
+            self._o.topic.end()
         return {}
 
     async def revoked(self, partitions: Sequence[int]) -> None:
         """See Role."""
         if self._o.home in partitions:
+            self._owned = False
             self._book.clear()
+            self._o.topic.end()
             self._deadlines.begin(owned=False)
 
     async def idle(self) -> None:
         """See Role: what the days bring; who has returned after an erasure is put under the holds that name them."""
+        if self._owned and self._o.clock.now() >= self._next_look:
+            await self._o.topic.look()
+            self._next_look = self._o.clock.now() + timedelta(seconds=LOOK_S)
         await self._deadlines.look(self._table()[1])
         self._o.level("cases_waiting", await self._waiting.again())
         now = self._o.clock.now()

@@ -11,11 +11,13 @@ whether the person may be told, for which `sealed` stays.
 (by their place, from 0) nobody was, `linked` how many others were reached because they are the same person.
 `hold` is the hold of a `hold` or `release`, `kept` what the law keeps of an erasure; of a secret case (`secret.py`) `told` holds
 the receipts, which go nowhere else.
+`tenure` and `count` say which of two states of a case is the later: that of the later desk, and of one desk's the later written; a state
+without them is an earlier release's, and before all that have them.
 `lifts` says which restrictions a `lift` has met, by the cases that brought them (`restore`: a restored keystore), and what became of each.
 """
 
 from datetime import date, datetime, timedelta
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -62,6 +64,9 @@ AT_ONCE: Final = "fenced"
 """The progress of a decision that the desk has carried out whole: a restriction, its end, a consent."""
 
 
+TENURE_MOST: Final = 1 << 62
+"""Above every number that desks can reach by taking one after another: what bears such a one is nobody's."""
+Count = Annotated[int, msgspec.Meta(ge=1, lt=TENURE_MOST)]
 ASKED, NOBODY, UNSURE = "asked", "nobody", "unsure"
 """The progress of a search: a partition was asked who somebody is, knows nobody, or somebody there has a key that does not open."""
 
@@ -124,6 +129,13 @@ class Case(Rewritten, frozen=True, kw_only=True):
     linked: int | msgspec.UnsetType = msgspec.UNSET
     whose: dict[Id, str] | msgspec.UnsetType = msgspec.UNSET
     said: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    tenure: Count | msgspec.UnsetType = msgspec.UNSET
+    count: Count | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """By which the later of two states of a case is known."""
+        return self.tenure or 0, self.count or 0
 
     @property
     def ladder(self) -> tuple[str, ...]:
@@ -169,6 +181,11 @@ class Case(Rewritten, frozen=True, kw_only=True):
 
 
 CASES: Final = msgspec.json.Decoder(Case)
+
+
+def later(known: Case | None, found: Case) -> Case:
+    """Of two states of a case the one that stands; of equals the second."""
+    return known if known is not None and known.rank > found.rank else found
 
 
 def check_times(case: Case) -> None:
