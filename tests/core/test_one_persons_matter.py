@@ -222,9 +222,6 @@ async def test_desk_an_extension_is_never_lost_in_silence(tmp_path: Path) -> Non
         "extend-01", "clock", key="officer-1", case=case, event="extend", ground="many", identity="unverified"
     )
     await settled(world)
-    del world.keystore.entries[same_key(TENANT, lookup(world, ALICE))]  # mended
-    again(world)
-    await settled(world)
     after = world.case("case-0001")
     assert (after.extended, "extend-01" in after.acts, world.dead()) == (True, True, [])
     assert after.said, "what the officer said"
