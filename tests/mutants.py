@@ -75,6 +75,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         'raise EntryUnreadableError("one of two entries that are one person is lost", "entry_lost")',
         "raise ConnectionError",
         "tests/core/test_one_persons_matter.py::test_protector_one_lost_entry_to_which_another_leads_holds_up_nobody",
+    ),
+    (
         "a keeper whose clock is ten years ahead sweeps",
         "workers/sweeper.py",
         "if not self._unswept or not await self._t.agree():",

@@ -183,7 +183,7 @@ class Acts:
     async def refused_again(self, granted: Granted) -> Case:
         """What is left of a refusal whose reasons are told. Raises ParkedError: it still waits."""
         case = granted.case
-        restricted = case.type == "object" and case.decisions
+        restricted = case.type in {"object", "restrict"} and case.decisions
         return await self._ended(await self._reviewed(granted) if restricted else case, granted.version, [])
 
     async def _ended(self, case: Case, version: str, outputs: Sequence[Output]) -> Case:

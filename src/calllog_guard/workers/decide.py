@@ -197,12 +197,12 @@ class Decider:
         self._steps.reached("decide.flags")
         return Decided(case, tuple(index for index, _ in found))
 
-<<<<<<< HEAD
     async def _considered(self, case: Case, persons: Mapping[Lookup, Person]) -> set[Lookup]:
-        """Of whom another objection is still before an officer: they stay restricted although this one has ended."""
+        """Of whom another request is still before an officer: they stay restricted although this one has ended."""
         found: set[Lookup] = set()
         for each in self._book:
-            if each.type == "object" and each.state == "waiting" and each.decisions and each.case != case.case:
+            considered = each.type in {"object", "restrict"} and each.state == "waiting" and each.decisions
+            if considered and each.case != case.case:
                 try:
                     found |= set(await self.subjects.known(self._book.request_of(each)))
                 except MessageError:  # its request is lost: its tags alone say whose it is
@@ -210,28 +210,14 @@ class Decider:
         return found
 
     async def _may_own(self, case: Case, person: Person) -> bool:
-        """Whether a case is a person's, by its tags; yes where that cannot be known."""
-        if case.whose is msgspec.UNSET or person.pseudonym is None:
+        """Whether a case is a person's, by its tags; yes where that cannot be known, as of who was not known when it was opened."""
+        if case.whose is msgspec.UNSET or case.unknown or person.pseudonym is None:
             return True
         try:
             keys = await self._ring.keys_of(person.pseudonym)
         except EntryUnreadableError:
             return True
         return keys is None or tag_of(keys.identity, case.case) in case.whose
-=======
-    async def _considered(self, case: Case) -> set[Lookup]:
-        """Of whom another request is still before an officer: they stay restricted although this one has ended."""
-        waiting = [
-            each
-            for each in self._book
-            if each.type in {"object", "restrict"}
-            and each.state == "waiting"
-            and each.decisions
-            and each.case != case.case
-        ]
-        requests = [self._book.request_of(each) for each in waiting]
-        return {lookup for request in requests for lookup in (await self.lookups(request)).values()}
->>>>>>> main
 
     async def _there(
         self, granted: Granted, lookups: Mapping[int, Lookup], *, mint: bool

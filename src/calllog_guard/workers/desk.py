@@ -22,7 +22,7 @@ from calllog_guard.core.answers.person import OWN
 from calllog_guard.core.arrival import content
 from calllog_guard.core.heartbeats import Heartbeats
 from calllog_guard.core.ids import Tenant
-from calllog_guard.core.requests.case import Case, after_outcome, ended_at
+from calllog_guard.core.requests.case import Case, after_outcome, ended_at, parted
 from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.machine import RULES, after, check_rights, opening
 from calllog_guard.core.requests.outcome import TO_DESK, Outcome, OutcomeKey
@@ -59,12 +59,8 @@ from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.receipts import NAMED, Receipts
 from calllog_guard.workers.search import Searcher
 from calllog_guard.workers.terms import absolute, apart, braked, check_purposes, dated, reviewed
-<<<<<<< HEAD
-from calllog_guard.workers.waiting import WaitingCases, named
-=======
 from calllog_guard.workers.unfound import Unfound, afresh, found, was_considered
-from calllog_guard.workers.waiting import WaitingCases
->>>>>>> main
+from calllog_guard.workers.waiting import WaitingCases, named
 from calllog_guard.workers.whose import Owners
 
 log: Final = structlog.get_logger()
