@@ -1101,7 +1101,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a record that was written anew hides who has seen it before",
         "core/answers/readers.py",
-        "if later < len(offsets) and oldest[later] < access.at.date() - _LATE:",
+        "if later < len(offsets) and oldest[later] + _LATE < access.at.date():",
         "if later < 0:",
         "tests/core/test_answers.py",
     ),

@@ -193,10 +193,10 @@ class Copies:
         now = self._t.ring.now_ms()
         shard.held.commit(Position(shard.copies, 0, self._t.known_as(self._topic), now, INDEX_FORM))
 
-    async def catch_up(self, shard: Shard) -> bool:
-        """Take in what was copied since, by whomever; whether that was all. Copies of a released hold go on sight."""
+    async def catch_up(self, shard: Shard, but: HoldId | None = None) -> bool:
+        """Take in what was copied since, by whomever; whether that was all. Copies of a released hold, `but` one, go on sight."""
         seen, after, all_of_it = await self._read_on(shard)
-        entries, _ = await self._t.safe.readable(seen)
+        entries, _ = await self._t.safe.readable(seen - {but})
         for name, entry in entries.items():
             while entry.secret is None and await self._remove_some(shard, name):
                 pass
@@ -259,7 +259,7 @@ class Copies:
 
     async def release(self, shard: Shard, hold: HoldId) -> int | None:
         """Remove some of a hold's copies from a partition, once all there are were read; how many. None: read on and ask again."""
-        if not (await self._read_on(shard))[1]:
+        if not await self.catch_up(shard, but=hold):
             return None
         return await self._remove_some(shard, hold)
 
