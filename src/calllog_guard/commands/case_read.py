@@ -7,7 +7,7 @@ from calllog_guard.adapters.kafka_log import read_all, tenant_partition
 from calllog_guard.commands.setup import say
 from calllog_guard.commands.signed import kid_of_key
 from calllog_guard.core.crypto.secrets import Secret
-from calllog_guard.core.requests.case import CASES, Case
+from calllog_guard.core.requests.case import CASES, Case, later
 from calllog_guard.core.requests.secret import PREFIX, open_case
 from calllog_guard.core.wire import BEAT, decode
 from calllog_guard.errors import MessageError
@@ -20,8 +20,12 @@ async def all_cases(shared: World, officer: Path | None = None) -> dict[str, Cas
     topic = shared.settings.topic("privacy.cases")
     key = case_key(shared, officer)
     records = await read_all(shared.settings.kafka, shared.options, topic, [home])
-    found = [case for record in records if record.value is not None and (case := readable(record, key)) is not None]
-    return {case.case: case for case in found}
+    found: dict[str, Case] = {}
+    for record in records:
+        case = None if record.value is None else readable(record, key)
+        if case is not None:
+            found[case.case] = later(found.get(case.case), case)
+    return found
 
 
 def is_officer(shared: World, path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
@@ -13,17 +14,20 @@ import msgspec
 import structlog
 
 from calllog_guard import patience, telemetry
+from calllog_guard.adapters.freed_memory import keep_overwritten
 from calllog_guard.commands.lifetime import lived, unless
 from calllog_guard.commands.setup import exit_code, say
 from calllog_guard.core.calls.view import Line
 from calllog_guard.errors import GuardError
 from calllog_guard.reader import Reader
+from calllog_guard.settings import from_environment
 
 log: Final = structlog.get_logger()
 _LEAVE_S: Final = 8.0
 _ABOUT = """\
 Prints a line of JSON per leg that the purpose may see now: {"op":"put","token":...,"person":...} with the fields that the purpose
 lists. The access is on record (privacy.access) before the lines come out; what may not be seen is counted there by its reason.
+A read that the policy does not allow is on record as well, as denied.
 
 With --follow it goes on: a put replaces what its token stood for, {"op":"remove","token":...} takes it away (erased, expired,
 restricted, objected to), {"op":"reset"} means: empty your table, everything follows anew. With --cursor FILE a later start goes on
@@ -110,10 +114,12 @@ async def _followed(args: argparse.Namespace, asked: asyncio.Event) -> int:
     """What may be seen, and what changes, until the end is asked for."""
     reader = _reader(args, log.info)
     batches = aiter(reader.batches())
+    overwriting = asyncio.create_task(keep_overwritten(from_environment(os.environ).cache_s))
     try:
         while (lines := await unless(asked, anext(batches, None))) is not None:
             _print(lines)
     finally:
+        overwriting.cancel()
         await patience.ended(batches.aclose(), _LEAVE_S)
     log.info("stopped", opened=reader.opened, refused={str(why): many for why, many in reader.refused.items()})
     return 0

@@ -24,7 +24,7 @@ from calllog_guard.core.requests.machine import RULES
 from calllog_guard.core.requests.report import HoldLine, Month, PolicyLine, Report, Sources, report
 from calllog_guard.core.wire import Access, decode, encode
 from calllog_guard.errors import ConfigurationError, MessageError
-from calllog_guard.law import follow_published
+from calllog_guard.law import enter
 from calllog_guard.reports.month import month_markdown, month_page
 from calllog_guard.workers.safe import Safe, terms_of
 from calllog_guard.workers.terms import calendar, limit
@@ -143,7 +143,7 @@ async def run(args: argparse.Namespace) -> int:
     """Show the report."""
     shared = the_world()
     first_of(args.month, shared.clock.now().date())
-    await follow_published(shared)
+    await enter(shared)
     found = await made(shared, args.month, args.key)
     if args.html is not None:
         descriptor = os.open(args.html, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
