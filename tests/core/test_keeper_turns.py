@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 from guard_world import PARTITIONS, TENANT, GuardWorld
-from test_backlog import BOB, CAROL, filled, stages
+from test_backlog import CAROL, filled, stages
 from test_crash_matrix import reply
-from test_parking import ALICE, pseudonym
+from test_parking import ALICE, BOB, pseudonym
 from test_waiting import again, spoiled
 
 from calllog_guard.core.crypto.entries import applied_key
