@@ -2893,7 +2893,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "the end of one objection ends the restriction by another",
         "workers/decide.py",
-        "others = await self._considered(case) if part.number == ENDED else set()",
+        "others = await self._considered(case, persons) if part.number == ENDED else set()",
         "others: set[Lookup] = set()",
         "tests/core/test_reviews.py",
     ),
@@ -2935,7 +2935,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "the end of one objection lifts the restriction of another",
         "workers/decide.py",
-        "others = await self._considered(case) if part.number == ENDED else set()",
+        "others = await self._considered(case, persons) if part.number == ENDED else set()",
         "others: set[Lookup] = set()",
         "tests/core/test_objections.py",
     ),
