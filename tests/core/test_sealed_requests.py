@@ -240,6 +240,8 @@ async def test_the_dead_letter_of_a_sealed_request_keeps_the_seal(tmp_path: Path
 async def test_after_a_rotation_both_keys_open_and_the_new_one_is_the_newest(tmp_path: Path) -> None:
     """What is sealed to the old key may lie in the topic still, and callers move one by one."""
     world = await DeskWorld(tmp_path).start()
+    for who in ("a@x.org", "bob@example.org", "c@x.org"):
+        await world.meet(who)
     old = sealed_to(world, signed_only(world, "old-000001", "a@x.org", type="restrict"))
     await world.ask("unrelated-1", "bob@example.org", type="restrict")
     world.vault.rotate_desk_key(TENANT)
