@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from calllog_guard.core.ids import EpochName, Tenant
-from calllog_guard.core.requests.case import CASES, Case, check_times
+from calllog_guard.core.requests.case import Case, case_of
 from calllog_guard.core.requests.fields import Kind
 from calllog_guard.core.requests.machine import RULES
 from calllog_guard.core.requests.notice import FILED, Filed
@@ -27,7 +27,7 @@ from calllog_guard.core.requests.request import REQUESTS, Request
 from calllog_guard.core.requests.secret import PREFIX, open_case, seal_case, secret_key
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, decode, encode
-from calllog_guard.errors import CaseStateError, EntryCorruptError, EpochUnknownError, RecordError
+from calllog_guard.errors import CaseStateError, EntryCorruptError, EpochUnknownError
 from calllog_guard.ports import Writer
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.keyring import Keyring, pointer
@@ -80,11 +80,7 @@ class Casebook:
         if name != record.key:
             self._keep(open_case(record.key, record.value, self._vault.case_key(self._tenant)))
             return
-        case = decode(CASES, record.value)
-        if record.key != case.case.encode():
-            raise RecordError("bad_case")
-        check_times(case)
-        self._keep(case)
+        self._keep(case_of(record))
 
     def _keep(self, case: Case) -> None:
         self._cases[case.case] = case

@@ -15,14 +15,14 @@ the receipts, which go nowhere else.
 """
 
 from datetime import date, datetime, timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from calllog_guard.core.requests.clock import Times
 from calllog_guard.core.requests.notice import Sent
 from calllog_guard.core.requests.outcome import Observed, Outcome
-from calllog_guard.core.wire import Day, Id, Rewritten, TenantName, Utc
+from calllog_guard.core.wire import Day, Id, Rewritten, TenantName, Utc, decode
 from calllog_guard.errors import RecordError
 
 State = Literal["waiting", "enforcing", "observing", "closed", "refused"]
@@ -169,6 +169,21 @@ class Case(Rewritten, frozen=True, kw_only=True):
 
 
 CASES: Final = msgspec.json.Decoder(Case)
+
+
+def case_of(record: Any) -> Case:
+    """
+    The case in a record of its topic.
+
+    Raises:
+        MessageError: No case of ours, or under another's key.
+
+    """
+    case = decode(CASES, record.value)
+    if record.key != case.case.encode():
+        raise RecordError("bad_case")
+    check_times(case)
+    return case
 
 
 def check_times(case: Case) -> None:
