@@ -59,6 +59,10 @@ FLOOR_KEY: Final = b"clg:~floor"
 """The least generation of whoever is minted: above all that a keystore before its last replay may have given."""
 
 
+_DIGITS: Final = 20
+"""Of the largest number of 64 bits."""
+
+
 def guarded_key(partition: int) -> bytes:
     """Which run of the keystore has had a partition's ledger replayed against it."""
     return f"clg:~guarded:{partition}".encode()
@@ -67,6 +71,21 @@ def guarded_key(partition: int) -> bytes:
 def applied_key(partition: int) -> bytes:
     """Up to which decision the keystore has seen a partition's ledger applied."""
     return f"clg:~applied:{partition}".encode()
+
+
+def number_at(place: bytes, raw: bytes | None, usual: int) -> int:
+    """
+    A number that the keystore keeps in digits; `usual` where there is none.
+
+    Raises:
+        EntryCorruptError: No number of ours; the key is named, and nothing of what lies there.
+
+    """
+    if not raw:
+        return usual
+    if not raw.isdigit() or len(raw) > _DIGITS:
+        raise EntryCorruptError(f"{place.decode()} in the keystore is no number: restore the keystore")
+    return int(raw)
 
 
 @dataclass(frozen=True, slots=True)
