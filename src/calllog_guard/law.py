@@ -1,12 +1,12 @@
 """
 The policy and the world: what is published, where data may lie, and whether the log keeps it long enough.
 
-Asked by every worker before it starts, and by `doctor`.
+Asked by every worker before it starts, by `doctor`, and by every command that writes or opens something.
 Source: design section 11; GDPR Art. 44.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -114,15 +114,22 @@ def kms_hosts(settings: Settings) -> list[str]:
     return [f"kms.{address.path}.amazonaws.com"]
 
 
-async def places(shared: World) -> dict[str, list[str]]:
-    """Every host to which data or keys go: as configured, as advertised, as copied to."""
-    settings = shared.settings
-    advertised = await _asked(shared, KafkaTopics.hosts)
-    return {
-        "Kafka": [*map(host_of, settings.kafka.split(",")), *advertised],
-        "Redis": await shared.keystore.hosts(),
-        "KMS": kms_hosts(settings),
-    }
+async def _kafka_hosts(shared: World) -> list[str]:
+    return [*map(host_of, shared.settings.kafka.split(",")), *await _asked(shared, KafkaTopics.hosts)]
+
+
+async def _redis_hosts(shared: World) -> list[str]:
+    return await shared.keystore.hosts()
+
+
+async def _kms_hosts(shared: World) -> list[str]:
+    return kms_hosts(shared.settings)
+
+
+_PLACES: Final = {"Kafka": _kafka_hosts, "Redis": _redis_hosts, "KMS": _kms_hosts}
+"""Every host to which data or keys go, by server: as configured, as advertised, as copied to."""
+NO_KEYSTORE: Final = ("Kafka", "KMS")
+"""The servers of a command that asks no keystore: its user may have none."""
 
 
 def check_lawful(shared: World) -> list[str]:
@@ -139,16 +146,21 @@ def check_lawful(shared: World) -> list[str]:
     return shared.policy.unlawful(today)
 
 
-async def check_places(shared: World) -> str:
+async def check_places(shared: World, servers: Iterable[str] = tuple(_PLACES), policy: Version | None = None) -> str:
     """
     Whether everything lies where the policy allows.
+
+    Args:
+        servers: Those that are used.
+        policy: Another version than the one in force: one that is about to be published.
 
     Raises:
         ConfigurationError: Which server lies elsewhere.
 
     """
-    patterns = shared.policy.at(shared.clock.now().date()).tenant[shared.tenant].allowed_hosts
-    found = await places(shared)
+    law = policy or shared.policy.at(shared.clock.now().date())
+    patterns = law.tenant[shared.tenant].allowed_hosts
+    found = {server: await _PLACES[server](shared) for server in servers}
     for server, hosts in found.items():
         away = outside(hosts, patterns)
         if away:
@@ -157,6 +169,22 @@ async def check_places(shared: World) -> str:
                 "use a server inside, or publish a policy that names this one"
             )
     return ", ".join(sorted({host for hosts in found.values() for host in hosts}))
+
+
+async def enter(shared: World, servers: Iterable[str] = tuple(_PLACES), *, whole: bool = True) -> None:
+    """
+    Begin a command that writes or opens something: under the law of this moment, and where that allows.
+
+    Args:
+        servers: See check_places.
+        whole: See follow_published.
+
+    Raises:
+        ConfigurationError: Which server lies elsewhere; nothing was written or opened.
+
+    """
+    await follow_published(shared, whole=whole)
+    await check_places(shared, servers)
 
 
 async def check_keystore(shared: World) -> str | None:

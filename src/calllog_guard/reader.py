@@ -8,6 +8,7 @@ Answers: what may not be seen is counted by its reason in `refused`; silence is 
 
 import asyncio
 import os
+import secrets
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing
@@ -22,10 +23,10 @@ from calllog_guard.adapters.kafka_extents import KafkaExtents
 from calllog_guard.adapters.kafka_reader import KafkaLogReader
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
 from calllog_guard.core.calls.view import Line
-from calllog_guard.core.ids import is_id
+from calllog_guard.core.ids import ID_BYTES, b64, is_id
 from calllog_guard.core.retention.access import Refusal
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, LogRefusedError
-from calllog_guard.law import policy_source, policy_tail
+from calllog_guard.law import check_places, policy_source, policy_tail
 from calllog_guard.patience import ended
 from calllog_guard.ports import LogReader, Writer
 from calllog_guard.settings import Settings, from_environment
@@ -94,7 +95,7 @@ class Reader(Stream[Line]):
     Raises:
         ConfigurationError: No such purpose, partition or case; a cursor of another purpose; an address that is taken; settings or
             policy are wrong.
-        StateRefusedError: The policy does not, or not any more, let this actor read for this purpose: empty the table.
+        StateRefusedError: The policy does not, or not any more, let this actor read for this purpose: empty the table. On record, too.
         KeystoreSilentError, KeystoreGuardedError, LogSilentError: Unavailable; nothing is known and nothing was removed.
 
     """
@@ -114,7 +115,8 @@ class Reader(Stream[Line]):
     ) -> None:
         super().__init__(self._lines)
         self._settings = from_environment(os.environ) if settings is None else settings
-        self._errand = Errand(tenant=world(self._settings).tenant, purpose=purpose, actor=actor, case=case)
+        read = b64(secrets.token_bytes(ID_BYTES)).decode()
+        self._errand = Errand(tenant=world(self._settings).tenant, purpose=purpose, actor=actor, case=case, read=read)
         self._partitions = list(range(self._settings.partitions) if partitions is None else dict.fromkeys(partitions))
         if unknown := [each for each in self._partitions if not 0 <= each < self._settings.partitions]:
             raise ConfigurationError(f"no partition {unknown[0]}: there are {self._settings.partitions}, from 0")
@@ -161,11 +163,11 @@ class Reader(Stream[Line]):
         try:
             health = await self._shown(shared, goodbyes)
             source = policy_source(shared, "reader", writer, law)
-            for ask in (writer.start, source.catch_up, shared.look_back):
+            for ask in (writer.start, source.catch_up, shared.look_back, partial(check_places, shared)):
                 await self._answered(shared, ask)
             reading = self._reading = self._made(shared, writer)
             kept = self._kept = self._made(shared, writer, kept=True)
-            reading.right()
+            await reading.entitled()
             if self._follow:
                 cursor = SqliteCursor(Path(self._cursor) if self._cursor is not None else None)
                 ledger, clock, retry_s = await self._ledger(shared), shared.clock, settings.retry_max_s

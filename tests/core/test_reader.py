@@ -271,4 +271,11 @@ async def test_an_actor_without_the_purpose_is_refused_and_an_unknown_purpose_is
         await world.all(world.reading("service", "nobody"))
     with pytest.raises(ConfigurationError, match="knows no purpose 'marketing'; it knows billing, offers, service"):
         await world.all(world.reading("marketing"))
-    assert world.accesses() == []
+    tried = [decode(ACCESSES, output.value or b"") for output in world.accesses()]
+    assert [(each.actor, each.purpose, each.opened, each.refused) for each in tried] == [
+        ("billing-1", "service", 0, {"denied": 1}),
+        ("?", "service", 0, {"denied": 1}),
+        ("all-1", "?", 0, {"denied": 1}),
+    ], "what was tried is on record; a name that nobody has may be anything, somebody's address among it"
+    assert {(each.partition, each.from_, each.to) for each in tried} == {(-1, -1, -1)}
+    assert [output.key for output in world.accesses()] == [b"billing-1", b"?", b"all-1"]

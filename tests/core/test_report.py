@@ -47,7 +47,9 @@ CASES = [
     case(1, "erase", "observing", day(3), stages=ERASED),
     case(2, "erase", "observing", day(4), stages=ERASED | {"absent": day(3, 10)}),
     case(3, "erase", "observing", day(4), stages={n: at for n, at in ERASED.items() if n != "absent"}),
-    case(4, "access", "closed", day(1), stages={"accepted": day(1), "exported": day(6)}, due="2026-11-05"),
+    case(
+        4, "access", "closed", day(1), stages={"accepted": day(1), "exported": day(6)}, due="2026-11-05", legs={"d": 40}
+    ),
     case(5, "object", "waiting", day(1), waits_for="officer", due="2026-11-30"),
     case(6, "complain", "waiting", day(1), waits_for="officer", due="2026-11-20"),
     case(7, "disclose", "waiting", day(20), waits_for="second_officer", asked_by="officer-1"),
@@ -58,6 +60,7 @@ CASES = [
         day(9),
         approvals=("officer-1", "officer-2"),
         stages={"exported": day(9)},
+        legs={"d": 3, "e": 4},
         review_at=day(20),
     ),
     case(9, "restrict", "closed", day(2) - timedelta(40), stages={"fenced": day(2) - timedelta(40)}),
@@ -76,9 +79,10 @@ CASES = [
 ]
 
 
-def access(actor: str, purpose: str, opened: int, at: datetime, **refused: int) -> Access:
+def access(actor: str, purpose: str, opened: int, at: datetime, read: str = "", **refused: int) -> Access:
     """An access on record."""
     return Access(
+        read=read.rjust(22, "r") if read else msgspec.UNSET,
         v=1,
         actor=actor,
         purpose=purpose,
@@ -103,6 +107,11 @@ SOURCES = Sources(
         access("billing-1", "billing", 7, day(4)),
         access("support-1", "service", 1, day(4)),
         access("support-1", "service", 100, day(4) - timedelta(60)),
+        *(access("billing-1", "follow", 2, day(5, hour), "a", lapsed=1) for hour in (8, 9, 10, 11)),
+        access("billing-1", "follow", 2, day(6), "a"),
+        access("billing-1", "follow", 0, day(7), "a"),
+        access("billing-1", "follow", 1, day(6), "b"),
+        access("support-1", "billing", 0, day(7), "c", denied=1),
     ],
     policies=[PolicyLine(effective="2026-01-01", change="First | version.")],
     limits={("erase",): 2, ("access", "portability"): 100},
@@ -137,8 +146,13 @@ def test_erasures_are_held_against_their_objectives(made: Report) -> None:
 def test_who_opened_what_brakes_notices_and_disclosures(made: Report) -> None:
     assert [(o.actor, o.times, o.opened, o.refused) for o in made.opened] == [
         ("billing-1", 2, 12, 2),
+        ("billing-1", 3, 11, 4),
+        ("support-1", 0, 0, 0),
         ("support-1", 1, 1, 0),
-    ]
+        ("answers", 1, 40, 0),
+        ("answers", 1, 7, 0),
+    ], "a read counts once a day, however many partitions it has, and only where it opened something"
+    assert [o.denied for o in made.opened] == [0, 0, 1, 0, 0, 0]
     assert [(b.type, b.limit, b.busiest) for b in made.brakes] == [("erase", 2, 2), ("access, portability", 100, 1)]
     assert [(n.to, n.sent, n.acknowledged, n.overdue) for n in made.notices] == [
         ("invoicing", 1, 0, 1),
@@ -260,3 +274,11 @@ def test_the_last_day_of_a_month() -> None:
     assert [Month(first=date(2028, month, 1), calendar=calendar_of("eu")).last.day for month in range(1, 13)] == [
         31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31,
     ]  # fmt: skip
+
+
+def test_a_report_after_an_export_does_not_say_that_nobody_opened_a_record() -> None:
+    """The keepers opened them to make the answer; of a month without either alone is it said."""
+    exported = replace(SOURCES, accesses=[])
+    assert "| answers | access | 1 | 40 | 0 | 0 |" in markdown(report(exported, NOVEMBER, NOW))
+    nothing = markdown(report(replace(exported, cases=[]), NOVEMBER, NOW))
+    assert "No record was opened, and no answer has one." in nothing

@@ -5,12 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from installation import Make, event, raw
+from installation import Installation, Make, event, raw
 from patience import PATIENCE_S
 from signing import claims, signed
 from test_erase import erased
 
 pytestmark = pytest.mark.real
+
+
+def check_accesses(guard: Installation) -> None:
+    """Who opened letters is on record, and who tried with a key of somebody else's."""
+    accesses = [json.loads(record.value) for record in guard.records("privacy.access", 1)]
+    assert {(each["actor"], each["purpose"], each["opened"], *each["refused"].items()) for each in accesses} == {
+        ("operator-1", "dead_letters", 1),
+        ("operator-1", "dead_letters", 0, ("denied", 1)),
+    }
+    assert len({each["read"] for each in accesses}) == len(accesses), "each attempt is one"
 
 
 def test_dead_letters_are_listed_opened_and_replayed_past_the_fences(make: Make, tmp_path: Path) -> None:
@@ -45,10 +55,7 @@ def test_dead_letters_are_listed_opened_and_replayed_past_the_fences(make: Make,
     guard.cli("dead", "open", rows["not_json"]["letter"], "--key", wrong, code=4)
     (line,) = guard.cli("dead", "open", "--reason", "unknown_field", *key).splitlines()
     assert json.loads(line)["payload"].encode() == shoes[0]
-    accesses = [json.loads(record.value) for record in guard.records("privacy.access", 1)]
-    assert {(each["actor"], each["purpose"], each["opened"]) for each in accesses} == {
-        ("operator-1", "dead_letters", 1)
-    }
+    check_accesses(guard)
 
     guard.cli("dead", "replay", "--reason", "unknown_field", *key, "--drop-field", "call_id", code=4)
     guard.cli("dead", "replay", "--reason", "unknown_field", *key, "--drop-field", "shoe")

@@ -239,10 +239,14 @@ def test_the_command_refuses_and_records(make: Make, tmp_path: Path) -> None:
     guard.cli(*service, "--case", "118", code=2)
     guard.cli(*service, "--cursor", str(tmp_path / "cursor"), code=2)
     guard.cli(*service, "--http", "127.0.0.1:0", code=2)
-    assert guard.records("privacy.access", 1) == []
+    denied = [json.loads(record.value) for record in guard.records("privacy.access", 1)]
+    assert [(each["actor"], each["purpose"], each["refused"]) for each in denied] == [
+        ("support-1", "billing", {"denied": 1}),
+        ("support-1", "?", {"denied": 1}),
+    ]
     parts = [guard.cli(*service, "--partition", str(number), "--case", "C" * 21 + "A") for number in range(4)]
     assert sum(part.count('"put"') for part in parts) == 2
-    accesses = [json.loads(record.value) for record in guard.records("privacy.access", 1)]
+    accesses = [json.loads(record.value) for record in guard.records("privacy.access", 1)][len(denied) :]
     assert {access["case"] for access in accesses} == {"C" * 21 + "A"}
     assert sum(access["opened"] for access in accesses) == 2
     for step, many in (("opened", 0), ("recorded", 1)):

@@ -17,7 +17,7 @@ from calllog_guard.core.ids import Tenant
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import ConfigurationError, MessageError
-from calllog_guard.law import follow_published
+from calllog_guard.law import NO_KEYSTORE, enter
 from calllog_guard.world import World
 
 _BATCH: Final = 500
@@ -157,7 +157,7 @@ async def emit(args: argparse.Namespace) -> int:
     """Publish a file to a topic of the tenant's events, by the law in force: all of it or, with bad rows, none."""
     shared = the_world()
     bad = _checked(shared, args)
-    await follow_published(shared)
+    await enter(shared, NO_KEYSTORE)
     topics = shared.policy.at(shared.clock.now().date()).tenant[shared.tenant].events
     topic = args.topic or topics[0]
     if topic not in topics:

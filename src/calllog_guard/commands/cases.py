@@ -21,6 +21,7 @@ from calllog_guard.core.requests.office import Filter, chosen, days_left
 from calllog_guard.core.requests.part import open_part
 from calllog_guard.core.wire import decode, encode, time_text
 from calllog_guard.errors import ConfigurationError, StateRefusedError, WorkersSilentError
+from calllog_guard.law import NO_KEYSTORE, enter
 from calllog_guard.workers.terms import calendar
 from calllog_guard.world import World
 
@@ -151,6 +152,7 @@ async def cases(args: argparse.Namespace) -> int:
     if args.action == "list" and args.case:
         raise ConfigurationError("case list shows all; `calllog-guard case show CASE` shows one")
     shared = the_world()
+    await enter(shared, NO_KEYSTORE, whole=False)
     if args.action in _ACTS:
         return await _act(shared, args)
     found = await all_cases(shared, args.key)

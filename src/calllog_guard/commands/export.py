@@ -21,6 +21,7 @@ from calllog_guard.core.ids import b64, unb64
 from calllog_guard.core.requests.receipt import RECEIPTS, Receipt
 from calllog_guard.core.wire import decode, encode
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
+from calllog_guard.law import NO_KEYSTORE, enter
 from calllog_guard.reports.answer import Evidence, Sealed, authority_pages, person_pages
 from calllog_guard.reports.calls import table
 from calllog_guard.world import World
@@ -60,6 +61,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 async def _fetched(shared: World, case: str, directory: Path) -> int:
     """Fetch the receipt and the parts of a case; of several of one number the one that the receipt names, or the last."""
+    await enter(shared, NO_KEYSTORE, whole=False)
     home = tenant_partition(shared.tenant, shared.settings.few_partitions)
 
     async def records(name: str) -> list[Any]:

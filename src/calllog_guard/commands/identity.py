@@ -14,7 +14,7 @@ from calllog_guard.commands.setup import say, show
 from calllog_guard.core.identity import AS_WRITTEN, DEFAULT, LOWERCASE_EMAIL, RULES, in_order, narrower, unknown_rules
 from calllog_guard.core.ids import Tenant
 from calllog_guard.errors import ConfigurationError, StateRefusedError
-from calllog_guard.law import follow_published
+from calllog_guard.law import enter
 from calllog_guard.workers.carryover import Carried, CarryOver, Needs
 from calllog_guard.workers.safe import Safe
 from calllog_guard.world import World
@@ -53,7 +53,7 @@ async def identity_of(shared: World, tenant: Tenant, args: argparse.Namespace) -
         )
     try:
         await shared.look_back()
-        await follow_published(shared)
+        await enter(shared)
         carried = await carried_over(shared, tenant, wanted, dry=args.dry_run)
     finally:
         await shared.keystore.close()

@@ -32,7 +32,7 @@ from calllog_guard.core.id_file import identifiers
 from calllog_guard.core.identity import REFUSED
 from calllog_guard.core.ids import Lookup
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
-from calllog_guard.law import follow_published
+from calllog_guard.law import enter
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.intake import Intake, Item
 from calllog_guard.workers.naming import Naming
@@ -109,7 +109,7 @@ async def run(args: argparse.Namespace) -> int:
     for at, path in enumerate(args.files, 1):
         if not path.is_file():
             raise ConfigurationError(f"file {at} is not there, or is no file")
-    await follow_published(shared)
+    await enter(shared)
     listed = frozenset() if args.no_erased_list else _listed(shared, args.erased)
     admin = KafkaTopics(shared.settings, shared.options)
     try:

@@ -1,6 +1,7 @@
 """`key new|register|revoke|rotate|public`: the key pairs of those who ask, and of those to whom something is sealed."""
 
 import argparse
+import asyncio
 import re
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,7 @@ from calllog_guard.commands.tenants import write_desk_key
 from calllog_guard.core.crypto.sealed import new_pair, public_forms
 from calllog_guard.core.ids import Tenant
 from calllog_guard.errors import ConfigurationError, StateRefusedError
+from calllog_guard.law import check_places
 from calllog_guard.world import World
 
 REQUESTERS: Final = ("backend", "officer", "authority_desk")
@@ -166,6 +168,7 @@ def run_rotate(args: argparse.Namespace) -> int:
 
 def _rotate_desk(args: argparse.Namespace, shared: World, tenant: Tenant, old: str) -> int:
     """The private half stays with the tenant's secrets; the older ones go on opening what is sealed to them."""
+    asyncio.run(check_places(shared, ("KMS",)))
     shared.vault.rotate_desk_key(tenant)
     path, public = write_desk_key(shared, tenant)
     say(f"give {path} to whoever seals to {old}; what is sealed to older keys opens as before")

@@ -16,7 +16,7 @@ from calllog_guard.core.requests.decision import DECISIONS
 from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import MessageError
-from calllog_guard.law import follow_published
+from calllog_guard.law import enter
 from calllog_guard.world import World
 
 
@@ -68,6 +68,7 @@ async def run(args: argparse.Namespace) -> int:
             )
             show(args, {"waiting": sorted(missing)}, text)
             return int(bool(missing))
+        await enter(shared)
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("entries", total=None)
             walking = walk(shared, lambda many: bar.advance(task, many))
@@ -81,7 +82,6 @@ async def run(args: argparse.Namespace) -> int:
                 told = {"entries": look.entries, "states": look.states, "epochs": alive, "lag": behind}
                 show(args, told, "\n".join(lines))
                 return 0
-            await follow_published(shared)
             done = await walking.run(await needed_epochs(shared))
     finally:
         await shared.keystore.close()

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import os
+import secrets
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,12 +26,13 @@ from calllog_guard.commands.unread import Unread
 from calllog_guard.core.arrival import REMNANT, REMNANTS
 from calllog_guard.core.calls.mend import call_key, plain, without
 from calllog_guard.core.crypto.sealed import content_type, open_sealed, public_forms
-from calllog_guard.core.ids import b64
+from calllog_guard.core.ids import ID_BYTES, b64
 from calllog_guard.core.replay import REPLAYED, REPLAYED_KEY, Replayed, replay_header
 from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import DEAD, Access, Dead, decode, encode, time_text, to_ms
+from calllog_guard.core.wire import DEAD, DENIED, Access, Dead, decode, encode, time_text, to_ms
 from calllog_guard.errors import ConfigurationError, RequestRefusedError, StateRefusedError
-from calllog_guard.law import follow_published
+from calllog_guard.law import NO_KEYSTORE, enter
+from calllog_guard.workers.reading import WHICH
 from calllog_guard.world import World
 
 _PURPOSE: Final = "dead_letters"
@@ -200,9 +202,11 @@ def _opened(letter: Letter, pem: bytes) -> bytes:
         raise StateRefusedError(f"letter {letter.name} is sealed to {letter.dead.kid}; --key is another's") from None
 
 
-async def _recorded(shared: World, writer: KafkaWriter, letters: Sequence[Letter]) -> None:
-    """Who opened what is acknowledged before anything of it is used."""
+async def _recorded(shared: World, writer: KafkaWriter, letters: Sequence[Letter], *, denied: bool = False) -> None:
+    """Who opened what is acknowledged before anything of it is used; `denied`: who has tried with a key of somebody else's."""
     outputs: list[Output] = []
+    named = shared.vault.profile(shared.tenant).forms >= WHICH
+    read = b64(secrets.token_bytes(ID_BYTES)).decode() if named else msgspec.UNSET
     for partition in sorted({each.place[0] for each in letters}):
         offsets = [each.place[1] for each in letters if each.place[0] == partition]
         access = Access(
@@ -214,22 +218,33 @@ async def _recorded(shared: World, writer: KafkaWriter, letters: Sequence[Letter
             partition=partition,
             from_=min(offsets),
             to=max(offsets),
-            opened=len(offsets),
-            refused={},
+            opened=0 if denied else len(offsets),
+            refused={DENIED: len(offsets)} if denied else {},
             at=shared.clock.now(),
+            read=read,
         )
         outputs.append(Output(shared.settings.topic("privacy.access"), partition, _ACTOR.encode(), encode(access)))
     await writer.write(outputs)
 
 
+async def _tried(shared: World, writer: KafkaWriter, letters: Sequence[Letter], pem: bytes) -> None:
+    """A key that opens none of the letters is an attempt, and on record as such."""
+    try:
+        _opened(letters[0], pem)
+    except StateRefusedError:
+        await _recorded(shared, writer, letters, denied=True)
+        raise
+
+
 async def open_letters(args: argparse.Namespace) -> int:
     """One payload as its bytes; all of a reason, or with --json, as lines of JSON."""
     shared, pem = the_world(), _key(args.key)
+    await enter(shared, NO_KEYSTORE)
     letters = await _chosen(shared, args)
-    _opened(letters[0], pem)  # a wrong key leaves no record of an access
     writer = shared.writer()
     await writer.start()
     try:
+        await _tried(shared, writer, letters, pem)
         await _recorded(shared, writer, letters)
     finally:
         await writer.stop()
@@ -266,17 +281,19 @@ async def replay_letters(args: argparse.Namespace) -> int:
     shared, pem = the_world(), _key(args.key)
     if args.mended and (args.letter is None or args.drop_field):
         raise ConfigurationError("--from FILE goes with one PARTITION:OFFSET, and not with --drop-field")
+    await enter(shared, NO_KEYSTORE)  # a topic that no worker reads any more would keep the payload in clear
     chosen = [each for each in await _chosen(shared, args) if args.letter or not each.replayed]
     letters = [each for each in chosen if args.letter or each.whole]
     if len(letters) < len(chosen):
         say(
             f"{len(chosen) - len(letters)} letters hold a digest alone: publish these records again where they came from"
         )
-    await follow_published(shared)  # a topic that no worker reads any more would keep the payload in clear
-    outputs = [_again(shared, args, letter, pem) for letter in letters]  # all or none: a refusal replays nothing
     writer = shared.writer()
     await writer.start()
     try:
+        if letters and not args.mended:
+            await _tried(shared, writer, letters[:1], pem)
+        outputs = [_again(shared, args, letter, pem) for letter in letters]  # all or none: a refusal replays nothing
         await _recorded(shared, writer, letters)
         for letter, written in zip(letters, outputs, strict=True):
             # the topic may have been made anew, with fewer partitions

@@ -27,7 +27,7 @@ from calllog_guard.core.policy.versions import change_at, in_force
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import ConfigurationError, RecordError, StateRefusedError
-from calllog_guard.law import follow_published, kept_days
+from calllog_guard.law import NO_KEYSTORE, check_places, follow_published, kept_days
 from calllog_guard.policy import Policy, load_policy
 from calllog_guard.world import World
 
@@ -262,6 +262,10 @@ async def run_publish(args: argparse.Namespace) -> int:
     _left_behind(followed.holes(shared.clock.now().date()), version, args)
     token = signed_by(args.key.read_bytes(), before.tenant[tenant], rest.public_key, claims).encode()
     await _agreed(shared, rest, token)
+    try:
+        await check_places(shared, NO_KEYSTORE)
+    except ConfigurationError:  # the version that allows this place is the cure
+        await check_places(shared, NO_KEYSTORE, version)
     writer = shared.writer()
     await writer.start()
     try:

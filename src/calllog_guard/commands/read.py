@@ -24,6 +24,7 @@ _LEAVE_S: Final = 8.0
 _ABOUT = """\
 Prints a line of JSON per leg that the purpose may see now: {"op":"put","token":...,"person":...} with the fields that the purpose
 lists. The access is on record (privacy.access) before the lines come out; what may not be seen is counted there by its reason.
+A read that the policy does not allow is on record as well, as denied.
 
 With --follow it goes on: a put replaces what its token stood for, {"op":"remove","token":...} takes it away (erased, expired,
 restricted, objected to), {"op":"reset"} means: empty your table, everything follows anew. With --cursor FILE a later start goes on

@@ -15,6 +15,7 @@ from calllog_guard.adapters.rocksdb_index import RocksIndex
 from calllog_guard.bootstrap import beginnings, keeper
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.errors import ConfigurationError, IndexHeldError, StateRefusedError
+from calllog_guard.law import enter
 from calllog_guard.workers.keeper import index_path
 from calllog_guard.world import World
 
@@ -36,6 +37,7 @@ async def run(args: argparse.Namespace) -> int:
     shared, partition = the_world(), args.partition
     if not 0 <= partition < shared.settings.partitions:
         raise ConfigurationError(f"--partition must be 0 to {shared.settings.partitions - 1}")
+    await enter(shared)
     path = index_path(shared.settings, partition)
     try:
         RocksIndex(path).destroy()

@@ -26,7 +26,7 @@ from calllog_guard.core.requests.notice import Filed
 from calllog_guard.core.requests.report import HoldLine, Month, PolicyLine, Report, Sources, report
 from calllog_guard.core.wire import Access, check_year, decode, encode
 from calllog_guard.errors import ConfigurationError, EntryCorruptError, EpochUnknownError, MessageError, NewerFormError
-from calllog_guard.law import follow_published
+from calllog_guard.law import enter
 from calllog_guard.reports.month import month_markdown, month_page
 from calllog_guard.workers.safe import Safe, terms_of
 from calllog_guard.workers.terms import calendar, limit
@@ -159,7 +159,7 @@ async def run(args: argparse.Namespace) -> int:
     """Show the report."""
     shared = the_world()
     first_of(args.month, shared.clock.now().date())
-    await follow_published(shared)
+    await enter(shared)
     found = await made(shared, args.month, args.key)
     if args.html is not None:
         descriptor = os.open(args.html, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -24,6 +24,7 @@ from calllog_guard.core.requests.received import received_moment
 from calllog_guard.core.requests.request import BY_EVENT, NEEDS
 from calllog_guard.core.wire import encode, time_text
 from calllog_guard.errors import ConfigurationError, WorkersSilentError
+from calllog_guard.law import NO_KEYSTORE, enter
 from calllog_guard.workers.terms import calendar
 from calllog_guard.world import World
 
@@ -189,6 +190,7 @@ _RESTS: Final = frozenset({"waiting", "refused", "closed", "observing"})
 async def request(args: argparse.Namespace) -> int:
     """Sign and send a request, and say what became of it; with --wait up to where its case rests."""
     claims, shared = _claims(args), the_world()
+    await enter(shared, NO_KEYSTORE, whole=False)
     signed, acts = sign_request(shared, args, claims | _received(shared, args)), RULES[args.type].ends is None
     name = args.case if acts else case_id(shared.tenant, signed.jti)
     follows = args.wait and not acts

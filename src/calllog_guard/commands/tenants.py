@@ -24,7 +24,7 @@ from calllog_guard.core.profile import CHANGES, FORMS
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode
 from calllog_guard.errors import ConfigurationError, StateRefusedError
-from calllog_guard.law import follow_published
+from calllog_guard.law import check_places, enter, follow_published
 from calllog_guard.workers.beginnings import take_over
 from calllog_guard.workers.guard import guard_entry, read_guard
 from calllog_guard.workers.walk import epoch_of
@@ -191,7 +191,7 @@ async def _raise(shared: World, tenant: Tenant) -> None:
     """
     try:
         await shared.look_back()
-        await follow_published(shared)
+        await enter(shared)
         topics = KafkaTopics(shared.settings, shared.options)
         await asyncio.to_thread(topics.create, shared.keep_days, shared.events)
         if shared.vault.profile(tenant).forms < FORMS:
@@ -233,6 +233,9 @@ async def _make(shared: World, tenant: Tenant, identity: tuple[str, ...]) -> tup
     if not shared.vault.made:
         for line in shared.policy.unlawful(shared.clock.now().date()):
             raise ConfigurationError(line)
+    else:
+        await follow_published(shared, whole=False)
+    await check_places(shared)
     unanchored = await _own(shared)
     if not unanchored:
         await shared.check_partitions()

@@ -19,7 +19,7 @@ from calllog_guard.core.grants import acl_commands, grants
 from calllog_guard.core.ids import ID_BYTES, b64
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, StateRefusedError
-from calllog_guard.law import follow_published
+from calllog_guard.law import NO_KEYSTORE, check_places, enter, follow_published
 from calllog_guard.workers.beginnings import standing
 from calllog_guard.world import World
 
@@ -69,6 +69,7 @@ def run_topics(args: argparse.Namespace) -> int:
         made = admin.create(shared.keep_days, shared.events) if args.action == "create" else []
         asyncio.run(follow_published(shared, whole=args.action == "check"))
         if args.action == "create":
+            asyncio.run(check_places(shared, NO_KEYSTORE))
             made += admin.create(shared.keep_days, shared.events)  # what a published version names besides
             say(f"{len(made)} topics made")
         findings = admin.check(shared.keep_days, shared.events)
@@ -179,7 +180,7 @@ async def accept_beginning(args: argparse.Namespace) -> int:
     """Show what is lost; with an officer's key accept it."""
     shared = the_world()
     try:
-        await follow_published(shared, whole=False)
+        await enter(shared, whole=False)
         found = sorted(
             await _lost(shared, args.topic, args.partition, await shared.accepted()),
             key=lambda each: each.gap.partition,

@@ -227,7 +227,8 @@ class Access(Internal, frozen=True, kw_only=True):
     """
     Who opened what, for which purpose; acknowledged before the first line is shown.
 
-    `which` are the offsets that were opened (`offsets.py`); accesses of earlier releases do not say it.
+    `which` are the offsets that were opened (`offsets.py`), `read` names the read that it belongs to; accesses of earlier releases say
+    neither. A read that was not let begin has `refused` `denied`, and -1 for its place: nothing was looked at.
     """
 
     v: Literal[1]
@@ -242,3 +243,10 @@ class Access(Internal, frozen=True, kw_only=True):
     refused: dict[str, int]
     at: Utc
     which: str | msgspec.UnsetType = msgspec.UNSET
+    read: Id | msgspec.UnsetType = msgspec.UNSET
+
+
+DENIED: Final = "denied"
+"""In `refused` of an access: the policy, or the key, let nobody begin; the value counts what was asked for."""
+NOBODY: Final = "?"
+"""The actor or purpose of a read that was denied, where the policy has no such name: what anybody typed is not kept."""

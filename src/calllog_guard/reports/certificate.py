@@ -38,6 +38,7 @@ _VERDICTS: Final = {
     "exported": "The copy was made and sealed to whoever asked for it.",
     "absent": "A look from outside found none of the records any more.",
     "gone": "A look from outside found neither the records nor their names any more.",
+    "decided": "The request is carried out: nobody was met whom it concerns, and nothing was left to do.",
     "answered": "The request is answered.",
     "refused": "An officer refused the request; the reasons and the remedies are told apart.",
 }

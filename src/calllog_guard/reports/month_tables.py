@@ -91,10 +91,13 @@ def _shown(report: Report) -> Iterator[Table]:
     heads: tuple[str, ...] = ("To", "Sent", "Acknowledged", "Overdue")
     yield Table("Notices", "No notice was sent.", heads, notices, frozenset({1, 2, 3}), loud)
     opened = tuple(
-        (each.actor, each.purpose, f"{each.times:,}", f"{each.opened:,}", f"{each.refused:,}") for each in report.opened
+        (each.actor, each.purpose, f"{each.times:,}", f"{each.opened:,}", f"{each.refused:,}", f"{each.denied:,}")
+        for each in report.opened
     )
-    heads = ("Actor", "Purpose", "Times", "Records opened", "Refused")
-    yield Table("Who opened records", "Nobody opened a record.", heads, opened, frozenset({2, 3, 4}))
+    tried = frozenset(number for number, each in enumerate(report.opened) if each.denied)
+    heads = ("Actor", "Purpose", "Times", "Records opened", "Records refused", "Reads denied")
+    none = "No record was opened, and no answer has one."
+    yield Table("Who opened records", none, heads, opened, frozenset({2, 3, 4, 5}), tried)
     brakes = tuple((each.type, str(each.limit), str(each.busiest), str(each.waiting)) for each in report.brakes)
     engaged = frozenset(number for number, each in enumerate(report.brakes) if each.busiest >= each.limit)
     heads = ("Requests", "Limit an hour", "Busiest hour", "Wait for an officer now")

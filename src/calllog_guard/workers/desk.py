@@ -47,7 +47,7 @@ from calllog_guard.workers.granted import Granted, considered, ended, mask_of, p
 from calllog_guard.workers.holds import Holds
 from calllog_guard.workers.lifting import Lifting
 from calllog_guard.workers.notices import Notices
-from calllog_guard.workers.receipts import Receipts
+from calllog_guard.workers.receipts import NAMED, Receipts
 from calllog_guard.workers.search import Searcher
 from calllog_guard.workers.terms import absolute, apart, braked, check_purposes, dated, reviewed
 from calllog_guard.workers.waiting import WaitingCases
@@ -341,7 +341,7 @@ class Desk:
         before, case = case, msgspec.structs.replace(case, stages=case.stages | {stage: now})
         case = ended_at(case, now, self._keep)
         timed(before, case, self._o.count)
-        told = [self._o.receipts.of(case, stage, now, version)] if _certified(case, stage) else []
+        told = [self._o.receipts.of(case, stage, now, version)] if self._certified(case, stage) else []
         return await self._book.save(case, [*told, *notices])
 
     async def _outcomes_of(self, records: Sequence[Any]) -> None:
@@ -368,9 +368,15 @@ class Desk:
                 found = ended_at(found, now, self._keep)
                 timed(case, found, self._o.count)
                 changed[case.case] = found
-                told = [stage for stage in reached if _certified(found, stage)]
+                told = [stage for stage in reached if self._certified(found, stage)]
                 receipts += [self._o.receipts.of(found, stage, now, version) for stage in told]
         await self._book.save_all(list(changed.values()), receipts)
+
+    def _certified(self, case: Case, stage: str) -> bool:
+        """Whether a stage ends in a receipt; see CERTIFIED."""
+        if stage == "decided":  # a release before the second level of forms refuses what it does not know
+            return case.state == "closed" and self._o.holds.archive.ring.forms >= NAMED
+        return stage in CERTIFIED and (stage != "rewritten" or case.type == "rectify")
 
     def _told(self, record: Any) -> Outcome:
         value = content(record)
@@ -399,8 +405,3 @@ def _consent(request: Request) -> Consent | None:
     if request.time is None or request.wording is None:
         return None
     return Consent(time=request.time, wording=wording_digest(request.wording))
-
-
-def _certified(case: Case, stage: str) -> bool:
-    """Whether a stage ends in a receipt; that the keystore's file was rewritten is no news to a person."""
-    return stage in CERTIFIED and (stage != "rewritten" or case.type == "rectify")

@@ -105,7 +105,7 @@ class Following:
         return self._progress.meaning(errand.tenant, errand.purpose, right.meaning, copies=right.copies)
 
     async def _steps(self) -> AsyncGenerator[Step, None]:
-        right = self._reading.right()
+        right = await self._reading.entitled()
         await self._reading.source.standings({}, right.purpose)  # a table is not emptied for a keystore that is silent
         await self._progress.identify(copies=right.copies)
         if await self._progress.begin(self._meant(right)):
@@ -113,7 +113,7 @@ class Following:
         self._lapses, self._next_lap = None, 0.0
         self._lookout.everyone_anew()
         while True:
-            right = self._reading.right()
+            right = await self._reading.entitled()
             if self._meant(right) != self._progress.mark.reading:
                 raise AnewError
             records = await self._trail.log.poll(BATCH)

@@ -26,7 +26,7 @@ from calllog_guard.core.offsets import pack
 from calllog_guard.core.retention.access import Refusal, has_lapsed
 from calllog_guard.core.retention.purpose import Purpose
 from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import Access, encode
+from calllog_guard.core.wire import DENIED, NOBODY, Access, encode
 from calllog_guard.errors import ConfigurationError, MessageError, RecordError, StateRefusedError
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Record, Writer
@@ -36,7 +36,7 @@ from calllog_guard.workers.sources import Errand, Header, Holder, Source, Standi
 _AHEAD: Final = timedelta(days=31)
 """Events are not dated after now and EVENT_AHEAD_S; this bounds what a forged header costs, and no more."""
 WHICH: Final = 2
-"""From this level of forms on an access says which records were opened."""
+"""From this level of forms on an access says which records were opened, and in which read."""
 BATCH: Final = 5000
 """Records judged at once: bounds every MGET, and the time between a person's two readings."""
 
@@ -91,6 +91,12 @@ def right_of(policy: Policy, errand: Errand, today: date) -> Right:
     return Right(purpose, today, since, policy.versions, policy.keeps_copies(errand.tenant, purpose.number, today))
 
 
+def names_of(policy: Policy, tenant: Tenant) -> set[str]:
+    """Every actor and purpose that a version of the policy names."""
+    tables = [version.tenant[tenant] for version in policy.versions if tenant in version.tenant]
+    return {name for table in tables for name in (*table.actors, *table.purposes)}
+
+
 class Verdict(msgspec.Struct, frozen=True, gc=False):
     """What becomes of one record: a line, or a refusal; neither for a tombstone."""
 
@@ -132,6 +138,34 @@ class Reading:
         """See `right_of`: now."""
         return right_of(self._policy, self.errand, self._clock.now().date())
 
+    async def entitled(self) -> Right:
+        """See `right_of`: now; who is not let read is on record before they hear it."""
+        try:
+            return self.right()
+        except (ConfigurationError, StateRefusedError):
+            named = names_of(self._policy, self.errand.tenant)
+            actor, purpose = (each if each in named else NOBODY for each in (self.errand.actor, self.errand.purpose))
+            denied = Access(
+                v=1,
+                actor=actor,
+                purpose=purpose,
+                case=self.errand.case,
+                topic=self.source.topic,
+                partition=-1,
+                from_=-1,
+                to=-1,
+                opened=0,
+                refused={DENIED: 1},
+                at=self._clock.now(),
+                read=self._read,
+            )
+            await self._writer.write([Output(self._access, 0, actor.encode(), encode(denied))])
+            raise
+
+    @property
+    def _read(self) -> str | msgspec.UnsetType:
+        return self.errand.read if self.source.forms >= WHICH else msgspec.UNSET
+
     async def judged(self, records: Sequence[Record]) -> list[Verdict]:
         """
         A verdict on each record, in their order; the access is on record.
@@ -140,7 +174,7 @@ class Reading:
             KeystoreSilentError, KeystoreGuardedError, LogSilentError: Nothing is known and nothing was said; wait.
 
         """
-        right = self.right()
+        right = await self.entitled()
         sifted = sift(records, self.errand.tenant, self.source, right)
         names = list({header.kid for _, header, refusal in sifted if header is not None and refusal is None})
         while True:
@@ -217,6 +251,7 @@ class Reading:
                 refused=dict(refused),
                 at=self._clock.now(),
                 which=pack(opened, min(offsets)) if self.source.forms >= WHICH else msgspec.UNSET,
+                read=self._read,
             )
             place = partition % self._access_partitions
             outputs.append(Output(self._access, place, self.errand.actor.encode(), encode(access)))

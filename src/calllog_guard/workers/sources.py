@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from calllog_guard.core.calls.leg import Leg
 from calllog_guard.core.crypto.envelope import LegHeader, parse_header
 from calllog_guard.core.crypto.held import HeldHeader, parse_held
@@ -26,12 +28,13 @@ from calllog_guard.workers.safe import Safe, terms_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Errand:
-    """Who reads, for what, on whose behalf; all of it goes on record."""
+    """Who reads, for what, on whose behalf; all of it goes on record. `read` is a random id: accesses with the same one are one read."""
 
     tenant: Tenant
     purpose: str
     actor: str
     case: str | None = None
+    read: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Holder(NamedTuple):

@@ -12,10 +12,16 @@ from calllog_guard.core.requests.outcome import Observed
 from calllog_guard.core.wire import Day, Id, Internal, TenantName, Utc
 
 Stage = Literal[
-    "accepted", "fenced", "destroyed", "tombstoned", "rewritten", "exported", "copied", "absent", "gone", "answered", "refused"
+    "accepted", "fenced", "destroyed", "tombstoned", "rewritten", "exported", "copied", "absent", "gone", "answered", "refused",
+    "decided",
 ]  # fmt: skip
 CERTIFIED: Final = frozenset(get_args(Stage))
-"""The stages that end in a receipt; `absent` and `gone` are the certificate."""
+"""
+The stages that end in a receipt; `absent` and `gone` are the certificate.
+
+Not every stage of a case does: that the keystore's file was rewritten behind an erasure is no news to a person, and `decided` is one
+where it is the end, because nobody was met and nobody else has anything to do.
+"""
 STATEMENT: Final = (
     "All that may be deleted has been deleted. What law requires to be kept is kept apart for that alone, "
     "and we may be barred from saying whether."

@@ -24,9 +24,11 @@ from calllog_guard.core.requests.case import SINCE, Case
 from calllog_guard.core.requests.notice import Filed, waiting
 from calllog_guard.core.requests.office import days_left
 from calllog_guard.core.requests.workdays import Calendar
-from calllog_guard.core.wire import Access, Day, Id, Message, Utc
+from calllog_guard.core.wire import DENIED, Access, Day, Id, Message, Utc
 
 SOON_DAYS: Final = 7
+ANSWERS: Final = "answers"
+"""In whose name records are opened for whoever asked for them, and for authorities; the purpose is the type of the case."""
 _HOUR_S: Final = 3600
 
 
@@ -85,13 +87,18 @@ class Disclosure(Message, frozen=True, kw_only=True):
 
 
 class Opened(Message, frozen=True, kw_only=True):
-    """How often an actor opened records for a purpose, how many, and how many were refused."""
+    """
+    Who opened records for a purpose, how many, and how many were refused; an answer to somebody's request stands under `ANSWERS`.
+
+    `times` counts reads that opened something, and one that goes on for days once for each day; `denied` those that were not let begin.
+    """
 
     actor: str
     purpose: str
     times: int
     opened: int
     refused: int
+    denied: int = 0
 
 
 class PolicyLine(Message, frozen=True, kw_only=True):
@@ -243,7 +250,7 @@ def report(sources: Sources, month: Month, now: datetime) -> Report:
         holds=tuple(sources.holds),
         disclosures=tuple(_disclosure(case, sources.filed.get(case.case)) for case in cases if case.type == "disclose"),
         notices=tuple(_notices(cases, now)),
-        opened=tuple(_opened(sources.accesses, month)),
+        opened=(*_opened(sources.accesses, month), *_answers(sources.cases, month)),
         policies=tuple(sources.policies),
         brakes=tuple(_brakes(sources, month)),
         days=tuple(_days(sources.cases, month)),
@@ -346,9 +353,32 @@ def _opened(accesses: Iterable[Access], month: Month) -> Iterable[Opened]:
         if month.has(access.at):
             found[access.actor, access.purpose].append(access)
     for (actor, purpose), some in sorted(found.items()):
-        refused = sum(sum(each.refused.values()) for each in some)
-        opened = sum(each.opened for each in some)
-        yield Opened(actor=actor, purpose=purpose, times=len(some), opened=opened, refused=refused)
+        denied = sum(each.refused.get(DENIED, 0) for each in some)
+        yield Opened(
+            actor=actor,
+            purpose=purpose,
+            times=len({_one(each, month) for each in some if each.opened}),
+            opened=sum(each.opened for each in some),
+            refused=sum(sum(each.refused.values()) for each in some) - denied,
+            denied=denied,
+        )
+
+
+def _one(access: Access, month: Month) -> tuple[object, date]:
+    """What is one read on one day; of an earlier release, whose accesses name no read, the seconds in which it looked at each partition."""
+    named = access.read is not msgspec.UNSET
+    return access.read if named else (access.case, access.at.replace(microsecond=0)), month.calendar.day(access.at)
+
+
+def _answers(cases: Iterable[Case], month: Month) -> Iterable[Opened]:
+    """Whoever asked for records, and authorities: what was opened to answer them."""
+    found: dict[str, list[Case]] = defaultdict(list)
+    for case in cases:
+        if month.has(case.stages.get("exported")):
+            found[case.type].append(case)
+    for kind, some in sorted(found.items()):
+        opened = sum(sum(each.legs.values()) for each in some)
+        yield Opened(actor=ANSWERS, purpose=kind, times=len(some), opened=opened, refused=0)
 
 
 def _brakes(sources: Sources, month: Month) -> Iterable[Brake]:
