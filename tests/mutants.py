@@ -58,7 +58,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a topic is kept longer before that is on record",
         "workers/lags.py",
-        "            await self._signed(note)  # first: what is changed already is no change at the next look\n            await asyncio.to_thread(m.admin.keep, topic, change)\n",
+        "            await self._signed(note)\n            await asyncio.to_thread(m.admin.keep, topic, change)\n",
         "            await asyncio.to_thread(m.admin.keep, topic, change)\n            await self._signed(note)\n",
         "tests/core/test_lags.py::test_a_topic_is_never_kept_longer_off_the_record",
     ),

@@ -94,7 +94,7 @@ def test_bytes_that_are_no_records_are_as_many_arrivals_as_the_batch_tells(
 @pytest.mark.parametrize("count", [-1, -(2**31)])
 def test_a_number_of_records_below_zero_hides_none(codec: str, count: int) -> None:
     """As many arrivals as the batch has places: its checksum holds, so its producer meant something."""
-    good = Raw(b"k", b"v")
+    good = Raw(b"v", b"k")
     found = read(batch((good, good), codec, count=count, last=2))
     assert [each.offset for each in found] == [0, 1, 2]
     assert [content(each) for each in found[:2]] == [b"v", b"v"]

@@ -92,7 +92,8 @@ class Lags:
         if change is not None:
             now = m.clock.now()
             note = Prolonged(tenant=self._tenant, topic=topic, from_ms=kept_ms, to_ms=change, age_ms=age_ms, at=now)
-            await self._signed(note)  # first: what is changed already is no change at the next look
+            # first: what is changed already is no change at the next look
+            await self._signed(note)
             await asyncio.to_thread(m.admin.keep, topic, change)
             log.warning("a topic is kept for another time", topic=topic, from_s=kept_ms // 1000, to_s=change // 1000)
             m.level(f"retention_prolonged_{topic}", change / wanted - 1)
