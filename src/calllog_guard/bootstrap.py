@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -29,28 +29,32 @@ from calllog_guard.adapters.rocksdb_index import RocksIndex
 from calllog_guard.adapters.segment_files import look_at_replica, replicas
 from calllog_guard.core.absence import Look
 from calllog_guard.core.crypto.sealed import receipt_pem
-from calllog_guard.core.heartbeats import AUDIT
+from calllog_guard.core.heartbeats import AUDIT, KEEP
 from calllog_guard.core.ids import ID_BYTES, EpochName, b64
 from calllog_guard.core.prolonged import PROLONGED, Prolonged
 from calllog_guard.core.prolonged import noted as noted_by
-from calllog_guard.core.requests.case import Case, case_of
+from calllog_guard.core.requests.case import Case, case_of, later
 from calllog_guard.core.requests.decision import DECISIONS, Decision, open_entry
 from calllog_guard.core.requests.outcome import DONE, is_result
 from calllog_guard.core.requests.part import PartName, open_part
 from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import decode
+from calllog_guard.core.wire import BEAT, Beat, decode, encode
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
+from calllog_guard.ports import Place, Writer
 from calllog_guard.workers.answers import Answers
 from calllog_guard.workers.attempts import Outlet
 from calllog_guard.workers.auditor import Auditor
 from calllog_guard.workers.beginnings import Beginnings
+from calllog_guard.workers.case_topic import CaseTopic
 from calllog_guard.workers.casebook import Casebook
+from calllog_guard.workers.clocks import Clocks
 from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import Delivery, Role, Steps
 from calllog_guard.workers.desk import Desk, Office
 from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.holds import Archive, Holds
 from calllog_guard.workers.keeper import Keeper
+from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.lags import Lags
 from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.parking import Parking, ParkingNeeds
@@ -59,6 +63,7 @@ from calllog_guard.workers.reads import Reads, reads_of
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.search import Searcher
+from calllog_guard.workers.tenure import Tenure, TenureWriter
 from calllog_guard.workers.tools import Tools
 from calllog_guard.workers.upkeep import Means
 from calllog_guard.workers.walk import Periods, Walk, Walked
@@ -121,12 +126,16 @@ def _protector(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnin
     return Protector(tenant, begins.reads.topics, sealer, dead, shared.settings, shared.count, parking)
 
 
-def _desk(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Role:
+def _desk(shared: World, kafka: KafkaWriter, reader: Any, begins: Beginnings) -> Role:
     del reader, begins
     tenant, settings, ring = shared.tenant, shared.settings, shared.ring(shared.tenant)
     home = tenant_partition(tenant, settings.few_partitions)
     topic, steps = settings.topic("privacy.cases"), Steps(settings.off)
+    ring.tenure = Tenure(tenant, shared.keystore)
+    writer = TenureWriter(kafka, ring.tenure, steps)
+    beats = partial(_beats, shared, ring, writer, lambda: [(topic, home)])
     book = Casebook(tenant, home, topic, ring, shared.vault, writer, steps)
+    last = partial(tail, settings.kafka, shared.options)
     decider = Decider(tenant, ring, shared.vault, writer, book, settings, shared.clock, shared.keep_days)
     read = partial(read_all, settings.kafka, shared.options)
     owners = Owners(ring, decider)
@@ -159,19 +168,41 @@ def _desk(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -
             policy=shared.policy,
             settings=settings,
             clock=shared.clock,
-            read_all=read,
+            topic=CaseTopic((topic, home), book, ring.tenure, read, last, shared.count),
             desk_key=partial(shared.vault.desk_key, tenant),
             heartbeats=partial(shared.vault.heartbeats, tenant),
             count=shared.count,
             level=shared.level,
+            agree=clocks(shared, kafka, beats).agree,
         )
     )
 
 
-def tools(shared: World, writer: KafkaWriter, begins: Beginnings) -> Tools:
+def clocks(shared: World, writer: KafkaWriter, probe: Callable[[], Awaitable[None]]) -> Clocks:
+    """What compares this process's clock with those of the brokers to which it writes."""
+    found = Clocks(shared.clock, shared.settings.clock_apart_s, probe, shared.count, shared.level)
+    writer.stamped = found.stamped
+    return found
+
+
+async def _beats(
+    shared: World, ring: Keyring, writer: Writer, places: Callable[[], list[Place]], role: str = ""
+) -> None:
+    """Write a heartbeat to each place: its broker says when; one of a desk needs no proof, for nobody believes what it says."""
+    value = encode(Beat(counter=ring.guard.seen, at=shared.clock.now()))
+    beats = [Output(*place, BEAT, value) for place in places()]
+    await writer.write(await ring.guard.vouched(role, beats) if role else beats)
+
+
+def tools(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Tools:
     """What enforcing needs."""
     tenant, settings = shared.tenant, shared.settings
-    ring = shared.ring(tenant)
+    ring, ledger = shared.ring(tenant), settings.topic("privacy.decisions")
+
+    def places() -> list[Place]:
+        return [(ledger, place.partition) for place in reader.assignment() if place.topic == ledger]
+
+    beats = partial(_beats, shared, ring, writer, places, KEEP)
     return Tools(
         tenant=tenant,
         home=tenant_partition(tenant, settings.few_partitions),
@@ -189,13 +220,14 @@ def tools(shared: World, writer: KafkaWriter, begins: Beginnings) -> Tools:
         count=shared.count,
         id_of=begins.id_of,
         began_anew=begins.began_anew,
+        agree=clocks(shared, writer, beats).agree,
     )
 
 
 def keeper(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Keeper:
     """The keeper, on a consumer of its own."""
     return Keeper(
-        tools(shared, writer, begins),
+        tools(shared, writer, reader, begins),
         shared.dead_letters(),
         partial(read_all, shared.settings.kafka, shared.options),
         partial(offsets, reader, end=False),
@@ -222,6 +254,9 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings
             token = noted_by(receipt_pem(shared.vault.signer_seed(tenant, AUDIT))[0], change)
             await writer.write([Output(settings.topic("privacy.policy"), 0, key, token)])
 
+    async def beat() -> None:
+        await auditor.beat()
+
     ring = shared.ring(tenant)
     means = Means(
         settings=settings,
@@ -234,8 +269,9 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings
         events=lambda: shared.events,
         count=shared.count,
         level=shared.level,
+        agree=clocks(shared, writer, beat).agree,
     )
-    return Auditor(
+    auditor = Auditor(
         tenant_partition(tenant, settings.few_partitions),
         means,
         Lags(tenant, means, shared.accepted, noted),
@@ -249,6 +285,7 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings
         HttpCleaners(pages(settings.cleaner_pages)),
         walked,
     )
+    return auditor
 
 
 def walk(shared: World, told: Callable[[int], None]) -> Walk:
@@ -312,7 +349,7 @@ async def needed_epochs(shared: World) -> dict[str, str]:
             with suppress(MessageError):  # no case of ours
                 case = case_of(record)
                 if not case.epoch or _opens(shared, case):
-                    cases[record.key] = case
+                    cases[record.key] = later(cases.get(record.key), case)
     needed |= {case.epoch: "sealed parts of cases" for case in cases.values() if case.epoch}
     needed |= {decision.epoch: "erasures that are not done" for decision in await _undone(shared)}
     return needed

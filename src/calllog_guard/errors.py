@@ -144,6 +144,12 @@ class EntryCorruptError(GuardError):
     """Bytes of the keystore or the KMS do not authenticate: someone wrote to them. Nothing may be opened or stored by them."""
 
 
+class StaleDeskError(GuardError):
+    """Another desk has the tenant's cases: this one was paused, and writes nothing; its unit ends once Kafka takes the partition away."""
+
+    fate = Fate.RETRY
+
+
 class GuardMovedError(GuardError):
     """The keystore's guard entry is missing or another one: the keystore has another past than the one seen."""
 

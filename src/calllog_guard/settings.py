@@ -21,6 +21,8 @@ DEBUG_LOG: Final = "debug-log"
 """LOG_LEVEL may be debug."""
 CRASH_AT: Final = "crash-at="
 """The process dies at the step of that name; for tests."""
+STOP_AT: Final = "stop-at="
+"""The process is frozen at the step of that name, once, until somebody wakes it; for tests."""
 LEVELS: Final = ("debug", "info", "warning", "error")
 _MAY_BE_ZERO: Final = frozenset({"trim_behind_s", "aof_rewrite_min_s", "backup_window_days", "keystore_replicas"})
 REQUESTS_KEEP_DAYS: Final = 7
@@ -57,6 +59,7 @@ class Settings:
     cache_s: int = 60
     cache_entries: int = 100_000
     silent_s: float = 10
+    clock_apart_s: float = 300
     retry_max_s: float = 300
     unit_max_s: float = 300
     sweep_s: float = 900
@@ -147,9 +150,12 @@ def _check_words(settings: Settings) -> None:
         raise ConfigurationError(f"{PREFIX}PROLONG_MOST must be 1 (never longer) or more")
     if settings.log_level not in LEVELS:
         raise ConfigurationError(f"{PREFIX}LOG_LEVEL must be one of {', '.join(LEVELS)}")
-    if any(word not in {UNSAFE_KEYSTORE, DEBUG_LOG} and not word.startswith(CRASH_AT) for word in settings.off):
+    if any(
+        word not in {UNSAFE_KEYSTORE, DEBUG_LOG} and not word.startswith((CRASH_AT, STOP_AT)) for word in settings.off
+    ):
         raise ConfigurationError(
-            f"{PREFIX}DEVELOPMENT may name {UNSAFE_KEYSTORE}, {DEBUG_LOG} and {CRASH_AT}STEP, separated by commas, and nothing else"
+            f"{PREFIX}DEVELOPMENT may name {UNSAFE_KEYSTORE}, {DEBUG_LOG}, {CRASH_AT}STEP and {STOP_AT}STEP, separated by commas, and "
+            "nothing else"
         )
     if settings.log_level == "debug" and DEBUG_LOG not in settings.off:
         raise ConfigurationError(

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from aiokafka import TopicPartition
 
+from calllog_guard.adapters.freed_memory import HELD
 from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.adapters.kafka_newest import newest, oldest
 from calllog_guard.adapters.kafka_probe import KafkaProbe
@@ -36,6 +37,7 @@ from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import DeadLetters
 from calllog_guard.workers.health import KAFKA, KEYSTORE
 from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.late import LateLimit
 from calllog_guard.workers.naming import Naming
 from calllog_guard.workers.pulse import Pulse
 from calllog_guard.workers.sealer import Count, Sealer
@@ -142,6 +144,10 @@ class World:
                 "to that, everywhere; it never changes, whatever partitions topics may have got since"
             )
 
+    async def check_late(self) -> None:
+        """See LateLimit: how old the events may be that a protector takes."""
+        await LateLimit(self.keystore).work_under(self.settings.event_late_days)
+
     async def _of_policy(self) -> list[Any]:
         topic = self.settings.topic("privacy.policy")
         return await read_all(self.settings.kafka, self.options, topic, [0])
@@ -182,7 +188,7 @@ class World:
             self.keystore,
             self.vault,
             self.clock,
-            cache_s=settings.cache_s,
+            cache_s=settings.cache_s * HELD,
             cache_entries=cache_entries or settings.cache_entries,
             partitions=settings.partitions,
         )

@@ -15,26 +15,31 @@ from calllog_guard.adapters.memory import MemoryKeystore
 from calllog_guard.core.arrival import Arrival
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.sealed import new_pair, open_sealed, sign
+from calllog_guard.core.crypto.secrets import month_of
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.case import CASES, Case
 from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.notice import NOTICES, WORDS, Notice, Words
+from calllog_guard.core.requests.outcome import TO_DESK, Outcome
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode
 from calllog_guard.policy import load_policy
 from calllog_guard.settings import Settings
 from calllog_guard.workers.answers import Answers
+from calllog_guard.workers.case_topic import CaseTopic
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Decider
-from calllog_guard.workers.delivery import DeadLetters
+from calllog_guard.workers.delivery import DeadLetters, Steps
 from calllog_guard.workers.desk import Desk, Office
 from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.holds import Archive, Holds
 from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.naming import Naming
 from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.search import Searcher
+from calllog_guard.workers.tenure import Tenure, TenureWriter
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import epoch_of
 from calllog_guard.workers.whose import Owners
@@ -138,7 +143,32 @@ class DeskWorld:
         """Open the keystore and start the desk."""
         await self.ring().guard.open_at_once(4)
         await self.restart()
+        await self.meet(CANARY)
         return self
+
+    async def meet(self, *subjects: str) -> None:
+        """Have people known, as if they had called."""
+        naming, ring = Naming(TENANT, self.vault), self.ring()
+        wanted = [naming.names(subject, "/subjects").lookup for subject in subjects]
+        month = month_of(self.at.year, self.at.month)
+        assert await ring.mint(dict.fromkeys(wanted), await ring.view(wanted), month, month)
+
+    async def done(self, jti: str, stage: Any, legs: int = 1) -> None:
+        """A keeper has carried out what was decided in a case."""
+        case, key = self.case(jti), self.vault.outcome_key(TENANT)
+        told = [
+            key.vouched(
+                Outcome(
+                    tenant=TENANT, case=case.case, decision=each, stage=stage, partition=0, legs=legs, barrier=0, up_to=0,
+                    by="keeper", at=self.at,
+                ),
+                TO_DESK,
+            )
+            for each in case.decisions
+        ]  # fmt: skip
+        ms, name = int(self.at.timestamp() * 1000), case.case.encode()
+        records = [Arrival("privacy.outcomes", 0, at, name, value, ms) for at, value in enumerate(told)]
+        await self.desk.unit({TopicPartition("privacy.outcomes", 0): records})
 
     def ring(self) -> Keyring:
         """A keyring that has seen nothing."""
@@ -148,9 +178,12 @@ class DeskWorld:
         """The desk anew, as after a crash."""
         self.writer.left = -1
         ring, settings = self.ring(), self.settings
-        self.book = Casebook(TENANT, 0, "privacy.cases", ring, self.vault, self.writer)
+        ring.tenure = Tenure(TENANT, self.keystore)
+        writer = TenureWriter(self.writer, ring.tenure, Steps(frozenset()))
+        self.book = Casebook(TENANT, 0, "privacy.cases", ring, self.vault, writer)
+        topic = CaseTopic(("privacy.cases", 0), self.book, ring.tenure, self._read_all, self._tail, self.count)
         dead = DeadLetters("calllog.dead", (self.folder / "operator-1.pub.pem").read_bytes(), self, 1)
-        decider = Decider(TENANT, ring, self.vault, self.writer, self.book, settings, self, 90)
+        decider = Decider(TENANT, ring, self.vault, writer, self.book, settings, self, 90)
         owners = Owners(ring, decider)
         archive = Archive(
             tenant=TENANT,
@@ -170,18 +203,18 @@ class DeskWorld:
                 book=self.book,
                 decider=decider,
                 holds=Holds(archive),
-                searcher=Searcher(archive, self.writer),
-                answers=Answers(archive, self.writer, 0, owners),
+                searcher=Searcher(archive, writer),
+                answers=Answers(archive, writer, 0, owners),
                 owners=owners,
                 outcome_key=self.vault.outcome_key(TENANT),
                 receipts=Receipts(TENANT, 0, self.vault, settings, self.policy),
                 notices=Notices(TENANT, 0, self.book, self.policy, settings, owners),
-                writer=self.writer,
+                writer=writer,
                 dead=dead,
                 policy=self.policy,
                 settings=settings,
                 clock=self,
-                read_all=self._read_all,
+                topic=topic,
                 desk_key=partial(self.vault.desk_key, TENANT),
                 heartbeats=partial(self.vault.heartbeats, TENANT),
                 count=self.count,
@@ -194,6 +227,10 @@ class DeskWorld:
         ms = int(self.at.timestamp() * 1000)
         found = [output for output in self.written(topic) if output.partition in partitions]
         return [Arrival(topic, each.partition, at, each.key, each.value, ms) for at, each in enumerate(found)]
+
+    async def _tail(self, topic: str, partition: int, start: int, most: int) -> tuple[list[Any], int, int]:
+        found = await self._read_all(topic, [partition])
+        return found[start : start + most], min(start + most, len(found)), len(found)
 
     def written(self, topic: str) -> list[Output]:
         """Everything in a topic."""

@@ -29,9 +29,10 @@ from calllog_guard.policy import load_policy
 from calllog_guard.ports import Place, Record
 from calllog_guard.settings import Settings
 from calllog_guard.workers.answers import Answers
+from calllog_guard.workers.case_topic import CaseTopic
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Decider
-from calllog_guard.workers.delivery import DeadLetters
+from calllog_guard.workers.delivery import DeadLetters, Steps
 from calllog_guard.workers.desk import Desk, Office
 from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.holds import Archive, Holds
@@ -45,6 +46,7 @@ from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.sealer import Sealer
 from calllog_guard.workers.search import Searcher
+from calllog_guard.workers.tenure import Tenure, TenureWriter
 from calllog_guard.workers.tools import Tools
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import epoch_of
@@ -271,8 +273,11 @@ class GuardWorld:
 
     def _desk(self, dead: DeadLetters) -> Desk:
         ring = self.ring()
-        self.book = Casebook(TENANT, 0, "privacy.cases", ring, self.vault, self.log)
-        decider = Decider(TENANT, ring, self.vault, self.log, self.book, self.settings, self.clock, 6 * 372)
+        ring.tenure = Tenure(TENANT, self.keystore)
+        writer = TenureWriter(self.log, ring.tenure, Steps(frozenset()))
+        self.book = Casebook(TENANT, 0, "privacy.cases", ring, self.vault, writer)
+        place = ("privacy.cases", 0)
+        decider = Decider(TENANT, ring, self.vault, writer, self.book, self.settings, self.clock, 6 * 372)
         owners = Owners(ring, decider)
         archive = Archive(
             tenant=TENANT,
@@ -292,19 +297,19 @@ class GuardWorld:
                 book=self.book,
                 decider=decider,
                 holds=Holds(archive),
-                searcher=Searcher(archive, self.log),
-                answers=Answers(archive, self.log, 0, owners),
+                searcher=Searcher(archive, writer),
+                answers=Answers(archive, writer, 0, owners),
                 owners=owners,
                 notices=Notices(TENANT, 0, self.book, self.policy, self.settings, owners),
                 level=lambda _name, _value: None,
                 outcome_key=self.vault.outcome_key(TENANT),
                 receipts=Receipts(TENANT, 0, self.vault, self.settings, self.policy),
-                writer=self.log,
+                writer=writer,
                 dead=dead,
                 policy=self.policy,
                 settings=self.settings,
                 clock=self.clock,
-                read_all=self.log.read_all,
+                topic=CaseTopic(place, self.book, ring.tenure, self.log.read_all, self.log.tail, self.count),
                 desk_key=partial(self.vault.desk_key, TENANT),
                 heartbeats=partial(self.vault.heartbeats, TENANT),
                 count=self.count,

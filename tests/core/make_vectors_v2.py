@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from calllog_guard.core.calls.parked import Parked, WaitingPart, parked_key, seal_parked
 from calllog_guard.core.crypto.entries import Keys, Person, Rest, seal_keys, seal_person
 from calllog_guard.core.crypto.same import Same, seal_same
@@ -14,11 +16,13 @@ from calllog_guard.core.heartbeats import AUDIT, vouched
 from calllog_guard.core.ids import DecisionId, EpochName, SubjectId, Tenant, b64
 from calllog_guard.core.profile import TenantProfile, digest, packed, profile_name
 from calllog_guard.core.requests import whose
+from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import Decision, Entry, case_id, decision_id, seal_entry
 from calllog_guard.core.requests.whose import Reason
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, Beat, encode
 from calllog_guard.workers.guard import guard_entry
+from calllog_guard.workers.tenure import entry_of
 
 TENANT, EPOCH, AT = Tenant("iocom"), EpochName("2026-W48"), datetime(2026, 11, 24, 9, tzinfo=UTC)
 NONCE = bytes(range(12))
@@ -26,6 +30,27 @@ LEG = (
     '{"call":"call-1","role":"host","joined_at":"2026-11-24T09:00:00Z","left_at":"2026-11-24T09:31:10.250Z","kind":"video",'
     '"outcome":"answered","started_at":"2026-11-24T09:00:00Z","ended_at":"2026-11-24T09:31:10.250Z","parties":2,"subject":"a"}'
 )
+
+
+def _state_of_a_case() -> Case:
+    """As the desk of the seventh tenure wrote it, its third of the case."""
+    return Case(
+        case=case_id(TENANT, "jti-00001"),
+        tenant=TENANT,
+        type="erase",
+        state="enforcing",
+        ticket=None,
+        received_at=AT,
+        due="2026-12-24",
+        law_due="2026-12-24",
+        jti="jti-00001",
+        place=(0, 7),
+        appended_at=AT,
+        opened_at=AT,
+        asked_by="backend-1",
+        tenure=7,
+        count=3,
+    )
 
 
 def _case(identity: IdentitySecret) -> dict[str, Any]:
@@ -95,6 +120,19 @@ def vectors() -> dict[str, Any]:
         epoch=EPOCH,
     )
     gone = Person(generation=(1 << 40) + 3, pseudonym=None, cut_off=9, epoch=EPOCH)
+    told = Decision(
+        v=2,
+        decision=DecisionId(decision_id(TENANT, "jti-00001", 0, keys.generation)),
+        type="erase",
+        tenant=TENANT,
+        case=case_id(TENANT, "jti-00001"),
+        pseudonym=identity.pseudonym(),
+        entry="",
+        epoch=EPOCH,
+        cut_off=AT,
+        pol="2026-11-01",
+        at=AT,
+    )
     later = Rest(flags=1 << 20, clear=b"clear", sealed=b"sealed")
     return {
         "person_live": seal_person(live, b"place", key, NONCE, 2).hex(),
@@ -103,26 +141,12 @@ def vectors() -> dict[str, Any]:
         "person_imposed": seal_person(replace(live, imposed=True), b"place", key, NONCE, 2).hex(),
         "keys": seal_keys(keys, b"place", key, NONCE, 2).hex(),
         "keys_extended": seal_keys(replace(keys, rest=replace(later, flags=0)), b"place", key, NONCE, 2).hex(),
-        "decision": encode(
-            seal_entry(
-                Decision(
-                    v=2,
-                    decision=DecisionId(decision_id(TENANT, "jti-00001", 0, keys.generation)),
-                    type="erase",
-                    tenant=TENANT,
-                    case=case_id(TENANT, "jti-00001"),
-                    pseudonym=identity.pseudonym(),
-                    entry="",
-                    epoch=EPOCH,
-                    cut_off=AT,
-                    pol="2026-11-01",
-                    at=AT,
-                ),
-                Entry(lookup, keys.generation),
-                key,
-                NONCE,
-            )
+        "decision": encode(seal_entry(told, Entry(lookup, keys.generation), key, NONCE)).decode(),
+        "decision_of_a_tenure": encode(
+            seal_entry(msgspec.structs.replace(told, tenure=7), Entry(lookup, keys.generation), key, NONCE)
         ).decode(),
+        "case": encode(_state_of_a_case()).decode(),
+        "tenure": entry_of(7, bytes(range(16))).hex(),
         "profile": packed(profile).hex(),
         "profile_digest": digest(profile_name(TENANT, 3), packed(profile)).hex(),
         "profile_changed": packed(profile.knowing(("marks", "blanks"))).hex(),

@@ -148,8 +148,10 @@ async def test_a_request_that_a_later_desk_let_in_is_read_and_stays_whole(world:
 async def test_a_case_whose_time_is_over_is_tombstoned(world: DeskWorld) -> None:
     await world.ask("restrict-1", CANARY, type="restrict")
     more = DISCLOSE | {"notify": "when_lifted", "reply_key": reply_key(world), "review_at": "2027-12-10T00:00:00Z"}
+    await world.meet("bob@example.org")
     await world.ask("disclose-1", "bob@example.org", by="officer-1", **more)
     await world.ask("approve-01", by="officer-2", type="approve", case=world.case("disclose-1").case)
+    await world.done("disclose-1", "exported")
     assert world.case("disclose-1").state == "closed"
     await world.ask("unknown-01", CANARY, type="erase", identity="unverified")
     assert world.case("restrict-1").keep_until == world.at + timedelta(days=100)

@@ -53,7 +53,7 @@ identity extend identity | clarification extend clarification | fee extend fee |
 second_officer extend second_officer | enforcing extend enforcing
 officer grant enforcing | officer approve enforcing | officer approve_first second_officer
 second_officer approve enforcing
-enforcing enforced observing | enforcing answered closed | observing observed closed
+enforcing unfound officer | enforcing enforced observing | enforcing answered closed | observing observed closed
 """
 ROWS_BY_HAND = [way.split() for way in WAYS.replace("\n", "|").split("|") if way.strip()]
 
@@ -129,8 +129,9 @@ def test_without_an_officer_nothing_is_refused_and_what_waits_is_granted_by_code
         assert ("enforcing", None) not in reached(position, officers | {"grant"})
 
 
-def test_what_was_granted_never_waits_again() -> None:
-    assert not reached(("enforcing", None)) & {*WAITING, ("refused", None)}
+def test_what_was_granted_never_waits_again_unless_nothing_was_found() -> None:
+    assert not reached(("enforcing", None), frozenset({"unfound"})) & {*WAITING, ("refused", None)}
+    assert {kind for kind in KINDS if RULES[kind].unfound} == {"rectify", "restrict", "lift", "object", "withdraw"}
 
 
 # --- the types ------------------------------------------------------------------------------------------------------

@@ -51,6 +51,8 @@ async def test_recipients_and_the_person_are_told_of_an_erasure_and_nothing_tell
 async def test_a_ranged_erasure_and_a_correction_say_what_they_are_about(world: DeskWorld) -> None:
     await world.ask("range-0001", CANARY, type="erase", range={"from": "2026-11-01", "to": "2026-11-02"})
     await world.ask("rectify-01", CANARY, type="rectify", facts={"call_id": "c1", "role": "guest"})
+    assert world.named()[2:] == [], "not before a keeper has made it"
+    await world.done("rectify-01", "rewritten")
     erased, _, rectified = (world.words(each) for each in (*world.notices()[1:2], *world.notices()[1:3]))
     assert erased.range is not None
     assert rectified.facts is not None
@@ -104,6 +106,9 @@ async def test_wherever_the_desk_dies_no_case_claims_a_notice_that_was_not_sent(
     except DiedError:
         await world.restart()
         await world.again()
+    world.writer.left = -1
+    if kind == "rectify":
+        await world.done("rectify-0001", "rewritten")
     told = world.case(f"{kind}-0001").notices
     mine = [each for each in world.notices() if each.case == world.case(f"{kind}-0001").case]
     assert {f"{each.to}/{each.kind}" for each in mine} == set(told) != set()
@@ -180,6 +185,7 @@ async def test_where_the_law_forbids_telling_the_person_is_told_when_it_no_longe
     await world.ask("approve-01", by="officer-2", type="approve", case=case)
     assert world.named() == []
     assert world.reasons() == ["nothing_to_tell"]
+    await world.done("disclose-1", "exported")
     assert world.case("disclose-1").state == "closed"
     await world.ask(
         "review-001", by="officer-1", type="clock", case=case, event="not_yet", review_at="2027-03-01T00:00:00Z"

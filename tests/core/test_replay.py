@@ -36,9 +36,9 @@ async def restored(world: GuardWorld, backup: dict[bytes, bytes]) -> None:
     await replayed(world, b"restored")
 
 
-async def alice(world: GuardWorld) -> Person:
-    """As the keystore has her."""
-    lookup = world.vault.pepper(TENANT).lookup(TENANT, SubjectId("alice"))
+async def alice(world: GuardWorld, name: str = "alice") -> Person:
+    """As the keystore has her, or another."""
+    lookup = world.vault.pepper(TENANT).lookup(TENANT, SubjectId(name))
     ring = world.ring()
     person = ring.person(lookup, (await ring.view([lookup])).raw[lookup])
     assert person is not None

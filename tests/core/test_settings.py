@@ -151,7 +151,9 @@ def test_a_keeper_refuses_a_state_folder_that_cannot_be(
 )
 def test_development_takes_the_words_of_a_closed_list(words: str) -> None:
     """A typing error must not pass for a protection that is meant to be off, nor an old habit switch debug logs on."""
-    with pytest.raises(ConfigurationError, match="DEVELOPMENT may name unsafe-keystore, debug-log and crash-at=STEP"):
+    with pytest.raises(
+        ConfigurationError, match="DEVELOPMENT may name unsafe-keystore, debug-log, crash-at=STEP and stop-at=STEP"
+    ):
         from_environment({PREFIX + "DEVELOPMENT": words})
 
 

@@ -27,9 +27,10 @@ from calllog_guard.core.crypto.secrets import month_from
 from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, SubjectId, Tenant
 from calllog_guard.core.requests.hold import hold_id
 from calllog_guard.core.wire import to_ms
-from calllog_guard.errors import EntryUnreadableError, RecordError
+from calllog_guard.errors import ConfigurationError, EntryUnreadableError, RecordError
 from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.keyring import Keyring
+from calllog_guard.workers.late import LateLimit
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import Periods, Walk, epoch_of
 
@@ -267,6 +268,16 @@ async def test_a_fence_is_dropped_when_it_has_nothing_left_to_keep_out_and_never
     assert (await world.walk().run({})).fences == 1
     assert place not in world.keystore.entries
     assert world.person(PEOPLE[0]).pseudonym, "the living stay"
+
+
+async def test_a_fence_is_dropped_under_the_limit_of_protectors_and_the_keystore_remembers_it(world: World) -> None:
+    """The auditor's own setting is a lower one: an event of a year ago may still come."""
+    await LateLimit(world.keystore).work_under(400)
+    for days, dropped in ((80, 0), (444, 0), (445, 1)):
+        world.clock.at = START + timedelta(days=days)
+        assert (await world.walk().run({})).fences == dropped
+    with pytest.raises(ConfigurationError):
+        await LateLimit(world.keystore).work_under(401)
 
 
 async def test_a_fence_stays_while_a_decision_from_its_time_still_opens(world: World) -> None:

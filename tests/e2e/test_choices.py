@@ -144,7 +144,9 @@ def test_restricted_legs_are_stored_not_opened_and_not_swept(make: Make) -> None
         for n, name in enumerate("ab")
     ]
     ask(guard, "restrict-1", "a@example.org", type="restrict", ground="accuracy")
-    guard.settled(lambda: state(guard, "restrict-1") == ("closed", None), "restricted before the first call")
+    guard.settled(lambda: state(guard, "restrict-1") == ("waiting", "officer"), "restricted before the first call")
+    ask(guard, "approve-01", key="officer-1", type="approve", case=cases(guard)["restrict-1"]["case"])
+    guard.settled(lambda: state(guard, "restrict-1") == ("closed", None), "an officer lets it stand for who may come")
     guard.publish("calllog.events", old)
     guard.settled(lambda: len(guard.live()) == 2, "both legs: a is stored")
     guard.start("keeper")

@@ -2,13 +2,15 @@
 Rights that meet: each row of `conflicts.csv` is one person's story with its lawful outcome and the article that says so.
 
 All rows run side by side on one installation, step by step. `stored` counts live legs, `service` and `billing` what a reader
-gets, `held` the copies, `exported` the legs that the asker was given; `done` means observing or closed.
+gets, `held` the copies, `exported` the legs that the asker was given; `done` means observing or closed. `nobody` begins a story of
+whom nobody knows; `post.` before a request is a letter that lay in the post for days.
 """
 
 import csv
 import json
 import time
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,11 +27,14 @@ from calllog_guard.core.crypto.sealed import open_sealed
 pytestmark = pytest.mark.real
 ROWS = list(csv.DictReader(Path(__file__).with_name("conflicts.csv").read_text().splitlines(), delimiter="|"))
 _DAY = 24 * 60
+_CALLS = frozenset({"call", "missed", "late", "new"})
+_POST = "post."
+_POST_DAYS = 12
 _CHOICES = {"object", "withdraw", "consent"}
 
 
 def test_there_are_enough_conflicts() -> None:
-    assert len(ROWS) >= 60
+    assert len(ROWS) >= 160
     assert all(row["why"] for row in ROWS)
 
 
@@ -42,11 +47,12 @@ class Story:
         self.name = f"row-{number:03d}"
         self.asked: list[str] = []
         self.calls = 0
+        self.posted = datetime.now(UTC).replace(microsecond=0) - timedelta(days=_POST_DAYS)  # noqa: TID251 - the real clock
 
     def events(self, at: int) -> list[bytes]:
         """The call of a step, if it is one."""
         word, _, days = (self.steps[at] if at < len(self.steps) else "").partition("@")
-        if word not in {"call", "missed", "late", "new"}:
+        if word not in _CALLS:
             return []
         ages = {"new": 0.0, "late": 20.0}
         minutes = ages.get(word, 10.0) + float(days or 0) * _DAY
@@ -58,11 +64,13 @@ class Story:
 
     def request(self, at: int) -> None:
         """Send the request of a step, if it is one."""
-        if at >= len(self.steps) or self.steps[at].partition("@")[0] in {"call", "missed", "late", "new"}:
+        if at >= len(self.steps) or self.steps[at].partition("@")[0] in {*_CALLS, "nobody"}:
             return
         word, _, arg = self.steps[at].partition(":")
         jti = f"{self.name}-{at}-{word}"[:60]
-        key, more = self._claims(word, arg)
+        key, more = self._claims(word.removeprefix(_POST), arg)
+        if word.startswith(_POST):
+            more["received_at"] = self.posted.isoformat()
         subjects = (self.who,) if more.pop("about", True) else ()
         if more["type"] not in {"approve", "refuse", "clock"}:
             self.asked.append(jti)
@@ -80,7 +88,7 @@ class Story:
             case = {"case": cases(self.guard)[waiting[-1]]["case"], "about": False}
             if word == "verify":
                 return "backend-1", {"type": "clock", "event": "verify", **case}
-            reasoned = word == "refuse" or "complain" in self.steps
+            reasoned = word == "refuse" or any(step.endswith("complain") for step in self.steps)
             ground = {"ground": "As the file says."} if reasoned else {}
             return ("officer-2" if word == "second" else "officer-1"), {
                 "type": word.replace("second", "approve"),
@@ -114,8 +122,6 @@ class Story:
 
     @staticmethod
     def _span(days: str) -> dict[str, str]:
-        from datetime import UTC, datetime, timedelta  # noqa: PLC0415
-
         today = datetime.now(UTC).date()  # noqa: TID251 - tests run on the real clock
         first, last = (today - timedelta(int(each)) for each in days.split("-"))
         return {"from": first.isoformat(), "to": last.isoformat()}
@@ -225,6 +231,8 @@ def test_each_conflict_has_its_lawful_outcome(make: Make) -> None:
         states = [found[jti]["state"] for jti in story.asked if jti in found]
         wanted = story.expected()
         got: dict[str, Any] = {name: counts[story.who] for name, counts in seen.items()}
+        late = [found[jti] for jti in story.asked if f"-{_POST}" in jti and jti in found]
+        assert all(datetime.fromisoformat(case["received_at"]) == story.posted for case in late), story.row["steps"]
         got |= {"exported": given[-1] if given else None, "states": _folded(states, wanted["states"])}
         if got != wanted:
             wrong.append(

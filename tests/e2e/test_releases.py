@@ -164,7 +164,8 @@ def refused(guard: Patient, program: Path) -> None:
     beside = Beside(guard)
     beside.run(dict.fromkeys(ROLES))
     guard.settled(lambda: len(guard.live()) == live + 2, "the call that they met")
-    guard.settled(lambda: state(guard, "met-00001") == ("closed", None), "the request that they met")
+    ends = {("closed", None), ("waiting", "officer")}  # the desk may be faster than the call by which they are known
+    guard.settled(lambda: state(guard, "met-00001") in ends, "the request that they met")
     beside.stop()
 
 

@@ -9,7 +9,7 @@ Rules: 1. `acks=all`.  2. Batches stay below `max.message.bytes` of every govern
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import aiokafka.errors as library
@@ -44,6 +44,8 @@ _FAULTS: Final = (
     library.UnsupportedVersionError,
 )
 Lane = tuple[str, int]
+Stamped = Callable[[Lane, int | None], None]
+"""Is told of each batch when its broker appended it, in milliseconds; None: its topic takes the sender's time."""
 Waiting = tuple[Sequence[Output], asyncio.Future[None]]
 
 
@@ -55,6 +57,7 @@ class KafkaWriter:
         self._producer: Producer | None = None
         self._waiting: list[Waiting] = []
         self._flush: asyncio.Task[None] | None = None
+        self.stamped: Stamped = lambda _lane, _ms: None
 
     async def start(self) -> None:
         """
@@ -181,12 +184,17 @@ class KafkaWriter:
                 producer = await self._ready()
                 for lane, some in lanes.items():
                     await self._send(producer, lane, some, sent)
-                offsets = [int((await each).offset) for _, _, each in sent]
+                offsets = [self._told(lane, await each) for lane, _, each in sent]
         except (KafkaError, OSError, TimeoutError) as error:
             judged = await self._judged(error, lanes, sent)
             await self._drop()
             raise judged from None
         return offsets
+
+    def _told(self, lane: Lane, done: Any) -> int:
+        """The offset of a batch; when its broker appended it is told to whoever compares clocks."""
+        self.stamped(lane, done.timestamp if done.timestamp_type and done.timestamp is not None else None)
+        return int(done.offset)
 
     async def _send(
         self, producer: Producer, lane: Lane, outputs: Sequence[Output], sent: list[tuple[Lane, int, Any]]

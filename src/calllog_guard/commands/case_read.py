@@ -7,7 +7,7 @@ from calllog_guard.adapters.kafka_log import read_all, tenant_partition
 from calllog_guard.commands.signed import kid_of_key
 from calllog_guard.commands.unread import Unread
 from calllog_guard.core.crypto.secrets import Secret
-from calllog_guard.core.requests.case import Case, case_of
+from calllog_guard.core.requests.case import Case, case_of, later
 from calllog_guard.core.requests.secret import PREFIX, open_case
 from calllog_guard.core.wire import BEAT
 from calllog_guard.world import World
@@ -22,7 +22,7 @@ async def all_cases(shared: World, officer: Path | None = None) -> dict[str, Cas
     unread = Unread("privacy.cases")
     for record in await read_all(shared.settings.kafka, shared.options, topic, [home]):
         if record.value is not None and (case := readable(record, key, unread)) is not None:
-            found[case.case] = case
+            found[case.case] = later(found.get(case.case), case)
     unread.tell()
     return found
 

@@ -8,12 +8,13 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from calllog_guard.core.requests.case import Case
+from calllog_guard.core.requests.case import STAGES, UNFOUND, Case
 from calllog_guard.core.requests.notice import Filed
 from calllog_guard.core.requests.office import days_left
 from calllog_guard.core.wire import time_text
 
 _LIFTED = {"ended": "ended", "stands": "stands: an officer's lift ends it, or the decision on the objection"}
+_NOTHING = "found      nothing to which it could be done: approve (it stands for what may come), or refuse with reasons"
 _HEADS = ("case", "type", "state", "waits for", "due", "days left", "last stage", "ticket", "known")
 
 
@@ -24,6 +25,14 @@ def matched(case: Case) -> str:
     if case.known:
         return f"nobody under {', '.join(str(place + 1) for place in case.unknown)}"
     return "nobody"
+
+
+def _stage(case: Case, name: str) -> str:
+    """A stage in the words of its type: of a choice records go only where nothing else keeps them."""
+    if case.type not in {"object", "withdraw"} or name not in STAGES["object"]:
+        return name
+    removed = sum(case.legs.values())
+    return f"purposes ended, {removed} removed: {name}" if removed else "purposes ended, none removed"
 
 
 def _row(case: Case, today: date) -> tuple[str, ...]:
@@ -38,7 +47,7 @@ def _row(case: Case, today: date) -> tuple[str, ...]:
         waits,
         case.due if case.open else "",
         days,
-        last,
+        _stage(case, last),
         case.ticket or "",
         matched(case),
     )
@@ -83,6 +92,7 @@ def whole(case: Case, today: date, filed: Filed | None) -> str:
             if case.known
             else "known      nobody under its identifiers"
         )
+    lines += [_NOTHING] * (UNFOUND in case.stages and case.open)
     if case.approvals:
         lines.append(f"approved   {', '.join(case.approvals)}")
     if case.refusal:
@@ -100,7 +110,8 @@ def whole(case: Case, today: date, filed: Filed | None) -> str:
     if case.paused_s:
         lines.append(f"  {'paused_days':24} {case.paused_s / 86_400:.1f}")
     lines.append("stages")
-    lines += [f"  {name:24} {time_text(at)}" for name, at in sorted(case.stages.items(), key=lambda item: item[1])]
+    stages = sorted(case.stages.items(), key=lambda item: item[1])
+    lines += [f"  {_stage(case, name):24} {time_text(at)}" for name, at in stages]
     if case.notices:
         lines.append("notices")
     for name, sent in case.notices.items():

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
@@ -13,11 +14,13 @@ import msgspec
 import structlog
 
 from calllog_guard import patience, telemetry
+from calllog_guard.adapters.freed_memory import keep_overwritten
 from calllog_guard.commands.lifetime import lived, unless
 from calllog_guard.commands.setup import exit_code, say
 from calllog_guard.core.calls.view import Line
 from calllog_guard.errors import GuardError
 from calllog_guard.reader import Reader
+from calllog_guard.settings import from_environment
 
 log: Final = structlog.get_logger()
 _LEAVE_S: Final = 8.0
@@ -111,10 +114,12 @@ async def _followed(args: argparse.Namespace, asked: asyncio.Event) -> int:
     """What may be seen, and what changes, until the end is asked for."""
     reader = _reader(args, log.info)
     batches = aiter(reader.batches())
+    overwriting = asyncio.create_task(keep_overwritten(from_environment(os.environ).cache_s))
     try:
         while (lines := await unless(asked, anext(batches, None))) is not None:
             _print(lines)
     finally:
+        overwriting.cancel()
         await patience.ended(batches.aclose(), _LEAVE_S)
     log.info("stopped", opened=reader.opened, refused={str(why): many for why, many in reader.refused.items()})
     return 0

@@ -13,7 +13,7 @@ from calllog_guard.adapters.kafka_watch import KafkaWatch
 from calllog_guard.commands.case_read import case_key, readable
 from calllog_guard.commands.setup import say
 from calllog_guard.commands.signed import Signed, publish
-from calllog_guard.core.requests.case import Case
+from calllog_guard.core.requests.case import Case, later
 from calllog_guard.core.wire import DEAD, Dead, decode, time_text
 from calllog_guard.errors import MessageError, NewerFormError, StateRefusedError
 from calllog_guard.world import World
@@ -101,7 +101,7 @@ class Sent:
         elif record.value is not None:
             case = readable(record, self._key)
             if case is not None and mine(case):
-                self._latest = case
+                self._latest = later(self._latest, case)
 
     def _tell(self, case: Case, *, tell: bool) -> None:
         """The stages that are new, in the order in which they came."""

@@ -18,6 +18,7 @@ from typing import Any, Final
 import structlog
 
 from calllog_guard import patience, telemetry
+from calllog_guard.adapters.freed_memory import keep_overwritten
 from calllog_guard.bootstrap import ROLES, serve
 from calllog_guard.commands.lifetime import lived, unless
 from calllog_guard.commands.setup import exit_code, the_world
@@ -116,6 +117,7 @@ async def _started(shared: World, name: str, goodbyes: list[Goodbye]) -> Deliver
         lawful,
         partial(check_places, shared),
         partial(check_retention, shared),
+        *((shared.check_late,) if name == "protector" else ()),
     )
     for check in checks:
         await _answering(check)
@@ -146,7 +148,8 @@ async def _worked(shared: World, worker: Delivery, asked: asyncio.Event) -> int:
         await asked.wait()
         worker.stop()
 
-    beside = [asyncio.create_task(shared.vault.keep_fresh()), asyncio.create_task(stop())]
+    duties = (shared.vault.keep_fresh(), keep_overwritten(shared.settings.cache_s), stop())
+    beside = [asyncio.create_task(each) for each in duties]
     try:
         await worker.run()
     except GuardError as error:

@@ -35,6 +35,10 @@ CHANGES: Final = (
     (2, "new versions of the policy must be lawful: what an earlier release took until today stays as it is"),
     (2, "the rules by which two identifiers are one person are the tenant's: no policy changes them"),
     (2, "cases and receipts say whether somebody was known under the identifiers of the request"),
+    (
+        2,
+        "cases and decisions say in which tenure of a desk they were written: what a paused desk writes late never wins",
+    ),
 )
 """By level, what is written from then on; `tenant upgrade` shows it."""
 _FORM: Final = 1

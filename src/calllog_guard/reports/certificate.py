@@ -14,6 +14,7 @@ from calllog_guard.core.requests.receipt import Receipt
 from calllog_guard.reports.pages import page
 
 _CERTIFICATES: Final = frozenset({"absent", "gone"})
+_REMOVED: Final = frozenset({"tombstoned", "absent", "gone"})
 _STAGES: Final = {
     "accepted": "Request accepted: its signature was checked",
     "decided": "Decided, and handed on to be carried out",
@@ -27,6 +28,7 @@ _STAGES: Final = {
     "gone": "No trace of the records' names seen any more",
     "answered": "Answered",
     "refused": "Refused by an officer",
+    "unfound": "Nothing found to which it could be done: put before an officer",
 }
 _VERDICTS: Final = {
     "accepted": "The request was accepted.",
@@ -41,10 +43,12 @@ _VERDICTS: Final = {
     "decided": "The request is carried out: nobody was met whom it concerns, and nothing was left to do.",
     "answered": "The request is answered.",
     "refused": "An officer refused the request; the reasons and the remedies are told apart.",
+    "unfound": "Nothing was found to which the request could be done. An officer decides what that means, and you are told.",
 }
 _NOBODY: Final = (
     "Nobody was known under the identifiers of the request, and a look from outside found no record of theirs."
 )
+_NOTHING: Final = "No record had to be removed for this request."
 _MEANS: Final = {
     "consumer:read_uncommitted": "The log was read as an outsider reads it, from its beginning to its end.",
     "files:segments": "Every file of the log was read on as many brokers' disks as the table says, also files set aside for deletion.",
@@ -78,9 +82,13 @@ class Checked:
 def certificate(receipt: Receipt, checked: Checked) -> str:
     """The page; whoever makes it has checked the signature."""
     final = receipt.stage in _CERTIFICATES
-    nobody = receipt.known is False
+    nobody, nothing = receipt.known is False, receipt.stage in _REMOVED and not receipt.legs and not receipt.shredded
     title = (
-        "Receipt" if not final or nobody else "Certificate of erasure" if receipt.shredded else "Certificate of removal"
+        "Receipt"
+        if not final or nobody or nothing
+        else "Certificate of erasure"
+        if receipt.shredded
+        else "Certificate of removal"
     )
     looks = list(dict.fromkeys(receipt.observations or ((receipt.observed,) if receipt.observed else ())))
     left = [(text, at) for name, text in _LEFT.items() if isinstance(at := receipt.bounds.get(name), datetime)]
@@ -90,7 +98,7 @@ def certificate(receipt: Receipt, checked: Checked) -> str:
         final=final,
         receipt=receipt,
         checked=checked,
-        verdict=_NOBODY if nobody and final else _VERDICTS[receipt.stage],
+        verdict=_NOBODY if nobody and final else _NOTHING if nothing else _VERDICTS[receipt.stage],
         nobody=nobody and not final,
         unknown=len(receipt.unknown or ()) if receipt.known else 0,
         stages=[(_STAGES.get(name, name), at) for name, at in _ordered(receipt)],

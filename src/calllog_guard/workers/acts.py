@@ -84,9 +84,7 @@ class Acts:
             case = await self._applied(case, act)
         if case.state == "refused" and "refused" not in case.stages:
             await self._refused(case, act)
-        elif case.sealed and (
-            (case.state == "enforcing" and not case.decided) or (case.type == "object" and case.waits_for == "officer")
-        ):
+        elif case.sealed and ((case.state == "enforcing" and not case.decided) or case.considered):
             await self._carried(self._granted(case, act))
 
     def _granted(self, case: Case, act: Act) -> Granted:
@@ -170,7 +168,8 @@ class Acts:
         request, ground = self._asked(case), act.request.ground
         case, outputs = self._notices.of(case, "refused", act.table, request, act.appended_at, ground)
         reason = Reason(of="refused", text=ground or "", at=act.appended_at)
-        if request is not None and case.type == "object" and case.decisions:  # unverified, it never restricted anybody
+        restricts = case.type in {"object", "restrict"}
+        if request is not None and restricts and case.decisions:  # unverified, it never restricted anybody
             case, lifting = self._notices.of(case, "lifting", act.table, request, act.appended_at)
             case = await self._book.save(case, [*outputs, *lifting])
             try:

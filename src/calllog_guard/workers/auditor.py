@@ -58,7 +58,7 @@ class Auditor:
         settings = self._settings = means.settings
         self._home, self._events, self._keep_days = home, means.events, keep_days
         self._ring, self._keystore, self._admin, self._writer = ring, means.keystore, means.admin, means.writer
-        self._outcome_key, self._lags = outcome_key, lags
+        self._outcome_key, self._lags, self._agree = outcome_key, lags, means.agree
         self._clock, self._starts = means.clock, starts
         self._read_all, self._count, self._level = read_all, means.count, means.level
         self._legs, self._decisions = settings.topic("calllog.legs"), settings.topic("privacy.decisions")
@@ -131,6 +131,10 @@ class Auditor:
             # the order of a compacted topic is that of offsets: a result never stands before its decision
             self._watched[record.partition].pop(key)
 
+    async def beat(self) -> None:
+        """See Upkeep."""
+        await self._upkeep.beat()
+
     # --- duties -----------------------------------------------------------------------------------------------------
 
     async def idle(self) -> None:
@@ -196,7 +200,7 @@ class Auditor:
 
     async def _walk(self) -> None:
         """The owner of partition 0 walks the keystore."""
-        if 0 in self._watched:
+        if 0 in self._watched and await self._agree():
             done = await self._walked()
             self._level("epochs_alive", len(done.kept))
             for state in {*done.states, *self._states}:
@@ -232,7 +236,7 @@ class Auditor:
         due = [
             number for number, found in waiting.items() if any(self._may_be_gone(each, now) for each in found.values())
         ]
-        if not due or not self._sound:
+        if not due or not self._sound or not await self._agree():
             return
         replicas = await asyncio.to_thread(self._admin.replicas, self._legs)
         for partition in due:

@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from calllog_guard.core.ids import EpochName, Tenant
-from calllog_guard.core.requests.case import Case, case_of
+from calllog_guard.core.requests.case import Case, case_of, later
 from calllog_guard.core.requests.fields import Kind
 from calllog_guard.core.requests.machine import RULES
 from calllog_guard.core.requests.notice import FILED, Filed
@@ -27,7 +27,7 @@ from calllog_guard.core.requests.request import REQUESTS, Request
 from calllog_guard.core.requests.secret import PREFIX, open_case, seal_case, secret_key
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, decode, encode
-from calllog_guard.errors import CaseStateError, EntryCorruptError, EpochUnknownError
+from calllog_guard.errors import CaseStateError, EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.ports import Writer
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.keyring import Keyring, pointer
@@ -35,6 +35,13 @@ from calllog_guard.workers.vault import Vault
 
 log: Final = structlog.get_logger()
 _HOUR: Final = timedelta(hours=1)
+_COUNTED: Final = 2
+"""From this level of forms on a case says whose state of it is the later: a release before it refuses fields that it does not know."""
+
+
+def name_in(record: Any) -> str:
+    """The case that a record of the topic is about, by its key."""
+    return str((record.key or b"").removeprefix(PREFIX).decode("ascii", "replace"))
 
 
 class Casebook:
@@ -56,6 +63,7 @@ class Casebook:
         self._acts: dict[str, tuple[int, int]] = {}
         self._begun: dict[str, Case] = {}
         self._recent: dict[str, Case] = {}
+        self.tenure = 0
 
     def clear(self) -> None:
         """Forget all: the partition is someone else's, or is read anew."""
@@ -63,24 +71,48 @@ class Casebook:
         self._acts.clear()
         self._recent.clear()
 
-    def note(self, record: Any) -> None:
+    def note(self, record: Any) -> bool:
         """
-        Take a record of the topic; heartbeats are passed over.
+        Take a record of the topic; whether it, or nothing, is what stands: a later state may have been read before it.
 
         Raises:
             MessageError: No case of ours; the one it would replace is kept.
 
         """
-        name = (record.key or b"").removeprefix(PREFIX)
-        if name == BEAT:
-            return
+        if record.key == BEAT:
+            return True
         if record.value is None:
-            self._cases.pop(name.decode("ascii", "replace"), None)
-            return
-        if name != record.key:
-            self._keep(open_case(record.key, record.value, self._vault.case_key(self._tenant)))
-            return
-        self._keep(case_of(record))
+            self._cases.pop(name_in(record), None)
+            return True
+        found = self._read(record)
+        self.tenure = max(self.tenure, found.tenure or 0)
+        if later(self._cases.get(found.case), found) is not found:
+            return False
+        self._keep(found)
+        return True
+
+    def stands(self, record: Any) -> bool:
+        """Whether a record, the last of its key, is the state that is kept; what is about no case of ours does no harm."""
+        case = self._cases.get(name_in(record))
+        if case is None or record.key == BEAT:
+            return True
+        try:
+            return record.value is not None and self._read(record).rank == case.rank
+        except MessageError:
+            return False
+
+    def _read(self, record: Any) -> Case:
+        if (record.key or b"").startswith(PREFIX):
+            return open_case(record.key, record.value, self._vault.case_key(self._tenant))
+        return case_of(record)
+
+    def _counted(self, case: Case) -> Case:
+        """The next state of a case, as it is written."""
+        if self._ring.tenure is None or self._ring.forms < _COUNTED:
+            return case
+        before = self._cases.get(case.case)
+        count = (before.count or 0 if before else 0) + 1
+        return msgspec.structs.replace(case, tenure=self._ring.tenure.number, count=count)
 
     def _keep(self, case: Case) -> None:
         self._cases[case.case] = case
@@ -168,6 +200,7 @@ class Casebook:
                 kept.append(case)
         await self._writer.write(rest)
         self._steps.reached("case.told")
+        kept = list(map(self._counted, kept))
         await self._writer.write(list(map(self._record, kept)))
         for case in kept:
             self._keep(case)

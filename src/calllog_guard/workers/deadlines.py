@@ -25,6 +25,7 @@ from calllog_guard.policy import TenantPolicy
 from calllog_guard.ports import Clock
 from calllog_guard.settings import Settings
 from calllog_guard.workers.casebook import Casebook
+from calllog_guard.workers.clocks import Agree, unwatched
 from calllog_guard.workers.terms import alarms, braked
 
 log: Final = structlog.get_logger()
@@ -51,8 +52,10 @@ def timed(before: Case, after: Case, count: Callable[[str, int], None]) -> None:
 class Deadlines:
     """Looks at the cases of one tenant every minute, while this desk has them."""
 
-    def __init__(self, book: Casebook, settings: Settings, clock: Clock, level: Level) -> None:
-        self._book, self._settings, self._clock, self._level = book, settings, clock, level
+    def __init__(
+        self, book: Casebook, settings: Settings, clock: Clock, level: Level, agree: Agree = unwatched
+    ) -> None:
+        self._book, self._settings, self._clock, self._level, self._agree = book, settings, clock, level, agree
         self._owned, self._next, self._renewing = False, clock.now(), False
         self._quiet: dict[str, tuple[Case, date]] = {}
         self._table: TenantPolicy | None = None
@@ -157,7 +160,7 @@ class Deadlines:
     async def _forget(self, now: datetime) -> None:
         """Cases past their time; one of which the person is still to be told stays."""
         over = list(islice(self._book.over(now, timedelta(days=self._settings.cases_keep_days)), _AT_ONCE))
-        if over:
+        if over and await self._agree():
             await self._book.forget_all(over)
 
 

@@ -10,7 +10,6 @@ Source: design section 9, steps 2 and 3; section 10.
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -198,11 +197,14 @@ class Decider:
         return Decided(case, tuple(index for index, _ in found))
 
     async def _considered(self, case: Case) -> set[Lookup]:
-        """Of whom another objection is still before an officer: they stay restricted although this one has ended."""
+        """Of whom another request is still before an officer: they stay restricted although this one has ended."""
         waiting = [
             each
             for each in self._book
-            if each.type == "object" and each.state == "waiting" and each.decisions and each.case != case.case
+            if each.type in {"object", "restrict"}
+            and each.state == "waiting"
+            and each.decisions
+            and each.case != case.case
         ]
         requests = [self._book.request_of(each) for each in waiting]
         return {lookup for request in requests for lookup in (await self.lookups(request)).values()}
@@ -300,9 +302,10 @@ class Decider:
 
     def decision(self, granted: Granted, kind: DecisionType, name: str, pseudonym: Pseudonym, view: View) -> Decision:
         """A decision before anything is sealed in it."""
-        now: datetime = self._clock.now()
+        now, tenure = self._clock.now(), self._ring.tenure
         return Decision(
             v=version_at(self._ring.forms),
+            tenure=msgspec.UNSET if tenure is None or self._ring.forms == 1 else tenure.number,
             decision=name,
             type=kind,
             tenant=self._tenant,

@@ -34,7 +34,7 @@ from calllog_guard.errors import (
     PositionConflictError,
 )
 from calllog_guard.ports import Clock
-from calllog_guard.settings import CRASH_AT, Settings
+from calllog_guard.settings import CRASH_AT, STOP_AT, Settings
 from calllog_guard.workers.attempts import RETRY_FIRST_S, RETRY_MOST_S, Attempts, Outlet, Waits
 from calllog_guard.workers.attempts import Unit as Unit  # noqa: PLC0414 - what every role takes
 from calllog_guard.workers.beginnings import LOOK_S, Beginnings
@@ -67,15 +67,19 @@ class Role(Protocol):
 
 
 class Steps:
-    """Named steps of the protocols, at which a test may have the process killed; in production nothing happens."""
+    """Named steps of the protocols, at which a test may have the process killed or frozen; in production nothing happens."""
 
     def __init__(self, off: frozenset[str]) -> None:
         self._at = next((word.removeprefix(CRASH_AT) for word in off if word.startswith(CRASH_AT)), None)
+        self._stop_at = next((word.removeprefix(STOP_AT) for word in off if word.startswith(STOP_AT)), None)
 
     def reached(self, step: str) -> None:
-        """Die here, if a test asked for it."""
+        """Die or stand still here, if a test asked for it."""
         if step == self._at:
             os.kill(os.getpid(), signal.SIGKILL)
+        if step == self._stop_at:
+            self._stop_at = None
+            os.kill(os.getpid(), signal.SIGSTOP)
 
 
 class DeadLetters:

@@ -22,34 +22,37 @@ from calllog_guard.core.answers.person import OWN
 from calllog_guard.core.arrival import content
 from calllog_guard.core.heartbeats import Heartbeats
 from calllog_guard.core.ids import Tenant
-from calllog_guard.core.requests.case import Case, Consent, after_outcome, ended_at, parted
+from calllog_guard.core.requests.case import Case, after_outcome, ended_at
 from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.machine import RULES, after, check_rights, opening
 from calllog_guard.core.requests.outcome import TO_DESK, Outcome, OutcomeKey
 from calllog_guard.core.requests.receipt import CERTIFIED
-from calllog_guard.core.requests.request import Request, check_fields, read_request, wording_digest
+from calllog_guard.core.requests.request import Request, check_fields, read_request
 from calllog_guard.core.requests.sealed import bare
 from calllog_guard.core.requests.whose import Reason
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import from_ms
 from calllog_guard.errors import EntryUnreadableError, HoldsFullError, MessageError, ParkedError, RequestRefusedError
 from calllog_guard.policy import Policy, TenantPolicy
-from calllog_guard.ports import Clock, ReadAll, Writer
+from calllog_guard.ports import Clock, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.abreast import abreast, portions
 from calllog_guard.workers.acts import Act, Acts
 from calllog_guard.workers.answers import Answers
+from calllog_guard.workers.case_topic import LOOK_S, CaseTopic
 from calllog_guard.workers.casebook import Casebook
+from calllog_guard.workers.clocks import Agree, unwatched
 from calllog_guard.workers.deadlines import Deadlines, timed
 from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
-from calllog_guard.workers.granted import Granted, considered, ended, mask_of, parts_of
+from calllog_guard.workers.granted import Granted, Telling, at_rest, consent_of, considered, ended, mask_of, parts_of
 from calllog_guard.workers.holds import Holds
 from calllog_guard.workers.lifting import Lifting
 from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.receipts import NAMED, Receipts
 from calllog_guard.workers.search import Searcher
 from calllog_guard.workers.terms import absolute, apart, braked, check_purposes, dated, reviewed
+from calllog_guard.workers.unfound import Unfound, afresh, found, was_considered
 from calllog_guard.workers.waiting import WaitingCases
 from calllog_guard.workers.whose import Owners
 
@@ -78,11 +81,12 @@ class Office:
     policy: Policy
     settings: Settings
     clock: Clock
-    read_all: ReadAll
+    topic: CaseTopic
     desk_key: Callable[[str], bytes | None]
     heartbeats: Callable[[], Heartbeats]
     count: Callable[[str, int], None]
     level: Callable[[str, float], None]
+    agree: Agree = unwatched
 
 
 class Desk:
@@ -97,33 +101,39 @@ class Desk:
         self.topics: tuple[str, ...] = (self._requests, self._outcomes)
         self._steps = Steps(settings.off)
         self._lifting = Lifting(office.holds.archive, office.policy)
-        self._next_holds = office.clock.now()
+        self._next_holds = self._next_look = office.clock.now()
+        self._owned = False
         self._keep = timedelta(days=settings.cases_keep_days)
-        self._deadlines = Deadlines(office.book, settings, office.clock, office.level)
+        self._unfound = Unfound(office.book, office.notices, office.owners, self.stage)
+        self._deadlines = Deadlines(office.book, settings, office.clock, office.level, office.agree)
         self._waiting = WaitingCases(office.book, office.decider, self._carry, self._table, office.count)
         self._acts = Acts(office.book, office.notices, self._waiting.carried, self.stage, self._reviewed)
 
     async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
         """See Role: the cases are read anew from their topic."""
         self._book.clear()
-        self._deadlines.begin(owned=self._o.home in partitions)
-        if self._o.home in partitions:
-            for record in await self._o.read_all(self._o.settings.topic("privacy.cases"), [self._o.home]):
-                try:
-                    self._book.note(record)
-                except MessageError as error:  # no case of ours; the one it replaces is kept
-                    self._o.count("unreadable_" + error.reason, 1)
+        self._owned = self._o.home in partitions
+        self._deadlines.begin(owned=self._owned)
+        if self._owned:
+            await self._o.topic.begin()
             await self._waiting.begin()
+        else:
+            self._o.topic.end()
         return {}
 
     async def revoked(self, partitions: Sequence[int]) -> None:
         """See Role."""
         if self._o.home in partitions:
+            self._owned = False
             self._book.clear()
+            self._o.topic.end()
             self._deadlines.begin(owned=False)
 
     async def idle(self) -> None:
         """See Role: what the days bring; who has returned after an erasure is put under the holds that name them."""
+        if self._owned and self._o.clock.now() >= self._next_look:
+            await self._o.topic.look()
+            self._next_look = self._o.clock.now() + timedelta(seconds=LOOK_S)
         await self._deadlines.look(self._table()[1])
         self._o.level("cases_waiting", await self._waiting.again())
         now = self._o.clock.now()
@@ -214,7 +224,7 @@ class Desk:
         if case is None:
             case = await self._opened(jti, request, record, table, version)
         half = case.state not in {"waiting", "refused"} and not case.decided  # the keeper may have been done first
-        if half or (case.type == "object" and case.waits_for == "officer"):
+        if half or case.considered:
             await self._waiting.carried(Granted(case, request, table, version))
 
     async def _opened(self, jti: str, request: Request, record: Any, table: TenantPolicy, version: str) -> Case:
@@ -245,7 +255,7 @@ class Desk:
             opened_at=now,
             asked_by=request.iss,
             ranged=request.range is not None,
-            consent=_consent(request),
+            consent=consent_of(request),
             hold=held[0],
             secret=held[1],
             officer=waits_for == "officer",
@@ -269,16 +279,27 @@ class Desk:
 
     async def _enforced(self, granted: Granted) -> Case:
         """Carry a granted request out; the receipt of the fence ends it. May be called again after a crash."""
-        met = await self._lifting.met(granted) if granted.request.type == "lift" else {}
-        told_of = self._lifting.told(met) if granted.request.type == "lift" else granted.request.subjects
-        granted = await self._o.notices.before(granted, told_of)
         request = granted.request
         lookups = await self._o.decider.lookups(request)
         told = await self._o.holds.renewed(granted.version, lookups.values())
         # after a crash a hold may just have decided for this very case: go on from there
-        case = self._book.get(granted.case.case) or granted.case
-        case = await self._o.decider.subjects.matched(case, request, [each.lookup for each in told.former])
-        granted = replace(granted, case=case)
+        before = self._book.get(granted.case.case) or granted.case
+        case = await self._o.decider.subjects.matched(afresh(before), request, [each.lookup for each in told.former])
+        granted = replace(granted, case=found(case, before))
+        if self._unfound.asks(granted):
+            case = await self._unfound.put(granted)
+            return await self._considered(replace(granted, case=case)) if case.considered else case
+        if self._unfound.ends(granted.case):
+            return await self._unfound.answered(granted)
+        return await self._done(await self._unfound.kept(granted), told)
+
+    async def _done(self, granted: Granted, told: Telling) -> Case:
+        """What a request asks for is decided, and told."""
+        request = granted.request
+        met = await self._lifting.met(granted) if request.type == "lift" else {}
+        told_of = self._lifting.told(met) if request.type == "lift" else request.subjects
+        granted = await self._o.notices.before(granted, told_of)
+        case = granted.case
         if request.type == "erase" and request.range is None:
             case = await self._erased(granted)
         elif request.type == "hold":
@@ -291,17 +312,20 @@ class Desk:
             if told.full:
                 raise HoldsFullError("a hold that names one of these people has no room yet")
             mask = mask_of(request.purposes, granted.table)
-            parts = parts_of(request, mask, reviewed=bool(case.approvals))
+            parts = parts_of(request, mask, reviewed=bool(case.approvals) and was_considered(case))
             case, indexes = await self._o.decider.decide(granted, parts, told)
+            if self._unfound.undecided(case):
+                return await self._unfound.put(replace(granted, case=case))
             case = await self._o.answers.write(replace(granted, case=case), told, indexes)
         if case.type == "erase":
             kept = (*told.kept, *(each for each in case.kept if each not in told.kept))
             case = msgspec.structs.replace(case, kept=kept)
-        case, notices = self._o.notices.carried_out(granted, case)
+        later = self._unfound.later(case)
+        case, notices = (case, []) if later else self._o.notices.carried_out(granted, case)
         if granted.ground and case.type == "complain":
             answer = Reason(of="answered", text=granted.ground, at=case.cut_off or case.opened_at)
             case = await self._o.notices.remember(case, answer, request)
-        case = _at_rest(case, request)
+        case = case if later else at_rest(case, request)
         fences = case.type in _FENCES and not (case.type == "erase" and case.ranged)
         stage = "fenced" if fences else "answered" if case.type == "complain" else "decided"
         if request.reply_key is not None and not case.decisions:  # the desk's part is the whole answer
@@ -346,7 +370,7 @@ class Desk:
 
     async def _outcomes_of(self, records: Sequence[Any]) -> None:
         """What workers did: each case is written once for all that a unit tells of it, with the receipts of its new stages."""
-        now, (version, _) = self._o.clock.now(), self._table()
+        now, (version, table) = self._o.clock.now(), self._table()
         changed: dict[str, Case] = {}
         receipts: list[Output] = []
         for record in records:
@@ -364,12 +388,13 @@ class Desk:
                 self._o.count("decisions_failed", 1)
                 log.error("a decision could not be carried out: an officer must look", case=case.case)
             found, reached = after_outcome(case, outcome, now)
+            found, reached, notices = self._unfound.made(found, reached, table, now)
             if found is not case:
                 found = ended_at(found, now, self._keep)
                 timed(case, found, self._o.count)
                 changed[case.case] = found
                 told = [stage for stage in reached if self._certified(found, stage)]
-                receipts += [self._o.receipts.of(found, stage, now, version) for stage in told]
+                receipts += [self._o.receipts.of(found, stage, now, version) for stage in told] + notices
         await self._book.save_all(list(changed.values()), receipts)
 
     def _certified(self, case: Case, stage: str) -> bool:
@@ -392,16 +417,3 @@ def _together(read: Sequence[tuple[Request, Any]]) -> list[list[tuple[Request, A
         items = list(some)
         found += portions(items, lambda item: item[0].jti) if total else [[item] for item in items]
     return found
-
-
-def _at_rest(case: Case, request: Request) -> Case:
-    """The case once the desk has done its part: without its request, and closed where nobody else has anything to do."""
-    telling = request.notify == "when_lifted"
-    case = msgspec.structs.replace(parted(case, telling=telling), review_at=request.review_at if telling else None)
-    return case if case.decisions and case.ladder else msgspec.structs.replace(case, state="closed")
-
-
-def _consent(request: Request) -> Consent | None:
-    if request.time is None or request.wording is None:
-        return None
-    return Consent(time=request.time, wording=wording_digest(request.wording))

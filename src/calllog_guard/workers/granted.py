@@ -8,12 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, cast
 
+import msgspec
+
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.ids import HoldId, Lookup, Pseudonym
-from calllog_guard.core.requests.case import Case
+from calllog_guard.core.requests.case import Case, Consent, parted
 from calllog_guard.core.requests.decision import DecisionType
 from calllog_guard.core.requests.fields import Range, days_of
-from calllog_guard.core.requests.request import Request
+from calllog_guard.core.requests.request import Request, wording_digest
 from calllog_guard.core.requests.rules import REVIEW, Span
 from calllog_guard.policy import TenantPolicy
 
@@ -86,7 +88,7 @@ def parts_of(request: Request, mask: int, *, reviewed: bool) -> tuple[Part, ...]
     The decisions of a granted request, without total erasures.
 
     Args:
-        reviewed: An officer has granted an objection, meanwhile the person was restricted: that ends with it.
+        reviewed: An officer has granted it, meanwhile the person was restricted: that ends with it.
 
     """
     changes: dict[str, Callable[[Person], Person]] = {
@@ -104,7 +106,7 @@ def parts_of(request: Request, mask: int, *, reviewed: bool) -> tuple[Part, ...]
         return ()
     chosen = mask if request.type in {"object", "withdraw", "consent"} else 0
     part = Part(cast("DecisionType", request.type), 0, changes[request.type], chosen)
-    return (part, ended(mask)) if request.type == "object" and reviewed else (part,)
+    return (part, ended(mask)) if request.type in {"object", "restrict"} and reviewed else (part,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,20 @@ def considered(mask: int) -> Part:
 def ended(mask: int) -> Part:
     """The officer has decided."""
     return Part("lift", ENDED, lambda person: replace(person, reviewed=False), mask | REVIEW)
+
+
+def at_rest(case: Case, request: Request) -> Case:
+    """The case once the desk has done its part: without its request, and closed where nobody else has anything to do."""
+    telling = request.notify == "when_lifted" and not case.of_nothing
+    case = msgspec.structs.replace(parted(case, telling=telling), review_at=request.review_at if telling else None)
+    return case if case.decisions and case.ladder else msgspec.structs.replace(case, state="closed")
+
+
+def consent_of(request: Request) -> Consent | None:
+    """What is on record of a request's consent."""
+    if request.time is None or request.wording is None:
+        return None
+    return Consent(time=request.time, wording=wording_digest(request.wording))
 
 
 def _withdrawn(person: Person, mask: int) -> Person:

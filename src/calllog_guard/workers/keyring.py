@@ -36,6 +36,7 @@ from calllog_guard.ports import Clock, Keystore
 from calllog_guard.workers.cache import Cache
 from calllog_guard.workers.guard import RestoreGuard
 from calllog_guard.workers.key_entries import NONCE, KeyEntries
+from calllog_guard.workers.tenure import Tenure
 from calllog_guard.workers.unreadable import Unreadable, of_one
 from calllog_guard.workers.vault import Vault
 
@@ -84,6 +85,7 @@ class Keyring(KeyEntries):
         self._owners: Cache[Pseudonym, Lookup] = Cache(cache_s, cache_entries)
         self._verified: Cache[Lookup, tuple[bytes, Person]] = Cache(cache_s, _VERIFIED_MAX)
         self.guard = RestoreGuard(keystore, vault, tenant, partitions)
+        self.tenure: Tenure | None = None
         self.minted = 0
 
     @property
@@ -105,13 +107,16 @@ class Keyring(KeyEntries):
         Raises:
             GuardMovedError: The keystore has another past than the one seen.
             KeystoreGuardedError: It was restarted or restored, and the ledger is not yet replayed against it.
+            StaleDeskError: Of a desk: another one has the cases.
 
         """
         places = [person_key(self.tenant, lookup) for lookup in lookups]
-        watched = self.guard.keys
+        watched, mine = self.guard.keys, [self.tenure.key] if self.tenure else []
         seen = self.guard.seen
-        origin, found = await self._keystore.origin([*watched, EPOCH_KEY, FLOOR_KEY, IDENTITY_KEY, *places])
+        origin, found = await self._keystore.origin([*watched, EPOCH_KEY, FLOOR_KEY, IDENTITY_KEY, *places, *mine])
         await self.guard.check(origin, found[: len(watched)], seen=seen, under_guard=under_guard)
+        if self.tenure is not None:
+            await self.tenure.judge(found.pop())
         epoch, floor, carried, *raw = found[len(watched) :]
         numbers = number_at(FLOOR_KEY, floor, 1), number_at(IDENTITY_KEY, carried, 0)
         return View(epoch, dict(zip(lookups, raw, strict=True)), *numbers)
@@ -201,7 +206,7 @@ class Keyring(KeyEntries):
             kept = replace(before, cut_off=cut_off, epoch=pointer(view))
             gone = kept if later else before.erased(cut_off, pointer(view), least)
             place = person_key(self.tenant, lookup)
-            if await self._keystore.swap({place: (raw, self.seal_person(lookup, gone))}, {EPOCH_KEY: view.epoch}):
+            if await self._keystore.swap({place: (raw, self.seal_person(lookup, gone))}, self._unchanged(view.epoch)):
                 self._others_forgotten(lookup, gone)
                 return before
 
@@ -215,7 +220,7 @@ class Keyring(KeyEntries):
         before = self.person(lookup, raw) or Person(generation=max(1, view.floor), pseudonym=None, epoch=name)
         gone = before.erased(cut_off, name)
         place = person_key(self.tenant, lookup)
-        fenced = await self._keystore.swap({place: (raw, self.seal_person(lookup, gone))}, {EPOCH_KEY: view.epoch})
+        fenced = await self._keystore.swap({place: (raw, self.seal_person(lookup, gone))}, self._unchanged(view.epoch))
         if fenced:
             self._others_forgotten(lookup, gone)
         return fenced
@@ -235,7 +240,7 @@ class Keyring(KeyEntries):
                 return True
             place = person_key(self.tenant, lookup)
             new = self.seal_person(lookup, replace(changed, epoch=pointer(view)))
-            if await self._keystore.swap({place: (raw, new)}, {EPOCH_KEY: view.epoch}):
+            if await self._keystore.swap({place: (raw, new)}, self._unchanged(view.epoch)):
                 return True
 
     # --- keys -------------------------------------------------------------------------------------------------------
@@ -283,7 +288,7 @@ class Keyring(KeyEntries):
             claims[person_key(self.tenant, lookup)] = (view.raw[lookup], self.seal_person(lookup, person))
         await self._keystore.put(entries)
         # the claim holds only while the new keys are there as written: the walk may have taken them for orphans
-        if await self._keystore.swap(claims, {EPOCH_KEY: view.epoch, **entries}):
+        if await self._keystore.swap(claims, {**self._unchanged(view.epoch), **entries}):
             self.minted += len(claims)
             return True
         await self._keystore.delete(list(entries))
@@ -371,7 +376,11 @@ class Keyring(KeyEntries):
         if raw is None or lookup not in self.persons(view)[1]:
             return True
         change = {person_key(self.tenant, lookup): (raw, self.seal_person(lookup, person))}
-        return await self._keystore.swap(change, {EPOCH_KEY: view.epoch})
+        return await self._keystore.swap(change, self._unchanged(view.epoch))
+
+    def _unchanged(self, epoch: bytes | None) -> dict[bytes, bytes | None]:
+        """What must stand while an entry is changed: the pointer to the epoch, and for a desk its tenure."""
+        return {EPOCH_KEY: epoch, **(self.tenure.unchanged if self.tenure else {})}
 
     def now_ms(self) -> int:
         """The clock in milliseconds."""

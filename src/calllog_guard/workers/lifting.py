@@ -117,11 +117,12 @@ class Lifting:
         start = pseudonym.encode() + b"."
         records = [each for each in await self._a.read_all(topic, [home]) if (each.key or b"").startswith(start)]
         done = {each.key for each in records if is_result(each.key)}
-        return [
-            found
+        found = [
+            decision
             for each in records
-            if each.value is not None and not is_result(each.key) and (found := self._read(each, done)) is not None
+            if each.value is not None and not is_result(each.key) and (decision := self._read(each, done)) is not None
         ]
+        return sorted(found, key=lambda each: each.turn)
 
     def _read(self, record: Any, done: Sequence[bytes] | set[bytes]) -> Decision | None:
         """A restriction or its end, which a desk has sealed; None for any other decision."""

@@ -61,9 +61,11 @@ class Notices:
         self._tenant, self._home, self._book, self._policy, self._owners = tenant, home, book, policy, owners
         self._topic, self._steps = settings.topic("privacy.notices"), Steps(settings.off)
 
-    def _addressees(self, table: TenantPolicy, kind: NoticeKind) -> Iterator[tuple[str, bytes]]:
-        """Who is told of this kind, each with the public key."""
+    def _addressees(self, case: Case, table: TenantPolicy, kind: NoticeKind) -> Iterator[tuple[str, bytes]]:
+        """Who is told of this kind, each with the public key; that something was done to nobody is no news to anybody."""
         person = table.person_notices
+        if case.of_nothing and kind not in _REASONED:
+            return
         if person is not None and (kind == "answered" or kind in person.told):
             yield PERSON, self._policy.public_key(person.key)
         for name, recipient in table.recipients.items():
@@ -90,11 +92,12 @@ class Notices:
         """
         words = self._words(case, kind, table, request, at, ground)
         outputs, sent = [], {}
-        for to, key in self._addressees(table, kind):
+        for to, key in self._addressees(case, table, kind):
             if name_of(to, kind) in case.notices:
                 continue
             told = words if to == PERSON else for_recipient(words)
             if self._owners.forms >= LETTERS:
+                told = msgspec.structs.replace(told, nothing=case.of_nothing or msgspec.UNSET)
                 told = msgspec.structs.replace(told, text=letter(told, to, self._sender(case, table)))
             content = encode(told)
             notice = Notice(case=case.case, to=to, kind=kind, act_by=words.act_by, jwe=seal_to(key, to, content))
@@ -164,8 +167,10 @@ class Notices:
         return replace(granted, case=case)
 
     def carried_out(self, granted: Granted, case: Case) -> Told:
-        """What is told once a request has been carried out."""
+        """What is told once a request has been carried out, or that there was nothing to which it could be done."""
         kind = CARRIED_OUT.get(granted.request.type)
+        if case.of_nothing and (kind is not None or case.type == "lift"):
+            kind = "answered"
         if kind is None:
             return case, []
         at = case.cut_off or case.opened_at

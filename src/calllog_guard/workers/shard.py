@@ -3,7 +3,7 @@ One partition as the keeper holds it: its index, and what was decided about whom
 
 Rules: 1. Who is erased is known before the first leg is handled.  2. A decision that still waits for its barrier is not yet
           a standing rule: until then its legs are indexed, so that they are counted and removed together.
-       3. The order of the ledger is the order of the rules.
+       3. The order of the ledger is the order of the rules, but for what a paused desk wrote late: that comes before its successor's.
 """
 
 from collections.abc import Iterable, Sequence
@@ -116,20 +116,25 @@ class Shard:
         if decision.total:
             self.erased.setdefault(person, set()).update({name} - self.done)
         elif decision.type not in TASKS and name not in self.ruled.get(person, {}):
-            self.ruled.setdefault(person, {})[name] = decision
+            ruled = self.ruled.get(person, {}) | {name: decision}
+            self.ruled[person] = dict(sorted(ruled.items(), key=lambda item: item[1].turn))
             self.standing.pop(person, None)
-            if decision.type == "restrict":
-                self.restricted.setdefault(person, set()).add(decision.case)
-            elif decision.type == "lift":
-                self._lifted(person, decision.case)
+            if decision.type in {"restrict", "lift"}:
+                self._restrict(person)
 
-    def _lifted(self, person: str, case: str) -> None:
-        """The end of a case's own restriction, ended already or not, or of all: see `rules.py`."""
-        left = self.restricted.get(person, set())
-        own = any(each.type == "restrict" and each.case == case for each in self.ruled[person].values())
-        left -= {case} if own else set(left)
-        if not left:
-            self.restricted.pop(person, None)
+    def _restrict(self, person: str) -> None:
+        """By whose cases a person is restricted: a `lift` ends its own case's restriction, or all of them; see `rules.py`."""
+        left: set[str] = set()
+        ruled = list(self.ruled[person].values())
+        own = {each.case for each in ruled if each.type == "restrict"}
+        for each in ruled:
+            if each.type == "restrict":
+                left.add(each.case)
+            elif each.type == "lift":
+                left -= {each.case} if each.case in own else set(left)
+        self.restricted.pop(person, None)
+        if left:
+            self.restricted[person] = left
 
     def finished(self, name: str) -> None:
         """A decision is done: from now on it is a standing rule."""

@@ -5,6 +5,7 @@ Steps (numbered for the crash tests): 1 due, 2 tombstoned.
 Rules: 1. Who is restricted, or has a hold whose copies are still to be made, is not swept, nor is for this round whose entries
           cannot tell: their legs take nobody else's place in a portion.  2. Nothing is swept before the partition was
           read to the end that it had when it was assigned: what was replaced or removed since would not be known.
+          Nor while the clocks disagree: what was swept does not come back.
        3. A leg that is to be anonymised is counted first (`statistics.py`).
 Source: GDPR Art. 5(1)(e), 18; design section 11.
 """
@@ -54,6 +55,8 @@ class Sweeper:
             for each in shards.values():
                 each.unsure.clear()
             self.next_ms = now + int(self._t.settings.sweep_s * 1000)
+        if not self._unswept or not await self._t.agree():
+            return
         loop = asyncio.get_running_loop()
         until = loop.time() + _TURN_S
         for _ in range(len(self._unswept)):

@@ -17,6 +17,7 @@ from calllog_guard.core.wire import to_ms
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Position, Writer
 from calllog_guard.settings import Settings
+from calllog_guard.workers.clocks import Agree, unwatched
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.shard import Shard
@@ -36,7 +37,7 @@ class Tools:
 
     `fetch` gives records by key and offset; `tail` those of a partition from an offset on, so many at most, with the offset
     after them and the end; `offset_at` the first offset appended at or after a time in ms; `id_of` Kafka's id of a topic; and
-    `began_anew` the partitions of a topic of which nothing counts any more that was known before.
+    `began_anew` the partitions of a topic of which nothing counts any more that was known before; `agree` whether clocks do.
     """
 
     tenant: Tenant
@@ -55,6 +56,7 @@ class Tools:
     level: Callable[[str, float], None] = lambda _name, _value: None
     id_of: Callable[[str], str] = lambda _topic: NO_ID
     began_anew: Callable[[str], Collection[int]] = lambda _topic: ()
+    agree: Agree = unwatched
 
     @property
     def legs(self) -> str:

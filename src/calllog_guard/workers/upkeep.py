@@ -23,6 +23,7 @@ from calllog_guard.core.wire import BEAT, Beat, encode, to_ms
 from calllog_guard.errors import EntryCorruptError, KeystoreSilentError
 from calllog_guard.ports import Clock, Extents, Keystore, Topics, Trimmed, Writer
 from calllog_guard.settings import Settings
+from calllog_guard.workers.clocks import Agree, unwatched
 from calllog_guard.workers.guard import RestoreGuard
 from calllog_guard.workers.reads import Spot, group_of
 
@@ -35,7 +36,7 @@ _LATER: Final = "calllog.parked"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
-    """What keeping topics needs of the world; `events` are the topics of events now."""
+    """What keeping topics needs of the world; `events` are the topics of events now, `agree` says whether the clocks do."""
 
     settings: Settings
     clock: Clock
@@ -47,6 +48,7 @@ class Means:
     events: Callable[[], Sequence[str]]
     count: Callable[[str, int], None]
     level: Callable[[str, float], None]
+    agree: Agree = unwatched
 
 
 class Upkeep:
@@ -137,6 +139,8 @@ class Upkeep:
     async def trim(self) -> None:
         """Cut the plaintext topics behind what is committed, and behind what an operator may want to see again."""
         m, requests = self._m, self._m.settings.topic("privacy.requests")
+        if self._watched and not await m.agree():
+            return
         shape = (self._shapes or {}).get(requests)
         done = [await self._cut("protector", topic, each) for topic, each in self._plain().items()]
         done += [await self._cut("desk", requests, shape)] if shape else []

@@ -39,6 +39,7 @@ from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError
 from calllog_guard.ports import Clock, Keystore
 from calllog_guard.workers.keyring import Keyring, pointer
+from calllog_guard.workers.late import LateLimit
 from calllog_guard.workers.vault import Vault
 
 _FENCE_MARGIN_DAYS: Final = 30
@@ -112,7 +113,7 @@ class Walk:
         self._unclaimed: list[bytes] = []
         self._unreadable: dict[bytes, bytes] = {}
         self._start = f"clg:{tenant}:".encode()
-        self._lapsed_ms = 0
+        self._lapsed_ms, self._late, self._late_days = 0, LateLimit(keystore), periods.late_days
         self._wrapper = Rewrapper(lambda epoch: vault.epoch_key(epoch, tenant, "keystore"))
         self._renew = {"who": self._persons, "key": self._keys, "same": self._sames}
 
@@ -128,6 +129,7 @@ class Walk:
         self._unreadable.clear()
         current = await self._current()
         done.epoch = current
+        self._late_days = await self._late.least(self._periods.late_days)
         self._lapsed_ms = self._oldest_fence(await asyncio.to_thread(self._vault.epochs))
         async for kind, places in self._each():
             if kind in FORMS:
@@ -199,7 +201,8 @@ class Walk:
                 continue
             taken = self._taken("who", place, raw)
             if taken is not None and lapsed and not taken.extended:
-                done.fences += await self._keystore.drop(place, {place: raw})
+                if await self._late.drop_under(self._late_days):
+                    done.fences += await self._keystore.drop(place, {place: raw})
             elif taken is not None:
                 changes[place] = (raw, put("who", place, raised("who", taken, forms)._replace(epoch=current)))
         done.rewrapped += await self._swap(changes, {}, current, done)
@@ -229,7 +232,7 @@ class Walk:
 
     def _oldest_fence(self, alive: Sequence[str]) -> int:
         """Up to which cut-off a fence has nothing left to keep out: neither a late event, nor a decision that still opens."""
-        days = self._periods.late_days + self._periods.window_days + _FENCE_MARGIN_DAYS
+        days = self._late_days + self._periods.window_days + _FENCE_MARGIN_DAYS
         oldest = min((began(epoch) for epoch in alive), default=began("1970-W02"))
         return to_ms(min(self._clock.now() - timedelta(days=days), oldest))
 

@@ -59,6 +59,11 @@ FLOOR_KEY: Final = b"clg:~floor"
 """The least generation of whoever is minted: above all that a keystore before its last replay may have given."""
 
 
+def tenure_key(tenant: Tenant) -> bytes:
+    """Which desk has a tenant's cases (`workers/tenure.py`)."""
+    return f"clg:~desk:{tenant}".encode()
+
+
 _DIGITS: Final = 20
 """Of the largest number of 64 bits."""
 

@@ -11,11 +11,13 @@ whether the person may be told, for which `sealed` stays.
 (by their place, from 0) nobody was, `linked` how many others were reached because they are the same person.
 `hold` is the hold of a `hold` or `release`, `kept` what the law keeps of an erasure; of a secret case (`secret.py`) `told` holds
 the receipts, which go nowhere else.
+`tenure` and `count` say which of two states of a case is the later: that of the later desk, and of one desk's the later written; a state
+without them is an earlier release's, and before all that have them.
 `lifts` says which restrictions a `lift` has met, by the cases that brought them (`restore`: a restored keystore), and what became of each.
 """
 
 from datetime import date, datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -58,10 +60,15 @@ _YEARS: Final = (2000, 2200)
 """Of what a request may say (design section 6), and a century for what follows from it."""
 OF_NOBODY: Final = frozenset({"absent", "gone", "exported"})
 """The stages that a case reaches of whom nobody was known: nothing was destroyed, removed or corrected, and nothing is said to be."""
+UNFOUND: Final = "unfound"
+"""The stage of a case that an officer has because nobody, or nothing, was found that it could be done to."""
 AT_ONCE: Final = "fenced"
 """The progress of a decision that the desk has carried out whole: a restriction, its end, a consent."""
 
 
+TENURE_MOST: Final = 1 << 62
+"""Above every number that desks can reach by taking one after another: what bears such a one is nobody's."""
+Count = Annotated[int, msgspec.Meta(ge=1, lt=TENURE_MOST)]
 ASKED, NOBODY, UNSURE = "asked", "nobody", "unsure"
 """The progress of a search: a partition was asked who somebody is, knows nobody, or somebody there has a key that does not open."""
 
@@ -124,6 +131,13 @@ class Case(Rewritten, frozen=True, kw_only=True):
     linked: int | msgspec.UnsetType = msgspec.UNSET
     whose: dict[Id, str] | msgspec.UnsetType = msgspec.UNSET
     said: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    tenure: Count | msgspec.UnsetType = msgspec.UNSET
+    count: Count | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """By which the later of two states of a case is known."""
+        return self.tenure or 0, self.count or 0
 
     @property
     def ladder(self) -> tuple[str, ...]:
@@ -134,6 +148,18 @@ class Case(Rewritten, frozen=True, kw_only=True):
     def decided(self) -> bool:
         """Whether the desk has done its part of a granted request."""
         return bool({"fenced", "decided", "answered"} & self.stages.keys())
+
+    @property
+    def considered(self) -> bool:
+        """Whether the person is restricted because an officer has the case: an objection, or a restriction of whom nobody knew."""
+        return self.waits_for == "officer" and (
+            self.type == "object" or (self.type == "restrict" and UNFOUND in self.stages)
+        )
+
+    @property
+    def of_nothing(self) -> bool:
+        """Whether nobody is known whom it names, or nothing was found that it could be done to: nobody is told that it was done."""
+        return self.known is False or UNFOUND in self.stages
 
     @property
     def begun_at(self) -> datetime:
@@ -186,6 +212,11 @@ def case_of(record: Any) -> Case:
     return case
 
 
+def later(known: Case | None, found: Case) -> Case:
+    """Of two states of a case the one that stands; of equals the second."""
+    return known if known is not None and known.rank > found.rank else found
+
+
 def check_times(case: Case) -> None:
     """
     Whether every date of a case can be reckoned with: one record must not stop the office's clock.
@@ -224,6 +255,8 @@ def _reached(case: Case, progress: dict[str, str], stage: str) -> bool:
 def after_outcome(case: Case, outcome: Outcome, at: datetime) -> tuple[Case, list[str]]:
     """The case after an outcome, and the stages that all its decisions have reached by it; a repeat changes nothing."""
     ladder = case.ladder
+    if case.type == "rectify" and UNFOUND in case.stages:
+        return case, []  # an officer has it: that nothing is left of a correction that nobody made is no news
     if outcome.stage == "searched" and outcome.decision in case.progress:
         progress = case.progress | {outcome.decision: UNSURE if outcome.unread else NOBODY}
         return msgspec.structs.replace(case, progress=progress), []

@@ -4,7 +4,7 @@ Decisions: what is to be enforced.
 Rules: 1. Ids derive from tenant and `jti`, so that a repeat replaces itself.
        2. The lookup is only sealed, or the ledger would name the erased to whoever holds the pepper.
        3. What is to be done once (a task) is sealed beside the lookup; what stands for ever (`rules.py`) under the person's key.
-       4. Version 2 seals generations of 64 bits.
+       4. Version 2 seals generations of 64 bits, and says in which tenure of a desk it was made.
 Source: design section 9, step 2; interface: messages.
 """
 
@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import struct
 from dataclasses import dataclass
-from typing import ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -40,6 +40,7 @@ class Decision(Internal, frozen=True, kw_only=True):
         entry: Generation, lookup and task, sealed under the epoch's ledger key.
         range: `sealed` when the decision covers some days only; which ones stands in `rule`.
         rule: What stands for ever, sealed under the person's key (`rules.py`).
+        tenure: That of the desk that made it: what a paused desk has still written comes before what its successor wrote.
 
     """
 
@@ -57,6 +58,12 @@ class Decision(Internal, frozen=True, kw_only=True):
     pol: Day
     at: Utc
     rule: str | msgspec.UnsetType = msgspec.UNSET
+    tenure: Annotated[int, msgspec.Meta(ge=1, lt=1 << 62)] | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def turn(self) -> int:
+        """By what decisions, taken as the ledger has them, are put into the order in which they hold."""
+        return self.tenure or 0
 
     @property
     def total(self) -> bool:
@@ -104,7 +111,8 @@ class Entry:
 def bound(decision: Decision) -> bytes:
     """What the sealed parts are tied to: moved to another person, case or time, they do not open."""
     names = (decision.tenant, decision.case, decision.type, decision.pseudonym, decision.decision)
-    form = () if decision.v == 1 else (f"v{decision.v}",)
+    form = [] if decision.v == 1 else [f"v{decision.v}"]
+    form += [] if decision.tenure is msgspec.UNSET else [f"tenure {decision.tenure}"]
     return "\n".join((*names, str(to_ms(decision.cut_off)), decision.range or "null", *form)).encode()
 
 

@@ -28,7 +28,7 @@ ClockEvent = Literal[
 Notify = Literal["before", "when_lifted"]
 """When the person learns of a disclosure: before it, or once the law's restriction ends."""
 NoticeKind = Literal["erased", "rectified", "restricted", "lifting", "disclosed", "extended", "refused", "answered"]
-"""`answered` is the answer to a complaint: there is no policy in which a person is not given it."""
+"""`answered` is the answer to a complaint, or that nothing was found: there is no policy in which a person is not given it."""
 # `$` alone lets a trailing newline through in Python's regular expressions, and `\Z` is not known to those of JSON Schema
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$(?!\n)")]
 Short = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -64,8 +64,8 @@ class Days:
         return (self.first is None or self.first <= day) and (self.last is None or day <= self.last)
 
 
-class Facts(Message, frozen=True, kw_only=True):
-    """Corrected facts of the person's leg of one call; what is missing stays as it is."""
+class Facts(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """Corrected facts of the person's leg of one call; what is missing stays as it is, and is not written as null."""
 
     call_id: IdText
     role: Role | None = None

@@ -4,7 +4,8 @@ The life of a case, as one table: where each event leads from each state, and no
 Rules: 1. Whatever a case waited for, an officer has it next: code may `grant`, where the table of types lets it, and never refuse
           (GDPR Art. 22). So no proof, fee or clarification leads around an officer.
        2. Only an officer's `refuse` leads to refused. Closed and refused are final.
-       3. What was granted is not taken back: enforcing has no way to waiting.
+       3. What was granted is not taken back: enforcing leads to waiting only where nobody, or nothing, was found that it could
+          be done to. What such a request comes to is for an officer to say; code would call it done.
        4. A case that waits for an identity has asked nobody for it. Who asks the person (backend or officer) says so by
           `ask_identity`, as of its moment; before that no clock stops (UK GDPR Art. 12A(2)(b): information *requested*).
 `python -m calllog_guard.core.requests.machine` prints the README's diagram. Not here: deadlines (`clock.py`), which fields a
@@ -22,7 +23,7 @@ from calllog_guard.errors import CaseStateError, RequestRefusedError
 Event = Literal[
     "opened", "unverified", "brake", "review", "second",
     "ask_identity", "verify", "ask_clarification", "clarify", "ask_fee", "fee",
-    "grant", "approve", "approve_first", "refuse", "extend", "enforced", "answered", "observed",
+    "grant", "approve", "approve_first", "refuse", "extend", "unfound", "enforced", "answered", "observed",
 ]  # fmt: skip
 Position = tuple[State | None, WaitsFor | None]
 """State and what it waits for; `NEW` before a case is opened."""
@@ -63,6 +64,7 @@ _ROWS: Final[tuple[tuple[Position, Event, Position], ...]] = (
     (_OFFICER, "approve", _ENFORCING),
     (_OFFICER, "approve_first", _SECOND),
     (_SECOND, "approve", _ENFORCING),
+    (_ENFORCING, "unfound", _OFFICER),
     (_ENFORCING, "enforced", _OBSERVING),
     (_ENFORCING, "answered", _CLOSED),
     (_OBSERVING, "observed", _CLOSED),
@@ -91,7 +93,8 @@ class Rule:
 
     `officer`: who must grant: nobody, an officer, an officer if a purpose says `review`, or two officers; an officer who
     asks for what two must grant is the first. `brake`: so many an hour, then an officer. `ends`: `enforced` when the
-    removal of stored values is then observed, else `answered`; None for what acts on a case and is none itself.
+    removal of stored values is then observed, else `answered`; None for what acts on a case and is none itself. `unfound`: where
+    nobody or nothing was found, an officer says what that means; all else is an answer of its own.
     """
 
     roles: frozenset[Requester]
@@ -99,6 +102,7 @@ class Rule:
     officer: Literal["never", "always", "by_purpose", "two"] = "never"
     brake: Literal["erasure", "export", "objection", "disclosure"] | None = None
     ends: Literal["enforced", "answered"] | None = "answered"
+    unfound: bool = False
 
 
 _ALL_BUT_DESK: Final[frozenset[Requester]] = frozenset({"backend", "officer"})
@@ -107,11 +111,11 @@ RULES: Final[dict[Kind, Rule]] = {
     "erase": Rule(roles=_ALL_BUT_DESK, identity=True, brake="erasure", ends="enforced"),
     "access": Rule(roles=_ALL_BUT_DESK, identity=True, brake="export"),
     "portability": Rule(roles=_ALL_BUT_DESK, identity=True, brake="export"),
-    "rectify": Rule(roles=_ALL_BUT_DESK, identity=True, ends="enforced"),
-    "restrict": Rule(roles=_ALL_BUT_DESK, identity=True),
-    "lift": Rule(roles=_ALL_BUT_DESK, identity=True),
-    "object": Rule(roles=_ALL_BUT_DESK, identity=True, officer="by_purpose", brake="objection"),
-    "withdraw": Rule(roles=_ALL_BUT_DESK, identity=True),
+    "rectify": Rule(roles=_ALL_BUT_DESK, identity=True, ends="enforced", unfound=True),
+    "restrict": Rule(roles=_ALL_BUT_DESK, identity=True, unfound=True),
+    "lift": Rule(roles=_ALL_BUT_DESK, identity=True, unfound=True),
+    "object": Rule(roles=_ALL_BUT_DESK, identity=True, officer="by_purpose", brake="objection", unfound=True),
+    "withdraw": Rule(roles=_ALL_BUT_DESK, identity=True, unfound=True),
     "consent": Rule(roles=_ALL_BUT_DESK, identity=True),
     "hold": Rule(roles=_OFFICERS),
     "release": Rule(roles=_OFFICERS),

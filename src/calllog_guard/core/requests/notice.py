@@ -51,6 +51,7 @@ class Words(Internal, frozen=True, kw_only=True, omit_defaults=True):
         ground: The officer's words to the person; `authority` and `basis` those of a disclosure.
         due: Until when the answer is promised now.
         text: The letter to its reader, as plain text: who sends it on need add nothing.
+        nothing: Nobody was known, or nothing was found that the request could be carried out on.
 
     """
 
@@ -72,6 +73,7 @@ class Words(Internal, frozen=True, kw_only=True, omit_defaults=True):
     act_by: Utc
     at: Utc
     text: str | msgspec.UnsetType = msgspec.UNSET
+    nothing: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class Notice(Internal, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from calllog_guard.core.wire import Day, Id, Internal, TenantName, Utc
 
 Stage = Literal[
     "accepted", "fenced", "destroyed", "tombstoned", "rewritten", "exported", "copied", "absent", "gone", "answered", "refused",
-    "decided",
+    "decided", "unfound",
 ]  # fmt: skip
 CERTIFIED: Final = frozenset(get_args(Stage))
 """
