@@ -17,7 +17,7 @@ from calllog_guard.core.arrival import content
 from calllog_guard.core.calls.correct import corrected
 from calllog_guard.core.crypto.envelope import open_leg, parse_header, seal_leg
 from calllog_guard.core.crypto.opened import Opened
-from calllog_guard.core.crypto.secrets import month_from
+from calllog_guard.core.crypto.secrets import Secret, month_from
 from calllog_guard.core.ids import Pseudonym, split_key
 from calllog_guard.core.requests.decision import Decision
 from calllog_guard.core.requests.rules import Correction, Rule, Standing, open_rule
@@ -75,6 +75,13 @@ def stray_of(record: Any) -> Facts:
     return Facts(day, EVERY_PURPOSE, day.isoformat(), record.offset)
 
 
+def _opened(decision: Decision, key: Secret) -> Rule:
+    try:
+        return open_rule(decision, key)
+    except RecordError:
+        raise EntryUnreadableError("the rule of a decision does not open", "rule_corrupt") from None
+
+
 class Arrivals:
     """Judges the legs of people about whom something was decided."""
 
@@ -109,7 +116,7 @@ class Arrivals:
             if decision.rule is msgspec.UNSET:
                 found = found.after(decision, Rule())
             elif keys is not None:
-                found = found.after(decision, open_rule(decision, keys.identity.rules_key()))
+                found = found.after(decision, _opened(decision, keys.identity.rules_key()))
         return found
 
     async def judged(self, shard: Shard, key: bytes, facts: Facts, value: bytes) -> tuple[Facts | None, list[Output]]:

@@ -193,17 +193,19 @@ class Copies:
         now = self._t.ring.now_ms()
         shard.held.commit(Position(shard.copies, 0, self._t.known_as(self._topic), now, INDEX_FORM))
 
-    async def catch_up(self, shard: Shard) -> bool:
-        """Take in what was copied since, by whomever; whether that was all. Copies of a released hold go on sight."""
-        seen, all_of_it = await self._read_on(shard)
-        entries, _ = await self._t.safe.readable(seen)
+    async def catch_up(self, shard: Shard, but: HoldId | None = None) -> bool:
+        """Take in what was copied since, by whomever; whether that was all. Copies of a released hold, `but` one, go on sight."""
+        seen, after, all_of_it = await self._read_on(shard)
+        entries, _ = await self._t.safe.readable(seen - {but})
         for name, entry in entries.items():
             while entry.secret is None and await self._remove_some(shard, name):
                 pass
+        shard.copies = after  # only now: what fails is read again, and no late copy is forgotten
+        self._commit(shard)
         return all_of_it
 
-    async def _read_on(self, shard: Shard) -> tuple[set[HoldId], bool]:
-        """The holds of the copies that are new to the index, and whether the end was reached."""
+    async def _read_on(self, shard: Shard) -> tuple[set[HoldId], int, bool]:
+        """The holds of the copies that are new to the index, where to read on, and whether the end was reached."""
         records, after, end = await self._t.tail(self._topic, shard.partition, shard.copies, _TAIL)
         seen: set[HoldId] = set()
         for record in records:
@@ -220,9 +222,8 @@ class Copies:
                 seen.add(HoldId(header.kid))
             except (MessageError, ValueError):
                 self._t.count("unreadable_bad_copy", 1)
-        shard.copies = after
         self._commit(shard)
-        return seen, after >= end
+        return seen, after, after >= end
 
     async def about(
         self, shard: Shard, hold: HoldId, after: bytes, lookup: Lookup
@@ -258,7 +259,7 @@ class Copies:
 
     async def release(self, shard: Shard, hold: HoldId) -> int | None:
         """Remove some of a hold's copies from a partition, once all there are were read; how many. None: read on and ask again."""
-        if not (await self._read_on(shard))[1]:
+        if not await self.catch_up(shard, but=hold):
             return None
         return await self._remove_some(shard, hold)
 

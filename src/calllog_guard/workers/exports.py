@@ -189,7 +189,7 @@ class Exporter:
 
     async def _see_copies(self, work: Work, scope: Scope) -> None:
         """What is left under a hold that may be told of, and nowhere else, each leg once."""
-        hold, after = scope.holds.pop(0)
+        hold, after = scope.holds[0]
         if not after:
             while not await self._enforcer.copies.catch_up(work.shard):
                 pass
@@ -197,8 +197,7 @@ class Exporter:
         for facts, key in mine:
             if scope.task.range is None or scope.task.range.covers(facts.day):
                 scope.held[key[_NAME:]] = hold
-        if onward is not None:
-            scope.holds.insert(0, (hold, onward))
+        scope.holds[:1] = [] if onward is None else [(hold, onward)]  # only now: what fails is looked at again
 
     def _purposes(self, stored: str) -> tuple[Purpose, ...]:
         """What may still keep a leg that was stored under a version: a lengthened period does not reach it."""

@@ -17,7 +17,7 @@ from aiokafka import TopicPartition
 from calllog_guard.core.anchor import ANCHOR
 from calllog_guard.core.arrival import content
 from calllog_guard.core.heartbeats import plain
-from calllog_guard.core.ids import Token, split_key
+from calllog_guard.core.ids import Pseudonym, Token, partition_of, split_key
 from calllog_guard.core.requests.decision import DECISIONS, Decision, Entry, open_entry
 from calllog_guard.core.requests.outcome import DONE, is_result, legs_part
 from calllog_guard.core.tombstone import Output, tombstone
@@ -287,6 +287,9 @@ class Keeper:
             # no release has ever given a leg such a key: it goes, or it may stand in a certificate's way
             junk = [Output(self._legs, shard.partition, key, None)] if key else []
             return [self._letter(record, RecordError("bad_leg")), *junk]
+        if partition_of(Pseudonym(pseudonym), self._settings.partitions) != shard.partition:
+            # nobody's keeper looks for it here: it goes, or it would outlive its person
+            return [self._letter(record, RecordError("bad_leg")), Output(self._legs, shard.partition, key, None)]
         if shard.gone(pseudonym):
             return self._on_sight(shard, key)
         try:

@@ -22,7 +22,7 @@ from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.crypto.secrets import floor_month, month_of
 from calllog_guard.core.heartbeats import KEEP
 from calllog_guard.core.ids import HoldId, Lookup, Pseudonym
-from calllog_guard.core.requests.decision import DECISIONS, Decision, Entry
+from calllog_guard.core.requests.decision import Decision, Entry
 from calllog_guard.core.requests.hold import RELEASES
 from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.requests.rules import Standing
@@ -91,7 +91,7 @@ class Replayer:
             name = (record.key or b"").decode("ascii", "replace")
             if name in shard.done and record.value is not None:
                 with suppress(MessageError):  # not written by a desk
-                    decision = decode(DECISIONS, record.value)
+                    decision, _ = self._read(shard, record)
                     if decision.type == "hold":
                         await self._preserver.unmark(decision)
 

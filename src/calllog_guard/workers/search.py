@@ -127,12 +127,12 @@ class Finder:
         progress = work.progress
         while people and not progress.destroyed:
             some = people[:_AT_ONCE]
-            del people[:_AT_ONCE]
             found, unread = await self._t.ring.keys_with(work.entry.lookup, some)
-            progress.count += unread
             for name, keys in found.items():
                 progress.destroyed = await self._t.ring.anew(name, keys)
                 log.warning("a person entry was made anew from the person's key", partition=work.shard.partition)
+            del people[: len(some)]  # only now: what fails is asked again, and nobody is passed over
+            progress.count += unread
             if work.over and people:
                 return Ended.MORE
         await self._enforcer.results.searched(work, found=progress.destroyed, unread=progress.count)

@@ -59,7 +59,7 @@ def opened_by(accesses: Iterable[Access], records: Mapping[int, date]) -> list[O
             _see(exact, name, access.at).records |= mine
         else:
             later = bisect_right(offsets, access.to)
-            if later < len(offsets) and oldest[later] < access.at.date() - _LATE:
+            if later < len(offsets) and oldest[later] + _LATE < access.at.date():
                 _see(beside, name, access.at)
     lines = [_line(name, seen) for name, seen in exact.items()]
     lines += [_line(name, seen) for name, seen in beside.items()]
