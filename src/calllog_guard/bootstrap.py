@@ -30,15 +30,16 @@ from calllog_guard.adapters.segment_files import look_at_replica, replicas
 from calllog_guard.core.absence import Look
 from calllog_guard.core.crypto.sealed import receipt_pem
 from calllog_guard.core.heartbeats import AUDIT, KEEP
-from calllog_guard.core.ids import ID_BYTES, b64
+from calllog_guard.core.ids import ID_BYTES, EpochName, b64
 from calllog_guard.core.prolonged import PROLONGED, Prolonged
 from calllog_guard.core.prolonged import noted as noted_by
-from calllog_guard.core.requests.case import CASES, Case, later
-from calllog_guard.core.requests.decision import DECISIONS, Decision
+from calllog_guard.core.requests.case import Case, case_of, later
+from calllog_guard.core.requests.decision import DECISIONS, Decision, open_entry
 from calllog_guard.core.requests.outcome import DONE, is_result
+from calllog_guard.core.requests.part import PartName, open_part
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, Beat, decode, encode
-from calllog_guard.errors import MessageError
+from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.ports import Place, Writer
 from calllog_guard.workers.answers import Answers
 from calllog_guard.workers.attempts import Outlet
@@ -327,9 +328,10 @@ async def _undone(shared: World) -> list[Decision]:
     found: list[Decision] = []
     for record in ledger:
         if record.value is not None and record.key and record.key[:1] != b"~" and not is_result(record.key):
-            with suppress(MessageError):  # no decision of ours
+            with suppress(MessageError, EpochUnknownError):  # no decision of ours: no keeper carries it out either
                 decision = decode(DECISIONS, record.value)
-                if record.key + DONE not in done:
+                if record.key + DONE not in done and record.key == f"{decision.pseudonym}.{decision.decision}".encode():
+                    open_entry(decision, shared.vault.epoch_key(EpochName(decision.epoch), shared.tenant, "ledger"))
                     found.append(decision)
     return found
 
@@ -341,12 +343,28 @@ async def needed_epochs(shared: World) -> dict[str, str]:
     needed: dict[str, str] = {}
     cases: dict[bytes, Case] = {}
     for record in await read(settings.topic("privacy.cases"), [home]):
-        if record.value is not None and record.key and record.key[:1] != b"~":
+        if record.value is None:
+            cases.pop(record.key or b"", None)
+        elif record.key and record.key[:1] != b"~":
             with suppress(MessageError):  # no case of ours
-                cases[record.key] = later(cases.get(record.key), decode(CASES, record.value))
+                case = case_of(record)
+                if not case.epoch or _opens(shared, case):
+                    cases[record.key] = later(cases.get(record.key), case)
     needed |= {case.epoch: "sealed parts of cases" for case in cases.values() if case.epoch}
     needed |= {decision.epoch: "erasures that are not done" for decision in await _undone(shared)}
     return needed
+
+
+def _opens(shared: World, case: Case) -> bool:
+    """Whether a sealed part of a case opens with the epoch that it names: whoever writes records keeps no epoch alive."""
+    with suppress(EpochUnknownError):
+        key = shared.vault.epoch_key(EpochName(case.epoch or ""), shared.tenant, "cases")
+        parts: tuple[tuple[PartName, str | None], ...] = (("request", case.sealed), ("filed", case.filed))
+        for name, sealed in parts:
+            with suppress(EntryCorruptError):
+                open_part(case.case, name, sealed, key)
+                return True
+    return False
 
 
 _ROLES: Final[dict[str, Callable[[World, KafkaWriter, Any, Beginnings], Role]]] = {

@@ -90,6 +90,17 @@ def test_bytes_that_are_no_records_are_as_many_arrivals_as_the_batch_tells(
     assert all(0 <= each.offset <= max(last, 0) for each in found)
 
 
+@pytest.mark.parametrize("codec", sorted(CODECS))
+@pytest.mark.parametrize("count", [-1, -(2**31)])
+def test_a_number_of_records_below_zero_hides_none(codec: str, count: int) -> None:
+    """As many arrivals as the batch has places: its checksum holds, so its producer meant something."""
+    good = Raw(b"v", b"k")
+    found = read(batch((good, good), codec, count=count, last=2))
+    assert [each.offset for each in found] == [0, 1, 2]
+    assert [content(each) for each in found[:2]] == [b"v", b"v"]
+    assert len(read(batch((), codec, body=b"junk", count=count, last=2))) == 3
+
+
 @given(st.binary(max_size=400))
 def test_nothing_that_was_fetched_raises(raw: bytes) -> None:
     """What is no batch, what is half of one, what has a length below zero."""

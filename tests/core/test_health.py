@@ -6,6 +6,7 @@ import math
 import urllib.error
 import urllib.request
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 import structlog
@@ -13,7 +14,10 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from calllog_guard.adapters.http_pages import Numbers, Pages
-from calllog_guard.errors import KeystoreSilentError, LogSilentError
+from calllog_guard.errors import GuardError, KeystoreSilentError, LogSilentError, ParkedError
+from calllog_guard.settings import Settings
+from calllog_guard.workers.attempts import Outlet
+from calllog_guard.workers.delivery import Delivery
 from calllog_guard.workers.health import KAFKA, KEYSTORE, Health
 from calllog_guard.workers.pulse import Pulse
 
@@ -163,3 +167,38 @@ async def test_the_page_says_it_in_words(servers: Servers) -> None:
         assert await asyncio.to_thread(page) == (503, expected)
     finally:
         await pages.stop()
+
+
+class Waiting:
+    """A role whose work between units fails for as long as it is told to."""
+
+    name, topics = "desk", ("t",)
+
+    def __init__(self, error: GuardError | None) -> None:
+        self.error = error
+
+    async def idle(self) -> None:
+        """See Role."""
+        if self.error is not None:
+            raise self.error
+
+
+def delivery(role: Waiting) -> Delivery:
+    """One that is assigned, whose patience is over at once."""
+    settings, beginnings = Settings(silent_s=0, retry_max_s=0), SimpleNamespace(look=None)
+    outlet = Outlet(None, None)  # type: ignore[arg-type]
+    found = Delivery(role, None, settings, outlet, beginnings, lambda *_: None, lambda *_: None)  # type: ignore[arg-type]
+    found._duties, found._assignment = (), 1
+    return found
+
+
+@pytest.mark.parametrize(("error", "alive"), [(ParkedError("a case waits"), True), (LogSilentError("silent"), False)])
+async def test_health_tells_of_what_waits_between_units(error: GuardError, alive: bool) -> None:  # noqa: FBT001
+    """Decisions and cases may wait for hours there; a new start mends nothing of what is parked for single people."""
+    role = Waiting(error)
+    found = delivery(role)
+    await found._idle()
+    assert (found.alive, found.ready, found.why) == (alive, False, [f"work between units waits: {error}"])
+    role.error = None
+    await found._idle()
+    assert (found.alive, found.ready, found.why) == (True, True, [])

@@ -292,6 +292,45 @@ def test_rows_become_events_and_bad_ones_are_refused_by_line(tmp_path: Path) -> 
         list(csv_rows(path, columns | {"caller": "who2"}, "iocom", "d1", None, 0))
 
 
+COLUMNS = columns_of("start=at,caller=who,callee=whom,duration=s")
+HEAD, GOOD = "at,who,whom,s,note\n", "9,a,b,60,"
+
+
+def told(path: Path, *lines: str) -> list[tuple[int, str]]:
+    """What is told of each line of a file with these rows: `event`, or why it is refused."""
+    path.write_text(HEAD + "".join(line + "\n" for line in lines))
+    rows = csv_rows(path, COLUMNS, "iocom", "d1", date(2026, 11, 1), 0)
+    return [(line, value.reason if isinstance(value, MessageError) else "event") for _, line, value in rows]
+
+
+def test_a_quote_that_never_ends_swallows_no_line_in_silence(tmp_path: Path) -> None:
+    """Every line of the rest is in a count, so that nobody takes the import for whole."""
+    found = told(tmp_path / "old.csv", GOOD, GOOD + '"said hi', *[GOOD] * 7)
+    assert found == [(2, "event"), *((line, "bad_row") for line in range(3, 11))]
+
+
+def test_a_quote_that_ends_amiss_takes_its_own_line_along_and_no_other(tmp_path: Path) -> None:
+    found = told(tmp_path / "old.csv", GOOD, GOOD + '"said" hi', GOOD, "", GOOD + '"two\nlines"')
+    assert found == [(2, "event"), (3, "bad_row"), (4, "event"), (7, "event")]
+
+
+@pytest.mark.parametrize("bad", [GOOD + ",x", GOOD + "\0", "9,a\0,b,60,", GOOD + "x" * 200_000, GOOD + "x" * 3_000_000])
+def test_a_row_that_is_no_row_is_refused_by_its_line(tmp_path: Path, bad: str) -> None:
+    """One with more cells than the head has may hold each cell under another's name; no text holds a NUL."""
+    assert told(tmp_path / "old.csv", GOOD, bad, GOOD + ",") == [(2, "event"), (3, "bad_row"), (4, "event")]
+
+
+def test_an_import_goes_on_behind_lines_that_were_refused(tmp_path: Path) -> None:
+    """Rows are counted alike each time that the file is read: none is taken twice, and none is left out."""
+    path = tmp_path / "old.csv"
+    told(path, GOOD, GOOD + '"said" hi', GOOD, GOOD + '"x', GOOD, GOOD)
+    rows = list(csv_rows(path, COLUMNS, "iocom", "d1", date(2026, 11, 1), 0))
+    for at, (number, _, _) in enumerate(rows, 1):
+        assert number == at
+        rest = csv_rows(path, COLUMNS, "iocom", "d1", date(2026, 11, 1), number)
+        assert [each[:2] for each in rest] == [each[:2] for each in rows[at:]]
+
+
 SOURCE = FileSource(sha256="0" * 64, bytes=7, format="ndjson")
 EMPTY = Manifest(tenant="iocom", source=SOURCE, erased=(2, "f" * 32), began_at=NOW)
 

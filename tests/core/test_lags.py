@@ -17,6 +17,7 @@ from calllog_guard.core.crypto.sealed import new_pair, sign
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.prolonged import PROLONGED, Prolonged, changes, next_retention, noted
 from calllog_guard.core.wire import encode, to_ms
+from calllog_guard.errors import LogSilentError
 from calllog_guard.settings import Settings
 from calllog_guard.workers.lags import Lags
 from calllog_guard.workers.upkeep import Means
@@ -196,3 +197,26 @@ def test_only_the_auditors_word_is_a_change_of_the_record() -> None:
     assert read(noted(private, change), b"~beat") == []
     other = Prolonged(tenant="other", topic=EVENTS, from_ms=1, to_ms=2, age_ms=3, at=NOW)
     assert read(noted(private, other)) == []
+
+
+async def test_a_topic_is_never_kept_longer_off_the_record() -> None:
+    """Where the note is not acknowledged, nothing is changed, and the next look does both."""
+    installed = Installed()
+    installed.extents.append(EVENTS, 0, 10, to_ms(NOW))
+    silent = [1]
+
+    async def note(change: Prolonged) -> None:
+        if silent:
+            silent.pop()
+            raise LogSilentError("Kafka does not answer")
+        installed.notes.append(change)
+
+    installed.lags._signed = note
+    installed.at = NOW + timedelta(hours=13)
+    with pytest.raises(LogSilentError):
+        await installed.lags.look()
+    assert installed.kept[EVENTS] == 24 * HOUR
+    await installed.lags.look()
+    await installed.lags.look()
+    assert installed.kept[EVENTS] == 48 * HOUR
+    assert [(each.from_ms // HOUR, each.to_ms // HOUR) for each in installed.notes] == [(24, 48)]

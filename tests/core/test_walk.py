@@ -492,3 +492,13 @@ async def test_what_a_later_release_sealed_survives_a_moving_ratchet(world: Worl
     world.clock.at += timedelta(days=400)
     assert (await world.walk().run({})).advanced == 2
     assert world.keys(PEOPLE[0])[1].rest == Rest(clear=b"c", sealed=b"s")
+
+
+@pytest.mark.parametrize("name", ["2026-W48.bak", "2026-W99", "0000-W01", "copy of 2026-W48"])
+async def test_what_else_lies_with_the_epochs_stops_no_walk(world: World, tmp_path: Path, name: str) -> None:
+    """One foreign file beside the keys would end the auditor, heartbeats and all."""
+    (tmp_path / "epochs" / name).write_bytes(b"x" * 32)
+    world.clock.at += timedelta(days=8)
+    done = await world.walk().run({})
+    assert name not in done.kept
+    assert (tmp_path / "epochs" / name).exists(), "it is nobody's of ours, so that we destroy nothing"

@@ -185,6 +185,26 @@ def _ended(pid: int, how: str) -> int:
     return -number if how == "KILL" else 128 + number
 
 
+STRUCK = """
+import os, signal
+from calllog_guard.stack.offspring import begun, unwound_by_signals
+
+strikes = [signal.SIGINT]
+os.register_at_fork(after_in_parent=lambda: strikes and os.kill(os.getpid(), strikes.pop()))
+with unwound_by_signals():
+    child = begun(["sleep", "600"])
+    print("goes on")
+"""
+
+
+def test_a_signal_that_comes_while_a_child_starts_is_not_lost() -> None:
+    """What is raised in a hook around a fork is printed, and that is all."""
+    done = subprocess.run(
+        [sys.executable, "-c", STRUCK], capture_output=True, text=True, check=False, timeout=PATIENCE_S
+    )
+    assert (done.returncode, done.stdout) == (128 + signal.SIGINT, ""), done.stderr
+
+
 @pytest.mark.parametrize("how", ["TERM", "INT", "ctrl-c", "KILL"])
 def test_a_demo_that_is_ended_leaves_neither_workers_nor_servers(tmp_path: Path, how: str) -> None:
     """They would run on for ever, on a folder that is gone."""

@@ -100,7 +100,7 @@ def arrivals(place: Place, batch: memoryview, start: int) -> Iterator[Arrival]:
     head = _Head(*HEAD.unpack_from(batch))
     content, whole = unpacked(batch)
     least, most = head.base, head.base + head.spare
-    if whole:
+    if whole and head.records >= 0:
         try:
             for record in DefaultRecordBatch(content):
                 offset = record.offset
@@ -152,7 +152,9 @@ def _old_fits(batch: memoryview) -> bool:
 def _one_by_one(place: Place, batch: memoryview, content: memoryview, start: int, why: str) -> Iterator[Arrival]:
     """Each record by itself; those behind what could be unpacked with the remnant of the batch."""
     head = _Head(*HEAD.unpack_from(batch))
-    possible, position, left = range(head.base, head.base + head.spare + 1), HEAD.size, head.records
+    if head.records < 0:  # nobody knows how many: as many as it has places
+        head = head._replace(records=head.last + 1)
+    possible, position, left = range(head.base, head.base + head.spare + 1), HEAD.size, max(head.records, 0)
     while left and possible:
         try:
             size, position = _varint(content, position)

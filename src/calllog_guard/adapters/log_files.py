@@ -2,7 +2,7 @@
 Old logs as files: their digest, and their events one by one, in bounded memory.
 
 Rules: 1. A line longer than an event may be is refused by its number and never held.  2. Nothing of a file's content or name is
-       in an error.
+       in an error.  3. Every line that holds something is told of: as an event, or as refused.
 """
 
 import codecs
@@ -11,12 +11,14 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TextIO
 
 from calllog_guard.core.calls.rows import event_of_row
 from calllog_guard.errors import ConfigurationError, MessageError
 
 _BLOCK: Final = 1 << 20
+_NUL: Final = "\0"
+"""In no text; a row that holds one is refused, and a line that is too long for memory is read as one."""
 
 Numbered = tuple[int, int, bytes | MessageError]
 """Where to go on after it (lines or rows that are done), the line it lies in (from 1), and the event or why there is none."""
@@ -58,25 +60,56 @@ def csv_rows(
     """
     The rows of a file after the first `skip`, as events; `name` begins the call ids where no column gives them.
 
+    Lines that make no row, behind a quote that does not end for one, are refused each by itself.
+
     Raises:
-        ConfigurationError: A column is missing, the text is no CSV in UTF-8, or `first` is needed and not given.
+        ConfigurationError: A column is missing, the text is not in UTF-8, or `first` is needed and not given.
 
     """
     with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
+        rows = csv.reader(_lines(file), strict=True)
         try:
-            missing = set(columns.values()) - set(rows.fieldnames or ())
-            if missing:
+            head = next(rows, [])
+            if missing := set(columns.values()) - set(head):
                 raise ConfigurationError(f"the file has no column {', '.join(sorted(missing))}: give --columns")
-            for number, row in enumerate(rows, 1):
+            for number, (line, cells) in enumerate(_rows(rows), 1):
                 if number <= skip:
                     continue
-                if first is None and (row[columns["start"]] or "").strip().isdecimal():
+                row = dict(zip(head, cells or (), strict=False))
+                if first is None and row.get(columns["start"], "").strip().isdecimal():
                     raise ConfigurationError("starts are numbers of seconds: give the day of second 0 with --start")
-                yield number, rows.line_num, _event(row, columns, tenant, f"{name}-{number}", first or date.min)
+                whole = cells is not None and not any(cells[len(head) :]) and not any(_NUL in each for each in cells)
+                event = _event(row, columns, tenant, f"{name}-{number}", first or date.min)
+                yield number, line, event if whole else MessageError("bad_row")
         except (csv.Error, UnicodeDecodeError) as error:
             kind = type(error).__name__
             raise ConfigurationError(f"after line {rows.line_num}: no CSV in UTF-8 ({kind})") from None
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    """The lines of a text; of one that is longer than a block nothing is held."""
+    while line := file.readline(_BLOCK):
+        whole = len(line) < _BLOCK or line[-1] in "\r\n"
+        while not whole and (rest := file.readline(_BLOCK)):
+            whole = rest[-1] in "\r\n"
+            line = _NUL + "\n"
+        yield line
+
+
+def _rows(rows: Any) -> Iterator[tuple[int, list[str] | None]]:
+    """The cells of each row of a `csv.reader` with the line in which it ends; None for each line of what is no row."""
+    done = rows.line_num
+    while True:
+        try:
+            cells = next(rows)
+        except StopIteration:
+            return
+        except csv.Error:
+            yield from ((line, None) for line in range(done + 1, rows.line_num + 1))
+        else:
+            if cells:
+                yield rows.line_num, cells
+        done = rows.line_num
 
 
 def _event(

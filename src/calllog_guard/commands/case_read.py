@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from calllog_guard.adapters.kafka_log import read_all, tenant_partition
-from calllog_guard.commands.setup import say
 from calllog_guard.commands.signed import kid_of_key
+from calllog_guard.commands.unread import Unread
 from calllog_guard.core.crypto.secrets import Secret
-from calllog_guard.core.requests.case import CASES, Case, later
+from calllog_guard.core.requests.case import Case, case_of, later
 from calllog_guard.core.requests.secret import PREFIX, open_case
-from calllog_guard.core.wire import BEAT, decode
-from calllog_guard.errors import MessageError
+from calllog_guard.core.wire import BEAT
 from calllog_guard.world import World
 
 
@@ -19,12 +18,12 @@ async def all_cases(shared: World, officer: Path | None = None) -> dict[str, Cas
     home = tenant_partition(shared.tenant, shared.settings.few_partitions)
     topic = shared.settings.topic("privacy.cases")
     key = case_key(shared, officer)
-    records = await read_all(shared.settings.kafka, shared.options, topic, [home])
     found: dict[str, Case] = {}
-    for record in records:
-        case = None if record.value is None else readable(record, key)
-        if case is not None:
+    unread = Unread("privacy.cases")
+    for record in await read_all(shared.settings.kafka, shared.options, topic, [home]):
+        if record.value is not None and (case := readable(record, key, unread)) is not None:
             found[case.case] = later(found.get(case.case), case)
+    unread.tell()
     return found
 
 
@@ -39,12 +38,12 @@ def case_key(shared: World, path: Path | None) -> Secret | None:
     return shared.vault.case_key(shared.tenant) if path and is_officer(shared, path) else None
 
 
-def readable(record: Any, key: Secret | None) -> Case | None:
-    """The case in a record; None where it is none, or a secret one and there is no key."""
-    try:
+def readable(record: Any, key: Secret | None, unread: Unread | None = None) -> Case | None:
+    """The case in a record; None where it is none, which is noted, or a secret one and there is no key."""
+    found: Case | None = None
+    with (unread or Unread("privacy.cases")).passing(record):
         if (record.key or b"").startswith(PREFIX):
-            return open_case(record.key, record.value, key) if key else None
-        return None if record.key == BEAT else decode(CASES, record.value)
-    except MessageError as error:
-        say(f"a record of privacy.cases is no case ({error.reason}): offset {record.offset}")
-        return None
+            found = open_case(record.key, record.value, key) if key else None
+        elif record.key != BEAT:
+            found = case_of(record)
+    return found

@@ -12,6 +12,7 @@ from calllog_guard.commands.case_view import matched, table, whole
 from calllog_guard.commands.sent import TAKEN_S, Sent, add_wait
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.signed import add_seal, sign_request, text_of
+from calllog_guard.commands.unread import Unread
 from calllog_guard.core.ids import EpochName
 from calllog_guard.core.requests.case import Case, State, WaitsFor
 from calllog_guard.core.requests.machine import ROWS, RULES, Event
@@ -126,6 +127,24 @@ async def _act(shared: World, args: argparse.Namespace) -> int:
     return 0
 
 
+async def _receipts(shared: World, case: Case, folder: Path) -> None:
+    """Write the receipts of a case into a folder."""
+    home = tenant_partition(shared.tenant, shared.settings.few_partitions)
+    unread, topic = Unread("privacy.receipts"), shared.settings.topic("privacy.receipts")
+    for record in await read_all(shared.settings.kafka, shared.options, topic, [home]):
+        if record.key == case.case.encode() and record.value is None:
+            unread.note(f"{record.partition}:{record.offset}")
+        elif record.key == case.case.encode():
+            path = folder / f"{case.case}-{record.offset}.jws"
+            path.write_bytes(record.value)
+            say(str(path))
+    unread.tell()
+    for number, token in enumerate(case.told):
+        path = folder / f"{case.case}-{number}.jws"
+        path.write_text(token, "ascii")
+        say(str(path))
+
+
 async def cases(args: argparse.Namespace) -> int:
     """Show one case or all, or act on one."""
     if args.action == "show" and not args.case:
@@ -156,17 +175,7 @@ async def cases(args: argparse.Namespace) -> int:
         raise StateRefusedError("there is no such case: `calllog-guard case list` shows all")
     if args.receipts:
         args.receipts.mkdir(parents=True, exist_ok=True)
-        home = tenant_partition(shared.tenant, shared.settings.few_partitions)
-        topic = shared.settings.topic("privacy.receipts")
-        for record in await read_all(shared.settings.kafka, shared.options, topic, [home]):
-            if record.key == case.case.encode():
-                path = args.receipts / f"{case.case}-{record.offset}.jws"
-                path.write_bytes(record.value)
-                say(str(path))
-        for number, token in enumerate(case.told):
-            path = args.receipts / f"{case.case}-{number}.jws"
-            path.write_text(token, "ascii")
-            say(str(path))
+        await _receipts(shared, case, args.receipts)
     filed = filed_of(shared, case)
     told = {"days_left": days_left(case, today)} | ({"disclosure": json.loads(encode(filed))} if filed else {})
     show(args, json.loads(encode(case)) | told, whole(case, today, filed))

@@ -26,7 +26,7 @@ from rich.table import Table
 from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.adapters.memory import SystemClock
 from calllog_guard.errors import StateRefusedError
-from calllog_guard.stack.offspring import ends_with_us, unwound_by_signals
+from calllog_guard.stack.offspring import begun, unwound_by_signals
 
 _CALLS: Final = 4000
 _PEOPLE: Final = 300
@@ -82,17 +82,17 @@ class Demo:
 
     def cli(self, *words: str, code: tuple[int, ...] = (0,)) -> str:
         """Run one of our commands as a user would."""
-        done = subprocess.run(  # noqa: S603 - our own command
-            [sys.executable, "-m", "calllog_guard.cli", *words],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            preexec_fn=ends_with_us(),  # a signal may come between its start and our wait for it
-        )
+        command = [sys.executable, "-m", "calllog_guard.cli", *words]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with begun(command, env=self.environment, text=True, **pipes) as done:
+            try:
+                out, err = done.communicate()
+            except BaseException:
+                done.kill()
+                raise
         if done.returncode not in code:
-            raise StateRefusedError(f"`{' '.join(words[:2])}` ended with {done.returncode}: {done.stderr[-600:]}")
-        return done.stdout
+            raise StateRefusedError(f"`{' '.join(words[:2])}` ended with {done.returncode}: {err[-600:]}")
+        return str(out)
 
     def promise(self, what: str, seen: str, *, kept: bool) -> None:
         """Note one line of the table."""
@@ -132,8 +132,7 @@ class Demo:
             with (self.base / "workers.log").open("ab") as log:
                 for role in roles:
                     command = [sys.executable, "-m", "calllog_guard.cli", "worker", role]
-                    options: dict[str, Any] = {"env": self.environment, "preexec_fn": ends_with_us()}
-                    children.append(subprocess.Popen(command, stdout=log, stderr=log, **options))  # noqa: S603
+                    children.append(begun(command, stdout=log, stderr=log, env=self.environment))
             yield
         finally:
             for child in children:

@@ -12,7 +12,6 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ import msgspec
 from calllog_guard.adapters.kafka_log import read_each
 from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.commands.setup import say, show, the_world
+from calllog_guard.commands.unread import Unread
 from calllog_guard.core.arrival import REMNANT, REMNANTS
 from calllog_guard.core.calls.mend import call_key, plain, without
 from calllog_guard.core.crypto.sealed import content_type, open_sealed, public_forms
@@ -30,7 +30,7 @@ from calllog_guard.core.ids import ID_BYTES, b64
 from calllog_guard.core.replay import REPLAYED, REPLAYED_KEY, Replayed, replay_header
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import DEAD, DENIED, Access, Dead, decode, encode, time_text, to_ms
-from calllog_guard.errors import ConfigurationError, MessageError, RequestRefusedError, StateRefusedError
+from calllog_guard.errors import ConfigurationError, RequestRefusedError, StateRefusedError
 from calllog_guard.law import NO_KEYSTORE, enter
 from calllog_guard.workers.reading import WHICH
 from calllog_guard.world import World
@@ -137,19 +137,25 @@ async def _letters(shared: World, wanted: Callable[[Place, Dead], bool], *, payl
     topic, partitions = shared.settings.topic("calllog.dead"), range(shared.settings.few_partitions)
     found: list[Letter] = []
     replayed: set[Place] = set()
+    unread = Unread("calllog.dead")
 
     def visit(record: Any) -> None:
-        with suppress(MessageError):  # none of ours
+        if record.value is None:
+            return
+        with unread.passing(record):
             if record.key == REPLAYED_KEY:
                 note = decode(REPLAYED, record.value)
                 replayed.add((note.partition, note.offset))
-            elif record.value is not None:
+            else:
                 place, dead = (record.partition, record.offset), decode(DEAD, record.value)
                 if wanted(place, dead):
                     whole = content_type(dead.jwe) != REMNANT
-                    found.append(Letter(place, dead if payloads else msgspec.structs.replace(dead, jwe=""), whole))
+                    letter = Letter(place, dead if payloads else msgspec.structs.replace(dead, jwe=""), whole)
+                    letter.row()  # what cannot be shown is none of ours
+                    found.append(letter)
 
     await read_each(shared.settings.kafka, shared.options, topic, list(partitions), visit)
+    unread.tell()
     return [replace(each, replayed=each.place in replayed) for each in found]
 
 

@@ -17,13 +17,15 @@ from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.commands.case_read import all_cases
 from calllog_guard.commands.cases import filed_of
 from calllog_guard.commands.setup import say, show, the_world
+from calllog_guard.commands.unread import Unread
 from calllog_guard.core.ids import HoldId
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.hold import Terms
 from calllog_guard.core.requests.machine import RULES
+from calllog_guard.core.requests.notice import Filed
 from calllog_guard.core.requests.report import HoldLine, Month, PolicyLine, Report, Sources, report
-from calllog_guard.core.wire import Access, decode, encode
-from calllog_guard.errors import ConfigurationError, MessageError
+from calllog_guard.core.wire import Access, check_year, decode, encode
+from calllog_guard.errors import ConfigurationError, EntryCorruptError, EpochUnknownError, MessageError, NewerFormError
 from calllog_guard.law import enter
 from calllog_guard.reports.month import month_markdown, month_page
 from calllog_guard.workers.safe import Safe, terms_of
@@ -98,13 +100,27 @@ async def _terms(shared: World, cases: Sequence[Case]) -> dict[HoldId, Terms | N
 async def _accesses(shared: World) -> list[Access]:
     topic, places = shared.settings.topic("privacy.access"), list(range(shared.settings.few_partitions))
     found: list[Access] = []
+    unread = Unread("privacy.access")
     for record in await read_all(shared.settings.kafka, shared.options, topic, places):
-        if record.value is None:
-            continue
+        if record.value is not None:
+            with unread.passing(record):
+                access = decode(_ACCESSES, record.value)
+                check_year(access.at, "/at")
+                found.append(access)
+    unread.tell()
+    return found
+
+
+def _filed(shared: World, cases: Sequence[Case]) -> dict[str, Filed]:
+    """Whom disclosures were for, as far as it opens."""
+    found: dict[str, Filed] = {}
+    for case in cases:
         try:
-            found.append(decode(_ACCESSES, record.value))
-        except MessageError as error:
-            say(f"a record of privacy.access is none ({error.reason}): offset {record.offset}")
+            filed = filed_of(shared, case)
+        except (MessageError, EntryCorruptError, EpochUnknownError, NewerFormError):
+            say(f"whom case {case.case} was for does not open, and is left out")
+        else:
+            found |= {} if filed is None else {case.case: filed}
     return found
 
 
@@ -124,7 +140,7 @@ async def made(shared: World, month: str | None, officer: Path | None = None) ->
     sources = Sources(
         tenant=tenant,
         cases=cases,
-        filed={case.case: filed for case in cases if (filed := filed_of(shared, case)) is not None},
+        filed=_filed(shared, cases),
         holds=holds_of(cases, await _terms(shared, cases)),
         secrets=any(case.secret for case in cases),
         accesses=await _accesses(shared),

@@ -7,6 +7,7 @@ legs. The topics of events hold plain text by design until they are trimmed: wha
 
 import argparse
 import asyncio
+import os
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -97,19 +98,51 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 
 def scan_files(directory: Path, hunter: Hunter, plaintext: Collection[str]) -> list[Place]:
-    """Each file below a directory; those of the plaintext topics are marked."""
+    """
+    Each file below a directory; those of the plaintext topics are marked, and of what cannot be read it is said.
+
+    Raises:
+        ConfigurationError: There is no such directory: nothing would be looked at, and nothing found.
+
+    """
     places: list[Place] = []
-    for path in sorted(each for each in directory.rglob("*") if each.is_file()):
+    denied: list[Path] = []
+    for path in _files(directory, denied):
         try:
+            if not path.is_file():
+                continue
             hits = [hit for block in _blocks(path) for hit in hunter.hits(block)]
             size = path.stat().st_size
-        except OSError:
+        except FileNotFoundError:
             continue  # rolled or deleted while we looked: what replaced it is looked at
+        except OSError:
+            denied.append(path)
+            continue
         marked = any(part.startswith(f"{topic}-") for part in path.parts for topic in plaintext)
         places.append(
             Place(f"file {path.relative_to(directory)}", size, len(hits), tuple(sorted(set(hits))), 0, marked)
         )
-    return places
+    return places + [Place(f"file {path.relative_to(directory)}", 0, 0, (), unread=1) for path in denied]
+
+
+def _check_folder(directory: Path) -> None:
+    try:
+        there = directory.is_dir()
+    except OSError as error:
+        raise ConfigurationError(f"the folder {directory} cannot be read: {error.strerror}") from None
+    if not there:
+        raise ConfigurationError(f"there is no folder {directory}: nothing in it was looked at")
+
+
+def _files(directory: Path, denied: list[Path]) -> list[Path]:
+    """What lies below a directory; folders that cannot be read are added to `denied`."""
+    _check_folder(directory)
+
+    def failed(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            denied.append(Path(error.filename))
+
+    return sorted(Path(folder, name) for folder, _, names in os.walk(directory, onerror=failed) for name in names)
 
 
 async def scan_topics(shared: World, hunter: Hunter) -> list[Place]:
@@ -195,6 +228,8 @@ def _line(place: Place) -> str:
 
 async def scan(args: argparse.Namespace) -> int:
     """See the module."""
+    for directory in args.log_dir:
+        _check_folder(directory)  # before anything is read: a slip in a name is told at once
     shared = the_world()
     if args.case:
         places = await _case_places(shared, args.case, args.log_dir)
@@ -202,7 +237,12 @@ async def scan(args: argparse.Namespace) -> int:
         hunter = Hunter(_identifiers(shared, args.canary))
         await follow_published(shared, whole=False)
         places = await scan_topics(shared, hunter)
-        for directory in [_state(shared), *args.log_dir]:
+        state = [_state(shared)] if _state(shared).exists() else []
+        if not state:
+            say(
+                f"there is no folder {_state(shared)} (CALLLOG_GUARD_STATE_DIR): no index of this machine was looked at"
+            )
+        for directory in [*state, *args.log_dir]:
             places += scan_files(directory, hunter, shared.events)
     await shared.keystore.close()
     found = [place for place in places if (place.found and not place.plaintext) or place.unread]

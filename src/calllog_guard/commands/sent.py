@@ -15,7 +15,7 @@ from calllog_guard.commands.setup import say
 from calllog_guard.commands.signed import Signed, publish
 from calllog_guard.core.requests.case import Case, later
 from calllog_guard.core.wire import DEAD, Dead, decode, time_text
-from calllog_guard.errors import MessageError, StateRefusedError
+from calllog_guard.errors import MessageError, NewerFormError, StateRefusedError
 from calllog_guard.world import World
 
 TAKEN_S: Final = 3.0
@@ -94,7 +94,7 @@ class Sent:
 
     def _note(self, record: Any, mine: Callable[[Case], bool]) -> None:
         if record.topic == self._dead:
-            with suppress(MessageError):  # none of ours
+            with suppress(MessageError, NewerFormError):  # none of ours
                 letter = decode(DEAD, record.value or b"")
                 if (letter.topic, letter.offset) == (self._requests, self._offset):
                     self._letter = letter

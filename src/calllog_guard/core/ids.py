@@ -33,7 +33,7 @@ PolicyVersion = NewType("PolicyVersion", str)
 ID_BYTES: Final = 16
 ID_LETTERS: Final = 22
 TENANT_PATTERN: Final = r"[a-z0-9][a-z0-9-]{0,31}\Z"
-EPOCH_PATTERN: Final = re.compile(r"[0-9]{4}-W[0-9]{2}\Z")
+EPOCH_PATTERN: Final = re.compile(r"[12][0-9]{3}-W(0[1-9]|[1-4][0-9]|5[0-3])\Z")
 """What an epoch may be called: a name from damaged bytes never reaches a path or a server."""
 ID_PATTERN: Final = re.compile(rf"[A-Za-z0-9_-]{{{ID_LETTERS}}}\Z")
 INTERNAL_KEY: Final = b"~"

@@ -3,19 +3,26 @@ Child processes that do not outlive us, and ends that leave none behind.
 
 Rules: 1. The kernel tells a child when the thread that started it ends, even by SIGKILL (Linux); elsewhere an orderly end must do.
        2. The first SIGTERM or SIGINT unwinds what has begun; those that follow do not disturb the unwinding.
+       3. One that comes while a child is being started unwinds once it is there: what is raised in between is lost, for Python only
+          prints what its hooks around a fork raise.
 Source: prctl(2), PR_SET_PDEATHSIG.
 """
 
 import ctypes
 import os
 import signal
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
 _PR_SET_PDEATHSIG: Final = 1
 _KILLED: Final = 128
 """Shells call the end by signal N 128 + N."""
+
+
+_STARTS: Final[list[int]] = []
+"""Of each start of a child that is under way, the signal that came meanwhile, or 0."""
 
 
 class AskedError(SystemExit):
@@ -39,7 +46,10 @@ def unwound_by_signals() -> Iterator[None]:
         nonlocal asked
         if not asked:
             asked = True
-            raise AskedError(_KILLED + number)
+            if _STARTS:
+                _STARTS[-1] = number
+            else:
+                raise AskedError(_KILLED + number)
 
     before = {each: signal.signal(each, unwind) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -47,6 +57,26 @@ def unwound_by_signals() -> Iterator[None]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+def begun(command: Sequence[str], **options: Any) -> "subprocess.Popen[Any]":
+    """
+    Start a child that the kernel ends with us.
+
+    Raises:
+        AskedError: A signal came meanwhile; the child is ended.
+
+    """
+    _STARTS.append(0)
+    try:
+        child = subprocess.Popen(command, preexec_fn=ends_with_us(), **options)  # noqa: S603, PLW1509 - our own commands
+    finally:
+        number = _STARTS.pop()
+    if number:
+        child.kill()
+        child.wait()
+        raise AskedError(_KILLED + number)
+    return child
 
 
 def ends_with_us(number: signal.Signals = signal.SIGKILL) -> Callable[[], None] | None:

@@ -17,7 +17,7 @@ from typing import Final, NoReturn, Protocol, Self
 
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.stack.kafka_server import cluster
-from calllog_guard.stack.offspring import ends_with_us
+from calllog_guard.stack.offspring import begun
 from calllog_guard.stack.redis_server import RedisServer, SecuredRedis, TlsFront
 from calllog_guard.stack.secured import Secured
 
@@ -93,7 +93,7 @@ class Child:
         self._server.directory.mkdir(parents=True, exist_ok=True)
         command = self._server.prepare()
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603
+            self._process = begun(
                 command,
                 cwd=self._server.directory,
                 stdin=subprocess.DEVNULL,
@@ -101,7 +101,6 @@ class Child:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 pass_fds=self._keeps,
-                preexec_fn=ends_with_us(),  # noqa: PLW1509
             )
 
     def wait_ready(self) -> None:

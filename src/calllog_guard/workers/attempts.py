@@ -24,6 +24,7 @@ from calllog_guard.errors import (
     KeystoreSilentError,
     LogFaultError,
     MessageError,
+    ParkedError,
     UnacknowledgedError,
     UnitOverdueError,
 )
@@ -52,6 +53,20 @@ class Outlet:
 
     writer: Writer
     letter: Callable[[Any, MessageError], Output]
+
+
+@dataclass(slots=True)
+class Waits:
+    """Since when the work between units waits, and for what; `parked`: for single people alone, and no new start mends that."""
+
+    since: float | None = None
+    why: str = ""
+    parked: bool = False
+
+    def again(self, now: float, error: GuardError) -> None:
+        """It has failed once more."""
+        self.since = now if self.since is None else self.since
+        self.why, self.parked = str(error), isinstance(error, ParkedError)
 
 
 class Attempts:

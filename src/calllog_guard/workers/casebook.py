@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from calllog_guard.core.ids import EpochName, Tenant
-from calllog_guard.core.requests.case import CASES, Case, check_times, later
+from calllog_guard.core.requests.case import Case, case_of, later
 from calllog_guard.core.requests.fields import Kind
 from calllog_guard.core.requests.machine import RULES
 from calllog_guard.core.requests.notice import FILED, Filed
@@ -27,7 +27,7 @@ from calllog_guard.core.requests.request import REQUESTS, Request
 from calllog_guard.core.requests.secret import PREFIX, open_case, seal_case, secret_key
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, decode, encode
-from calllog_guard.errors import CaseStateError, EntryCorruptError, EpochUnknownError, MessageError, RecordError
+from calllog_guard.errors import CaseStateError, EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.ports import Writer
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.keyring import Keyring, pointer
@@ -104,11 +104,7 @@ class Casebook:
     def _read(self, record: Any) -> Case:
         if (record.key or b"").startswith(PREFIX):
             return open_case(record.key, record.value, self._vault.case_key(self._tenant))
-        case = decode(CASES, record.value)
-        if record.key != case.case.encode():
-            raise RecordError("bad_case")
-        check_times(case)
-        return case
+        return case_of(record)
 
     def _counted(self, case: Case) -> Case:
         """The next state of a case, as it is written."""

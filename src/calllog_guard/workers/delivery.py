@@ -35,7 +35,7 @@ from calllog_guard.errors import (
 )
 from calllog_guard.ports import Clock
 from calllog_guard.settings import CRASH_AT, STOP_AT, Settings
-from calllog_guard.workers.attempts import RETRY_FIRST_S, RETRY_MOST_S, Attempts, Outlet
+from calllog_guard.workers.attempts import RETRY_FIRST_S, RETRY_MOST_S, Attempts, Outlet, Waits
 from calllog_guard.workers.attempts import Unit as Unit  # noqa: PLC0414 - what every role takes
 from calllog_guard.workers.beginnings import LOOK_S, Beginnings
 from calllog_guard.workers.duties import Duty
@@ -145,6 +145,7 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         self._attempts = Attempts(role, outlet, settings, count, self._revoking)
         self._commit_why = ""
         self._stuck_since: float | None = None
+        self._waits = Waits()
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -156,7 +157,8 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
     @property
     def alive(self) -> bool:
         """Whether the committed offset moves while there is lag: no standstill or retry longer than RETRY_MAX_S."""
-        began = [since for since in (self._attempts.retry_since, self._stuck_since) if since is not None]
+        idle = None if self._waits.parked else self._waits.since
+        began = [since for since in (self._attempts.retry_since, self._stuck_since, idle) if since is not None]
         return not began or self._now() - min(began) < self._settings.retry_max_s
 
     @property
@@ -176,6 +178,8 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         found = []
         if tried.retry_since is not None and now - tried.retry_since >= self._settings.silent_s:
             found.append(f"a unit waits: {tried.retry_why}")
+        if self._waits.since is not None and now - self._waits.since >= self._settings.silent_s:
+            found.append(f"work between units waits: {self._waits.why}")
         if self._stuck_since is not None and now - self._stuck_since >= self._settings.retry_max_s:
             found.append("the committed offset stands still while there is lag")
         if not self._assignment:
@@ -305,8 +309,11 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         except GuardError as error:
             if error.fate is not Fate.RETRY:
                 raise
+            self._waits.again(self._now(), error)
             log.warning("waits", role=self._role.name, why=str(error))
             await asyncio.sleep(RETRY_FIRST_S)
+        else:
+            self._waits = Waits()
 
     async def _commit(self) -> None:
         moved = {place: offset for place, offset in self._position.items() if self._committed.get(place) != offset}

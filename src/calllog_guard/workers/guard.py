@@ -13,7 +13,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from calllog_guard.core.crypto.entries import FLOOR_KEY, GUARD_KEY, applied_key, guarded_key
+from calllog_guard.core.crypto.entries import FLOOR_KEY, GUARD_KEY, applied_key, guarded_key, number_at
 from calllog_guard.core.heartbeats import Heartbeats
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.profile import TenantProfile
@@ -158,7 +158,11 @@ class RestoreGuard:
         origin, (guard, *found) = await self._keystore.origin([GUARD_KEY, *marks, *applied])
         await self._risen(guard, seen)
         offsets = found[len(marks) :]
-        missing = {partition: int(offsets[at] or 0) for at, partition in enumerate(partitions) if found[at] != origin}
+        missing = {
+            partition: number_at(applied[at], offsets[at], 0)
+            for at, partition in enumerate(partitions)
+            if found[at] != origin
+        }
         return origin, missing
 
     async def mark(self, partition: int, origin: bytes, applied: int) -> None:
@@ -213,7 +217,7 @@ class RestoreGuard:
             counter = found.counter + 1
             risen = {
                 GUARD_KEY: (guard, self._raised(found, counter)),
-                FLOOR_KEY: (floor, str(max(counter, int(floor or 0) + 1)).encode()),
+                FLOOR_KEY: (floor, str(max(counter, number_at(FLOOR_KEY, floor, 0) + 1)).encode()),
             }
             if await self._keystore.swap(risen, {}):
                 return counter

@@ -19,6 +19,7 @@ from calllog_guard.core.crypto.entries import (
     IDENTITY_KEY,
     Keys,
     Person,
+    number_at,
     open_person,
     person_epoch,
     person_key,
@@ -28,7 +29,7 @@ from calllog_guard.core.crypto.entries import (
 )
 from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Month, link_at
-from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, Tenant, id_bytes
+from calllog_guard.core.ids import EPOCH_PATTERN, EpochName, Lookup, Pseudonym, Tenant, id_bytes
 from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import EntryMovedError, EntryUnreadableError, GuardMovedError, KeyMissingError
 from calllog_guard.ports import Clock, Keystore
@@ -117,7 +118,8 @@ class Keyring(KeyEntries):
         if self.tenure is not None:
             await self.tenure.judge(found.pop())
         epoch, floor, carried, *raw = found[len(watched) :]
-        return View(epoch, dict(zip(lookups, raw, strict=True)), int(floor or 1), int(carried or 0))
+        numbers = number_at(FLOOR_KEY, floor, 1), number_at(IDENTITY_KEY, carried, 0)
+        return View(epoch, dict(zip(lookups, raw, strict=True)), *numbers)
 
     def person(self, lookup: Lookup, raw: bytes | None) -> Person | None:
         """
@@ -390,9 +392,12 @@ def pointer(view: View) -> EpochName:
     The current epoch.
 
     Raises:
-        GuardMovedError: The keystore names none.
+        GuardMovedError: The keystore names none, or what is no epoch.
 
     """
     if view.epoch is None:
         raise GuardMovedError("the keystore names no epoch: run calllog-guard tenant create, or restore the keystore")
-    return EpochName(view.epoch.decode("ascii"))
+    epoch = view.epoch.decode("ascii", "replace")
+    if not EPOCH_PATTERN.match(epoch):
+        raise GuardMovedError(f"{EPOCH_KEY.decode()} in the keystore is no epoch: restore the keystore")
+    return EpochName(epoch)

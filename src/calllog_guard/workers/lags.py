@@ -3,7 +3,8 @@ How long what is unread has been waiting, against how long its topic keeps it: t
 
 Rules: 1. The age of what is unread is that of the oldest record that a group has not read, by the broker's append time.
        2. Only plain text that waits for our own workers is kept longer, by a bounded factor, and no longer than it waits.
-       3. Each such change is signed, in the policy's topic: keeping plain text longer than said is nothing to do in silence.
+       3. Each such change is signed, in the policy's topic, before it is made: keeping plain text longer than said is nothing to
+          do in silence.
 Source: design section 14, "Gaps are events".
 """
 
@@ -89,10 +90,11 @@ class Lags:
         change = next_retention(age_ms, kept_ms, wanted, settings.lag_share, settings.prolong_most)
         m.level(f"retention_prolonged_{topic}", max(0.0, kept_ms / wanted - 1))
         if change is not None:
-            await asyncio.to_thread(m.admin.keep, topic, change)
             now = m.clock.now()
             note = Prolonged(tenant=self._tenant, topic=topic, from_ms=kept_ms, to_ms=change, age_ms=age_ms, at=now)
+            # first: what is changed already is no change at the next look
             await self._signed(note)
+            await asyncio.to_thread(m.admin.keep, topic, change)
             log.warning("a topic is kept for another time", topic=topic, from_s=kept_ms // 1000, to_s=change // 1000)
             m.level(f"retention_prolonged_{topic}", change / wanted - 1)
 

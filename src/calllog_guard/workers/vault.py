@@ -23,7 +23,7 @@ from calllog_guard.core.crypto.sealed import signer_public
 from calllog_guard.core.crypto.secrets import Pepper, Secret, derive
 from calllog_guard.core.heartbeats import AUDIT, KEEP, Heartbeats, vouched
 from calllog_guard.core.identity import AS_WRITTEN, DEFAULT
-from calllog_guard.core.ids import EpochName, Tenant, b64
+from calllog_guard.core.ids import EPOCH_PATTERN, EpochName, Tenant, b64
 from calllog_guard.core.profile import FORMS, TenantProfile
 from calllog_guard.core.requests.outcome import OutcomeKey
 from calllog_guard.core.requests.sealed import desk_kid, desk_number
@@ -192,8 +192,8 @@ class Vault:
         self.create(f"epoch.{epoch}", epoch)
 
     def epochs(self) -> list[str]:
-        """The epochs whose key is alive; blocks."""
-        return [name for name in self._kms.epochs() if name != ROOT]
+        """The epochs whose key is alive; blocks. What else lies with the KMS is none of ours."""
+        return [name for name in self._kms.epochs() if EPOCH_PATTERN.match(name)]
 
     def destroy_epoch(self, epoch: EpochName) -> None:
         """Forget an epoch's key, here and in the KMS: nothing sealed under it opens again; blocks."""

@@ -19,7 +19,7 @@ Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 Fingerprint = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
 
 
-class FileSource(Internal, frozen=True, kw_only=True, tag="file"):
+class FileSource(Rewritten, frozen=True, kw_only=True, tag="file"):
     """A file by its SHA-256: its name may name somebody."""
 
     sha256: Digest
@@ -27,7 +27,7 @@ class FileSource(Internal, frozen=True, kw_only=True, tag="file"):
     format: Literal["ndjson", "csv"]
 
 
-class TopicSource(Internal, frozen=True, kw_only=True, tag="topic"):
+class TopicSource(Rewritten, frozen=True, kw_only=True, tag="topic"):
     """An old topic; `id` is Kafka's, so that one made anew under the same name is another source."""
 
     topic: str

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -121,7 +122,7 @@ def waiting_now(records: Iterable[Any]) -> tuple[Counter[str], datetime | None]:
     """How many parts wait by their reason, and since when the oldest; from the topic's records, in their order, and what these say in clear."""
     latest = {record.key: record for record in records if record.key != BEAT}
     reasons: Counter[str] = Counter()
-    since: list[int] = []
+    since: list[datetime] = []
     for record in latest.values():
         if record.value is None:
             continue
@@ -131,8 +132,9 @@ def waiting_now(records: Iterable[Any]) -> tuple[Counter[str], datetime | None]:
             reasons["unreadable"] += 1
         else:
             reasons[parked.reason] += 1
-            since.append(since_ms(parked, record))
-    return reasons, from_ms(min(since)) if since else None
+            with suppress(ValueError, OverflowError, OSError):  # a time that is none: nobody's protector wrote it
+                since.append(from_ms(since_ms(parked, record)))
+    return reasons, min(since, default=None)
 
 
 def since_ms(parked: Parked, record: Any) -> int:

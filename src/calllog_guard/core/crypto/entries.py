@@ -64,6 +64,10 @@ def tenure_key(tenant: Tenant) -> bytes:
     return f"clg:~desk:{tenant}".encode()
 
 
+_DIGITS: Final = 20
+"""Of the largest number of 64 bits."""
+
+
 def guarded_key(partition: int) -> bytes:
     """Which run of the keystore has had a partition's ledger replayed against it."""
     return f"clg:~guarded:{partition}".encode()
@@ -72,6 +76,21 @@ def guarded_key(partition: int) -> bytes:
 def applied_key(partition: int) -> bytes:
     """Up to which decision the keystore has seen a partition's ledger applied."""
     return f"clg:~applied:{partition}".encode()
+
+
+def number_at(place: bytes, raw: bytes | None, usual: int) -> int:
+    """
+    A number that the keystore keeps in digits; `usual` where there is none.
+
+    Raises:
+        EntryCorruptError: No number of ours; the key is named, and nothing of what lies there.
+
+    """
+    if not raw:
+        return usual
+    if not raw.isdigit() or len(raw) > _DIGITS:
+        raise EntryCorruptError(f"{place.decode()} in the keystore is no number: restore the keystore")
+    return int(raw)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,14 +17,14 @@ without them is an earlier release's, and before all that have them.
 """
 
 from datetime import date, datetime, timedelta
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from calllog_guard.core.requests.clock import Times
 from calllog_guard.core.requests.notice import Sent
 from calllog_guard.core.requests.outcome import Observed, Outcome
-from calllog_guard.core.wire import Day, Id, Rewritten, TenantName, Utc
+from calllog_guard.core.wire import Day, Id, Rewritten, TenantName, Utc, decode
 from calllog_guard.errors import RecordError
 
 State = Literal["waiting", "enforcing", "observing", "closed", "refused"]
@@ -195,6 +195,21 @@ class Case(Rewritten, frozen=True, kw_only=True):
 
 
 CASES: Final = msgspec.json.Decoder(Case)
+
+
+def case_of(record: Any) -> Case:
+    """
+    The case in a record of its topic.
+
+    Raises:
+        MessageError: No case of ours, or under another's key.
+
+    """
+    case = decode(CASES, record.value)
+    if record.key != case.case.encode():
+        raise RecordError("bad_case")
+    check_times(case)
+    return case
 
 
 def later(known: Case | None, found: Case) -> Case:

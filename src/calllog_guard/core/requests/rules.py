@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import b64, unb64
 from calllog_guard.core.requests.decision import Decision, bound
-from calllog_guard.core.wire import Day, Id, Internal, Utc, decode, encode
+from calllog_guard.core.wire import Day, Id, Internal, Rewritten, Utc, decode, encode
 from calllog_guard.errors import MessageError, RecordError
 
 _NONCE: Final = 12
@@ -27,7 +27,7 @@ ALONE: Final = 1 << 62
 """As the mask of an end: that of the restriction of its own case, and of no other; no purpose has this bit."""
 
 
-class Span(Internal, frozen=True, kw_only=True):
+class Span(Rewritten, frozen=True, kw_only=True):
     """Days (UTC) on which a call began, both included; None means without end."""
 
     from_: Day | None = msgspec.field(default=None, name="from")
