@@ -3305,9 +3305,9 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "the workers of a demo that was killed run on",
-        "commands/demo.py",
-        '"preexec_fn": ends_with_us()',
-        '"preexec_fn": None',
+        "stack/offspring.py",
+        "preexec_fn=ends_with_us(), **options)",
+        "**options)",
         "tests/stack/test_ending.py::test_a_demo_that_is_ended_leaves_neither_workers_nor_servers",
     ),
     (
