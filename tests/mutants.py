@@ -275,8 +275,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "an auditor walks whatever its clock says",
         "workers/auditor.py",
-        "if 0 in self._watched and await self._agree():",
-        "if 0 in self._watched:",
+        "if not await self._agree():\n            return False\n        done",
+        "done",
         "tests/e2e/test_ahead.py",
     ),
     (
@@ -656,6 +656,13 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "            if _STARTS:\n",
         "            if number < 0:\n",
         "tests/stack/test_ending.py::test_a_signal_that_comes_while_a_child_starts_is_not_lost",
+    ),
+    (
+        "a walk that waits for the clocks comes an hour later",
+        "workers/duties.py",
+        "                if task.result() is False:\n",
+        "                if task.result() is NotImplemented:\n",
+        "tests/core/test_duties.py::test_what_could_not_be_done_yet_is_tried_soon",
     ),
     (
         "people whom a search could not ask for are passed over",

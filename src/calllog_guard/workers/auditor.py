@@ -198,33 +198,37 @@ class Auditor:
             log.error("a log cleaner has stopped, or its page is silent: no certificates", **figures)
         return working
 
-    async def _walk(self) -> None:
-        """The owner of partition 0 walks the keystore."""
-        if 0 in self._watched and await self._agree():
-            done = await self._walked()
-            self._level("epochs_alive", len(done.kept))
-            for state in {*done.states, *self._states}:
-                self._level(f"keystore_entries_{state}", done.states.get(state, 0))
-            self._states.update(done.states)
-            self._walk_at = asyncio.get_running_loop().time()
-            if done.states[UNREADABLE]:
-                log.error(
-                    "entries of the keystore cannot be used: restore them, or erase whose they are",
-                    entries=done.states[UNREADABLE],
-                )
-            log.info(
-                "walked",
-                epoch=done.epoch,
-                rewrapped=done.rewrapped,
-                destroyed=done.destroyed,
-                kept=done.kept,
-                entries=done.states,
+    async def _walk(self) -> bool:
+        """The owner of partition 0 walks the keystore; whether that was done, or is somebody else's."""
+        if 0 not in self._watched:
+            return True
+        if not await self._agree():
+            return False
+        done = await self._walked()
+        self._level("epochs_alive", len(done.kept))
+        for state in {*done.states, *self._states}:
+            self._level(f"keystore_entries_{state}", done.states.get(state, 0))
+        self._states.update(done.states)
+        self._walk_at = asyncio.get_running_loop().time()
+        if done.states[UNREADABLE]:
+            log.error(
+                "entries of the keystore cannot be used: restore them, or erase whose they are",
+                entries=done.states[UNREADABLE],
             )
+        log.info(
+            "walked",
+            epoch=done.epoch,
+            rewrapped=done.rewrapped,
+            destroyed=done.destroyed,
+            kept=done.kept,
+            entries=done.states,
+        )
+        return True
 
     # --- observation ------------------------------------------------------------------------------------------------
 
-    async def _observe(self) -> None:
-        """One pass over each partition in which an erasure may have come to be seen gone."""
+    async def _observe(self) -> bool:
+        """One pass over each partition in which an erasure may have come to be seen gone; whether it could be done."""
         await self._after_replay()
         now = self._clock.now()
         waiting = {
@@ -236,13 +240,16 @@ class Auditor:
         due = [
             number for number, found in waiting.items() if any(self._may_be_gone(each, now) for each in found.values())
         ]
-        if not due or not self._sound or not await self._agree():
-            return
+        if not due or not self._sound:
+            return True
+        if not await self._agree():
+            return False
         replicas = await asyncio.to_thread(self._admin.replicas, self._legs)
         for partition in due:
             ripe = {key: each for key, each in waiting[partition].items() if self._ripe(each, now)}
             places = [replicas[each] for each in (partition, *self._observation.beyond)]
             await self._look(partition, ripe, replicas[partition][0], min(in_sync for _, in_sync in places))
+        return True
 
     def _may_be_gone(self, each: Watched, now: datetime) -> bool:
         """Whether a look may tell something new: a tombstone's key stays for as long as the topic keeps tombstones."""

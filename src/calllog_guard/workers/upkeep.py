@@ -136,15 +136,16 @@ class Upkeep:
 
     # --- trims ------------------------------------------------------------------------------------------------------
 
-    async def trim(self) -> None:
-        """Cut the plaintext topics behind what is committed, and behind what an operator may want to see again."""
+    async def trim(self) -> bool:
+        """Cut the plaintext topics behind what is committed, and behind what an operator may want to see again; whether it could be done."""
         m, requests = self._m, self._m.settings.topic("privacy.requests")
         if self._watched and not await m.agree():
-            return
+            return False
         shape = (self._shapes or {}).get(requests)
         done = [await self._cut("protector", topic, each) for topic, each in self._plain().items()]
         done += [await self._cut("desk", requests, shape)] if shape else []
         m.level("trim_lag_records", sum(each.behind for some in done for each in some))
+        return True
 
     async def _cut(self, role: str, topic: str, shape: Shape) -> list[Trimmed]:
         m = self._m
