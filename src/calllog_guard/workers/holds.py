@@ -334,7 +334,8 @@ class Holds:
         for name, (case, terms) in standing.items():
             subjects = [Lookup(each) for each in terms.subjects]
             all_of_them = [other for each in subjects for other in (each, where[each], *others[where[each]])]
-            if fresh := [each for each in dict.fromkeys(all_of_them) if each not in subjects]:
+            known = set(subjects)
+            if fresh := [each for each in dict.fromkeys(all_of_them) if each not in known]:
                 with suppress(HoldReleasedError):  # another desk was faster
                     found[name] = case, await self._safe.change(name, partial(_over, subjects=fresh))
         return found
