@@ -106,9 +106,11 @@ async def _act(shared: World, args: argparse.Namespace) -> int:
     claims: dict[str, Any] = _ACTS[args.action] | {"case": args.case}
     if args.ground:
         claims["ground"] = text_of("--ground", args.ground)
-    signed = sign_request(shared, args, claims)
+    sign_request(shared, args, claims)  # what is typed wrong is said before any server is asked
     if not is_officer(shared, args.key):
         raise StateRefusedError("only an officer decides about a case, and --key is another's")
+    await enter(shared, NO_KEYSTORE, whole=False)
+    signed = sign_request(shared, args, claims)
     _checked((await all_cases(shared, args.key)).get(args.case), args.action)
 
     def mine(case: Case) -> bool:
@@ -152,9 +154,9 @@ async def cases(args: argparse.Namespace) -> int:
     if args.action == "list" and args.case:
         raise ConfigurationError("case list shows all; `calllog-guard case show CASE` shows one")
     shared = the_world()
-    await enter(shared, NO_KEYSTORE, whole=False)
     if args.action in _ACTS:
         return await _act(shared, args)
+    await enter(shared, NO_KEYSTORE, whole=False)
     found = await all_cases(shared, args.key)
     now = shared.clock.now()
     today = calendar(shared.policy.at(now.date()).tenant[shared.tenant]).day(now)

@@ -190,6 +190,9 @@ _RESTS: Final = frozenset({"waiting", "refused", "closed", "observing"})
 async def request(args: argparse.Namespace) -> int:
     """Sign and send a request, and say what became of it; with --wait up to where its case rests."""
     claims, shared = _claims(args), the_world()
+    sign_request(
+        shared, args, claims | _received(shared, args)
+    )  # what is typed wrong is said before any server is asked
     await enter(shared, NO_KEYSTORE, whole=False)
     signed, acts = sign_request(shared, args, claims | _received(shared, args)), RULES[args.type].ends is None
     name = args.case if acts else case_id(shared.tenant, signed.jti)
