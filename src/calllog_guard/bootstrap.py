@@ -200,7 +200,10 @@ def tools(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -
     ring, ledger = shared.ring(tenant), settings.topic("privacy.decisions")
 
     def places() -> list[Place]:
-        return [(ledger, place.partition) for place in reader.assignment() if place.topic == ledger]
+        ours = range(settings.partitions)  # beyond those is nobody's ledger
+        return [
+            (ledger, each.partition) for each in reader.assignment() if each.topic == ledger and each.partition in ours
+        ]
 
     beats = partial(_beats, shared, ring, writer, places, KEEP)
     return Tools(
