@@ -665,6 +665,13 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_duties.py::test_what_could_not_be_done_yet_is_tried_soon",
     ),
     (
+        "the end of an officer's consideration ends the restriction that stands",
+        "workers/granted.py",
+        "        return ended(mask), part\n",
+        "        return part, ended(mask)\n",
+        "tests/core/test_unfound.py::test_a_restriction_that_an_officer_lets_stand_keeps_legs_from_being_swept",
+    ),
+    (
         "people whom a search could not ask for are passed over",
         "workers/search.py",
         "            found, unread = await self._t.ring.keys_with(work.entry.lookup, some)\n",

@@ -6,11 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 from desk_world import CANARY, DeskWorld
-from guard_world import POLICY, GuardWorld
+from guard_world import POLICY, TENANT, GuardWorld
 from test_replay import alice
 
 from calllog_guard.commands.case_view import table, whole
 from calllog_guard.core.requests.case import Case
+from calllog_guard.core.requests.decision import case_id
 from calllog_guard.reports.certificate import Checked, certificate
 
 FACTS = {"call_id": "never-was", "role": "guest"}
@@ -289,3 +290,22 @@ async def test_who_is_known_by_held_copies_alone_is_not_said_to_be_corrected(wor
     await world.run()
     assert (waits(world.case("asked-0001")), world.case("asked-0001").known) == (True, True)
     assert (await decided(world, "approve")).state == "closed"
+
+
+@pytest.mark.parametrize("rebuild", [False, True])
+async def test_a_restriction_that_an_officer_lets_stand_keeps_legs_from_being_swept(
+    tmp_path: Path, *, rebuild: bool
+) -> None:
+    """The end of the officer's consideration is a lift of the same case: it ends what was before it, not what the officer decided."""
+    world = await GuardWorld(tmp_path).start()
+    await world.ask("restrict-1", "restrict", "a@example.org", ground="accuracy")
+    await world.run()
+    await world.ask("approve-01", "approve", key="officer-1", case=case_id(TENANT, "restrict-1"))
+    await world.run()
+    if rebuild:
+        await world.restart(rebuild=True)
+    for number, who in enumerate(("a@example.org", "b@example.org")):
+        await world.call(f"o{number}", who, days_ago=100, outcome="missed")
+    await world.run()
+    assert len(world.legs()) == 1, "a's is kept, b's has lapsed"
+    assert sum(len(shard.restricted) for shard in world.keeper._shards.values()) == 1

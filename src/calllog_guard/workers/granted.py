@@ -106,7 +106,9 @@ def parts_of(request: Request, mask: int, *, reviewed: bool) -> tuple[Part, ...]
         return ()
     chosen = mask if request.type in {"object", "withdraw", "consent"} else 0
     part = Part(cast("DecisionType", request.type), 0, changes[request.type], chosen)
-    return (part, ended(mask)) if request.type in {"object", "restrict"} and reviewed else (part,)
+    if request.type == "restrict" and reviewed:  # in this order: the lift of a case ends every restriction of it before
+        return ended(mask), part
+    return (part, ended(mask)) if request.type == "object" and reviewed else (part,)
 
 
 @dataclass(frozen=True, slots=True)
