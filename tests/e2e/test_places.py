@@ -66,7 +66,11 @@ def commands(guard: Installation, folder: Path) -> list[list[str]]:
     who, calls = folder / "who.txt", folder / "calls.csv"
     who.write_text("alice@example.org\n")
     calls.write_text("timestamp,caller,callee,duration\n60,alice@example.org,bob@example.org,120\n")
-    decided = [["case", each, _CASE, "--key", officer] for each in ("approve", "refuse", "extend")]
+    ground = folder / "ground.txt"
+    ground.write_text("It was asked for twice.\n")
+    decided = [
+        ["case", each, _CASE, "--key", officer, "--ground", f"@{ground}"] for each in ("approve", "refuse", "extend")
+    ]
     letters = [["dead", each, "0:0", "--key", operator] for each in ("open", "replay")]
     return [
         ["topics", "create"],
