@@ -11,6 +11,7 @@ from calllog_guard.core.calls.event import Limits, read_event
 from calllog_guard.core.calls.leg import leg_texts
 from calllog_guard.core.crypto.envelope import NONCE_BYTES, LegHeader, seal_leg
 from calllog_guard.core.crypto.secrets import DataKey, IdentitySecret, Link, Pepper, TokenKey, month_of, month_text
+from calllog_guard.core.identity import DEFAULT
 from calllog_guard.core.ids import CallId, Lookup, Pseudonym, SubjectId, Tenant, partition_of, record_key
 from calllog_guard.core.wire import to_ms
 
@@ -40,7 +41,7 @@ async def protect(stream: Any) -> None:
     """One event at a time, one send per leg, as the documentation of Faust shows it."""
     async for value in stream:
         now = to_ms(datetime.now(UTC))  # noqa: TID251 - a benchmark
-        event = read_event(value, tenant=TENANT, lowercase_email=True, appended_ms=now, limits=LIMITS)
+        event = read_event(value, tenant=TENANT, identity=DEFAULT, appended_ms=now, limits=LIMITS)
         month = month_of(event.started_at.year, event.started_at.month)
         for party, text in zip(event.parties, leg_texts(event), strict=True):
             lookup = pepper.lookup(TENANT, SubjectId(party.id.lower()))

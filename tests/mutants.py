@@ -582,9 +582,9 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "identifiers stay in memory",
-        "workers/sealer.py",
-        "        subject = canonical(text, rules.identity)\n",
-        "        subject = vars(self).setdefault(canonical(text, rules.identity), canonical(text, rules.identity))\n",
+        "workers/naming.py",
+        "        subjects = [(text, canonical(text, rules)) for text in texts]\n",
+        "        subjects = self.kept = [(text, canonical(text, rules)) for text in texts]\n",
         "tests/core/test_same_person.py::test_no_identifier_stays_in_the_memory_of_what_seals",
     ),
     (

@@ -173,8 +173,8 @@ def text_literal(text: str) -> bytes:
 
 def time_text(moment: datetime) -> str:
     """An aware time as our one text of it."""
-    text = moment.astimezone(UTC).replace(tzinfo=None).isoformat()
-    return (text[:-3] if text[-7:-6] == "." and text.endswith("000") else text) + "Z"
+    text = _encoder.encode(moment if moment.tzinfo is UTC else moment.astimezone(UTC))[1:-1].decode()
+    return text[:-4] + "Z" if text[-8:-7] == "." and text.endswith("000Z") else text
 
 
 def from_ms(moment_ms: int) -> datetime:

@@ -9,7 +9,7 @@ The thread is one per process, and wakes once a second: a plain `for` over a rea
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Generic, TypeVar
 from weakref import WeakSet
 
@@ -45,6 +45,11 @@ class Cache(Generic[K, V]):
         """What is kept under a name, unless its time is over."""
         found = self._kept.get(name)
         return None if found is None or found[0] <= self._now() else found[1]
+
+    def live(self, names: Iterable[K]) -> dict[K, V]:
+        """As `get`, for many; what is not kept is left out."""
+        kept, now = self._kept, self._now()
+        return {name: found[1] for name in names if (found := kept.get(name)) is not None and found[0] > now}
 
     def put(self, name: K, value: V) -> V:
         """Keep something from now on; what is oldest makes room."""

@@ -166,7 +166,12 @@ class Keyring(KeyEntries):
         """What the entries of a view say, and whose say nothing because they cannot be used."""
         found: dict[Lookup, Person | None] = {}
         unreadable: Unreadable = {}
+        verified = self._verified.live(view.raw)
         for lookup, raw in view.raw.items():
+            known = verified.get(lookup)
+            if known is not None and known[0] == raw and known[1].home is None:
+                found[lookup] = known[1]
+                continue
             try:
                 found[lookup] = self.person(lookup, raw)
             except EntryUnreadableError as error:
@@ -298,8 +303,9 @@ class Keyring(KeyEntries):
         """The key bytes of live persons, and whose key is missing, of no use, or another's: wait for those, and alarm."""
         opened: dict[Lookup, Opened] = {}
         missing: dict[Lookup, tuple[Person, Pseudonym]] = {}
+        kept = self._cache.live(persons)
         for lookup, person in persons.items():
-            cached = self._cache.get(lookup)
+            cached = kept.get(lookup)
             if cached is not None and (cached.generation, cached.pseudonym) == (person.generation, person.pseudonym):
                 opened[lookup] = cached
             elif person.pseudonym is not None:

@@ -6,6 +6,7 @@ Rules: 1. The rules are the tenant's, from its profile; no policy changes them. 
 Source: `core/identity.py`; design section 14 (identity is fixed).
 """
 
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -88,6 +89,12 @@ class Naming:
                 found[canonical(text, rules)] = None
         return [each for each in found if each != subject]
 
-    def others(self, text: str, subject: SubjectId) -> tuple[Lookup, ...]:
-        """The keys by former rules of an identifier whose canonical form is known."""
-        return tuple(map(self.keyed, self._former(text, subject)))
+    def of_all(self, texts: Iterable[str], rules: Sequence[str]) -> list[tuple[Lookup, tuple[Lookup, ...]]]:
+        """As `names`, of identifiers that the rules are known to take: each one's key, and those by former rules."""
+        lookup, tenant = self._vault.pepper(self._tenant).lookup, self._tenant
+        subjects = [(text, canonical(text, rules)) for text in texts]
+        if not self.former:
+            return [(lookup(tenant, subject), ()) for _, subject in subjects]
+        return [
+            (lookup(tenant, subject), tuple(map(self.keyed, self._former(text, subject)))) for text, subject in subjects
+        ]

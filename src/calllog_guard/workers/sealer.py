@@ -11,7 +11,7 @@ Source: design sections 4, 7, 8, 9.
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import Final, NamedTuple
@@ -26,7 +26,6 @@ from calllog_guard.core.crypto.envelope import NONCE_BYTES, LegHeader, seal_leg
 from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.secrets import Month, floor_month, month_of
 from calllog_guard.core.heartbeats import Heartbeats
-from calllog_guard.core.identity import canonical
 from calllog_guard.core.ids import CallId, Lookup, Tenant, Token, record_key
 from calllog_guard.core.retention.purpose import allowed, mask_for
 from calllog_guard.core.tombstone import Output, tombstone
@@ -42,6 +41,7 @@ from calllog_guard.workers.naming import Names, Naming
 from calllog_guard.workers.unreadable import Unreadable
 
 Count = Callable[[str, int], None]
+Persons = Mapping[Lookup, Person | None]
 _OUTCOMES: Final = ("answered", "missed", "declined", "failed")
 _ROLES: Final = ("host", "guest", "caller", "callee")
 
@@ -144,14 +144,20 @@ class Sealer:
         start = event.started_at.astimezone(UTC)
         day = start.date().isoformat()
         shared = (call_of(event), to_ms(start), appended_ms, day, month_of(start.year, start.month))
-        parts: list[Part] = []
-        for index, (party, text) in enumerate(zip(event.parties, leg_texts(event), strict=True)):
-            names = self.names(party.id, rules)
-            mask = rules.masks[party.role, event.outcome]
-            parts.append(Part(names.lookup, mask, text, *shared, (*place, index), "", names.former))
-        for index, gone in enumerate(event.removed, len(parts)):
-            names = self.names(gone, rules)
-            parts.append(Part(names.lookup, 0, None, *shared, (*place, index), gone, names.former))
+        # no key is kept in memory with its identifier, which would stay after an erasure
+        names = self._naming.of_all([party.id for party in event.parties], rules.identity)
+        parts = [
+            Part(lookup, rules.masks[party.role, event.outcome], text, *shared, (*place, index), "", former)
+            for index, (party, text, (lookup, former)) in enumerate(
+                zip(event.parties, leg_texts(event), names, strict=True)
+            )
+        ]
+        if event.removed:
+            gone = zip(event.removed, self._naming.of_all(event.removed, rules.identity), strict=True)
+            parts += [
+                Part(lookup, 0, None, *shared, (*place, index), text, former)
+                for index, (text, (lookup, former)) in enumerate(gone, len(parts))
+            ]
         return parts
 
     @staticmethod
@@ -176,11 +182,6 @@ class Sealer:
             part if each in found.left else msgspec.structs.replace(part, lookup=found.homes[each], former=())
             for part, each in zip(parts, names, strict=True)
         ], {each.lookup: error for each, error in found.left.items()}
-
-    def names(self, text: str, rules: Rules) -> Names:
-        """The keystore's keys for a party; none is kept in memory, where the identifier would stay after an erasure."""
-        subject = canonical(text, rules.identity)
-        return Names(self._naming.keyed(subject), self._naming.others(text, subject))
 
     # --- 2 read to 6 read again -------------------------------------------------------------------------------------
 
@@ -207,10 +208,10 @@ class Sealer:
         known = [part for part in parts if part.lookup not in out]
         lookups = list({part.lookup for part in known})
         while True:
-            view = await self._minted(known, lookups)
+            view, persons, left = await self._minted(known, lookups)
             self._steps.reached("protect.minted")
-            outputs, ended, left = await self._sealed(known, view, rules)
-            left |= out
+            outputs, ended, keyless = await self._sealed(known, persons, rules)
+            left |= keyless | out
             if len(left) > room:
                 raise next(iter(left.values()))
             self._steps.reached("protect.sealed")
@@ -223,24 +224,28 @@ class Sealer:
                     "the rules by which people are known are others since this unit began: it is done again"
                 )
             if again.raw == view.raw:
-                self._answered(view, left)
+                self._answered(persons, left)
                 return Settled(ended, left)
             self._count("units_repeated", 1)
             letters = ()
 
-    def _answered(self, view: View, left: Unreadable) -> None:
+    def _answered(self, persons: Persons, left: Unreadable) -> None:
         """What the keystore said of the persons of a unit."""
-        for lookup, person in self._ring.persons(view)[0].items():
-            if lookup not in left:
-                self._count("answer_" + ("unknown" if person is None else "live" if person.pseudonym else "erased"), 1)
-        for error in left.values():
-            self._count("answer_missing" if isinstance(error, KeyMissingError) else "answer_corrupt", 1)
+        said = Counter(
+            "unknown" if person is None else "live" if person.pseudonym else "erased"
+            for lookup, person in persons.items()
+            if lookup not in left
+        )
+        said.update("missing" if isinstance(error, KeyMissingError) else "corrupt" for error in left.values())
+        for answer, times in said.items():
+            self._count("answer_" + answer, times)
 
-    async def _minted(self, parts: Sequence[Part], lookups: Sequence[Lookup]) -> View:
+    async def _minted(self, parts: Sequence[Part], lookups: Sequence[Lookup]) -> tuple[View, Persons, Unreadable]:
+        """The entries of people who need none, or have got one; what they say, and whose say nothing."""
         while True:
             view = await self._ring.view(lookups)
             self._steps.reached("protect.read")
-            persons, _ = self._ring.persons(view)
+            persons, unreadable = self._ring.persons(view)
             wanted: dict[Lookup, Person | None] = {}
             for part in parts:
                 if part.text is None or part.lookup not in persons:
@@ -249,7 +254,7 @@ class Sealer:
                 if self._fate(part, person, part.mask) is Fated.MINT:
                     wanted[part.lookup] = person
             if not wanted:
-                return view
+                return view, persons, unreadable
             now = self._clock.now()
             late = now - timedelta(days=self._settings.event_late_days)
             floor = min(floor_month(now, self._keep_days), month_of(late.year, late.month))
@@ -261,23 +266,22 @@ class Sealer:
         return fate_of(person, mask, part.started_ms, part.appended_ms, returns=self._returns)
 
     async def _sealed(
-        self, parts: Sequence[Part], view: View, rules: Rules
+        self, parts: Sequence[Part], persons: Persons, rules: Rules
     ) -> tuple[list[Output], Counter[str], Unreadable]:
-        persons, left = self._ring.persons(view)
+        """The legs of those whose entries say something, how their parts ended, and whose keys cannot be used."""
         living = {lookup: person for lookup, person in persons.items() if person is not None and person.pseudonym}
         opened, keyless = await self._ring.open(living)
-        left |= keyless
         outputs: list[Output] = []
         ended: Counter[str] = Counter()
         for part in parts:
-            if part.lookup in left:
+            if part.lookup in keyless or part.lookup not in persons:
                 continue
             output = self._leg(part, persons[part.lookup], opened.get(part.lookup), rules, ended)
             if output is not None:
                 outputs.append(output)
         ended["legs_removed"] = sum(output.value is None for output in outputs)
         ended["legs_written"] = len(outputs) - ended["legs_removed"]
-        return outputs, ended, left
+        return outputs, ended, keyless
 
     def _leg(
         self, part: Part, person: Person | None, keys: Opened | None, rules: Rules, ended: Counter[str]

@@ -68,6 +68,7 @@ class Vault:
     ) -> None:
         self._kms, self._ring, self._life_s, self._now, self._legacy = kms, ring, life_s, now, legacy
         self._roots: dict[str, Secret] = {}
+        self._peppers: dict[Tenant, Pepper] = {}
         self._epochs: Cache[EpochName, Opened] = Cache(life_s, _EPOCHS_MAX, now=now)
         self._profiles = Profiles(kms, ring, ROOT)
         self._silent_until = -float("inf")
@@ -299,7 +300,11 @@ class Vault:
 
     def pepper(self, tenant: Tenant) -> Pepper:
         """The tenant's key for lookups."""
-        return Pepper(self._root(f"pepper.{tenant}").expose())
+        raw = self._root(f"pepper.{tenant}").expose()
+        known = self._peppers.get(tenant)
+        if known is None or known.expose() is not raw:
+            known = self._peppers[tenant] = Pepper(raw)
+        return known
 
     def receipt_key(self, tenant: Tenant) -> bytes:
         """The seed (32 bytes) of the tenant's Ed25519 key for receipts."""

@@ -6,14 +6,14 @@ Rules: 1. A field that the schema does not know is refused (data minimisation, G
 Source: design section 6; `schemas/event.json`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
 import msgspec
 
 from calllog_guard.core.identity import canonical
-from calllog_guard.core.ids import CallId
+from calllog_guard.core.ids import CallId, SubjectId
 from calllog_guard.core.wire import IdText, Message, Role, TenantName, Utc, check_id, check_year, decode, to_ms
 from calllog_guard.errors import MessageError
 
@@ -75,27 +75,35 @@ def check_event(event: CallEvent, identity: Sequence[str]) -> None:
     check_id(event.call_id, "/call_id")
     check_year(event.started_at, "/started_at")
     check_year(event.ended_at, "/ended_at")
-    answered = event.outcome == "answered"
-    if event.ended_at is None and answered:
+    if event.ended_at is None and event.outcome == "answered":
         raise MessageError("missing_field", "/ended_at")
     _check_span(event.started_at, event.ended_at, "/ended_at")
     seen: set[str] = set()
     for index, party in enumerate(event.parties):
-        pointer = f"/parties/{index}"
-        check_id(party.id, f"{pointer}/id")
-        check_year(party.joined_at, f"{pointer}/joined_at")
-        check_year(party.left_at, f"{pointer}/left_at")
-        if not answered and (party.joined_at or party.left_at):
-            raise MessageError("not_answered", pointer)
-        _check_span(party.joined_at or event.started_at, party.left_at or event.ended_at, f"{pointer}/left_at")
-        name = canonical(party.id, identity, f"{pointer}/id")
-        if name in seen:
-            raise MessageError("duplicate_party", f"{pointer}/id")
+        try:
+            name = _checked(party, event, identity, seen)
+        except MessageError as error:
+            raise MessageError(error.reason, f"/parties/{index}{error.pointer}") from None
         seen.add(name)
     for index, gone in enumerate(event.removed):
         check_id(gone, f"/removed/{index}")
         if canonical(gone, identity, f"/removed/{index}") in seen:
             raise MessageError("removed_party_present", f"/removed/{index}")
+
+
+def _checked(party: Party, event: CallEvent, identity: Sequence[str], seen: Container[str]) -> SubjectId:
+    """The canonical form of a party that is none of those seen; raises as `check_event`, with a pointer from the party on."""
+    check_id(party.id, "/id")
+    if party.joined_at or party.left_at:
+        check_year(party.joined_at, "/joined_at")
+        check_year(party.left_at, "/left_at")
+        if event.outcome != "answered":
+            raise MessageError("not_answered")
+        _check_span(party.joined_at or event.started_at, party.left_at or event.ended_at, "/left_at")
+    name = canonical(party.id, identity, "/id")
+    if name in seen:
+        raise MessageError("duplicate_party", "/id")
+    return name
 
 
 def check_time(event: CallEvent, appended_ms: int, limits: Limits) -> None:
@@ -106,10 +114,11 @@ def check_time(event: CallEvent, appended_ms: int, limits: Limits) -> None:
         MessageError: `in_future` or `too_late`; the event is dead-lettered.
 
     """
-    latest = max(to_ms(event.started_at), to_ms(event.ended_at) if event.ended_at else 0)
+    started = to_ms(event.started_at)
+    latest = max(started, to_ms(event.ended_at) if event.ended_at else 0)
     if latest > appended_ms + limits.ahead_ms:
         raise MessageError("in_future", "/started_at")
-    if to_ms(event.started_at) < appended_ms - limits.late_ms:
+    if started < appended_ms - limits.late_ms:
         raise MessageError("too_late", "/started_at")
 
 

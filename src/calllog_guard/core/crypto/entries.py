@@ -9,6 +9,7 @@ Source: design sections 8 and 14; vectors in `tests/vectors/stored_v1.json` and 
 
 import struct
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -36,6 +37,7 @@ RESTRICTED, HELD, REVIEWED, IMPOSED = 1, 2, 4, 8
 _FLAGS: Final = RESTRICTED | HELD | REVIEWED | IMPOSED
 _NONCE: Final = 12
 _PSEUDONYM: Final = 16
+_EPOCHS_MAX: Final = 1000
 _HOLD: Final = 16
 _SECRET_SIZES: Final = {1: {LIVE: _PSEUDONYM, GONE: 0}, 2: {LIVE: _PSEUDONYM, GONE: 0, ELSEWHERE: 32}}
 """What a person's entry seals, by version and state: a pseudonym, nothing, a lookup."""
@@ -217,10 +219,15 @@ def _epoch_at(entry: bytes, offset: int) -> tuple[EpochName, int]:
     end = offset + 1 + size
     if not size or end > len(entry):
         raise EntryCorruptError("an entry of the keystore names no epoch")
-    name = entry[offset + 1 : end].decode("ascii", "replace")
+    return _epoch_name(entry[offset + 1 : end]), end
+
+
+@lru_cache(maxsize=_EPOCHS_MAX)
+def _epoch_name(raw: bytes) -> EpochName:
+    name = raw.decode("ascii", "replace")
     if not EPOCH_PATTERN.match(name):
         raise EntryCorruptError("an entry of the keystore names no epoch")
-    return EpochName(name), end
+    return EpochName(name)
 
 
 def _seal(clear: bytes, place: bytes, secret: bytes, key: Secret, nonce: bytes) -> bytes:

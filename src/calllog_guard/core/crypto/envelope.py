@@ -11,7 +11,6 @@ from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from calllog_guard.core.crypto.secrets import DataKey
 from calllog_guard.core.ids import b64, unb64
@@ -54,7 +53,7 @@ def padded(plaintext: bytes) -> bytes:
 def seal_leg(header: Message, plaintext: bytes, key: DataKey, nonce: bytes) -> bytes:
     """A leg, or a copy of it, as five base64url parts, the second (encrypted key) empty. `nonce`: 12 random bytes, never reused."""
     aad = b64(encode(header))
-    sealed = AESGCM(key.expose()).encrypt(nonce, padded(plaintext), aad)
+    sealed = key.cipher.encrypt(nonce, padded(plaintext), aad)
     return b".".join((aad, b"", b64(nonce), b64(sealed[:-TAG_BYTES]), b64(sealed[-TAG_BYTES:])))
 
 
@@ -87,6 +86,6 @@ def open_leg(leg: bytes, key: DataKey) -> bytes:
         nonce, text, tag = map(unb64, parts[2:])
         if len(nonce) != NONCE_BYTES or len(tag) != TAG_BYTES:
             raise RecordError("bad_leg")
-        return AESGCM(key.expose()).decrypt(nonce, text + tag, parts[0]).rstrip(b" ")
+        return key.cipher.decrypt(nonce, text + tag, parts[0]).rstrip(b" ")
     except (InvalidTag, ValueError):
         raise RecordError("bad_leg") from None

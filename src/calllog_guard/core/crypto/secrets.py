@@ -6,7 +6,6 @@ Rules: 1. Secrets are random, never derived from identifiers.  2. One HKDF info 
 Source: HMAC-SHA-256 (RFC 2104), HKDF-SHA-256 (RFC 5869); vectors in `tests/vectors/secrets_v1.json`.
 """
 
-import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
@@ -14,6 +13,8 @@ from datetime import date, timedelta
 from typing import Final, NewType, Self
 
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from calllog_guard.core.ids import (
@@ -94,30 +95,45 @@ def derive(secret: Secret, use: str, size: int = SECRET_BYTES) -> bytes:
     return HKDF(hashes.SHA256(), size, None, (_INFO + use).encode()).derive(secret.expose())
 
 
-class Pepper(Secret):
+class MacKey(Secret):
+    """A key of HMAC-SHA-256 that is used for many messages: what depends on the key alone is computed once."""
+
+    __slots__ = ("_begun",)
+
+    def __init__(self, raw: bytes) -> None:
+        super().__init__(raw)
+        self._begun = HMAC(raw, hashes.SHA256())
+
+    def mac(self, message: bytes) -> bytes:
+        """The 32 bytes of a message."""
+        begun = self._begun.copy()
+        begun.update(message)
+        return begun.finalize()
+
+
+class Pepper(MacKey):
     """A tenant's key for lookups."""
 
     __slots__ = ()
 
     def lookup(self, tenant: Tenant, subject: SubjectId) -> Lookup:
         """The keystore's key for a person: HMAC-SHA-256 over tenant, a zero byte, and the subject id."""
-        message = b"lookup\x00" + tenant.encode() + b"\x00" + subject.encode()
-        return Lookup(b64(hmac.digest(self._raw, message, hashlib.sha256)).decode())
+        return Lookup(b64(self.mac(f"lookup\0{tenant}\0{subject}".encode())).decode())
 
     def person_for(self, purpose: str, lookup: Lookup) -> PurposePerson:
         """A person's name for the readers of one purpose: two purposes cannot be joined by it, nor either with the log."""
         message = b"person\x00" + purpose.encode() + b"\x00" + lookup.encode()
-        return PurposePerson(id_text(hmac.digest(self._raw, message, hashlib.sha256)[:ID_BYTES]))
+        return PurposePerson(id_text(self.mac(message)[:ID_BYTES]))
 
 
-class TokenKey(Secret):
+class TokenKey(MacKey):
     """Names one person's legs."""
 
     __slots__ = ()
 
     def token(self, call: CallId) -> Token:
         """The name of this person's leg of a call; without the secret it links to nothing."""
-        return Token(id_text(hmac.digest(self._raw, call.encode(), hashlib.sha256)[:ID_BYTES]))
+        return Token(id_text(self.mac(call.encode())[:ID_BYTES]))
 
     def tally_key(self) -> Secret:
         """Tells this person from others while lapsed legs are counted (`cells.py`), and dies with the person."""
@@ -151,9 +167,13 @@ class IdentitySecret(Secret):
 
 
 class DataKey(Secret):
-    """Seals one person's legs of one month."""
+    """Seals one person's legs of one month; `cipher` is AES-256-GCM under it."""
 
-    __slots__ = ()
+    __slots__ = ("cipher",)
+
+    def __init__(self, raw: bytes) -> None:
+        super().__init__(raw)
+        self.cipher = AESGCM(raw)
 
 
 class Link(Secret):
