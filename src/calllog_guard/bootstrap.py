@@ -41,6 +41,7 @@ from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, Beat, decode, encode
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.ports import Place, Writer
+from calllog_guard.settings import ROLES
 from calllog_guard.workers.answers import Answers
 from calllog_guard.workers.attempts import Outlet
 from calllog_guard.workers.auditor import Auditor
@@ -370,10 +371,6 @@ def _opens(shared: World, case: Case) -> bool:
     return False
 
 
-_ROLES: Final[dict[str, Callable[[World, KafkaWriter, Any, Beginnings], Role]]] = {
-    "protector": _protector,
-    "desk": _desk,
-    "keeper": keeper,
-    "auditor": _auditor,
-}
-ROLES: Final = tuple(_ROLES)
+_ROLES: Final[dict[str, Callable[[World, KafkaWriter, Any, Beginnings], Role]]] = dict(
+    zip(ROLES, (_protector, _desk, keeper, _auditor), strict=True)
+)

@@ -6,62 +6,39 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from importlib import import_module
+from typing import Any, Final, NoReturn
 
 from calllog_guard import __version__, telemetry
 from calllog_guard.adapters import process_memory
-from calllog_guard.commands import (
-    calls,
-    cases,
-    demo,
-    doctor,
-    export,
-    imports,
-    keys,
-    keystore,
-    letters,
-    notices,
-    policy,
-    read,
-    rebuild,
-    receipts,
-    report,
-    rights,
-    scan,
-    setup,
-    stack,
-    tenants,
-    topics,
-    worker,
-)
-from calllog_guard.commands.setup import exit_code
-from calllog_guard.errors import GuardError
+from calllog_guard.errors import GuardError, exit_code
 
 EXITS = "exit codes: 0 done, 1 a finding, 2 usage or configuration, 3 unavailable, 4 refused by state, 70 halt"
-FAMILIES = (
-    stack,
-    setup,
-    topics,
-    tenants,
-    keys,
-    policy,
-    doctor,
-    worker,
-    calls,
-    read,
-    imports,
-    letters,
-    rights,
-    cases,
-    report,
-    receipts,
-    notices,
-    export,
-    scan,
-    keystore,
-    rebuild,
-    demo,
-)
+VERBS: Final = {
+    "stack": "stack",
+    "init": "setup",
+    "topics": "topics",
+    "tenant": "tenants",
+    "key": "keys",
+    "policy": "policy",
+    "doctor": "doctor",
+    "worker": "worker",
+    "emit": "calls",
+    "read": "read",
+    "import": "imports",
+    "dead": "letters",
+    "request": "rights",
+    "case": "cases",
+    "report": "report",
+    "receipt": "receipts",
+    "notice": "notices",
+    "export": "export",
+    "scan": "scan",
+    "keystore": "keystore",
+    "rebuild": "rebuild",
+    "demo": "demo",
+}
+"""The module of `commands/` that has each verb, in the order of `--help`; no other is loaded when one is asked for."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -73,20 +50,22 @@ class Parser(argparse.ArgumentParser):
         self._negative_number_matcher = re.compile(r"^-[\w-]{21}$|^-\d+$", re.ASCII)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line; `--help` of each verb teaches it."""
+def parser(verb: str = "") -> argparse.ArgumentParser:
+    """The whole command line, or what one of its verbs needs; `--help` of each teaches it."""
     root = Parser(prog="calllog-guard", description=__doc__, epilog=EXITS)
     root.add_argument("--version", action="version", version=__version__)
     verbs = root.add_subparsers(metavar="VERB", required=True)
-    for family in FAMILIES:
-        family.register(verbs)
+    for family in [VERBS[verb]] if verb in VERBS else VERBS.values():
+        import_module(f"calllog_guard.commands.{family}").register(verbs)
     return root
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    args = parser().parse_args(argv)
-    if args.run is not worker.run:
+    words = sys.argv[1:] if argv is None else argv
+    verb = words[0] if words else ""
+    args = parser(verb).parse_args(words)
+    if verb != "worker":
         telemetry.mute()
     try:
         return int(args.run(args))

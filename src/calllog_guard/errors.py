@@ -267,3 +267,12 @@ class ConfigurationError(GuardError):
 
 class StateRefusedError(GuardError):
     """What was asked is well formed but not possible in the present state (exit 4)."""
+
+
+def exit_code(error: GuardError) -> int:
+    """The exit code that an error ends a command with."""
+    if isinstance(error, ConfigurationError):
+        return 2
+    if isinstance(error, StateRefusedError):
+        return 4
+    return {Fate.RETRY: 3, Fate.DEAD_LETTER: 4, Fate.HALT: 70}[error.fate]

@@ -16,12 +16,11 @@ from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_log import Tail, read_all
 from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.adapters.law_file import SeenLaw
-from calllog_guard.bootstrap import ROLES
 from calllog_guard.core.policy.form import Version
 from calllog_guard.core.policy.publication import Followed, is_publication
 from calllog_guard.core.policy.residency import host_of, outside
 from calllog_guard.errors import ConfigurationError, KeystoreUnsafeError, RequestRefusedError
-from calllog_guard.settings import UNSAFE_KEYSTORE, Settings
+from calllog_guard.settings import ROLES, UNSAFE_KEYSTORE, Settings
 from calllog_guard.workers.policy_source import PolicySource
 from calllog_guard.world import World
 

@@ -25,6 +25,8 @@ STOP_AT: Final = "stop-at="
 """The process is frozen at the step of that name, once, until somebody wakes it; for tests."""
 LEVELS: Final = ("debug", "info", "warning", "error")
 _MAY_BE_ZERO: Final = frozenset({"trim_behind_s", "aof_rewrite_min_s", "backup_window_days", "keystore_replicas"})
+ROLES: Final = ("protector", "desk", "keeper", "auditor")
+"""What a worker can be."""
 REQUESTS_KEEP_DAYS: Final = 7
 """How long requests and notices stay in their topics; requests are trimmed long before."""
 _GOVERNED: Final = ("calllog", "privacy")

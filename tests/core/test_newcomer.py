@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
-from calllog_guard.cli import main, parser
+from calllog_guard.cli import VERBS, main, parser
 from calllog_guard.core.crypto.sealed import receipt_pem, sign
 from calllog_guard.core.ids import EpochName, Tenant
 from calllog_guard.settings import PREFIX
@@ -275,3 +275,14 @@ def test_no_option_looks_like_an_id() -> None:
     names = set(options(parser()))
     assert "--timeout" in names
     assert not [name for name in names if len(name) == 22]
+
+
+def test_every_verb_is_found_where_it_is_looked_for() -> None:
+    """One that is asked for loads its own module alone; a wrong place, and `--help` would promise what no command does."""
+
+    def verbs(of: argparse.ArgumentParser) -> list[str]:
+        (action,) = (each for each in of._actions if isinstance(each, argparse._SubParsersAction))
+        return list(action.choices)
+
+    assert verbs(parser()) == list(VERBS) == verbs(parser("--version"))
+    assert {verb: verbs(parser(verb)) for verb in VERBS} == {verb: [verb] for verb in VERBS}

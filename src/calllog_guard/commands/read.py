@@ -16,9 +16,9 @@ import structlog
 from calllog_guard import patience, telemetry
 from calllog_guard.adapters.freed_memory import keep_overwritten
 from calllog_guard.commands.lifetime import lived, unless
-from calllog_guard.commands.setup import exit_code, say
+from calllog_guard.commands.setup import say
 from calllog_guard.core.calls.view import Line
-from calllog_guard.errors import GuardError
+from calllog_guard.errors import GuardError, exit_code
 from calllog_guard.reader import Reader
 from calllog_guard.settings import from_environment
 

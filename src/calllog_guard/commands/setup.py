@@ -12,7 +12,7 @@ from typing import Any
 from calllog_guard.adapters.kms_local import write_new
 from calllog_guard.core.crypto.sealed import new_pair
 from calllog_guard.core.ids import TENANT_PATTERN
-from calllog_guard.errors import ConfigurationError, Fate, GuardError, StateRefusedError
+from calllog_guard.errors import ConfigurationError
 from calllog_guard.settings import PREFIX, from_environment
 from calllog_guard.world import World, world
 
@@ -56,15 +56,6 @@ purposes = ["service"]
 title = "The billing department"
 purposes = ["billing"]
 """
-
-
-def exit_code(error: GuardError) -> int:
-    """The exit code that an error ends a command with."""
-    if isinstance(error, ConfigurationError):
-        return 2
-    if isinstance(error, StateRefusedError):
-        return 4
-    return {Fate.RETRY: 3, Fate.DEAD_LETTER: 4, Fate.HALT: 70}[error.fate]
 
 
 def say(text: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_extents import KafkaExtents
 from calllog_guard.adapters.kafka_newest import holds_any
-from calllog_guard.bootstrap import ROLES, reads
+from calllog_guard.bootstrap import reads
 from calllog_guard.commands.identity import carried_over, identity_of, named_rules
 from calllog_guard.commands.setup import show, the_world
 from calllog_guard.core.anchor import ANCHOR
@@ -25,6 +25,7 @@ from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode
 from calllog_guard.errors import ConfigurationError, StateRefusedError
 from calllog_guard.law import check_places, enter, follow_published
+from calllog_guard.settings import ROLES
 from calllog_guard.workers.beginnings import take_over
 from calllog_guard.workers.guard import guard_entry, read_guard
 from calllog_guard.workers.walk import epoch_of

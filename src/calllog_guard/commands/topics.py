@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_extents import KafkaExtents
-from calllog_guard.bootstrap import ROLES, reads
+from calllog_guard.bootstrap import reads
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.signed import kid_of_key
 from calllog_guard.core.acceptances import ACCEPTED, Acceptance, Accepted, accepting
@@ -20,6 +20,7 @@ from calllog_guard.core.ids import ID_BYTES, b64
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, StateRefusedError
 from calllog_guard.law import NO_KEYSTORE, check_places, enter, follow_published
+from calllog_guard.settings import ROLES
 from calllog_guard.workers.beginnings import standing
 from calllog_guard.world import World
 

@@ -19,13 +19,13 @@ import structlog
 
 from calllog_guard import patience, telemetry
 from calllog_guard.adapters.freed_memory import keep_overwritten
-from calllog_guard.bootstrap import ROLES, serve
+from calllog_guard.bootstrap import serve
 from calllog_guard.commands.lifetime import lived, unless
-from calllog_guard.commands.setup import exit_code, the_world
+from calllog_guard.commands.setup import the_world
 from calllog_guard.core.wire import time_text
-from calllog_guard.errors import ConfigurationError, Fate, GuardError
+from calllog_guard.errors import ConfigurationError, Fate, GuardError, exit_code
 from calllog_guard.law import check_keystore, check_lawful, check_places, check_retention, policy_source, policy_tail
-from calllog_guard.settings import PREFIX, UNSAFE_KEYSTORE, from_environment
+from calllog_guard.settings import PREFIX, ROLES, UNSAFE_KEYSTORE, from_environment
 from calllog_guard.stack.offspring import ends_with_us
 from calllog_guard.workers.delivery import Delivery
 from calllog_guard.workers.duties import Duty
