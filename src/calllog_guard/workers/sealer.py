@@ -241,7 +241,7 @@ class Sealer:
             self._count("answer_" + answer, times)
 
     async def _minted(self, parts: Sequence[Part], lookups: Sequence[Lookup]) -> tuple[View, Persons, Unreadable]:
-        """The entries of people who need none, or have got one; what they say, and whose say nothing."""
+        """The entries as read once everybody who needs secrets has them, what they say, and whose say nothing."""
         while True:
             view = await self._ring.view(lookups)
             self._steps.reached("protect.read")
