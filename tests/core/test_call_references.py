@@ -13,13 +13,15 @@ from test_parking import again, legs, parked, pseudonym
 from calllog_guard.adapters.memory import MemoryKms, MemoryRing
 from calllog_guard.commands.scan import Hunter
 from calllog_guard.core.calls.leg import Leg, read_leg
+from calllog_guard.core.calls.parked import WaitingPart, event_of
 from calllog_guard.core.crypto.entries import secrets_key
 from calllog_guard.core.crypto.envelope import open_leg, parse_header
 from calllog_guard.core.crypto.held import parse_held
-from calllog_guard.core.crypto.secrets import CallKey, DataKey, Pepper
-from calllog_guard.core.ids import CallId, HoldId, Tenant, b64, is_id
+from calllog_guard.core.crypto.secrets import CallKey, DataKey, Pepper, month_from
+from calllog_guard.core.ids import CallId, HoldId, Lookup, Tenant, b64, is_id
 from calllog_guard.core.retention.purpose import GRACE_DAYS
 from calllog_guard.core.tombstone import Output
+from calllog_guard.workers.sealer import Part
 from calllog_guard.workers.vault import Vault
 
 AMY, BEN = "alice@example.org", "bob@example.org"
@@ -29,7 +31,7 @@ GOLDEN = json.loads((Path(__file__).parents[1] / "vectors" / "stored_v2.json").r
 
 def reference(world: GuardWorld, call: str = CALL) -> str:
     """By what the tenant's records name a call."""
-    return world.vault.call_key(TENANT).reference(CallId(call))
+    return world.reference(call)
 
 
 async def upgrade(world: GuardWorld) -> None:
@@ -249,6 +251,25 @@ async def test_a_part_that_waits_becomes_a_leg_with_the_reference(tmp_path: Path
     await world.run()
     assert parked(world) == {}
     assert {leg.call for leg in await legs(world, AMY)} == {reference(world, "known"), reference(world)}
+
+
+async def test_a_part_of_the_old_form_that_waited_gets_the_reference(tmp_path: Path) -> None:
+    """Made by a unit that began before the upgrade."""
+    world = await GuardWorld(tmp_path).start()
+    rules = world.protector._sealer.rules()
+    text = GOLDEN["leg_plaintext"].replace(GOLDEN["call_reference"], "call-1").encode()
+    part = Part(Lookup("A" * 43), 1, text, CallId("call-1"), 0, 0, "2026-11-24", month_from("2026-11"))
+    again = world.protector._sealer.again(part, rules)
+    assert again.form == 2
+    assert read_leg(again.text or b"").call == reference(world, "call-1")
+    assert world.protector._sealer.again(again, rules) == again
+
+
+def test_a_part_that_lapsed_can_be_replayed_under_its_calls_id() -> None:
+    """Its record key is made of the id: under the reference it would replace nothing."""
+    text = GOLDEN["leg_plaintext"]
+    part = WaitingPart(lookup="A" * 43, mask=1, text=text, call="call-1", started_ms=0, appended_ms=0, form=2)
+    assert json.loads(event_of(part, TENANT))["call_id"] == "call-1"
 
 
 # --- nothing is left --------------------------------------------------------------------------------------------------
