@@ -54,6 +54,18 @@ def person(tmp_path: Path) -> Page:
     return shown(parts(tmp_path))["index.html"]
 
 
+@pytest.mark.parametrize("of", ["person", "authority"])
+def test_what_a_reference_is_is_said_where_records_have_one(tmp_path: Path, of: str) -> None:
+    """Of a tenant of the first level they name the call by its id."""
+    found, pages = (parts(tmp_path), person_pages) if of == "person" else (disclosed(tmp_path), authority_pages)
+    about = msgspec.structs.replace(found[-1].about, calls="reference")
+    now = [*found[:-1], msgspec.structs.replace(found[-1], about=about)]
+    texts = [shown(each, pages)["index.html"].text for each in (found, now)]
+    told = ("that identifier may name", "find")
+    assert [all(words in text for words in told) for text in texts] == [False, True]
+    assert ("its identifier, kind" in texts[0], "a reference, kind" in texts[1]) == (of == "authority",) * 2
+
+
 def test_a_person_reads_it_in_words(person: Page) -> None:
     """No code of ours, no raw time, no period as programs write it."""
     text = person.text
