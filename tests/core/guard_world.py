@@ -404,11 +404,9 @@ class GuardWorld:
         }
         await self.log.write([Output("calllog.events", 0, name.encode(), json.dumps(content).encode())])
 
-    async def ask(
-        self, jti: str, kind: str, *subjects: str, key: str = "backend-1", order: bool = False, **more: Any
-    ) -> None:
+    async def ask(self, jti: str, kind: str, *subjects: str, key: str = "backend-1", **more: Any) -> None:
         """Send a signed request; an `order` where no backend sees it."""
-        now = int(self.clock.at.timestamp())
+        now, order = int(self.clock.at.timestamp()), more.pop("order", False)
         claims = {
             "v": 1,
             "iss": key,
