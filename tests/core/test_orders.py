@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from guard_world import TENANT, Crash, GuardWorld
@@ -24,7 +25,7 @@ def lane(world: GuardWorld, topic: str = "privacy.orders") -> list[Arrival]:
     return world.log.records[topic, 0]
 
 
-async def started(folder: Path, **more: int) -> GuardWorld:
+async def started(folder: Path, **more: Any) -> GuardWorld:
     """Alice has called three times."""
     world = await GuardWorld(folder, **more).start()
     for days in (10, 50, 70):
