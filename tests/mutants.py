@@ -3846,6 +3846,13 @@ MUTANTS += [
         "        for records in unit.values():",
         "tests/core/test_health.py::test_what_is_quiet_moves_no_figure_and_no_line",
     ),
+    (
+        "before its upgrade an installation has no certificates for want of orders",
+        "workers/upkeep.py",
+        'LATER: Final = (_PARKED, "privacy.orders")',
+        "LATER: Final = (_PARKED,)",
+        "tests/core/test_orders.py::test_an_installation_of_the_first_release_lacks_no_topic",
+    ),
 ]
 
 
