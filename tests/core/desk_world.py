@@ -125,6 +125,7 @@ class DeskWorld:
         self.counts: Counter[str] = Counter()
         self.levels: dict[str, float] = {}
         self.asked: list[Arrival] = []
+        self.readers: tuple[str, ...] | None = ("billing-1",)
 
     def _pair(self, name: str, *, signs: bool) -> None:
         private, public = new_pair(signs=signs)
@@ -260,6 +261,22 @@ class DeskWorld:
         """Handle the last request, for the first time or once more."""
         place = TopicPartition("privacy.requests", 0)
         await self.desk.unit({place: [self.asked[-1]]})
+        await self.traced()
+
+    async def traced(self) -> None:
+        """Keepers say where records had gone, of every decision of which they have not said it yet: `readers` have opened them."""
+        key, told = self.vault.outcome_key(TENANT), list[Arrival]()
+        for case in list(self.book):
+            for name, trace in (case.traces or {}).items():
+                if trace.given is msgspec.UNSET and self.readers is not None:
+                    outcome = Outcome(
+                        tenant=TENANT, case=case.case, decision=name, stage="traced", partition=0, legs=1, barrier=0, up_to=0,
+                        by="keeper", at=self.at, readers=self.readers,
+                    )  # fmt: skip
+                    ms, raw = int(self.at.timestamp() * 1000), key.vouched(outcome, TO_DESK)
+                    told.append(Arrival("privacy.outcomes", 0, len(told), case.case.encode(), raw, ms))
+        if told:
+            await self.desk.unit({TopicPartition("privacy.outcomes", 0): told})
 
     async def later(self, **time: float) -> None:
         """Let time pass, and the desk look."""
