@@ -46,7 +46,7 @@ def notices(guard: Installation) -> list[dict[str, Any]]:
         notice = json.loads(record.value)
         found.setdefault(f"{notice['case']} {notice['to']} {notice['kind']}", notice)
     for notice in found.values():
-        name = "gateway" if notice["to"] == "person" else notice["to"]
+        name = "gateway" if notice["to"] == "person" else "invoicing"
         pem = (guard.directory / "keys" / f"{name}.pem").read_bytes()
         notice["says"] = json.loads(open_sealed(pem, notice["jwe"]))
     return list(found.values())
