@@ -3893,7 +3893,7 @@ MUTANTS += [
         "workers/notices.py",
         "dict.fromkeys((*(trace.given or ()), *found))",
         "dict.fromkeys(found)",
-        "tests/core/test_recipients.py::test_wherever_a_process_dies_those_are_told_and_no_others[True-False]",
+        "tests/core/test_recipients.py::test_what_a_keeper_said_before_it_died_counts",
     ),
     (
         "accesses are read anew for everybody",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from desk_world import CANARY, DeskWorld
 from guard_world import POLICY, TENANT, GuardWorld
 
 from calllog_guard.core.crypto.sealed import open_sealed
@@ -360,3 +361,19 @@ async def test_accesses_are_read_once_however_many_are_erased(world: GuardWorld)
         await world.ask(f"erase-{number:04}", "erase", each)
     await world.run()
     assert read <= 2 * world.settings.few_partitions
+
+
+async def test_what_a_keeper_said_before_it_died_counts(tmp_path: Path) -> None:
+    """Some legs are gone when it looks again: it finds fewer readers then, or none."""
+    world = await DeskWorld(tmp_path).start()
+    world.readers = None
+    await world.meet(BOB)
+    await world.ask("erase-0001", CANARY, BOB, type="erase")
+    case = world.case("erase-0001")
+    first, second = sorted(case.traces or {}, key=lambda name: (case.traces or {})[name].place)
+    await world.trace(case, first, "billing-1")
+    await world.trace(case, first)
+    assert "invoicing/erased" not in world.named(), "of the other nobody has said it yet"
+    await world.trace(case, second)
+    (told,) = [world.words(each) for each in world.notices() if each.to == "invoicing"]
+    assert told.subjects == (CANARY,)
