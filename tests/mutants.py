@@ -3894,6 +3894,8 @@ MUTANTS += [
         'LATER: Final = (_PARKED, "privacy.orders")',
         "LATER: Final = (_PARKED,)",
         "tests/core/test_orders.py::test_an_installation_of_the_first_release_lacks_no_topic",
+    ),
+    (
         "recipients are told of strangers",
         "core/policy/recipients.py",
         "        if unsure or _reads(name, recipient, readers) or named",

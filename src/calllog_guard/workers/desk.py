@@ -207,16 +207,11 @@ class Desk:
             return self._o.policy.public_key(found.key) if found else None
 
         token = bare(content(record), self._o.desk_key)
-<<<<<<< HEAD
-        request = read_request(token, key_of, tenant=self._o.tenant, appended_ms=record.timestamp)
+        request = read_request(token, key_of, tenant=self._o.tenant, appended_ms=appended_ms(record))
         role = table.requesters[request.iss].role
         if record.topic == self._orders and role == "backend":
             raise RequestRefusedError("wrong_topic", "/iss")
         check_rights(role, request.type, request.event)
-=======
-        request = read_request(token, key_of, tenant=self._o.tenant, appended_ms=appended_ms(record))
-        check_rights(table.requesters[request.iss].role, request.type, request.event)
->>>>>>> main
         check_fields(request)
         check_purposes(request, table)
         await self._o.decider.subjects.check(request)
