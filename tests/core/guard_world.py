@@ -87,6 +87,9 @@ role = "officer"
 key = "officer-1.pub.pem"
 [version.tenant.iocom.actors.billing-1]
 purposes = ["billing"]
+[version.tenant.iocom.person_notices]
+key = "operator-1.pub.pem"
+told = ["lifting", "disclosed"]
 """
 
 
@@ -220,6 +223,9 @@ class GuardWorld:
         self.indexes: dict[Path, MemoryIndex] = {}
         self.positions: dict[tuple[str, str, int], int] = {}
         self.calls = 0
+        self.acknowledged: set[str] = set()
+        self.backend, self.gateway = "backend-1", True
+        """Whether whoever is told before something is done is told at once, and the backend says so."""
 
     async def start(self) -> "GuardWorld":
         """Open a new keystore and start every worker."""
@@ -369,9 +375,21 @@ class GuardWorld:
         for number in range(rounds):
             written = self.log.calls
             moved = [await self.step(name) for name in ("protector", "desk", "keeper")]
-            if not any(moved) and not self.waiting() and self.log.calls == written:
+            told = self.gateway and await self.acknowledge()
+            if not any(moved) and not self.waiting() and self.log.calls == written and not told:
                 return number
         raise AssertionError(f"not at rest after {rounds} rounds")
+
+    async def acknowledge(self) -> bool:
+        """The gateway has told whoever a case waits for, and the backend says so; whether there was one."""
+        waiting = [case for case in self.book if case.announcing and f"told-{case.case}" not in self.acknowledged]
+        blows, count = self.fuse.at, self.fuse.count  # it is no worker that writes this
+        self.fuse.at = -1
+        for case in waiting:
+            self.acknowledged.add(f"told-{case.case}")
+            await self.ask(f"told-{case.case}", "clock", key=self.backend, case=case.case, event="noticed", to="person")
+        self.fuse.at, self.fuse.count = blows, count
+        return bool(waiting)
 
     def waiting(self) -> int:
         """How many decisions the keeper has still to carry out."""

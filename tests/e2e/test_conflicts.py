@@ -3,7 +3,8 @@ Rights that meet: each row of `conflicts.csv` is one person's story with its law
 
 All rows run side by side on one installation, step by step. `stored` counts live legs, `service` and `billing` what a reader
 gets, `held` the copies, `exported` the legs that the asker was given; `done` means observing or closed. `nobody` begins a story of
-whom nobody knows; `post.` before a request is a letter that lay in the post for days.
+whom nobody knows; `post.` before a request is a letter that lay in the post for days; `told`: the gateway has told the person
+of what waits for that.
 """
 
 import csv
@@ -83,6 +84,10 @@ class Story:
             return "backend-1", {"type": word, "purposes": [arg], **more}
         if word.startswith("range"):
             return "backend-1", {"type": "erase", "range": self._span(word.removeprefix("range"))}
+        if word == "told":
+            waiting = [jti for jti in self.asked if cases(self.guard)[jti]["waits_for"] == "notice"]
+            case = {"case": cases(self.guard)[waiting[-1]]["case"], "about": False}
+            return "backend-1", {"type": "clock", "event": "noticed", "to": "person", **case}
         if word in {"approve", "refuse", "second", "verify"}:
             waiting = [jti for jti in self.asked if cases(self.guard)[jti]["state"] == "waiting"]
             case = {"case": cases(self.guard)[waiting[-1]]["case"], "about": False}

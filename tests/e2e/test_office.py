@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from installation import Installation, Make, event, raw
 from patience import PATIENCE_S
-from test_choices import ask, read, state
+from test_choices import ask, read, state, told
 from test_erase import cases, erased
 
 from calllog_guard.core.crypto.sealed import new_pair, open_sealed
@@ -103,6 +103,11 @@ def test_killed_between_the_notice_and_the_flag_the_end_of_a_restriction_is_told
     assert "person/lifting" in names(guard)
     assert read(guard) == [], "still restricted"
     guard.start("desk")
+    guard.settled(lambda: state(guard, "lift-00001") == ("waiting", "notice"), "the person is being told")
+    assert read(guard) == [], "and still restricted"
+    assert "waits until person/lifting is acknowledged" in guard.cli("case", "show", cases(guard)["lift-00001"]["case"])
+    assert sorted(names(guard)) == ["invoicing/restricted", "person/lifting"]
+    told(guard, "lift-00001")
     guard.settled(lambda: state(guard, "lift-00001") == ("closed", None), "lifted")
     assert len(read(guard)) == 1
     assert sorted(names(guard)) == ["invoicing/lifting", "invoicing/restricted", "person/lifting"]
@@ -120,7 +125,8 @@ def test_a_refusal_and_an_answer_reach_the_person_and_nobody_else_reads_them(mak
     guard.settled(lambda: state(guard, "complain-1") == ("closed", None), "answered")
     guard.settled(lambda: state(guard, "unknown-01") == ("refused", None), "refused")
     said = {notice["kind"]: notice["says"] for notice in notices(guard)}
-    assert sorted(said) == ["answered", "refused"]
+    assert sorted(said) == ["answered", "received", "refused"]
+    assert "remedies" not in said.pop("received")
     assert said["refused"]["ground"] == "Nobody knows you here."
     assert said["answered"]["ground"] == "Faster from now on."
     assert all("ico.org.uk" in each["remedies"]["authority"] for each in said.values())

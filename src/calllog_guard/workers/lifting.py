@@ -16,7 +16,7 @@ import msgspec
 
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, partition_of
-from calllog_guard.core.requests.case import Case
+from calllog_guard.core.requests.case import TOLD, Case
 from calllog_guard.core.requests.decision import DECISIONS, Decision, open_entry
 from calllog_guard.core.requests.outcome import DONE, is_result
 from calllog_guard.core.requests.restriction import RESTORE, Origin, Restriction, ended_by
@@ -65,12 +65,21 @@ class Lifting:
             person = people[lookup]
             if person is not None and person.pseudonym is not None and person.closed:
                 standing = await self._standing(person, person.pseudonym)
-                ending = ended_by(standing, officer=officer, named=request.case)
+                before = [each for each in standing if not self._since(each, case)]
+                ending = ended_by(before, officer=officer, named=request.case)
                 found.setdefault(lookup, Met(request.subjects[named.places[index]], person, standing, ending))
         return found
 
-    def told(self, met: Mapping[Lookup, Met]) -> tuple[str, ...]:
-        """Of whom no restriction is left: before it ends, they and recipients are told (Art. 18(3))."""
+    def _since(self, each: Restriction, case: Case) -> bool:
+        """Whether a restriction was asked for after the lift, while the person was being told of that."""
+        brought = self._a.book.get(each.case)
+        return brought is not None and brought.place > case.place
+
+    def told(self, granted: Granted, met: Mapping[Lookup, Met]) -> tuple[str, ...]:
+        """Of whom no restriction is left: they are told before it ends, and recipients once it has (Art. 18(3))."""
+        case = granted.case
+        if not met and TOLD in case.stages and case.lifts and set(case.lifts.values()) == {"ended"}:
+            return granted.request.subjects  # a crash came between the end and the notice of it
         return tuple(each.subject for each in met.values() if not each.left)
 
     async def lift(self, granted: Granted, met: Mapping[Lookup, Met]) -> Case:

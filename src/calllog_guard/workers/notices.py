@@ -3,13 +3,12 @@ Tells recipients and the person what became of a case, each notice sealed to who
 
 Rules: 1. A notice is acknowledged by the log before the case says that it was sent (`Casebook.save` writes in that order): a
           crash between the two sends it again under the same name, and readers keep the first of a case, addressee and kind.
-       2. What must be told before (a restriction's end, a disclosure) is acknowledged before anything else is done.
+       2. What must be told before (a restriction's end, a disclosure) is a stage that waits (`before.py`).
        3. Whom the policy does not name is told by whoever asked: nothing is sent, and the case says so by saying nothing.
 Source: GDPR Art. 12(3), 12(4), 18(3), 19; design section 10.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -18,7 +17,7 @@ import msgspec
 from calllog_guard.core.crypto.sealed import seal_to
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.policy.facts import said
-from calllog_guard.core.requests.case import Case
+from calllog_guard.core.requests.case import TOLD, Case
 from calllog_guard.core.requests.fields import NoticeKind
 from calllog_guard.core.requests.notice import (
     CARRIED_OUT,
@@ -40,13 +39,17 @@ from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.reports.notice import Sender, letter
 from calllog_guard.settings import Settings
 from calllog_guard.workers.casebook import Casebook
-from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.granted import Granted
 from calllog_guard.workers.whose import Owners
 
+AWAITED: Final = 2
+"""From this level of forms on the person is told before, and recipients when it is done."""
 LETTERS: Final = 2
 """From this level of forms on a notice has its letter: who reads notices may refuse fields that they do not know."""
 _REASONED: Final = frozenset({"extended", "refused", "answered"})
+_ALWAYS: Final = frozenset({"answered", "received"})
+_DATED: Final = frozenset({"extended", "received"})
+_BEFORE: Final = frozenset({"lifting", "disclosed"})
 _REMEDIES: Final = frozenset({"refused", "answered"})
 Told = tuple[Case, list[Output]]
 """The case that remembers the notices, and the notices: to be written before it."""
@@ -59,15 +62,22 @@ class Notices:
         self, tenant: Tenant, home: int, book: Casebook, policy: Policy, settings: Settings, owners: Owners
     ) -> None:
         self._tenant, self._home, self._book, self._policy, self._owners = tenant, home, book, policy, owners
-        self._topic, self._steps = settings.topic("privacy.notices"), Steps(settings.off)
+        self._topic = settings.topic("privacy.notices")
+
+    @property
+    def forms(self) -> int:
+        """The level of stored forms that is written now."""
+        return self._owners.forms
 
     def _addressees(self, case: Case, table: TenantPolicy, kind: NoticeKind) -> Iterator[tuple[str, bytes]]:
         """Who is told of this kind, each with the public key; that something was done to nobody is no news to anybody."""
         person = table.person_notices
         if case.of_nothing and kind not in _REASONED:
             return
-        if person is not None and (kind == "answered" or kind in person.told):
+        if person is not None and (kind in _ALWAYS or kind in person.told):
             yield PERSON, self._policy.public_key(person.key)
+        if kind == "lifting" and TOLD not in case.stages and self.forms >= AWAITED:
+            return  # who was given the data may use them when the restriction has ended, and not before
         for name, recipient in table.recipients.items():
             if kind in recipient.told:
                 yield name, self._policy.public_key(recipient.key)
@@ -144,9 +154,9 @@ class Notices:
             ground=ground if kind in _REASONED else None,
             authority=request.authority if request and disclosed else None,
             basis=request.basis if request and disclosed else None,
-            due=case.due if kind == "extended" else None,
+            due=case.due if kind in _DATED else None,
             remedies=Remedies(authority=table.authority) if kind in _REMEDIES else None,
-            act_by=act_by(at),
+            act_by=act_by(at, table.days_to_tell) if kind in _BEFORE else act_by(at),
             at=at,
         )
 
@@ -154,17 +164,13 @@ class Notices:
         """What an officer tells the person stays in the case, for the person's own answer."""
         return await self._owners.said(case, request, act)
 
-    async def before(self, granted: Granted, subjects: tuple[str, ...]) -> Granted:
-        """Tell what must be told before a request is carried out, of those whom it concerns; on return the log has it."""
+    def before(self, granted: Granted, subjects: tuple[str, ...]) -> Told | None:
+        """What must be told before a request is carried out, of those whom it concerns; None where nothing must."""
         case, request = granted.case, msgspec.structs.replace(granted.request, subjects=subjects)
         kind = told_before(request, ends_review=bool(case.approvals))
         if kind is None or not subjects:
-            return granted
-        case, outputs = self.of(case, kind, granted.table, request, case.cut_off or case.opened_at)
-        if outputs:
-            case = await self._book.save(case, outputs)
-            self._steps.reached("notices.before")
-        return replace(granted, case=case)
+            return None
+        return self.of(case, kind, granted.table, request, case.stages.get(TOLD) or case.cut_off or case.opened_at)
 
     def carried_out(self, granted: Granted, case: Case) -> Told:
         """What is told once a request has been carried out, or that there was nothing to which it could be done."""
