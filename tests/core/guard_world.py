@@ -200,7 +200,10 @@ def write_keys(folder: Path) -> None:
 
 
 class GuardWorld:
-    """One tenant's installation in memory."""
+    """One tenant's installation in memory; with `gateway` whoever must be told before is told at once, as `backend` says."""
+
+    backend, gateway = "backend-1", True
+    acknowledged: set[str]
 
     def __init__(self, folder: Path, policy: str = POLICY, *, forms: int = FORMS, **settings: Any) -> None:
         self.folder = folder
@@ -223,9 +226,6 @@ class GuardWorld:
         self.indexes: dict[Path, MemoryIndex] = {}
         self.positions: dict[tuple[str, str, int], int] = {}
         self.calls = 0
-        self.acknowledged: set[str] = set()
-        self.backend, self.gateway = "backend-1", True
-        """Whether whoever is told before something is done is told at once, and the backend says so."""
 
     async def start(self) -> "GuardWorld":
         """Open a new keystore and start every worker."""
@@ -382,14 +382,15 @@ class GuardWorld:
 
     async def acknowledge(self) -> bool:
         """The gateway has told whoever a case waits for, and the backend says so; whether there was one."""
-        waiting = [case for case in self.book if case.announcing and f"told-{case.case}" not in self.acknowledged]
-        blows, count = self.fuse.at, self.fuse.count  # it is no worker that writes this
-        self.fuse.at = -1
-        for case in waiting:
-            self.acknowledged.add(f"told-{case.case}")
-            await self.ask(f"told-{case.case}", "clock", key=self.backend, case=case.case, event="noticed", to="person")
+        names = [(case.case, f"told-{case.case}") for case in self.book if case.announcing]
+        wanted = [(case, jti) for case, jti in names if jti not in vars(self).setdefault("acknowledged", set())]
+        blows, count = self.fuse.at, self.fuse.count
+        self.fuse.at = -1  # it is no worker that writes this
+        for case, jti in wanted:
+            self.acknowledged.add(jti)
+            await self.ask(jti, "clock", key=self.backend, case=case, event="noticed", to="person")
         self.fuse.at, self.fuse.count = blows, count
-        return bool(waiting)
+        return bool(wanted)
 
     def waiting(self) -> int:
         """How many decisions the keeper has still to carry out."""

@@ -92,7 +92,7 @@ async def test_nothing_is_done_before_the_gateway_says_that_the_person_was_told(
     for time in ({"minutes": 2}, {"days": 6}):
         await world.later(**time)
         assert waits(world.case("waits-0001"), name)
-    await world.noticed("waits-0001", "invoicing" if name == "nobody" else "person")
+    await world.noticed("waits-0001")
     assert done(world.case("waits-0001"), name)
     assert decisions(world, "waits-0001") > before
     assert not (await person(world)).closed
@@ -277,3 +277,22 @@ async def test_who_is_erased_while_it_waits_is_erased_and_nothing_is_done_to_who
     await world.noticed("waits-0001")
     assert world.case("waits-0001").state == "closed"
     assert (await person(world)).restricted
+
+
+async def test_an_acknowledgement_of_another_notice_is_none(world: DeskWorld) -> None:
+    """Of an objection the person was also told that it restricts, and a recipient that it does."""
+    await granted(world)
+    for to, notice in (("invoicing", "restricted"), ("person", "restricted")):
+        case = world.case("waits-0001").case
+        await world.ask(f"noticed-{to}", type="clock", case=case, event="noticed", to=to, notice=notice)
+    assert world.reasons() == []
+    assert waits(world.case("waits-0001"), "objection granted")
+    assert decisions(world, "waits-0001") == 1
+
+
+async def test_an_objection_of_who_is_erased_while_it_is_announced_is_closed(world: DeskWorld) -> None:
+    """No keeper will ever tell of it: nothing was decided that it has to do."""
+    await granted(world)
+    await world.ask("erase-0001", CANARY, type="erase")
+    await world.noticed("waits-0001")
+    assert (world.case("waits-0001").state, decisions(world, "waits-0001")) == ("closed", 1)

@@ -32,6 +32,8 @@ _CALLS = frozenset({"call", "missed", "late", "new"})
 _POST = "post."
 _POST_DAYS = 12
 _CHOICES = {"object", "withdraw", "consent"}
+_CLOCK = {"verify": {"event": "verify"}, "told": {"event": "noticed", "to": "person"}}
+_ACTS = {"approve", "refuse", "second", *_CLOCK}
 
 
 def test_there_are_enough_conflicts() -> None:
@@ -84,15 +86,13 @@ class Story:
             return "backend-1", {"type": word, "purposes": [arg], **more}
         if word.startswith("range"):
             return "backend-1", {"type": "erase", "range": self._span(word.removeprefix("range"))}
-        if word == "told":
-            waiting = [jti for jti in self.asked if cases(self.guard)[jti]["waits_for"] == "notice"]
-            case = {"case": cases(self.guard)[waiting[-1]]["case"], "about": False}
-            return "backend-1", {"type": "clock", "event": "noticed", "to": "person", **case}
-        if word in {"approve", "refuse", "second", "verify"}:
-            waiting = [jti for jti in self.asked if cases(self.guard)[jti]["state"] == "waiting"]
-            case = {"case": cases(self.guard)[waiting[-1]]["case"], "about": False}
-            if word == "verify":
-                return "backend-1", {"type": "clock", "event": "verify", **case}
+        if word in _ACTS:
+            found = cases(self.guard)
+            wanted = {"told": ("waits_for", "notice")}.get(word, ("state", "waiting"))
+            waiting = [jti for jti in self.asked if found[jti][wanted[0]] == wanted[1]]
+            case = {"case": found[waiting[-1]]["case"], "about": False}
+            if word in _CLOCK:
+                return "backend-1", {"type": "clock", **_CLOCK[word], **case}
             reasoned = word == "refuse" or any(step.endswith("complain") for step in self.steps)
             ground = {"ground": "As the file says."} if reasoned else {}
             return ("officer-2" if word == "second" else "officer-1"), {

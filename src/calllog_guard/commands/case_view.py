@@ -78,6 +78,14 @@ def _times(case: Case) -> Iterator[tuple[str, str]]:
         yield "clarification_came_at", time_text(came) if came else "awaited"
 
 
+def _asked_of_officers(case: Case) -> Iterator[str]:
+    """What an officer is to know, and can do, while a case waits."""
+    if UNFOUND in case.stages and case.open:
+        yield _NOTHING
+    if case.announcing:
+        yield _announcing(case)
+
+
 def _announcing(case: Case) -> str:
     """What a case waits for whose person is told before it is done."""
     name = waited_for(case.type)
@@ -102,9 +110,7 @@ def whole(case: Case, today: date, filed: Filed | None) -> str:
             if case.known
             else "known      nobody under its identifiers"
         )
-    lines += [_NOTHING] * (UNFOUND in case.stages and case.open)
-    if case.announcing:
-        lines.append(_announcing(case))
+    lines += _asked_of_officers(case)
     if case.approvals:
         lines.append(f"approved   {', '.join(case.approvals)}")
     if case.refusal:

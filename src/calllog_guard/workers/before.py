@@ -128,7 +128,8 @@ class Before:
         """A refused objection: its answer is given, and the restriction ends when the person was told of that."""
         if not self._applies or case.of_nothing or TOLD in case.stages:
             return case
-        stages = {ANNOUNCED: self._clock.now()} | case.stages
+        stages = {name: at for name, at in case.stages.items() if name != ANNOUNCED}
+        stages[ANNOUNCED] = case.stages.get(ANNOUNCED, self._clock.now())
         return msgspec.structs.replace(self._awaited(case, table), waits_for="notice", stages=stages)
 
     def done(self, granted: Granted, case: Case, subjects: tuple[str, ...]) -> Told:
