@@ -3876,7 +3876,7 @@ MUTANTS += [
         "workers/waiting.py",
         "case.sealed is not None and not case.announcing and",
         "case.sealed is not None and",
-        "tests/core/test_before.py::test_after_so_many_days_it_is_done_unacknowledged_and_never_earlier",
+        "tests/core/test_before.py::test_a_restart_ends_no_restriction_early",
     ),
     (
         "before: an objection of who was erased never ends",

@@ -231,6 +231,7 @@ async def test_what_is_being_announced_counts_for_the_brake(tmp_path: Path) -> N
         tmp_path, POLICY.replace('regime = "uk"\n', 'regime = "uk"\ndisclosures_per_hour = 1\n')
     ).start()
     await disclose(world)
+    await world.restart()
     await world.ask("second-001", CANARY, by="officer-1", **DISCLOSE, notify="before", reply_key=reply_key(world))
     assert world.case("second-001").waits_for == "officer"
 
@@ -296,3 +297,13 @@ async def test_an_objection_of_who_is_erased_while_it_is_announced_is_closed(wor
     await world.ask("erase-0001", CANARY, type="erase")
     await world.noticed("waits-0001")
     assert (world.case("waits-0001").state, decisions(world, "waits-0001")) == ("closed", 1)
+
+
+async def test_a_restart_ends_no_restriction_early(world: DeskWorld) -> None:
+    """What was asked later about the same person tries what a crash left first; this is none."""
+    await refused(world)
+    await world.restart()
+    await world.ask("access-001", CANARY, type="access", reply_key=reply_key(world))
+    assert world.case("access-001").decided, "and nobody's answer waits for a notice"
+    assert waits(world.case("waits-0001"), "objection refused")
+    assert (await person(world)).reviewed

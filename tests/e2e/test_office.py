@@ -135,6 +135,18 @@ def test_a_refusal_and_an_answer_reach_the_person_and_nobody_else_reads_them(mak
     assert not any(word in everything for word in (b"Nobody", b"Faster", b"slow", b"alice"))
 
 
+def test_without_a_gateway_a_lift_is_refused_and_the_command_ends_with_it(make: Make, tmp_path: Path) -> None:
+    """Nobody would tell the person: the restriction stays (Art. 18(3))."""
+    guard = make()
+    guard.start("desk")
+    who = tmp_path / "who.txt"
+    who.write_text("alice@example.org\n")
+    key = ("--subject", f"@{who}", "--key", str(guard.directory / "keys" / "backend-1.pem"))
+    guard.cli("request", "lift", *key, "--wait", code=4)
+    assert [letter["reason"] for letter in guard.dead()] == ["nobody_to_tell"]
+    assert cases(guard) == {}
+
+
 def test_a_letter_is_due_from_its_own_day_and_a_proof_by_post_counts_from_its(make: Make, tmp_path: Path) -> None:
     """As somebody enters on Monday what has come since Wednesday."""
     guard = make()
