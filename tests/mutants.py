@@ -581,10 +581,17 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_id_file.py::test_unicodes_line_separators_part_no_identifier",
     ),
     (
+        "one nonce seals two legs",
+        "core/crypto/envelope.py",
+        "drawn[at : at + NONCE_BYTES] for at in",
+        "drawn[:NONCE_BYTES] for at in",
+        "tests/core/test_vectors.py::test_no_nonce_is_handed_out_twice",
+    ),
+    (
         "identifiers stay in memory",
         "workers/naming.py",
-        "        subjects = [(text, canonical(text, rules)) for text in texts]\n",
-        "        subjects = self.kept = [(text, canonical(text, rules)) for text in texts]\n",
+        "        lookup, tenant = self._vault.pepper(self._tenant).lookup, self._tenant\n        if not",
+        "        lookup, tenant = self._vault.pepper(self._tenant).lookup, self._tenant\n        self.kept = subjects\n        if not",
         "tests/core/test_same_person.py::test_no_identifier_stays_in_the_memory_of_what_seals",
     ),
     (

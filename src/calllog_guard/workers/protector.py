@@ -96,7 +96,7 @@ class Protector:
             if rules.heartbeats.ours(record):
                 continue
             try:
-                event = read_event(
+                checked = read_event(
                     payload_of(content(record), record.headers),
                     tenant=self._tenant,
                     identity=rules.identity,
@@ -108,5 +108,5 @@ class Protector:
                 self._count("dead_" + error.reason, 1)
                 continue
             place = (record.topic, record.partition, record.offset)
-            parts += self._sealer.parts(event, first_appended_ms(record.timestamp, record.headers), rules, place)
+            parts += self._sealer.parts(checked, first_appended_ms(record.timestamp, record.headers), rules, place)
         return parts, letters
