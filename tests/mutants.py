@@ -581,6 +581,27 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_id_file.py::test_unicodes_line_separators_part_no_identifier",
     ),
     (
+        "a sender dates an event",
+        "workers/protector.py",
+        "appended_ms=appended_ms(record),",
+        "appended_ms=record.timestamp,",
+        "tests/core/test_clocks.py::test_what_its_sender_dated_is_a_dead_letter",
+    ),
+    (
+        "a sender dates a request",
+        "workers/desk.py",
+        "appended_ms=appended_ms(record))",
+        "appended_ms=record.timestamp)",
+        "tests/core/test_clocks.py::test_what_its_sender_dated_is_a_dead_letter",
+    ),
+    (
+        "whose time a batch bears is not asked",
+        "adapters/kafka_batches.py",
+        "    senders = not head.attributes & _APPEND_TIME\n    least,",
+        "    senders = False\n    least,",
+        "tests/core/test_border.py::test_what_is_in_order_is_read_as_the_library_reads_it",
+    ),
+    (
         "one nonce seals two legs",
         "core/crypto/envelope.py",
         "drawn[at : at + NONCE_BYTES] for at in",
