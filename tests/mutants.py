@@ -581,6 +581,27 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_id_file.py::test_unicodes_line_separators_part_no_identifier",
     ),
     (
+        "a sweep takes whatever has lapsed",
+        "workers/sweep_brake.py",
+        "            if too_much(due, whole, self._t.settings.sweep_share):",
+        "            if too_much({}, whole, self._t.settings.sweep_share):",
+        "tests/core/test_sweep_brake.py::test_a_clock_ten_years_ahead_sweeps_nothing",
+    ),
+    (
+        "a word for a day that has not come holds",
+        "workers/sweep_brake.py",
+        "if day <= today and self._t",
+        "if self._t",
+        "tests/core/test_sweep_brake.py::test_an_officers_word_lets_go_what_lapses_up_to_its_day",
+    ),
+    (
+        "a word by another policy holds",
+        "workers/sweep_brake.py",
+        "self._t.policy.at(day).label == policy]",
+        "policy]",
+        "tests/core/test_sweep_brake.py::test_a_word_by_another_policy_lets_nothing_go",
+    ),
+    (
         "a sender dates an event",
         "workers/protector.py",
         "appended_ms=appended_ms(record),",
@@ -3495,7 +3516,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "anybody may accept a loss",
         "core/acceptances.py",
-        "decode(ACCEPTANCES, verify(pem, token))",
+        "decode(decoder, verify(pem, token))",
         'decode(ACCEPTANCES, __import__("base64").urlsafe_b64decode(token.split(".")[1] + "=="))',
         "tests/core/test_acceptances.py",
     ),

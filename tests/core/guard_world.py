@@ -341,6 +341,7 @@ class GuardWorld:
             offset_at=self.log.offset_at,
             safe=self.safe(),
             count=self.count,
+            level=self.levels.__setitem__,
         )
 
         async def reached(topic: str, partition: int) -> int:
