@@ -340,10 +340,11 @@ class Desk:
         """What a request asks for is decided, and told."""
         request = granted.request
         met = await self._lifting.met(granted) if request.type == "lift" else {}
-        told_of = self._lifting.told(granted, met) if request.type == "lift" else request.subjects
-        granted = await self._before.told(granted, told_of)
+        subjects = self._lifting.told(granted, met) if request.type == "lift" else request.subjects
+        granted = await self._before.told(granted, subjects)
         if granted.case.announcing:
             return granted.case
+        given = self._lifting.given(granted, met)
         case = await self._decided(granted, told, met)
         if self._unfound.undecided(case):
             return await self._unfound.put(replace(granted, case=case))
@@ -351,8 +352,8 @@ class Desk:
             kept = (*told.kept, *(each for each in case.kept if each not in told.kept))
             case = msgspec.structs.replace(case, kept=kept)
         later = self._unfound.later(case)
-        case, notices = (case, []) if later else self._o.notices.carried_out(granted, case)
-        case, more = self._before.done(granted, case, told_of)
+        case, notices = (case, []) if later else await self._o.notices.carried_out(granted, case)
+        case, more = self._before.done(granted, case, subjects, given)
         if granted.ground and case.type == "complain":
             answer = Reason(of="answered", text=granted.ground, at=case.cut_off or case.opened_at)
             case = await self._o.notices.remember(case, answer, request)
@@ -398,8 +399,8 @@ class Desk:
         case = await self._o.decider.subjects.matched(granted.case, granted.request)
         part = considered(mask_of(granted.request.purposes, granted.table))
         case = (await self._o.decider.decide(replace(granted, case=case), (part,))).case
-        case, outputs = self._o.notices.of(case, "restricted", granted.table, granted.request, case.opened_at)
-        return await self._o.book.save(case, outputs) if outputs else case
+        told, outputs = self._o.notices.of(case, "restricted", granted.table, granted.request, case.opened_at)
+        return case if told is case else await self._o.book.save(told, outputs)
 
     async def _reviewed(self, granted: Granted) -> Case:
         """An officer has refused an objection: the restriction that it brought ends."""
@@ -437,13 +438,16 @@ class Desk:
                 self._o.count("decisions_failed", 1)
                 log.error("a decision could not be carried out: an officer must look", case=case.case)
             found, reached = after_outcome(case, outcome, now)
+            found, said = self._o.notices.heard(found, outcome, table)
             found, reached, notices = self._unfound.made(found, reached, table, now)
+            if outcome.stage == "traced":
+                self._waiting.at_once_all()
             if found is not case:
                 found = ended_at(found, now, self._keep)
                 timed(case, found, self._o.count)
                 changed[case.case] = found
                 told = [stage for stage in reached if self._certified(found, stage)]
-                receipts += [self._o.receipts.of(found, stage, now, version) for stage in told] + notices
+                receipts += [self._o.receipts.of(found, stage, now, version) for stage in told] + said + notices
         await self._book.save_all(list(changed.values()), receipts)
 
     def _certified(self, case: Case, stage: str) -> bool:
