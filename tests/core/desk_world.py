@@ -182,8 +182,8 @@ class DeskWorld:
         ring, settings = self.ring(), self.settings
         ring.tenure = Tenure(TENANT, self.keystore)
         writer = TenureWriter(self.writer, ring.tenure, Steps(frozenset()))
-        self.book = Casebook(TENANT, 0, "privacy.cases", ring, self.vault, writer)
-        topic = CaseTopic(("privacy.cases", 0), self.book, ring.tenure, self._read_all, self._tail, self.count)
+        self.book = Casebook(TENANT, 0, ("privacy.cases", "privacy.orders"), ring, self.vault, writer)
+        topic = CaseTopic(self.book, ring.tenure, self._read_all, self._tail, self.count)
         dead = DeadLetters("calllog.dead", (self.folder / "operator-1.pub.pem").read_bytes(), self, 1)
         decider = Decider(TENANT, ring, self.vault, writer, self.book, settings, self, 90)
         owners = Owners(ring, decider)

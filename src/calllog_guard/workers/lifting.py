@@ -75,7 +75,7 @@ class Lifting:
     def _since(self, each: Restriction, case: Case) -> bool:
         """Whether a restriction was asked for after the lift, while the person was being told of that."""
         brought = self._a.book.get(each.case)
-        return brought is not None and brought.place > case.place
+        return brought is not None and (brought.appended_at, brought.place) > (case.appended_at, case.place)
 
     def given(self, granted: Granted, met: Mapping[Lookup, Met]) -> Given | None:
         """
