@@ -47,7 +47,7 @@ from calllog_guard.workers.abreast import abreast, portions
 from calllog_guard.workers.acts import Act, Acts
 from calllog_guard.workers.answers import Answers
 from calllog_guard.workers.case_topic import LOOK_S, CaseTopic
-from calllog_guard.workers.casebook import Casebook
+from calllog_guard.workers.casebook import COUNTED, Casebook
 from calllog_guard.workers.clocks import Agree, unwatched
 from calllog_guard.workers.deadlines import Deadlines, timed
 from calllog_guard.workers.decide import Decider
@@ -58,7 +58,7 @@ from calllog_guard.workers.lifting import Lifting
 from calllog_guard.workers.notices import Notices
 from calllog_guard.workers.receipts import NAMED, Receipts
 from calllog_guard.workers.search import Searcher
-from calllog_guard.workers.terms import absolute, apart, braked, check_purposes, dated, reviewed
+from calllog_guard.workers.terms import absolute, apart, braked, check_purposes, dated, people_in, reviewed
 from calllog_guard.workers.unfound import Unfound, afresh, found, was_considered
 from calllog_guard.workers.waiting import WaitingCases, named
 from calllog_guard.workers.whose import Owners
@@ -114,7 +114,9 @@ class Desk:
         self._unfound = Unfound(office.book, office.notices, office.owners, self.stage)
         self._deadlines = Deadlines(office.book, settings, office.clock, office.level, office.agree)
         self._waiting = WaitingCases(office.book, office.decider, self._carry, self._table, office.count)
-        self._acts = Acts(office.book, office.notices, self._waiting.carried, self.stage, self._reviewed)
+        self._acts = Acts(
+            office.book, office.notices, self._waiting.carried, self.stage, self._reviewed, office.policy.public_key
+        )
 
     async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
         """See Role: the cases are read anew from their topic."""
@@ -237,11 +239,12 @@ class Desk:
     async def _opened(self, jti: str, request: Request, record: Any, table: TenantPolicy, version: str) -> Case:
         held = await self._o.holds.named(request)
         now, kind, appended_at = self._o.clock.now(), request.type, from_ms(record.timestamp)
+        people = people_in(request)
         event = opening(
             kind,
             table.requesters[request.iss].role,
             verified=request.identity == "verified",
-            braked=braked(self._book, kind, table, now) and not absolute(request, table),
+            braked=braked(self._book, kind, table, now, request.iss, people) and not absolute(request, table),
             review=reviewed(request, table),
         )
         state, waits_for = after(None, None, event)
@@ -261,6 +264,7 @@ class Desk:
             cut_off=max(now, appended_at) if state == "enforcing" else None,
             opened_at=now,
             asked_by=request.iss,
+            people=people if people > 1 and self._o.owners.forms >= COUNTED else msgspec.UNSET,
             ranged=request.range is not None,
             consent=consent_of(request),
             hold=held[0],

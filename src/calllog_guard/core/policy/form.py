@@ -144,6 +144,7 @@ class TenantPolicy(Part, frozen=True, kw_only=True):
     exports_per_hour: Brake = 100
     objections_per_hour: Brake = 100
     disclosures_per_hour: Brake = 10
+    changes_per_hour: Brake = 100
     allowed_hosts: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ("*",)
     purposes: Annotated[dict[Name, PurposeTable], msgspec.Meta(min_length=1)]
     requesters: dict[Credential, Requester] = {}
