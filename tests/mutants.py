@@ -644,6 +644,27 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_brakes.py::test_two_officers_with_one_key_are_one",
     ),
     (
+        "one key seals and names",
+        "core/requests/decision.py",
+        'UNSEEN: Final = ("ledger", "unseen")',
+        'UNSEEN: Final = ("ledger", "ledger")',
+        "tests/core/test_nobody.py::test_one_key_seals_and_another_names_whom_nobody_knows",
+    ),
+    (
+        "a key's file is not in its folder after a power cut",
+        "adapters/kms_local.py",
+        "        draft.unlink()\n        sync_folder(path.parent)\n",
+        "        draft.unlink()\n",
+        "tests/core/test_folders.py::test_a_folder_is_synced_behind_what_changes_in_it",
+    ),
+    (
+        "a destroyed key comes back after a power cut",
+        "adapters/kms_local.py",
+        "            sync_folder(self._directory)\n",
+        "            pass\n",
+        "tests/core/test_folders.py::test_a_folder_is_synced_behind_what_changes_in_it",
+    ),
+    (
         "a sender dates an event",
         "workers/protector.py",
         "appended_ms=appended_ms(record),",
