@@ -665,6 +665,13 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_folders.py::test_a_folder_is_synced_behind_what_changes_in_it",
     ),
     (
+        "a request for another installation is carried out",
+        "core/requests/request.py",
+        'claims.get("aud") != audience:',
+        'not claims.get("aud"):',
+        "tests/core/test_request.py::test_a_request_is_for_one_installation",
+    ),
+    (
         "a sender dates an event",
         "workers/protector.py",
         "appended_ms=appended_ms(record),",

@@ -1,4 +1,4 @@
-"""Brakes count people, per requester, over every type that opens, falsifies or destroys; two officers are two keys."""
+"""Brakes count people, per requester, over every type that opens, falsifies or destroys; two officers are two keys; whom a request is for."""
 
 from pathlib import Path
 from typing import Any
@@ -113,3 +113,12 @@ async def test_two_officers_with_one_key_are_one(tmp_path: Path) -> None:
     await world.ask("approve-01", type="approve", by="officer-2", case=case.case)
     assert world.reasons() == ["same_officer"]
     assert world.case("disclose-1").waits_for == "second_officer"
+
+
+async def test_an_installation_with_a_name_takes_what_bears_it(tmp_path: Path) -> None:
+    policy = POLICY.replace('regime = "uk"\n', 'regime = "uk"\naudience = "london"\n')
+    world = await DeskWorld(tmp_path, policy).start()
+    await world.ask("foreign-01", CANARY, type="erase")
+    assert world.reasons() == ["wrong_audience"]
+    await world.ask("ours-00001", CANARY, type="erase", aud="london")
+    assert world.case("ours-00001").state == "enforcing"

@@ -9,6 +9,7 @@ from policies import SERVICE, policy_of, version
 from calllog_guard.core.policy.versions import events_named
 from calllog_guard.core.requests.workdays import Calendar
 from calllog_guard.errors import ConfigurationError
+from calllog_guard.workers.terms import limit
 
 FULL = """\
 controller = "IO Com Ltd, 1 Street, London"
@@ -63,7 +64,7 @@ def test_every_key_of_the_form_is_accepted_and_kept(tmp_path: Path) -> None:
 def test_defaults_are_the_careful_ones(tmp_path: Path) -> None:
     table = policy_of(tmp_path, version()).at(date(2026, 2, 1)).tenant["iocom"]
     brakes = (table.erasures_per_hour, table.exports_per_hour, table.objections_per_hour, table.disclosures_per_hour)
-    assert (*brakes, table.changes_per_hour) == (100, 100, 100, 10, 100)
+    assert (*brakes, limit("restrict", table)) == (100, 100, 100, 10, 100)
     assert (table.answer_months, table.extend_to_months, table.person_notices) == (1, 2, None)
     assert table.calendar == Calendar(zone="Europe/London", country="GB", subdivision="ENG")
     assert "ico.org.uk" in table.authority

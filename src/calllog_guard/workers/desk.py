@@ -27,7 +27,7 @@ from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.machine import RULES, after, check_rights, opening
 from calllog_guard.core.requests.outcome import TO_DESK, Outcome, OutcomeKey
 from calllog_guard.core.requests.receipt import CERTIFIED
-from calllog_guard.core.requests.request import Request, check_fields, read_request
+from calllog_guard.core.requests.request import AUDIENCE, Request, check_fields, read_request
 from calllog_guard.core.requests.sealed import bare
 from calllog_guard.core.requests.whose import Reason
 from calllog_guard.core.tombstone import Output
@@ -193,7 +193,9 @@ class Desk:
             return self._o.policy.public_key(found.key) if found else None
 
         token = bare(content(record), self._o.desk_key)
-        request = read_request(token, key_of, tenant=self._o.tenant, appended_ms=appended_ms(record))
+        request = read_request(
+            token, key_of, tenant=self._o.tenant, appended_ms=appended_ms(record), audience=table.audience or AUDIENCE
+        )
         check_rights(table.requesters[request.iss].role, request.type, request.event)
         check_fields(request)
         check_purposes(request, table)

@@ -30,6 +30,8 @@ _BRAKES: Final = {
 }
 
 
+_CHANGES: Final = 100
+"""People an hour, where the policy does not say `changes_per_hour`."""
 TOGETHER: Final = 20
 """Identifiers of one request: hardly anybody has more, so that an officer looks whose they are."""
 
@@ -95,7 +97,7 @@ def dated(case: Case, table: TenantPolicy) -> Case:
 def limit(kind: Kind, table: TenantPolicy) -> int | None:
     """About how many people cases of this type and its like may be begun in an hour by one requester; None where nothing brakes."""
     brake = RULES[kind].brake
-    return int(getattr(table, _BRAKES[brake])) if brake else None
+    return int(getattr(table, _BRAKES[brake]) or _CHANGES) if brake else None
 
 
 def braked(book: Casebook, kind: Kind, table: TenantPolicy, now: datetime, by: str, people: int) -> bool:
