@@ -632,8 +632,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a request about hundreds is like any other",
         "workers/terms.py",
-        "(people > TOGETHER or ",
-        "(",
+        "people > TOGETHER",
+        "people > 100",
         "tests/core/test_brakes.py::test_more_identifiers_than_anybody_has_wait_whatever_the_limit",
     ),
     (
@@ -2809,7 +2809,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a restriction ends before anybody is told",
         "workers/desk.py",
-        "        granted = await self._o.notices.before(granted, subjects, self._lifting.given(met, granted.table))\n",
+        "        granted = await self._before.told(granted, subjects)\n",
         "",
         "tests/core/test_notices.py::test_the_end_of_a_restriction_is_told_before_the_flag_falls",
     ),
@@ -4083,6 +4083,122 @@ MUTANTS += [
         '        if unknown:\n            raise ConfigurationError(\n                f"{where}, recipients',
         '        if False:\n            raise ConfigurationError(\n                f"{where}, recipients',
         "tests/core/test_recipients.py::test_a_credential_that_never_was_is_refused",
+    ),
+]
+
+
+MUTANTS += [
+    (
+        "before: it is done in the turn of its notice",
+        "workers/desk.py",
+        "        if granted.case.announcing:\n            return granted.case\n",
+        "",
+        "tests/core/test_before.py::test_nothing_is_done_before_the_gateway_says_that_the_person_was_told",
+    ),
+    (
+        "before: a refused objection ends its restriction in the turn of its notice",
+        "workers/acts.py",
+        "            if waits.announcing:\n",
+        "            if False:\n",
+        "tests/core/test_before.py::test_nothing_is_done_before_the_gateway_says_that_the_person_was_told",
+    ),
+    (
+        "before: recipients may use the data before the restriction has ended",
+        "workers/notices.py",
+        "        if TOLD not in case.stages and self.forms >= AWAITED:\n",
+        "        if False:\n",
+        "tests/core/test_before.py::test_nothing_is_done_before_the_gateway_says_that_the_person_was_told",
+    ),
+    (
+        "before: another's acknowledgement is the person's",
+        "workers/before.py",
+        "    return sent is not None and sent.acknowledged_at is not None\n",
+        "    return any(each.acknowledged_at is not None for each in case.notices.values()) or sent is None\n",
+        "tests/core/test_before.py::test_an_acknowledgement_of_another_notice_is_none",
+    ),
+    (
+        "before: it waits for ever",
+        "workers/before.py",
+        "    return sent is not None and sent.act_by <= now\n",
+        "    return sent is None\n",
+        "tests/core/test_before.py::test_after_so_many_days_it_is_done_unacknowledged_and_never_earlier",
+    ),
+    (
+        "before: its days pass while the clocks disagree",
+        "workers/before.py",
+        "(_over(case, now) and await agree())",
+        "_over(case, now)",
+        "tests/core/test_before.py::test_days_pass_only_while_the_clocks_agree",
+    ),
+    (
+        "before: what nobody would tell is taken",
+        "workers/before.py",
+        "        if kind is not None and self._applies and not table.tells(kind):\n            raise RequestRefusedError",
+        "        if False:\n            raise RequestRefusedError",
+        "tests/core/test_before.py::test_where_nobody_would_tell_the_person_it_is_refused_and_the_requester_reads_why",
+    ),
+    (
+        "before: an objection ends although nobody would tell",
+        "workers/before.py",
+        "        if kind is not None and self._applies and not case.of_nothing and not table.tells(kind):\n",
+        "        if False:\n",
+        "tests/core/test_before.py::test_where_nobody_would_tell_the_person_it_is_refused_and_the_requester_reads_why",
+    ),
+    (
+        "before: what is announced counts for no brake",
+        "core/requests/case.py",
+        '        return self.state != "waiting" or self.announcing\n',
+        '        return self.state != "waiting"\n',
+        "tests/core/test_before.py::test_what_is_being_announced_counts_for_the_brake",
+    ),
+    (
+        "before: a lift ends what was asked for after it",
+        "workers/lifting.py",
+        "        return brought is not None and (brought.appended_at, brought.place) > (case.appended_at, case.place)\n",
+        "        return False\n",
+        "tests/core/test_before.py::test_a_restriction_that_is_asked_for_while_a_lift_is_announced_stands",
+    ),
+    (
+        "before: another objection's end ends a refused one's restriction",
+        "workers/decide.py",
+        'each.state == "waiting" or (each.state == "refused" and "refused" not in each.stages)',
+        'each.state == "waiting"',
+        "tests/core/test_before.py::test_a_refused_objection_keeps_its_restriction_whatever_else_ends",
+    ),
+    (
+        "before: the refusal of a disclosure tells who may not know of it",
+        "workers/acts.py",
+        '        if (\n            case.type != "disclose" or waited_for(case.type) in case.notices\n        ):',
+        "        if True:",
+        "tests/core/test_before.py::test_a_disclosure_that_nobody_was_told_of_is_refused_without_a_word_to_them",
+    ),
+    (
+        "before: a crash loses recipients' notice of the end",
+        "workers/lifting.py",
+        "        return not met and TOLD in case.stages",
+        "        return False and TOLD in case.stages",
+        "tests/core/test_before.py::test_wherever_the_desk_dies_the_person_is_told_first_and_it_is_done_once",
+    ),
+    (
+        "before: a crash leaves undone what was told",
+        "workers/before.py",
+        "    return TOLD in case.stages and case.sealed is not None and left\n",
+        "    return False\n",
+        "tests/core/test_before.py::test_wherever_the_desk_dies_the_person_is_told_first_and_it_is_done_once",
+    ),
+    (
+        "before: a case that waits for a notice is tried as one that a crash left",
+        "workers/waiting.py",
+        "case.sealed is not None and not case.announcing and",
+        "case.sealed is not None and",
+        "tests/core/test_before.py::test_a_restart_ends_no_restriction_early",
+    ),
+    (
+        "before: an objection of who was erased never ends",
+        "workers/granted.py",
+        "    owed = any(case.progress.get(each) != AT_ONCE for each in case.decisions)",
+        "    owed = bool(case.decisions)",
+        "tests/core/test_before.py::test_an_objection_of_who_is_erased_while_it_is_announced_is_closed",
     ),
 ]
 

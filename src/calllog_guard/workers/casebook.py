@@ -146,7 +146,7 @@ class Casebook:
     def _keep(self, case: Case) -> None:
         self._cases[case.case] = case
         self._acts.update(case.acts)
-        if case.state != "waiting":
+        if case.begun:
             self._recent[case.case] = case
 
     def get(self, name: str) -> Case | None:
@@ -195,7 +195,7 @@ class Casebook:
         cases = (self._recent | self._begun).values()
         found: Counter[str] = Counter()
         for case in cases:
-            if case.type in same and case.state != "waiting" and case.begun_at > now - _HOUR:
+            if case.type in same and case.begun and case.begun_at > now - _HOUR:
                 found[case.asked_by] += case.named
         return found
 

@@ -33,7 +33,7 @@ _BRAKES: Final = {
 _CHANGES: Final = 100
 """People an hour, where the policy does not say `changes_per_hour`."""
 TOGETHER: Final = 20
-"""Identifiers of one request: hardly anybody has more, so that an officer looks whose they are."""
+"""Identifiers of one request whose answer is carried away: hardly anybody has more, so that an officer looks whose they are."""
 
 
 def calendar(table: TenantPolicy) -> Calendar:
@@ -103,7 +103,8 @@ def limit(kind: Kind, table: TenantPolicy) -> int | None:
 def braked(book: Casebook, kind: Kind, table: TenantPolicy, now: datetime, by: str, people: int) -> bool:
     """Whether a requester has asked about so many people within the hour that so many more wait for an officer."""
     most = limit(kind, table)
-    return most is not None and (people > TOGETHER or book.begun_people(kind, now)[by] + people > most)
+    carried = RULES[kind].brake == "export" and people > TOGETHER
+    return most is not None and (carried or book.begun_people(kind, now)[by] + people > most)
 
 
 def engaged(book: Casebook, kind: Kind, table: TenantPolicy, now: datetime) -> bool:
