@@ -674,8 +674,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a word for the sweep is taken for a version",
         "core/policy/publication.py",
-        ", CONFIRMED: CONFIRMATIONS}",
-        "}",
+        "    CONFIRMED: CONFIRMATIONS,\n",
+        "",
         "tests/core/test_sweep_brake.py::test_a_word_is_no_version_of_the_policy",
     ),
     (
