@@ -672,6 +672,13 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_request.py::test_a_request_is_for_one_installation",
     ),
     (
+        "a word for the sweep is taken for a version",
+        "core/policy/publication.py",
+        "    CONFIRMED: CONFIRMATIONS,\n",
+        "",
+        "tests/core/test_sweep_brake.py::test_a_word_is_no_version_of_the_policy",
+    ),
+    (
         "a sender dates an event",
         "workers/protector.py",
         "appended_ms=appended_ms(record),",
