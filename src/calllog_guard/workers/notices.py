@@ -23,6 +23,7 @@ from calllog_guard.core.requests.fields import NoticeKind
 from calllog_guard.core.requests.notice import (
     CARRIED_OUT,
     PERSON,
+    KeptFor,
     Notice,
     Remedies,
     Sent,
@@ -34,6 +35,7 @@ from calllog_guard.core.requests.notice import (
 )
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.whose import Reason
+from calllog_guard.core.retention.purpose import due_day
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode
 from calllog_guard.policy import Policy, TenantPolicy
@@ -130,6 +132,7 @@ class Notices:
         ground: str | None,
     ) -> Words:
         disclosed = kind == "disclosed" and request is not None
+        kept = _kept(case, kind, table, at) if self._owners.forms >= LETTERS else ()
         return Words(
             v=1,
             kind=kind,
@@ -145,7 +148,8 @@ class Notices:
             authority=request.authority if request and disclosed else None,
             basis=request.basis if request and disclosed else None,
             due=case.due if kind == "extended" else None,
-            remedies=Remedies(authority=table.authority) if kind in _REMEDIES else None,
+            remedies=Remedies(authority=table.authority) if kind in _REMEDIES or kept else None,
+            kept=kept or msgspec.UNSET,
             act_by=act_by(at),
             at=at,
         )
@@ -175,3 +179,19 @@ class Notices:
             return case, []
         at = case.cut_off or case.opened_at
         return self.of(case, kind, granted.table, granted.request, at, granted.ground)
+
+
+def _kept(case: Case, kind: NoticeKind, table: TenantPolicy, at: datetime) -> tuple[KeptFor, ...]:
+    """What law keeps beyond this erasure, as far as there is any: the keepers have not looked yet, and no letter waits for that."""
+    again = kind == "answered" and bool(case.kept)
+    if case.type != "erase" or not (kind == "erased" or again):
+        return ()
+    return tuple(
+        KeptFor(
+            purpose=each.name,
+            why=said(table.purposes[each.name].why),
+            until=due_day(at.date(), each.bit, (each,)).isoformat(),
+        )
+        for each in table.listed()
+        if each.survives_erasure
+    )

@@ -22,6 +22,7 @@ from calllog_guard.core.tombstone import tombstone
 from calllog_guard.core.wire import to_ms
 from calllog_guard.workers.copies import Copies
 from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.noting import Noting
 from calllog_guard.workers.renewal import Renewal
 from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.statistics import Statistician
@@ -43,6 +44,7 @@ class Sweeper:
     ) -> None:
         self._t, self._copies, self._statistician, self._reached = tools, copies, statistician, reached
         self._renewal, self._steps = Renewal(tools), Steps(tools.settings.off)
+        self._noting = Noting(tools, copies)
         self._unswept: deque[int] = deque()
         self._overdue: dict[int, tuple[int, float]] = {}
         self.next_ms = 0
@@ -64,6 +66,7 @@ class Sweeper:
             if shard is not None:
                 more = await self._portion(shard)
                 more = await self._copies.sweep(shard) or more
+                more = more or await self._noting.portion(shard)
                 more = more or await self._renewal.renew(shard)
             if more:
                 self._unswept.rotate(-1)  # the others first
