@@ -226,6 +226,7 @@ def tools(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -
         id_of=begins.id_of,
         began_anew=begins.began_anew,
         agree=clocks(shared, writer, beats).agree,
+        confirmed=shared.confirmed,
     )
 
 

@@ -125,6 +125,7 @@ class DeskWorld:
         self.counts: Counter[str] = Counter()
         self.levels: dict[str, float] = {}
         self.asked: list[Arrival] = []
+        self.readers: tuple[str, ...] | None = ("billing-1",)
 
     def _pair(self, name: str, *, signs: bool) -> None:
         private, public = new_pair(signs=signs)
@@ -260,6 +261,24 @@ class DeskWorld:
         """Handle the last request, for the first time or once more."""
         place = TopicPartition("privacy.requests", 0)
         await self.desk.unit({place: [self.asked[-1]]})
+        await self.traced()
+
+    async def traced(self) -> None:
+        """Keepers say where records had gone, of every decision of which they have not said it yet: `readers` have opened them."""
+        for case in list(self.book) if self.readers is not None else ():
+            for name, trace in (case.traces or {}).items():
+                if trace.given is msgspec.UNSET:
+                    await self.trace(case, name, *(self.readers or ()))
+
+    async def trace(self, case: Case, decision: str, *readers: str) -> None:
+        """A keeper says who has opened the records that a decision is about."""
+        outcome = Outcome(
+            tenant=TENANT, case=case.case, decision=decision, stage="traced", partition=0, legs=1, barrier=0, up_to=0,
+            by="keeper", at=self.at, readers=readers or msgspec.UNSET,
+        )  # fmt: skip
+        raw, ms = self.vault.outcome_key(TENANT).vouched(outcome, TO_DESK), int(self.at.timestamp() * 1000)
+        record = Arrival("privacy.outcomes", 0, 0, case.case.encode(), raw, ms)
+        await self.desk.unit({TopicPartition("privacy.outcomes", 0): [record]})
 
     async def later(self, **time: float) -> None:
         """Let time pass, and the desk look."""

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from aiokafka import TopicPartition
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -20,12 +21,13 @@ from calllog_guard.core.arrival import Arrival
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.sealed import sign, verify
 from calllog_guard.core.ids import Tenant
+from calllog_guard.core.offsets import pack
 from calllog_guard.core.profile import FORMS, profile_name
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.secret import REFUSED, open_refusal
 from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import time_text
+from calllog_guard.core.wire import Access, encode, time_text
 from calllog_guard.policy import load_policy
 from calllog_guard.ports import Place, Record
 from calllog_guard.settings import Settings
@@ -335,6 +337,7 @@ class GuardWorld:
             offset_at=self.log.offset_at,
             safe=self.safe(),
             count=self.count,
+            level=self.levels.__setitem__,
         )
 
         async def reached(topic: str, partition: int) -> int:
@@ -440,6 +443,20 @@ class GuardWorld:
     async def release(self, jti: str, name: str) -> None:
         """An officer releases a hold."""
         await self.ask(jti, "release", key="officer-1", order=self.book.ordered, hold={"id": name})
+
+    async def opened(
+        self, actor: str, places: Mapping[int, Sequence[int]] | None = None, *, which: bool = True
+    ) -> None:
+        """A credential has opened legs, by partition, or every leg that there is, and that is on record."""
+        lanes = {partition: self.log.records["calllog.legs", partition] for partition in range(PARTITIONS)}
+        every = {partition: [each.offset for each in lane] for partition, lane in lanes.items() if lane}
+        for partition, offsets in (every if places is None else places).items():
+            access = Access(
+                v=1, actor=actor, purpose="billing", case=None, topic="calllog.legs", partition=partition, from_=min(offsets),
+                to=max(offsets), opened=len(offsets), refused={}, at=self.clock.at,
+                which=pack(offsets, min(offsets)) if which else msgspec.UNSET,
+            )  # fmt: skip
+            await self.log.write([Output("privacy.access", 0, actor.encode(), encode(access))])
 
     # --- what can be seen -------------------------------------------------------------------------------------------
 

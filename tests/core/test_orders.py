@@ -15,6 +15,7 @@ from calllog_guard.core.requests.secret import REFUSED, is_order, is_state, open
 from calllog_guard.core.tombstone import Output
 from calllog_guard.settings import Settings
 from calllog_guard.workers.reads import reads_of
+from calllog_guard.workers.upkeep import LATER
 
 CLAIM = hold_id(TENANT, "claim-17")
 HOLD = case_id(TENANT, "hold-0001")
@@ -228,3 +229,8 @@ def test_an_order_is_told_from_what_workers_write() -> None:
     assert is_order(record(b"any", b"{}"))
     assert not is_order(record(b"~case.x", b"{}"))
     assert not is_order(record(b"any", None))
+
+
+def test_an_installation_of_the_first_release_lacks_no_topic() -> None:
+    """Else heartbeats and certificates would wait for its upgrade."""
+    assert {"privacy.orders", "calllog.parked"} <= set(LATER)

@@ -165,7 +165,7 @@ class Acts:
 
     async def _refused(self, case: Case, act: Act) -> None:
         """Told with the reasons; of an objection the restriction that it brought ends. Raises ParkedError: that waits."""
-        request, ground = self._asked(case), act.request.ground
+        request, ground = self._book.asked(case), act.request.ground
         case, outputs = self._notices.of(case, "refused", act.table, request, act.appended_at, ground)
         reason = Reason(of="refused", text=ground or "", at=act.appended_at)
         restricts = case.type in {"object", "restrict"}
@@ -188,13 +188,6 @@ class Acts:
 
     async def _ended(self, case: Case, version: str, outputs: Sequence[Output]) -> Case:
         return await self._stage(msgspec.structs.replace(parted(case), refusal="officer"), "refused", version, outputs)
-
-    def _asked(self, case: Case) -> Request | None:
-        """The request of a case; None where it was never kept, or does not open any more: an officer may refuse it all the same."""
-        try:
-            return self._book.request_of(case) if case.sealed else None
-        except CaseStateError:
-            return None
 
 
 def check_size(case: Case, role: Requester) -> None:

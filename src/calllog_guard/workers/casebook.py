@@ -313,6 +313,13 @@ class Casebook:
         # a desk of a later minor release lets fields in that this one would refuse at the border
         return decode(REQUESTS, self._part(case, "request", case.sealed or "") or b"", stored=True)
 
+    def asked(self, case: Case) -> Request | None:
+        """The same; None where it is not kept, or does not open any more: whoever knows the case knows it by its ticket."""
+        try:
+            return self.request_of(case) if case.sealed else None
+        except CaseStateError:
+            return None
+
     async def renew(self, most: int = 1000) -> int:
         """Seal up to so many cases anew under the present epoch, so that none keeps an old epoch alive; how many it were."""
         epoch = pointer(await self._ring.view([]))

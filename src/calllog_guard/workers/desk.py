@@ -19,7 +19,7 @@ import structlog
 from aiokafka import TopicPartition
 
 from calllog_guard.core.answers.person import OWN
-from calllog_guard.core.arrival import content
+from calllog_guard.core.arrival import appended_ms, content
 from calllog_guard.core.heartbeats import Heartbeats
 from calllog_guard.core.ids import INTERNAL_KEY, Tenant
 from calllog_guard.core.requests.case import Case, after_outcome, ended_at, parted
@@ -217,7 +217,7 @@ class Desk:
             return self._o.policy.public_key(found.key) if found else None
 
         token = bare(content(record), self._o.desk_key)
-        request = read_request(token, key_of, tenant=self._o.tenant, appended_ms=record.timestamp)
+        request = read_request(token, key_of, tenant=self._o.tenant, appended_ms=appended_ms(record))
         role = table.requesters[request.iss].role
         if record.topic == self._orders and role == "backend":
             raise RequestRefusedError("wrong_topic", "/iss")
@@ -357,8 +357,8 @@ class Desk:
         """What a request asks for is decided, and told."""
         request = granted.request
         met = await self._lifting.met(granted) if request.type == "lift" else {}
-        told_of = self._lifting.told(met) if request.type == "lift" else request.subjects
-        granted = await self._o.notices.before(granted, told_of)
+        subjects = self._lifting.told(met) if request.type == "lift" else request.subjects
+        granted = await self._o.notices.before(granted, subjects, self._lifting.given(met, granted.table))
         case = granted.case
         if request.type == "erase" and request.range is None:
             case = await self._erased(granted)
@@ -382,7 +382,7 @@ class Desk:
             kept = (*again, *(each for each in case.kept if each not in again))
             case = msgspec.structs.replace(case, kept=kept)
         later = self._unfound.later(case)
-        case, notices = (case, []) if later else self._o.notices.carried_out(granted, case)
+        case, notices = (case, []) if later else await self._o.notices.carried_out(granted, case)
         if granted.ground and case.type == "complain":
             answer = Reason(of="answered", text=granted.ground, at=case.cut_off or case.opened_at)
             case = await self._o.notices.remember(case, answer, request)
@@ -410,8 +410,8 @@ class Desk:
         case = await self._o.decider.subjects.matched(granted.case, granted.request)
         part = considered(mask_of(granted.request.purposes, granted.table))
         case = (await self._o.decider.decide(replace(granted, case=case), (part,))).case
-        case, outputs = self._o.notices.of(case, "restricted", granted.table, granted.request, case.opened_at)
-        return await self._o.book.save(case, outputs) if outputs else case
+        told, outputs = self._o.notices.of(case, "restricted", granted.table, granted.request, case.opened_at)
+        return case if told is case else await self._o.book.save(told, outputs)
 
     async def _reviewed(self, granted: Granted) -> Case:
         """An officer has refused an objection: the restriction that it brought ends."""
@@ -449,13 +449,16 @@ class Desk:
                 self._o.count("decisions_failed", 1)
                 log.error("a decision could not be carried out: an officer must look", case=case.case)
             found, reached = after_outcome(case, outcome, now)
+            found, said = self._o.notices.heard(found, outcome, table)
             found, reached, notices = self._unfound.made(found, reached, table, now)
+            if outcome.stage == "traced":
+                self._waiting.at_once_all()
             if found is not case:
                 found = ended_at(found, now, self._keep)
                 timed(case, found, self._o.count)
                 changed[case.case] = found
                 told = [stage for stage in reached if self._certified(found, stage)]
-                receipts += [self._o.receipts.of(found, stage, now, version) for stage in told] + notices
+                receipts += [self._o.receipts.of(found, stage, now, version) for stage in told] + said + notices
         await self._book.save_all(list(changed.values()), receipts)
 
     def _certified(self, case: Case, stage: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from aiokafka import TopicPartition
 
-from calllog_guard.core.arrival import content
+from calllog_guard.core.arrival import appended_ms, content
 from calllog_guard.core.calls.event import Limits, payload_of, read_event
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.replay import first_appended_ms
@@ -100,7 +100,7 @@ class Protector:
                     payload_of(content(record), record.headers),
                     tenant=self._tenant,
                     identity=rules.identity,
-                    appended_ms=record.timestamp,
+                    appended_ms=appended_ms(record),
                     limits=self._limits,
                 )
             except MessageError as error:

@@ -31,7 +31,7 @@ log: Final = structlog.get_logger()
 MANY: Final = ("calllog.legs", "calllog.held", "privacy.decisions")
 FEW: Final = ("privacy.requests", "privacy.cases", "privacy.orders")
 _PARKED: Final = "calllog.parked"
-_LATER: Final = (_PARKED, "privacy.orders")
+LATER: Final = (_PARKED, "privacy.orders")
 """Heartbeats go there once they are made: an installation of the first release has none of them before its upgrade."""
 
 
@@ -132,7 +132,7 @@ class Upkeep:
         return {topic: shapes[topic] for topic in self._m.events() if topic in shapes}
 
     def _there(self, topic: str) -> bool:
-        return topic in (self._shapes or {}) or topic not in map(self._m.settings.topic, _LATER)
+        return topic in (self._shapes or {}) or topic not in map(self._m.settings.topic, LATER)
 
     def _made(self) -> dict[str, Shape]:
         """As `_plain`, and what waits for single people."""
