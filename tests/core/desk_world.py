@@ -110,6 +110,7 @@ class DeskWorld:
 
     def __init__(self, folder: Path, policy: str = POLICY, **settings: Any) -> None:
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         for name in ("backend-1", "officer-1", "officer-2"):
             self._pair(name, signs=True)
         for name in ("invoicing", "gateway", "operator-1", "asker"):
@@ -284,6 +285,11 @@ class DeskWorld:
         """Let time pass, and the desk look."""
         self.at += timedelta(**time)
         await self.desk.idle()
+
+    async def noticed(self, jti: str, to: str = "person", by: str = "backend-1") -> None:
+        """An addressee has acknowledged what a case has told it."""
+        name = f"noticed-{len(self.asked)}"
+        await self.ask(name, by=by, type="clock", case=self.case(jti).case, event="noticed", to=to)
 
     def case(self, jti: str) -> Case:
         """A case as its topic has it."""

@@ -91,6 +91,13 @@ key = "officer-1.pub.pem"
 [version.tenant.iocom.actors.billing-1]
 purposes = ["billing"]
 """
+BARE = POLICY
+"""Without a gateway."""
+POLICY += """\
+[version.tenant.iocom.person_notices]
+key = "operator-1.pub.pem"
+told = ["lifting", "disclosed"]
+"""
 
 
 class Crash(BaseException):
@@ -200,7 +207,10 @@ def write_keys(folder: Path) -> None:
 
 
 class GuardWorld:
-    """One tenant's installation in memory."""
+    """One tenant's installation in memory; with `gateway` whoever must be told before is told at once, as `backend` says."""
+
+    backend, gateway = "backend-1", True
+    acknowledged: set[str]
 
     def __init__(self, folder: Path, policy: str = POLICY, *, forms: int = FORMS, **settings: Any) -> None:
         self.folder = folder
@@ -372,9 +382,22 @@ class GuardWorld:
         for number in range(rounds):
             written = self.log.calls
             moved = [await self.step(name) for name in ("protector", "desk", "keeper")]
-            if not any(moved) and not self.waiting() and self.log.calls == written:
+            told = self.gateway and await self.acknowledge()
+            if not any(moved) and not self.waiting() and self.log.calls == written and not told:
                 return number
         raise AssertionError(f"not at rest after {rounds} rounds")
+
+    async def acknowledge(self) -> bool:
+        """The gateway has told whoever a case waits for, and the backend says so; whether there was one."""
+        names = [(case.case, f"told-{case.case}") for case in self.book if case.announcing]
+        wanted = [(case, jti) for case, jti in names if jti not in vars(self).setdefault("acknowledged", set())]
+        blows, count = self.fuse.at, self.fuse.count
+        self.fuse.at = -1  # it is no worker that writes this
+        for case, jti in wanted:
+            self.acknowledged.add(jti)
+            await self.ask(jti, "clock", key=self.backend, case=case, event="noticed", to="person")
+        self.fuse.at, self.fuse.count = blows, count
+        return bool(wanted)
 
     def waiting(self) -> int:
         """How many decisions the keeper has still to carry out."""

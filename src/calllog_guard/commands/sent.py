@@ -22,6 +22,11 @@ from calllog_guard.world import World
 TAKEN_S: Final = 3.0
 """How long a command waits for the desk unasked: a running one takes a request within a second."""
 _WAIT_S: Final = 120.0
+_REMEDIES: Final = {
+    "nobody_to_tell": ": the person must be told before, and the policy names no gateway that would: enter person_notices with told = "
+    '["lifting", "disclosed"], publish it, and send the request again',
+}
+"""By reason of a dead letter, what to do."""
 _POLL_MS: Final = 100
 _PATIENCE_S: Final = 5.0
 
@@ -89,7 +94,7 @@ class Sent:
                 self._note(record, mine)
             if self._letter is not None:
                 told = f"{self._letter.reason} at {self._letter.at_pointer or '/'}"
-                raise StateRefusedError(f"the desk refused the request: {told}")
+                raise StateRefusedError(f"the desk refused the request: {told}{_REMEDIES.get(self._letter.reason, '')}")
             if self._latest is not None:
                 self._tell(self._latest, tell=tell)
                 if done(self._latest):

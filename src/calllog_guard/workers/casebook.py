@@ -145,7 +145,7 @@ class Casebook:
     def _keep(self, case: Case) -> None:
         self._cases[case.case] = case
         self._acts.update(case.acts)
-        if case.state != "waiting":
+        if case.begun:
             self._recent[case.case] = case
 
     def get(self, name: str) -> Case | None:
@@ -192,7 +192,7 @@ class Casebook:
         # what is older never counts again: it is left behind here, so that no request pays for every case there is
         self._recent = {name: case for name, case in self._recent.items() if case.begun_at > now - _HOUR}
         cases = (self._recent | self._begun).values()
-        recent = sum(case.type in same and case.state != "waiting" and case.begun_at > now - _HOUR for case in cases)
+        recent = sum(case.type in same and case.begun and case.begun_at > now - _HOUR for case in cases)
         return brake is not None and recent >= most
 
     @contextmanager
