@@ -20,6 +20,7 @@ from calllog_guard.core.requests.case import Case, Trace
 from calllog_guard.core.requests.decision import Decision, Entry, case_id, decision_id, seal_entry
 from calllog_guard.core.requests.outcome import TO_DESK, Outcome, OutcomeKey
 from calllog_guard.core.requests.whose import Reason
+from calllog_guard.core.retention.removal import STATED_KEY, Marked, Removed, key_of
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, Beat, encode
 from calllog_guard.workers.guard import guard_entry
@@ -138,6 +139,13 @@ def vectors() -> dict[str, Any]:
         tenant=TENANT, case=told.case, decision=told.decision, stage="traced", partition=7, legs=42, barrier=10, up_to=12,
         by="keeper", at=AT, readers=("billing-1",), disclosures=(told.case,), unsure="lost",
     )  # fmt: skip
+    removed = Removed(
+        tenant=TENANT,
+        month="2026-11",
+        partition=3,
+        rules={"service P90D, then delete": 5},
+        batch={f"{identity.pseudonym()}.{told.case}": 12},
+    )
     later = Rest(flags=1 << 20, clear=b"clear", sealed=b"sealed")
     return {
         "person_live": seal_person(live, b"place", key, NONCE, 2).hex(),
@@ -162,6 +170,11 @@ def vectors() -> dict[str, Any]:
             )
         ).decode(),
         "outcome_traced": OutcomeKey(key.expose()).vouched(traced, TO_DESK).decode(),
+        "removed": OutcomeKey(key.expose()).vouched(removed, key_of(month)).decode(),
+        "removed_closed": OutcomeKey(key.expose())
+        .vouched(msgspec.structs.replace(removed, batch={}, alive=7, held={"law.2": 1}, closed_at=AT), key_of(month))
+        .decode(),
+        "removed_stated": OutcomeKey(key.expose()).vouched(Marked(month="2026-11", at=AT), STATED_KEY).decode(),
         "tenure": entry_of(7, bytes(range(16))).hex(),
         "profile": packed(profile).hex(),
         "profile_digest": digest(profile_name(TENANT, 3), packed(profile)).hex(),
