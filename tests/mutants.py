@@ -3982,8 +3982,8 @@ MUTANTS += [
     (
         "a forged count is signed",
         "workers/statements.py",
-        "ours = [each for each in ours if key.proves(each.value, each.key)]",
-        "pass",
+        "return [each for each in ours if key.proves(each.value, each.key)]",
+        "return ours",
         "tests/core/test_statements.py::test_a_count_that_no_keeper_wrote_is_believed_by_nobody",
     ),
     (

@@ -279,7 +279,7 @@ async def test_thirty_days_of_traffic_are_accounted_for_to_the_last_leg(tmp_path
     world = await GuardWorld(tmp_path, SHORT, sweep_s=60).start()
     world.clock.at = datetime(2026, 12, 1, 9, tzinfo=UTC)
     people = [f"person-{number}@example.org" for number in range(12)]
-    oracle, stored, expired, held = Oracle(), 0, 0, dict[str, int]()
+    oracle, stored, expired, held, ordered = Oracle(), 0, 0, dict[str, int](), set[tuple[str, str]]()
     for day in range(30):
         for number in range(3):
             two = chance.sample(people, 2)
@@ -287,6 +287,8 @@ async def test_thirty_days_of_traffic_are_accounted_for_to_the_last_leg(tmp_path
             await world.call(name, *two, days_ago=0, outcome=outcome)
             for at, who in enumerate(two):
                 stored += 1
+                if day > 7 and who == people[0]:
+                    ordered.add((name, who))
                 if not (outcome == "answered" and at == 0):  # the host's answered calls are billed for six years
                     oracle.legs[name, who] = world.clock.at
                 else:
@@ -300,6 +302,11 @@ async def test_thirty_days_of_traffic_are_accounted_for_to_the_last_leg(tmp_path
             held["billing"] = held.get("billing", 0) + kept
             oracle.erase(jti, who)
             await world.ask(jti, "erase", who)
+            await world.run(rounds=200)
+        if day == 7:
+            ordered |= {name for name in oracle.legs if name[1] == people[0]}
+            await world.hold("hold-00001", "claim-17", people[0])
+            await world.hold("hold-00002", "claim-18", people[1], secret=True)
             await world.run(rounds=200)
         if day == 10:
             await world.restart(rebuild=True)
@@ -319,6 +326,8 @@ async def test_thirty_days_of_traffic_are_accounted_for_to_the_last_leg(tmp_path
     assert {line.case: line.legs for line in found.removed} == {
         world.case(jti).case: legs for jti, legs in oracle.erased.items()
     }
-    assert {line.purpose: line.copies for line in found.held} == {name: some for name, some in held.items() if some}
+    by_order = {world.case("hold-00001").case: len(ordered)} if ordered else {}
+    wanted = {name: some for name, some in (held | by_order).items() if some}
+    assert {line.purpose or line.case: line.copies for line in found.held} == wanted, "of the secret order nothing"
     assert stored == found.alive + sum(lines.values()) + sum(line.legs for line in found.removed)
     assert found.alive == len(oracle.legs), due

@@ -62,18 +62,27 @@ class Statements:
         if self._a.ring.forms < FORMS or (self._stated or -1) >= over or (self._next is not None and now < self._next):
             return
         self._next = now + timedelta(seconds=self._a.settings.sweep_s)
-        records = await self._a.read_all(self._ledger, list(range(self._a.settings.partitions)))
-        ours = [each for each in records if (each.key or b"").startswith(START) and each.value is not None]
-        key = self._a.vault.outcome_key(self._a.tenant)
-        ours = [each for each in ours if key.proves(each.value, each.key)]
-        stated, counts = self._marked(ours, STATED_KEY), self._counts(ours)
+        ours = await self._read([0])  # what is stated is known without the rest
+        stated = self._marked(ours, STATED_KEY)
         before = -1 if stated is None else month_from(stated.month)
+        if before >= over:
+            self._stated = over
+            return
+        ours += await self._read(range(1, self._a.settings.partitions))
+        counts = self._counts(ours)
         for month in sorted({month for each in counts.values() for month in each if before < month <= over}):
             found = self._closed(counts, month)
             if not found:
                 return
             stated = await self._state(month, found, (stated, self._marked(ours, RATCHET_KEY)))
         self._stated = over if all(counts.get(each) for each in range(self._a.settings.partitions)) else None
+
+    async def _read(self, partitions: Sequence[int]) -> list[Any]:
+        """What keepers, auditors and desks of ours have counted and marked in some partitions."""
+        records = await self._a.read_all(self._ledger, list(partitions)) if partitions else []
+        key = self._a.vault.outcome_key(self._a.tenant)
+        ours = [each for each in records if (each.key or b"").startswith(START) and each.value is not None]
+        return [each for each in ours if key.proves(each.value, each.key)]
 
     def _marked(self, records: Sequence[Any], key: bytes) -> Marked | None:
         marks = [record.value for record in records if (record.key, record.partition) == (key, 0)]
