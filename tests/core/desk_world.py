@@ -110,6 +110,7 @@ class DeskWorld:
 
     def __init__(self, folder: Path, policy: str = POLICY, **settings: Any) -> None:
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         for name in ("backend-1", "officer-1", "officer-2"):
             self._pair(name, signs=True)
         for name in ("invoicing", "gateway", "operator-1", "asker"):
@@ -181,8 +182,8 @@ class DeskWorld:
         ring, settings = self.ring(), self.settings
         ring.tenure = Tenure(TENANT, self.keystore)
         writer = TenureWriter(self.writer, ring.tenure, Steps(frozenset()))
-        self.book = Casebook(TENANT, 0, "privacy.cases", ring, self.vault, writer)
-        topic = CaseTopic(("privacy.cases", 0), self.book, ring.tenure, self._read_all, self._tail, self.count)
+        self.book = Casebook(TENANT, 0, ("privacy.cases", "privacy.orders"), ring, self.vault, writer)
+        topic = CaseTopic(self.book, ring.tenure, self._read_all, self._tail, self.count)
         dead = DeadLetters("calllog.dead", (self.folder / "operator-1.pub.pem").read_bytes(), self, 1)
         decider = Decider(TENANT, ring, self.vault, writer, self.book, settings, self, 90)
         owners = Owners(ring, decider)
@@ -284,6 +285,11 @@ class DeskWorld:
         """Let time pass, and the desk look."""
         self.at += timedelta(**time)
         await self.desk.idle()
+
+    async def noticed(self, jti: str, to: str = "person", by: str = "backend-1") -> None:
+        """An addressee has acknowledged what a case has told it."""
+        name = f"noticed-{len(self.asked)}"
+        await self.ask(name, by=by, type="clock", case=self.case(jti).case, event="noticed", to=to)
 
     def case(self, jti: str) -> Case:
         """A case as its topic has it."""

@@ -25,6 +25,7 @@ from calllog_guard.core.offsets import pack
 from calllog_guard.core.profile import FORMS, profile_name
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import case_id
+from calllog_guard.core.requests.secret import REFUSED, open_refusal
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import Access, encode, time_text
 from calllog_guard.policy import load_policy
@@ -89,6 +90,13 @@ role = "officer"
 key = "officer-1.pub.pem"
 [version.tenant.iocom.actors.billing-1]
 purposes = ["billing"]
+"""
+BARE = POLICY
+"""Without a gateway."""
+POLICY += """\
+[version.tenant.iocom.person_notices]
+key = "operator-1.pub.pem"
+told = ["lifting", "disclosed"]
 """
 
 
@@ -199,7 +207,10 @@ def write_keys(folder: Path) -> None:
 
 
 class GuardWorld:
-    """One tenant's installation in memory."""
+    """One tenant's installation in memory; with `gateway` whoever must be told before is told at once, as `backend` says."""
+
+    backend, gateway = "backend-1", True
+    acknowledged: set[str]
 
     def __init__(self, folder: Path, policy: str = POLICY, *, forms: int = FORMS, **settings: Any) -> None:
         self.folder = folder
@@ -277,8 +288,7 @@ class GuardWorld:
         ring = self.ring()
         ring.tenure = Tenure(TENANT, self.keystore)
         writer = TenureWriter(self.log, ring.tenure, Steps(frozenset()))
-        self.book = Casebook(TENANT, 0, "privacy.cases", ring, self.vault, writer)
-        place = ("privacy.cases", 0)
+        self.book = Casebook(TENANT, 0, ("privacy.cases", "privacy.orders"), ring, self.vault, writer)
         decider = Decider(TENANT, ring, self.vault, writer, self.book, self.settings, self.clock, 6 * 372)
         owners = Owners(ring, decider)
         archive = Archive(
@@ -311,7 +321,7 @@ class GuardWorld:
                 policy=self.policy,
                 settings=self.settings,
                 clock=self.clock,
-                topic=CaseTopic(place, self.book, ring.tenure, self.log.read_all, self.log.tail, self.count),
+                topic=CaseTopic(self.book, ring.tenure, self.log.read_all, self.log.tail, self.count),
                 desk_key=partial(self.vault.desk_key, TENANT),
                 heartbeats=partial(self.vault.heartbeats, TENANT),
                 count=self.count,
@@ -372,9 +382,22 @@ class GuardWorld:
         for number in range(rounds):
             written = self.log.calls
             moved = [await self.step(name) for name in ("protector", "desk", "keeper")]
-            if not any(moved) and not self.waiting() and self.log.calls == written:
+            told = self.gateway and await self.acknowledge()
+            if not any(moved) and not self.waiting() and self.log.calls == written and not told:
                 return number
         raise AssertionError(f"not at rest after {rounds} rounds")
+
+    async def acknowledge(self) -> bool:
+        """The gateway has told whoever a case waits for, and the backend says so; whether there was one."""
+        names = [(case.case, f"told-{case.case}") for case in self.book if case.announcing]
+        wanted = [(case, jti) for case, jti in names if jti not in vars(self).setdefault("acknowledged", set())]
+        blows, count = self.fuse.at, self.fuse.count
+        self.fuse.at = -1  # it is no worker that writes this
+        for case, jti in wanted:
+            self.acknowledged.add(jti)
+            await self.ask(jti, "clock", key=self.backend, case=case, event="noticed", to="person")
+        self.fuse.at, self.fuse.count = blows, count
+        return bool(wanted)
 
     def waiting(self) -> int:
         """How many decisions the keeper has still to carry out."""
@@ -408,8 +431,8 @@ class GuardWorld:
         await self.log.write([Output("calllog.events", 0, name.encode(), json.dumps(content).encode())])
 
     async def ask(self, jti: str, kind: str, *subjects: str, key: str = "backend-1", **more: Any) -> None:
-        """Send a signed request."""
-        now = int(self.clock.at.timestamp())
+        """Send a signed request; an `order` where no backend sees it."""
+        now, order = int(self.clock.at.timestamp()), more.pop("order", False)
         claims = {
             "v": 1,
             "iss": key,
@@ -425,7 +448,8 @@ class GuardWorld:
             **more,
         }
         token = sign((self.folder / f"{key}.pem").read_bytes(), key, json.dumps(claims).encode())
-        await self.log.write([Output("privacy.requests", 0, b"iocom", token.encode())])
+        place = ("privacy.orders", 0, jti.encode()) if order else ("privacy.requests", 0, b"iocom")
+        await self.log.write([Output(*place, token.encode())])
 
     async def hold(self, jti: str, name: str, *subjects: str, secret: bool = False, **more: Any) -> None:
         """An officer orders a hold."""
@@ -437,11 +461,11 @@ class GuardWorld:
             "secret": secret,
             **more,
         }
-        await self.ask(jti, "hold", *subjects, key="officer-1", hold=hold)
+        await self.ask(jti, "hold", *subjects, key="officer-1", order=self.book.ordered, hold=hold)
 
     async def release(self, jti: str, name: str) -> None:
         """An officer releases a hold."""
-        await self.ask(jti, "release", key="officer-1", hold={"id": name})
+        await self.ask(jti, "release", key="officer-1", order=self.book.ordered, hold={"id": name})
 
     async def opened(
         self, actor: str, places: Mapping[int, Sequence[int]] | None = None, *, which: bool = True
@@ -477,6 +501,13 @@ class GuardWorld:
         """The reasons of the dead letters, in the order of what they are about."""
         found = [json.loads(each.value) for each in self.log.records["calllog.dead", 0] if each.value]
         return [each["reason"] for each in sorted(found, key=lambda each: each["offset"])]
+
+    def refused(self) -> list[str]:
+        """Why orders were not taken, in their order."""
+        key, lane = self.vault.case_key(TENANT), self.log.records["privacy.orders", 0]
+        told = [each for each in lane if (each.key or b"").startswith(REFUSED)]
+        found = [open_refusal(each.key or b"", each.value or b"", key) for each in told]
+        return [each.reason for each in sorted(found, key=lambda each: each.offset)]
 
     def legs(self) -> dict[bytes, bytes]:
         """The living legs."""

@@ -57,6 +57,7 @@ async def test_every_alarm_comes_once_and_before_the_answer_is_due(world: DeskWo
 
 async def test_a_complaint_alarms_before_its_thirtieth_day(world: DeskWorld) -> None:
     await world.ask("complain-1", CANARY, type="complain", ground="why")
+    await world.noticed("complain-1")
     case = world.case("complain-1")
     assert await told(world, days=24) == [(case.case, "law")]
     assert await told(world, days=4) == [(case.case, "day_28")]

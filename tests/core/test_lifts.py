@@ -49,8 +49,9 @@ def id_of(jti: str) -> str:
 
 
 def lifting(world: GuardWorld) -> int:
-    """How many notices said that a restriction was about to end."""
-    return sum(b'"lifting"' in (each.value or b"") for each in world.log.records["privacy.notices", 0])
+    """How many recipients were told that a restriction has ended."""
+    found = [decode(NOTICES, each.value or b"") for each in world.log.records["privacy.notices", 0]]
+    return sum(each.kind == "lifting" and each.to != "person" for each in found)
 
 
 def swept(world: GuardWorld) -> bool:
@@ -168,6 +169,7 @@ async def test_a_backend_that_took_another_key_goes_on_where_the_first_left_off(
     second = first.replace("effective = 2020-01-01", "effective = 2026-11-24").replace("backend-1", "backend-2")
     (tmp_path / "policy.toml").write_text(first + second)
     world.policy.file = world.policy.versions = world.policy.history = load_policy(tmp_path / "policy.toml").versions
+    world.backend = "backend-2"
     await ask(world, "lift-00001", "lift", key="backend-2")
     assert not (await bob(world)).closed
 

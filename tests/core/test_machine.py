@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from calllog_guard.core.requests.case import State, WaitsFor
 from calllog_guard.core.requests.fields import ClockEvent, Kind
 from calllog_guard.core.requests.machine import (
+    ANNOUNCED,
     BESIDE,
     EVENTS,
     FINAL,
@@ -29,7 +30,7 @@ from calllog_guard.core.requests.machine import (
 )
 from calllog_guard.errors import CaseStateError, Fate, RequestRefusedError
 
-POSITIONS: tuple[Position, ...] = (NEW, *WAITING, ("enforcing", None), ("observing", None), *FINAL)
+POSITIONS: tuple[Position, ...] = (NEW, *WAITING, *ANNOUNCED, ("enforcing", None), ("observing", None), *FINAL)
 KINDS: tuple[Kind, ...] = get_args(Kind)
 CASES = tuple(kind for kind in KINDS if RULES[kind].ends)
 ROLES: tuple[Requester, ...] = get_args(Requester)
@@ -50,7 +51,8 @@ second_officer ask_identity identity | second_officer ask_clarification clarific
 identity refuse refused | clarification refuse refused | fee refuse refused | officer refuse refused
 second_officer refuse refused
 identity extend identity | clarification extend clarification | fee extend fee | officer extend officer
-second_officer extend second_officer | enforcing extend enforcing
+second_officer extend second_officer | enforcing extend enforcing | notice extend notice
+enforcing announce notice | notice told enforcing | notice refuse refused
 officer grant enforcing | officer approve enforcing | officer approve_first second_officer
 second_officer approve enforcing
 enforcing unfound officer | enforcing enforced observing | enforcing answered closed | observing observed closed
@@ -129,8 +131,9 @@ def test_without_an_officer_nothing_is_refused_and_what_waits_is_granted_by_code
         assert ("enforcing", None) not in reached(position, officers | {"grant"})
 
 
-def test_what_was_granted_never_waits_again_unless_nothing_was_found() -> None:
-    assert not reached(("enforcing", None), frozenset({"unfound"})) & {*WAITING, ("refused", None)}
+def test_what_was_granted_waits_again_only_until_the_person_is_told_or_where_nothing_was_found() -> None:
+    assert not reached(("enforcing", None), frozenset({"unfound", "announce"})) & {*WAITING, ("refused", None)}
+    assert reached(("enforcing", None), frozenset({"unfound", "refuse"})) & {*WAITING, *ANNOUNCED} == {*ANNOUNCED}
     assert {kind for kind in KINDS if RULES[kind].unfound} == {"rectify", "restrict", "lift", "object", "withdraw"}
 
 

@@ -34,10 +34,11 @@ MORE: dict[NoticeKind, tuple[str, dict[str, Any], str]] = {
     "erased": ("erase", {}, "nobody reads your records any more"),
     "rectified": ("rectify", {"facts": Facts(call_id="c1", role="guest", joined_at=START)}, "call c1, role: guest, joined: 24 November 2026"),
     "restricted": ("restrict", {}, "stored and not used, as you asked"),
-    "lifting": ("lift", {}, "That ends now"),
+    "lifting": ("lift", {}, "That ends soon, by "),
     "disclosed": ("disclose", {"authority": "Court", "basis": "Order 7"}, "Court has demanded records of your calls"),
     "extended": ("access", {"due": "2027-01-25", "ground": "Many records."}, "by 25 January 2027 at the latest"),
     "refused": ("erase", {"ground": "Needed in court.", "remedies": Remedies(authority="ICO, Wilmslow")}, "We do not do so"),
+    "received": ("complain", {"due": "2026-12-24"}, "you have our answer by 24 December 2026"),
     "answered": ("complain", {"ground": "We log less now."}, "Our answer:"),
 }  # fmt: skip
 TO_RECIPIENTS = ("erased", "rectified", "restricted", "lifting")

@@ -65,6 +65,7 @@ async def test_the_end_of_a_restriction_is_told_before_the_flag_falls(world: Des
     await world.ask("restrict-1", CANARY, type="restrict")
     before = len(world.writer.writes)
     await world.ask("lift-00001", CANARY, type="lift")
+    await world.noticed("lift-00001")
     topics = [write[0].topic for write in world.writer.writes[before:]]
     assert topics.index("privacy.notices") < topics.index("privacy.decisions")
     assert world.named() == ["person/restricted", "invoicing/restricted", "person/lifting", "invoicing/lifting"]
@@ -80,6 +81,8 @@ async def test_while_the_notice_is_not_acknowledged_by_the_log_the_restriction_s
     assert "person/lifting" not in world.named()
     await world.restart()
     await world.again()
+    assert world.named()[2:] == ["person/lifting"]
+    await world.noticed("lift-00001")
     assert world.keystore.entries != entries
     assert world.named()[2:] == ["person/lifting", "invoicing/lifting"]
 
@@ -88,6 +91,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "erase": {},
     "restrict": {},
     "lift": {},
+    "complain": {"ground": "canary: you log too much"},
     "object": {"purposes": ["fraud"]},
     "rectify": {"facts": {"call_id": "c1", "role": "guest"}},
 }
@@ -109,6 +113,8 @@ async def test_wherever_the_desk_dies_no_case_claims_a_notice_that_was_not_sent(
     world.writer.left = -1
     if kind == "rectify":
         await world.done("rectify-0001", "rewritten")
+    if kind == "lift":
+        await world.noticed("lift-0001")
     told = world.case(f"{kind}-0001").notices
     mine = [each for each in world.notices() if each.case == world.case(f"{kind}-0001").case]
     assert {f"{each.to}/{each.kind}" for each in mine} == set(told) != set()
@@ -121,6 +127,8 @@ async def test_a_refusal_gives_reasons_and_remedies_to_the_person_alone(world: D
     assert world.named() == ["person/restricted", "invoicing/restricted"]
     case = world.case("object-001").case
     await world.ask("refuse-001", by="officer-1", type="refuse", case=case, ground=GROUND)
+    assert world.named()[2:] == ["person/refused", "person/lifting"]
+    await world.noticed("object-001")
     assert world.named()[2:] == ["person/refused", "person/lifting", "invoicing/lifting"]
     words = world.words(world.notices()[2])
     assert words.ground == GROUND
@@ -166,6 +174,7 @@ async def test_a_disclosure_is_told_before_it_is_made(world: DeskWorld) -> None:
     assert "person/disclosed" not in world.named()
     before = len(world.writer.writes)
     await world.ask("approve-01", by="officer-2", type="approve", case=world.case("disclose-1").case)
+    await world.noticed("disclose-1")
     topics = [write[0].topic for write in world.writer.writes[before:]]
     assert topics.index("privacy.notices") < topics.index("privacy.decisions")
     assert world.words(world.notices()[-1]).authority == "Serious Fraud Office"
@@ -208,7 +217,9 @@ async def test_a_complaint_is_acknowledged_waits_for_a_human_and_is_answered(wor
     await world.ask("approve-00", by="officer-1", type="approve", case=case.case)
     assert world.reasons() == ["no_answer"]
     await world.ask("approve-01", by="officer-1", type="approve", case=case.case, ground="canary: we log less now")
-    (notice,) = world.notices()
+    received, notice = world.notices()
+    words = world.words(received)
+    assert (received.to, received.kind, words.ground, words.due) == ("person", "received", None, "2026-12-24")
     words = world.words(notice)
     assert (notice.kind, words.ground) == ("answered", "canary: we log less now")
     assert words.remedies is not None

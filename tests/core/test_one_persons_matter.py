@@ -33,6 +33,7 @@ async def settled(world: GuardWorld) -> None:
             except GuardError as error:
                 if error.fate is not Fate.RETRY:
                     raise
+        await world.acknowledge()
 
 
 # --- one bad entry holds up the whole desk -------------------------------------------------------------------------------
@@ -154,6 +155,8 @@ async def test_desk_one_objection_that_does_not_open_stops_no_desk(tmp_path: Pat
     await world.log.write([Output("privacy.cases", 0, case.case.encode(), encode(bad))])
     await world.restart()
     await world.ask("refuse-bob", "refuse", key="officer-1", case=world.case("object-bob").case, ground="no")
+    await world.step("desk")
+    await world.acknowledge()
     await world.step("desk")
     await world.restart()
     again(world)

@@ -39,10 +39,14 @@ def test_each_fact_that_answers_lack_has_its_line(tmp_path: Path) -> None:
         "data_protection_officer",
         "stored_in",
         "transfers",
+        "person_notices.told",
         "purposes.service.why",
         "actors.support-1.title",
     ]
-    assert [line.partition(":")[0] for line in lacking(table_of(tmp_path, SAID, WHY))] == ["actors.support-1.title"]
+    assert [line.partition(":")[0] for line in lacking(table_of(tmp_path, SAID, WHY))] == [
+        "person_notices.told",
+        "actors.support-1.title",
+    ]
     abroad = table_of(tmp_path, SAID).transfers
     assert [each.country for each in abroad or ()] == ["Canada"]
 
@@ -60,7 +64,7 @@ def test_what_init_wrote_as_an_example_counts_as_unsaid(tmp_path: Path) -> None:
     assert table.controller is not None
     assert said(table.controller) is None
     unsaid = [line.partition(":")[0] for line in lacking(table)]
-    assert unsaid == ["controller", "contact", "stored_in"]
+    assert unsaid == ["controller", "contact", "stored_in", "person_notices.told"]
 
 
 def test_check_tells_what_is_unsaid_and_does_not_fail_for_it(

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from desk_world import CANARY, DeskWorld
-from guard_world import POLICY, TENANT, GuardWorld
+from guard_world import BARE as POLICY
+from guard_world import TENANT, GuardWorld
 
 from calllog_guard.core.crypto.sealed import open_sealed
 from calllog_guard.core.policy.form import Recipient

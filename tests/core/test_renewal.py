@@ -36,6 +36,7 @@ async def test_old_legs_of_the_restricted_are_appended_again_before_the_topic_fo
     assert world.counts["legs_renewed"] == 1
 
     await world.ask("lift-00001", "lift", "alice@example.org")
+    await world.run()
     await later(world, 1)
     assert world.log.live("calllog.legs") == {}, "the restriction is over: what has lapsed goes"
 

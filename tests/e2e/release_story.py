@@ -20,7 +20,7 @@ from typing import Any
 from installation import event, of_release, raw
 from redis import Redis
 from releases import Patient, freeze, releases
-from test_choices import ask, read, state
+from test_choices import ask, read, state, told
 from test_erase import cases
 from test_preserve import order
 
@@ -236,7 +236,10 @@ class Story:
         self.asked("object-003", "henry", type="object", purposes=["fraud"], until=("waiting", "officer"))
         no = {"case": self.case("object-003"), "ground": "Compelling."}
         ask(self.guard, "refuse-001", key="officer-1", type="refuse", **no)
-        self.guard.settled(lambda: state(self.guard, "object-003") == ("refused", None), "refused by a human")
+        self.guard.settled(lambda: state(self.guard, "object-003")[0] == "refused", "refused by a human")
+        if state(self.guard, "object-003")[1] == "notice":  # from the second level of forms on
+            told(self.guard, "object-003")
+        self.guard.settled(lambda: state(self.guard, "object-003") == ("refused", None), "and its restriction ended")
         self.asked("complain-1", "lea", type="complain", ground="Too slow.", until=("waiting", "officer"))
         ask(self.guard, "noticed-01", type="clock", case=self.case("erase-0001"), event="noticed", to="invoicing")
 

@@ -31,6 +31,11 @@ on_objection = "review"
 role = "officer"
 key = "keys/officer-2.pub.pem"
 """
+GATEWAY = """
+[version.tenant.iocom.person_notices]
+key = "keys/operator-1.pub.pem"
+told = ["lifting", "disclosed"]
+"""
 
 
 def with_purposes(guard: Installation) -> Installation:
@@ -48,6 +53,13 @@ def with_purposes(guard: Installation) -> Installation:
     )
     path = guard.directory / "policy.toml"
     path.write_text(path.read_text() + PURPOSES)
+    return with_gateway(guard)
+
+
+def with_gateway(guard: Installation) -> Installation:
+    """The installation with a gateway that tells people what they must be told before."""
+    path = guard.directory / "policy.toml"
+    path.write_text(path.read_text() + GATEWAY)
     return guard
 
 
@@ -60,6 +72,12 @@ def state(guard: Installation, jti: str) -> tuple[str, str | None]:
     """State of a case, and what it waits for."""
     case = cases(guard).get(jti, {"state": "", "waits_for": None})
     return case["state"], case["waits_for"]
+
+
+def told(guard: Installation, jti: str) -> None:
+    """Whoever a case waits for has been told, and the backend says so."""
+    guard.settled(lambda: state(guard, jti)[1] == "notice", f"{jti} waits until the person is told")
+    ask(guard, f"told-{jti}", type="clock", case=cases(guard)[jti]["case"], event="noticed", to="person")
 
 
 def masks(guard: Installation) -> dict[str, int]:
@@ -117,6 +135,9 @@ def test_an_objection_to_review_restricts_until_an_officer_decides(make: Make) -
     ask(guard, "approve-01", type="approve", case=case)
     guard.settled(lambda: [letter["reason"] for letter in guard.dead()] == ["wrong_role"], "a backend is no officer")
     ask(guard, "approve-02", key="officer-1", type="approve", case=case)
+    guard.settled(lambda: state(guard, "object-002") == ("waiting", "notice"), "granted, and to be told")
+    assert len(read(guard)) == 1, "restricted until they were"
+    told(guard, "object-002")
     guard.settled(lambda: "tombstoned" in cases(guard)["object-002"]["stages"], "granted")
     assert len(read(guard)) == 2, "lifted"
     assert len(guard.live()) == 2
@@ -130,13 +151,16 @@ def test_an_objection_to_review_restricts_until_an_officer_decides(make: Make) -
         case=cases(guard)["object-003"]["case"],
         ground="Compelling.",
     )
-    guard.settled(lambda: state(guard, "object-003") == ("refused", None), "refused by a human")
+    guard.settled(lambda: state(guard, "object-003") == ("refused", "notice"), "refused by a human")
+    assert len(read(guard)) == 1, "restricted until they were told that it ends"
+    told(guard, "object-003")
+    guard.settled(lambda: state(guard, "object-003") == ("refused", None), "told")
     assert len(read(guard)) == 2, "lifted"
     assert "Compelling" not in json.dumps(cases(guard)["object-003"])
 
 
 def test_restricted_legs_are_stored_not_opened_and_not_swept(make: Make) -> None:
-    guard = make(EVENT_LATE_DAYS="400")
+    guard = with_gateway(make(EVENT_LATE_DAYS="400"))
     for role in ("protector", "desk"):
         guard.start(role)
     old = [
@@ -153,6 +177,7 @@ def test_restricted_legs_are_stored_not_opened_and_not_swept(make: Make) -> None
     guard.settled(lambda: len(guard.live()) == 1, "b's lapsed leg is swept, a's is kept")
     assert read(guard) == []
     ask(guard, "lift-00001", "a@example.org", type="lift")
+    told(guard, "lift-00001")
     guard.settled(lambda: len(guard.live()) == 0, "swept after the lift")
 
 

@@ -4,7 +4,8 @@ Rights that meet: each row of `conflicts.csv` is one person's story with its law
 All rows run side by side on one installation, step by step. `stored` counts live legs, `service` and `billing` what a reader
 gets, `held` the copies, `exported` the legs that the asker was given; `done` means observing or closed. `nobody` begins a story of
 whom nobody knows; `told` are the recipients who were told (Art. 19; `-`: none), where a row says it: readers of every story's records are
-`helpdesk` (all) and `invoicing` (what is for billing); `post.` before a request is a letter that lay in the post for days.
+`helpdesk` (all) and `invoicing` (what is for billing); `post.` before a request is a letter that lay in the post for days; the step
+`told`: the gateway has told the person of what waits for that.
 """
 
 import csv
@@ -32,6 +33,8 @@ _CALLS = frozenset({"call", "missed", "late", "new"})
 _POST = "post."
 _POST_DAYS = 12
 _CHOICES = {"object", "withdraw", "consent"}
+_CLOCK = {"verify": {"event": "verify"}, "told": {"event": "noticed", "to": "person"}}
+_ACTS = {"approve", "refuse", "second", *_CLOCK}
 
 RECIPIENTS = "".join(
     f'[version.tenant.iocom.recipients.{name}]\nkey = "keys/operator-1.pub.pem"\n'
@@ -90,11 +93,13 @@ class Story:
             return "backend-1", {"type": word, "purposes": [arg], **more}
         if word.startswith("range"):
             return "backend-1", {"type": "erase", "range": self._span(word.removeprefix("range"))}
-        if word in {"approve", "refuse", "second", "verify"}:
-            waiting = [jti for jti in self.asked if cases(self.guard)[jti]["state"] == "waiting"]
-            case = {"case": cases(self.guard)[waiting[-1]]["case"], "about": False}
-            if word == "verify":
-                return "backend-1", {"type": "clock", "event": "verify", **case}
+        if word in _ACTS:
+            found = cases(self.guard)
+            wanted = {"told": ("waits_for", "notice")}.get(word, ("state", "waiting"))
+            waiting = [jti for jti in self.asked if found[jti][wanted[0]] == wanted[1]]
+            case = {"case": found[waiting[-1]]["case"], "about": False}
+            if word in _CLOCK:
+                return "backend-1", {"type": "clock", **_CLOCK[word], **case}
             reasoned = word == "refuse" or any(step.endswith("complain") for step in self.steps)
             ground = {"ground": "As the file says."} if reasoned else {}
             return ("officer-2" if word == "second" else "officer-1"), {
@@ -255,7 +260,7 @@ def test_each_conflict_has_its_lawful_outcome(make: Make) -> None:
 def _told(guard: Installation, names: set[str]) -> set[str]:
     """The recipients who were told of some cases."""
     found = map(json.loads, (record.value for record in guard.records("privacy.notices", 1)))
-    return {each["to"] for each in found if each["case"] in names}
+    return {each["to"] for each in found if each["case"] in names and each["to"] != "person"}
 
 
 def _folded(states: list[str], wanted: list[str]) -> list[str]:

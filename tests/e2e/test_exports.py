@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from installation import Installation, Make, event, raw
 from signing import claims, signed
-from test_choices import ask, state, with_purposes
+from test_choices import ask, state, told, with_purposes
 from test_erase import cases
 
 from calllog_guard.commands.rights import reply_key
@@ -103,6 +103,9 @@ def test_a_disclosure_needs_two_different_officers(make: Make) -> None:
     guard.settled(lambda: [letter["reason"] for letter in guard.dead()] == ["same_officer"], "not the same one")
     assert not guard.records("privacy.exports", 1)
     ask(guard, "approve-12", key="officer-2", type="approve", case=case)
+    guard.settled(lambda: state(guard, "disclose-1") == ("waiting", "notice"), "announced")
+    assert not guard.records("privacy.exports", 1), "nothing is given before the person was told"
+    told(guard, "disclose-1")
     guard.settled(lambda: state(guard, "disclose-1") == ("closed", None), "disclosed")
     found = opened(guard, "disclose-1", "Disclosure of call records")
     assert [leg["call"] for leg in found["legs"]] == ["c1"]

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from installation import Installation, Make, event, raw
 from patience import PATIENCE_S
-from test_choices import ask, read, state
+from test_choices import ask, read, state, told
 from test_erase import cases, erased
 
 from calllog_guard.core.crypto.sealed import new_pair, open_sealed
@@ -133,6 +133,11 @@ def test_killed_between_the_notice_and_the_flag_the_end_of_a_restriction_is_told
     assert "person/lifting" in names(guard)
     assert read(guard) == [], "still restricted"
     guard.start("desk")
+    guard.settled(lambda: state(guard, "lift-00001") == ("waiting", "notice"), "the person is being told")
+    assert read(guard) == [], "and still restricted"
+    assert "waits until person/lifting is acknowledged" in guard.cli("case", "show", cases(guard)["lift-00001"]["case"])
+    assert sorted(names(guard)) == ["invoicing/restricted", "person/lifting"]
+    told(guard, "lift-00001")
     guard.settled(lambda: state(guard, "lift-00001") == ("closed", None), "lifted")
     assert len(read(guard)) == 1
     assert sorted(names(guard)) == ["invoicing/lifting", "invoicing/restricted", "person/lifting"]
@@ -150,13 +155,26 @@ def test_a_refusal_and_an_answer_reach_the_person_and_nobody_else_reads_them(mak
     guard.settled(lambda: state(guard, "complain-1") == ("closed", None), "answered")
     guard.settled(lambda: state(guard, "unknown-01") == ("refused", None), "refused")
     said = {notice["kind"]: notice["says"] for notice in notices(guard)}
-    assert sorted(said) == ["answered", "refused"]
+    assert sorted(said) == ["answered", "received", "refused"]
+    assert "remedies" not in said.pop("received")
     assert said["refused"]["ground"] == "Nobody knows you here."
     assert said["answered"]["ground"] == "Faster from now on."
     assert all("ico.org.uk" in each["remedies"]["authority"] for each in said.values())
     written = [record for name in ("cases", "notices", "receipts") for record in guard.records(f"privacy.{name}", 1)]
     everything = b"".join(record.value for record in written)
     assert not any(word in everything for word in (b"Nobody", b"Faster", b"slow", b"alice"))
+
+
+def test_without_a_gateway_a_lift_is_refused_and_the_command_ends_with_it(make: Make, tmp_path: Path) -> None:
+    """Nobody would tell the person: the restriction stays (Art. 18(3))."""
+    guard = make()
+    guard.start("desk")
+    who = tmp_path / "who.txt"
+    who.write_text("alice@example.org\n")
+    key = ("--subject", f"@{who}", "--key", str(guard.directory / "keys" / "backend-1.pem"))
+    guard.cli("request", "lift", *key, "--wait", code=4)
+    assert [letter["reason"] for letter in guard.dead()] == ["nobody_to_tell"]
+    assert cases(guard) == {}
 
 
 def test_a_letter_is_due_from_its_own_day_and_a_proof_by_post_counts_from_its(make: Make, tmp_path: Path) -> None:

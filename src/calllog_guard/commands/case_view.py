@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from calllog_guard.core.requests.case import STAGES, UNFOUND, Case
-from calllog_guard.core.requests.notice import Filed
+from calllog_guard.core.requests.notice import Filed, waited_for
 from calllog_guard.core.requests.office import days_left
 from calllog_guard.core.wire import time_text
 
@@ -97,6 +97,24 @@ def _times(case: Case) -> Iterator[tuple[str, str]]:
         yield "clarification_came_at", time_text(came) if came else "awaited"
 
 
+def _asked_of_officers(case: Case) -> Iterator[str]:
+    """What an officer is to know, and can do, while a case waits."""
+    if UNFOUND in case.stages and case.open:
+        yield _NOTHING
+    if case.announcing:
+        yield _announcing(case)
+
+
+def _announcing(case: Case) -> str:
+    """What a case waits for whose person is told before it is done."""
+    name = waited_for(case.type)
+    until = f", or until {time_text(case.notices[name].act_by)}" if name in case.notices else ""
+    asked = "request clock --event noticed --to-whom person"
+    return f"told first  waits until {name} is acknowledged ({asked}){until}; case refuse ends it undone" + (
+        ": it is refused already, and the restriction ends then" if case.state == "refused" else ""
+    )
+
+
 def whole(case: Case, today: date, filed: Filed | None) -> str:
     """Everything of one case."""
     left = days_left(case, today)
@@ -111,7 +129,7 @@ def whole(case: Case, today: date, filed: Filed | None) -> str:
             if case.known
             else "known      nobody under its identifiers"
         )
-    lines += [_NOTHING] * (UNFOUND in case.stages and case.open)
+    lines += _asked_of_officers(case)
     if case.approvals:
         lines.append(f"approved   {', '.join(case.approvals)}")
     if case.refusal:

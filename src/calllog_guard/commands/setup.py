@@ -55,6 +55,10 @@ purposes = ["service"]
 [version.tenant.{tenant}.actors.billing-1]
 title = "The billing department"
 purposes = ["billing"]
+# Who writes to the people concerned. Without it no restriction ends, and nothing is disclosed of which they must be told:
+# [version.tenant.{tenant}.person_notices]
+# key = "keys/gateway-1.pub.pem"     # calllog-guard key new gateway-1 --role recipient
+# told = ["erased", "rectified", "restricted", "lifting", "disclosed", "extended", "refused"]
 """
 
 

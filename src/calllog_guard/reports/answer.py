@@ -35,6 +35,7 @@ _WAITS: Final = {
     "fee": "waits for a fee",
     "officer": "waits for one of our privacy officers",
     "second_officer": "waits for a second privacy officer",
+    "notice": "is decided, and done once you have been told",
 }
 _NOT_USED: Final = {
     "no_consent": "you have not consented to it",

@@ -37,6 +37,7 @@ _TITLES: Final = {
     "extended": "We need longer",
     "refused": "Your request",
     "answered": "Your complaint",
+    "received": "Your complaint has come",
 }
 
 
@@ -80,6 +81,7 @@ def letter(words: Words, to: str, sender: Sender) -> str:
         received=received,
         objection=sender.asked == "object",
         before=sender.before,
+        not_given=sender.asked == "disclose",
         statement=STATEMENT,
     )
     paragraphs = (" ".join(each.split(" ")) for each in text.strip().split("\n\n"))

@@ -14,19 +14,20 @@ from typing import Final, cast
 
 import msgspec
 
-from calllog_guard.core.requests.case import Case, Moment, parted
+from calllog_guard.core.requests.case import TOLD, Case, Moment, parted
 from calllog_guard.core.requests.clock import check_extension
 from calllog_guard.core.requests.machine import BESIDE, Event, Requester, after, approval, onward
-from calllog_guard.core.requests.notice import acknowledged
+from calllog_guard.core.requests.notice import acknowledged, waited_for
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.whose import Reason
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode
 from calllog_guard.errors import CaseStateError, ParkedError
 from calllog_guard.policy import TenantPolicy
+from calllog_guard.workers.before import Before
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.granted import Granted
-from calllog_guard.workers.notices import Notices
+from calllog_guard.workers.notices import AWAITED, Given, Notices
 from calllog_guard.workers.terms import absolute, awaited, braked, calendar, dated, dates, reviewed
 
 _ASKED: Final[dict[str, Moment]] = {"ask_identity": "identity_asked_at", "ask_fee": "fee_asked_at"}
@@ -62,8 +63,10 @@ class Acts:
 
     """
 
-    def __init__(self, book: Casebook, notices: Notices, carried: Carried, stage: Stage, reviewed: Carried) -> None:
-        self._book, self._notices = book, notices
+    def __init__(
+        self, book: Casebook, notices: Notices, before: Before, carried: Carried, stage: Stage, reviewed: Carried
+    ) -> None:
+        self._book, self._notices, self._before = book, notices, before
         self._carried, self._stage, self._reviewed = carried, stage, reviewed
 
     async def act(self, act: Act) -> None:
@@ -82,7 +85,7 @@ class Acts:
             return
         if act.request.jti not in case.acts:
             case = await self._applied(case, act)
-        if case.state == "refused" and case.refusal is None:
+        if case.state == "refused" and case.refusal is None and not case.announcing:
             await self._refused(case, act)
         elif case.sealed and ((case.state == "enforcing" and not case.decided) or case.considered):
             await self._carried(self._granted(case, act))
@@ -94,6 +97,7 @@ class Acts:
         """What concerns the notices of a case alone: one was received, the person may be told by now, or still may not."""
         request, outputs = act.request, list[Output]()
         if request.jti in case.acts:
+            await self._before.acknowledged(case, act.version, act.table)
             return
         if request.event == "noticed":
             notices = acknowledged(case.notices, request.to or "", request.notice, act.now)
@@ -112,7 +116,8 @@ class Acts:
             case = msgspec.structs.replace(case, sealed=None, review_at=None)
         case = msgspec.structs.replace(case, acts=case.acts | {request.jti: act.place})
         check_size(case, act.role)
-        await self._book.save(case, outputs)
+        case = await self._book.save(case, outputs)
+        await self._before.acknowledged(case, act.version, act.table)
 
     async def _applied(self, case: Case, act: Act) -> Case:
         event, approvals = self._event(case, act)
@@ -148,6 +153,8 @@ class Acts:
 
     def _event(self, case: Case, act: Act) -> tuple[Event, tuple[str, ...]]:
         request = act.request
+        if request.type in {"approve", "refuse"}:
+            self._before.check_word(case, request.type, self._book.asked(case), act.table)
         if request.type == "refuse":
             return "refuse", case.approvals
         if request.type == "approve":
@@ -166,11 +173,22 @@ class Acts:
     async def _refused(self, case: Case, act: Act) -> None:
         """Told with the reasons; of an objection the restriction that it brought ends. Raises ParkedError: that waits."""
         request, ground = self._book.asked(case), act.request.ground
-        case, outputs = self._notices.of(case, "refused", act.table, request, act.appended_at, ground)
+        outputs = list[Output]()
+        if (
+            case.type != "disclose" or waited_for(case.type) in case.notices
+        ):  # of one that they never heard of nobody is told
+            case, outputs = self._notices.of(case, "refused", act.table, request, act.appended_at, ground)
         reason = Reason(of="refused", text=ground or "", at=act.appended_at)
         restricts = case.type in {"object", "restrict"}
         if request is not None and restricts and case.decisions:  # unverified, it never restricted anybody
-            case, lifting = self._notices.of(case, "lifting", act.table, request, act.appended_at)
+            later: Given | None = (
+                {} if self._notices.forms >= AWAITED else None
+            )  # recipients hear of it when it has ended
+            case, lifting = self._notices.of(case, "lifting", act.table, request, act.appended_at, given=later)
+            waits = self._before.refused(case, act.table)
+            if waits.announcing:
+                await self._book.save(await self._notices.remember(waits, reason, request), [*outputs, *lifting])
+                return
             case = await self._book.save(case, [*outputs, *lifting])
             try:
                 case, outputs = await self._reviewed(Granted(case, request, act.table, act.version, ground)), []
@@ -184,7 +202,12 @@ class Acts:
         """What is left of a refusal whose reasons are told. Raises ParkedError: it still waits."""
         case = granted.case
         restricted = case.type in {"object", "restrict"} and case.decisions
-        return await self._ended(await self._reviewed(granted) if restricted else case, granted.version, [])
+        case = await self._reviewed(granted) if restricted else case
+        outputs = list[Output]()
+        if TOLD in case.stages:
+            at = case.stages[TOLD]
+            case, outputs = self._notices.of(case, "lifting", granted.table, granted.request, at)
+        return await self._ended(case, granted.version, outputs)
 
     async def _ended(self, case: Case, version: str, outputs: Sequence[Output]) -> Case:
         return await self._stage(msgspec.structs.replace(parted(case), refusal="officer"), "refused", version, outputs)

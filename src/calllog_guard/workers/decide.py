@@ -201,10 +201,11 @@ class Decider:
         return Decided(case, tuple(index for index, _ in found))
 
     async def _considered(self, case: Case, persons: Mapping[Lookup, Person]) -> set[Lookup]:
-        """Of whom another request is still before an officer: they stay restricted although this one has ended."""
+        """Whom another request restricts still, before an officer or until they are told: they stay so although this one has ended."""
         found: set[Lookup] = set()
         for each in self._book:
-            considered = each.type in {"object", "restrict"} and each.state == "waiting" and each.decisions
+            ends = each.state == "waiting" or (each.state == "refused" and "refused" not in each.stages)
+            considered = each.type in {"object", "restrict"} and ends and each.decisions
             if considered and each.case != case.case:
                 try:
                     found |= set(await self.subjects.known(self._book.request_of(each)))

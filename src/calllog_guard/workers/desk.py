@@ -7,7 +7,7 @@ Rules: 1. Only after the fence does the request's offset move.  2. The same plac
 Source: design sections 9 and 10.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -21,7 +21,7 @@ from aiokafka import TopicPartition
 from calllog_guard.core.answers.person import OWN
 from calllog_guard.core.arrival import appended_ms, content
 from calllog_guard.core.heartbeats import Heartbeats
-from calllog_guard.core.ids import Tenant
+from calllog_guard.core.ids import INTERNAL_KEY, Lookup, Tenant
 from calllog_guard.core.requests.case import Case, after_outcome, ended_at, parted
 from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.machine import RULES, after, check_rights, opening
@@ -29,6 +29,7 @@ from calllog_guard.core.requests.outcome import TO_DESK, Outcome, OutcomeKey
 from calllog_guard.core.requests.receipt import CERTIFIED
 from calllog_guard.core.requests.request import Request, check_fields, read_request
 from calllog_guard.core.requests.sealed import bare
+from calllog_guard.core.requests.secret import is_order
 from calllog_guard.core.requests.whose import Reason
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import from_ms
@@ -46,6 +47,7 @@ from calllog_guard.settings import Settings
 from calllog_guard.workers.abreast import abreast, portions
 from calllog_guard.workers.acts import Act, Acts
 from calllog_guard.workers.answers import Answers
+from calllog_guard.workers.before import Before
 from calllog_guard.workers.case_topic import LOOK_S, CaseTopic
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.clocks import Agree, unwatched
@@ -54,8 +56,8 @@ from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
 from calllog_guard.workers.granted import Granted, Telling, at_rest, consent_of, considered, ended, mask_of, parts_of
 from calllog_guard.workers.holds import Holds
-from calllog_guard.workers.lifting import Lifting
-from calllog_guard.workers.notices import Notices
+from calllog_guard.workers.lifting import Lifting, Met
+from calllog_guard.workers.notices import AWAITED, Notices
 from calllog_guard.workers.receipts import NAMED, Receipts
 from calllog_guard.workers.search import Searcher
 from calllog_guard.workers.statements import Statements
@@ -106,7 +108,7 @@ class Desk:
         self._o, self._book = office, office.book
         settings = office.settings
         self._requests, self._outcomes = settings.topic("privacy.requests"), settings.topic("privacy.outcomes")
-        self.topics: tuple[str, ...] = (self._requests, self._outcomes)
+        self._orders = settings.topic("privacy.orders")
         self._steps = Steps(settings.off)
         self._lifting = Lifting(office.holds.archive, office.policy)
         self._next_holds = self._next_look = office.clock.now()
@@ -116,7 +118,14 @@ class Desk:
         self._unfound = Unfound(office.book, office.notices, office.owners, self.stage)
         self._deadlines = Deadlines(office.book, settings, office.clock, office.level, office.agree)
         self._waiting = WaitingCases(office.book, office.decider, self._carry, self._table, office.count)
-        self._acts = Acts(office.book, office.notices, self._waiting.carried, self.stage, self._reviewed)
+        carried = self._waiting.carried
+        self._before = Before(office.book, office.notices, settings, office.clock, self.stage, carried)
+        self._acts = Acts(office.book, office.notices, self._before, carried, self.stage, self._reviewed)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """See Role: orders too, once the tenant is raised to a level that has them."""
+        return (self._requests, self._outcomes, *([self._orders] if self._book.ordered else []))
 
     async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
         """See Role: the cases are read anew from their topic."""
@@ -127,6 +136,7 @@ class Desk:
         if self._owned:
             await self._o.topic.begin()
             await self._waiting.begin()
+            self._before.begin()
         else:
             self._o.topic.end()
         return {}
@@ -142,9 +152,13 @@ class Desk:
     async def idle(self) -> None:
         """See Role: what the days bring; who has returned after an erasure is put under the holds that name them."""
         if self._owned and self._o.clock.now() >= self._next_look:
+            if not self._book.ordered:  # where nothing is asked for, nothing else tells that the tenant was raised
+                await self._o.holds.archive.ring.view([])
             await self._o.topic.look()
             self._next_look = self._o.clock.now() + timedelta(seconds=LOOK_S)
         await self._deadlines.look(self._table()[1])
+        if self._owned:
+            await self._before.look(*self._table(), self._o.agree)
         self._o.level("cases_waiting", await self._waiting.again())
         now = self._o.clock.now()
         if self._owned:
@@ -155,16 +169,24 @@ class Desk:
 
     async def unit(self, unit: Unit) -> None:
         """See Role: requests in their order, erasures among them abreast; the outcomes of the unit are written as one."""
-        if any(place.topic == self._requests for place in unit):
-            await self._o.decider.subjects.settled()
         beats, records = self._o.heartbeats(), [record for each in unit.values() for record in each]
+        orders = [record for record in records if record.topic == self._orders and is_order(record)]
+        if orders or any(place.topic == self._requests for place in unit):
+            await self._o.decider.subjects.settled()
         asked = [record for record in records if record.topic == self._requests and not beats.ours(record)]
-        read = [found for record in asked if (found := await self._read(record))]
+        # orders first: what they are to preserve may be what is asked to be erased
+        read = [found for record in (*orders, *asked) if (found := await self._read(record))]
         for together in _together(read):
             await abreast(self._handled, together)
-        await self._outcomes_of([record for record in records if record.topic != self._requests])
+        await self._outcomes_of([record for record in records if record.topic == self._outcomes])
+        if orders:  # whom they name stands in their cases' holds; here it goes with the next compaction
+            taken = [each for each in orders if each.key[:1] != INTERNAL_KEY]
+            await self._o.writer.write([Output(each.topic, each.partition, each.key, None) for each in taken])
 
     async def _dead(self, record: Any, error: MessageError) -> None:
+        if record.topic == self._orders:
+            await self._o.writer.write([self._book.refusal(record, error, self._o.clock.now())])
+            return
         self._o.count("dead_" + error.reason, 1)
         await self._o.writer.write([self._o.dead.of(record, error)])
 
@@ -197,7 +219,10 @@ class Desk:
 
         token = bare(content(record), self._o.desk_key)
         request = read_request(token, key_of, tenant=self._o.tenant, appended_ms=appended_ms(record))
-        check_rights(table.requesters[request.iss].role, request.type, request.event)
+        role = table.requesters[request.iss].role
+        if record.topic == self._orders and role == "backend":
+            raise RequestRefusedError("wrong_topic", "/iss")
+        check_rights(role, request.type, request.event)
         check_fields(request)
         check_purposes(request, table)
         await self._o.decider.subjects.check(request)
@@ -240,6 +265,7 @@ class Desk:
             await self._waiting.carried(Granted(case, request, table, version))
 
     async def _opened(self, jti: str, request: Request, record: Any, table: TenantPolicy, version: str) -> Case:
+        self._before.check_request(request, table)
         held = await self._o.holds.named(request)
         now, kind, appended_at = self._o.clock.now(), request.type, from_ms(record.timestamp)
         event = opening(
@@ -279,9 +305,16 @@ class Desk:
         if state == "waiting":
             case = await self._book.sealed(case, request)
         with self._book.begun(case):
-            case = await self.stage(case, "accepted", version)
+            case, told = self._received(case, request, table)
+            case = await self.stage(case, "accepted", version, told)
         self._steps.reached("erase.case")
         return case
+
+    def _received(self, case: Case, request: Request, table: TenantPolicy) -> tuple[Case, list[Output]]:
+        """Whoever complains is told that it has come (DPA 2018 s.164A)."""
+        if request.type != "complain" or self._o.notices.forms < AWAITED:
+            return case, []
+        return self._o.notices.of(case, "received", table, request, case.appended_at)
 
     async def _carry(self, granted: Granted) -> Case:
         """What is to be done for a case now, until it is done. May be called again after a crash."""
@@ -302,7 +335,7 @@ class Desk:
         An officer decides what is to become of it; a hold that was released meanwhile has ended.
         """
         case = self._book.get(granted.case.case) or granted.case
-        self._o.count("decisions_failed", 1)
+        self._o.count("decisions_failed", not case.secret)
         log.error("a case cannot be carried out: an officer must look", why=error.reason, **named(case))
         if case.state != "enforcing":  # an officer has it, or has refused it
             return case
@@ -331,31 +364,20 @@ class Desk:
         """What a request asks for is decided, and told."""
         request = granted.request
         met = await self._lifting.met(granted) if request.type == "lift" else {}
-        subjects = self._lifting.told(met) if request.type == "lift" else request.subjects
-        granted = await self._o.notices.before(granted, subjects, self._lifting.given(met, granted.table))
-        case = granted.case
-        if request.type == "erase" and request.range is None:
-            case = await self._erased(granted)
-        elif request.type == "hold":
-            case = await self._o.holds.hold(granted)
-        elif request.type == "release":
-            case = await self._o.holds.release(granted)
-        elif request.type == "lift":
-            case = await self._lifting.lift(granted, met)
-        else:
-            if told.full:
-                raise HoldsFullError("a hold that names one of these people has no room yet")
-            mask = mask_of(request.purposes, granted.table)
-            parts = parts_of(request, mask, reviewed=bool(case.approvals) and was_considered(case))
-            case, indexes = await self._o.decider.decide(granted, parts, told)
-            if self._unfound.undecided(case):
-                return await self._unfound.put(replace(granted, case=case))
-            case = await self._o.answers.write(replace(granted, case=case), told, indexes)
+        subjects = self._lifting.told(granted, met) if request.type == "lift" else request.subjects
+        granted = await self._before.told(granted, subjects)
+        if granted.case.announcing:
+            return granted.case
+        given = self._lifting.given(granted, met)
+        case = await self._decided(granted, told, met)
+        if self._unfound.undecided(case):
+            return await self._unfound.put(replace(granted, case=case))
         if case.type == "erase":
             kept = (*told.kept, *(each for each in case.kept if each not in told.kept))
             case = msgspec.structs.replace(case, kept=kept)
         later = self._unfound.later(case)
         case, notices = (case, []) if later else await self._o.notices.carried_out(granted, case)
+        case, more = self._before.done(granted, case, subjects, given)
         if granted.ground and case.type == "complain":
             answer = Reason(of="answered", text=granted.ground, at=case.cut_off or case.opened_at)
             case = await self._o.notices.remember(case, answer, request)
@@ -365,9 +387,27 @@ class Desk:
         if request.reply_key is not None and not case.decisions:  # the desk's part is the whole answer
             case = msgspec.structs.replace(case, stages=case.stages | {"decided": self._o.clock.now()})
             stage = "exported"
-        case = await self.stage(case, stage, granted.version, notices)
+        case = await self.stage(case, stage, granted.version, [*notices, *more])
         self._steps.reached("erase.receipt")
         return case
+
+    async def _decided(self, granted: Granted, told: Telling, met: Mapping[Lookup, Met]) -> Case:
+        """The decisions of a request are in the ledger, its fence or flags in the keystore, and what is told beside records is written."""
+        request, case = granted.request, granted.case
+        if request.type == "erase" and request.range is None:
+            return await self._erased(granted)
+        if request.type == "hold":
+            return await self._o.holds.hold(granted)
+        if request.type == "release":
+            return await self._o.holds.release(granted)
+        if request.type == "lift":
+            return await self._lifting.lift(granted, met)
+        if told.full:
+            raise HoldsFullError("a hold that names one of these people has no room yet")
+        mask = mask_of(request.purposes, granted.table)
+        parts = parts_of(request, mask, reviewed=bool(case.approvals) and was_considered(case))
+        case, indexes = await self._o.decider.decide(granted, parts, told)
+        return await self._o.answers.write(replace(granted, case=case), told, indexes)
 
     async def _erased(self, granted: Granted) -> Case:
         """Everyone named is fenced; whose entry cannot be used is first looked for in the log. Raises ParkedError: that takes a while."""
@@ -418,7 +458,7 @@ class Desk:
                 continue
             if outcome.stage == "searched":
                 self._waiting.at_once(case.case)
-            if outcome.stage == "failed":
+            if outcome.stage == "failed" and not case.secret:
                 self._o.count("decisions_failed", 1)
                 log.error("a decision could not be carried out: an officer must look", case=case.case)
             found, reached = after_outcome(case, outcome, now)

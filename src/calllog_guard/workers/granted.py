@@ -12,7 +12,7 @@ import msgspec
 
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.ids import HoldId, Lookup, Pseudonym
-from calllog_guard.core.requests.case import Case, Consent, parted
+from calllog_guard.core.requests.case import AT_ONCE, Case, Consent, parted
 from calllog_guard.core.requests.decision import DecisionType
 from calllog_guard.core.requests.fields import Range, days_of
 from calllog_guard.core.requests.request import Request, wording_digest
@@ -150,7 +150,8 @@ def at_rest(case: Case, request: Request) -> Case:
     """The case once the desk has done its part: without its request, and closed where nobody else has anything to do."""
     telling = request.notify == "when_lifted" and not case.of_nothing
     case = msgspec.structs.replace(parted(case, telling=telling), review_at=request.review_at if telling else None)
-    return case if case.decisions and case.ladder else msgspec.structs.replace(case, state="closed")
+    owed = any(case.progress.get(each) != AT_ONCE for each in case.decisions)  # of others a keeper tells
+    return case if owed and case.ladder else msgspec.structs.replace(case, state="closed")
 
 
 def consent_of(request: Request) -> Consent | None:

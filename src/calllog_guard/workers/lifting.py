@@ -17,7 +17,7 @@ import msgspec
 
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, partition_of
-from calllog_guard.core.requests.case import TRACED_FROM, Case
+from calllog_guard.core.requests.case import TOLD, TRACED_FROM, Case
 from calllog_guard.core.requests.decision import DECISIONS, Decision, open_entry
 from calllog_guard.core.requests.outcome import DONE, is_result
 from calllog_guard.core.requests.restriction import RESTORE, Origin, Restriction, ended_by
@@ -67,11 +67,17 @@ class Lifting:
             person = people[lookup]
             if person is not None and person.pseudonym is not None and person.closed:
                 standing = await self._standing(person, person.pseudonym)
-                ending = ended_by(standing, officer=officer, named=request.case)
+                before = [each for each in standing if not self._since(each, case)]
+                ending = ended_by(before, officer=officer, named=request.case)
                 found.setdefault(lookup, Met(request.subjects[named.places[index]], person, standing, ending))
         return found
 
-    def given(self, met: Mapping[Lookup, Met], table: TenantPolicy) -> Given | None:
+    def _since(self, each: Restriction, case: Case) -> bool:
+        """Whether a restriction was asked for after the lift, while the person was being told of that."""
+        brought = self._a.book.get(each.case)
+        return brought is not None and (brought.appended_at, brought.place) > (case.appended_at, case.place)
+
+    def given(self, granted: Granted, met: Mapping[Lookup, Met]) -> Given | None:
         """
         By recipient, of whom it was given records, by the cases whose restrictions end; None where the case itself says it.
 
@@ -79,21 +85,33 @@ class Lifting:
             UntracedError: A keeper has still to say so of one.
 
         """
-        if (
-            not met
-            or self._ring.forms < TRACED_FROM
-            or not any("lifting" in each.told for each in table.recipients.values())
-        ):
+        table = granted.table
+        told = any("lifting" in each.told for each in table.recipients.values())
+        if self._ring.forms < TRACED_FROM or not told:
+            return None
+        brought = self._brought(granted.case)  # a crash came behind the decision: nothing stands any more
+        ended = {each.subject: each.standing or brought for each in met.values() if not each.left}
+        if self._repeated(granted.case, met):
+            ended = dict.fromkeys(granted.request.subjects, brought)
+        elif not met:
             return None
         found: dict[str, dict[str, None]] = {}
-        for each in met.values():
-            for name in self._given(each, table) if not each.left else ():
-                found.setdefault(name, {})[each.subject] = None
+        for subject, standing in ended.items():
+            for name in self._given(standing, table):
+                found.setdefault(name, {})[subject] = None
         return {name: tuple(subjects) for name, subjects in found.items()}
 
-    def _given(self, met: Met, table: TenantPolicy) -> set[str]:
+    def _brought(self, case: Case) -> tuple[Restriction, ...]:
+        """The restrictions that a lift has ended, as their cases say them."""
+        cases = {name: self._a.book.get(name) for name in case.lifts or ()}
+        return tuple(
+            Restriction(name, "unknown", tuple((each.traces or {}) if each is not None else ()))
+            for name, each in cases.items()
+        )
+
+    def _given(self, standing: Sequence[Restriction], table: TenantPolicy) -> set[str]:
         found: set[str] = set()
-        for restriction in met.standing:
+        for restriction in standing:
             case = self._a.book.get(restriction.case)
             traces = (case.traces or {}) if case is not None else {}
             mine = [traces[name] for name in restriction.decisions if name in traces]
@@ -110,8 +128,15 @@ class Lifting:
             found |= {name for trace in mine for name in trace.given or ()}
         return found
 
-    def told(self, met: Mapping[Lookup, Met]) -> tuple[str, ...]:
-        """Of whom no restriction is left: before it ends, they and recipients are told (Art. 18(3))."""
+    @staticmethod
+    def _repeated(case: Case, met: Mapping[Lookup, Met]) -> bool:
+        """Whether a crash came between the end of the restrictions and the notice of it."""
+        return not met and TOLD in case.stages and bool(case.lifts) and set((case.lifts or {}).values()) == {"ended"}
+
+    def told(self, granted: Granted, met: Mapping[Lookup, Met]) -> tuple[str, ...]:
+        """Of whom no restriction is left: they are told before it ends, and recipients once it has (Art. 18(3))."""
+        if self._repeated(granted.case, met):
+            return granted.request.subjects
         return tuple(each.subject for each in met.values() if not each.left)
 
     async def lift(self, granted: Granted, met: Mapping[Lookup, Met]) -> Case:

@@ -3,7 +3,7 @@ Tells recipients and the person what became of a case, each notice sealed to who
 
 Rules: 1. A notice is acknowledged by the log before the case says that it was sent (`Casebook.save` writes in that order): a
           crash between the two sends it again under the same name, and readers keep the first of a case, addressee and kind.
-       2. What must be told before (a restriction's end, a disclosure) is acknowledged before anything else is done.
+       2. What must be told before (a restriction's end, a disclosure) is a stage that waits (`before.py`).
        3. Whom the policy does not name is told by whoever asked: nothing is sent, and the case says so by saying nothing.
        4. A recipient is told of those whose records went to it, once keepers have said so of all whom a case is about: until then the
           case keeps its request, sealed.
@@ -12,7 +12,6 @@ Source: GDPR Art. 12(3), 12(4), 18(3), 19; design section 10.
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -22,7 +21,7 @@ from calllog_guard.core.crypto.sealed import seal_to
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.policy.facts import said
 from calllog_guard.core.policy.recipients import given_to
-from calllog_guard.core.requests.case import TRACED_FROM, Case, Doubt, parted
+from calllog_guard.core.requests.case import TOLD, TRACED_FROM, Case, Doubt, parted
 from calllog_guard.core.requests.fields import NoticeKind
 from calllog_guard.core.requests.notice import (
     CARRIED_OUT,
@@ -46,13 +45,17 @@ from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.reports.notice import Sender, letter
 from calllog_guard.settings import Settings
 from calllog_guard.workers.casebook import Casebook
-from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.granted import Granted
 from calllog_guard.workers.whose import Owners
 
+AWAITED: Final = 2
+"""From this level of forms on the person is told before, and recipients when it is done."""
 LETTERS: Final = 2
 """From this level of forms on a notice has its letter: who reads notices may refuse fields that they do not know."""
 _REASONED: Final = frozenset({"extended", "refused", "answered"})
+_ALWAYS: Final = frozenset({"answered", "received"})
+_DATED: Final = frozenset({"extended", "received"})
+_BEFORE: Final = frozenset({"lifting", "disclosed"})
 _REMEDIES: Final = frozenset({"refused", "answered"})
 _DONE: Final = frozenset({"destroyed", "tombstoned", "rewritten", "failed"})
 Given = Mapping[str, tuple[str, ...]]
@@ -68,7 +71,12 @@ class Notices:
         self, tenant: Tenant, home: int, book: Casebook, policy: Policy, settings: Settings, owners: Owners
     ) -> None:
         self._tenant, self._home, self._book, self._policy, self._owners = tenant, home, book, policy, owners
-        self._topic, self._steps = settings.topic("privacy.notices"), Steps(settings.off)
+        self._topic = settings.topic("privacy.notices")
+
+    @property
+    def forms(self) -> int:
+        """The level of stored forms that is written now."""
+        return self._owners.forms
 
     def _addressees(
         self, case: Case, table: TenantPolicy, kind: NoticeKind, given: Given
@@ -77,7 +85,7 @@ class Notices:
         person = table.person_notices
         if case.of_nothing and kind not in _REASONED:
             return
-        if person is not None and (kind == "answered" or kind in person.told):
+        if person is not None and (kind in _ALWAYS or kind in person.told):
             yield PERSON, self._policy.public_key(person.key), ()
         for name, recipient in table.recipients.items():
             if kind in recipient.told and name in given:
@@ -220,9 +228,9 @@ class Notices:
             ground=ground if kind in _REASONED else None,
             authority=request.authority if request and disclosed else None,
             basis=request.basis if request and disclosed else None,
-            due=case.due if kind == "extended" else None,
+            due=case.due if kind in _DATED else None,
             remedies=Remedies(authority=table.authority) if kind in _REMEDIES else None,
-            act_by=act_by(at),
+            act_by=act_by(at, table.days_to_tell) if kind in _BEFORE else act_by(at),
             at=at,
         )
 
@@ -230,24 +238,23 @@ class Notices:
         """What an officer tells the person stays in the case, for the person's own answer."""
         return await self._owners.said(case, request, act)
 
-    async def before(self, granted: Granted, subjects: tuple[str, ...], given: Given | None = None) -> Granted:
+    def before(self, granted: Granted, subjects: tuple[str, ...], given: Given | None = None) -> Told | None:
         """
-        Tell what must be told before a request is carried out, of those whom it concerns; on return the log has it.
+        What must be told before a request is carried out, of those whom it concerns; None where nothing must.
 
         Args:
-            given: By recipient, of whom it was given records, where other cases say it.
+            given: By recipient, of whom it was given records, where other cases say it. Who was given the data may use them
+                when a restriction has ended, and hears of it then.
 
         """
         case, request = granted.case, msgspec.structs.replace(granted.request, subjects=subjects)
         kind = told_before(request, ends_review=bool(case.approvals))
         if kind is None or not subjects:
-            return granted
-        at = case.cut_off or case.opened_at
-        told, outputs = self.of(case, kind, granted.table, request, at, given=given)
-        if told is not case:
-            case = await self._book.save(told, outputs)
-            self._steps.reached("notices.before")
-        return replace(granted, case=case)
+            return None
+        if TOLD not in case.stages and self.forms >= AWAITED:
+            given = {}
+        at = case.stages.get(TOLD) or case.cut_off or case.opened_at
+        return self.of(case, kind, granted.table, request, at, given=given)
 
     async def carried_out(self, granted: Granted, case: Case) -> Told:
         """

@@ -32,7 +32,7 @@ def is_waiting(case: Case) -> bool:
     half = (case.state == "enforcing" and not case.decided) or (
         case.state == "refused" and "refused" not in case.stages
     )
-    return case.sealed is not None and (half or (case.considered and not case.decisions))
+    return case.sealed is not None and not case.announcing and (half or (case.considered and not case.decisions))
 
 
 class WaitingCases:

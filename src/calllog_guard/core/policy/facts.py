@@ -42,6 +42,12 @@ def lacking(table: TenantPolicy) -> Iterator[str]:
         yield "supervisory_authority: people are referred to a list of all authorities instead of to yours"
     if table.transfers is msgspec.UNSET:
         yield "transfers: write [] if no data go outside the countries of your law, or to whom, where and under which safeguard"
+    if untold := [kind for kind in ("lifting", "disclosed") if not table.tells(kind)]:
+        yield f"person_notices.told: without {' and '.join(untold)} what the person must be told before is refused (nobody_to_tell)"
+    yield from _unnamed(table)
+
+
+def _unnamed(table: TenantPolicy) -> Iterator[str]:
     for name, purpose in table.purposes.items():
         if said(purpose.why) is None:
             yield f"purposes.{name}.why: people read the purpose's name instead of what it is for"

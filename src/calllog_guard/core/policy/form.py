@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from isodate import ISO8601Error, parse_duration
 
+from calllog_guard.core.requests.notice import ACT_DAYS
 from calllog_guard.core.requests.workdays import Calendar, calendar_of
 from calllog_guard.core.retention.purpose import Basis, Keep, Purpose
 from calllog_guard.errors import ConfigurationError
@@ -19,6 +20,8 @@ from calllog_guard.errors import ConfigurationError
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$(?!\n)")]
 Credential = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$(?!\n)")]
 Brake = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+NoticeDays = Annotated[int, msgspec.Meta(ge=1, le=21)]
+"""At most three weeks: the answer is due within a month all the same."""
 Regime = Literal["uk", "eu"]
 Told = Literal["erased", "rectified", "restricted", "lifting"]
 PersonTold = Literal["erased", "rectified", "restricted", "lifting", "disclosed", "extended", "refused"]
@@ -155,6 +158,7 @@ class TenantPolicy(Part, frozen=True, kw_only=True):
     actors: dict[Credential, Actor] = {}
     recipients: dict[Credential, Recipient] = {}
     person_notices: PersonNotices | None = None
+    notice_days: NoticeDays | msgspec.UnsetType = _UNSET
 
     def listed(self) -> tuple[Purpose, ...]:
         """The purposes as the core knows them."""
@@ -172,6 +176,15 @@ class TenantPolicy(Part, frozen=True, kw_only=True):
             )
             for name, table in self.purposes.items()
         )
+
+    def tells(self, kind: str) -> bool:
+        """Whether a gateway is named that tells persons of this kind."""
+        return self.person_notices is not None and kind in self.person_notices.told
+
+    @property
+    def days_to_tell(self) -> int:
+        """How many days a person is given to learn of what is done only afterwards, where nobody says that they were told."""
+        return ACT_DAYS if self.notice_days is _UNSET else self.notice_days
 
     @property
     def authority(self) -> str:

@@ -31,7 +31,7 @@ from calllog_guard.core.wire import Day, Id, Rewritten, TenantName, Utc, decode
 from calllog_guard.errors import RecordError
 
 State = Literal["waiting", "enforcing", "observing", "closed", "refused"]
-WaitsFor = Literal["identity", "clarification", "fee", "officer", "second_officer"]
+WaitsFor = Literal["identity", "clarification", "fee", "officer", "second_officer", "notice"]
 Moment = Literal["identity_asked_at", "identity_shown_at", "fee_asked_at", "fee_paid_at", "extended_at"]
 _ANSWERS: Final = frozenset({"tombstoned", "exported", "copied", "refused", "answered"})
 _REMOVED: Final = ("tombstoned", "absent", "gone")
@@ -65,6 +65,10 @@ OF_NOBODY: Final = frozenset({"absent", "gone", "exported"})
 """The stages that a case reaches of whom nobody was known: nothing was destroyed, removed or corrected, and nothing is said to be."""
 UNFOUND: Final = "unfound"
 """The stage of a case that an officer has because nobody, or nothing, was found that it could be done to."""
+ANNOUNCED: Final = "announced"
+"""The stage of a case whose person is being told before anything is done: a disclosure, the end of a restriction."""
+TOLD: Final = "told"
+"""The stage of such a case once the person was told, or the days for it are over."""
 AT_ONCE: Final = "fenced"
 """The progress of a decision that the desk has carried out whole: a restriction, its end, a consent."""
 
@@ -206,6 +210,16 @@ class Case(Rewritten, frozen=True, kw_only=True):
     def of_nothing(self) -> bool:
         """Whether nobody is known whom it names, or nothing was found that it could be done to: nobody is told that it was done."""
         return self.known is False or UNFOUND in self.stages
+
+    @property
+    def announcing(self) -> bool:
+        """Whether it is decided, and waits until the person has been told."""
+        return self.waits_for == "notice"
+
+    @property
+    def begun(self) -> bool:
+        """Whether it was granted or refused, and so counts for the brake of its type."""
+        return self.state != "waiting" or self.announcing
 
     @property
     def begun_at(self) -> datetime:

@@ -27,8 +27,13 @@ ClockEvent = Literal[
 ]  # fmt: skip
 Notify = Literal["before", "when_lifted"]
 """When the person learns of a disclosure: before it, or once the law's restriction ends."""
-NoticeKind = Literal["erased", "rectified", "restricted", "lifting", "disclosed", "extended", "refused", "answered"]
-"""`answered` is the answer to a complaint, or that nothing was found: there is no policy in which a person is not given it."""
+NoticeKind = Literal[
+    "erased", "rectified", "restricted", "lifting", "disclosed", "extended", "refused", "answered", "received",
+]  # fmt: skip
+"""
+`answered` is the answer to a complaint, or that nothing was found, and `received` that a complaint has come: there is no policy in
+which a person is not given these.
+"""
 # `$` alone lets a trailing newline through in Python's regular expressions, and `\Z` is not known to those of JSON Schema
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$(?!\n)")]
 Short = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]

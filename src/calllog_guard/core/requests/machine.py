@@ -5,7 +5,8 @@ Rules: 1. Whatever a case waited for, an officer has it next: code may `grant`, 
           (GDPR Art. 22). So no proof, fee or clarification leads around an officer.
        2. Only an officer's `refuse` leads to refused. Closed and refused are final.
        3. What was granted is not taken back: enforcing leads to waiting only where nobody, or nothing, was found that it could
-          be done to. What such a request comes to is for an officer to say; code would call it done.
+          be done to, and while the person is told before it is done (`notice`). What a request of nothing comes to is for an
+          officer to say; code would call it done. What has only been announced an officer may still refuse.
        4. A case that waits for an identity has asked nobody for it. Who asks the person (backend or officer) says so by
           `ask_identity`, as of its moment; before that no clock stops (UK GDPR Art. 12A(2)(b): information *requested*).
 `python -m calllog_guard.core.requests.machine` prints the README's diagram. Not here: deadlines (`clock.py`), which fields a
@@ -23,7 +24,7 @@ from calllog_guard.errors import CaseStateError, RequestRefusedError
 Event = Literal[
     "opened", "unverified", "brake", "review", "second",
     "ask_identity", "verify", "ask_clarification", "clarify", "ask_fee", "fee",
-    "grant", "approve", "approve_first", "refuse", "extend", "unfound", "enforced", "answered", "observed",
+    "grant", "approve", "approve_first", "refuse", "extend", "unfound", "announce", "told", "enforced", "answered", "observed",
 ]  # fmt: skip
 Position = tuple[State | None, WaitsFor | None]
 """State and what it waits for; `NEW` before a case is opened."""
@@ -35,11 +36,14 @@ _CLARIFICATION: Final[Position] = ("waiting", "clarification")
 _FEE: Final[Position] = ("waiting", "fee")
 _OFFICER: Final[Position] = ("waiting", "officer")
 _SECOND: Final[Position] = ("waiting", "second_officer")
+_NOTICE: Final[Position] = ("waiting", "notice")
 _ENFORCING: Final[Position] = ("enforcing", None)
 _OBSERVING: Final[Position] = ("observing", None)
 _CLOSED: Final[Position] = ("closed", None)
 _REFUSED: Final[Position] = ("refused", None)
 WAITING: Final = (_IDENTITY, _CLARIFICATION, _FEE, _OFFICER, _SECOND)
+ANNOUNCED: Final = (_NOTICE,)
+"""Granted, and not done before the person has been told."""
 FINAL: Final = (_CLOSED, _REFUSED)
 
 _ROWS: Final[tuple[tuple[Position, Event, Position], ...]] = (
@@ -58,13 +62,15 @@ _ROWS: Final[tuple[tuple[Position, Event, Position], ...]] = (
     *((each, "ask_identity", _IDENTITY) for each in WAITING),
     *((each, "ask_clarification", _CLARIFICATION) for each in WAITING),
     *((each, "ask_fee", _FEE) for each in WAITING),
-    *((each, "refuse", _REFUSED) for each in WAITING),
-    *((each, "extend", each) for each in (*WAITING, _ENFORCING)),
+    *((each, "refuse", _REFUSED) for each in (*WAITING, _NOTICE)),
+    *((each, "extend", each) for each in (*WAITING, _ENFORCING, _NOTICE)),
     (_OFFICER, "grant", _ENFORCING),
     (_OFFICER, "approve", _ENFORCING),
     (_OFFICER, "approve_first", _SECOND),
     (_SECOND, "approve", _ENFORCING),
     (_ENFORCING, "unfound", _OFFICER),
+    (_ENFORCING, "announce", _NOTICE),
+    (_NOTICE, "told", _ENFORCING),
     (_ENFORCING, "enforced", _OBSERVING),
     (_ENFORCING, "answered", _CLOSED),
     (_OBSERVING, "observed", _CLOSED),
@@ -233,7 +239,7 @@ def diagram() -> str:
     for start, event, end in _ROWS:
         arrows.setdefault((start, end), []).append(event)
     lines = ["stateDiagram-v2"]
-    lines += [f"    {_name(each)}: waiting for {str(each[1]).replace('_', ' ')}" for each in WAITING]
+    lines += [f"    {_name(each)}: waiting for {str(each[1]).replace('_', ' ')}" for each in (*WAITING, *ANNOUNCED)]
     lines += [f"    {_name(start)} --> {_name(end)}: {', '.join(events)}" for (start, end), events in arrows.items()]
     lines += [f"    {_name(each)} --> [*]" for each in FINAL]
     return "\n".join(lines) + "\n"

@@ -114,9 +114,14 @@ def name_of(to: str, kind: NoticeKind) -> str:
     return f"{to}/{kind}"
 
 
-def act_by(at: datetime) -> datetime:
+def act_by(at: datetime, days: int = ACT_DAYS) -> datetime:
     """Until when a notice of this moment is to be acknowledged."""
-    return at + timedelta(days=ACT_DAYS)
+    return at + timedelta(days=days)
+
+
+def waited_for(kind: str) -> str:
+    """The name of the notice that a case of some type waits for."""
+    return name_of(PERSON, "disclosed" if kind == "disclose" else "lifting")
 
 
 def told_before(request: Request, *, ends_review: bool = False) -> NoticeKind | None:
