@@ -20,6 +20,7 @@ from calllog_guard.core.calls.intake import Manifest
 from calllog_guard.core.calls.leg import Leg
 from calllog_guard.core.calls.parked import Parked
 from calllog_guard.core.calls.view import Put, Remove, Reset
+from calllog_guard.core.confirmations import Confirmation
 from calllog_guard.core.crypto.envelope import LegHeader
 from calllog_guard.core.crypto.held import HeldHeader
 from calllog_guard.core.minor import REST
@@ -33,7 +34,6 @@ from calllog_guard.core.requests.outcome import Outcome
 from calllog_guard.core.requests.receipt import Receipt
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.sealed import SealedHeader
-from calllog_guard.core.retention.brake import Confirmation
 from calllog_guard.core.retention.cells import Statistic
 from calllog_guard.core.retention.removal import Marked, Removed
 from calllog_guard.core.retention.tally import Mark
