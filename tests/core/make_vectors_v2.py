@@ -7,13 +7,16 @@ from typing import Any
 
 import msgspec
 
+from calllog_guard.core.calls.leg import renewed
 from calllog_guard.core.calls.parked import Parked, WaitingPart, parked_key, seal_parked
 from calllog_guard.core.crypto.entries import Keys, Person, Rest, seal_keys, seal_person
+from calllog_guard.core.crypto.envelope import LegHeader, seal_leg
+from calllog_guard.core.crypto.held import HeldHeader, HoldSecret
 from calllog_guard.core.crypto.same import Same, seal_same
 from calllog_guard.core.crypto.sealed import signer_public
 from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Pepper, Secret, link_at, month_from
 from calllog_guard.core.heartbeats import AUDIT, vouched
-from calllog_guard.core.ids import DecisionId, EpochName, SubjectId, Tenant, b64
+from calllog_guard.core.ids import CallId, DecisionId, EpochName, HoldId, SubjectId, Tenant, b64, id_text
 from calllog_guard.core.profile import TenantProfile, digest, packed, profile_name
 from calllog_guard.core.requests import whose
 from calllog_guard.core.requests.case import Case, Trace
@@ -66,6 +69,40 @@ def _case(identity: IdentitySecret) -> dict[str, Any]:
     reason = Reason(of="refused", text="The records are needed in court.", at=AT)
     told = whose.say(parts, case, whose.case_key(parts, case, identity), reason, numbers)
     return {"case_whose": dict(told.keys), "case_said": list(told.said)}
+
+
+def _legs(identity: IdentitySecret, link: Link) -> dict[str, Any]:
+    """A leg that names its call by reference, its copy under a hold, and what leads from the call's id to the reference."""
+    calls = Pepper(b"\x04" * 32).call_key()
+    plaintext, version = renewed(LEG.encode(), 1, calls)
+    shown: dict[str, Any] = {
+        "v": version,
+        "mon": "2026-10",
+        "day": "2026-10-24",
+        "rid": identity.token_key().token(CallId("call-1")),
+        "pur": 3,
+        "pol": "2026-11-01",
+        "ten": TENANT,
+    }
+    header = LegHeader(kid=identity.pseudonym(), top="calllog.legs", **shown)
+    hold, key = HoldId(id_text(b"\x0d" * 16)), HoldSecret(b"\x0e" * 32).copy_key()
+    held = HeldHeader(kid=hold, top="calllog.held", **shown)
+    data_key = link.data_key(month_from("2026-10"))
+    return {
+        "call_key": calls.expose().hex(),
+        "call_reference": calls.reference(CallId("call-1")),
+        "leg_plaintext": plaintext.decode(),
+        "leg_key": data_key.expose().hex(),
+        "leg": seal_leg(header, plaintext, data_key, NONCE).decode(),
+        "copy_key": key.expose().hex(),
+        "copy": seal_leg(held, plaintext, key, NONCE).decode(),
+    }
+
+
+def _referred(part: WaitingPart) -> WaitingPart:
+    """A part that waits, with the text that names its call by reference."""
+    text, _ = renewed((part.text or "").encode(), 1, Pepper(b"\x04" * 32).call_key())
+    return msgspec.structs.replace(part, text=text.decode(), form=2)
 
 
 def _heartbeat() -> dict[str, Any]:
@@ -187,7 +224,9 @@ def vectors() -> dict[str, Any]:
         **_heartbeat(),
         "parked": encode(sealed).decode(),
         "parked_key": parked_key(record.place, part.lookup).decode(),
+        "parked_referred": encode(seal_parked(record, _referred(part), TENANT, Secret(b"\x03" * 32), NONCE)).decode(),
         **_case(identity),
+        **_legs(identity, link),
     }
 
 
