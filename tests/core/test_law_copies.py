@@ -53,7 +53,8 @@ async def answer(world: GuardWorld, jti: str, *who: str) -> tuple[list[dict[str,
     name, pem = case_id(TENANT, jti).encode(), (world.folder / "operator-1.pem").read_bytes()
     records = [record for record in world.log.records["privacy.exports", 0] if (record.key or b"").startswith(name)]
     parts = {r.key: json.loads(open_sealed(pem, (r.value or b"").decode())) for r in records}
-    legs = [leg for part in parts.values() for leg in part["legs"]]
+    calls = {world.reference(call): call for call in ("a1", "a10", "a50", "a70", "b1", "b2", "c1")}
+    legs = [leg | {"call": calls[leg["call"]]} for part in parts.values() for leg in part["legs"]]
     return sorted(legs, key=lambda leg: str(leg["call"])), parts[name + b".1"]["about"]
 
 

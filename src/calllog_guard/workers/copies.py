@@ -16,16 +16,18 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from calllog_guard.core.answers.parts import Amend
 from calllog_guard.core.calls.correct import corrected
-from calllog_guard.core.calls.leg import Leg, read_leg
+from calllog_guard.core.calls.leg import Leg, read_leg, referred, renewed
 from calllog_guard.core.crypto.entries import Keys
 from calllog_guard.core.crypto.envelope import open_leg, parse_header, seal_leg
 from calllog_guard.core.crypto.held import HeldHeader, HoldSecret, parse_held
 from calllog_guard.core.crypto.kept import KeptCopy
 from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.secrets import Month, month_from
-from calllog_guard.core.ids import INTERNAL_KEY, HoldId, Lookup, Pseudonym, id_bytes
+from calllog_guard.core.ids import INTERNAL_KEY, CallId, HoldId, Lookup, Pseudonym, id_bytes
 from calllog_guard.core.requests.hold import Terms, kept_id
 from calllog_guard.core.retention.purpose import Purpose, due_day
 from calllog_guard.core.retention.sweep import lapsed
@@ -170,11 +172,13 @@ class Copies:
         try:
             header = parse_header(value)
             plaintext = open_leg(value, opened.data_key(month_from(header.mon)))
+            plaintext, form = renewed(plaintext, header.v, self._t.ring.calls)
         except RecordError as error:
             self._t.count("unreadable_" + error.reason, 1)
             return []
         name = f"{under.name}.{header.rid}".encode()
         held = HeldHeader(
+            v=form,
             kid=under.name,
             mon=header.mon,
             day=header.day,
@@ -261,7 +265,8 @@ class Copies:
         legs: dict[bytes, Leg] = {}
         for key, value in values.items():
             try:
-                legs[key] = read_leg(open_leg(value, secret.copy_key()))
+                leg = read_leg(open_leg(value, secret.copy_key()))
+                legs[key] = referred(leg, parse_held(value).v, self._t.ring.calls)
             except MessageError as error:  # the others are given
                 self._t.count("unreadable_" + error.reason, 1)
         return legs
@@ -280,15 +285,18 @@ class Copies:
         if missing := [key for _, key in rows if key not in values]:
             raise LegMovedError(missing)
         outputs: list[Output] = []
-        count = 0
+        count, calls = 0, self._t.ring.calls
+        call = amend.call if calls is None else calls.reference(CallId(amend.call))
         for key, value in values.items():
-            before = open_leg(value, secret.copy_key())
-            if read_leg(before).call != amend.call:
+            header, plaintext = parse_held(value), open_leg(value, secret.copy_key())
+            before, form = renewed(plaintext, header.v, calls)
+            if read_leg(before).call != call:
                 continue
             count += 1
             after = corrected(before, role=amend.role, joined_at=amend.joined_at, left_at=amend.left_at)
-            if after != before:
-                sealed = seal_leg(parse_held(value), after, secret.copy_key(), fresh_nonce())
+            if after != plaintext:
+                header = msgspec.structs.replace(header, v=form)
+                sealed = seal_leg(header, after, secret.copy_key(), fresh_nonce())
                 outputs.append(Output(self._topic, shard.partition, key, sealed))
         await self._t.writer.write(outputs)
         return count

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from calllog_guard.core.calls.leg import read_leg
+from calllog_guard.core.calls.leg import read_leg, referred
 from calllog_guard.core.calls.view import Put, put
 from calllog_guard.core.crypto.envelope import open_leg
 from calllog_guard.core.crypto.secrets import month_from
@@ -224,6 +224,8 @@ class Reading:
                 return None, Refusal.PURPOSE
             if (refusal := self.source.against(header, leg)) is not None:
                 return None, refusal
+            if header.v == 1:
+                leg = referred(leg, header.v, self.source.calls)
             return put(leg, header.rid, holder.person(leg), right.purpose.shows), None
         except MessageError as error:
             return None, Refusal.LAPSED if error.reason == "lapsed" else Refusal.UNREADABLE
