@@ -25,7 +25,14 @@ from calllog_guard.adapters.memory import MemoryWriter
 from calllog_guard.core.crypto.entries import person_key
 from calllog_guard.core.ids import SubjectId
 from calllog_guard.core.wire import time_text
-from calllog_guard.errors import ConfigurationError, Fate, GuardError, KeystoreGuardedError, StateRefusedError
+from calllog_guard.errors import (
+    ConfigurationError,
+    Fate,
+    GuardError,
+    KeystoreGuardedError,
+    StaleDeskError,
+    StateRefusedError,
+)
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.reading import Reading
 from calllog_guard.workers.snapshot import snapshot
@@ -317,6 +324,23 @@ class Promises(RuleBasedStateMachine):
                 right = person in self.strangers or self.oracle.may(leg, purpose, today)
                 assert right, (purpose, leg, list(self.oracle.states(person)))
 
+    def settle(self) -> None:
+        """Let all work until nothing is left to do, as often as it takes."""
+        for _ in range(
+            20
+        ):  # each of the workers, and each worker again, may find the keystore older than one it has seen
+            self.step("keeper")
+            with contextlib.suppress(KeystoreGuardedError):
+                try:
+                    self.do(self.world.run(200))
+                    while self.do(self.let_stand()):
+                        self.do(self.world.run(200))
+                except StaleDeskError:  # restored from a copy of a later desk's: not alive any more, it is started anew
+                    self.do(self.world.restart())
+                    continue
+                return
+        raise AssertionError("the guard stays up")
+
     @rule()
     def rest(self) -> None:
         """Everything is done that can be: what is certain is shown, and what a range took is gone."""
@@ -324,17 +348,7 @@ class Promises(RuleBasedStateMachine):
         for wish in self.oracle.wishes:
             wish.began = wish.began or now
         self.world.keeper._sweeper.next_ms = 0
-        for _ in range(
-            20
-        ):  # each of the workers, and each worker again, may find the keystore older than one it has seen
-            self.step("keeper")
-            with contextlib.suppress(KeystoreGuardedError):
-                self.do(self.world.run(200))
-                while self.do(self.let_stand()):
-                    self.do(self.world.run(200))
-                break
-        else:
-            raise AssertionError("the guard stays up")
+        self.settle()
         self.oracle.sealed(now, certain=True)  # before or after any of the wishes that were still open
         for wish in self.oracle.wishes:
             wish.ended = wish.ended or now
