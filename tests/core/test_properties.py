@@ -275,13 +275,16 @@ class Promises(RuleBasedStateMachine):
             self.oracle.sealed(now, certain=done)
 
     async def let_stand(self) -> int:
-        """An officer lets stand what was asked of whom nobody knew; how many cases that were."""
+        """An officer lets stand what was asked of whom nobody knew, and whoever must be told before was told; how many cases that were."""
         found = [case for case in self.world.book if case.waits_for == "officer" and "unfound" in case.stages]
         for case in found:
             await self.world.ask(self.name(), "approve", key="officer-1", case=case.case)
-        if found:
+        told = [case for case in self.world.book if case.waits_for == "notice"]
+        for case in told:
+            await self.world.ask(self.name(), "clock", case=case.case, event="noticed", to="person")
+        if found or told:
             await self.world.step("desk")
-        return len(found)
+        return len(found) + len(told)
 
     # --- readers ----------------------------------------------------------------------------------------------------
 
