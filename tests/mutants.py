@@ -4334,7 +4334,7 @@ MUTANTS += [
         "workers/statements.py",
         "return found if len(found) == len(counted) else []",
         "return found",
-        "tests/core/test_statements.py::test_the_desk_waits_for_every_partition",
+        "tests/core/test_statements.py::test_while_one_partition_counts_nothing_is_signed",
     ),
     (
         "a statement is signed again at every start",
