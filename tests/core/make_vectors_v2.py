@@ -12,6 +12,7 @@ from calllog_guard.core.calls.parked import Parked, WaitingPart, parked_key, sea
 from calllog_guard.core.crypto.entries import Keys, Person, Rest, seal_keys, seal_person
 from calllog_guard.core.crypto.envelope import LegHeader, seal_leg
 from calllog_guard.core.crypto.held import HeldHeader, HoldSecret
+from calllog_guard.core.crypto.kept import KeptCopies, KeptCopy, seal_kept
 from calllog_guard.core.crypto.same import Same, seal_same
 from calllog_guard.core.crypto.sealed import signer_public
 from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Pepper, Secret, link_at, month_from
@@ -23,6 +24,7 @@ from calllog_guard.core.requests.case import Case, Trace
 from calllog_guard.core.requests.decision import Decision, Entry, case_id, decision_id, seal_entry
 from calllog_guard.core.requests.outcome import TO_DESK, Outcome, OutcomeKey
 from calllog_guard.core.requests.whose import Reason
+from calllog_guard.core.retention.removal import STATED_KEY, Marked, Removed, key_of
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, Beat, encode
 from calllog_guard.workers.guard import guard_entry
@@ -175,6 +177,13 @@ def vectors() -> dict[str, Any]:
         tenant=TENANT, case=told.case, decision=told.decision, stage="traced", partition=7, legs=42, barrier=10, up_to=12,
         by="keeper", at=AT, readers=("billing-1",), disclosures=(told.case,), unsure="lost",
     )  # fmt: skip
+    removed = Removed(
+        tenant=TENANT,
+        month="2026-11",
+        partition=3,
+        rules={"service P90D, then delete": 5},
+        batch={f"{identity.pseudonym()}.{told.case}": 12},
+    )
     later = Rest(flags=1 << 20, clear=b"clear", sealed=b"sealed")
     return {
         "person_live": seal_person(live, b"place", key, NONCE, 2).hex(),
@@ -199,6 +208,11 @@ def vectors() -> dict[str, Any]:
             )
         ).decode(),
         "outcome_traced": OutcomeKey(key.expose()).vouched(traced, TO_DESK).decode(),
+        "removed": OutcomeKey(key.expose()).vouched(removed, key_of(month)).decode(),
+        "removed_closed": OutcomeKey(key.expose())
+        .vouched(msgspec.structs.replace(removed, batch={}, alive=7, held={"law.2": 1}, closed_at=AT), key_of(month))
+        .decode(),
+        "removed_stated": OutcomeKey(key.expose()).vouched(Marked(month="2026-11", at=AT), STATED_KEY).decode(),
         "tenure": entry_of(7, bytes(range(16))).hex(),
         "profile": packed(profile).hex(),
         "profile_digest": digest(profile_name(TENANT, 3), packed(profile)).hex(),
@@ -207,6 +221,9 @@ def vectors() -> dict[str, Any]:
             Person(generation=0, pseudonym=None, home=lookup, epoch=EPOCH), b"place", key, NONCE, 2
         ).hex(),
         "same": seal_same(Same().with_rule(lookup), EPOCH, b"place", key, NONCE).hex(),
+        "kept": seal_kept(
+            KeptCopies(copies=(KeptCopy(partition=3, purpose=2, until="2032-11-25"),)), EPOCH, b"place", key, NONCE
+        ).hex(),
         "guard": guard_entry(b"\x06" * 16, 1 << 40, 3).hex(),
         **_heartbeat(),
         "parked": encode(sealed).decode(),

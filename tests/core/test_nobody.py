@@ -54,7 +54,7 @@ async def test_one_key_seals_and_another_names_whom_nobody_knows(tmp_path: Path,
     world = await GuardWorld(tmp_path, forms=forms).start()
     await world.ask("erase-0001", "erase", "nobody@example.org")
     await world.run()
-    (key,) = [each for each in world.log.live("privacy.decisions") if not each.endswith(b".done")]
+    (key,) = [each for each in world.log.live("privacy.decisions") if not each.endswith(b".done") and each[:1] != b"~"]
     epoch = EpochName(world.keystore.entries[EPOCH_KEY].decode())
     pseudonym, decision = split_key(key)
     names = {
@@ -129,7 +129,7 @@ async def test_who_is_held_in_secret_and_nowhere_else_is_known_no_more(tmp_path:
     told: list[list[dict[str, Any]]] = []
     for name, secret, who in (("a", True, "alice"), ("b", False, "alice"), ("c", False, "nobody")):
         world = await GuardWorld(tmp_path / name).start()
-        await world.call("c1", "alice", "bob")
+        await world.call("c1", "alice", "bob", outcome="missed")  # of which no law keeps anything
         await world.run()
         await gone(world, secret=secret)
         world.clock.at += timedelta(hours=1)

@@ -13,6 +13,7 @@ import msgspec
 from calllog_guard.core.acceptances import Acceptance
 from calllog_guard.core.anchor import Anchor
 from calllog_guard.core.answers.parts import Part
+from calllog_guard.core.answers.statement import Statement
 from calllog_guard.core.arrival import Remnant
 from calllog_guard.core.calls.event import CallEvent
 from calllog_guard.core.calls.intake import Manifest
@@ -34,6 +35,7 @@ from calllog_guard.core.requests.receipt import Receipt
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.sealed import SealedHeader
 from calllog_guard.core.retention.cells import Statistic
+from calllog_guard.core.retention.removal import Marked, Removed
 from calllog_guard.core.retention.tally import Mark
 from calllog_guard.core.wire import Access, Beat, Dead, Internal
 
@@ -48,6 +50,9 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "outcome": Outcome,
     "case": Case,
     "receipt": Receipt,
+    "statement": Statement,
+    "removed": Removed,
+    "removed-mark": Marked,
     "export": Part,
     "notice": Notice,
     "notice-words": Words,

@@ -54,12 +54,23 @@ from calllog_guard.workers.clocks import Agree, unwatched
 from calllog_guard.workers.deadlines import Deadlines, timed
 from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
-from calllog_guard.workers.granted import Granted, Telling, at_rest, consent_of, considered, ended, mask_of, parts_of
+from calllog_guard.workers.granted import (
+    LAW,
+    Granted,
+    Telling,
+    at_rest,
+    consent_of,
+    considered,
+    ended,
+    mask_of,
+    parts_of,
+)
 from calllog_guard.workers.holds import Holds
 from calllog_guard.workers.lifting import Lifting, Met
 from calllog_guard.workers.notices import AWAITED, Notices
 from calllog_guard.workers.receipts import NAMED, Receipts
 from calllog_guard.workers.search import Searcher
+from calllog_guard.workers.statements import Statements
 from calllog_guard.workers.terms import absolute, apart, braked, check_purposes, dated, people_in, reviewed
 from calllog_guard.workers.unfound import Unfound, afresh, found, was_considered
 from calllog_guard.workers.waiting import WaitingCases, named
@@ -113,6 +124,7 @@ class Desk:
         self._next_holds = self._next_look = office.clock.now()
         self._owned = False
         self._keep = timedelta(days=settings.cases_keep_days)
+        self._statements = Statements(office.holds.archive, office.policy, office.writer, office.home)
         self._unfound = Unfound(office.book, office.notices, office.owners, self.stage)
         self._deadlines = Deadlines(office.book, settings, office.clock, office.level, office.agree)
         self._waiting = WaitingCases(office.book, office.decider, self._carry, self._table, office.count)
@@ -129,6 +141,7 @@ class Desk:
     async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
         """See Role: the cases are read anew from their topic."""
         self._book.clear()
+        self._statements.begin()
         self._owned = self._o.home in partitions
         self._deadlines.begin(owned=self._owned)
         if self._owned:
@@ -159,6 +172,8 @@ class Desk:
             await self._before.look(*self._table(), self._o.agree)
         self._o.level("cases_waiting", await self._waiting.again())
         now = self._o.clock.now()
+        if self._owned:
+            await self._statements.look()
         if now >= self._next_holds:
             await self._o.holds.renewed(self._table()[0])
             self._next_holds = now + timedelta(seconds=self._o.settings.sweep_s)
@@ -351,7 +366,9 @@ class Desk:
         told = await self._o.holds.renewed(granted.version, lookups.values())
         # after a crash a hold may just have decided for this very case: go on from there
         before = self._book.get(granted.case.case) or granted.case
-        case = await self._o.decider.subjects.matched(afresh(before), request, [each.lookup for each in told.former])
+        left = [each.lookup for each in told.former]
+        left += [each.lookup for each in told.law if request.type in LAW]
+        case = await self._o.decider.subjects.matched(afresh(before), request, left)
         granted = replace(granted, case=found(case, before))
         if self._unfound.asks(granted):
             case = await self._unfound.put(granted)
@@ -373,7 +390,8 @@ class Desk:
         if self._unfound.undecided(case):
             return await self._unfound.put(replace(granted, case=case))
         if case.type == "erase":
-            kept = (*told.kept, *(each for each in case.kept if each not in told.kept))
+            again = [*told.kept, *([{"basis": "legal_duty"}] if told.law else [])]
+            kept = (*again, *(each for each in case.kept if each not in again))
             case = msgspec.structs.replace(case, kept=kept)
         later = self._unfound.later(case)
         case, notices = (case, []) if later else await self._o.notices.carried_out(granted, case)
