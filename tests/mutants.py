@@ -4106,13 +4106,6 @@ MUTANTS += [
         "tests/core/test_law_copies.py::test_nobody_elses_copy_has_it",
     ),
     (
-        "a partition is asked twice about a copy",
-        "workers/decide.py",
-        "            if (lookup, partition) in asked:\n                continue\n",
-        "",
-        "tests/core/test_law_copies.py::test_who_has_returned_is_given_both_and_each_once",
-    ),
-    (
         "what law keeps is never corrected",
         "workers/enforce.py",
         "        if work.entry.task:\n            return await self._rectify_copies(work)\n",
@@ -4131,13 +4124,6 @@ MUTANTS += [
         "workers/following.py",
         " or own.get((row.name, row.token)))",
         ")",
-        "tests/core/test_law_copies.py::test_a_table_that_follows_loses_what_is_restricted_and_has_it_again",
-    ),
-    (
-        "a table that started anew keeps what its person restricts",
-        "workers/following.py",
-        "                by_partition[row.partition].append(row)\n",
-        "                pass\n",
         "tests/core/test_law_copies.py::test_a_table_that_follows_loses_what_is_restricted_and_has_it_again",
     ),
     (

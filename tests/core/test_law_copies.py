@@ -105,6 +105,14 @@ async def test_who_has_returned_is_given_both_and_each_once(tmp_path: Path) -> N
     await world.run()
     legs, _ = await answer(world, "access-01", "bob")
     assert [leg["call"] for leg in legs] == ["a10", "a50", "a70", "b1", "b2"]
+    asked = [
+        partition
+        for (topic, partition), lane in world.log.records.items()
+        for record in lane
+        if topic == "privacy.decisions" and (record.key or b"")[23:].decode() in world.case("access-01").decisions
+    ]
+    assert asked
+    assert len(asked) == len(set(asked)), "each partition once"
     await world.restart(rebuild=True)
     legs, _ = await answer(world, "access-02", "alice", "bob")
     assert [leg["call"] for leg in legs if leg["subject"] == "bob"] == ["a10", "a50", "a70", "b1", "b2"]
@@ -182,6 +190,24 @@ async def test_a_table_that_follows_loses_what_is_restricted_and_has_it_again(tm
             async with asyncio.timeout(PATIENCE_S):
                 await job.until_true()
             assert len(job.table.rows) == left
+    finally:
+        await job.ends()
+
+
+async def test_a_table_that_stood_still_loses_what_was_restricted_meanwhile(tmp_path: Path) -> None:
+    """Its process learns whose the copies are that it has shown before it was started anew."""
+    world = await erased(tmp_path)
+    job = Downstream(world, "billing").start()
+    try:
+        await job.until_true()
+        assert len(job.table.rows) == 3
+        await job.ends()
+        await world.ask("restrict1", "restrict", "bob")
+        await world.run()
+        job.start()
+        async with asyncio.timeout(PATIENCE_S):
+            await job.until_true()
+        assert len(job.table.rows) == 0
     finally:
         await job.ends()
 
