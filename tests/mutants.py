@@ -679,6 +679,13 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_sweep_brake.py::test_a_word_is_no_version_of_the_policy",
     ),
     (
+        "two servers get one port",
+        "stack/kafka_server.py",
+        "        if port not in _GIVEN:\n",
+        "        if port:\n",
+        "tests/stack/test_stack.py::test_two_servers_never_get_one_port",
+    ),
+    (
         "a sender dates an event",
         "workers/protector.py",
         "appended_ms=appended_ms(record),",
