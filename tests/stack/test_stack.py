@@ -3,6 +3,7 @@
 import os
 from collections import deque
 from pathlib import Path
+from typing import Self
 from unittest.mock import MagicMock
 
 import pytest
@@ -110,10 +111,10 @@ def test_two_servers_never_get_one_port(monkeypatch: pytest.MonkeyPatch) -> None
             """See socket."""
             return "127.0.0.1", next(given)
 
-        def __enter__(self) -> "Probe":
+        def __enter__(self) -> Self:
             return self
 
-    monkeypatch.setattr(kafka_server.socket, "socket", Probe)
+    monkeypatch.setattr("socket.socket", Probe)
     monkeypatch.setattr(kafka_server, "_GIVEN", deque(maxlen=256))
     assert [kafka_server.free_port() for _ in range(3)] == [5001, 5002, 5003]
 
