@@ -589,16 +589,16 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a word for a day that has not come holds",
-        "workers/sweep_brake.py",
-        "if day <= today and self._t",
-        "if self._t",
+        "core/confirmations.py",
+        "if day <= today and label_at",
+        "if label_at",
         "tests/core/test_sweep_brake.py::test_an_officers_word_lets_go_what_lapses_up_to_its_day",
     ),
     (
         "a word by another policy holds",
-        "workers/sweep_brake.py",
-        "self._t.policy.at(day).label == policy]",
-        "policy]",
+        "core/confirmations.py",
+        " and label_at(day) == policy)",
+        ")",
         "tests/core/test_sweep_brake.py::test_a_word_by_another_policy_lets_nothing_go",
     ),
     (
