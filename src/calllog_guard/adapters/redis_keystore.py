@@ -133,22 +133,22 @@ class RedisKeystore:
             except KeystoreForbiddenError:
                 if not self._replicas:
                     raise
-        found = await self._origin(keys, proven=False)
+        found = await self._origin(keys, counts=False)
         self._may_write = False
         return found
 
-    async def _origin(self, keys: Sequence[bytes], *, proven: bool = True) -> tuple[bytes, list[bytes | None]]:
+    async def _origin(self, keys: Sequence[bytes], *, counts: bool = True) -> tuple[bytes, list[bytes | None]]:
         runs: set[bytes] = set()
         found: list[bytes | None] = []
         async with self._line() as say:
-            proof = await self._proven_by(say) if proven else ()
+            proof = await self._proven_by(say) if counts else ()
             portions = _portions(keys)
             for number, some in enumerate(portions, 1):
-                proved = proof if number == len(portions) else ()
-                asked = (("MULTI",), ("INFO", "server"), ("MGET", *some), *proved[:-1], ("EXEC",), *proved[-1:])
+                proven = proof if number == len(portions) else ()
+                asked = (("MULTI",), ("INFO", "server"), ("MGET", *some), *proven[:-1], ("EXEC",), *proven[-1:])
                 answers = await say(*asked)
-                server, entries = answers[len(asked) - 1 - len(proved[-1:])][:2]
-                self._enough(answers[-1] if proved else None)
+                server, entries = answers[len(asked) - 1 - len(proven[-1:])][:2]
+                self._enough(answers[-1] if proven else None)
                 runs.update(_RUN.findall(server))
                 found += entries
         if len(runs) != 1:
