@@ -65,6 +65,7 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
             knows.
         judged_from: From which day on versions of its policy must be lawful (`policy/lawful.py`), where an earlier release took
             others; UNSET: all of them.
+        separated: From which epoch on what is sealed for one domain needs that domain's secret, too; UNSET: the domains are not apart.
         at: When it was written.
 
     """
@@ -78,6 +79,7 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
     signers: dict[str, str] = msgspec.field(default_factory=dict)
     judged_from: Day | msgspec.UnsetType = msgspec.UNSET
     clear_calls: Day | msgspec.UnsetType | None = msgspec.UNSET
+    separated: str | msgspec.UnsetType = msgspec.UNSET
     at: Utc | None = None
 
     @property
