@@ -16,8 +16,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "protectors may delete keys",
         "core/grants.py",
-        '| dict.fromkeys(("protector", "operator"), "RN")',
-        '| dict.fromkeys(("protector", "operator"), "RND")',
+        '{"protector": "RN", "desk"',
+        '{"protector": "RND", "desk"',
         "tests/core/test_grants.py::test_readers_write_nothing_and_protectors_delete_nothing",
     ),
     (

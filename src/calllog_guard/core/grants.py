@@ -65,15 +65,10 @@ KEYSTORE_USERS: Final = ("protector", "desk", "keeper", "auditor", "operator", "
 """Backend and recipient have no keystore."""
 _ALL_READ: Final = dict.fromkeys(KEYSTORE_USERS, "R")
 ENTRIES: Final[dict[str, dict[str, str]]] = {
-    "clg:TENANT:who:*": _ALL_READ
-    | dict.fromkeys(("protector", "desk", "keeper", "operator"), "RW")
-    | {"auditor": "RWD"},
-    "clg:TENANT:key:*": _ALL_READ
-    | dict.fromkeys(("protector", "operator"), "RN")
-    | {"desk": "RW"}
-    | dict.fromkeys(("keeper", "auditor"), "RWD"),
+    "clg:TENANT:who:*": _ALL_READ | dict.fromkeys(("protector", "desk", "keeper"), "RW") | {"auditor": "RWD"},
+    "clg:TENANT:key:*": _ALL_READ | {"protector": "RN", "desk": "RW", "keeper": "RWD", "auditor": "RWD"},
     "clg:TENANT:hold:*": {"desk": "RW", "keeper": "RWD", "auditor": "RW", "officer": "R", "reader": "R"},
-    "clg:TENANT:same:*": _ALL_READ | dict.fromkeys(("protector", "desk", "operator"), "RW") | {"auditor": "RWD"},
+    "clg:TENANT:same:*": _ALL_READ | dict.fromkeys(("protector", "desk", "keeper"), "RW") | {"auditor": "RWD"},
     "clg:TENANT:kept:*": {"desk": "R", "keeper": "RW", "auditor": "RWD", "officer": "R", "reader": "R"},
     "clg:~guard": _ALL_READ | dict.fromkeys(("keeper", "auditor", "operator"), "RW"),
     "clg:~guarded:*": _ALL_READ | {"keeper": "RWD", "auditor": "RWD", "operator": "RW"},
@@ -81,7 +76,7 @@ ENTRIES: Final[dict[str, dict[str, str]]] = {
     "clg:~noted:*": {"keeper": "RW"},
     "clg:~floor": _ALL_READ | {"keeper": "RW"},
     "clg:~epoch": _ALL_READ | dict.fromkeys(("auditor", "operator"), "RW"),
-    "clg:~identity": _ALL_READ | {"operator": "RW"},
+    "clg:~identity": _ALL_READ | dict.fromkeys(("keeper", "operator"), "RW"),
     "clg:~desk:*": {"desk": "RW"},
     "clg:~late": {"protector": "RW", "auditor": "RW"},
     "clg:~read:ROLE:*": dict.fromkeys(("protector", "desk", "keeper", "auditor", "operator"), "RW") | {"officer": "R"},
