@@ -110,11 +110,12 @@ async def test_who_may_not_is_told_so_and_nothing_is_changed(server: Server, tmp
 async def test_who_may_write_nothing_reads_where_copies_are_counted(tmp_path: Path) -> None:
     """The proof of a reading is a write; a reader makes nothing of it that must outlive a failover."""
     with users(FINE, tmp_path) as (_, urls):
-        store = RedisKeystore(urls["reader"], replicas=1)
-        assert (await store.origin([b"clg:~guard"]))[1] == [None]
-        with pytest.raises(KeystoreForbiddenError):
-            await store.origin([b"other"])
-        await store.close()
+        for replicas in (0, 1):
+            store = RedisKeystore(urls["reader"], replicas=replicas)
+            assert (await store.origin([b"clg:~guard"]))[1] == [None]
+            with pytest.raises(KeystoreForbiddenError):
+                await store.origin([b"other"])
+            await store.close()
         store = RedisKeystore(urls["protector"], replicas=1)
         with pytest.raises(Exception, match="wanted 1 and 1"):
             await store.origin([b"clg:~guard"])

@@ -191,6 +191,31 @@ def test_an_officer_orders_a_secret_hold_and_a_backend_is_shown_nothing(company:
     assert refusals(company) <= company.wanted
 
 
+def test_commands_do_their_work_as_the_users_of_the_readme(company: Company, tmp_path: Path) -> None:
+    """Each with what its user may do with topics, entries and keys, and nothing else."""
+    old, officer = tmp_path / "old.ndjson", ("--key", str(company.guard / "keys" / "officer-1.pem"))
+    old.write_text(json.dumps(event("old-1", "dora@example.org", minutes_ago=60 * 24 * 20)))
+    company.cli("protector", "import", str(old), "--no-erased-list", "--json")
+    company.settled(
+        lambda: company.cli("reader", "read", "--purpose", "service", "--actor", "support-1").count('"put"') == 2,
+        "what was taken in is read",
+    )
+    company.cli("auditor", "keystore", "status")
+    company.cli("auditor", "keystore", "walk")
+    company.cli("auditor", "keystore", "guard")
+    company.cli("keeper", "tenant", "identity", "iocom", "--identity", "default")
+    company.cli("operator", "tenant", "list")
+    company.cli("operator", "tenant", "create", "iocom")
+    company.cli("operator", "tenant", "upgrade", "iocom")
+    company.cli("officer", "case", "list", *officer)
+    company.cli("officer", "report")
+    company.cli("officer", "policy", "check", "--legs")
+    company.cli("operator", "dead", "list")
+    said = {each["check"]: each for each in json.loads(company.cli("operator", "doctor", "--json"))}
+    assert said["keystore users"]["verdict"] == "ok", said["keystore users"]
+    assert refusals(company) <= company.wanted
+
+
 def refusals(company: Company) -> set[tuple[str, str, str]]:
     """User, resource and request of what the broker refused to workers; kafka-python always asks whether it may describe the cluster."""
     found: set[tuple[str, str, str]] = set()
