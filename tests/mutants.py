@@ -3888,6 +3888,87 @@ MUTANTS += [
 ]
 
 
+MUTANTS += [
+    (
+        "ready: an erasure empties a disclosure that waits",
+        "workers/disclosures.py",
+        '        if request.type != "disclose" or self._a.ring.forms < FORMS:\n',
+        "        if True:\n",
+        "tests/core/test_disclosures.py::test_an_erasure_in_between_empties_no_disclosure",
+    ),
+    (
+        "ready: a desk of the first release is left with copies",
+        "workers/disclosures.py",
+        '        if request.type != "disclose" or self._a.ring.forms < FORMS:\n',
+        '        if request.type != "disclose":\n',
+        "tests/core/test_disclosures.py::test_up_to_the_first_level_of_forms_nothing_is_kept_ready",
+    ),
+    (
+        "ready: copies outlive their case",
+        "workers/disclosures.py",
+        "            ended = main.state in _OVER if",
+        "            ended = False if",
+        "tests/core/test_disclosures.py::test_the_copies_go_with_the_case",
+    ),
+    (
+        "ready: copies go while their case is open",
+        "workers/disclosures.py",
+        "            ended = main.state in _OVER if",
+        "            ended = True if",
+        "tests/core/test_disclosures.py::test_the_copies_go_with_the_case",
+    ),
+    (
+        "ready: copies of a disclosure that was lost stay for ever",
+        "workers/disclosures.py",
+        "else each.opened_at + _LOST < now",
+        "else False",
+        "tests/core/test_disclosures.py::test_the_copies_go_with_the_case",
+    ),
+    (
+        "ready: receipts tell of a disclosure",
+        "workers/disclosures.py",
+        "            secret=True,\n",
+        "            secret=False,\n",
+        "tests/core/test_disclosures.py::test_what_keeps_the_copies_is_told_to_nobody",
+    ),
+    (
+        "ready: what is held for one authority is given to another",
+        "workers/disclosures.py",
+        "terms.authority is not None and terms.authority == request.authority",
+        "terms.authority is not None",
+        "tests/core/test_disclosures.py::test_what_is_held_for_a_court_is_given_to_that_court",
+    ),
+    (
+        "ready: a count tells of a secret hold",
+        "workers/disclosures.py",
+        "    return not terms.secret and",
+        "    return",
+        "tests/core/test_disclosures.py::test_what_is_held_in_secret_is_given_where_it_is_named_and_in_secret",
+    ),
+    (
+        "ready: a hold for one authority is named by another",
+        "workers/holds.py",
+        '        if request.type == "disclose" and terms.authority != request.authority:\n',
+        "        if False:\n",
+        "tests/core/test_disclosures.py::test_what_is_held_in_secret_is_given_where_it_is_named_and_in_secret",
+    ),
+    (
+        "ready: a person is told of a secret hold",
+        "workers/holds.py",
+        '        if request.type == "disclose" and terms.secret and request.notify != "when_lifted":\n',
+        "        if False:\n",
+        "tests/core/test_disclosures.py::test_what_is_held_in_secret_is_given_where_it_is_named_and_in_secret",
+    ),
+    (
+        "ready: of the erased nothing is given",
+        "workers/decide.py",
+        '        if kind in {"access", "disclose"}:\n',
+        '        if kind == "access":\n',
+        "tests/core/test_disclosures.py::test_what_is_held_for_a_court_is_given_to_that_court",
+    ),
+]
+
+
 def survives(what: str, file: str, old: str, new: str, test: str) -> bool:
     """Whether the test still passes without the protection."""
     with tempfile.TemporaryDirectory() as folder:

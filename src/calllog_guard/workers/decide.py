@@ -11,7 +11,7 @@ Source: design section 9, steps 2 and 3; section 10.
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
@@ -70,7 +70,7 @@ def _task(request: Request, index: int, told: Telling) -> bytes:
     """What is to be done once, beside the rule; nothing for most types."""
     if request.reply_key is None:
         return b""
-    holds = told.holds if request.type == "access" else ()
+    holds = told.holds if request.type in {"access", "disclose"} else ()
     return encode(Task(key=request.reply_key, range=span_of(request.range), first=first_of(index), holds=holds))
 
 
@@ -186,7 +186,7 @@ class Decider:
             and (decision := await self._about(granted, part, index, persons.get(lookup), lookup, view, told))
             is not None
         ]
-        if kind == "access":
+        if kind in {"access", "disclose"}:
             found += self._of_former(granted, lookups, persons, told, view)
         case = await self.decided(case, [decision for _, decision in found])
         for part in parts:
@@ -294,7 +294,8 @@ class Decider:
             if each.lookup in numbers and place not in asked:
                 asked.add(place)
                 name = decision_id(self._tenant, granted.case.jti, numbers[each.lookup], each.generation)
-                decision = self.decision(granted, "access", name, each.pseudonym, view)
+                kind = cast("DecisionType", granted.request.type)
+                decision = self.decision(granted, kind, name, each.pseudonym, view)
                 entry = Entry(each.lookup, each.generation, _task(granted.request, _FORMER + at, told))
                 found.append((_FORMER + at, seal_entry(decision, entry, ledger, fresh_nonce())))
         return found

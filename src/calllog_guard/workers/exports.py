@@ -138,7 +138,10 @@ class Exporter:
 
     async def export(self, work: Work) -> Ended:
         """Write the parts of one identifier, then the outcome with their digests."""
-        opened = await self._opened(work)
+        keys = await self._enforcer.keys(work)
+        if work.decision.type == "disclose" and keys is not None and keys.holds:
+            return Ended.WAITS  # its copies are still to be made, and an erasure may have fenced the person already
+        opened = await self._enforcer.arrivals.opened(work.pseudonym) if keys is not None else None
         scope = work.progress.scope
         if not isinstance(scope, Scope):
             task = read_task(work.entry.task)
@@ -151,10 +154,6 @@ class Exporter:
                 return Ended.MORE
         await self._enforcer.results.report(work, "exported", (), scope.total, tuple(scope.digests))
         return Ended.DONE
-
-    async def _opened(self, work: Work) -> Opened | None:
-        """The person's key bytes; None when they are erased, whenever that was. Raises EntryUnreadableError."""
-        return await self._enforcer.arrivals.opened(work.pseudonym) if await self._enforcer.keys(work) else None
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
