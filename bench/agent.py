@@ -41,7 +41,7 @@ async def protect(stream: Any) -> None:
     """One event at a time, one send per leg, as the documentation of Faust shows it."""
     async for value in stream:
         now = to_ms(datetime.now(UTC))  # noqa: TID251 - a benchmark
-        event = read_event(value, tenant=TENANT, identity=DEFAULT, appended_ms=now, limits=LIMITS)
+        event = read_event(value, tenant=TENANT, identity=DEFAULT, appended_ms=now, limits=LIMITS).event
         month = month_of(event.started_at.year, event.started_at.month)
         for party, text in zip(event.parties, leg_texts(event), strict=True):
             lookup = pepper.lookup(TENANT, SubjectId(party.id.lower()))

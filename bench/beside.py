@@ -12,6 +12,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from raw_batches import Raw
 from raw_producer import produce
 from signing import claims, signed
 from spoiled import spoil
-from steady import latencies, nothing, pour
+from steady import good, latencies, nothing, pour
 from test_erase import cases
 
 from calllog_guard.stack.supervisor import Stack
@@ -32,8 +33,10 @@ RATE, LATENCY_S, ROUNDS = (
     int(os.environ.get(*each)) for each in (("RATE", "300"), ("LATENCY_S", "15"), ("ROUNDS", "3"))
 )
 LEGS = int(os.environ.get("LEGS", "20000"))
-MISSING, FLIPPED, LARGE, PATIENT = (f"{name}@example.org" for name in ("missing", "flipped", "large", "patient"))
+MISSING, FLIPPED, PATIENT = (f"{name}@example.org" for name in ("missing", "flipped", "patient"))
 SPOILED = (MISSING, FLIPPED)
+LARGE = "large-{}@example.org"
+"""Another in each round: calls from before an erasure bring nobody back."""
 BOMB = b" " * (30 << 20)
 Beside = Callable[[], Coroutine[Any, Any, None]]
 
@@ -66,10 +69,11 @@ def requests(guard: Installation, made: Callable[[int], bytes], pause_s: float, 
 
 def beside(guard: Installation) -> dict[str, Beside]:
     """What goes on beside the good ones, by its name."""
-    large = iter(range(1000))
+    large = count()
 
     def erasure(_: int) -> bytes:
-        return signed(guard.directory, claims(f"large-{next(large):05}", LARGE))
+        number = next(large)
+        return signed(guard.directory, claims(f"large-{number:05}", LARGE.format(number)))
 
     asked = f"patient-{os.urandom(3).hex()}"
     guard.publish("privacy.requests", [signed(guard.directory, claims(asked, PATIENT, identity="unverified"))])
@@ -94,14 +98,13 @@ def beside(guard: Installation) -> dict[str, Beside]:
     }
 
 
-def grown(guard: Installation) -> None:
-    """Somebody with many legs, for the next erasure of theirs."""
-    before = len(guard.live())
-    mark = os.urandom(3).hex()
+def grown(guard: Installation, number: int) -> None:
+    """Somebody with many legs, for the erasure of theirs in this round."""
+    before, who = len(good(guard)), LARGE.format(number)
     for start in range(0, LEGS, 2000):
-        many = range(start, min(start + 2000, LEGS))
-        guard.publish("calllog.events", [raw(event(f"large-{mark}-{number}", LARGE)) for number in many], partition=2)
-    guard.settled(lambda: len(guard.live()) >= before + LEGS, "their legs")
+        calls = range(start, min(start + 2000, LEGS))
+        guard.publish("calllog.events", [raw(event(f"large-{number}-{call}", who)) for call in calls], partition=2)
+    guard.settled(lambda: len(good(guard)) >= before + LEGS, "their legs")
 
 
 def main() -> None:
@@ -121,7 +124,7 @@ def main() -> None:
         for number in range(ROUNDS):
             for name, other in all_.items():
                 if name == "a huge result":
-                    grown(guard)
+                    grown(guard, number)
                 turns = {"without": nothing, "with": other}
                 for turn in list(turns)[:: 1 if number % 2 else -1]:
                     ms = sorted(latencies(guard, pour(guard, RATE, LATENCY_S, process, turns[turn])))

@@ -24,7 +24,7 @@ from policies import policy_of, version
 from calllog_guard.adapters.rocksdb_index import RocksIndex
 from calllog_guard.commands.calls import COLUMNS, csv_events
 from calllog_guard.commands.demo import made_calls
-from calllog_guard.core.calls.event import CallEvent, Limits, read_event
+from calllog_guard.core.calls.event import Limits, read_event
 from calllog_guard.core.identity import DEFAULT
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.retention.purpose import mask_for
@@ -93,7 +93,7 @@ def parts(calls: Path, first: date) -> Iterator[Part]:
             raise raw
         at = datetime.fromisoformat(json.loads(raw)["started_at"])
         appended = to_ms(at) + 2 * _DAY_MS  # the call is over
-        event: CallEvent = read_event(raw, tenant=TENANT, identity=DEFAULT, appended_ms=appended, limits=limits)
+        event = read_event(raw, tenant=TENANT, identity=DEFAULT, appended_ms=appended, limits=limits).event
         for party in event.parties:
             yield Part(event.started_at.astimezone(UTC).date(), party.role, event.outcome)
 

@@ -47,15 +47,22 @@ records = st.builds(
 )
 
 
-@given(st.lists(records, min_size=1, max_size=8), st.sampled_from(sorted(CODECS)), st.integers(0, 1 << 40))
-def test_what_is_in_order_is_read_as_the_library_reads_it(some: list[Raw], codec: str, base: int) -> None:
-    """The library is the oracle for batches that it can read."""
-    raw = batch(some, codec, base=base)
+@given(
+    st.lists(records, min_size=1, max_size=8),
+    st.sampled_from(sorted(CODECS)),
+    st.integers(0, 1 << 40),
+    st.sampled_from([0, 8]),
+)
+def test_what_is_in_order_is_read_as_the_library_reads_it(
+    some: list[Raw], codec: str, base: int, attributes: int
+) -> None:
+    """The library is the oracle for batches that it can read; the attribute says whose time the records bear."""
+    raw = batch(some, codec, base=base, attributes=attributes)
     theirs = [
-        (each.offset, each.timestamp, each.key, each.value, tuple(each.headers))
+        (each.offset, each.timestamp, each.key, each.value, tuple(each.headers), each.timestamp_type == 0)
         for each in MemoryRecords(raw).next_batch()
     ]
-    ours = [(each.offset, each.timestamp, each.key, each.value, each.headers) for each in read(raw, base)]
+    ours = [(each.offset, each.timestamp, each.key, each.value, each.headers, each.senders) for each in read(raw, base)]
     assert ours == theirs
     assert len(ours) == len(some)
 

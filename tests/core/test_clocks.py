@@ -1,9 +1,11 @@
 """Clocks that differ: what cannot be taken back waits, whoever's clock is wrong, and in whichever direction."""
 
+import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from guard_world import GuardWorld
 
@@ -82,6 +84,21 @@ async def test_nothing_measured_is_no_agreement() -> None:
 
     with pytest.raises(LogSilentError):
         await Clocks(world, 300, silent, world.count, world.levels.__setitem__).agree()
+
+
+@pytest.mark.parametrize("topic", ["calllog.events", "privacy.requests"])
+async def test_what_its_sender_dated_is_a_dead_letter(tmp_path: Path, topic: str) -> None:
+    """Whoever sends could date a call before every fence, and a request so that its answer is never due."""
+    world = await GuardWorld(tmp_path).start()
+    await world.call("c1", "alice@example.org")
+    await world.ask("request-1", "restrict", "alice@example.org")
+    lane = world.log.records[topic, 0]
+    lane[0] = msgspec.structs.replace(lane[0], senders=True)
+    await world.run()
+    letters = [json.loads(each.value or b"") for each in world.log.records["calllog.dead", 0]]
+    assert [(each["topic"], each["reason"]) for each in letters] == [(topic, "senders_time")]
+    assert bool(world.log.live("calllog.legs")) == (topic == "privacy.requests")
+    assert bool(world.log.live("privacy.cases")) == (topic == "calllog.events")
 
 
 async def test_a_keeper_sweeps_nothing_while_the_clocks_disagree(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ GOOD = (
 def read(text: str | bytes | None) -> CallEvent:
     """Read as the tenant's protector would."""
     raw = text.encode() if isinstance(text, str) else text
-    return read_event(raw, tenant="iocom", identity=DEFAULT, appended_ms=NOW, limits=LIMITS)
+    return read_event(raw, tenant="iocom", identity=DEFAULT, appended_ms=NOW, limits=LIMITS).event
 
 
 BAD: list[tuple[str | bytes | None, str]] = [

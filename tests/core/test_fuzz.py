@@ -88,7 +88,7 @@ class Fuzzed:
         for each, one in zip(found, sent, strict=True):
             self.sent[topic][len(lane)] = one
             at = now if one.fate == "good" else each.timestamp
-            lane.append(msgspec.structs.replace(each, offset=len(lane), timestamp=at))
+            lane.append(msgspec.structs.replace(each, offset=len(lane), timestamp=at, senders=False))
 
     def letters(self, topic: str) -> dict[int, str]:
         """Reasons by offset; a crash may have written one twice."""

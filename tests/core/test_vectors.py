@@ -7,12 +7,13 @@ import pytest
 from jwcrypto import jwe, jwk
 from make_vectors import EPOCH, TENANT, vectors
 
-from calllog_guard.core.crypto.envelope import open_leg
+from calllog_guard.core.crypto.envelope import LegHeader, leg_aad, leg_head, nonces, open_leg
 from calllog_guard.core.crypto.held import HoldEntry, HoldSecret, open_hold
 from calllog_guard.core.crypto.secrets import DataKey, Secret, month_from
 from calllog_guard.core.ids import EpochName, b64
 from calllog_guard.core.requests.secret import open_case, secret_key
 from calllog_guard.core.retention.tally import Place, TallyName, open_tally, tally_epoch
+from calllog_guard.core.wire import encode
 from calllog_guard.errors import EntryCorruptError, RecordError
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "vectors" / "stored_v1.json").read_text())
@@ -20,6 +21,22 @@ GOLDEN = json.loads((Path(__file__).parents[1] / "vectors" / "stored_v1.json").r
 
 def test_every_stored_form_is_as_it_was() -> None:
     assert vectors() == GOLDEN
+
+
+@pytest.mark.parametrize("purposes", [0, 1, (1 << 50) - 1])
+@pytest.mark.parametrize("topic", ["calllog.legs", "a.b_c-9.legs"])
+def test_the_first_part_of_a_leg_is_its_encoded_header(purposes: int, topic: str) -> None:
+    kid, rid = "AQIDBAUGBwgJCgsMDQ4PEA", "_-_-_-_-_-_-_-_-_-_-_A"
+    header = LegHeader(
+        kid=kid, mon="2026-10", day="2026-10-31", rid=rid, pur=purposes, pol="2026-11-01", ten="io-9", top=topic
+    )
+    assert leg_aad(leg_head("2026-11-01", "io-9", topic), kid, "2026-10-31", rid, purposes) == b64(encode(header))
+
+
+def test_no_nonce_is_handed_out_twice() -> None:
+    drawn = [*nonces(1000), *nonces(1000)]
+    assert len(set(drawn)) == 2000
+    assert {len(each) for each in drawn} == {12}
 
 
 def test_an_independent_jose_library_opens_a_leg() -> None:

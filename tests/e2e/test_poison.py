@@ -3,15 +3,17 @@
 import asyncio
 import json
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import psutil
 import pytest
 from installation import Installation, Make, event, raw
 from kafka import KafkaAdminClient
-from kafka.admin import NewTopic
+from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from patience import PATIENCE_S
 from raw_batches import Raw
 from raw_producer import produce
@@ -137,6 +139,38 @@ def test_thirty_bombs_stand_between_two_events(make: Make) -> None:
             break
     guard.settled(lambda: len(guard.live()) == 4 and len(guard.dead()) == many, "the event behind them")
     assert most < RSS_MOST
+
+
+def test_what_its_sender_dated_waits_in_a_letter_until_the_topic_is_mended(make: Make) -> None:
+    """A topic that takes its senders' times: neither event nor request is carried out; replayed, it is judged by the broker's time."""
+    guard = make()
+    for role in ("protector", "desk", "keeper"):
+        guard.start(role)
+    send(guard, "calllog.events", [([good("c0")], "none")])
+    guard.settled(lambda: len(guard.live()) == 2, "legs")
+    for name in ("calllog.events", "privacy.requests"):
+        stamped(guard, name, "CreateTime")
+    now = int(time.time() * 1000)  # noqa: TID251 - the servers' clock is real
+    send(guard, "calllog.events", [([replace(good("c1"), at_ms=now)], "none")])
+    token = signed(guard.directory, claims("border-00002", "alice@x.org"))
+    send(guard, "privacy.requests", [([Raw(token, b"iocom", at_ms=now)], "gzip")])
+    guard.settled(lambda: len(guard.dead()) == 2, "letters")
+    assert [each["reason"] for each in guard.dead()] == ["senders_time"] * 2
+    for name in ("calllog.events", "privacy.requests"):
+        stamped(guard, name, "LogAppendTime")
+    key = str(guard.directory / "keys" / "operator-1.pem")
+    guard.cli("dead", "replay", "--reason", "senders_time", "--key", key)
+    guard.settled(lambda: erased(guard, "border-00002"), "the request")
+
+
+def stamped(guard: Installation, name: str, how: str) -> None:
+    """Let a topic take the broker's time, or its senders'."""
+    admin: Any = KafkaAdminClient(bootstrap_servers=guard.stack.kafka)
+    try:
+        kind, wanted = ConfigResourceType.TOPIC, {"message.timestamp.type": how}
+        admin.alter_configs([ConfigResource(kind, guard.topic(name), wanted)])
+    finally:
+        admin.close()
 
 
 def test_no_request_or_outcome_stops_the_desk(make: Make) -> None:

@@ -29,7 +29,7 @@ UNCOUNTED: Final = 12
 """The bytes of base offset and length, which the length leaves out."""
 _MAGIC_AT, _ATTRIBUTES_AT, _CHECKED_FROM = 16, 21, 21
 _MAGIC: Final = 2
-_CODEC, _APPEND_TIME = 0x07, 0x08
+_CODEC, _APPEND_TIME, _BROKERS = 0x07, 0x08, 1
 _LEAST: Final = UNCOUNTED + 14
 """The smallest message of the oldest format."""
 _RATIO: Final = 8
@@ -99,6 +99,7 @@ def arrivals(place: Place, batch: memoryview, start: int) -> Iterator[Arrival]:
         return
     head = _Head(*HEAD.unpack_from(batch))
     content, whole = unpacked(batch)
+    senders = not head.attributes & _APPEND_TIME
     least, most = head.base, head.base + head.spare
     if whole and head.records >= 0:
         try:
@@ -108,7 +109,9 @@ def arrivals(place: Place, batch: memoryview, start: int) -> Iterator[Arrival]:
                     break
                 least, most = offset + 1, most + 1
                 if offset >= start:
-                    yield arrival(place, offset, record.timestamp, record.key, record.value, record.headers)
+                    yield arrival(
+                        place, offset, record.timestamp, record.key, record.value, record.headers, senders=senders
+                    )
             else:
                 return
         except Exception:  # noqa: BLE001, S110 - the library on foreign bytes: the rest one by one
@@ -126,7 +129,10 @@ def _old(place: Place, batch: memoryview, start: int) -> Iterator[Arrival]:
             for record in found:
                 if record.offset >= start:
                     start = record.offset + 1
-                    yield arrival(place, record.offset, record.timestamp or 0, record.key, record.value)
+                    senders = record.timestamp_type != _BROKERS
+                    yield arrival(
+                        place, record.offset, record.timestamp or 0, record.key, record.value, senders=senders
+                    )
             return
     except Exception:  # noqa: BLE001, S110 - the library on foreign bytes
         pass
@@ -192,7 +198,8 @@ def _record(place: Place, body: memoryview, head: _Head, possible: range) -> Arr
             headers.append((header_name(name or b""), text))
     except (ValueError, IndexError):
         return lost(place, offset, remnant(UNREADABLE, body), len(body))
-    return arrival(place, offset, stamp, key, value, headers)
+    senders = not head.attributes & _APPEND_TIME
+    return arrival(place, offset, stamp, key, value, headers, senders=senders)
 
 
 def _varint(content: memoryview, at: int) -> tuple[int, int]:

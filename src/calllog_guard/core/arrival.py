@@ -25,6 +25,8 @@ CORRUPT: Final = "corrupt_batch"
 """The checksum of its batch does not hold: the broker's disk, or the way from there."""
 UNREADABLE: Final = "unreadable_record"
 """The checksum holds, and the bytes are none of Kafka's format, or of no compression that it has."""
+SENDERS_TIME: Final = "senders_time"
+"""Its topic took the sender's time when it was appended: whoever sends could date it as they like."""
 TOO_LARGE: Final = "unpacked_too_large"
 """It is larger unpacked than RECORD_MOST, or lies behind so much of its batch that it was not unpacked."""
 
@@ -57,6 +59,7 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
         headers: Names as text; bytes that are no UTF-8 are escaped, so that such a name is none of ours.
         size: Bytes of key, value and headers; of a remnant, what it took to come to it.
         remnant: What is kept of it when it cannot be handed out; its value is empty then.
+        senders: Whether the time is its sender's word: its topic did not take the broker's when it was appended.
 
     """
 
@@ -69,6 +72,7 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
     headers: tuple[tuple[str, bytes | None], ...] = ()
     size: int = 0
     remnant: Remnant | None = None
+    senders: bool = False
 
 
 def remnant(reason: str, content: bytes | memoryview, of: str = "value") -> Remnant:
@@ -91,6 +95,8 @@ def arrival(
     key: bytes | None,
     value: bytes | None,
     headers: Sequence[tuple[str, bytes | None]] = (),
+    *,
+    senders: bool = False,
 ) -> Arrival:
     """A record as it is handed to the workers."""
     size = len(value or b"") + len(key or b"")
@@ -99,7 +105,7 @@ def arrival(
     if size > RECORD_MOST:
         return lost(place, offset, remnant(TOO_LARGE, value or b""), size, timestamp_ms, key)
     topic, partition = place
-    return Arrival(topic, partition, offset, key, value, _named(timestamp_ms), tuple(headers), size)
+    return Arrival(topic, partition, offset, key, value, _named(timestamp_ms), tuple(headers), size, None, senders)
 
 
 def lost(
@@ -125,3 +131,16 @@ def content(record: Arrival) -> bytes | None:
     if record.remnant is not None:
         raise MessageError(record.remnant.reason)
     return record.value
+
+
+def appended_ms(record: Arrival) -> int:
+    """
+    When the broker appended a record that somebody outside sent.
+
+    Raises:
+        MessageError: Its topic took the sender's word for it; a dead letter, which can be replayed once the topic is mended.
+
+    """
+    if record.senders:
+        raise MessageError(SENDERS_TIME)
+    return record.timestamp

@@ -113,7 +113,7 @@ def decode(decoder: "msgspec.json.Decoder[T]", raw: bytes, *, stored: bool = Fal
         NewerFormError: An internal message of a later major version: halt.
 
     """
-    failed = MessageError("unknown_field")
+    failed: MessageError | None = None
     try:
         found = decoder.decode(raw)
         if MARK not in raw or not (stored or _is_internal(decoder.type)):
@@ -124,6 +124,7 @@ def decode(decoder: "msgspec.json.Decoder[T]", raw: bytes, *, stored: bool = Fal
         raise MessageError("not_json") from None
     except RecursionError:
         raise MessageError("nested_too_deep") from None
+    failed = failed or MessageError("unknown_field")  # a field by the name under which rests are kept in memory
     if not (stored or _is_internal(decoder.type)):
         raise failed
     return _newer(decoder, raw, failed)

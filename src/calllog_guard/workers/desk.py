@@ -19,7 +19,7 @@ import structlog
 from aiokafka import TopicPartition
 
 from calllog_guard.core.answers.person import OWN
-from calllog_guard.core.arrival import content
+from calllog_guard.core.arrival import appended_ms, content
 from calllog_guard.core.heartbeats import Heartbeats
 from calllog_guard.core.ids import Lookup, Tenant
 from calllog_guard.core.requests.case import Case, after_outcome, ended_at, parted
@@ -208,7 +208,7 @@ class Desk:
             return self._o.policy.public_key(found.key) if found else None
 
         token = bare(content(record), self._o.desk_key)
-        request = read_request(token, key_of, tenant=self._o.tenant, appended_ms=record.timestamp)
+        request = read_request(token, key_of, tenant=self._o.tenant, appended_ms=appended_ms(record))
         check_rights(table.requesters[request.iss].role, request.type, request.event)
         check_fields(request)
         check_purposes(request, table)

@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 from calllog_guard.core.arrival import content
-from calllog_guard.core.calls.event import CallEvent, Limits, payload_of, read_event
+from calllog_guard.core.calls.event import Checked, Limits, payload_of, read_event
 from calllog_guard.core.calls.intake import Batch, Events, Legs, Refused
 from calllog_guard.core.ids import Lookup, Tenant
 from calllog_guard.core.retention.purpose import Purpose, standing
@@ -111,14 +111,14 @@ class Intake:
         for item in items:
             before = legs["born_expired"]
             try:
-                event = self._event(item, rules, to_ms(now))
+                checked = self._event(item, rules, to_ms(now))
             except MessageError as error:
                 refused.append(Refused(**item.place, reason=error.reason, at_pointer=error.pointer))
                 if item.record is not None:
                     letters.append(self._dead.of(item.record, error))
                 continue
             appended_ms = to_ms(now) if item.record is None else min(to_ms(now), max(item.record.timestamp, 0))
-            kept = self._kept(self._sealer.parts(event, appended_ms, rules), purposes, now.date(), legs)
+            kept = self._kept(self._sealer.parts(checked, appended_ms, rules), purposes, now.date(), legs)
             lapsed = legs["born_expired"] > before and not any(part.mask for part in kept)
             events["born_expired" if lapsed else "accepted"] += 1
             parts += kept
@@ -136,7 +136,7 @@ class Intake:
             refused=tuple(refused),
         )
 
-    def _event(self, item: Item, rules: Rules, now_ms: int) -> CallEvent:
+    def _event(self, item: Item, rules: Rules, now_ms: int) -> Checked:
         if isinstance(item.value, MessageError):
             raise item.value
         headers = () if item.record is None else item.record.headers

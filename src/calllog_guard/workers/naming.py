@@ -89,12 +89,12 @@ class Naming:
                 found[canonical(text, rules)] = None
         return [each for each in found if each != subject]
 
-    def of_all(self, texts: Iterable[str], rules: Sequence[str]) -> list[tuple[Lookup, tuple[Lookup, ...]]]:
-        """As `names`, of identifiers that the rules are known to take: each one's key, and those by former rules."""
+    def of_all(self, subjects: Sequence[SubjectId], texts: Iterable[str]) -> list[tuple[Lookup, tuple[Lookup, ...]]]:
+        """As `names`, of identifiers whose canonical forms are known: each one's key, and those by former rules."""
         lookup, tenant = self._vault.pepper(self._tenant).lookup, self._tenant
-        subjects = [(text, canonical(text, rules)) for text in texts]
         if not self.former:
-            return [(lookup(tenant, subject), ()) for _, subject in subjects]
+            return [(lookup(tenant, subject), ()) for subject in subjects]
         return [
-            (lookup(tenant, subject), tuple(map(self.keyed, self._former(text, subject)))) for text, subject in subjects
+            (lookup(tenant, subject), tuple(map(self.keyed, self._former(text, subject))))
+            for subject, text in zip(subjects, texts, strict=True)
         ]

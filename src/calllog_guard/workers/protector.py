@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from aiokafka import TopicPartition
 
-from calllog_guard.core.arrival import content
+from calllog_guard.core.arrival import appended_ms, content
 from calllog_guard.core.calls.event import Limits, payload_of, read_event
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.replay import first_appended_ms
@@ -96,11 +96,11 @@ class Protector:
             if rules.heartbeats.ours(record):
                 continue
             try:
-                event = read_event(
+                checked = read_event(
                     payload_of(content(record), record.headers),
                     tenant=self._tenant,
                     identity=rules.identity,
-                    appended_ms=record.timestamp,
+                    appended_ms=appended_ms(record),
                     limits=self._limits,
                 )
             except MessageError as error:
@@ -108,5 +108,5 @@ class Protector:
                 self._count("dead_" + error.reason, 1)
                 continue
             place = (record.topic, record.partition, record.offset)
-            parts += self._sealer.parts(event, first_appended_ms(record.timestamp, record.headers), rules, place)
+            parts += self._sealer.parts(checked, first_appended_ms(record.timestamp, record.headers), rules, place)
         return parts, letters

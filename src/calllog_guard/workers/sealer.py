@@ -9,20 +9,19 @@ Rules: 1. Person entries are read afresh per unit, and again after its outputs a
 Source: design sections 4, 7, 8, 9.
 """
 
-import secrets
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import Final, NamedTuple
 
 import msgspec
 
-from calllog_guard.core.calls.event import CallEvent, call_of
+from calllog_guard.core.calls.event import Checked, call_of
 from calllog_guard.core.calls.leg import leg_texts, read_leg
 from calllog_guard.core.calls.protect import Fated, fate_of
 from calllog_guard.core.crypto.entries import Person
-from calllog_guard.core.crypto.envelope import NONCE_BYTES, LegHeader, seal_leg
+from calllog_guard.core.crypto.envelope import leg_aad, leg_head, nonces, seal_under
 from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.secrets import Month, floor_month, month_of
 from calllog_guard.core.heartbeats import Heartbeats
@@ -88,6 +87,7 @@ class Rules:
     identity: tuple[str, ...]
     heartbeats: Heartbeats
     consent_bits: int
+    head: tuple[str, str]
     masks: dict[tuple[str, str], int]
 
 
@@ -134,26 +134,28 @@ class Sealer:
             identity=self._naming.rules,
             heartbeats=self._ring.guard.heartbeats,
             consent_bits=sum(purpose.bit for purpose in purposes if purpose.basis == "consent"),
+            head=leg_head(version.effective.isoformat(), self._tenant, self._legs),
             masks={(role, outcome): mask_for(purposes, role, outcome) for role in _ROLES for outcome in _OUTCOMES},
         )
 
     def parts(
-        self, event: CallEvent, appended_ms: int, rules: Rules, place: tuple[str, int, int] = ("", 0, 0)
+        self, checked: Checked, appended_ms: int, rules: Rules, place: tuple[str, int, int] = ("", 0, 0)
     ) -> list[Part]:
         """The parties of a checked event; `appended_ms` is when it first came to us, `place` where it lies."""
+        event = checked.event
         start = event.started_at.astimezone(UTC)
         day = start.date().isoformat()
         shared = (call_of(event), to_ms(start), appended_ms, day, month_of(start.year, start.month))
         # no key is kept in memory with its identifier, which would stay after an erasure
-        names = self._naming.of_all([party.id for party in event.parties], rules.identity)
+        names = self._naming.of_all(checked.names, [*(party.id for party in event.parties), *event.removed])
         parts = [
             Part(lookup, rules.masks[party.role, event.outcome], text, *shared, (*place, index), "", former)
             for index, (party, text, (lookup, former)) in enumerate(
-                zip(event.parties, leg_texts(event), names, strict=True)
+                zip(event.parties, leg_texts(event), names, strict=False)
             )
         ]
         if event.removed:
-            gone = zip(event.removed, self._naming.of_all(event.removed, rules.identity), strict=True)
+            gone = zip(event.removed, names[len(parts) :], strict=True)
             parts += [
                 Part(lookup, 0, None, *shared, (*place, index), text, former)
                 for index, (text, (lookup, former)) in enumerate(gone, len(parts))
@@ -251,7 +253,7 @@ class Sealer:
                 if part.text is None or part.lookup not in persons:
                     continue
                 person = persons[part.lookup]
-                if self._fate(part, person, part.mask) is Fated.MINT:
+                if (person is None or person.pseudonym is None) and self._fate(part, person, part.mask) is Fated.MINT:
                     wanted[part.lookup] = person
             if not wanted:
                 return view, persons, unreadable
@@ -273,10 +275,11 @@ class Sealer:
         opened, keyless = await self._ring.open(living)
         outputs: list[Output] = []
         ended: Counter[str] = Counter()
+        fresh = nonces(len(parts))
         for part in parts:
             if part.lookup in keyless or part.lookup not in persons:
                 continue
-            output = self._leg(part, persons[part.lookup], opened.get(part.lookup), rules, ended)
+            output = self._leg(part, persons[part.lookup], opened.get(part.lookup), rules, fresh, ended)
             if output is not None:
                 outputs.append(output)
         ended["legs_removed"] = sum(output.value is None for output in outputs)
@@ -284,7 +287,13 @@ class Sealer:
         return outputs, ended, keyless
 
     def _leg(
-        self, part: Part, person: Person | None, keys: Opened | None, rules: Rules, ended: Counter[str]
+        self,
+        part: Part,
+        person: Person | None,
+        keys: Opened | None,
+        rules: Rules,
+        fresh: Iterator[bytes],
+        ended: Counter[str],
     ) -> Output | None:
         if person is None or keys is None:
             ended["suppressed_" + self._fate(part, person, 0).value] += 1
@@ -305,21 +314,15 @@ class Sealer:
             ended["suppressed_" + fate.value] += 1
             return None
         try:
-            value = self._value(part, token, mask, keys, rules, part.text)
+            value = self._value(part, token, mask, keys, rules, part.text, next(fresh))
         except RecordError:
             ended["suppressed_lapsed"] += 1
             return None
         return Output(self._legs, keys.place % self._settings.partitions, key, value)
 
-    def _value(self, part: Part, token: Token, mask: int, keys: Opened, rules: Rules, text: bytes) -> bytes:
-        header = LegHeader(
-            kid=keys.pseudonym,
-            mon=part.day[:7],
-            day=part.day,
-            rid=token,
-            pur=mask,
-            pol=rules.version,
-            ten=self._tenant,
-            top=self._legs,
+    def _value(
+        self, part: Part, token: Token, mask: int, keys: Opened, rules: Rules, text: bytes, nonce: bytes
+    ) -> bytes:
+        return seal_under(
+            leg_aad(rules.head, keys.pseudonym, part.day, token, mask), text, keys.data_key(part.month), nonce
         )
-        return seal_leg(header, text, keys.data_key(part.month), secrets.token_bytes(NONCE_BYTES))

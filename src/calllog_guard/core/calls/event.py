@@ -8,7 +8,7 @@ Source: design section 6; `schemas/event.json`.
 
 from collections.abc import Container, Sequence
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -64,9 +64,12 @@ def _check_span(start: datetime | None, end: datetime | None, pointer: str) -> N
         raise MessageError("end_before_start", pointer)
 
 
-def check_event(event: CallEvent, identity: Sequence[str]) -> None:
+def check_event(event: CallEvent, identity: Sequence[str]) -> list[SubjectId]:
     """
     What the schema cannot say; `identity` are the rules by which two ids are one person.
+
+    Returns:
+        The canonical form of each party's id, then of each that is removed.
 
     Raises:
         MessageError: Ids, times or parties contradict each other, or an id has no canonical form; the event is dead-lettered.
@@ -78,17 +81,19 @@ def check_event(event: CallEvent, identity: Sequence[str]) -> None:
     if event.ended_at is None and event.outcome == "answered":
         raise MessageError("missing_field", "/ended_at")
     _check_span(event.started_at, event.ended_at, "/ended_at")
-    seen: set[str] = set()
+    names: dict[SubjectId, None] = {}
     for index, party in enumerate(event.parties):
         try:
-            name = _checked(party, event, identity, seen)
+            names[_checked(party, event, identity, names)] = None
         except MessageError as error:
             raise MessageError(error.reason, f"/parties/{index}{error.pointer}") from None
-        seen.add(name)
+    removed: list[SubjectId] = []
     for index, gone in enumerate(event.removed):
         check_id(gone, f"/removed/{index}")
-        if canonical(gone, identity, f"/removed/{index}") in seen:
+        removed.append(canonical(gone, identity, f"/removed/{index}"))
+        if removed[-1] in names:
             raise MessageError("removed_party_present", f"/removed/{index}")
+    return [*names, *removed]
 
 
 def _checked(party: Party, event: CallEvent, identity: Sequence[str], seen: Container[str]) -> SubjectId:
@@ -151,9 +156,14 @@ def payload_of(raw: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -
     return raw
 
 
-def read_event(
-    raw: bytes | None, *, tenant: str, identity: Sequence[str], appended_ms: int, limits: Limits
-) -> CallEvent:
+class Checked(NamedTuple):
+    """An event, and the canonical form of each party's id, then of each that is removed."""
+
+    event: CallEvent
+    names: list[SubjectId]
+
+
+def read_event(raw: bytes | None, *, tenant: str, identity: Sequence[str], appended_ms: int, limits: Limits) -> Checked:
     """
     One checked event from a record's value.
 
@@ -168,6 +178,6 @@ def read_event(
     event = decode(EVENTS, raw)
     if event.tenant != tenant:
         raise MessageError("foreign_tenant", "/tenant")
-    check_event(event, identity)
+    names = check_event(event, identity)
     check_time(event, appended_ms, limits)
-    return event
+    return Checked(event, names)

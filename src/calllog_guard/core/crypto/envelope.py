@@ -7,6 +7,8 @@ Rules: 1. The header is the AAD: person, month, record key, tenant, topic, polic
 Source: RFC 7516, RFC 7518 (5.3), NIST SP 800-38D; design section 7; vectors in `tests/vectors/leg_v1.json`.
 """
 
+import secrets
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
@@ -20,6 +22,7 @@ from calllog_guard.errors import MessageError, RecordError
 NONCE_BYTES: Final = 12
 TAG_BYTES: Final = 16
 PAD: Final = 64
+_ANY_ID: Final = "A" * 22
 UNREAD: Final = frozenset({"crit", "zip", "b64"})
 """Header parameters that would change how a record is to be opened (RFC 7516): refused, whoever wrote them."""
 
@@ -45,6 +48,12 @@ class LegHeader(Rewritten, frozen=True, kw_only=True, gc=False):
 _headers: Final = msgspec.json.Decoder(LegHeader)
 
 
+def nonces(most: int) -> Iterator[bytes]:
+    """So many random nonces, each handed out once; the system is asked for all of them at once."""
+    drawn = secrets.token_bytes(most * NONCE_BYTES)
+    return (drawn[at : at + NONCE_BYTES] for at in range(0, len(drawn), NONCE_BYTES))
+
+
 def padded(plaintext: bytes) -> bytes:
     """Spaces up to the next multiple of 64, so that the length tells little."""
     return plaintext + b" " * (-len(plaintext) % PAD)
@@ -52,7 +61,24 @@ def padded(plaintext: bytes) -> bytes:
 
 def seal_leg(header: Message, plaintext: bytes, key: DataKey, nonce: bytes) -> bytes:
     """A leg, or a copy of it, as five base64url parts, the second (encrypted key) empty. `nonce`: 12 random bytes, never reused."""
-    aad = b64(encode(header))
+    return seal_under(b64(encode(header)), plaintext, key, nonce)
+
+
+def leg_head(policy: str, tenant: str, topic: str) -> tuple[str, str]:
+    """What the headers of all legs share that are written under one policy: before the person, and behind the purposes."""
+    header = LegHeader(kid=_ANY_ID, mon=policy[:7], day=policy, rid=_ANY_ID, pur=0, pol=policy, ten=tenant, top=topic)
+    before, _, rest = encode(header).decode().partition(f'"kid":"{_ANY_ID}"')
+    return before, rest.partition('"pur":0')[2]
+
+
+def leg_aad(shared: tuple[str, str], kid: str, day: str, rid: str, purposes: int) -> bytes:
+    """The first part of a leg, as `LegHeader` is encoded."""
+    text = f'{shared[0]}"kid":"{kid}","mon":"{day[:7]}","day":"{day}","rid":"{rid}","pur":{purposes}{shared[1]}'
+    return b64(text.encode())
+
+
+def seal_under(aad: bytes, plaintext: bytes, key: DataKey, nonce: bytes) -> bytes:
+    """As `seal_leg`, under a header as it stands in the record."""
     sealed = key.cipher.encrypt(nonce, padded(plaintext), aad)
     return b".".join((aad, b"", b64(nonce), b64(sealed[:-TAG_BYTES]), b64(sealed[-TAG_BYTES:])))
 
