@@ -153,15 +153,14 @@ async def test_what_is_held_in_secret_is_given_where_it_is_named_and_in_secret(w
     await erase(world)
     await ask(world)
     assert len((await given(world)).legs) == 0, "or a count would tell that it is held"
-    named = {"hold": {"id": "secret-1"}}
-    for number, (wrong, reason) in enumerate(
-        (
-            ({"authority": "Police", **LATER}, "not_for_this_authority"),
-            ({}, "secret_hold"),
-            ({"hold": {"id": "claim-2"}, **LATER}, "unknown_hold"),
-        )
-    ):
-        await ask(world, f"wrong-00{number}", **named | wrong)
+    named: dict[str, Any] = {"hold": {"id": "secret-1"}}
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"authority": "Police", **LATER}, "not_for_this_authority"),
+        ({}, "secret_hold"),
+        ({"hold": {"id": "claim-2"}, **LATER}, "unknown_hold"),
+    ]
+    for number, (more, reason) in enumerate(wrong):
+        await ask(world, f"wrong-00{number}", **named | more)
         assert world.dead()[-1] == reason
     await ask(world, "disclose2", **named, **LATER)
     assert case_id(TENANT, "disclose2").encode() not in world.log.live("privacy.cases")
