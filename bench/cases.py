@@ -93,7 +93,7 @@ async def run(stack: Stack, guard: Installation) -> dict[str, Any]:
     result["written_s"] = seconds(began)
     del outputs
     nothing: Any = SimpleNamespace()
-    book = Casebook(Tenant("iocom"), 0, topic, nothing, nothing, nothing)
+    book = Casebook(Tenant("iocom"), 0, (topic, topic + ".orders"), nothing, nothing, nothing)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.monotonic()
     for record in await read_all(stack.kafka, {}, topic, [0]):

@@ -132,10 +132,11 @@ def _desk(shared: World, kafka: KafkaWriter, reader: Any, begins: Beginnings) ->
     tenant, settings, ring = shared.tenant, shared.settings, shared.ring(shared.tenant)
     home = tenant_partition(tenant, settings.few_partitions)
     topic, steps = settings.topic("privacy.cases"), Steps(settings.off)
+    topics = topic, settings.topic("privacy.orders")
     ring.tenure = Tenure(tenant, shared.keystore)
     writer = TenureWriter(kafka, ring.tenure, steps)
     beats = partial(_beats, shared, ring, writer, lambda: [(topic, home)])
-    book = Casebook(tenant, home, topic, ring, shared.vault, writer, steps)
+    book = Casebook(tenant, home, topics, ring, shared.vault, writer, steps)
     last = partial(tail, settings.kafka, shared.options)
     decider = Decider(tenant, ring, shared.vault, writer, book, settings, shared.clock, shared.keep_days)
     read = partial(read_all, settings.kafka, shared.options)
@@ -169,7 +170,7 @@ def _desk(shared: World, kafka: KafkaWriter, reader: Any, begins: Beginnings) ->
             policy=shared.policy,
             settings=settings,
             clock=shared.clock,
-            topic=CaseTopic((topic, home), book, ring.tenure, read, last, shared.count),
+            topic=CaseTopic(book, ring.tenure, read, last, shared.count),
             desk_key=partial(shared.vault.desk_key, tenant),
             heartbeats=partial(shared.vault.heartbeats, tenant),
             count=shared.count,
@@ -225,6 +226,7 @@ def tools(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -
         id_of=begins.id_of,
         began_anew=begins.began_anew,
         agree=clocks(shared, writer, beats).agree,
+        confirmed=shared.confirmed,
     )
 
 

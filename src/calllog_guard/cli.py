@@ -36,6 +36,7 @@ VERBS: Final = {
     "scan": "scan",
     "keystore": "keystore",
     "rebuild": "rebuild",
+    "expiry": "expiry",
     "demo": "demo",
 }
 """The module of `commands/` that has each verb, in the order of `--help`; no other is loaded when one is asked for."""

@@ -136,6 +136,10 @@ class UpgradeNeededError(ParkedError):
     """What is to be written needs newer stored forms than the installation's: it waits for `calllog-guard tenant upgrade`."""
 
 
+class UntracedError(ParkedError):
+    """Who is told before a restriction ends is not known yet: a keeper has still to say whom the person's records were given to."""
+
+
 class HoldsFullError(ParkedError):
     """As many holds of one person wait for their copies as its entry can name: the next waits until keepers have made some."""
 

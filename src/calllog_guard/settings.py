@@ -66,6 +66,7 @@ class Settings:
     unit_max_s: float = 300
     sweep_s: float = 900
     sweep_records: int = 10_000
+    sweep_share: float = 0.25
     event_late_days: int = 35
     event_ahead_s: int = 300
     event_max_bytes: int = 262_144

@@ -29,6 +29,7 @@ from calllog_guard.core.ids import Tenant, b64, unb64
 from calllog_guard.core.policy.publication import Installed
 from calllog_guard.core.policy.versions import events_named
 from calllog_guard.core.prolonged import Prolonged, changes
+from calllog_guard.core.retention.brake import Confirmed, confirmed
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import ConfigurationError, MessageError
 from calllog_guard.policy import Policy, load_policy
@@ -174,6 +175,17 @@ class World:
         """
         records = await self._of_policy()
         return accepted(records, self.tenant, partial(self.policy.officer_key, self.tenant))
+
+    async def confirmed(self) -> list[Confirmed]:
+        """
+        What officers of the tenant let expire at once.
+
+        Raises:
+            LogSilentError: Kafka does not answer.
+
+        """
+        records = await self._of_policy()
+        return confirmed(records, self.tenant, partial(self.policy.officer_key, self.tenant))
 
     @property
     def events(self) -> tuple[str, ...]:

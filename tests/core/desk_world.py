@@ -126,6 +126,7 @@ class DeskWorld:
         self.counts: Counter[str] = Counter()
         self.levels: dict[str, float] = {}
         self.asked: list[Arrival] = []
+        self.readers: tuple[str, ...] | None = ("billing-1",)
 
     def _pair(self, name: str, *, signs: bool) -> None:
         private, public = new_pair(signs=signs)
@@ -181,8 +182,8 @@ class DeskWorld:
         ring, settings = self.ring(), self.settings
         ring.tenure = Tenure(TENANT, self.keystore)
         writer = TenureWriter(self.writer, ring.tenure, Steps(frozenset()))
-        self.book = Casebook(TENANT, 0, "privacy.cases", ring, self.vault, writer)
-        topic = CaseTopic(("privacy.cases", 0), self.book, ring.tenure, self._read_all, self._tail, self.count)
+        self.book = Casebook(TENANT, 0, ("privacy.cases", "privacy.orders"), ring, self.vault, writer)
+        topic = CaseTopic(self.book, ring.tenure, self._read_all, self._tail, self.count)
         dead = DeadLetters("calllog.dead", (self.folder / "operator-1.pub.pem").read_bytes(), self, 1)
         decider = Decider(TENANT, ring, self.vault, writer, self.book, settings, self, 90)
         owners = Owners(ring, decider)
@@ -261,6 +262,24 @@ class DeskWorld:
         """Handle the last request, for the first time or once more."""
         place = TopicPartition("privacy.requests", 0)
         await self.desk.unit({place: [self.asked[-1]]})
+        await self.traced()
+
+    async def traced(self) -> None:
+        """Keepers say where records had gone, of every decision of which they have not said it yet: `readers` have opened them."""
+        for case in list(self.book) if self.readers is not None else ():
+            for name, trace in (case.traces or {}).items():
+                if trace.given is msgspec.UNSET:
+                    await self.trace(case, name, *(self.readers or ()))
+
+    async def trace(self, case: Case, decision: str, *readers: str) -> None:
+        """A keeper says who has opened the records that a decision is about."""
+        outcome = Outcome(
+            tenant=TENANT, case=case.case, decision=decision, stage="traced", partition=0, legs=1, barrier=0, up_to=0,
+            by="keeper", at=self.at, readers=readers or msgspec.UNSET,
+        )  # fmt: skip
+        raw, ms = self.vault.outcome_key(TENANT).vouched(outcome, TO_DESK), int(self.at.timestamp() * 1000)
+        record = Arrival("privacy.outcomes", 0, 0, case.case.encode(), raw, ms)
+        await self.desk.unit({TopicPartition("privacy.outcomes", 0): [record]})
 
     async def later(self, **time: float) -> None:
         """Let time pass, and the desk look."""

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from aiokafka import TopicPartition
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -20,11 +21,13 @@ from calllog_guard.core.arrival import Arrival
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.sealed import sign, verify
 from calllog_guard.core.ids import Tenant
+from calllog_guard.core.offsets import pack
 from calllog_guard.core.profile import FORMS, profile_name
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import case_id
+from calllog_guard.core.requests.secret import REFUSED, open_refusal
 from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import time_text
+from calllog_guard.core.wire import Access, encode, time_text
 from calllog_guard.policy import load_policy
 from calllog_guard.ports import Place, Record
 from calllog_guard.settings import Settings
@@ -87,6 +90,10 @@ role = "officer"
 key = "officer-1.pub.pem"
 [version.tenant.iocom.actors.billing-1]
 purposes = ["billing"]
+"""
+BARE = POLICY
+"""Without a gateway."""
+POLICY += """\
 [version.tenant.iocom.person_notices]
 key = "operator-1.pub.pem"
 told = ["lifting", "disclosed"]
@@ -281,8 +288,7 @@ class GuardWorld:
         ring = self.ring()
         ring.tenure = Tenure(TENANT, self.keystore)
         writer = TenureWriter(self.log, ring.tenure, Steps(frozenset()))
-        self.book = Casebook(TENANT, 0, "privacy.cases", ring, self.vault, writer)
-        place = ("privacy.cases", 0)
+        self.book = Casebook(TENANT, 0, ("privacy.cases", "privacy.orders"), ring, self.vault, writer)
         decider = Decider(TENANT, ring, self.vault, writer, self.book, self.settings, self.clock, 6 * 372)
         owners = Owners(ring, decider)
         archive = Archive(
@@ -315,7 +321,7 @@ class GuardWorld:
                 policy=self.policy,
                 settings=self.settings,
                 clock=self.clock,
-                topic=CaseTopic(place, self.book, ring.tenure, self.log.read_all, self.log.tail, self.count),
+                topic=CaseTopic(self.book, ring.tenure, self.log.read_all, self.log.tail, self.count),
                 desk_key=partial(self.vault.desk_key, TENANT),
                 heartbeats=partial(self.vault.heartbeats, TENANT),
                 count=self.count,
@@ -341,6 +347,7 @@ class GuardWorld:
             offset_at=self.log.offset_at,
             safe=self.safe(),
             count=self.count,
+            level=self.levels.__setitem__,
         )
 
         async def reached(topic: str, partition: int) -> int:
@@ -424,8 +431,8 @@ class GuardWorld:
         await self.log.write([Output("calllog.events", 0, name.encode(), json.dumps(content).encode())])
 
     async def ask(self, jti: str, kind: str, *subjects: str, key: str = "backend-1", **more: Any) -> None:
-        """Send a signed request."""
-        now = int(self.clock.at.timestamp())
+        """Send a signed request; an `order` where no backend sees it."""
+        now, order = int(self.clock.at.timestamp()), more.pop("order", False)
         claims = {
             "v": 1,
             "iss": key,
@@ -441,7 +448,8 @@ class GuardWorld:
             **more,
         }
         token = sign((self.folder / f"{key}.pem").read_bytes(), key, json.dumps(claims).encode())
-        await self.log.write([Output("privacy.requests", 0, b"iocom", token.encode())])
+        place = ("privacy.orders", 0, jti.encode()) if order else ("privacy.requests", 0, b"iocom")
+        await self.log.write([Output(*place, token.encode())])
 
     async def hold(self, jti: str, name: str, *subjects: str, secret: bool = False, **more: Any) -> None:
         """An officer orders a hold."""
@@ -453,11 +461,25 @@ class GuardWorld:
             "secret": secret,
             **more,
         }
-        await self.ask(jti, "hold", *subjects, key="officer-1", hold=hold)
+        await self.ask(jti, "hold", *subjects, key="officer-1", order=self.book.ordered, hold=hold)
 
     async def release(self, jti: str, name: str) -> None:
         """An officer releases a hold."""
-        await self.ask(jti, "release", key="officer-1", hold={"id": name})
+        await self.ask(jti, "release", key="officer-1", order=self.book.ordered, hold={"id": name})
+
+    async def opened(
+        self, actor: str, places: Mapping[int, Sequence[int]] | None = None, *, which: bool = True
+    ) -> None:
+        """A credential has opened legs, by partition, or every leg that there is, and that is on record."""
+        lanes = {partition: self.log.records["calllog.legs", partition] for partition in range(PARTITIONS)}
+        every = {partition: [each.offset for each in lane] for partition, lane in lanes.items() if lane}
+        for partition, offsets in (every if places is None else places).items():
+            access = Access(
+                v=1, actor=actor, purpose="billing", case=None, topic="calllog.legs", partition=partition, from_=min(offsets),
+                to=max(offsets), opened=len(offsets), refused={}, at=self.clock.at,
+                which=pack(offsets, min(offsets)) if which else msgspec.UNSET,
+            )  # fmt: skip
+            await self.log.write([Output("privacy.access", 0, actor.encode(), encode(access))])
 
     # --- what can be seen -------------------------------------------------------------------------------------------
 
@@ -479,6 +501,13 @@ class GuardWorld:
         """The reasons of the dead letters, in the order of what they are about."""
         found = [json.loads(each.value) for each in self.log.records["calllog.dead", 0] if each.value]
         return [each["reason"] for each in sorted(found, key=lambda each: each["offset"])]
+
+    def refused(self) -> list[str]:
+        """Why orders were not taken, in their order."""
+        key, lane = self.vault.case_key(TENANT), self.log.records["privacy.orders", 0]
+        told = [each for each in lane if (each.key or b"").startswith(REFUSED)]
+        found = [open_refusal(each.key or b"", each.value or b"", key) for each in told]
+        return [each.reason for each in sorted(found, key=lambda each: each.offset)]
 
     def legs(self) -> dict[bytes, bytes]:
         """The living legs."""

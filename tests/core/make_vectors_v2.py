@@ -16,8 +16,9 @@ from calllog_guard.core.heartbeats import AUDIT, vouched
 from calllog_guard.core.ids import DecisionId, EpochName, SubjectId, Tenant, b64
 from calllog_guard.core.profile import TenantProfile, digest, packed, profile_name
 from calllog_guard.core.requests import whose
-from calllog_guard.core.requests.case import Case
+from calllog_guard.core.requests.case import Case, Trace
 from calllog_guard.core.requests.decision import Decision, Entry, case_id, decision_id, seal_entry
+from calllog_guard.core.requests.outcome import TO_DESK, Outcome, OutcomeKey
 from calllog_guard.core.requests.whose import Reason
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, Beat, encode
@@ -133,6 +134,10 @@ def vectors() -> dict[str, Any]:
         pol="2026-11-01",
         at=AT,
     )
+    traced = Outcome(
+        tenant=TENANT, case=told.case, decision=told.decision, stage="traced", partition=7, legs=42, barrier=10, up_to=12,
+        by="keeper", at=AT, readers=("billing-1",), disclosures=(told.case,), unsure="lost",
+    )  # fmt: skip
     later = Rest(flags=1 << 20, clear=b"clear", sealed=b"sealed")
     return {
         "person_live": seal_person(live, b"place", key, NONCE, 2).hex(),
@@ -146,6 +151,17 @@ def vectors() -> dict[str, Any]:
             seal_entry(msgspec.structs.replace(told, tenure=7), Entry(lookup, keys.generation), key, NONCE)
         ).decode(),
         "case": encode(_state_of_a_case()).decode(),
+        "case_traced": encode(
+            msgspec.structs.replace(
+                _state_of_a_case(),
+                traces={
+                    told.decision: Trace(of="erase", place=0, given=("invoicing",), unsure="lost"),
+                    told.case: Trace(of="erase", place=1),
+                },
+                untold={"erased": AT},
+            )
+        ).decode(),
+        "outcome_traced": OutcomeKey(key.expose()).vouched(traced, TO_DESK).decode(),
         "tenure": entry_of(7, bytes(range(16))).hex(),
         "profile": packed(profile).hex(),
         "profile_digest": digest(profile_name(TENANT, 3), packed(profile)).hex(),

@@ -36,7 +36,7 @@ keep = "P60D"
 on_objection = "review"
 [version.tenant.iocom.requesters.officer-2]
 role = "officer"
-key = "officer-1.pub.pem"
+key = "officer-2.pub.pem"
 """
 WHO = "alice@example.org"
 SEEDS = 20
@@ -68,7 +68,23 @@ async def acted(world: GuardWorld, kind: str, act: str, **more: Any) -> None:
     await world.ask("matrix-0002", act if not event else "clock", key=key, case=name, **event, **ground)
 
 
+async def lifted(world: GuardWorld) -> None:
+    """A restriction that stands, and its end, of which the person is told before."""
+    await world.ask("matrix-0000", "restrict", WHO)
+    await world.run()
+    await world.ask("matrix-0001", "lift", WHO)
+
+
+async def disclosed(world: GuardWorld) -> None:
+    """A disclosure that a second officer approves, of which the person is told before."""
+    terms = {"authority": "Court", "basis": "Order 7", "notify": "before", "reply_key": reply(world)}
+    await world.ask("matrix-0001", "disclose", WHO, key="officer-1", **terms)
+    await world.ask("matrix-0002", "approve", key="officer-2", case=case_id(TENANT, "matrix-0001"))
+
+
 STORIES: dict[str, Story] = {
+    "lift, told before": lifted,
+    "disclose, told before": disclosed,
     "erase": lambda world: simple(world, "erase"),
     "erase a range": lambda world: simple(world, "erase", range={"from": "2026-11-01", "to": "2026-11-22"}),
     "rectify": lambda world: simple(world, "rectify", facts={"call_id": "c1", "role": "guest"}),

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import structlog
+from aiokafka import TopicPartition
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
@@ -190,6 +191,21 @@ def delivery(role: Waiting) -> Delivery:
     found = Delivery(role, None, settings, outlet, beginnings, lambda *_: None, lambda *_: None)  # type: ignore[arg-type]
     found._duties, found._assignment = (), 1
     return found
+
+
+def test_what_is_quiet_moves_no_figure_and_no_line() -> None:
+    """Whether an order came to the desk is seen on no page."""
+    found, counts = delivery(Waiting(None)), Counter[str]()
+    found._beginnings = SimpleNamespace(reads=SimpleNamespace(quiet={"orders"}))  # type: ignore[assignment]
+    found._count = lambda name, by: counts.update({name: by})
+    quiet, loud = ({TopicPartition(topic, 0): [SimpleNamespace(offset=7, remnant=None)]} for topic in ("orders", "t"))
+    with capture_logs() as lines:
+        found._settle(quiet, {})
+        assert (dict(counts), lines) == ({}, [])
+        assert found._position == {TopicPartition("orders", 0): 8}, "and is not read again"
+        found._settle(quiet | loud, loud)
+    assert (counts["units"], counts["records_handled"]) == (1, 1)
+    assert [line["up_to"] for line in lines] == [{"t/0": 7}]
 
 
 @pytest.mark.parametrize(("error", "alive"), [(ParkedError("a case waits"), True), (LogSilentError("silent"), False)])

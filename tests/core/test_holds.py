@@ -238,19 +238,13 @@ async def test_who_may_not_order_or_release_is_refused(world: GuardWorld) -> Non
         "bob",
         hold={"id": "x", "authority": "a", "basis": "b", "review_at": "2027-01-01T00:00:00Z"},
     )
-    await world.ask("release-1", "release", "bob", key="officer-1", hold={"id": "claim-17"})
+    await world.ask("release-1", "release", "bob", key="officer-1", order=True, hold={"id": "claim-17"})
     await world.release("release-2", "claim-17")
     await world.release("release-3", "claim-17")
     await world.hold("hold-0004", "claim-17", "alice")
     await world.run()
-    assert world.dead() == [
-        "unknown_hold",
-        "known_hold",
-        "wrong_role",
-        "not_of_this_hold",
-        "unknown_hold",
-        "known_hold",
-    ]
+    assert world.dead() == ["wrong_role"]
+    assert world.refused() == ["unknown_hold", "known_hold", "not_of_this_hold", "unknown_hold", "known_hold"]
 
 
 # --- what the law keeps -------------------------------------------------------------------------------------------------

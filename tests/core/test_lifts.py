@@ -32,6 +32,7 @@ async def world_of(folder: Path, more: str = "") -> GuardWorld:
     world = await GuardWorld(folder, POLICY + FRAUD + TOLD + more).start()
     await world.call("c1", BOB)
     await world.run()
+    await world.opened("billing-1")
     return world
 
 

@@ -17,7 +17,7 @@ from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import Lookup
 from calllog_guard.core.requests.case import TENURE_MOST, later
 from calllog_guard.core.requests.decision import Decision, Entry, open_entry, seal_entry
-from calllog_guard.core.requests.secret import open_case
+from calllog_guard.core.requests.secret import is_state, open_case
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import RecordError, StaleDeskError
 from calllog_guard.workers.naming import Naming
@@ -93,11 +93,12 @@ async def test_a_secret_case_is_counted_like_any_other(tmp_path: Path) -> None:
     world = await GuardWorld(tmp_path).start()
     await world.hold("hold-0001", "claim-17", CANARY, secret=True)
     await world.run()
-    key, states = world.vault.case_key(TENANT), await world.log.read_all("privacy.cases", [0])
+    key, records = world.vault.case_key(TENANT), await world.log.read_all("privacy.orders", [0])
+    states = [each for each in records if is_state(each)]
     counts = [open_case(each.key or b"", each.value or b"", key).count for each in states]
     assert counts == list(range(1, len(counts) + 1))
     assert len(counts) > 1
-    await world.log.write([Output("privacy.cases", 0, states[0].key, states[0].value)])
+    await world.log.write([Output("privacy.orders", 0, states[0].key, states[0].value)])
     world.clock.at += timedelta(seconds=16)
     await world.desk.idle()
     assert world.counts["cases_restored"] == 1

@@ -3,8 +3,9 @@ Rights that meet: each row of `conflicts.csv` is one person's story with its law
 
 All rows run side by side on one installation, step by step. `stored` counts live legs, `service` and `billing` what a reader
 gets, `held` the copies, `exported` the legs that the asker was given; `done` means observing or closed. `nobody` begins a story of
-whom nobody knows; `post.` before a request is a letter that lay in the post for days; `told`: the gateway has told the person
-of what waits for that.
+whom nobody knows; `told` are the recipients who were told (Art. 19; `-`: none), where a row says it: readers of every story's records are
+`helpdesk` (all) and `invoicing` (what is for billing); `post.` before a request is a letter that lay in the post for days; the step
+`told`: the gateway has told the person of what waits for that.
 """
 
 import csv
@@ -34,6 +35,12 @@ _POST_DAYS = 12
 _CHOICES = {"object", "withdraw", "consent"}
 _CLOCK = {"verify": {"event": "verify"}, "told": {"event": "noticed", "to": "person"}}
 _ACTS = {"approve", "refuse", "second", *_CLOCK}
+
+RECIPIENTS = "".join(
+    f'[version.tenant.iocom.recipients.{name}]\nkey = "keys/operator-1.pub.pem"\n'
+    f'told = ["erased", "rectified", "restricted", "lifting"]\nactors = [{actors}]\n'
+    for name, actors in (("invoicing", '"billing-1"'), ("helpdesk", '"support-1"'), ("court", ""))
+)
 
 
 def test_there_are_enough_conflicts() -> None:
@@ -218,6 +225,7 @@ def test_each_conflict_has_its_lawful_outcome(make: Make) -> None:
             "erasures_per_hour = 10000\nobjections_per_hour = 10000\nexports_per_hour = 10000\ndisclosures_per_hour = 10000",
         )
     )
+    path.write_text(path.read_text() + RECIPIENTS)
     guard.start("all")
     stories = [Story(guard, number, row) for number, row in enumerate(ROWS)]
     whole = Whole(guard)
@@ -239,11 +247,20 @@ def test_each_conflict_has_its_lawful_outcome(make: Make) -> None:
         late = [found[jti] for jti in story.asked if f"-{_POST}" in jti and jti in found]
         assert all(datetime.fromisoformat(case["received_at"]) == story.posted for case in late), story.row["steps"]
         got |= {"exported": given[-1] if given else None, "states": _folded(states, wanted["states"])}
+        if story.row["told"]:
+            wanted["told"] = {each for each in story.row["told"].split(",") if each != "-"}
+            got["told"] = _told(guard, {found[jti]["case"] for jti in story.asked if jti in found})
         if got != wanted:
             wrong.append(
                 f"{story.row['steps']}: { ({k: (got[k], wanted[k]) for k in got if got[k] != wanted[k]}) } {story.row['why']}"
             )
     assert not wrong, "\n".join(wrong)
+
+
+def _told(guard: Installation, names: set[str]) -> set[str]:
+    """The recipients who were told of some cases."""
+    found = map(json.loads, (record.value for record in guard.records("privacy.notices", 1)))
+    return {each["to"] for each in found if each["case"] in names and each["to"] != "person"}
 
 
 def _folded(states: list[str], wanted: list[str]) -> list[str]:

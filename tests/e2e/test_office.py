@@ -46,7 +46,7 @@ def notices(guard: Installation) -> list[dict[str, Any]]:
         notice = json.loads(record.value)
         found.setdefault(f"{notice['case']} {notice['to']} {notice['kind']}", notice)
     for notice in found.values():
-        name = "gateway" if notice["to"] == "person" else notice["to"]
+        name = "gateway" if notice["to"] == "person" else "invoicing"
         pem = (guard.directory / "keys" / f"{name}.pem").read_bytes()
         notice["says"] = json.loads(open_sealed(pem, notice["jwe"]))
     return list(found.values())
@@ -62,8 +62,10 @@ def test_a_recipient_is_told_of_an_erasure_and_acknowledges_it(make: Make) -> No
     guard.start("all")
     guard.publish("calllog.events", [raw(event("c1", "alice@example.org", "bob@example.org"))])
     guard.settled(lambda: len(guard.live()) == 2, "both legs")
+    assert len(read(guard)) == 2
     ask(guard, "erase-0001", "alice@example.org", ticket="DSR-118")
     guard.settled(lambda: erased(guard, "erase-0001"), "tombstoned")
+    guard.settled(lambda: len(names(guard)) == 2, "told whom the records went to")
     assert sorted(names(guard)) == ["invoicing/erased", "person/erased"]
     assert {notice["says"]["subjects"][0] for notice in notices(guard)} == {"alice@example.org"}
     assert b"alice" not in b"".join(record.value for record in guard.records("privacy.notices", 1))
@@ -86,6 +88,33 @@ def test_a_recipient_is_told_of_an_erasure_and_acknowledges_it(make: Make) -> No
         assert "erase" in text
 
 
+def test_whoever_was_given_nothing_of_a_person_hears_nothing_of_them(make: Make) -> None:
+    """Art. 19: each recipient to whom the personal data have been disclosed, and nobody else."""
+    guard = with_recipients(make())
+    path = guard.directory / "policy.toml"
+    told = 'told = ["erased", "restricted", "lifting"]\n'
+    helpdesk = '[version.tenant.iocom.recipients.helpdesk]\nkey = "keys/invoicing.pub.pem"\n' + told
+    billing, support = 'actors = ["billing-1"]\n', 'actors = ["support-1"]\n'
+    path.write_text(path.read_text().replace(told, told + billing) + helpdesk + support)
+    guard.start("all")
+    guard.publish("calllog.events", [raw(event("c1", "alice@example.org"))])
+    guard.settled(lambda: len(guard.live()) == 1, "alice")
+    assert len(read(guard)) == 1
+    guard.publish("calllog.events", [raw(event("c2", "bob@example.org"))])
+    guard.settled(lambda: len(guard.live()) == 2, "bob, whom nobody has read")
+    ask(guard, "erase-0001", "alice@example.org", "bob@example.org")
+    ask(guard, "erase-0002", "nobody@example.org")
+    guard.settled(lambda: erased(guard, "erase-0001") and "erase-0002" in cases(guard), "erased")
+    mine = [each for each in notices(guard) if each["case"] == cases(guard)["erase-0001"]["case"]]
+    assert {each["to"]: each["says"]["subjects"] for each in mine} == {
+        "person": ["alice@example.org", "bob@example.org"],
+        "helpdesk": ["alice@example.org"],
+    }
+    assert {each["to"] for each in notices(guard) if each not in mine} <= {"person"}
+    assert cases(guard)["erase-0001"]["sealed"] is None
+    assert "given to   helpdesk" in guard.cli("case", "show", cases(guard)["erase-0001"]["case"])
+
+
 def test_killed_between_the_notice_and_the_flag_the_end_of_a_restriction_is_told_before_it_ends(make: Make) -> None:
     guard = with_recipients(make())
     for role in ("protector", "keeper"):
@@ -93,8 +122,9 @@ def test_killed_between_the_notice_and_the_flag_the_end_of_a_restriction_is_told
     first = guard.start("desk")
     guard.publish("calllog.events", [raw(event("c1", "alice@example.org"))])
     guard.settled(lambda: len(guard.live()) == 1, "stored: whoever is not known yet is put before an officer")
+    assert len(read(guard)) == 1
     ask(guard, "restrict-1", "alice@example.org", type="restrict")
-    guard.settled(lambda: state(guard, "restrict-1") == ("closed", None), "restricted")
+    guard.settled(lambda: "invoicing/restricted" in names(guard), "restricted, and told whom the records went to")
     first.terminate()
     first.wait(PATIENCE_S)
     killed = guard.start("desk", DEVELOPMENT="crash-at=notices.before")

@@ -1,5 +1,6 @@
 """Releases beside each other on the real stack: what one wrote the other reads, in both orders; fixtures of releases are opened."""
 
+import asyncio
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from test_erase import cases
 from test_preserve import held, order
 
 import calllog_guard
+from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.commands.rights import reply_key
 from calllog_guard.core.crypto.sealed import verify
 from calllog_guard.core.ids import b64, unb64
@@ -297,10 +299,34 @@ def by_officers(guard: Patient) -> None:
     guard.settled(lambda: "exported" in cases(guard)["disclose-2"]["stages"], "disclosed")
 
 
+def secret_cases(guard: Patient) -> tuple[set[str], int]:
+    """The secret cases as officers see them (of ours the name of their hold), and how many are left where backends read."""
+    officer = str(guard.directory / "keys" / "officer-1.pem")
+    found = json.loads(guard.cli("case", "list", "--key", officer, "--json"))
+    ours = {case["jti"] if case["jti"].startswith("hold-") else "claim-90" for case in found if case["secret"]}
+    records = asyncio.run(read_all(guard.stack.kafka, {}, guard.topic("privacy.cases"), [0]))
+    last = {record.key: record.value for record in records if record.key.startswith(b"~case.")}
+    return ours, sum(value is not None for value in last.values())
+
+
+def ordered(guard: Patient, who: str) -> tuple[str, ...]:
+    """What an officer types to order a secret hold."""
+    subject, hold = guard.directory / "who.txt", guard.directory / "hold.json"
+    subject.write_text(who)
+    hold.write_text(json.dumps(order("claim-90", secret=True)))
+    key = str(guard.directory / "keys" / "officer-1.pem")
+    return "--key", key, "--subject", f"@{subject}", "--hold", f"@{hold}", "--wait"
+
+
 def raise_and_go_on(guard: Patient) -> None:
     """The documented command beside running workers; then people of the earlier release are erased, and new ones come."""
     guard.cli("tenant", "upgrade", "iocom")
     assert forms(guard) == FORMS
+    guard.settled(
+        lambda: secret_cases(guard) == ({"hold-00002"}, 0), "the secret case is moved from where backends read"
+    )
+    guard.cli("request", "hold", *ordered(guard, "nia@example.org"))
+    guard.settled(lambda: secret_cases(guard)[0] == {"hold-00002", "claim-90"}, "a running desk takes orders")
     live = len(guard.live())
     guard.publish("calllog.events", [raw(event("new", "newcomer@example.org", "bob@example.org"))])
     guard.settled(lambda: len(guard.live()) == live + 2, "legs at the new level")

@@ -174,6 +174,22 @@ def test_each_role_does_its_work_as_its_own_user_and_no_more(company: Company) -
     assert refusals(company) <= company.wanted
 
 
+def test_an_officer_orders_a_secret_hold_and_a_backend_is_shown_nothing(company: Company) -> None:
+    who, what = company.base / "held.txt", company.base / "hold.json"
+    who.write_text("bob@example.org")
+    terms = {"id": "claim-1", "authority": "Court", "basis": "legal_claims", "review_at": "2027-06-01T00:00:00Z"}
+    what.write_text(json.dumps(terms | {"secret": True}))
+    before = {name: len(company.reads("backend", f"privacy.{name}")) for name in ("cases", "receipts", "exports")}
+    key = ("--key", str(company.guard / "keys" / "officer-1.pem"))
+    asked = (*key, "--subject", f"@{who}", "--hold", f"@{what}", "--wait", "--json")
+    assert json.loads(company.cli("officer", "request", "hold", *asked))["secret"]
+    company.cli("officer", "request", "hold", *asked, code=4)  # a name is given once: the officer is told
+    listed = json.loads(company.cli("officer", "case", "list", *key, "--json"))
+    assert [case["type"] for case in listed if case["secret"]] == ["hold"]
+    assert before == {name: len(company.reads("backend", f"privacy.{name}")) for name in before}
+    assert refusals(company) <= company.wanted
+
+
 def refusals(company: Company) -> set[tuple[str, str, str]]:
     """User, resource and request of what the broker refused to workers; kafka-python always asks whether it may describe the cluster."""
     found: set[tuple[str, str, str]] = set()
@@ -243,6 +259,7 @@ def test_the_broker_gives_each_user_the_rights_of_the_table(company: Company, us
         *(("reader", f"privacy.{name}") for name in ("decisions", "requests", "outcomes")),
         *((user, "calllog.held") for user in ("reader", "backend", "officer")),
         ("operator", "privacy.decisions"),
+        *((user, "privacy.orders") for user in ("backend", "reader", "operator", "recipient")),
         ("recipient", "privacy.cases"),
     ],
 )
@@ -257,6 +274,7 @@ def test_who_has_no_right_to_read_gets_nothing(company: Company, user: str, topi
         *(("reader", f"calllog.{name}") for name in ("legs", "events")),
         *(("backend", name) for name in ("calllog.legs", "privacy.decisions", "privacy.outcomes", "privacy.policy")),
         ("officer", "privacy.decisions"),
+        *((user, "privacy.orders") for user in ("backend", "reader")),
     ],
 )
 def test_who_has_no_right_to_write_writes_nothing(company: Company, user: str, topic: str) -> None:

@@ -134,6 +134,7 @@ def governed(settings: Settings, keep_days: int, events: Sequence[str]) -> list[
         ("privacy.requests", few, kept(REQUESTS_KEEP_DAYS) | rolling | {"max.message.bytes": str(1 << 20)}),
         ("privacy.decisions", many, forever | large),
         ("privacy.outcomes", few, kept(settings.cases_keep_days) | large),
+        ("privacy.orders", few, forever),
         ("privacy.cases", few, forever),
         ("privacy.policy", 1, forever),
         ("privacy.receipts", few, kept(settings.receipts_keep_days)),

@@ -4,27 +4,44 @@ from pathlib import Path
 from typing import Any
 
 from calllog_guard.adapters.kafka_log import read_all, tenant_partition
-from calllog_guard.commands.signed import kid_of_key
+from calllog_guard.commands.signed import has_orders, kid_of_key
 from calllog_guard.commands.unread import Unread
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.requests.case import Case, case_of, later
-from calllog_guard.core.requests.secret import PREFIX, open_case
+from calllog_guard.core.requests.secret import PREFIX, is_state, open_case
 from calllog_guard.core.wire import BEAT
 from calllog_guard.world import World
 
 
 async def all_cases(shared: World, officer: Path | None = None) -> dict[str, Case]:
     """Every case by its id, as its topic has it now; secret ones only for who holds an officer's key."""
-    home = tenant_partition(shared.tenant, shared.settings.few_partitions)
-    topic = shared.settings.topic("privacy.cases")
-    key = case_key(shared, officer)
-    found: dict[str, Case] = {}
-    unread = Unread("privacy.cases")
-    for record in await read_all(shared.settings.kafka, shared.options, topic, [home]):
-        if record.value is not None and (case := readable(record, key, unread)) is not None:
+    found, key = dict[str, Case](), case_key(shared, officer)
+    await _read(shared, "privacy.cases", key, found)
+    if key and has_orders(shared):
+        await _read(shared, "privacy.orders", key, found)
+    return found
+
+
+async def _read(shared: World, name: str, key: Secret | None, found: dict[str, Case]) -> None:
+    """Take the cases of a topic in; of orders, and why one was not taken, it says nothing."""
+    home, unread = tenant_partition(shared.tenant, shared.settings.few_partitions), Unread(name)
+    for record in await read_all(shared.settings.kafka, shared.options, shared.settings.topic(name), [home]):
+        about = record.value is not None and (name == "privacy.cases" or is_state(record))
+        if about and (case := readable(record, key, unread)) is not None:
             found[case.case] = later(found.get(case.case), case)
     unread.tell()
-    return found
+
+
+async def is_order(shared: World, path: Path, kind: str, case: str | None) -> bool:
+    """Whether a request belongs into the topic of orders: an officer's about a hold, or about a case that is secret."""
+    if not has_orders(shared) or not is_officer(shared, path):
+        return False
+    if kind in {"hold", "release"}:
+        return True
+    found = dict[str, Case]()
+    if case:
+        await _read(shared, "privacy.orders", case_key(shared, path), found)
+    return case in found
 
 
 def is_officer(shared: World, path: Path) -> bool:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import date
+from typing import Final
 
 import msgspec
 from rich.console import Console
@@ -25,6 +26,13 @@ def matched(case: Case) -> str:
     if case.known:
         return f"nobody under {', '.join(str(place + 1) for place in case.unknown)}"
     return "nobody"
+
+
+_UNSURE: Final[dict[str, str]] = {
+    "lost": "           some accesses to them are on record no more: all are told who may have been given them",
+    "unread": "           some accesses on record cannot be read: all are told who may have been given them",
+    "untraced": "           a keeper of an earlier release did not look: all are told who may have been given them",
+}
 
 
 def _stage(case: Case, name: str) -> str:
@@ -66,6 +74,17 @@ def table(cases: Sequence[Case], today: date) -> str:
     with console.capture() as shown:
         console.print(found)
     return shown.get().rstrip("\n")
+
+
+def _given(case: Case) -> Iterator[str]:
+    """To whom the records had gone that the case is about, and whether anybody is still to say so."""
+    traces = (case.traces or {}).values()
+    if not traces:
+        return
+    names = dict.fromkeys(name for trace in traces for name in trace.given or ())
+    waits = sum(trace.given is msgspec.UNSET for trace in traces)
+    yield "given to   " + (", ".join(names) or "nobody") + (f"; {waits} still to be looked for" if waits else "")
+    yield from (_UNSURE[doubt] for doubt in dict.fromkeys(trace.unsure for trace in traces if trace.unsure))
 
 
 def _times(case: Case) -> Iterator[tuple[str, str]]:
@@ -123,6 +142,7 @@ def whole(case: Case, today: date, filed: Filed | None) -> str:
         lines.append(f"review     {time_text(case.review_at)}: may the person be told? clock --event tell, or not_yet")
     if case.lifts is not msgspec.UNSET:
         lines += [f"lift       of {name}: {_LIFTED[word]}" for name, word in case.lifts.items()]
+    lines += list(_given(case))
     lines.append("clock")
     lines += [f"  {name:24} {told}" for name, told in _times(case)]
     if case.paused_s:

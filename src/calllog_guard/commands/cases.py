@@ -11,7 +11,7 @@ from calllog_guard.commands.case_read import all_cases, is_officer
 from calllog_guard.commands.case_view import matched, table, whole
 from calllog_guard.commands.sent import TAKEN_S, Sent, add_wait
 from calllog_guard.commands.setup import say, show, the_world
-from calllog_guard.commands.signed import add_seal, sign_request, text_of
+from calllog_guard.commands.signed import add_seal, has_orders, sign_request, text_of
 from calllog_guard.commands.unread import Unread
 from calllog_guard.core.ids import EpochName
 from calllog_guard.core.requests.case import Case, State, WaitsFor
@@ -111,12 +111,13 @@ async def _act(shared: World, args: argparse.Namespace) -> int:
         raise StateRefusedError("only an officer decides about a case, and --key is another's")
     await enter(shared, NO_KEYSTORE, whole=False)
     signed = sign_request(shared, args, claims)
-    _checked((await all_cases(shared, args.key)).get(args.case), args.action)
+    found = _checked((await all_cases(shared, args.key)).get(args.case), args.action)
+    order = found.secret and has_orders(shared)
 
     def mine(case: Case) -> bool:
         return case.case == args.case and signed.jti in case.acts
 
-    async with Sent(shared, signed, args.key) as sent:
+    async with Sent(shared, signed, args.key, order=order) as sent:
         case = await sent.until(mine, lambda _: True, args.timeout if args.wait else TAKEN_S)
     if case is None and args.wait:
         raise WorkersSilentError(

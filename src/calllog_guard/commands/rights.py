@@ -11,6 +11,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
+from calllog_guard.commands.case_read import is_order
 from calllog_guard.commands.cases import text
 from calllog_guard.commands.sent import TAKEN_S, Sent, add_wait
 from calllog_guard.commands.setup import say, show, the_world
@@ -204,7 +205,8 @@ async def request(args: argparse.Namespace) -> int:
     def done(case: Case) -> bool:
         return not follows or case.state in _RESTS
 
-    async with Sent(shared, signed, args.key) as sent:
+    order = await is_order(shared, args.key, args.type, args.case)
+    async with Sent(shared, signed, args.key, order=order) as sent:
         case = await sent.until(mine, done, args.timeout if args.wait else TAKEN_S, tell=args.wait)
     if args.wait and (case is None or not done(case)):
         what = f"case {name} is still {case.state}" if case else "no desk has taken the request"

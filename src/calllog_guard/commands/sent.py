@@ -12,8 +12,9 @@ from calllog_guard.adapters.kafka_log import tenant_partition
 from calllog_guard.adapters.kafka_watch import KafkaWatch
 from calllog_guard.commands.case_read import case_key, readable
 from calllog_guard.commands.setup import say
-from calllog_guard.commands.signed import Signed, publish
+from calllog_guard.commands.signed import Signed, has_orders, publish
 from calllog_guard.core.requests.case import Case, later
+from calllog_guard.core.requests.secret import REFUSED, RefusedOrder, is_state, open_refusal, refused_key
 from calllog_guard.core.wire import DEAD, Dead, decode, time_text
 from calllog_guard.errors import MessageError, NewerFormError, StateRefusedError
 from calllog_guard.world import World
@@ -39,17 +40,25 @@ def add_wait(verb: argparse.ArgumentParser, until: str) -> None:
 
 
 class Sent:
-    """Watches the desk's topics from before the request is sent; `key` is of whoever sends it: an officer sees secret cases."""
+    """
+    Watches the desk's topics from before the request is sent; `key` is of whoever sends it: an officer sees secret cases.
 
-    def __init__(self, shared: World, signed: Signed, key: Path) -> None:
+    Args:
+        order: It goes to the topic of orders, where no backend sees it, nor why it is not taken.
+
+    """
+
+    def __init__(self, shared: World, signed: Signed, key: Path, *, order: bool = False) -> None:
         self._shared, self._signed, self._key = shared, signed, case_key(shared, key)
+        self._order, self._orders = order, shared.settings.topic("privacy.orders")
         self._requests = shared.settings.topic("privacy.requests")
         home = tenant_partition(shared.tenant, shared.settings.few_partitions)
         self._dead = shared.settings.topic("calllog.dead")
         topics = [shared.settings.topic("privacy.cases"), self._dead]
+        topics += [self._orders] if self._key and has_orders(shared) else []
         self._watch = KafkaWatch(shared.settings.kafka, shared.options, topics, home)
         self._offset: int | None = None
-        self._letter: Dead | None = None
+        self._letter: Dead | RefusedOrder | None = None
         self._latest: Case | None = None
         self._told = 0
 
@@ -57,7 +66,7 @@ class Sent:
         """Send it."""
         try:
             await self._watch.start()
-            self._offset = await publish(self._shared, self._signed)
+            self._offset = await publish(self._shared, self._signed, order=self._order)
         except BaseException:
             await self._watch.stop()
             raise
@@ -93,7 +102,7 @@ class Sent:
             elif not patient and waited > _PATIENCE_S:
                 patient = True
                 say("no desk has taken the request yet")
-        if self._latest is None and self._dead not in self._watch.topics:
+        if self._latest is None and not self._order and self._dead not in self._watch.topics:
             say("whether the desk has refused it cannot be seen: Kafka lets this user not read the dead letters")
         return self._latest
 
@@ -101,9 +110,13 @@ class Sent:
         if record.topic == self._dead:
             with suppress(MessageError, NewerFormError):  # none of ours
                 letter = decode(DEAD, record.value or b"")
-                if (letter.topic, letter.offset) == (self._requests, self._offset):
+                if not self._order and (letter.topic, letter.offset) == (self._requests, self._offset):
                     self._letter = letter
-        elif record.value is not None:
+        elif (record.key or b"").startswith(REFUSED):
+            with suppress(MessageError, NewerFormError):
+                if self._order and self._key and record.key == refused_key(record.partition, self._offset or 0):
+                    self._letter = open_refusal(record.key, record.value or b"", self._key)
+        elif record.value is not None and (record.topic != self._orders or is_state(record)):
             case = readable(record, self._key)
             if case is not None and mine(case):
                 self._latest = later(self._latest, case)

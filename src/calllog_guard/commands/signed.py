@@ -1,5 +1,5 @@
 """
-Signs claims with a registered key, seals them to the desk's, and appends them to `privacy.requests`.
+Signs claims with a registered key, seals them to the desk's, and appends them to `privacy.requests`, or to `privacy.orders`.
 
 Identities and reasons come from files, never from argv.
 """
@@ -19,8 +19,10 @@ from calllog_guard.commands.setup import say
 from calllog_guard.core.crypto.sealed import sign
 from calllog_guard.core.id_file import identifiers
 from calllog_guard.core.identity import DEFAULT, REFUSED, canonical
+from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.request import AUDIENCE, REQUESTS, check_fields
 from calllog_guard.core.requests.sealed import MOST_BYTES, desk_number, seal_request
+from calllog_guard.core.requests.secret import ORDERED
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, time_text
 from calllog_guard.errors import ConfigurationError, MessageError
@@ -159,13 +161,25 @@ def sign_request(shared: World, args: argparse.Namespace, claims: dict[str, Any]
     return Signed(jti, token.encode())
 
 
-async def publish(shared: World, signed: Signed) -> int:
-    """Append a request to the tenant's partition; its offset."""
+def has_orders(shared: World) -> bool:
+    """Whether the tenant is at a level of forms that has a topic of orders."""
+    return shared.vault.profile(shared.tenant).forms >= ORDERED
+
+
+async def publish(shared: World, signed: Signed, *, order: bool) -> int:
+    """
+    Append a request to the tenant's partition; its offset.
+
+    Args:
+        order: To the topic of orders, under a key of its own: compaction keeps the last of each.
+
+    """
     home = tenant_partition(shared.tenant, shared.settings.few_partitions)
-    topic = shared.settings.topic("privacy.requests")
+    topic = shared.settings.topic("privacy.orders" if order else "privacy.requests")
+    key = case_id(shared.tenant, signed.jti) if order else shared.tenant
     writer = shared.writer()
     await writer.start()
     try:
-        return await writer.append(Output(topic, home, shared.tenant.encode(), signed.token))
+        return await writer.append(Output(topic, home, key.encode(), signed.token))
     finally:
         await writer.stop()

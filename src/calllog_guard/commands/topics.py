@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,11 @@ from typing import Any, Final
 from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_extents import KafkaExtents
 from calllog_guard.bootstrap import reads
+from calllog_guard.commands.officers import officers_word
 from calllog_guard.commands.setup import say, show, the_world
-from calllog_guard.commands.signed import kid_of_key
-from calllog_guard.core.acceptances import ACCEPTED, Acceptance, Accepted, accepting
+from calllog_guard.core.acceptances import ACCEPTED, Acceptance, Accepted
 from calllog_guard.core.beginnings import Gap
 from calllog_guard.core.grants import acl_commands, grants
-from calllog_guard.core.ids import ID_BYTES, b64
-from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, StateRefusedError
 from calllog_guard.law import NO_KEYSTORE, check_places, enter, follow_published
 from calllog_guard.settings import ROLES
@@ -203,18 +200,8 @@ async def _accept(shared: World, args: argparse.Namespace, fresh: Sequence[Lost]
     if not fresh:
         say("all of it is accepted already: start the worker, or wait for its supervisor")
         return
-    pem, now = args.key.read_bytes(), shared.clock.now()
-    kid = kid_of_key(shared, pem)
-    if shared.policy.officer_key(shared.tenant, kid, now.date()) is None:
-        raise StateRefusedError(f"{kid} is no officer in the policy in force: only an officer accepts a loss")
     (known,) = {each.gap.id for each in fresh}
     spans = tuple(each.gap.span for each in fresh)
-    claims = Acceptance(tenant=shared.tenant, topic=args.topic, id=known, spans=spans, at=now)
-    key = ACCEPTED + b64(secrets.token_bytes(ID_BYTES))
-    writer = shared.writer()
-    await writer.start()
-    try:
-        await writer.write([Output(shared.settings.topic("privacy.policy"), 0, key, accepting(pem, kid, claims))])
-    finally:
-        await writer.stop()
+    claims = Acceptance(tenant=shared.tenant, topic=args.topic, id=known, spans=spans, at=shared.clock.now())
+    kid = await officers_word(shared, args.key, ACCEPTED, claims)
     say(f"accepted by {kid}: {len(spans)} partitions of {args.topic} go on when their workers start")

@@ -6,10 +6,10 @@ Rules: 1. An acceptance names the topic by Kafka's id and the offsets that were 
 Source: design section 14 ("Gaps are events", "every record that workers believe bears a proof"); RFC 7515.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import date
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -61,8 +61,8 @@ class Accepted(NamedTuple):
     officer: str
 
 
-def accepting(private_pem: bytes, kid: str, claims: Acceptance) -> bytes:
-    """The value of the record of an acceptance."""
+def accepting(private_pem: bytes, kid: str, claims: Internal) -> bytes:
+    """The value of the record of what an officer says."""
     return sign(private_pem, kid, encode(claims)).encode()
 
 
@@ -76,9 +76,30 @@ def accepted(
         officer_key: The public PEM of an officer's credential on a day; None: it was no officer's.
 
     """
-    found: list[Accepted] = []
+    return [Accepted(*each) for each in by_officers(records, ACCEPTED, ACCEPTANCES, tenant, officer_key)]
+
+
+class Claims(Protocol):
+    """What is signed: of one tenant."""
+
+    @property
+    def tenant(self) -> str:
+        """Whose it is."""
+
+
+C = TypeVar("C", bound=Claims)
+
+
+def by_officers(
+    records: Iterable[Any],
+    begins: bytes,
+    decoder: "msgspec.json.Decoder[C]",
+    tenant: Tenant,
+    officer_key: Callable[[str, date], bytes | None],
+) -> Iterator[tuple[C, str]]:
+    """The claims of one kind, whose record keys begin so, and who signed each; arguments as of `accepted`."""
     for record in records:
-        if record.value is None or not (record.key or b"").startswith(ACCEPTED):
+        if record.value is None or not (record.key or b"").startswith(begins):
             continue
         with suppress(MessageError, UnicodeDecodeError):
             token = record.value.decode("ascii")
@@ -86,7 +107,6 @@ def accepted(
             pem = officer_key(kid, from_ms(record.timestamp).date())
             if pem is None:
                 continue
-            claims = decode(ACCEPTANCES, verify(pem, token))
+            claims = decode(decoder, verify(pem, token))
             if claims.tenant == tenant:
-                found.append(Accepted(claims, kid))
-    return found
+                yield claims, kid

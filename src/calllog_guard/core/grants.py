@@ -3,7 +3,7 @@ Who may do what: the users of Kafka with their rights to topics, groups and the 
 
 Rules: 1. Each user has what its code does, and nothing else; what is not listed is denied (no `allow.everyone.if.no.acl.found`).
        2. Nobody but desk, keeper and auditor reads `privacy.requests`, `privacy.decisions`, `privacy.outcomes` and `calllog.held`: they
-          tell of secret holds.  3. `delete` is for DeleteRecords; Kafka takes it for the right to delete the topic too, so that brokers
+          tell of secret holds; `privacy.orders`, which is of nothing else, is shown to officers besides, and to no backend.  3. `delete` is for DeleteRecords; Kafka takes it for the right to delete the topic too, so that brokers
           must run with `delete.topic.enable=false`.
 The README shows these tables, `calllog-guard topics rights` prints them for Kafka's own tool, `stack up --profile secure` sets them.
 Source: design sections 5 and 8; Apache Kafka, security: operations and resources; Redis, access control lists.
@@ -40,6 +40,7 @@ _TOPICS: Final[dict[str, dict[str, str]]] = {
     "privacy.requests": {"desk": "R", "auditor": "WXA", "operator": "W", "backend": "W", "officer": "W"},
     "privacy.decisions": {"desk": "RW", "keeper": "RW", "auditor": "RW", "operator": "W"},
     "privacy.outcomes": {"desk": "R", "keeper": "W", "auditor": "W"},
+    "privacy.orders": {"desk": "RW", "auditor": "W", "officer": "RW"},
     "privacy.cases": {"desk": "RW", "auditor": "RW", "backend": "R", "officer": "R"},
     "privacy.policy": dict.fromkeys(("auditor", "officer", "operator"), "RW")
     | dict.fromkeys(("protector", "desk", "keeper", "backend", "reader"), "R"),

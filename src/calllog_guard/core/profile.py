@@ -39,6 +39,7 @@ CHANGES: Final = (
         2,
         "cases and decisions say in which tenure of a desk they were written: what a paused desk writes late never wins",
     ),
+    (2, "orders of holds arrive in privacy.orders, where secret cases lie too: no backend may read it"),
 )
 """By level, what is written from then on; `tenant upgrade` shows it."""
 _FORM: Final = 1

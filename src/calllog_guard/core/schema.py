@@ -32,6 +32,7 @@ from calllog_guard.core.requests.outcome import Outcome
 from calllog_guard.core.requests.receipt import Receipt
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.sealed import SealedHeader
+from calllog_guard.core.retention.brake import Confirmation
 from calllog_guard.core.retention.cells import Statistic
 from calllog_guard.core.retention.tally import Mark
 from calllog_guard.core.wire import Access, Beat, Dead, Internal
@@ -62,6 +63,7 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "heartbeat": Beat,
     "anchor": Anchor,
     "acceptance": Acceptance,
+    "expiry-confirmation": Confirmation,
     "prolonged": Prolonged,
     "policy": Publication,
     "statistic": Statistic,

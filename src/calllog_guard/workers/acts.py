@@ -27,7 +27,7 @@ from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.before import Before
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.granted import Granted
-from calllog_guard.workers.notices import Notices
+from calllog_guard.workers.notices import AWAITED, Given, Notices
 from calllog_guard.workers.terms import absolute, awaited, braked, calendar, dated, dates, reviewed
 
 _ASKED: Final[dict[str, Moment]] = {"ask_identity": "identity_asked_at", "ask_fee": "fee_asked_at"}
@@ -154,7 +154,7 @@ class Acts:
     def _event(self, case: Case, act: Act) -> tuple[Event, tuple[str, ...]]:
         request = act.request
         if request.type in {"approve", "refuse"}:
-            self._before.check_word(case, request.type, self._asked(case), act.table)
+            self._before.check_word(case, request.type, self._book.asked(case), act.table)
         if request.type == "refuse":
             return "refuse", case.approvals
         if request.type == "approve":
@@ -172,7 +172,7 @@ class Acts:
 
     async def _refused(self, case: Case, act: Act) -> None:
         """Told with the reasons; of an objection the restriction that it brought ends. Raises ParkedError: that waits."""
-        request, ground = self._asked(case), act.request.ground
+        request, ground = self._book.asked(case), act.request.ground
         outputs = list[Output]()
         if (
             case.type != "disclose" or waited_for(case.type) in case.notices
@@ -181,7 +181,10 @@ class Acts:
         reason = Reason(of="refused", text=ground or "", at=act.appended_at)
         restricts = case.type in {"object", "restrict"}
         if request is not None and restricts and case.decisions:  # unverified, it never restricted anybody
-            case, lifting = self._notices.of(case, "lifting", act.table, request, act.appended_at)
+            later: Given | None = (
+                {} if self._notices.forms >= AWAITED else None
+            )  # recipients hear of it when it has ended
+            case, lifting = self._notices.of(case, "lifting", act.table, request, act.appended_at, given=later)
             waits = self._before.refused(case, act.table)
             if waits.announcing:
                 await self._book.save(await self._notices.remember(waits, reason, request), [*outputs, *lifting])
@@ -208,13 +211,6 @@ class Acts:
 
     async def _ended(self, case: Case, version: str, outputs: Sequence[Output]) -> Case:
         return await self._stage(msgspec.structs.replace(parted(case), refusal="officer"), "refused", version, outputs)
-
-    def _asked(self, case: Case) -> Request | None:
-        """The request of a case; None where it was never kept, or does not open any more: an officer may refuse it all the same."""
-        try:
-            return self._book.request_of(case) if case.sealed else None
-        except CaseStateError:
-            return None
 
 
 def check_size(case: Case, role: Requester) -> None:

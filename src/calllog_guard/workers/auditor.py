@@ -28,7 +28,7 @@ from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.lags import Lags
 from calllog_guard.workers.observation import Disks, Observation, ReadEach, Seen
-from calllog_guard.workers.upkeep import Means, Upkeep
+from calllog_guard.workers.upkeep import LATER, Means, Upkeep
 from calllog_guard.workers.walk import UNREADABLE, Walked
 from calllog_guard.workers.watched import Watched
 
@@ -157,7 +157,7 @@ class Auditor:
         self._observation.beyond = self._upkeep.beyond(self._legs)
         findings = await asyncio.to_thread(self._admin.check, self._keep_days(), self._events())
         # an installation of the first release has none, and needs none before its upgrade
-        spare = {self._settings.topic("calllog.parked")} if self._ring.forms <= RELEASE_0_1 else set()
+        spare = set(map(self._settings.topic, LATER)) if self._ring.forms <= RELEASE_0_1 else set()
         missed = [each for each in findings if not each.good and each.withholds and each.topic not in spare]
         drifted = sorted({each.setting for each in missed})
         blocked = await asyncio.to_thread(self._admin.blocked, self._legs, sorted(self._watched))

@@ -61,6 +61,7 @@ class Backlog:
         shard.index.unpend(key)
         shard.pending.pop(key)
         shard.progress.pop(key, None)
+        shard.since.pop(key, None)
         shard.worked(work.pseudonym, key)
         shard.pauses.ended(key)
         shard.finished(key.decode())

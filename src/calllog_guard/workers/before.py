@@ -30,7 +30,7 @@ from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.clocks import Agree
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.granted import Granted
-from calllog_guard.workers.notices import AWAITED, Notices, Told
+from calllog_guard.workers.notices import AWAITED, Given, Notices, Told
 
 log: Final = structlog.get_logger()
 _EVERY: Final = timedelta(minutes=1)
@@ -112,7 +112,7 @@ class Before:
         if case.of_nothing:
             return granted
         if not self._applies:
-            if outputs:
+            if case is not granted.case:
                 case = await self._book.save(case, outputs)
                 self._steps.reached("notices.before")
             return replace(granted, case=case)
@@ -132,10 +132,11 @@ class Before:
         stages[ANNOUNCED] = case.stages.get(ANNOUNCED, self._clock.now())
         return msgspec.structs.replace(self._awaited(case, table), waits_for="notice", stages=stages)
 
-    def done(self, granted: Granted, case: Case, subjects: tuple[str, ...]) -> Told:
+    def done(self, granted: Granted, case: Case, subjects: tuple[str, ...], given: Given | None) -> Told:
         """Once it is done those are told who were given the data and may use them again."""
-        found = self._notices.before(replace(granted, case=case), subjects) if TOLD in case.stages else None
-        return found or (case, [])
+        if TOLD not in case.stages:
+            return case, []
+        return self._notices.before(replace(granted, case=case), subjects, given) or (case, [])
 
     def _awaited(self, case: Case, table: TenantPolicy) -> Case:
         """The case with the day on which it goes on unacknowledged: so many after it was told, however long it had waited before."""
@@ -180,7 +181,10 @@ class Before:
 
 def _half(case: Case) -> bool:
     """Whether the person was told and a crash came before it was carried out."""
-    return TOLD in case.stages and case.sealed is not None
+    left = (case.state == "enforcing" and not case.decided) or (
+        case.state == "refused" and "refused" not in case.stages
+    )
+    return TOLD in case.stages and case.sealed is not None and left
 
 
 def _acknowledged(case: Case) -> bool:

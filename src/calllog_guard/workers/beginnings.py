@@ -202,7 +202,7 @@ class Beginnings:
                 raise ConfigurationError(
                     f"{topic} has {found} partitions and was created with {many}: delete it, then {cure}"
                 )
-        missing = [topic for topic in self.reads.topics if topic not in shapes]
+        missing = [topic for topic in self.reads.topics if topic not in shapes and topic not in self.reads.later]
         if missing and len(missing) == len(self.reads.topics):
             raise ConfigurationError(f"Kafka has no topic {', '.join(missing)}: {cure}")
         larger = [topic for topic, many in self.reads.wanted.items() if len(shapes[topic].partitions) > many]
@@ -304,7 +304,8 @@ class Beginnings:
 
     async def _whole(self, shapes: Mapping[str, Shape]) -> None:
         """See that nothing was cut off what is read whole: a worker would forget it at its next start."""
-        whole = {topic: Shape(shapes[topic].id, tuple(range(many))) for topic, many in self.reads.whole.items()}
+        there = {topic: many for topic, many in self.reads.whole.items() if topic in shapes}
+        whole = {topic: Shape(shapes[topic].id, tuple(range(many))) for topic, many in there.items()}
         found = await asyncio.to_thread(self._extents.extents, whole)
         if any(extent.first > self._kept.get(Spot(WHOLE, *place), 0) for place, extent in found.items()):
             await self.begin()

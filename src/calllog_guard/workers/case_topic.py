@@ -1,8 +1,9 @@
 """
-The topic of cases as the desk of its tenant reads it: as a whole when the partition is assigned, and its end again and again.
+The topics of cases as the desk of its tenant reads them: as a whole when the partition is assigned, and their ends again and again.
 
 Rules: 1. Of two states of a case the higher stands, wherever it lies.  2. Kafka keeps the last one of a key: where that is an older one
           (a paused desk wrote it), or none of ours, the one that stands is written again before compaction takes it.
+       3. Secret cases that an earlier release left among the others are moved, once the tenant is raised.
 Source: design section 14 (time).
 """
 
@@ -28,29 +29,32 @@ class CaseTopic:
 
     def __init__(
         self,
-        place: Place,
         book: Casebook,
         tenure: Tenure,
         read_all: ReadAll,
         tail: Tail,
         count: Callable[[str, int], None],
     ) -> None:
-        self._place, self._book, self._tenure = place, book, tenure
+        self._book, self._tenure = book, tenure
         self._read_all, self._tail, self._count = read_all, tail, count
-        self._next = 0
+        self._next: dict[Place, int] = {}
+        self._former: set[bytes] = set()
 
     async def begin(self) -> None:
         """Take the cases over: from now on whoever had them writes nothing, and what they have written is read."""
         await self._tenure.begin()
-        topic, home = self._place
         behind: set[str] = set()
-        self._next = 0
-        for record in await self._read_all(topic, [home]):
-            self._next = record.offset + 1
-            self._taken(record, behind)
+        self._next.clear()
+        self._former.clear()
+        for topic, home in self._book.places:
+            for record in await self._read_all(topic, [home]):
+                self._next[topic, home] = record.offset + 1
+                if self._book.concerns(record):
+                    self._taken(record, behind)
         if self._book.tenure >= self._tenure.number:  # the keystore is older than the log
             await self._tenure.begin(self._book.tenure)
         await self._again(behind)
+        await self._moved()
 
     def end(self) -> None:
         """The cases are no longer this desk's, and it knows: what else it writes needs no tenure."""
@@ -63,16 +67,31 @@ class CaseTopic:
             self._count("unreadable_" + error.reason, 1)
             stands = False
         (behind.discard if stands else behind.add)(name_in(record))
+        self._noted(record)
+
+    def _noted(self, record: Any) -> None:
+        if self._book.is_former(record):
+            (self._former.discard if record.value is None else self._former.add)(record.key)
+
+    async def _moved(self) -> None:
+        if self._book.ordered and self._former:
+            await self._book.move(self._former)
+            self._former.clear()
 
     async def look(self) -> None:
         """See what was written since by anybody else."""
-        last: dict[str, Any] = {}
-        while True:
-            records, self._next, end = await self._tail(*self._place, self._next, _AT_ONCE)
-            last |= {name_in(record): record for record in records}
-            if self._next >= end:
-                break
-        await self._again({name for name, record in last.items() if not self._book.stands(record)})
+        for place in self._book.places:
+            last: dict[str, Any] = {}
+            while True:
+                records, self._next[place], end = await self._tail(*place, self._next.get(place, 0), _AT_ONCE)
+                last |= {name_in(record): record for record in records if self._book.concerns(record)}
+                if self._next[place] >= end:
+                    break
+            moves = {name for name, record in last.items() if self._book.ordered and self._book.is_former(record)}
+            for record in last.values():
+                self._noted(record)
+            await self._again({name for name in last.keys() - moves if not self._book.stands(last[name])})
+        await self._moved()
 
     async def _again(self, behind: set[str]) -> None:
         cases = [case for name in sorted(behind) if (case := self._book.get(name)) is not None]

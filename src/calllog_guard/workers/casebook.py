@@ -8,7 +8,7 @@ Source: design section 9, step 1; section 12.
 """
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import islice
@@ -24,11 +24,19 @@ from calllog_guard.core.requests.machine import RULES
 from calllog_guard.core.requests.notice import FILED, Filed
 from calllog_guard.core.requests.part import NONCE, PartName, open_part, seal_part
 from calllog_guard.core.requests.request import REQUESTS, Request
-from calllog_guard.core.requests.secret import PREFIX, open_case, seal_case, secret_key
+from calllog_guard.core.requests.secret import (
+    ORDERED,
+    PREFIX,
+    RefusedOrder,
+    open_case,
+    refused_key,
+    seal_case,
+    secret_key,
+)
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, decode, encode
 from calllog_guard.errors import CaseStateError, EntryCorruptError, EpochUnknownError, MessageError
-from calllog_guard.ports import Writer
+from calllog_guard.ports import Place, Writer
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.keyring import Keyring, pointer
 from calllog_guard.workers.vault import Vault
@@ -45,25 +53,45 @@ def name_in(record: Any) -> str:
 
 
 class Casebook:
-    """One tenant's cases; `home` is the partition of the tenant."""
+    """One tenant's cases; `home` is the partition of the tenant, `topics` are those of cases and of orders."""
 
     def __init__(
         self,
         tenant: Tenant,
         home: int,
-        topic: str,
+        topics: tuple[str, str],
         ring: Keyring,
         vault: Vault,
         writer: Writer,
         steps: Steps | None = None,
     ) -> None:
-        self._tenant, self._home, self._topic, self._steps = tenant, home, topic, steps or Steps(frozenset())
+        self._tenant, self._home, self._steps = tenant, home, steps or Steps(frozenset())
+        self._topic, self._orders = topics
         self._ring, self._vault, self._writer = ring, vault, writer
         self._cases: dict[str, Case] = {}
         self._acts: dict[str, tuple[int, int]] = {}
         self._begun: dict[str, Case] = {}
         self._recent: dict[str, Case] = {}
         self.tenure = 0
+
+    @property
+    def ordered(self) -> bool:
+        """Whether secret cases lie in the topic of orders: a desk of the first release may take over until the tenant is raised."""
+        return self._ring.forms >= ORDERED
+
+    @property
+    def places(self) -> list[Place]:
+        """Where the cases lie, in the order in which they are read: what lies in the last place stands."""
+        topics = (self._topic, self._orders) if self.ordered else (self._topic,)
+        return [(topic, self._home) for topic in topics]
+
+    def concerns(self, record: Any) -> bool:
+        """Whether a record is about a case; orders, and why one was not taken, are not."""
+        return record.topic != self._orders or (record.key or b"").startswith(PREFIX)
+
+    def is_former(self, record: Any) -> bool:
+        """Whether a record of a secret case lies where a release before the topic of orders has it."""
+        return record.topic == self._topic and (record.key or b"").startswith(PREFIX)
 
     def clear(self) -> None:
         """Forget all: the partition is someone else's, or is read anew."""
@@ -184,8 +212,30 @@ class Casebook:
     def _record(self, case: Case) -> Output:
         if not case.secret:
             return Output(self._topic, self._home, case.case.encode(), encode(case))
-        name, key = secret_key(case.case), self._vault.case_key(self._tenant)
-        return Output(self._topic, self._home, name, seal_case(name, encode(case), key, secrets.token_bytes(NONCE)))
+        topic, name = self._orders if self.ordered else self._topic, secret_key(case.case)
+        return Output(topic, self._home, name, self._hidden(name, encode(case)))
+
+    def _hidden(self, name: bytes, content: bytes) -> bytes:
+        return seal_case(name, content, self._vault.case_key(self._tenant), secrets.token_bytes(NONCE))
+
+    def refusal(self, record: Any, error: MessageError, at: datetime) -> Output:
+        """Why an order was not taken, for officers."""
+        partition, offset = record.partition, record.offset
+        told = RefusedOrder(
+            partition=partition, offset=offset, reason=error.reason, at_pointer=error.pointer or "", at=at
+        )
+        name = refused_key(partition, offset)
+        return Output(self._orders, partition, name, self._hidden(name, encode(told)))
+
+    async def move(self, keys: Collection[bytes]) -> None:
+        """Secret cases to the topic of orders, and then out of that of the other cases, by their keys there."""
+        found = [self.get(key.removeprefix(PREFIX).decode("ascii", "replace")) for key in sorted(keys)]
+        cases = [case for case in found if case is not None and case.secret]
+        if cases:
+            await self.save_all(cases, [])
+            self._steps.reached("orders.moved")
+            keys = [secret_key(case.case) for case in cases]
+            await self._writer.write([Output(self._topic, self._home, key, None) for key in keys])
 
     async def save_all(self, cases: Sequence[Case], outputs: Sequence[Output]) -> list[Case]:
         """As `save`, of several cases at once; outputs are keyed by case."""
@@ -262,6 +312,13 @@ class Casebook:
         """
         # a desk of a later minor release lets fields in that this one would refuse at the border
         return decode(REQUESTS, self._part(case, "request", case.sealed or "") or b"", stored=True)
+
+    def asked(self, case: Case) -> Request | None:
+        """The same; None where it is not kept, or does not open any more: whoever knows the case knows it by its ticket."""
+        try:
+            return self.request_of(case) if case.sealed else None
+        except CaseStateError:
+            return None
 
     async def renew(self, most: int = 1000) -> int:
         """Seal up to so many cases anew under the present epoch, so that none keeps an old epoch alive; how many it were."""

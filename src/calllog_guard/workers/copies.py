@@ -11,7 +11,7 @@ Source: design section 2 (a hold is a copy), section 9, step 4.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
@@ -33,6 +33,7 @@ from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.homes import Homes
 from calllog_guard.workers.keyring import fresh_nonce
 from calllog_guard.workers.shard import Shard
+from calllog_guard.workers.sweep_brake import SweepBrake
 from calllog_guard.workers.tools import INDEX_FORM, Tools
 from calllog_guard.workers.work import PORTION
 
@@ -268,16 +269,23 @@ class Copies:
         await self._remove(shard, copies)
         return len(copies)
 
-    async def sweep(self, shard: Shard) -> bool:
+    async def sweep(self, shard: Shard, brake: SweepBrake) -> bool:
         """Remove the copies whose purpose has lapsed, the month's secret with the last of them; whether there is more."""
         if not await self.catch_up(shard):
             return True
-        today, most = self._t.clock.now().date(), self._t.settings.sweep_records
+        most = self._t.settings.sweep_records
+
+        def keys_with(facts: Facts) -> Iterator[bytes]:
+            return (key for key in shard.held.keys_with(facts) if self._kept(shard, facts, key))
+
+        day = await brake.day((self._t.settings.topic("calllog.held"), shard.partition), shard.held, keys_with)
+        if day is None:
+            return False
         due = lapsed(
             shard.held.groups(),
-            lambda facts: (key for key in shard.held.keys_with(facts) if self._kept(shard, facts, key)),
-            lambda stored: self._t.policy.purposes_since(self._t.tenant, stored, today),
-            today,
+            keys_with,
+            lambda stored: self._t.policy.purposes_since(self._t.tenant, stored, day),
+            day,
             most,
         )
         by_hold: dict[HoldId, set[bytes]] = defaultdict(set)

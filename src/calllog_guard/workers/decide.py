@@ -8,7 +8,7 @@ Rules: 1. The decision is acknowledged before the person's entry changes.  2. Ev
 Source: design section 9, steps 2 and 3; section 10.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple, cast
@@ -19,7 +19,7 @@ from calllog_guard.core.answers.parts import Task, first_of
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.crypto.secrets import Month, floor_month, month_of
 from calllog_guard.core.ids import CallId, DecisionId, Lookup, Pseudonym, Tenant, partition_of, record_key
-from calllog_guard.core.requests.case import AT_ONCE, Case
+from calllog_guard.core.requests.case import AT_ONCE, TRACED, TRACED_FROM, Case, Trace
 from calllog_guard.core.requests.decision import (
     Decision,
     DecisionType,
@@ -127,7 +127,8 @@ class Decider:
             plan = {
                 index: self._erasure(replace(granted, case=case), lookup, index, view) for index, lookup in left.items()
             }
-            case = await self.decided(case, [decision for each in plan.values() for decision in each.decisions])
+            about = [(named.places[index], each) for index, one in plan.items() for each in one.decisions]
+            case = await self.decided(self._to_trace(case, about), [each for _, each in about])
             open_ = {index: left[index] for index, each in plan.items() if each.fence}
             fenced = await abreast(partial(self._fence, view, cut_off), list(open_.values()))
             left = {index: lookup for (index, lookup), done in zip(open_.items(), fenced, strict=True) if not done}
@@ -174,7 +175,8 @@ class Decider:
         case, kind = granted.case, granted.request.type
         if not parts:
             return Decided(case, ())
-        lookups = await self.lookups(granted.request)
+        named = await self.subjects.named(granted.request)
+        lookups = named.lookups
         if kind in MINTS and case.unknown and case != self._book.get(case.case):
             case = await self._book.save(case)  # once they are minted, nobody could tell that nobody was known
         view, persons = await self._there(granted, lookups, mint=kind in MINTS)
@@ -188,6 +190,7 @@ class Decider:
         ]
         if kind in {"access", "disclose"}:
             found += self._of_former(granted, lookups, persons, told, view)
+        case = self._to_trace(case, [(named.places.get(index, index), decision) for index, decision in found])
         case = await self.decided(case, [decision for _, decision in found])
         for part in parts:
             others = await self._considered(case, persons) if part.number == ENDED else set()
@@ -329,6 +332,14 @@ class Decider:
             pol=granted.version,
             at=now,
         )
+
+    def _to_trace(self, case: Case, decisions: Iterable[tuple[int, Decision]]) -> Case:
+        """The case with the decisions of which keepers will say where the records had gone."""
+        if self._ring.forms < TRACED_FROM:
+            return case
+        new = {each.decision: Trace(of=each.type, place=place) for place, each in decisions if each.type in TRACED}
+        traces = new | (case.traces or {})
+        return msgspec.structs.replace(case, traces=traces) if new else case
 
     async def decided(self, case: Case, decisions: list[Decision]) -> Case:
         """The case names its decisions before the ledger has them; both are acknowledged on return."""

@@ -51,7 +51,10 @@ class Role(Protocol):
     """What a worker is to the delivery."""
 
     name: str
-    topics: tuple[str, ...]
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """What it reads now; an upgrade may add one."""
 
     async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
         """Get ready for partitions; where to read on, where that is not the committed offset."""
@@ -131,6 +134,7 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         duties: Sequence[Duty] = (),
     ) -> None:
         self._duties, self._level = (*duties, Duty("beginnings", LOOK_S, self._look)), level
+        self._subscribed: tuple[str, ...] = ()
         self._role, self._consumer, self._settings, self._count = role, consumer, settings, count
         self._beginnings = beginnings
         self._position: dict[TopicPartition, int] = {}
@@ -215,10 +219,12 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
             GuardError: HALT; nothing was committed for the unit that failed.
 
         """
-        self._consumer.subscribe(topics=list(self._role.topics), listener=self)
+        self._subscribe()
         next_commit = self._now() + self._settings.commit_ms / 1000
         try:
             while not self._stopping.is_set():
+                if self._role.topics != self._subscribed:
+                    await self._subscribe_anew()
                 await self._once()
                 if self._now() >= next_commit:
                     async with self._lock:
@@ -231,6 +237,20 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         finally:
             await self._beginnings.close()
             await self._consumer.stop()
+
+    def _subscribe(self) -> None:
+        self._subscribed = self._role.topics
+        self._consumer.subscribe(topics=list(self._subscribed), listener=self)
+
+    async def _subscribe_anew(self) -> None:
+        """The role reads other topics: what is owned is let go of, and comes back with them."""
+        async with self._lock:
+            await self._commit()
+            await self._keep()
+            self._position.clear()
+            self._committed.clear()
+            self._assignment += 1
+            self._subscribe()
 
     async def _polled(self) -> Unit:
         """What the consumer hands out; a position that Kafka refuses is judged."""
@@ -277,8 +297,9 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
                 if not await self._attempts.until_done(unit):
                     await self._rewind()
                     return
-                self._count("unit_us", int((self._now() - began) * 1e6))
-                self._settle(unit)
+                if loud := {place: each for place, each in unit.items() if not self._quiet(place)}:
+                    self._count("unit_us", int((self._now() - began) * 1e6))
+                self._settle(unit, loud)
             await self._idle()
 
     def _check(self, unit: Unit) -> None:
@@ -286,16 +307,22 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
             if records[0].offset < self._position[place]:
                 raise PositionConflictError(f"{place.topic}/{place.partition} handed out what was already handled")
 
-    def _settle(self, unit: Unit) -> None:
-        """The one place where an offset moves."""
+    def _quiet(self, place: TopicPartition) -> bool:
+        return place.topic in self._beginnings.reads.quiet
+
+    def _settle(self, unit: Unit, loud: Unit) -> None:
+        """The one place where an offset moves; figures and lines are of what is `loud` alone."""
         for place, records in unit.items():
             self._position[place] = records[-1].offset + 1
+        if not loud:
+            return
+        for records in loud.values():
             self._count("records_handled", len(records))
             for left in (record.remnant for record in records if record.remnant is not None):
                 self._count("unreadable_" + left.reason, 1)
         self._count("units", 1)
-        places = {f"{place.topic}/{place.partition}": records[-1].offset for place, records in unit.items()}
-        log.info("unit", role=self._role.name, records=sum(map(len, unit.values())), up_to=places)
+        places = {f"{place.topic}/{place.partition}": records[-1].offset for place, records in loud.items()}
+        log.info("unit", role=self._role.name, records=sum(map(len, loud.values())), up_to=places)
 
     async def _rewind(self) -> None:
         for place, offset in self._position.items():
@@ -345,14 +372,14 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         Between units what the consumer hands out next is what is not handled; offsets that hold no record are passed over.
         """
         ends = {place: self._consumer.highwater(place) for place in self._position}
-        lag = sum(
-            [max(0, end - await self._consumer.position(place)) for place, end in ends.items() if end is not None]
-        )
+        lags = {
+            place: max(0, end - await self._consumer.position(place)) for place, end in ends.items() if end is not None
+        }
         unsaved = any(self._committed.get(place, offset) != offset for place, offset in self._position.items())
         # a partition that a broker cannot read has no lag that anybody knows of
         unheard = any(self._consumer.unheard_s(place) > _UNHEARD_S for place in ends)
-        self._stuck_since = (self._stuck_since or self._now()) if lag or unsaved or unheard else None
-        self._level("lag_records", lag)
+        self._stuck_since = (self._stuck_since or self._now()) if any(lags.values()) or unsaved or unheard else None
+        self._level("lag_records", sum(lag for place, lag in lags.items() if not self._quiet(place)))
         self._level("committed_age_s", self._now() - self._stuck_since if self._stuck_since else 0)
 
     # --- rebalance: errors here are only logged by the library, so they are carried out by hand ---------------------
@@ -409,7 +436,12 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
             )
         own = {place for place in there if fixed is None or place.partition < fixed}
         if fixed is not None:
-            sets = {frozenset(each.partition for each in own if each.topic == topic) for topic in self._role.topics}
+            sets = {
+                frozenset(each.partition for each in own if each.topic == topic)
+                for topic in self._role.topics
+                # one that came with an upgrade is not in an assignment from before it
+                if topic not in self._beginnings.reads.later or any(each.topic == topic for each in own)
+            }
             if len(sets) > 1:
                 raise PositionConflictError("the topics of this worker were assigned with unequal partition sets")
         partitions = sorted({place.partition for place in own})

@@ -21,7 +21,7 @@ from aiokafka import TopicPartition
 from calllog_guard.core.answers.person import OWN
 from calllog_guard.core.arrival import appended_ms, content
 from calllog_guard.core.heartbeats import Heartbeats
-from calllog_guard.core.ids import Lookup, Tenant
+from calllog_guard.core.ids import INTERNAL_KEY, Lookup, Tenant
 from calllog_guard.core.requests.case import Case, after_outcome, ended_at, parted
 from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.machine import RULES, after, check_rights, opening
@@ -29,6 +29,7 @@ from calllog_guard.core.requests.outcome import TO_DESK, Outcome, OutcomeKey
 from calllog_guard.core.requests.receipt import CERTIFIED
 from calllog_guard.core.requests.request import Request, check_fields, read_request
 from calllog_guard.core.requests.sealed import bare
+from calllog_guard.core.requests.secret import is_order
 from calllog_guard.core.requests.whose import Reason
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import from_ms
@@ -107,7 +108,7 @@ class Desk:
         self._o, self._book = office, office.book
         settings = office.settings
         self._requests, self._outcomes = settings.topic("privacy.requests"), settings.topic("privacy.outcomes")
-        self.topics: tuple[str, ...] = (self._requests, self._outcomes)
+        self._orders = settings.topic("privacy.orders")
         self._steps = Steps(settings.off)
         self._lifting, self._disclosures = Lifting(office.holds.archive, office.policy), Disclosures(office.holds)
         self._next_holds = self._next_look = office.clock.now()
@@ -119,6 +120,11 @@ class Desk:
         carried = self._waiting.carried
         self._before = Before(office.book, office.notices, settings, office.clock, self.stage, carried)
         self._acts = Acts(office.book, office.notices, self._before, carried, self.stage, self._reviewed)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """See Role: orders too, once the tenant is raised to a level that has them."""
+        return (self._requests, self._outcomes, *([self._orders] if self._book.ordered else []))
 
     async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
         """See Role: the cases are read anew from their topic."""
@@ -144,6 +150,8 @@ class Desk:
     async def idle(self) -> None:
         """See Role: what the days bring; who has returned after an erasure is put under the holds that name them."""
         if self._owned and self._o.clock.now() >= self._next_look:
+            if not self._book.ordered:  # where nothing is asked for, nothing else tells that the tenant was raised
+                await self._o.holds.archive.ring.view([])
             await self._o.topic.look()
             self._next_look = self._o.clock.now() + timedelta(seconds=LOOK_S)
         await self._deadlines.look(self._table()[1])
@@ -167,16 +175,24 @@ class Desk:
 
     async def unit(self, unit: Unit) -> None:
         """See Role: requests in their order, erasures among them abreast; the outcomes of the unit are written as one."""
-        if any(place.topic == self._requests for place in unit):
-            await self._o.decider.subjects.settled()
         beats, records = self._o.heartbeats(), [record for each in unit.values() for record in each]
+        orders = [record for record in records if record.topic == self._orders and is_order(record)]
+        if orders or any(place.topic == self._requests for place in unit):
+            await self._o.decider.subjects.settled()
         asked = [record for record in records if record.topic == self._requests and not beats.ours(record)]
-        read = [found for record in asked if (found := await self._read(record))]
+        # orders first: what they are to preserve may be what is asked to be erased
+        read = [found for record in (*orders, *asked) if (found := await self._read(record))]
         for together in _together(read):
             await abreast(self._handled, together)
-        await self._outcomes_of([record for record in records if record.topic != self._requests])
+        await self._outcomes_of([record for record in records if record.topic == self._outcomes])
+        if orders:  # whom they name stands in their cases' holds; here it goes with the next compaction
+            taken = [each for each in orders if each.key[:1] != INTERNAL_KEY]
+            await self._o.writer.write([Output(each.topic, each.partition, each.key, None) for each in taken])
 
     async def _dead(self, record: Any, error: MessageError) -> None:
+        if record.topic == self._orders:
+            await self._o.writer.write([self._book.refusal(record, error, self._o.clock.now())])
+            return
         self._o.count("dead_" + error.reason, 1)
         await self._o.writer.write([self._o.dead.of(record, error)])
 
@@ -209,7 +225,10 @@ class Desk:
 
         token = bare(content(record), self._o.desk_key)
         request = read_request(token, key_of, tenant=self._o.tenant, appended_ms=appended_ms(record))
-        check_rights(table.requesters[request.iss].role, request.type, request.event)
+        role = table.requesters[request.iss].role
+        if record.topic == self._orders and role == "backend":
+            raise RequestRefusedError("wrong_topic", "/iss")
+        check_rights(role, request.type, request.event)
         check_fields(request)
         check_purposes(request, table)
         await self._o.decider.subjects.check(request)
@@ -325,7 +344,7 @@ class Desk:
         An officer decides what is to become of it; a hold that was released meanwhile has ended.
         """
         case = self._book.get(granted.case.case) or granted.case
-        self._o.count("decisions_failed", 1)
+        self._o.count("decisions_failed", not case.secret)
         log.error("a case cannot be carried out: an officer must look", why=error.reason, **named(case))
         if case.state != "enforcing":  # an officer has it, or has refused it
             return case
@@ -356,10 +375,11 @@ class Desk:
         """What a request asks for is decided, and told."""
         request = granted.request
         met = await self._lifting.met(granted) if request.type == "lift" else {}
-        told_of = self._lifting.told(granted, met) if request.type == "lift" else request.subjects
-        granted = await self._before.told(granted, told_of)
+        subjects = self._lifting.told(granted, met) if request.type == "lift" else request.subjects
+        granted = await self._before.told(granted, subjects)
         if granted.case.announcing:
             return granted.case
+        given = self._lifting.given(granted, met)
         case = await self._decided(granted, told, met)
         if self._unfound.undecided(case):
             return await self._unfound.put(replace(granted, case=case))
@@ -367,8 +387,8 @@ class Desk:
             kept = (*told.kept, *(each for each in case.kept if each not in told.kept))
             case = msgspec.structs.replace(case, kept=kept)
         later = self._unfound.later(case)
-        case, notices = (case, []) if later else self._o.notices.carried_out(granted, case)
-        case, more = self._before.done(granted, case, told_of)
+        case, notices = (case, []) if later else await self._o.notices.carried_out(granted, case)
+        case, more = self._before.done(granted, case, subjects, given)
         if granted.ground and case.type == "complain":
             answer = Reason(of="answered", text=granted.ground, at=case.cut_off or case.opened_at)
             case = await self._o.notices.remember(case, answer, request)
@@ -414,8 +434,8 @@ class Desk:
         case = await self._o.decider.subjects.matched(granted.case, granted.request)
         part = considered(mask_of(granted.request.purposes, granted.table))
         case = (await self._o.decider.decide(replace(granted, case=case), (part,))).case
-        case, outputs = self._o.notices.of(case, "restricted", granted.table, granted.request, case.opened_at)
-        return await self._o.book.save(case, outputs) if outputs else case
+        told, outputs = self._o.notices.of(case, "restricted", granted.table, granted.request, case.opened_at)
+        return case if told is case else await self._o.book.save(told, outputs)
 
     async def _reviewed(self, granted: Granted) -> Case:
         """An officer has refused an objection: the restriction that it brought ends."""
@@ -450,18 +470,21 @@ class Desk:
                 continue
             if outcome.stage == "searched":
                 self._waiting.at_once(case.case)
-            if outcome.stage == "failed":
+            if outcome.stage == "failed" and not case.secret:
                 self._o.count("decisions_failed", 1)
                 log.error("a decision could not be carried out: an officer must look", case=case.case)
             found, reached = after_outcome(case, outcome, now)
+            found, said = self._o.notices.heard(found, outcome, table)
             found, reached, notices = self._unfound.made(found, reached, table, now)
+            if outcome.stage == "traced":
+                self._waiting.at_once_all()
             if found is not case:
                 found = ended_at(found, now, self._keep)
                 timed(case, found, self._o.count)
                 self._disclosures.ended(found)
                 changed[case.case] = found
                 told = [stage for stage in reached if self._certified(found, stage)]
-                receipts += [self._o.receipts.of(found, stage, now, version) for stage in told] + notices
+                receipts += [self._o.receipts.of(found, stage, now, version) for stage in told] + said + notices
         await self._book.save_all(list(changed.values()), receipts)
 
     def _certified(self, case: Case, stage: str) -> bool:

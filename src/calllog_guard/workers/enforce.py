@@ -26,8 +26,10 @@ from calllog_guard.ports import Facts
 from calllog_guard.workers.arrivals import Arrivals
 from calllog_guard.workers.copies import Copies
 from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.readership import Readership
 from calllog_guard.workers.results import Results, tokens_of
 from calllog_guard.workers.tools import Tools
+from calllog_guard.workers.tracing import Tracer
 from calllog_guard.workers.work import PORTION, Ended, Work
 
 log: Final = structlog.get_logger()
@@ -46,6 +48,9 @@ class Enforcer:
         self._rise = asyncio.Lock()
         self._destroyed, self._risen = 0, 0
         self._effects: dict[str, Effect] = {"object": self._take_away, "withdraw": self._take_away}
+        self.readership = Readership(tools)
+        self._tracer = Tracer(tools, self.results, self.readership)
+        self._effects["restrict"] = self._tracer.restricted
 
     def register(self, kind: str, effect: Effect) -> None:
         """An effect that is at home in a module of its own."""
@@ -53,6 +58,8 @@ class Enforcer:
 
     def knows(self, decision: Decision) -> bool:
         """Whether this type has an effect on what is stored."""
+        if decision.type == "restrict":
+            return self._tracer.on
         return decision.type in {"erase", "rectify"} or decision.type in self._effects
 
     async def finish(self, work: Work) -> Ended:
@@ -129,6 +136,8 @@ class Enforcer:
 
     async def _erase(self, work: Work) -> Ended:
         progress, shard = work.progress, work.shard
+        if not await self._tracer.told(work):
+            return Ended.MORE
         if not progress.destroyed:
             ended = await self._destroy(work)
             if ended is not Ended.DONE:
@@ -200,6 +209,8 @@ class Enforcer:
     async def _erase_range(self, work: Work, keys: Keys | None) -> Ended:
         rule = rule_of(work.decision, keys)
         span = rule.range if rule else None
+        if not await self._tracer.told(work, lambda facts, _: span is not None and span.covers(facts.day)):
+            return Ended.MORE
         while rows := self._every_row(work):
             mine = [(facts, key) for facts, key in rows if span is not None and span.covers(facts.day)]
             if keys is not None:
@@ -215,6 +226,8 @@ class Enforcer:
         """Purposes are taken from what is stored; a leg whose last purpose falls away goes."""
         rule = rule_of(work.decision, await self.keys(work))
         taken = rule.mask if rule else 0
+        if not await self._tracer.told(work, lambda facts, _: bool(facts.mask & taken)):
+            return Ended.MORE
         while rows := self._every_row(work):
             gone: list[bytes] = []
             for facts, key in rows:
@@ -235,6 +248,8 @@ class Enforcer:
         facts = rule.facts if rule else None
         key = record_key(work.pseudonym, facts.token) if facts else b""
         there = work.shard.index.facts(key) if facts else None
+        if not await self._tracer.told(work, lambda _, each: each == key):
+            return Ended.MORE
         if facts is not None and there is not None:
             values = await self._t.fetch(self._t.legs, work.shard.partition, {key: there.offset})
             if key not in values:

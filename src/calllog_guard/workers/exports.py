@@ -6,38 +6,37 @@ Rules: 1. Parts are written as they are made, so that memory stays bounded; a re
 Source: design section 10 (`access`, `portability`, `disclose`); GDPR Art. 15, 20.
 """
 
+import asyncio
 import hashlib
 import struct
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
 from calllog_guard.core.answers import person
-from calllog_guard.core.answers.about import About, OpenedBy
+from calllog_guard.core.answers.about import About
 from calllog_guard.core.answers.parts import LEGS_PER_PART, TASKS, ExportedLeg, Part, Task
-from calllog_guard.core.answers.readers import opened_by
 from calllog_guard.core.calls.leg import Leg, read_leg
 from calllog_guard.core.crypto.envelope import open_leg, parse_header
 from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.sealed import seal_to_key
 from calllog_guard.core.crypto.secrets import month_from
-from calllog_guard.core.ids import ID_LETTERS, INTERNAL_KEY, HoldId, b64, record_key
+from calllog_guard.core.ids import ID_LETTERS, HoldId, b64, record_key
 from calllog_guard.core.requests.fields import ReplyKey
 from calllog_guard.core.retention.purpose import Purpose, due_day
 from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import Access, decode, encode
+from calllog_guard.core.wire import decode, encode
 from calllog_guard.errors import LegMovedError, MessageError
-from calllog_guard.ports import Facts, ReadAll
+from calllog_guard.ports import Facts
 from calllog_guard.settings import Settings
 from calllog_guard.workers.enforce import Enforcer
 from calllog_guard.workers.tools import Tools
 from calllog_guard.workers.work import Ended, Work
 
-_ACCESSES: Final = msgspec.json.Decoder(Access)
 _PORTABLE: Final = frozenset({"contract", "consent"})
 """Art. 20(1)(a): what is processed on consent or a contract."""
 _ROW: Final = struct.Struct(">I22s")
@@ -133,8 +132,8 @@ class Scope:
 class Exporter:
     """The keeper's effect for `access`, `portability` and `disclose`: it looks first, then gives part after part."""
 
-    def __init__(self, tools: Tools, enforcer: Enforcer, read_all: ReadAll) -> None:
-        self._t, self._enforcer, self._read_all = tools, enforcer, read_all
+    def __init__(self, tools: Tools, enforcer: Enforcer) -> None:
+        self._t, self._enforcer = tools, enforcer
 
     async def export(self, work: Work) -> Ended:
         """Write the parts of one identifier, then the outcome with their digests."""
@@ -209,16 +208,10 @@ class Exporter:
         about = msgspec.structs.replace(about, kind=_KINDS[kind], at=t.clock.now())
         if kind != "access":
             return msgspec.structs.replace(about, recipients=())
-        readers = await self._opened_by(work.shard.partition, scope.records)
+        now = asyncio.get_running_loop().time()
+        readers = await self._enforcer.readership.opened_by(work.shard.partition, scope.records, now)
         scope.records.clear()
-        return msgspec.structs.replace(about, opened_by=readers)
-
-    async def _opened_by(self, partition: int, records: Mapping[int, date]) -> tuple[OpenedBy, ...]:
-        """Who has opened the records of a person, as far as it is on record."""
-        places = list(range(self._t.settings.few_partitions))
-        found = await self._read_all(self._t.settings.topic("privacy.access"), places)
-        mine = [each for each in accesses(found) if each.topic == self._t.legs and each.partition == partition]
-        return tuple(opened_by(mine, records))
+        return msgspec.structs.replace(about, opened_by=tuple(readers))
 
     # --- giving -----------------------------------------------------------------------------------------------------
 
@@ -292,14 +285,3 @@ class Exporter:
                 if key in legs:
                     found[key[_NAME:]] = exported(facts, legs[key], self._purposes(facts.policy))
         return tuple(found[token] for token in tokens if token in found)
-
-
-def accesses(records: Sequence[Any]) -> Iterator[Access]:
-    """What the record of accesses says that readers of ours have opened."""
-    for record in records:
-        if record.value is None or (record.key or INTERNAL_KEY)[:1] == INTERNAL_KEY:
-            continue
-        try:
-            yield decode(_ACCESSES, record.value)
-        except MessageError:
-            continue  # not written by a reader of ours

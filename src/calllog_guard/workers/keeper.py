@@ -7,6 +7,7 @@ Rules: 1. Once its erasure is done, an erased pseudonym is tombstoned on sight; 
 Source: design section 9, step 4; section 12.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -68,7 +69,7 @@ class Keeper:
         open_index: Callable[[Path], Index],
     ) -> None:
         self._t, self._dead, self._enforcer = tools, dead, Enforcer(tools)
-        exporter = Exporter(tools, self._enforcer, read_all)
+        exporter = Exporter(tools, self._enforcer)
         for kind in ("access", "portability", "disclose"):
             self._enforcer.register(kind, exporter.export)
         self._preserver = Preserver(tools, self._enforcer)
@@ -352,6 +353,7 @@ class Keeper:
         for record in records:
             pending = Pending(record.value, barrier, record.offset)
             shard.pending[record.key] = pending
+            shard.since[record.key] = asyncio.get_running_loop().time()
             shard.index.pend(record.key, pending)
 
     # --- between units ----------------------------------------------------------------------------------------------

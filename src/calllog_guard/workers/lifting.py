@@ -7,6 +7,7 @@ Rules: 1. The ledger says which stand, the casebook from whom; it is read only f
 Source: GDPR Art. 18(1) and (3); `core/requests/restriction.py`, `core/requests/rules.py`.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,16 +17,17 @@ import msgspec
 
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, partition_of
-from calllog_guard.core.requests.case import TOLD, Case
+from calllog_guard.core.requests.case import TOLD, TRACED_FROM, Case
 from calllog_guard.core.requests.decision import DECISIONS, Decision, open_entry
 from calllog_guard.core.requests.outcome import DONE, is_result
 from calllog_guard.core.requests.restriction import RESTORE, Origin, Restriction, ended_by
 from calllog_guard.core.requests.rules import ALONE, REVIEW, Standing, open_rule
 from calllog_guard.core.wire import decode
-from calllog_guard.errors import EpochUnknownError, MessageError
-from calllog_guard.policy import Policy
+from calllog_guard.errors import EpochUnknownError, MessageError, UntracedError
+from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.workers.granted import Granted, Part
 from calllog_guard.workers.holds import Archive
+from calllog_guard.workers.notices import Given
 
 _LEVEL: Final = 2
 """From this level of forms on a case says which restrictions its lift has met."""
@@ -73,13 +75,68 @@ class Lifting:
     def _since(self, each: Restriction, case: Case) -> bool:
         """Whether a restriction was asked for after the lift, while the person was being told of that."""
         brought = self._a.book.get(each.case)
-        return brought is not None and brought.place > case.place
+        return brought is not None and (brought.appended_at, brought.place) > (case.appended_at, case.place)
+
+    def given(self, granted: Granted, met: Mapping[Lookup, Met]) -> Given | None:
+        """
+        By recipient, of whom it was given records, by the cases whose restrictions end; None where the case itself says it.
+
+        Raises:
+            UntracedError: A keeper has still to say so of one.
+
+        """
+        table = granted.table
+        told = any("lifting" in each.told for each in table.recipients.values())
+        if self._ring.forms < TRACED_FROM or not told:
+            return None
+        brought = self._brought(granted.case)  # a crash came behind the decision: nothing stands any more
+        ended = {each.subject: each.standing or brought for each in met.values() if not each.left}
+        if self._repeated(granted.case, met):
+            ended = dict.fromkeys(granted.request.subjects, brought)
+        elif not met:
+            return None
+        found: dict[str, dict[str, None]] = {}
+        for subject, standing in ended.items():
+            for name in self._given(standing, table):
+                found.setdefault(name, {})[subject] = None
+        return {name: tuple(subjects) for name, subjects in found.items()}
+
+    def _brought(self, case: Case) -> tuple[Restriction, ...]:
+        """The restrictions that a lift has ended, as their cases say them."""
+        cases = {name: self._a.book.get(name) for name in case.lifts or ()}
+        return tuple(
+            Restriction(name, "unknown", tuple((each.traces or {}) if each is not None else ()))
+            for name, each in cases.items()
+        )
+
+    def _given(self, standing: Sequence[Restriction], table: TenantPolicy) -> set[str]:
+        found: set[str] = set()
+        for restriction in standing:
+            case = self._a.book.get(restriction.case)
+            traces = (case.traces or {}) if case is not None else {}
+            mine = [traces[name] for name in restriction.decisions if name in traces]
+            if any(trace.given is msgspec.UNSET for trace in mine):
+                raise UntracedError("whom the person's records were given to is not known yet")
+            if not mine:  # an earlier release's, or a restore's: whoever was told of it, or could not be
+                notices = case.notices if case is not None else {}
+                told = {name for name, each in table.recipients.items() if "restricted" in each.told}
+                found |= {
+                    name
+                    for name in table.recipients
+                    if case is None or name not in told or f"{name}/restricted" in notices
+                }
+            found |= {name for trace in mine for name in trace.given or ()}
+        return found
+
+    @staticmethod
+    def _repeated(case: Case, met: Mapping[Lookup, Met]) -> bool:
+        """Whether a crash came between the end of the restrictions and the notice of it."""
+        return not met and TOLD in case.stages and bool(case.lifts) and set((case.lifts or {}).values()) == {"ended"}
 
     def told(self, granted: Granted, met: Mapping[Lookup, Met]) -> tuple[str, ...]:
         """Of whom no restriction is left: they are told before it ends, and recipients once it has (Art. 18(3))."""
-        case = granted.case
-        if not met and TOLD in case.stages and case.lifts and set(case.lifts.values()) == {"ended"}:
-            return granted.request.subjects  # a crash came between the end and the notice of it
+        if self._repeated(granted.case, met):
+            return granted.request.subjects
         return tuple(each.subject for each in met.values() if not each.left)
 
     async def lift(self, granted: Granted, met: Mapping[Lookup, Met]) -> Case:
@@ -106,14 +163,15 @@ class Lifting:
 
     async def _standing(self, person: Person, pseudonym: Pseudonym) -> tuple[Restriction, ...]:
         keys = await self._ring.keys_of(pseudonym)
-        standing, restricts = Standing(), False
+        standing, restricts, made = Standing(), False, defaultdict[str, list[str]](list)
         for decision in await self._decisions(pseudonym) if keys is not None else ():
             rule = open_rule(decision, keys.identity.rules_key()) if keys is not None else None
             if rule is not None:
                 standing = standing.after(decision, rule)
+                made[decision.case] += [decision.decision] if decision.type == "restrict" else []
                 restricts = restricts or (decision.type == "restrict" and not rule.mask)
-        found = [Restriction(case, self._origin(case)) for case in sorted(standing.restrictions)]
-        found += [Restriction(case, "objection") for case in sorted(standing.reviews)]
+        found = [Restriction(case, self._origin(case), tuple(made[case])) for case in sorted(standing.restrictions)]
+        found += [Restriction(case, "objection", tuple(made[case])) for case in sorted(standing.reviews)]
         # the first form of entries has no room for it: there it is what no decision about this pseudonym accounts for
         if person.imposed or (person.restricted and not restricts):
             found.append(Restriction(RESTORE, "restore"))

@@ -44,6 +44,8 @@ class Reads:
         topics: Read on from where the group was.
         whole: Read from their beginning at each assignment, with their partition counts.
         marked: Whether every member of the group marks what it commits; one of the first release does not.
+        later: Those among them that an installation of the first release has none of before its upgrade.
+        quiet: What is read of these moves no figure and no line of a log: it tells of secret holds.
         fixed: The partitions that `topics` were created with; None: they are the backends', may differ, grow and be missing.
 
     """
@@ -54,6 +56,8 @@ class Reads:
     whole: Mapping[str, int]
     fixed: int | None
     marked: bool = False
+    later: frozenset[str] = frozenset()
+    quiet: frozenset[str] = frozenset()
 
     @property
     def named(self) -> list[str]:
@@ -62,8 +66,9 @@ class Reads:
 
     @property
     def wanted(self) -> dict[str, int]:
-        """How many partitions each topic was created with, but the backends' own."""
-        return {**self.whole, **({} if self.fixed is None else dict.fromkeys(self.topics, self.fixed))}
+        """How many partitions each topic was created with, but the backends' own, and those that may not be there yet."""
+        found = {**self.whole, **({} if self.fixed is None else dict.fromkeys(self.topics, self.fixed))}
+        return {topic: many for topic, many in found.items() if self.marked or topic not in self.later}
 
     def spots(self, shapes: Mapping[str, Shape]) -> list[Spot]:
         """Every partition that is read."""
@@ -84,12 +89,12 @@ def group_of(settings: Settings, role: str) -> str:
 def reads_of(role: str, settings: Settings, events: Sequence[str]) -> Reads:
     """What a role reads; `events` are the topics of the tenant's events."""
     topic, few, many = settings.topic, settings.few_partitions, settings.partitions
-    decisions = topic("privacy.decisions")
+    decisions, orders = topic("privacy.decisions"), topic("privacy.orders")
     topics, whole, fixed = {
         "protector": (tuple(events), {}, None),
         "desk": (
-            (topic("privacy.requests"), topic("privacy.outcomes")),
-            {topic("privacy.cases"): few, decisions: many},
+            (topic("privacy.requests"), topic("privacy.outcomes"), orders),
+            {topic("privacy.cases"): few, orders: few, decisions: many},
             few,
         ),
         "keeper": (
@@ -105,4 +110,6 @@ def reads_of(role: str, settings: Settings, events: Sequence[str]) -> Reads:
         topics=topics,
         whole={**whole, topic("privacy.policy"): 1},
         fixed=fixed,
+        later=frozenset({orders}),
+        quiet=frozenset({orders}),
     )

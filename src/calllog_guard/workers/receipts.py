@@ -13,6 +13,7 @@ from calllog_guard.core.crypto.sealed import receipt_pem, sign
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.policy.facts import said
 from calllog_guard.core.requests.case import Case
+from calllog_guard.core.requests.notice import PERSON
 from calllog_guard.core.requests.receipt import STATEMENT, Receipt
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode
@@ -57,7 +58,7 @@ class Receipts:
             unknown=case.unknown,
             linked=case.linked,
         )
-        claims = msgspec.structs.replace(claims, **self._company(now))
+        claims = msgspec.structs.replace(claims, **self._company(now), **_recipients(case))
         private = receipt_pem(self._vault.receipt_key(self._tenant))[0]
         signed = sign(private, f"{self._tenant}-receipts", encode(claims))
         return Output(self._settings.topic("privacy.receipts"), self._home, case.case.encode(), signed.encode())
@@ -88,3 +89,13 @@ class Receipts:
             "exports": fenced + timedelta(days=settings.exports_keep_days) + rolls,
             "backup_end": fenced + timedelta(days=kept + self._vault.delay_days),
         }
+
+
+def _recipients(case: Case) -> dict[str, tuple[str, ...]]:
+    """Who was told because the person's records had gone there; nothing until keepers have said so of all whom the case is about."""
+    traces = list((case.traces or {}).values())
+    if case.untold or not traces or any(each.given is msgspec.UNSET for each in traces):
+        return {}
+    told = {name.partition("/")[0] for name in case.notices} - {PERSON}
+    unsure = sorted({each.unsure for each in traces if each.unsure})
+    return {"recipients": tuple(sorted(told)), **({"unsure": tuple(unsure)} if unsure else {})}

@@ -46,6 +46,22 @@ class Results:
         await self._t.writer.write([result, self._kept(work, DONE, self.outcome(work, stage, count, tokens))])
         self._steps.reached("enforce.result")
 
+    async def traced(self, work: Work, legs: int, readers: tuple[str, ...], unsure: Any) -> None:
+        """To the desk alone: where the legs had gone."""
+        outcome = msgspec.structs.replace(
+            self.outcome(work, "traced", legs),
+            readers=readers or msgspec.UNSET,
+            disclosures=tuple(work.shard.disclosed.get(work.pseudonym, ())) or msgspec.UNSET,
+            unsure=unsure or msgspec.UNSET,
+        )
+        await self._t.writer.write([self.told(outcome)])
+        self._steps.reached("enforce.traced")
+
+    async def done(self, work: Work, stage: Any) -> None:
+        """Into the ledger alone: the desk knows."""
+        await self._t.writer.write([self._kept(work, DONE, self.outcome(work, stage, 0))])
+        self._steps.reached("enforce.result")
+
     async def removed(self, work: Work) -> None:
         """Every leg that a decision has named is tombstoned."""
         named = work.shard.recorded.get(work.key.decode())

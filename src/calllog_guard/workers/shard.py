@@ -66,6 +66,8 @@ class Shard:
         ruled: By pseudonym, its other decisions in the order of the ledger, by ledger key.
         known_from: The end of the legs when the partition was assigned: from there on the index knows all that was there.
         unforgotten: Whether the index' files still hold rows that were removed; `forget_from` is when that may be mended (loop's clock).
+        disclosed: By pseudonym, the cases in which their records were asked for, for an authority.
+        since: By ledger key, when a decision was taken in (loop's clock): whoever opened something before is on record by then.
         restricted: Who may not be swept, with the cases that say so.
         missing: Legs that were not where the index says, with that offset and the log's end as it was then.
 
@@ -87,6 +89,8 @@ class Shard:
     unsure: set[str] = field(default_factory=set)
     pending: dict[bytes, Pending] = field(default_factory=dict)
     ruled: dict[str, dict[str, Decision]] = field(default_factory=dict)
+    disclosed: dict[str, dict[str, None]] = field(default_factory=dict)
+    since: dict[bytes, float] = field(default_factory=dict)
     restricted: dict[str, set[str]] = field(default_factory=dict)
     standing: dict[str, Standing] = field(default_factory=dict)
     missing: dict[bytes, tuple[int, int]] = field(default_factory=dict)
@@ -113,6 +117,8 @@ class Shard:
     def note(self, name: str, decision: Decision) -> None:
         """A decision was read; reading it again changes nothing."""
         person = decision.pseudonym
+        if decision.type == "disclose":
+            self.disclosed.setdefault(person, {})[decision.case] = None
         if decision.total:
             self.erased.setdefault(person, set()).update({name} - self.done)
         elif decision.type not in TASKS and name not in self.ruled.get(person, {}):

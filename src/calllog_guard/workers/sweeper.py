@@ -5,7 +5,7 @@ Steps (numbered for the crash tests): 1 due, 2 tombstoned.
 Rules: 1. Who is restricted, or has a hold whose copies are still to be made, is not swept, nor is for this round whose entries
           cannot tell: their legs take nobody else's place in a portion.  2. Nothing is swept before the partition was
           read to the end that it had when it was assigned: what was replaced or removed since would not be known.
-          Nor while the clocks disagree: what was swept does not come back.
+          Nor while the clocks disagree, nor more at once than `sweep_brake.py` lets go: what was swept does not come back.
        3. A leg that is to be anonymised is counted first (`statistics.py`).
 Source: GDPR Art. 5(1)(e), 18; design section 11.
 """
@@ -13,6 +13,7 @@ Source: GDPR Art. 5(1)(e), 18; design section 11.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import date
 from typing import Final
 
 from calllog_guard.core.ids import Pseudonym
@@ -25,6 +26,7 @@ from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.renewal import Renewal
 from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.statistics import Statistician
+from calllog_guard.workers.sweep_brake import SweepBrake
 from calllog_guard.workers.tools import Tools
 
 _TURN_S: Final = 0.25
@@ -42,6 +44,7 @@ class Sweeper:
         reached: Callable[[str, int], Awaitable[int]],
     ) -> None:
         self._t, self._copies, self._statistician, self._reached = tools, copies, statistician, reached
+        self._brake = SweepBrake(tools)
         self._renewal, self._steps = Renewal(tools), Steps(tools.settings.off)
         self._unswept: deque[int] = deque()
         self._overdue: dict[int, tuple[int, float]] = {}
@@ -52,6 +55,7 @@ class Sweeper:
         now = to_ms(self._t.clock.now())
         if not self._unswept and now >= self.next_ms:
             self._unswept.extend(shards)
+            self._brake.begin()
             for each in shards.values():
                 each.unsure.clear()
             self.next_ms = now + int(self._t.settings.sweep_s * 1000)
@@ -63,7 +67,7 @@ class Sweeper:
             shard, more = shards.get(self._unswept[0]), False
             if shard is not None:
                 more = await self._portion(shard)
-                more = await self._copies.sweep(shard) or more
+                more = await self._copies.sweep(shard, self._brake) or more
                 more = more or await self._renewal.renew(shard)
             if more:
                 self._unswept.rotate(-1)  # the others first
@@ -77,7 +81,10 @@ class Sweeper:
         t = self._t
         if await self._reached(t.legs, shard.partition) < shard.known_from:
             return True
-        due = self._due(shard)
+        day = await self._brake.day((t.legs, shard.partition), shard.index, shard.index.keys_with)
+        if day is None:
+            return False
+        due = self._due(shard, day)
         full = len(due) >= t.settings.sweep_records
         self._overdue[shard.partition] = (len(due), self._oldest(shard)) if full else (0, 0.0)
         t.level("sweep_overdue_records", sum(many for many, _ in self._overdue.values()))
@@ -93,17 +100,18 @@ class Sweeper:
             t.commit(shard)
             shard.unforgotten = True
             t.count("legs_expired", len(due))
-        await self._statistician.close(shard)
+        if day >= t.clock.now().date():  # nothing is held back
+            await self._statistician.close(shard)
         return full or more
 
-    def _due(self, shard: Shard) -> list[bytes]:
-        today = self._t.clock.now().date()
+    def _due(self, shard: Shard, day: date) -> list[bytes]:
+        """What has lapsed as of a day, one portion."""
         index, policy, spared = shard.index, self._t.policy, shard.restricted.keys() | shard.unsure
         return lapsed(
             index.groups(),
             lambda facts: (key for key in index.keys_with(facts) if key[:22].decode() not in spared),
-            lambda stored: policy.purposes_since(self._t.tenant, stored, today),
-            today,
+            lambda stored: policy.purposes_since(self._t.tenant, stored, day),
+            day,
             self._t.settings.sweep_records,
         )
 

@@ -4,7 +4,7 @@ What keeping and enforcing need of the world.
 Source: design section 4, keeper.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import EpochName, Tenant
 from calllog_guard.core.requests.decision import Decision
 from calllog_guard.core.requests.outcome import OutcomeKey
+from calllog_guard.core.retention.brake import Confirmed
 from calllog_guard.core.wire import to_ms
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Position, Writer
@@ -30,6 +31,11 @@ OffsetAt = Callable[[str, int, int], Awaitable[int]]
 Tail = Callable[[str, int, int, int], Awaitable[tuple[list[Any], int, int]]]
 
 
+async def nothing_confirmed() -> Sequence[Confirmed]:
+    """Where no officer says anything."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
     """
@@ -37,7 +43,7 @@ class Tools:
 
     `fetch` gives records by key and offset; `tail` those of a partition from an offset on, so many at most, with the offset
     after them and the end; `offset_at` the first offset appended at or after a time in ms; `id_of` Kafka's id of a topic; and
-    `began_anew` the partitions of a topic of which nothing counts any more that was known before; `agree` whether clocks do.
+    `began_anew` the partitions of a topic of which nothing counts any more that was known before; `agree` whether clocks do; `confirmed` what officers let expire at once.
     """
 
     tenant: Tenant
@@ -57,6 +63,7 @@ class Tools:
     id_of: Callable[[str], str] = lambda _topic: NO_ID
     began_anew: Callable[[str], Collection[int]] = lambda _topic: ()
     agree: Agree = unwatched
+    confirmed: Callable[[], Awaitable[Sequence[Confirmed]]] = nothing_confirmed
 
     @property
     def legs(self) -> str:

@@ -16,9 +16,7 @@ import msgspec
 
 from calllog_guard.core.requests.case import UNFOUND, Case, parted
 from calllog_guard.core.requests.machine import RULES, after
-from calllog_guard.core.requests.request import Request
 from calllog_guard.core.tombstone import Output
-from calllog_guard.errors import CaseStateError
 from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.granted import Granted
@@ -62,7 +60,7 @@ class Unfound:
     @staticmethod
     def later(case: Case) -> bool:
         """Whether a correction is to be told once it is made."""
-        return case.type == "rectify" and bool(case.decisions) and bool(case.sealed) and "rewritten" not in case.stages
+        return case.correcting and bool(case.sealed)
 
     def undecided(self, case: Case) -> bool:
         """Whether a correction is about nobody who lives: of somebody known copies alone are left."""
@@ -75,7 +73,7 @@ class Unfound:
 
     async def answered(self, granted: Granted) -> Case:
         """An officer has said that nothing is to be done."""
-        case, notices = self._notices.carried_out(granted, granted.case)
+        case, notices = await self._notices.carried_out(granted, granted.case)
         closed = msgspec.structs.replace(parted(case), state="closed")
         return await self._stage(closed, "answered", granted.version, notices)
 
@@ -89,14 +87,8 @@ class Unfound:
             case = _waiting(msgspec.structs.replace(case, state="enforcing"))
             return msgspec.structs.replace(case, stages=case.stages | {UNFOUND: now}), [UNFOUND], []
         at = case.cut_off or case.opened_at
-        case, outputs = self._notices.of(case, "rectified", table, self._request(case), at)
+        case, outputs = self._notices.of(case, "rectified", table, self._book.asked(case), at)
         return parted(case), reached, outputs
-
-    def _request(self, case: Case) -> Request | None:
-        try:
-            return self._book.request_of(case)
-        except CaseStateError:  # it does not open any more: the addressees know the case by its ticket
-            return None
 
 
 def afresh(case: Case) -> Case:

@@ -29,9 +29,10 @@ from calllog_guard.workers.reads import Spot, group_of
 
 log: Final = structlog.get_logger()
 MANY: Final = ("calllog.legs", "calllog.held", "privacy.decisions")
-FEW: Final = ("privacy.requests", "privacy.cases")
-_LATER: Final = "calllog.parked"
-"""Heartbeats go there once it is made."""
+FEW: Final = ("privacy.requests", "privacy.cases", "privacy.orders")
+_PARKED: Final = "calllog.parked"
+LATER: Final = (_PARKED, "privacy.orders")
+"""Heartbeats go there once they are made: an installation of the first release has none of them before its upgrade."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +86,7 @@ class Upkeep:
         """
         m, created = self._m, self._created()
         self._shapes = await asyncio.to_thread(
-            m.extents.shapes, [*created, *m.events(), self._m.settings.topic(_LATER)]
+            m.extents.shapes, [*created, *m.events(), self._m.settings.topic(_PARKED)]
         )
         more = {
             topic: Shape(self._shapes[topic].id, tuple(self.beyond(topic))) for topic in created if self.beyond(topic)
@@ -114,7 +115,8 @@ class Upkeep:
         except KeystoreSilentError:
             log.warning("the counter waits", why="the keystore is silent: the heartbeat repeats the last one")
         value = encode(Beat(counter=self._counter, at=m.clock.now()))
-        places = [(topic, number) for topic, many in self._created().items() for number in self._mine(range(many))]
+        there = {topic: many for topic, many in self._created().items() if self._there(topic)}
+        places = [(topic, number) for topic, many in there.items() for number in self._mine(range(many))]
         places += [(topic, number) for topic, some in self._beyond.items() for number in self._mine(some)]
         places += [(topic, number) for topic, shape in self._made().items() for number in self._mine(shape.partitions)]
         # from every auditor, whatever it owns: who starts learns the counter here
@@ -129,10 +131,13 @@ class Upkeep:
         shapes = self._shapes or {}
         return {topic: shapes[topic] for topic in self._m.events() if topic in shapes}
 
+    def _there(self, topic: str) -> bool:
+        return topic in (self._shapes or {}) or topic not in map(self._m.settings.topic, LATER)
+
     def _made(self) -> dict[str, Shape]:
-        """As `_plain`, and what an installation of an earlier release has none of before its upgrade."""
-        shapes, later = self._shapes or {}, self._m.settings.topic(_LATER)
-        return self._plain() | ({later: shapes[later]} if later in shapes else {})
+        """As `_plain`, and what waits for single people."""
+        shapes, parked = self._shapes or {}, self._m.settings.topic(_PARKED)
+        return self._plain() | ({parked: shapes[parked]} if parked in shapes else {})
 
     # --- trims ------------------------------------------------------------------------------------------------------
 

@@ -153,6 +153,10 @@ class WaitingCases:
         """Something has changed: it is tried without its pause."""
         self._pauses.now(name)
 
+    def at_once_all(self) -> None:
+        """Something has changed that several may wait for."""
+        self._pauses.at_once()
+
     def _ended(self, name: str) -> None:
         self._who.pop(name, None)
         self._pauses.ended(name)

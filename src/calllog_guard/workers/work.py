@@ -9,6 +9,7 @@ Rules: 1. A decision about hundreds of thousands of legs is carried out in porti
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date
 from enum import Enum
 from typing import Final
 
@@ -42,6 +43,8 @@ class Progress:
         at: Up to which record key its person's legs were looked at.
         count: How many legs it has found, removed, copied or given so far.
         kept: On which legal bases some of them were copied.
+        traced: Whether it is told where the legs had gone; `records` are their offsets until then, each with the day of its call,
+            `tries` how often it was looked in vain.
         scope: Of an export: what it is about, and which parts are written.
 
     """
@@ -50,6 +53,9 @@ class Progress:
     count: int = 0
     kept: set[str] = field(default_factory=set)
     destroyed: bool = False
+    traced: bool = False
+    tries: int = 0
+    records: dict[int, date] = field(default_factory=dict)
     scope: object = None
 
 

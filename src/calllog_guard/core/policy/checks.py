@@ -5,7 +5,9 @@ Source: design section 11; GDPR Art. 17(3)(b), 21(1) to (3); PECR 2003 reg. 7 (t
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import date
 from itertools import pairwise
 from typing import Any, Final
@@ -103,13 +105,15 @@ def check_versions(versions: Sequence[Version], key_of: Callable[[str], bytes]) 
                 f"version {after} stands after version {before}: versions come oldest first, no two on one day but with a "
                 "higher revision; order them, give one another day, or the later one revision = 2"
             )
+    former: dict[str, set[str]] = defaultdict(set)
     for version in versions:
         owners: dict[str, str] = {}
         for name, tenant in version.tenant.items():
             where = f"version {version.effective}, tenant {name}"
             _check_events(where, name, tenant, owners)
             _check_purposes(where, tenant)
-            _check_people(where, tenant, key_of)
+            _check_people(where, tenant, key_of, former[name])
+            former[name] |= set(tenant.actors)
             _check_duties(where, tenant)
     _check_numbers(versions)
 
@@ -175,7 +179,9 @@ def _reg_7(name: str, purpose: PurposeTable) -> bool:
     return obliged or purpose.basis == "consent" or (name == BILLING and purpose.basis in {"contract", "legal_duty"})
 
 
-def _check_people(where: str, tenant: TenantPolicy, key_of: Callable[[str], bytes]) -> None:
+def _check_people(
+    where: str, tenant: TenantPolicy, key_of: Callable[[str], bytes], former: AbstractSet[str] = frozenset()
+) -> None:
     for actor, rights in tenant.actors.items():
         unknown = sorted(set(rights.purposes) - set(tenant.purposes))
         if unknown:
@@ -188,6 +194,12 @@ def _check_people(where: str, tenant: TenantPolicy, key_of: Callable[[str], byte
         raise ConfigurationError(f"{where}, recipients.{PERSON}: that name is the person's own; choose another")
     for name, recipient in tenant.recipients.items():
         _check_key(f"{where}, recipients.{name}", recipient.key, key_of, X25519PublicKey)
+        unknown = sorted(set(recipient.actors or ()) - set(tenant.actors) - former)
+        if unknown:
+            raise ConfigurationError(
+                f"{where}, recipients.{name}: no actor is called {', '.join(unknown)}; there are {', '.join(tenant.actors) or 'none'}. "
+                "Name the credentials that read for this recipient"
+            )
     if tenant.person_notices is not None:
         _check_key(f"{where}, person_notices", tenant.person_notices.key, key_of, X25519PublicKey)
 

@@ -51,6 +51,13 @@ def _unnamed(table: TenantPolicy) -> Iterator[str]:
     for name, purpose in table.purposes.items():
         if said(purpose.why) is None:
             yield f"purposes.{name}.why: people read the purpose's name instead of what it is for"
+    yield from _nameless(table)
+
+
+def _nameless(table: TenantPolicy) -> Iterator[str]:
+    for name, recipient in table.recipients.items():
+        if recipient.actors is msgspec.UNSET:
+            yield f"recipients.{name}.actors: it is told of everybody whose records anybody has opened; write who reads for it, or []"
     for family in ("actors", "recipients"):
         for name, each in getattr(table, family).items():
             if said(each.title) is None:

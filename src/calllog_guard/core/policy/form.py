@@ -95,11 +95,16 @@ class Actor(Part, frozen=True, kw_only=True):
 
 
 class Recipient(Part, frozen=True, kw_only=True):
-    """Who was given the data and is told (Art. 19); notices are sealed to `key` (X25519); `title` is who that is, in words."""
+    """
+    Who may be given the data and is told of it then (Art. 19); notices are sealed to `key` (X25519); `title` is who that is, in words.
+
+    `actors` are the credentials that read for it; where that is not said, whoever reads may read for it.
+    """
 
     key: str
     told: Annotated[tuple[Told, ...], msgspec.Meta(min_length=1)]
     title: Words | msgspec.UnsetType = _UNSET
+    actors: tuple[Credential, ...] | msgspec.UnsetType = _UNSET
 
 
 class PersonNotices(Part, frozen=True, kw_only=True):

@@ -72,6 +72,9 @@ def record(
         "categories_of_data": list(DATA),
         "readers": {name: list(each.purposes) for name, each in table.actors.items()},
         "recipients": {name: list(each.told) for name, each in table.recipients.items()},
+        "recipients_read_as": {
+            name: list(each.actors) for name, each in table.recipients.items() if isinstance(each.actors, tuple)
+        },
         "transfers": _transfers(table),
         "security_measures": list(MEASURES),
         "answers": {"months": table.answer_months, "extended_to_months": table.extend_to_months},
@@ -152,6 +155,9 @@ def markdown(content: dict[str, Any]) -> str:
         lines += ["", f"## {title}", "", *(f"- {text}" for text in content[field])]
     lines += ["", "## Who reads", "", *_people(content["readers"], "reads for")]
     lines += ["", "## Recipients", "", *_people(content["recipients"], "is told when data is")]
+    lines += [
+        f"- {name} reads as {', '.join(each) or 'nobody'}" for name, each in content["recipients_read_as"].items()
+    ]
     transfers = content["transfers"]
     lines += ["", "## Where", "", *(f"- `{each}`" for each in transfers["allowed_hosts"]), "", transfers["text"]]
     lines += ["", f"Stored in: {_cell(transfers['stored_in']) or '(not stated in the policy)'}", ""]

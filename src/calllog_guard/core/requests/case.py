@@ -13,6 +13,8 @@ whether the person may be told, for which `sealed` stays.
 the receipts, which go nowhere else.
 `tenure` and `count` say which of two states of a case is the later: that of the later desk, and of one desk's the later written; a state
 without them is an earlier release's, and before all that have them.
+`traces` says of each decision about the person's records where they had gone (Art. 19), `untold` what recipients are still to be told,
+with the time that their notices say: until then the case keeps its request, sealed.
 `lifts` says which restrictions a `lift` has met, by the cases that brought them (`restore`: a restored keystore), and what became of each.
 """
 
@@ -22,6 +24,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from calllog_guard.core.requests.clock import Times
+from calllog_guard.core.requests.fields import NoticeKind
 from calllog_guard.core.requests.notice import Sent
 from calllog_guard.core.requests.outcome import Observed, Outcome
 from calllog_guard.core.wire import Day, Id, Rewritten, TenantName, Utc, decode
@@ -84,6 +87,37 @@ class Consent(Rewritten, frozen=True, kw_only=True):
     wording: str
 
 
+TRACED: Final[dict[str, NoticeKind]] = {
+    "erase": "erased",
+    "object": "erased",
+    "withdraw": "erased",
+    "rectify": "rectified",
+    "restrict": "restricted",
+}
+"""The decisions of which recipients are told, and as what; of the end of a restriction whoever was given what it was about."""
+TRACED_FROM: Final = 2
+"""From this level of forms on keepers say where records had gone; before, every recipient is told of everybody."""
+Doubt = Literal["lost", "unread", "untraced"]
+"""Why nobody can tell for sure whom records were given to: accesses are lost, or cannot be read, or no keeper has looked."""
+
+
+class Trace(Rewritten, frozen=True, kw_only=True):
+    """
+    Where the records that one decision is about had gone.
+
+    Args:
+        of: The decision's type.
+        place: Whom it is about, by their place in the request, from 0.
+        given: The recipients whom they went to, or may have; unset until a keeper has looked.
+
+    """
+
+    of: str
+    place: int
+    given: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    unsure: Doubt | msgspec.UnsetType = msgspec.UNSET
+
+
 class Case(Rewritten, frozen=True, kw_only=True):
     """See above; `place` is the request's partition and offset, `acts` those of what acted on the case, by jti."""
 
@@ -129,6 +163,8 @@ class Case(Rewritten, frozen=True, kw_only=True):
     notices: dict[str, Sent] = msgspec.field(default_factory=dict)
     filed: str | None = None
     review_at: Utc | None = None
+    traces: dict[Id, Trace] | msgspec.UnsetType = msgspec.UNSET
+    untold: dict[NoticeKind, Utc] | msgspec.UnsetType = msgspec.UNSET
     lifts: dict[str, Literal["ended", "stands"]] | msgspec.UnsetType = msgspec.UNSET
     known: bool | msgspec.UnsetType = msgspec.UNSET
     unknown: tuple[int, ...] | msgspec.UnsetType = msgspec.UNSET
@@ -153,12 +189,22 @@ class Case(Rewritten, frozen=True, kw_only=True):
         """Whether the desk has done its part of a granted request."""
         return bool({"fenced", "decided", "answered"} & self.stages.keys())
 
+    def traces_of(self, kind: NoticeKind) -> list[tuple[Id, Trace]]:
+        """The decisions that notices of a kind are about."""
+        wanted = "restricted" if kind == "lifting" else kind
+        return [item for item in (self.traces or {}).items() if TRACED.get(item[1].of) == wanted]
+
     @property
     def considered(self) -> bool:
         """Whether the person is restricted because an officer has the case: an objection, or a restriction of whom nobody knew."""
         return self.waits_for == "officer" and (
             self.type == "object" or (self.type == "restrict" and UNFOUND in self.stages)
         )
+
+    @property
+    def correcting(self) -> bool:
+        """Whether a correction is decided and no keeper has made it yet."""
+        return self.type == "rectify" and bool(self.decisions) and "rewritten" not in self.stages
 
     @property
     def of_nothing(self) -> bool:
@@ -257,8 +303,10 @@ def ended_at(case: Case, at: datetime, keep: timedelta) -> Case:
 
 
 def parted(case: Case, *, telling: bool = False) -> Case:
-    """The case without its request; with `telling` it stays, because the person is still to be told of a disclosure."""
-    return case if telling else msgspec.structs.replace(case, sealed=None, epoch=case.epoch if case.filed else None)
+    """The case without its request; with `telling` it stays, because the person is still to be told of a disclosure, or a recipient."""
+    if telling or case.untold:
+        return case
+    return msgspec.structs.replace(case, sealed=None, epoch=case.epoch if case.filed else None)
 
 
 def _reached(case: Case, progress: dict[str, str], stage: str) -> bool:

@@ -62,6 +62,10 @@ class Observed(Rewritten, frozen=True, kw_only=True):
     at: Utc
 
 
+Unsure = Literal["lost", "unread"]
+"""Records of accesses are lost that may have named somebody, or cannot be read."""
+
+
 class Outcome(Internal, frozen=True, kw_only=True):
     """
     What a worker did for a decision.
@@ -71,6 +75,9 @@ class Outcome(Internal, frozen=True, kw_only=True):
         kept: With `copied` of an erasure: the purposes for which the law had legs copied first.
         digests: Of an export: SHA-256 of each part.
         unread: Of a search: how many keys could not be opened, so that nobody can tell whose they are.
+        readers: With `traced`: the credentials that have opened the legs that a decision is about, or may have.
+        disclosures: With `traced`: the cases in which records of the person were asked for, for an authority.
+        unsure: With `traced`: why nobody can tell for sure who has opened them.
         mac: By the key that workers alone have, over the rest and the place where it is written.
 
     """
@@ -79,7 +86,9 @@ class Outcome(Internal, frozen=True, kw_only=True):
     tenant: TenantName
     case: Id
     decision: Id
-    stage: Literal["copied", "destroyed", "tombstoned", "rewritten", "exported", "absent", "gone", "failed", "searched"]
+    stage: Literal[
+        "copied", "destroyed", "tombstoned", "rewritten", "exported", "absent", "gone", "failed", "searched", "traced"
+    ]
     partition: int
     legs: int
     barrier: int
@@ -91,6 +100,9 @@ class Outcome(Internal, frozen=True, kw_only=True):
     kept: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     digests: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     unread: int | msgspec.UnsetType = msgspec.UNSET
+    readers: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    disclosures: tuple[Id, ...] | msgspec.UnsetType = msgspec.UNSET
+    unsure: Unsure | msgspec.UnsetType = msgspec.UNSET
     mac: Id | msgspec.UnsetType = msgspec.UNSET
 
 

@@ -33,7 +33,7 @@ class Receipt(Internal, frozen=True, kw_only=True):
     """
     The claims of a receipt; `observed` stays empty until someone has looked from outside.
 
-    `digests` are the SHA-256 of an export's parts, in order; `controller`, `contact`, `authority` and `zone` are the policy's words for a page. `observations` lists every look when a request was about several persons; `stages` says when each stage was reached. `known` is false where nobody was known under any of the request's identifiers, `unknown` lists under which (by their place, from 0) nobody was, `linked` says how many others were reached because they are the same person.
+    `digests` are the SHA-256 of an export's parts, in order; `controller`, `contact`, `authority` and `zone` are the policy's words for a page. `observations` lists every look when a request was about several persons; `stages` says when each stage was reached. `known` is false where nobody was known under any of the request's identifiers, `unknown` lists under which (by their place, from 0) nobody was, `linked` says how many others were reached because they are the same person. `recipients` are those whom the person's records had gone to and who are told (Art. 19), `unsure` says why some stand there of whom nobody can tell.
     """
 
     v: Literal[1] = 1
@@ -56,6 +56,8 @@ class Receipt(Internal, frozen=True, kw_only=True):
     known: bool | msgspec.UnsetType = msgspec.UNSET
     unknown: tuple[int, ...] | msgspec.UnsetType = msgspec.UNSET
     linked: int | msgspec.UnsetType = msgspec.UNSET
+    recipients: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    unsure: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     controller: str | msgspec.UnsetType = msgspec.UNSET
     contact: str | msgspec.UnsetType = msgspec.UNSET
     authority: str | msgspec.UnsetType = msgspec.UNSET

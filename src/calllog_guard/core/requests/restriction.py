@@ -18,10 +18,11 @@ RESTORE: Final = "restore"
 
 @dataclass(frozen=True, slots=True)
 class Restriction:
-    """One that stands: the case that brought it, or `restore`."""
+    """One that stands: the case that brought it, or `restore`, and the decisions about the person by which it did."""
 
     case: str
     origin: Origin
+    decisions: tuple[str, ...] = ()
 
 
 def ended_by(standing: Sequence[Restriction], *, officer: bool, named: str | None) -> tuple[Restriction, ...]:

@@ -1,24 +1,29 @@
 """
-The record of a case that nobody but officers may know of: sealed as a whole, under a key that readers of cases skip.
+What nobody but officers may know of: the orders of secret holds, the records of their cases, and why one was not taken.
 
+All of it lies in `privacy.orders`, which no backend may read; an installation of the first release has it in `privacy.cases`, until its upgrade.
 Rules: 1. Type, state, stages and receipts of a secret case stand nowhere in clear.  2. The record's key begins with `~`, as those
           of heartbeats do: whoever lists cases passes over it.  3. Its length tells nothing but that it is short or long.
+       4. An order that is not taken is no dead letter, and moves no figure: operators are told of those.
 Source: IPA 2016 s.87 and s.95 (a notice whose existence may not be disclosed); design section 10, `hold`.
 """
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from calllog_guard.core.crypto.secrets import Secret
-from calllog_guard.core.ids import b64, unb64
+from calllog_guard.core.ids import INTERNAL_KEY, b64, unb64
 from calllog_guard.core.requests.case import CASES, Case, check_times
-from calllog_guard.core.wire import Internal, decode, encode
+from calllog_guard.core.wire import Internal, Utc, decode, encode
 from calllog_guard.errors import MessageError, RecordError
 
 PREFIX: Final = b"~case."
+REFUSED: Final = b"~refused."
+ORDERED: Final = 2
+"""From this level of forms on secret cases lie in the topic of orders: a desk of the release before knows none."""
 _NONCE: Final = 12
 _PAD: Final = 4096
 
@@ -30,7 +35,30 @@ class SecretCase(Internal, frozen=True, kw_only=True):
     sealed: str
 
 
+class RefusedOrder(Internal, frozen=True, kw_only=True):
+    """Why the order at a place was not taken."""
+
+    v: Literal[1] = 1
+    partition: int
+    offset: int
+    reason: str
+    at_pointer: str = ""
+    at: Utc
+
+
 _RECORDS: Final = msgspec.json.Decoder(SecretCase)
+_REFUSALS: Final = msgspec.json.Decoder(RefusedOrder)
+
+
+def is_order(record: Any) -> bool:
+    """Whether a record asks for something: what desks and auditors write there are JSON objects under keys with a `~`, and tombstones."""
+    internal = (record.key or b"")[:1] == INTERNAL_KEY and (record.value or b"")[:1] == b"{"
+    return record.value is not None and not internal
+
+
+def is_state(record: Any) -> bool:
+    """Whether a record of `privacy.orders` is a case's, by its key."""
+    return bool((record.key or b"").startswith(PREFIX))
 
 
 def secret_key(case: str) -> bytes:
@@ -38,10 +66,37 @@ def secret_key(case: str) -> bytes:
     return PREFIX + case.encode()
 
 
-def seal_case(name: bytes, case: bytes, key: Secret, nonce: bytes) -> bytes:
-    """The record of a secret case (its JSON) under its record key."""
-    sealed = nonce + AESGCM(key.expose()).encrypt(nonce, case + b" " * (-len(case) % _PAD), name)
+def refused_key(partition: int, offset: int) -> bytes:
+    """The record key of what says why an order was not taken."""
+    return REFUSED + b"%d.%d" % (partition, offset)
+
+
+def seal_case(name: bytes, content: bytes, key: Secret, nonce: bytes) -> bytes:
+    """The record of a secret case, or of a refusal (its JSON), under its record key."""
+    sealed = nonce + AESGCM(key.expose()).encrypt(nonce, content + b" " * (-len(content) % _PAD), name)
     return encode(SecretCase(sealed=b64(sealed).decode()))
+
+
+def _content(name: bytes, value: bytes, key: Secret) -> bytes:
+    raw = unb64(decode(_RECORDS, value).sealed.encode("ascii"))
+    return AESGCM(key.expose()).decrypt(raw[:_NONCE], raw[_NONCE:], name)
+
+
+def open_refusal(name: bytes, value: bytes, key: Secret) -> RefusedOrder:
+    """
+    Why an order was not taken.
+
+    Raises:
+        RecordError: Changed, or another's.
+
+    """
+    try:
+        found = decode(_REFUSALS, _content(name, value, key))
+    except (InvalidTag, ValueError, MessageError):
+        raise RecordError("bad_refusal") from None
+    if name != refused_key(found.partition, found.offset):
+        raise RecordError("bad_refusal")
+    return found
 
 
 def open_case(name: bytes, value: bytes, key: Secret) -> Case:
@@ -53,8 +108,7 @@ def open_case(name: bytes, value: bytes, key: Secret) -> Case:
 
     """
     try:
-        raw = unb64(decode(_RECORDS, value).sealed.encode("ascii"))
-        case = decode(CASES, AESGCM(key.expose()).decrypt(raw[:_NONCE], raw[_NONCE:], name))
+        case = decode(CASES, _content(name, value, key))
     except (InvalidTag, ValueError, MessageError):
         raise RecordError("bad_case") from None
     if name != secret_key(case.case):
