@@ -4214,6 +4214,17 @@ MUTANTS += [
 ]
 
 
+MUTANTS += [
+    (
+        "ready: who was erased before is known again",
+        "workers/holds.py",
+        "erased=not asked_anew)",
+        "erased=True)",
+        "tests/core/test_disclosures.py::test_what_is_held_in_secret_is_given_where_it_is_named_and_in_secret",
+    ),
+]
+
+
 def survives(what: str, file: str, old: str, new: str, test: str) -> bool:
     """Whether the test still passes without the protection."""
     with tempfile.TemporaryDirectory() as folder:

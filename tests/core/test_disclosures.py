@@ -12,7 +12,8 @@ from calllog_guard.core.answers.whole import Answer, whole
 from calllog_guard.core.profile import FORMS
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import case_id
-from calllog_guard.workers.disclosures import FREED, READY
+from calllog_guard.core.requests.hold import READY
+from calllog_guard.workers.disclosures import FREED
 
 TERMS = {"authority": "Court", "basis": "Order 7", "notify": "before"}
 LATER = {"notify": "when_lifted", "review_at": "2027-02-01T00:00:00Z"}
@@ -153,6 +154,7 @@ async def test_what_is_held_in_secret_is_given_where_it_is_named_and_in_secret(w
     await erase(world)
     await ask(world)
     assert len((await given(world)).legs) == 0, "or a count would tell that it is held"
+    assert (world.case("disclose1").known, world.case("disclose1").notices) == (False, {}), "as of whom nothing is left"
     named: dict[str, Any] = {"hold": {"id": "secret-1"}}
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"authority": "Police", **LATER}, "not_for_this_authority"),

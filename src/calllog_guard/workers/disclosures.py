@@ -20,15 +20,15 @@ from calllog_guard.core.ids import Lookup, Pseudonym
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.fields import Hold
-from calllog_guard.core.requests.hold import Terms, hold_id
+from calllog_guard.core.requests.hold import READY, Terms, hold_id
 from calllog_guard.core.requests.request import AUDIENCE, Request
 from calllog_guard.core.wire import to_ms
 from calllog_guard.workers.granted import Former, Granted, Telling
 from calllog_guard.workers.holds import Holds
 
 FORMS: Final = 2
-READY, FREED = "+ready", "+freed"
-"""End the names of the cases that keep a disclosure's copies ready and that let them go; no `jti` has a plus."""
+FREED: Final = "+freed"
+"""Ends the name of the case that lets a disclosure's copies go."""
 _OVER: Final = frozenset({"closed", "refused"})
 _EVERY: Final = timedelta(minutes=1)
 _LOST: Final = timedelta(days=1)

@@ -32,7 +32,7 @@ from calllog_guard.core.requests.decision import (
     seal_entry,
     version_at,
 )
-from calllog_guard.core.requests.hold import Covered, Release, Terms, hold_id
+from calllog_guard.core.requests.hold import READY, Covered, Release, Terms, hold_id
 from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.rules import Rule, seal_rule
@@ -150,7 +150,9 @@ class Holds:
         )
         await self._safe.made(name, terms)
         self._steps.reached("hold.made")
-        case, left = await self._cover(name, case, granted.version, list(lookups.values()), erased=True)
+        asked_anew = case.jti.endswith(READY)  # whoever was erased before a disclosure was asked for is known no more
+        everyone = list(lookups.values())
+        case, left = await self._cover(name, case, granted.version, everyone, erased=not asked_anew)
         left |= self._ring.persons(await self._ring.view(list(lookups.values())))[1]
         for error in left.values():
             raise error
