@@ -111,7 +111,7 @@ class DeskWorld:
     def __init__(self, folder: Path, policy: str = POLICY, **settings: Any) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("backend-1", "officer-1", "officer-2"):
+        for name in ("backend-1", "backend-2", "officer-1", "officer-2"):
             self._pair(name, signs=True)
         for name in ("invoicing", "gateway", "operator-1", "asker"):
             self._pair(name, signs=False)

@@ -67,6 +67,7 @@ regime = "uk"
 events = ["calllog.events"]
 erasures_per_hour = 10000
 exports_per_hour = 10000
+changes_per_hour = 10000
 [version.tenant.iocom.purposes.service]
 number = 1
 basis = "contract"

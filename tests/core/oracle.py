@@ -233,7 +233,7 @@ def policy_text(laws: list[tuple[date, Law]], then: dict[str, Any]) -> str:
     for first, law in laws:
         parts.append(
             f'[[version]]\neffective = {first}\nchange = "x"\n[version.tenant.iocom]\nregime = "uk"\nevents = ["calllog.events"]\n'
-            "erasures_per_hour = 100000\nobjections_per_hour = 100000\n"
+            "erasures_per_hour = 100000\nobjections_per_hour = 100000\nchanges_per_hour = 100000\n"
         )
         for name, keep in law.items():
             parts.append(

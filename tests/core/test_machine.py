@@ -189,8 +189,9 @@ def test_a_case_opens_into_what_it_lacks(kind: Kind, role: Requester) -> None:
     assert opens(review=True) == (("waiting", "officer") if kind == "object" else plain)
 
 
-def test_brakes_hold_for_what_the_design_names() -> None:
-    assert {kind for kind in KINDS if RULES[kind].brake} == {"erase", "access", "portability", "object", "disclose"}
+def test_brakes_hold_for_what_opens_falsifies_or_destroys() -> None:
+    opens, falsifies = {"access", "portability", "disclose"}, {"rectify", "restrict", "withdraw", "object"}
+    assert {kind for kind in KINDS if RULES[kind].brake} == {"erase", *opens, *falsifies}
 
 
 def test_removal_is_observed_and_all_else_is_answered() -> None:

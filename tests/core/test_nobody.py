@@ -11,9 +11,11 @@ from test_crash_matrix import reply
 from test_receipt import RECEIPT
 
 from calllog_guard.commands.case_view import matched, table, whole
-from calllog_guard.core.crypto.entries import GUARD_KEY
+from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
+from calllog_guard.core.ids import DecisionId, EpochName, split_key
 from calllog_guard.core.profile import RELEASE_0_1
 from calllog_guard.core.requests.case import Case, after_outcome
+from calllog_guard.core.requests.decision import unseen_pseudonym
 from calllog_guard.core.requests.outcome import Outcome
 from calllog_guard.reports.certificate import Checked, certificate
 from calllog_guard.workers.guard import guard_entry
@@ -44,6 +46,22 @@ async def test_an_erasure_of_nobody_destroys_nothing_and_says_so(world: GuardWor
     assert [receipt.get("known") for receipt in world.receipts("erase-0001")] == [None, False]
     assert (matched(case), whole(case, TODAY, None).count("nobody under its identifiers")) == ("nobody", 1)
     assert table([case], TODAY).endswith("\tnobody")
+
+
+@pytest.mark.parametrize("forms", [1, 2])
+async def test_one_key_seals_and_another_names_whom_nobody_knows(tmp_path: Path, forms: int) -> None:
+    """From the second level of forms on; the first release's names stay, for a desk of it may have begun the case."""
+    world = await GuardWorld(tmp_path, forms=forms).start()
+    await world.ask("erase-0001", "erase", "nobody@example.org")
+    await world.run()
+    (key,) = [each for each in world.log.live("privacy.decisions") if not each.endswith(b".done")]
+    epoch = EpochName(world.keystore.entries[EPOCH_KEY].decode())
+    pseudonym, decision = split_key(key)
+    names = {
+        use: unseen_pseudonym(world.vault.epoch_key(epoch, TENANT, use), DecisionId(decision))
+        for use in ("ledger", "unseen")
+    }
+    assert pseudonym == names["ledger" if forms == 1 else "unseen"] != names["unseen" if forms == 1 else "ledger"]
 
 
 async def test_an_erasure_of_somebody_says_that_they_were_known(world: GuardWorld) -> None:

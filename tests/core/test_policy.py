@@ -9,6 +9,7 @@ from policies import SERVICE, policy_of, version
 from calllog_guard.core.policy.versions import events_named
 from calllog_guard.core.requests.workdays import Calendar
 from calllog_guard.errors import ConfigurationError
+from calllog_guard.workers.terms import limit
 
 FULL = """\
 controller = "IO Com Ltd, 1 Street, London"
@@ -24,6 +25,7 @@ erasures_per_hour = 1
 exports_per_hour = 2
 objections_per_hour = 3
 disclosures_per_hour = 4
+changes_per_hour = 5
 allowed_hosts = ["*.london.example.net", "127.0.0.1", "::1"]
 [version.tenant.iocom.recipients.invoicing]
 key = "invoicing.pub.pem"
@@ -50,7 +52,7 @@ def test_every_key_of_the_form_is_accepted_and_kept(tmp_path: Path) -> None:
     table = policy_of(tmp_path, version(more=FULL, purposes=CONSENT + BILLING)).at(date(2026, 2, 1)).tenant["iocom"]
     assert (table.authority, table.calendar) == ("ICO", Calendar(zone="Europe/London", country="GB", subdivision="SCT"))
     brakes = (table.erasures_per_hour, table.exports_per_hour, table.objections_per_hour, table.disclosures_per_hour)
-    assert brakes == (1, 2, 3, 4)
+    assert (*brakes, table.changes_per_hour) == (1, 2, 3, 4, 5)
     (service, billing) = table.listed()
     assert (service.basis, service.keep, service.then) == ("consent", (0, 90), "delete")
     assert (billing.keep, billing.then, billing.survives_erasure) == ((72, 0), "anonymise", True)
@@ -62,7 +64,7 @@ def test_every_key_of_the_form_is_accepted_and_kept(tmp_path: Path) -> None:
 def test_defaults_are_the_careful_ones(tmp_path: Path) -> None:
     table = policy_of(tmp_path, version()).at(date(2026, 2, 1)).tenant["iocom"]
     brakes = (table.erasures_per_hour, table.exports_per_hour, table.objections_per_hour, table.disclosures_per_hour)
-    assert brakes == (100, 100, 100, 10)
+    assert (*brakes, limit("restrict", table)) == (100, 100, 100, 10, 100)
     assert (table.answer_months, table.extend_to_months, table.person_notices) == (1, 2, None)
     assert table.calendar == Calendar(zone="Europe/London", country="GB", subdivision="ENG")
     assert "ico.org.uk" in table.authority

@@ -301,6 +301,20 @@ def test_rubbish_that_is_well_signed_raises_only_our_errors(content: bytes) -> N
         read_request(token, _known, tenant="iocom", appended_ms=1_800_000_100_000)
 
 
+def test_a_request_is_for_one_installation() -> None:
+    """Signed for another of the same keys it is nothing here, and nothing says so of an installation that has no name of its own."""
+
+    def read(aud: str, **more: str) -> Request:
+        token = sign(PRIVATE, "backend-1", json.dumps(claims("erase", aud=aud)).encode()).encode()
+        return read_request(token, _known, tenant="iocom", appended_ms=1_800_000_100_000, **more)
+
+    assert read("calllog-guard").aud == "calllog-guard"
+    assert read("london", audience="london").aud == "london"
+    for aud, more in (("london", {}), ("calllog-guard", {"audience": "london"}), ("paris", {"audience": "london"})):
+        with pytest.raises(RequestRefusedError, match="wrong_audience"):
+            read(aud, **more)
+
+
 def test_a_good_request_is_read_and_a_bad_time_of_receipt_is_not() -> None:
     def read(content: dict[str, Any]) -> Request:
         token = sign(PRIVATE, "backend-1", json.dumps(content).encode()).encode()

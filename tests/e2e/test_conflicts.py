@@ -222,7 +222,7 @@ def test_each_conflict_has_its_lawful_outcome(make: Make) -> None:
     path.write_text(
         text.replace(
             "erasures_per_hour = 10000",
-            "erasures_per_hour = 10000\nobjections_per_hour = 10000\nexports_per_hour = 10000\ndisclosures_per_hour = 10000",
+            "erasures_per_hour = 10000\nobjections_per_hour = 10000\nexports_per_hour = 10000\ndisclosures_per_hour = 10000\nchanges_per_hour = 10000",
         )
     )
     path.write_text(path.read_text() + RECIPIENTS)

@@ -14,6 +14,7 @@ from typing import IO, Self
 
 import msgspec
 
+from calllog_guard.adapters.folders import make_folder, sync_folder
 from calllog_guard.core.calls.intake import MANIFESTS, Batch, Manifest, advanced
 from calllog_guard.core.wire import decode, encode
 from calllog_guard.errors import MessageError, StateRefusedError
@@ -27,7 +28,7 @@ class Journal:
     """One import's journal in a directory; `name` tells the source, the options and the list of erased people apart."""
 
     def __init__(self, directory: Path, name: str) -> None:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(directory)
         self._path = directory / f"{name}.journal.json"
         self._places = directory / f"{name}.refused.ndjson"
         self.manifest_path = directory / f"{name}.manifest.json"
@@ -96,6 +97,7 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self._path)
+        sync_folder(self._path.parent)
 
     def finish(self, manifest: Manifest, at: datetime) -> Manifest:
         """Write the finished manifest, with the place of everything that was refused, in bounded memory."""
@@ -112,5 +114,6 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self.manifest_path)
+        sync_folder(self.manifest_path.parent)
         self.save(manifest)
         return manifest

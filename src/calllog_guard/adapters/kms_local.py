@@ -12,6 +12,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from calllog_guard.adapters.folders import make_folder, sync_folder
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, KmsSilentError
 
@@ -20,7 +21,7 @@ _NONCE: Final = 12
 
 def write_new(path: Path, content: bytes) -> bool:
     """Create a file that only its owner reads, whole or not at all; False when there is one."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(path.parent)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -33,6 +34,7 @@ def write_new(path: Path, content: bytes) -> bool:
         return False
     finally:
         draft.unlink()
+        sync_folder(path.parent)
     return True
 
 
@@ -75,6 +77,8 @@ class LocalKms:
     def destroy_epoch(self, name: str) -> None:
         """See Kms."""
         (self._directory / name).unlink(missing_ok=True)
+        if self._directory.exists():
+            sync_folder(self._directory)
 
 
 class FileRing:

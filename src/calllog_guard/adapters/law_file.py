@@ -5,6 +5,7 @@ What a topic has lost nobody can read from it; this does not depend on the topic
 """
 
 import contextlib
+import os
 import secrets
 from datetime import date
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from calllog_guard.adapters.folders import make_folder, sync_folder
 from calllog_guard.errors import ConfigurationError, NewerFormError
 
 log: Final = structlog.get_logger()
@@ -58,10 +60,14 @@ class SeenLaw:
         self._kept = order
         draft = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self._path.parent)
             if (self.newest() or (date.min, 0)) < order:
-                draft.write_text(_written(*order), "ascii")
+                with draft.open("x", encoding="ascii") as file:
+                    file.write(_written(*order))
+                    file.flush()
+                    os.fsync(file.fileno())
                 draft.replace(self._path)
+                sync_folder(self._path.parent)
         except OSError as error:
             log.warning("the followed policy version is not remembered on this machine", why=error.strerror)
             with contextlib.suppress(OSError):

@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from calllog_guard.adapters.folders import sync_folder
 from calllog_guard.errors import StateRefusedError
 from calllog_guard.policy import load_policy
 
@@ -85,5 +86,6 @@ def _replace(path: Path, text: str) -> None:
         load_policy(draft)
         draft.chmod(path.stat().st_mode & 0o777)
         draft.replace(path)
+        sync_folder(path.parent)
     finally:
         draft.unlink(missing_ok=True)

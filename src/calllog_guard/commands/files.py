@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from calllog_guard.adapters.folders import sync_folder
 from calllog_guard.errors import StateRefusedError
 
 
@@ -32,6 +33,7 @@ def write_once(path: Path, content: Iterable[bytes]) -> str:
             raise StateRefusedError(f"there is another {path} already: take it away, or name another folder") from None
     finally:
         beside.unlink()
+        sync_folder(path.parent)
     return digest.hexdigest()
 
 

@@ -148,9 +148,10 @@ def sign_request(shared: World, args: argparse.Namespace, claims: dict[str, Any]
     """
     pem, seal = args.key.read_bytes(), _seal_key(shared, args)
     now = shared.clock.now()
+    audience = shared.policy.at(now.date()).tenant[shared.tenant].audience or AUDIENCE
     issued, kid = int(now.timestamp()), kid_of_key(shared, pem)
     jti = secrets.token_urlsafe(16).replace("_", "-")
-    common = {"v": 1, "iss": kid, "aud": AUDIENCE, "tenant": shared.tenant, "jti": jti, "iat": issued}
+    common = {"v": 1, "iss": kid, "aud": audience, "tenant": shared.tenant, "jti": jti, "iat": issued}
     content = common | {"exp": issued + _LIFETIME_S, "received_at": time_text(now)} | claims
     raw = json.dumps({name: each for name, each in content.items() if each is not None}).encode()
     try:

@@ -14,6 +14,7 @@ from typing import Final, cast
 
 import msgspec
 
+from calllog_guard.core.crypto.sealed import public_forms
 from calllog_guard.core.requests.case import TOLD, Case, Moment, parted
 from calllog_guard.core.requests.clock import check_extension
 from calllog_guard.core.requests.machine import BESIDE, Event, Requester, after, approval, onward
@@ -28,7 +29,7 @@ from calllog_guard.workers.before import Before
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.granted import Granted
 from calllog_guard.workers.notices import AWAITED, Given, Notices
-from calllog_guard.workers.terms import absolute, awaited, braked, calendar, dated, dates, reviewed
+from calllog_guard.workers.terms import absolute, awaited, braked, calendar, dated, dates, people_in, reviewed
 
 _ASKED: Final[dict[str, Moment]] = {"ask_identity": "identity_asked_at", "ask_fee": "fee_asked_at"}
 _CAME: Final[dict[str, Moment]] = {"verify": "identity_shown_at", "fee": "fee_paid_at"}
@@ -60,13 +61,21 @@ class Acts:
     Args:
         carried: Carries a case out, or restricts a person while an objection is considered; `stage` tells.
         reviewed: Ends that restriction.
+        key_of: The public PEM behind a `key` of the policy.
 
     """
 
     def __init__(
-        self, book: Casebook, notices: Notices, before: Before, carried: Carried, stage: Stage, reviewed: Carried
+        self,
+        book: Casebook,
+        notices: Notices,
+        before: Before,
+        carried: Carried,
+        stage: Stage,
+        reviewed: Carried,
+        key_of: Callable[[str], bytes],
     ) -> None:
-        self._book, self._notices, self._before = book, notices, before
+        self._book, self._notices, self._before, self._key_of = book, notices, before, key_of
         self._carried, self._stage, self._reviewed = carried, stage, reviewed
 
     async def act(self, act: Act) -> None:
@@ -129,7 +138,8 @@ class Acts:
             following = onward(
                 request.type,
                 awaited=awaited(case, request),
-                braked=braked(self._book, request.type, act.table, act.now) and not free,
+                braked=braked(self._book, request.type, act.table, act.now, case.asked_by, people_in(request))
+                and not free,
                 review=reviewed(request, act.table),
                 officer_asked=case.officer and not free,
             )
@@ -161,6 +171,8 @@ class Acts:
             kind = self._book.request_of(case).type if case.sealed else "clock"
             if case.type == "complain" and not request.ground:
                 raise CaseStateError("no_answer", "/ground")
+            if case.waits_for == "second_officer":
+                self._check_keys(request.iss, case.approvals or (case.asked_by,), act.table)
             return approval(kind, case.waits_for, request.iss, asked_by=case.asked_by, approvals=case.approvals)
         event = cast("Event", request.event or "verify")
         weighs = event in {"ask_fee", "ask_clarification"} and case.sealed
@@ -169,6 +181,13 @@ class Acts:
         if event == "extend":
             check_extension(dates(case, act.table), act.appended_at, calendar(act.table))
         return event, case.approvals
+
+    def _check_keys(self, by: str, first: Sequence[str], table: TenantPolicy) -> None:
+        """Two officers are two keys, whatever they are called. Raises CaseStateError."""
+        officers = {name: found for name, found in table.requesters.items() if name in {by, *first}}
+        keys = {name: public_forms(self._key_of(found.key))[2] for name, found in officers.items()}
+        if any(keys.get(name) == keys[by] for name in first):
+            raise CaseStateError("same_officer")
 
     async def _refused(self, case: Case, act: Act) -> None:
         """Told with the reasons; of an objection the restriction that it brought ends. Raises ParkedError: that waits."""

@@ -8,6 +8,7 @@ Source: design section 9, step 1; section 12.
 """
 
 import secrets
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -43,7 +44,7 @@ from calllog_guard.workers.vault import Vault
 
 log: Final = structlog.get_logger()
 _HOUR: Final = timedelta(hours=1)
-_COUNTED: Final = 2
+COUNTED: Final = 2
 """From this level of forms on a case says whose state of it is the later: a release before it refuses fields that it does not know."""
 
 
@@ -136,7 +137,7 @@ class Casebook:
 
     def _counted(self, case: Case) -> Case:
         """The next state of a case, as it is written."""
-        if self._ring.tenure is None or self._ring.forms < _COUNTED:
+        if self._ring.tenure is None or self._ring.forms < COUNTED:
             return case
         before = self._cases.get(case.case)
         count = (before.count or 0 if before else 0) + 1
@@ -185,15 +186,18 @@ class Casebook:
         """The cases of holds, secret ones too."""
         return [case for case in self._cases.values() if case.type == "hold" and case.hold]
 
-    def braked(self, kind: Kind, most: int, now: datetime) -> bool:
-        """Whether so many cases under the same brake were begun within the last hour that the next waits for an officer."""
+    def begun_people(self, kind: Kind, now: datetime) -> Counter[str]:
+        """How many people each requester has named in cases under the same brake that were begun within the last hour."""
         brake = RULES[kind].brake
         same = {name for name, rule in RULES.items() if brake and rule.brake == brake}
         # what is older never counts again: it is left behind here, so that no request pays for every case there is
         self._recent = {name: case for name, case in self._recent.items() if case.begun_at > now - _HOUR}
         cases = (self._recent | self._begun).values()
-        recent = sum(case.type in same and case.begun and case.begun_at > now - _HOUR for case in cases)
-        return brake is not None and recent >= most
+        found: Counter[str] = Counter()
+        for case in cases:
+            if case.type in same and case.begun and case.begun_at > now - _HOUR:
+                found[case.asked_by] += case.named
+        return found
 
     @contextmanager
     def begun(self, case: Case) -> Iterator[None]:

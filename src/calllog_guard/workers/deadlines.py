@@ -26,7 +26,7 @@ from calllog_guard.ports import Clock
 from calllog_guard.settings import Settings
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.clocks import Agree, unwatched
-from calllog_guard.workers.terms import alarms, braked
+from calllog_guard.workers.terms import alarms, engaged
 
 log: Final = structlog.get_logger()
 _EVERY: Final = timedelta(minutes=1)
@@ -111,7 +111,7 @@ class Deadlines:
         return levels | {
             "cases_overdue": overdue,
             "case_next_due_s": left,
-            "brake_engaged": sum(braked(self._book, kind, table, now) for kind in _BRAKES),
+            "brake_engaged": sum(engaged(self._book, kind, table, now) for kind in _BRAKES),
             "notices_unacknowledged_oldest_s": oldest,
             "notices_overdue": late,
         }

@@ -21,6 +21,7 @@ from calllog_guard.core.crypto.secrets import Month, floor_month, month_of
 from calllog_guard.core.ids import CallId, DecisionId, Lookup, Pseudonym, Tenant, partition_of, record_key
 from calllog_guard.core.requests.case import AT_ONCE, TRACED, TRACED_FROM, Case, Trace
 from calllog_guard.core.requests.decision import (
+    UNSEEN,
     Decision,
     DecisionType,
     Entry,
@@ -164,7 +165,8 @@ class Decider:
         generation = person.generation if person else 0
         decision = decision_id(self._tenant, granted.case.jti, index, generation)
         ledger = self._vault.epoch_key(pointer(view), self._tenant, "ledger")
-        pseudonym = person.pseudonym if person and person.pseudonym else unseen_pseudonym(ledger, decision)
+        unseen = self._vault.epoch_key(pointer(view), self._tenant, UNSEEN[self._ring.forms > 1])
+        pseudonym = person.pseudonym if person and person.pseudonym else unseen_pseudonym(unseen, decision)
         told = self.decision(granted, "erase", decision, pseudonym, view)
         return seal_entry(told, Entry(lookup, generation), ledger, fresh_nonce())
 

@@ -27,7 +27,7 @@ from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.machine import RULES, after, check_rights, opening
 from calllog_guard.core.requests.outcome import TO_DESK, Outcome, OutcomeKey
 from calllog_guard.core.requests.receipt import CERTIFIED
-from calllog_guard.core.requests.request import Request, check_fields, read_request
+from calllog_guard.core.requests.request import AUDIENCE, Request, check_fields, read_request
 from calllog_guard.core.requests.sealed import bare
 from calllog_guard.core.requests.secret import is_order
 from calllog_guard.core.requests.whose import Reason
@@ -49,7 +49,7 @@ from calllog_guard.workers.acts import Act, Acts
 from calllog_guard.workers.answers import Answers
 from calllog_guard.workers.before import Before
 from calllog_guard.workers.case_topic import LOOK_S, CaseTopic
-from calllog_guard.workers.casebook import Casebook
+from calllog_guard.workers.casebook import COUNTED, Casebook
 from calllog_guard.workers.clocks import Agree, unwatched
 from calllog_guard.workers.deadlines import Deadlines, timed
 from calllog_guard.workers.decide import Decider
@@ -61,7 +61,7 @@ from calllog_guard.workers.lifting import Lifting, Met
 from calllog_guard.workers.notices import AWAITED, Notices
 from calllog_guard.workers.receipts import NAMED, Receipts
 from calllog_guard.workers.search import Searcher
-from calllog_guard.workers.terms import absolute, apart, braked, check_purposes, dated, reviewed, role_of
+from calllog_guard.workers.terms import absolute, apart, braked, check_purposes, dated, people_in, reviewed, role_of
 from calllog_guard.workers.unfound import Unfound, afresh, found, was_considered
 from calllog_guard.workers.waiting import WaitingCases, named
 from calllog_guard.workers.whose import Owners
@@ -119,7 +119,8 @@ class Desk:
         self._waiting = WaitingCases(office.book, office.decider, self._carry, self._table, office.count)
         carried = self._waiting.carried
         self._before = Before(office.book, office.notices, settings, office.clock, self.stage, carried)
-        self._acts = Acts(office.book, office.notices, self._before, carried, self.stage, self._reviewed)
+        key_of = office.policy.public_key
+        self._acts = Acts(office.book, office.notices, self._before, carried, self.stage, self._reviewed, key_of)
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -224,7 +225,9 @@ class Desk:
             return self._o.policy.public_key(found.key) if found else None
 
         token = bare(content(record), self._o.desk_key)
-        request = read_request(token, key_of, tenant=self._o.tenant, appended_ms=appended_ms(record))
+        request = read_request(
+            token, key_of, tenant=self._o.tenant, appended_ms=appended_ms(record), audience=table.audience or AUDIENCE
+        )
         role = table.requesters[request.iss].role
         if record.topic == self._orders and role == "backend":
             raise RequestRefusedError("wrong_topic", "/iss")
@@ -277,11 +280,12 @@ class Desk:
     async def _opened(self, jti: str, request: Request, record: Any, table: TenantPolicy, version: str) -> Case:
         held = await self._o.holds.named(request)
         now, kind, appended_at = self._o.clock.now(), request.type, from_ms(record.timestamp)
+        people = people_in(request)
         event = opening(
             kind,
             role_of(request.iss, table),
             verified=request.identity == "verified",
-            braked=braked(self._book, kind, table, now) and not absolute(request, table),
+            braked=braked(self._book, kind, table, now, request.iss, people) and not absolute(request, table),
             review=reviewed(request, table),
         )
         state, waits_for = after(None, None, event)
@@ -301,6 +305,7 @@ class Desk:
             cut_off=max(now, appended_at) if state == "enforcing" else None,
             opened_at=now,
             asked_by=request.iss,
+            people=people if people > 1 and self._o.owners.forms >= COUNTED else msgspec.UNSET,
             ranged=request.range is not None,
             consent=consent_of(request),
             hold=held[0],

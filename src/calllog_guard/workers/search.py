@@ -22,6 +22,7 @@ from calllog_guard.core.ids import INTERNAL_KEY, DecisionId, EpochName, Lookup, 
 from calllog_guard.core.requests.case import ASKED, NOBODY, Case
 from calllog_guard.core.requests.decision import (
     DECISIONS,
+    UNSEEN,
     Decision,
     Entry,
     decision_id,
@@ -81,10 +82,11 @@ class Searcher:
         many, tenant = self._a.settings.partitions, self._a.tenant
         day = (self._a.clock.now() - granted.case.opened_at).days
         ledger = self._a.vault.epoch_key(pointer(view), tenant, "ledger")
+        unseen = self._a.vault.epoch_key(pointer(view), tenant, UNSEEN[self._ring.forms > 1])
         found: list[Decision] = []
         for partition in range(many):
             name = decision_id(tenant, granted.case.jti, SEARCHES + index * many + partition, day)
-            names = (unseen_pseudonym(ledger, DecisionId(f"{name}.{salt}")) for salt in count())
+            names = (unseen_pseudonym(unseen, DecisionId(f"{name}.{salt}")) for salt in count())
             pseudonym = next(each for each in names if partition_of(each, many) == partition)
             told = self._a.decider.decision(granted, "search", name, pseudonym, view)
             found.append(seal_entry(told, Entry(lookup, 0), ledger, fresh_nonce()))

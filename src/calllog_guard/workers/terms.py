@@ -26,7 +26,14 @@ _BRAKES: Final = {
     "export": "exports_per_hour",
     "objection": "objections_per_hour",
     "disclosure": "disclosures_per_hour",
+    "change": "changes_per_hour",
 }
+
+
+_CHANGES: Final = 100
+"""People an hour, where the policy does not say `changes_per_hour`."""
+TOGETHER: Final = 20
+"""Identifiers of one request whose answer is carried away: hardly anybody has more, so that an officer looks whose they are."""
 
 
 def calendar(table: TenantPolicy) -> Calendar:
@@ -88,15 +95,22 @@ def dated(case: Case, table: TenantPolicy) -> Case:
 
 
 def limit(kind: Kind, table: TenantPolicy) -> int | None:
-    """How many cases of this type and its like may be begun in an hour; None where nothing brakes."""
+    """About how many people cases of this type and its like may be begun in an hour by one requester; None where nothing brakes."""
     brake = RULES[kind].brake
-    return int(getattr(table, _BRAKES[brake])) if brake else None
+    return int(getattr(table, _BRAKES[brake]) or _CHANGES) if brake else None
 
 
-def braked(book: Casebook, kind: Kind, table: TenantPolicy, now: datetime) -> bool:
-    """Whether the brake of this type is engaged."""
+def braked(book: Casebook, kind: Kind, table: TenantPolicy, now: datetime, by: str, people: int) -> bool:
+    """Whether a requester has asked about so many people within the hour that so many more wait for an officer."""
     most = limit(kind, table)
-    return most is not None and book.braked(kind, most, now)
+    carried = RULES[kind].brake == "export" and people > TOGETHER
+    return most is not None and (carried or book.begun_people(kind, now)[by] + people > most)
+
+
+def engaged(book: Casebook, kind: Kind, table: TenantPolicy, now: datetime) -> bool:
+    """Whether the brake of this type holds back whatever some requester sends next."""
+    most = limit(kind, table)
+    return most is not None and any(many >= most for many in book.begun_people(kind, now).values())
 
 
 def awaited(case: Case, request: Request) -> frozenset[WaitsFor]:
@@ -126,6 +140,11 @@ def check_purposes(request: Request, table: TenantPolicy) -> None:
             raise RequestRefusedError("unknown_purpose", f"/purposes/{index}")
         if request.type in {"consent", "withdraw"} and purpose.basis != "consent":
             raise RequestRefusedError("not_by_consent", f"/purposes/{index}")
+
+
+def people_in(request: Request) -> int:
+    """How many people a request may concern: as many as it names identifiers, for nobody knows yet which are one person's."""
+    return max(1, len(set(request.subjects or ())))
 
 
 MARKETING: Final = "+marketing"

@@ -133,6 +133,7 @@ class TenantPolicy(Part, frozen=True, kw_only=True):
     """`[version.tenant.T]`; what is said to persons in words may be left out, and `facts.py` says what an answer then lacks."""
 
     regime: Regime
+    audience: Credential | msgspec.UnsetType = _UNSET
     controller: str | None = None
     contact: str | None = None
     supervisory_authority: str | None = None
@@ -152,6 +153,7 @@ class TenantPolicy(Part, frozen=True, kw_only=True):
     exports_per_hour: Brake = 100
     objections_per_hour: Brake = 100
     disclosures_per_hour: Brake = 10
+    changes_per_hour: Brake | msgspec.UnsetType = _UNSET
     allowed_hosts: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ("*",)
     purposes: Annotated[dict[Name, PurposeTable], msgspec.Meta(min_length=1)]
     requesters: dict[Credential, Requester] = {}

@@ -171,6 +171,7 @@ class Case(Rewritten, frozen=True, kw_only=True):
     linked: int | msgspec.UnsetType = msgspec.UNSET
     whose: dict[Id, str] | msgspec.UnsetType = msgspec.UNSET
     said: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    people: Count | msgspec.UnsetType = msgspec.UNSET
     tenure: Count | msgspec.UnsetType = msgspec.UNSET
     count: Count | msgspec.UnsetType = msgspec.UNSET
 
@@ -178,6 +179,11 @@ class Case(Rewritten, frozen=True, kw_only=True):
     def rank(self) -> tuple[int, int]:
         """By which the later of two states of a case is known."""
         return self.tenure or 0, self.count or 0
+
+    @property
+    def named(self) -> int:
+        """How many people it may concern, which brakes count; a case that does not say concerns one, or as many as it decided about."""
+        return self.people or max(1, len(self.decisions) if self.type == "erase" else 1)
 
     @property
     def ladder(self) -> tuple[str, ...]:

@@ -94,9 +94,13 @@ def decision_id(tenant: Tenant, jti: str, index: int, generation: int) -> Decisi
     return DecisionId(digest("decision", tenant, jti, str(index), str(generation)))
 
 
-def unseen_pseudonym(ledger_key: Secret, decision: DecisionId) -> Pseudonym:
+UNSEEN: Final = ("ledger", "unseen")
+"""By level of forms, the use of the epoch's key that names pseudonyms of nobody's: the first release took the one that seals entries."""
+
+
+def unseen_pseudonym(key: Secret, decision: DecisionId) -> Pseudonym:
     """A pseudonym for a person of whom nothing is stored: the same on a repeat, and like any other to an outsider."""
-    return Pseudonym(id_text(hmac.digest(ledger_key.expose(), decision.encode(), hashlib.sha256)[:ID_BYTES]))
+    return Pseudonym(id_text(hmac.digest(key.expose(), decision.encode(), hashlib.sha256)[:ID_BYTES]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ class Rule:
     What holds for one type of request.
 
     `officer`: who must grant: nobody, an officer, an officer if a purpose says `review`, or two officers; an officer who
-    asks for what two must grant is the first. `brake`: so many an hour, then an officer. `ends`: `enforced` when the
+    asks for what two must grant is the first. `brake`: so many people an hour and requester, then an officer. `ends`: `enforced` when the
     removal of stored values is then observed, else `answered`; None for what acts on a case and is none itself. `unfound`: where
     nobody or nothing was found, an officer says what that means; all else is an answer of its own.
     """
@@ -106,7 +106,7 @@ class Rule:
     roles: frozenset[Requester]
     identity: bool = False
     officer: Literal["never", "always", "by_purpose", "two"] = "never"
-    brake: Literal["erasure", "export", "objection", "disclosure"] | None = None
+    brake: Literal["erasure", "export", "objection", "disclosure", "change"] | None = None
     ends: Literal["enforced", "answered"] | None = "answered"
     unfound: bool = False
 
@@ -117,11 +117,11 @@ RULES: Final[dict[Kind, Rule]] = {
     "erase": Rule(roles=_ALL_BUT_DESK, identity=True, brake="erasure", ends="enforced"),
     "access": Rule(roles=_ALL_BUT_DESK, identity=True, brake="export"),
     "portability": Rule(roles=_ALL_BUT_DESK, identity=True, brake="export"),
-    "rectify": Rule(roles=_ALL_BUT_DESK, identity=True, ends="enforced", unfound=True),
-    "restrict": Rule(roles=_ALL_BUT_DESK, identity=True, unfound=True),
+    "rectify": Rule(roles=_ALL_BUT_DESK, identity=True, brake="change", ends="enforced", unfound=True),
+    "restrict": Rule(roles=_ALL_BUT_DESK, identity=True, brake="change", unfound=True),
     "lift": Rule(roles=_ALL_BUT_DESK, identity=True, unfound=True),
     "object": Rule(roles=_ALL_BUT_DESK, identity=True, officer="by_purpose", brake="objection", unfound=True),
-    "withdraw": Rule(roles=_ALL_BUT_DESK, identity=True, unfound=True),
+    "withdraw": Rule(roles=_ALL_BUT_DESK, identity=True, brake="change", unfound=True),
     "consent": Rule(roles=_ALL_BUT_DESK, identity=True),
     "hold": Rule(roles=_OFFICERS),
     "release": Rule(roles=_OFFICERS),

@@ -109,7 +109,7 @@ class PolicyLine(Message, frozen=True, kw_only=True):
 
 
 class Brake(Message, frozen=True, kw_only=True):
-    """A brake: the limit an hour, the busiest hour of the month, and how many cases wait for an officer now."""
+    """A brake: the limit of people an hour and requester, a requester's busiest hour of the month, and how many cases wait for an officer now."""
 
     type: str
     limit: int
@@ -384,14 +384,26 @@ def _answers(cases: Iterable[Case], month: Month) -> Iterable[Opened]:
 def _brakes(sources: Sources, month: Month) -> Iterable[Brake]:
     for kinds, limit in sources.limits.items():
         same = [case for case in sources.cases if case.type in kinds]
-        hours = sorted(case.opened_at for case in same if month.has(case.opened_at))
-        busiest, first = 0, 0
-        for last, at in enumerate(hours):
-            while (at - hours[first]).total_seconds() >= _HOUR_S:
-                first += 1
-            busiest = max(busiest, last - first + 1)
+        asked: dict[str, list[Case]] = defaultdict(list)
+        for case in same:
+            if month.has(case.opened_at):
+                asked[case.asked_by].append(case)
+        busiest = max(map(_busiest, asked.values()), default=0)
         waits = sum(case.waits_for == "officer" for case in same)
         yield Brake(type=", ".join(kinds), limit=limit, busiest=busiest, waiting=waits)
+
+
+def _busiest(cases: Iterable[Case]) -> int:
+    """The people whom one requester's cases named within the busiest hour."""
+    found = people = first = 0
+    by_time = sorted(cases, key=lambda case: case.opened_at)
+    for case in by_time:
+        people += case.named
+        while (case.opened_at - by_time[first].opened_at).total_seconds() >= _HOUR_S:
+            people -= by_time[first].named
+            first += 1
+        found = max(found, people)
+    return found
 
 
 def _days(cases: Iterable[Case], month: Month) -> Iterable[DayLine]:

@@ -37,6 +37,7 @@ from calllog_guard.core.wire import Id, IdText, Message, TenantName, Utc, check_
 from calllog_guard.errors import MessageError, RequestRefusedError
 
 AUDIENCE: Final = "calllog-guard"
+"""Of every installation whose policy names none of its own."""
 LIFETIME_S: Final = 86_400
 _AHEAD_S: Final = 300
 
@@ -50,7 +51,7 @@ class Request(Message, frozen=True, kw_only=True):
 
     v: Literal[1]
     iss: Name
-    aud: Literal["calllog-guard"]
+    aud: Name
     tenant: TenantName
     jti: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{8,64}$(?!\n)")]
     iat: int
@@ -119,12 +120,20 @@ _IN_HOLD: Final = tuple(f"hold.{name}" for name in Hold.__struct_fields__ if nam
 REQUESTS: Final = msgspec.json.Decoder(Request)
 
 
-def read_request(raw: bytes | None, key_of: Callable[[str], bytes | None], *, tenant: str, appended_ms: int) -> Request:
+def read_request(
+    raw: bytes | None,
+    key_of: Callable[[str], bytes | None],
+    *,
+    tenant: str,
+    appended_ms: int,
+    audience: str = AUDIENCE,
+) -> Request:
     """
     The checked claims of a request.
 
     Args:
         key_of: The public PEM of a registered requester by `kid`; None for anyone else.
+        audience: For whom it must be: what is signed for another installation of the same keys is none of ours.
 
     Raises:
         RequestRefusedError: Forged, expired, or for someone else; dead-lettered, never acted on.
@@ -142,7 +151,7 @@ def read_request(raw: bytes | None, key_of: Callable[[str], bytes | None], *, te
     if key is None:
         raise RequestRefusedError("unknown_requester")
     content = verify(key, token)
-    _check_audience(content)
+    _check_audience(content, audience)
     request = decode(REQUESTS, content)
     if request.iss != kid:
         raise RequestRefusedError("wrong_issuer", "/iss")
@@ -212,10 +221,10 @@ def wording_digest(wording: str) -> str:
     return b64(hashlib.sha256(wording.encode()).digest()).decode()
 
 
-def _check_audience(content: bytes) -> None:
+def _check_audience(content: bytes, audience: str) -> None:
     try:
         claims: Any = msgspec.json.decode(content)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         raise MessageError("not_json") from None
-    if not isinstance(claims, dict) or claims.get("aud") != AUDIENCE:
+    if not isinstance(claims, dict) or claims.get("aud") != audience:
         raise RequestRefusedError("wrong_audience", "/aud")
