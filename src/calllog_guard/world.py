@@ -21,6 +21,7 @@ from calllog_guard.adapters.memory import SystemClock
 from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.core.acceptances import Accepted, accepted
 from calllog_guard.core.anchor import ANCHOR, ANCHORS, Anchor, check_anchor
+from calllog_guard.core.confirmations import Confirmed, confirmed
 from calllog_guard.core.crypto.entries import GUARD_KEY, guarded_key
 from calllog_guard.core.crypto.sealed import public_forms, signer_pem
 from calllog_guard.core.grants import OURS
@@ -29,7 +30,6 @@ from calllog_guard.core.ids import Tenant, b64, unb64
 from calllog_guard.core.policy.publication import Installed
 from calllog_guard.core.policy.versions import events_named
 from calllog_guard.core.prolonged import Prolonged, changes
-from calllog_guard.core.retention.brake import Confirmed, confirmed
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import ConfigurationError, MessageError
 from calllog_guard.policy import Policy, load_policy

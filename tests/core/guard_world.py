@@ -20,7 +20,7 @@ from calllog_guard.adapters.memory_log import MemoryIndex, MemoryLog
 from calllog_guard.core.arrival import Arrival
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.sealed import sign, verify
-from calllog_guard.core.ids import Tenant
+from calllog_guard.core.ids import CallId, Tenant
 from calllog_guard.core.offsets import pack
 from calllog_guard.core.profile import FORMS, profile_name
 from calllog_guard.core.requests.case import Case
@@ -416,6 +416,10 @@ class GuardWorld:
         return False
 
     # --- what a backend and an officer do ---------------------------------------------------------------------------
+
+    def reference(self, call: str) -> str:
+        """By what records name a call."""
+        return self.vault.call_key(TENANT).reference(CallId(call))
 
     async def call(self, name: str, *parties: str, days_ago: float = 1, outcome: str = "answered") -> None:
         """Publish an event."""

@@ -7,19 +7,23 @@ from typing import Any
 
 import msgspec
 
+from calllog_guard.core.calls.leg import renewed
 from calllog_guard.core.calls.parked import Parked, WaitingPart, parked_key, seal_parked
 from calllog_guard.core.crypto.entries import Keys, Person, Rest, seal_keys, seal_person
+from calllog_guard.core.crypto.envelope import LegHeader, seal_leg
+from calllog_guard.core.crypto.held import HeldHeader, HoldSecret
 from calllog_guard.core.crypto.same import Same, seal_same
 from calllog_guard.core.crypto.sealed import signer_public
 from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Pepper, Secret, link_at, month_from
 from calllog_guard.core.heartbeats import AUDIT, vouched
-from calllog_guard.core.ids import DecisionId, EpochName, SubjectId, Tenant, b64
+from calllog_guard.core.ids import CallId, DecisionId, EpochName, HoldId, SubjectId, Tenant, b64, id_text
 from calllog_guard.core.profile import TenantProfile, digest, packed, profile_name
 from calllog_guard.core.requests import whose
 from calllog_guard.core.requests.case import Case, Trace
 from calllog_guard.core.requests.decision import Decision, Entry, case_id, decision_id, seal_entry
 from calllog_guard.core.requests.outcome import TO_DESK, Outcome, OutcomeKey
 from calllog_guard.core.requests.whose import Reason
+from calllog_guard.core.retention.removal import STATED_KEY, Marked, Removed, key_of
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, Beat, encode
 from calllog_guard.workers.guard import guard_entry
@@ -65,6 +69,40 @@ def _case(identity: IdentitySecret) -> dict[str, Any]:
     reason = Reason(of="refused", text="The records are needed in court.", at=AT)
     told = whose.say(parts, case, whose.case_key(parts, case, identity), reason, numbers)
     return {"case_whose": dict(told.keys), "case_said": list(told.said)}
+
+
+def _legs(identity: IdentitySecret, link: Link) -> dict[str, Any]:
+    """A leg that names its call by reference, its copy under a hold, and what leads from the call's id to the reference."""
+    calls = Pepper(b"\x04" * 32).call_key()
+    plaintext, version = renewed(LEG.encode(), 1, calls)
+    shown: dict[str, Any] = {
+        "v": version,
+        "mon": "2026-10",
+        "day": "2026-10-24",
+        "rid": identity.token_key().token(CallId("call-1")),
+        "pur": 3,
+        "pol": "2026-11-01",
+        "ten": TENANT,
+    }
+    header = LegHeader(kid=identity.pseudonym(), top="calllog.legs", **shown)
+    hold, key = HoldId(id_text(b"\x0d" * 16)), HoldSecret(b"\x0e" * 32).copy_key()
+    held = HeldHeader(kid=hold, top="calllog.held", **shown)
+    data_key = link.data_key(month_from("2026-10"))
+    return {
+        "call_key": calls.expose().hex(),
+        "call_reference": calls.reference(CallId("call-1")),
+        "leg_plaintext": plaintext.decode(),
+        "leg_key": data_key.expose().hex(),
+        "leg": seal_leg(header, plaintext, data_key, NONCE).decode(),
+        "copy_key": key.expose().hex(),
+        "copy": seal_leg(held, plaintext, key, NONCE).decode(),
+    }
+
+
+def _referred(part: WaitingPart) -> WaitingPart:
+    """A part that waits, with the text that names its call by reference."""
+    text, _ = renewed((part.text or "").encode(), 1, Pepper(b"\x04" * 32).call_key())
+    return msgspec.structs.replace(part, text=text.decode(), form=2)
 
 
 def _heartbeat() -> dict[str, Any]:
@@ -138,6 +176,13 @@ def vectors() -> dict[str, Any]:
         tenant=TENANT, case=told.case, decision=told.decision, stage="traced", partition=7, legs=42, barrier=10, up_to=12,
         by="keeper", at=AT, readers=("billing-1",), disclosures=(told.case,), unsure="lost",
     )  # fmt: skip
+    removed = Removed(
+        tenant=TENANT,
+        month="2026-11",
+        partition=3,
+        rules={"service P90D, then delete": 5},
+        batch={f"{identity.pseudonym()}.{told.case}": 12},
+    )
     later = Rest(flags=1 << 20, clear=b"clear", sealed=b"sealed")
     return {
         "person_live": seal_person(live, b"place", key, NONCE, 2).hex(),
@@ -162,6 +207,11 @@ def vectors() -> dict[str, Any]:
             )
         ).decode(),
         "outcome_traced": OutcomeKey(key.expose()).vouched(traced, TO_DESK).decode(),
+        "removed": OutcomeKey(key.expose()).vouched(removed, key_of(month)).decode(),
+        "removed_closed": OutcomeKey(key.expose())
+        .vouched(msgspec.structs.replace(removed, batch={}, alive=7, held={"law.2": 1}, closed_at=AT), key_of(month))
+        .decode(),
+        "removed_stated": OutcomeKey(key.expose()).vouched(Marked(month="2026-11", at=AT), STATED_KEY).decode(),
         "tenure": entry_of(7, bytes(range(16))).hex(),
         "profile": packed(profile).hex(),
         "profile_digest": digest(profile_name(TENANT, 3), packed(profile)).hex(),
@@ -174,7 +224,9 @@ def vectors() -> dict[str, Any]:
         **_heartbeat(),
         "parked": encode(sealed).decode(),
         "parked_key": parked_key(record.place, part.lookup).decode(),
+        "parked_referred": encode(seal_parked(record, _referred(part), TENANT, Secret(b"\x03" * 32), NONCE)).decode(),
         **_case(identity),
+        **_legs(identity, link),
     }
 
 

@@ -157,6 +157,7 @@ class World:
             f'"started_at":"{day}T10:00:00Z","ended_at":"{day}T10:31:10Z","parties":2,"subject":"{who}"}}'
         )
         header = LegHeader(
+            v=changes.get("v", 1),
             kid=opened.pseudonym,
             mon=day[:7],
             day=day,

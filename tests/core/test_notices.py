@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk_world import CANARY, START, DeskWorld, DiedError
+from desk_world import CANARY, START, TENANT, DeskWorld, DiedError
 
+from calllog_guard.core.ids import CallId
 from calllog_guard.core.requests.notice import ACT_DAYS, Sent, Words, acknowledged, for_recipient
 
 GROUND = "canary: because the facts are needed in court"
@@ -56,7 +57,11 @@ async def test_a_ranged_erasure_and_a_correction_say_what_they_are_about(world: 
     erased, _, rectified = (world.words(each) for each in (*world.notices()[1:2], *world.notices()[1:3]))
     assert erased.range is not None
     assert rectified.facts is not None
-    assert (erased.range.from_, rectified.facts.call_id) == ("2026-11-01", "c1")
+    reference = world.vault.call_key(TENANT).reference(CallId("c1"))
+    assert (erased.range.from_, rectified.facts.call_id) == ("2026-11-01", reference), (
+        "as the recipient's lines name it"
+    )
+    assert "call c1" not in str(rectified.text)
     assert world.named()[2:] == ["invoicing/rectified"]
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from test_receipt import CHECKED, RECEIPT
 
 from calllog_guard.core.answers.parts import PARTS, Part
+from calllog_guard.core.answers.person import REFERRED
 from calllog_guard.core.answers.whole import whole
 from calllog_guard.core.requests.receipt import CERTIFIED
 from calllog_guard.core.wire import decode
@@ -52,6 +53,19 @@ def shown(found: list[Part], pages: Pages = person_pages, evidence: Evidence = E
 def person(tmp_path: Path) -> Page:
     """What a person gets."""
     return shown(parts(tmp_path))["index.html"]
+
+
+@pytest.mark.parametrize("of", ["person", "authority"])
+def test_what_a_reference_is_is_said_where_records_have_one(tmp_path: Path, of: str) -> None:
+    """Of a tenant of the first level they name the call by its id."""
+    found, pages = (parts(tmp_path), person_pages) if of == "person" else (disclosed(tmp_path), authority_pages)
+    about = msgspec.structs.replace(found[-1].about, calls="reference")
+    told_now = msgspec.structs.replace(found[0].about, calls="reference", data=REFERRED)
+    now = [msgspec.structs.replace(each, about=said) for each, said in zip(found, (told_now, about), strict=True)]
+    texts = [shown(each, pages)["index.html"].text for each in (found, now)]
+    assert ["that identifier may name" in text for text in texts] == [False, True]
+    assert ["its identifier, kind" in text for text in texts] == [True, of == "person"]
+    assert "a reference" in texts[1]
 
 
 def test_a_person_reads_it_in_words(person: Page) -> None:

@@ -167,7 +167,7 @@ async def test_an_answer_in_parts_has_every_leg_once_also_when_some_move(tmp_pat
             await world.step("protector")
     await world.run()
     calls = [leg.call for part in parts_of(world, "matrix-0001") for leg in part.legs]
-    assert sorted(calls) == [f"c{number}" for number in range(CALLS)]
+    assert sorted(calls) == sorted(world.reference(f"c{number}") for number in range(CALLS))
     assert stages(world, "matrix-0001")[-1] == "exported"
 
 
@@ -184,7 +184,9 @@ async def test_an_answer_holds_what_is_kept_under_a_hold_in_parts_too(tmp_path: 
     await asked(world, "access")
     await world.run()
     found = [leg for part in parts_of(world, "matrix-0001") for leg in part.legs]
-    assert sorted(leg.call for leg in found) == sorted([*(f"c{number}" for number in range(CALLS)), "new"])
+    assert sorted(leg.call for leg in found) == sorted(
+        map(world.reference, [*(f"c{number}" for number in range(CALLS)), "new"])
+    )
     assert {leg.subject for leg in found} == {ALICE}, "bob is under the same hold"
 
 
@@ -193,7 +195,7 @@ async def test_a_part_that_is_too_large_for_its_topic_is_made_smaller(
 ) -> None:
     """Names and call ids of 256 quotes each: nothing that a backend may send makes an answer that fits no record."""
     monkeypatch.setattr("calllog_guard.workers.exports._PART_BYTES", 9000)
-    world = await GuardWorld(tmp_path).start()
+    world = await GuardWorld(tmp_path, forms=1).start()  # from the next level on call ids are in no answer
     for number in range(9):
         await world.call('"' * 250 + str(number), ALICE, days_ago=2 + number)
     await world.run()

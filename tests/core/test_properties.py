@@ -296,10 +296,11 @@ class Promises(RuleBasedStateMachine):
 
     async def _lines(self, reading: Reading) -> Sequence[tuple[str, str]]:
         found: list[tuple[str, str]] = []
+        ids = {self.world.reference(name): name for _, name in self.oracle.legs}
         with contextlib.suppress(ConfigurationError, StateRefusedError):  # the policy in force has no such purpose
             try:
                 async for lines in snapshot(reading, WorldReader(self.world), range(PARTITIONS), lambda _: None):
-                    found += [(str(line.subject), str(line.call)) for line in lines]  # type: ignore[union-attr]
+                    found += [(str(line.subject), ids.get(str(line.call), "")) for line in lines]  # type: ignore[union-attr]
             except GuardError as error:
                 if error.fate is not Fate.RETRY:
                     raise

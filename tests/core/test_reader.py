@@ -16,7 +16,7 @@ from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.adapters.memory import MemoryWriter
 from calllog_guard.core.calls.view import FIELDS, Put
 from calllog_guard.core.crypto.entries import person_key, secrets_key
-from calllog_guard.core.ids import partition_of
+from calllog_guard.core.ids import CallId, partition_of
 from calllog_guard.core.offsets import unpack
 from calllog_guard.core.policy.form import Shown
 from calllog_guard.core.tombstone import Output
@@ -57,6 +57,14 @@ async def test_a_purpose_sees_its_fields_alone(world: World) -> None:
     assert lines[0].person == expected
 
 
+async def test_a_call_is_shown_by_its_reference_whatever_form_its_leg_has(world: World) -> None:
+    """A line must not show an address of somebody else: of the first form, the id stands in the leg."""
+    reference = world.vault.call_key(TENANT).reference(CallId("c1"))
+    await world.leg("carol", reference, v=2, role="guest")
+    lines = [line for line in await world.all(world.reading("service")) if isinstance(line, Put)]
+    assert [line.call for line in lines] == [reference] * 3
+
+
 def which(world: World) -> dict[int, set[bytes]]:
     """By partition, the keys of the records that the accesses say were opened."""
     found: dict[int, set[bytes]] = {}
@@ -90,7 +98,7 @@ async def test_who_may_see_the_subject_sees_no_pseudonym_beside_it(world: World)
     lines = [msgspec.to_builtins(line) for line in await world.all(world.reading("service"))]
     assert {line["subject"] for line in lines} == {"alice", "bob"}
     assert not any("person" in line for line in lines)
-    assert {line["call"] for line in lines} == {"c1"}
+    assert {line["call"] for line in lines} == {world.vault.call_key(TENANT).reference(CallId("c1"))}
 
 
 def test_the_policy_may_list_what_a_line_can_hold_and_nothing_else() -> None:

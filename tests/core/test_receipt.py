@@ -60,6 +60,13 @@ def test_the_page_says_what_was_seen_and_what_was_not() -> None:
     assert "second certificate" in text
 
 
+def test_the_page_says_until_when_others_records_may_name_a_call_by_its_id() -> None:
+    """What is left of somebody in another's record is left, and is said."""
+    assert "same calls" not in page(RECEIPT)
+    left = msgspec.structs.replace(RECEIPT, bounds=RECEIPT.bounds | {"clear_calls": AT + timedelta(days=90)})
+    assert "Other people&#39;s own records of the same calls" in page(left)
+
+
 def test_the_page_of_a_look_at_every_disk_has_no_reservation() -> None:
     whole = msgspec.structs.replace(RECEIPT, observed=msgspec.structs.replace(LOOK, on_disk=3), stage="gone")
     assert "was not seen" not in page(whole)

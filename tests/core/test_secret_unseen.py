@@ -16,7 +16,7 @@ import downstream
 import guard_world
 import pytest
 from downstream import readings
-from guard_world import POLICY, TENANT, GuardWorld, WorldReader
+from guard_world import BARE, TENANT, GuardWorld, WorldReader
 from test_secret_holds import REPLY
 
 from calllog_guard.core.grants import USERS, rights
@@ -184,7 +184,7 @@ async def told(folder: Path, *, held: bool) -> Told:
     """All stories, chapter by chapter, with days between."""
     found = Told(
         await GuardWorld(
-            folder, POLICY.replace("exports_per_hour = 10000", LIMITS).replace("erasures_per_hour = 10000\n", "") + MORE
+            folder, BARE.replace("exports_per_hour = 10000", LIMITS).replace("erasures_per_hour = 10000\n", "") + MORE
         ).start(),
         held=held,
     )

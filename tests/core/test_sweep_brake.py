@@ -8,8 +8,10 @@ from guard_world import START, TENANT, GuardWorld
 from test_acceptances import BACKEND, KEYS, OFFICER, officer_key, record
 
 from calllog_guard.core.acceptances import ACCEPTED, accepting
+from calllog_guard.core.confirmations import CONFIRMED, Confirmation, Confirmed, confirmed
+from calllog_guard.core.policy.publication import is_publication
 from calllog_guard.core.retention import brake
-from calllog_guard.core.retention.brake import CONFIRMED, Confirmation, Confirmed, confirmed, too_much
+from calllog_guard.core.retention.brake import too_much
 from calllog_guard.core.wire import encode
 
 AT = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -137,3 +139,10 @@ async def test_a_word_by_another_policy_lets_nothing_go(log: Log) -> None:
     log.world.clock.at = START + timedelta(3660)
     log.says(log.world.clock.at.date(), policy="2019-01-01")
     assert await log.swept() == 20
+
+
+@pytest.mark.parametrize("value", [accepting(OFFICER[0], "officer-1", CLAIMS), accepting(BACKEND[0], "nobody", CLAIMS)])
+def test_a_word_is_no_version_of_the_policy(value: bytes) -> None:
+    """Or it would be refused as one, and be a dead letter."""
+    assert not is_publication(record(value, CONFIRMED + b"x"))
+    assert is_publication(record(b"{}", CONFIRMED + b"x")), "what only bears the key is judged as what it wants to be"

@@ -248,7 +248,7 @@ async def test_what_is_not_corrected_is_not_named(desk: DeskWorld) -> None:
     await desk.ask("asked-0001", CANARY, type="rectify", facts=FACTS)
     await desk.done("asked-0001", "rewritten", legs=1)
     content = msgspec.json.encode(desk.words(desk.notices()[0]))
-    assert msgspec.json.decode(content)["facts"] == FACTS
+    assert msgspec.json.decode(content)["facts"].keys() == FACTS.keys()
 
 
 # --- what is shown --------------------------------------------------------------------------------------------------

@@ -155,7 +155,7 @@ def test_a_receipt_counts_how_long_the_kms_could_take_a_destruction_back() -> No
 
 
 def test_every_stored_form_passes_the_start_up_probe() -> None:
-    assert len(FORMS) == 15
+    assert len(FORMS) == 16
     probe()
 
 

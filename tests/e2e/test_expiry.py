@@ -29,4 +29,5 @@ def test_a_log_that_lapsed_as_a_whole_waits_for_an_officer(make: Make) -> None:
     shown(guard, "--key", str(guard.directory / "keys" / "officer-1.pem"), code=0)
     guard.settled(lambda: not guard.live(), "they go by the officer's word")
     assert keeper.poll() is None
+    assert guard.dead() == [], "the word is no version of the policy"
     shown(guard, "--key", str(guard.directory / "keys" / "officer-1.pem"), code=4)

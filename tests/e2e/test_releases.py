@@ -20,8 +20,9 @@ from test_preserve import held, order
 import calllog_guard
 from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.commands.rights import reply_key
+from calllog_guard.core.crypto.envelope import parse_header
 from calllog_guard.core.crypto.sealed import verify
-from calllog_guard.core.ids import b64, unb64
+from calllog_guard.core.ids import b64, is_id, unb64
 from calllog_guard.core.profile import FORMS
 from calllog_guard.stack.supervisor import Stack
 
@@ -320,14 +321,19 @@ def ordered(guard: Patient, who: str) -> tuple[str, ...]:
 
 def raise_and_go_on(guard: Patient) -> None:
     """The documented command beside running workers; then people of the earlier release are erased, and new ones come."""
+    ids = guard.directory / "ids.txt"
+    ids.write_text("ken-2\n")
+    guard.cli("export", "reference", str(ids), code=4)
     guard.cli("tenant", "upgrade", "iocom")
     assert forms(guard) == FORMS
+    assert is_id(json.loads(guard.cli("export", "reference", str(ids), "--json"))[0]["call"])
     guard.settled(
         lambda: secret_cases(guard) == ({"hold-00002"}, 0), "the secret case is moved from where backends read"
     )
     guard.cli("request", "hold", *ordered(guard, "nia@example.org"))
     guard.settled(lambda: secret_cases(guard)[0] == {"hold-00002", "claim-90"}, "a running desk takes orders")
-    live = len(guard.live())
+    live, old = len(guard.live()), leg_versions(guard)
+    assert old.keys() == {1}
     guard.publish("calllog.events", [raw(event("new", "newcomer@example.org", "bob@example.org"))])
     guard.settled(lambda: len(guard.live()) == live + 2, "legs at the new level")
     ask(guard, "rectify-02", "ken@example.org", type="rectify", facts={"call_id": "ken-2", "role": "guest"})
@@ -337,6 +343,19 @@ def raise_and_go_on(guard: Patient) -> None:
     guard.settled(lambda: "rewritten" in cases(guard).get("rectify-02", {}).get("stages", {}), "corrected")
     guard.settled(lambda: state(guard, "access-003") == ("closed", None), "copied out")
     guard.settled(lambda: "absent" in cases(guard).get("erase-0006", {}).get("stages", {}), "certified")
+    guard.settled(
+        lambda: leg_versions(guard)[2] >= 2, "the newcomer's call and the corrected leg name no call by its id"
+    )
+    public = (guard.directory / "keys" / "iocom-receipts.pub.pem").read_bytes()
+    told = [json.loads(verify(public, each.value.decode())) for each in guard.records("privacy.receipts", 1)]
+    bounds = [each["bounds"] for each in told if each["request"] == "erase-0006" and each["stage"] == "absent"]
+    assert all("clear_calls" in each for each in bounds), "others' legs of the first level are left, and it is said"
+    assert bounds
     guard.cli("keystore", "walk")
     assert read(guard)
     assert all(worker.poll() is None for worker in guard.workers)
+
+
+def leg_versions(guard: Patient) -> Counter[int]:
+    """How many living legs have which version."""
+    return Counter(parse_header(value).v for value in guard.live().values())

@@ -13,9 +13,10 @@ from rich.progress import track
 from calllog_guard.adapters.kafka_log import read_each
 from calllog_guard.commands.officers import officers_word
 from calllog_guard.commands.setup import say, show, the_world
+from calllog_guard.core.confirmations import CONFIRMED, Confirmation, Confirmed
 from calllog_guard.core.crypto.envelope import parse_header
 from calllog_guard.core.ids import INTERNAL_KEY
-from calllog_guard.core.retention.brake import CONFIRMED, DAYS_MOST, FEW, Confirmation, Confirmed, too_much
+from calllog_guard.core.retention.brake import DAYS_MOST, FEW, too_much
 from calllog_guard.core.retention.purpose import due_day
 from calllog_guard.errors import RecordError, StateRefusedError
 from calllog_guard.law import enter

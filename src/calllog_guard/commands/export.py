@@ -1,4 +1,8 @@
-"""`export open DIR`: opens the sealed parts of an answer and makes JSON, CSV and pages of them; with --case fetches them first."""
+"""
+`export open DIR`: opens the sealed parts of an answer and makes JSON, CSV and pages of them; with --case fetches them first.
+
+`export reference FILE`: by which references the calls of some ids stand in answers and readers' lines.
+"""
 
 import argparse
 import asyncio
@@ -16,8 +20,10 @@ from calllog_guard.commands.receipts import receipts_key
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.answers.parts import PARTS, Part
 from calllog_guard.core.answers.whole import Answer, whole
+from calllog_guard.core.calls.leg import REFERRED
 from calllog_guard.core.crypto.sealed import open_sealed, public_forms, verify
-from calllog_guard.core.ids import b64, unb64
+from calllog_guard.core.id_file import identifiers
+from calllog_guard.core.ids import CallId, b64, unb64
 from calllog_guard.core.requests.receipt import RECEIPTS, Receipt
 from calllog_guard.core.wire import decode, encode
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
@@ -36,14 +42,19 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     """Add the verb."""
     verb = verbs.add_parser(
         "export",
-        help="open an answer: JSON, CSV and pages from its sealed parts",
+        help="open an answer: JSON, CSV and pages from its sealed parts; find calls in it by their ids",
         description="Opens the sealed parts (part-N.jwe) that lie in DIR, offline; with --case they are fetched into DIR first. "
-        "Only the owner may read what is written, and nothing is written over; once more, it goes on.",
+        "Only the owner may read what is written, and nothing is written over; once more, it goes on. "
+        "`reference FILE` prints the reference of each call whose id stands in FILE, one a line: by it records name their call, since "
+        "its id may be made of the parties' addresses. It needs the company's KMS, and nothing else. "
+        "Examples: calllog-guard export open answer --key asker.pem; calllog-guard export reference ids.txt",
     )
-    verb.add_argument("action", choices=["open"])
-    verb.add_argument("directory", metavar="DIR", type=Path)
+    verb.add_argument("action", choices=["open", "reference"])
     verb.add_argument(
-        "--key", type=Path, required=True, help="the private X25519 key (PEM) that the answer was asked for with"
+        "place", metavar="DIR|FILE", type=Path, help="open: the folder of the parts; reference: call ids, one a line"
+    )
+    verb.add_argument(
+        "--key", type=Path, help="open needs it: the private X25519 key (PEM) that the answer was asked for with"
     )
     verb.add_argument("--case", help="fetch the parts and the receipt of this case first")
     verb.add_argument(
@@ -188,9 +199,27 @@ def _written(directory: Path, answer: Answer, parts: Sequence[Sealed], key: Path
     return names
 
 
+def references(args: argparse.Namespace) -> int:
+    """The reference of each call of a file."""
+    shared = the_world()
+    if shared.vault.profile(shared.tenant).forms < REFERRED:
+        raise StateRefusedError(
+            f"tenant {shared.tenant} has the forms of an earlier release: its records name calls by their ids, until tenant upgrade"
+        )
+    calls = shared.vault.call_key(shared.tenant)
+    rows = [(calls.reference(CallId(text)), text) for _, text in identifiers(_read(args.place), str(args.place))]
+    data = [{"call": reference, "call_id": text} for reference, text in rows]
+    show(args, data, "\n".join(f"{reference} {text}" for reference, text in rows))
+    return 0
+
+
 def export(args: argparse.Namespace) -> int:
-    """Open an answer."""
-    directory: Path = args.directory
+    """Open an answer, or say by which references calls stand in it."""
+    if args.action == "reference":
+        return references(args)
+    directory: Path = args.place
+    if args.key is None:
+        raise ConfigurationError("export open: name the private key that the answer was asked for with: --key PEM")
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     pem = args.key.read_bytes()
     if args.case:

@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 
 from calllog_guard.commands.setup import say, show
+from calllog_guard.core.answers.statement import STATEMENTS, Statement
 from calllog_guard.core.crypto.sealed import public_forms, verify
-from calllog_guard.core.requests.receipt import RECEIPTS
+from calllog_guard.core.requests.receipt import RECEIPTS, Receipt
 from calllog_guard.core.wire import decode, encode
 from calllog_guard.errors import ConfigurationError, MessageError
 from calllog_guard.reports.certificate import Checked, certificate
@@ -14,7 +15,7 @@ from calllog_guard.reports.certificate import Checked, certificate
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verb."""
-    verb = verbs.add_parser("receipt", help="verify a receipt offline")
+    verb = verbs.add_parser("receipt", help="verify a receipt, or the statement of a month, offline")
     verb.add_argument("action", choices=["verify"])
     verb.add_argument("file", type=Path)
     verb.add_argument("--key", type=Path, required=True, help="the tenant's public receipt key (PEM)")
@@ -29,18 +30,36 @@ def receipt(args: argparse.Namespace) -> int:
     try:
         content = verify(pem, args.file.read_bytes().decode("ascii", "replace").strip())
         signature = "good"
-        claims = decode(RECEIPTS, content)
+        claims = read_claims(content)
     except MessageError as error:
         told = {"verdict": "bad", "signature": signature, "claims": None, "why": str(error)}
         show(args, told, f"bad: {error}")
         return 1
-    if args.page:
+    if args.page and isinstance(claims, Statement):
+        raise ConfigurationError(
+            "--page is for a receipt of a case: the page of a month is report --month M --html OUT"
+        )
+    if args.page and isinstance(claims, Receipt):
         checked = Checked(key=public_forms(pem)[2], name=args.key.name)
         args.page.write_text(certificate(claims, checked), "utf-8")
         say(str(args.page))
     told = {"verdict": "good", "signature": signature, "claims": json.loads(encode(claims))}
     show(args, told, f"good\n{encode(claims).decode()}")
     return 0
+
+
+def read_claims(content: bytes) -> Receipt | Statement:
+    """
+    The claims of a receipt, or of the statement of a month.
+
+    Raises:
+        MessageError: Neither of ours.
+
+    """
+    try:
+        return decode(STATEMENTS, content)
+    except MessageError:
+        return decode(RECEIPTS, content)
 
 
 def receipts_key(path: Path) -> bytes:

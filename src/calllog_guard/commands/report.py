@@ -13,19 +13,27 @@ from typing import Any, Final
 
 import msgspec
 
-from calllog_guard.adapters.kafka_log import read_all
+from calllog_guard.adapters.kafka_log import read_all, tenant_partition
 from calllog_guard.commands.case_read import all_cases
 from calllog_guard.commands.cases import filed_of
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.unread import Unread
-from calllog_guard.core.ids import HoldId
+from calllog_guard.core.answers.statement import KEY, STATEMENTS, Statement
+from calllog_guard.core.ids import HoldId, unb64
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.hold import Terms
 from calllog_guard.core.requests.machine import RULES
 from calllog_guard.core.requests.notice import Filed
 from calllog_guard.core.requests.report import HoldLine, Month, PolicyLine, Report, Sources, report
 from calllog_guard.core.wire import Access, check_year, decode, encode
-from calllog_guard.errors import ConfigurationError, EntryCorruptError, EpochUnknownError, MessageError, NewerFormError
+from calllog_guard.errors import (
+    ConfigurationError,
+    EntryCorruptError,
+    EpochUnknownError,
+    MessageError,
+    NewerFormError,
+    StateRefusedError,
+)
 from calllog_guard.law import enter
 from calllog_guard.reports.month import month_markdown, month_page
 from calllog_guard.workers.safe import Safe, terms_of
@@ -50,6 +58,11 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     how = verb.add_mutually_exclusive_group()
     how.add_argument("--markdown", action="store_true", help="Markdown to stdout (the default)")
     how.add_argument("--json", action="store_true", help="JSON to stdout")
+    how.add_argument(
+        "--statement",
+        action="store_true",
+        help="the signed statement of the month to stdout: what went by which rule, what is left; check it with receipt verify",
+    )
     how.add_argument("--html", type=Path, metavar="OUT", help="a page with charts, without scripts; fetches nothing")
     verb.set_defaults(run=lambda args: asyncio.run(run(args)))
 
@@ -124,6 +137,27 @@ def _filed(shared: World, cases: Sequence[Case]) -> dict[str, Filed]:
     return found
 
 
+async def _statement(shared: World, month: str) -> tuple[Statement, bytes] | None:
+    """The statement of a month with its signed form, if the desk has written one; its signature is not checked here."""
+    home = tenant_partition(shared.tenant, shared.settings.few_partitions)
+    records = await read_all(shared.settings.kafka, shared.options, shared.settings.topic("privacy.receipts"), [home])
+    key, unread = f"{KEY}{month}".encode(), Unread("privacy.receipts")
+    found: tuple[Statement, bytes] | None = None
+    for record in records:
+        if record.key == key and record.value is not None:
+            with unread.passing(record):
+                found = decode(STATEMENTS, _claims(record.value)), record.value
+    unread.tell()
+    return found
+
+
+def _claims(token: bytes) -> bytes:
+    try:
+        return unb64(token.split(b".")[1])
+    except (ValueError, IndexError):
+        raise MessageError("not_a_jws") from None
+
+
 async def made(shared: World, month: str | None, officer: Path | None = None) -> Report:
     """The report of a month; with an officer's key secret holds are in it."""
     now, tenant = shared.clock.now(), shared.tenant
@@ -137,6 +171,7 @@ async def made(shared: World, month: str | None, officer: Path | None = None) ->
         if rule.brake:
             brakes[rule.brake].append(kind)
     settings = shared.settings
+    said = await _statement(shared, f"{first:%Y-%m}")
     sources = Sources(
         tenant=tenant,
         cases=cases,
@@ -150,6 +185,7 @@ async def made(shared: World, month: str | None, officer: Path | None = None) ->
         limits={tuple(kinds): limit(kinds[0], table) or 0 for kinds in brakes.values()},
         accepted=await shared.accepted(),
         prolonged=await shared.prolonged(),
+        statement=said[0] if said is not None else None,
         objectives={"absent": settings.objective_value_s, "gone": settings.objective_key_s},
     )
     return report(sources, Month(first=first, calendar=calendar(table)), now)
@@ -160,6 +196,16 @@ async def run(args: argparse.Namespace) -> int:
     shared = the_world()
     first_of(args.month, shared.clock.now().date())
     await enter(shared)
+    if args.statement:
+        month = f"{first_of(args.month, shared.clock.now().date()):%Y-%m}"
+        said = await _statement(shared, month)
+        if said is None:
+            raise StateRefusedError(
+                f"no statement of {month} is signed: the desk signs it once the month is over and every keeper has closed it; "
+                "worker keeper and worker desk must run, and the stored forms be of level 2 (tenant upgrade)"
+            )
+        print(said[1].decode())  # noqa: T201 - data to stdout
+        return 0
     found = await made(shared, args.month, args.key)
     if args.html is not None:
         descriptor = os.open(args.html, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

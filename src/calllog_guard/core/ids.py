@@ -13,6 +13,9 @@ Tenant = NewType("Tenant", str)
 SubjectId = NewType("SubjectId", str)
 """The backend's identifier of a person, 1 to 256 bytes of UTF-8. Personal data."""
 CallId = NewType("CallId", str)
+"""The backend's identifier of a call, 1 to 256 bytes of UTF-8. It may name the parties: personal data."""
+CallRef = NewType("CallRef", str)
+"""22 characters: names a call in what is stored and shown; without the tenant's key nobody can tell of which id."""
 Lookup = NewType("Lookup", str)
 """43 characters: HMAC-SHA-256 of (tenant, subject id) under the tenant's pepper."""
 Pseudonym = NewType("Pseudonym", str)

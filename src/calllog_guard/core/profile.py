@@ -37,6 +37,10 @@ CHANGES: Final = (
     (2, "cases and receipts say whether somebody was known under the identifiers of the request"),
     (
         2,
+        "legs and copies name calls by reference: nobody can read an address in it, or try a guess without the tenant's key",
+    ),
+    (
+        2,
         "cases and decisions say in which tenure of a desk they were written: what a paused desk writes late never wins",
     ),
     (2, "orders of holds arrive in privacy.orders, where secret cases lie too: no backend may read it"),
@@ -57,6 +61,8 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
         former: The rules that were in force before, the oldest first: by them whoever has no record left is still found.
         partitions: How many the topics of legs and decisions were created with; other programs must not be mistaken about it.
         signers: By role, the public half (32 bytes, base64url) of the Ed25519 key by which its records are signed.
+        clear_calls: Until which day legs may have been written that name calls by their ids; None: no such leg ever was; UNSET: nobody
+            knows.
         judged_from: From which day on versions of its policy must be lawful (`policy/lawful.py`), where an earlier release took
             others; UNSET: all of them.
         at: When it was written.
@@ -71,6 +77,7 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
     partitions: Annotated[int, msgspec.Meta(ge=1)] | msgspec.UnsetType = msgspec.UNSET
     signers: dict[str, str] = msgspec.field(default_factory=dict)
     judged_from: Day | msgspec.UnsetType = msgspec.UNSET
+    clear_calls: Day | msgspec.UnsetType | None = msgspec.UNSET
     at: Utc | None = None
 
     @property

@@ -13,12 +13,14 @@ import msgspec
 from calllog_guard.core.acceptances import Acceptance
 from calllog_guard.core.anchor import Anchor
 from calllog_guard.core.answers.parts import Part
+from calllog_guard.core.answers.statement import Statement
 from calllog_guard.core.arrival import Remnant
 from calllog_guard.core.calls.event import CallEvent
 from calllog_guard.core.calls.intake import Manifest
 from calllog_guard.core.calls.leg import Leg
 from calllog_guard.core.calls.parked import Parked
 from calllog_guard.core.calls.view import Put, Remove, Reset
+from calllog_guard.core.confirmations import Confirmation
 from calllog_guard.core.crypto.envelope import LegHeader
 from calllog_guard.core.crypto.held import HeldHeader
 from calllog_guard.core.minor import REST
@@ -32,8 +34,8 @@ from calllog_guard.core.requests.outcome import Outcome
 from calllog_guard.core.requests.receipt import Receipt
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.sealed import SealedHeader
-from calllog_guard.core.retention.brake import Confirmation
 from calllog_guard.core.retention.cells import Statistic
+from calllog_guard.core.retention.removal import Marked, Removed
 from calllog_guard.core.retention.tally import Mark
 from calllog_guard.core.wire import Access, Beat, Dead, Internal
 
@@ -48,6 +50,9 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "outcome": Outcome,
     "case": Case,
     "receipt": Receipt,
+    "statement": Statement,
+    "removed": Removed,
+    "removed-mark": Marked,
     "export": Part,
     "notice": Notice,
     "notice-words": Words,

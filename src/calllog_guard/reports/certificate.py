@@ -60,6 +60,8 @@ _LEFT: Final = {
     "dead": "Messages that could not be handled, sealed to the operator",
     "notices": "Notices about this case, sealed to whom they are for",
     "exports": "Copies made for the person, sealed to the person",
+    "clear_calls": "Other people's own records of the same calls, written before a change of their form: sealed to those people, they may "
+    "name the call by an identifier that was made of addresses (records of people whose data are restricted may stay longer)",
     "backup_end": "Backups of the key store; after this day they open nothing",
 }
 

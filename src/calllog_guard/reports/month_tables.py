@@ -43,6 +43,7 @@ def tables(report: Report) -> Iterator[Table]:
         loud = frozenset(number for number, each in enumerate(lines) if each.left < 0)
         yield Table(title, empty, heads, rows, frozenset({4}), loud)
     yield _stages(report)
+    yield _gone(report)
     yield from _kept(report)
     yield from _shown(report)
 
@@ -63,6 +64,25 @@ def _stages(report: Report) -> Table:
     heads = ("Stage", "Since", "Erasures", "Median", "Worst", "Objective", "Missed")
     loud = frozenset(number for number, each in enumerate(report.stages) if each.missed)
     return Table("Erasures by stage", "No erasure reached a stage.", heads, rows, frozenset(range(2, 7)), loud)
+
+
+def _gone(report: Report) -> Table:
+    """What the signed statement of the month says."""
+    found = report.statement
+    heads, title = ("What", "Why", "Records"), "What went, and what is left"
+    if found is None:
+        return Table(title, "The statement of this month is not signed yet.", heads, (), frozenset({2}))
+    rows = [("lapsed", each.rule, f"{each.legs:,}") for each in found.expired]
+    rows += [("removed on request", f"{each.type}, case {each.case}", f"{each.legs:,}") for each in found.removed]
+    rows += [
+        ("copies kept apart", each.purpose or f"hold, case {each.case}", f"{each.copies:,}") for each in found.held
+    ]
+    rows.append(("left", f"closed {found.at:%Y-%m-%d %H:%M} UTC", f"{found.alive:,}"))
+    if found.readable_from:
+        rows.append(("keys", f"of no month before {found.readable_from}", ""))
+    if found.partitions < found.of:
+        rows.append(("counted", f"{found.partitions} of {found.of} partitions", ""))
+    return Table(title, "", heads, tuple(rows), frozenset({2}))
 
 
 def _kept(report: Report) -> Iterator[Table]:

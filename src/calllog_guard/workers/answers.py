@@ -87,6 +87,8 @@ class Answers:
         case, request, table = granted.case, granted.request, granted.table
         asked = Asked(received_at=case.received_at, at=self._a.clock.now(), groups=groups)
         base = person.plain(table, self._a.tenant, granted.version)
+        if self._a.ring.calls is not None:
+            base = msgspec.structs.replace(base, calls="reference")
         bare = Known(subjects=request.subjects)
         if request.type == "disclose":
             return person.disclosure(base, bare, asked)

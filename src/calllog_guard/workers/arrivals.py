@@ -15,6 +15,7 @@ import msgspec
 
 from calllog_guard.core.arrival import content
 from calllog_guard.core.calls.correct import corrected
+from calllog_guard.core.calls.leg import renewed
 from calllog_guard.core.crypto.envelope import open_leg, parse_header, seal_leg
 from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.secrets import Secret, month_from
@@ -192,10 +193,11 @@ class Arrivals:
             return None
         data_key = opened.data_key(month_from(header.mon))
         before = open_leg(value, data_key)
-        after = corrected(before, role=facts.role, joined_at=facts.joined_at, left_at=facts.left_at)
+        text, form = renewed(before, header.v, self._t.ring.calls)
+        after = corrected(text, role=facts.role, joined_at=facts.joined_at, left_at=facts.left_at)
         if after == before:
             return None
-        sealed = seal_leg(header, after, data_key, fresh_nonce())
+        sealed = seal_leg(msgspec.structs.replace(header, v=form), after, data_key, fresh_nonce())
         return Output(self._t.legs, opened.place % self._t.settings.partitions, key, sealed)
 
     async def opened(self, pseudonym: Pseudonym) -> Opened | None:

@@ -16,9 +16,11 @@ import msgspec
 import structlog
 from aiokafka import TopicPartition
 
+from calllog_guard.core.crypto.secrets import floor_month, month_text
 from calllog_guard.core.profile import RELEASE_0_1
 from calllog_guard.core.requests.decision import DECISIONS
 from calllog_guard.core.requests.outcome import DONE, TO_DESK, Observed, Outcome, OutcomeKey, is_result, legs_part
+from calllog_guard.core.retention.removal import RATCHET_KEY, Marked
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import KeystoreUnsafeError, MessageError
@@ -33,6 +35,8 @@ from calllog_guard.workers.walk import UNREADABLE, Walked
 from calllog_guard.workers.watched import Watched
 
 log: Final = structlog.get_logger()
+_STATED_FROM: Final = 2
+"""From this level of forms on months are stated."""
 
 
 class Auditor:
@@ -72,6 +76,7 @@ class Auditor:
         self._rewrite_from = 0.0
         self._floor = 0
         self._walk_at = 0.0
+        self._turned_to = -1
         self._missed: set[tuple[str, bool]] = set()
         self._drifts, self._states = set[str](), set[str]()
         self._duties = (
@@ -223,7 +228,17 @@ class Auditor:
             kept=done.kept,
             entries=done.states,
         )
+        await self._turned()
         return True
+
+    async def _turned(self) -> None:
+        """From which month on keys are kept now, into the ledger, for the statement of the month."""
+        now = self._clock.now()
+        floor = floor_month(now, self._keep_days())
+        if self._ring.forms >= _STATED_FROM and floor != self._turned_to:
+            mark = self._outcome_key.vouched(Marked(month=month_text(floor), at=now), RATCHET_KEY)
+            await self._writer.write([Output(self._decisions, 0, RATCHET_KEY, mark)])
+            self._turned_to = floor
 
     # --- observation ------------------------------------------------------------------------------------------------
 

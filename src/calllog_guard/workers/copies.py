@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
-from calllog_guard.core.calls.leg import Leg, read_leg
+from calllog_guard.core.calls.leg import Leg, read_leg, referred, renewed
 from calllog_guard.core.crypto.entries import Keys
 from calllog_guard.core.crypto.envelope import open_leg, parse_header, seal_leg
 from calllog_guard.core.crypto.held import HeldHeader, HoldSecret, parse_held
@@ -154,11 +154,13 @@ class Copies:
         try:
             header = parse_header(value)
             plaintext = open_leg(value, opened.data_key(month_from(header.mon)))
+            plaintext, form = renewed(plaintext, header.v, self._t.ring.calls)
         except RecordError as error:
             self._t.count("unreadable_" + error.reason, 1)
             return []
         name = f"{under.name}.{header.rid}".encode()
         held = HeldHeader(
+            v=form,
             kid=under.name,
             mon=header.mon,
             day=header.day,
@@ -245,7 +247,8 @@ class Copies:
         legs: dict[bytes, Leg] = {}
         for key, value in values.items():
             try:
-                legs[key] = read_leg(open_leg(value, secret.copy_key()))
+                leg = read_leg(open_leg(value, secret.copy_key()))
+                legs[key] = referred(leg, parse_held(value).v, self._t.ring.calls)
             except MessageError as error:  # the others are given
                 self._t.count("unreadable_" + error.reason, 1)
         return legs

@@ -61,6 +61,7 @@ from calllog_guard.workers.lifting import Lifting, Met
 from calllog_guard.workers.notices import AWAITED, Notices
 from calllog_guard.workers.receipts import NAMED, Receipts
 from calllog_guard.workers.search import Searcher
+from calllog_guard.workers.statements import Statements
 from calllog_guard.workers.terms import absolute, apart, braked, check_purposes, dated, people_in, reviewed, role_of
 from calllog_guard.workers.unfound import Unfound, afresh, found, was_considered
 from calllog_guard.workers.waiting import WaitingCases, named
@@ -114,6 +115,7 @@ class Desk:
         self._next_holds = self._next_look = office.clock.now()
         self._owned = False
         self._keep = timedelta(days=settings.cases_keep_days)
+        self._statements = Statements(office.holds.archive, office.policy, office.writer, office.home)
         self._unfound = Unfound(office.book, office.notices, office.owners, self.stage)
         self._deadlines = Deadlines(office.book, settings, office.clock, office.level, office.agree)
         self._waiting = WaitingCases(office.book, office.decider, self._carry, self._table, office.count)
@@ -130,6 +132,7 @@ class Desk:
     async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
         """See Role: the cases are read anew from their topic."""
         self._book.clear()
+        self._statements.begin()
         self._owned = self._o.home in partitions
         self._deadlines.begin(owned=self._owned)
         if self._owned:
@@ -161,6 +164,8 @@ class Desk:
             await self._freed()
         self._o.level("cases_waiting", await self._waiting.again())
         now = self._o.clock.now()
+        if self._owned:
+            await self._statements.look()
         if now >= self._next_holds:
             await self._o.holds.renewed(self._table()[0])
             self._next_holds = now + timedelta(seconds=self._o.settings.sweep_s)

@@ -20,7 +20,7 @@ import msgspec
 from calllog_guard.core.answers import person
 from calllog_guard.core.answers.about import About
 from calllog_guard.core.answers.parts import LEGS_PER_PART, TASKS, ExportedLeg, Part, Task
-from calllog_guard.core.calls.leg import Leg, read_leg
+from calllog_guard.core.calls.leg import Leg, read_leg, referred
 from calllog_guard.core.crypto.envelope import open_leg, parse_header
 from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.sealed import seal_to_key
@@ -206,6 +206,8 @@ class Exporter:
         version = t.policy.at(t.clock.now().date())
         about = person.plain(version.tenant[t.tenant], t.tenant, version.effective.isoformat())
         about = msgspec.structs.replace(about, kind=_KINDS[kind], at=t.clock.now())
+        if t.ring.calls is not None:
+            about = msgspec.structs.replace(about, calls="reference")
         if kind != "access":
             return msgspec.structs.replace(about, recipients=())
         now = asyncio.get_running_loop().time()
@@ -262,8 +264,9 @@ class Exporter:
         legs: list[ExportedLeg] = []
         for key, facts in there.items():
             try:
-                month = month_from(parse_header(values[key]).mon)
-                leg = read_leg(open_leg(values[key], keys.data_key(month)))
+                header = parse_header(values[key])
+                leg = read_leg(open_leg(values[key], keys.data_key(month_from(header.mon))))
+                leg = referred(leg, header.v, self._t.ring.calls)
                 legs.append(exported(facts, leg, self._purposes(facts.policy)))
             except (
                 MessageError

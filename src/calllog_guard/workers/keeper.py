@@ -33,6 +33,7 @@ from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
 from calllog_guard.workers.enforce import Enforcer
 from calllog_guard.workers.exports import Exporter
 from calllog_guard.workers.preserve import Preserver
+from calllog_guard.workers.removals import Removals
 from calllog_guard.workers.replayer import Replayer
 from calllog_guard.workers.search import Finder
 from calllog_guard.workers.shard import Shard
@@ -87,7 +88,8 @@ class Keeper:
         self._backlog = Backlog(tools, self._enforcer, ends, reached)
         self._replayer = Replayer(tools, self._enforcer, self._preserver, read_all, ends, self._read)
         self._statistician = Statistician(tools, read_all)
-        self._sweeper = Sweeper(tools, self._enforcer.copies, self._statistician, reached)
+        self._removals = Removals(tools)
+        self._sweeper = Sweeper(tools, self._enforcer.copies, (self._statistician, self._removals), reached)
 
     # --- assignment -------------------------------------------------------------------------------------------------
 
@@ -108,6 +110,7 @@ class Keeper:
             records = await self._read_all(self._decisions, [partition])
             self._remember(shard, records)
             self._statistician.begin(partition, records)
+            self._removals.begin(partition, records)
             self._shards[partition] = shard
             places[TopicPartition(self._legs, partition)] = shard.legs
             places[TopicPartition(self._decisions, partition)] = shard.decisions
@@ -218,6 +221,7 @@ class Keeper:
                 shard.index.destroy()
                 shard.held.destroy()
                 self._statistician.end(partition)
+                self._removals.end(partition)
 
     # --- units ------------------------------------------------------------------------------------------------------
 
@@ -259,7 +263,7 @@ class Keeper:
         for record in records:
             if beats.ours(record) or plain(record) or record.key == ANCHOR:
                 continue
-            if topic == self._decisions and self._statistician.noted(shard.partition, record):
+            if topic == self._decisions and self._counting(shard, record):
                 continue
             if topic != self._decisions:
                 outputs += await self._leg(shard, record)
@@ -272,6 +276,10 @@ class Keeper:
         if fresh:
             await self._pend(shard, fresh)
         return outputs
+
+    def _counting(self, shard: Shard, record: Any) -> bool:
+        """Whether a record of the ledger is one of counting."""
+        return self._statistician.noted(shard.partition, record) or self._removals.noted(record)
 
     def _letter(self, record: Any, error: MessageError) -> Output:
         self._count("dead_" + error.reason, 1)

@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
+from calllog_guard.core.calls.leg import REFERRED
 from calllog_guard.core.crypto.entries import Keys, key_epoch, open_keys, seal_keys, secrets_key
+from calllog_guard.core.crypto.secrets import CallKey
 from calllog_guard.core.ids import Lookup, Pseudonym, Tenant
 from calllog_guard.errors import EntryUnreadableError
 from calllog_guard.ports import Keystore
@@ -30,6 +32,11 @@ class KeyEntries:
     def forms(self) -> int:
         """The level of stored forms that is written now: what is newer than the first release's is written from 2 on (README: Forms)."""
         return self._vault.profile(self.tenant).forms
+
+    @property
+    def calls(self) -> CallKey | None:
+        """What names calls by reference; None under the first release's forms, which name them by their ids."""
+        return self._vault.call_key(self.tenant) if self.forms >= REFERRED else None
 
     def keys(self, pseudonym: Pseudonym, raw: bytes) -> Keys:
         """

@@ -18,11 +18,11 @@ from typing import Final
 import msgspec
 
 from calllog_guard.core.crypto.sealed import seal_to
-from calllog_guard.core.ids import Tenant
+from calllog_guard.core.ids import CallId, Tenant
 from calllog_guard.core.policy.facts import said
 from calllog_guard.core.policy.recipients import given_to
 from calllog_guard.core.requests.case import TOLD, TRACED_FROM, Case, Doubt, parted
-from calllog_guard.core.requests.fields import NoticeKind
+from calllog_guard.core.requests.fields import Facts, NoticeKind
 from calllog_guard.core.requests.notice import (
     CARRIED_OUT,
     PERSON,
@@ -221,7 +221,7 @@ class Notices:
             case=case.case,
             subjects=request.subjects if request else (),
             range=request.range if request else None,
-            facts=request.facts if request and kind == "rectified" else None,
+            facts=self._corrected(request) if request and kind == "rectified" else None,
             purposes=(request.purposes or ()) if request else (),
             ticket=case.ticket,
             request=case.jti,
@@ -233,6 +233,13 @@ class Notices:
             act_by=act_by(at, table.days_to_tell) if kind in _BEFORE else act_by(at),
             at=at,
         )
+
+    def _corrected(self, request: Request) -> Facts | None:
+        """What was corrected, the call named as readers' lines and exports name it."""
+        facts, calls = request.facts, self._owners.calls
+        if facts is None or calls is None:
+            return facts
+        return msgspec.structs.replace(facts, call_id=calls.reference(CallId(facts.call_id)))
 
     async def remember(self, case: Case, act: Reason, request: Request | None) -> Case:
         """What an officer tells the person stays in the case, for the person's own answer."""

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import structlog
 
 from calllog_guard.core.arrival import Arrival
@@ -332,6 +333,7 @@ def _waiting(part: Part) -> WaitingPart:
         started_ms=part.started_ms,
         appended_ms=part.appended_ms,
         former=part.former,
+        form=2 if part.form == 2 else msgspec.UNSET,  # noqa: PLR2004 - the first version is not named
     )
 
 
@@ -349,4 +351,5 @@ def _part(parked: Parked, waiting: WaitingPart) -> Part:
         parked.place,
         waiting.removed,
         tuple(map(Lookup, waiting.former)),
+        waiting.form or 1,
     )

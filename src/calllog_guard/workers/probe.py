@@ -8,7 +8,7 @@ Source: house rule R24; the bytes themselves are held by `tests/vectors/`.
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from cryptography.hazmat.primitives import serialization
@@ -39,11 +39,10 @@ def _nonce() -> bytes:
     return secrets.token_bytes(12)
 
 
-def _leg() -> Made:
+def _leg(version: Literal[1, 2]) -> Made:
     key, content = Link.mint().data_key(month_from("2026-11")), b'{"probe":true}'
-    header = LegHeader(
-        kid=_ID, mon="2026-11", day="2026-11-24", rid=_ID, pur=1, pol="2026-11-01", ten="probe", top="probe"
-    )
+    names: dict[str, Any] = {"mon": "2026-11", "day": "2026-11-24", "pol": "2026-11-01", "ten": "probe", "top": "probe"}
+    header = LegHeader(v=version, kid=_ID, rid=_ID, pur=1, **names)
     return content, seal_leg(header, content, key, _nonce()), lambda leg: open_leg(leg, key)
 
 
@@ -141,7 +140,8 @@ def _dead() -> Made:
 
 
 FORMS: Final[Mapping[str, Callable[[], Made]]] = {
-    "leg v1": _leg,
+    "leg v1": lambda: _leg(1),
+    "leg v2": lambda: _leg(2),
     "person entry v1, live": lambda: _person(_ID, 1),
     "person entry v1, gone": lambda: _person(None, 1),
     "person entry v2, live": lambda: _person(_ID, 2),

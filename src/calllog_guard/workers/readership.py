@@ -99,5 +99,5 @@ class Readership:
             except MessageError:  # no reader of ours wrote it: whom it would name nobody can tell
                 self._unread = True
                 continue
-            if access.opened and access.topic == self._t.legs:
+            if access.opened and access.topic == self._t.legs and 0 <= access.partition < self._t.settings.partitions:
                 self._found[access.partition].append(access)

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from calllog_guard.core.calls.leg import read_leg
+from calllog_guard.core.calls.leg import read_leg, referred
 from calllog_guard.core.calls.view import Put, put
 from calllog_guard.core.crypto.envelope import open_leg
 from calllog_guard.core.crypto.secrets import month_from
@@ -222,6 +222,8 @@ class Reading:
             leg = read_leg(open_leg(record.value or b"", holder.data_key(month_from(header.mon))))
             if not right.purpose.covers(leg.role, leg.outcome):
                 return None, Refusal.PURPOSE
+            if header.v == 1:
+                leg = referred(leg, header.v, self.source.calls)
             return put(leg, header.rid, holder.person(leg), right.purpose.shows), None
         except MessageError as error:
             return None, Refusal.LAPSED if error.reason == "lapsed" else Refusal.UNREADABLE

@@ -4,7 +4,7 @@ Signs what is said about a case: one receipt per stage, with the tenant's receip
 Source: design section 9, step 6; interface: messages.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +15,7 @@ from calllog_guard.core.policy.facts import said
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.notice import PERSON
 from calllog_guard.core.requests.receipt import STATEMENT, Receipt
+from calllog_guard.core.retention.purpose import GRACE_DAYS
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode
 from calllog_guard.policy import Policy
@@ -48,7 +49,7 @@ class Receipts:
             observed=max(observed, key=lambda look: look.at, default=None),
             observations=tuple(observed) if len(observed) > 1 else (),
             stages=case.stages,
-            bounds=self._bounds(fenced),
+            bounds=self._bounds(fenced) | (self._clear_calls(fenced) if case.type == "erase" else {}),
             kept=case.kept,
             statement=STATEMENT if certificate else None,
             digests=tuple(digest for name in (case.case, *case.decisions) for digest in case.digests.get(name, ())),
@@ -71,6 +72,20 @@ class Receipts:
         named = {"controller": said(table.controller), "contact": said(table.contact)}
         named |= {"authority": table.authority, "zone": table.calendar.zone}
         return {name: text for name, text in named.items() if text is not None}
+
+    def _clear_calls(self, fenced: datetime) -> dict[str, Any]:
+        """
+        Until when a record of another party of the same calls may name a call by its id, which may be made of addresses.
+
+        No look at the log can tell whose call an id that is sealed is of: it is known by when such records were written last,
+        and how long any is kept.
+        """
+        until = self._vault.profile(self._tenant).clear_calls
+        if until is None:
+            return {}
+        last = fenced if until is msgspec.UNSET else datetime.combine(date.fromisoformat(until), time(), UTC)
+        end = last + timedelta(days=self._policy.keep_days(self._tenant) + GRACE_DAYS)
+        return {"clear_calls": end} if end > fenced else {}
 
     def _bounds(self, fenced: datetime) -> dict[str, Any]:
         """Until when remnants may exist: caches in seconds, the rest as times: what a topic keeps, and until its files roll."""

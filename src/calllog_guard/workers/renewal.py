@@ -4,16 +4,29 @@ Legs of restricted people are appended anew before Kafka's own retention takes t
 The topic of the legs forgets what was appended longer ago than the longest period and GRACE_DAYS. Whatever lives is swept before
 that; who is restricted is not swept, and what they may need for a claim must not go by age either.
 
-Rules: 1. A leg is written again under its own key, byte for byte, once half of the grace is used up: nothing is opened for it.
+Rules: 1. A leg is written again under its own key, byte for byte, once half of the grace is used up: nothing is opened for it, but a
+          leg that still names its call by its id, which gets the call's reference.
        2. No protector writes such a leg any more, so nothing newer is covered: it is older than any period.
 Source: GDPR Art. 18(2); design section 10 (neither swept nor ratcheted away).
 """
 
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
+import msgspec
+
+from calllog_guard.core.calls.leg import form_of, renewed
+from calllog_guard.core.crypto.envelope import open_leg, parse_header, seal_leg
+from calllog_guard.core.crypto.opened import Opened
+from calllog_guard.core.crypto.secrets import CallKey, month_from
+from calllog_guard.core.ids import Pseudonym
 from calllog_guard.core.retention.purpose import GRACE_DAYS
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import to_ms
+from calllog_guard.errors import EntryUnreadableError, MessageError
+from calllog_guard.workers.copies import opened_of
+from calllog_guard.workers.keyring import fresh_nonce
 from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.tools import Tools
 
@@ -50,6 +63,38 @@ class Renewal:
                 portions, at = portions + 1, rows[-1][1]
                 old = {key: facts.offset for facts, key in rows if facts.offset < first_young}
                 values = await t.fetch(t.legs, shard.partition, old)
-                await t.writer.write([Output(t.legs, shard.partition, key, value) for key, value in values.items()])
-                t.count("legs_renewed", len(values))
+                legs = await self._referred(person, values)
+                await t.writer.write([Output(t.legs, shard.partition, key, value) for key, value in legs.items()])
+                t.count("legs_renewed", len(legs))
         return False
+
+    async def _referred(self, person: str, values: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
+        """The legs of a person; those of an older version in the one that is written now, where the person's key can be used."""
+        calls = self._t.ring.calls
+        if calls is None or all(_is_newest(value, calls) for value in values.values()):
+            return values
+        keys = None
+        with suppress(EntryUnreadableError):
+            keys = await self._t.ring.keys_of(Pseudonym(person))
+        if keys is None:
+            return values
+        opened = opened_of(Pseudonym(person), keys)
+        return {key: _rewritten(value, opened, calls) for key, value in values.items()}
+
+
+def _is_newest(value: bytes, calls: CallKey) -> bool:
+    try:
+        return parse_header(value).v == form_of(calls)
+    except MessageError:  # no leg: it goes with the person
+        return True
+
+
+def _rewritten(value: bytes, opened: Opened, calls: CallKey) -> bytes:
+    """A leg in the version that is written now; one that does not open stays as it is."""
+    try:
+        header = parse_header(value)
+        key = opened.data_key(month_from(header.mon))
+        text, form = renewed(open_leg(value, key), header.v, calls)
+    except MessageError:
+        return value
+    return value if form == header.v else seal_leg(msgspec.structs.replace(header, v=form), text, key, fresh_nonce())

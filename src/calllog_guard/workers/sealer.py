@@ -18,12 +18,12 @@ from typing import Final, NamedTuple
 import msgspec
 
 from calllog_guard.core.calls.event import Checked, call_of
-from calllog_guard.core.calls.leg import leg_texts, read_leg
+from calllog_guard.core.calls.leg import LegForm, form_of, leg_texts, read_leg, renewed
 from calllog_guard.core.calls.protect import Fated, fate_of
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.crypto.envelope import leg_aad, leg_head, nonces, seal_under
 from calllog_guard.core.crypto.opened import Opened
-from calllog_guard.core.crypto.secrets import Month, floor_month, month_of
+from calllog_guard.core.crypto.secrets import CallKey, Month, floor_month, month_of
 from calllog_guard.core.heartbeats import Heartbeats
 from calllog_guard.core.ids import CallId, Lookup, Tenant, Token, record_key
 from calllog_guard.core.retention.purpose import allowed, mask_for
@@ -56,6 +56,7 @@ class Part(msgspec.Struct, frozen=True, gc=False):
         place: Where the event lay (topic, partition, offset), and the party's place in it.
         removed: The identifier of a party that is removed.
         former: What the lookup was by former rules of identity; see `resolved`.
+        form: The leg's version, which says how `text` names the call.
 
     """
 
@@ -70,6 +71,7 @@ class Part(msgspec.Struct, frozen=True, gc=False):
     place: tuple[str, int, int, int] = ("", 0, 0, 0)
     removed: str = ""
     former: tuple[Lookup, ...] = ()
+    form: LegForm = 1
 
 
 class Settled(NamedTuple):
@@ -81,10 +83,11 @@ class Settled(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the policy in force says, as tables, and by which rules people and heartbeats are known."""
+    """What the policy in force says, as tables, and by which rules people, calls and heartbeats are known."""
 
     version: str
     identity: tuple[str, ...]
+    calls: CallKey | None
     heartbeats: Heartbeats
     consent_bits: int
     head: tuple[str, str]
@@ -128,13 +131,14 @@ class Sealer:
         """The tables of the policy version in force now."""
         version = self._policy.at(self._clock.now().date())
         tenant = version.tenant[self._tenant]
-        purposes = tenant.listed()
+        purposes, calls = tenant.listed(), self._ring.calls
         return Rules(
             version=version.effective.isoformat(),
             identity=self._naming.rules,
+            calls=calls,
             heartbeats=self._ring.guard.heartbeats,
             consent_bits=sum(purpose.bit for purpose in purposes if purpose.basis == "consent"),
-            head=leg_head(version.effective.isoformat(), self._tenant, self._legs),
+            head=leg_head(version.effective.isoformat(), self._tenant, self._legs, form_of(calls)),
             masks={(role, outcome): mask_for(purposes, role, outcome) for role in _ROLES for outcome in _OUTCOMES},
         )
 
@@ -144,14 +148,14 @@ class Sealer:
         """The parties of a checked event; `appended_ms` is when it first came to us, `place` where it lies."""
         event = checked.event
         start = event.started_at.astimezone(UTC)
-        day = start.date().isoformat()
+        day, form = start.date().isoformat(), form_of(rules.calls)
         shared = (call_of(event), to_ms(start), appended_ms, day, month_of(start.year, start.month))
         # no key is kept in memory with its identifier, which would stay after an erasure
         names = self._naming.of_all(checked.names, [*(party.id for party in event.parties), *event.removed])
         parts = [
-            Part(lookup, rules.masks[party.role, event.outcome], text, *shared, (*place, index), "", former)
+            Part(lookup, rules.masks[party.role, event.outcome], text, *shared, (*place, index), "", former, form)
             for index, (party, text, (lookup, former)) in enumerate(
-                zip(event.parties, leg_texts(event), names, strict=False)
+                zip(event.parties, leg_texts(event, rules.calls), names, strict=False)
             )
         ]
         if event.removed:
@@ -164,11 +168,12 @@ class Sealer:
 
     @staticmethod
     def again(part: Part, rules: Rules) -> Part:
-        """A part that has waited, for the purposes that it came with and that the policy still has."""
+        """A part that has waited, for the purposes that it came with and that the policy still has, in the form that is written now."""
         if part.text is None:
             return part
         leg = read_leg(part.text)
-        return msgspec.structs.replace(part, mask=part.mask & rules.masks[leg.role, leg.outcome])
+        text, form = renewed(part.text, part.form, rules.calls)
+        return msgspec.structs.replace(part, mask=part.mask & rules.masks[leg.role, leg.outcome], text=text, form=form)
 
     async def resolved(self, parts: Sequence[Part]) -> tuple[list[Part], Unreadable]:
         """

@@ -14,7 +14,7 @@ import msgspec
 from calllog_guard.core.calls.leg import Leg
 from calllog_guard.core.crypto.envelope import LegHeader, parse_header
 from calllog_guard.core.crypto.held import HeldHeader, parse_held
-from calllog_guard.core.crypto.secrets import DataKey, Month, Pepper
+from calllog_guard.core.crypto.secrets import CallKey, DataKey, Month, Pepper
 from calllog_guard.core.ids import HoldId, Lookup, Pseudonym, PurposePerson, Tenant
 from calllog_guard.core.requests.hold import kept_id
 from calllog_guard.core.retention.access import Refusal, refusal_of
@@ -73,6 +73,10 @@ class Source(Protocol):
     def forms(self) -> int:
         """The level of stored forms that is written now; see `Keyring.forms`."""
 
+    @property
+    def calls(self) -> CallKey | None:
+        """What names calls by reference; see `Keyring.calls`."""
+
     def parse(self, value: bytes) -> Header:
         """The protected header of a record. Raises RecordError."""
 
@@ -104,6 +108,11 @@ class People:
     def forms(self) -> int:
         """See Source."""
         return self._ring.forms
+
+    @property
+    def calls(self) -> CallKey | None:
+        """See Source."""
+        return self._ring.calls
 
     async def holders(self, names: Sequence[str]) -> dict[str, Holder]:
         """See Source."""
@@ -164,6 +173,11 @@ class Kept:
     def forms(self) -> int:
         """See Source."""
         return self._ring.forms
+
+    @property
+    def calls(self) -> CallKey | None:
+        """See Source."""
+        return self._ring.calls
 
     def parse(self, value: bytes) -> Header:
         """See Source."""

@@ -6,7 +6,7 @@ Rules: 1. Who is restricted, or has a hold whose copies are still to be made, is
           cannot tell: their legs take nobody else's place in a portion.  2. Nothing is swept before the partition was
           read to the end that it had when it was assigned: what was replaced or removed since would not be known.
           Nor while the clocks disagree, nor more at once than `sweep_brake.py` lets go: what was swept does not come back.
-       3. A leg that is to be anonymised is counted first (`statistics.py`).
+       3. A leg that is to be anonymised is counted first (`statistics.py`), and every leg by its rule (`removals.py`).
 Source: GDPR Art. 5(1)(e), 18; design section 11.
 """
 
@@ -23,6 +23,7 @@ from calllog_guard.core.tombstone import tombstone
 from calllog_guard.core.wire import to_ms
 from calllog_guard.workers.copies import Copies
 from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.removals import PORTION, Removals
 from calllog_guard.workers.renewal import Renewal
 from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.statistics import Statistician
@@ -40,10 +41,11 @@ class Sweeper:
         self,
         tools: Tools,
         copies: Copies,
-        statistician: Statistician,
+        counting: tuple[Statistician, Removals],
         reached: Callable[[str, int], Awaitable[int]],
     ) -> None:
-        self._t, self._copies, self._statistician, self._reached = tools, copies, statistician, reached
+        self._t, self._copies, self._reached = tools, copies, reached
+        self._statistician, self._removals = counting
         self._brake = SweepBrake(tools)
         self._renewal, self._steps = Renewal(tools), Steps(tools.settings.off)
         self._unswept: deque[int] = deque()
@@ -84,6 +86,9 @@ class Sweeper:
         day = await self._brake.day((t.legs, shard.partition), shard.index, shard.index.keys_with)
         if day is None:
             return False
+        whole = day >= t.clock.now().date()  # nothing is held back
+        if whole:
+            await self._removals.close(shard)
         due = self._due(shard, day)
         full = len(due) >= t.settings.sweep_records
         self._overdue[shard.partition] = (len(due), self._oldest(shard)) if full else (0, 0.0)
@@ -91,18 +96,24 @@ class Sweeper:
         t.level("sweep_oldest_overdue_s", max(oldest for _, oldest in self._overdue.values()))
         due, more = await self._statistician.counted(shard, await self._copied(shard, due))
         due = await self._copied(shard, due)
-        if due:
-            self._steps.reached("expire.due")
-            await t.writer.write([tombstone(t.legs, key, t.settings.partitions) for key in due])
-            self._steps.reached("expire.tombstoned")
-            for key in due:
-                shard.index.remove(key)
-            t.commit(shard)
-            shard.unforgotten = True
-            t.count("legs_expired", len(due))
-        if day >= t.clock.now().date():  # nothing is held back
+        for at in range(0, len(due), PORTION):
+            await self._remove(shard, due[at : at + PORTION], day)
+        if whole:
             await self._statistician.close(shard)
         return full or more
+
+    async def _remove(self, shard: Shard, due: Sequence[bytes], day: date) -> None:
+        """Legs that are due go, each counted first."""
+        t = self._t
+        self._steps.reached("expire.due")
+        await self._removals.counted(shard, due, day)
+        await t.writer.write([tombstone(t.legs, key, t.settings.partitions) for key in due])
+        self._steps.reached("expire.tombstoned")
+        for key in due:
+            shard.index.remove(key)
+        t.commit(shard)
+        shard.unforgotten = True
+        t.count("legs_expired", len(due))
 
     def _due(self, shard: Shard, day: date) -> list[bytes]:
         """What has lapsed as of a day, one portion."""

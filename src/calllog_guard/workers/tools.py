@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from calllog_guard.core.beginnings import NO_ID
+from calllog_guard.core.confirmations import Confirmed
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import EpochName, Tenant
 from calllog_guard.core.requests.decision import Decision
 from calllog_guard.core.requests.outcome import OutcomeKey
-from calllog_guard.core.retention.brake import Confirmed
 from calllog_guard.core.wire import to_ms
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Position, Writer

@@ -20,7 +20,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from calllog_guard.core.crypto.sealed import signer_public
-from calllog_guard.core.crypto.secrets import Pepper, Secret, derive
+from calllog_guard.core.crypto.secrets import CallKey, Pepper, Secret, derive
 from calllog_guard.core.heartbeats import AUDIT, KEEP, Heartbeats, vouched
 from calllog_guard.core.identity import AS_WRITTEN, DEFAULT
 from calllog_guard.core.ids import EPOCH_PATTERN, EpochName, Tenant, b64
@@ -68,7 +68,7 @@ class Vault:
     ) -> None:
         self._kms, self._ring, self._life_s, self._now, self._legacy = kms, ring, life_s, now, legacy
         self._roots: dict[str, Secret] = {}
-        self._peppers: dict[Tenant, Pepper] = {}
+        self._peppers: dict[Tenant, tuple[Pepper, CallKey]] = {}
         self._epochs: Cache[EpochName, Opened] = Cache(life_s, _EPOCHS_MAX, now=now)
         self._profiles = Profiles(kms, ring, ROOT)
         self._silent_until = -float("inf")
@@ -277,6 +277,10 @@ class Vault:
             new = replace(profile, forms=FORMS, partitions=many, signers=profile.signers | signers)
             if older and profile.forms < FORMS and at is not None:  # what was law until today stays law
                 new = replace(new, judged_from=(at.date() + timedelta(days=1)).isoformat())
+            if new.clear_calls is UNSET and not older:
+                new = replace(new, clear_calls=None)
+            elif new.clear_calls is UNSET and at is not None:
+                new = replace(new, clear_calls=(at.date() + timedelta(days=1)).isoformat())
             return profile if new == profile else replace(new, at=at)
 
         return self._profiles.change(tenant, raised)
@@ -300,10 +304,18 @@ class Vault:
 
     def pepper(self, tenant: Tenant) -> Pepper:
         """The tenant's key for lookups."""
+        return self._pepper(tenant)[0]
+
+    def call_key(self, tenant: Tenant) -> CallKey:
+        """The tenant's key for calls: of the pepper, so that whoever knows people knows calls, and nobody else."""
+        return self._pepper(tenant)[1]
+
+    def _pepper(self, tenant: Tenant) -> tuple[Pepper, CallKey]:
         raw = self._root(f"pepper.{tenant}").expose()
         known = self._peppers.get(tenant)
-        if known is None or known.expose() is not raw:
-            known = self._peppers[tenant] = Pepper(raw)
+        if known is None or known[0].expose() is not raw:
+            pepper = Pepper(raw)
+            known = self._peppers[tenant] = pepper, pepper.call_key()
         return known
 
     def receipt_key(self, tenant: Tenant) -> bytes:

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from calllog_guard.core.crypto.secrets import IdentitySecret, Secret
+from calllog_guard.core.crypto.secrets import CallKey, IdentitySecret, Secret
 from calllog_guard.core.ids import Lookup, Pseudonym
 from calllog_guard.core.requests import whose
 from calllog_guard.core.requests.case import Case
@@ -38,6 +38,11 @@ class Owners:
     def forms(self) -> int:
         """The level of stored forms that is written now."""
         return self._ring.forms
+
+    @property
+    def calls(self) -> CallKey | None:
+        """What names calls by reference; see `Keyring.calls`."""
+        return self._ring.calls
 
     async def identities(self, lookups: Sequence[Lookup]) -> list[IdentitySecret | None]:
         """The secrets of some people; None for who is not known, or cannot be."""

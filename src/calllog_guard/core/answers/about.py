@@ -200,6 +200,7 @@ class About(Internal, frozen=True, kw_only=True):
         subjects: The identifiers that were asked about.
         titles: Who actors and recipients are, in words, by the names of their keys.
         opened_by: Of the partition of this part's records.
+        calls: How the records name their call: by reference; absent where by its id, as in tenants of the first level of forms.
         groups: The first number of each group of parts that belongs to the answer.
 
     """
@@ -237,3 +238,4 @@ class About(Internal, frozen=True, kw_only=True):
     automated_decisions: str | None = None
     where: Where | None = None
     groups: tuple[int, ...] = ()
+    calls: Literal["reference"] | msgspec.UnsetType = msgspec.UNSET

@@ -50,6 +50,8 @@ DATA: Final = (
     "your part in it: your role, when you joined and when you left",
     "your requests and choices: what you asked for, when, and what became of it",
 )
+REFERRED: Final = tuple(each.replace("its identifier", "a reference in place of its identifier") for each in DATA)
+"""The same where records name calls by reference."""
 _SOURCE: Final = (
     "The service that carried your calls: its systems reported each call, whether you made it or somebody else called you. "
     "Nothing was bought, and nothing was collected elsewhere."
@@ -159,7 +161,7 @@ def access(base: About, table: TenantPolicy, known: Known, asked: Asked) -> Abou
         at=asked.at,
         received_at=asked.received_at,
         subjects=known.subjects,
-        data=DATA,
+        data=REFERRED if base.calls else DATA,
         not_in_use=tuple(idle.values()),
         readers=tuple(PermittedReader(actor=name, purposes=some) for name, some in readers.items() if some),
         titles=_titles(table),

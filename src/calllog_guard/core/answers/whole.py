@@ -51,11 +51,12 @@ def whole(parts: Iterable[Part]) -> Answer:
     lasts = {group_of(part.part): part for part in ordered}.values()  # each counts what was left out up to itself
     left_out = sum((Counter(part.left_out) for part in lasts), Counter[str]())
     seen = _merged(line for part in lasts for line in part.about.opened_by)
+    calls = next((part.about.calls for part in ordered if part.about.calls), msgspec.UNSET)
     legs = [leg for part in ordered for leg in part.legs]
     legs.sort(key=lambda leg: (leg.started_at, leg.call, leg.subject), reverse=True)
     return Answer(
         case=ordered[0].case,
-        about=msgspec.structs.replace(about, opened_by=seen),
+        about=msgspec.structs.replace(about, opened_by=seen, calls=calls),
         disclosure=next((part.disclosure for part in ordered if part.disclosure is not None), None),
         legs=legs,
         left_out=dict(left_out),

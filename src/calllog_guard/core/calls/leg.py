@@ -1,19 +1,30 @@
 """
 One party's part in one call, as it is sealed: self-sufficient, and no other party in it.
 
-Source: design section 7.
+Rules: 1. From version 2 of the leg's header on, the call is named by its reference: its id may be made of the parties' addresses.
+       2. Whoever writes a leg of version 1 anew writes version 2 where the tenant's level of forms has it; what is shown follows the level.
+Source: design section 7; section 14 (no clear call id is stored); vectors in `tests/vectors/stored_v1.json` and `stored_v2.json`.
 """
 
-from typing import Final
+from contextlib import suppress
+from typing import Final, Literal
 
 import msgspec
 
 from calllog_guard.core.calls.event import CallEvent, Kind, Party, Result
-from calllog_guard.core.wire import Rewritten, Role, decode, text_literal, time_text
+from calllog_guard.core.crypto.secrets import CallKey
+from calllog_guard.core.ids import CallId
+from calllog_guard.core.wire import Rewritten, Role, decode, encode, text_literal, time_text
+from calllog_guard.errors import MessageError
+
+REFERRED: Final = 2
+"""The level of forms from which on legs name calls by reference."""
+LegForm = Literal[1, 2]
+"""The version of a leg: 1 names the call by its id, 2 by its reference."""
 
 
 class Leg(Rewritten, frozen=True, kw_only=True, gc=False):
-    """The plaintext of a leg; `parties` is their number."""
+    """The plaintext of a leg; `call` is the call's reference (in version 1 its id), `parties` their number."""
 
     call: str
     role: Role
@@ -41,13 +52,34 @@ def read_leg(plaintext: bytes) -> Leg:
     return decode(LEGS, plaintext)
 
 
-def leg_texts(event: CallEvent) -> list[bytes]:
-    """The plaintext of each party's leg, in the order of the parties; what they share is encoded once."""
+def form_of(calls: CallKey | None) -> LegForm:
+    """The version of the legs that are written, by the key for calls: a tenant of the first level of forms has none."""
+    return 1 if calls is None else 2
+
+
+def referred(leg: Leg, form: LegForm, calls: CallKey | None) -> Leg:
+    """A leg of a version with its call named as the tenant's level has it."""
+    if form == 1 and calls is not None:
+        return msgspec.structs.replace(leg, call=calls.reference(CallId(leg.call)))
+    return leg
+
+
+def renewed(plaintext: bytes, form: LegForm, calls: CallKey | None) -> tuple[bytes, LegForm]:
+    """The plaintext of a leg that is written anew, and its version; what opens and is no leg stays as it is."""
+    if form < form_of(calls):
+        with suppress(MessageError):
+            return encode(referred(read_leg(plaintext), form, calls)), form_of(calls)
+    return plaintext, form
+
+
+def leg_texts(event: CallEvent, calls: CallKey | None = None) -> list[bytes]:
+    """The plaintext of each party's leg, in the order of the parties; what they share is encoded once, the call's name too."""
     answered = event.outcome == "answered"
     started, ended = f'"{time_text(event.started_at)}"', "null"
     if event.ended_at:
         ended = f'"{time_text(event.ended_at)}"'
-    head = b'{"call":' + text_literal(event.call_id) + b',"role":"'
+    call = event.call_id if calls is None else calls.reference(CallId(event.call_id))
+    head = b'{"call":' + text_literal(call) + b',"role":"'
     shared = f',"kind":"{event.kind}","outcome":"{event.outcome}","started_at":{started},"ended_at":{ended}'
     tail = f'{shared},"parties":{len(event.parties)},"subject":'.encode()
     return [

@@ -40,6 +40,7 @@ class WaitingPart(Internal, frozen=True, kw_only=True):
         text: The leg's plaintext; None for a party that is removed, whose identifier is `removed`.
         appended_ms: When the event first came, milliseconds since 1970, as is `started_ms`, when the call began.
         former: The keystore's keys by former rules of identity, where it could not be told where the person's entry lies.
+        form: The leg's version, absent for 1: in 2 `text` names the call by reference. `call` is its id always, for the record key.
 
     """
 
@@ -52,6 +53,7 @@ class WaitingPart(Internal, frozen=True, kw_only=True):
     started_ms: int
     appended_ms: int
     former: tuple[str, ...] = ()
+    form: Literal[2] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Parked(Internal, frozen=True, kw_only=True):
@@ -152,7 +154,7 @@ def event_of(part: WaitingPart, tenant: Tenant) -> bytes:
         party |= {name: moment for name in ("joined_at", "left_at") if (moment := getattr(leg, name))}
     event = {
         "tenant": tenant,
-        "call_id": leg.call,
+        "call_id": part.call,
         "kind": leg.kind,
         "outcome": leg.outcome,
         "started_at": leg.started_at,

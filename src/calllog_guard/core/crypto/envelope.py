@@ -4,7 +4,7 @@ A leg as JWE compact (RFC 7516), `dir` + `A256GCM`, and its protected header.
 Rules: 1. The header is the AAD: person, month, record key, tenant, topic, policy.  2. Only our own header form is read:
        `alg` and `enc` pinned, no `zip`, no `crit`; the AAD covers what a later minor release adds, as it came.
        3. One key, named by the header; never a second.
-Source: RFC 7516, RFC 7518 (5.3), NIST SP 800-38D; design section 7; vectors in `tests/vectors/leg_v1.json`.
+Source: RFC 7516, RFC 7518 (5.3), NIST SP 800-38D; design section 7; vectors in `tests/vectors/stored_v1.json` and `stored_v2.json`.
 """
 
 import secrets
@@ -28,13 +28,14 @@ UNREAD: Final = frozenset({"crit", "zip", "b64"})
 
 
 class LegHeader(Rewritten, frozen=True, kw_only=True, gc=False):
-    """The protected header, in this order; each field is one of those that tie the leg to its place."""
+    """The protected header, in this order; each field is one of those that tie the leg to its place. `v` says how the call is named."""
 
+    major: ClassVar[int] = 2
     never: ClassVar[frozenset[str]] = UNREAD
     alg: Literal["dir"] = "dir"
     enc: Literal["A256GCM"] = "A256GCM"
     typ: Literal["calllog-leg"] = "calllog-leg"
-    v: Literal[1] = 1
+    v: Literal[1, 2] = 1
     kid: Id
     mon: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}$(?!\n)")]
     day: Day
@@ -64,9 +65,11 @@ def seal_leg(header: Message, plaintext: bytes, key: DataKey, nonce: bytes) -> b
     return seal_under(b64(encode(header)), plaintext, key, nonce)
 
 
-def leg_head(policy: str, tenant: str, topic: str) -> tuple[str, str]:
-    """What the headers of all legs share that are written under one policy: before the person, and behind the purposes."""
-    header = LegHeader(kid=_ANY_ID, mon=policy[:7], day=policy, rid=_ANY_ID, pur=0, pol=policy, ten=tenant, top=topic)
+def leg_head(policy: str, tenant: str, topic: str, v: Literal[1, 2] = 1) -> tuple[str, str]:
+    """What the headers of all legs share that are written in one form, under one policy: before the person, and behind the purposes."""
+    header = LegHeader(
+        v=v, kid=_ANY_ID, mon=policy[:7], day=policy, rid=_ANY_ID, pur=0, pol=policy, ten=tenant, top=topic
+    )
     before, _, rest = encode(header).decode().partition(f'"kid":"{_ANY_ID}"')
     return before, rest.partition('"pur":0')[2]
 

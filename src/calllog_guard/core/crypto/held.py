@@ -74,13 +74,14 @@ def open_hold(raw: bytes, place: bytes, key: Secret) -> HoldEntry:
 
 
 class HeldHeader(Internal, frozen=True, kw_only=True, gc=False):
-    """The protected header of a copy: as a leg's, but `kid` names the hold."""
+    """The protected header of a copy: as a leg's, `v` too, but `kid` names the hold."""
 
+    major: ClassVar[int] = 2
     never: ClassVar[frozenset[str]] = UNREAD
     alg: Literal["dir"] = "dir"
     enc: Literal["A256GCM"] = "A256GCM"
     typ: Literal["calllog-held"] = "calllog-held"
-    v: Literal[1] = 1
+    v: Literal[1, 2] = 1
     kid: Id
     mon: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}$(?!\n)")]
     day: Day

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from calllog_guard.core.ids import (
     ID_BYTES,
     CallId,
+    CallRef,
     Lookup,
     Pseudonym,
     PurposePerson,
@@ -124,6 +125,20 @@ class Pepper(MacKey):
         """A person's name for the readers of one purpose: two purposes cannot be joined by it, nor either with the log."""
         message = b"person\x00" + purpose.encode() + b"\x00" + lookup.encode()
         return PurposePerson(id_text(self.mac(message)[:ID_BYTES]))
+
+    def call_key(self) -> "CallKey":
+        """The tenant's key for calls."""
+        return CallKey(derive(self, "call"))
+
+
+class CallKey(MacKey):
+    """Names a tenant's calls to those who may not know their ids."""
+
+    __slots__ = ()
+
+    def reference(self, call: CallId) -> CallRef:
+        """The same for each party of a call; it does not open, and without the key no guess of the id can be tried."""
+        return CallRef(id_text(self.mac(call.encode())[:ID_BYTES]))
 
 
 class TokenKey(MacKey):

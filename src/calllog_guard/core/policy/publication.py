@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from calllog_guard.core.acceptances import ACCEPTANCES, ACCEPTED
 from calllog_guard.core.anchor import ANCHOR, ANCHORS
+from calllog_guard.core.confirmations import CONFIRMATIONS, CONFIRMED
 from calllog_guard.core.crypto.sealed import kid_of, sign, verify
 from calllog_guard.core.ids import unb64
 from calllog_guard.core.policy.checks import check_versions
@@ -78,7 +79,11 @@ PUBLICATIONS: Final = msgspec.json.Decoder(Publication)
 
 
 _BESIDE: Final[dict[bytes, msgspec.json.Decoder[Any]]] = {BEAT: BEATS, ANCHOR: ANCHORS}
-_SIGNED: Final[dict[bytes, msgspec.json.Decoder[Any]]] = {ACCEPTED: ACCEPTANCES, PROLONGED: CHANGES}
+_SIGNED: Final[dict[bytes, msgspec.json.Decoder[Any]]] = {
+    ACCEPTED: ACCEPTANCES,
+    PROLONGED: CHANGES,
+    CONFIRMED: CONFIRMATIONS,
+}
 """By what their keys begin with: claims in a signed text, whoever signed it."""
 
 

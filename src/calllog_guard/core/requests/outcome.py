@@ -15,7 +15,7 @@ import msgspec
 
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import ID_BYTES, ID_LETTERS, b64
-from calllog_guard.core.wire import Id, Internal, Rewritten, TenantName, Utc, decode, encode
+from calllog_guard.core.wire import Id, Internal, Message, Rewritten, TenantName, Utc, decode, encode
 from calllog_guard.errors import RecordError
 
 TO_DESK: Final = b"outcomes"
@@ -119,9 +119,13 @@ class OutcomeKey(Secret):
         mac = b64(hmac.digest(self._raw, b"outcome\n" + place + b"\n" + content, hashlib.sha256)[:ID_BYTES])
         return b'%b,"mac":"%b"}' % (content[:-1], mac)
 
-    def vouched(self, outcome: Outcome, place: bytes) -> bytes:
-        """The outcome as it is written at a place."""
+    def vouched(self, outcome: Message, place: bytes) -> bytes:
+        """The outcome, or another record that bears a `mac`, as it is written at a place."""
         return self._sealed(encode(msgspec.structs.replace(outcome, mac=msgspec.UNSET)), place)
+
+    def proves(self, raw: bytes, place: bytes) -> bool:
+        """Whether a worker of ours wrote these bytes at a place."""
+        return hmac.compare_digest(raw, self._sealed(raw[:-_MAC_BYTES] + b"}", place))
 
     def read(self, raw: bytes, place: bytes) -> Outcome:
         """
@@ -132,7 +136,6 @@ class OutcomeKey(Secret):
 
         """
         outcome = decode(OUTCOMES, raw)
-        content = raw[:-_MAC_BYTES] + b"}"
-        if outcome.mac is msgspec.UNSET or not hmac.compare_digest(raw, self._sealed(content, place)):
+        if outcome.mac is msgspec.UNSET or not self.proves(raw, place):
             raise RecordError("forged_outcome")
         return outcome

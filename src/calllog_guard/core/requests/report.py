@@ -19,6 +19,7 @@ from typing import Final, Literal
 import msgspec
 
 from calllog_guard.core.acceptances import Accepted
+from calllog_guard.core.answers.statement import Statement
 from calllog_guard.core.prolonged import Prolonged
 from calllog_guard.core.requests.case import SINCE, Case
 from calllog_guard.core.requests.notice import Filed, waiting
@@ -157,7 +158,7 @@ class ProlongedLine(Message, frozen=True, kw_only=True):
 
 
 class Report(Message, frozen=True, kw_only=True):
-    """The whole report; `secrets` says that a secret hold is in it."""
+    """The whole report; `secrets` says that a secret hold is in it, `statement` what went in the month, once the desk has signed it."""
 
     v: Literal[1] = 1
     tenant: str
@@ -180,6 +181,7 @@ class Report(Message, frozen=True, kw_only=True):
     losses: tuple[LossLine, ...] = ()
     prolonged: tuple[ProlongedLine, ...] = ()
     secrets: bool = False
+    statement: Statement | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +223,7 @@ class Sources:
     accepted: Sequence[Accepted] = ()
     prolonged: Sequence[Prolonged] = ()
     secrets: bool = False
+    statement: Statement | None = None
 
 
 def report(sources: Sources, month: Month, now: datetime) -> Report:
@@ -267,6 +270,7 @@ def report(sources: Sources, month: Month, now: datetime) -> Report:
             if month.has(each.at)
         ),
         secrets=sources.secrets,
+        statement=sources.statement,
     )
 
 

@@ -41,6 +41,10 @@ class Purpose:
         """The last day on which a call of `day` is kept for this purpose: 90 days and 3 months compare by the calendar."""
         return min(add(day, keep) for keep in (self.keep, *self.limits))
 
+    def promised(self, day: date) -> Keep:
+        """The period by which that day was reckoned."""
+        return min((self.keep, *self.limits), key=lambda keep: add(day, keep))
+
     @property
     def bit(self) -> int:
         """The purpose's bit in a leg's mask."""
@@ -96,3 +100,25 @@ def anonymises(day: date, mask: int, purposes: tuple[Purpose, ...]) -> bool:
 def standing(day: date, purposes: tuple[Purpose, ...], today: date) -> int:
     """The purposes that still reach back to a call of `day`, as bits: what the sweep would leave, decided before storing."""
     return sum(purpose.bit for purpose in purposes if due_day(day, purpose.bit, (purpose,)) > today)
+
+
+NO_PURPOSE: Final = "no purpose left"
+"""The rule by which a leg goes whose purposes the policy has dropped, or that never had one."""
+
+
+def period_text(keep: Keep) -> str:
+    """A period as ISO 8601 writes it."""
+    years, months = divmod(keep[0], 12)
+    parts = ((years, "Y"), (months, "M"), (keep[1], "D"))
+    return "P" + "".join(f"{many}{unit}" for many, unit in parts if many)
+
+
+def rule_of(day: date, mask: int, purposes: tuple[Purpose, ...]) -> str:
+    """By which rule a leg lapses: the purposes that reach back furthest, each with the period that it was promised, and what is done then."""
+    left = [purpose for purpose in purposes if mask & purpose.bit]
+    if not left:
+        return NO_PURPOSE
+    last = max(purpose.end(day) for purpose in left)
+    lasting = sorted((each for each in left if each.end(day) == last), key=lambda each: each.number)
+    named = " and ".join(f"{each.name} {period_text(each.promised(day))}" for each in lasting)
+    return f"{named}, then {'anonymise' if anonymises(day, mask, purposes) else 'delete'}"
