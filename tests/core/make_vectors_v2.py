@@ -12,6 +12,7 @@ from calllog_guard.core.calls.parked import Parked, WaitingPart, parked_key, sea
 from calllog_guard.core.crypto.entries import Keys, Person, Rest, seal_keys, seal_person
 from calllog_guard.core.crypto.envelope import LegHeader, seal_leg
 from calllog_guard.core.crypto.held import HeldHeader, HoldSecret
+from calllog_guard.core.crypto.kept import KeptCopies, KeptCopy, seal_kept
 from calllog_guard.core.crypto.same import Same, seal_same
 from calllog_guard.core.crypto.sealed import signer_public
 from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Pepper, Secret, link_at, month_from
@@ -220,6 +221,9 @@ def vectors() -> dict[str, Any]:
             Person(generation=0, pseudonym=None, home=lookup, epoch=EPOCH), b"place", key, NONCE, 2
         ).hex(),
         "same": seal_same(Same().with_rule(lookup), EPOCH, b"place", key, NONCE).hex(),
+        "kept": seal_kept(
+            KeptCopies(copies=(KeptCopy(partition=3, purpose=2, until="2032-11-25"),)), EPOCH, b"place", key, NONCE
+        ).hex(),
         "guard": guard_entry(b"\x06" * 16, 1 << 40, 3).hex(),
         **_heartbeat(),
         "parked": encode(sealed).decode(),

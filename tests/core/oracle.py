@@ -248,5 +248,6 @@ def policy_text(laws: list[tuple[date, Law]], then: dict[str, Any]) -> str:
             '[version.tenant.iocom.requesters.backend-1]\nrole = "backend"\nkey = "backend-1.pub.pem"\n'
             '[version.tenant.iocom.requesters.officer-1]\nrole = "officer"\nkey = "officer-1.pub.pem"\n'
             f"[version.tenant.iocom.actors.all-1]\npurposes = {list(law)}\n"
+            '[version.tenant.iocom.person_notices]\nkey = "operator-1.pub.pem"\ntold = ["lifting"]\n'
         )
     return "\n".join(parts)

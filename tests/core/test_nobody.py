@@ -129,7 +129,7 @@ async def test_who_is_held_in_secret_and_nowhere_else_is_known_no_more(tmp_path:
     told: list[list[dict[str, Any]]] = []
     for name, secret, who in (("a", True, "alice"), ("b", False, "alice"), ("c", False, "nobody")):
         world = await GuardWorld(tmp_path / name).start()
-        await world.call("c1", "alice", "bob")
+        await world.call("c1", "alice", "bob", outcome="missed")  # of which no law keeps anything
         await world.run()
         await gone(world, secret=secret)
         world.clock.at += timedelta(hours=1)

@@ -25,7 +25,14 @@ from calllog_guard.adapters.memory import MemoryWriter
 from calllog_guard.core.crypto.entries import person_key
 from calllog_guard.core.ids import SubjectId
 from calllog_guard.core.wire import time_text
-from calllog_guard.errors import ConfigurationError, Fate, GuardError, KeystoreGuardedError, StateRefusedError
+from calllog_guard.errors import (
+    ConfigurationError,
+    Fate,
+    GuardError,
+    KeystoreGuardedError,
+    StaleDeskError,
+    StateRefusedError,
+)
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.reading import Reading
 from calllog_guard.workers.snapshot import snapshot
@@ -268,13 +275,16 @@ class Promises(RuleBasedStateMachine):
             self.oracle.sealed(now, certain=done)
 
     async def let_stand(self) -> int:
-        """An officer lets stand what was asked of whom nobody knew; how many cases that were."""
+        """An officer lets stand what was asked of whom nobody knew, and whoever must be told before was told; how many cases that were."""
         found = [case for case in self.world.book if case.waits_for == "officer" and "unfound" in case.stages]
         for case in found:
             await self.world.ask(self.name(), "approve", key="officer-1", case=case.case)
-        if found:
+        told = [case for case in self.world.book if case.waits_for == "notice"]
+        for case in told:
+            await self.world.ask(self.name(), "clock", case=case.case, event="noticed", to="person")
+        if found or told:
             await self.world.step("desk")
-        return len(found)
+        return len(found) + len(told)
 
     # --- readers ----------------------------------------------------------------------------------------------------
 
@@ -318,6 +328,23 @@ class Promises(RuleBasedStateMachine):
                 right = person in self.strangers or self.oracle.may(leg, purpose, today)
                 assert right, (purpose, leg, list(self.oracle.states(person)))
 
+    def settle(self) -> None:
+        """Let all work until nothing is left to do, as often as it takes."""
+        for _ in range(
+            20
+        ):  # each of the workers, and each worker again, may find the keystore older than one it has seen
+            self.step("keeper")
+            with contextlib.suppress(KeystoreGuardedError):
+                try:
+                    self.do(self.world.run(200))
+                    while self.do(self.let_stand()):
+                        self.do(self.world.run(200))
+                except StaleDeskError:  # restored from a copy of a later desk's: not alive any more, it is started anew
+                    self.do(self.world.restart())
+                    continue
+                return
+        raise AssertionError("the guard stays up")
+
     @rule()
     def rest(self) -> None:
         """Everything is done that can be: what is certain is shown, and what a range took is gone."""
@@ -325,17 +352,7 @@ class Promises(RuleBasedStateMachine):
         for wish in self.oracle.wishes:
             wish.began = wish.began or now
         self.world.keeper._sweeper.next_ms = 0
-        for _ in range(
-            20
-        ):  # each of the workers, and each worker again, may find the keystore older than one it has seen
-            self.step("keeper")
-            with contextlib.suppress(KeystoreGuardedError):
-                self.do(self.world.run(200))
-                while self.do(self.let_stand()):
-                    self.do(self.world.run(200))
-                break
-        else:
-            raise AssertionError("the guard stays up")
+        self.settle()
         self.oracle.sealed(now, certain=True)  # before or after any of the wishes that were still open
         for wish in self.oracle.wishes:
             wish.ended = wish.ended or now

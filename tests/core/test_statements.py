@@ -22,6 +22,7 @@ from calllog_guard.reports.month import month_markdown
 
 SHORT = POLICY.replace('keep = "P90D"', 'keep = "P10D"').replace('keep = "P60D"', 'keep = "P5D"')
 ALICE = "alice@example.org"
+KEY = b"~removed.2026-11"
 OVER = datetime(2026, 12, 1, 0, 30, tzinfo=UTC)
 
 
@@ -234,15 +235,36 @@ async def test_a_count_of_another_partition_is_none(world: GuardWorld) -> None:
     assert [line.legs for line in found.expired] == [1]
 
 
+def closed(world: GuardWorld, partition: int) -> bytes:
+    """A partition's count of November as it was closed."""
+    lane = world.log.records["privacy.decisions", partition]
+    return next(each.value or b"" for each in lane if each.key == KEY and b"closed_at" in (each.value or b""))
+
+
 async def test_a_count_that_no_keeper_wrote_is_believed_by_nobody(world: GuardWorld) -> None:
     await world.run()
-    real = next(each for each in world.log.records["privacy.decisions", 1] if each.key == b"~removed.2026-11")
-    forged = (real.value or b"").replace(b'"rules":{}', b'"rules":{"none":7}')
-    assert forged != real.value
-    await world.log.write([Output("privacy.decisions", 1, real.key, forged)])
-    await world.restart()
-    await to(world, OVER)
-    assert [line.legs for found in statements(world) for line in found.expired] == []
+    world.clock.at = OVER
+    for _ in range(5):
+        await world.step("keeper")
+    forged = closed(world, 1).replace(b'"rules":{}', b'"rules":{"none":7}')
+    assert forged != closed(world, 1)
+    await world.log.write([Output("privacy.decisions", 1, KEY, forged)])
+    await to(world, OVER + timedelta(minutes=10))
+    (found,) = statements(world)
+    assert (found.expired, found.partitions) == ((), 4)
+
+
+async def test_while_one_partition_counts_nothing_is_signed(world: GuardWorld) -> None:
+    await world.run()
+    opened = {place: list(world.log.records["privacy.decisions", place]) for place in range(4)}
+    world.clock.at = OVER
+    for _ in range(5):
+        await world.step("keeper")
+    world.log.records["privacy.decisions", 3] = opened[3]  # its keeper was killed before
+    for _ in range(3):
+        world.clock.at += timedelta(minutes=5)
+        await world.step("desk")
+    assert statements(world) == []
 
 
 async def test_at_the_first_level_of_forms_nothing_is_counted(tmp_path: Path) -> None:

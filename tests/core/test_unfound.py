@@ -283,11 +283,11 @@ async def test_the_officer_reads_that_nothing_was_found(world: GuardWorld) -> No
 
 
 async def test_who_is_known_by_held_copies_alone_is_not_said_to_be_corrected(world: GuardWorld) -> None:
-    await world.hold("hold-00001", "claim-17", "alice")
+    await world.hold("hold-00001", "claim-17", "bob")
     await world.run()
-    await world.ask("erase-0001", "erase", "alice")
+    await world.ask("erase-0001", "erase", "bob")
     await world.run()
-    await world.ask("asked-0001", "rectify", "alice", facts=FACTS | {"call_id": "c1"})
+    await world.ask("asked-0001", "rectify", "bob", facts=FACTS | {"call_id": "c1"})
     await world.run()
     assert (waits(world.case("asked-0001")), world.case("asked-0001").known) == (True, True)
     assert (await decided(world, "approve")).state == "closed"

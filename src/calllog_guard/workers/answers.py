@@ -101,6 +101,7 @@ class Answers:
             cases=_own(found, case, table),
             disclosed=[pair for each in found.cases if (pair := self._disclosed(each)) is not None],
             kept=told.kept,
+            law=law_of(told),
         )
         return person.access(base, table, known, asked)
 
@@ -142,6 +143,14 @@ class Answers:
         except CaseStateError:
             return None  # nobody's desk sealed it so: the renewal of sealed parts tells of it
         return (case, filed) if filed is not None else None
+
+
+def law_of(told: Telling) -> list[tuple[int, str]]:
+    """The purposes for which law keeps copies, by number, each with the last of its days."""
+    found: dict[int, str] = {}
+    for each in told.law:
+        found[each.copy.purpose] = max(each.copy.until, found.get(each.copy.purpose, ""))
+    return sorted(found.items())
 
 
 def _own(found: _Found, present: Case, table: TenantPolicy) -> list[OwnCase]:

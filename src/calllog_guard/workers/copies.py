@@ -14,15 +14,20 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import msgspec
+
+from calllog_guard.core.answers.parts import Amend
+from calllog_guard.core.calls.correct import corrected
 from calllog_guard.core.calls.leg import Leg, read_leg, referred, renewed
 from calllog_guard.core.crypto.entries import Keys
 from calllog_guard.core.crypto.envelope import open_leg, parse_header, seal_leg
 from calllog_guard.core.crypto.held import HeldHeader, HoldSecret, parse_held
+from calllog_guard.core.crypto.kept import KeptCopy
 from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.secrets import Month, month_from
-from calllog_guard.core.ids import INTERNAL_KEY, HoldId, Lookup, Pseudonym, id_bytes
+from calllog_guard.core.ids import INTERNAL_KEY, CallId, HoldId, Lookup, Pseudonym, id_bytes
 from calllog_guard.core.requests.hold import Terms, kept_id
 from calllog_guard.core.retention.purpose import Purpose, due_day
 from calllog_guard.core.retention.sweep import lapsed
@@ -51,6 +56,13 @@ class Under:
     name: HoldId
     secret: HoldSecret
     mask: int
+
+
+class Survived(NamedTuple):
+    """On which bases copies were made that law keeps, and what is to be noted of them."""
+
+    bases: tuple[str, ...]
+    copies: tuple[KeptCopy, ...]
 
 
 def opened_of(pseudonym: Pseudonym, keys: Keys) -> Opened:
@@ -83,16 +95,20 @@ class Copies:
         self._steps.reached("hold.read_again")
         return len(made)
 
-    async def survive(self, shard: Shard, pseudonym: Pseudonym, keys: Keys, rows: Rows) -> tuple[str, ...]:
-        """Copy legs for the purposes that survive erasure by law and have not lapsed; the bases of those purposes."""
+    async def survive(self, shard: Shard, pseudonym: Pseudonym, keys: Keys, rows: Rows) -> Survived:
+        """Copy legs for the purposes that survive erasure by law and have not lapsed."""
         today = self._t.clock.now().date()
         wanted: dict[bytes, list[Purpose]] = {}
+        until: dict[int, date] = {}
         for facts, key in rows:
             purposes = self._t.policy.purposes_since(self._t.tenant, facts.policy, today)
             keeping = [each for each in purposes if each.survives_erasure and facts.mask & each.bit]
             keeping = [each for each in keeping if due_day(facts.day, each.bit, (each,)) > today]
             if keeping:
                 wanted[key] = keeping
+            for purpose in keeping:
+                due = due_day(facts.day, purpose.bit, (purpose,))
+                until[purpose.number] = max(until.get(purpose.number, today), due)
         some = [(facts, key) for facts, key in rows if key in wanted]
         made: set[bytes] = set()
         while some:
@@ -104,8 +120,10 @@ class Copies:
             if all(name in again and again[name].secret == secret for name, secret in each.items()):
                 break
         if not made:
-            return ()
-        return tuple(sorted({purpose.basis for some_ in wanted.values() for purpose in some_}))
+            return Survived((), ())
+        bases = tuple(sorted({purpose.basis for some_ in wanted.values() for purpose in some_}))
+        copies = [KeptCopy(partition=shard.partition, purpose=at, until=day.isoformat()) for at, day in until.items()]
+        return Survived(bases, tuple(copies))
 
     async def _months(
         self, shard: Shard, rows: Rows, wanted: Mapping[bytes, Sequence[Purpose]]
@@ -252,6 +270,36 @@ class Copies:
             except MessageError as error:  # the others are given
                 self._t.count("unreadable_" + error.reason, 1)
         return legs
+
+    def by_law(self, shard: Shard) -> list[HoldId]:
+        """The holds of purposes and months of which a partition has copies; none that was ordered."""
+        months = {(each.mask.bit_length(), each.day.isoformat()[:7]) for each in shard.held.groups()}
+        return [kept_id(self._t.tenant, number, month, shard.partition) for number, month in sorted(months)]
+
+    async def correct(self, shard: Shard, hold: HoldId, rows: Rows, amend: Amend) -> int:
+        """Correct those of a hold's copies that are of one call; how many are so now."""
+        secret = await self._t.safe.secret(hold) if rows else None
+        if secret is None:
+            return 0
+        values = await self._t.fetch(self._topic, shard.partition, {key: facts.offset for facts, key in rows})
+        if missing := [key for _, key in rows if key not in values]:
+            raise LegMovedError(missing)
+        outputs: list[Output] = []
+        count, calls = 0, self._t.ring.calls
+        call = amend.call if calls is None else calls.reference(CallId(amend.call))
+        for key, value in values.items():
+            header, plaintext = parse_held(value), open_leg(value, secret.copy_key())
+            before, form = renewed(plaintext, header.v, calls)
+            if read_leg(before).call != call:
+                continue
+            count += 1
+            after = corrected(before, role=amend.role, joined_at=amend.joined_at, left_at=amend.left_at)
+            if after != plaintext:
+                header = msgspec.structs.replace(header, v=form)
+                sealed = seal_leg(header, after, secret.copy_key(), fresh_nonce())
+                outputs.append(Output(self._topic, shard.partition, key, sealed))
+        await self._t.writer.write(outputs)
+        return count
 
     async def _remove(self, shard: Shard, copies: Collection[bytes]) -> None:
         await self._t.writer.write([Output(self._topic, shard.partition, copy, None) for copy in copies])

@@ -11,13 +11,14 @@ Source: design section 9, steps 2 and 3; section 10.
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
-from calllog_guard.core.answers.parts import Task, first_of
+from calllog_guard.core.answers.parts import Amend, Task, first_of
 from calllog_guard.core.crypto.entries import Person
-from calllog_guard.core.crypto.secrets import Month, floor_month, month_of
+from calllog_guard.core.crypto.secrets import Month, Secret, floor_month, month_of
 from calllog_guard.core.ids import CallId, DecisionId, Lookup, Pseudonym, Tenant, partition_of, record_key
 from calllog_guard.core.requests.case import AT_ONCE, TRACED, TRACED_FROM, Case, Trace
 from calllog_guard.core.requests.decision import (
@@ -51,6 +52,8 @@ MINTS: Final = frozenset({"erase", "restrict", "object", "withdraw", "consent"})
 
 _FORMER: Final = 100
 """The parts of earlier generations are numbered behind those of all subjects."""
+_LAW: Final = 20_000
+"""And those of copies that law keeps behind these, and behind whoever else the same human is."""
 
 
 class Decided(NamedTuple):
@@ -71,8 +74,20 @@ def _task(request: Request, index: int, told: Telling) -> bytes:
     """What is to be done once, beside the rule; nothing for most types."""
     if request.reply_key is None:
         return b""
+    mine = request.type == "access"
     holds = told.holds if request.type in {"access", "disclose"} else ()
-    return encode(Task(key=request.reply_key, range=span_of(request.range), first=first_of(index), holds=holds))
+    law = True if mine and told.law else msgspec.UNSET
+    return encode(
+        Task(key=request.reply_key, range=span_of(request.range), first=first_of(index), holds=holds, law=law)
+    )
+
+
+def _amend(request: Request) -> bytes:
+    """What is to be corrected in copies, whose person has no key under which a rule could be sealed."""
+    if request.facts is None:
+        return b""
+    facts = request.facts
+    return encode(Amend(call=facts.call_id, role=facts.role, joined_at=facts.joined_at, left_at=facts.left_at))
 
 
 _NOTHING: Final = Telling()
@@ -193,6 +208,8 @@ class Decider:
         if kind in {"access", "disclose"}:
             found += self._of_former(granted, lookups, persons, told, view)
         case = self._to_trace(case, [(named.places.get(index, index), decision) for index, decision in found])
+        if kind in {"access", "rectify"}:
+            found += self._of_law(granted, lookups, persons, told, view)
         case = await self.decided(case, [decision for _, decision in found])
         for part in parts:
             others = await self._considered(case, persons) if part.number == ENDED else set()
@@ -304,6 +321,42 @@ class Decider:
                 entry = Entry(each.lookup, each.generation, _task(granted.request, _FORMER + at, told))
                 found.append((_FORMER + at, seal_entry(decision, entry, ledger, fresh_nonce())))
         return found
+
+    def _of_law(
+        self,
+        granted: Granted,
+        lookups: Mapping[int, Lookup],
+        persons: Mapping[Lookup, Person],
+        told: Telling,
+        view: View,
+    ) -> list[tuple[int, Decision]]:
+        """The copies that law keeps of people, each partition asked once about each person; of an access, where nobody is asked anyway."""
+        request, many = granted.request, self._settings.partitions
+        numbers = {lookup: index for index, lookup in lookups.items()}
+        ledger, found = self._vault.epoch_key(pointer(view), self._tenant, "ledger"), list[tuple[int, Decision]]()
+        places = dict.fromkeys((each.lookup, each.copy.partition) for each in told.law if each.lookup in numbers)
+        asked: set[tuple[Lookup, int]] = set()
+        if request.type == "access":
+            names = [(lookup, each.pseudonym) for lookup, each in persons.items()]
+            names += [(each.lookup, each.pseudonym) for each in told.former]
+            asked = {(lookup, partition_of(name, many)) for lookup, name in names if name}
+        for at, (lookup, partition) in enumerate(places):
+            if (lookup, partition) in asked:
+                continue
+            name, pseudonym = self._placed(granted, numbers[lookup], partition, ledger)
+            decision = self.decision(granted, cast("DecisionType", request.type), name, pseudonym, view)
+            task = _amend(request) if request.type == "rectify" else _task(request, _LAW + at, told)
+            found.append((_LAW + at, seal_entry(decision, Entry(lookup, 0, task), ledger, fresh_nonce())))
+        return found
+
+    def _placed(self, granted: Granted, index: int, partition: int, ledger: Secret) -> tuple[DecisionId, Pseudonym]:
+        """A decision with a name of nobody in a partition; the same on a repeat."""
+        name = decision_id(self._tenant, f"{granted.case.jti} law {partition}", index, 0)
+        for number in count():
+            pseudonym = unseen_pseudonym(ledger, DecisionId(f"{name}.{number}"))
+            if partition_of(pseudonym, self._settings.partitions) == partition:
+                return name, pseudonym
+        raise AssertionError("numbers do not end")
 
     def _rule(self, granted: Granted, part: Part, token_of: Callable[[CallId], Any]) -> Rule:
         """What a decision says beyond its type."""

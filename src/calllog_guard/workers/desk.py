@@ -55,7 +55,17 @@ from calllog_guard.workers.deadlines import Deadlines, timed
 from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
 from calllog_guard.workers.disclosures import Disclosures
-from calllog_guard.workers.granted import Granted, Telling, at_rest, consent_of, considered, ended, mask_of, parts_of
+from calllog_guard.workers.granted import (
+    LAW,
+    Granted,
+    Telling,
+    at_rest,
+    consent_of,
+    considered,
+    ended,
+    mask_of,
+    parts_of,
+)
 from calllog_guard.workers.holds import Holds
 from calllog_guard.workers.lifting import Lifting, Met
 from calllog_guard.workers.notices import AWAITED, Notices
@@ -372,7 +382,9 @@ class Desk:
             told = await self._disclosures.produced(granted, lookups, told)
         # after a crash a hold may just have decided for this very case: go on from there
         before = self._book.get(granted.case.case) or granted.case
-        case = await self._o.decider.subjects.matched(afresh(before), request, [each.lookup for each in told.former])
+        left = [each.lookup for each in told.former]
+        left += [each.lookup for each in told.law if request.type in LAW]
+        case = await self._o.decider.subjects.matched(afresh(before), request, left)
         granted = replace(granted, case=found(case, before))
         if self._unfound.asks(granted):
             case = await self._unfound.put(granted)
@@ -394,7 +406,8 @@ class Desk:
         if self._unfound.undecided(case):
             return await self._unfound.put(replace(granted, case=case))
         if case.type == "erase":
-            kept = (*told.kept, *(each for each in case.kept if each not in told.kept))
+            again = [*told.kept, *([{"basis": "legal_duty"}] if told.law else [])]
+            kept = (*again, *(each for each in case.kept if each not in again))
             case = msgspec.structs.replace(case, kept=kept)
         later = self._unfound.later(case)
         case, notices = (case, []) if later else await self._o.notices.carried_out(granted, case)

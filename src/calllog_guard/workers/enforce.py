@@ -16,16 +16,19 @@ from typing import Final
 import msgspec
 import structlog
 
+from calllog_guard.core.answers.parts import AMENDS
 from calllog_guard.core.crypto.entries import Keys
 from calllog_guard.core.ids import record_key
 from calllog_guard.core.requests.decision import Decision
 from calllog_guard.core.requests.rules import Rule, open_rule
 from calllog_guard.core.tombstone import tombstone
+from calllog_guard.core.wire import decode
 from calllog_guard.errors import EntryUnreadableError, KeyMissingError, LegMovedError
 from calllog_guard.ports import Facts
 from calllog_guard.workers.arrivals import Arrivals
 from calllog_guard.workers.copies import Copies
 from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.kept import KeptOf
 from calllog_guard.workers.readership import Readership
 from calllog_guard.workers.results import Results, tokens_of
 from calllog_guard.workers.tools import Tools
@@ -45,6 +48,7 @@ class Enforcer:
         self._t, self._steps = tools, Steps(tools.settings.off)
         self.copies, self.results = Copies(tools), Results(tools)
         self.arrivals = Arrivals(tools, self.copies)
+        self._kept = KeptOf(tools.ring, tools.clock)
         self._rise = asyncio.Lock()
         self._destroyed, self._risen = 0, 0
         self._effects: dict[str, Effect] = {"object": self._take_away, "withdraw": self._take_away}
@@ -201,7 +205,10 @@ class Enforcer:
 
     async def _survive(self, work: Work, keys: Keys, rows: Rows) -> None:
         """What the law keeps of some legs is copied before they go."""
-        kept = set(await self.copies.survive(work.shard, work.pseudonym, keys, rows)) - work.progress.kept
+        survived = await self.copies.survive(work.shard, work.pseudonym, keys, rows)
+        await self._kept.note(work.entry.lookup, survived.copies)
+        self._steps.reached("enforce.noted")
+        kept = set(survived.bases) - work.progress.kept
         if kept:
             await self.results.tell(work, "copied", len(rows), tuple(sorted(kept)))
             work.progress.kept |= kept
@@ -243,7 +250,22 @@ class Enforcer:
         await self.results.removed(work)
         return Ended.DONE
 
+    async def _rectify_copies(self, work: Work) -> Ended:
+        """What law keeps of somebody who is erased is corrected where it lies; the older state goes with compaction."""
+        amend, shard, found = decode(AMENDS, work.entry.task), work.shard, 0
+        while not await self.copies.catch_up(shard):
+            pass
+        for hold in self.copies.by_law(shard):
+            after: bytes | None = b""
+            while after is not None:
+                mine, after = await self.copies.about(shard, hold, after, work.entry.lookup)
+                found += await self.copies.correct(shard, hold, mine, amend)
+        await self.results.report(work, "rewritten", (), found)
+        return Ended.DONE
+
     async def _rectify(self, work: Work, keys: Keys | None) -> Ended:
+        if work.entry.task:
+            return await self._rectify_copies(work)
         rule = rule_of(work.decision, keys)
         facts = rule.facts if rule else None
         key = record_key(work.pseudonym, facts.token) if facts else b""

@@ -145,6 +145,10 @@ class Exporter:
         if not isinstance(scope, Scope):
             task = read_task(work.entry.task)
             scope = work.progress.scope = Scope(task, holds=[(HoldId(each), b"") for each in task.holds])
+            if task.law:
+                while not await self._enforcer.copies.catch_up(work.shard):
+                    pass
+                scope.holds += [(each, b"") for each in self._enforcer.copies.by_law(work.shard)]
         if scope.about is None and not (await self._looked(work, scope, opened)):
             return Ended.MORE
         while len(scope.digests) < scope.parts:

@@ -57,6 +57,7 @@ class Following:
         self._retry_max_s, self._told, self._look = retry_max_s, told, look
         self._progress, self._lookout = Progress(trail, cursor, clock), Lookout(cursor, round_s)
         self._remembered = Remembered(cursor, reading.errand.tenant)
+        kept.source.follow()
         self._lapses: tuple[date, object] | None = None
         self._lap_s, self._next_lap = lap_s, 0.0
         self.ready, self.alive, self.why = False, True, ["it has not read up to its place yet"]
@@ -191,11 +192,9 @@ class Following:
                     yield step
 
     async def _standing(self, reading: Reading, rows: Sequence[Seen], right: Right) -> AsyncGenerator[Step, None]:
-        holders = await reading.source.holders(list({row.name for row in rows}))
-        standings = await reading.source.standings(holders, right.purpose)
+        now = await self._now_of(reading, rows, right)
         changed: list[tuple[Seen, Refusal | None]] = []
-        for row in rows:
-            refusal = standings[row.name].refusal if row.name in standings else Refusal.UNKNOWN
+        for row, refusal in now:
             stays = refusal is Refusal.UNKNOWN or self._remembered.outlives(row, refusal, right)
             known = row.shown is Shown.HIDDEN and refusal in MAY_END
             if not stays and not known and not (refusal is None and row.shown is Shown.THERE):
@@ -213,6 +212,37 @@ class Following:
         for partition, hidden in again.items():
             for start in range(0, len(hidden), BATCH):
                 yield await self._again(reading, partition, hidden[start : start + BATCH])
+        async for step in self._unmet(reading, [row for row, refusal in now if refusal is None]):
+            yield step
+
+    async def _now_of(self, reading: Reading, rows: Sequence[Seen], right: Right) -> list[tuple[Seen, Refusal | None]]:
+        """What stands against each row now, by its name and by whose it is."""
+        holders = await reading.source.holders(list({row.name for row in rows}))
+        standings = await reading.source.standings(holders, right.purpose)
+        closed = await reading.source.closed([(row.name, row.token) for row in rows])
+        by_name = {name: each.refusal for name, each in standings.items()}
+        own = dict.fromkeys(closed.restricted, Refusal.RESTRICTED)
+        return [(row, by_name.get(row.name, Refusal.UNKNOWN) or own.get((row.name, row.token))) for row in rows]
+
+    async def _unmet(self, reading: Reading, rows: Sequence[Seen]) -> AsyncGenerator[Step, None]:
+        """Copies that are shown since before this start, and whose people are still to be met."""
+        unmet = (await reading.source.closed([(row.name, row.token) for row in rows])).unknown if rows else set()
+        by_partition: dict[int, list[Seen]] = defaultdict(list)
+        for row in rows:
+            if row.shown is Shown.THERE and (row.name, row.token) in unmet:
+                by_partition[row.partition].append(row)
+        for partition, there in by_partition.items():
+            for start in range(0, len(there), BATCH):
+                yield await self._met(reading, partition, there[start : start + BATCH])
+
+    async def _met(self, reading: Reading, partition: int, there: Sequence[Seen]) -> Step:
+        """Copies that were shown before this start, whose people are met anew: they may have restricted them since."""
+        by_offset = {row.offset: row for row in there}
+        step, place = Step(), (reading.source.topic, partition)
+        for verdict in await reading.judged(await self._trail.log.fetch(place, list(by_offset))):
+            if verdict.line is None and verdict.refusal in MAY_END:
+                step.hides(by_offset[verdict.record.offset], verdict.refusal)
+        return step
 
     async def _again(self, reading: Reading, partition: int, hidden: Sequence[Seen]) -> Step:
         """Legs that were hidden and may be seen: what the log has of them now."""

@@ -18,7 +18,10 @@ from calllog_guard.core.requests.fields import Range, days_of
 from calllog_guard.core.requests.request import Request, wording_digest
 from calllog_guard.core.requests.rules import REVIEW, Span
 from calllog_guard.policy import TenantPolicy
+from calllog_guard.workers.kept import LawCopy
 
+LAW: Final = frozenset({"access", "rectify", "restrict"})
+"""Which requests reach what law keeps of somebody who is erased."""
 FLAGS: Final = frozenset({"restrict", "lift", "consent"})
 """Decisions that change the person's flags and nothing that is stored."""
 APART: Final = 1000
@@ -126,6 +129,7 @@ class Telling:
     What may be told of the holds on some people: for receipts, and for a person's own copy; secret ones are not in it.
 
     Args:
+        law: What law keeps of them beyond an erasure.
         full: Who could not be put under a hold that names them before others' copies are made.
 
     """
@@ -133,6 +137,7 @@ class Telling:
     kept: tuple[dict[str, str], ...] = ()
     holds: tuple[HoldId, ...] = ()
     former: tuple[Former, ...] = ()
+    law: tuple[LawCopy, ...] = ()
     full: frozenset[Lookup] = frozenset()
 
 

@@ -53,6 +53,7 @@ from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.granted import Former, Granted, Telling, span_of
+from calllog_guard.workers.kept import KeptOf
 from calllog_guard.workers.keyring import Keyring, fresh_nonce, pointer
 from calllog_guard.workers.safe import Safe, terms_of
 from calllog_guard.workers.vault import Vault
@@ -85,6 +86,7 @@ class Holds:
     def __init__(self, archive: Archive) -> None:
         self._a, self._tenant, self._ring, self._safe = archive, archive.tenant, archive.ring, archive.safe
         self._steps, self._lock = Steps(archive.settings.off), asyncio.Lock()
+        self._kept = KeptOf(archive.ring, archive.clock)
 
     @property
     def archive(self) -> Archive:
@@ -320,7 +322,8 @@ class Holds:
                 holds.append(name)
                 met = [Former(Lookup(p.lookup), p.generation, Pseudonym(p.pseudonym)) for p in terms.people if p.told]
                 former |= dict.fromkeys(each for each in met if (each.lookup, each.generation) not in present)
-        return Telling(kept=tuple(kept), holds=tuple(holds), former=tuple(former), full=frozenset(full))
+        law = await self._kept.of(lookups) if lookups is not None else ()
+        return Telling(kept=tuple(kept), holds=tuple(holds), former=tuple(former), law=law, full=frozenset(full))
 
     @staticmethod
     def _told_of(left: Mapping[Lookup, ParkedError]) -> None:

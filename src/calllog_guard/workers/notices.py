@@ -26,6 +26,7 @@ from calllog_guard.core.requests.fields import Facts, NoticeKind
 from calllog_guard.core.requests.notice import (
     CARRIED_OUT,
     PERSON,
+    KeptFor,
     Notice,
     Remedies,
     Sent,
@@ -38,6 +39,7 @@ from calllog_guard.core.requests.notice import (
 from calllog_guard.core.requests.outcome import Outcome
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.whose import Reason
+from calllog_guard.core.retention.purpose import due_day
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode
 from calllog_guard.errors import CaseStateError
@@ -214,6 +216,7 @@ class Notices:
         ground: str | None,
     ) -> Words:
         disclosed = kind == "disclosed" and request is not None
+        kept = _kept(case, kind, table, at) if self._owners.forms >= LETTERS else ()
         return Words(
             v=1,
             kind=kind,
@@ -229,7 +232,8 @@ class Notices:
             authority=request.authority if request and disclosed else None,
             basis=request.basis if request and disclosed else None,
             due=case.due if kind in _DATED else None,
-            remedies=Remedies(authority=table.authority) if kind in _REMEDIES else None,
+            remedies=Remedies(authority=table.authority) if kind in _REMEDIES or kept else None,
+            kept=kept or msgspec.UNSET,
             act_by=act_by(at, table.days_to_tell) if kind in _BEFORE else act_by(at),
             at=at,
         )
@@ -279,3 +283,19 @@ class Notices:
         if case.untold and case.sealed is None:
             case = await self._book.sealed(case, granted.request)
         return case, outputs
+
+
+def _kept(case: Case, kind: NoticeKind, table: TenantPolicy, at: datetime) -> tuple[KeptFor, ...]:
+    """What law keeps beyond this erasure, as far as there is any: the keepers have not looked yet, and no letter waits for that."""
+    again = kind == "answered" and bool(case.kept)
+    if case.type != "erase" or not (kind == "erased" or again):
+        return ()
+    return tuple(
+        KeptFor(
+            purpose=each.name,
+            why=said(table.purposes[each.name].why),
+            until=due_day(at.date(), each.bit, (each,)).isoformat(),
+        )
+        for each in table.listed()
+        if each.survives_erasure
+    )

@@ -222,6 +222,8 @@ class Reading:
             leg = read_leg(open_leg(record.value or b"", holder.data_key(month_from(header.mon))))
             if not right.purpose.covers(leg.role, leg.outcome):
                 return None, Refusal.PURPOSE
+            if (refusal := self.source.against(header, leg)) is not None:
+                return None, refusal
             if header.v == 1:
                 leg = referred(leg, header.v, self.source.calls)
             return put(leg, header.rid, holder.person(leg), right.purpose.shows), None

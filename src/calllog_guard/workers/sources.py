@@ -5,7 +5,7 @@ How a reader comes from the name in a record to the key that opens it, and to wh
 that keeps by law are read for that purpose; what an officer ordered is for the claim alone.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -61,6 +61,13 @@ class Standing(NamedTuple):
     refusal: Refusal | None
 
 
+class Closed(NamedTuple):
+    """The records, by name and token, whose person has restricted them, and those of which it is not known whose they are."""
+
+    restricted: set[tuple[str, str]]
+    unknown: set[tuple[str, str]]
+
+
 Header = LegHeader | HeldHeader
 
 
@@ -93,7 +100,16 @@ class Source(Protocol):
         """Whether every entry still is as it was."""
 
     async def met(self) -> bool:
-        """Whether people in opened records turn out to be known by other names than were said: say it again."""
+        """Whether people in opened records turn out to be known by other names than were said, or stand against it: say it again."""
+
+    def follow(self) -> None:
+        """Records are opened once and shown for long: what is needed to see later whether they still may be is remembered."""
+
+    def against(self, header: Header, leg: Leg) -> Refusal | None:
+        """What stands against using an opened record, as far as its person is known."""
+
+    async def closed(self, names: Collection[tuple[str, str]]) -> Closed:
+        """Of records that were opened before, by name and token: whose person stands against it by now."""
 
 
 class People:
@@ -158,6 +174,19 @@ class People:
         """See Source: names stand in the keystore."""
         return False
 
+    def follow(self) -> None:
+        """See Source: names stand in the records."""
+
+    def against(self, header: Header, leg: Leg) -> Refusal | None:
+        """See Source: who stands against it was known before it was opened."""
+        del header, leg
+        return None
+
+    async def closed(self, names: Collection[tuple[str, str]]) -> Closed:
+        """See Source: the standing of the name says it."""
+        del names
+        return Closed(set(), set())
+
 
 class Kept:
     """The source of the copies that one purpose keeps by law: a table that is built of both topics does not see an erasure."""
@@ -168,6 +197,9 @@ class Kept:
         self._tenant, self._purpose = errand.tenant, errand.purpose
         self._met: dict[Names, Lookup] = {}
         self._unmet: set[Names] = set()
+        self._closed: dict[Lookup, tuple[bytes | None, bool]] = {}
+        self._unasked: set[Lookup] = set()
+        self._whose: dict[tuple[str, str], Lookup] | None = None
 
     @property
     def forms(self) -> int:
@@ -212,7 +244,41 @@ class Kept:
         found = await self._homes.of(self._unmet) if self._unmet else {}
         self._met = found
         self._unmet = set()
-        return any(home != names.lookup for names, home in found.items())
+        moved = any(home != names.lookup for names, home in found.items())
+        asked, self._unasked = self._unasked, set()
+        if asked and not moved:
+            self._closed |= await self._standing(asked)
+        return moved or any(self._closed[each][1] for each in asked)
+
+    async def _standing(self, lookups: Collection[Lookup]) -> dict[Lookup, tuple[bytes | None, bool]]:
+        """Whether some people's data may be stored and not used (Art. 18); of whose entry cannot be used that is not known: they may not."""
+        view = await self._ring.view(sorted(lookups))
+        persons, unreadable = self._ring.persons(view)
+        return {
+            each: (view.raw[each], each in unreadable or ((person := persons.get(each)) is not None and person.closed))
+            for each in lookups
+        }
+
+    def follow(self) -> None:
+        """See Source: whose each record is that is opened."""
+        self._whose = {}
+
+    async def closed(self, names: Collection[tuple[str, str]]) -> Closed:
+        """See Source."""
+        known = {name: lookup for name in names if (lookup := (self._whose or {}).get(name)) is not None}
+        standing = await self._standing(set(known.values())) if known else {}
+        return Closed({name for name, lookup in known.items() if standing[lookup][1]}, set(names) - known.keys())
+
+    def against(self, header: Header, leg: Leg) -> Refusal | None:
+        """See Source: who has been erased may have restricted what law keeps; that nobody knows them any more stands against nothing."""
+        names = self._homes.stored(leg.subject)
+        lookup = self._met.get(names, names.lookup)
+        if self._whose is not None:
+            self._whose[header.kid, header.rid] = lookup
+        if lookup not in self._closed:
+            self._unasked.add(lookup)
+            return None
+        return Refusal.RESTRICTED if self._closed[lookup][1] else None
 
     async def standings(self, holders: Mapping[str, Holder], purpose: Purpose) -> dict[str, Standing]:
         """See Source: a copy is for the purpose that keeps it; under the restore guard nobody opens one either."""
@@ -234,6 +300,9 @@ class Kept:
         """See Source."""
         entries, _ = await self._safe.readable(HoldId(name) for name in holders)
         now = {name: entries.get(HoldId(name)) for name in holders}
+        closed, self._closed = self._closed, {}
+        if closed and await self._standing(closed) != closed:
+            return False
         return all(
             (entry.terms if entry is not None and entry.secret is not None else None) == standings[name].raw
             for name, entry in now.items()

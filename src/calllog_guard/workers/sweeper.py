@@ -23,6 +23,7 @@ from calllog_guard.core.tombstone import tombstone
 from calllog_guard.core.wire import to_ms
 from calllog_guard.workers.copies import Copies
 from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.noting import Noting
 from calllog_guard.workers.removals import PORTION, Removals
 from calllog_guard.workers.renewal import Renewal
 from calllog_guard.workers.shard import Shard
@@ -48,6 +49,7 @@ class Sweeper:
         self._statistician, self._removals = counting
         self._brake = SweepBrake(tools)
         self._renewal, self._steps = Renewal(tools), Steps(tools.settings.off)
+        self._noting = Noting(tools, copies)
         self._unswept: deque[int] = deque()
         self._overdue: dict[int, tuple[int, float]] = {}
         self.next_ms = 0
@@ -70,6 +72,7 @@ class Sweeper:
             if shard is not None:
                 more = await self._portion(shard)
                 more = await self._copies.sweep(shard, self._brake) or more
+                more = more or await self._noting.portion(shard)
                 more = more or await self._renewal.renew(shard)
             if more:
                 self._unswept.rotate(-1)  # the others first

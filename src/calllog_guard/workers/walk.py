@@ -18,6 +18,7 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -32,6 +33,7 @@ from calllog_guard.core.crypto.entries import (
     person_head,
     person_key,
 )
+from calllog_guard.core.crypto.kept import read_kept
 from calllog_guard.core.crypto.rewrap import FORMS, Rewrapper, Taken, epoch_in, raised
 from calllog_guard.core.crypto.secrets import Link, Month, floor_month, link_at, month_of
 from calllog_guard.core.ids import EpochName, Lookup, Tenant, b64
@@ -115,7 +117,7 @@ class Walk:
         self._start = f"clg:{tenant}:".encode()
         self._lapsed_ms, self._late, self._late_days = 0, LateLimit(keystore), periods.late_days
         self._wrapper = Rewrapper(lambda epoch: vault.epoch_key(epoch, tenant, "keystore"))
-        self._renew = {"who": self._persons, "key": self._keys, "same": self._sames}
+        self._renew = {"who": self._persons, "key": self._keys, "same": self._sames, "kept": self._kept}
 
     async def run(self, needed: Mapping[str, str]) -> Walked:
         """
@@ -213,6 +215,16 @@ class Walk:
         start = len(self._start) + len(b"same:")
         await self._forgotten({place: Lookup(place[start:].decode("ascii", "replace")) for place in places}, done)
         await self._plain("same")(places, current, done)
+
+    async def _kept(self, places: Sequence[bytes], current: bytes, done: Walked) -> None:
+        """What law keeps of somebody is noted until the last purpose has lapsed."""
+        today = self._clock.now().date()
+        for place, raw in zip(places, await self._keystore.read(places), strict=True):
+            taken = None if raw is None else self._taken("kept", place, raw)
+            with suppress(EntryCorruptError):  # none of ours: it stays
+                if taken is not None and not read_kept(taken.secret).left(today):
+                    done.fences += await self._keystore.drop(place, {place: raw})
+        await self._plain("kept")(places, current, done)
 
     async def _forgotten(self, owners: Mapping[bytes, Lookup], done: Walked) -> None:
         """Drop entries of people, or that lead to people, whom the keystore does not know any more."""
@@ -373,7 +385,7 @@ def _moved(secret: bytes, floor: Month | None, month: Month) -> bytes:
 def _state(kind: str, raw: bytes) -> str:
     if kind == "who":
         return {GONE: "gone", ELSEWHERE: "elsewhere"}.get(raw[1], "live")
-    return "same" if kind == "same" else "keys"
+    return kind if kind in {"same", "kept"} else "keys"
 
 
 def _needed(epoch: str, current: str, entries: Collection[str], needed: Mapping[str, str]) -> str | None:

@@ -184,10 +184,18 @@ class Where(Internal, frozen=True, kw_only=True):
 
 
 class KeptByLaw(Internal, frozen=True, kw_only=True):
-    """Copies that law has kept apart, as far as that may be told: on which basis, under which order."""
+    """
+    Copies that law has kept apart, as far as that may be told: on which basis, under which order.
+
+    Args:
+        purpose: For what a law obliges to keep them, and `until` when.
+
+    """
 
     basis: str
     hold: str | None
+    purpose: str | msgspec.UnsetType = msgspec.UNSET
+    until: Day | msgspec.UnsetType = msgspec.UNSET
 
 
 class About(Internal, frozen=True, kw_only=True):

@@ -27,15 +27,33 @@ _FORMER_GROUP: Final = 1000
 
 
 class Task(Internal, frozen=True, kw_only=True):
-    """What an export's decision seals: for whom, which days, where its parts begin, the holds whose copies belong to it."""
+    """
+    What an export's decision seals: for whom, which days, where its parts begin, the holds whose copies belong to it.
+
+    Args:
+        law: Copies that law keeps belong to it, too.
+
+    """
 
     v: Literal[1] = 1
     key: ReplyKey
     range: Span | None = None
     first: int = 1
     holds: tuple[Id, ...] = ()
+    law: bool | msgspec.UnsetType = msgspec.UNSET
 
 
+class Amend(Internal, frozen=True, kw_only=True):
+    """What the correction of a copy seals: the call, and its corrected facts; None leaves a fact as it is."""
+
+    v: Literal[1] = 1
+    call: str
+    role: str | None = None
+    joined_at: Utc | None = None
+    left_at: Utc | None = None
+
+
+AMENDS: Final = msgspec.json.Decoder(Amend)
 TASKS: Final = msgspec.json.Decoder(Task)
 
 

@@ -96,6 +96,7 @@ class Known:
         flags: Of each identifier that is known; none means that nothing is stored.
         disclosed: Disclosures of this person's records, told or not; which may be told is decided here.
         kept: The holds that may be told of: `basis`, `hold`.
+        law: The purposes, by number, for which a law keeps copies beyond an erasure, and until when.
 
     """
 
@@ -104,6 +105,7 @@ class Known:
     cases: Sequence[OwnCase] = ()
     disclosed: Sequence[tuple[Case, Filed]] = ()
     kept: Sequence[dict[str, str]] = ()
+    law: Sequence[tuple[int, str]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +174,10 @@ def access(base: About, table: TenantPolicy, known: Known, asked: Asked) -> Abou
         withdrawals=tuple(_choices(table, known, "withdraw")),
         consents=tuple(_consents(table, known)),
         requests=tuple(_request(each) for each in known.cases),
-        kept_by_law=tuple(KeptByLaw(basis=each["basis"], hold=each.get("hold")) for each in known.kept),
+        kept_by_law=(
+            *(KeptByLaw(basis=each["basis"], hold=each.get("hold")) for each in known.kept),
+            *(_by_law(table, number, until) for number, until in known.law),
+        ),
         rights=tuple(_rights(used)),
         complaint=Complaint(company=said(table.contact), authority=table.authority, court=Remedies(authority="").court),
         statement=STATEMENT,
@@ -379,3 +384,8 @@ def _where(table: TenantPolicy) -> Where:
         abroad = tuple(Abroad(to=each.to, country=each.country, safeguard=each.safeguard) for each in stated)
     hosts = () if "*" in table.allowed_hosts else table.allowed_hosts
     return Where(stored_in=said(table.stored_in), hosts=hosts, abroad=abroad)
+
+
+def _by_law(table: TenantPolicy, number: int, until: str) -> KeptByLaw:
+    name = next((name for name, each in table.purposes.items() if each.number == number), None)
+    return KeptByLaw(basis="legal_duty", hold=None, purpose=msgspec.UNSET if name is None else name, until=until)

@@ -60,6 +60,7 @@ FORMS: Final[dict[str, dict[int, Form]]] = {
     "key": dict.fromkeys(KEY_HEADS, Form(b"key", 1, _holds)),
     "hold": {VERSION: Form(b"hold", 1, _at_once)},
     "same": {VERSION: Form(b"same", 1, _at_once)},
+    "kept": {VERSION: Form(b"kept", 1, _at_once)},
 }
 """By the word in the entry's keystore key, and by version. A new one is a row here: clear fields, the epoch, the nonce, the rest."""
 

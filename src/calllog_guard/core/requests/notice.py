@@ -41,6 +41,15 @@ class Remedies(Internal, frozen=True, kw_only=True):
     court: Literal["You may also seek a remedy from a court."] = "You may also seek a remedy from a court."
 
 
+class KeptFor(Internal, frozen=True, kw_only=True, omit_defaults=True):
+    """For what a law obliges to keep copies of a person's calls beyond their erasure, if there are any, and until when at the latest."""
+
+    purpose: Name
+    why: str | None = None
+    basis: Literal["legal_duty"] = "legal_duty"
+    until: Day
+
+
 class Words(Internal, frozen=True, kw_only=True, omit_defaults=True):
     """
     What a notice says, inside its seal.
@@ -52,6 +61,7 @@ class Words(Internal, frozen=True, kw_only=True, omit_defaults=True):
         due: Until when the answer is promised now.
         text: The letter to its reader, as plain text: who sends it on need add nothing.
         nothing: Nobody was known, or nothing was found that the request could be carried out on.
+        kept: Of an erasure: what a law obliges to keep all the same (Art. 17(3)(b), 12(4)).
 
     """
 
@@ -74,6 +84,7 @@ class Words(Internal, frozen=True, kw_only=True, omit_defaults=True):
     at: Utc
     text: str | msgspec.UnsetType = msgspec.UNSET
     nothing: bool | msgspec.UnsetType = msgspec.UNSET
+    kept: tuple[KeptFor, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Notice(Internal, frozen=True, kw_only=True):
@@ -142,7 +153,15 @@ def told_before(request: Request, *, ends_review: bool = False) -> NoticeKind | 
 def for_recipient(words: Words) -> Words:
     """What a recipient of the data may read of it."""
     return msgspec.structs.replace(
-        words, ticket=None, request=None, ground=None, authority=None, basis=None, due=None, remedies=None
+        words,
+        ticket=None,
+        request=None,
+        ground=None,
+        authority=None,
+        basis=None,
+        due=None,
+        remedies=None,
+        kept=msgspec.UNSET,
     )
 
 
