@@ -24,6 +24,8 @@ from calllog_guard.core.requests.notice import KeptFor, Words
 from calllog_guard.workers.kept import KeptOf
 from calllog_guard.workers.walk import Periods, Walk
 
+CALLS = ("a1", "a10", "a50", "a70", "b1", "b2", *(f"c{number}" for number in range(6)))
+
 
 async def erased(folder: Path, *, days: int = 1) -> GuardWorld:
     """Bob was the host of three calls, for which billing has its legs kept by law, and was erased."""
@@ -53,7 +55,7 @@ async def answer(world: GuardWorld, jti: str, *who: str) -> tuple[list[dict[str,
     name, pem = case_id(TENANT, jti).encode(), (world.folder / "operator-1.pem").read_bytes()
     records = [record for record in world.log.records["privacy.exports", 0] if (record.key or b"").startswith(name)]
     parts = {r.key: json.loads(open_sealed(pem, (r.value or b"").decode())) for r in records}
-    calls = {world.reference(call): call for call in ("a1", "a10", "a50", "a70", "b1", "b2", "c1")}
+    calls = {world.reference(call): call for call in CALLS}
     legs = [leg | {"call": calls[leg["call"]]} for part in parts.values() for leg in part["legs"]]
     return sorted(legs, key=lambda leg: str(leg["call"])), parts[name + b".1"]["about"]
 
@@ -76,16 +78,20 @@ async def test_a_copy_of_ones_data_has_what_law_keeps(tmp_path: Path) -> None:
 
 
 async def test_nobody_elses_copy_has_it(tmp_path: Path) -> None:
-    world = await erased(tmp_path)
-    await world.call("c1", "carol", "dave", days_ago=2)
+    """Of six people in four partitions two at least have their copies under one hold."""
+    world = await GuardWorld(tmp_path).start()
+    for number in range(6):
+        await world.call(f"c{number}", f"host-{number}", "guest", days_ago=2)
     await world.run()
-    await world.ask("erase-002", "erase", "carol")
+    await world.ask("erase-001", "erase", *(f"host-{number}" for number in range(6)))
     await world.run()
-    legs, about = await answer(world, "access-01", "carol")
-    assert [leg["call"] for leg in legs] == ["c1"]
-    legs, about = await answer(world, "access-02", "eve")
+    assert len(world.held()) == 6
+    for number in range(6):
+        legs, _ = await answer(world, f"access-0{number}", f"host-{number}")
+        assert [(leg["call"], leg["subject"]) for leg in legs] == [(f"c{number}", f"host-{number}")]
+    legs, about = await answer(world, "access-eve", "eve")
     assert (legs, about["kept_by_law"]) == ([], [])
-    assert world.case("access-02").known is False
+    assert world.case("access-eve").known is False
 
 
 async def test_who_has_returned_is_given_both_and_each_once(tmp_path: Path) -> None:
@@ -99,6 +105,14 @@ async def test_who_has_returned_is_given_both_and_each_once(tmp_path: Path) -> N
     await world.run()
     legs, _ = await answer(world, "access-01", "bob")
     assert [leg["call"] for leg in legs] == ["a10", "a50", "a70", "b1", "b2"]
+    asked = [
+        partition
+        for (topic, partition), lane in world.log.records.items()
+        for record in lane
+        if topic == "privacy.decisions" and (record.key or b"")[23:].decode() in world.case("access-01").decisions
+    ]
+    assert asked
+    assert len(asked) == len(set(asked)), "each partition once"
     await world.restart(rebuild=True)
     legs, _ = await answer(world, "access-02", "alice", "bob")
     assert [leg["call"] for leg in legs if leg["subject"] == "bob"] == ["a10", "a50", "a70", "b1", "b2"]
@@ -176,6 +190,24 @@ async def test_a_table_that_follows_loses_what_is_restricted_and_has_it_again(tm
             async with asyncio.timeout(PATIENCE_S):
                 await job.until_true()
             assert len(job.table.rows) == left
+    finally:
+        await job.ends()
+
+
+async def test_a_table_that_stood_still_loses_what_was_restricted_meanwhile(tmp_path: Path) -> None:
+    """Its process learns whose the copies are that it has shown before it was started anew."""
+    world = await erased(tmp_path)
+    job = Downstream(world, "billing").start()
+    try:
+        await job.until_true()
+        assert len(job.table.rows) == 3
+        await job.ends()
+        await world.ask("restrict1", "restrict", "bob")
+        await world.run()
+        job.start()
+        async with asyncio.timeout(PATIENCE_S):
+            await job.until_true()
+        assert len(job.table.rows) == 0
     finally:
         await job.ends()
 

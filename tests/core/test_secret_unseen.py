@@ -44,6 +44,9 @@ key = "officer-2.pub.pem"
 [version.tenant.iocom.recipients.invoicing]
 key = "operator-1.pub.pem"
 told = ["erased", "rectified", "restricted", "lifting"]
+[version.tenant.iocom.person_notices]
+key = "operator-1.pub.pem"
+told = ["erased", "restricted", "lifting", "disclosed", "extended", "refused"]
 """
 LIMITS = "\n".join(f"{name}_per_hour = 100000" for name in ("objections", "disclosures", "erasures", "exports"))
 STORIES = (

@@ -14,8 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import pytest
 from patience import PATIENCE_S
@@ -27,6 +28,9 @@ from calllog_guard.cli import main
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import LogSilentError
 from calllog_guard.stack.supervisor import Stack
+
+_NUMBERS: Final = count(1)
+"""Two installations on one stack never have one prefix, not even by chance."""
 
 
 class Installation:
@@ -47,7 +51,7 @@ class Installation:
     ) -> None:
         """`release` is the folder of another release's package, which then makes and runs everything."""
         self.stack, self.directory, self.release = stack, directory, release
-        self.name = name or secrets.token_hex(3)
+        self.name = name or f"{secrets.token_hex(3)}{next(_NUMBERS)}"
         done = self._here("init", str(directory), "--json")
         extra = {
             "CALLLOG_PREFIX": f"c{self.name}.",

@@ -14,7 +14,7 @@ import tarfile
 import time
 import zipfile
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -224,6 +224,11 @@ class Patient(Installation):
 # --- put on a stack again -------------------------------------------------------------------------------------------
 
 
+def _at(lane: Sequence[Frozen]) -> list[Any]:
+    """Topic and partition of a lane."""
+    return [lane[0].topic, lane[0].partition] if lane else []
+
+
 class Thawed(Patient):
     """The installation of a fixture on another stack: same topics, offsets and entries; times moved on by the fixture's age."""
 
@@ -244,6 +249,7 @@ class Thawed(Patient):
         asyncio.run(self._load())
         self._cut()
         self._stamped("LogAppendTime")
+        asyncio.run(self._arrive())
 
     def _stamped(self, how: str) -> None:
         """Whose time a record bears: the fixture's while it is put back, the broker's ever after."""
@@ -269,7 +275,7 @@ class Thawed(Patient):
                 # a version of the policy that was signed in time must not look as if it came late
                 moved_ms = 0 if topic == self.fixture.topic("privacy.policy") else age_ms
                 lane = whole(topic, int(number), lanes.get((topic, int(number)), []), end)
-                for each in lane:
+                for each in lane[: len(lane) - len(self._unread(lane))]:
                     await producer.send(
                         topic, each.value, each.key, int(number), each.at_ms + moved_ms, headers=list(each.headers)
                     )
@@ -284,6 +290,28 @@ class Thawed(Patient):
                 await reader.commit({TopicPartition(topic, number): at for topic, number, at in offsets})
             finally:
                 await reader.stop()
+
+    def _unread(self, lane: Sequence[Frozen]) -> list[Frozen]:
+        """The events and requests at the end of a lane that nobody has read: they come when the topic takes the broker's time again."""
+        topics = {self.fixture.topic("privacy.requests"), f"c{self.name}.events"}
+        read = [at for each in self.fixture.manifest["committed"].values() for *place, at in each if place == _at(lane)]
+        return [each for each in lane if each.topic in topics and each.offset >= max(read, default=0)]
+
+    async def _arrive(self) -> None:
+        """What was pending comes now."""
+        lanes: dict[tuple[str, int], list[Frozen]] = {}
+        for record in self.fixture.records():
+            lanes.setdefault((record.topic, record.partition), []).append(record)
+        producer = AIOKafkaProducer(bootstrap_servers=self.stack.kafka, acks="all", enable_idempotence=True)
+        await producer.start()
+        try:
+            for lane in lanes.values():
+                for each in self._unread(lane):
+                    headers = list(each.headers)
+                    await producer.send(each.topic, each.value, each.key, each.partition, headers=headers)
+            await producer.flush()
+        finally:
+            await producer.stop()
 
     def _cut(self) -> None:
         """What was trimmed away there is not here either."""

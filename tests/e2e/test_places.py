@@ -40,6 +40,7 @@ ELSEWHERE = {
     "key register": _OFFLINE,
     "key revoke": _OFFLINE,
     "key rotate": "the KMS alone, and one of files lies nowhere else",
+    "export reference": "the KMS alone, and one of files lies nowhere else",
     "key public": _OFFLINE,
     "receipt verify": _OFFLINE,
     "notice open": _OFFLINE,
@@ -75,6 +76,7 @@ def commands(guard: Installation, folder: Path) -> list[list[str]]:
     return [
         ["topics", "create"],
         ["topics", "accept", guard.topic("calllog.legs"), "--key", officer],
+        ["expiry", "--key", officer],
         *(["tenant", each, "iocom"] for each in ("create", "upgrade", "identity")),
         ["policy", "publish", "--key", officer],
         ["emit", str(calls)],

@@ -1,7 +1,10 @@
 """The stack is real: it keeps records, keeps secrets, and leaves nothing behind."""
 
 import os
+from collections import deque
 from pathlib import Path
+from typing import Self
+from unittest.mock import MagicMock
 
 import pytest
 import redis
@@ -9,6 +12,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import NewTopic
 
 from calllog_guard.errors import ConfigurationError
+from calllog_guard.stack import kafka_server
 from calllog_guard.stack.redis_server import SETTINGS
 from calllog_guard.stack.supervisor import Stack
 
@@ -94,6 +98,25 @@ def test_a_child_that_dies_is_reported_with_its_log(tmp_path: Path) -> None:
             stack.check()
     finally:
         stack.stop()
+
+
+def test_two_servers_never_get_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system may give a port twice in a row while nobody listens on it yet."""
+    given = iter([5001, 5001, 5002, 5002, 5001, 5003])
+
+    class Probe(MagicMock):
+        """A socket that was bound to what the system gave."""
+
+        def getsockname(self) -> tuple[str, int]:
+            """See socket."""
+            return "127.0.0.1", next(given)
+
+        def __enter__(self) -> Self:
+            return self
+
+    monkeypatch.setattr("socket.socket", Probe)
+    monkeypatch.setattr(kafka_server, "_GIVEN", deque(maxlen=256))
+    assert [kafka_server.free_port() for _ in range(3)] == [5001, 5002, 5003]
 
 
 def test_an_unknown_profile_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from rich.progress import track
 from calllog_guard.adapters.kafka_log import read_each
 from calllog_guard.commands.officers import officers_word
 from calllog_guard.commands.setup import say, show, the_world
-from calllog_guard.core.confirmations import CONFIRMED, Confirmation, Confirmed
+from calllog_guard.core.confirmations import CONFIRMED, Confirmation, let_go
 from calllog_guard.core.crypto.envelope import parse_header
 from calllog_guard.core.ids import INTERNAL_KEY
 from calllog_guard.core.retention.brake import DAYS_MOST, FEW, too_much
@@ -54,7 +54,7 @@ async def expiry(args: argparse.Namespace) -> int:
         await enter(shared)
         today = shared.clock.now().date()
         version = shared.policy.at(today).label
-        free = max((date.fromisoformat(each.claims.up_to) for each in await _said(shared, version)), default=None)
+        free = let_go(await shared.confirmed(), today, lambda day: shared.policy.at(day).label)
         rows = [
             await _partition(shared, number, today, free)
             for number in track(
@@ -82,11 +82,6 @@ async def expiry(args: argparse.Namespace) -> int:
     finally:
         await shared.keystore.close()
     return 0
-
-
-async def _said(shared: World, version: str) -> list[Confirmed]:
-    """What officers have let go by the version in force."""
-    return [each for each in await shared.confirmed() if each.claims.policy == version]
 
 
 async def _partition(shared: World, number: int, today: date, free: date | None) -> dict[str, Any]:

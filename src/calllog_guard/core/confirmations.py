@@ -52,3 +52,15 @@ def confirmed(
 ) -> list[Confirmed]:
     """What officers confirmed, of the records of the policy's topic; arguments as of `accepted`."""
     return [Confirmed(*each) for each in by_officers(records, CONFIRMED, CONFIRMATIONS, tenant, officer_key)]
+
+
+def let_go(said: Iterable[Confirmed], today: date, label_at: Callable[[date], str]) -> date | None:
+    """
+    Up to which day officers have let go what lapses, each by the policy that was in force then; a day that has not come says nothing.
+
+    Args:
+        label_at: The label of the version that is in force on a day.
+
+    """
+    days = [(date.fromisoformat(each.claims.up_to), each.claims.policy) for each in said]
+    return max((day for day, policy in days if day <= today and label_at(day) == policy), default=None)

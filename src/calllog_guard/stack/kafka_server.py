@@ -9,6 +9,7 @@ import logging
 import socket
 import subprocess
 import uuid
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,11 +58,19 @@ _FAST: Final = {
 }
 
 
+_GIVEN: Final[deque[int]] = deque(maxlen=256)
+"""The ports that were given to servers of this process: one that does not listen yet would be given again."""
+
+
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of the loopback on which nothing listens, and that was not given to another server just now."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in _GIVEN:
+            _GIVEN.append(port)
+            return port
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
+from itertools import chain
 from typing import Final, NamedTuple
 
 import msgspec
@@ -151,7 +152,8 @@ class Sealer:
         day, form = start.date().isoformat(), form_of(rules.calls)
         shared = (call_of(event), to_ms(start), appended_ms, day, month_of(start.year, start.month))
         # no key is kept in memory with its identifier, which would stay after an erasure
-        names = self._naming.of_all(checked.names, [*(party.id for party in event.parties), *event.removed])
+        texts = chain((party.id for party in event.parties), event.removed)
+        names = self._naming.of_all(checked.names, texts)
         parts = [
             Part(lookup, rules.masks[party.role, event.outcome], text, *shared, (*place, index), "", former, form)
             for index, (party, text, (lookup, former)) in enumerate(

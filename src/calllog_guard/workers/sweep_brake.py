@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from calllog_guard.core.confirmations import let_go
 from calllog_guard.core.retention.brake import DAYS_MOST, too_much
 from calllog_guard.core.retention.purpose import Purpose, due_day
 from calllog_guard.ports import Facts, Index, Place
@@ -51,7 +52,7 @@ class SweepBrake:
         today, held = self._t.clock.now().date(), 0
         swept: date | None = today
         if len({facts.day for facts in self._due(index, today)}) > DAYS_MOST:
-            word = await self._word(today)
+            word = let_go(await self._t.confirmed(), today, lambda day: self._t.policy.at(day).label)
             free = set() if word is None else set(self._due(index, word))
             due: dict[date, int] = {}
             for facts in self._due(index, today):
@@ -85,13 +86,6 @@ class SweepBrake:
                 tables[facts.policy] = self._t.policy.purposes_since(self._t.tenant, facts.policy, day)
             if due_day(facts.day, facts.mask, tables[facts.policy]) <= day:
                 yield facts
-
-    async def _word(self, today: date) -> date | None:
-        """Up to which day an officer has let go what lapses, by the policy that was in force then."""
-        said = [each.claims for each in await self._t.confirmed()]
-        days = [(date.fromisoformat(each.up_to), each.policy) for each in said]
-        held = [day for day, policy in days if day <= today and self._t.policy.at(day).label == policy]
-        return max(held, default=None)
 
 
 async def _count(keys: Iterable[bytes]) -> int:
