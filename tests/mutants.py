@@ -4575,6 +4575,66 @@ MUTANTS += [
 ]
 
 
+MUTANTS += [
+    (
+        "ready: the parts of a secret disclosure show where backends read",
+        "workers/decide.py",
+        "granted.case.secret or msgspec.UNSET",
+        "msgspec.UNSET",
+        "tests/core/test_disclosures.py::test_what_is_disclosed_of_a_secret_hold_shows_nowhere_but_among_the_orders",
+    ),
+    (
+        "ready: the desk's part of a secret disclosure shows where backends read",
+        "workers/answers.py",
+        "request.reply_key, secret=case.secret)",
+        "request.reply_key, secret=False)",
+        "tests/core/test_disclosures.py::test_what_is_disclosed_of_a_secret_hold_shows_nowhere_but_among_the_orders",
+    ),
+    (
+        "ready: parts of a secret disclosure stay for ever",
+        "workers/case_topic.py",
+        "        await self._book.drop(old)\n",
+        "",
+        "tests/core/test_disclosures.py::test_the_parts_of_a_secret_disclosure_go_with_those_of_the_others",
+    ),
+    (
+        "ready: a desk that starts forgets which parts are to go",
+        "workers/case_topic.py",
+        "                self._dated(record)\n                if self._book.concerns(record):\n",
+        "                if self._book.concerns(record):\n",
+        "tests/core/test_disclosures.py::test_the_parts_of_a_secret_disclosure_go_with_those_of_the_others",
+    ),
+    (
+        "ready: a recipient hears of a secret disclosure",
+        "workers/notices.py",
+        "[case for case in named if not case.secret]",
+        "named",
+        "tests/core/test_disclosures.py::test_no_recipient_hears_that_records_were_disclosed_of_a_secret_hold",
+    ),
+    (
+        "ready: an authority's desk finds out which holds there are",
+        "workers/disclosures.py",
+        '        if role != "officer":\n',
+        "        if False:\n",
+        "tests/core/test_disclosures.py::test_only_officers_name_a_hold",
+    ),
+    (
+        "ready: a brake tells of a secret disclosure",
+        "workers/casebook.py",
+        "case.type in same and not case.secret and",
+        "case.type in same and",
+        "tests/core/test_disclosures.py::test_no_brake_is_moved_by_a_secret_disclosure",
+    ),
+    (
+        "ready: what was given is given again once its copies are gone",
+        "workers/keeper.py",
+        "            self._backlog.begin(shard)\n",
+        "",
+        "tests/core/test_disclosures.py::test_wherever_a_worker_dies_while_it_is_erased_and_given_it_is_given_whole",
+    ),
+]
+
+
 def survives(what: str, file: str, old: str, new: str, test: str) -> bool:
     """Whether the test still passes without the protection."""
     with tempfile.TemporaryDirectory() as folder:

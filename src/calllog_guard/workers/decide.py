@@ -70,16 +70,16 @@ class Erasure(NamedTuple):
     fence: bool
 
 
-def _task(request: Request, index: int, told: Telling) -> bytes:
+def _task(granted: Granted, index: int, told: Telling) -> bytes:
     """What is to be done once, beside the rule; nothing for most types."""
+    request, secret = granted.request, granted.case.secret or msgspec.UNSET
     if request.reply_key is None:
         return b""
     mine = request.type == "access"
     holds = told.holds if request.type in {"access", "disclose"} else ()
     law = True if mine and told.law else msgspec.UNSET
-    return encode(
-        Task(key=request.reply_key, range=span_of(request.range), first=first_of(index), holds=holds, law=law)
-    )
+    span = span_of(request.range)
+    return encode(Task(key=request.reply_key, range=span, first=first_of(index), holds=holds, law=law, secret=secret))
 
 
 def _amend(request: Request) -> bytes:
@@ -294,9 +294,7 @@ class Decider:
         if rule != Rule():
             told = seal_rule(told, rule, keys.identity.rules_key(), fresh_nonce())
         ledger = self._vault.epoch_key(pointer(view), self._tenant, "ledger")
-        return seal_entry(
-            told, Entry(lookup, person.generation, _task(granted.request, index, telling)), ledger, fresh_nonce()
-        )
+        return seal_entry(told, Entry(lookup, person.generation, _task(granted, index, telling)), ledger, fresh_nonce())
 
     def _of_former(
         self,
@@ -318,7 +316,7 @@ class Decider:
                 name = decision_id(self._tenant, granted.case.jti, numbers[each.lookup], each.generation)
                 kind = cast("DecisionType", granted.request.type)
                 decision = self.decision(granted, kind, name, each.pseudonym, view)
-                entry = Entry(each.lookup, each.generation, _task(granted.request, _FORMER + at, told))
+                entry = Entry(each.lookup, each.generation, _task(granted, _FORMER + at, told))
                 found.append((_FORMER + at, seal_entry(decision, entry, ledger, fresh_nonce())))
         return found
 
@@ -345,7 +343,7 @@ class Decider:
                 continue
             name, pseudonym = self._placed(granted, numbers[lookup], partition, ledger)
             decision = self.decision(granted, cast("DecisionType", request.type), name, pseudonym, view)
-            task = _amend(request) if request.type == "rectify" else _task(request, _LAW + at, told)
+            task = _amend(request) if request.type == "rectify" else _task(granted, _LAW + at, told)
             found.append((_LAW + at, seal_entry(decision, Entry(lookup, 0, task), ledger, fresh_nonce())))
         return found
 

@@ -167,6 +167,7 @@ class Desk:
             if not self._book.ordered:  # where nothing is asked for, nothing else tells that the tenant was raised
                 await self._o.holds.archive.ring.view([])
             await self._o.topic.look()
+            await self._o.topic.drop_parts(self._o.clock.now() - timedelta(days=self._o.settings.exports_keep_days))
             self._next_look = self._o.clock.now() + timedelta(seconds=LOOK_S)
         await self._deadlines.look(self._table()[1])
         if self._owned:
@@ -186,7 +187,9 @@ class Desk:
         for jti, request, spot in self._disclosures.over(self._book.holds(), self._o.clock.now()):
             try:
                 await self._asked(jti, request, spot, table, version)
-            except MessageError as error:  # its entry cannot be used, or an officer has released it
+            except HoldReleasedError:
+                continue  # by an officer
+            except MessageError as error:  # its entry cannot be used
                 log.warning("copies of a disclosure that has ended are not let go yet", why=error.reason)
 
     async def unit(self, unit: Unit) -> None:
@@ -248,6 +251,7 @@ class Desk:
             raise RequestRefusedError("wrong_topic", "/iss")
         check_rights(role, request.type, request.event)
         check_fields(request)
+        self._disclosures.check_request(request, role)
         check_purposes(request, table)
         await self._o.decider.subjects.check(request)
         if record.partition != self._o.home:

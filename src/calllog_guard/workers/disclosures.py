@@ -21,8 +21,10 @@ from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.fields import Hold
 from calllog_guard.core.requests.hold import READY, Terms, hold_id
+from calllog_guard.core.requests.machine import Requester
 from calllog_guard.core.requests.request import AUDIENCE, Request
 from calllog_guard.core.wire import to_ms
+from calllog_guard.errors import RequestRefusedError
 from calllog_guard.workers.granted import Former, Granted, Telling
 from calllog_guard.workers.holds import Holds
 
@@ -52,6 +54,22 @@ class Disclosures:
 
     def _name(self, jti: str) -> str:
         return f"disclosure:{case_id(self._a.tenant, jti)}"
+
+    def check_request(self, request: Request, role: Requester) -> None:
+        """
+        Whether a disclosure may name a hold.
+
+        Raises:
+            RequestRefusedError: `wrong_role`: an officer's alone may, or others could find out which holds there are;
+                `unexpected_field`, up to the first level of forms.
+
+        """
+        if request.type != "disclose" or request.hold is None:
+            return
+        if role != "officer":
+            raise RequestRefusedError("wrong_role", "/hold")
+        if self._a.ring.forms < FORMS:
+            raise RequestRefusedError("unexpected_field", "/hold")
 
     def parts(self, request: Request) -> list[tuple[str, Request]]:
         """The cases that a disclosure brings: before it the hold that keeps its copies ready."""
