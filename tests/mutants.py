@@ -4635,6 +4635,24 @@ MUTANTS += [
 ]
 
 
+MUTANTS += [
+    (
+        "unwritten: a decision that the ledger never got keeps its case open",
+        "workers/desk.py",
+        "        case = await without_unwritten(self._o.holds.archive, case, written)\n",
+        "",
+        "tests/core/test_orders.py::test_what_comes_first_by_the_other_topic_leaves_no_case_open",
+    ),
+    (
+        "unwritten: a decision that the ledger has is forgotten",
+        "workers/unwritten.py",
+        "        if record.value is not None and record.key and not is_result(record.key):\n",
+        "        if False:\n",
+        "tests/core/test_orders.py::test_what_comes_first_by_the_other_topic_leaves_no_case_open",
+    ),
+]
+
+
 def survives(what: str, file: str, old: str, new: str, test: str) -> bool:
     """Whether the test still passes without the protection."""
     with tempfile.TemporaryDirectory() as folder:

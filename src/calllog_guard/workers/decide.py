@@ -57,10 +57,11 @@ _LAW: Final = 20_000
 
 
 class Decided(NamedTuple):
-    """The case with its decisions, and the places in the request of those whom they are about."""
+    """The case with its decisions, the places in the request of those whom they are about, and which decisions were written just now."""
 
     case: Case
     indexes: tuple[int, ...]
+    written: tuple[str, ...] = ()
 
 
 class Erasure(NamedTuple):
@@ -217,7 +218,7 @@ class Decider:
                 if lookup not in others and part.only in {None, lookup}:
                     await self._ring.change(lookup, part.flags, generation=person.generation)
         self._steps.reached("decide.flags")
-        return Decided(case, tuple(index for index, _ in found))
+        return Decided(case, tuple(index for index, _ in found), tuple(each.decision for _, each in found))
 
     async def _considered(self, case: Case, persons: Mapping[Lookup, Person]) -> set[Lookup]:
         """Whom another request restricts still, before an officer or until they are told: they stay so although this one has ended."""

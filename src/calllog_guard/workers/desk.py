@@ -74,6 +74,7 @@ from calllog_guard.workers.search import Searcher
 from calllog_guard.workers.statements import Statements
 from calllog_guard.workers.terms import absolute, apart, braked, check_purposes, dated, people_in, reviewed, role_of
 from calllog_guard.workers.unfound import Unfound, afresh, found, was_considered
+from calllog_guard.workers.unwritten import without_unwritten
 from calllog_guard.workers.waiting import WaitingCases, named
 from calllog_guard.workers.whose import Owners
 
@@ -444,7 +445,8 @@ class Desk:
             raise HoldsFullError("a hold that names one of these people has no room yet")
         mask = mask_of(request.purposes, granted.table)
         parts = parts_of(request, mask, reviewed=bool(case.approvals) and was_considered(case))
-        case, indexes = await self._o.decider.decide(granted, parts, told)
+        case, indexes, written = await self._o.decider.decide(granted, parts, told)
+        case = await without_unwritten(self._o.holds.archive, case, written)
         return await self._o.answers.write(replace(granted, case=case), told, indexes)
 
     async def _erased(self, granted: Granted) -> Case:
