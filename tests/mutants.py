@@ -716,8 +716,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "identifiers stay in memory",
         "workers/naming.py",
-        "        lookup, tenant = self._vault.pepper(self._tenant).lookup, self._tenant\n        if not",
-        "        lookup, tenant = self._vault.pepper(self._tenant).lookup, self._tenant\n        self.kept = subjects\n        if not",
+        "        lookups = self._vault.pepper(self._tenant).lookups(self._tenant, subjects)\n",
+        "        lookups = self._vault.pepper(self._tenant).lookups(self._tenant, subjects)\n        self.kept = subjects\n",
         "tests/core/test_same_person.py::test_no_identifier_stays_in_the_memory_of_what_seals",
     ),
     (
