@@ -101,7 +101,7 @@ def test_what_is_held_in_secret_is_disclosed_where_no_backend_looks(make: Make) 
         for each in some
         if asked["case"].encode() in (each.key or b"") + (each.value or b"")
     ]
-    assert (seen["privacy.exports"], seen["calllog.dead"], len(seen["privacy.requests"]) < 2) == ([], [], True)  # noqa: PLR2004 - the erasure
+    assert (seen["privacy.exports"], seen["calllog.dead"], len(seen["privacy.requests"]) < 2) == ([], [], True)
     fetched = (
         "export",
         "open",
