@@ -4059,8 +4059,8 @@ MUTANTS += [
     (
         "backends may read orders",
         "core/grants.py",
-        '"privacy.orders": {"desk": "RW", "auditor": "W", "officer": "RW"},',
-        '"privacy.orders": {"desk": "RW", "auditor": "W", "officer": "RW", "backend": "R"},',
+        '"privacy.orders": {"desk": "RW", "keeper": "W", "auditor": "W", "officer": "RW"},',
+        '"privacy.orders": {"desk": "RW", "keeper": "W", "auditor": "W", "officer": "RW", "backend": "R"},',
         "tests/core/test_secret_unseen.py::test_nothing_that_anybody_may_read_tells_of_a_secret_hold",
     ),
     (
