@@ -5,6 +5,7 @@ Source: redis.conf of Redis 6.2, sections append only mode, memory, slow log,
 replication (without a disk, or a synchronisation leaves a snapshot file).
 """
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Final
@@ -18,8 +19,6 @@ from calllog_guard.stack.secured import Secured
 
 _SOCKET: Final = "redis.sock"
 """Named without its folder, in which both processes run: the path of a socket may have 107 bytes and no more."""
-_COMMANDLOG: Final = ("commandlog-request-larger-than", "commandlog-reply-larger-than")
-"""Valkey's alone: what it logs with arguments beside the slow log."""
 
 SETTINGS: Final = {
     "appendonly": "yes",
@@ -33,6 +32,14 @@ SETTINGS: Final = {
     "repl-diskless-load": "swapdb",
     "bind": "127.0.0.1",
 }
+_QUIET: Final = {"commandlog-request-larger-than": "-1", "commandlog-reply-larger-than": "-1"}
+"""What Valkey logs with arguments beside the slow log; Redis does not start with what it does not know."""
+
+
+def settings_of(server: str) -> dict[str, str]:
+    """The settings that this server needs."""
+    said = subprocess.run([server, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
+    return SETTINGS | (_QUIET if said.startswith("Valkey") else {})
 
 
 class RedisServer:
@@ -48,8 +55,9 @@ class RedisServer:
     def prepare(self) -> list[str]:
         """The command line of the server, which runs in its folder."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        options = [part for key, value in SETTINGS.items() for part in (f"--{key}", value)]
-        return [distribution.redis_server(), "--port", str(self.port), "--daemonize", "no", *options]
+        server = distribution.redis_server()
+        options = [part for key, value in settings_of(server).items() for part in (f"--{key}", value)]
+        return [server, "--port", str(self.port), "--daemonize", "no", *options]
 
     def answers(self) -> bool:
         """Whether the server answers PING: not while it still loads its file."""
@@ -73,8 +81,7 @@ class SecuredRedis(RedisServer):
         self.directory.chmod(0o700)
         (self.directory / _SOCKET).unlink(missing_ok=True)
         server, release = distribution.users_server()
-        lines = [f'{key} "{value}"' for key, value in SETTINGS.items() if key != "bind"]
-        lines += [f'{key} "-1"' for key in _COMMANDLOG if Path(server).name.startswith("valkey")]
+        lines = [f'{key} "{value}"' for key, value in settings_of(server).items() if key != "bind"]
         lines += ["port 0", f"unixsocket {_SOCKET}", "unixsocketperm 700", "daemonize no"]
         lines += self._secured.redis_users(release)
         write_private(self.directory / "redis.conf", "".join(f"{line}\n" for line in lines).encode())
