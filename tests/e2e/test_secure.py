@@ -75,7 +75,7 @@ class Company:
             return whole
         own.mkdir(parents=True, exist_ok=True)
         for part in ("epochs", DOMAIN_OF.get(user, "")):
-            if part and not (own / part).exists():
+            if (whole / part).exists() and part and not (own / part).exists():
                 (own / part).symlink_to(whole / part)
         return own
 
