@@ -4653,6 +4653,94 @@ MUTANTS += [
 ]
 
 
+MUTANTS += [
+    (
+        "grave: one officer decides alone",
+        "core/policy/publication.py",
+        "        if len(officers(before)) > 1:\n",
+        "        if False:\n",
+        "tests/core/test_grave.py::test_what_is_grave_waits_for_a_second_officer_with_another_key",
+    ),
+    (
+        "grave: one key signs twice",
+        "core/policy/publication.py",
+        "        if len({fingerprint(before.requesters[name].key) for name in names}) < len(names):\n",
+        "        if False:\n",
+        "tests/core/test_grave.py::test_what_is_grave_waits_for_a_second_officer_with_another_key",
+    ),
+    (
+        "grave: two names of one key are two officers",
+        "core/policy/publication.py",
+        "{fingerprint(before.requesters[name].key) for name in names}",
+        "set(names)",
+        "tests/core/test_grave.py::test_two_names_of_one_key_are_one_officer",
+    ),
+    (
+        "grave: the second signs another text than the first",
+        "core/policy/publication.py",
+        "        if agreed(claims) != agreed(claims_of(claims.first.encode())):\n",
+        "        if False:\n",
+        "tests/core/test_grave.py::test_the_second_signs_what_the_first_has_signed",
+    ),
+    (
+        "grave: anybody is the first officer",
+        "core/policy/publication.py",
+        "        self._check_signer(claims, claims.first)\n",
+        "",
+        "tests/core/test_grave.py::test_the_second_signs_what_the_first_has_signed",
+    ),
+    (
+        "grave: it takes effect at once",
+        "core/policy/publication.py",
+        "        if soonest(appended) > claims.effective:\n",
+        "        if False:\n",
+        "tests/core/test_grave.py::test_a_whole_day_lies_before_it",
+    ),
+    (
+        "grave: a day is what is left of it",
+        "core/policy/grave.py",
+        "    return whole.date() if whole.time() == time() else whole.date() + DAY\n",
+        "    return whole.date()\n",
+        "tests/core/test_grave.py::test_a_whole_day_lies_before_it",
+    ),
+    (
+        "grave: a restored topic silently has an older law",
+        "core/policy/publication.py",
+        "LATE if soonest(claims.at) <= claims.effective else TOO_SOON",
+        "TOO_SOON",
+        "tests/core/test_grave.py::test_what_was_signed_in_time_and_lies_in_a_restored_topic_leaves_a_hole",
+    ),
+    (
+        "grave: the only officer waits from the first day",
+        "core/policy/publication.py",
+        "self.here.alone_until is not None and appended < self.here.alone_until",
+        "False",
+        "tests/core/test_grave.py::test_where_there_is_one_officer_the_day_is_asked_and_in_the_first_day_nothing",
+    ),
+    (
+        "grave: an earlier release's version is no law any more",
+        "core/policy/publication.py",
+        "        if claims.effective >= self.here.lawful_from and not self._in_file(claims):\n            self._check_grave",
+        "        if not self._in_file(claims):\n            self._check_grave",
+        "tests/core/test_grave.py::test_an_earlier_releases_versions_stay_the_law_and_the_file_is_the_operators",
+    ),
+    (
+        "grave: another key of an officer is none",
+        "core/policy/grave.py",
+        "for key, name in named.items() if key not in known]",
+        "for name in named.values() if name not in known.values()]",
+        "tests/core/test_grave.py::test_what_is_grave_waits_for_a_second_officer_with_another_key",
+    ),
+    (
+        "grave: one officer of two sends the other away",
+        "core/policy/grave.py",
+        "    if len(known) > 1 and len(named) < 2:",
+        "    if False:",
+        "tests/core/test_grave.py::test_what_is_grave_waits_for_a_second_officer_with_another_key",
+    ),
+]
+
+
 def survives(what: str, file: str, old: str, new: str, test: str) -> bool:
     """Whether the test still passes without the protection."""
     with tempfile.TemporaryDirectory() as folder:

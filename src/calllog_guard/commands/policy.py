@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -15,13 +16,25 @@ from rich.table import Table
 from calllog_guard.adapters.kafka_log import read_each
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.crypto.envelope import parse_header
+from calllog_guard.core.crypto.sealed import kid_of
 from calllog_guard.core.identity import folds_case
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.policy.differences import Difference, Stored, differences, lapsing
 from calllog_guard.core.policy.facts import lacking
 from calllog_guard.core.policy.form import Version
+from calllog_guard.core.policy.grave import DAY, SECOND, TOO_SOON, grave, soonest
 from calllog_guard.core.policy.lawful import advice, unlawful
-from calllog_guard.core.policy.publication import LATE, UNLAWFUL, Publication, follow, signed_by, topic_key, with_keys
+from calllog_guard.core.policy.publication import (
+    LATE,
+    UNLAWFUL,
+    Publication,
+    agreed,
+    claims_of,
+    follow,
+    signed_by,
+    topic_key,
+    with_keys,
+)
 from calllog_guard.core.policy.record import markdown, record
 from calllog_guard.core.policy.versions import change_at, in_force
 from calllog_guard.core.tombstone import Output
@@ -145,6 +158,17 @@ async def run_check(args: argparse.Namespace) -> int:
     found = differences(before[-1], after[-1])
     counted = await _lapsing(shared, before, after) if args.legs else {}
     lengthened = [each for each in found if each.what == "lengthened"]
+    heavy = [
+        line
+        for name, table in after[-1].tenant.items()
+        if name in before[-1].tenant
+        for line in grave(before[-1].tenant[name], table)
+    ]
+    for line in heavy:
+        say(
+            f"grave: {line}; two officers sign it, and a day lies before it (one officer's word is enough where there is one)"
+        )
+    told["grave"] = heavy
     if args.json:
         data = {
             "from": before[-1].effective.isoformat(),
@@ -260,8 +284,18 @@ async def run_publish(args: argparse.Namespace) -> int:
     _replaced(rest, version, shared.clock.now().date(), args)
     _check_identity(shared, Policy((*rest.versions, version), Path(shared.settings.policy).parent))
     _left_behind(followed.holes(shared.clock.now().date()), version, args)
-    token = signed_by(args.key.read_bytes(), before.tenant[tenant], rest.public_key, claims).encode()
-    await _agreed(shared, rest, token)
+    found = grave(with_keys(before.tenant[tenant], rest.public_key), claims.policy)
+    own = signed_by(args.key.read_bytes(), before.tenant[tenant], rest.public_key, claims)
+    firsts = [token.decode() for token, why in followed.refused.items() if why == SECOND]
+    firsts = [
+        first
+        for first in firsts
+        if kid_of(first) != kid_of(own) and agreed(claims_of(first.encode())) == agreed(claims)
+    ]
+    if firsts and found:
+        claims = msgspec.structs.replace(claims, first=firsts[-1])
+        own = signed_by(args.key.read_bytes(), before.tenant[tenant], rest.public_key, claims)
+    waits = await _agreed(shared, rest, own.encode(), found)
     try:
         await check_places(shared, NO_KEYSTORE)
     except ConfigurationError:  # the version that allows this place is the cure
@@ -270,7 +304,7 @@ async def run_publish(args: argparse.Namespace) -> int:
     await writer.start()
     try:
         topic = shared.settings.topic("privacy.policy")
-        await writer.write([Output(topic, 0, topic_key(tenant, wanted, version.number), token)])
+        await writer.write([Output(topic, 0, topic_key(tenant, wanted, version.number), own.encode())])
     finally:
         await writer.stop()
     lines = [each._asdict() for each in differences(rest.inlined(before), version) if each.tenant == tenant]
@@ -280,13 +314,20 @@ async def run_publish(args: argparse.Namespace) -> int:
         "revision": version.number,
         "before": before.effective.isoformat(),
         "differences": lines,
+        "waits_for": SECOND if waits else None,
+        "grave": found,
     }
     if set(version.tenant[tenant].events) != set(before.tenant[tenant].events):
         say(
             "it names other topics of events: calllog-guard topics create makes them; restart the protectors on its day"
         )
+    if waits:
+        say(
+            f"version {version} is not followed yet: {'; '.join(found)}. That two officers of version {before} sign, with two keys: "
+            f"let another run the same command with the same file and their own --key, before {version.effective - DAY}, 00:00 UTC"
+        )
     show(args, data, f"tenant {tenant}: version {version} is published over {before}, {len(lines)} differences")
-    return 0
+    return int(waits)
 
 
 def _replaced(rest: Policy, version: Version, today: date, args: argparse.Namespace) -> None:
@@ -334,13 +375,21 @@ _WHY: Final = {
 }
 
 
-async def _agreed(shared: World, rest: Policy, token: bytes) -> None:
-    """Judge it as every worker will, before anybody sees it."""
-    days = await kept_days(shared)
-    followed = follow(rest.versions, {token: to_ms(shared.clock.now())}, rest.public_key, days)
-    reason = followed.refused.get(token)
-    if reason is not None:
-        raise StateRefusedError(f"no worker would follow this version ({reason}): {_WHY.get(reason, 'see the README')}")
+async def _agreed(shared: World, rest: Policy, token: bytes, found: Sequence[str]) -> bool:
+    """Judge it as every worker will, before anybody sees it; whether it waits for a second officer."""
+    now, days = shared.clock.now(), await kept_days(shared)
+    followed = follow(rest.versions, {token: to_ms(now)}, rest.public_key, days, rest.here())
+    reason, effective = followed.refused.get(token), claims_of(token).effective
+    if reason == TOO_SOON or (reason == SECOND and soonest(now) > effective):
+        raise StateRefusedError(
+            f"{'; '.join(found)}: a whole day must lie before that takes effect, in which others see it: "
+            f"give it effective = {soonest(now)} or later"
+        )
+    if reason not in {None, SECOND}:
+        raise StateRefusedError(
+            f"no worker would follow this version ({reason}): {_WHY.get(reason or '', 'see the README')}"
+        )
+    return reason == SECOND
 
 
 # --- print ----------------------------------------------------------------------------------------------------------
