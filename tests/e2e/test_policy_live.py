@@ -145,6 +145,9 @@ def test_what_is_grave_is_followed_when_two_officers_have_signed_it_and_a_day_li
     guard.settled(lambda: "waits until a second officer" in guard.log.read_text(), "the keeper says that it waits")
     assert json.loads(publish(guard, path, "--json", key="officer-2"))["waits_for"] is None
     assert history() == ["2026-01-01", f"{later}"]
+    many = len(guard.records("privacy.policy", 1))
+    publish(guard, path)
+    assert len(guard.records("privacy.policy", 1)) == many, "a single signature would take the place of both"
     guard.settled(lambda: guard.log.read_text().count('"policy followed"') == 1, "the keeper follows")
 
 

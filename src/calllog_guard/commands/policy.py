@@ -6,45 +6,36 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import msgspec
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from calllog_guard.adapters.kafka_log import read_each
+from calllog_guard.commands.countersign import LENGTHEN, agreed_by_all, countersigned, word_of
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.crypto.envelope import parse_header
-from calllog_guard.core.crypto.sealed import kid_of
 from calllog_guard.core.identity import folds_case
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.policy.differences import Difference, Stored, differences, lapsing
 from calllog_guard.core.policy.facts import lacking
 from calllog_guard.core.policy.form import Version
-from calllog_guard.core.policy.grave import DAY, SECOND, TOO_SOON, grave, soonest
+from calllog_guard.core.policy.grave import SECOND, grave
 from calllog_guard.core.policy.lawful import advice, unlawful
 from calllog_guard.core.policy.publication import (
-    LATE,
     UNLAWFUL,
     Publication,
-    agreed,
-    claims_of,
-    follow,
-    signed_by,
     topic_key,
     with_keys,
 )
 from calllog_guard.core.policy.record import markdown, record
 from calllog_guard.core.policy.versions import change_at, in_force
 from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import ConfigurationError, RecordError, StateRefusedError
-from calllog_guard.law import NO_KEYSTORE, check_places, follow_published, kept_days
+from calllog_guard.law import NO_KEYSTORE, check_places, follow_published
 from calllog_guard.policy import Policy, load_policy
 from calllog_guard.world import World
-
-_LENGTHEN: Final = "--lengthen"
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -60,7 +51,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     check.add_argument("--against", type=Path, metavar="FILE", help="the policy file to compare with")
     check.add_argument("--effective", type=date.fromisoformat, metavar="DAY", help="the version of that day instead")
-    check.add_argument(_LENGTHEN, action="store_true", help="longer periods are meant: they are no finding")
+    check.add_argument(LENGTHEN, action="store_true", help="longer periods are meant: they are no finding")
     check.add_argument("--legs", action="store_true", help="read the legs (headers alone) and count what falls due")
     check.add_argument("--json", action="store_true")
     check.set_defaults(run=lambda args: asyncio.run(run_check(args)))
@@ -72,7 +63,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     publish.add_argument("--key", type=Path, required=True, metavar="PEM", help="an officer's private key")
     publish.add_argument("--effective", type=date.fromisoformat, metavar="DAY", help="which version of the file")
-    publish.add_argument(_LENGTHEN, action="store_true", help="longer periods are meant; the signed text says so")
+    publish.add_argument(LENGTHEN, action="store_true", help="longer periods are meant; the signed text says so")
     publish.add_argument("--json", action="store_true")
     publish.set_defaults(run=lambda args: asyncio.run(run_publish(args)))
     printing = actions.add_parser("print", help="the record of processing (GDPR Art. 30), as Markdown or JSON")
@@ -182,7 +173,7 @@ async def run_check(args: argparse.Namespace) -> int:
         _table(before[-1], after[-1], found, counted)
     if lengthened and not args.lengthen:
         say(
-            f"{len(lengthened)} periods get longer: that needs the word {_LENGTHEN}, here and when it is published; "
+            f"{len(lengthened)} periods get longer: that needs the word {LENGTHEN}, here and when it is published; "
             "legs that are stored already keep their shorter period"
         )
         return 1
@@ -284,18 +275,12 @@ async def run_publish(args: argparse.Namespace) -> int:
     _replaced(rest, version, shared.clock.now().date(), args)
     _check_identity(shared, Policy((*rest.versions, version), Path(shared.settings.policy).parent))
     _left_behind(followed.holes(shared.clock.now().date()), version, args)
-    found = grave(with_keys(before.tenant[tenant], rest.public_key), claims.policy)
-    own = signed_by(args.key.read_bytes(), before.tenant[tenant], rest.public_key, claims)
-    firsts = [token.decode() for token, why in followed.refused.items() if why == SECOND]
-    firsts = [
-        first
-        for first in firsts
-        if kid_of(first) != kid_of(own) and agreed(claims_of(first.encode())) == agreed(claims)
-    ]
-    if firsts and found:
-        claims = msgspec.structs.replace(claims, first=firsts[-1])
-        own = signed_by(args.key.read_bytes(), before.tenant[tenant], rest.public_key, claims)
-    waits = await _agreed(shared, rest, own.encode(), found)
+    signed = countersigned(args.key.read_bytes(), before.tenant[tenant], rest.public_key, claims, followed)
+    if signed.done:
+        text = f"tenant {tenant}: version {version} is published, and signed by two: nothing to do"
+        show(args, {"tenant": tenant, "published": True}, text)
+        return 0
+    waits = await agreed_by_all(shared, rest, signed)
     try:
         await check_places(shared, NO_KEYSTORE)
     except ConfigurationError:  # the version that allows this place is the cure
@@ -304,7 +289,7 @@ async def run_publish(args: argparse.Namespace) -> int:
     await writer.start()
     try:
         topic = shared.settings.topic("privacy.policy")
-        await writer.write([Output(topic, 0, topic_key(tenant, wanted, version.number), own.encode())])
+        await writer.write([Output(topic, 0, topic_key(tenant, wanted, version.number), signed.token)])
     finally:
         await writer.stop()
     lines = [each._asdict() for each in differences(rest.inlined(before), version) if each.tenant == tenant]
@@ -315,17 +300,14 @@ async def run_publish(args: argparse.Namespace) -> int:
         "before": before.effective.isoformat(),
         "differences": lines,
         "waits_for": SECOND if waits else None,
-        "grave": found,
+        "grave": signed.found,
     }
     if set(version.tenant[tenant].events) != set(before.tenant[tenant].events):
         say(
             "it names other topics of events: calllog-guard topics create makes them; restart the protectors on its day"
         )
-    if waits:
-        say(
-            f"version {version} is not followed yet: {'; '.join(found)}. That two officers of version {before} sign, with two keys: "
-            f"let another run the same command with the same file and their own --key, before {version.effective - DAY}, 00:00 UTC"
-        )
+    if word := word_of(signed, str(version), str(before), waits=waits):
+        say(word)
     show(args, data, f"tenant {tenant}: version {version} is published over {before}, {len(lines)} differences")
     return int(waits)
 
@@ -347,7 +329,7 @@ def _replaced(rest: Policy, version: Version, today: date, args: argparse.Namesp
     longer = [line.where for line in differences(rest.inlined(was), version) if line.what == "lengthened"]
     if longer and not args.lengthen:
         raise StateRefusedError(
-            f"{', '.join(longer)}: longer than in version {was}, which is in force: say {_LENGTHEN} if it is meant"
+            f"{', '.join(longer)}: longer than in version {was}, which is in force: say {LENGTHEN} if it is meant"
         )
 
 
@@ -361,35 +343,9 @@ def _left_behind(missed: Sequence[Publication], version: Version, args: argparse
         longer = [line.where for line in differences(promised, version) if line.what == "lengthened"]
         if longer and not args.lengthen:
             raise StateRefusedError(
-                f"{', '.join(longer)}: longer than in version {each.effective}, which was published: say {_LENGTHEN} if it is "
+                f"{', '.join(longer)}: longer than in version {each.effective}, which was published: say {LENGTHEN} if it is "
                 "meant, or put that version into the policy file first"
             )
-
-
-_WHY: Final = {
-    "lengthens_unsaid": f"a period gets longer (see policy check): say {_LENGTHEN} if it is meant",
-    LATE: "its day is past: give it today's date or a later one",
-    "takes_effect_in_the_past": "its day is past: give it today's date or a later one",
-    "retention_too_short": "the topic of the legs forgets earlier than this version: raise its retention.ms first",
-    "contradicts": "it contradicts versions that are published: policy print --published shows them",
-}
-
-
-async def _agreed(shared: World, rest: Policy, token: bytes, found: Sequence[str]) -> bool:
-    """Judge it as every worker will, before anybody sees it; whether it waits for a second officer."""
-    now, days = shared.clock.now(), await kept_days(shared)
-    followed = follow(rest.versions, {token: to_ms(now)}, rest.public_key, days, rest.here())
-    reason, effective = followed.refused.get(token), claims_of(token).effective
-    if reason == TOO_SOON or (reason == SECOND and soonest(now) > effective):
-        raise StateRefusedError(
-            f"{'; '.join(found)}: a whole day must lie before that takes effect, in which others see it: "
-            f"give it effective = {soonest(now)} or later"
-        )
-    if reason not in {None, SECOND}:
-        raise StateRefusedError(
-            f"no worker would follow this version ({reason}): {_WHY.get(reason or '', 'see the README')}"
-        )
-    return reason == SECOND
 
 
 # --- print ----------------------------------------------------------------------------------------------------------
