@@ -253,7 +253,7 @@ async def run_publish(args: argparse.Namespace) -> int:
         )
     # What is published stands on what was before: the file without this version, and what was published earlier.
     rest = Policy(tuple(each for each in file if each is not version), Path(shared.settings.policy).parent)
-    shared.policy = rest
+    rest.here, shared.policy = shared.policy.here, rest
     followed = await follow_published(shared, whole=False)
     before = in_force([each for each in rest.versions if each.effective < wanted], wanted)
     if before is None or tenant not in before.tenant:
