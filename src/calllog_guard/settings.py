@@ -48,6 +48,7 @@ class Settings:
     tenant: str = ""
     state_dir: str = "./state"
     operator_key: str = "./keys/operator-1.pub.pem"
+    actor_key: str = ""
     calllog_prefix: str = "calllog."
     privacy_prefix: str = "privacy."
     partitions: int = 48

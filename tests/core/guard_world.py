@@ -192,12 +192,15 @@ class Hand:
 
 
 def write_keys(folder: Path) -> None:
-    """Key pairs of a backend, two officers and the operator."""
+    """Key pairs of a backend, two officers, two actors, a thief and the operator."""
     none, pem = serialization.NoEncryption(), serialization.Encoding.PEM
     keys: dict[str, Ed25519PrivateKey | X25519PrivateKey] = {
         "backend-1": Ed25519PrivateKey.generate(),
         "officer-1": Ed25519PrivateKey.generate(),
         "officer-2": Ed25519PrivateKey.generate(),
+        "billing-1": Ed25519PrivateKey.generate(),
+        "support-1": Ed25519PrivateKey.generate(),
+        "thief-1": Ed25519PrivateKey.generate(),
         "operator-1": X25519PrivateKey.generate(),
     }
     for name, key in keys.items():

@@ -218,7 +218,9 @@ class Exporter:
         now = asyncio.get_running_loop().time()
         readers = await self._enforcer.readership.opened_by(work.shard.partition, scope.records, now)
         scope.records.clear()
-        return msgspec.structs.replace(about, opened_by=tuple(readers))
+        return msgspec.structs.replace(
+            about, opened_by=tuple(readers.lines), unproven=readers.unproven or msgspec.UNSET
+        )
 
     # --- giving -----------------------------------------------------------------------------------------------------
 

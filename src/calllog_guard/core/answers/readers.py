@@ -4,12 +4,13 @@ Who has opened a person's records, from the record of accesses.
 In: the accesses to one partition, the person's records there by offset.  Out: a line per actor and purpose.
 Rules: 1. Where an access says which records were opened, it is known whether any of the person's was.  2. Where it does not
           (earlier releases), or where a record stored then has been written anew since, only records stored beside are known of.
-       3. Nobody is left out because it is not known for sure.
+       3. Nobody is left out because it is not known for sure.  4. What is proven stands apart from what was written when nobody had to
+          prove anything.  5. What nobody believes names nobody: how much of it there is is told.
 Source: GDPR Art. 15(1)(c); CJEU C-579/21, C-154/21.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import accumulate
@@ -17,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from calllog_guard.core.accesses import Account
 from calllog_guard.core.answers.about import OpenedBy
 from calllog_guard.core.offsets import unpack
 from calllog_guard.core.wire import Access
@@ -24,6 +26,10 @@ from calllog_guard.errors import MessageError
 
 _LATE: Final = timedelta(days=2)
 """A record appended this long after its call may have replaced an earlier one: events come within minutes."""
+_AHEAD: Final = timedelta(days=1)
+"""Events may be dated after now, by minutes (EVENT_AHEAD_S), and clocks differ."""
+_Name = tuple[str, str, bool]
+"""Actor, purpose, and whether the actor has proven it."""
 
 
 @dataclass
@@ -34,57 +40,88 @@ class _Seen:
     records: set[int] = field(default_factory=set)
 
 
-def opened_by(accesses: Iterable[Access], records: Mapping[int, date]) -> list[OpenedBy]:
+def opened_by(accounts: Iterable[Account], records: Mapping[int, date], *, asked: bool = False) -> list[OpenedBy]:
     """
     A line for each actor and purpose that has opened the person's records, or may have.
 
     Args:
-        accesses: Those to the topic and partition of the records, in any order.
+        accounts: Of accesses to the topic and partition of the records, in any order.
         records: The day of the call by the record's offset.
+        asked: Whether actors have to prove who they are by now: a line says then whether it is proven.
 
     """
     offsets = sorted(records)
     # the oldest call among the records from each offset on: one that was there before, and was written anew
     oldest = list(accumulate((records[offset] for offset in reversed(offsets)), min))[::-1]
-    exact: dict[tuple[str, str], _Seen] = {}
-    beside: dict[tuple[str, str], _Seen] = {}
-    for access in accesses:
+    exact: dict[_Name, _Seen] = {}
+    beside: dict[_Name, _Seen] = {}
+    for access, proven in accounts:
         if not access.opened:
             continue
-        name = access.actor, access.purpose
-        mine = _mine(access, records)
+        name = access.actor, access.purpose, proven
+        mine = _mine(access, offsets)
         if mine is None:
             _see(beside, name, access.at)
-        elif mine:
+        elif mine := mine - (_never(access, mine, records) if proven else set()):
             _see(exact, name, access.at).records |= mine
         else:
             later = bisect_right(offsets, access.to)
             if later < len(offsets) and oldest[later] + _LATE < access.at.date():
                 _see(beside, name, access.at)
-    lines = [_line(name, seen) for name, seen in exact.items()]
-    lines += [_line(name, seen) for name, seen in beside.items()]
-    return sorted(lines, key=lambda line: (line.actor, line.purpose, -line.records))
+    lines = [_line(name, seen, asked=asked) for name, seen in exact.items()]
+    lines += [_line(name, seen, asked=asked) for name, seen in beside.items()]
+    return sorted(lines, key=lambda line: (line.actor, line.purpose, -line.records, line.proven is False))
 
 
-def _mine(access: Access, records: Mapping[int, date]) -> set[int] | None:
+def never_read(accounts: Iterable[Account], records: Mapping[int, date]) -> int:
+    """How many accesses claim to have opened records of the person that were not there yet."""
+    offsets = sorted(records)
+    return sum(proven and bool(_never(access, _mine(access, offsets) or (), records)) for access, proven in accounts)
+
+
+def doubted(accesses: Iterable[Access], records: Mapping[int, date]) -> int:
+    """How many accesses that nobody believes claim to have opened records of the person."""
+    offsets, found = sorted(records), 0
+    for access in accesses:
+        mine = _mine(access, offsets)
+        found += bool(mine) or (mine is None and _within(access, offsets) is not None)
+    return found
+
+
+def _never(access: Access, mine: Iterable[int], records: Mapping[int, date]) -> set[int]:
+    """What nobody can have opened then: of calls that had not begun."""
+    last = (access.at + _AHEAD).date()
+    return {offset for offset in mine if records[offset] > last}
+
+
+def _within(access: Access, offsets: Sequence[int]) -> slice | None:
+    """The person's records between the first and the last that an access looked at; None: there are none."""
+    first, behind = bisect_left(offsets, access.from_), bisect_right(offsets, access.to)
+    return slice(first, behind) if first < behind else None
+
+
+def _mine(access: Access, offsets: Sequence[int]) -> set[int] | None:
     """The person's records that an access opened; None where it does not say which it opened."""
     if access.which is msgspec.UNSET:
         return None
+    within = _within(access, offsets)
+    if within is None:
+        return set()
     try:
-        return records.keys() & set(unpack(access.which, access.from_))
+        return set(offsets[within]) & set(unpack(access.which, access.from_))
     except MessageError:
         return None
 
 
-def _see(seen: dict[tuple[str, str], _Seen], name: tuple[str, str], at: datetime) -> _Seen:
+def _see(seen: dict[_Name, _Seen], name: _Name, at: datetime) -> _Seen:
     found = seen.setdefault(name, _Seen(at, at))
     found.first, found.last = min(found.first, at), max(found.last, at)
     found.days.add(at.date())
     return found
 
 
-def _line(name: tuple[str, str], seen: _Seen) -> OpenedBy:
-    actor, purpose = name
+def _line(name: _Name, seen: _Seen, *, asked: bool) -> OpenedBy:
+    actor, purpose, proven = name
     return OpenedBy(
         actor=actor,
         purpose=purpose,
@@ -92,4 +129,5 @@ def _line(name: tuple[str, str], seen: _Seen) -> OpenedBy:
         last=seen.last,
         days=len(seen.days),
         records=len(seen.records),
+        proven=proven if asked else msgspec.UNSET,
     )
