@@ -834,9 +834,9 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a forged time of an access ends a keeper",
-        "core/answers/readers.py",
-        "oldest[later] + _LATE < access.at.date()",
-        "oldest[later] < access.at.date() - _LATE",
+        "workers/access_index.py",
+        "for each in (each for each in offsets if 0 <= each <= _FAR):",
+        "for each in offsets:",
         "tests/core/test_keeper_turns.py::test_a_forged_access_stops_no_keeper",
     ),
     (
@@ -1626,14 +1626,14 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "who opened others' records is told as having opened this person's",
         "core/answers/readers.py",
-        "return set(offsets[within]) & set(unpack(access.which, access.from_))",
-        "return set(offsets) if unpack(access.which, access.from_) else set()",
+        "return {each for each in unpack(access.which, access.from_) if each <= access.to}",
+        "return set(range(100)) if unpack(access.which, access.from_) else set()",
         "tests/core/test_answers.py",
     ),
     (
         "a record that was written anew hides who has seen it before",
         "core/answers/readers.py",
-        "if later < len(offsets) and oldest[later] + _LATE < access.at.date():",
+        "if later < len(offsets) and oldest[later] + LATE < at.date():",
         "if later < 0:",
         "tests/core/test_answers.py",
     ),
@@ -4234,15 +4234,15 @@ MUTANTS += [
     (
         "lost accesses leave somebody out",
         "workers/readership.py",
-        "lost = self._lost_before > min(records.values())",
+        "lost = head.lost > min(records.values())",
         "lost = False",
         "tests/core/test_recipients.py::test_where_accesses_are_lost_all_are_told_who_may_have_been_given_the_records",
     ),
     (
         "accesses that are lost of older days tell strangers",
         "workers/readership.py",
-        "lost = self._lost_before > min(records.values())",
-        "lost = self._lost_before > date.min",
+        "lost = head.lost > min(records.values())",
+        "lost = head.lost > date.min",
         "tests/core/test_recipients.py::test_records_younger_than_what_was_lost_are_judged_by_what_is_left",
     ),
     (
@@ -4255,7 +4255,7 @@ MUTANTS += [
     (
         "an access that nobody can read leaves somebody out",
         "workers/readership.py",
-        "self._unread = True",
+        "index.head.unread = True",
         "pass",
         "tests/core/test_recipients.py::test_what_nobody_can_read_leaves_nobody_out",
     ),
@@ -4283,8 +4283,8 @@ MUTANTS += [
     (
         "accesses are read anew for everybody",
         "workers/readership.py",
-        "            if self._as_of >= since:\n                return\n",
-        "",
+        "        if self._as_of >= since or not self._open:",
+        "        if not self._open:",
         "tests/core/test_recipients.py::test_accesses_are_read_once_however_many_are_erased",
     ),
     (
@@ -4510,9 +4510,9 @@ MUTANTS += [
     ),
     (
         "actor: a copy counts twice",
-        "core/policy/actors.py",
-        "        self._copies.add(name)\n",
-        "",
+        "workers/readership.py",
+        "            raise RecordError(Doubt.REPLAYED)\n",
+        "            pass\n",
         "tests/core/test_actors.py::test_a_copy_of_an_access_counts_once",
     ),
     (
@@ -4602,15 +4602,15 @@ MUTANTS += [
     (
         "actor: calls to come were opened",
         "core/answers/readers.py",
-        "elif mine := mine - (_never(access, mine, records) if proven else set()):",
-        "elif mine:",
+        "            if mine := found - (_never(at, found, records) if proven else set()):",
+        "            if mine := set(found):",
         "tests/core/test_actors.py::test_of_a_call_that_had_not_begun_no_actor_has_opened_anything",
     ),
     (
         "actor: what was believed before a key was registered stays believed",
         "workers/readership.py",
-        "            if self._t.policy.actors(self._t.tenant) is not self._judge.actors:",
-        "            if False:",
+        "        if self._t.policy.actors(self._t.tenant) is self._judge.actors:",
+        "        if self._judge.actors:",
         "tests/core/test_actors.py::test_a_registration_that_comes_later_is_applied_to_what_was_read",
     ),
     (
@@ -4623,7 +4623,7 @@ MUTANTS += [
     (
         "actor: what nobody believes is not told",
         "workers/readership.py",
-        "return Readers(lines, never + doubted(self._doubted[partition], records))",
+        "return Readers(lines, never + doubted(index.doubted(), records))",
         "return Readers(lines, never)",
         "tests/core/test_actors.py::test_a_forged_access_is_counted_and_believed_by_nobody",
     ),
@@ -4654,6 +4654,41 @@ MUTANTS += [
         "            name: replace(each, key=inlined(each.key)) if isinstance(each.key, str) else each",
         "            name: each",
         "tests/core/test_actors_reading.py::test_a_published_version_has_the_keys_in_it",
+    ),
+    (
+        "actor: an index of other keys is believed",
+        "workers/access_index.py",
+        "head is None or head.of != of or now - head.began > _LIFE",
+        "head is None or now - head.began > _LIFE",
+        "tests/core/test_access_index.py::test_it_is_made_anew_of_other_keys_and_after_a_month",
+    ),
+    (
+        "actor: an index remembers for ever",
+        "workers/access_index.py",
+        "head is None or head.of != of or now - head.began > _LIFE",
+        "head is None or head.of != of",
+        "tests/core/test_access_index.py::test_it_is_made_anew_of_other_keys_and_after_a_month",
+    ),
+    (
+        "actor: a restart reads every access again",
+        "workers/access_index.py",
+        "        self.head.next[place] = after\n",
+        "        self.head.next = {}\n",
+        "tests/core/test_access_index.py::test_a_restart_reads_no_access_again",
+    ),
+    (
+        "actor: a restart forgets which copies are there",
+        "workers/access_index.py",
+        'return b"c" + name in self._fresh or self._rows.get(b"c" + name) is not None',
+        'return b"c" + name in self._fresh',
+        "tests/core/test_access_index.py::test_a_copy_behind_a_restart_counts_once",
+    ),
+    (
+        "actor: an older call that was written anew is not found in the index",
+        "workers/access_index.py",
+        "oldest[later] + LATE < date.fromordinal(day)",
+        "oldest[later] > date.fromordinal(day)",
+        "tests/core/test_access_index.py::test_it_finds_what_a_reading_of_everything_finds",
     ),
 ]
 

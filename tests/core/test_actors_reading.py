@@ -65,7 +65,7 @@ def judged(world: World) -> list[Any]:
     """Each access: who, whether it is proven, and how many were opened or denied; or why nobody believes it."""
     judge, found = Judge(world.policy.actors(TENANT), world.vault.guard_id(), ACCESS, "calllog.dead"), list[Any]()
     for output in world.accesses():
-        access, proven = judge.account(output.value or b"", output.partition, to_ms(world.clock.at))
+        access, proven, _ = judge.account(output.value or b"", output.partition, to_ms(world.clock.at))
         found.append((access.actor, proven, access.opened, access.refused.get(DENIED, 0)))
     return found
 

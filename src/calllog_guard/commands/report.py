@@ -122,20 +122,36 @@ async def _accesses(shared: World) -> Accesses:
     topic, places = settings.topic("privacy.access"), list(range(settings.few_partitions))
     actors = shared.policy.actors(shared.tenant)
     judge = Judge(actors, shared.vault.guard_id(), topic, settings.topic("calllog.dead"))
-    found, unread = Accesses([], []), Unread("privacy.access")
+    found, seen, unread = Accesses([], []), set[bytes](), Unread("privacy.access")
     for record in await read_all(settings.kafka, shared.options, topic, places):
         if record.value is None:
             continue
         with unread.passing(record):
             appended = from_ms(record.timestamp)
             try:
-                found.believed.append(judge.account(record.value, record.partition, record.timestamp))
+                account = _once(judge.account(record.value, record.partition, record.timestamp), seen)
             except RecordError as error:
                 if error.reason == Doubt.UNREADABLE and not actors.must_prove(appended):
                     raise
                 found.doubted.append((error.reason, appended, _claimed(record.value)))
+            else:
+                found.believed.append(account)
     unread.tell()
     return found
+
+
+def _once(account: Account, seen: set[bytes]) -> Account:
+    """
+    An access that is not there already.
+
+    Raises:
+        RecordError: It is.
+
+    """
+    if account.name in seen:
+        raise RecordError(Doubt.REPLAYED)
+    seen |= {account.name} - {b""}
+    return account
 
 
 def _claimed(raw: bytes) -> int:

@@ -45,11 +45,13 @@ class Account(NamedTuple):
     Args:
         proven: Its actor has signed it. False: whoever wrote it did not have to prove who they are, or was refused before anything
             was opened.
+        name: Of what is proven, by what a copy is known: it counts once.
 
     """
 
     access: Access
     proven: bool
+    name: bytes = b""
 
 
 class Named(msgspec.Struct, frozen=True):

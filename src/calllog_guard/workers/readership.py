@@ -1,22 +1,23 @@
 """
-Who has opened which legs: the record of accesses, read up once and then followed, for all that one keeper is asked.
+Who has opened which legs: the record of accesses, read once into an index, and then followed.
 
 Rules: 1. Whoever asks names the time from which on nothing more can have been opened: what was read up since answers them all.
-       2. Offsets stay packed until somebody's records lie among them: a year of accesses fits in memory.
-       3. What is lost, and what nobody can read, is said: whoever must not be left out is told (Art. 19).
-       4. What its actor has to have proven and has not is counted and alarmed, names nobody and chooses no recipient.
-Source: GDPR Art. 15(1)(c), 19; `core/answers/readers.py`, `core/policy/actors.py`.
+       2. What is lost, and what nobody can read, is said: whoever must not be left out is told (Art. 19).
+       3. What its actor has to have proven and has not is counted and alarmed, names nobody and chooses no recipient.
+Source: GDPR Art. 15(1)(c), 19; `core/answers/readers.py`, `core/policy/actors.py`, `access_index.py`.
 """
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import date
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import structlog
 
-from calllog_guard.core.accesses import Account, Doubt, read_access
+from calllog_guard.core.accesses import Doubt, read_access
 from calllog_guard.core.answers.about import OpenedBy
 from calllog_guard.core.answers.readers import doubted, never_read, opened_by
 from calllog_guard.core.ids import INTERNAL_KEY
@@ -24,13 +25,14 @@ from calllog_guard.core.policy.actors import Judge
 from calllog_guard.core.requests.outcome import Unsure
 from calllog_guard.core.wire import Access, from_ms
 from calllog_guard.errors import MessageError, NewerFormError, RecordError
+from calllog_guard.workers.access_index import AccessIndex
 from calllog_guard.workers.tools import Tools
 
 log: Final = structlog.get_logger()
 _AT_ONCE: Final = 5000
 _BREATH: Final = 200
-_MOST_DOUBTED: Final = 10_000
-"""Of accesses that nobody believes: whoever writes one writes a million. Beyond, they are counted and no more."""
+_FORM: Final = 1
+"""Of the index' rows: one of another form is built anew."""
 
 
 class Readers(NamedTuple):
@@ -46,13 +48,10 @@ class Readership:
     def __init__(self, tools: Tools) -> None:
         self._t = tools
         self._topic = tools.settings.topic("privacy.access")
-        self._next: dict[int, int] = {}
-        self._found: dict[int, list[Account]] = defaultdict(list)
-        self._doubted: dict[int, list[Access]] = defaultdict(list)
+        self._open: dict[int, AccessIndex] = {}
+        self._assigned: set[int] = set()
         self._judge = self._judged_by()
         self._counted: dict[int, int] = {}
-        self._lost_before = date.min
-        self._unread = False
         self._as_of = float("-inf")
         self._reading = asyncio.Lock()
 
@@ -68,12 +67,12 @@ class Readership:
             LogSilentError: Kafka does not answer.
 
         """
-        await self.read_up(since)
-        accounts, asked = self._found[partition], self._judge.actors.must_prove(self._t.clock.now())
-        never = never_read(accounts, records)
+        index = await self._read(partition, since)
+        openings, asked = list(index.openings(records)), self._judge.actors.must_prove(self._t.clock.now())
+        never = never_read(openings, records)
         self._alarm(Counter({Doubt.NEVER: never}))
-        lines = opened_by(accounts, records, asked=asked)
-        return Readers(lines, never + doubted(self._doubted[partition], records))
+        lines = opened_by(openings, records, asked=asked)
+        return Readers(lines, never + doubted(index.doubted(), records))
 
     async def readers(
         self, partition: int, records: Mapping[int, date], since: float
@@ -88,77 +87,139 @@ class Readership:
         if not records:
             return (), None
         lines = (await self.opened_by(partition, records, since)).lines
-        lost = self._lost_before > min(records.values())
-        return tuple(sorted({line.actor for line in lines})), "lost" if lost else "unread" if self._unread else None
+        head = self._open[partition].head
+        lost = head.lost > min(records.values())
+        return tuple(sorted({line.actor for line in lines})), "lost" if lost else "unread" if head.unread else None
 
-    async def read_up(self, since: float) -> None:
+    async def follow(self) -> None:
         """
-        Read what was written up to a time (loop's clock), unless that was done since.
+        Read what was written since, so that what nobody proves is alarmed before anybody asks.
 
         Raises:
             LogSilentError: Kafka does not answer.
 
         """
         async with self._reading:
-            if self._as_of >= since:
-                return
-            began = asyncio.get_running_loop().time()
-            if self._t.policy.actors(self._t.tenant) is not self._judge.actors:
-                self._judge = self._judged_by()  # others are registered now: what was believed may not be any more
-                self._next.clear()
-                self._found.clear()
-                self._doubted.clear()
-            for place in range(self._t.settings.few_partitions):
-                await self._follow(place)
-            self._as_of = began
+            await self._read_up(asyncio.get_running_loop().time())
+
+    def assigned(self, partitions: Iterable[int]) -> None:
+        """These partitions are this keeper's now: one reading serves all of them."""
+        self._assigned |= set(partitions)
+
+    def left(self, partition: int) -> None:
+        """A partition is somebody else's now: its index is deleted."""
+        self._assigned.discard(partition)
+        if (index := self._open.pop(partition, None)) is not None:
+            index.destroy()
+
+    def close(self) -> None:
+        """Let go of every index: whoever opens it next goes on from it."""
+        for index in self._open.values():
+            index.close()
+        self._open.clear()
+        self._assigned.clear()
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    async def _read(self, partition: int, since: float) -> AccessIndex:
+        async with self._reading:
+            self._assigned.add(partition)
+            await self._read_up(since)
+            return self._open[partition]
+
+    async def _read_up(self, since: float) -> None:
+        self._renewed()
+        for partition in self._assigned - self._open.keys():
+            self._open[partition], self._as_of = self._opened(partition), float("-inf")
+        if self._as_of >= since or not self._open:
+            return
+        began = asyncio.get_running_loop().time()
+        for place in range(self._t.settings.few_partitions):
+            await self._follow(place)
+        self._as_of = began
+
+    def _renewed(self) -> None:
+        """Where others are registered now, what was believed may not be any more: every index is made anew."""
+        if self._t.policy.actors(self._t.tenant) is self._judge.actors:
+            return
+        before, self._judge = self._judge.actors.digest, self._judged_by()
+        if self._judge.actors.digest == before:
+            return
+        for index in self._open.values():
+            index.close()
+        self._open.clear()  # each is opened again, and found to be made by others
+
+    def _opened(self, partition: int) -> AccessIndex:
+        t = self._t
+        path = Path(t.settings.state_dir) / f"keeper-{self._topic}-{partition}"
+        made_of = f"{_FORM} {t.known_as(self._topic, t.legs)} {self._judge.actors.digest}"
+        return AccessIndex(lambda: t.open_rows(path), made_of, t.clock.now())
 
     def _judged_by(self) -> Judge:
         t = self._t
         return Judge(t.policy.actors(t.tenant), t.vault.guard_id(), self._topic, t.settings.topic("calllog.dead"))
 
     async def _follow(self, place: int) -> None:
-        at, end = self._next.get(place, 0), None
+        indexes = self._open
+        at, end = min(index.head.next.get(place, 0) for index in indexes.values()), None
         while end is None or at < end:
             records, after, end = await self._t.tail(self._topic, place, at, _AT_ONCE)
-            if (records[0].offset if records else after) > at:  # cut off before it was read
+            first = records[0].offset if records else after
+            if first > at:  # cut off before it was read
                 cut = from_ms(records[0].timestamp) if records else self._t.clock.now()
-                self._lost_before = max(self._lost_before, cut.date())
+                for index in indexes.values():
+                    if index.head.next.get(place, 0) < first:
+                        index.head.lost = max(index.head.lost, cut.date())
             await self._take(place, records)
-            self._next[place] = at = after
+            for index in indexes.values():
+                index.commit(place, max(after, index.head.next.get(place, 0)))
+            at = after
 
     async def _take(self, place: int, records: Iterable[Any]) -> None:
-        judge, doubts = self._judge, Counter[Doubt]()
+        doubts = Counter[Doubt]()
         for number, record in enumerate(records):
             if number % _BREATH == 0:
                 await asyncio.sleep(0)  # a signature takes a tenth of a millisecond
             if record.value is None or (record.key or INTERNAL_KEY)[:1] == INTERNAL_KEY:
                 continue
             try:
-                account = judge.account(record.value, place, record.timestamp)
+                self._believe(place, record)
             except RecordError as error:
                 reason = Doubt(error.reason)
-                if reason is Doubt.UNREADABLE and not judge.actors.must_prove(from_ms(record.timestamp)):
-                    self._unread = True  # whom it would name nobody can tell
+                if reason is Doubt.UNREADABLE and not self._judge.actors.must_prove(from_ms(record.timestamp)):
+                    for index in self._open.values():
+                        index.head.unread = True  # whom it would name nobody can tell
                     continue
                 doubts[reason] += record.offset >= self._counted.get(place, 0)
-                self._doubt(record.value)
-            else:
-                if account.access.opened and self._is_ours(account.access):
-                    self._found[account.access.partition].append(account)
+                self._doubt(place, record)
             self._counted[place] = max(self._counted.get(place, 0), record.offset + 1)
         self._alarm(doubts)
 
-    def _doubt(self, raw: bytes) -> None:
-        """Remember what is believed by nobody, to say how much of it there is."""
-        try:
-            access = read_access(raw)
-        except (MessageError, NewerFormError):
-            return
-        if access.opened and self._is_ours(access) and sum(map(len, self._doubted.values())) < _MOST_DOUBTED:
-            self._doubted[access.partition].append(access)
+    def _believe(self, place: int, record: Any) -> None:
+        """
+        Take in an access that is to be believed.
 
-    def _is_ours(self, access: Access) -> bool:
-        return access.topic == self._t.legs and 0 <= access.partition < self._t.settings.partitions
+        Raises:
+            RecordError: It is not; the reason is a `Doubt`.
+
+        """
+        account = self._judge.account(record.value, place, record.timestamp)
+        index = self._index_of(account.access)
+        if index is None or record.offset < index.head.next.get(place, 0):
+            return
+        if account.name and index.has(account.name):
+            raise RecordError(Doubt.REPLAYED)
+        index.add(place, record.offset, account)
+
+    def _doubt(self, place: int, record: Any) -> None:
+        with suppress(MessageError, NewerFormError):
+            access = read_access(record.value)
+            index = self._index_of(access)
+            if access.opened and index is not None and record.offset >= index.head.next.get(place, 0):
+                index.doubt(place, record.offset, record.value)
+
+    def _index_of(self, access: Access) -> AccessIndex | None:
+        return self._open.get(access.partition) if access.topic == self._t.legs else None
 
     def _alarm(self, doubts: Counter[Doubt]) -> None:
         for reason, many in doubts.items():

@@ -10,26 +10,44 @@ Source: GDPR Art. 15(1)(c); CJEU C-579/21, C-154/21.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import accumulate
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
-from calllog_guard.core.accesses import Account
 from calllog_guard.core.answers.about import OpenedBy
 from calllog_guard.core.offsets import unpack
 from calllog_guard.core.wire import Access
 from calllog_guard.errors import MessageError
 
-_LATE: Final = timedelta(days=2)
+LATE: Final = timedelta(days=2)
 """A record appended this long after its call may have replaced an earlier one: events come within minutes."""
 _AHEAD: Final = timedelta(days=1)
 """Events may be dated after now, by minutes (EVENT_AHEAD_S), and clocks differ."""
 _Name = tuple[str, str, bool]
 """Actor, purpose, and whether the actor has proven it."""
+
+
+class Opening(NamedTuple):
+    """
+    What an access says of somebody's records.
+
+    Args:
+        to: The last offset that it looked at.
+        mine: The offsets of the person's records that it opened; None where it does not say which it opened.
+
+    """
+
+    actor: str
+    purpose: str
+    proven: bool
+    at: datetime
+    to: int
+    mine: AbstractSet[int] | None
 
 
 @dataclass
@@ -40,12 +58,13 @@ class _Seen:
     records: set[int] = field(default_factory=set)
 
 
-def opened_by(accounts: Iterable[Account], records: Mapping[int, date], *, asked: bool = False) -> list[OpenedBy]:
+def opened_by(openings: Iterable[Opening], records: Mapping[int, date], *, asked: bool = False) -> list[OpenedBy]:
     """
     A line for each actor and purpose that has opened the person's records, or may have.
 
     Args:
-        accounts: Of accesses to the topic and partition of the records, in any order.
+        openings: Of the accesses to the topic and partition of the records, in any order; those may be left out that opened none of
+            them, and looked at none behind which an older call was written anew.
         records: The day of the call by the record's offset.
         asked: Whether actors have to prove who they are by now: a line says then whether it is proven.
 
@@ -55,60 +74,50 @@ def opened_by(accounts: Iterable[Account], records: Mapping[int, date], *, asked
     oldest = list(accumulate((records[offset] for offset in reversed(offsets)), min))[::-1]
     exact: dict[_Name, _Seen] = {}
     beside: dict[_Name, _Seen] = {}
-    for access, proven in accounts:
-        if not access.opened:
-            continue
-        name = access.actor, access.purpose, proven
-        mine = _mine(access, offsets)
-        if mine is None:
-            _see(beside, name, access.at)
-        elif mine := mine - (_never(access, mine, records) if proven else set()):
-            _see(exact, name, access.at).records |= mine
+    for actor, purpose, proven, at, to, found in openings:
+        name = actor, purpose, proven
+        if found is None:
+            _see(beside, name, at)
+        elif found:
+            if mine := found - (_never(at, found, records) if proven else set()):
+                _see(exact, name, at).records |= mine
         else:
-            later = bisect_right(offsets, access.to)
-            if later < len(offsets) and oldest[later] + _LATE < access.at.date():
-                _see(beside, name, access.at)
+            later = bisect_right(offsets, to)
+            if later < len(offsets) and oldest[later] + LATE < at.date():
+                _see(beside, name, at)
     lines = [_line(name, seen, asked=asked) for name, seen in exact.items()]
     lines += [_line(name, seen, asked=asked) for name, seen in beside.items()]
     return sorted(lines, key=lambda line: (line.actor, line.purpose, -line.records, line.proven is False))
 
 
-def never_read(accounts: Iterable[Account], records: Mapping[int, date]) -> int:
+def never_read(openings: Iterable[Opening], records: Mapping[int, date]) -> int:
     """How many accesses claim to have opened records of the person that were not there yet."""
-    offsets = sorted(records)
-    return sum(proven and bool(_never(access, _mine(access, offsets) or (), records)) for access, proven in accounts)
+    return sum(each.proven and bool(_never(each.at, each.mine or (), records)) for each in openings)
 
 
 def doubted(accesses: Iterable[Access], records: Mapping[int, date]) -> int:
     """How many accesses that nobody believes claim to have opened records of the person."""
     offsets, found = sorted(records), 0
     for access in accesses:
-        mine = _mine(access, offsets)
-        found += bool(mine) or (mine is None and _within(access, offsets) is not None)
+        first, behind = bisect_left(offsets, access.from_), bisect_right(offsets, access.to)
+        if first < behind:
+            which = which_of(access)
+            found += which is None or not which.isdisjoint(offsets[first:behind])
     return found
 
 
-def _never(access: Access, mine: Iterable[int], records: Mapping[int, date]) -> set[int]:
+def _never(at: datetime, mine: Iterable[int], records: Mapping[int, date]) -> set[int]:
     """What nobody can have opened then: of calls that had not begun."""
-    last = (access.at + _AHEAD).date()
+    last = (at + _AHEAD).date()
     return {offset for offset in mine if records[offset] > last}
 
 
-def _within(access: Access, offsets: Sequence[int]) -> slice | None:
-    """The person's records between the first and the last that an access looked at; None: there are none."""
-    first, behind = bisect_left(offsets, access.from_), bisect_right(offsets, access.to)
-    return slice(first, behind) if first < behind else None
-
-
-def _mine(access: Access, offsets: Sequence[int]) -> set[int] | None:
-    """The person's records that an access opened; None where it does not say which it opened."""
+def which_of(access: Access) -> set[int] | None:
+    """The records that an access opened, of those that it looked at; None where it does not say it."""
     if access.which is msgspec.UNSET:
         return None
-    within = _within(access, offsets)
-    if within is None:
-        return set()
     try:
-        return set(offsets[within]) & set(unpack(access.which, access.from_))
+        return {each for each in unpack(access.which, access.from_) if each <= access.to}
     except MessageError:
         return None
 

@@ -376,7 +376,7 @@ def _losses(accepted: Iterable[Accepted], month: Month) -> Iterable[LossLine]:
 
 def _opened(sources: Sources, month: Month) -> Iterable[Opened]:
     found: dict[tuple[str, str, bool], list[Access]] = defaultdict(list)
-    for access, proven in sources.accesses:
+    for access, proven, _ in sources.accesses:
         if month.has(access.at):
             found[access.actor, access.purpose, proven].append(access)
     for (actor, purpose, proven), some in sorted(found.items(), key=lambda item: (item[0][:2], not item[0][2])):
