@@ -17,7 +17,7 @@ from test_recipients import ALICE, called
 from calllog_guard.adapters.memory_log import MemoryRows
 from calllog_guard.adapters.rocksdb_rows import RocksRows
 from calllog_guard.core.accesses import Account
-from calllog_guard.core.answers.readers import Opening, opened_by, which_of
+from calllog_guard.core.answers.readers import Legs, Opening, opened_by, which_of
 from calllog_guard.core.offsets import pack
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import Access
@@ -66,7 +66,7 @@ def test_it_finds_what_a_reading_of_everything_finds(open_rows: Callable[[], Row
             if each.opened
             for which in [which_of(each)]
         ]
-        assert opened_by(index.openings(days), days, asked=True) == opened_by(whole, days, asked=True)
+        assert opened_by(index.openings(days), Legs(days), asked=True) == opened_by(whole, Legs(days), asked=True)
     assert all(index.has(each.name) for each in accounts)
     index.close()
 

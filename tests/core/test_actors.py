@@ -11,13 +11,15 @@ from guard_world import BARE, TENANT, GuardWorld
 from test_access import answer
 from test_recipients import ALICE, BOB, RECIPIENTS, called, recipients
 
-from calllog_guard.core.accesses import ActorKey, Doubt, actor_key, place_of
+from calllog_guard.adapters.memory_log import MemoryRows
+from calllog_guard.core.accesses import Account, ActorKey, Doubt, actor_key, place_of
 from calllog_guard.core.offsets import pack
 from calllog_guard.core.policy.actors import DEAD_LETTERS, Judge
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import Access, encode, to_ms
 from calllog_guard.errors import NewerFormError, RecordError
 from calllog_guard.policy import load_policy
+from calllog_guard.workers.access_index import AccessIndex
 
 ACCESS = "privacy.access"
 SINCE = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
@@ -193,7 +195,62 @@ async def test_of_a_call_that_had_not_begun_no_actor_has_opened_anything(world: 
     world.clock.at += timedelta(3)
     await called(world, "c1", ALICE, days_ago=0)
     assert await seen(world) == ([], 1)
+    assert world.counts["access_unproven_never_read"] == 4
+
+
+async def test_of_legs_that_are_not_there_no_actor_has_opened_anything(world: GuardWorld) -> None:
+    """Nor of those that come within the hour: an access is compared with the end of the legs when it comes."""
+    world.clock.at = LATER
+    for partition in range(4):
+        await written(world, access(world, {partition: [0]}))
+    await world.step("keeper")
+    await world.keeper._enforcer.readership.follow()
+    await called(world, "c1", ALICE)
+    assert await seen(world) == ([], 1)
+    assert world.counts["access_unproven_never_read"] == 4
+
+
+async def test_a_leg_of_no_such_purpose_was_opened_by_nobody_for_it(world: GuardWorld) -> None:
+    """An actor can sign what it likes of itself; what its purpose does not cover it was refused."""
+    places = await called(world, "c1", ALICE, BOB)
+    world.clock.at = LATER + timedelta(minutes=1)
+    for partition, offsets in places.items():
+        await written(world, access(world, {partition: offsets}))
+    assert await seen(world) == ([("billing-1", 1, True)], 0), "the host"
+    assert await seen(world, "access-02", BOB) == ([], 1), "a guest is no business of billing"
     assert world.counts["access_unproven_never_read"] == 1
+
+
+async def test_an_objection_since_hides_no_reader(world: GuardWorld) -> None:
+    """The index knows the legs without the purpose then: what nobody can disprove is told."""
+    places = await called(world, "c1", ALICE)
+    world.clock.at = LATER + timedelta(minutes=1)
+    quality = PROVING.replace('purposes = ["billing"]\nkey', 'purposes = ["billing", "quality"]\nkey')
+    (world.folder / "policy.toml").write_text(quality)
+    other = load_policy(world.folder / "policy.toml")
+    world.policy.versions, world.policy.history = other.versions, other.history
+    await written(world, access(world, places, purpose="quality"))
+    await world.ask("object-001", "object", ALICE, purposes=["quality"])
+    await world.run()
+    assert await seen(world) == ([("billing-1", 1, True)], 0)
+
+
+async def test_a_name_that_no_policy_can_have_stands_nowhere(tmp_path: Path) -> None:
+    """Also while nobody has to prove anything: whoever may append could write into everybody's answer."""
+    world = await GuardWorld(tmp_path, BARE + RECIPIENTS).start()
+    places = await called(world, "c1", ALICE)
+    await written(world, access(world, places, actor="<b>call +44 20 7946 0000</b>"), None)
+    assert await seen(world) == ([], 0)
+
+
+async def test_a_million_names_fill_no_memory(tmp_path: Path) -> None:
+    """While nobody has to prove anything; beyond ten thousand they are one."""
+    world = await GuardWorld(tmp_path, BARE + RECIPIENTS).start()
+    places = await called(world, "c1", ALICE)
+    index = AccessIndex(MemoryRows, "these", world.clock.at)
+    for number in range(10_010):
+        index.add(0, number, Account(access(world, places, actor=f"a-{number}"), proven=False))
+    assert (len(index.head.lines), index.head.lines[-1][0]) == (10_001, "?")
 
 
 async def test_what_was_signed_before_a_key_was_revoked_stays_proven(tmp_path: Path) -> None:

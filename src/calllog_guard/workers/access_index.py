@@ -21,7 +21,7 @@ import msgspec
 
 from calllog_guard.core.accesses import Account, read_access
 from calllog_guard.core.answers.readers import LATE, Opening, which_of
-from calllog_guard.core.wire import Access
+from calllog_guard.core.wire import NOBODY, Access
 from calllog_guard.ports import Rows
 
 _BLOCK: Final = 1024
@@ -32,12 +32,17 @@ _TO: Final = struct.Struct(">q")
 _DAY: Final = struct.Struct(">cI")
 _FEW: Final = _BLOCK // 16
 """Offsets of two bytes each below this number; from it on a bit for each of the block."""
-_MOST_DOUBTED: Final = 10_000
+_MOST_DOUBTED: Final = 1000
 """Of accesses that nobody believes: whoever writes one writes a million. Beyond, they are counted and no more."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICRO: Final = timedelta(microseconds=1)
 _FAR: Final = (1 << 63) - 2
 """Beyond every offset."""
+_NO_BITS: Final[Mapping[str, int]] = {}
+_MOST_LINES: Final = 10_000
+"""Of different actors and purposes: whoever writes one of nobody's writes a million, as long as nobody has to prove anything."""
+_DOUBTED_BYTES: Final = 16_384
+"""Of an access that nobody believes; one of ours has at most 5,000 offsets."""
 _LIFE: Final = timedelta(days=30)
 
 
@@ -112,7 +117,7 @@ class AccessIndex:
 
     def doubt(self, place: int, offset: int, raw: bytes) -> None:
         """Remember an access that nobody believes, to say how much of it there is."""
-        if self.head.doubted < _MOST_DOUBTED:
+        if self.head.doubted < _MOST_DOUBTED and len(raw) <= _DOUBTED_BYTES:
             self.head.doubted += 1
             self._fresh[b"x" + _ID.pack(place, offset)] = raw
 
@@ -133,6 +138,8 @@ class AccessIndex:
         self._rows.destroy()
 
     def _line(self, line: tuple[str, str, bool]) -> int:
+        if line not in self._number and len(self._number) >= _MOST_LINES:
+            line = NOBODY, NOBODY, line[2]
         if line not in self._number:
             self._number[line] = len(self.head.lines)
             self.head.lines.append(line)
@@ -140,8 +147,8 @@ class AccessIndex:
 
     # --- answers (committed rows only) ------------------------------------------------------------------------------
 
-    def openings(self, records: Mapping[int, date]) -> Iterator[Opening]:
-        """What may say that somebody's records were opened, by their offsets."""
+    def openings(self, records: Mapping[int, date], bits: Mapping[str, int] = _NO_BITS) -> Iterator[Opening]:
+        """What may say that somebody's records were opened, by their offsets; `bits` of the purposes."""
         offsets = sorted(records)
         opened: dict[bytes, tuple[bytes, set[int]]] = {}
         for block, own in _blocks(offsets).items():
@@ -151,7 +158,8 @@ class AccessIndex:
                         block * _BLOCK + at for at in mine
                     )
         for raw, mine in opened.values():
-            yield self._opening(raw, _FAR, mine)
+            found = self._opening(raw, _FAR, mine)
+            yield found._replace(bit=bits.get(found.purpose, 0))
         for _, raw in self._rows.begin(b"u") if offsets else ():
             yield self._opening(raw, _FAR, None)
         for day in self._days(offsets, records):

@@ -9,9 +9,8 @@ Source: GDPR Art. 15(1)(c), 19; `core/answers/readers.py`, `core/policy/actors.p
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
-from datetime import date
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -19,7 +18,8 @@ import structlog
 
 from calllog_guard.core.accesses import Doubt, read_access
 from calllog_guard.core.answers.about import OpenedBy
-from calllog_guard.core.answers.readers import doubted, never_read, opened_by
+from calllog_guard.core.answers.readers import Legs, doubted, never_read, opened_by, which_of
+from calllog_guard.core.arrival import LATEST_MS
 from calllog_guard.core.ids import INTERNAL_KEY
 from calllog_guard.core.policy.actors import Judge
 from calllog_guard.core.requests.outcome import Unsure
@@ -55,12 +55,11 @@ class Readership:
         self._as_of = float("-inf")
         self._reading = asyncio.Lock()
 
-    async def opened_by(self, partition: int, records: Mapping[int, date], since: float) -> Readers:
+    async def opened_by(self, partition: int, legs: Legs, since: float) -> Readers:
         """
         A line for each actor and purpose that has opened some legs, or may have.
 
         Args:
-            records: The day of the call by the leg's offset.
             since: Nothing that was opened later counts (loop's clock).
 
         Raises:
@@ -68,15 +67,13 @@ class Readership:
 
         """
         index = await self._read(partition, since)
-        openings, asked = list(index.openings(records)), self._judge.actors.must_prove(self._t.clock.now())
-        never = never_read(openings, records)
+        actors = self._judge.actors
+        openings, asked = list(index.openings(legs.days, actors.bits)), actors.must_prove(self._t.clock.now())
+        never = never_read(openings, legs)
         self._alarm(Counter({Doubt.NEVER: never}))
-        lines = opened_by(openings, records, asked=asked)
-        return Readers(lines, never + doubted(index.doubted(), records))
+        return Readers(opened_by(openings, legs, asked=asked), never + doubted(index.doubted(), legs))
 
-    async def readers(
-        self, partition: int, records: Mapping[int, date], since: float
-    ) -> tuple[tuple[str, ...], Unsure | None]:
+    async def readers(self, partition: int, legs: Legs, since: float) -> tuple[tuple[str, ...], Unsure | None]:
         """
         The credentials that have opened some legs, or may have, and why nobody can tell for sure.
 
@@ -84,11 +81,11 @@ class Readership:
             LogSilentError: Kafka does not answer.
 
         """
-        if not records:
+        if not legs.days:
             return (), None
-        lines = (await self.opened_by(partition, records, since)).lines
+        lines = (await self.opened_by(partition, legs, since)).lines
         head = self._open[partition].head
-        lost = head.lost > min(records.values())
+        lost = head.lost > min(legs.days.values())
         return tuple(sorted({line.actor for line in lines})), "lost" if lost else "unread" if head.unread else None
 
     async def follow(self) -> None:
@@ -176,14 +173,14 @@ class Readership:
             at = after
 
     async def _take(self, place: int, records: Iterable[Any]) -> None:
-        doubts = Counter[Doubt]()
+        doubts, ends = Counter[Doubt](), dict[int, int]()
         for number, record in enumerate(records):
             if number % _BREATH == 0:
                 await asyncio.sleep(0)  # a signature takes a tenth of a millisecond
             if record.value is None or (record.key or INTERNAL_KEY)[:1] == INTERNAL_KEY:
                 continue
             try:
-                self._believe(place, record)
+                await self._believe(place, record, ends)
             except RecordError as error:
                 reason = Doubt(error.reason)
                 if reason is Doubt.UNREADABLE and not self._judge.actors.must_prove(from_ms(record.timestamp)):
@@ -195,12 +192,16 @@ class Readership:
             self._counted[place] = max(self._counted.get(place, 0), record.offset + 1)
         self._alarm(doubts)
 
-    def _believe(self, place: int, record: Any) -> None:
+    async def _believe(self, place: int, record: Any, ends: dict[int, int]) -> None:
         """
         Take in an access that is to be believed.
 
+        Args:
+            ends: Of partitions of legs, not before the access was read.
+
         Raises:
             RecordError: It is not; the reason is a `Doubt`.
+            LogSilentError: Kafka does not answer.
 
         """
         account = self._judge.account(record.value, place, record.timestamp)
@@ -209,6 +210,12 @@ class Readership:
             return
         if account.name and index.has(account.name):
             raise RecordError(Doubt.REPLAYED)
+        if account.proven and account.access.opened:
+            partition = account.access.partition
+            if partition not in ends:
+                ends[partition] = await self._t.offset_at(self._t.legs, partition, LATEST_MS)
+            if max(which_of(account.access) or {account.access.to}) >= ends[partition]:
+                raise RecordError(Doubt.NEVER)  # of legs that were not there
         index.add(place, record.offset, account)
 
     def _doubt(self, place: int, record: Any) -> None:

@@ -32,6 +32,20 @@ _Name = tuple[str, str, bool]
 """Actor, purpose, and whether the actor has proven it."""
 
 
+class Legs(NamedTuple):
+    """
+    Somebody's legs, by their offsets.
+
+    Args:
+        days: Of their calls.
+        purposes: The masks that they were sealed with; of one that is not here nobody knows.
+
+    """
+
+    days: Mapping[int, date]
+    purposes: Mapping[int, int] = {}
+
+
 class Opening(NamedTuple):
     """
     What an access says of somebody's records.
@@ -39,6 +53,7 @@ class Opening(NamedTuple):
     Args:
         to: The last offset that it looked at.
         mine: The offsets of the person's records that it opened; None where it does not say which it opened.
+        bit: Of the purpose, as a record's header has it; 0 where the policy has none of that name.
 
     """
 
@@ -48,6 +63,7 @@ class Opening(NamedTuple):
     at: datetime
     to: int
     mine: AbstractSet[int] | None
+    bit: int = 0
 
 
 @dataclass
@@ -58,46 +74,45 @@ class _Seen:
     records: set[int] = field(default_factory=set)
 
 
-def opened_by(openings: Iterable[Opening], records: Mapping[int, date], *, asked: bool = False) -> list[OpenedBy]:
+def opened_by(openings: Iterable[Opening], legs: Legs, *, asked: bool = False) -> list[OpenedBy]:
     """
     A line for each actor and purpose that has opened the person's records, or may have.
 
     Args:
         openings: Of the accesses to the topic and partition of the records, in any order; those may be left out that opened none of
             them, and looked at none behind which an older call was written anew.
-        records: The day of the call by the record's offset.
         asked: Whether actors have to prove who they are by now: a line says then whether it is proven.
 
     """
-    offsets = sorted(records)
+    offsets = sorted(legs.days)
     # the oldest call among the records from each offset on: one that was there before, and was written anew
-    oldest = list(accumulate((records[offset] for offset in reversed(offsets)), min))[::-1]
+    oldest = list(accumulate((legs.days[offset] for offset in reversed(offsets)), min))[::-1]
     exact: dict[_Name, _Seen] = {}
     beside: dict[_Name, _Seen] = {}
-    for actor, purpose, proven, at, to, found in openings:
-        name = actor, purpose, proven
-        if found is None:
-            _see(beside, name, at)
-        elif found:
-            if mine := found - (_never(at, found, records) if proven else set()):
-                _see(exact, name, at).records |= mine
+    for each in openings:
+        name = each.actor, each.purpose, each.proven
+        if each.mine is None:
+            _see(beside, name, each.at)
+        elif each.mine:
+            if mine := each.mine - _never(each, legs):
+                _see(exact, name, each.at).records |= mine
         else:
-            later = bisect_right(offsets, to)
-            if later < len(offsets) and oldest[later] + LATE < at.date():
-                _see(beside, name, at)
+            later = bisect_right(offsets, each.to)
+            if later < len(offsets) and oldest[later] + LATE < each.at.date():
+                _see(beside, name, each.at)
     lines = [_line(name, seen, asked=asked) for name, seen in exact.items()]
     lines += [_line(name, seen, asked=asked) for name, seen in beside.items()]
     return sorted(lines, key=lambda line: (line.actor, line.purpose, -line.records, line.proven is False))
 
 
-def never_read(openings: Iterable[Opening], records: Mapping[int, date]) -> int:
-    """How many accesses claim to have opened records of the person that were not there yet."""
-    return sum(each.proven and bool(_never(each.at, each.mine or (), records)) for each in openings)
+def never_read(openings: Iterable[Opening], legs: Legs) -> int:
+    """How many accesses claim to have opened records of the person that nobody can have opened so."""
+    return sum(bool(_never(each, legs)) for each in openings)
 
 
-def doubted(accesses: Iterable[Access], records: Mapping[int, date]) -> int:
+def doubted(accesses: Iterable[Access], legs: Legs) -> int:
     """How many accesses that nobody believes claim to have opened records of the person."""
-    offsets, found = sorted(records), 0
+    offsets, found = sorted(legs.days), 0
     for access in accesses:
         first, behind = bisect_left(offsets, access.from_), bisect_right(offsets, access.to)
         if first < behind:
@@ -106,10 +121,20 @@ def doubted(accesses: Iterable[Access], records: Mapping[int, date]) -> int:
     return found
 
 
-def _never(at: datetime, mine: Iterable[int], records: Mapping[int, date]) -> set[int]:
-    """What nobody can have opened then: of calls that had not begun."""
-    last = (at + _AHEAD).date()
-    return {offset for offset in mine if records[offset] > last}
+def _never(opening: Opening, legs: Legs) -> set[int]:
+    """
+    What its actor signs to have opened, and nobody can have: calls that had not begun, records that are not of the purpose.
+
+    Where nobody has signed it, it is believed as it always was.
+    """
+    if not opening.proven:
+        return set()
+    last = (opening.at + _AHEAD).date()
+    return {
+        offset
+        for offset in opening.mine or ()
+        if legs.days[offset] > last or legs.purposes.get(offset, opening.bit) & opening.bit != opening.bit
+    }
 
 
 def which_of(access: Access) -> set[int] | None:

@@ -11,6 +11,7 @@ Source: design section 14 ("Actors are registered keys"); GDPR Art. 15(1)(c), 19
 """
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
@@ -39,6 +40,8 @@ _AHEAD: Final = timedelta(minutes=5)
 """So far a reader's clock may be ahead of the broker's."""
 _LATE: Final = timedelta(minutes=1)
 """What was signed before the key lapsed is appended that much later at most."""
+_NAME: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z|\?\Z")
+"""A name that a policy can have, or none: anything else is no reader's of ours, and would stand in answers and reports."""
 _REMEDY: Final = "calllog-guard key register --role actor"
 
 
@@ -128,6 +131,11 @@ class Actors:
                 f"{name} has to prove who it is, and {found}: name its private key, --key PEM or CALLLOG_GUARD_ACTOR_KEY"
             )
 
+    @cached_property
+    def bits(self) -> dict[str, int]:
+        """By which bit a record's header names each purpose that a version has."""
+        return {name: 1 << (each.number - 1) for _, table in self._tables for name, each in table.purposes.items()}
+
     def named(self, public: bytes, now: datetime) -> str | None:
         """Whose key that is in the policy in force, and counts now."""
         for table in self._around(now.date(), timedelta(0)):
@@ -207,6 +215,8 @@ class Judge:
         try:
             access = read_access(raw)
             check_year(access.at, "/at")
+            if not (_NAME.match(access.actor) and _NAME.match(access.purpose)):
+                raise MessageError("bad_name")  # noqa: TRY301 - as any other that says nothing
         except MessageError:
             raise RecordError(Doubt.UNREADABLE) from None
         except NewerFormError:
