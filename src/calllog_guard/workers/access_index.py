@@ -153,7 +153,7 @@ class AccessIndex:
         opened: dict[bytes, tuple[bytes, set[int]]] = {}
         for block, own in _blocks(offsets).items():
             for key, raw in self._rows.begin(_BLOCK_KEY.pack(b"b", block)):
-                if mine := own & _unpacked(raw[_LINE.size :]):
+                if mine := _among(own, raw[_LINE.size :]):
                     opened.setdefault(key[_BLOCK_KEY.size :], (raw, set()))[1].update(
                         block * _BLOCK + at for at in mine
                     )
@@ -200,8 +200,9 @@ def _packed(some: Sequence[int]) -> bytes:
     return sum(1 << each for each in some).to_bytes(_BLOCK // 8, "big")
 
 
-def _unpacked(raw: bytes) -> set[int]:
+def _among(own: set[int], raw: bytes) -> set[int]:
+    """Those that were opened of some offsets of a block."""
     if len(raw) < _BLOCK // 8:
-        return set(struct.unpack(f">{len(raw) // 2}H", raw))
+        return own.intersection(struct.unpack(f">{len(raw) // 2}H", raw))
     bits = int.from_bytes(raw, "big")
-    return {each for each in range(_BLOCK) if bits >> each & 1}
+    return {each for each in own if bits >> each & 1}
