@@ -1633,7 +1633,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a record that was written anew hides who has seen it before",
         "core/answers/readers.py",
-        "if later < len(offsets) and oldest[later] + LATE < at.date():",
+        "if later < len(offsets) and oldest[later] + LATE < each.at.date():",
         "if later < 0:",
         "tests/core/test_answers.py",
     ),
@@ -4234,14 +4234,14 @@ MUTANTS += [
     (
         "lost accesses leave somebody out",
         "workers/readership.py",
-        "lost = head.lost > min(records.values())",
+        "lost = head.lost > min(legs.days.values())",
         "lost = False",
         "tests/core/test_recipients.py::test_where_accesses_are_lost_all_are_told_who_may_have_been_given_the_records",
     ),
     (
         "accesses that are lost of older days tell strangers",
         "workers/readership.py",
-        "lost = head.lost > min(records.values())",
+        "lost = head.lost > min(legs.days.values())",
         "lost = head.lost > date.min",
         "tests/core/test_recipients.py::test_records_younger_than_what_was_lost_are_judged_by_what_is_left",
     ),
@@ -4602,8 +4602,8 @@ MUTANTS += [
     (
         "actor: calls to come were opened",
         "core/answers/readers.py",
-        "            if mine := found - (_never(at, found, records) if proven else set()):",
-        "            if mine := set(found):",
+        "            if mine := each.mine - _never(each, legs):",
+        "            if mine := set(each.mine):",
         "tests/core/test_actors.py::test_of_a_call_that_had_not_begun_no_actor_has_opened_anything",
     ),
     (
@@ -4623,8 +4623,8 @@ MUTANTS += [
     (
         "actor: what nobody believes is not told",
         "workers/readership.py",
-        "return Readers(lines, never + doubted(index.doubted(), records))",
-        "return Readers(lines, never)",
+        "return Readers(opened_by(openings, legs, asked=asked), never + doubted(index.doubted(), legs))",
+        "return Readers(opened_by(openings, legs, asked=asked), never)",
         "tests/core/test_actors.py::test_a_forged_access_is_counted_and_believed_by_nobody",
     ),
     (
@@ -4689,6 +4689,43 @@ MUTANTS += [
         "oldest[later] + LATE < date.fromordinal(day)",
         "oldest[later] > date.fromordinal(day)",
         "tests/core/test_access_index.py::test_it_finds_what_a_reading_of_everything_finds",
+    ),
+    (
+        "actor: legs that were not there were opened",
+        "workers/readership.py",
+        "if max(which_of(account.access) or {account.access.to}) >= ends[partition]:",
+        "if False:",
+        "tests/core/test_actors.py::test_of_legs_that_are_not_there_no_actor_has_opened_anything",
+    ),
+    (
+        "actor: legs of another purpose were opened",
+        "core/answers/readers.py",
+        "legs.days[offset] > last or legs.purposes.get(offset, opening.bit) & opening.bit != opening.bit",
+        "legs.days[offset] > last",
+        "tests/core/test_actors.py::test_a_leg_of_no_such_purpose_was_opened_by_nobody_for_it",
+    ),
+    (
+        "actor: an objection hides who has read before",
+        "workers/shard.py",
+        "any(each.type in _TAKE_AWAY for each in self.ruled.get(pseudonym, {}).values())",
+        "False",
+        "tests/core/test_actors.py::test_an_objection_since_hides_no_reader",
+    ),
+    (
+        "actor: any text stands in answers as a name",
+        "core/policy/actors.py",
+        "if not (_NAME.match(access.actor) and _NAME.match(access.purpose)):",
+        "if False:",
+        "tests/core/test_actors.py::test_a_name_that_no_policy_can_have_stands_nowhere",
+    ),
+    (
+        "actor: names fill the memory",
+        "workers/access_index.py",
+        "if line not in self._number and len(self._number) >= _MOST_LINES:",
+        "if False:",
+        "tests/core/test_actors.py::test_a_million_names_fill_no_memory",
+    ),
+    (
         "fresh machine: Valkey keeps the arguments of large commands",
         "stack/redis_server.py",
         'SETTINGS | (_QUIET if said.startswith("Valkey") else {})',
