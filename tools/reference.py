@@ -15,6 +15,7 @@ from typing import Final
 from calllog_guard.adapters import http_pages
 from calllog_guard.adapters.kafka_admin import governed
 from calllog_guard.cli import parser
+from calllog_guard.core.grants import entries_markdown
 from calllog_guard.core.grants import markdown as rights
 from calllog_guard.settings import MEANINGS, PREFIX, Settings
 
@@ -101,6 +102,8 @@ def topics() -> str:
         lines.append(f"| `{topic.name}` | {many} | {told} |")
     letters = "R read, W write, D describe, S describe the settings, A alter them, C create, X delete records."
     lines += ["", "## Rights", "", letters, "", rights()]
+    letters = "R read, N make where there is none, W write, D delete, S set the mark by which copies are counted."
+    lines += ["", "## Rights to the keystore", "", letters, "", entries_markdown()]
     lead = "Names, partitions and settings as they are with the default settings and a longest purpose of half a year."
     return page("Topics and rights", lead, lines)
 
