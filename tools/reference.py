@@ -1,13 +1,14 @@
 """
 Write docs/reference/ from the code: commands, settings, metrics, topics, messages.
 
-`make reference` writes; tests/core/test_docs.py fails where a page is not what the code says.
+`make reference` writes; `make check` and tests/core/test_docs.py fail where a page is not what the code says.
 """
 
 import argparse
 import dataclasses
 import json
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -182,7 +183,15 @@ def pages() -> dict[str, str]:
     }
 
 
+def stale() -> list[str]:
+    """The pages that are not what the code says."""
+    return [name for name, text in pages().items() if (PAGES / name).read_text("utf-8") != text]
+
+
 if __name__ == "__main__":
-    PAGES.mkdir(parents=True, exist_ok=True)
-    for file, text in pages().items():
-        (PAGES / file).write_text(text, "utf-8")
+    if sys.argv[1:] == ["--check"]:
+        if found := stale():
+            sys.exit(f"docs/reference: {', '.join(found)} not as the code says: run `make reference` and commit it")
+    else:
+        for file, text in pages().items():
+            (PAGES / file).write_text(text, "utf-8")
