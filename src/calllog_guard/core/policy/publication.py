@@ -138,6 +138,10 @@ def with_keys(table: TenantPolicy, key_of: KeyOf) -> TenantPolicy:
     return replace(
         table,
         requesters={name: replace(each, key=inlined(each.key)) for name, each in table.requesters.items()},
+        actors={
+            name: replace(each, key=inlined(each.key)) if isinstance(each.key, str) else each
+            for name, each in table.actors.items()
+        },
         recipients={name: replace(each, key=inlined(each.key)) for name, each in table.recipients.items()},
         person_notices=None if notices is None else replace(notices, key=inlined(notices.key)),
     )
@@ -146,7 +150,8 @@ def with_keys(table: TenantPolicy, key_of: KeyOf) -> TenantPolicy:
 def keys_of(table: TenantPolicy) -> list[str]:
     """Every `key` in a table."""
     notices = () if table.person_notices is None else (table.person_notices,)
-    return [each.key for each in (*table.requesters.values(), *table.recipients.values(), *notices)]
+    actors = [each.key for each in table.actors.values() if isinstance(each.key, str)]
+    return [*(each.key for each in (*table.requesters.values(), *table.recipients.values(), *notices)), *actors]
 
 
 def signed_by(private_pem: bytes, before: TenantPolicy, key_of: KeyOf, claims: Publication) -> str:
