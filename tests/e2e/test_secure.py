@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 import pytest
+from documents import marked
 from installation import by_law, event
 from kafka import KafkaAdminClient
 from patience import PATIENCE_S
@@ -589,9 +590,8 @@ THIEVES = ("backend", *DOMAIN_OF, "operator")
 
 
 def thiefs_table() -> dict[str, dict[str, bool]]:
-    """The README's table of environments."""
-    text = (Path(__file__).parents[2] / "README.md").read_text()
-    head, _, *rows = text.partition("<!-- thief of a role -->\n")[2].partition("<!-- /thief")[0].splitlines()
+    """The documentation's table of environments."""
+    head, _, *rows = marked("thief of a role").strip().splitlines()
     names = [each.strip() for each in head.strip("|").split("|")][1:]
     table = [[each.strip() for each in row.strip("|").split("|")] for row in rows]
     return {user: {name: word == "yes" for name, word in zip(names, words, strict=True)} for user, *words in table}
@@ -604,6 +604,6 @@ def test_the_thiefs_table_names_every_role() -> None:
 
 @pytest.mark.parametrize("what", LOOT)
 @pytest.mark.parametrize("user", THIEVES)
-def test_whoever_takes_an_environment_can_do_what_the_readme_says(company: Company, user: str, what: str) -> None:
+def test_whoever_takes_an_environment_can_do_what_is_written(company: Company, user: str, what: str) -> None:
     """And nothing else; each cell by itself."""
     assert LOOT[what](company, user) == thiefs_table()[user][what]

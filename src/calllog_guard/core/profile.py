@@ -4,12 +4,12 @@ A tenant's profile: which stored forms its installation writes, by which rules i
 It is kept with the tenant's secrets, one numbered blob per change, and the highest number counts.
 Rules: 1. Readers exist for every level ever written; the profile says which one is written, and is raised after all workers read it.
        2. A level never falls.  3. Who can write beside the KMS and not wrap cannot change it: a digest of it is wrapped by the KMS.
-Source: house rule R19; README: Upgrade from an earlier release; vectors in `tests/vectors/profile_v1.json`.
+Source: house rule R19; docs: Upgrade from an earlier release; vectors in `tests/vectors/profile_v1.json`.
 """
 
 import hashlib
 import struct
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -99,6 +99,13 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
         if self.forms == RELEASE_0_1:
             return date.max
         return date.min if self.judged_from is msgspec.UNSET else date.fromisoformat(self.judged_from)
+
+    @property
+    def alone_until(self) -> datetime | None:
+        """Until when a tenant's only officer changes everything alone: in the first day of one that was made, and not raised or changed."""
+        return (
+            self.at + timedelta(days=1) if self.number == 1 and self.at and self.judged_from is msgspec.UNSET else None
+        )
 
 
 PROFILES: Final = msgspec.json.Decoder(TenantProfile)
