@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
 from aiokafka import TopicPartition
 
 from calllog_guard.adapters.freed_memory import HELD
 from calllog_guard.adapters.kafka_log import read_all
-from calllog_guard.adapters.kafka_newest import newest, oldest
+from calllog_guard.adapters.kafka_newest import keyed, newest
 from calllog_guard.adapters.kafka_probe import KafkaProbe
 from calllog_guard.adapters.kafka_security import security
 from calllog_guard.adapters.kafka_writer import KafkaWriter
@@ -20,18 +21,18 @@ from calllog_guard.adapters.kms_local import FileRing
 from calllog_guard.adapters.memory import SystemClock
 from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.core.acceptances import Accepted, accepted
-from calllog_guard.core.anchor import ANCHOR, ANCHORS, Anchor, check_anchor
+from calllog_guard.core.anchor import ANCHOR, Anchor, anchor_in
 from calllog_guard.core.confirmations import Confirmed, confirmed
 from calllog_guard.core.crypto.entries import GUARD_KEY, guarded_key
 from calllog_guard.core.crypto.sealed import public_forms, signer_pem
 from calllog_guard.core.grants import OURS
-from calllog_guard.core.heartbeats import AUDIT
 from calllog_guard.core.ids import Tenant, b64, unb64
 from calllog_guard.core.policy.publication import Installed
 from calllog_guard.core.policy.versions import events_named
 from calllog_guard.core.prolonged import Prolonged, changes
-from calllog_guard.core.wire import decode
-from calllog_guard.errors import ConfigurationError, MessageError
+from calllog_guard.core.proofs import AUDIT
+from calllog_guard.core.wire import BEAT
+from calllog_guard.errors import ConfigurationError
 from calllog_guard.policy import Policy, load_policy
 from calllog_guard.ports import Writer
 from calllog_guard.settings import Settings
@@ -44,6 +45,7 @@ from calllog_guard.workers.pulse import Pulse
 from calllog_guard.workers.sealer import Count, Sealer
 from calllog_guard.workers.vault import Vault
 
+log: Final = structlog.get_logger()
 _LETTER_LEAST: Final = 512 << 10
 _LETTER_MOST: Final = 16 << 20
 """Bytes of a payload that a dead letter keeps: every event that may be taken, and never more than `calllog.dead` takes, sealed."""
@@ -112,17 +114,14 @@ class World:
             ConfigurationError: Another installation writes this ledger.
 
         """
-        topic = self.settings.topic("privacy.policy")
-        raw = await oldest(self.settings.kafka, self.options, topic, 0, ANCHOR)
-        if raw is None:
-            return None
-        try:
-            found = decode(ANCHORS, raw)
-        except MessageError as error:
-            raise ConfigurationError(
-                f"the first {ANCHOR.decode()} of {topic} is none of ours ({error.reason})"
-            ) from None
-        check_anchor(found, self.anchor, topic)
+        topic, proofs = self.settings.topic("privacy.policy"), self.vault.proofs(self.tenant)
+        records = await keyed(self.settings.kafka, self.options, topic, 0, {ANCHOR, BEAT})
+        beats = self.vault.heartbeats(self.tenant)
+        ours = bool(beats.signers) and any(beats.ours(record) for record in records)
+        found, passed = anchor_in(records, proofs, self.anchor, topic, ours=ours)
+        self.count("unreadable_unproven", passed)
+        if passed:
+            log.error("anchors that none of our programs wrote are passed over", topic=topic, records=passed)
         return found
 
     async def check_partitions(self) -> None:
@@ -205,6 +204,7 @@ class World:
             partitions=settings.partitions,
         )
         ring.guard.saw(self.seen)
+        ring.guard.count = self.count
         return ring
 
     async def look_back(self) -> None:

@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.adapters.memory import MemoryKeystore
-from calllog_guard.core.arrival import Arrival
+from calllog_guard.core.arrival import Arrival, arrival
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.sealed import new_pair, open_sealed, sign
 from calllog_guard.core.crypto.secrets import month_of
@@ -181,7 +181,7 @@ class DeskWorld:
         self.writer.left = -1
         ring, settings = self.ring(), self.settings
         ring.tenure = Tenure(TENANT, self.keystore)
-        writer = TenureWriter(self.writer, ring.tenure, Steps(frozenset()))
+        writer = TenureWriter(self.writer, ring.tenure, Steps(frozenset()), ring.guard.vouched)
         self.book = Casebook(TENANT, 0, ("privacy.cases", "privacy.orders"), ring, self.vault, writer)
         topic = CaseTopic(self.book, ring.tenure, self._read_all, self._tail, self.count)
         dead = DeadLetters("calllog.dead", (self.folder / "operator-1.pub.pem").read_bytes(), self, 1)
@@ -228,7 +228,10 @@ class DeskWorld:
     async def _read_all(self, topic: str, partitions: Sequence[int]) -> list[Any]:
         ms = int(self.at.timestamp() * 1000)
         found = [output for output in self.written(topic) if output.partition in partitions]
-        return [Arrival(topic, each.partition, at, each.key, each.value, ms) for at, each in enumerate(found)]
+        return [
+            arrival((topic, each.partition), at, ms, each.key, each.value, each.headers)
+            for at, each in enumerate(found)
+        ]
 
     async def _tail(self, topic: str, partition: int, start: int, most: int) -> tuple[list[Any], int, int]:
         found = await self._read_all(topic, [partition])

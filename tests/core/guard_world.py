@@ -288,7 +288,7 @@ class GuardWorld:
     def _desk(self, dead: DeadLetters) -> Desk:
         ring = self.ring()
         ring.tenure = Tenure(TENANT, self.keystore)
-        writer = TenureWriter(self.log, ring.tenure, Steps(frozenset()))
+        writer = TenureWriter(self.log, ring.tenure, Steps(frozenset()), ring.guard.vouched)
         self.book = Casebook(TENANT, 0, ("privacy.cases", "privacy.orders"), ring, self.vault, writer)
         decider = Decider(TENANT, ring, self.vault, writer, self.book, self.settings, self.clock, 6 * 372)
         owners = Owners(ring, decider)

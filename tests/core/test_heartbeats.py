@@ -16,8 +16,9 @@ from calllog_guard.core.anchor import ANCHOR, Anchor
 from calllog_guard.core.arrival import Arrival, arrival
 from calllog_guard.core.crypto.entries import GUARD_KEY
 from calllog_guard.core.crypto.sealed import signer_public
-from calllog_guard.core.heartbeats import AUDIT, HEADER, KEEP, Heartbeats, plain, vouched
+from calllog_guard.core.heartbeats import Heartbeats, plain
 from calllog_guard.core.ids import b64
+from calllog_guard.core.proofs import AUDIT, HEADER, KEEP, vouched
 from calllog_guard.core.replay import REPLAYED_KEY
 from calllog_guard.core.requests.secret import PREFIX
 from calllog_guard.core.tombstone import Output

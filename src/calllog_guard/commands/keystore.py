@@ -4,6 +4,7 @@ import argparse
 import asyncio
 from contextlib import aclosing
 from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -12,9 +13,9 @@ from calllog_guard.adapters.kafka_log import units
 from calllog_guard.bootstrap import needed_epochs, walk
 from calllog_guard.commands.setup import show, the_world
 from calllog_guard.core.crypto.entries import applied_key
-from calllog_guard.core.requests.decision import DECISIONS
+from calllog_guard.core.proofs import Proofs
+from calllog_guard.core.requests.decision import decision_in
 from calllog_guard.core.requests.outcome import is_result
-from calllog_guard.core.wire import decode
 from calllog_guard.errors import MessageError
 from calllog_guard.law import enter
 from calllog_guard.world import World
@@ -40,18 +41,19 @@ async def lag(shared: World) -> int:
     settings, partitions = shared.settings, range(shared.settings.partitions)
     found = await shared.keystore.read([applied_key(partition) for partition in partitions])
     starts = {partition: int(offset or 0) for partition, offset in zip(partitions, found, strict=True)}
-    topic, waiting = settings.topic("privacy.decisions"), 0
+    topic, waiting, proofs = settings.topic("privacy.decisions"), 0, shared.vault.proofs(shared.tenant)
     async with aclosing(units(settings.kafka, shared.options, topic, starts, settings.unit_records)) as read:
         async for _, records in read:
-            waiting += sum(_counts(record.key, record.value) for record in records)
+            waiting += sum(_counts(record, proofs) for record in records)
     return waiting
 
 
-def _counts(key: bytes | None, value: bytes | None) -> bool:
-    if value is None or not key or key[:1] == b"~" or is_result(key):
+def _counts(record: Any, proofs: Proofs) -> bool:
+    key = record.key
+    if record.value is None or not key or key[:1] == b"~" or is_result(key):
         return False
     try:
-        return decode(DECISIONS, value).type not in {"hold", "release"}
+        return decision_in(record, proofs).type not in {"hold", "release"}
     except MessageError:  # not written by a desk
         return False
 

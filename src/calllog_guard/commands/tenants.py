@@ -21,6 +21,7 @@ from calllog_guard.core.crypto.sealed import desk_pem, public_forms, receipt_pem
 from calllog_guard.core.identity import DEFAULT, legacy_identity
 from calllog_guard.core.ids import EpochName, Tenant
 from calllog_guard.core.profile import CHANGES, FORMS
+from calllog_guard.core.proofs import AUDIT
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode
 from calllog_guard.errors import ConfigurationError, StateRefusedError
@@ -255,7 +256,8 @@ async def _make(shared: World, tenant: Tenant, identity: tuple[str, ...]) -> tup
             topics = (shared.settings.topic("privacy.decisions"), shared.settings.topic("calllog.legs"))
             places = [(topic, number) for topic in topics for number in range(shared.settings.partitions)]
             places.append((shared.settings.topic("privacy.policy"), 0))  # for those who have no right to the ledger
-            await writer.write([Output(*place, ANCHOR, encode(shared.anchor)) for place in places])
+            anchors = [Output(*place, ANCHOR, encode(shared.anchor)) for place in places]
+            await writer.write(shared.vault.vouched(tenant, AUDIT, anchors))
         profile = shared.vault.profile(tenant).number
         if await shared.keystore.swap({GUARD_KEY: (None, guard_entry(guard_id, 0, profile))}, {}):
             await shared.ring(tenant).guard.open_at_once(shared.settings.partitions)

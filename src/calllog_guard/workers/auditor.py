@@ -18,12 +18,11 @@ from aiokafka import TopicPartition
 
 from calllog_guard.core.crypto.secrets import floor_month, month_text
 from calllog_guard.core.profile import RELEASE_0_1
-from calllog_guard.core.requests.decision import DECISIONS
+from calllog_guard.core.requests.decision import decision_in
 from calllog_guard.core.requests.outcome import DONE, TO_DESK, Observed, Outcome, OutcomeKey, is_result, legs_part
 from calllog_guard.core.retention.removal import RATCHET_KEY, Marked
 from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import decode
-from calllog_guard.errors import KeystoreUnsafeError, MessageError
+from calllog_guard.errors import KeystoreUnsafeError, MessageError, RecordError
 from calllog_guard.ports import Cleaners, Offsets, ReadAll
 from calllog_guard.workers.delivery import Unit
 from calllog_guard.workers.duties import Duty
@@ -121,7 +120,10 @@ class Auditor:
         watched = self._watched[record.partition].setdefault(key, Watched())
         try:
             if not is_result(record.key):
-                watched.decision = decode(DECISIONS, record.value)
+                decision = decision_in(record, self._ring.guard.proofs)
+                if record.key != f"{decision.pseudonym}.{decision.decision}".encode():
+                    raise RecordError("bad_decision")
+                watched.decision = decision
             elif record.key.endswith(DONE):
                 watched.done = self._outcome_key.read(record.value, record.key)
             else:

@@ -90,8 +90,16 @@ class CaseTopic:
             moves = {name for name, record in last.items() if self._book.ordered and self._book.is_former(record)}
             for record in last.values():
                 self._noted(record)
-            await self._again({name for name in last.keys() - moves if not self._book.stands(last[name])})
+            await self._again({name for name in last.keys() - moves if not self._stands(last[name])})
         await self._moved()
+
+    def _stands(self, record: Any) -> bool:
+        try:
+            return self._book.stands(record)
+        except MessageError as error:
+            self._count("unreadable_" + error.reason, 1)
+            log.error("a record of a case is none of our desks': it is passed over", why=error.reason)  # noqa: TRY400
+            return not self._book.knows(record)
 
     async def _again(self, behind: set[str]) -> None:
         cases = [case for name in sorted(behind) if (case := self._book.get(name)) is not None]

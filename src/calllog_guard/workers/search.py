@@ -21,17 +21,16 @@ import structlog
 from calllog_guard.core.ids import INTERNAL_KEY, DecisionId, EpochName, Lookup, partition_of
 from calllog_guard.core.requests.case import ASKED, NOBODY, Case
 from calllog_guard.core.requests.decision import (
-    DECISIONS,
     UNSEEN,
     Decision,
     Entry,
     decision_id,
+    decision_in,
     open_entry,
     seal_entry,
     unseen_pseudonym,
 )
 from calllog_guard.core.requests.outcome import is_result
-from calllog_guard.core.wire import decode
 from calllog_guard.errors import EpochUnknownError, MessageError
 from calllog_guard.ports import Writer
 from calllog_guard.workers.enforce import Enforcer
@@ -108,7 +107,7 @@ class Searcher:
             if record.value is None or not record.key or record.key[:1] == INTERNAL_KEY or is_result(record.key):
                 continue
             with suppress(MessageError, EpochUnknownError):  # not written by a desk, or so old that it meets nobody
-                decision = decode(DECISIONS, record.value)
+                decision = decision_in(record, self._a.ring.guard.proofs)
                 key = self._a.vault.epoch_key(EpochName(decision.epoch), self._a.tenant, "ledger")
                 entry = open_entry(decision, key)
                 latest = max(latest, entry.generation if entry.lookup == lookup else 0)

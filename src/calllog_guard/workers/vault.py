@@ -21,10 +21,11 @@ from msgspec.structs import replace
 
 from calllog_guard.core.crypto.sealed import signer_public
 from calllog_guard.core.crypto.secrets import CallKey, Pepper, Secret, derive
-from calllog_guard.core.heartbeats import AUDIT, KEEP, Heartbeats, vouched
+from calllog_guard.core.heartbeats import Heartbeats
 from calllog_guard.core.identity import AS_WRITTEN, DEFAULT
 from calllog_guard.core.ids import EPOCH_PATTERN, EpochName, Tenant, b64
-from calllog_guard.core.profile import FORMS, TenantProfile
+from calllog_guard.core.profile import FORMS, UNPROVEN_FOR, TenantProfile
+from calllog_guard.core.proofs import AUDIT, DESK, KEEP, Proofs, vouched
 from calllog_guard.core.requests.outcome import OutcomeKey
 from calllog_guard.core.requests.sealed import desk_kid, desk_number
 from calllog_guard.core.tombstone import Output
@@ -35,7 +36,7 @@ from calllog_guard.workers.profiles import Profiles
 
 ROOT: Final = "root"
 """The wrapping key of what outlives every epoch: peppers, receipt keys, desk keys, the guard's id, profiles, signers."""
-SIGNERS: Final = (AUDIT, KEEP)
+SIGNERS: Final = (AUDIT, KEEP, DESK)
 LIFE_S: Final = 300.0
 _PAUSE_S: Final = 15.0
 """How long units leave a silent KMS alone: one of its time-outs blocks everything else in the process for up to 5 s."""
@@ -277,6 +278,8 @@ class Vault:
             new = replace(profile, forms=FORMS, partitions=many, signers=profile.signers | signers)
             if older and profile.forms < FORMS and at is not None:  # what was law until today stays law
                 new = replace(new, judged_from=(at.date() + timedelta(days=1)).isoformat())
+            if older and DESK not in profile.signers and at is not None:
+                new = replace(new, unproven_until=at + UNPROVEN_FOR)
             if new.clear_calls is UNSET and not older:
                 new = replace(new, clear_calls=None)
             elif new.clear_calls is UNSET and at is not None:
@@ -293,12 +296,17 @@ class Vault:
         """By which the tenant's heartbeats are known; raises as `profile`."""
         return Heartbeats(self.profile(tenant).signers)
 
-    def vouched(self, tenant: Tenant, role: str, beats: Sequence[Output]) -> list[Output]:
-        """Heartbeats with the proof of a role's signer; a tenant of the first release has none. May block; raises as `profile`."""
+    def proofs(self, tenant: Tenant) -> Proofs:
+        """By which the tenant's records are known; raises as `profile`."""
+        profile = self.profile(tenant)
+        return Proofs(profile.signers, profile.unproven_until or None)
+
+    def vouched(self, tenant: Tenant, role: str, outputs: Sequence[Output]) -> list[Output]:
+        """Records with the proof of a role's signer; a tenant of the first release has none. May block; raises as `profile`."""
         if role not in self.profile(tenant).signers:
-            return list(beats)
+            return list(outputs)
         seed = self.signer_seed(tenant, role)
-        return [vouched(beat, role, seed) for beat in beats]
+        return [vouched(output, role, seed) for output in outputs]
 
     # --- each secret ------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from calllog_guard.core.proofs import DESK, UNPROVEN, Proofs
 from calllog_guard.core.requests.clock import Times
 from calllog_guard.core.requests.fields import NoticeKind
 from calllog_guard.core.requests.notice import Sent
@@ -275,6 +276,21 @@ def case_of(record: Any) -> Case:
     if record.key != case.case.encode():
         raise RecordError("bad_case")
     check_times(case)
+    return case
+
+
+def case_in(record: Any, proofs: Proofs) -> Case:
+    """
+    The case in a record that a desk of ours wrote.
+
+    Raises:
+        MessageError: No case of ours.
+        NewerFormError: A later release of ours wrote it.
+
+    """
+    case = proofs.read(record, DESK, case_of)
+    if case.rank != (0, 0) and proofs.signers.get(DESK) and not proofs.proven(record, DESK):
+        raise RecordError(UNPROVEN)  # a desk that counts its states proves them
     return case
 
 

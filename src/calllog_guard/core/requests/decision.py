@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import struct
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import ID_BYTES, CaseId, DecisionId, Lookup, Pseudonym, Tenant, b64, id_text, unb64
-from calllog_guard.core.wire import Day, EpochText, Id, Internal, TenantName, Utc, to_ms
+from calllog_guard.core.proofs import DESK, Proofs
+from calllog_guard.core.wire import Day, EpochText, Id, Internal, TenantName, Utc, decode, to_ms
 from calllog_guard.errors import RecordError
 
 _ENTRIES: Final = {1: struct.Struct(">I32s"), 2: struct.Struct(">Q32s")}
@@ -92,6 +93,18 @@ def case_id(tenant: Tenant, jti: str) -> CaseId:
 def decision_id(tenant: Tenant, jti: str, index: int, generation: int) -> DecisionId:
     """The decision about one subject of a request, in one generation."""
     return DecisionId(digest("decision", tenant, jti, str(index), str(generation)))
+
+
+def decision_in(record: Any, proofs: Proofs) -> Decision:
+    """
+    The decision in a record that a desk of ours wrote; whether it can still be carried out is told by its seal.
+
+    Raises:
+        MessageError: No decision of ours.
+        NewerFormError: A later release of ours wrote it.
+
+    """
+    return proofs.read(record, DESK, lambda each: decode(DECISIONS, each.value))
 
 
 UNSEEN: Final = ("ledger", "unseen")
