@@ -23,6 +23,7 @@ from calllog_guard.core.crypto.sealed import sign, verify
 from calllog_guard.core.ids import CallId, Tenant
 from calllog_guard.core.offsets import pack
 from calllog_guard.core.profile import FORMS, profile_name
+from calllog_guard.core.proofs import DESK
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.secret import REFUSED, open_refusal
@@ -455,6 +456,10 @@ class GuardWorld:
         token = sign((self.folder / f"{key}.pem").read_bytes(), key, json.dumps(claims).encode())
         place = ("privacy.orders", 0, jti.encode()) if order else ("privacy.requests", 0, b"iocom")
         await self.log.write([Output(*place, token.encode())])
+
+    async def as_desk(self, *outputs: Output) -> None:
+        """Write what bears the desk's proof, whoever wrote it."""
+        await self.log.write(self.vault.vouched(TENANT, DESK, outputs))
 
     async def hold(self, jti: str, name: str, *subjects: str, secret: bool = False, **more: Any) -> None:
         """An officer orders a hold."""

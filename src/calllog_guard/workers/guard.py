@@ -140,9 +140,7 @@ class RestoreGuard:
         `seen` is what was known when the question was sent: answers of several questions may overtake each other.
         """
         found = await self._entry(raw)
-        if (
-            seen and found.counter - seen >= _LEAP
-        ):  # nobody's auditor raised it so: the next that raises it puts it right
+        if seen and found.counter - seen >= _LEAP:  # no auditor of ours raised it so: the next puts it right
             if found.counter != self._leap:
                 self._leap = found.counter
                 self.count("counter_leaps", 1)
