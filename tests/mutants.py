@@ -539,6 +539,41 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_proofs.py::test_cases_of_the_first_release_go_on_after_the_upgrade_and_none_is_added",
     ),
     (
+        "whoever uses a jti first has it for the whole tenant",
+        "workers/casebook.py",
+        "return case_id(self._tenant, request_name(request.iss, jti, self._ring.forms))",
+        "return former",
+        "tests/core/test_requesters.py::test_whoever_uses_a_jti_first_keeps_nobody_else_from_using_it",
+    ),
+    (
+        "two requesters' decisions with one jti are one record",
+        "core/requests/case.py",
+        "return owned if self.case == case_id(Tenant(self.tenant), owned) else self.jti",
+        "return self.jti",
+        "tests/core/test_requesters.py::test_the_same_persons_erasure_by_two_is_two_decisions",
+    ),
+    (
+        "an act is whoever's who used its jti first",
+        "workers/casebook.py",
+        "        return request.jti if former else name",
+        "        return request.jti",
+        "tests/core/test_requesters.py::test_an_act_is_its_requesters_too",
+    ),
+    (
+        "cases of the first release begin anew after the upgrade",
+        "workers/casebook.py",
+        "if known is not None and known.asked_by == request.iss:",
+        "if False:",
+        "tests/core/test_requesters.py::test_cases_of_the_first_release_go_on_for_whoever_opened_them",
+    ),
+    (
+        "a case of the first release is everybody's",
+        "workers/casebook.py",
+        "if known is not None and known.asked_by == request.iss:",
+        "if known is not None:",
+        "tests/core/test_requesters.py::test_cases_of_the_first_release_go_on_for_whoever_opened_them",
+    ),
+    (
         "a heartbeat is one in every partition",
         "core/proofs.py",
         "_PLACE.pack(partition, len(name)",
@@ -1619,8 +1654,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a replay is enforced",
         "workers/desk.py",
-        "if (seen.place if seen else self._book.place_of(request.jti) or place) != place:",
-        "if (seen.place if seen else self._book.place_of(request.jti) or place) < (0, 0):",
+        "if (seen.place if seen else self._book.place_of(request) or place) != place:",
+        "if (seen.place if seen else self._book.place_of(request) or place) < (0, 0):",
         "tests/e2e/test_erase.py::test_person_is_erased_and_others_stay_byte_for_byte",
     ),
     (

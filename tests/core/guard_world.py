@@ -25,7 +25,7 @@ from calllog_guard.core.offsets import pack
 from calllog_guard.core.profile import FORMS, profile_name
 from calllog_guard.core.proofs import DESK
 from calllog_guard.core.requests.case import Case
-from calllog_guard.core.requests.decision import case_id
+from calllog_guard.core.requests.decision import case_id, request_name
 from calllog_guard.core.requests.secret import REFUSED, open_refusal
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import Access, encode, time_text
@@ -235,6 +235,7 @@ class GuardWorld:
         self.indexes: dict[Path, MemoryIndex] = {}
         self.positions: dict[tuple[str, str, int], int] = {}
         self.calls = 0
+        self.names: dict[str, str] = {}
 
     async def start(self) -> "GuardWorld":
         """Open a new keystore and start every worker."""
@@ -439,6 +440,7 @@ class GuardWorld:
     async def ask(self, jti: str, kind: str, *subjects: str, key: str = "backend-1", **more: Any) -> None:
         """Send a signed request; an `order` where no backend sees it."""
         now, order = int(self.clock.at.timestamp()), more.pop("order", False)
+        self.names[jti] = request_name(key, jti, self.vault.profile(TENANT).forms)
         claims = {
             "v": 1,
             "iss": key,
@@ -493,9 +495,15 @@ class GuardWorld:
 
     # --- what can be seen -------------------------------------------------------------------------------------------
 
+    def id_of(self, jti: str) -> str:
+        """The case of a request, as its requester's."""
+        own, plus, more = jti.partition("+")
+        name = self.names.get(own) or request_name("backend-1", own, self.vault.profile(TENANT).forms)
+        return case_id(TENANT, name + plus + more)
+
     def case(self, jti: str) -> Case:
         """A case, secret or not."""
-        case = self.book.get(case_id(TENANT, jti))
+        case = self.book.get(self.id_of(jti))
         assert case is not None, f"no case of {jti}"
         return case
 
@@ -503,7 +511,7 @@ class GuardWorld:
         """The claims of the receipts that were published for a request."""
         from calllog_guard.core.crypto.sealed import receipt_pem  # noqa: PLC0415
 
-        public, name = receipt_pem(self.vault.receipt_key(TENANT))[1], case_id(TENANT, jti).encode()
+        public, name = receipt_pem(self.vault.receipt_key(TENANT))[1], self.id_of(jti).encode()
         records = self.log.records["privacy.receipts", 0]
         return [json.loads(verify(public, each.value.decode())) for each in records if each.key == name and each.value]
 

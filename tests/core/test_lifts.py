@@ -15,7 +15,7 @@ from calllog_guard.core.crypto.sealed import open_sealed
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import EpochName, Pseudonym
 from calllog_guard.core.requests.case import Case
-from calllog_guard.core.requests.decision import case_id
+from calllog_guard.core.requests.decision import case_id, request_name
 from calllog_guard.core.requests.notice import NOTICES, WORDS
 from calllog_guard.core.wire import decode
 from calllog_guard.policy import load_policy
@@ -40,12 +40,12 @@ async def ask(world: GuardWorld, jti: str, kind: str, *subjects: str, **more: An
     """Ask, let everybody work, and see what became of it."""
     await world.ask(jti, kind, *(subjects or (BOB,) * (kind != "refuse")), **more)
     await world.run()
-    return world.book.get(case_id(TENANT, jti))
+    return world.book.get(world.id_of(jti))
 
 
 def id_of(jti: str) -> str:
     """The case of a request."""
-    return case_id(TENANT, jti)
+    return case_id(TENANT, request_name("backend-1", jti))
 
 
 def lifting(world: GuardWorld) -> int:

@@ -15,7 +15,7 @@ from test_waiting import again, person, spoiled
 
 from calllog_guard.core.crypto.entries import person_key
 from calllog_guard.core.crypto.same import same_key
-from calllog_guard.core.requests.decision import DECISIONS
+from calllog_guard.core.requests.decision import DECISIONS, request_name
 from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, encode
@@ -226,7 +226,7 @@ async def test_desk_an_extension_is_never_lost_in_silence(tmp_path: Path) -> Non
     )
     await settled(world)
     after = world.case("case-0001")
-    assert (after.extended, "extend-01" in after.acts, world.dead()) == (True, True, [])
+    assert (after.extended, request_name("officer-1", "extend-01") in after.acts, world.dead()) == (True, True, [])
     assert after.said, "what the officer said"
 
 

@@ -9,7 +9,7 @@ from guard_world import TENANT, Crash, GuardWorld
 
 from calllog_guard.core.arrival import Arrival
 from calllog_guard.core.grants import rights
-from calllog_guard.core.requests.decision import case_id
+from calllog_guard.core.requests.decision import case_id, request_name
 from calllog_guard.core.requests.hold import hold_id
 from calllog_guard.core.requests.secret import REFUSED, is_order, is_state, open_case, secret_key
 from calllog_guard.core.tombstone import Output
@@ -18,7 +18,7 @@ from calllog_guard.workers.reads import reads_of
 from calllog_guard.workers.upkeep import LATER
 
 CLAIM = hold_id(TENANT, "claim-17")
-HOLD = case_id(TENANT, "hold-0001")
+HOLD = case_id(TENANT, request_name("officer-1", "hold-0001"))
 
 
 def lane(world: GuardWorld, topic: str = "privacy.orders") -> list[Arrival]:

@@ -18,9 +18,10 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from calllog_guard.core.ids import EpochName, Tenant
+from calllog_guard.core.ids import CaseId, EpochName, Tenant
 from calllog_guard.core.proofs import DESK
 from calllog_guard.core.requests.case import Case, case_in, later
+from calllog_guard.core.requests.decision import case_id, request_name
 from calllog_guard.core.requests.fields import Kind
 from calllog_guard.core.requests.machine import RULES
 from calllog_guard.core.requests.notice import FILED, Filed
@@ -166,9 +167,23 @@ class Casebook:
         """A case by its id."""
         return self._cases.get(name)
 
-    def place_of(self, jti: str) -> tuple[int, int] | None:
-        """Where an act on a case was read first."""
-        return self._acts.get(jti)
+    def name_of(self, request: Request, case: Case | None = None) -> str:
+        """What a request is known by: an act of the first release's on a case by its `jti` alone."""
+        name = request_name(request.iss, request.jti, self._ring.forms)
+        former = case is not None and request.jti in case.acts
+        return request.jti if former else name
+
+    def case_of(self, request: Request, jti: str) -> CaseId:
+        """The case that a request brings, by one of its `jti`; one that the first release has opened for the same requester goes on."""
+        former = case_id(self._tenant, jti)
+        known = self._cases.get(former)
+        if known is not None and known.asked_by == request.iss:
+            return former
+        return case_id(self._tenant, request_name(request.iss, jti, self._ring.forms))
+
+    def place_of(self, request: Request) -> tuple[int, int] | None:
+        """Where an act on a case was read first; of one of the first release's nobody knows whose it was."""
+        return self._acts.get(self.name_of(request)) or self._acts.get(request.jti)
 
     def __len__(self) -> int:
         return len(self._cases)
@@ -282,8 +297,8 @@ class Casebook:
         await self._writer.write([msgspec.structs.replace(self._record(case), value=None) for case in cases])
         for case in cases:
             self._cases.pop(case.case, None)
-            for jti in case.acts:
-                self._acts.pop(jti, None)
+            for name in case.acts:
+                self._acts.pop(name, None)
 
     # --- what a waiting case needs ------------------------------------------------------------------------------------
 

@@ -177,7 +177,7 @@ class Decider:
         self, granted: Granted, lookup: Lookup, index: int, view: View, person: Person | None
     ) -> Decision:
         generation = person.generation if person else 0
-        decision = decision_id(self._tenant, granted.case.jti, index, generation)
+        decision = decision_id(self._tenant, granted.case.name, index, generation)
         ledger = self._vault.epoch_key(pointer(view), self._tenant, "ledger")
         unseen = self._vault.epoch_key(pointer(view), self._tenant, UNSEEN[self._ring.forms > 1])
         pseudonym = person.pseudonym if person and person.pseudonym else unseen_pseudonym(unseen, decision)
@@ -278,7 +278,9 @@ class Decider:
     ) -> Decision | None:
         if person is None or person.pseudonym is None:
             return None
-        name = granted.case.jti if part.case is None else f"{granted.case.jti} {part.case}"  # no `jti` has a blank
+        name = (
+            granted.case.name if part.case is None else f"{granted.case.name} {part.case}"
+        )  # no name of a request has a blank
         decision = DecisionId(decision_id(self._tenant, name, index + part.number, person.generation))
         told = self.decision(granted, part.kind, decision, person.pseudonym, view)
         ranged = part.kind == "erase"
@@ -314,7 +316,7 @@ class Decider:
             place = (each.lookup, partition_of(each.pseudonym, many))
             if each.lookup in numbers and place not in asked:
                 asked.add(place)
-                name = decision_id(self._tenant, granted.case.jti, numbers[each.lookup], each.generation)
+                name = decision_id(self._tenant, granted.case.name, numbers[each.lookup], each.generation)
                 decision = self.decision(granted, "access", name, each.pseudonym, view)
                 entry = Entry(each.lookup, each.generation, _task(granted.request, _FORMER + at, told))
                 found.append((_FORMER + at, seal_entry(decision, entry, ledger, fresh_nonce())))
@@ -349,7 +351,7 @@ class Decider:
 
     def _placed(self, granted: Granted, index: int, partition: int, ledger: Secret) -> tuple[DecisionId, Pseudonym]:
         """A decision with a name of nobody in a partition; the same on a repeat."""
-        name = decision_id(self._tenant, f"{granted.case.jti} law {partition}", index, 0)
+        name = decision_id(self._tenant, f"{granted.case.name} law {partition}", index, 0)
         for number in count():
             pseudonym = unseen_pseudonym(ledger, DecisionId(f"{name}.{number}"))
             if partition_of(pseudonym, self._settings.partitions) == partition:

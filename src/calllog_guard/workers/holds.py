@@ -224,7 +224,7 @@ class Holds:
             ParkedError: The key of a living person is missing, cannot be used, or has no room for the mark.
 
         """
-        decision = decision_id(self._tenant, case.jti, each.number, each.generation)
+        decision = decision_id(self._tenant, case.name, each.number, each.generation)
         mark = id_bytes(decision)
 
         def marked(keys: Keys) -> Keys:
@@ -365,7 +365,7 @@ class Holds:
         return case
 
     async def _released(self, name: HoldId, case: Case, version: str, number: int, each: Covered) -> Decision:
-        decision = decision_id(self._tenant, case.jti, number, each.generation)
+        decision = decision_id(self._tenant, case.name, number, each.generation)
         told = await self._decision("release", decision, case, version, each)
         keys = None
         with suppress(EntryUnreadableError):

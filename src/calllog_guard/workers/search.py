@@ -84,7 +84,7 @@ class Searcher:
         unseen = self._a.vault.epoch_key(pointer(view), tenant, UNSEEN[self._ring.forms > 1])
         found: list[Decision] = []
         for partition in range(many):
-            name = decision_id(tenant, granted.case.jti, SEARCHES + index * many + partition, day)
+            name = decision_id(tenant, granted.case.name, SEARCHES + index * many + partition, day)
             names = (unseen_pseudonym(unseen, DecisionId(f"{name}.{salt}")) for salt in count())
             pseudonym = next(each for each in names if partition_of(each, many) == partition)
             told = self._a.decider.decision(granted, "search", name, pseudonym, view)

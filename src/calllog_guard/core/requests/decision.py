@@ -1,7 +1,7 @@
 """
 Decisions: what is to be enforced.
 
-Rules: 1. Ids derive from tenant and `jti`, so that a repeat replaces itself.
+Rules: 1. Ids derive from tenant, requester and `jti`, so that a repeat replaces itself, and nobody else's does.
        2. The lookup is only sealed, or the ledger would name the erased to whoever holds the pepper.
        3. What is to be done once (a task) is sealed beside the lookup; what stands for ever (`rules.py`) under the person's key.
        4. Version 2 seals generations of 64 bits, and says in which tenure of a desk it was made.
@@ -85,14 +85,23 @@ def digest(*parts: str) -> str:
     return id_text(hashlib.sha256("\0".join(parts).encode()).digest()[:ID_BYTES])
 
 
-def case_id(tenant: Tenant, jti: str) -> CaseId:
-    """The case of a request."""
-    return CaseId(digest("case", tenant, jti))
+OWNED: Final = 2
+"""From this level of forms on a `jti` is its requester's; before, whoever used one first had it for the whole tenant."""
 
 
-def decision_id(tenant: Tenant, jti: str, index: int, generation: int) -> DecisionId:
+def request_name(iss: str, jti: str, forms: int = OWNED) -> str:
+    """What a request is known by: no other requester's has this name, and none of the first release has a line break in it."""
+    return f"{iss}\n{jti}" if forms >= OWNED else jti
+
+
+def case_id(tenant: Tenant, request: str) -> CaseId:
+    """The case of a request, by its name."""
+    return CaseId(digest("case", tenant, request))
+
+
+def decision_id(tenant: Tenant, request: str, index: int, generation: int) -> DecisionId:
     """The decision about one subject of a request, in one generation."""
-    return DecisionId(digest("decision", tenant, jti, str(index), str(generation)))
+    return DecisionId(digest("decision", tenant, request, str(index), str(generation)))
 
 
 def decision_in(record: Any, proofs: Proofs) -> Decision:
