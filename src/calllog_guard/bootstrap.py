@@ -312,6 +312,7 @@ def walk(shared: World, told: Callable[[int], None]) -> Walk:
         ),
         told,
         partial(unfinished, shared),
+        shared.letter_keys,
     )
 
 

@@ -1,8 +1,10 @@
 """What every worker and command shares: settings, policy, secrets, keystore, and what is known of the past."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +13,7 @@ import structlog
 from aiokafka import TopicPartition
 
 from calllog_guard.adapters.freed_memory import HELD
+from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.adapters.kafka_newest import keyed, newest
 from calllog_guard.adapters.kafka_probe import KafkaProbe
@@ -27,11 +30,12 @@ from calllog_guard.core.crypto.entries import GUARD_KEY, guarded_key
 from calllog_guard.core.crypto.sealed import public_forms, signer_pem
 from calllog_guard.core.grants import OURS
 from calllog_guard.core.ids import Tenant, b64, unb64
+from calllog_guard.core.letters import LETTERS_FROM
 from calllog_guard.core.policy.publication import Installed
 from calllog_guard.core.policy.versions import events_named
 from calllog_guard.core.prolonged import Prolonged, changes
 from calllog_guard.core.proofs import AUDIT
-from calllog_guard.core.wire import BEAT
+from calllog_guard.core.wire import BEAT, from_ms
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.policy import Policy, load_policy
 from calllog_guard.ports import Writer
@@ -40,6 +44,7 @@ from calllog_guard.workers.delivery import DeadLetters
 from calllog_guard.workers.health import KAFKA, KEYSTORE
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.late import LateLimit
+from calllog_guard.workers.letters import LIFE_S
 from calllog_guard.workers.naming import Naming
 from calllog_guard.workers.pulse import Pulse
 from calllog_guard.workers.sealer import Count, Sealer
@@ -47,8 +52,8 @@ from calllog_guard.workers.vault import Vault
 
 log: Final = structlog.get_logger()
 _LETTER_LEAST: Final = 512 << 10
-_LETTER_MOST: Final = 16 << 20
-"""Bytes of a payload that a dead letter keeps: every event that may be taken, and never more than `calllog.dead` takes, sealed."""
+_LETTER_MOST: Final = 12 << 20
+"""Bytes of a payload that a dead letter keeps: every event that may be taken, and never more than `calllog.dead` takes, sealed twice."""
 
 
 @dataclass
@@ -250,6 +255,29 @@ class World:
         """A producer, not yet started."""
         return KafkaWriter(self.settings.kafka, self.options)
 
+    async def letter_keys(self) -> None:
+        """
+        Make the week's key of dead letters, and destroy those whose letters are gone: by the brokers' time, which keep the letters.
+
+        Where no heartbeat of ours tells it nothing is done; of it and the own clock the later makes, the earlier destroys.
+        """
+        settings, letters = self.settings, self.vault.letters
+        policy, beats = settings.topic("privacy.policy"), self.vault.heartbeats(self.tenant)
+        found: list[Any] = await newest(settings.kafka, self.options, policy, [0], beats.ours)
+        if self.vault.profile(self.tenant).forms < LETTERS_FROM or not found:
+            return
+        beat, now = from_ms(max(record.timestamp for record in found)), self.clock.now()
+        await asyncio.to_thread(letters.renew, max(beat, now))
+        topic, admin = settings.topic("calllog.dead"), KafkaTopics(settings, self.options)
+        kept_ms = (await asyncio.to_thread(admin.kept_ms, [topic])).get(topic)
+        if kept_ms is None:  # it keeps them for ever
+            return
+        kept = max(timedelta(milliseconds=kept_ms), timedelta(days=settings.dead_keep_days))
+        # a worker knows the newer key after a while, its unit ends, and a file of the topic goes a day after its letters have lapsed
+        slack = timedelta(seconds=LIFE_S + settings.unit_max_s, days=1)
+        for name in await asyncio.to_thread(letters.destroy, min(beat, now), kept + slack):
+            log.info("a key of dead letters is destroyed: nothing is left that it opens", key=name)
+
     def dead_letters(self) -> DeadLetters:
         """The sealer of dead letters."""
         path = Path(self.settings.operator_key)
@@ -265,7 +293,9 @@ class World:
         if not seals:
             raise ConfigurationError(f"CALLLOG_GUARD_OPERATOR_KEY: {path} is no X25519 public key in PEM")
         most = min(max(_LETTER_LEAST, settings.event_max_bytes), _LETTER_MOST)
-        return DeadLetters(settings.topic("calllog.dead"), pem, self.clock, settings.few_partitions, most)
+        kid, topic = path.name.removesuffix(".pem").removesuffix(".pub"), settings.topic("calllog.dead")
+        week = self.vault.letters.newest
+        return DeadLetters(topic, pem, self.clock, settings.few_partitions, most, kid=kid, week=week)
 
 
 def world(settings: Settings) -> World:

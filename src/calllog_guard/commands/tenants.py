@@ -20,6 +20,7 @@ from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.sealed import desk_pem, public_forms, receipt_pem
 from calllog_guard.core.identity import DEFAULT, legacy_identity
 from calllog_guard.core.ids import EpochName, Tenant
+from calllog_guard.core.letters import LETTERS_FROM
 from calllog_guard.core.profile import CHANGES, FORMS
 from calllog_guard.core.proofs import AUDIT
 from calllog_guard.core.tombstone import Output
@@ -200,6 +201,7 @@ async def _raise(shared: World, tenant: Tenant) -> None:
             await _taken_over(shared)
         now, many = shared.clock.now(), shared.settings.partitions
         shared.vault.upgrade(tenant, _legacy(shared, tenant), now, many, former=_contradicted(shared, tenant))
+        shared.vault.letters.renew(now)
         await shared.ring(tenant).guard.tell_profile()
         await carried_over(shared, tenant, shared.vault.identity(tenant))
     finally:
@@ -244,6 +246,8 @@ async def _make(shared: World, tenant: Tenant, identity: tuple[str, ...]) -> tup
     shared.vault.create_tenant(tenant, identity, shared.clock.now(), shared.settings.partitions)
     epoch = epoch_of(shared.clock.now())
     shared.vault.create_epoch(epoch)
+    if shared.vault.profile(tenant).forms >= LETTERS_FROM:
+        shared.vault.letters.renew(shared.clock.now())
     guard_id = shared.vault.guard_id()
     path = Path(shared.settings.policy).parent / "keys" / f"{tenant}-receipts.pub.pem"
     path.parent.mkdir(exist_ok=True)

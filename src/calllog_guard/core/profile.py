@@ -48,6 +48,7 @@ CHANGES: Final = (
         "desks sign cases and decisions, keepers what they count: what came without a proof since the upgrade is passed over",
     ),
     (2, "a request is known by its requester and its `jti`: ids of cases and decisions derive from both"),
+    (2, "dead letters are sealed to the key of a week, too, which is destroyed when their days are over"),
     (2, "orders of holds arrive in privacy.orders, where secret cases lie too: no backend may read it"),
 )
 """By level, what is written from then on; `tenant upgrade` shows it."""

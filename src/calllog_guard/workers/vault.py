@@ -32,6 +32,7 @@ from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import ConfigurationError, EpochUnknownError, GuardError, KmsSilentError
 from calllog_guard.ports import Kms, Ring
 from calllog_guard.workers.cache import Cache
+from calllog_guard.workers.letters import LetterKeys
 from calllog_guard.workers.profiles import Profiles
 
 ROOT: Final = "root"
@@ -72,6 +73,7 @@ class Vault:
         self._peppers: dict[Tenant, tuple[Pepper, CallKey]] = {}
         self._epochs: Cache[EpochName, Opened] = Cache(life_s, _EPOCHS_MAX, now=now)
         self._profiles = Profiles(kms, ring, ROOT)
+        self.letters = LetterKeys(kms, ring, ROOT, now)
         self._silent_until = -float("inf")
         self._unknown: dict[str, float] = {}
 
