@@ -630,6 +630,20 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_letter_keys.py::test_two_walks_at_once_make_one_key",
     ),
     (
+        "an old decision that is appended again holds once more",
+        "core/requests/decision.py",
+        "else (self.tenure, self.at)",
+        "else (self.tenure, _NEVER)",
+        "tests/core/test_stale_desk.py::test_an_old_decision_that_is_appended_again_changes_nothing",
+    ),
+    (
+        "two decisions of a desk are made at one moment",
+        "workers/decide.py",
+        "self._last = max(now, self._last + _APART)",
+        "self._last = now",
+        "tests/core/test_stale_desk.py::test_no_two_decisions_of_a_desk_are_made_at_one_moment",
+    ),
+    (
         "a heartbeat is one in every partition",
         "core/proofs.py",
         "_PLACE.pack(partition, len(name)",

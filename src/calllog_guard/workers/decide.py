@@ -10,6 +10,7 @@ Source: design section 9, steps 2 and 3; section 10.
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
 from typing import Any, Final, NamedTuple, cast
@@ -50,6 +51,7 @@ from calllog_guard.workers.vault import Vault
 MINTS: Final = frozenset({"erase", "restrict", "object", "withdraw", "consent"})
 """Standing rules that hold for whoever is not yet known, too (a total erasure has a fence of its own)."""
 
+_APART: Final = timedelta(microseconds=1)
 _FORMER: Final = 100
 """The parts of earlier generations are numbered behind those of all subjects."""
 _LAW: Final = 20_000
@@ -109,6 +111,7 @@ class Decider:
         self._tenant, self._ring, self._vault, self._writer = tenant, ring, vault, writer
         self._book, self._settings, self._clock, self._keep_days = book, settings, clock, keep_days
         self._steps, self.subjects = Steps(settings.off), Subjects(tenant, ring, vault)
+        self._last = datetime.min.replace(tzinfo=UTC)
 
     async def lookups(self, request: Request) -> dict[int, Lookup]:
         """See Subjects: by number, everybody whom a request is about."""
@@ -373,6 +376,7 @@ class Decider:
     def decision(self, granted: Granted, kind: DecisionType, name: str, pseudonym: Pseudonym, view: View) -> Decision:
         """A decision before anything is sealed in it."""
         now, tenure = self._clock.now(), self._ring.tenure
+        self._last = max(now, self._last + _APART)  # none is made at the moment of another, or before it
         return Decision(
             v=version_at(self._ring.forms),
             tenure=msgspec.UNSET if tenure is None or self._ring.forms == 1 else tenure.number,
@@ -385,7 +389,7 @@ class Decider:
             epoch=pointer(view),
             cut_off=granted.case.cut_off or now,
             pol=granted.version,
-            at=now,
+            at=self._last,
         )
 
     def _to_trace(self, case: Case, decisions: Iterable[tuple[int, Decision]]) -> Case:

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import struct
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
@@ -27,6 +28,7 @@ from calllog_guard.errors import RecordError
 _ENTRIES: Final = {1: struct.Struct(">I32s"), 2: struct.Struct(">Q32s")}
 """By version: generation and lookup."""
 _NONCE: Final = 12
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
 DecisionType = Literal[
     "erase", "rectify", "restrict", "lift", "object", "withdraw", "consent",
     "hold", "release", "access", "portability", "disclose", "search",
@@ -62,9 +64,14 @@ class Decision(Internal, frozen=True, kw_only=True):
     tenure: Annotated[int, msgspec.Meta(ge=1, lt=1 << 62)] | msgspec.UnsetType = msgspec.UNSET
 
     @property
-    def turn(self) -> int:
-        """By what decisions, taken as the ledger has them, are put into the order in which they hold."""
-        return self.tenure or 0
+    def turn(self) -> tuple[int, datetime]:
+        """
+        By what decisions, taken as the ledger has them, are put into the order in which they hold.
+
+        Of one desk's the later made, wherever it lies: whoever appends an old one again changes nothing. Those of the first release say
+        no tenure, and stand as they lie.
+        """
+        return (0, _NEVER) if self.tenure is msgspec.UNSET else (self.tenure, self.at)
 
     @property
     def total(self) -> bool:
