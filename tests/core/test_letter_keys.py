@@ -1,21 +1,23 @@
 """Dead letters are sealed to a key per week, whose private half is destroyed once no letter that is sealed to it can live, and never before."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calllog_guard import world as world_module
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.adapters.memory import MemoryKms, MemoryRing
 from calllog_guard.core.arrival import REMNANT, REMNANTS, arrival
 from calllog_guard.core.crypto.sealed import content_type, new_pair, open_sealed, sealed_to
 from calllog_guard.core.letters import WEEK, LetterKey, kid_of, number_in, packed, unpacked
-from calllog_guard.core.wire import DEAD, decode
+from calllog_guard.core.wire import DEAD, decode, to_ms
 from calllog_guard.errors import (
     EntryCorruptError,
     EpochUnknownError,
@@ -24,9 +26,11 @@ from calllog_guard.errors import (
     NewerFormError,
     RequestRefusedError,
 )
+from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import DeadLetters
 from calllog_guard.workers.letters import LIFE_S, LetterKeys
 from calllog_guard.workers.vault import ROOT
+from calllog_guard.world import World
 
 AT = datetime(2026, 11, 24, 9, tzinfo=UTC)
 KEPT = timedelta(days=8, minutes=10)
@@ -298,3 +302,75 @@ def test_files_are_enough(tmp_path: Path) -> None:
     keys = LetterKeys(kms, FileRing(tmp_path), ROOT)
     keys.renew(AT)
     assert opened(LetterKeys(LocalKms(tmp_path), FileRing(tmp_path), ROOT), letter(keys)) == b"payload"
+
+
+# --- the walk -----------------------------------------------------------------------------------------------------------
+
+
+class Walking:
+    """What the walk of an installation asks of the world."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, place: Place) -> None:
+        self.keys, self.beat, self.own = place.process(), AT, AT
+        self.kept_ms: int | None = int(timedelta(days=7).total_seconds() * 1000)
+        self.forms, self.beats = 2, True
+        monkeypatch.setattr(world_module, "newest", self._newest)
+
+    async def _newest(self, *_: Any) -> list[Any]:
+        return [SimpleNamespace(timestamp=to_ms(self.beat))] if self.beats else []
+
+    def kept_ms_of(self, topics: Sequence[str]) -> dict[str, int]:
+        """See Topics: a topic that keeps for ever is not named."""
+        return {} if self.kept_ms is None else dict.fromkeys(topics, self.kept_ms)
+
+    async def walk(self) -> list[str]:
+        """One walk; the keys that are alive then."""
+        vault = SimpleNamespace(
+            letters=self.keys,
+            heartbeats=lambda _: SimpleNamespace(ours=None),
+            profile=lambda _: SimpleNamespace(forms=self.forms),
+        )
+        shared: Any = SimpleNamespace(
+            settings=Settings(), options={}, vault=vault, tenant="iocom", clock=SimpleNamespace(now=lambda: self.own)
+        )
+        topics: Any = SimpleNamespace(kept_ms=self.kept_ms_of)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(world_module, "KafkaTopics", lambda *_: topics)
+            await World.letter_keys(shared)
+        return [name for name in self.keys._kms.epochs() if number_in(name)]
+
+
+async def test_the_walk_destroys_by_the_clock_that_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten years ahead, the own one would destroy what operators still need; so would a broker's."""
+    walking = Walking(monkeypatch, Place())
+    assert await walking.walk() == ["letters-1"]
+    walking.beat = walking.own = AT + WEEK
+    assert await walking.walk() == ["letters-1", "letters-2"]
+    walking.own = AT + timedelta(days=4000)
+    assert "letters-1" in await walking.walk()
+    walking.own, walking.beat = AT + WEEK, AT + timedelta(days=4000)
+    assert "letters-1" in await walking.walk()
+    walking.own = walking.beat = AT + WEEK + timedelta(days=8, minutes=11)
+    assert "letters-1" not in await walking.walk()
+
+
+@pytest.mark.parametrize("longer", [timedelta(days=30), None])
+async def test_the_walk_waits_for_as_long_as_the_topic_keeps_letters(
+    monkeypatch: pytest.MonkeyPatch, longer: timedelta | None
+) -> None:
+    walking = Walking(monkeypatch, Place())
+    await walking.walk()
+    walking.kept_ms = None if longer is None else int(longer.total_seconds() * 1000)
+    walking.beat = walking.own = AT + WEEK
+    await walking.walk()
+    walking.beat = walking.own = AT + WEEK + timedelta(days=30)
+    assert "letters-1" in await walking.walk()
+
+
+async def test_an_installation_of_the_first_release_has_no_such_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its command would not open what is sealed to them."""
+    walking = Walking(monkeypatch, Place())
+    walking.forms = 1
+    assert await walking.walk() == []
+    walking.forms, walking.beats = 2, False
+    assert await walking.walk() == [], "nobody tells what time it is for the brokers"
