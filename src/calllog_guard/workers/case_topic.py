@@ -7,11 +7,13 @@ Rules: 1. Of two states of a case the higher stands, wherever it lies.  2. Kafka
 Source: design section 14 (time).
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
 
+from calllog_guard.core.proofs import TOGETHER
 from calllog_guard.errors import MessageError
 from calllog_guard.ports import Place, ReadAll
 from calllog_guard.workers.casebook import Casebook, name_in
@@ -47,7 +49,9 @@ class CaseTopic:
         self._next.clear()
         self._former.clear()
         for topic, home in self._book.places:
-            for record in await self._read_all(topic, [home]):
+            for number, record in enumerate(await self._read_all(topic, [home])):
+                if number % TOGETHER == 0:
+                    await asyncio.sleep(0)
                 self._next[topic, home] = record.offset + 1
                 if self._book.concerns(record):
                     self._taken(record, behind)
