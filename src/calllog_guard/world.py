@@ -269,7 +269,10 @@ class World:
         beat, now = from_ms(max(record.timestamp for record in found)), self.clock.now()
         await asyncio.to_thread(letters.renew, max(beat, now))
         topic, admin = settings.topic("calllog.dead"), KafkaTopics(settings, self.options)
-        kept_ms = (await asyncio.to_thread(admin.kept_ms, [topic])).get(topic)
+        try:
+            kept_ms = (await asyncio.to_thread(admin.kept_ms, [topic])).get(topic)
+        finally:
+            await asyncio.to_thread(admin.close)
         if kept_ms is None:  # it keeps them for ever
             return
         kept = max(timedelta(milliseconds=kept_ms), timedelta(days=settings.dead_keep_days))

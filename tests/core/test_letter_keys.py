@@ -333,7 +333,7 @@ class Walking:
         shared: Any = SimpleNamespace(
             settings=Settings(), options={}, vault=vault, tenant="iocom", clock=SimpleNamespace(now=lambda: self.own)
         )
-        topics: Any = SimpleNamespace(kept_ms=self.kept_ms_of)
+        topics: Any = SimpleNamespace(kept_ms=self.kept_ms_of, close=lambda: None)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(world_module, "KafkaTopics", lambda *_: topics)
             await World.letter_keys(shared)
