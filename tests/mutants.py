@@ -331,7 +331,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a frozen desk brings a refused case back",
         "workers/case_topic.py",
-        "await self._again({name for name in last.keys() - moves if not self._book.stands(last[name])})",
+        "await self._again({name for name in last.keys() - moves if not self._stands(last[name])})",
         "last.clear()",
         "tests/e2e/test_stale.py",
     ),
@@ -551,6 +551,13 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "return owned if self.case == case_id(Tenant(self.tenant), owned) else self.jti",
         "return self.jti",
         "tests/core/test_requesters.py::test_the_same_persons_erasure_by_two_is_two_decisions",
+    ),
+    (
+        "an erasure that began as nobody's begins anew after a crash",
+        "workers/decide.py",
+        "called_nobody = decision_id(self._tenant, case.name, index, 0)",
+        "called_nobody = decision_id(self._tenant, case.jti, index, 0)",
+        "tests/core/test_crash_matrix.py::test_who_is_first_stored_while_their_erasure_begins_is_erased",
     ),
     (
         "an act is whoever's who used its jti first",
@@ -2158,7 +2165,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "two requests of one name run at the same time",
         "workers/desk.py",
-        "portions(items, lambda item: item[0].jti)",
+        "portions(items, lambda item: (item[0].iss, item[0].jti))",
         "portions(items, id)",
         "tests/e2e/test_many.py",
     ),

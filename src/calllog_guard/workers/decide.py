@@ -167,7 +167,7 @@ class Decider:
         """
         case, decisions = granted.case, []
         person = self._ring.person(lookup, view.raw[lookup])
-        called_nobody = decision_id(self._tenant, case.jti, index, 0) in case.decisions
+        called_nobody = decision_id(self._tenant, case.name, index, 0) in case.decisions
         new = person is not None and person.pseudonym is not None and person.generation <= max(1, view.floor)
         fenced = person is not None and person.cut_off >= to_ms(case.appended_at) and not (called_nobody and new)
         if called_nobody:  # the case names its decisions before the ledger has them
