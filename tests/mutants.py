@@ -651,6 +651,13 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_stale_desk.py::test_no_two_decisions_of_a_desk_are_made_at_one_moment",
     ),
     (
+        "an old heartbeat that is appended again hides the newest",
+        "core/heartbeats.py",
+        "ranked = sorted(records, key=_claimed, reverse=True)",
+        "ranked = records[::-1]",
+        "tests/core/test_heartbeats.py::test_the_highest_counter_counts_whatever_was_appended_since",
+    ),
+    (
         "a heartbeat is one in every partition",
         "core/proofs.py",
         "_PLACE.pack(partition, len(name)",

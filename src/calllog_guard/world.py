@@ -119,15 +119,19 @@ class World:
             ConfigurationError: Another installation writes this ledger.
 
         """
+        return (await self._beside_policy())[0]
+
+    async def _beside_policy(self) -> tuple[Anchor | None, int]:
+        """The anchor, and the highest counter of a heartbeat; raises as `anchored`."""
         topic, proofs = self.settings.topic("privacy.policy"), self.vault.proofs(self.tenant)
         records = await keyed(self.settings.kafka, self.options, topic, 0, {ANCHOR, BEAT})
         beats = self.vault.heartbeats(self.tenant)
-        ours = bool(beats.signers) and any(beats.ours(record) for record in records)
-        found, passed = anchor_in(records, proofs, self.anchor, topic, ours=ours)
+        counter = beats.highest([record for record in records if record.key == BEAT])
+        found, passed = anchor_in(records, proofs, self.anchor, topic, ours=bool(beats.signers) and counter > 0)
         self.count("unreadable_unproven", passed)
         if passed:
             log.error("anchors that none of our programs wrote are passed over", topic=topic, records=passed)
-        return found
+        return found, counter
 
     async def check_partitions(self) -> None:
         """
@@ -214,7 +218,7 @@ class World:
 
     async def look_back(self) -> None:
         """
-        See whose the ledger is, and the newest heartbeat: a keystore with a lower counter is an older one, also for who has just started.
+        See whose the ledger is, and the highest heartbeat: a keystore with a lower counter is an older one, also for who has just started.
 
         Both stand beside the policy, too: the ledger tells of holds, and protectors and readers have no right to it.
 
@@ -224,11 +228,8 @@ class World:
 
         """
         await self.check_partitions()
-        await self.anchored()
-        topic = self.settings.topic("privacy.policy")
-        beats = self.vault.heartbeats(self.tenant)
-        for record in await newest(self.settings.kafka, self.options, topic, [0], beats.ours):
-            self.seen = max(self.seen, beats.counter(record) or 0)
+        _, counter = await self._beside_policy()
+        self.seen = max(self.seen, counter)
 
     def sealer(self, ring: Keyring, writer: Writer, count: Count, *, returns: bool = True) -> Sealer:
         """What seals calls of this installation's tenant."""

@@ -7,7 +7,7 @@ Rules: 1. A heartbeat bears a signature over where it lies and what it says, by 
 Source: `proofs.py`; golden bytes in `tests/vectors/stored_v2.json`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from calllog_guard.core.proofs import AUDIT, KEEP, signer_of
@@ -51,3 +51,27 @@ class Heartbeats(NamedTuple):
             return decode(BEATS, record.value or b"").counter if self.ours(record) else None
         except MessageError:
             return None
+
+    def highest(self, records: Sequence[Any]) -> int:
+        """
+        The highest counter that a heartbeat of ours among some records says; 0: there is none.
+
+        An older one that somebody has appended again is as proven as on its first day, and hides none. Of the first release's, which
+        anybody can make, the last one counts.
+
+        Raises:
+            NewerFormError: A later release's: halt.
+
+        """
+        if not self.signers:
+            return next((counter for each in reversed(records) if (counter := self.counter(each)) is not None), 0)
+        ranked = sorted(records, key=_claimed, reverse=True)
+        return next((counter for each in ranked if (counter := self.counter(each)) is not None), 0)
+
+
+def _claimed(record: Any) -> int:
+    """The counter that a record claims; one of which nothing can be read is looked at first."""
+    try:
+        return decode(BEATS, record.value or b"").counter
+    except (MessageError, NewerFormError):
+        return 1 << 64
