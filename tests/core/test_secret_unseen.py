@@ -169,7 +169,7 @@ class Told:
                         each.timestamp,
                         len(each.key or b""),
                         (each.key or b"")[:1] == b"~",
-                        each.headers,
+                        [(name, len(value or b"")) for name, value in each.headers],
                         seen(each.value),
                     )
                     for each in lane

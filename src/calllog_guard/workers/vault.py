@@ -270,7 +270,6 @@ class Vault:
         for role in SIGNERS:
             self.create(_signer_name(tenant, role), ROOT)
         signers = {role: b64(signer_public(self.signer_seed(tenant, role))).decode() for role in SIGNERS}
-
         older = self._ring.get(f"pepper.{tenant}") is not None
 
         def raised(profile: TenantProfile) -> TenantProfile:
@@ -293,6 +292,10 @@ class Vault:
     def signer_seed(self, tenant: Tenant, role: str) -> bytes:
         """The seed (32 bytes) of a signer's Ed25519 key, which `tenant upgrade` makes; its public half stands in the profile."""
         return self._root(_signer_name(tenant, role)).expose()
+
+    def can_vouch(self, tenant: Tenant, role: str) -> bool:
+        """Whether `vouched` asks no server: the role's key is known, or the tenant has none; raises as `profile`."""
+        return role not in self.profile(tenant).signers or _signer_name(tenant, role) in self._roots
 
     def heartbeats(self, tenant: Tenant) -> Heartbeats:
         """By which the tenant's heartbeats are known; raises as `profile`."""
