@@ -1,12 +1,13 @@
 # Everything a developer or a build machine runs. Start with: make setup
 SHELL := /bin/bash
-PYTHON ?= python3.11
+# Any Python from 3.11 to 3.14; empty: the first that tools/find-python finds.
+PYTHON ?=
 RUN ?= run
 # Relative paths only: the folder of this file may have spaces in its name.
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help all setup check test demo up down wheel tools schemas vectors contract vault e2e erasure bench chaos drills fuzz properties simulate mutants outages fixture
+.PHONY: help all setup locks reference docs check test demo up down wheel tools schemas vectors contract vault e2e erasure bench chaos drills fuzz properties simulate mutants outages fixture
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -15,15 +16,18 @@ all: check test wheel ## check, test and build
 
 setup: .venv/stamp ## make the virtual environment
 
-.venv/stamp: pyproject.toml
-	@command -v "$(PYTHON)" >/dev/null || { echo "No $(PYTHON) found: install Python 3.11, or name one: make PYTHON=..." >&2; exit 1; }
-	"$(PYTHON)" -m venv .venv
-	$(PY) -m pip install --quiet -e '.[dev,stack]'
+.venv/stamp: pyproject.toml requirements/dev.txt
+	@python=$$(sh tools/find-python "$(PYTHON)") && "$$python" -m venv .venv
+	$(PY) -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(PY) -m pip install --quiet --no-deps --no-build-isolation --no-index -e .
 	@touch .venv/stamp
 
+locks: .venv/stamp ## write requirements/*.txt anew: every package by version and hash
+	$(PY) -m uv --version >/dev/null 2>&1 || $(PY) -m pip install --quiet uv
+	$(PY) tools/locks.py
+
 tools:
-	@command -v java >/dev/null || [ -x "$$JAVA_HOME/bin/java" ] || { echo "No java found: install a Java runtime, 17 or later, or set JAVA_HOME" >&2; exit 1; }
-	@command -v mvn >/dev/null || [ -n "$$KAFKA_HOME" ] || { echo "No mvn found: install Maven, or set KAFKA_HOME to an unpacked Kafka 4" >&2; exit 1; }
+	@sh tools/find-servers
 
 check: .venv/stamp ## style, types, layers
 	$(PY) -m ruff check .
@@ -105,3 +109,10 @@ bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Fau
 
 mutants: .venv/stamp tools ## take each protection out and see its test fail (minutes)
 	$(PY) tests/mutants.py
+
+reference: .venv/stamp ## write docs/reference/ and the pictures anew from the code
+	$(PY) tools/reference.py
+	$(PY) tools/drawings.py
+
+docs: .venv/stamp ## build the documentation site, strictly, into build/site
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet

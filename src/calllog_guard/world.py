@@ -12,7 +12,7 @@ from typing import Any, Final
 import structlog
 from aiokafka import TopicPartition
 
-from calllog_guard.adapters.freed_memory import HELD
+from calllog_guard.adapters.freed_memory import rest_s
 from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.adapters.kafka_newest import keyed, newest
@@ -208,7 +208,7 @@ class World:
             self.keystore,
             self.vault,
             self.clock,
-            cache_s=settings.cache_s * HELD,
+            cache_s=settings.cache_s - rest_s(settings.cache_s),
             cache_entries=cache_entries or settings.cache_entries,
             partitions=settings.partitions,
         )

@@ -15,6 +15,7 @@ from redises import VALKEY, Lone, replicates, running
 
 from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.errors import KeystoreSilentError, KeystoreUnsafeError
+from calllog_guard.stack.redis_server import RedisServer
 from calllog_guard.stack.supervisor import Child
 
 pytestmark = pytest.mark.real
@@ -169,6 +170,20 @@ async def test_a_log_that_keeps_arguments_is_refused(tmp_path: Path) -> None:
         client.config_set("commandlog-request-larger-than", 1000)
         with pytest.raises(KeystoreUnsafeError, match="commandlog-request"):
             await check(server)
+
+
+async def test_a_valkey_that_the_path_calls_redis_server_keeps_no_arguments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on systems whose redis-server is Valkey: the stack starts it so that the workers take it."""
+    (tmp_path / "redis-server").symlink_to(VALKEY)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    server = RedisServer(tmp_path / "data")
+    with running(server), Redis.from_url(server.url) as client:
+        assert client.info("server")["server_name"] == "valkey"
+        store = RedisKeystore(server.url)
+        await store.check()
+        await store.close()
 
 
 async def test_a_snapshot_file_is_refused_whoever_made_it(tmp_path: Path) -> None:

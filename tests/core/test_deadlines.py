@@ -157,7 +157,7 @@ async def test_a_case_whose_time_is_over_is_tombstoned(world: DeskWorld) -> None
     await world.ask("unknown-01", CANARY, type="erase", identity="unverified")
     assert world.case("restrict-1").keep_until == world.at + timedelta(days=100)
     await world.later(days=99)
-    assert len(world.book) == 3
+    assert len(list(world.book)) == 3, "beside the copies that were kept ready for the disclosure"
     await world.later(days=2)
     left = {case.type for case in world.book}
     assert left == {"disclose", "erase"}, "an open case stays, and one whose person is still to be told"

@@ -21,6 +21,7 @@ from test_secret_holds import REPLY
 
 from calllog_guard.core.grants import USERS, rights
 from calllog_guard.core.ids import unb64
+from calllog_guard.core.requests.secret import is_part
 from calllog_guard.workers import sweeper, work
 from calllog_guard.workers.snapshot import snapshot
 
@@ -97,6 +98,26 @@ class Told:
             for n in some:
                 if bool(n % 2) is late:
                     await self.world.hold(f"order-{n:05}", f"claim-{n}", f"p{n}@x.org", secret=True)
+            await self.world.run()
+
+    async def disclosed(self, some: Iterable[int]) -> None:
+        """To the court what is held for it in secret."""
+        if self._held:
+            for n in some:
+                if n % 3 == 0:
+                    terms: dict[str, Any] = {
+                        "authority": "Court",
+                        "basis": "Order",
+                        "notify": "when_lifted",
+                        "reply_key": REPLY,
+                    }
+                    terms |= {"review_at": "2028-01-01T00:00:00Z", "hold": {"id": f"claim-{n}"}, "order": True}
+                    await self.world.ask(f"given-{n:05}", "disclose", f"p{n}@x.org", key="officer-1", **terms)
+            await self.world.run()
+            for n in some:
+                if n % 3 == 0:
+                    case = self.world.id_of(f"given-{n:05}")
+                    await self.world.ask(f"grant-{n:05}", "approve", key="officer-2", case=case, order=True)
             await self.world.run()
 
     async def later(self, some: Iterable[int]) -> None:
@@ -195,6 +216,8 @@ async def told(folder: Path, *, held: bool) -> Told:
             await found.step(some, at)
             if at == 0:
                 await found.order(some, late=True)
+            if at == 1:
+                await found.disclosed(some)
         if at == 2:
             for some in groups:
                 await found.later(some)
@@ -218,6 +241,8 @@ async def test_nothing_that_anybody_may_read_tells_of_a_secret_hold(
     held, free = await told(tmp_path / "held", held=True), await told(tmp_path / "free", held=False)
     assert len(held.world.held()) > len(free.world.held()), "there are holds"
     assert len(held.world.log.records["privacy.orders", 0]) > PAIRS
+    assert held.world.case("given-00000").state == "closed"
+    assert [each for each in held.world.log.records["privacy.orders", 0] if is_part(each)]
     assert held.rounds == free.rounds
     for user in set(USERS) - KNOWING:
         ours, theirs = held.view(user), free.view(user)

@@ -96,7 +96,7 @@ class Story:
         if word in _ACTS:
             found = cases(self.guard)
             wanted = {"told": ("waits_for", "notice")}.get(word, ("state", "waiting"))
-            waiting = [jti for jti in self.asked if found[jti][wanted[0]] == wanted[1]]
+            waiting = [jti for jti in self.asked if jti in found and found[jti][wanted[0]] == wanted[1]]
             case = {"case": found[waiting[-1]]["case"], "about": False}
             if word in _CLOCK:
                 return "backend-1", {"type": "clock", **_CLOCK[word], **case}

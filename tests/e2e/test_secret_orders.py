@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from installation import Installation, Make
 from kafka_tools import bounds
-from test_choices import ask, state
+from test_choices import ask, state, with_purposes
 from test_erase import cases, erased, with_calls
 from test_preserve import held, order
 
@@ -59,6 +59,64 @@ def test_a_secret_hold_is_ordered_and_released_where_no_backend_looks(make: Make
     assert guard.topic("privacy.orders") not in guard.log.read_text(), "no line tells that something came there"
     guard.cli("doctor", code=None)
     guard.cli("topics", "check")
+
+
+def test_what_is_held_in_secret_is_disclosed_where_no_backend_looks(make: Make) -> None:
+    """Asked for, approved, fetched and checked by the command line; the person is gone long since."""
+    guard, who = with_purposes(make()), "bob@example.org"
+    guard.start("all")
+    with_calls(guard)
+    requested(guard, "hold", subject=who, hold=order("claim-18", secret=True))
+    guard.settled(lambda: len(held(guard)) == 3, "copied")
+    ask(guard, "erase-0001", who)
+    guard.settled(lambda: erased(guard, "erase-0001"), "erased")
+    keys = guard.directory / "keys"
+    public = str(keys / "operator-1.pub.pem")
+    words = (
+        "--authority",
+        "Court",
+        "--basis",
+        "Order 7",
+        "--notify",
+        "when_lifted",
+        "--review-at",
+        "2028-01-01T00:00:00Z",
+    )
+    asked = json.loads(
+        requested(guard, "disclose", *words, "--reply-key", public, subject=who, hold={"id": "claim-18"})
+    )
+    assert (asked["secret"], asked["waits_for"]) == (True, "second_officer")
+    requested(guard, "disclose", *words, "--reply-key", public, subject=who, hold={"id": "claim-19"}, code=4)
+    guard.cli("case", "approve", asked["case"], "--key", str(keys / "officer-2.pem"), "--wait")
+
+    def ended() -> bool:
+        listed = json.loads(guard.cli("case", "list", "--key", str(keys / "officer-1.pem"), "--json"))
+        return any(case["case"] == asked["case"] and case["state"] == "closed" for case in listed)
+
+    guard.settled(ended, "disclosed")
+    seen = {name: everything(guard, name) for name in SEEN_BY_BACKENDS}
+    assert not [
+        each
+        for some in seen.values()
+        for each in some
+        if asked["case"].encode() in (each.key or b"") + (each.value or b"")
+    ]
+    assert (seen["privacy.exports"], seen["calllog.dead"], len(seen["privacy.requests"]) < 2) == ([], [], True)
+    fetched = (
+        "export",
+        "open",
+        str(guard.directory / "court"),
+        "--case",
+        asked["case"],
+        "--key",
+        str(keys / "operator-1.pem"),
+    )
+    guard.cli(*fetched, code=4)
+    checked = ("--officer", str(keys / "officer-1.pem"), "--receipts-key", str(keys / "iocom-receipts.pub.pem"))
+    told = json.loads(guard.cli(*fetched, *checked, "--json"))
+    assert (told["legs"], told["receipt"]) == (3, "good")
+    assert "Disclosure of call records" in (guard.directory / "court" / "index.html").read_text()
+    assert "claim" not in guard.log.read_text()
 
 
 def test_a_hold_that_comes_as_an_order_wins_over_an_erasure_and_a_restart(make: Make) -> None:

@@ -18,8 +18,8 @@ from bisect import bisect_right
 from pathlib import Path
 from typing import Any, Final
 
-HELD: Final = 0.75
-"""Of the bound, for which opened keys are kept; what was freed is overwritten within the rest."""
+_SHARE: Final = 0.25
+_LONGEST_S: Final = 5.0
 _REST: Final = 20
 """Times as long as a turn takes nothing of the kind is done: a machine that is too busy is not made busier."""
 _MAPS: Final = Path("/proc/self/maps")
@@ -41,6 +41,11 @@ _THREAD_MOST: Final = 7
 """Of each size; glibc's tcache (`tcache_count`)."""
 if _C is not None and hasattr(_C, "malloc_trim"):
     _C.malloc.restype, _C.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+
+
+def rest_s(cache_s: float) -> float:
+    """Of the bound that receipts state: within which what was freed is overwritten; opened keys are kept for what is left of it."""
+    return min(cache_s * _SHARE, _LONGEST_S)
 
 
 def overwrite_when_freed() -> None:
@@ -109,7 +114,7 @@ async def keep_overwritten(cache_s: float) -> None:
     gc.freeze()  # what the program consists of is not looked through each time
     took_s = 0.0
     while True:
-        await asyncio.sleep(max(cache_s * (1 - HELD), took_s * _REST))
+        await asyncio.sleep(max(rest_s(cache_s), took_s * _REST))
         began = time.monotonic()
         overwrite_freed()
         took_s = time.monotonic() - began

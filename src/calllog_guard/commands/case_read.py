@@ -32,11 +32,11 @@ async def _read(shared: World, name: str, key: Secret | None, found: dict[str, C
     unread.tell()
 
 
-async def is_order(shared: World, path: Path, kind: str, case: str | None) -> bool:
-    """Whether a request belongs into the topic of orders: an officer's about a hold, or about a case that is secret."""
+async def is_order(shared: World, path: Path, kind: str, case: str | None, *, hold: bool) -> bool:
+    """Whether a request belongs into the topic of orders: an officer's about a hold (a disclosure may name one), or about a case that is secret."""
     if not has_orders(shared) or not is_officer(shared, path):
         return False
-    if kind in {"hold", "release"}:
+    if kind in {"hold", "release"} or hold:
         return True
     found = dict[str, Case]()
     if case:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from calllog_guard.adapters.kafka_log import read_all, tenant_partition
+from calllog_guard.commands.case_read import all_cases
 from calllog_guard.commands.files import write_once
 from calllog_guard.commands.receipts import receipts_key
 from calllog_guard.commands.setup import say, show, the_world
@@ -25,6 +26,7 @@ from calllog_guard.core.crypto.sealed import open_sealed, public_forms, verify
 from calllog_guard.core.id_file import identifiers
 from calllog_guard.core.ids import CallId, b64, unb64
 from calllog_guard.core.requests.receipt import RECEIPTS, Receipt
+from calllog_guard.core.requests.secret import jwe_of, part_key
 from calllog_guard.core.wire import decode, encode
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
 from calllog_guard.law import NO_KEYSTORE, enter
@@ -58,6 +60,12 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     verb.add_argument("--case", help="fetch the parts and the receipt of this case first")
     verb.add_argument(
+        "--officer",
+        type=Path,
+        metavar="PEM",
+        help="with --case, of a disclosure of what is held in secret: an officer's private key",
+    )
+    verb.add_argument(
         "--receipts-key",
         type=Path,
         metavar="PEM",
@@ -70,8 +78,14 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 # --- parts ----------------------------------------------------------------------------------------------------------
 
 
-async def _fetched(shared: World, case: str, directory: Path) -> int:
-    """Fetch the receipt and the parts of a case; of several of one number the one that the receipt names, or the last."""
+async def _fetched(shared: World, case: str, directory: Path, officer: Path | None) -> int:
+    """
+    Fetch the receipt and the parts of a case; of several of one number the one that the receipt names, or the last.
+
+    Args:
+        officer: An officer's private key: of a secret case both lie where officers alone read.
+
+    """
     await enter(shared, NO_KEYSTORE, whole=False)
     home = tenant_partition(shared.tenant, shared.settings.few_partitions)
 
@@ -79,15 +93,21 @@ async def _fetched(shared: World, case: str, directory: Path) -> int:
         found = await read_all(shared.settings.kafka, shared.options, shared.settings.topic(name), [home])
         return [record for record in found if record.key and record.value is not None]
 
-    signed: dict[str, bytes] = {}
-    for record in await records("privacy.receipts"):
-        if record.key == case.encode() and (claims := _exported(record.value)) is not None:
-            signed = dict.fromkeys(claims.digests, record.value)
+    own = (await all_cases(shared, officer)).get(case) if officer else None
+    secret, signed = own is not None and own.secret, dict[str, bytes]()
+    if own is not None and secret:
+        receipts = [token.encode() for token in own.told]
+    else:
+        receipts = [each.value for each in await records("privacy.receipts") if each.key == case.encode()]
+    for token in receipts:
+        if (claims := _exported(token)) is not None:
+            signed = dict.fromkeys(claims.digests, token)
     found: dict[int, bytes] = {}
-    for record in await records("privacy.exports"):
-        name = _PART.search(record.key) if record.key.startswith(case.encode() + b".") else None
+    start = part_key(f"{case}.") if secret else f"{case}.".encode()
+    for record in await records("privacy.orders" if secret else "privacy.exports"):
+        name = _PART.search(record.key) if record.key.startswith(start) else None
         if name and (int(name[1]) not in found or _digest(found[int(name[1])]) not in signed):
-            found[int(name[1])] = record.value
+            found[int(name[1])] = jwe_of(record.value) if secret else record.value
     for number, value in found.items():
         write_once(directory / f"part-{number}.jwe", [value])
     for value in set(signed.values()):
@@ -223,7 +243,7 @@ def export(args: argparse.Namespace) -> int:
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     pem = args.key.read_bytes()
     if args.case:
-        say(f"{asyncio.run(_fetched(the_world(), args.case, directory))} parts fetched")
+        say(f"{asyncio.run(_fetched(the_world(), args.case, directory, args.officer))} parts fetched")
     answer, parts = opened(directory, pem, args.case)
     names = _written(directory, answer, parts, args.receipts_key)
     for name in names:

@@ -95,7 +95,9 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     verb.add_argument("--ground", metavar="@FILE", help="why, in words")
     verb.add_argument(
-        "--hold", metavar="@FILE", help="JSON: id, authority, basis, review_at, and optionally range, secret"
+        "--hold",
+        metavar="@FILE",
+        help="JSON: id, authority, basis, review_at, and optionally range, secret; of a disclosure the id alone",
     )
     verb.add_argument(
         "--reply-key", type=Path, metavar="PEM", help="the X25519 public key that the answer is sealed to"
@@ -206,7 +208,7 @@ async def request(args: argparse.Namespace) -> int:
     def done(case: Case) -> bool:
         return not follows or case.state in _RESTS
 
-    order = await is_order(shared, args.key, args.type, args.case)
+    order = await is_order(shared, args.key, args.type, args.case, hold=args.hold is not None)
     async with Sent(shared, signed, args.key, order=order) as sent:
         case = await sent.until(mine, done, args.timeout if args.wait else TAKEN_S, tell=args.wait)
     if args.wait and (case is None or not done(case)):

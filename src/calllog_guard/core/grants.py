@@ -40,7 +40,7 @@ _TOPICS: Final[dict[str, dict[str, str]]] = {
     "privacy.requests": {"desk": "R", "auditor": "WXA", "operator": "W", "backend": "W", "officer": "W"},
     "privacy.decisions": {"desk": "RW", "keeper": "RW", "auditor": "RW", "operator": "W"},
     "privacy.outcomes": {"desk": "R", "keeper": "W", "auditor": "W"},
-    "privacy.orders": {"desk": "RW", "auditor": "W", "officer": "RW"},
+    "privacy.orders": {"desk": "RW", "keeper": "W", "auditor": "W", "officer": "RW"},
     "privacy.cases": {"desk": "RW", "auditor": "RW", "backend": "R", "officer": "R"},
     "privacy.policy": dict.fromkeys(("auditor", "officer", "operator"), "RW")
     | dict.fromkeys(("protector", "desk", "keeper", "backend", "reader"), "R"),

@@ -51,7 +51,7 @@ _PADDING: Final = (b"", b"", b"==", b"=")
 
 def b64(raw: bytes) -> bytes:
     """Unpadded base64url (RFC 4648, section 5) as ASCII bytes."""
-    return binascii.b2a_base64(raw, newline=False).translate(_URL_SAFE).rstrip(b"=")
+    return binascii.b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=")
 
 
 def unb64(text: bytes) -> bytes:
@@ -72,7 +72,7 @@ def id_text(raw: bytes) -> str:
     """16 bytes as the 22 characters that every id of ours has."""
     if len(raw) != ID_BYTES:
         raise ValueError("an id is 16 bytes")
-    return b64(raw).decode()
+    return binascii.b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=").decode()
 
 
 def is_id(text: str) -> bool:

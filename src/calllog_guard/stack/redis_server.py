@@ -34,6 +34,14 @@ SETTINGS: Final = {
     "repl-diskless-load": "swapdb",
     "bind": "127.0.0.1",
 }
+_QUIET: Final = {"commandlog-request-larger-than": "-1", "commandlog-reply-larger-than": "-1"}
+"""What Valkey logs with arguments beside the slow log; Redis does not start with what it does not know."""
+
+
+def settings_of(server: str) -> dict[str, str]:
+    """The settings that this server needs."""
+    said = subprocess.run([server, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
+    return SETTINGS | (_QUIET if said.startswith("Valkey") else {})
 
 
 class RedisServer:
@@ -49,8 +57,9 @@ class RedisServer:
     def prepare(self) -> list[str]:
         """The command line of the server, which runs in its folder."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        options = [part for key, value in SETTINGS.items() for part in (f"--{key}", value)]
-        return [distribution.redis_server(), "--port", str(self.port), "--daemonize", "no", *options]
+        server = distribution.redis_server()
+        options = [part for key, value in settings_of(server).items() for part in (f"--{key}", value)]
+        return [server, "--port", str(self.port), "--daemonize", "no", *options]
 
     def answers(self) -> bool:
         """Whether the server answers PING: not while it still loads its file."""
@@ -76,7 +85,7 @@ class SecuredRedis(RedisServer):
         server = distribution.redis_server()
         said = subprocess.run([server, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
         release = tuple(map(int, (re.findall(r"v=(\d+)\.(\d+)", said) or [(0, 0)])[0]))
-        lines = [f'{key} "{value}"' for key, value in SETTINGS.items() if key != "bind"]
+        lines = [f'{key} "{value}"' for key, value in settings_of(server).items() if key != "bind"]
         lines += ["port 0", f"unixsocket {_SOCKET}", "unixsocketperm 700", "daemonize no"]
         lines += self._secured.redis_users(waitaof=release >= _WAITAOF_SINCE)
         write_private(self.directory / "redis.conf", "".join(f"{line}\n" for line in lines).encode())

@@ -76,7 +76,7 @@ class Answers:
         outputs, digests = [], []
         for number, about in enumerate(abouts, 1):
             part = Part(case=case.case, part=number, parts=len(abouts), about=about, legs=(), disclosure=terms)
-            output, digest = sealed_part(self._a.settings, self._home, part, request.reply_key)
+            output, digest = sealed_part(self._a.settings, self._home, part, request.reply_key, secret=case.secret)
             outputs.append(output)
             digests.append(digest)
         await self._writer.write(outputs)

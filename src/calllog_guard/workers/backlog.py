@@ -14,6 +14,8 @@ from typing import Final
 
 import structlog
 
+from calllog_guard.core.requests.decision import DECISIONS
+from calllog_guard.core.wire import decode
 from calllog_guard.errors import EpochUnknownError, LegMovedError, MessageError, ParkedError
 from calllog_guard.ports import Offsets, Pending
 from calllog_guard.workers.abreast import abreast, portions
@@ -23,6 +25,7 @@ from calllog_guard.workers.tools import Tools
 from calllog_guard.workers.work import Ended, Work, work_of
 
 log: Final = structlog.get_logger()
+EXPORTS: Final = frozenset({"access", "portability", "disclose"})
 _TRIED_S: Final = 3600.0
 """For so long a decision is tried by one process before it has failed, however old it is."""
 
@@ -34,6 +37,18 @@ class Backlog:
         self, tools: Tools, enforcer: Enforcer, ends: Offsets, reached: Callable[[str, int], Awaitable[int]]
     ) -> None:
         self._t, self._enforcer, self._ends, self._reached = tools, enforcer, ends, reached
+
+    @staticmethod
+    def begin(shard: Shard) -> None:
+        """
+        What was given before a crash is not given again: by now less may be left to give, under the same keys.
+
+        All else is done once more, which changes nothing.
+        """
+        for key, pending in list(shard.pending.items()):
+            if key.decode("ascii", "replace") in shard.done and decode(DECISIONS, pending.decision).type in EXPORTS:
+                shard.index.unpend(key)
+                del shard.pending[key]
 
     async def finish(self, shard: Shard) -> None:
         """One turn of what has reached its barrier; what must wait, or has more to do, is tried again."""

@@ -4,16 +4,20 @@ The topics of cases as the desk of its tenant reads them: as a whole when the pa
 Rules: 1. Of two states of a case the higher stands, wherever it lies.  2. Kafka keeps the last one of a key: where that is an older one
           (a paused desk wrote it), or none of ours, the one that stands is written again before compaction takes it.
        3. Secret cases that an earlier release left among the others are moved, once the tenant is raised.
+       4. The parts of what was disclosed of a secret hold go as soon as those in the topic of exports do.
 Source: design section 14 (time).
 """
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final
 
 import structlog
 
 from calllog_guard.core.proofs import TOGETHER
+from calllog_guard.core.requests.secret import is_part
+from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import MessageError
 from calllog_guard.ports import Place, ReadAll
 from calllog_guard.workers.casebook import Casebook, name_in
@@ -41,6 +45,7 @@ class CaseTopic:
         self._read_all, self._tail, self._count = read_all, tail, count
         self._next: dict[Place, int] = {}
         self._former: set[bytes] = set()
+        self._parts: dict[bytes, int] = {}
 
     async def begin(self) -> None:
         """Take the cases over: from now on whoever had them writes nothing, and what they have written is read."""
@@ -48,11 +53,13 @@ class CaseTopic:
         behind: set[str] = set()
         self._next.clear()
         self._former.clear()
+        self._parts.clear()
         for topic, home in self._book.places:
             for number, record in enumerate(await self._read_all(topic, [home])):
                 if number % TOGETHER == 0:
                     await asyncio.sleep(0)
                 self._next[topic, home] = record.offset + 1
+                self._dated(record)
                 if self._book.concerns(record):
                     self._taken(record, behind)
         if self._book.tenure >= self._tenure.number:  # the keystore is older than the log
@@ -77,6 +84,19 @@ class CaseTopic:
         if self._book.is_former(record):
             (self._former.discard if record.value is None else self._former.add)(record.key)
 
+    def _dated(self, record: Any) -> None:
+        if is_part(record) and record.value is None:
+            self._parts.pop(record.key, None)
+        elif is_part(record):
+            self._parts[record.key] = record.timestamp
+
+    async def drop_parts(self, before: datetime) -> None:
+        """Remove the parts that were written before a moment."""
+        old = [key for key, at in self._parts.items() if at < to_ms(before)]
+        await self._book.drop(old)
+        for key in old:
+            del self._parts[key]
+
     async def _moved(self) -> None:
         if self._book.ordered and self._former:
             await self._book.move(self._former)
@@ -88,6 +108,8 @@ class CaseTopic:
             last: dict[str, Any] = {}
             while True:
                 records, self._next[place], end = await self._tail(*place, self._next.get(place, 0), _AT_ONCE)
+                for record in records:
+                    self._dated(record)
                 last |= {name_in(record): record for record in records if self._book.concerns(record)}
                 if self._next[place] >= end:
                     break

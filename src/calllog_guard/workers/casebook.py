@@ -173,13 +173,13 @@ class Casebook:
         former = case is not None and request.jti in case.acts
         return request.jti if former else name
 
-    def case_of(self, request: Request, jti: str) -> CaseId:
-        """The case that a request brings, by one of its `jti`; one that the first release has opened for the same requester goes on."""
+    def case_of(self, iss: str, jti: str) -> CaseId:
+        """The case of a requester's request; one that the first release has opened for the same requester goes on."""
         former = case_id(self._tenant, jti)
         known = self._cases.get(former)
-        if known is not None and known.asked_by == request.iss:
+        if known is not None and known.asked_by == iss:
             return former
-        return case_id(self._tenant, request_name(request.iss, jti, self._ring.forms))
+        return case_id(self._tenant, request_name(iss, jti, self._ring.forms))
 
     def place_of(self, request: Request) -> tuple[int, int] | None:
         """Where an act on a case was read first; of one of the first release's nobody knows whose it was."""
@@ -215,7 +215,7 @@ class Casebook:
         return [case for case in self._cases.values() if case.type == "hold" and case.hold]
 
     def begun_people(self, kind: Kind, now: datetime) -> Counter[str]:
-        """How many people each requester has named in cases under the same brake that were begun within the last hour."""
+        """How many people each requester has named in cases under the same brake that were begun within the last hour, secret ones not."""
         brake = RULES[kind].brake
         same = {name for name, rule in RULES.items() if brake and rule.brake == brake}
         # what is older never counts again: it is left behind here, so that no request pays for every case there is
@@ -223,7 +223,7 @@ class Casebook:
         cases = (self._recent | self._begun).values()
         found: Counter[str] = Counter()
         for case in cases:
-            if case.type in same and case.begun and case.begun_at > now - _HOUR:
+            if case.type in same and not case.secret and case.begun and case.begun_at > now - _HOUR:
                 found[case.asked_by] += case.named
         return found
 
@@ -268,6 +268,10 @@ class Casebook:
             self._steps.reached("orders.moved")
             keys = [secret_key(case.case) for case in cases]
             await self._writer.write([Output(self._topic, self._home, key, None) for key in keys])
+
+    async def drop(self, keys: Sequence[bytes]) -> None:
+        """Remove records of the topic of orders that are about no case, by their keys."""
+        await self._writer.write([Output(self._orders, self._home, key, None) for key in keys])
 
     async def save_all(self, cases: Sequence[Case], outputs: Sequence[Output]) -> list[Case]:
         """As `save`, of several cases at once; outputs are keyed by case."""

@@ -59,10 +59,11 @@ _LAW: Final = 20_000
 
 
 class Decided(NamedTuple):
-    """The case with its decisions, and the places in the request of those whom they are about."""
+    """The case with its decisions, the places in the request of those whom they are about, and which decisions were written just now."""
 
     case: Case
     indexes: tuple[int, ...]
+    written: tuple[str, ...] = ()
 
 
 class Erasure(NamedTuple):
@@ -72,15 +73,16 @@ class Erasure(NamedTuple):
     fence: bool
 
 
-def _task(request: Request, index: int, told: Telling) -> bytes:
+def _task(granted: Granted, index: int, told: Telling) -> bytes:
     """What is to be done once, beside the rule; nothing for most types."""
+    request, secret = granted.request, granted.case.secret or msgspec.UNSET
     if request.reply_key is None:
         return b""
     mine = request.type == "access"
-    holds, law = told.holds if mine else (), True if mine and told.law else msgspec.UNSET
-    return encode(
-        Task(key=request.reply_key, range=span_of(request.range), first=first_of(index), holds=holds, law=law)
-    )
+    holds = told.holds if request.type in {"access", "disclose"} else ()
+    law = True if mine and told.law else msgspec.UNSET
+    span = span_of(request.range)
+    return encode(Task(key=request.reply_key, range=span, first=first_of(index), holds=holds, law=law, secret=secret))
 
 
 def _amend(request: Request) -> bytes:
@@ -207,7 +209,7 @@ class Decider:
             and (decision := await self._about(granted, part, index, persons.get(lookup), lookup, view, told))
             is not None
         ]
-        if kind == "access":
+        if kind in {"access", "disclose"}:
             found += self._of_former(granted, lookups, persons, told, view)
         case = self._to_trace(case, [(named.places.get(index, index), decision) for index, decision in found])
         if kind in {"access", "rectify"}:
@@ -219,7 +221,7 @@ class Decider:
                 if lookup not in others and part.only in {None, lookup}:
                     await self._ring.change(lookup, part.flags, generation=person.generation)
         self._steps.reached("decide.flags")
-        return Decided(case, tuple(index for index, _ in found))
+        return Decided(case, tuple(index for index, _ in found), tuple(each.decision for _, each in found))
 
     async def _considered(self, case: Case, persons: Mapping[Lookup, Person]) -> set[Lookup]:
         """Whom another request restricts still, before an officer or until they are told: they stay so although this one has ended."""
@@ -298,9 +300,7 @@ class Decider:
         if rule != Rule():
             told = seal_rule(told, rule, keys.identity.rules_key(), fresh_nonce())
         ledger = self._vault.epoch_key(pointer(view), self._tenant, "ledger")
-        return seal_entry(
-            told, Entry(lookup, person.generation, _task(granted.request, index, telling)), ledger, fresh_nonce()
-        )
+        return seal_entry(told, Entry(lookup, person.generation, _task(granted, index, telling)), ledger, fresh_nonce())
 
     def _of_former(
         self,
@@ -320,8 +320,9 @@ class Decider:
             if each.lookup in numbers and place not in asked:
                 asked.add(place)
                 name = decision_id(self._tenant, granted.case.name, numbers[each.lookup], each.generation)
-                decision = self.decision(granted, "access", name, each.pseudonym, view)
-                entry = Entry(each.lookup, each.generation, _task(granted.request, _FORMER + at, told))
+                kind = cast("DecisionType", granted.request.type)
+                decision = self.decision(granted, kind, name, each.pseudonym, view)
+                entry = Entry(each.lookup, each.generation, _task(granted, _FORMER + at, told))
                 found.append((_FORMER + at, seal_entry(decision, entry, ledger, fresh_nonce())))
         return found
 
@@ -348,7 +349,7 @@ class Decider:
                 continue
             name, pseudonym = self._placed(granted, numbers[lookup], partition, ledger)
             decision = self.decision(granted, cast("DecisionType", request.type), name, pseudonym, view)
-            task = _amend(request) if request.type == "rectify" else _task(request, _LAW + at, told)
+            task = _amend(request) if request.type == "rectify" else _task(granted, _LAW + at, told)
             found.append((_LAW + at, seal_entry(decision, Entry(lookup, 0, task), ledger, fresh_nonce())))
         return found
 

@@ -53,6 +53,7 @@ from calllog_guard.workers.clocks import Agree, unwatched
 from calllog_guard.workers.deadlines import Deadlines, timed
 from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
+from calllog_guard.workers.disclosures import Disclosures
 from calllog_guard.workers.granted import (
     LAW,
     Granted,
@@ -70,8 +71,9 @@ from calllog_guard.workers.notices import AWAITED, Notices
 from calllog_guard.workers.receipts import NAMED, Receipts
 from calllog_guard.workers.search import Searcher
 from calllog_guard.workers.statements import Statements
-from calllog_guard.workers.terms import absolute, apart, braked, check_purposes, dated, people_in, reviewed
+from calllog_guard.workers.terms import absolute, apart, braked, check_purposes, dated, people_in, reviewed, role_of
 from calllog_guard.workers.unfound import Unfound, afresh, found, was_considered
+from calllog_guard.workers.unwritten import without_unwritten
 from calllog_guard.workers.waiting import WaitingCases, named
 from calllog_guard.workers.whose import Owners
 
@@ -119,7 +121,7 @@ class Desk:
         self._requests, self._outcomes = settings.topic("privacy.requests"), settings.topic("privacy.outcomes")
         self._orders = settings.topic("privacy.orders")
         self._steps = Steps(settings.off)
-        self._lifting = Lifting(office.holds.archive, office.policy)
+        self._lifting, self._disclosures = Lifting(office.holds.archive, office.policy), Disclosures(office.holds)
         self._next_holds = self._next_look = office.clock.now()
         self._owned = False
         self._keep = timedelta(days=settings.cases_keep_days)
@@ -165,10 +167,12 @@ class Desk:
             if not self._book.ordered:  # where nothing is asked for, nothing else tells that the tenant was raised
                 await self._o.holds.archive.ring.view([])
             await self._o.topic.look()
+            await self._o.topic.drop_parts(self._o.clock.now() - timedelta(days=self._o.settings.exports_keep_days))
             self._next_look = self._o.clock.now() + timedelta(seconds=LOOK_S)
         await self._deadlines.look(self._table()[1])
         if self._owned:
             await self._before.look(*self._table(), self._o.agree)
+            await self._freed()
         self._o.level("cases_waiting", await self._waiting.again())
         now = self._o.clock.now()
         if self._owned:
@@ -176,6 +180,17 @@ class Desk:
         if now >= self._next_holds:
             await self._o.holds.renewed(self._table()[0])
             self._next_holds = now + timedelta(seconds=self._o.settings.sweep_s)
+
+    async def _freed(self) -> None:
+        """The copies that were kept ready for disclosures which have ended are let go."""
+        version, table = self._table()
+        for jti, request, spot in self._disclosures.over(self._book.holds(), self._o.clock.now()):
+            try:
+                await self._asked(jti, request, spot, table, version)
+            except HoldReleasedError:
+                continue  # by an officer
+            except MessageError as error:  # its entry cannot be used
+                log.warning("copies of a disclosure that has ended are not let go yet", why=error.reason)
 
     async def unit(self, unit: Unit) -> None:
         """See Role: requests in their order, erasures among them abreast; the outcomes of the unit are written as one."""
@@ -236,6 +251,7 @@ class Desk:
             raise RequestRefusedError("wrong_topic", "/iss")
         check_rights(role, request.type, request.event)
         check_fields(request)
+        self._disclosures.check_request(request, role)
         check_purposes(request, table)
         await self._o.decider.subjects.check(request)
         if record.partition != self._o.home:
@@ -245,7 +261,7 @@ class Desk:
     async def _request(self, request: Request, record: Any) -> None:
         version, table = self._table()
         place = (record.partition, record.offset)
-        seen = self._book.get(self._book.case_of(request, request.jti))
+        seen = self._book.get(self._book.case_of(request.iss, request.jti))
         if (seen.place if seen else self._book.place_of(request) or place) != place:
             raise RequestRefusedError("replayed", "/jti")
         if RULES[request.type].ends is None:
@@ -255,8 +271,12 @@ class Desk:
             act = Act(request=request, place=place, role=role, table=table, version=version, now=now, appended_at=at)
             await self._acted(act)
             return
-        for jti, part in apart(request, table):
-            await self._asked(jti, part, record, table, version)
+        if seen is None:
+            self._before.check_request(request, table)
+            await self._o.holds.named(request)
+        for own in self._disclosures.parts(request):
+            for jti, part in apart(*own, table):
+                await self._asked(jti, part, record, table, version)
 
     async def _acted(self, act: Act) -> None:
         try:
@@ -269,7 +289,7 @@ class Desk:
 
     async def _asked(self, jti: str, request: Request, record: Any, table: TenantPolicy, version: str) -> None:
         """One case: opened, and carried out as far as code may."""
-        case = self._book.get(self._book.case_of(request, jti))
+        case = self._book.get(self._book.case_of(request.iss, jti))
         if case is None:
             case = await self._opened(jti, request, record, table, version)
         half = case.state not in {"waiting", "refused"} and not case.decided  # the keeper may have been done first
@@ -277,20 +297,19 @@ class Desk:
             await self._waiting.carried(Granted(case, request, table, version))
 
     async def _opened(self, jti: str, request: Request, record: Any, table: TenantPolicy, version: str) -> Case:
-        self._before.check_request(request, table)
         held = await self._o.holds.named(request)
         now, kind, appended_at = self._o.clock.now(), request.type, from_ms(record.timestamp)
         people = people_in(request)
         event = opening(
             kind,
-            table.requesters[request.iss].role,
+            role_of(request.iss, table),
             verified=request.identity == "verified",
             braked=braked(self._book, kind, table, now, request.iss, people) and not absolute(request, table),
             review=reviewed(request, table),
         )
         state, waits_for = after(None, None, event)
         case = Case(
-            case=self._book.case_of(request, jti),
+            case=self._book.case_of(request.iss, jti),
             tenant=self._o.tenant,
             type=kind,
             state=state or "waiting",
@@ -363,6 +382,8 @@ class Desk:
         request = granted.request
         lookups = await self._o.decider.lookups(request)
         told = await self._o.holds.renewed(granted.version, lookups.values())
+        if request.type == "disclose":
+            told = await self._disclosures.produced(granted, lookups, told)
         # after a crash a hold may just have decided for this very case: go on from there
         before = self._book.get(granted.case.case) or granted.case
         left = [each.lookup for each in told.former]
@@ -423,7 +444,8 @@ class Desk:
             raise HoldsFullError("a hold that names one of these people has no room yet")
         mask = mask_of(request.purposes, granted.table)
         parts = parts_of(request, mask, reviewed=bool(case.approvals) and was_considered(case))
-        case, indexes = await self._o.decider.decide(granted, parts, told)
+        case, indexes, written = await self._o.decider.decide(granted, parts, told)
+        case = await without_unwritten(self._o.holds.archive, case, written)
         return await self._o.answers.write(replace(granted, case=case), told, indexes)
 
     async def _erased(self, granted: Granted) -> Case:
@@ -456,6 +478,7 @@ class Desk:
         before, case = case, msgspec.structs.replace(case, stages=case.stages | {stage: now})
         case = ended_at(case, now, self._keep)
         timed(before, case, self._o.count)
+        self._disclosures.ended(case)
         told = [self._o.receipts.of(case, stage, now, version)] if self._certified(case, stage) else []
         return await self._book.save(case, [*told, *notices])
 
@@ -486,6 +509,7 @@ class Desk:
             if found is not case:
                 found = ended_at(found, now, self._keep)
                 timed(case, found, self._o.count)
+                self._disclosures.ended(found)
                 changed[case.case] = found
                 told = [stage for stage in reached if self._certified(found, stage)]
                 receipts += [self._o.receipts.of(found, stage, now, version) for stage in told] + said + notices

@@ -27,6 +27,7 @@ from calllog_guard.core.crypto.sealed import seal_to_key
 from calllog_guard.core.crypto.secrets import month_from
 from calllog_guard.core.ids import ID_LETTERS, HoldId, b64, record_key
 from calllog_guard.core.requests.fields import ReplyKey
+from calllog_guard.core.requests.secret import part_key, part_record
 from calllog_guard.core.retention.purpose import Purpose, due_day
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, encode
@@ -52,13 +53,15 @@ _KINDS: Final[dict[str, Literal["access", "portability", "disclosure"]]] = {
 }
 
 
-def sealed_part(settings: Settings, home: int, part: Part, key: ReplyKey) -> tuple[Output, str]:
-    """A part for the topic of exports, with the digest of what is written: SHA-256 in base64url."""
+def sealed_part(settings: Settings, home: int, part: Part, key: ReplyKey, *, secret: bool) -> tuple[Output, str]:
+    """A part for the topic of exports, or of a secret case for that of orders, with the digest of the JWE: SHA-256 in base64url."""
     jwk: dict[str, str | list[str]] = {"kty": key.kty, "crv": key.crv, "x": key.x}
-    value = seal_to_key(jwk, key.kid or part.case, encode(part)).encode()
-    name = f"{part.case}.{part.part}".encode()
-    output = Output(settings.topic("privacy.exports"), home, name, value)
-    return output, b64(hashlib.sha256(value).digest()).decode()
+    jwe, name = seal_to_key(jwk, key.kid or part.case, encode(part)), f"{part.case}.{part.part}"
+    if secret:
+        output = Output(settings.topic("privacy.orders"), home, part_key(name), part_record(jwe))
+    else:
+        output = Output(settings.topic("privacy.exports"), home, name.encode(), jwe.encode())
+    return output, b64(hashlib.sha256(jwe.encode()).digest()).decode()
 
 
 def read_task(raw: bytes) -> Task:
@@ -137,7 +140,10 @@ class Exporter:
 
     async def export(self, work: Work) -> Ended:
         """Write the parts of one identifier, then the outcome with their digests."""
-        opened = await self._opened(work)
+        keys = await self._enforcer.keys(work)
+        if work.decision.type == "disclose" and keys is not None and keys.holds:
+            return Ended.WAITS  # its copies are still to be made, and an erasure may have fenced the person already
+        opened = await self._enforcer.arrivals.opened(work.pseudonym) if keys is not None else None
         scope = work.progress.scope
         if not isinstance(scope, Scope):
             task = read_task(work.entry.task)
@@ -154,10 +160,6 @@ class Exporter:
                 return Ended.MORE
         await self._enforcer.results.report(work, "exported", (), scope.total, tuple(scope.digests))
         return Ended.DONE
-
-    async def _opened(self, work: Work) -> Opened | None:
-        """The person's key bytes; None when they are erased, whenever that was. Raises EntryUnreadableError."""
-        return await self._enforcer.arrivals.opened(work.pseudonym) if await self._enforcer.keys(work) else None
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
@@ -239,7 +241,8 @@ class Exporter:
             legs=legs,
             left_out=dict(scope.left_out),
         )
-        output, digest = sealed_part(self._t.settings, self._t.home, part, scope.task.key)
+        secret = scope.task.secret is True
+        output, digest = sealed_part(self._t.settings, self._t.home, part, scope.task.key, secret=secret)
         if len(output.value or b"") > _PART_BYTES and scope.per_part > 1:
             scope.per_part //= 2
             scope.digests.clear()

@@ -32,7 +32,7 @@ from calllog_guard.core.requests.decision import (
     seal_entry,
     version_at,
 )
-from calllog_guard.core.requests.hold import Covered, Release, Terms, hold_id
+from calllog_guard.core.requests.hold import READY, Covered, Release, Terms, hold_id
 from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.rules import Rule, seal_rule
@@ -98,8 +98,9 @@ class Holds:
         The hold that a new request is about, and whether it is secret.
 
         Raises:
-            HoldReleasedError: `known_hold` for an order under a name that was used, `unknown_hold` for a release.
-            RequestRefusedError: `not_of_this_hold`: a release names someone whom the hold does not; `unreadable_hold`.
+            HoldReleasedError: `known_hold` for an order under a name that was used, `unknown_hold` for a release or a disclosure.
+            RequestRefusedError: `not_of_this_hold`: somebody is named whom the hold does not; `unreadable_hold`; of a disclosure
+                `not_for_this_authority`, and `secret_hold` where the person would be told of it before.
 
         """
         if request.hold is None:
@@ -118,6 +119,10 @@ class Holds:
         terms = terms_of(entry)
         if any(each.isdisjoint(terms.subjects) for each in await self._a.decider.subjects.keys(request)):
             raise RequestRefusedError("not_of_this_hold", "/subjects")
+        if request.type == "disclose" and terms.authority != request.authority:
+            raise RequestRefusedError("not_for_this_authority", "/authority")
+        if request.type == "disclose" and terms.secret and request.notify != "when_lifted":
+            raise RequestRefusedError("secret_hold", "/notify")
         return name, terms.secret
 
     # --- order --------------------------------------------------------------------------------------------------------
@@ -147,7 +152,9 @@ class Holds:
         )
         await self._safe.made(name, terms)
         self._steps.reached("hold.made")
-        case, left = await self._cover(name, case, granted.version, list(lookups.values()), erased=True)
+        asked_anew = case.jti.endswith(READY)  # whoever was erased before a disclosure was asked for is known no more
+        everyone = list(lookups.values())
+        case, left = await self._cover(name, case, granted.version, everyone, erased=not asked_anew)
         left |= self._ring.persons(await self._ring.view(list(lookups.values())))[1]
         for error in left.values():
             raise error
@@ -161,7 +168,7 @@ class Holds:
 
         Who is left out: their keys cannot be used, or bear as many marks as they can.
         """
-        met = await self._living(lookups)
+        met = await self.living(lookups)
         if erased:
             met += await self._erased(lookups)
         terms = await self._safe.change(name, lambda found: _with(found, met))
@@ -188,7 +195,7 @@ class Holds:
         await self._safe.change(name, partial(_told, done))
         return case, left
 
-    async def _living(self, lookups: Collection[Lookup]) -> list[tuple[Lookup, int, Pseudonym]]:
+    async def living(self, lookups: Collection[Lookup]) -> list[tuple[Lookup, int, Pseudonym]]:
         """Who of some people is there; whose entry cannot be used is not: what they are named in waits for it."""
         persons, _ = self._ring.persons(await self._ring.view(list(lookups)))
         return [
@@ -237,7 +244,7 @@ class Holds:
 
         keys = await self._ring.change_keys(Pseudonym(each.pseudonym), marked)
         if keys is None:
-            if (Lookup(each.lookup), each.generation, each.pseudonym) in await self._living([Lookup(each.lookup)]):
+            if (Lookup(each.lookup), each.generation, each.pseudonym) in await self.living([Lookup(each.lookup)]):
                 raise KeyMissingError(f"the key of the live person {each.pseudonym} is missing", "key_missing")
             return None
         told = await self._decision("hold", decision, case, version, each)
@@ -292,7 +299,7 @@ class Holds:
         standing = await self._widened(await self.standing())
         named = {Lookup(each) for _, terms in standing.values() for each in terms.subjects}
         wanted = named if lookups is None else set(lookups)
-        living = await self._living(wanted)  # asked for everyone, so that nobody's request takes longer for being held
+        living = await self.living(wanted)  # asked for everyone, so that nobody's request takes longer for being held
         present = {(lookup, generation) for lookup, generation, _ in living}
         kept: list[dict[str, str]] = []
         holds: list[HoldId] = []
@@ -380,7 +387,7 @@ class Holds:
             each for other, (_, found) in (await self.standing()).items() if other != name for each in found.subjects
         }
         free = [Lookup(each) for each in terms.subjects if each not in others]
-        for lookup, generation, _ in await self._living(free):
+        for lookup, generation, _ in await self.living(free):
             await self._flag(lookup, generation, held=False)
 
 

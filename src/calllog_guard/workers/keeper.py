@@ -28,7 +28,7 @@ from calllog_guard.ports import Facts, Index, Offsets, Pending, ReadAll
 from calllog_guard.settings import Settings
 from calllog_guard.workers.abreast import abreast
 from calllog_guard.workers.arrivals import UNJUDGED, facts_of, stray_of
-from calllog_guard.workers.backlog import Backlog
+from calllog_guard.workers.backlog import EXPORTS, Backlog
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
 from calllog_guard.workers.enforce import Enforcer
 from calllog_guard.workers.exports import Exporter
@@ -71,7 +71,7 @@ class Keeper:
     ) -> None:
         self._t, self._dead, self._enforcer = tools, dead, Enforcer(tools)
         exporter = Exporter(tools, self._enforcer)
-        for kind in ("access", "portability", "disclose"):
+        for kind in EXPORTS:
             self._enforcer.register(kind, exporter.export)
         self._preserver = Preserver(tools, self._enforcer)
         self._enforcer.register("hold", self._preserver.hold)
@@ -109,6 +109,7 @@ class Keeper:
             shard.known_from = ends[partition]
             records = await self._read_all(self._decisions, [partition])
             self._remember(shard, records)
+            self._backlog.begin(shard)
             self._statistician.begin(partition, records)
             self._removals.begin(partition, records)
             self._shards[partition] = shard

@@ -91,10 +91,10 @@ class Naming:
 
     def of_all(self, subjects: Sequence[SubjectId], texts: Iterable[str]) -> list[tuple[Lookup, tuple[Lookup, ...]]]:
         """As `names`, of identifiers whose canonical forms are known: each one's key, and those by former rules."""
-        lookup, tenant = self._vault.pepper(self._tenant).lookup, self._tenant
+        lookups = self._vault.pepper(self._tenant).lookups(self._tenant, subjects)
         if not self.former:
-            return [(lookup(tenant, subject), ()) for subject in subjects]
+            return [(lookup, ()) for lookup in lookups]
         return [
-            (lookup(tenant, subject), tuple(map(self.keyed, self._former(text, subject))))
-            for subject, text in zip(subjects, texts, strict=True)
+            (lookup, tuple(map(self.keyed, self._former(text, subject))))
+            for lookup, subject, text in zip(lookups, subjects, texts, strict=True)
         ]

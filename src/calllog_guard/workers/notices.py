@@ -182,8 +182,9 @@ class Notices:
         return (parted(case) if rests else case), outputs
 
     def _authorities(self, outcome: Outcome) -> list[str]:
-        """To whom records of the person were disclosed, as far as it opens."""
-        cases = [case for name in outcome.disclosures or () if (case := self._book.get(name)) is not None]
+        """To whom records of the person were disclosed, as far as it opens; not of what is held in secret, or this case would tell."""
+        named = [case for name in outcome.disclosures or () if (case := self._book.get(name)) is not None]
+        cases = [case for case in named if not case.secret]
         found: list[str] = []
         for case in cases:
             with suppress(CaseStateError):

@@ -14,7 +14,7 @@ import msgspec
 from calllog_guard.core.requests.case import Case, WaitsFor
 from calllog_guard.core.requests.clock import Alarm, Due, Times, acknowledge_by, complaint_alarms, due
 from calllog_guard.core.requests.fields import Kind
-from calllog_guard.core.requests.machine import RULES
+from calllog_guard.core.requests.machine import RULES, Requester
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.workdays import Calendar, Regime
 from calllog_guard.errors import RequestRefusedError
@@ -162,7 +162,13 @@ def _others(request: Request, table: TenantPolicy) -> tuple[str, ...]:
     return tuple(name for name in request.purposes or () if name not in tables or not tables[name].absolute)
 
 
-def apart(request: Request, table: TenantPolicy) -> list[tuple[str, Request]]:
+def role_of(requester: str, table: TenantPolicy) -> Requester:
+    """What a requester is; an officer's key that was revoked since asked as an officer."""
+    found = table.requesters.get(requester)
+    return found.role if found is not None else "officer"
+
+
+def apart(jti: str, request: Request, table: TenantPolicy) -> list[tuple[str, Request]]:
     """
     The cases that a request brings, each by its `jti`.
 
@@ -171,12 +177,12 @@ def apart(request: Request, table: TenantPolicy) -> list[tuple[str, Request]]:
     others = _others(request, table) if request.type == "object" else ()
     purposes = request.purposes or ()
     if not others or len(others) == len(purposes):
-        return [(request.jti, request)]
+        return [(jti, request)]
     replace = msgspec.structs.replace
     own = tuple(name for name in purposes if name not in others)
     return [
-        (request.jti + MARKETING, replace(request, purposes=own)),
-        (request.jti, replace(request, purposes=others)),
+        (jti + MARKETING, replace(request, purposes=own)),
+        (jti, replace(request, purposes=others)),
     ]
 
 

@@ -32,6 +32,7 @@ class Task(Internal, frozen=True, kw_only=True):
 
     Args:
         law: Copies that law keeps belong to it, too.
+        secret: Its parts go where no backend reads.
 
     """
 
@@ -41,6 +42,7 @@ class Task(Internal, frozen=True, kw_only=True):
     first: int = 1
     holds: tuple[Id, ...] = ()
     law: bool | msgspec.UnsetType = msgspec.UNSET
+    secret: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class Amend(Internal, frozen=True, kw_only=True):

@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Month, Secret
 from calllog_guard.core.ids import EPOCH_PATTERN, EpochName, Lookup, Pseudonym, Tenant, b64, id_bytes, id_text, unb64
@@ -231,13 +230,13 @@ def _epoch_name(raw: bytes) -> EpochName:
 
 
 def _seal(clear: bytes, place: bytes, secret: bytes, key: Secret, nonce: bytes) -> bytes:
-    return clear + nonce + AESGCM(key.expose()).encrypt(nonce, secret, clear + place)
+    return clear + nonce + key.aes().encrypt(nonce, secret, clear + place)
 
 
 def _open(entry: bytes, end: int, place: bytes, key: Secret) -> bytes:
     nonce, sealed = entry[end : end + _NONCE], entry[end + _NONCE :]
     try:
-        return AESGCM(key.expose()).decrypt(nonce, sealed, entry[:end] + place)
+        return key.aes().decrypt(nonce, sealed, entry[:end] + place)
     except (InvalidTag, ValueError):
         raise EntryCorruptError("an entry of the keystore does not authenticate") from None
 

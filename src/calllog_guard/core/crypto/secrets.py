@@ -8,7 +8,7 @@ Source: HMAC-SHA-256 (RFC 2104), HKDF-SHA-256 (RFC 5869); vectors in `tests/vect
 
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from typing import Final, NewType, Self
 
@@ -65,12 +65,13 @@ def month_from(text: str) -> Month:
 class Secret:
     """32 secret bytes that never print themselves."""
 
-    __slots__ = ("_raw",)
+    __slots__ = ("_aes", "_raw")
 
     def __init__(self, raw: bytes) -> None:
         if len(raw) != SECRET_BYTES:
             raise ValueError(f"a secret is {SECRET_BYTES} bytes, found {len(raw)}")
         self._raw = raw
+        self._aes: AESGCM | None = None
 
     @classmethod
     def mint(cls, random: Random = secrets.token_bytes) -> Self:
@@ -80,6 +81,12 @@ class Secret:
     def expose(self) -> bytes:
         """The raw bytes, for the one place that seals or stores them."""
         return self._raw
+
+    def aes(self) -> AESGCM:
+        """AES-256-GCM under it, made once."""
+        if self._aes is None:
+            self._aes = AESGCM(self._raw)
+        return self._aes
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}, {len(self._raw)} bytes>"
@@ -119,7 +126,12 @@ class Pepper(MacKey):
 
     def lookup(self, tenant: Tenant, subject: SubjectId) -> Lookup:
         """The keystore's key for a person: HMAC-SHA-256 over tenant, a zero byte, and the subject id."""
-        return Lookup(b64(self.mac(f"lookup\0{tenant}\0{subject}".encode())).decode())
+        return self.lookups(tenant, (subject,))[0]
+
+    def lookups(self, tenant: Tenant, subjects: Iterable[SubjectId]) -> list[Lookup]:
+        """As `lookup`, of many."""
+        mac, before = self.mac, f"lookup\0{tenant}\0"
+        return [Lookup(b64(mac((before + subject).encode())).decode()) for subject in subjects]
 
     def person_for(self, purpose: str, lookup: Lookup) -> PurposePerson:
         """A person's name for the readers of one purpose: two purposes cannot be joined by it, nor either with the log."""

@@ -17,6 +17,9 @@ from calllog_guard.core.requests.fields import Name, Short
 from calllog_guard.core.requests.rules import Span
 from calllog_guard.core.wire import Id, Internal, Rewritten, Utc
 
+READY: Final = "+ready"
+"""Ends the name of a case that keeps a disclosure's copies ready; no `jti` has a plus."""
+
 
 class Covered(Rewritten, frozen=True, kw_only=True):
     """A person under a hold in one generation; `number` is theirs in the request, `told` whether the ledger has it."""

@@ -101,7 +101,7 @@ NEEDS: Final[dict[Kind, Needs]] = {
         ("subjects", "hold", "hold.authority", "hold.basis", "hold.review_at"), ("hold.range", "hold.secret")
     ),
     "release": Needs(("hold",), ("subjects",)),
-    "disclose": Needs(("subjects", "authority", "basis", "notify", "reply_key"), ("range", "review_at")),
+    "disclose": Needs(("subjects", "authority", "basis", "notify", "reply_key"), ("range", "review_at", "hold")),
     "approve": Needs(("case",), ("ground",)),
     "refuse": Needs(("case", "ground")),
     "clock": Needs(("case", "event"), ("ground",)),

@@ -1,5 +1,5 @@
 """
-What nobody but officers may know of: the orders of secret holds, the records of their cases, and why one was not taken.
+What nobody but officers may know of: orders of secret holds, their cases, why one was not taken, and what is disclosed of them.
 
 All of it lies in `privacy.orders`, which no backend may read; an installation of the first release has it in `privacy.cases`, until its upgrade.
 Rules: 1. Type, state, stages and receipts of a secret case stand nowhere in clear.  2. The record's key begins with `~`, as those
@@ -22,6 +22,7 @@ from calllog_guard.errors import MessageError, RecordError
 
 PREFIX: Final = b"~case."
 REFUSED: Final = b"~refused."
+PART: Final = b"~part."
 ORDERED: Final = 2
 """From this level of forms on secret cases lie in the topic of orders: a desk of the release before knows none."""
 _NONCE: Final = 12
@@ -46,7 +47,15 @@ class RefusedOrder(Internal, frozen=True, kw_only=True):
     at: Utc
 
 
+class SecretPart(Internal, frozen=True, kw_only=True):
+    """A part of a disclosure of what is held in secret."""
+
+    v: Literal[1] = 1
+    jwe: str
+
+
 _RECORDS: Final = msgspec.json.Decoder(SecretCase)
+_PARTS: Final = msgspec.json.Decoder(SecretPart)
 _REFUSALS: Final = msgspec.json.Decoder(RefusedOrder)
 
 
@@ -69,6 +78,32 @@ def secret_key(case: str) -> bytes:
 def refused_key(partition: int, offset: int) -> bytes:
     """The record key of what says why an order was not taken."""
     return REFUSED + b"%d.%d" % (partition, offset)
+
+
+def part_key(name: str) -> bytes:
+    """The record key of a part, by the key that it has in the topic of exports: `case.part`."""
+    return PART + name.encode()
+
+
+def is_part(record: Any) -> bool:
+    """Whether a record of `privacy.orders` is a part, by its key."""
+    return bool((record.key or b"").startswith(PART))
+
+
+def part_record(jwe: str) -> bytes:
+    """The record of a part: an object, as all that workers write there."""
+    return encode(SecretPart(jwe=jwe))
+
+
+def jwe_of(record: bytes) -> bytes:
+    """
+    The part in a record.
+
+    Raises:
+        MessageError: None of ours.
+
+    """
+    return decode(_PARTS, record).jwe.encode()
 
 
 def seal_case(name: bytes, content: bytes, key: Secret, nonce: bytes) -> bytes:

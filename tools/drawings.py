@@ -1,0 +1,130 @@
+"""
+Draw the pictures of docs/ as SVG, from the lists below: no script, no font and no network is needed to see them.
+
+`make reference` writes them; tests/core/test_docs.py fails where a picture is not what the list says.
+"""
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Final
+
+DOCS: Final = Path(__file__).parents[1] / "docs"
+_WIDE: Final = 178
+_HIGH: Final = 46
+_TOP: Final = 70
+_EDGE: Final = 14
+_CHARACTER: Final = 6.1
+
+Arrow = tuple[str, str, str]
+"""From which lane, to which lane (the same: a step of its own), what happens."""
+
+WORKERS: Final[tuple[Arrow, ...]] = (
+    ("backend", "protector", "calllog.events"),
+    ("protector", "keystore", "finds or mints secrets"),
+    ("protector", "log of legs", "one sealed leg per party"),
+    ("backend", "desk", "privacy.requests, signed"),
+    ("desk", "keystore", "fence: the person is gone"),
+    ("desk", "keeper", "privacy.decisions"),
+    ("keeper", "keystore", "destroys the secrets"),
+    ("keeper", "log of legs", "tombstones, copies"),
+    ("keeper", "desk", "privacy.outcomes"),
+    ("auditor", "log of legs", "heartbeats; looks from outside"),
+    ("auditor", "desk", "what was seen"),
+    ("desk", "backend", "privacy.receipts, signed"),
+)
+EVENT: Final[tuple[Arrow, ...]] = (
+    ("adapters/kafka_log", "workers/delivery", "a poll: one unit"),
+    ("workers/delivery", "workers/protector", "unit"),
+    ("workers/protector", "core/calls/event", "read_event: decode, check"),
+    ("workers/protector", "workers/sealer", "parts, one per party"),
+    ("workers/sealer", "workers/keyring", "persons read afresh; new ones minted"),
+    ("workers/sealer", "core/calls/protect", "fate_of: leg, nothing, or mint"),
+    ("workers/sealer", "core/crypto/envelope", "seal_under: JWE of the leg"),
+    ("workers/sealer", "adapters/kafka_writer", "legs, acknowledged"),
+    ("workers/sealer", "workers/keyring", "persons read again: changed? do it again"),
+    ("workers/delivery", "adapters/kafka_log", "the offset moves"),
+)
+ERASURE: Final[tuple[Arrow, ...]] = (
+    ("backend", "workers/desk", "signed request erase"),
+    ("workers/desk", "core/requests", "signature, fields, clock, brake"),
+    ("workers/desk", "workers/decide", "granted"),
+    ("workers/decide", "ledger", "decision, acknowledged"),
+    ("workers/decide", "keystore", "fence"),
+    ("ledger", "workers/keeper", "in order; reads up to the barrier"),
+    ("workers/keeper", "workers/enforce", "once the barrier is read"),
+    ("workers/enforce", "keystore", "key deleted: destroyed"),
+    ("workers/enforce", "log of legs", "tombstones: tombstoned"),
+    ("ledger", "workers/auditor", "the result, beside the decision"),
+    ("workers/auditor", "log of legs", "reads all of it and its files"),
+    ("workers/auditor", "workers/desk", "outcome absent"),
+    ("workers/desk", "backend", "receipts of every stage"),
+)
+REQUEST_TYPE: Final[tuple[Arrow, ...]] = (
+    ("you", "core/requests/fields", "1 its name: Kind"),
+    ("you", "core/requests/request", "2 what it must and may say: NEEDS"),
+    ("you", "core/requests/machine", "3 roles, identity, brake, review: RULES"),
+    ("you", "core/requests/case", "4 its stages"),
+    ("you", "core/requests/decision", "5 what is decided: DecisionType"),
+    ("you", "workers/granted", "6 what it changes in a person's entry"),
+    ("you", "workers/enforce", "7 what the keeper does: register"),
+    ("you", "reports", "8 its words in notices and answers"),
+)
+DRAWN: Final = {
+    "workers.svg": ("Who writes to whom", WORKERS),
+    "contributing/event.svg": ("The way of an event", EVENT),
+    "contributing/erasure.svg": ("The way of an erasure", ERASURE),
+    "contributing/request-type.svg": ("The way of a new request type", REQUEST_TYPE),
+}
+
+
+def _box(x: float, text: str) -> str:
+    left = x - _WIDE / 2 + _EDGE / 2
+    return (
+        f'<rect x="{left:g}" y="34" width="{_WIDE - _EDGE}" height="26" rx="5" fill="#e8eaf6" stroke="#3f51b5"/>'
+        f'<text x="{x:g}" y="51" text-anchor="middle" font-weight="bold">{escape(text)}</text>'
+    )
+
+
+def _arrow(start: float, end: float, y: float, text: str) -> str:
+    middle, half = (start + end) / 2, len(text) * _CHARACTER / 2 + 3
+    back = f'<rect x="{middle - half:g}" y="{y - 16:g}" width="{2 * half:g}" height="13" fill="#ffffff" opacity="0.9"/>'
+    line = f'<line x1="{start:g}" y1="{y:g}" x2="{end:g}" y2="{y:g}" stroke="#3f51b5" stroke-width="1.5" marker-end="url(#tip)"/>'
+    return f'{back}{line}<text x="{middle:g}" y="{y - 6:g}" text-anchor="middle">{escape(text)}</text>'
+
+
+def drawing(title: str, arrows: Sequence[Arrow]) -> str:
+    """Lanes from left to right in the order in which they are named, arrows from top to bottom."""
+    lanes = list(dict.fromkeys(lane for start, end, _ in arrows for lane in (start, end)))
+    at = {lane: _EDGE + _WIDE * (number + 0.5) for number, lane in enumerate(lanes)}
+    width, height = _WIDE * len(lanes) + 2 * _EDGE, _TOP + _HIGH * len(arrows) + 20
+    parts = [
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+            f'font-family="sans-serif" font-size="11.5" role="img" aria-label="{escape(title)}">'
+        ),
+        (
+            '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
+            '<path d="M0 0 8 4 0 8z" fill="#3f51b5"/></marker></defs>'
+        ),
+        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+        f'<text x="{_EDGE}" y="22" font-size="14" font-weight="bold">{escape(title)}</text>',
+    ]
+    for lane, x in at.items():
+        parts.append(
+            f'<line x1="{x:g}" y1="60" x2="{x:g}" y2="{height - 12}" stroke="#9e9e9e" stroke-dasharray="3 4"/>'
+        )
+        parts.append(_box(x, lane))
+    for number, (start, end, text) in enumerate(arrows):
+        parts.append(_arrow(at[start], at[end], _TOP + _HIGH * (number + 0.7), text))
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def drawings() -> dict[str, str]:
+    """Every picture by its place in docs/."""
+    return {place: drawing(title, arrows) for place, (title, arrows) in DRAWN.items()}
+
+
+if __name__ == "__main__":
+    for name, text in drawings().items():
+        (DOCS / name).write_text(text, "utf-8")

@@ -1,0 +1,185 @@
+"""
+Write docs/reference/ from the code: commands, settings, metrics, topics, messages.
+
+`make reference` writes; tests/core/test_docs.py fails where a page is not what the code says.
+"""
+
+import argparse
+import dataclasses
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from calllog_guard.adapters import http_pages
+from calllog_guard.adapters.kafka_admin import governed
+from calllog_guard.cli import parser
+from calllog_guard.core.grants import markdown as rights
+from calllog_guard.settings import MEANINGS, PREFIX, Settings
+
+ROOT: Final = Path(__file__).parents[1]
+PAGES: Final = ROOT / "docs" / "reference"
+_MADE: Final = "<!-- Made by `make reference` from the code; do not edit. -->"
+_UNITS: Final = {
+    "ms": "milliseconds",
+    "s": "seconds",
+    "h": "hours",
+    "days": "days",
+    "bytes": "bytes",
+    "share": "share, below 1",
+}
+_EXITS: Final = (
+    (0, "done"),
+    (1, "a finding: the command worked, and what it found needs you"),
+    (2, "usage or configuration: mend the command, the settings or the policy"),
+    (3, "unavailable: a server does not answer; try again"),
+    (4, "refused by state: there is nothing of that kind to do"),
+    (70, "halt: a worker will not go on, or a defect; the last line says why"),
+)
+_KNOWN: Final = {
+    "json": "JSON on stdout in place of text",
+    "key": "the private key (PEM) that signs",
+    "dir": "the folder",
+    "case": "the case's id",
+    "timeout": "how many seconds at most",
+    "tenant": "the tenant's name",
+    "directory": "the folder that is written",
+}
+"""Words that need no help of their own on the command line."""
+_EXAMPLE_KEEP_DAYS: Final = 184
+
+
+def page(title: str, lead: str, lines: Sequence[str]) -> str:
+    """A whole page."""
+    return "\n".join([f"# {title}", "", _MADE, "", lead, "", *lines]).rstrip("\n") + "\n"
+
+
+def cell(text: str) -> str:
+    """Text that may stand in a table."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def settings() -> str:
+    """Every setting with its default, its unit and its meaning."""
+    lines = ["| setting | default | unit | meaning |", "|---|---|---|---|"]
+    for field in dataclasses.fields(Settings):
+        unit = _UNITS.get(field.name.rpartition("_")[2], "")
+        default = f"`{field.default}`" if field.default != "" else "empty"
+        lines.append(f"| `{PREFIX}{field.name.upper()}` | {default} | {unit} | {cell(MEANINGS[field.name])} |")
+    lead = (
+        "Settings are environment variables. An unknown name is refused. "
+        "The same name with `_FILE` behind it reads the value from a file."
+    )
+    return page("Settings", lead, lines)
+
+
+def metrics() -> str:
+    """Every metric with its kind, its labels and its meaning."""
+    prefix = http_pages._PREFIX  # noqa: SLF001 - the page's own tables
+    found: list[tuple[str, str, tuple[str, ...], str]] = []
+    found.append(("alive", "gauge", (), "Whether the committed offset can move"))
+    found.append(("unit_seconds", "summary", (), "Time of a unit, waits included"))
+    found.append(("erase_stage_seconds", "summary", ("stage",), "Seconds to this stage of an erasure"))
+    found += [(f"{name}_total", "counter", (), text) for name, text in http_pages._PLAIN.items()]  # noqa: SLF001
+    found += [(name, "gauge", (), text) for name, text in http_pages._LEVELS.items()]  # noqa: SLF001
+    found += [(name, "gauge", labels, text) for name, labels, text in http_pages._LABELLED_LEVELS.values()]  # noqa: SLF001
+    found += [(f"{name}_total", "counter", labels, text) for name, labels, text in http_pages._LABELLED.values()]  # noqa: SLF001
+    lines = ["| metric | kind | labels beside `role` | meaning |", "|---|---|---|---|"]
+    for name, kind, labels, text in sorted(found):
+        lines.append(f"| `{prefix}{name}` | {kind} | {' '.join(f'`{each}`' for each in labels)} | {cell(text)} |")
+    lead = "Each worker serves these at `/metrics` of `CALLLOG_GUARD_HTTP`. No label names a person."
+    return page("Metrics", lead, lines)
+
+
+def topics() -> str:
+    """Every topic with its settings under the defaults, and the rights."""
+    lines = ["| topic | partitions | settings |", "|---|---|---|"]
+    for topic in governed(Settings(), _EXAMPLE_KEEP_DAYS, ["calllog.events"]):
+        many = f"{topic.partitions}" if topic.fixed else f"{topic.partitions}, or any other number"
+        told = "<br>".join(f"`{name}={value}`" for name, value in sorted(topic.settings.items()))
+        lines.append(f"| `{topic.name}` | {many} | {told} |")
+    letters = "R read, W write, D describe, S describe the settings, A alter them, C create, X delete records."
+    lines += ["", "## Rights", "", letters, "", rights()]
+    lead = "Names, partitions and settings as they are with the default settings and a longest purpose of half a year."
+    return page("Topics and rights", lead, lines)
+
+
+def _flags(action: argparse.Action) -> str:
+    names = ", ".join(f"`{name}`" for name in action.option_strings)
+    if not names:
+        return f"`{action.metavar or action.dest}`"
+    if action.nargs == 0:
+        return names
+    shown = action.metavar or (
+        "{" + ",".join(map(str, action.choices)) + "}" if action.choices else action.dest.upper()
+    )
+    return f"{names} `{shown}`"
+
+
+def _table(verb: argparse.ArgumentParser) -> Iterator[str]:
+    actions = [
+        each
+        for each in verb._actions  # noqa: SLF001 - the library has no public way
+        if not isinstance(each, argparse._HelpAction | argparse._SubParsersAction)  # noqa: SLF001
+    ]
+    if actions:
+        yield from ("", "| word or option | meaning |", "|---|---|")
+    for action in actions:
+        needed = "needed. " if action.option_strings and action.required else ""
+        choices = f" One of: {', '.join(map(str, action.choices))}." if action.choices and not action.help else ""
+        text = action.help or _KNOWN.get(action.dest, "")
+        yield f"| {cell(_flags(action))} | {cell(needed + text + choices)} |"
+    if verb.epilog:
+        yield from ("", "```text", verb.epilog.strip("\n"), "```")
+
+
+def _below(verb: argparse.ArgumentParser) -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
+    for action in verb._actions:  # noqa: SLF001
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            helps = {each.dest: each.help or "" for each in action._choices_actions}  # noqa: SLF001
+            yield from ((name, helps.get(name, ""), below) for name, below in action.choices.items())
+
+
+def _section(name: str, text: str, verb: argparse.ArgumentParser, depth: int) -> Iterator[str]:
+    yield from ("", f"{'#' * depth} {name}", "", cell(text)[:1].upper() + cell(text)[1:] + ".")
+    yield from _table(verb)
+    for below, its_text, its_verb in _below(verb):
+        yield from _section(f"{name} {below}", its_text, its_verb, depth + 1)
+
+
+def commands() -> str:
+    """Every verb with its words and options, and the exit codes."""
+    lines = ["| exit code | meaning |", "|---|---|", *(f"| {code} | {text} |" for code, text in _EXITS)]
+    for name, text, verb in _below(parser()):
+        lines += _section(name, text, verb, 2)
+    lead = "`calllog-guard VERB`. Data goes to stdout, talk to stderr. `calllog-guard VERB --help` shows the same."
+    return page("Commands", lead, lines)
+
+
+def messages() -> str:
+    """Every message with its schema and what it is."""
+    lines = ["| schema | what it is |", "|---|---|"]
+    for path in sorted((ROOT / "schemas").glob("*.json")):
+        schema = json.loads(path.read_text("utf-8"))
+        text = schema.get("description") or schema["$defs"][schema["$ref"].rpartition("/")[2]]["description"]
+        lines.append(f"| `schemas/{path.name}` | {cell(re.split(r'(?<=[.]) ', text)[0])} |")
+    lead = "JSON Schema 2020-12 of every message lies in `schemas/`, exported from the types by `make schemas`."
+    return page("Messages", lead, lines)
+
+
+def pages() -> dict[str, str]:
+    """Every page by its file name."""
+    return {
+        "commands.md": commands(),
+        "settings.md": settings(),
+        "metrics.md": metrics(),
+        "topics.md": topics(),
+        "messages.md": messages(),
+    }
+
+
+if __name__ == "__main__":
+    PAGES.mkdir(parents=True, exist_ok=True)
+    for file, text in pages().items():
+        (PAGES / file).write_text(text, "utf-8")
