@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import structlog
 from aiokafka import TopicPartition
 
 from calllog_guard.adapters.freed_memory import rest_s
@@ -50,7 +49,6 @@ from calllog_guard.workers.pulse import Pulse
 from calllog_guard.workers.sealer import Count, Sealer
 from calllog_guard.workers.vault import Vault
 
-log: Final = structlog.get_logger()
 _LETTER_LEAST: Final = 512 << 10
 _LETTER_MOST: Final = 12 << 20
 """Bytes of a payload that a dead letter keeps: every event that may be taken, and never more than `calllog.dead` takes, sealed twice."""
@@ -129,8 +127,6 @@ class World:
         counter = beats.highest([record for record in records if record.key == BEAT])
         found, passed = anchor_in(records, proofs, self.anchor, topic, ours=bool(beats.signers) and counter > 0)
         self.count("unreadable_unproven", passed)
-        if passed:
-            log.error("anchors that none of our programs wrote are passed over", topic=topic, records=passed)
         return found, counter
 
     async def check_partitions(self) -> None:
@@ -256,9 +252,9 @@ class World:
         """A producer, not yet started."""
         return KafkaWriter(self.settings.kafka, self.options)
 
-    async def letter_keys(self) -> None:
+    async def letter_keys(self) -> list[str]:
         """
-        Make the week's key of dead letters, and destroy those whose letters are gone: by the brokers' time, which keep the letters.
+        Make the week's key of dead letters, and destroy those whose letters are gone: by the brokers' time, which keep the letters; their names.
 
         Where no heartbeat of ours tells it nothing is done; of it and the own clock the later makes, the earlier destroys.
         """
@@ -266,7 +262,7 @@ class World:
         policy, beats = settings.topic("privacy.policy"), self.vault.heartbeats(self.tenant)
         found: list[Any] = await newest(settings.kafka, self.options, policy, [0], beats.ours)
         if self.vault.profile(self.tenant).forms < LETTERS_FROM or not found:
-            return
+            return []
         beat, now = from_ms(max(record.timestamp for record in found)), self.clock.now()
         await asyncio.to_thread(letters.renew, max(beat, now))
         topic, admin = settings.topic("calllog.dead"), KafkaTopics(settings, self.options)
@@ -275,12 +271,11 @@ class World:
         finally:
             await asyncio.to_thread(admin.close)
         if kept_ms is None:  # it keeps them for ever
-            return
+            return []
         kept = max(timedelta(milliseconds=kept_ms), timedelta(days=settings.dead_keep_days))
         # a worker knows the newer key after a while, its unit ends, and a file of the topic goes a day after its letters have lapsed
         slack = timedelta(seconds=LIFE_S + settings.unit_max_s, days=1)
-        for name in await asyncio.to_thread(letters.destroy, min(beat, now), kept + slack):
-            log.info("a key of dead letters is destroyed: nothing is left that it opens", key=name)
+        return await asyncio.to_thread(letters.destroy, min(beat, now), kept + slack)
 
     def dead_letters(self) -> DeadLetters:
         """The sealer of dead letters."""

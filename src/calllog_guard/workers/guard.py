@@ -13,8 +13,6 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-import structlog
-
 from calllog_guard.core.crypto.entries import FLOOR_KEY, GUARD_KEY, applied_key, guarded_key, number_at
 from calllog_guard.core.heartbeats import Heartbeats
 from calllog_guard.core.ids import Tenant
@@ -25,7 +23,6 @@ from calllog_guard.errors import GuardMovedError, KeystoreGuardedError, NewerFor
 from calllog_guard.ports import Keystore
 from calllog_guard.workers.vault import Vault
 
-log: Final = structlog.get_logger()
 _GUARD: Final = struct.Struct(">B16sQ")
 _PROFILE: Final = struct.Struct(">I")
 _COUNTERS: Final = {1: 1 << 32, 2: 1 << 64}
@@ -144,7 +141,6 @@ class RestoreGuard:
             if found.counter != self._leap:
                 self._leap = found.counter
                 self.count("counter_leaps", 1)
-                log.error("the keystore's counter has leapt: somebody has written it, and it is not believed")
             return found._replace(counter=seen)
         if found.counter >= seen:
             self._seen = max(self._seen, found.counter)

@@ -108,7 +108,7 @@ class Walk:
         periods: Periods,
         told: Callable[[int], None],
         unfinished: Callable[[], Awaitable[Collection[str]]],
-        letters: Callable[[], Awaitable[None]] | None = None,
+        letters: Callable[[], Awaitable[list[str]]] | None = None,
     ) -> None:
         """`unfinished` reads the ledger: about whom something is decided that is not done; `letters` renews the keys of dead letters."""
         self._tenant, self._keystore, self._ring, self._vault, self._clock = tenant, keystore, ring, vault, clock
@@ -141,7 +141,7 @@ class Walk:
         await self._orphans(done)
         await self._destroy(current, needed, done)
         if self._letters is not None:
-            await self._letters()
+            done.destroyed += await self._letters()
         return done
 
     async def _current(self) -> EpochName:
