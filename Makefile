@@ -29,10 +29,11 @@ locks: .venv/stamp ## write requirements/*.txt anew: every package by version an
 tools:
 	@sh tools/find-servers
 
-check: .venv/stamp ## style, types, layers
+check: .venv/stamp ## style, types, layers, reference pages
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(PY) tools/reference.py --check
 	$(PY) -c 'import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())'
 
 test: .venv/stamp tools ## all tests, on a real Kafka and a real Redis

@@ -14,6 +14,48 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
+        "protectors may delete keys",
+        "core/grants.py",
+        '{"protector": "RN", "desk"',
+        '{"protector": "RND", "desk"',
+        "tests/core/test_grants.py::test_readers_write_nothing_and_protectors_delete_nothing",
+    ),
+    (
+        "whoever makes keys may write over them",
+        "workers/keyring.py",
+        "if not await self._keystore.put_new(entries):",
+        "if await self._keystore.put(entries):",
+        "tests/core/test_keystore_users.py::test_a_protector_mints_whoever_is_new_and_whoever_returns",
+    ),
+    (
+        "a reader's user breaks on an older keystore",
+        "workers/guard.py",
+        "with suppress(KeystoreForbiddenError):",
+        "with suppress(KeyError):",
+        "tests/core/test_keystore_users.py::test_who_may_not_raise_the_guard_is_held_by_it_all_the_same",
+    ),
+    (
+        "an entry may be given an end by who writes it",
+        "core/redis_rights.py",
+        '"W": "+mset +msetnx"',
+        '"W": "+set +mset +msetnx"',
+        "tests/e2e/test_acl.py::test_a_server_of_today_holds_each_user_to_the_table",
+    ),
+    (
+        "who may write nothing cannot read where copies are counted",
+        "adapters/redis_keystore.py",
+        "            with suppress(KeystoreForbiddenError):  # of the proof",
+        "            with suppress(KeyError):  # of the proof",
+        "tests/e2e/test_acl.py::test_who_may_write_nothing_reads_where_copies_are_counted",
+    ),
+    (
+        "nobody hears that one user does everything",
+        "adapters/redis_keystore.py",
+        "                    found.append(what)\n",
+        "                    pass\n",
+        "tests/e2e/test_acl.py::test_who_may_not_is_told_so_and_nothing_is_changed",
+    ),
+    (
         "a case waits for whose it is before it is opened",
         "workers/whose.py",
         "identities = await self.identities(await self._decider.subjects.known(request))",

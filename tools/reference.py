@@ -1,13 +1,14 @@
 """
 Write docs/reference/ from the code: commands, settings, metrics, topics, messages.
 
-`make reference` writes; tests/core/test_docs.py fails where a page is not what the code says.
+`make reference` writes; `make check` and tests/core/test_docs.py fail where a page is not what the code says.
 """
 
 import argparse
 import dataclasses
 import json
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from typing import Final
 from calllog_guard.adapters import http_pages
 from calllog_guard.adapters.kafka_admin import governed
 from calllog_guard.cli import parser
+from calllog_guard.core.grants import entries_markdown
 from calllog_guard.core.grants import markdown as rights
 from calllog_guard.settings import MEANINGS, PREFIX, Settings
 
@@ -101,6 +103,8 @@ def topics() -> str:
         lines.append(f"| `{topic.name}` | {many} | {told} |")
     letters = "R read, W write, D describe, S describe the settings, A alter them, C create, X delete records."
     lines += ["", "## Rights", "", letters, "", rights()]
+    letters = "R read, N make where there is none, W write, D delete, S set the mark by which copies are counted."
+    lines += ["", "## Rights to the keystore", "", letters, "", entries_markdown()]
     lead = "Names, partitions and settings as they are with the default settings and a longest purpose of half a year."
     return page("Topics and rights", lead, lines)
 
@@ -179,7 +183,15 @@ def pages() -> dict[str, str]:
     }
 
 
+def stale() -> list[str]:
+    """The pages that are not what the code says."""
+    return [name for name, text in pages().items() if (PAGES / name).read_text("utf-8") != text]
+
+
 if __name__ == "__main__":
-    PAGES.mkdir(parents=True, exist_ok=True)
-    for file, text in pages().items():
-        (PAGES / file).write_text(text, "utf-8")
+    if sys.argv[1:] == ["--check"]:
+        if found := stale():
+            sys.exit(f"docs/reference: {', '.join(found)} not as the code says: run `make reference` and commit it")
+    else:
+        for file, text in pages().items():
+            (PAGES / file).write_text(text, "utf-8")

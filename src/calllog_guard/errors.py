@@ -91,6 +91,10 @@ class KeystoreSilentError(GuardError):
     fate = Fate.RETRY
 
 
+class KeystoreForbiddenError(KeystoreSilentError):
+    """The keystore's user may not do this: it is done by those who may, and whoever must do it waits."""
+
+
 class KeystoreUnsafeError(GuardError):
     """The keystore runs with settings under which secrets may be lost or kept: refused at start."""
 

@@ -34,7 +34,8 @@ class Keystore(Protocol):
     """
     Where every secret about a person lies; entries are opaque bytes here.
 
-    Every method raises KeystoreSilentError when no answer came: then nothing is known, and the caller waits.
+    Every method raises KeystoreSilentError when no answer came: then nothing is known, and the caller waits;
+    KeystoreForbiddenError, which is one, where the user of this process has no right to it (`core/grants.py`).
     However many keys a call names, the store goes on answering others meanwhile.
     """
 
@@ -49,6 +50,9 @@ class Keystore(Protocol):
 
     async def put(self, entries: Mapping[bytes, bytes]) -> None:
         """Write entries; durable on return."""
+
+    async def put_new(self, entries: Mapping[bytes, bytes]) -> bool:
+        """Write entries where none of their keys has one, else nothing (of one portion) and False; durable on return."""
 
     async def swap(
         self, changes: Mapping[bytes, tuple[bytes | None, bytes]], unchanged: Mapping[bytes, bytes | None]

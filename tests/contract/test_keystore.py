@@ -52,6 +52,13 @@ async def test_what_was_put_is_read_in_order(keystore: Keystore, names: list[byt
     assert await keystore.read(names) == [None, b"\x00\xff"]
 
 
+async def test_what_is_new_takes_nobodys_place(keystore: Keystore, names: list[bytes]) -> None:
+    """So whoever only makes entries can be held to that by the server: nothing is destroyed by writing over it."""
+    assert await keystore.put_new({names[0]: b"first"})
+    assert not await keystore.put_new({names[0]: b"second", names[1]: b"second"})
+    assert await keystore.read(names) == [b"first", None]
+
+
 async def test_swap_claims_once(keystore: Keystore, names: list[bytes]) -> None:
     assert await keystore.swap({names[0]: (None, b"first")}, {names[1]: None})
     assert not await keystore.swap({names[0]: (None, b"second")}, {names[1]: None})

@@ -158,6 +158,13 @@ class FusedKeystore(MemoryKeystore):
         await super().put(entries)
         self._fuse.done()
 
+    async def put_new(self, entries: Mapping[bytes, bytes]) -> bool:
+        """See Keystore."""
+        self._fuse.before()
+        found = await super().put_new(entries)
+        self._fuse.done()
+        return found
+
     async def swap(
         self, changes: Mapping[bytes, tuple[bytes | None, bytes]], unchanged: Mapping[bytes, bytes | None]
     ) -> bool:

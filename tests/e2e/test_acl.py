@@ -1,38 +1,36 @@
-"""The Redis users of the README are enough for the workers, and can do nothing else."""
+"""The users of Redis are enough for the workers, on old servers and on those of today, and can do nothing else."""
 
-import re
+import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from installation import Installation, event, raw
 from redis import Redis
-from redis.exceptions import NoPermissionError
-from redises import VALKEY, Lone, running
+from redis.exceptions import NoPermissionError, ResponseError
+from redises import VALKEY, Lone, running, with_users
 from signing import claims, signed
 from test_audit import stages
 from test_restore import read
 
 from calllog_guard.adapters.redis_keystore import RedisKeystore
+from calllog_guard.core.grants import ENTRIES, KEYSTORE_USERS
+from calllog_guard.errors import KeystoreForbiddenError
 from calllog_guard.stack.supervisor import Stack
 
 pytestmark = pytest.mark.real
-README = Path(__file__).parents[2] / "README.md"
+OLD, FINE = (None, (6, 2)), (VALKEY, (7, 2))
+SERVERS = pytest.mark.parametrize("server", [OLD, FINE], ids=["redis 6.2", "valkey"])
+Server = tuple[str | None, tuple[int, int]]
 
 
-def users(*, waitaof: bool) -> dict[str, list[str]]:
-    """The rules of the README, by user."""
-    rules = re.findall(r"^user (\w+) (.+)$", README.read_text(), re.MULTILINE)
-    assert [name for name, _ in rules] == ["worker", "auditor"]
-    return {name: [word for word in text.split() if waitaof or word != "+waitaof"] for name, text in rules}
-
-
-def with_users(url: str, *, waitaof: bool) -> dict[str, str]:
-    """Set the users up; their addresses."""
-    with Redis.from_url(url) as client:
-        for name, words in users(waitaof=waitaof).items():
-            client.execute_command("ACL", "SETUSER", name, *words)
-    return {name: url.replace("redis://", f"redis://{name}:PASSWORD@") for name in users(waitaof=waitaof)}
+@contextmanager
+def users(server: Server, folder: Path) -> Iterator[tuple[Redis, dict[str, str]]]:
+    """A server with the users; its own client, and their addresses."""
+    executable, release = server
+    with running(lone := Lone(folder, executable)), Redis.from_url(lone.url) as client:
+        yield client, with_users(lone.url, release)
 
 
 @pytest.fixture
@@ -42,59 +40,139 @@ def stack_of_ones_own(java: None, tmp_path: Path) -> Iterator[Stack]:  # noqa: A
         yield stack
 
 
-def test_workers_do_their_work_as_the_users_of_the_readme(stack_of_ones_own: Stack, tmp_path: Path) -> None:
-    urls = with_users(stack_of_ones_own.redis, waitaof=False)
+def test_workers_do_their_work_as_users_of_an_old_server(stack_of_ones_own: Stack, tmp_path: Path) -> None:
+    urls = with_users(stack_of_ones_own.redis, (6, 2))
     guard = Installation(stack_of_ones_own, tmp_path / "guard", KEYSTORE=stack_of_ones_own.redis)
     try:
-        guard.environment["CALLLOG_GUARD_KEYSTORE"] = urls["worker"]
+        said = json.loads(guard.cli("doctor", "--json"))
+        (line,) = [each for each in said if each["check"] == "keystore users"]
+        assert line["verdict"] == "warned"
+        assert "one user for all" in line["found"]
         for role in ("protector", "desk", "keeper"):
-            guard.start(role)
+            guard.start(role, KEYSTORE=urls[role])
         guard.start("auditor", KEYSTORE=urls["auditor"], WALK_S="1")
         guard.publish("calllog.events", [raw(event("c1", "alice@example.org", "bob@example.org"))])
         guard.settled(lambda: len(guard.live()) == 2, "both legs")
+        guard.environment["CALLLOG_GUARD_KEYSTORE"] = urls["reader"]
         assert read(guard) == 2
         guard.publish("privacy.requests", [signed(guard.directory, claims("acl-0001", "alice@example.org"))])
         guard.settled(lambda: "absent" in stages(guard, "acl-0001"), "absent")
         guard.settled(lambda: '"event": "walked"' in guard.log.read_text(), "the auditor walks")
+        guard.environment["CALLLOG_GUARD_KEYSTORE"] = urls["operator"]
         guard.cli("doctor")
+        assert "can do more than this role" not in guard.log.read_text()
         assert all(worker.poll() is None for worker in guard.workers), guard.log.read_text()[-2000:]
+        guard.start("protector", KEYSTORE=urls["keeper"])
+        guard.settled(lambda: "can do more than this role" in guard.log.read_text(), "a loud line")
     finally:
         guard.stop()
 
 
-async def test_they_are_enough_for_a_server_of_today_too(tmp_path: Path) -> None:
-    with running(server := Lone(tmp_path, VALKEY)):
-        for url in with_users(server.url, waitaof=True).values():
+@SERVERS
+async def test_they_are_enough_for_every_server(server: Server, tmp_path: Path) -> None:
+    with users(server, tmp_path) as (_, urls):
+        store = RedisKeystore(urls["keeper"])
+        await store.check()
+        await store.put({b"clg:iocom:key:a": b"1", b"clg:iocom:who:b": b"2"})
+        assert await store.swap({b"clg:iocom:key:a": (b"1", b"3")}, {b"clg:iocom:who:b": b"2"})
+        assert await store.drop(b"clg:iocom:key:a", {b"clg:iocom:key:a": b"3"})
+        assert (await store.origin([b"clg:iocom:key:a", b"clg:iocom:who:b"]))[1] == [None, b"2"]
+        await store.close()
+        for user, url in urls.items():
             store = RedisKeystore(url)
-            await store.check()
-            await store.put({b"clg:a": b"1", b"clg:b": b"2"})
-            assert await store.swap({b"clg:a": (b"1", b"3")}, {b"clg:b": b"2"})
-            assert await store.drop(b"clg:b", {b"clg:a": b"3"})
-            assert (await store.origin([b"clg:a", b"clg:b"]))[1] == [b"3", None]
+            assert await store.beyond(user) == []
             await store.close()
 
 
-@pytest.mark.parametrize("name", ["worker", "auditor"])
-@pytest.mark.parametrize(
-    "command",
-    [
-        *("KEYS *", "MONITOR", "DEBUG SLEEP 0", "CONFIG SET save 1", "SLOWLOG GET", "EVAL return(1) 0", "FLUSHALL"),
-        *("SAVE", "BGSAVE", "SHUTDOWN", "REPLICAOF NO ONE", "ACL LIST", "DUMP clg:a", "SET other 1", "EXPIRE clg:a 1"),
-    ],
-)
-def test_they_can_do_nothing_else(name: str, command: str, tmp_path: Path) -> None:
-    with (
-        running(server := Lone(tmp_path)),
-        Redis.from_url(with_users(server.url, waitaof=False)[name]) as client,
-        pytest.raises(NoPermissionError),
-    ):
-        client.execute_command(*command.split())
+@SERVERS
+async def test_who_may_not_is_told_so_and_nothing_is_changed(server: Server, tmp_path: Path) -> None:
+    with users(server, tmp_path) as (client, urls):
+        client.mset({"clg:iocom:who:a": "1", "clg:iocom:key:a": "1", "clg:iocom:hold:a": "1"})
+        reader, protector = RedisKeystore(urls["reader"]), RedisKeystore(urls["protector"])
+        for store, attempt in (
+            *((reader, each) for each in ("put", "new", "delete", "swap", "drop")),
+            *((protector, each) for each in ("delete", "drop")),
+        ):
+            with pytest.raises(KeystoreForbiddenError):
+                await {
+                    "put": lambda s: s.put({b"clg:iocom:who:a": b"2"}),
+                    "new": lambda s: s.put_new({b"clg:iocom:key:n": b"2"}),
+                    "delete": lambda s: s.delete([b"clg:iocom:key:a"]),
+                    "swap": lambda s: s.swap({b"clg:iocom:who:a": (b"1", b"2")}, {}),
+                    "drop": lambda s: s.drop(b"clg:iocom:key:a", {b"clg:iocom:key:a": b"1"}),
+                }[attempt](store)
+        assert set(client.mget("clg:iocom:who:a", "clg:iocom:key:a", "clg:iocom:hold:a")) == {b"1"}
+        assert await protector.beyond("reader") == ["write over entries"] or server == FINE
+        await reader.close()
+        await protector.close()
 
 
-def test_only_the_auditor_may_list_entries(tmp_path: Path) -> None:
-    with running(server := Lone(tmp_path)):
-        urls = with_users(server.url, waitaof=False)
+async def test_who_may_write_nothing_reads_where_copies_are_counted(tmp_path: Path) -> None:
+    """The proof of a reading is a write; a reader makes nothing of it that must outlive a failover."""
+    with users(FINE, tmp_path) as (_, urls):
+        for replicas in (0, 1):
+            store = RedisKeystore(urls["reader"], replicas=replicas)
+            assert (await store.origin([b"clg:~guard"]))[1] == [None]
+            with pytest.raises(KeystoreForbiddenError):
+                await store.origin([b"other"])
+            await store.close()
+        store = RedisKeystore(urls["protector"], replicas=1)
+        with pytest.raises(Exception, match="wanted 1 and 1"):
+            await store.origin([b"clg:~guard"])
+        await store.close()
+
+
+ELSEWHERE = [
+    *(
+        "KEYS *",
+        "MONITOR",
+        "DEBUG SLEEP 0",
+        "CONFIG SET save 1",
+        "SLOWLOG GET",
+        "EVAL return(1) 0",
+        "FLUSHALL",
+        "FLUSHDB",
+    ),
+    *("SAVE", "BGSAVE", "SHUTDOWN", "REPLICAOF NO ONE", "ACL LIST", "DUMP clg:iocom:who:a", "MSET other 1"),
+    *("EXPIRE clg:iocom:who:a 1", "RENAME clg:iocom:who:a x", "GETDEL clg:iocom:who:a", "UNLINK clg:iocom:who:a"),
+    *("SWAPDB 0 1", "APPEND clg:iocom:key:a x", "SCRIPT LOAD x", "PUBLISH a b", "MIGRATE h 1 clg:iocom:key:a 0 1"),
+]
+
+
+@SERVERS
+def test_they_can_do_nothing_else(server: Server, tmp_path: Path) -> None:
+    with users(server, tmp_path) as (_, urls):
+        for user, url in urls.items():
+            with Redis.from_url(url) as client:
+                for command in [*ELSEWHERE, *(() if user == "auditor" else ("SCAN 0", "BGREWRITEAOF"))]:
+                    with pytest.raises(ResponseError, match=r"permission|DEBUG command not allowed"):
+                        pytest.fail(f"{user}: {command}: {client.execute_command(*command.split())!r}")
         with Redis.from_url(urls["auditor"]) as client:
             assert client.execute_command("SCAN", "0")
-        with Redis.from_url(urls["worker"]) as client, pytest.raises(NoPermissionError):
-            client.execute_command("SCAN", "0")
+
+
+def example(pattern: str, user: str) -> str:
+    """An entry that a pattern of the table is about."""
+    return pattern.replace("TENANT", "iocom").replace("ROLE", user).replace("*", "x")
+
+
+@pytest.mark.parametrize("user", KEYSTORE_USERS)
+def test_a_server_of_today_holds_each_user_to_the_table(user: str, tmp_path: Path) -> None:
+    """Every command on every kind of entry: what is in the table works, and nothing else does."""
+    asked = {"R": "MGET {}", "N": "MSETNX {} 2", "W": "MSET {} 2", "D": "DEL {}", "S": "SET {} 2"}
+    found, wanted = dict[str, set[str]](), dict[str, set[str]]()
+    with users(FINE, tmp_path) as (owner, urls), Redis.from_url(urls[user]) as client:
+        for pattern, rights in ENTRIES.items():
+            key = example(pattern, user)
+            letters = set(rights.get(user, ""))
+            wanted[pattern] = letters | ({"N"} if "W" in letters else set())
+            found[pattern] = set()
+            for letter, command in asked.items():
+                owner.set(key, "1")
+                try:
+                    client.execute_command(*command.format(key).split())
+                except NoPermissionError:
+                    assert owner.get(key) == b"1"
+                else:
+                    found[pattern].add(letter)
+    assert found == wanted

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.adapters.kafka_security import connecting, security
 from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.adapters.redis_keystore import RedisKeystore
-from calllog_guard.core.grants import OPERATIONS, USERS, rights
+from calllog_guard.core.grants import ENTRIES, KEYSTORE_USERS, OPERATIONS, USERS, rights
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import KeystoreSilentError, LogRefusedError
 from calllog_guard.settings import Settings
@@ -190,6 +191,31 @@ def test_an_officer_orders_a_secret_hold_and_a_backend_is_shown_nothing(company:
     assert refusals(company) <= company.wanted
 
 
+def test_commands_do_their_work_as_the_users_of_the_readme(company: Company, tmp_path: Path) -> None:
+    """Each with what its user may do with topics, entries and keys, and nothing else."""
+    old, officer = tmp_path / "old.ndjson", ("--key", str(company.guard / "keys" / "officer-1.pem"))
+    old.write_text(json.dumps(event("old-1", "dora@example.org", minutes_ago=60 * 24 * 20)))
+    company.cli("protector", "import", str(old), "--no-erased-list", "--json")
+    company.settled(
+        lambda: company.cli("reader", "read", "--purpose", "service", "--actor", "support-1").count('"put"') == 2,
+        "what was taken in is read",
+    )
+    company.cli("auditor", "keystore", "status")
+    company.cli("auditor", "keystore", "walk")
+    company.cli("auditor", "keystore", "guard")
+    company.cli("keeper", "tenant", "identity", "iocom", "--identity", "default")
+    company.cli("operator", "tenant", "list")
+    company.cli("operator", "tenant", "create", "iocom")
+    company.cli("operator", "tenant", "upgrade", "iocom")
+    company.cli("officer", "case", "list", *officer)
+    company.cli("officer", "report")
+    company.cli("officer", "policy", "check", "--legs")
+    company.cli("operator", "dead", "list")
+    said = {each["check"]: each for each in json.loads(company.cli("operator", "doctor", "--json"))}
+    assert said["keystore users"]["verdict"] == "ok", said["keystore users"]
+    assert refusals(company) <= company.wanted
+
+
 def refusals(company: Company) -> set[tuple[str, str, str]]:
     """User, resource and request of what the broker refused to workers; kafka-python always asks whether it may describe the cluster."""
     found: set[tuple[str, str, str]] = set()
@@ -345,26 +371,24 @@ def test_a_wrong_password_is_refused_in_words(company: Company, tmp_path: Path) 
         said = company.cli("backend", *words, code=3, KAFKA_SECURITY_FILE=str(wrong))
         assert "Kafka refuses this user or this password" in said
     with pytest.raises(KeystoreSilentError, match="the keystore refuses this user or this password"):
-        company.run(read_of(keystore(company).replace("worker:", "worker:x")))
+        company.run(read_of(keystore(company).replace("keeper:", "keeper:x")))
 
 
-def keystore(company: Company) -> str:
-    """The address of the keystore, with the workers' password."""
-    return Path(company.stack.environment_of("keeper")["CALLLOG_GUARD_KEYSTORE_FILE"]).read_text()
+def keystore(company: Company, user: str = "keeper") -> str:
+    """The address of the keystore, with a user's password."""
+    return Path(company.stack.environment_of(user)["CALLLOG_GUARD_KEYSTORE_FILE"]).read_text()
 
 
 async def read_of(url: str) -> list[bytes | None]:
     """One reading of the keystore."""
     store = RedisKeystore(url)
     try:
-        return await store.read([b"clg:x"])
+        return await store.read([b"clg:~guard"])
     finally:
         await store.close()
 
 
-def test_the_keystore_knows_its_two_users_alone(company: Company) -> None:
-    with Redis.from_url(keystore(company)) as client, pytest.raises(NoPermissionError):
-        client.execute_command("SCAN", "0")
+def test_the_keystore_knows_its_users_alone(company: Company) -> None:
     nobody = "rediss://" + keystore(company).partition("@")[2]
     with Redis.from_url(nobody) as client, pytest.raises(RedisError, match=r"(?i)auth"):
         client.execute_command("INFO")
@@ -372,11 +396,49 @@ def test_the_keystore_knows_its_two_users_alone(company: Company) -> None:
     assert stat.S_IMODE(company.stack.redis_dir.stat().st_mode) == 0o700
 
 
+@pytest.mark.parametrize("user", KEYSTORE_USERS)
+def test_the_keystore_holds_each_user_to_the_table(company: Company, user: str) -> None:
+    """With a role's own environment, on the entries of the running installation: what is not in the table is refused."""
+    asked = {"R": "MGET {}", "N": "MSETNX {} x", "W": "MSET {} x", "D": "DEL {}"}
+    assert "can do more than this role" not in company.log.read_text()
+    with (
+        Redis.from_url(keystore(company, "auditor"), decode_responses=True) as auditor,
+        Redis.from_url(keystore(company, user), decode_responses=True) as client,
+    ):
+        there = sorted(auditor.scan_iter("clg:*"))
+        kinds: dict[str, str] = {}
+        for pattern in ENTRIES:
+            glob = pattern.replace("TENANT", "iocom").replace("ROLE", "*")
+            kinds |= dict.fromkeys([pattern] if any(fnmatchcase(key, glob) for key in there) else [], glob)
+        assert kinds.keys() >= {"clg:TENANT:who:*", "clg:TENANT:key:*", "clg:TENANT:hold:*", "clg:~guard", "clg:~epoch"}
+        for pattern, glob in kinds.items():
+            letters, key = ENTRIES[pattern].get(user, ""), next(key for key in there if fnmatchcase(key, glob))
+            for letter, command in asked.items():
+                if letter in letters or (letter == "N" and "W" in letters):
+                    continue  # what it may do, its work shows
+                with pytest.raises(NoPermissionError):
+                    pytest.fail(f"{user}: {command} {pattern}: {client.execute_command(*command.format(key).split())}")
+        others = [
+            "KEYS *",
+            "FLUSHALL",
+            "FLUSHDB",
+            "CONFIG SET save 1",
+            "EVAL return(1) 0",
+            "ACL LIST",
+            "MONITOR",
+            "SHUTDOWN",
+        ]
+        others += [] if user == "auditor" else ["SCAN 0", "BGREWRITEAOF"]
+        for command in others:
+            with pytest.raises(NoPermissionError):
+                client.execute_command(*command.split())
+
+
 def test_passwords_stand_in_files_of_their_owner_alone(company: Company) -> None:
     folder = company.stack.directory / "users"
     secrets = {json.loads(path.read_text())["sasl_plain_password"] for path in folder.glob("*.kafka.json")}
     secrets |= {path.read_text().partition("@")[0].rpartition(":")[2] for path in folder.glob("*.redis")}
-    assert len(secrets) == len(USERS) + 2
+    assert len(secrets) == len(USERS) + len(KEYSTORE_USERS)
     private = [
         *folder.glob("*.kafka.json"),
         *folder.glob("*.redis"),

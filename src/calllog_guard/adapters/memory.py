@@ -62,6 +62,14 @@ class MemoryKeystore:
         self._answer()
         self.entries.update(entries)
 
+    async def put_new(self, entries: Mapping[bytes, bytes]) -> bool:
+        """See Keystore."""
+        self._answer()
+        if any(key in self.entries for key in entries):
+            return False
+        self.entries.update(entries)
+        return True
+
     async def swap(
         self, changes: Mapping[bytes, tuple[bytes | None, bytes]], unchanged: Mapping[bytes, bytes | None]
     ) -> bool:

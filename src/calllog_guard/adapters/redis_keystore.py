@@ -11,7 +11,7 @@ Source: design section 8; `facts.md` (Redis).
 import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
@@ -20,7 +20,8 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from calllog_guard.adapters.redis_files import checked, rewritten_everywhere
-from calllog_guard.errors import ConfigurationError, KeystoreSilentError
+from calllog_guard.core.grants import ENTRIES
+from calllog_guard.errors import ConfigurationError, KeystoreForbiddenError, KeystoreSilentError
 from calllog_guard.ports import WATCHED_MOST
 
 _TIMEOUT_S: Final = 5.0
@@ -32,6 +33,8 @@ PORTION: Final = 500
 """Keys in one command: a read of them takes the server a millisecond."""
 _SEEN: Final = b"clg:~seen"
 """Written beside what is to be proven: newer servers prove a connection's last write only, and a read is none."""
+_PROBE: Final = b"clg:~probe"
+"""Nobody's entry: what would change it changes nothing."""
 _RUN: Final = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 _RELEASE: Final = re.compile(rb"^redis_version:(\d+)\.(\d+)", re.MULTILINE)
 
@@ -44,7 +47,13 @@ async def _answers() -> AsyncIterator[None]:
     try:
         yield
     except (RedisError, OSError, TimeoutError) as error:
-        raise KeystoreSilentError(_why(error)) from None
+        kind = KeystoreForbiddenError if _refused(error) else KeystoreSilentError
+        raise kind(_why(error)) from None
+
+
+def _refused(error: BaseException) -> bool:
+    """Whether the user has no right to it; a command of a transaction is refused by the answer to the whole."""
+    return isinstance(error, NoPermissionError) or isinstance(error.__cause__ or error.__context__, NoPermissionError)
 
 
 def _why(error: BaseException) -> str:
@@ -99,6 +108,7 @@ class RedisKeystore:
         self._redis: Any = _client(url)
         self._replicas, self._listed = replicas, tuple(replica_urls)
         self._proof: tuple[Command, ...] | None = None
+        self._may_write = True
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -115,11 +125,20 @@ class RedisKeystore:
         See Keystore: each portion in one transaction with the name of the run, so that the same server gave both.
 
         What was read is on every copy before it is used: the last portion's proof covers what was written before the others.
+        The proof is a write. A user that may write nothing has none: nothing is made of what it reads that must outlive a failover.
         """
+        if self._may_write:
+            with suppress(KeystoreForbiddenError):  # of the proof, or of a key: then the next answer is the same
+                return await self._origin(keys)
+        found = await self._origin(keys, counts=False)
+        self._may_write = False
+        return found
+
+    async def _origin(self, keys: Sequence[bytes], *, counts: bool = True) -> tuple[bytes, list[bytes | None]]:
         runs: set[bytes] = set()
         found: list[bytes | None] = []
         async with self._line() as say:
-            proof = await self._proven_by(say)
+            proof = await self._proven_by(say) if counts else ()
             portions = _portions(keys)
             for number, some in enumerate(portions, 1):
                 proven = proof if number == len(portions) else ()
@@ -149,6 +168,13 @@ class RedisKeystore:
         """See Keystore."""
         await self._write([_mset({key: entries[key] for key in some}) for some in _portions(list(entries))])
 
+    async def put_new(self, entries: Mapping[bytes, bytes]) -> bool:
+        """See Keystore."""
+        made = await self._write(
+            [_mset({key: entries[key] for key in some}, "MSETNX") for some in _portions(list(entries))]
+        )
+        return all(made)
+
     async def delete(self, keys: Sequence[bytes]) -> None:
         """See Keystore."""
         await self._write([("DEL", *some) for some in _portions(keys)])
@@ -164,16 +190,16 @@ class RedisKeystore:
         """See Keystore."""
         return await self._if(unchanged, ("DEL", key))
 
-    async def _write(self, commands: Sequence[Command]) -> None:
-        """Each by itself, so that others are answered in between; one proof at the end covers them all."""
+    async def _write(self, commands: Sequence[Command]) -> list[Any]:
+        """Each by itself, so that others are answered in between; one proof at the end covers them all. The answers."""
         if not commands:
-            return
+            return []
         async with self._line() as say:
             proof = await self._proven_by(say)
-            for command in commands[:-1]:
-                await say(command)
+            found = [answer for command in commands[:-1] for answer in await say(command)]
             answers = await say(commands[-1], *proof)
             self._enough(answers[-1] if proof else None)
+            return [*found, answers[0]]
 
     async def _if(self, expected: Mapping[bytes, bytes | None], change: Command) -> bool:
         if len(expected) > WATCHED_MOST:
@@ -243,6 +269,21 @@ class RedisKeystore:
         async with _answers():
             await checked(self._redis, self._listed, self._replicas)
 
+    async def beyond(self, user: str) -> list[str]:
+        """What the user of this process can do and one of the table may not; tried with commands that change nothing."""
+        letters = {letter for users in ENTRIES.values() for letter in users.get(user, "")}
+        found: list[str] = []
+        for what, command, may in (
+            ("read what is none of the keystore's", ("MGET", "~clg-probe"), False),
+            ("write over entries", ("SET", _PROBE, b"", "XX"), bool(letters & set("NW"))),
+            ("delete", ("DEL", _PROBE), "D" in letters),
+        ):
+            with suppress(KeystoreForbiddenError):
+                if not may:
+                    await self._write([command])
+                    found.append(what)
+        return found
+
     async def hosts(self) -> list[str]:
         """The host that is asked, those of its replicas, as it knows them and as they are listed, and of the server that it copies."""
         async with _answers():
@@ -261,5 +302,5 @@ def _portions(keys: Sequence[bytes]) -> list[Sequence[bytes]]:
     return [keys[at : at + PORTION] for at in range(0, len(keys), PORTION)]
 
 
-def _mset(entries: Mapping[bytes, bytes]) -> Command:
-    return ("MSET", *(part for pair in entries.items() for part in pair))
+def _mset(entries: Mapping[bytes, bytes], command: str = "MSET") -> Command:
+    return (command, *(part for pair in entries.items() for part in pair))

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Final
+from urllib.parse import urlsplit
 
 from calllog_guard.adapters import process_memory
 from calllog_guard.adapters.http_cleaner import HttpCleaners, pages
@@ -141,6 +142,7 @@ def _checks(shared: World) -> list[Lines]:
         _topics(shared),
         _cleaners(shared),
         _keystore(shared),
+        _users(shared),
         _checked("keystore guard", guard, "the past that was seen", "start keepers; never copy an old keystore back"),
         _parked(shared),
         _checked("identity", identity, "everybody known by these rules", f"calllog-guard tenant identity {tenant}"),
@@ -176,6 +178,22 @@ async def _keystore(shared: World) -> list[Line]:
     wanted, remedy = "keeps and forgets as promised", "mend redis.conf, start Redis again"
     lines = await _checked("keystore settings", ask, wanted, remedy)
     return [replace(line, verdict="warned", remedy=remedy) for line in lines] if unsafe else lines
+
+
+async def _users(shared: World) -> list[Line]:
+    """Whether the keystore's user is one role's: a user of no role's name can do what whoever asks here can do."""
+    name = urlsplit(shared.settings.keystore).username or ""
+    beyond: list[str] = []
+
+    async def ask() -> str:
+        beyond.extend(await shared.keystore.beyond(name))
+        return f"one user for all: it can {', '.join(beyond)}" if beyond else f"{name}: held to its role"
+
+    wanted, remedy = "a user of each role", "calllog-guard keystore rights prints them; see the README: Prepare Redis"
+    lines = await _checked("keystore users", ask, wanted, remedy)
+    if any(line.verdict == "silent" for line in lines):  # as the line before says
+        return []
+    return [replace(line, verdict="warned", remedy=remedy) for line in lines] if beyond else lines
 
 
 async def _told(args: argparse.Namespace, asked: Lines) -> list[Line]:

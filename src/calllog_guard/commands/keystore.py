@@ -1,35 +1,69 @@
-"""`keystore status|walk|guard`: entries by state and epoch, the walk that renews them, and whether the restore guard is up."""
+"""`keystore status|walk|guard|rights`: entries by state and epoch, their walk, the restore guard, and the users of Redis."""
 
 import argparse
 import asyncio
 from contextlib import aclosing
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import Progress
 
 from calllog_guard.adapters.kafka_log import units
 from calllog_guard.bootstrap import needed_epochs, walk
-from calllog_guard.commands.setup import show, the_world
+from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.crypto.entries import applied_key
+from calllog_guard.core.grants import KEYSTORE_USERS
 from calllog_guard.core.proofs import Proofs
+from calllog_guard.core.redis_rights import FINE_SINCE, WAITAOF_SINCE, acl_lines, rules
 from calllog_guard.core.requests.decision import decision_in
 from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.errors import MessageError
 from calllog_guard.law import enter
 from calllog_guard.world import World
 
+_EXAMPLES: Final = """examples:
+  calllog-guard keystore status                  entries by state and epoch
+  calllog-guard keystore rights | sed s/PASSWORD/.../    what redis-cli takes: a user of each role
+  calllog-guard keystore rights --server 6.2     for a server that cannot tell reading from writing"""
+
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verb."""
     verb = verbs.add_parser(
         "keystore",
-        help="entries by state and epoch; walk: new epoch when due, entries re-wrapped, ratchets advanced, old epochs destroyed",
+        help="entries by state and epoch; walk: new epoch when due, entries re-wrapped, ratchets advanced, old epochs destroyed; rights: the users of Redis, one of each role, as ACL SETUSER takes them",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verb.add_argument("action", choices=["status", "walk", "guard"])
+    verb.add_argument("action", choices=["status", "walk", "guard", "rights"])
+    verb.add_argument(
+        "--server",
+        type=_release,
+        default=WAITAOF_SINCE,
+        metavar="RELEASE",
+        help="rights: of Redis (default 7.2; so it is for every Valkey)",
+    )
     verb.add_argument("--json", action="store_true")
-    verb.set_defaults(run=lambda args: asyncio.run(run(args)))
+    verb.set_defaults(run=lambda args: rights(args) if args.action == "rights" else asyncio.run(run(args)))
+
+
+def _release(text: str) -> tuple[int, int]:
+    major, _, minor = text.partition(".")
+    try:
+        return int(major), int(minor or 0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no release: 7.2 is one") from None
+
+
+def rights(args: argparse.Namespace) -> int:
+    """The users of Redis with their rules; nothing is asked of it."""
+    tenant, release = the_world().tenant, args.server
+    found = [{"user": user, "rules": rules(user, tenant, release)} for user in KEYSTORE_USERS]
+    show(args, found, "\n".join(acl_lines(tenant, release)))
+    if release < FINE_SINCE:
+        say("Redis before 7.0 cannot keep a user that may write from writing over any entry: use 7.0 or later")
+    return 0
 
 
 async def lag(shared: World) -> int:

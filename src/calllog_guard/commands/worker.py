@@ -100,7 +100,7 @@ async def _started(shared: World, name: str, goodbyes: list[Goodbye]) -> Deliver
     address = await _shown(shared, name, health, goodbyes)
     pulse.start()
     await _answering(lambda: asyncio.to_thread(shared.vault.warm, shared.tenant))
-    await _answering(partial(_keystore, shared))
+    await _answering(partial(_keystore, shared, name))
     writer = shared.writer()
     await _answering(writer.start)
     tail = policy_tail(shared)
@@ -165,7 +165,14 @@ async def _worked(shared: World, worker: Delivery, asked: asyncio.Event) -> int:
     return 0
 
 
-async def _keystore(shared: World) -> None:
+async def _keystore(shared: World, name: str) -> None:
+    beyond = await shared.keystore.beyond(name)
+    if beyond:
+        log.warning(
+            "the keystore's user can do more than this role: whoever has its password, too",
+            can=", ".join(beyond),
+            remedy="calllog-guard keystore rights",
+        )
     unsafe = await check_keystore(shared)
     if unsafe:
         log.warning("the keystore is unsafe: nothing is certified", why=unsafe, off=UNSAFE_KEYSTORE)

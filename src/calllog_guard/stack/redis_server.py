@@ -5,7 +5,6 @@ Source: redis.conf of Redis 6.2, sections append only mode, memory, slow log,
 replication (without a disk, or a synchronisation leaves a snapshot file).
 """
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +19,6 @@ from calllog_guard.stack.secured import Secured
 
 _SOCKET: Final = "redis.sock"
 """Named without its folder, in which both processes run: the path of a socket may have 107 bytes and no more."""
-_WAITAOF_SINCE: Final = (7, 2)
 
 SETTINGS: Final = {
     "appendonly": "yes",
@@ -82,12 +80,10 @@ class SecuredRedis(RedisServer):
         self.directory.mkdir(parents=True, exist_ok=True)
         self.directory.chmod(0o700)
         (self.directory / _SOCKET).unlink(missing_ok=True)
-        server = distribution.redis_server()
-        said = subprocess.run([server, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
-        release = tuple(map(int, (re.findall(r"v=(\d+)\.(\d+)", said) or [(0, 0)])[0]))
+        server, release = distribution.users_server()
         lines = [f'{key} "{value}"' for key, value in settings_of(server).items() if key != "bind"]
         lines += ["port 0", f"unixsocket {_SOCKET}", "unixsocketperm 700", "daemonize no"]
-        lines += self._secured.redis_users(waitaof=release >= _WAITAOF_SINCE)
+        lines += self._secured.redis_users(release)
         write_private(self.directory / "redis.conf", "".join(f"{line}\n" for line in lines).encode())
         return [server, "redis.conf"]
 
@@ -112,17 +108,17 @@ class TlsFront:
 
     def answers(self) -> bool:
         """Whether the server answers through TLS as a worker may ask it: not while it still loads its file."""
-        password = self._secured.redis_password("worker")
+        password = self._secured.redis_password("reader")
         try:
             with redis.Redis(
                 host="127.0.0.1",
                 port=self._port,
-                username="worker",
+                username="reader",
                 password=password,
                 socket_timeout=2,
                 ssl=True,
                 ssl_ca_certs=str(self._secured.ca),
             ) as client:
-                return bool(client.mget("clg:~ready"))
+                return bool(client.mget("clg:~guard"))
         except redis.RedisError:
             return False

@@ -3,7 +3,7 @@ The secure profile: TLS on every port, a user per role with a password of its ow
 
 Rules: 1. Passwords and certificates are made anew at every start; they stand in files that only their owner may read, never in
           arguments, logs or the environment.  2. The stack itself is the brokers' super user, by its certificate.
-Source: Apache Kafka 4.1, security: SSL, SASL/SCRAM, authorization; `core/grants.py`.
+Source: Apache Kafka 4.1, security: SSL, SASL/SCRAM, authorization; `core/grants.py`, `core/redis_rights.py`.
 """
 
 import hashlib
@@ -24,7 +24,8 @@ from kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
-from calllog_guard.core.grants import REDIS_RIGHTS, REDIS_USERS, USERS, Grant, grants
+from calllog_guard.core.grants import KEYSTORE_USERS, USERS, Grant, grants
+from calllog_guard.core.redis_rights import rules
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.settings import PREFIX, Settings
 from calllog_guard.stack.certificates import SERVER, make, write_private
@@ -40,7 +41,7 @@ class Secured:
         self.folder = base / "users"
         self.ca, self.server = self.folder / "ca.pem", self.folder / "server.pem"
         self._kafka = {user: secrets.token_urlsafe(_PASSWORD_BYTES) for user in USERS}
-        self._redis = {user: secrets.token_urlsafe(_PASSWORD_BYTES) for user in REDIS_RIGHTS}
+        self._redis = {user: secrets.token_urlsafe(_PASSWORD_BYTES) for user in KEYSTORE_USERS}
 
     def prepare(self, redis_port: int) -> None:
         """Make the certificates, and each user's secrets in files of their own."""
@@ -120,12 +121,13 @@ class Secured:
 
     # --- Redis ------------------------------------------------------------------------------------------------------
 
-    def redis_users(self, *, waitaof: bool) -> list[str]:
-        """The users as redis.conf takes them, with hashes of their passwords."""
+    def redis_users(self, release: tuple[int, int]) -> list[str]:
+        """The users as redis.conf of a release takes them, with hashes of their passwords."""
         lines = ["user default off"]
-        for user, rules in REDIS_RIGHTS.items():
-            words = [word for word in rules.split() if waitaof or word != "+waitaof"]
-            lines.append(f"user {user} on #{hashlib.sha256(self._redis[user].encode()).hexdigest()} {' '.join(words)}")
+        for user, password in self._redis.items():
+            lines.append(
+                f"user {user} on #{hashlib.sha256(password.encode()).hexdigest()} {rules(user, release=release)}"
+            )
         return lines
 
     def redis_password(self, user: str) -> str:
@@ -137,8 +139,8 @@ class Secured:
     def environment(self, user: str) -> dict[str, str]:
         """The settings that are this user's alone: the names of the files that hold its secrets."""
         found = {f"{PREFIX}KAFKA_SECURITY_FILE": str(self.folder / f"{user}.kafka.json")}
-        if user in REDIS_USERS:
-            found[f"{PREFIX}KEYSTORE_FILE"] = str(self.folder / f"{REDIS_USERS[user]}.redis")
+        if user in KEYSTORE_USERS:
+            found[f"{PREFIX}KEYSTORE_FILE"] = str(self.folder / f"{user}.redis")
         return found
 
 

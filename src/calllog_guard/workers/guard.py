@@ -11,6 +11,7 @@ Source: design section 9 (restore guard); vectors in `tests/vectors/stored_v1.js
 import asyncio
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from calllog_guard.core.crypto.entries import FLOOR_KEY, GUARD_KEY, applied_key, guarded_key, number_at
@@ -19,7 +20,7 @@ from calllog_guard.core.ids import Tenant
 from calllog_guard.core.profile import TenantProfile
 from calllog_guard.core.proofs import Proofs
 from calllog_guard.core.tombstone import Output
-from calllog_guard.errors import GuardMovedError, KeystoreGuardedError, NewerFormError
+from calllog_guard.errors import GuardMovedError, KeystoreForbiddenError, KeystoreGuardedError, NewerFormError
 from calllog_guard.ports import Keystore
 from calllog_guard.workers.vault import Vault
 
@@ -145,8 +146,9 @@ class RestoreGuard:
         if found.counter >= seen:
             self._seen = max(self._seen, found.counter)
             return found
-        await self._keystore.delete(self._marks)
-        await self._keystore.swap({GUARD_KEY: (raw, self._raised(found, self._seen + 1))}, {})
+        with suppress(KeystoreForbiddenError):  # who may not raise the guard waits for those who may, and meet the same
+            await self._keystore.delete(self._marks)
+            await self._keystore.swap({GUARD_KEY: (raw, self._raised(found, self._seen + 1))}, {})
         raise KeystoreGuardedError(
             "the keystore is older than one that was seen: waits until keepers replayed the ledger"
         )

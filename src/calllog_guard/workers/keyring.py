@@ -291,13 +291,13 @@ class Keyring(KeyEntries):
             base = before or Person(generation=1, pseudonym=None, epoch=epoch)
             person = replace(base, generation=generation, pseudonym=pseudonym, epoch=epoch)
             claims[person_key(self.tenant, lookup)] = (view.raw[lookup], self.seal_person(lookup, person))
-        await self._keystore.put(entries)
+        if not await self._keystore.put_new(entries):  # names are random: nobody's keys are ever written over
+            return False
         # the claim holds only while the new keys are there as written: the walk may have taken them for orphans
         if await self._keystore.swap(claims, {**self._unchanged(view.epoch), **entries}):
             self.minted += len(claims)
             return True
-        await self._keystore.delete(list(entries))
-        return False
+        return False  # the walk removes what nobody claims: who protects may delete nothing
 
     async def open(self, persons: Mapping[Lookup, Person]) -> tuple[dict[Lookup, Opened], Unreadable]:
         """The key bytes of live persons, and whose key is missing, of no use, or another's: wait for those, and alarm."""
