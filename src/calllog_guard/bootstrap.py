@@ -26,6 +26,7 @@ from calllog_guard.adapters.kafka_log import (
 )
 from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.adapters.rocksdb_index import RocksIndex
+from calllog_guard.adapters.rocksdb_rows import RocksRows
 from calllog_guard.adapters.segment_files import look_at_replica, replicas
 from calllog_guard.core.absence import Look
 from calllog_guard.core.crypto.sealed import receipt_pem
@@ -220,6 +221,7 @@ def tools(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -
         fetch=partial(fetch, settings.kafka, shared.options),
         tail=partial(tail, settings.kafka, shared.options),
         offset_at=partial(offset_at, settings.kafka, shared.options),
+        open_rows=RocksRows,
         level=shared.level,
         safe=Safe(tenant, shared.keystore, ring, shared.vault),
         count=shared.count,

@@ -15,6 +15,7 @@ import msgspec
 
 from calllog_guard.core.identity import legacy_identity
 from calllog_guard.core.ids import Tenant
+from calllog_guard.core.policy.actors import Actors
 from calllog_guard.core.policy.checks import check_versions, read_form
 from calllog_guard.core.policy.form import PEM, TenantPolicy, Version, period
 from calllog_guard.core.policy.lawful import unlawful
@@ -38,6 +39,7 @@ class Policy:
         self.versions = law(versions)
         self._directory = directory
         self.here: Callable[[], Installed] = Installed
+        self._actors: dict[Tenant, tuple[tuple[Version, ...], Actors]] = {}
 
     def follow(self, records: Mapping[bytes, int], most_days: int | None) -> Followed:
         """Be the law that the file and these publications make; see `publication.follow`."""
@@ -110,6 +112,14 @@ class Policy:
         version = in_force(self.versions, day)
         found = version.tenant[tenant].requesters.get(kid) if version and tenant in version.tenant else None
         return self.public_key(found.key) if found and found.role == "officer" else None
+
+    def actors(self, tenant: Tenant) -> Actors:
+        """Who reads, by the keys of every version; made anew when a version is followed."""
+        of, found = self._actors.get(tenant, ((), None))
+        if found is None or (of is not self.history and of != self.history):
+            found = Actors(self.history, tenant, self.public_key)
+        self._actors[tenant] = self.history, found
+        return found
 
     def public_key(self, name: str) -> bytes:
         """The PEM of a `key` of the policy: a file beside it, or the text itself in a published version."""

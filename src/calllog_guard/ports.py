@@ -226,6 +226,25 @@ class Index(Protocol):
         """Close and delete the files."""
 
 
+class Rows(Protocol):
+    """Sorted rows of bytes that survive a restart. Raises IndexFaultError: delete them, they are made anew."""
+
+    def write(self, rows: Mapping[bytes, bytes]) -> None:
+        """Put rows, all or none."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """One row."""
+
+    def begin(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The rows whose keys begin so, in their order."""
+
+    def close(self) -> None:
+        """Let go of the files."""
+
+    def destroy(self) -> None:
+        """Delete the files."""
+
+
 class Cleaner(msgspec.Struct, frozen=True):
     """What a broker shows of its log cleaner: partitions it gave up, threads that died, its worst delay (seconds)."""
 

@@ -22,6 +22,7 @@ from calllog_guard import telemetry
 from calllog_guard.adapters.kafka_extents import KafkaExtents
 from calllog_guard.adapters.kafka_reader import KafkaLogReader
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
+from calllog_guard.core.accesses import ActorKey, actor_key
 from calllog_guard.core.calls.view import Line
 from calllog_guard.core.ids import ID_BYTES, b64, is_id
 from calllog_guard.core.retention.access import Refusal
@@ -29,18 +30,23 @@ from calllog_guard.errors import ConfigurationError, Fate, GuardError, LogRefuse
 from calllog_guard.law import check_places, policy_source, policy_tail
 from calllog_guard.patience import ended
 from calllog_guard.ports import LogReader, Writer
-from calllog_guard.settings import Settings, from_environment
+from calllog_guard.settings import PREFIX, Settings, from_environment
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.following import Following
 from calllog_guard.workers.health import Health
 from calllog_guard.workers.homes import Homes
 from calllog_guard.workers.progress import Trail
-from calllog_guard.workers.reading import Reading
+from calllog_guard.workers.reading import Hand, Reading
 from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.snapshot import snapshot
 from calllog_guard.workers.sources import Errand, Kept, People, Source
 from calllog_guard.world import World, world
 
+log: Final = structlog.get_logger()
+UNPROVEN: Final = (
+    "nobody proves who reads: no actor of tenant {tenant} has a registered key, and whoever may write privacy.access may write accesses "
+    "in any name: calllog-guard key new ACTOR --role actor, then key register"
+)
 _PAUSE_S: Final = 1.0
 _LEAVE_S: Final = 7.0
 Goodbye = Callable[[], Coroutine[Any, Any, None]]
@@ -85,6 +91,7 @@ class Reader(Stream[Line]):
     crash repeats lines and loses none, so apply them by token. Whoever stores many at once iterates over `batches()`.
 
     Args:
+        key: The actor's private key, a PEM file; the setting ACTOR_KEY when None. Needed once the policy registers an actor's key.
         case: The case that the access is for, if it is for one; goes on record.
         partitions: Of `calllog.legs`; all when None. Jobs that share the work take different ones, each with its own cursor.
         cursor: A file of this reader alone; without one, every start begins anew and the memory grows by about 140 bytes a leg.
@@ -95,7 +102,8 @@ class Reader(Stream[Line]):
     Raises:
         ConfigurationError: No such purpose, partition or case; a cursor of another purpose; an address that is taken; settings or
             policy are wrong.
-        StateRefusedError: The policy does not, or not any more, let this actor read for this purpose: empty the table. On record, too.
+        StateRefusedError: The policy does not, or not any more, let this actor read for this purpose, or whoever reads does not prove to
+            be this actor: empty the table. On record, too.
         KeystoreSilentError, KeystoreGuardedError, LogSilentError: Unavailable; nothing is known and nothing was removed.
 
     """
@@ -105,16 +113,18 @@ class Reader(Stream[Line]):
         *,
         purpose: str,
         actor: str,
+        key: str | os.PathLike[str] | None = None,
         case: str | None = None,
         partitions: Sequence[int] | None = None,
         follow: bool = False,
         cursor: str | os.PathLike[str] | None = None,
         http: str | None = None,
         settings: Settings | None = None,
-        told: Callable[[str], None] = lambda _: None,
+        told: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__(self._lines)
         self._settings = from_environment(os.environ) if settings is None else settings
+        self._key = actor_key_at(self._settings if key is None else Path(key))
         read = b64(secrets.token_bytes(ID_BYTES)).decode()
         self._errand = Errand(tenant=world(self._settings).tenant, purpose=purpose, actor=actor, case=case, read=read)
         self._partitions = list(range(self._settings.partitions) if partitions is None else dict.fromkeys(partitions))
@@ -126,7 +136,8 @@ class Reader(Stream[Line]):
             raise ConfigurationError("a cursor is for following: ask to follow, or leave it out")
         if http is not None and not follow:
             raise ConfigurationError("pages are for following: ask to follow, or leave the address out")
-        self._follow, self._cursor, self._http, self._told = follow, cursor, http, told
+        self._follow, self._cursor, self._http = follow, cursor, http
+        self._told, self._warn = told or _nobody, told or log.warning
         if not structlog.is_configured():  # its own default is stdout, where the lines of a command go
             telemetry.configure("reader", hooks=False)
         self._reading: Reading | None = None
@@ -168,6 +179,8 @@ class Reader(Stream[Line]):
             reading = self._reading = self._made(shared, writer)
             kept = self._kept = self._made(shared, writer, kept=True)
             await reading.entitled()
+            if not shared.policy.actors(shared.tenant).must_prove(shared.clock.now()):
+                self._warn(UNPROVEN.format(tenant=shared.tenant))
             if self._follow:
                 cursor = SqliteCursor(Path(self._cursor) if self._cursor is not None else None)
                 ledger, clock, retry_s = await self._ledger(shared), shared.clock, settings.retry_max_s
@@ -273,5 +286,29 @@ class Reader(Stream[Line]):
             partitions=settings.partitions,
             access_partitions=settings.few_partitions,
             steps=Steps(settings.off),
+            hand=None if self._key is None else Hand(self._key, shared.vault.guard_id()),
             count=shared.count,
         )
+
+
+def _nobody(_text: str) -> None:
+    """Nobody is told."""
+
+
+def actor_key_at(named: Settings | Path) -> ActorKey | None:
+    """
+    The actor's private key in a file, or in the one that the setting names; None where none is named.
+
+    Raises:
+        ConfigurationError: It cannot be read, or does not sign.
+
+    """
+    told = "--key" if isinstance(named, Path) else f"{PREFIX}ACTOR_KEY"
+    path = named if isinstance(named, Path) else Path(named.actor_key) if named.actor_key else None
+    if path is None:
+        return None
+    try:
+        pem = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{told}: the file cannot be read: {error.strerror}") from None
+    return actor_key(pem, told)

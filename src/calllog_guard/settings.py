@@ -48,6 +48,7 @@ class Settings:
     tenant: str = ""
     state_dir: str = "./state"
     operator_key: str = "./keys/operator-1.pub.pem"
+    actor_key: str = ""
     calllog_prefix: str = "calllog."
     privacy_prefix: str = "privacy."
     partitions: int = 48
@@ -130,6 +131,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "tenant": "Whom this process serves; needed only where the policy names several tenants",
     "state_dir": "Folder on a local disk for what a worker can build anew: the keeper's index, places, journals",
     "operator_key": "The public key to which dead letters are sealed",
+    "actor_key": "The private key of the actor that reads, a PEM file: with it accesses are signed",
     "calllog_prefix": "What stands before the names of the topics of calls, and of consumer groups",
     "privacy_prefix": "What stands before the names of the topics of requests",
     "partitions": "Partitions of legs, copies and decisions; fixed for ever when the topics are created",

@@ -314,7 +314,12 @@ def world(settings: Settings) -> World:
         Counter(),
     )
     ours = frozenset(map(settings.topic, OURS))
-    found.policy.here = lambda: Installed(found.vault.profile(found.tenant).lawful_from, ours)
+
+    def here() -> Installed:
+        profile = found.vault.profile(found.tenant)
+        return Installed(profile.lawful_from, ours, profile.alone_until)
+
+    found.policy.here = here
     for version in found.policy.file:
         for tenant, table in version.tenant.items():
             for topic in ours & set(table.events):

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.adapters.memory import MemoryKeystore, MemoryLogReader, MemoryWriter
-from calllog_guard.adapters.memory_log import MemoryIndex, MemoryLog
+from calllog_guard.adapters.memory_log import MemoryIndex, MemoryLog, MemoryRows
 from calllog_guard.core.arrival import Arrival
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.sealed import sign, verify
@@ -200,12 +200,15 @@ class Hand:
 
 
 def write_keys(folder: Path) -> None:
-    """Key pairs of a backend, two officers and the operator."""
+    """Key pairs of a backend, two officers, two actors, a thief and the operator."""
     none, pem = serialization.NoEncryption(), serialization.Encoding.PEM
     keys: dict[str, Ed25519PrivateKey | X25519PrivateKey] = {
         "backend-1": Ed25519PrivateKey.generate(),
         "officer-1": Ed25519PrivateKey.generate(),
         "officer-2": Ed25519PrivateKey.generate(),
+        "billing-1": Ed25519PrivateKey.generate(),
+        "support-1": Ed25519PrivateKey.generate(),
+        "thief-1": Ed25519PrivateKey.generate(),
         "operator-1": X25519PrivateKey.generate(),
     }
     for name, key in keys.items():
@@ -240,6 +243,7 @@ class GuardWorld:
         self.counts: Counter[str] = Counter()
         self.levels: dict[str, float] = {}
         self.indexes: dict[Path, MemoryIndex] = {}
+        self.rows: dict[Path, MemoryRows] = {}
         self.positions: dict[tuple[str, str, int], int] = {}
         self.calls = 0
         self.names: dict[str, str] = {}
@@ -265,6 +269,7 @@ class GuardWorld:
         self.fuse.at = -1
         if rebuild:
             self.indexes.clear()
+            self.rows.clear()
         for index in self.indexes.values():
             index.reopened()
         dead = DeadLetters("calllog.dead", (self.folder / "operator-1.pub.pem").read_bytes(), self.clock, 1)
@@ -355,6 +360,7 @@ class GuardWorld:
             fetch=self.log.fetch,
             tail=self.log.tail,
             offset_at=self.log.offset_at,
+            open_rows=lambda path: self.rows.setdefault(path, MemoryRows()),
             safe=self.safe(),
             count=self.count,
             level=self.levels.__setitem__,

@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from calllog_guard.core.accesses import ActorKey, place_of
 from calllog_guard.core.calls.leg import renewed
 from calllog_guard.core.calls.parked import Parked, WaitingPart, parked_key, seal_parked
 from calllog_guard.core.crypto.entries import Keys, Person, Rest, seal_keys, seal_person
@@ -26,7 +28,7 @@ from calllog_guard.core.requests.outcome import TO_DESK, Outcome, OutcomeKey
 from calllog_guard.core.requests.whose import Reason
 from calllog_guard.core.retention.removal import STATED_KEY, Marked, Removed, key_of
 from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import BEAT, Beat, encode
+from calllog_guard.core.wire import BEAT, Access, Beat, encode
 from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.tenure import entry_of
 
@@ -111,6 +113,21 @@ def _heartbeat() -> dict[str, Any]:
     beat = Output("privacy.requests", 3, BEAT, encode(Beat(counter=(1 << 40) + 1, at=AT)))
     ((name, proof),) = vouched(beat, AUDIT, b"\x0b" * 32).headers
     return {"heartbeat": (beat.value or b"").decode(), "heartbeat_header": [name, proof.decode()]}
+
+
+def _access() -> dict[str, Any]:
+    """An access that its actor has signed, in partition 0 of the topic of the installation whose id is sixteen sixes."""
+    access = Access(
+        v=1, actor="billing-1", purpose="billing", case=None, topic="calllog.legs", partition=7, from_=100, to=612, opened=3,
+        refused={"restricted": 2}, at=AT, which="eNpjYPzPDAACCAEE", read=id_text(b"\x10" * 16),
+    )  # fmt: skip
+    key = ActorKey(Ed25519PrivateKey.from_private_bytes(b"\x0f" * 32))
+    place = place_of(b"\x06" * 16, "privacy.access", 0)
+    return {
+        "access": key.vouched(access, place).decode(),
+        "access_place": place.decode(),
+        "access_key": key.public.hex(),
+    }
 
 
 def vectors() -> dict[str, Any]:
@@ -226,6 +243,7 @@ def vectors() -> dict[str, Any]:
         ).hex(),
         "guard": guard_entry(b"\x06" * 16, 1 << 40, 3).hex(),
         **_heartbeat(),
+        **_access(),
         "parked": encode(sealed).decode(),
         "parked_key": parked_key(record.place, part.lookup).decode(),
         "parked_referred": encode(seal_parked(record, _referred(part), TENANT, Secret(b"\x03" * 32), NONCE)).decode(),

@@ -22,6 +22,7 @@ from calllog_guard.workers.following import Following
 from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.progress import Trail, no_ids
+from calllog_guard.workers.reading import Hand as ReadersHand
 from calllog_guard.workers.reading import Reading
 from calllog_guard.workers.snapshot import snapshot
 from calllog_guard.workers.sources import Errand, People
@@ -191,13 +192,21 @@ class World:
 
     # --- readers ----------------------------------------------------------------------------------------------------
 
-    def reading(self, purpose: str = "billing", actor: str = "all-1") -> Reading:
-        """A reader of another process."""
+    def reading(self, purpose: str = "billing", actor: str = "all-1", hand: ReadersHand | None = None) -> Reading:
+        """A reader of another process; `hand` signs what it opens."""
         source = People(LEGS, self.fresh_ring(), self.vault.pepper(TENANT), purpose, cache_entries=1000)
         errand = Errand(tenant=TENANT, purpose=purpose, actor=actor)
         counts: dict[str, Any] = {"partitions": PARTITIONS, "access_partitions": 1, "count": self.count}
         return Reading(
-            errand, source, self.policy, self.log, self.clock, access=ACCESS, steps=Steps(frozenset()), **counts
+            errand,
+            source,
+            self.policy,
+            self.log,
+            self.clock,
+            access=ACCESS,
+            steps=Steps(frozenset()),
+            hand=hand,
+            **counts,
         )
 
     async def all(self, reading: Reading) -> list[Line]:

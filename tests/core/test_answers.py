@@ -18,17 +18,20 @@ from hypothesis import strategies as st
 from policies import policy_of, version
 from test_pages import shown
 
+from calllog_guard.adapters.memory_log import MemoryRows
+from calllog_guard.core.accesses import Account
 from calllog_guard.core.answers import person
 from calllog_guard.core.answers.about import About, KeptByLaw, OpenedBy, OwnRequest
 from calllog_guard.core.answers.parts import GROUP, PARTS, Part, first_of, group_of, joined, missing, split
 from calllog_guard.core.answers.person import Asked, Flags, Known
-from calllog_guard.core.answers.readers import opened_by
+from calllog_guard.core.answers.readers import Legs, Opening, opened_by
 from calllog_guard.core.answers.whole import whole
 from calllog_guard.core.ids import b64
 from calllog_guard.core.offsets import pack, unpack
 from calllog_guard.core.requests.notice import Filed, Sent
 from calllog_guard.core.wire import Access, decode, encode
 from calllog_guard.errors import RecordError
+from calllog_guard.workers.access_index import AccessIndex
 
 ASKED = Asked(received_at=day(11, 20), at=NOW)
 Said = Callable[[Any], Any]
@@ -312,9 +315,18 @@ def access(at: datetime, opened: list[int], start: int = 0, end: int = 99, *, to
 RECORDS = {10: date(2026, 9, 1), 20: date(2026, 10, 1), 70: date(2026, 11, 1)}
 
 
+def told(*accesses: Access, records: dict[int, date] | None = None) -> list[Opening]:
+    """As an index finds them that was made of these."""
+    index = AccessIndex(MemoryRows, "these", day(11, 24))
+    for offset, each in enumerate(accesses):
+        index.add(0, offset, Account(each, proven=False))
+    index.commit(0, len(accesses))
+    return list(index.openings(records or RECORDS))
+
+
 def seen(*accesses: Access) -> list[tuple[str, str, int, int]]:
     """Who is told to have seen these records: how many of them, on how many days."""
-    return [(each.actor, each.purpose, each.records, each.days) for each in opened_by(accesses, RECORDS)]
+    return [(each.actor, each.purpose, each.records, each.days) for each in opened_by(told(*accesses), Legs(RECORDS))]
 
 
 def test_who_opened_a_persons_own_records_is_known_exactly() -> None:
@@ -327,7 +339,7 @@ def test_who_opened_a_persons_own_records_is_known_exactly() -> None:
 def test_who_opened_others_records_alone_is_not_told_as_having_seen_ones_own() -> None:
     assert seen(access(day(11, 2), [11, 12, 69])) == []
     assert seen(access(day(11, 2), [])) == []
-    (line,) = opened_by([access(day(11, 2), [10], actor="support-1", purpose="service")], RECORDS)
+    (line,) = opened_by(told(access(day(11, 2), [10], actor="support-1", purpose="service")), Legs(RECORDS))
     assert line == OpenedBy(actor="support-1", purpose="service", first=day(11, 2), last=day(11, 2), days=1, records=1)
 
 
@@ -345,9 +357,11 @@ def test_a_record_written_anew_since_may_have_been_seen_before() -> None:
     before = access(day(10, 20), [11, 12], end=60)
     assert seen(before) == [], "the only later record is of a later call"
     corrected = {**RECORDS, 80: date(2026, 8, 1)}
-    (line,) = opened_by([before], corrected)
+    (line,) = opened_by(told(before, records=corrected), Legs(corrected))
     assert line.records == 0
-    assert opened_by([access(day(8, 2), [11], end=60)], corrected) == [], "its event may have come a day late"
+    assert opened_by(told(access(day(8, 2), [11], end=60), records=corrected), Legs(corrected)) == [], (
+        "its event may have come a day late"
+    )
 
 
 @given(st.sets(st.integers(min_value=0, max_value=1 << 50), max_size=200), st.integers(min_value=0, max_value=1000))

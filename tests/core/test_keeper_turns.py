@@ -206,11 +206,20 @@ async def test_a_forged_record_beside_a_result_stops_no_replay(tmp_path: Path) -
     await settled(world)
 
 
-async def test_a_forged_access_stops_no_keeper(tmp_path: Path) -> None:
-    """Its time is of the year 1."""
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"at": datetime(1, 1, 1, tzinfo=UTC)},
+        {"from_": 1 << 62, "to": 1 << 80, "which": pack([(1 << 62) + 1, 1 << 63, (1 << 64) + 9], 1 << 62)},
+        {"from_": -(1 << 70), "to": -(1 << 69)},
+        {"opened": -1, "partition": 1 << 70},
+    ],
+    ids=["time", "far", "below", "nowhere"],
+)
+async def test_a_forged_access_stops_no_keeper(tmp_path: Path, forged: dict[str, Any]) -> None:
+    """Of the year 1, of offsets that no log has, of partitions that there are not."""
     world = await filled(tmp_path)
     name = await pseudonym(world, ALICE)
-    at = datetime(1, 1, 1, tzinfo=UTC)
     access = Access(
         v=1,
         actor="billing-1",
@@ -222,9 +231,10 @@ async def test_a_forged_access_stops_no_keeper(tmp_path: Path) -> None:
         to=0,
         opened=1,
         refused={},
-        at=at,
+        at=world.clock.at,
         which=pack([10**6], 0),
     )
+    access = msgspec.structs.replace(access, **forged)
     await world.log.write([Output("privacy.access", 0, b"billing-1", encode(access))])
     await world.restart()
     for who in (ALICE, BOB, CAROL):

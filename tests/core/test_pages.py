@@ -126,6 +126,21 @@ def test_an_answer_of_nothing_says_so(tmp_path: Path) -> None:
     assert "Nobody has opened a record of yours" in page.text
 
 
+def test_a_person_is_told_what_is_proven_and_what_is_not(tmp_path: Path) -> None:
+    """Not less than what happened, and no name by what anybody could have written."""
+    first, mine = parts(tmp_path)
+    lines = tuple(msgspec.structs.replace(each, proven=each.actor == "billing-1") for each in mine.about.opened_by)
+    mine = msgspec.structs.replace(mine, about=msgspec.structs.replace(mine.about, opened_by=lines, unproven=3))
+    page = shown([first, mine])["index.html"].text
+    assert "Customer support *" in page
+    assert "The billing department *" not in page
+    assert "before whoever reads had to prove who they are" in page
+    assert "3 more records in our log of readings say that records of yours were opened" in page
+    plain = shown(parts(tmp_path))["index.html"].text
+    assert "Customer support *" not in plain
+    assert "proven" not in plain
+
+
 def _alone(folder: Path) -> Part:
     first = parts(folder)[0]
     return msgspec.structs.replace(first, about=msgspec.structs.replace(first.about, groups=(1,)))

@@ -13,6 +13,7 @@ from html_check import checked
 from test_notices import DISCLOSE, GROUND, reply_key
 
 from calllog_guard.commands.report import first_of, holds_of
+from calllog_guard.core.accesses import Account
 from calllog_guard.core.ids import HoldId
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.hold import Terms
@@ -103,15 +104,18 @@ SOURCES = Sources(
     filed={CASES[7].case: Filed(authority="Court <b>", basis="Order 7", notify="when_lifted")},
     holds=[HoldLine(hold="HOLD-7", case=CASES[9].case, state="closed", basis=None, review_at=day(10))],
     accesses=[
-        access("billing-1", "billing", 5, day(3), erased=2),
-        access("billing-1", "billing", 7, day(4)),
-        access("support-1", "service", 1, day(4)),
-        access("support-1", "service", 100, day(4) - timedelta(60)),
-        *(access("billing-1", "follow", 2, day(5, hour), "a", lapsed=1) for hour in (8, 9, 10, 11)),
-        access("billing-1", "follow", 2, day(6), "a"),
-        access("billing-1", "follow", 0, day(7), "a"),
-        access("billing-1", "follow", 1, day(6), "b"),
-        access("support-1", "billing", 0, day(7), "c", denied=1),
+        Account(each, proven=False)
+        for each in (
+            access("billing-1", "billing", 5, day(3), erased=2),
+            access("billing-1", "billing", 7, day(4)),
+            access("support-1", "service", 1, day(4)),
+            access("support-1", "service", 100, day(4) - timedelta(60)),
+            *(access("billing-1", "follow", 2, day(5, hour), "a", lapsed=1) for hour in (8, 9, 10, 11)),
+            access("billing-1", "follow", 2, day(6), "a"),
+            access("billing-1", "follow", 0, day(7), "a"),
+            access("billing-1", "follow", 1, day(6), "b"),
+            access("support-1", "billing", 0, day(7), "c", denied=1),
+        )
     ],
     policies=[PolicyLine(effective="2026-01-01", change="First | version.")],
     limits={("erase",): 2, ("access", "portability"): 100},
@@ -282,3 +286,21 @@ def test_a_report_after_an_export_does_not_say_that_nobody_opened_a_record() -> 
     assert "| answers | access | 1 | 40 | 0 | 0 |" in markdown(report(exported, NOVEMBER, NOW))
     nothing = markdown(report(replace(exported, cases=[]), NOVEMBER, NOW))
     assert "No record was opened, and no answer has one." in nothing
+
+
+def test_accesses_that_nobody_believes_name_nobody_and_are_counted() -> None:
+    """Apart from what is proven, and from what was written when nobody had to prove anything."""
+    accounts = [
+        Account(access("billing-1", "billing", 5, day(3), "a"), proven=True),
+        Account(access("billing-1", "billing", 2, day(2), "b"), proven=False),
+    ]
+    doubted = [("unsigned", day(4), 100), ("unsigned", day(5), 3), ("unsigned", day(4) - timedelta(60), 1)]
+    found = report(replace(SOURCES, cases=[], accesses=accounts, asked=True, doubted=doubted), NOVEMBER, NOW)
+    assert [(each.actor, each.opened, each.proven) for each in found.opened] == [
+        ("billing-1", 5, True),
+        ("billing-1", 2, False),
+    ]
+    assert [(each.reason, each.accesses, each.claimed) for each in found.doubted] == [("unsigned", 2, 103)]
+    text = markdown(found)
+    assert "billing-1 (not proven)" in text
+    assert "| unsigned | 2 | 103 |" in text.replace("  ", " ")

@@ -41,6 +41,11 @@ _LABELLED: Final = {
         "Records that were gone before they were read, at most; see topics accept",
     ),
     "reads_": ("reads", ("purpose", "result"), "Legs and copies that readers opened, or were refused for which reason"),
+    "access_unproven_": (
+        "access_unproven",
+        ("reason",),
+        "Records of accesses that are believed by nobody: their actor had to prove them and has not",
+    ),
     "policy_refused_": ("policy_refused", ("reason",), "Published policy versions that changed nothing"),
 }
 _PLAIN: Final = {

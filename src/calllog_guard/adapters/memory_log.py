@@ -71,6 +71,32 @@ class MemoryLog:
         return state
 
 
+class MemoryRows:
+    """See Rows."""
+
+    def __init__(self) -> None:
+        self.rows: dict[bytes, bytes] = {}
+
+    def write(self, rows: Mapping[bytes, bytes]) -> None:
+        """See Rows."""
+        self.rows |= rows
+
+    def get(self, key: bytes) -> bytes | None:
+        """See Rows."""
+        return self.rows.get(key)
+
+    def begin(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """See Rows."""
+        yield from sorted((key, value) for key, value in self.rows.items() if key.startswith(prefix))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def destroy(self) -> None:
+        """See Rows."""
+        self.rows.clear()
+
+
 class MemoryIndex:
     """The keeper's index in dicts; what was not committed is not answered, and is lost by `reopened`."""
 

@@ -1,5 +1,5 @@
 """
-Edits of `policy.toml` that keep its comments and order: requesters added and taken away.
+Edits of `policy.toml` that keep its comments and order: requesters added and taken away, actors given a key and an end of it.
 
 Rules: 1. The edited policy is read as a whole before it takes the old one's place.  2. The version in force and every later one
        are edited; earlier ones are history.
@@ -7,13 +7,13 @@ Rules: 1. The edited policy is read as a whole before it takes the old one's pla
 
 import os
 import tempfile
-from collections.abc import Callable
-from datetime import date
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 from calllog_guard.adapters.folders import sync_folder
-from calllog_guard.errors import StateRefusedError
+from calllog_guard.errors import ConfigurationError, StateRefusedError
 from calllog_guard.policy import load_policy
 
 
@@ -27,15 +27,11 @@ def add_requester(path: Path, today: date, tenant: str, kid: str, role: str, key
 
     """
 
-    def edit(requesters: Any) -> None:
+    def edit(table: Any) -> None:
+        requesters = _part(table, "requesters")
         if kid in requesters:
             raise StateRefusedError(f"{kid} is registered already: revoke it first, or rotate")
-        import tomlkit  # noqa: PLC0415 - takes long to load, and most commands edit nothing
-
-        entry = tomlkit.table()
-        entry.add("role", role)
-        entry.add("key", key)
-        requesters[kid] = entry
+        requesters[kid] = _table(role=role, key=key)
 
     _edited(path, today, tenant, edit)
 
@@ -49,12 +45,104 @@ def drop_requester(path: Path, today: date, tenant: str, kid: str) -> None:
 
     """
 
-    def edit(requesters: Any) -> None:
+    def edit(table: Any) -> None:
+        requesters = _part(table, "requesters")
         if kid not in requesters:
             raise StateRefusedError(f"no requester {kid} of {tenant} in {path}")
         del requesters[kid]
 
     _edited(path, today, tenant, edit)
+
+
+def add_actor_key(
+    path: Path, today: date, tenant: str, name: str, key: str, since: datetime, purposes: Sequence[str] | None = None
+) -> None:
+    """
+    Register an actor's key, which counts from `since` on; the actor too, where the policy has none of that name.
+
+    Args:
+        purposes: What for, of a new actor.
+
+    Raises:
+        StateRefusedError: It has a key already, or there is no such tenant.
+        ConfigurationError: A new actor, and nothing says what for; or the policy would not be readable.
+
+    """
+
+    def edit(table: Any) -> None:
+        actors = _part(table, "actors")
+        if name not in actors:
+            if purposes is None:
+                raise ConfigurationError(f"the policy has no actor {name}: say what it may read for, with --purpose P")
+            actors[name] = _table(purposes=list(purposes))
+        elif "key" in actors[name]:
+            raise StateRefusedError(
+                f"{name} has a key already, and a name keeps its key: calllog-guard key rotate {name}"
+            )
+        actors[name]["key"] = key
+        actors[name]["since"] = since
+
+    _edited(path, today, tenant, edit)
+
+
+def end_actor_key(path: Path, today: date, tenant: str, name: str, until: datetime) -> None:
+    """
+    Revoke an actor's key: it counts no more, and what was signed with it stays proven.
+
+    Raises:
+        StateRefusedError: It has none, or it was revoked before.
+
+    """
+
+    def edit(table: Any) -> None:
+        actor = _part(table, "actors").get(name, {})
+        if "key" not in actor:
+            raise StateRefusedError(f"no actor {name} of {tenant} has a key in {path}")
+        if "until" in actor and actor["until"] <= until:
+            raise StateRefusedError(f"the key of {name} has lapsed, or was revoked, already")
+        actor["until"] = until
+
+    _edited(path, today, tenant, edit)
+
+
+def succeed_actor(path: Path, today: date, tenant: str, names: tuple[str, str], key: str, since: datetime) -> None:
+    """
+    Register the successor of an actor: the same purposes and title under a new name and key, for the same recipients.
+
+    Args:
+        names: The old one and the new one.
+
+    """
+    old, new = names
+
+    def edit(table: Any) -> None:
+        actors = _part(table, "actors")
+        if old not in actors:
+            raise StateRefusedError(f"a version of {path} has no actor {old}")
+        same = {field: actors[old][field] for field in ("purposes", "title") if field in actors[old]}
+        actors[new] = _table(**same, key=key, since=since)
+        for recipient in table.get("recipients", {}).values():
+            if old in recipient.get("actors", ()):
+                recipient["actors"].append(new)
+
+    _edited(path, today, tenant, edit)
+
+
+def _part(table: Any, name: str) -> Any:
+    import tomlkit  # noqa: PLC0415 - takes long to load, and most commands edit nothing
+
+    if name not in table:
+        table[name] = tomlkit.table(is_super_table=True)
+    return table[name]
+
+
+def _table(**fields: Any) -> Any:
+    import tomlkit  # noqa: PLC0415 - as above
+
+    table = tomlkit.table()
+    for name, value in fields.items():
+        table.add(name, value)
+    return table
 
 
 def _edited(path: Path, today: date, tenant: str, edit: Callable[[Any], None]) -> None:
@@ -65,10 +153,7 @@ def _edited(path: Path, today: date, tenant: str, edit: Callable[[Any], None]) -
     touched = 0
     for version in document["version"]:
         if version["effective"] >= first and tenant in version["tenant"]:
-            table = version["tenant"][tenant]
-            if "requesters" not in table:
-                table["requesters"] = tomlkit.table(is_super_table=True)
-            edit(table["requesters"])
+            edit(version["tenant"][tenant])
             touched += 1
     if not touched:
         raise StateRefusedError(f"no version in force names the tenant {tenant}: add [version.tenant.{tenant}] first")

@@ -3,21 +3,32 @@
 import argparse
 import asyncio
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from calllog_guard.adapters.kms_local import write_new
-from calllog_guard.adapters.tomlkit_policy import add_requester, drop_requester
+from calllog_guard.adapters.memory import SystemClock
+from calllog_guard.adapters.tomlkit_policy import (
+    add_actor_key,
+    add_requester,
+    drop_requester,
+    end_actor_key,
+    succeed_actor,
+)
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.tenants import write_desk_key
 from calllog_guard.core.crypto.sealed import new_pair, public_forms
 from calllog_guard.core.ids import Tenant
+from calllog_guard.core.policy.form import TenantPolicy
 from calllog_guard.errors import ConfigurationError, StateRefusedError
 from calllog_guard.law import check_places
 from calllog_guard.world import World
 
 REQUESTERS: Final = ("backend", "officer", "authority_desk")
 """They sign requests: Ed25519."""
+ACTOR: Final = "actor"
+"""Whoever reads signs what they opened: Ed25519."""
 SEALED_TO: Final = ("operator", "recipient")
 """To them something is sealed: X25519."""
 _KID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -30,18 +41,31 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     verb = verbs.add_parser("key", help="key pairs: new, register, revoke, rotate, public")
     actions = verb.add_subparsers(metavar="ACTION", required=True)
     new = actions.add_parser("new", help="make a pair: KID.pem, for its owner's eyes only, and KID.pub.pem")
-    new.add_argument("--role", choices=[*REQUESTERS, *SEALED_TO], required=True, help="who will use it")
+    new.add_argument("--role", choices=[*REQUESTERS, ACTOR, *SEALED_TO], required=True, help="who will use it")
     new.set_defaults(run=run_new)
-    enter = actions.add_parser("register", help="enter a requester's public key into the policy")
-    enter.add_argument("--role", choices=REQUESTERS, required=True)
+    enter = actions.add_parser(
+        "register",
+        help="enter a requester's or an actor's public key into the policy",
+        description="Enters a public key into the policy file, in the version in force and every later one. From the first registered "
+        "actor's --since on whoever reads proves who they are: readers without their key are refused, and what is written unsigned "
+        "is believed by nobody. Give every actor its key, and every reader --key or ACTOR_KEY, before that moment.",
+    )
+    enter.add_argument("--role", choices=[*REQUESTERS, ACTOR], required=True)
+    enter.add_argument(
+        "--since", type=moment, metavar="TIME", help="of an actor: when its key begins to count; default: now"
+    )
+    enter.add_argument(
+        "--purpose", action="append", metavar="P", help="of an actor that the policy does not have yet; may be repeated"
+    )
     enter.set_defaults(run=run_register)
     drop = actions.add_parser(
-        "revoke", help="take a requester out of the policy: nothing it signs is accepted any more"
+        "revoke",
+        help="take a requester out of the policy: nothing it signs is accepted any more; end an actor's key: what it signed stays proven",
     )
     drop.set_defaults(run=run_revoke)
     turn = actions.add_parser(
         "rotate",
-        help="make the next pair, beside the old one: a requester's (revoke the old one later), or the desk's own",
+        help="make the next pair, beside the old one: a requester's or an actor's (revoke the old one later), or the desk's own",
     )
     turn.set_defaults(run=run_rotate)
     shown = actions.add_parser("public", help="PEM, JWK and fingerprint (RFC 7638) of a public key, from either half")
@@ -99,8 +123,30 @@ def _told(args: argparse.Namespace, kid: str, role: str, fingerprint: str, text:
 def run_new(args: argparse.Namespace) -> int:
     """See the parser."""
     kid, folder = _kid(args.kid), _folder(args)
-    fingerprint = _make(folder, kid, signs=args.role in REQUESTERS)
-    return _told(args, kid, args.role, fingerprint, f"{folder / kid}.pem stays with its owner")
+    fingerprint = _make(folder, kid, signs=args.role in {*REQUESTERS, ACTOR})
+    text = f"{folder / kid}.pem stays with its owner"
+    if args.role == ACTOR:
+        text += (
+            f"; calllog-guard key register {kid} --role actor, or in the policy, [version.tenant.T.actors.{kid}]:\n"
+            + _line(kid)
+        )
+    return _told(args, kid, args.role, fingerprint, text)
+
+
+def _line(kid: str) -> str:
+    return f'key = "keys/{kid}{_PUBLIC}"\nsince = {_now():%Y-%m-%dT%H:%M:%SZ}'
+
+
+def _now() -> datetime:
+    return SystemClock().now().replace(microsecond=0)
+
+
+def moment(text: str) -> datetime:
+    """A time with its offset, as `2026-12-01T00:00:00Z`."""
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError("without an offset it is another moment on every machine")
+    return found.astimezone(UTC)
 
 
 def run_public(args: argparse.Namespace) -> int:
@@ -118,7 +164,8 @@ def _tenant(args: argparse.Namespace, shared: World) -> str:
     return str(args.tenant or shared.tenant)
 
 
-def _enter(args: argparse.Namespace, shared: World, kid: str, role: str, folder: Path) -> str:
+def _beside(shared: World, kid: str, folder: Path) -> tuple[str, str]:
+    """The public key's file beside the policy, as the policy names it, and its fingerprint."""
     pem, _, fingerprint = _signer(folder / f"{kid}{_PUBLIC}")
     policy = Path(shared.settings.policy)
     beside = policy.parent / "keys" / f"{kid}{_PUBLIC}"
@@ -127,13 +174,33 @@ def _enter(args: argparse.Namespace, shared: World, kid: str, role: str, folder:
         beside.write_bytes(pem)
     if _public(beside)[2] != fingerprint:
         raise StateRefusedError(f"{beside} is another key: a name is never given to a second one")
-    add_requester(policy, shared.clock.now().date(), _tenant(args, shared), kid, role, f"keys/{beside.name}")
+    return f"keys/{beside.name}", fingerprint
+
+
+def _enter(args: argparse.Namespace, shared: World, kid: str, role: str, folder: Path) -> str:
+    name, fingerprint = _beside(shared, kid, folder)
+    add_requester(Path(shared.settings.policy), shared.clock.now().date(), _tenant(args, shared), kid, role, name)
     return fingerprint
+
+
+def _enter_actor(args: argparse.Namespace, shared: World, kid: str) -> int:
+    (name, fingerprint), since = _beside(shared, kid, _folder(args)), args.since or _now()
+    policy, day = Path(shared.settings.policy), shared.clock.now().date()
+    add_actor_key(policy, day, _tenant(args, shared), kid, name, since, args.purpose)
+    say(
+        f"from {since:%Y-%m-%d %H:%M:%S} UTC on every actor needs its key (policy check names those without), and every reader "
+        "--key or ACTOR_KEY: what is written unsigned then is believed by nobody"
+    )
+    return _told(args, kid, ACTOR, fingerprint, f"registered; {_EFFECT}")
 
 
 def run_register(args: argparse.Namespace) -> int:
     """See the parser."""
     shared = the_world()
+    if args.role == ACTOR:
+        return _enter_actor(args, shared, _kid(args.kid))
+    if args.since or args.purpose:
+        raise ConfigurationError("--since and --purpose are of an actor")
     fingerprint = _enter(args, shared, _kid(args.kid), args.role, _folder(args))
     return _told(args, args.kid, args.role, fingerprint, f"registered; {_EFFECT}")
 
@@ -143,6 +210,10 @@ def run_revoke(args: argparse.Namespace) -> int:
     shared, kid = the_world(), _kid(args.kid)
     day, tenant = shared.clock.now().date(), _tenant(args, shared)
     table = shared.policy.at(day).tenant.get(tenant)
+    if table and kid not in table.requesters and kid in table.actors:
+        end_actor_key(Path(shared.settings.policy), day, tenant, kid, _now())
+        show(args, {"kid": kid, "role": ACTOR, "revoked": True}, f"{kid} ({ACTOR}): its key counts no more; {_EFFECT}")
+        return 0
     drop_requester(Path(shared.settings.policy), day, tenant, kid)
     role = table.requesters[kid].role if table and kid in table.requesters else ""
     show(args, {"kid": kid, "role": role, "revoked": True}, f"{kid} ({role}): revoked; {_EFFECT}")
@@ -156,14 +227,28 @@ def run_rotate(args: argparse.Namespace) -> int:
     table = shared.policy.at(shared.clock.now().date()).tenant.get(tenant)
     if table and old not in table.requesters and shared.vault.desk_key(tenant, old):
         return _rotate_desk(args, shared, tenant, old)
+    if table and old not in table.requesters and old in table.actors:
+        return _rotate_actor(args, shared, table, old)
     if table is None or old not in table.requesters:
-        raise StateRefusedError(f"no requester {old} in the policy in force: calllog-guard key register")
+        raise StateRefusedError(f"no requester or actor {old} in the policy in force: calllog-guard key register")
     folder, role = _folder(args), table.requesters[old].role
     new = _next(old, {*table.requesters, *(path.name.removesuffix(_PUBLIC) for path in folder.glob(f"*{_PUBLIC}"))})
     _make(folder, new, signs=True)
     fingerprint = _enter(args, shared, new, role, folder)
     say(f"when every caller signs with {new}: calllog-guard key revoke {old}")
     return _told(args, new, role, fingerprint, f"registered beside {old}; {_EFFECT}")
+
+
+def _rotate_actor(args: argparse.Namespace, shared: World, table: TenantPolicy, old: str) -> int:
+    """A new name for the new key: whoever looks at an access must know by which key it is to be checked."""
+    folder, day, tenant = _folder(args), shared.clock.now().date(), _tenant(args, shared)
+    made = (path.name.removesuffix(_PUBLIC) for path in folder.glob(f"*{_PUBLIC}"))
+    new = _next(old, {*table.actors, *table.requesters, *made})
+    _make(folder, new, signs=True)
+    name, fingerprint = _beside(shared, new, folder)
+    succeed_actor(Path(shared.settings.policy), day, tenant, (old, new), name, _now())
+    say(f"when every reader of {old} reads as {new}, with its key: calllog-guard key revoke {old}")
+    return _told(args, new, ACTOR, fingerprint, f"registered beside {old}, for the same purposes; {_EFFECT}")
 
 
 def _rotate_desk(args: argparse.Namespace, shared: World, tenant: Tenant, old: str) -> int:

@@ -23,11 +23,13 @@ from calllog_guard.adapters.kafka_log import read_each
 from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.unread import Unread
+from calllog_guard.core.accesses import place_of
 from calllog_guard.core.arrival import REMNANT, REMNANTS
 from calllog_guard.core.calls.mend import call_key, plain, without
 from calllog_guard.core.crypto.sealed import content_type, open_sealed, public_forms, sealed_to
 from calllog_guard.core.ids import ID_BYTES, b64
 from calllog_guard.core.letters import number_in
+from calllog_guard.core.policy.actors import DEAD_LETTERS
 from calllog_guard.core.replay import REPLAYED, REPLAYED_KEY, Replayed, replay_header
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import DEAD, DENIED, Access, Dead, decode, encode, time_text, to_ms
@@ -39,10 +41,10 @@ from calllog_guard.errors import (
     StateRefusedError,
 )
 from calllog_guard.law import NO_KEYSTORE, enter
+from calllog_guard.reader import actor_key_at
 from calllog_guard.workers.reading import WHICH
 from calllog_guard.world import World
 
-_PURPOSE: Final = "dead_letters"
 _ACTOR: Final = "operator-1"
 
 Place = tuple[int, int]
@@ -217,17 +219,40 @@ def _opened(shared: World, letter: Letter, pem: bytes) -> bytes:
         ) from None
 
 
+def _signer(shared: World) -> tuple[str, Callable[[Access, int], bytes]]:
+    """
+    Who opens, and how their accesses are written.
+
+    Raises:
+        StateRefusedError: Actors have to prove who they are, and the key is none of theirs.
+
+    """
+    actors, now, key = shared.policy.actors(shared.tenant), shared.clock.now(), actor_key_at(shared.settings)
+    name = None if key is None else actors.named(key.public, now)
+    if key is None or name is None:
+        if actors.must_prove(now):
+            found = "no key was given" if key is None else "the key is no registered actor's"
+            raise StateRefusedError(
+                f"whoever opens dead letters proves who they are, and {found}: name the private key of an actor of the policy (it "
+                "needs no purpose) in CALLLOG_GUARD_ACTOR_KEY"
+            )
+        return _ACTOR, lambda access, _: encode(access)
+    guard, topic = shared.vault.guard_id(), shared.settings.topic("privacy.access")
+    return name, lambda access, place: key.vouched(access, place_of(guard, topic, place))
+
+
 async def _recorded(shared: World, writer: KafkaWriter, letters: Sequence[Letter], *, denied: bool = False) -> None:
     """Who opened what is acknowledged before anything of it is used; `denied`: who has tried with a key of somebody else's."""
     outputs: list[Output] = []
+    actor, written = _signer(shared)
     named = shared.vault.profile(shared.tenant).forms >= WHICH
     read = b64(secrets.token_bytes(ID_BYTES)).decode() if named else msgspec.UNSET
     for partition in sorted({each.place[0] for each in letters}):
         offsets = [each.place[1] for each in letters if each.place[0] == partition]
         access = Access(
             v=1,
-            actor=_ACTOR,
-            purpose=_PURPOSE,
+            actor=actor,
+            purpose=DEAD_LETTERS,
             case=None,
             topic=shared.settings.topic("calllog.dead"),
             partition=partition,
@@ -238,7 +263,9 @@ async def _recorded(shared: World, writer: KafkaWriter, letters: Sequence[Letter
             at=shared.clock.now(),
             read=read,
         )
-        outputs.append(Output(shared.settings.topic("privacy.access"), partition, _ACTOR.encode(), encode(access)))
+        outputs.append(
+            Output(shared.settings.topic("privacy.access"), partition, actor.encode(), written(access, partition))
+        )
     await writer.write(outputs)
 
 

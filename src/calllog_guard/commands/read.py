@@ -27,7 +27,8 @@ _LEAVE_S: Final = 8.0
 _ABOUT = """\
 Prints a line of JSON per leg that the purpose may see now: {"op":"put","token":...,"person":...} with the fields that the purpose
 lists. The access is on record (privacy.access) before the lines come out; what may not be seen is counted there by its reason.
-A read that the policy does not allow is on record as well, as denied.
+A read that the policy does not allow is on record as well, as denied. Once the policy registers an actor's key, whoever reads proves
+who they are: --key PEM, or CALLLOG_GUARD_ACTOR_KEY, names the private key that signs the record.
 
 With --follow it goes on: a put replaces what its token stood for, {"op":"remove","token":...} takes it away (erased, expired,
 restricted, objected to), {"op":"reset"} means: empty your table, everything follows anew. With --cursor FILE a later start goes on
@@ -38,7 +39,8 @@ With --http HOST:PORT a follower serves /health (503 while it waits) and /metric
 result opened or why not.
 
 While the keystore or Kafka is silent a follower waits and removes nothing (RETRY_MAX_S, then exit 3); what it says meanwhile is
-lines of JSON on stderr. SIGTERM and Ctrl-C end it with 0. Exit 4: the policy does not let this actor read for this purpose, or not any more: empty the table.
+lines of JSON on stderr. SIGTERM and Ctrl-C end it with 0. Exit 4: the policy does not let this actor read for this purpose, or not any more, or the key
+is not this actor's: empty the table.
 """
 
 
@@ -52,6 +54,12 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     verb.add_argument("--purpose", required=True, help="as in the policy")
     verb.add_argument("--actor", required=True, help="as in the policy: whose credential this is")
+    verb.add_argument(
+        "--key",
+        metavar="PEM",
+        type=Path,
+        help="the actor's private key, which signs the access record; default: ACTOR_KEY",
+    )
     verb.add_argument("--follow", action="store_true", help="go on with what changes, until stopped")
     verb.add_argument("--cursor", metavar="FILE", type=Path, help="with --follow: remember here what was shown")
     verb.add_argument(
@@ -81,6 +89,7 @@ def _reader(args: argparse.Namespace, told: Callable[[str], None]) -> Reader:
     return Reader(
         purpose=args.purpose,
         actor=args.actor,
+        key=args.key,
         case=args.case,
         partitions=args.partition,
         follow=args.follow,

@@ -7,32 +7,33 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Final
-
-import msgspec
+from typing import Any, Final, NamedTuple
 
 from calllog_guard.adapters.kafka_log import read_all, tenant_partition
 from calllog_guard.commands.case_read import all_cases
 from calllog_guard.commands.cases import filed_of
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.unread import Unread
+from calllog_guard.core.accesses import Account, Doubt, read_access
 from calllog_guard.core.answers.statement import KEY, STATEMENTS, Statement
 from calllog_guard.core.ids import HoldId, unb64
+from calllog_guard.core.policy.actors import Judge
 from calllog_guard.core.proofs import DESK
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.hold import Terms
 from calllog_guard.core.requests.machine import RULES
 from calllog_guard.core.requests.notice import Filed
 from calllog_guard.core.requests.report import HoldLine, Month, PolicyLine, Report, Sources, report
-from calllog_guard.core.wire import Access, check_year, decode, encode
+from calllog_guard.core.wire import decode, encode, from_ms
 from calllog_guard.errors import (
     ConfigurationError,
     EntryCorruptError,
     EpochUnknownError,
     MessageError,
     NewerFormError,
+    RecordError,
     StateRefusedError,
 )
 from calllog_guard.law import enter
@@ -41,7 +42,6 @@ from calllog_guard.workers.safe import Safe, terms_of
 from calllog_guard.workers.terms import calendar, limit
 from calllog_guard.world import World
 
-_ACCESSES: Final = msgspec.json.Decoder(Access)
 _MONTH: Final = re.compile(r"\d{4}-\d\d\Z", re.ASCII)
 
 
@@ -111,18 +111,56 @@ async def _terms(shared: World, cases: Sequence[Case]) -> dict[HoldId, Terms | N
     return {name: terms_of(entry) if entry.secret else None for name, entry in entries.items()}
 
 
-async def _accesses(shared: World) -> list[Access]:
-    topic, places = shared.settings.topic("privacy.access"), list(range(shared.settings.few_partitions))
-    found: list[Access] = []
-    unread = Unread("privacy.access")
-    for record in await read_all(shared.settings.kafka, shared.options, topic, places):
-        if record.value is not None:
-            with unread.passing(record):
-                access = decode(_ACCESSES, record.value)
-                check_year(access.at, "/at")
-                found.append(access)
+class Accesses(NamedTuple):
+    """What is believed, and why the rest is not, with when it was appended and how many records it claims."""
+
+    believed: list[Account]
+    doubted: list[tuple[str, datetime, int]]
+
+
+async def _accesses(shared: World) -> Accesses:
+    settings = shared.settings
+    topic, places = settings.topic("privacy.access"), list(range(settings.few_partitions))
+    actors = shared.policy.actors(shared.tenant)
+    judge = Judge(actors, shared.vault.guard_id(), topic, settings.topic("calllog.dead"))
+    found, seen, unread = Accesses([], []), set[bytes](), Unread("privacy.access")
+    for record in await read_all(settings.kafka, shared.options, topic, places):
+        if record.value is None:
+            continue
+        with unread.passing(record):
+            appended = from_ms(record.timestamp)
+            try:
+                account = _once(judge.account(record.value, record.partition, record.timestamp), seen)
+            except RecordError as error:
+                if error.reason == Doubt.UNREADABLE and not actors.must_prove(appended):
+                    raise
+                found.doubted.append((error.reason, appended, _claimed(record.value)))
+            else:
+                found.believed.append(account)
     unread.tell()
     return found
+
+
+def _once(account: Account, seen: set[bytes]) -> Account:
+    """
+    An access that is not there already.
+
+    Raises:
+        RecordError: It is.
+
+    """
+    if account.name in seen:
+        raise RecordError(Doubt.REPLAYED)
+    seen |= {account.name} - {b""}
+    return account
+
+
+def _claimed(raw: bytes) -> int:
+    """How many records an access that nobody believes says were opened."""
+    try:
+        return max(0, read_access(raw).opened)
+    except (MessageError, NewerFormError):
+        return 0
 
 
 def _filed(shared: World, cases: Sequence[Case]) -> dict[str, Filed]:
@@ -173,14 +211,16 @@ async def made(shared: World, month: str | None, officer: Path | None = None) ->
         if rule.brake:
             brakes[rule.brake].append(kind)
     settings = shared.settings
-    said = await _statement(shared, f"{first:%Y-%m}")
+    said, accesses = await _statement(shared, f"{first:%Y-%m}"), await _accesses(shared)
     sources = Sources(
         tenant=tenant,
         cases=cases,
         filed=_filed(shared, cases),
         holds=holds_of(cases, await _terms(shared, cases)),
         secrets=any(case.secret for case in cases),
-        accesses=await _accesses(shared),
+        accesses=accesses.believed,
+        asked=shared.policy.actors(tenant).must_prove(now),
+        doubted=accesses.doubted,
         policies=[
             PolicyLine(effective=each.effective.isoformat(), change=each.change) for each in shared.policy.history
         ],

@@ -9,7 +9,7 @@ Source: house rule R19; README: Upgrade from an earlier release; vectors in `tes
 
 import hashlib
 import struct
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -107,6 +107,13 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
         if self.forms == RELEASE_0_1:
             return date.max
         return date.min if self.judged_from is msgspec.UNSET else date.fromisoformat(self.judged_from)
+
+    @property
+    def alone_until(self) -> datetime | None:
+        """Until when a tenant's only officer changes everything alone: in the first day of one that was made, and not raised or changed."""
+        return (
+            self.at + timedelta(days=1) if self.number == 1 and self.at and self.judged_from is msgspec.UNSET else None
+        )
 
 
 PROFILES: Final = msgspec.json.Decoder(TenantProfile)

@@ -25,6 +25,9 @@ Day = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$(?!\n)")
 EpochText = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-W[0-9]{2}$(?!\n)")]
 IdText = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Role = Literal["host", "guest", "caller", "callee"]
+Signature = Annotated[
+    str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{86}$(?!\n)", description="Ed25519, 64 bytes in unpadded base64url")
+]
 Compact = Annotated[str, msgspec.Meta(description="JWE or JWS in compact serialisation")]
 
 T = TypeVar("T")
@@ -229,7 +232,8 @@ class Access(Internal, frozen=True, kw_only=True):
     Who opened what, for which purpose; acknowledged before the first line is shown.
 
     `which` are the offsets that were opened (`offsets.py`), `read` names the read that it belongs to; accesses of earlier releases say
-    neither. A read that was not let begin has `refused` `denied`, and -1 for its place: nothing was looked at.
+    neither. A read that was not let begin has `refused` `denied`, and -1 for its place: nothing was looked at. `sig` is the actor's
+    signature (`accesses.py`), the last that is said.
     """
 
     v: Literal[1]
@@ -245,6 +249,7 @@ class Access(Internal, frozen=True, kw_only=True):
     at: Utc
     which: str | msgspec.UnsetType = msgspec.UNSET
     read: Id | msgspec.UnsetType = msgspec.UNSET
+    sig: Signature | msgspec.UnsetType = msgspec.UNSET
 
 
 DENIED: Final = "denied"

@@ -99,6 +99,7 @@ def person_pages(answer: Answer, evidence: Evidence) -> Iterator[tuple[str, Iter
         months=calls[0] if calls else [],
         span=_span(answer),
         seen=[each for each in about.opened_by if each.records],
+        unsigned=any(each.proven is False for each in about.opened_by if each.records),
         beside=[each for each in about.opened_by if not each.records],
         readers=_names(about, [each for each in about.opened_by if each.records]),
         maybe=_names(about, [each for each in about.opened_by if not each.records]),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from calllog_guard.core.requests.report import Report
+from calllog_guard.core.requests.report import Opened, Report
 from calllog_guard.reports.words import plain, short_span
 
 
@@ -111,13 +111,19 @@ def _shown(report: Report) -> Iterator[Table]:
     heads: tuple[str, ...] = ("To", "Sent", "Acknowledged", "Overdue")
     yield Table("Notices", "No notice was sent.", heads, notices, frozenset({1, 2, 3}), loud)
     opened = tuple(
-        (each.actor, each.purpose, f"{each.times:,}", f"{each.opened:,}", f"{each.refused:,}", f"{each.denied:,}")
+        (_actor(each), each.purpose, f"{each.times:,}", f"{each.opened:,}", f"{each.refused:,}", f"{each.denied:,}")
         for each in report.opened
     )
     tried = frozenset(number for number, each in enumerate(report.opened) if each.denied)
     heads = ("Actor", "Purpose", "Times", "Records opened", "Records refused", "Reads denied")
     none = "No record was opened, and no answer has one."
     yield Table("Who opened records", none, heads, opened, frozenset({2, 3, 4, 5}), tried)
+    doubted = tuple((plain(each.reason), f"{each.accesses:,}", f"{each.claimed:,}") for each in report.doubted)
+    heads = ("Why", "Accesses", "Records they claim")
+    rows = frozenset(range(len(doubted)))
+    yield Table(
+        "Accesses nobody believes", "Every access is proven, or older.", heads, doubted, frozenset({1, 2}), rows
+    )
     brakes = tuple((each.type, str(each.limit), str(each.busiest), str(each.waiting)) for each in report.brakes)
     engaged = frozenset(number for number, each in enumerate(report.brakes) if each.busiest >= each.limit)
     heads = ("Requests", "Limit an hour", "Busiest hour", "Wait for an officer now")
@@ -150,6 +156,10 @@ def _shown(report: Report) -> Iterator[Table]:
     yield Table("Topics kept longer", "No topic was kept longer.", heads, prolonged, frozenset({2, 3, 4}))
     versions = tuple((each.effective, each.change) for each in report.policies)
     yield Table("Policy", "There is no policy.", ("In force from", "Change"), versions)
+
+
+def _actor(opened: Opened) -> str:
+    return f"{opened.actor} (not proven)" if opened.proven is False else opened.actor
 
 
 def counts(report: Report) -> Table:

@@ -20,6 +20,7 @@ import msgspec
 from calllog_guard.core.answers import person
 from calllog_guard.core.answers.about import About
 from calllog_guard.core.answers.parts import LEGS_PER_PART, TASKS, ExportedLeg, Part, Task
+from calllog_guard.core.answers.readers import Legs
 from calllog_guard.core.calls.leg import Leg, read_leg, referred
 from calllog_guard.core.crypto.envelope import open_leg, parse_header
 from calllog_guard.core.crypto.opened import Opened
@@ -103,7 +104,8 @@ class Scope:
     What one export is about, and how far it is given: kept from turn to turn.
 
     Args:
-        rows: The legs that are to be given, packed so that they sort by day; `records` are the offsets of all with their days.
+        rows: The legs that are to be given, packed so that they sort by day; `records` are the offsets of all with their days, `purposes` with the
+            masks that they were sealed with, where that is known.
         held: The copies that are to be given beside them, by token, each with its hold.
         left_out: How many are not given, by the reason why.
         holds: Of which copies are still to be looked at, and behind which of them.
@@ -114,6 +116,7 @@ class Scope:
     about: About | None = None
     rows: list[bytes] = field(default_factory=list)
     records: dict[int, date] = field(default_factory=dict)
+    purposes: dict[int, int] = field(default_factory=dict)
     held: dict[bytes, HoldId] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
     holds: list[tuple[HoldId, bytes]] = field(default_factory=list)
@@ -184,6 +187,8 @@ class Exporter:
     def _see(self, work: Work, scope: Scope, facts: Facts, key: bytes) -> None:
         kind, span = work.decision.type, scope.task.range
         scope.records[facts.offset] = facts.day
+        if not work.shard.took_purposes(work.pseudonym):
+            scope.purposes[facts.offset] = facts.mask
         if span is not None and not span.covers(facts.day):
             # how much there is beside what an authority may see is none of its business
             scope.left_out["other_days"] += kind != "disclose"
@@ -218,9 +223,13 @@ class Exporter:
         if kind != "access":
             return msgspec.structs.replace(about, recipients=())
         now = asyncio.get_running_loop().time()
-        readers = await self._enforcer.readership.opened_by(work.shard.partition, scope.records, now)
+        mine = Legs(scope.records, scope.purposes)
+        readers = await self._enforcer.readership.opened_by(work.shard.partition, mine, now)
         scope.records.clear()
-        return msgspec.structs.replace(about, opened_by=tuple(readers))
+        scope.purposes.clear()
+        return msgspec.structs.replace(
+            about, opened_by=tuple(readers.lines), unproven=readers.unproven or msgspec.UNSET
+        )
 
     # --- giving -----------------------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ from calllog_guard.workers.abreast import abreast
 from calllog_guard.workers.arrivals import UNJUDGED, facts_of, stray_of
 from calllog_guard.workers.backlog import EXPORTS, Backlog
 from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
+from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.enforce import Enforcer
 from calllog_guard.workers.exports import Exporter
 from calllog_guard.workers.preserve import Preserver
@@ -89,6 +90,7 @@ class Keeper:
         self._replayer = Replayer(tools, self._enforcer, self._preserver, read_all, ends, self._read)
         self._statistician = Statistician(tools, read_all)
         self._removals = Removals(tools)
+        self._accesses = Duty("accesses", tools.settings.watch_s, self._enforcer.readership.follow)
         self._sweeper = Sweeper(tools, self._enforcer.copies, (self._statistician, self._removals), reached)
 
     # --- assignment -------------------------------------------------------------------------------------------------
@@ -99,6 +101,7 @@ class Keeper:
         for partition in set(partitions) & set(self._t.began_anew(self._decisions)):
             await self._ring.guard.applied(partition, 0)  # an offset of a ledger that is gone says nothing of this one
         legs, decisions = await self._starts(self._legs, partitions), await self._starts(self._decisions, partitions)
+        self._enforcer.readership.assigned(partitions)
         ends = await self._ends(self._legs, partitions)
         decided = await self._ends(self._decisions, partitions)
         places: dict[TopicPartition, int] = {}
@@ -213,6 +216,7 @@ class Keeper:
             shard.index.close()
             shard.held.close()
         self._shards.clear()
+        self._enforcer.readership.close()
 
     async def revoked(self, partitions: Sequence[int]) -> None:
         """See Role: the index of a partition that is someone else's now is deleted."""
@@ -221,6 +225,7 @@ class Keeper:
             if shard is not None:
                 shard.index.destroy()
                 shard.held.destroy()
+                self._enforcer.readership.left(partition)
                 self._statistician.end(partition)
                 self._removals.end(partition)
 
@@ -377,3 +382,4 @@ class Keeper:
         self._t.level("decisions_waiting", sum(len(shard.pauses) for shard in shards))
         self._t.level("people_unjudged", sum(len(shard.unjudged) for shard in shards))
         await self._sweeper.sweep(self._shards)
+        self._accesses.poll()

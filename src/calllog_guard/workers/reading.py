@@ -11,12 +11,13 @@ Source: design sections 4, 8 and 11; interface: access.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Final, NamedTuple
 
 import msgspec
 
+from calllog_guard.core.accesses import ActorKey, place_of
 from calllog_guard.core.calls.leg import read_leg, referred
 from calllog_guard.core.calls.view import Put, put
 from calllog_guard.core.crypto.envelope import open_leg
@@ -65,15 +66,24 @@ class Right(NamedTuple):
         return f"{it.number} {it.basis} {sorted(it.roles)} {sorted(it.outcomes)} {it.shows}"
 
 
-def right_of(policy: Policy, errand: Errand, today: date) -> Right:
+class Hand(NamedTuple):
+    """With what an actor signs, and in which installation."""
+
+    key: ActorKey
+    guard: bytes
+
+
+def right_of(policy: Policy, errand: Errand, now: datetime, hand: Hand | None = None) -> Right:
     """
-    What the policy lets an errand see on a day.
+    What the policy lets an errand see now.
 
     Raises:
         ConfigurationError: No version of the policy knows such a purpose.
-        StateRefusedError: The actor may not read for this purpose, or the version in force has it no more, or not yet.
+        StateRefusedError: The actor may not read for this purpose, or the version in force has it no more, or not yet; or whoever
+            reads does not prove to be this actor.
 
     """
+    today = now.date()
     table = policy.at(today).tenant[errand.tenant]
     rights = table.actors.get(errand.actor)
     if errand.purpose not in table.purposes:
@@ -84,6 +94,7 @@ def right_of(policy: Policy, errand: Errand, today: date) -> Right:
         raise ConfigurationError(f"the policy in force knows no purpose {errand.purpose!r}; it knows {known}")
     if rights is None or errand.purpose not in rights.purposes:
         raise StateRefusedError(f"the policy does not let {errand.actor} read for {errand.purpose}")
+    policy.actors(errand.tenant).check(errand.actor, rights, hand.key.public if hand else None, now)
     purpose = next(each for each in table.listed() if each.name == errand.purpose)
     since = cache(
         lambda version: policy.purposes_since(errand.tenant, version, today)
@@ -121,9 +132,10 @@ class Reading:
         partitions: int,
         access_partitions: int,
         steps: Steps,
+        hand: Hand | None = None,
         count: Callable[[str, int], None] = lambda _name, _by: None,
     ) -> None:
-        self.errand, self.source = errand, source
+        self.errand, self.source, self._hand = errand, source, hand
         self._policy, self._writer, self._clock, self._steps = policy, writer, clock, steps
         self._access, self._partitions, self._access_partitions, self._count = (
             access,
@@ -136,7 +148,7 @@ class Reading:
 
     def right(self) -> Right:
         """See `right_of`: now."""
-        return right_of(self._policy, self.errand, self._clock.now().date())
+        return right_of(self._policy, self.errand, self._clock.now(), self._hand)
 
     async def entitled(self) -> Right:
         """See `right_of`: now; who is not let read is on record before they hear it."""
@@ -159,8 +171,18 @@ class Reading:
                 at=self._clock.now(),
                 read=self._read,
             )
-            await self._writer.write([Output(self._access, 0, actor.encode(), encode(denied))])
+            await self._writer.write([self._output(denied, 0)])
             raise
+
+    def _output(self, access: Access, place: int) -> Output:
+        """An access as it is written to a partition; signed by whoever has a key, but not with somebody else's."""
+        value = encode(access)
+        if self._hand is not None and self._is_mine(self._hand.key):
+            value = self._hand.key.vouched(access, place_of(self._hand.guard, self._access, place))
+        return Output(self._access, place, access.actor.encode(), value)
+
+    def _is_mine(self, key: ActorKey) -> bool:
+        return self._policy.actors(self.errand.tenant).named(key.public, self._clock.now()) == self.errand.actor
 
     @property
     def _read(self) -> str | msgspec.UnsetType:
@@ -257,8 +279,7 @@ class Reading:
                 which=pack(opened, min(offsets)) if self.source.forms >= WHICH else msgspec.UNSET,
                 read=self._read,
             )
-            place = partition % self._access_partitions
-            outputs.append(Output(self._access, place, self.errand.actor.encode(), encode(access)))
+            outputs.append(self._output(access, partition % self._access_partitions))
         if outputs:
             await self._writer.write(outputs)
 

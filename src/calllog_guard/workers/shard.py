@@ -18,6 +18,7 @@ from calllog_guard.workers.pauses import Pauses
 
 AT_ONCE: Final = frozenset({"restrict", "lift", "consent", "hold", "release"})
 """Decisions that hold from the moment they are read: nothing stored has to change for them (a hold copies)."""
+_TAKE_AWAY: Final = frozenset({"object", "withdraw"})
 TASKS: Final = frozenset({"access", "portability", "disclose", "search"})
 """Decisions that are done once and leave no rule."""
 
@@ -154,6 +155,10 @@ class Shard:
     def gone(self, pseudonym: str) -> bool:
         """Whether a person's erasure is done, so that every leg of theirs is tombstoned on sight."""
         return self.erased.get(pseudonym) == set()
+
+    def took_purposes(self, pseudonym: str) -> bool:
+        """Whether purposes may have been taken away from a person's legs, so that the index has not the masks of their headers."""
+        return any(each.type in _TAKE_AWAY for each in self.ruled.get(pseudonym, {}).values())
 
     def standing_rules(self, pseudonym: str) -> Iterable[Decision]:
         """The decisions about a person that hold now."""

@@ -6,6 +6,7 @@ Source: design section 4, keeper.
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from calllog_guard.core.beginnings import NO_ID
@@ -16,7 +17,7 @@ from calllog_guard.core.requests.decision import Decision
 from calllog_guard.core.requests.outcome import OutcomeKey
 from calllog_guard.core.wire import to_ms
 from calllog_guard.policy import Policy
-from calllog_guard.ports import Clock, Position, Writer
+from calllog_guard.ports import Clock, Position, Rows, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.clocks import Agree, unwatched
 from calllog_guard.workers.keyring import Keyring
@@ -57,6 +58,7 @@ class Tools:
     fetch: Fetch
     tail: Tail
     offset_at: OffsetAt
+    open_rows: Callable[[Path], Rows]
     safe: Safe
     count: Callable[[str, int], None]
     level: Callable[[str, float], None] = lambda _name, _value: None

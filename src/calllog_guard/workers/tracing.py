@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from calllog_guard.core.answers.readers import Legs
 from calllog_guard.errors import LogSilentError
 from calllog_guard.ports import Facts
 from calllog_guard.workers.readership import Readership
@@ -47,20 +48,25 @@ class Tracer:
         if progress.traced or not self.on:
             return True
         while rows := index.legs_after(work.pseudonym, progress.at, PORTION):
-            progress.records |= {facts.offset: facts.day for facts, key in rows if concerns(facts, key)}
+            mine = [facts for facts, key in rows if concerns(facts, key)]
+            progress.records |= {facts.offset: facts.day for facts in mine}
+            if not work.shard.took_purposes(work.pseudonym):
+                progress.purposes |= {facts.offset: facts.mask for facts in mine}
             progress.at = rows[-1][1]
             if work.over:
                 return False
         await self._results.traced(work, *await self._readers(work))
         progress.traced, progress.at = True, b""
         progress.records.clear()
+        progress.purposes.clear()
         return True
 
     async def _readers(self, work: Work) -> tuple[int, tuple[str, ...], str | None]:
         progress, since = work.progress, work.shard.since.get(work.key, 0.0)
         legs = len(progress.records)
         try:
-            readers, unsure = await self._readership.readers(work.shard.partition, progress.records, since)
+            mine = Legs(progress.records, progress.purposes)
+            readers, unsure = await self._readership.readers(work.shard.partition, mine, since)
         except LogSilentError as error:
             progress.tries += 1
             if progress.tries < _TRIES:

@@ -44,7 +44,7 @@ class Progress:
         count: How many legs it has found, removed, copied or given so far.
         kept: On which legal bases some of them were copied.
         traced: Whether it is told where the legs had gone; `records` are their offsets until then, each with the day of its call,
-            `tries` how often it was looked in vain.
+            `purposes` with the mask that it was sealed with, where that is known, `tries` how often it was looked in vain.
         scope: Of an export: what it is about, and which parts are written.
 
     """
@@ -56,6 +56,7 @@ class Progress:
     traced: bool = False
     tries: int = 0
     records: dict[int, date] = field(default_factory=dict)
+    purposes: dict[int, int] = field(default_factory=dict)
     scope: object = None
 
 

@@ -51,6 +51,7 @@ class OpenedBy(Internal, frozen=True, kw_only=True):
         first: When first; None in answers of earlier releases.
         days: On how many days, at least.
         records: How many of this person's present records were opened; 0 where only records stored beside them are known of.
+        proven: Whether the reader has signed it; False: it was written before readers had to. Absent where no reader has a key.
 
     """
 
@@ -60,6 +61,7 @@ class OpenedBy(Internal, frozen=True, kw_only=True):
     first: Utc | None = None
     days: int = 0
     records: int = 0
+    proven: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class PermittedReader(Internal, frozen=True, kw_only=True):
@@ -208,6 +210,7 @@ class About(Internal, frozen=True, kw_only=True):
         subjects: The identifiers that were asked about.
         titles: Who actors and recipients are, in words, by the names of their keys.
         opened_by: Of the partition of this part's records.
+        unproven: How many records of accesses claim to be about these, and are believed by nobody: they name nobody here.
         calls: How the records name their call: by reference; absent where by its id, as in tenants of the first level of forms.
         groups: The first number of each group of parts that belongs to the answer.
 
@@ -247,3 +250,4 @@ class About(Internal, frozen=True, kw_only=True):
     where: Where | None = None
     groups: tuple[int, ...] = ()
     calls: Literal["reference"] | msgspec.UnsetType = msgspec.UNSET
+    unproven: int | msgspec.UnsetType = msgspec.UNSET

@@ -51,12 +51,13 @@ def whole(parts: Iterable[Part]) -> Answer:
     lasts = {group_of(part.part): part for part in ordered}.values()  # each counts what was left out up to itself
     left_out = sum((Counter(part.left_out) for part in lasts), Counter[str]())
     seen = _merged(line for part in lasts for line in part.about.opened_by)
+    unproven = sum(part.about.unproven or 0 for part in lasts)
     calls = next((part.about.calls for part in ordered if part.about.calls), msgspec.UNSET)
     legs = [leg for part in ordered for leg in part.legs]
     legs.sort(key=lambda leg: (leg.started_at, leg.call, leg.subject), reverse=True)
     return Answer(
         case=ordered[0].case,
-        about=msgspec.structs.replace(about, opened_by=seen, calls=calls),
+        about=msgspec.structs.replace(about, opened_by=seen, calls=calls, unproven=unproven or msgspec.UNSET),
         disclosure=next((part.disclosure for part in ordered if part.disclosure is not None), None),
         legs=legs,
         left_out=dict(left_out),
@@ -99,9 +100,9 @@ def _check_values(part: Part) -> None:
 
 def _merged(lines: Iterable[OpenedBy]) -> tuple[OpenedBy, ...]:
     """A line per actor and purpose, over all identifiers; what is known for sure stands apart from what may be."""
-    found: dict[tuple[str, str, bool], OpenedBy] = {}
+    found: dict[tuple[str, str, bool, bool], OpenedBy] = {}
     for line in lines:
-        name = line.actor, line.purpose, line.records > 0
+        name = line.actor, line.purpose, line.records > 0, line.proven is False
         other = found.get(name)
         if other is None:
             found[name] = line

@@ -8,7 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from datetime import date
+from datetime import date, datetime
 from itertools import pairwise
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from calllog_guard.core.crypto.sealed import public_forms
 from calllog_guard.core.policy.form import (
     Actor,
     PersonNotices,
@@ -106,6 +107,7 @@ def check_versions(versions: Sequence[Version], key_of: Callable[[str], bytes]) 
                 "higher revision; order them, give one another day, or the later one revision = 2"
             )
     former: dict[str, set[str]] = defaultdict(set)
+    kept: dict[tuple[str, str], tuple[str, date]] = {}
     for version in versions:
         owners: dict[str, str] = {}
         for name, tenant in version.tenant.items():
@@ -114,6 +116,16 @@ def check_versions(versions: Sequence[Version], key_of: Callable[[str], bytes]) 
             _check_purposes(where, tenant)
             _check_people(where, tenant, key_of, former[name])
             former[name] |= set(tenant.actors)
+            _check_actors(where, tenant, key_of)
+            for actor, rights in tenant.actors.items():
+                if isinstance(rights.key, str):
+                    key = public_forms(key_of(rights.key))[2]
+                    other, since = kept.setdefault((name, actor), (key, version.effective))
+                    if other != key:
+                        raise ConfigurationError(
+                            f"{where}, actors.{actor}: another key than in version {since}: a name is never given to a second one, "
+                            "or nobody could tell who signed; register the new key under a new name (calllog-guard key rotate)"
+                        )
             _check_duties(where, tenant)
     _check_numbers(versions)
 
@@ -202,6 +214,27 @@ def _check_people(
             )
     if tenant.person_notices is not None:
         _check_key(f"{where}, person_notices", tenant.person_notices.key, key_of, X25519PublicKey)
+
+
+def _check_actors(where: str, tenant: TenantPolicy, key_of: Callable[[str], bytes]) -> None:
+    """One key is one name's: else it would prove that somebody read who did not."""
+    owners = {public_forms(key_of(each.key))[2]: f"requesters.{name}" for name, each in tenant.requesters.items()}
+    for name, actor in tenant.actors.items():
+        place = f"{where}, actors.{name}"
+        if not isinstance(actor.key, str):
+            if actor.since is not msgspec.UNSET or actor.until is not msgspec.UNSET:
+                raise ConfigurationError(f"{place}: since and until are of a key: name the key, or take them away")
+            continue
+        if not isinstance(actor.since, datetime):
+            raise ConfigurationError(
+                f"{place}: a key without since: say from when on it counts and {name} signs, as since = 2026-12-01T00:00:00Z"
+            )
+        if isinstance(actor.until, datetime) and actor.until <= actor.since:
+            raise ConfigurationError(f"{place}: until is not after since")
+        _check_key(place, actor.key, key_of, Ed25519PublicKey)
+        owner = owners.setdefault(public_forms(key_of(actor.key))[2], f"actors.{name}")
+        if owner != f"actors.{name}":
+            raise ConfigurationError(f"{place}: its key is that of {owner}; everybody has a key of their own")
 
 
 def _check_key(where: str, name: str, key_of: Callable[[str], bytes], kind: type[Any]) -> None:

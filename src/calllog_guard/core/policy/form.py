@@ -5,7 +5,7 @@ Everything is closed: an unknown key is refused, each number has its limits here
 Source: design section 11; `interface` (Policy); GDPR Art. 12(3), 13, 19, 21, 30.
 """
 
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -31,6 +31,8 @@ Shown = Literal[
 ]  # fmt: skip
 PEM: Final = "-----BEGIN"
 """A `key` that begins so is the key itself, as in a published version; any other is a file beside the policy."""
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+"""With its offset, as `2026-12-01T00:00:00Z`."""
 Revision = Annotated[int, msgspec.Meta(ge=1, le=99)]
 Words = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 _UNSET: Final = msgspec.UNSET
@@ -88,10 +90,21 @@ class Requester(Part, frozen=True, kw_only=True):
 
 
 class Actor(Part, frozen=True, kw_only=True):
-    """Who may open legs, and for what; `title` is who that is, in words."""
+    """
+    Who may open legs, and for what; `title` is who that is, in words.
+
+    Args:
+        key: Ed25519: with its other half the actor signs what it opened. Once one actor has a key, every one needs one.
+        since: From when on the key counts, and unsigned accesses do not.
+        until: When it has lapsed, or was revoked; what was signed before stays proven.
+
+    """
 
     purposes: tuple[str, ...]
     title: Words | msgspec.UnsetType = _UNSET
+    key: str | msgspec.UnsetType = _UNSET
+    since: Moment | msgspec.UnsetType = _UNSET
+    until: Moment | msgspec.UnsetType = _UNSET
 
 
 class Recipient(Part, frozen=True, kw_only=True):

@@ -86,6 +86,7 @@ def advice(version: Version, late_days: int) -> Iterator[str]:
                 f"tenant {name}: {officers or 'no'} officer: nothing can be disclosed to an authority, which takes two"
                 + ("" if officers else "; and nothing can be refused, extended or answered by anybody")
             )
+        yield from _unproven(name, tenant)
         for purpose, table in tenant.purposes.items():
             months, days = period(table.keep)
             if months * _MONTH + days < late_days:
@@ -93,6 +94,17 @@ def advice(version: Version, late_days: int) -> Iterator[str]:
                     f"tenant {name}, purposes.{purpose}: keep = {table.keep}, but events are taken in for {late_days} days: one that comes "
                     "later than keep is stored until the next sweep, for nothing (EVENT_LATE_DAYS)"
                 )
+
+
+def _unproven(name: str, tenant: TenantPolicy) -> Iterator[str]:
+    without = sorted(actor for actor, rights in tenant.actors.items() if rights.key is msgspec.UNSET)
+    if without and len(without) == len(tenant.actors):
+        yield (
+            f"tenant {name}: no actor has a key: nobody proves who reads, and whoever may write privacy.access may write accesses in any "
+            "name: calllog-guard key new ACTOR --role actor, then key register"
+        )
+    for actor in without if len(without) < len(tenant.actors) else ():
+        yield f"tenant {name}, actors.{actor}: no key: it cannot read once another actor's key counts: calllog-guard key register {actor}"
 
 
 def _duty(place: str, table: PurposeTable) -> Iterator[str]:

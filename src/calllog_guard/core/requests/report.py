@@ -19,6 +19,7 @@ from typing import Final, Literal
 import msgspec
 
 from calllog_guard.core.acceptances import Accepted
+from calllog_guard.core.accesses import Account
 from calllog_guard.core.answers.statement import Statement
 from calllog_guard.core.prolonged import Prolonged
 from calllog_guard.core.requests.case import SINCE, Case
@@ -92,6 +93,8 @@ class Opened(Message, frozen=True, kw_only=True):
     Who opened records for a purpose, how many, and how many were refused; an answer to somebody's request stands under `ANSWERS`.
 
     `times` counts reads that opened something, and one that goes on for days once for each day; `denied` those that were not let begin.
+    `proven`: whether the actor has signed it; False: it was written when nobody had to, or by somebody who was denied. Absent where no
+    actor has a key.
     """
 
     actor: str
@@ -100,6 +103,15 @@ class Opened(Message, frozen=True, kw_only=True):
     opened: int
     refused: int
     denied: int = 0
+    proven: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class DoubtLine(Message, frozen=True, kw_only=True):
+    """Records of accesses that nobody believes, by why: how many, and how many records they claim were opened. They name nobody."""
+
+    reason: str
+    accesses: int
+    claimed: int
 
 
 class PolicyLine(Message, frozen=True, kw_only=True):
@@ -182,6 +194,7 @@ class Report(Message, frozen=True, kw_only=True):
     prolonged: tuple[ProlongedLine, ...] = ()
     secrets: bool = False
     statement: Statement | None = None
+    doubted: tuple[DoubtLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,13 +223,20 @@ class Month:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """What a report is made of; `limits` are the brakes' limits by one type of each, with the types that share it."""
+    """
+    What a report is made of; `limits` are the brakes' limits by one type of each, with the types that share it.
+
+    Args:
+        asked: Whether actors had to prove who they are in the month, or before.
+        doubted: The records of accesses that nobody believes: why, when they were appended, how many records they claim.
+
+    """
 
     tenant: str
     cases: Sequence[Case]
     filed: Mapping[str, Filed]
     holds: Sequence[HoldLine]
-    accesses: Iterable[Access]
+    accesses: Iterable[Account]
     policies: Sequence[PolicyLine]
     limits: Mapping[tuple[str, ...], int]
     objectives: Mapping[str, float]
@@ -224,6 +244,8 @@ class Sources:
     prolonged: Sequence[Prolonged] = ()
     secrets: bool = False
     statement: Statement | None = None
+    asked: bool = False
+    doubted: Sequence[tuple[str, datetime, int]] = ()
 
 
 def report(sources: Sources, month: Month, now: datetime) -> Report:
@@ -253,7 +275,7 @@ def report(sources: Sources, month: Month, now: datetime) -> Report:
         holds=tuple(sources.holds),
         disclosures=tuple(_disclosure(case, sources.filed.get(case.case)) for case in cases if case.type == "disclose"),
         notices=tuple(_notices(cases, now)),
-        opened=(*_opened(sources.accesses, month), *_answers(sources.cases, month)),
+        opened=(*_opened(sources, month), *_answers(sources.cases, month)),
         policies=tuple(sources.policies),
         brakes=tuple(_brakes(sources, month)),
         days=tuple(_days(sources.cases, month)),
@@ -271,6 +293,7 @@ def report(sources: Sources, month: Month, now: datetime) -> Report:
         ),
         secrets=sources.secrets,
         statement=sources.statement,
+        doubted=tuple(_doubted(sources, month)),
     )
 
 
@@ -351,12 +374,12 @@ def _losses(accepted: Iterable[Accepted], month: Month) -> Iterable[LossLine]:
             )
 
 
-def _opened(accesses: Iterable[Access], month: Month) -> Iterable[Opened]:
-    found: dict[tuple[str, str], list[Access]] = defaultdict(list)
-    for access in accesses:
+def _opened(sources: Sources, month: Month) -> Iterable[Opened]:
+    found: dict[tuple[str, str, bool], list[Access]] = defaultdict(list)
+    for access, proven, _ in sources.accesses:
         if month.has(access.at):
-            found[access.actor, access.purpose].append(access)
-    for (actor, purpose), some in sorted(found.items()):
+            found[access.actor, access.purpose, proven].append(access)
+    for (actor, purpose, proven), some in sorted(found.items(), key=lambda item: (item[0][:2], not item[0][2])):
         denied = sum(each.refused.get(DENIED, 0) for each in some)
         yield Opened(
             actor=actor,
@@ -365,7 +388,17 @@ def _opened(accesses: Iterable[Access], month: Month) -> Iterable[Opened]:
             opened=sum(each.opened for each in some),
             refused=sum(sum(each.refused.values()) for each in some) - denied,
             denied=denied,
+            proven=proven if sources.asked else msgspec.UNSET,
         )
+
+
+def _doubted(sources: Sources, month: Month) -> Iterable[DoubtLine]:
+    claims: dict[str, list[int]] = defaultdict(list)
+    for reason, appended, claimed in sources.doubted:
+        if month.has(appended):
+            claims[reason].append(claimed)
+    for reason, some in sorted(claims.items()):
+        yield DoubtLine(reason=reason, accesses=len(some), claimed=sum(some))
 
 
 def _one(access: Access, month: Month) -> tuple[object, date]:
