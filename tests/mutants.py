@@ -3621,8 +3621,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "who starts asks the ledger for the counter, and needs a right to it",
         "world.py",
-        "for record in await newest(self.settings.kafka, self.options, topic, [0], beats.ours):",
-        'for record in await newest(self.settings.kafka, self.options, self.settings.topic("privacy.decisions"), [0], beats.ours):',
+        "records = await keyed(self.settings.kafka, self.options, topic, 0, {ANCHOR, BEAT})",
+        'records = await keyed(self.settings.kafka, self.options, self.settings.topic("privacy.decisions"), 0, {ANCHOR, BEAT})',
         "tests/e2e/test_secure.py::test_each_role_does_its_work_as_its_own_user_and_no_more",
     ),
     (
