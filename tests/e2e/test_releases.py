@@ -142,7 +142,7 @@ def upgraded(guard: Patient, rounds: int) -> None:
     beside = Beside(guard)
     beside.number = rounds
     beside.run(dict.fromkeys(ROLES))
-    beside.round()  # every role has read with this release before the tenant is raised, as README asks
+    beside.round()  # every role has read with this release before the tenant is raised, as the documentation asks
     guard.cli("tenant", "upgrade", "iocom")
     beside.round()
     guard.cli("keystore", "walk")

@@ -108,6 +108,6 @@ async def agreed_by_all(shared: World, rest: Policy, signed: Signed) -> bool:
         )
     if reason not in {None, SECOND}:
         raise StateRefusedError(
-            f"no worker would follow this version ({reason}): {_WHY.get(reason or '', 'see the README')}"
+            f"no worker would follow this version ({reason}): {_WHY.get(reason or '', 'see the documentation')}"
         )
     return reason == SECOND

@@ -337,7 +337,7 @@ def _left_behind(missed: Sequence[Publication], version: Version, args: argparse
     """A version that nobody follows was a promise all the same: a longer period than its own is said as deliberately as any."""
     for each in missed:
         say(
-            f"version {each.effective} was published and is not followed: its record came after its day; see the README"
+            f"version {each.effective} was published and is not followed: its record came after its day; see the documentation"
         )
         promised = Version(effective=each.effective, change=each.change, tenant={each.tenant: each.policy})
         longer = [line.where for line in differences(promised, version) if line.what == "lengthened"]

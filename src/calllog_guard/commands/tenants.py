@@ -154,7 +154,7 @@ def _named(args: argparse.Namespace) -> tuple[World, Tenant]:
         raise StateRefusedError(f"the policy names no tenant {tenant}: add [version.tenant.{tenant}] first")
     if tenant != shared.tenant:
         raise StateRefusedError(
-            f"this installation serves {shared.tenant}; {tenant} needs one of its own: see the README: Scale"
+            f"this installation serves {shared.tenant}; {tenant} needs one of its own: see the documentation: Scale"
         )
     return shared, tenant
 

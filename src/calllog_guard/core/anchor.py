@@ -79,7 +79,7 @@ def check_anchor(found: Anchor, mine: Anchor, ledger: str) -> None:
         raise ConfigurationError(
             f"{ledger} is the ledger of {theirs}, and this process has the keys of another (tenant {mine.tenant}): each "
             "installation has a CALLLOG_GUARD_TENANT, PRIVACY_PREFIX, CALLLOG_PREFIX, KEYSTORE, KMS and RING of its own; see "
-            "the README: Scale"
+            "the documentation: Scale"
         )
     if found.legs not in {None, mine.legs}:
         raise ConfigurationError(
