@@ -252,7 +252,9 @@ def test_a_policy_of_aws_lets_each_domain_use_its_own_keys(domain: str) -> None:
     assert not any(aws_allows(policy, "kms:Decrypt", calllog_guard="other", epoch=key) for key in keys)
     assert not any(aws_allows(policy, "kms:Decrypt") for _ in keys), "a blob without a context"
     wraps = {key for key in keys if aws_allows(policy, "kms:Encrypt", calllog_guard="P", epoch=key)}
-    assert wraps == ({"2026-W48"} if domain == "audit" else wanted if domain == OPERATOR else set())
+    assert wraps == ({"2026-W48", ROOT} if domain == "audit" else wanted if domain == OPERATOR else set())
+    week = aws_allows(policy, "kms:Decrypt", calllog_guard="P", epoch="letters-7")
+    assert week == (domain in {"audit", OPERATOR}), "who opens a week's dead letters"
     ends = {
         key
         for key in keys
@@ -287,7 +289,8 @@ def test_a_policy_of_vault_lets_each_domain_use_its_own_keys(domain: str) -> Non
     ends = {key for key in keys if vault_allows(policy, f"transit/keys/P-{key}", "delete")}
     assert ends == ({"2026-W48"} if domain in {"audit", OPERATOR} else set())
     wraps = {key for key in keys if vault_allows(policy, f"transit/encrypt/P-{key}", "update")}
-    assert wraps == ({"2026-W48"} if domain == "audit" else opens if domain == OPERATOR else set())
+    assert wraps == ({"2026-W48", ROOT} if domain == "audit" else opens if domain == OPERATOR else set())
+    assert vault_allows(policy, "transit/decrypt/P-letters-7", "update") == (domain in {"audit", OPERATOR})
     assert not any(vault_allows(policy, f"transit/encrypt/P-{key}", "create") for key in keys)
     assert not any(vault_allows(policy, f"transit/decrypt/Q-{key}", "update") for key in keys)
     assert not any(vault_allows(policy, f"transit/export/encryption-key/P-{key}", "read") for key in keys)

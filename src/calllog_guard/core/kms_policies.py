@@ -18,6 +18,8 @@ OPERATOR: Final = "operator"
 _MAKES: Final = "audit"
 _SHARED: Final = "root"
 _EPOCHS: Final = "2???-W??"
+_LETTERS: Final = "letters-*"
+"""The weeks' keys of dead letters, which the auditor makes and destroys, and the operator opens."""
 _NEVER: Final = ["kms:CancelKeyDeletion", "kms:EnableKey", "kms:CreateGrant", "kms:PutKeyPolicy", "kms:UpdateAlias"]
 
 
@@ -35,16 +37,17 @@ def aws_policy(domain: str, prefix: str) -> str:
     def only(names: list[str]) -> dict[str, Any]:
         return {"StringEquals": ours, "StringLike": {"kms:EncryptionContext:epoch": names}}
 
+    passing = [_EPOCHS, *([_LETTERS] if domain in {_MAKES, OPERATOR} else [])]
     statements: list[dict[str, Any]] = [
-        _allow("Open", ["kms:Decrypt"], only([*keys_of(domain), _EPOCHS])),
+        _allow("Open", ["kms:Decrypt"], only([*keys_of(domain), *passing])),
         _allow("Look", ["kms:DescribeKey", "kms:ListAliases"]),
     ]
     if domain in {_MAKES, OPERATOR}:
-        names = [_EPOCHS] if domain == _MAKES else [*keys_of(domain), _EPOCHS]
-        aliases = [f"alias/{prefix}/{name}" for name in names]
+        names = [*passing, _SHARED] if domain == _MAKES else [*keys_of(domain), *passing]
+        aliases = [f"alias/{prefix}/{name}" for name in (passing if domain == _MAKES else names)]
         tag = {"StringEquals": {"aws:RequestTag/calllog-guard": prefix}}
         nameless = {"Null": {"kms:ResourceAliases": "true"}}
-        named = {"ForAnyValue:StringLike": {"kms:ResourceAliases": [f"alias/{prefix}/{_EPOCHS}"]}}
+        named = {"ForAnyValue:StringLike": {"kms:ResourceAliases": [f"alias/{prefix}/{each}" for each in passing]}}
         keys, destroy = "arn:aws:kms:*:*:key/*", ["kms:DisableKey", "kms:ScheduleKeyDeletion"]
         statements += [
             _allow("Wrap", ["kms:Encrypt"], only(names)),
@@ -54,7 +57,9 @@ def aws_policy(domain: str, prefix: str) -> str:
             _allow("Destroy", destroy, named, keys),
             _allow("DestroyDoubles", destroy, nameless, keys),
             _allow("Unname", ["kms:DeleteAlias"], named, keys),
-            _allow("UnnameIt", ["kms:DeleteAlias"], None, f"arn:aws:kms:*:*:alias/{prefix}/{_EPOCHS}"),
+            _allow(
+                "UnnameIt", ["kms:DeleteAlias"], None, [f"arn:aws:kms:*:*:alias/{prefix}/{each}" for each in passing]
+            ),
         ]
     statements.append({"Sid": "Never", "Effect": "Deny", "Action": _NEVER, "Resource": "*"})
     return json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2)
@@ -70,15 +75,16 @@ def _allow(
 def vault_policy(domain: str, prefix: str, mount: str = "transit") -> str:
     """A token's policy; no `create` on encrypt, which would make a destroyed key anew."""
     keys = [f"{prefix}-{name}" for name in keys_of(domain)]
-    epochs = f"{prefix}-2*"
+    passing = [f"{prefix}-2*", *([f"{prefix}-{_LETTERS}"] if domain in {_MAKES, OPERATOR} else [])]
     may: dict[str, list[str]] = {f"{mount}/keys": ["list"]}
-    for key in (*keys, epochs):
+    for key in (*keys, *passing):
         may[f"{mount}/decrypt/{key}"] = ["update"]
         may[f"{mount}/keys/{key}"] = ["read"]
     if domain in {_MAKES, OPERATOR}:
-        for key in (*(keys if domain == OPERATOR else ()), epochs):
+        for key in (*(keys if domain == OPERATOR else [f"{prefix}-{_SHARED}"]), *passing):
             may[f"{mount}/encrypt/{key}"] = ["update"]
-            may[f"{mount}/keys/{key}"] = ["read", "create", "update", *(("delete",) if key == epochs else ())]
+            if domain == OPERATOR or key in passing:
+                may[f"{mount}/keys/{key}"] = ["read", "create", "update", *(["delete"] if key in passing else [])]
     return "".join(f'path "{path}" {{ capabilities = {json.dumps(words)} }}\n' for path, words in may.items())
 
 
