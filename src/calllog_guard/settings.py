@@ -252,7 +252,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         if name.endswith("_file") and name.removesuffix("_file") in kinds:
             name, value = name.removesuffix("_file"), _content(variable, text)
         if name not in kinds:
-            raise ConfigurationError(f"unknown setting {variable}; the names are listed in the README")
+            raise ConfigurationError(f"unknown setting {variable}; the names are listed in docs/reference/settings.md")
         try:
             found[name] = kinds[name](value)
         except ValueError:

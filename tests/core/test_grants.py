@@ -1,10 +1,11 @@
-"""Who may do what: the table keeps what the README promises, and the README shows the table."""
+"""Who may do what: the table keeps what the documentation promises, and the documentation shows the table."""
 
 import json
 import re
 from pathlib import Path
 
 import pytest
+from documents import DOCUMENTED
 
 from calllog_guard.adapters.kafka_admin import governed
 from calllog_guard.cli import main
@@ -12,22 +13,20 @@ from calllog_guard.core.grants import ENTRIES, KEYSTORE_USERS, USERS, entries_ma
 from calllog_guard.core.redis_rights import rules
 from calllog_guard.settings import Settings
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-
 
 def holders(topic: str, letter: str) -> set[str]:
     """Who has a right to a topic."""
     return {user for user, letters in rights()[topic].items() if letter in letters}
 
 
-def test_the_readme_shows_the_table() -> None:
+def test_the_documentation_shows_the_table() -> None:
     """`python -m calllog_guard.core.grants` prints it; paste it between the markers."""
-    _, _, rest = README.partition("<!-- grants -->\n")
+    _, _, rest = DOCUMENTED.partition("<!-- grants -->\n")
     assert rest.partition("<!-- /grants -->")[0] == markdown()
 
 
-def test_the_readme_shows_the_entries_of_the_keystore() -> None:
-    _, _, rest = README.partition("<!-- entries -->\n")
+def test_the_documentation_shows_the_entries_of_the_keystore() -> None:
+    _, _, rest = DOCUMENTED.partition("<!-- entries -->\n")
     assert rest.partition("<!-- /entries -->")[0] == entries_markdown()
 
 

@@ -1,10 +1,10 @@
-"""What the README says is what the code does."""
+"""What README and docs/ say is what the code does."""
 
 import dataclasses
 import re
-from pathlib import Path
 
 import pytest
+from documents import DOCUMENTED, PAGES, README, ROOT, marked
 
 from calllog_guard.adapters.kafka_admin import governed
 from calllog_guard.cli import main, parser
@@ -13,39 +13,47 @@ from calllog_guard.core.requests.machine import diagram
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.settings import PREFIX, Settings, from_environment
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-
-
-def settings_table() -> str:
-    """The list of settings as the README must have it."""
-    lines = ["", "| setting | default |", "|---|---|"]
-    lines.extend(f"| `{PREFIX}{field.name.upper()}` | `{field.default}` |" for field in dataclasses.fields(Settings))
-    return "\n".join([*lines, ""])
-
 
 def test_settings_are_listed() -> None:
-    _, _, rest = README.partition("<!-- settings -->")
-    assert rest.partition("<!-- /settings -->")[0].strip("\n") == settings_table().strip("\n")
+    page = PAGES["docs/reference/settings.md"]
+    for field in dataclasses.fields(Settings):
+        default = f"`{field.default}`" if field.default != "" else "empty"
+        assert f"| `{PREFIX}{field.name.upper()}` | {default} |" in page
 
 
 def test_the_rules_of_identity_are_listed() -> None:
-    _, _, rest = README.partition("<!-- identity -->")
     rows = [f"| `{name}` | {words} |" for name, (_, words) in RULES.items()]
-    assert rest.partition("<!-- /identity -->")[0].strip("\n") == "\n".join(
-        ["| rule | what is one person |", "|---|---|", *rows]
-    )
+    assert marked("identity").strip("\n") == "\n".join(["| rule | what is one person |", "|---|---|", *rows])
 
 
 def test_the_diagram_is_the_machine() -> None:
     """`python -m calllog_guard.core.requests.machine` prints it; paste it between the markers."""
-    _, _, rest = README.partition("<!-- machine -->")
-    assert rest.partition("<!-- /machine -->")[0].strip("\n") == f"```mermaid\n{diagram()}```"
+    assert marked("machine").strip("\n") == f"```mermaid\n{diagram()}```"
+
+
+def test_the_readme_is_read_in_five_minutes() -> None:
+    """Four doors on its first screen, under 200 lines, no long sentence."""
+    assert len(README.splitlines()) < 200
+    first = "\n".join(README.splitlines()[:30])
+    for door in ("I publish calls", "I send requests", "I run it", "I answer for it"):
+        assert door in first
+    plain = re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
+    for said in re.split(r"(?<=[.:!?])\s|\||\n\n|\n- ", plain):
+        assert len(said.split()) <= 30, said
+
+
+def test_what_our_messages_send_people_to_is_a_heading() -> None:
+    """`see the documentation: "Scale"`, as commands and workers say."""
+    source = "".join(path.read_text("utf-8") for path in sorted((ROOT / "src").rglob("*.py")))
+    named = re.findall(r'the documentation: "?([A-Z][a-z ]+)', source)
+    assert named, "found"
+    for heading in named:
+        assert re.search(rf"^#+ {heading.strip()}\b", DOCUMENTED, re.MULTILINE), heading
 
 
 def test_topics_are_listed() -> None:
     for topic in governed(Settings(), 1, ["calllog.events"]):
-        assert f"`{topic.name}`" in README
+        assert f"`{topic.name}`" in DOCUMENTED
 
 
 def test_every_verb_is_in_the_readme_and_teaches(capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,7 +62,7 @@ def test_every_verb_is_in_the_readme_and_teaches(capsys: pytest.CaptureFixture[s
     names = [name for action in actions for name in dict.fromkeys(action.choices or {})]
     assert names, verbs
     for name in names:
-        assert f"| `{name}" in README, f"{name} is missing in the table of verbs"
+        assert f"| `{name}" in PAGES["docs/reference/verbs.md"], f"{name} is missing in the table of verbs"
         with pytest.raises(SystemExit) as ended:
             main([str(name), "--help"])
         assert ended.value.code == 0
@@ -63,7 +71,7 @@ def test_every_verb_is_in_the_readme_and_teaches(capsys: pytest.CaptureFixture[s
 
 def test_make_targets_of_the_readme_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
+    for target in re.findall(r"^make (\w+)", DOCUMENTED, re.MULTILINE):
         assert f"\n{target}:" in makefile
 
 

@@ -1,4 +1,4 @@
-"""Every stage that the README calls receipted is, of every type of request, and no other."""
+"""Every stage that the documentation calls receipted is, of every type of request, and no other."""
 
 import re
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from documents import DOCUMENTED
 from guard_world import POLICY, TENANT, GuardWorld
 from test_crash_matrix import reply
 
@@ -14,7 +15,6 @@ from calllog_guard.core.requests.machine import RULES
 from calllog_guard.core.requests.outcome import TO_DESK, Outcome
 from calllog_guard.core.tombstone import Output
 
-README = Path(__file__).parents[2] / "README.md"
 _POLICY = (
     POLICY.replace("[version.tenant.iocom.actors.billing-1]", """\
 [version.tenant.iocom.purposes.offers]
@@ -33,8 +33,8 @@ BY_AUDITOR = {"erase": ("rewritten", "absent", "gone"), "rectify": ("absent",)} 
 
 
 def table() -> dict[str, list[str]]:
-    """The README's stages by type; a range stands behind its type."""
-    rows = README.read_text("utf-8").partition("<!-- receipts -->")[2].partition("<!-- /receipts -->")[0].splitlines()
+    """The documentation's stages by type; a range stands behind its type."""
+    rows = DOCUMENTED.partition("<!-- receipts -->")[2].partition("<!-- /receipts -->")[0].splitlines()
     found = {}
     for kinds, stages in (row.strip("|").split("|") for row in rows if "`" in row):
         for kind in re.findall(r"`(\w+)`", kinds):

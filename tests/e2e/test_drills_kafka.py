@@ -32,7 +32,7 @@ RESTARTS = int(os.environ.get("DRILL_RESTARTS", "1"))
 CLEAN_S = float(os.environ.get("DRILL_CLEAN_S", "30"))
 PEOPLE, ERASED = 50, 10
 LAG_S, HEARTBEAT_S, BACKOFF_S, DELETE_S = 2.0, 0.5, 0.2, 0.5
-"""L, H, B and D of the fast profile (README, "How long until the bytes are gone")."""
+"""L, H, B and D of the fast profile (docs, "How long until the bytes are gone")."""
 ROUND_S = LAG_S + HEARTBEAT_S + BACKOFF_S + CLEAN_S
 LEDGERS = ("calllog.legs", "privacy.decisions")
 

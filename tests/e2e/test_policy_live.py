@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from installation import Installation, Make, event, raw
 from patience import PATIENCE_S
+from test_choices import with_purposes
 
 from calllog_guard.core.crypto.sealed import sign
 from calllog_guard.core.policy.publication import Publication, with_keys
@@ -123,6 +124,31 @@ def test_running_workers_follow_a_published_version_and_no_forged_one(make: Make
     record = json.loads(guard.cli("policy", "print", "--published", "--json"))[0]
     assert [each["effective"] for each in record["history"]] == ["2026-01-01", version]
     assert {purpose["name"]: purpose["keep"] for purpose in record["purposes"]}["service"] == "P30D"
+
+
+def test_what_is_grave_is_followed_when_two_officers_have_signed_it_and_a_day_lies_before_it(make: Make) -> None:
+    guard = with_purposes(make(EVENT_LATE_DAYS="400"))
+    guard.start("keeper")
+
+    def history() -> list[str]:
+        record = json.loads(guard.cli("policy", "print", "--published", "--json"))[0]
+        return [each["effective"] for each in record["history"]]
+
+    change, later = ('keep = "P90D"', 'keep = "P30D"'), today() + timedelta(3)
+    publish(guard, next_version(guard, today() + timedelta(1), change), code=4)
+    path = next_version(guard, later, change)
+    told = json.loads(publish(guard, path, "--json", code=1))
+    assert told["waits_for"] == "second_officer"
+    assert told["grave"] == ["purposes.service.keep is shorter (P30D for P90D)"]
+    publish(guard, path, code=1)
+    assert history() == ["2026-01-01"]
+    guard.settled(lambda: "waits until a second officer" in guard.log.read_text(), "the keeper says that it waits")
+    assert json.loads(publish(guard, path, "--json", key="officer-2"))["waits_for"] is None
+    assert history() == ["2026-01-01", f"{later}"]
+    many = len(guard.records("privacy.policy", 1))
+    publish(guard, path)
+    assert len(guard.records("privacy.policy", 1)) == many, "a single signature would take the place of both"
+    guard.settled(lambda: guard.log.read_text().count('"policy followed"') == 1, "the keeper follows")
 
 
 def test_check_says_what_a_change_does_and_publish_refuses_what_no_worker_would_follow(make: Make) -> None:

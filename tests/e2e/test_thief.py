@@ -2,7 +2,7 @@
 What a thief can do: every combination of copies of Kafka, Redis and KMS, each opened by all means that our code has.
 
 The copies are real: records and files of a running installation, `then` (before the erasure and the expiry), `days later` (after
-both, in the same epoch) and `weeks later` (after the epoch was destroyed). The README's table is what is tested.
+both, in the same epoch) and `weeks later` (after the epoch was destroyed). The documentation's table is what is tested.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from documents import DOCUMENTED
 from installation import Installation, event, raw
 from redis import Redis
 from redises import Lone, running
@@ -35,7 +36,6 @@ from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import Periods, Walk
 
 pytestmark = pytest.mark.real
-README = (Path(__file__).parents[2] / "README.md").read_text()
 TENANT = Tenant("iocom")
 PEOPLE = ["alice@example.org", "bob@example.org", "carol@example.org"]
 KMS = ("none", "then", "days later", "weeks later")
@@ -154,8 +154,8 @@ def loot(java: None, tmp_path_factory: pytest.TempPathFactory) -> Loot:  # noqa:
 
 
 def cells() -> list[tuple[str, str, set[str]]]:
-    """Redis, KMS, and what opens of Kafka's copy of then, as the README says."""
-    table = README.partition("<!-- thief -->")[2].partition("<!-- /thief -->")[0]
+    """Redis, KMS, and what opens of Kafka's copy of then, as the documentation says."""
+    table = DOCUMENTED.partition("<!-- thief -->")[2].partition("<!-- /thief -->")[0]
     found = []
     for redis, kms, *cell in re.findall(r"^\| ([a-z ]+) \| ([a-z ]+) \|" + r" (yes|no) \|" * 3, table, re.MULTILINE):
         names = {name for name, word in zip(("erased", "expired", "living"), cell, strict=True) if word == "yes"}

@@ -94,9 +94,7 @@ def _client(url: str) -> Any:
         pool = client.connection_pool
         pool.connection_class(**pool.connection_kwargs)
     except (ValueError, TypeError, RedisError):  # their texts may quote the address, password and all
-        wrong = (
-            "CALLLOG_GUARD_KEYSTORE must be redis://USER:PASSWORD@HOST:PORT/DB, or rediss:// with TLS: see the README"
-        )
+        wrong = "CALLLOG_GUARD_KEYSTORE must be redis://USER:PASSWORD@HOST:PORT/DB, or rediss:// with TLS: see the documentation"
         raise ConfigurationError(wrong) from None
     return client
 

@@ -57,7 +57,7 @@ async def _checked(check: str, ask: Callable[[], Awaitable[str]], wanted: str, r
 
 _SET: Final = "set it with Kafka's own tools"
 _REMEDIES: Final = {
-    FOREIGN: 'see the README: "More partitions than at creation"',
+    FOREIGN: 'see the documentation: "More partitions than at creation"',
     PARTITIONS: "delete the topic, then calllog-guard topics create; what it held is gone",
     "exists": "calllog-guard topics create",
 }
@@ -85,7 +85,7 @@ async def _topics(shared: World) -> list[Line]:
 
 async def _cleaners(shared: World) -> list[Line]:
     found = pages(shared.settings.cleaner_pages)
-    wanted, remedy = "a cleaner that works", 'see the README: "When certificates are withheld"'
+    wanted, remedy = "a cleaner that works", 'see the documentation: "When certificates are withheld"'
     lines: list[Line] = []
     for page, cleaner in zip(found, await HttpCleaners(found).look(), strict=True):
         if cleaner is None:
@@ -163,7 +163,7 @@ async def _parked(shared: World) -> list[Line]:
             waits.append(f"{told}; the oldest since {since:%Y-%m-%d %H:%M} UTC" if since else told)
         return waits[0] if waits else "nothing waits"
 
-    remedy = "restore the keystore, or erase these people; see the README"
+    remedy = "restore the keystore, or erase these people; see the documentation"
     lines = await _checked("parked parts", ask, "nothing waits", "start Kafka; calllog-guard topics create")
     return [replace(line, verdict="warned", remedy=remedy) for line in lines] if waits else lines
 
@@ -189,7 +189,10 @@ async def _users(shared: World) -> list[Line]:
         beyond.extend(await shared.keystore.beyond(name))
         return f"one user for all: it can {', '.join(beyond)}" if beyond else f"{name}: held to its role"
 
-    wanted, remedy = "a user of each role", "calllog-guard keystore rights prints them; see the README: Prepare Redis"
+    wanted, remedy = (
+        "a user of each role",
+        "calllog-guard keystore rights prints them; see the documentation: Prepare Redis",
+    )
     lines = await _checked("keystore users", ask, wanted, remedy)
     if any(line.verdict == "silent" for line in lines):  # as the line before says
         return []

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from calllog_guard.adapters.kafka_log import read_each
+from calllog_guard.commands.countersign import LENGTHEN, agreed_by_all, countersigned, word_of
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.crypto.envelope import parse_header
 from calllog_guard.core.identity import folds_case
@@ -20,18 +21,21 @@ from calllog_guard.core.ids import Tenant
 from calllog_guard.core.policy.differences import Difference, Stored, differences, lapsing
 from calllog_guard.core.policy.facts import lacking
 from calllog_guard.core.policy.form import Version
+from calllog_guard.core.policy.grave import SECOND, grave
 from calllog_guard.core.policy.lawful import advice, unlawful
-from calllog_guard.core.policy.publication import LATE, UNLAWFUL, Publication, follow, signed_by, topic_key, with_keys
+from calllog_guard.core.policy.publication import (
+    UNLAWFUL,
+    Publication,
+    topic_key,
+    with_keys,
+)
 from calllog_guard.core.policy.record import markdown, record
 from calllog_guard.core.policy.versions import change_at, in_force
 from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import ConfigurationError, RecordError, StateRefusedError
-from calllog_guard.law import NO_KEYSTORE, check_places, follow_published, kept_days
+from calllog_guard.law import NO_KEYSTORE, check_places, follow_published
 from calllog_guard.policy import Policy, load_policy
 from calllog_guard.world import World
-
-_LENGTHEN: Final = "--lengthen"
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -47,7 +51,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     check.add_argument("--against", type=Path, metavar="FILE", help="the policy file to compare with")
     check.add_argument("--effective", type=date.fromisoformat, metavar="DAY", help="the version of that day instead")
-    check.add_argument(_LENGTHEN, action="store_true", help="longer periods are meant: they are no finding")
+    check.add_argument(LENGTHEN, action="store_true", help="longer periods are meant: they are no finding")
     check.add_argument("--legs", action="store_true", help="read the legs (headers alone) and count what falls due")
     check.add_argument("--json", action="store_true")
     check.set_defaults(run=lambda args: asyncio.run(run_check(args)))
@@ -59,7 +63,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     publish.add_argument("--key", type=Path, required=True, metavar="PEM", help="an officer's private key")
     publish.add_argument("--effective", type=date.fromisoformat, metavar="DAY", help="which version of the file")
-    publish.add_argument(_LENGTHEN, action="store_true", help="longer periods are meant; the signed text says so")
+    publish.add_argument(LENGTHEN, action="store_true", help="longer periods are meant; the signed text says so")
     publish.add_argument("--json", action="store_true")
     publish.set_defaults(run=lambda args: asyncio.run(run_publish(args)))
     printing = actions.add_parser("print", help="the record of processing (GDPR Art. 30), as Markdown or JSON")
@@ -145,6 +149,17 @@ async def run_check(args: argparse.Namespace) -> int:
     found = differences(before[-1], after[-1])
     counted = await _lapsing(shared, before, after) if args.legs else {}
     lengthened = [each for each in found if each.what == "lengthened"]
+    heavy = [
+        line
+        for name, table in after[-1].tenant.items()
+        if name in before[-1].tenant
+        for line in grave(before[-1].tenant[name], table)
+    ]
+    for line in heavy:
+        say(
+            f"grave: {line}; two officers sign it, and a day lies before it (one officer's word is enough where there is one)"
+        )
+    told["grave"] = heavy
     if args.json:
         data = {
             "from": before[-1].effective.isoformat(),
@@ -158,7 +173,7 @@ async def run_check(args: argparse.Namespace) -> int:
         _table(before[-1], after[-1], found, counted)
     if lengthened and not args.lengthen:
         say(
-            f"{len(lengthened)} periods get longer: that needs the word {_LENGTHEN}, here and when it is published; "
+            f"{len(lengthened)} periods get longer: that needs the word {LENGTHEN}, here and when it is published; "
             "legs that are stored already keep their shorter period"
         )
         return 1
@@ -238,7 +253,7 @@ async def run_publish(args: argparse.Namespace) -> int:
         )
     # What is published stands on what was before: the file without this version, and what was published earlier.
     rest = Policy(tuple(each for each in file if each is not version), Path(shared.settings.policy).parent)
-    shared.policy = rest
+    rest.here, shared.policy = shared.policy.here, rest
     followed = await follow_published(shared, whole=False)
     before = in_force([each for each in rest.versions if each.effective < wanted], wanted)
     if before is None or tenant not in before.tenant:
@@ -260,8 +275,12 @@ async def run_publish(args: argparse.Namespace) -> int:
     _replaced(rest, version, shared.clock.now().date(), args)
     _check_identity(shared, Policy((*rest.versions, version), Path(shared.settings.policy).parent))
     _left_behind(followed.holes(shared.clock.now().date()), version, args)
-    token = signed_by(args.key.read_bytes(), before.tenant[tenant], rest.public_key, claims).encode()
-    await _agreed(shared, rest, token)
+    signed = countersigned(args.key.read_bytes(), before.tenant[tenant], rest.public_key, claims, followed)
+    if signed.done:
+        text = f"tenant {tenant}: version {version} is published, and signed by two: nothing to do"
+        show(args, {"tenant": tenant, "published": True}, text)
+        return 0
+    waits = await agreed_by_all(shared, rest, signed)
     try:
         await check_places(shared, NO_KEYSTORE)
     except ConfigurationError:  # the version that allows this place is the cure
@@ -270,7 +289,7 @@ async def run_publish(args: argparse.Namespace) -> int:
     await writer.start()
     try:
         topic = shared.settings.topic("privacy.policy")
-        await writer.write([Output(topic, 0, topic_key(tenant, wanted, version.number), token)])
+        await writer.write([Output(topic, 0, topic_key(tenant, wanted, version.number), signed.token)])
     finally:
         await writer.stop()
     lines = [each._asdict() for each in differences(rest.inlined(before), version) if each.tenant == tenant]
@@ -280,13 +299,17 @@ async def run_publish(args: argparse.Namespace) -> int:
         "revision": version.number,
         "before": before.effective.isoformat(),
         "differences": lines,
+        "waits_for": SECOND if waits else None,
+        "grave": signed.found,
     }
     if set(version.tenant[tenant].events) != set(before.tenant[tenant].events):
         say(
             "it names other topics of events: calllog-guard topics create makes them; restart the protectors on its day"
         )
+    if word := word_of(signed, str(version), str(before), waits=waits):
+        say(word)
     show(args, data, f"tenant {tenant}: version {version} is published over {before}, {len(lines)} differences")
-    return 0
+    return int(waits)
 
 
 def _replaced(rest: Policy, version: Version, today: date, args: argparse.Namespace) -> None:
@@ -306,7 +329,7 @@ def _replaced(rest: Policy, version: Version, today: date, args: argparse.Namesp
     longer = [line.where for line in differences(rest.inlined(was), version) if line.what == "lengthened"]
     if longer and not args.lengthen:
         raise StateRefusedError(
-            f"{', '.join(longer)}: longer than in version {was}, which is in force: say {_LENGTHEN} if it is meant"
+            f"{', '.join(longer)}: longer than in version {was}, which is in force: say {LENGTHEN} if it is meant"
         )
 
 
@@ -314,33 +337,15 @@ def _left_behind(missed: Sequence[Publication], version: Version, args: argparse
     """A version that nobody follows was a promise all the same: a longer period than its own is said as deliberately as any."""
     for each in missed:
         say(
-            f"version {each.effective} was published and is not followed: its record came after its day; see the README"
+            f"version {each.effective} was published and is not followed: its record came after its day; see the documentation"
         )
         promised = Version(effective=each.effective, change=each.change, tenant={each.tenant: each.policy})
         longer = [line.where for line in differences(promised, version) if line.what == "lengthened"]
         if longer and not args.lengthen:
             raise StateRefusedError(
-                f"{', '.join(longer)}: longer than in version {each.effective}, which was published: say {_LENGTHEN} if it is "
+                f"{', '.join(longer)}: longer than in version {each.effective}, which was published: say {LENGTHEN} if it is "
                 "meant, or put that version into the policy file first"
             )
-
-
-_WHY: Final = {
-    "lengthens_unsaid": f"a period gets longer (see policy check): say {_LENGTHEN} if it is meant",
-    LATE: "its day is past: give it today's date or a later one",
-    "takes_effect_in_the_past": "its day is past: give it today's date or a later one",
-    "retention_too_short": "the topic of the legs forgets earlier than this version: raise its retention.ms first",
-    "contradicts": "it contradicts versions that are published: policy print --published shows them",
-}
-
-
-async def _agreed(shared: World, rest: Policy, token: bytes) -> None:
-    """Judge it as every worker will, before anybody sees it."""
-    days = await kept_days(shared)
-    followed = follow(rest.versions, {token: to_ms(shared.clock.now())}, rest.public_key, days)
-    reason = followed.refused.get(token)
-    if reason is not None:
-        raise StateRefusedError(f"no worker would follow this version ({reason}): {_WHY.get(reason, 'see the README')}")
 
 
 # --- print ----------------------------------------------------------------------------------------------------------

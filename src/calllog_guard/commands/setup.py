@@ -17,7 +17,7 @@ from calllog_guard.settings import PREFIX, from_environment
 from calllog_guard.world import World, world
 
 POLICY = """\
-# The privacy policy that the workers enforce. See the README: "Write the policy".
+# The privacy policy that the workers enforce. See the documentation: "Write the policy".
 [[version]]
 effective = 2026-01-01
 change = "First version."

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _ABOUT: Final = """\
 Runs a real Kafka and a real Redis as child processes, on free ports of 127.0.0.1, and writes the environment of its users into DIR.
 With --profile secure every port but the page of Kafka's figures speaks TLS (certificates of a throw-away authority, made anew at
-every start), and each role is a user with a password and the rights of the README's tables: DIR/users/ROLE.env is the environment
+every start), and each role is a user with a password and the rights of the documentation's tables: DIR/users/ROLE.env is the environment
 of a role, DIR/stack.env the operator's. The Redis servers that come in wheels have no TLS: a small process before it speaks it.
 """
 _READY_S: Final = 300.0

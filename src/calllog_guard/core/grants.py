@@ -6,7 +6,7 @@ Rules: 1. Each user has what its code does, and nothing else; what is not listed
           tell of secret holds; `privacy.orders`, which is of nothing else, is shown to officers besides, and to no backend.  3. `delete` is for DeleteRecords; Kafka takes it for the right to delete the topic too, so that brokers
           must run with `delete.topic.enable=false`.  4. Of the keystore's entries those who protect make new ones and take nothing
           away; those who read, and officers, change none.
-The README shows these tables. `calllog-guard topics rights` prints those of Kafka for its own tool, `calllog-guard keystore rights`
+The documentation shows these tables. `calllog-guard topics rights` prints those of Kafka for its own tool, `calllog-guard keystore rights`
 those of Redis (`core/redis_rights.py`); `stack up --profile secure` sets both.
 Source: design sections 5 and 8; Apache Kafka, security: operations and resources; Redis, access control lists.
 """
@@ -147,7 +147,7 @@ def acl_commands(topic: Callable[[str], str], group_prefix: str, events: Sequenc
 
 
 def markdown() -> str:
-    """The tables as the README shows them."""
+    """The tables as the documentation shows them."""
     head = ["topic", *USERS]
     rows = [[f"`{name}`", *users.values()] for name, users in rights().items()]
     rows += [[f"group `calllog.{name}`", *(users.get(user, "") for user in USERS)] for name, users in _GROUPS.items()]
@@ -156,11 +156,11 @@ def markdown() -> str:
 
 
 def entries_markdown() -> str:
-    """The keystore's table as the README shows it."""
+    """The keystore's table as the documentation shows it."""
     head = ["entry", *KEYSTORE_USERS]
     rows = [[f"`{name}`", *(users.get(user, "") for user in KEYSTORE_USERS)] for name, users in ENTRIES.items()]
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
 
 
 if __name__ == "__main__":
-    print(markdown(), entries_markdown(), sep="\n", end="")  # noqa: T201 - what the README has between its markers
+    print(markdown(), entries_markdown(), sep="\n", end="")  # noqa: T201 - what the documentation has between its markers

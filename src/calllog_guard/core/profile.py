@@ -4,12 +4,12 @@ A tenant's profile: which stored forms its installation writes, by which rules i
 It is kept with the tenant's secrets, one numbered blob per change, and the highest number counts.
 Rules: 1. Readers exist for every level ever written; the profile says which one is written, and is raised after all workers read it.
        2. A level never falls.  3. Who can write beside the KMS and not wrap cannot change it: a digest of it is wrapped by the KMS.
-Source: house rule R19; README: Upgrade from an earlier release; vectors in `tests/vectors/profile_v1.json`.
+Source: house rule R19; docs: Upgrade from an earlier release; vectors in `tests/vectors/profile_v1.json`.
 """
 
 import hashlib
 import struct
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -43,9 +43,17 @@ CHANGES: Final = (
         2,
         "cases and decisions say in which tenure of a desk they were written: what a paused desk writes late never wins",
     ),
+    (
+        2,
+        "desks sign cases and decisions, keepers what they count: what came without a proof since the upgrade is passed over",
+    ),
+    (2, "a request is known by its requester and its `jti`: ids of cases and decisions derive from both"),
+    (2, "dead letters are sealed to the key of a week, too, which is destroyed when their days are over"),
     (2, "orders of holds arrive in privacy.orders, where secret cases lie too: no backend may read it"),
 )
 """By level, what is written from then on; `tenant upgrade` shows it."""
+UNPROVEN_FOR: Final = timedelta(minutes=15)
+"""After an upgrade: every worker that writes at all has met the new profile by then, and ended or left the unit in which it had not."""
 _FORM: Final = 1
 _HEAD: Final = struct.Struct(">BI")
 
@@ -65,6 +73,7 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
             knows.
         judged_from: From which day on versions of its policy must be lawful (`policy/lawful.py`), where an earlier release took
             others; UNSET: all of them.
+        unproven_until: Until when records may have been written that bear no proof, by the brokers' time; UNSET: none ever was.
         at: When it was written.
 
     """
@@ -78,6 +87,7 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
     signers: dict[str, str] = msgspec.field(default_factory=dict)
     judged_from: Day | msgspec.UnsetType = msgspec.UNSET
     clear_calls: Day | msgspec.UnsetType | None = msgspec.UNSET
+    unproven_until: Utc | msgspec.UnsetType = msgspec.UNSET
     at: Utc | None = None
 
     @property
@@ -97,6 +107,13 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
         if self.forms == RELEASE_0_1:
             return date.max
         return date.min if self.judged_from is msgspec.UNSET else date.fromisoformat(self.judged_from)
+
+    @property
+    def alone_until(self) -> datetime | None:
+        """Until when a tenant's only officer changes everything alone: in the first day of one that was made, and not raised or changed."""
+        return (
+            self.at + timedelta(days=1) if self.number == 1 and self.at and self.judged_from is msgspec.UNSET else None
+        )
 
 
 PROFILES: Final = msgspec.json.Decoder(TenantProfile)

@@ -69,7 +69,7 @@ class RedisServer:
 
 
 class SecuredRedis(RedisServer):
-    """The same server, reached over a socket in a folder of its owner's alone, with the users of the README and no other."""
+    """The same server, reached over a socket in a folder of its owner's alone, with the users of the documentation and no other."""
 
     def __init__(self, directory: Path, secured: Secured) -> None:
         super().__init__(directory)

@@ -30,7 +30,7 @@ class KeyEntries:
 
     @property
     def forms(self) -> int:
-        """The level of stored forms that is written now: what is newer than the first release's is written from 2 on (README: Forms)."""
+        """The level of stored forms that is written now: what is newer than the first release's is written from 2 on (docs: Forms)."""
         return self._vault.profile(self.tenant).forms
 
     @property

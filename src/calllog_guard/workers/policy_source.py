@@ -14,7 +14,8 @@ from typing import Any, Final, Protocol
 import structlog
 
 from calllog_guard.core.policy.form import Version
-from calllog_guard.core.policy.publication import TOO_LONG, Followed, is_publication
+from calllog_guard.core.policy.grave import SECOND
+from calllog_guard.core.policy.publication import PASSING, TOO_LONG, Followed, is_publication
 from calllog_guard.errors import RequestRefusedError
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock
@@ -112,13 +113,16 @@ class PolicySource:
         for token, reason in followed.refused.items():
             if self._told.get(token) == reason:
                 continue
+            if reason == SECOND:
+                log.warning("a published policy waits until a second officer has signed it")
+                continue
             log.error("published policy refused: nothing changes", reason=reason)
             self._count("policy_refused_" + reason, 1)
             if self._letter is not None and token in self._fresh:
                 await self._letter(self._fresh[token], RequestRefusedError(reason))
         self._fresh.clear()
         self._told = followed.refused
-        for token in [each for each, why in followed.refused.items() if why != TOO_LONG][:-_MOST_REFUSED]:
+        for token in [each for each, why in followed.refused.items() if why not in PASSING][:-_MOST_REFUSED]:
             del self._records[token]
             del self._told[token]
         return followed

@@ -66,7 +66,7 @@ def _located(content: dict[str, Any], whole: str) -> str:
         except msgspec.ValidationError as error:
             known = f"; known here: {', '.join(kind.__struct_fields__)}" if "unknown field" in str(error) else ""
             return f"{place}: {error}{known}"
-    return f"{whole}; see the README: Write the policy"
+    return f"{whole}; see the documentation: Write the policy"
 
 
 def _tables(value: Any) -> Iterator[tuple[str, Any]]:

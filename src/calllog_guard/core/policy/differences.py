@@ -109,7 +109,7 @@ def _of_purpose(name: str, was: PurposeTable, is_now: PurposeTable) -> Iterator[
 def _of_field(part: str, name: str, field: str, was: msgspec.Struct, is_now: msgspec.Struct) -> Iterator[_Line]:
     a, b = getattr(was, field), getattr(is_now, field)
     if field == "key":
-        a, b = (_fingerprint(each) if isinstance(each, str) else each for each in (a, b))
+        a, b = (fingerprint(each) if isinstance(each, str) else each for each in (a, b))
     if _said(a) != _said(b):
         yield "changed", part, name, field, _text(a), _text(b)
 
@@ -137,7 +137,7 @@ def _of_notices(old: TenantPolicy, new: TenantPolicy) -> Iterator[_Line]:
 
 
 @cache
-def _fingerprint(key: str) -> str:
+def fingerprint(key: str) -> str:
     """What a key is; the name of its file where nobody has put its text in place."""
     return public_forms(key.encode())[2] if key.startswith(PEM) else key
 

@@ -8,14 +8,15 @@ Rules: 1. An officer of the version before must have signed it: the version befo
           the later signed. So a mistake is corrected on its day, and the revision before it stays in topic and change log.
        5. The result depends on what was published alone, not on the order in which it is read: compaction keeps no order
           between the first and the last word about a version.
-       6. Who begins under an older law than one that was published breaks promises that others keep: a version that was signed
+       6. What is grave two officers sign, and a day lies before it (`grave.py`).
+       7. Who begins under an older law than one that was published breaks promises that others keep: a version that was signed
           in time and appended too late (a topic restored, mirrored, made anew) is not followed, and nobody begins without it.
 Source: design sections 5 and 11; RFC 7515.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, Literal
 
 import msgspec
@@ -33,8 +34,9 @@ from calllog_guard.core.confirmations import CONFIRMATIONS, CONFIRMED
 from calllog_guard.core.crypto.sealed import kid_of, sign, verify
 from calllog_guard.core.ids import unb64
 from calllog_guard.core.policy.checks import check_versions
-from calllog_guard.core.policy.differences import differences
+from calllog_guard.core.policy.differences import differences, fingerprint
 from calllog_guard.core.policy.form import PEM, Revision, TenantPolicy, Version
+from calllog_guard.core.policy.grave import SECOND, TOO_SOON, grave, officers, soonest
 from calllog_guard.core.policy.lawful import unlawful
 from calllog_guard.core.policy.versions import in_force, longest_keep_days
 from calllog_guard.core.prolonged import CHANGES, PROLONGED
@@ -52,12 +54,21 @@ TOO_LONG: Final = "retention_too_short"
 """The reason that may pass by itself: the topic of the legs forgets earlier than the version wants to keep."""
 UNLAWFUL: Final = "unlawful"
 """The reason of a version that says what no new one may say (`lawful.py`)."""
+PASSING: Final = frozenset({TOO_LONG, SECOND})
+"""The reasons that may pass: what they are said of is judged again."""
 LATE: Final = "appended_after_its_day"
 """The reason of who may be in the right: an officer's word from before its day, in a record that is younger."""
 
 
 class Publication(Message, frozen=True, kw_only=True):
-    """The claims of a published version; `key` fields hold PEM texts. `lengthen`: longer periods are meant."""
+    """
+    The claims of a published version; `key` fields hold PEM texts.
+
+    Args:
+        lengthen: Longer periods are meant.
+        first: The same text as another officer has signed it, where two must.
+
+    """
 
     v: Literal[1] = 1
     tenant: TenantName
@@ -66,6 +77,7 @@ class Publication(Message, frozen=True, kw_only=True):
     change: str
     at: Utc
     lengthen: bool = False
+    first: str | msgspec.UnsetType = msgspec.UNSET
     policy: TenantPolicy
 
     @property
@@ -74,6 +86,7 @@ class Publication(Message, frozen=True, kw_only=True):
         return 1 if self.revision is msgspec.UNSET else self.revision
 
 
+_EPOCH: Final = datetime.fromtimestamp(0, UTC)
 _AHEAD: Final = timedelta(minutes=5)
 PUBLICATIONS: Final = msgspec.json.Decoder(Publication)
 
@@ -171,11 +184,13 @@ class Installed:
     Args:
         lawful_from: From which day on versions must be lawful (`lawful.py`).
         ours: Its own topics: named among those of events, the ledger would be trimmed as they are.
+        alone_until: Until when a tenant's only officer changes everything at once.
 
     """
 
     lawful_from: date = date.max
     ours: frozenset[str] = frozenset()
+    alone_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +311,7 @@ def _claimed(records: Iterable[bytes]) -> tuple[dict[date, list[tuple[Publicatio
     claimed: dict[date, list[tuple[Publication, bytes]]] = {}
     for token in records:
         try:
-            claims = _claims(token)
+            claims = claims_of(token)
         except MessageError as error:
             refused[token] = error.reason
         else:
@@ -306,7 +321,12 @@ def _claimed(records: Iterable[bytes]) -> tuple[dict[date, list[tuple[Publicatio
     return claimed, refused
 
 
-def _claims(token: bytes) -> Publication:
+def agreed(claims: Publication) -> Publication:
+    """What of a publication officers agree on: all but when each has signed it, and who was the first."""
+    return msgspec.structs.replace(claims, at=_EPOCH, first=msgspec.UNSET)
+
+
+def claims_of(token: bytes) -> Publication:
     """What a token claims; nothing of it is believed before `Chain.accept`."""
     try:
         text = token.decode("ascii")
@@ -356,6 +376,31 @@ class Chain:
             in_time = claims.at.date() <= claims.effective
             raise RequestRefusedError(LATE if in_time else "takes_effect_in_the_past", "/effective")
         self._check_content(claims, version)
+        if claims.effective >= self.here.lawful_from and not self._in_file(claims):
+            self._check_grave(claims, token.decode(), appended)
+
+    def _check_grave(self, claims: Publication, token: str, appended: datetime) -> None:
+        """Whether a grave change has the officers and the day that it needs."""
+        before = with_keys(self.earlier[-1].tenant[claims.tenant], self.key_of)
+        if not grave(before, claims.policy):
+            return
+        if len(officers(before)) > 1:
+            self._check_first(claims, token, before)
+        elif self.here.alone_until is not None and appended < self.here.alone_until:
+            return
+        if soonest(appended) > claims.effective:
+            raise RequestRefusedError(LATE if soonest(claims.at) <= claims.effective else TOO_SOON, "/effective")
+
+    def _check_first(self, claims: Publication, token: str, before: TenantPolicy) -> None:
+        """Whether another officer has signed the same text before."""
+        if claims.first is msgspec.UNSET:
+            raise RequestRefusedError(SECOND, "/first")
+        self._check_signer(claims, claims.first)
+        names = kid_of(token), kid_of(claims.first)
+        if len({fingerprint(before.requesters[name].key) for name in names}) < len(names):
+            raise RequestRefusedError("same_officer", "/first")
+        if agreed(claims) != agreed(claims_of(claims.first.encode())):
+            raise RequestRefusedError("another_text", "/first")
 
     def _check_signer(self, claims: Publication, token: str) -> None:
         before = self.earlier[-1].tenant.get(claims.tenant) if self.earlier else None

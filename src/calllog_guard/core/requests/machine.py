@@ -9,7 +9,7 @@ Rules: 1. Whatever a case waited for, an officer has it next: code may `grant`, 
           officer to say; code would call it done. What has only been announced an officer may still refuse.
        4. A case that waits for an identity has asked nobody for it. Who asks the person (backend or officer) says so by
           `ask_identity`, as of its moment; before that no clock stops (UK GDPR Art. 12A(2)(b): information *requested*).
-`python -m calllog_guard.core.requests.machine` prints the README's diagram. Not here: deadlines (`clock.py`), which fields a
+`python -m calllog_guard.core.requests.machine` prints the documentation's diagram. Not here: deadlines (`clock.py`), which fields a
 type needs (`request.py`), what enforcing means (the workers). Source: design section 10; interface: messages, case.
 """
 
