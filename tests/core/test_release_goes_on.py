@@ -2,23 +2,25 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from guard_world import Fuse, FusedKeystore, FusedLog, GuardWorld, Hand
+from guard_world import TENANT, Fuse, FusedKeystore, FusedLog, GuardWorld, Hand
 from releases import Fixture, releases, whole
 
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.commands.rights import reply_key
 from calllog_guard.core.arrival import arrival
 from calllog_guard.core.crypto.sealed import open_sealed
+from calllog_guard.core.ids import EpochName
 from calllog_guard.core.tombstone import Output
 from calllog_guard.policy import load_policy
 from calllog_guard.settings import Settings
 from calllog_guard.workers.vault import Vault
+from calllog_guard.workers.walk import epoch_of
 
 
 class Lanes(defaultdict[tuple[str, int], list[Any]]):
@@ -126,3 +128,24 @@ async def test_what_was_pending_is_finished_and_rights_are_served(release: str, 
     await world.run()
     again = world.log.live(world.fixture.topic("calllog.legs"))
     assert again.keys() == left.keys(), "whoever begins anew comes to the same"
+
+
+@pytest.mark.parametrize("release", releases())
+def test_an_installation_of_a_release_is_separated_and_opens_what_it_did(release: str, tmp_path: Path) -> None:
+    """What is pending was sealed before its trust domains were apart; nothing of it is another secret."""
+    world = FrozenWorld(tmp_path, Fixture(release))
+    world.vault.upgrade(TENANT, ("as-written",), world.clock.at, world.settings.partitions)
+    kms, ring = LocalKms(tmp_path / "kms"), FileRing(tmp_path / "kms")
+
+    def opened() -> list[bytes]:
+        vault = Vault(kms, ring)
+        uses = ("keystore", "ledger", "cases", "tallies")
+        keys = [vault.epoch_key(EpochName(each), TENANT, use) for each in vault.epochs() for use in uses]
+        found = [vault.case_key(TENANT), vault.outcome_key(TENANT), *keys]
+        return [vault.receipt_key(TENANT), vault.guard_id(), *(each.expose() for each in found)]
+
+    before = opened()
+    world.vault.separate(TENANT, epoch_of(world.clock.at + timedelta(days=7)))
+    assert opened() == before
+    assert len(before) > len(("receipts", "guard", "cases", "outcomes")), "and of at least one epoch"
+    assert not any(ring.get(f"{kind}.{TENANT}") for kind in ("receipts", "cases"))
