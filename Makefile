@@ -101,6 +101,7 @@ bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Fau
 	$(PY) -W ignore bench/erase.py
 	$(PY) -W ignore bench/erase_many.py
 	$(PY) -W ignore bench/absence.py
+	$(PY) -W ignore bench/accesses.py
 	$(PY) -W ignore bench/read.py
 	$(PY) -W ignore bench/walk.py
 	$(PY) -W ignore bench/sweep.py

@@ -28,7 +28,9 @@ from installation import Installation
 from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.adapters.memory import SystemClock
-from calllog_guard.core.ids import Tenant
+from calllog_guard.core.crypto.sealed import signer_public
+from calllog_guard.core.ids import Tenant, b64
+from calllog_guard.core.proofs import DESK, Proofs, vouched
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.tombstone import Output
@@ -40,6 +42,7 @@ from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.deadlines import Deadlines
 from calllog_guard.workers.terms import braked, dated
 
+SEED = bytes(32)
 CASES = int(os.environ.get("CASES", "100000"))
 NOW = datetime.now(UTC)  # noqa: TID251 - a benchmark runs on the real clock
 WAITS = ("identity", "officer", "clarification", "fee")
@@ -83,7 +86,7 @@ async def run(stack: Stack, guard: Installation) -> dict[str, Any]:
     table = load_policy(guard.directory / "policy.toml").at(NOW.date()).tenant["iocom"]
     writer, topic, result = KafkaWriter(stack.kafka, {}), guard.topic("privacy.cases"), dict[str, Any](cases=CASES)
     cases = [opened(number, table) for number in range(CASES)]
-    outputs = [Output(topic, 0, case.case.encode(), encode(case)) for case in cases]
+    outputs = [vouched(Output(topic, 0, case.case.encode(), encode(case)), DESK, SEED) for case in cases]
     del cases
     await writer.start()
     began = time.monotonic()
@@ -93,7 +96,9 @@ async def run(stack: Stack, guard: Installation) -> dict[str, Any]:
     result["written_s"] = seconds(began)
     del outputs
     nothing: Any = SimpleNamespace()
-    book = Casebook(Tenant("iocom"), 0, (topic, topic + ".orders"), nothing, nothing, nothing)
+    signers = {DESK: b64(signer_public(SEED)).decode()}
+    vault: Any = SimpleNamespace(proofs=lambda _: Proofs(signers))
+    book = Casebook(Tenant("iocom"), 0, (topic, topic + ".orders"), nothing, vault, nothing)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.monotonic()
     for record in await read_all(stack.kafka, {}, topic, [0]):

@@ -30,16 +30,16 @@ from calllog_guard.adapters.rocksdb_rows import RocksRows
 from calllog_guard.adapters.segment_files import look_at_replica, replicas
 from calllog_guard.core.absence import Look
 from calllog_guard.core.crypto.sealed import receipt_pem
-from calllog_guard.core.heartbeats import AUDIT, KEEP
 from calllog_guard.core.ids import ID_BYTES, EpochName, b64
 from calllog_guard.core.prolonged import PROLONGED, Prolonged
 from calllog_guard.core.prolonged import noted as noted_by
-from calllog_guard.core.requests.case import Case, case_of, later
-from calllog_guard.core.requests.decision import DECISIONS, Decision, open_entry
+from calllog_guard.core.proofs import AUDIT, DESK, KEEP
+from calllog_guard.core.requests.case import Case, case_in, later
+from calllog_guard.core.requests.decision import Decision, decision_in, open_entry
 from calllog_guard.core.requests.outcome import DONE, is_result
 from calllog_guard.core.requests.part import PartName, open_part
 from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import BEAT, Beat, decode, encode
+from calllog_guard.core.wire import BEAT, Beat, encode
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.ports import Place, Writer
 from calllog_guard.settings import ROLES
@@ -65,7 +65,7 @@ from calllog_guard.workers.reads import Reads, reads_of
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.search import Searcher
-from calllog_guard.workers.tenure import Tenure, TenureWriter
+from calllog_guard.workers.tenure import BELIEVED, Tenure, TenureWriter
 from calllog_guard.workers.tools import Tools
 from calllog_guard.workers.upkeep import Means
 from calllog_guard.workers.walk import Periods, Walk, Walked
@@ -135,7 +135,7 @@ def _desk(shared: World, kafka: KafkaWriter, reader: Any, begins: Beginnings) ->
     topic, steps = settings.topic("privacy.cases"), Steps(settings.off)
     topics = topic, settings.topic("privacy.orders")
     ring.tenure = Tenure(tenant, shared.keystore)
-    writer = TenureWriter(kafka, ring.tenure, steps)
+    writer = TenureWriter(kafka, ring.tenure, steps, ring.guard.vouched, map(settings.topic, BELIEVED))
     beats = partial(_beats, shared, ring, writer, lambda: [(topic, home)])
     book = Casebook(tenant, home, topics, ring, shared.vault, writer, steps)
     last = partial(tail, settings.kafka, shared.options)
@@ -278,6 +278,7 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings
         count=shared.count,
         level=shared.level,
         agree=clocks(shared, writer, beat).agree,
+        anchor=shared.anchor,
     )
     auditor = Auditor(
         tenant_partition(tenant, settings.few_partitions),
@@ -313,6 +314,7 @@ def walk(shared: World, told: Callable[[int], None]) -> Walk:
         ),
         told,
         partial(unfinished, shared),
+        shared.letter_keys,
     )
 
 
@@ -337,7 +339,7 @@ async def _undone(shared: World) -> list[Decision]:
     for record in ledger:
         if record.value is not None and record.key and record.key[:1] != b"~" and not is_result(record.key):
             with suppress(MessageError, EpochUnknownError):  # no decision of ours: no keeper carries it out either
-                decision = decode(DECISIONS, record.value)
+                decision = decision_in(record, shared.vault.proofs(shared.tenant))
                 if record.key + DONE not in done and record.key == f"{decision.pseudonym}.{decision.decision}".encode():
                     open_entry(decision, shared.vault.epoch_key(EpochName(decision.epoch), shared.tenant, "ledger"))
                     found.append(decision)
@@ -350,14 +352,17 @@ async def needed_epochs(shared: World) -> dict[str, str]:
     read = partial(read_all, settings.kafka, shared.options)
     needed: dict[str, str] = {}
     cases: dict[bytes, Case] = {}
+    proofs = shared.vault.proofs(shared.tenant)
     for record in await read(settings.topic("privacy.cases"), [home]):
-        if record.value is None:
-            cases.pop(record.key or b"", None)
-        elif record.key and record.key[:1] != b"~":
-            with suppress(MessageError):  # no case of ours
-                case = case_of(record)
-                if not case.epoch or _opens(shared, case):
-                    cases[record.key] = later(cases.get(record.key), case)
+        if not record.key or record.key[:1] == b"~":
+            continue
+        with suppress(MessageError):  # no case of ours
+            if record.value is None:
+                proofs.read(record, DESK, lambda each: cases.pop(each.key, None))
+                continue
+            case = case_in(record, proofs)
+            if not case.epoch or _opens(shared, case):
+                cases[record.key] = later(cases.get(record.key), case)
     needed |= {case.epoch: "sealed parts of cases" for case in cases.values() if case.epoch}
     needed |= {decision.epoch: "erasures that are not done" for decision in await _undone(shared)}
     return needed

@@ -1,8 +1,10 @@
 """What every worker and command shares: settings, policy, secrets, keystore, and what is known of the past."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -10,8 +12,9 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 
 from calllog_guard.adapters.freed_memory import rest_s
+from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_log import read_all
-from calllog_guard.adapters.kafka_newest import newest, oldest
+from calllog_guard.adapters.kafka_newest import keyed, newest
 from calllog_guard.adapters.kafka_probe import KafkaProbe
 from calllog_guard.adapters.kafka_security import security
 from calllog_guard.adapters.kafka_writer import KafkaWriter
@@ -20,18 +23,19 @@ from calllog_guard.adapters.kms_local import FileRing
 from calllog_guard.adapters.memory import SystemClock
 from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.core.acceptances import Accepted, accepted
-from calllog_guard.core.anchor import ANCHOR, ANCHORS, Anchor, check_anchor
+from calllog_guard.core.anchor import ANCHOR, Anchor, anchor_in
 from calllog_guard.core.confirmations import Confirmed, confirmed
 from calllog_guard.core.crypto.entries import GUARD_KEY, guarded_key
 from calllog_guard.core.crypto.sealed import public_forms, signer_pem
 from calllog_guard.core.grants import OURS
-from calllog_guard.core.heartbeats import AUDIT
 from calllog_guard.core.ids import Tenant, b64, unb64
+from calllog_guard.core.letters import LETTERS_FROM
 from calllog_guard.core.policy.publication import Installed
 from calllog_guard.core.policy.versions import events_named
 from calllog_guard.core.prolonged import Prolonged, changes
-from calllog_guard.core.wire import decode
-from calllog_guard.errors import ConfigurationError, MessageError
+from calllog_guard.core.proofs import AUDIT
+from calllog_guard.core.wire import BEAT, from_ms
+from calllog_guard.errors import ConfigurationError
 from calllog_guard.policy import Policy, load_policy
 from calllog_guard.ports import Writer
 from calllog_guard.settings import Settings
@@ -39,14 +43,15 @@ from calllog_guard.workers.delivery import DeadLetters
 from calllog_guard.workers.health import KAFKA, KEYSTORE
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.late import LateLimit
+from calllog_guard.workers.letters import LIFE_S
 from calllog_guard.workers.naming import Naming
 from calllog_guard.workers.pulse import Pulse
 from calllog_guard.workers.sealer import Count, Sealer
 from calllog_guard.workers.vault import Vault
 
 _LETTER_LEAST: Final = 512 << 10
-_LETTER_MOST: Final = 16 << 20
-"""Bytes of a payload that a dead letter keeps: every event that may be taken, and never more than `calllog.dead` takes, sealed."""
+_LETTER_MOST: Final = 12 << 20
+"""Bytes of a payload that a dead letter keeps: every event that may be taken, and never more than `calllog.dead` takes, sealed twice."""
 
 
 @dataclass
@@ -112,18 +117,17 @@ class World:
             ConfigurationError: Another installation writes this ledger.
 
         """
-        topic = self.settings.topic("privacy.policy")
-        raw = await oldest(self.settings.kafka, self.options, topic, 0, ANCHOR)
-        if raw is None:
-            return None
-        try:
-            found = decode(ANCHORS, raw)
-        except MessageError as error:
-            raise ConfigurationError(
-                f"the first {ANCHOR.decode()} of {topic} is none of ours ({error.reason})"
-            ) from None
-        check_anchor(found, self.anchor, topic)
-        return found
+        return (await self._beside_policy())[0]
+
+    async def _beside_policy(self) -> tuple[Anchor | None, int]:
+        """The anchor, and the highest counter of a heartbeat; raises as `anchored`."""
+        topic, proofs = self.settings.topic("privacy.policy"), self.vault.proofs(self.tenant)
+        records = await keyed(self.settings.kafka, self.options, topic, 0, {ANCHOR, BEAT})
+        beats = self.vault.heartbeats(self.tenant)
+        counter = beats.highest([record for record in records if record.key == BEAT])
+        found, passed = anchor_in(records, proofs, self.anchor, topic, ours=bool(beats.signers) and counter > 0)
+        self.count("unreadable_unproven", passed)
+        return found, counter
 
     async def check_partitions(self) -> None:
         """
@@ -205,11 +209,12 @@ class World:
             partitions=settings.partitions,
         )
         ring.guard.saw(self.seen)
+        ring.guard.count = self.count
         return ring
 
     async def look_back(self) -> None:
         """
-        See whose the ledger is, and the newest heartbeat: a keystore with a lower counter is an older one, also for who has just started.
+        See whose the ledger is, and the highest heartbeat: a keystore with a lower counter is an older one, also for who has just started.
 
         Both stand beside the policy, too: the ledger tells of holds, and protectors and readers have no right to it.
 
@@ -219,11 +224,8 @@ class World:
 
         """
         await self.check_partitions()
-        await self.anchored()
-        topic = self.settings.topic("privacy.policy")
-        beats = self.vault.heartbeats(self.tenant)
-        for record in await newest(self.settings.kafka, self.options, topic, [0], beats.ours):
-            self.seen = max(self.seen, beats.counter(record) or 0)
+        _, counter = await self._beside_policy()
+        self.seen = max(self.seen, counter)
 
     def sealer(self, ring: Keyring, writer: Writer, count: Count, *, returns: bool = True) -> Sealer:
         """What seals calls of this installation's tenant."""
@@ -250,6 +252,31 @@ class World:
         """A producer, not yet started."""
         return KafkaWriter(self.settings.kafka, self.options)
 
+    async def letter_keys(self) -> list[str]:
+        """
+        Make the week's key of dead letters, and destroy those whose letters are gone: by the brokers' time, which keep the letters; their names.
+
+        Where no heartbeat of ours tells it nothing is done; of it and the own clock the later makes, the earlier destroys.
+        """
+        settings, letters = self.settings, self.vault.letters
+        policy, beats = settings.topic("privacy.policy"), self.vault.heartbeats(self.tenant)
+        found: list[Any] = await newest(settings.kafka, self.options, policy, [0], beats.ours)
+        if self.vault.profile(self.tenant).forms < LETTERS_FROM or not found:
+            return []
+        beat, now = from_ms(max(record.timestamp for record in found)), self.clock.now()
+        await asyncio.to_thread(letters.renew, max(beat, now))
+        topic, admin = settings.topic("calllog.dead"), KafkaTopics(settings, self.options)
+        try:
+            kept_ms = (await asyncio.to_thread(admin.kept_ms, [topic])).get(topic)
+        finally:
+            await asyncio.to_thread(admin.close)
+        if kept_ms is None:  # it keeps them for ever
+            return []
+        kept = max(timedelta(milliseconds=kept_ms), timedelta(days=settings.dead_keep_days))
+        # a worker knows the newer key after a while, its unit ends, and a file of the topic goes a day after its letters have lapsed
+        slack = timedelta(seconds=LIFE_S + settings.unit_max_s, days=1)
+        return await asyncio.to_thread(letters.destroy, min(beat, now), kept + slack)
+
     def dead_letters(self) -> DeadLetters:
         """The sealer of dead letters."""
         path = Path(self.settings.operator_key)
@@ -265,7 +292,9 @@ class World:
         if not seals:
             raise ConfigurationError(f"CALLLOG_GUARD_OPERATOR_KEY: {path} is no X25519 public key in PEM")
         most = min(max(_LETTER_LEAST, settings.event_max_bytes), _LETTER_MOST)
-        return DeadLetters(settings.topic("calllog.dead"), pem, self.clock, settings.few_partitions, most)
+        kid, topic = path.name.removesuffix(".pem").removesuffix(".pub"), settings.topic("calllog.dead")
+        week = self.vault.letters.newest
+        return DeadLetters(topic, pem, self.clock, settings.few_partitions, most, kid=kid, week=week)
 
 
 def world(settings: Settings) -> World:

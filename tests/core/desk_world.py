@@ -12,13 +12,13 @@ from aiokafka import TopicPartition
 
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.adapters.memory import MemoryKeystore
-from calllog_guard.core.arrival import Arrival
+from calllog_guard.core.arrival import Arrival, arrival
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.sealed import new_pair, open_sealed, sign
 from calllog_guard.core.crypto.secrets import month_of
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.case import CASES, Case
-from calllog_guard.core.requests.decision import case_id
+from calllog_guard.core.requests.decision import case_id, request_name
 from calllog_guard.core.requests.notice import NOTICES, WORDS, Notice, Words
 from calllog_guard.core.requests.outcome import TO_DESK, Outcome
 from calllog_guard.core.tombstone import Output
@@ -126,6 +126,7 @@ class DeskWorld:
         self.counts: Counter[str] = Counter()
         self.levels: dict[str, float] = {}
         self.asked: list[Arrival] = []
+        self.names: dict[str, str] = {}
         self.readers: tuple[str, ...] | None = ("billing-1",)
 
     def _pair(self, name: str, *, signs: bool) -> None:
@@ -181,7 +182,7 @@ class DeskWorld:
         self.writer.left = -1
         ring, settings = self.ring(), self.settings
         ring.tenure = Tenure(TENANT, self.keystore)
-        writer = TenureWriter(self.writer, ring.tenure, Steps(frozenset()))
+        writer = TenureWriter(self.writer, ring.tenure, Steps(frozenset()), ring.guard.vouched)
         self.book = Casebook(TENANT, 0, ("privacy.cases", "privacy.orders"), ring, self.vault, writer)
         topic = CaseTopic(self.book, ring.tenure, self._read_all, self._tail, self.count)
         dead = DeadLetters("calllog.dead", (self.folder / "operator-1.pub.pem").read_bytes(), self, 1)
@@ -228,7 +229,10 @@ class DeskWorld:
     async def _read_all(self, topic: str, partitions: Sequence[int]) -> list[Any]:
         ms = int(self.at.timestamp() * 1000)
         found = [output for output in self.written(topic) if output.partition in partitions]
-        return [Arrival(topic, each.partition, at, each.key, each.value, ms) for at, each in enumerate(found)]
+        return [
+            arrival((topic, each.partition), at, ms, each.key, each.value, each.headers)
+            for at, each in enumerate(found)
+        ]
 
     async def _tail(self, topic: str, partition: int, start: int, most: int) -> tuple[list[Any], int, int]:
         found = await self._read_all(topic, [partition])
@@ -241,6 +245,7 @@ class DeskWorld:
     async def ask(self, jti: str, *subjects: str, by: str = "backend-1", **more: Any) -> None:
         """Send a request; it is handled at once."""
         now = int(self.at.timestamp())
+        self.names[jti] = request_name(by, jti, self.vault.profile(TENANT).forms)
         content = {
             "v": 1,
             "iss": by,
@@ -291,16 +296,22 @@ class DeskWorld:
         name = f"noticed-{len(self.asked)}"
         await self.ask(name, by=by, type="clock", case=self.case(jti).case, event="noticed", to=to)
 
+    def id_of(self, jti: str) -> str:
+        """The case of a request, as its requester's."""
+        own, plus, more = jti.partition("+")
+        name = self.names.get(own) or request_name("backend-1", own, self.vault.profile(TENANT).forms)
+        return case_id(TENANT, name + plus + more)
+
     def case(self, jti: str) -> Case:
         """A case as its topic has it."""
-        name = case_id(TENANT, jti)
+        name = self.id_of(jti)
         found = [each.value for each in self.written("privacy.cases") if each.key == name.encode()]
         assert found[-1] is not None
         return decode(CASES, found[-1])
 
     def case_key(self, jti: str) -> bytes:
         """A case's record key."""
-        return case_id(TENANT, jti).encode()
+        return self.id_of(jti).encode()
 
     def notices(self) -> list[Notice]:
         """Every notice, repeats too."""

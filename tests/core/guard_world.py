@@ -23,8 +23,9 @@ from calllog_guard.core.crypto.sealed import sign, verify
 from calllog_guard.core.ids import CallId, Tenant
 from calllog_guard.core.offsets import pack
 from calllog_guard.core.profile import FORMS, profile_name
+from calllog_guard.core.proofs import DESK
 from calllog_guard.core.requests.case import Case
-from calllog_guard.core.requests.decision import case_id
+from calllog_guard.core.requests.decision import case_id, request_name
 from calllog_guard.core.requests.secret import REFUSED, open_refusal
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import Access, encode, time_text
@@ -245,6 +246,7 @@ class GuardWorld:
         self.rows: dict[Path, MemoryRows] = {}
         self.positions: dict[tuple[str, str, int], int] = {}
         self.calls = 0
+        self.names: dict[str, str] = {}
 
     async def start(self) -> "GuardWorld":
         """Open a new keystore and start every worker."""
@@ -300,7 +302,7 @@ class GuardWorld:
     def _desk(self, dead: DeadLetters) -> Desk:
         ring = self.ring()
         ring.tenure = Tenure(TENANT, self.keystore)
-        writer = TenureWriter(self.log, ring.tenure, Steps(frozenset()))
+        writer = TenureWriter(self.log, ring.tenure, Steps(frozenset()), ring.guard.vouched)
         self.book = Casebook(TENANT, 0, ("privacy.cases", "privacy.orders"), ring, self.vault, writer)
         decider = Decider(TENANT, ring, self.vault, writer, self.book, self.settings, self.clock, 6 * 372)
         owners = Owners(ring, decider)
@@ -451,6 +453,7 @@ class GuardWorld:
     async def ask(self, jti: str, kind: str, *subjects: str, key: str = "backend-1", **more: Any) -> None:
         """Send a signed request; an `order` where no backend sees it."""
         now, order = int(self.clock.at.timestamp()), more.pop("order", False)
+        self.names[jti] = request_name(key, jti, self.vault.profile(TENANT).forms)
         claims = {
             "v": 1,
             "iss": key,
@@ -468,6 +471,10 @@ class GuardWorld:
         token = sign((self.folder / f"{key}.pem").read_bytes(), key, json.dumps(claims).encode())
         place = ("privacy.orders", 0, jti.encode()) if order else ("privacy.requests", 0, b"iocom")
         await self.log.write([Output(*place, token.encode())])
+
+    async def as_desk(self, *outputs: Output) -> None:
+        """Write what bears the desk's proof, whoever wrote it."""
+        await self.log.write(self.vault.vouched(TENANT, DESK, outputs))
 
     async def hold(self, jti: str, name: str, *subjects: str, secret: bool = False, **more: Any) -> None:
         """An officer orders a hold."""
@@ -501,9 +508,15 @@ class GuardWorld:
 
     # --- what can be seen -------------------------------------------------------------------------------------------
 
+    def id_of(self, jti: str) -> str:
+        """The case of a request, as its requester's."""
+        own, plus, more = jti.partition("+")
+        name = self.names.get(own) or request_name("backend-1", own, self.vault.profile(TENANT).forms)
+        return case_id(TENANT, name + plus + more)
+
     def case(self, jti: str) -> Case:
         """A case, secret or not."""
-        case = self.book.get(case_id(TENANT, jti))
+        case = self.book.get(self.id_of(jti))
         assert case is not None, f"no case of {jti}"
         return case
 
@@ -511,7 +524,7 @@ class GuardWorld:
         """The claims of the receipts that were published for a request."""
         from calllog_guard.core.crypto.sealed import receipt_pem  # noqa: PLC0415
 
-        public, name = receipt_pem(self.vault.receipt_key(TENANT))[1], case_id(TENANT, jti).encode()
+        public, name = receipt_pem(self.vault.receipt_key(TENANT))[1], self.id_of(jti).encode()
         records = self.log.records["privacy.receipts", 0]
         return [json.loads(verify(public, each.value.decode())) for each in records if each.key == name and each.value]
 

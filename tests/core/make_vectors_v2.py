@@ -18,9 +18,9 @@ from calllog_guard.core.crypto.kept import KeptCopies, KeptCopy, seal_kept
 from calllog_guard.core.crypto.same import Same, seal_same
 from calllog_guard.core.crypto.sealed import signer_public
 from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Pepper, Secret, link_at, month_from
-from calllog_guard.core.heartbeats import AUDIT, vouched
 from calllog_guard.core.ids import CallId, DecisionId, EpochName, HoldId, SubjectId, Tenant, b64, id_text
 from calllog_guard.core.profile import TenantProfile, digest, packed, profile_name
+from calllog_guard.core.proofs import AUDIT, vouched
 from calllog_guard.core.requests import whose
 from calllog_guard.core.requests.case import Case, Trace
 from calllog_guard.core.requests.decision import Decision, Entry, case_id, decision_id, seal_entry

@@ -16,7 +16,6 @@ from calllog_guard.core.answers.whole import Answer, whole
 from calllog_guard.core.crypto.sealed import open_sealed
 from calllog_guard.core.ids import SubjectId, b64
 from calllog_guard.core.offsets import pack
-from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import Access, decode, encode
 from calllog_guard.policy import load_policy
@@ -73,7 +72,7 @@ def reply_key(world: GuardWorld) -> dict[str, str]:
 
 def sealed(world: GuardWorld, jti: str) -> dict[bytes, bytes]:
     """The parts of an answer as they lie in their topic: the last of each."""
-    start = case_id(TENANT, jti).encode() + b"."
+    start = world.id_of(jti).encode() + b"."
     records = world.log.records["privacy.exports", 0]
     return {record.key or b"": record.value or b"" for record in records if (record.key or b"").startswith(start)}
 

@@ -1,5 +1,6 @@
 """The index of accesses finds what a reading of all of them would find, and survives a restart without reading them again."""
 
+import dataclasses
 import random
 import secrets
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import Access
 from calllog_guard.ports import Rows
 from calllog_guard.workers.access_index import AccessIndex
+from calllog_guard.workers.readership import Readership
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 Open = Callable[[Path], Rows]
@@ -145,3 +147,35 @@ async def test_nobody_stands_in_it(tmp_path: Path) -> None:
     assert kept
     assert b"canary" not in kept
     assert not any(name in kept for name in names), "nor a pseudonym"
+
+
+@pytest.mark.parametrize("how", ["given away", "left", "closed"])
+async def test_a_rebalance_while_accesses_are_read_stops_no_keeper(tmp_path: Path, how: str) -> None:
+    """The duty that follows them is no unit: nobody waits for it before partitions go."""
+    world = await GuardWorld(tmp_path, PROVING).start()
+    places = await called(world, "c1", ALICE)
+    world.clock.at = LATER
+    await written(world, access(world, places))
+    await world.restart()
+    keeper, tail, done = world.keeper, world.log.tail, list[str]()
+
+    async def given(topic: str, partition: int, start: int, most: int) -> Any:
+        if topic == ACCESS and not done:
+            done.append(topic)
+            if how == "given away":
+                await keeper.assigned([])
+            elif how == "left":
+                await keeper.revoked(range(4))
+            else:
+                keeper.close()
+        return await tail(topic, partition, start, most)
+
+    two = dataclasses.replace(world.settings, partitions=8)  # of accesses, so that one is still to be read
+    readership = Readership(dataclasses.replace(keeper._t, tail=given, settings=two))
+    keeper._enforcer.readership = readership
+    readership.assigned(range(4))
+    await readership.follow()
+    for place, offset in (await keeper.assigned(list(range(4)))).items():
+        world.positions["keeper", place.topic, place.partition] = offset
+    await readership.follow()
+    assert (await answer(world, "access-01", ALICE)).about.opened_by[0].records == 1

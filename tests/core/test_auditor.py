@@ -18,9 +18,11 @@ from calllog_guard.core.arrival import arrival
 from calllog_guard.core.beginnings import Reached, reached_entry, reached_key
 from calllog_guard.core.crypto.entries import GUARD_KEY
 from calllog_guard.core.ids import Tenant
+from calllog_guard.core.proofs import DESK
 from calllog_guard.core.requests.decision import Decision
-from calllog_guard.core.requests.outcome import TO_DESK, Outcome, OutcomeKey
-from calllog_guard.core.wire import BEAT, BEATS, decode, encode
+from calllog_guard.core.requests.outcome import TO_DESK, Outcome, OutcomeKey, is_result
+from calllog_guard.core.tombstone import Output
+from calllog_guard.core.wire import BEAT, BEATS, decode, encode, to_ms
 from calllog_guard.ports import Cleaner, Trimmed
 from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor import Auditor
@@ -32,6 +34,7 @@ from calllog_guard.workers.upkeep import FEW, MANY, Means
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import Walked
 
+IOCOM = Tenant("iocom")
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 NAME, OTHER, CASE = "A" * 22, "B" * 21 + "A", "C" * 21 + "A"
 LEG = NAME.encode() + b"." + OTHER.encode()
@@ -50,6 +53,11 @@ class Record:
     value: bytes | None
     partition: int = 0
     offset: int = 0
+    topic: str = "privacy.decisions"
+    timestamp: int = to_ms(NOW)
+    headers: tuple[tuple[str, bytes], ...] = ()
+    senders: bool = False
+    signed: bool = True
 
 
 def result(suffix: bytes, outcome: Outcome, *, of: bytes = LEDGER) -> Record:
@@ -158,6 +166,11 @@ async def made(
     ring = Keyring(Tenant("iocom"), keystore, vault, log, cache_s=60, cache_entries=10, partitions=1)
     vault.create_tenant(Tenant("iocom"))
     keystore.entries[GUARD_KEY] = guard_entry(vault.guard_id())
+    for record in log.ledger:
+        if not is_result(record.key) and record.signed:
+            output = Output(record.topic, record.partition, record.key, record.value)
+            (proven,) = vault.vouched(IOCOM, DESK, [output])
+            record.headers = proven.headers
     await ring.guard.open_at_once(1)
     levels: dict[str, float] = {}
 

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guard_world import POLICY, TENANT, Crash, GuardWorld
+from guard_world import POLICY, Crash, GuardWorld
 
 from calllog_guard.core.ids import b64
 from calllog_guard.core.profile import FORMS
-from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import KeystoreGuardedError
 
@@ -61,7 +60,7 @@ async def simple(world: GuardWorld, kind: str, **more: Any) -> None:
 async def acted(world: GuardWorld, kind: str, act: str, **more: Any) -> None:
     """A request that waits, and what it waits for; both are there before anybody looks."""
     await world.ask("matrix-0001", kind, WHO, **more)
-    name = case_id(TENANT, "matrix-0001")
+    name = world.id_of("matrix-0001")
     ground = {"ground": "As the file says."} if act == "refuse" or kind == "complain" else {}
     key = "officer-1" if act in {"approve", "refuse"} else "backend-1"
     event = {} if act in {"approve", "refuse"} else {"event": act}
@@ -79,7 +78,7 @@ async def disclosed(world: GuardWorld) -> None:
     """A disclosure that a second officer approves, of which the person is told before."""
     terms = {"authority": "Court", "basis": "Order 7", "notify": "before", "reply_key": reply(world)}
     await world.ask("matrix-0001", "disclose", WHO, key="officer-1", **terms)
-    await world.ask("matrix-0002", "approve", key="officer-2", case=case_id(TENANT, "matrix-0001"))
+    await world.ask("matrix-0002", "approve", key="officer-2", case=world.id_of("matrix-0001"))
 
 
 STORIES: dict[str, Story] = {
@@ -123,7 +122,7 @@ def _named(world: GuardWorld) -> list[int]:
 
 def seen(world: GuardWorld) -> dict[str, Any]:
     """What is there in the end, without what is random."""
-    case = json.loads(world.log.live("privacy.cases")[case_id(TENANT, "matrix-0001").encode()])
+    case = json.loads(world.log.live("privacy.cases")[world.id_of("matrix-0001").encode()])
     exports = world.log.live("privacy.exports")
     return {
         "legs": len(world.legs()),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guard_world import TENANT, GuardWorld
+from guard_world import GuardWorld
 from test_access import RICH, parts_of, reply_key, with_calls
 
 from calllog_guard.core.answers.parts import PARTS, Part
@@ -16,7 +16,6 @@ from calllog_guard.core.grants import rights
 from calllog_guard.core.ids import b64
 from calllog_guard.core.profile import FORMS
 from calllog_guard.core.requests.case import Case
-from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.hold import READY
 from calllog_guard.core.requests.secret import PART, jwe_of
 from calllog_guard.core.wire import decode
@@ -40,7 +39,7 @@ async def ask(world: GuardWorld, jti: str = "disclose1", who: str = "bob", **mor
 
 async def given(world: GuardWorld, jti: str = "disclose1") -> Answer:
     """A second officer approves, and the authority opens what it gets."""
-    await world.ask(f"yes-{jti}", "approve", key="officer-2", case=case_id(TENANT, jti))
+    await world.ask(f"yes-{jti}", "approve", key="officer-2", case=world.id_of(jti))
     await world.run()
     assert world.case(jti).state == "closed"
     found = whole(parts_of(world, jti))
@@ -73,7 +72,7 @@ async def later(world: GuardWorld, **time: float) -> None:
 
 def own(world: GuardWorld, jti: str, ends: str) -> Case | None:
     """A case that the disclosure has brought beside itself."""
-    return world.book.get(case_id(TENANT, jti + ends))
+    return world.book.get(world.id_of(jti + ends))
 
 
 async def test_an_erasure_in_between_empties_no_disclosure(world: GuardWorld) -> None:
@@ -183,8 +182,8 @@ async def test_what_is_held_in_secret_is_given_where_it_is_named_and_in_secret(w
         await ask(world, f"wrong-00{number}", **named | more)
         assert world.dead()[-1] == reason
     await ask(world, "disclose2", **named, **LATER)
-    assert case_id(TENANT, "disclose2").encode() not in world.log.live("privacy.cases")
-    await world.ask("yes-00002", "approve", key="officer-2", case=case_id(TENANT, "disclose2"))
+    assert world.id_of("disclose2").encode() not in world.log.live("privacy.cases")
+    await world.ask("yes-00002", "approve", key="officer-2", case=world.id_of("disclose2"))
     await world.run()
     assert parts_of(world, "disclose2") == []
     assert len(whole(secret_parts(world)).legs) == 3
@@ -278,7 +277,7 @@ async def test_what_is_disclosed_of_a_secret_hold_shows_nowhere_but_among_the_or
     assert "privacy.exports" in readable
     before = {topic: len(world.log.records[topic, 0]) for topic in readable}
     await ask(world, **NAMED)
-    await world.ask("yes-00001", "approve", key="officer-2", case=case_id(TENANT, "disclose1"), order=True)
+    await world.ask("yes-00001", "approve", key="officer-2", case=world.id_of("disclose1"), order=True)
     await world.run()
     assert world.case("disclose1").state == "closed"
     assert len(in_orders(world)) > 1
@@ -294,7 +293,7 @@ async def test_what_is_disclosed_of_a_secret_hold_shows_nowhere_but_among_the_or
 async def test_no_recipient_hears_that_records_were_disclosed_of_a_secret_hold(tmp_path: Path) -> None:
     world = await with_secret(tmp_path, RICH + AUTHORITY)
     await ask(world, **NAMED)
-    await world.ask("yes-00001", "approve", key="officer-2", case=case_id(TENANT, "disclose1"), order=True)
+    await world.ask("yes-00001", "approve", key="officer-2", case=world.id_of("disclose1"), order=True)
     await world.run()
     await world.ask("erase-0001", "erase", "bob")
     await world.run()
@@ -310,7 +309,7 @@ async def test_the_parts_of_a_secret_disclosure_go_with_those_of_the_others(tmp_
     """A compacted topic lets nothing go by itself."""
     world = await with_secret(tmp_path)
     await ask(world, **NAMED)
-    await world.ask("yes-00001", "approve", key="officer-2", case=case_id(TENANT, "disclose1"), order=True)
+    await world.ask("yes-00001", "approve", key="officer-2", case=world.id_of("disclose1"), order=True)
     await world.run()
     parts = in_orders(world)
     assert parts
@@ -335,7 +334,7 @@ async def test_only_officers_name_a_hold(tmp_path: Path) -> None:
 async def test_no_brake_is_moved_by_a_secret_disclosure(tmp_path: Path) -> None:
     world = await with_secret(tmp_path, RICH.replace("disclosures_per_hour = 100\n", "disclosures_per_hour = 1\n"))
     await ask(world, **NAMED)
-    await world.ask("yes-00001", "approve", key="officer-2", case=case_id(TENANT, "disclose1"), order=True)
+    await world.ask("yes-00001", "approve", key="officer-2", case=world.id_of("disclose1"), order=True)
     await ask(world, "disclose2", "alice")
     assert world.case("disclose2").waits_for == "second_officer"
 

@@ -17,7 +17,6 @@ from raw_batches import batch
 from calllog_guard.adapters.kafka_batches import arrivals, holds, split
 from calllog_guard.core.crypto.sealed import sign
 from calllog_guard.core.identity import canonical
-from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.wire import time_text, to_ms
 
 pytestmark = pytest.mark.timeout(900)
@@ -121,5 +120,5 @@ async def test_whole_records_by_dice(tmp_path: Path, seed: int) -> None:
     for topic in ("privacy.outcomes", "privacy.decisions"):
         told = fuzzed.letters(topic)
         assert all(offset in told for offset, each in fuzzed.sent[topic].items() if each.record.value)
-    assert any(world.book.get(case_id(TENANT, jti)) for jti in fuzzed.requests)
+    assert any(world.book.get(world.id_of(jti)) for jti in fuzzed.requests)
     assert 0 < len(await plain(world, "service")) <= len(legs)

@@ -16,8 +16,9 @@ from calllog_guard.core.anchor import ANCHOR, Anchor
 from calllog_guard.core.arrival import Arrival, arrival
 from calllog_guard.core.crypto.entries import GUARD_KEY
 from calllog_guard.core.crypto.sealed import signer_public
-from calllog_guard.core.heartbeats import AUDIT, HEADER, KEEP, Heartbeats, plain, vouched
+from calllog_guard.core.heartbeats import Heartbeats, plain
 from calllog_guard.core.ids import b64
+from calllog_guard.core.proofs import AUDIT, HEADER, KEEP, vouched
 from calllog_guard.core.replay import REPLAYED_KEY
 from calllog_guard.core.requests.secret import PREFIX
 from calllog_guard.core.tombstone import Output
@@ -129,6 +130,20 @@ def test_a_later_minor_release_may_say_more_and_a_later_major_halts() -> None:
         KNOWN.counter(lying(beat(value=VALUE.replace(b'"v":1', b'"v":2'))))
     assert halted.value.fate is Fate.HALT
     assert KNOWN.counter(lying(Output("calllog.events", 0, BEAT, VALUE.replace(b'"v":1', b'"v":2')))) is None
+
+
+def test_the_highest_counter_counts_whatever_was_appended_since() -> None:
+    """An old heartbeat is proven for ever: appended again, it must not let an older keystore pass for the newest."""
+    counters = [3, 9, 4]
+    proven = [lying(beat(value=encode(Beat(counter=each, at=START)))) for each in counters]
+    forged = lying(Output("calllog.events", 0, BEAT, encode(Beat(counter=1 << 50, at=START))))
+    junk = [lying(Output("calllog.events", 0, BEAT, value)) for value in (b"", b"junk", b'{"v":9,"counter":1}', None)]
+    assert KNOWN.highest([*proven, forged, *junk]) == 9
+    assert KNOWN.highest([forged, *junk]) == KNOWN.highest([]) == 0
+    plain_ones = [lying(Output("calllog.events", 0, BEAT, encode(Beat(counter=each, at=START)))) for each in counters]
+    assert FIRST.highest([*plain_ones, *junk]) == 4
+    with pytest.raises(NewerFormError):
+        KNOWN.highest([lying(beat(value=VALUE.replace(b'"v":1', b'"v":2')))])
 
 
 def test_the_golden_heartbeat_is_known() -> None:

@@ -17,7 +17,6 @@ from calllog_guard.core.crypto.envelope import open_leg
 from calllog_guard.core.crypto.held import parse_held
 from calllog_guard.core.crypto.sealed import open_sealed
 from calllog_guard.core.ids import HoldId, Pseudonym, SubjectId, b64
-from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.hold import hold_id, kept_id
 from calllog_guard.core.tombstone import Output
 from calllog_guard.workers.snapshot import snapshot
@@ -442,7 +441,7 @@ async def given(world: GuardWorld, jti: str, who: str) -> list[str]:
     key = {"kty": "OKP", "crv": "X25519", "x": b64(public.public_bytes_raw()).decode()}
     await world.ask(jti, "access", who, reply_key=key)
     await world.run()
-    name, pem = case_id(TENANT, jti).encode(), (world.folder / "operator-1.pem").read_bytes()
+    name, pem = world.id_of(jti).encode(), (world.folder / "operator-1.pem").read_bytes()
     records = [record for record in world.log.records["privacy.exports", 0] if (record.key or b"").startswith(name)]
     parts = {record.key: json.loads(open_sealed(pem, (record.value or b"").decode())) for record in records}
     assert world.case(jti).state == "closed"

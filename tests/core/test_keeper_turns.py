@@ -15,6 +15,7 @@ from test_waiting import again, spoiled
 from calllog_guard.core.crypto.entries import applied_key
 from calllog_guard.core.ids import partition_of
 from calllog_guard.core.offsets import pack
+from calllog_guard.core.proofs import DESK
 from calllog_guard.core.requests.decision import DECISIONS
 from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.tombstone import Output
@@ -148,7 +149,8 @@ async def _tampered(world: GuardWorld) -> None:
     for at, record in enumerate(lane):
         if (record.key or b"").startswith(name.encode()) and not is_result(record.key or b""):
             changed = encode(msgspec.structs.replace(decode(DECISIONS, record.value or b""), rule="A" * 80))
-            lane[at] = msgspec.structs.replace(record, value=changed)
+            (proven,) = world.vault.vouched(TENANT, DESK, [Output(*place, record.key, changed)])
+            lane[at] = msgspec.structs.replace(record, value=changed, headers=proven.headers)
 
 
 async def test_one_rule_that_does_not_open_ends_no_replay(tmp_path: Path) -> None:

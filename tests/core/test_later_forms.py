@@ -17,7 +17,7 @@ import calllog_guard
 from calllog_guard.adapters.journal_files import Journal
 from calllog_guard.adapters.law_file import SeenLaw
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
-from calllog_guard.core import beginnings, profile
+from calllog_guard.core import beginnings, letters, profile
 from calllog_guard.core.calls.intake import Manifest, TopicSource
 from calllog_guard.core.crypto.entries import open_keys, open_person
 from calllog_guard.core.crypto.envelope import UNREAD, LegHeader, parse_header
@@ -137,6 +137,11 @@ def in_reached(_: Path) -> None:
     beginnings.read_reached(bytes([LATER]) + bytes(64))
 
 
+def in_letter_key(_: Path) -> None:
+    """The public half of a key of dead letters."""
+    letters.unpacked(1, bytes([LATER]) + bytes(64))
+
+
 HALTS = (
     in_cursor,
     in_law,
@@ -147,6 +152,7 @@ HALTS = (
     in_guard,
     in_tally,
     in_reached,
+    in_letter_key,
 )
 """A keeper's index is none of these: of another form it is built anew from the topics."""
 

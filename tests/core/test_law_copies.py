@@ -19,7 +19,6 @@ from calllog_guard.core.crypto.entries import person_key
 from calllog_guard.core.crypto.kept import KeptCopies, KeptCopy, kept_key, noted_key
 from calllog_guard.core.crypto.sealed import open_sealed
 from calllog_guard.core.ids import Lookup, SubjectId, b64
-from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.notice import KeptFor, Words
 from calllog_guard.workers.kept import KeptOf
 from calllog_guard.workers.walk import Periods, Walk
@@ -52,7 +51,7 @@ async def answer(world: GuardWorld, jti: str, *who: str) -> tuple[list[dict[str,
     await world.ask(jti, "access", *who, reply_key=reply_key(world))
     await world.run()
     assert world.case(jti).state == "closed"
-    name, pem = case_id(TENANT, jti).encode(), (world.folder / "operator-1.pem").read_bytes()
+    name, pem = world.id_of(jti).encode(), (world.folder / "operator-1.pem").read_bytes()
     records = [record for record in world.log.records["privacy.exports", 0] if (record.key or b"").startswith(name)]
     parts = {r.key: json.loads(open_sealed(pem, (r.value or b"").decode())) for r in records}
     calls = {world.reference(call): call for call in CALLS}

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guard_world import POLICY, TENANT, GuardWorld
+from guard_world import POLICY, GuardWorld
 from test_objections import BOB, FRAUD, bob
 from test_replay import replayed as replay
 from test_replay import restored
@@ -15,7 +15,6 @@ from calllog_guard.core.crypto.sealed import open_sealed
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import EpochName, Pseudonym
 from calllog_guard.core.requests.case import Case
-from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.notice import NOTICES, WORDS
 from calllog_guard.core.wire import decode
 from calllog_guard.policy import load_policy
@@ -40,12 +39,7 @@ async def ask(world: GuardWorld, jti: str, kind: str, *subjects: str, **more: An
     """Ask, let everybody work, and see what became of it."""
     await world.ask(jti, kind, *(subjects or (BOB,) * (kind != "refuse")), **more)
     await world.run()
-    return world.book.get(case_id(TENANT, jti))
-
-
-def id_of(jti: str) -> str:
-    """The case of a request."""
-    return case_id(TENANT, jti)
+    return world.book.get(world.id_of(jti))
 
 
 def lifting(world: GuardWorld) -> int:
@@ -75,14 +69,14 @@ async def test_a_backend_lifts_what_a_backend_began_and_an_officers_stands(tmp_p
     own, others = ("restrict-1", "restrict-2") if first == "backend-1" else ("restrict-2", "restrict-1")
     case = await ask(world, "lift-00001", "lift")
     assert case is not None
-    assert (case.state, case.lifts) == ("closed", {id_of(own): "ended", id_of(others): "stands"})
+    assert (case.state, case.lifts) == ("closed", {world.id_of(own): "ended", world.id_of(others): "stands"})
     assert (await bob(world)).restricted
     assert (await replayed(world)).restricted
     assert lifting(world) == 0, "nobody is told of an end that did not come"
     assert not swept(world)
     case = await ask(world, "lift-00002", "lift", key="officer-1")
     assert case is not None
-    assert case.lifts == {id_of(others): "ended"}
+    assert case.lifts == {world.id_of(others): "ended"}
     assert not (await bob(world)).restricted
     assert not (await replayed(world)).restricted
     assert (lifting(world), swept(world)) == (1, True)
@@ -93,7 +87,7 @@ async def test_a_backends_lift_of_an_officers_restriction_ends_nothing_and_says_
     await ask(world, "restrict-1", "restrict", key="officer-1")
     case = await ask(world, "lift-00001", "lift")
     assert case is not None
-    assert (case.state, case.decisions, case.lifts) == ("closed", (), {id_of("restrict-1"): "stands"})
+    assert (case.state, case.decisions, case.lifts) == ("closed", (), {world.id_of("restrict-1"): "stands"})
     assert (await bob(world)).restricted
 
 
@@ -104,11 +98,11 @@ async def test_a_lift_does_not_end_what_an_objection_has_brought(tmp_path: Path)
     await ask(world, "object-001", "object", purposes=["fraud"])
     case = await ask(world, "lift-00001", "lift")
     assert case is not None
-    assert case.lifts == {id_of("restrict-1"): "ended", id_of("object-001"): "stands"}
+    assert case.lifts == {world.id_of("restrict-1"): "ended", world.id_of("object-001"): "stands"}
     person = await bob(world)
     assert (person.restricted, person.reviewed) == (False, True)
     assert (await replayed(world)).reviewed
-    await ask(world, "refuse-001", "refuse", key="officer-1", case=id_of("object-001"), ground="Compelling.")
+    await ask(world, "refuse-001", "refuse", key="officer-1", case=world.id_of("object-001"), ground="Compelling.")
     assert not (await bob(world)).closed
 
 
@@ -116,17 +110,19 @@ async def test_an_officer_ends_one_that_is_named_and_no_other(tmp_path: Path) ->
     world = await world_of(tmp_path)
     for number in (1, 2, 3):
         await ask(world, f"restrict-{number}", "restrict", key="officer-1" if number == 3 else "backend-1")
-    case = await ask(world, "lift-00001", "lift", key="officer-1", case=id_of("restrict-2"))
+    case = await ask(world, "lift-00001", "lift", key="officer-1", case=world.id_of("restrict-2"))
     assert case is not None
-    assert case.lifts == {id_of(f"restrict-{n}"): "ended" if n == 2 else "stands" for n in (1, 2, 3)}
-    case = await ask(world, "lift-00002", "lift", case=id_of("restrict-3"))
+    assert case.lifts == {world.id_of(f"restrict-{n}"): "ended" if n == 2 else "stands" for n in (1, 2, 3)}
+    case = await ask(world, "lift-00002", "lift", case=world.id_of("restrict-3"))
     assert case is not None
-    assert case.lifts == {id_of("restrict-1"): "stands", id_of("restrict-3"): "stands"}, "a backend names it in vain"
+    assert case.lifts == {world.id_of("restrict-1"): "stands", world.id_of("restrict-3"): "stands"}, (
+        "a backend names it in vain"
+    )
     case = await ask(world, "lift-00003", "lift")
     assert case is not None
-    assert case.lifts == {id_of("restrict-1"): "ended", id_of("restrict-3"): "stands"}
+    assert case.lifts == {world.id_of("restrict-1"): "ended", world.id_of("restrict-3"): "stands"}
     assert (await bob(world)).restricted
-    await ask(world, "lift-00004", "lift", key="officer-1", case=id_of("restrict-3"))
+    await ask(world, "lift-00004", "lift", key="officer-1", case=world.id_of("restrict-3"))
     assert not (await replayed(world)).closed
 
 
@@ -134,7 +130,7 @@ async def test_an_officer_may_end_what_an_objection_has_brought_and_leave_the_re
     world = await world_of(tmp_path)
     await ask(world, "restrict-1", "restrict")
     await ask(world, "object-001", "object", purposes=["fraud"])
-    await ask(world, "lift-00001", "lift", key="officer-1", case=id_of("object-001"))
+    await ask(world, "lift-00001", "lift", key="officer-1", case=world.id_of("object-001"))
     person = await replayed(world)
     assert (person.restricted, person.reviewed) == (True, False)
 
@@ -151,7 +147,7 @@ async def test_a_lift_that_an_officer_has_approved_is_an_officers(tmp_path: Path
     world = await world_of(tmp_path)
     await ask(world, "restrict-1", "restrict", key="officer-1")
     await ask(world, "lift-00001", "lift", identity="unverified")
-    clock = {"case": id_of("lift-00001")}
+    clock = {"case": world.id_of("lift-00001")}
     await world.ask("asked-0001", "clock", key="officer-1", event="ask_identity", **clock)
     await world.ask("verify-001", "clock", event="verify", **clock)
     await world.ask("approve-01", "approve", key="officer-1", **clock)
@@ -220,7 +216,7 @@ async def test_what_a_restore_has_imposed_an_officer_lifts_and_no_backend(tmp_pa
     await ask(world, "restrict-2", "restrict", "eve@example.org")
     case = await ask(world, "lift-00001", "lift", "eve@example.org")
     assert case is not None
-    assert case.lifts == {id_of("restrict-2"): "ended", "restore": "stands"}
+    assert case.lifts == {world.id_of("restrict-2"): "ended", "restore": "stands"}
     case = await ask(world, "lift-00002", "lift", "eve@example.org")
     assert case is not None
     assert case.lifts == {"restore": "stands"}
@@ -240,7 +236,7 @@ async def test_of_several_identifiers_each_is_looked_at_and_only_the_freed_are_t
     await ask(world, "restrict-2", "restrict", "robert@example.org", key="officer-1")
     case = await ask(world, "lift-00001", "lift", BOB, "robert@example.org")
     assert case is not None
-    assert case.lifts == {id_of("restrict-1"): "ended", id_of("restrict-2"): "stands"}
+    assert case.lifts == {world.id_of("restrict-1"): "ended", world.id_of("restrict-2"): "stands"}
     assert not (await bob(world)).closed
     notice = decode(NOTICES, world.log.records["privacy.notices", 0][-1].value or b"")
     words = decode(WORDS, open_sealed((tmp_path / "operator-1.pem").read_bytes(), notice.jwe))
@@ -255,7 +251,7 @@ async def test_an_objection_to_a_purpose_that_is_dropped_meanwhile_ends_nobodys_
     await ask(world, "object-001", "object", purposes=["fraud"])
     (tmp_path / "policy.toml").write_text(POLICY + TOLD)
     world.policy.file = world.policy.versions = world.policy.history = load_policy(tmp_path / "policy.toml").versions
-    await ask(world, "refuse-001", "refuse", key="officer-1", case=id_of("object-001"), ground="Dropped.")
+    await ask(world, "refuse-001", "refuse", key="officer-1", case=world.id_of("object-001"), ground="Dropped.")
     person = await bob(world)
     assert (person.restricted, person.reviewed) == (True, False)
     await restored(world, backup)
@@ -276,12 +272,15 @@ async def test_wherever_it_dies_a_lift_ends_what_it_should_and_nothing_else(
     await world.ask("lift-00001", "lift", BOB)
     await world.run_with_crashes(write, after=after, rebuild=False)
     case = world.case("lift-00001")
-    assert (case.state, case.lifts) == ("closed", {id_of("restrict-1"): "ended", id_of("restrict-2"): "stands"})
+    assert (case.state, case.lifts) == (
+        "closed",
+        {world.id_of("restrict-1"): "ended", world.id_of("restrict-2"): "stands"},
+    )
     assert (await bob(world)).restricted
     world.fuse.at = -1
     await world.ask("lift-00002", "lift", BOB, key="officer-1")
     await world.run_with_crashes(write, after=after, rebuild=False)
-    assert world.case("lift-00002").lifts == {id_of("restrict-2"): "ended"}
+    assert world.case("lift-00002").lifts == {world.id_of("restrict-2"): "ended"}
     assert not (await bob(world)).closed
     assert lifting(world) >= 1
 

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guard_world import POLICY, TENANT, GuardWorld
+from guard_world import POLICY, GuardWorld
 from policies import SERVICE, policy_of, version
 from test_objections import bob
 
 from calllog_guard.core.crypto.envelope import parse_header
 from calllog_guard.core.policy.record import markdown, record
 from calllog_guard.core.requests.case import Case
-from calllog_guard.core.requests.decision import case_id
 from calllog_guard.errors import ConfigurationError
 
 BOB = "bob@example.org"
@@ -77,12 +76,12 @@ async def test_beside_another_objection_it_is_a_case_of_its_own_and_the_officer_
     assert (own.state, own.ticket) == ("observing", "DSR-7")
     assert world.case("object-001").waits_for == "officer"
     assert (await bob(world)).objected == OFFERS_BIT
-    await ask(world, "refuse-001", "refuse", key="officer-1", case=case_id(TENANT, "object-001"), ground="Compelling.")
+    await ask(world, "refuse-001", "refuse", key="officer-1", case=world.id_of("object-001"), ground="Compelling.")
     person = await bob(world)
     assert (person.objected, person.closed) == (OFFERS_BIT, False)
     assert world.case("object-001").state == "refused"
     await ask(world, "object-002", "object", BOB, purposes=["offers", "fraud"])
-    await ask(world, "approve-01", "approve", key="officer-1", case=case_id(TENANT, "object-002"))
+    await ask(world, "approve-01", "approve", key="officer-1", case=world.id_of("object-002"))
     assert (await bob(world)).objected == OFFERS_BIT | FRAUD_BIT
 
 
@@ -115,7 +114,7 @@ async def test_nobody_asks_for_a_fee_or_a_clarification_and_who_shows_who_they_a
     """An officer may ask who somebody is (Art. 12(6)), and nothing else."""
     world = await world_of(tmp_path)
     await ask(world, "object-001", "object", BOB, purposes=["offers"], identity="unverified")
-    case = {"case": case_id(TENANT, "object-001")}
+    case = {"case": world.id_of("object-001")}
     for number, event in enumerate(("ask_fee", "ask_clarification", "ask_identity")):
         await ask(world, f"asked-000{number}", "clock", key="officer-1", event=event, **case)
     assert world.dead() == ["absolute", "absolute"]
@@ -132,7 +131,7 @@ async def test_who_does_not_show_who_they_are_can_be_told_no(tmp_path: Path) -> 
     world = await world_of(tmp_path)
     await ask(world, "object-001", "object", BOB, purposes=["offers"], identity="unverified")
     world.clock.at += timedelta(days=20)
-    await ask(world, "refuse-001", "refuse", key="officer-1", ground="Who?", case=case_id(TENANT, "object-001"))
+    await ask(world, "refuse-001", "refuse", key="officer-1", ground="Who?", case=world.id_of("object-001"))
     assert world.case("object-001").state == "refused"
     assert (await bob(world)).objected == 0
 

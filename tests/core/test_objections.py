@@ -7,7 +7,6 @@ from guard_world import POLICY, TENANT, GuardWorld
 
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.ids import SubjectId
-from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.wire import time_text
 
 FRAUD = """
@@ -39,7 +38,7 @@ async def bob(world: GuardWorld) -> Person:
 
 async def refuse(world: GuardWorld, jti: str, of: str) -> None:
     """An officer refuses a case."""
-    await world.ask(jti, "refuse", key="officer-1", case=case_id(TENANT, of), ground="Not shown.")
+    await world.ask(jti, "refuse", key="officer-1", case=world.id_of(of), ground="Not shown.")
     await world.run()
 
 
@@ -84,7 +83,7 @@ async def test_brakes_count_when_a_case_was_granted_not_when_it_was_opened(tmp_p
     await world.run()
     world.clock.at += timedelta(minutes=61)
     for number in range(5):
-        await world.ask(f"shown-000{number}", "clock", case=case_id(TENANT, f"erase-000{number}"), event="verify")
+        await world.ask(f"shown-000{number}", "clock", case=world.id_of(f"erase-000{number}"), event="verify")
     await world.run()
     states = [world.case(f"erase-000{number}").waits_for for number in range(5)]
     assert states == [None, None, "officer", "officer", "officer"]

@@ -15,7 +15,7 @@ from test_waiting import again, person, spoiled
 
 from calllog_guard.core.crypto.entries import person_key
 from calllog_guard.core.crypto.same import same_key
-from calllog_guard.core.requests.decision import DECISIONS
+from calllog_guard.core.requests.decision import DECISIONS, request_name
 from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, encode
@@ -135,7 +135,7 @@ async def test_desk_one_objection_that_does_not_open_holds_up_no_other(tmp_path:
     await world.run()
     case = world.case("object-ali")
     bad = msgspec.structs.replace(case, sealed="A" * 80)
-    await world.log.write([Output("privacy.cases", 0, case.case.encode(), encode(bad))])
+    await world.as_desk(Output("privacy.cases", 0, case.case.encode(), encode(bad)))
     await world.restart()
     await world.ask("refuse-bob", "refuse", key="officer-1", case=world.case("object-bob").case, ground="no")
     await settled(world)
@@ -152,7 +152,7 @@ async def test_desk_one_objection_that_does_not_open_stops_no_desk(tmp_path: Pat
     await world.run()
     case = world.case("object-ali")
     bad = msgspec.structs.replace(case, sealed="A" * 80)
-    await world.log.write([Output("privacy.cases", 0, case.case.encode(), encode(bad))])
+    await world.as_desk(Output("privacy.cases", 0, case.case.encode(), encode(bad)))
     await world.restart()
     await world.ask("refuse-bob", "refuse", key="officer-1", case=world.case("object-bob").case, ground="no")
     await world.step("desk")
@@ -172,7 +172,7 @@ async def test_who_has_another_objection_that_does_not_open_stays_restricted(tmp
         await world.ask(jti, "object", who, purposes=["quality"])
     await world.run()
     bad = msgspec.structs.replace(world.case("object-a1"), sealed="A" * 80)
-    await world.log.write([Output("privacy.cases", 0, bad.case.encode(), encode(bad))])
+    await world.as_desk(Output("privacy.cases", 0, bad.case.encode(), encode(bad)))
     await world.restart()
     for jti in ("object-a2", "object-b1"):
         await world.ask("refuse-" + jti, "refuse", key="officer-1", case=world.case(jti).case, ground="no")
@@ -226,7 +226,7 @@ async def test_desk_an_extension_is_never_lost_in_silence(tmp_path: Path) -> Non
     )
     await settled(world)
     after = world.case("case-0001")
-    assert (after.extended, "extend-01" in after.acts, world.dead()) == (True, True, [])
+    assert (after.extended, request_name("officer-1", "extend-01") in after.acts, world.dead()) == (True, True, [])
     assert after.said, "what the officer said"
 
 

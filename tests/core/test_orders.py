@@ -10,7 +10,7 @@ from test_secret_holds import REPLY
 
 from calllog_guard.core.arrival import Arrival
 from calllog_guard.core.grants import rights
-from calllog_guard.core.requests.decision import DECISIONS, case_id
+from calllog_guard.core.requests.decision import DECISIONS, case_id, request_name
 from calllog_guard.core.requests.hold import hold_id
 from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.requests.secret import REFUSED, is_order, is_state, open_case, secret_key
@@ -21,7 +21,9 @@ from calllog_guard.workers.reads import reads_of
 from calllog_guard.workers.upkeep import LATER
 
 CLAIM = hold_id(TENANT, "claim-17")
-HOLD = case_id(TENANT, "hold-0001")
+HOLD = case_id(TENANT, request_name("officer-1", "hold-0001"))
+OLD = case_id(TENANT, "hold-0001")
+"""The same, as the first release names it."""
 
 
 def lane(world: GuardWorld, topic: str = "privacy.orders") -> list[Arrival]:
@@ -149,7 +151,7 @@ async def of_before(folder: Path) -> GuardWorld:
     await world.hold("hold-0001", "claim-17", "alice", secret=True)
     await world.run()
     assert lane(world) == []
-    assert list(world.log.live("privacy.cases")) == [secret_key(HOLD)]
+    assert list(world.log.live("privacy.cases")) == [secret_key(OLD)]
     return world
 
 
@@ -175,7 +177,7 @@ async def test_secret_cases_are_moved_once_after_the_upgrade(tmp_path: Path) -> 
     await world.desk.idle()
     assert world.desk.topics == ("privacy.requests", "privacy.outcomes", "privacy.orders")
     assert dict(world.log.live("privacy.cases")) == {}
-    assert list(world.log.live("privacy.orders")) == [secret_key(HOLD)]
+    assert list(world.log.live("privacy.orders")) == [secret_key(OLD)]
     writes = world.log.calls
     for hour in (11, 12):
         world.clock.at = world.clock.at.replace(hour=hour)
@@ -200,7 +202,7 @@ async def test_a_desk_that_dies_while_it_moves_them_loses_none(tmp_path: Path, *
             await world.restart()
         assert world.case("hold-0001").state == "closed"
         assert dict(world.log.live("privacy.cases")) == {}
-        assert list(world.log.live("privacy.orders")) == [secret_key(HOLD)]
+        assert list(world.log.live("privacy.orders")) == [secret_key(OLD)]
 
 
 async def test_what_a_paused_desk_writes_where_they_were_is_moved_too(tmp_path: Path) -> None:
@@ -214,7 +216,7 @@ async def test_what_a_paused_desk_writes_where_they_were_is_moved_too(tmp_path: 
     await world.desk.idle()
     assert dict(world.log.live("privacy.cases")) == {}
     (value,) = world.log.live("privacy.orders").values()
-    assert open_case(secret_key(HOLD), value, world.vault.case_key(TENANT)).state == "closed"
+    assert open_case(secret_key(OLD), value, world.vault.case_key(TENANT)).state == "closed"
 
 
 def test_a_desk_needs_the_topic_only_once_its_tenant_is_raised() -> None:

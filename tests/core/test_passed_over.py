@@ -69,7 +69,7 @@ async def cases_of(world: GuardWorld, monkeypatch: pytest.MonkeyPatch, *records:
         return [*records, *world.log.records["privacy.cases", 0]]
 
     monkeypatch.setattr(case_read, "read_all", read_all)
-    return chosen((await case_read.all_cases(shared())).values(), Filter(), date(2026, 11, 24))
+    return chosen((await case_read.all_cases(shared(vault=world.vault))).values(), Filter(), date(2026, 11, 24))
 
 
 async def test_a_record_that_is_no_case_hides_no_other(

@@ -14,7 +14,7 @@ from calllog_guard.core.absence import Look
 from calllog_guard.core.answers.parts import GROUP
 from calllog_guard.core.ids import Token, partition_of
 from calllog_guard.core.requests.case import CASES
-from calllog_guard.core.requests.decision import DECISIONS, case_id
+from calllog_guard.core.requests.decision import DECISIONS
 from calllog_guard.core.requests.outcome import DONE, legs_key, legs_part
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode
@@ -65,7 +65,7 @@ async def asked(world: GuardWorld, kind: str) -> None:
 
 def seen(world: GuardWorld) -> dict[str, object]:
     """What is there in the end, without what is random."""
-    case = decode(CASES, world.log.live("privacy.cases")[case_id(TENANT, "matrix-0001").encode()])
+    case = decode(CASES, world.log.live("privacy.cases")[world.id_of("matrix-0001").encode()])
     return {
         "legs": len(world.legs()),
         "held": len(world.held()),

@@ -79,7 +79,7 @@ def test_a_new_tenant_begins_with_the_newest_forms_and_a_signer(place: Place) ->
     assert (profile.forms, profile.identity) == (FORMS, ("as-written",))
     seeds = {role: place.process().signer_seed(TENANT, role) for role in SIGNERS}
     assert profile.signers == {role: b64(signer_public(seed)).decode() for role, seed in seeds.items()}
-    assert len(set(seeds.values())) == len(SIGNERS) == 2
+    assert len(set(seeds.values())) == len(SIGNERS) == 3
 
 
 def test_a_creation_that_was_cut_short_is_no_older_tenant(place: Place) -> None:
@@ -170,13 +170,13 @@ def test_rules_of_identity_of_a_later_release_halt(place: Place) -> None:
 
 def test_a_later_releases_fields_are_kept_in_a_profile_that_is_written_anew(place: Place) -> None:
     place.older().vault.upgrade(TENANT, ("as-written",), AT)
-    later(2, forms=1, shards={"by": [1, 2.5]}, signers={"audit": "x", "desk": "y"})(place)
+    later(2, forms=1, shards={"by": [1, 2.5]}, signers={"audit": "x", "later": "y"})(place)
     process = place.process()
     process._profiles._seen.clear()
     done = process.upgrade(TENANT, ("ignored",), AT)
     raw = place.ring.blobs[profile_name(TENANT, 3)]
     assert b'"shards":{"by": [1, 2.5]}' in raw, "byte for byte"
-    assert (done.forms, done.number, done.identity, done.signers["desk"]) == (FORMS, 3, ("as-written",), "y")
+    assert (done.forms, done.number, done.identity, done.signers["later"]) == (FORMS, 3, ("as-written",), "y")
 
 
 async def test_a_running_worker_follows_an_upgrade_with_the_next_refresh(place: Place) -> None:

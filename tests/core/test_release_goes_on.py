@@ -74,7 +74,7 @@ class FrozenWorld(GuardWorld):
         self.keystore.entries = fixture.entries()
         self.keystore.run = self.keystore.entries[b"clg:~guarded:0"]
         self.vault = Vault(LocalKms(folder / "kms"), FileRing(folder / "kms"))
-        self.counts, self.levels, self.indexes, self.calls = Counter(), {}, {}, 0
+        self.counts, self.levels, self.indexes, self.calls, self.names = Counter(), {}, {}, 0, {}
         self.rows = {}
         self.positions = {
             (group.rpartition("-")[2], topic, partition): offset

@@ -12,7 +12,6 @@ from test_crash_matrix import CONSENT
 
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.ids import SubjectId
-from calllog_guard.core.requests.decision import case_id
 from calllog_guard.errors import KeystoreGuardedError
 
 CONSENTED: dict[str, Any] = {"purposes": ["research"], "time": "2026-11-24T08:00:00Z", "wording": "Yes."}
@@ -129,7 +128,7 @@ REVIEW = POLICY.replace('on_objection = "grant"', 'on_objection = "review"')
 
 async def refused(world: GuardWorld, jti: str) -> None:
     """An officer finds compelling grounds against an objection."""
-    await world.ask("refuse-001", "refuse", key="officer-1", case=case_id(TENANT, jti), ground="Compelling.")
+    await world.ask("refuse-001", "refuse", key="officer-1", case=world.id_of(jti), ground="Compelling.")
     await world.run()
 
 

@@ -10,7 +10,6 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from guard_world import TENANT, GuardWorld
 
 from calllog_guard.core.ids import b64
-from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.hold import hold_id
 
 PAIRS = int(os.environ.get("PAIRS", "200"))
@@ -69,7 +68,7 @@ class Twin:
 
     def answers(self, jti: str) -> Any:
         """All that may be seen of a request."""
-        name = case_id(TENANT, jti).encode()
+        name = self.world.id_of(jti).encode()
         case = json.loads(
             next(r.value or b"" for r in reversed(self.world.log.records["privacy.cases", 0]) if r.key == name)
         )
@@ -127,7 +126,7 @@ async def test_a_secret_hold_is_in_no_list_and_no_receipt(tmp_path: Path) -> Non
     assert (world.case("hold-0001").state, world.case("release-1").state) == ("closed", "closed")
     assert world.held_of(hold_id(TENANT, "claim-17")) == []
     seen = b"".join(record.value or b"" for topic in _TOLD for record in world.log.records[topic, 0])
-    names = [case_id(TENANT, jti).encode() for jti in ("hold-0001", "release-1")]
+    names = [world.id_of(jti).encode() for jti in ("hold-0001", "release-1")]
     assert not any(name in seen for name in names)
     assert world.receipts("hold-0001") == world.receipts("release-1") == []
     assert len(world.case("release-1").told) == 3, "its receipts lie in the case: accepted, destroyed, tombstoned"

@@ -16,12 +16,11 @@ import downstream
 import guard_world
 import pytest
 from downstream import readings
-from guard_world import BARE, TENANT, GuardWorld, WorldReader
+from guard_world import BARE, GuardWorld, WorldReader
 from test_secret_holds import REPLY
 
 from calllog_guard.core.grants import USERS, rights
 from calllog_guard.core.ids import unb64
-from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.secret import is_part
 from calllog_guard.workers import sweeper, work
 from calllog_guard.workers.snapshot import snapshot
@@ -117,7 +116,7 @@ class Told:
             await self.world.run()
             for n in some:
                 if n % 3 == 0:
-                    case = case_id(TENANT, f"given-{n:05}")
+                    case = self.world.id_of(f"given-{n:05}")
                     await self.world.ask(f"grant-{n:05}", "approve", key="officer-2", case=case, order=True)
             await self.world.run()
 
@@ -191,7 +190,7 @@ class Told:
                         each.timestamp,
                         len(each.key or b""),
                         (each.key or b"")[:1] == b"~",
-                        each.headers,
+                        [(name, len(value or b"")) for name, value in each.headers],
                         seen(each.value),
                     )
                     for each in lane
@@ -251,4 +250,4 @@ async def test_nothing_that_anybody_may_read_tells_of_a_secret_hold(
         for topic in ours:
             assert ours[topic] == theirs[topic], f"{user} reads {topic}"
     assert held.world.counts == free.world.counts, "metrics"
-    assert case_id(TENANT, "order-00000") not in {case.case for case in held.world.book}
+    assert held.world.id_of("order-00000") not in {case.case for case in held.world.book}

@@ -16,9 +16,10 @@ from calllog_guard.core.arrival import Arrival
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import Lookup
 from calllog_guard.core.requests.case import TENURE_MOST, later
-from calllog_guard.core.requests.decision import Decision, Entry, open_entry, seal_entry
+from calllog_guard.core.requests.decision import DECISIONS, Decision, Entry, open_entry, seal_entry
 from calllog_guard.core.requests.secret import is_state, open_case
 from calllog_guard.core.tombstone import Output
+from calllog_guard.core.wire import decode
 from calllog_guard.errors import RecordError, StaleDeskError
 from calllog_guard.workers.naming import Naming
 from calllog_guard.workers.shard import Shard
@@ -240,6 +241,26 @@ def test_what_a_paused_desk_decided_late_comes_before_what_its_successor_decided
     shard = shard_with(decision("withdraw", "D", 6), decision("consent", "C", 5))
     assert [each.type for each in shard.standing_rules(NAME)] == ["consent"], "the withdrawal waits for its barrier"
     assert [each.type for each in shard.ruled[NAME].values()] == ["consent", "withdraw"]
+
+
+def test_an_old_decision_that_is_appended_again_changes_nothing() -> None:
+    """Its proof holds where it lies: compaction leaves the later record of it alone, behind what was decided since."""
+    first, second = decision("lift", "D", 5), decision("restrict", "C", 5)
+    second = msgspec.structs.replace(second, at=AT + timedelta(microseconds=1))
+    shard = shard_with(second, first)
+    assert [each.type for each in shard.ruled[NAME].values()] == ["lift", "restrict"]
+    assert NAME in shard.restricted
+
+
+async def test_no_two_decisions_of_a_desk_are_made_at_one_moment(tmp_path: Path) -> None:
+    """Nor one before the other, where its clock goes back."""
+    world = await DeskWorld(tmp_path).start()
+    for number in range(3):
+        await world.ask(f"restrict{number}", CANARY, type="restrict")
+        world.at -= timedelta(hours=number)
+    made = [decode(DECISIONS, each.value or b"").at for each in world.written("privacy.decisions")]
+    assert len(made) == len(set(made)) == 3
+    assert made == sorted(made)
 
 
 def test_a_decision_cannot_be_moved_to_another_tenure() -> None:

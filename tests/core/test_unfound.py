@@ -7,12 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 from desk_world import CANARY, DeskWorld
-from guard_world import POLICY, TENANT, GuardWorld
+from guard_world import POLICY, GuardWorld
 from test_replay import alice
 
 from calllog_guard.commands.case_view import table, whole
 from calllog_guard.core.requests.case import Case
-from calllog_guard.core.requests.decision import case_id
 from calllog_guard.reports.certificate import Checked, certificate
 
 FACTS = {"call_id": "never-was", "role": "guest"}
@@ -301,7 +300,7 @@ async def test_a_restriction_that_an_officer_lets_stand_keeps_legs_from_being_sw
     world = await GuardWorld(tmp_path).start()
     await world.ask("restrict-1", "restrict", "a@example.org", ground="accuracy")
     await world.run()
-    await world.ask("approve-01", "approve", key="officer-1", case=case_id(TENANT, "restrict-1"))
+    await world.ask("approve-01", "approve", key="officer-1", case=world.id_of("restrict-1"))
     await world.run()
     if rebuild:
         await world.restart(rebuild=True)

@@ -24,10 +24,13 @@ from redis import Redis
 
 from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.adapters.kafka_writer import KafkaWriter
+from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.cli import main
+from calllog_guard.core.ids import Tenant
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import LogSilentError
 from calllog_guard.stack.supervisor import Stack
+from calllog_guard.workers.vault import Vault
 
 _NUMBERS: Final = count(1)
 """Two installations on one stack never have one prefix, not even by chance."""
@@ -140,21 +143,36 @@ class Installation:
                 worker.kill()
                 worker.wait()
 
+    @property
+    def vault(self) -> Vault:
+        """The tenant's secrets, as whoever has the KMS of this installation opens them."""
+        kms = self.directory / "kms"
+        return Vault(LocalKms(kms), FileRing(kms))
+
     def topic(self, name: str) -> str:
         """The full name of a topic."""
         family, _, rest = name.partition(".")
         return f"{family[0]}{self.name}.{rest}"
 
     def publish(
-        self, name: str, values: Sequence[bytes | None], *, partition: int = 0, key: bytes | None = None
+        self,
+        name: str,
+        values: Sequence[bytes | None],
+        *,
+        partition: int = 0,
+        key: bytes | None = None,
+        role: str | None = None,
     ) -> None:
-        """Append raw records, as a backend would."""
+        """Append raw records, as a backend would; with `role` they bear its proof."""
+        outputs = [Output(self.topic(name), partition, key, value) for value in values]
+        if role is not None:
+            outputs = self.vault.vouched(Tenant("iocom"), role, outputs)
 
         async def go() -> None:
             writer = KafkaWriter(self.stack.kafka, {})
             await writer.start()
             try:
-                await writer.write([Output(self.topic(name), partition, key, value) for value in values])
+                await writer.write(outputs)
             finally:
                 await writer.stop()
 

@@ -106,7 +106,7 @@ def test_a_decision_that_no_desk_wrote_touches_nobody(make: Make) -> None:
         name = f"{moved['pseudonym']}.{moved['decision']}".encode()
         guard.publish("privacy.decisions", [json.dumps(moved).encode()], partition=partition, key=name)
     guard.settled(lambda: len(guard.dead()) == len(living), "a dead letter for each forgery")
-    assert {letter["reason"] for letter in guard.dead()} == {"bad_decision"}
+    assert {letter["reason"] for letter in guard.dead()} == {"unproven"}
     guard.stop()
     guard.start("all")
     guard.publish("calllog.events", [raw(event("after", "bob@example.org", "carol@example.org"))])

@@ -11,7 +11,7 @@ from signing import claims, signed
 from test_erase import erased
 
 from calllog_guard.adapters.kafka_log import read_all
-from calllog_guard.core.heartbeats import HEADER
+from calllog_guard.core.proofs import HEADER
 from calllog_guard.core.wire import BEAT, BEATS, Beat, decode, encode
 
 pytestmark = pytest.mark.real

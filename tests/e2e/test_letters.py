@@ -1,6 +1,9 @@
 """Dead letters are opened by the operator alone, and a replay passes the fences again."""
 
+import asyncio
 import json
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,11 @@ from installation import Installation, Make, event, raw
 from patience import PATIENCE_S
 from signing import claims, signed
 from test_erase import erased
+
+from calllog_guard.adapters.kafka_log import read_all
+from calllog_guard.core.crypto.sealed import open_sealed
+from calllog_guard.core.wire import BEAT
+from calllog_guard.errors import RequestRefusedError
 
 pytestmark = pytest.mark.real
 
@@ -82,3 +90,35 @@ def test_dead_letters_are_listed_opened_and_replayed_past_the_fences(make: Make,
     guard.publish("calllog.legs", [b"no leg"], key=b"x" * 45)
     guard.settled(lambda: len(guard.dead()) == 8, "the keeper's letter")
     guard.cli("dead", "replay", "--reason", "bad_leg", *key, code=4)
+
+
+def test_letters_of_a_week_open_with_its_key_and_no_more_once_that_is_destroyed(make: Make) -> None:
+    """The operator's key alone opens none; what comes after the next key was made is sealed to that."""
+    guard = make()
+    guard.start("protector")
+    guard.publish("calllog.events", [b"first"], key=b"c1")
+    guard.settled(lambda: len(guard.dead()) == 1, "the letter")
+    (first,) = guard.dead()
+    assert first["kid"] == "letters-1"
+    operator = (guard.directory / "keys" / "operator-1.pem").read_bytes()
+    with pytest.raises(RequestRefusedError):
+        open_sealed(operator, first["jwe"])
+    key = str(guard.directory / "keys" / "operator-1.pem")
+    place = json.loads(guard.cli("dead", "list", "--json"))[0]["letter"]
+    assert guard.cli("dead", "open", place, "--key", key) == "first"
+    guard.start("auditor", HEARTBEAT_S="1")
+    policy = partial(read_all, guard.stack.kafka, {}, guard.topic("privacy.policy"), [0])
+    guard.settled(lambda: any(each.key == BEAT for each in asyncio.run(policy())), "a heartbeat")
+    guard.cli("keystore", "walk")
+    assert guard.cli("dead", "open", place, "--key", key) == "first", "its week is not over"
+    guard.stop_workers()
+    letters, now = guard.vault.letters, datetime.now(UTC)  # noqa: TID251 - tests run on the real clock
+    letters.renew(now + timedelta(days=8))
+    assert letters.destroy(now + timedelta(days=99), timedelta(days=9)) == ["letters-1"]
+    guard.cli("dead", "open", place, "--key", key, code=4)
+    guard.cli("keystore", "walk")
+    guard.start("protector")
+    guard.publish("calllog.events", [b"second"], key=b"c1")
+    guard.settled(lambda: len(guard.dead()) == 2, "the next letter")
+    (last,) = [each["letter"] for each in json.loads(guard.cli("dead", "list", "--json")) if each["letter"] != place]
+    assert guard.cli("dead", "open", last, "--key", key) == "second"

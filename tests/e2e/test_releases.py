@@ -22,8 +22,9 @@ from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.commands.rights import reply_key
 from calllog_guard.core.crypto.envelope import parse_header
 from calllog_guard.core.crypto.sealed import verify
-from calllog_guard.core.ids import b64, is_id, unb64
+from calllog_guard.core.ids import Tenant, b64, is_id, unb64
 from calllog_guard.core.profile import FORMS
+from calllog_guard.core.requests.outcome import TO_DESK
 from calllog_guard.stack.supervisor import Stack
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(3600)]
@@ -222,7 +223,7 @@ def of_version(value: bytes, version: int) -> bytes:
 
 
 def test_a_later_major_version_halts_whoever_reads_it(own_stack: Stack, tmp_path: Path) -> None:
-    """Not a dead letter, not passed over: what it decided would be lost."""
+    """Not a dead letter, not passed over: what it decided would be lost. Only what our own programs wrote does so."""
     guard = Patient(own_stack, tmp_path / "in")
     try:
         beside = Beside(guard)
@@ -231,8 +232,12 @@ def test_a_later_major_version_halts_whoever_reads_it(own_stack: Stack, tmp_path
         beside.stop()
         for name, role, kind in LATER:
             count = guard.partitions if name in {"calllog.legs", "privacy.decisions"} else 1
-            record = next(each for each in guard.records(name, count) if each.value)
-            guard.publish(name, [of_version(record.value, 9)], partition=record.partition, key=record.key)
+            record = next(each for each in guard.records(name, count) if each.value and each.key[:1] != b"~")
+            later = of_version(record.value, 9)
+            if name == "privacy.outcomes":
+                later = guard.vault.outcome_key(Tenant("iocom"))._sealed(later, TO_DESK)
+            proof = "desk" if name in {"privacy.cases", "privacy.decisions"} else None
+            guard.publish(name, [later], partition=record.partition, key=record.key, role=proof)
             told = guard.log.stat().st_size
             assert guard.start(role).wait(PATIENCE_S) == 70, f"{role} and {name}"
             last = halted(guard, told)

@@ -60,6 +60,7 @@ _PLAIN: Final = {
     "decisions_failed": "Decisions that cannot be carried out at all: an officer must look",
     "cases_waited": "Granted cases that could not be carried out for one person's entry, when they began to wait",
     "cases_restored": "Cases written again, because something older or none of ours was written behind them",
+    "counter_leaps": "How often the keystore's counter was far above all that were seen: somebody has written it, and nobody believes it",
     "erased_unreadable": "Erasures of people whose key could not be used, so that nothing of theirs was copied for the law",
     "legs_moved": "Decisions that waited because a leg was replaced while it was read",
     "legs_lost": "Legs of the index that are not in the log: a broker has lost them",

@@ -1,11 +1,11 @@
 """
-The newest record of a kind in each partition, looked for from the end backwards; the oldest of a key, from the beginning: without reading all.
+The newest record of a kind in each partition, looked for from the end backwards, without reading all; and every record of some keys.
 
 Source: design section 9, restore guard: the counter of the last heartbeat, and the anchor.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import TopicPartition
@@ -19,16 +19,18 @@ _BACK: Final = 64
 Wanted = Callable[[Record], bool]
 
 
-async def oldest(servers: str, options: Mapping[str, Any], topic: str, partition: int, key: bytes) -> bytes | None:
+async def keyed(
+    servers: str, options: Mapping[str, Any], topic: str, partition: int, keys: Collection[bytes]
+) -> list[Record]:
     """
-    The value of the oldest record of a key in a partition; None: there is none.
+    The records of some keys in a partition, the oldest first.
 
     Raises:
         LogSilentError: Kafka does not answer.
 
     """
     async with asking(servers, options) as reader:
-        return await asyncio.wait_for(_forwards(reader, TopicPartition(topic, partition), key), _READ_S)
+        return await asyncio.wait_for(_forwards(reader, TopicPartition(topic, partition), keys), _READ_S)
 
 
 async def holds_any(servers: str, options: Mapping[str, Any], topic: str, partitions: Sequence[int]) -> bool:
@@ -44,16 +46,15 @@ async def holds_any(servers: str, options: Mapping[str, Any], topic: str, partit
         return first != await offsets(reader, topic, partitions, end=True)
 
 
-async def _forwards(reader: Any, place: TopicPartition, key: bytes) -> bytes | None:
+async def _forwards(reader: Any, place: TopicPartition, keys: Collection[bytes]) -> list[Record]:
+    found: list[Record] = []
     reader.assign([place])
     end = (await reader.end_offsets([place]))[place]
     await reader.seek_to_beginning(place)
     while await reader.position(place) < end:
         for records in (await handed(reader, place)).values():
-            for each in records:
-                if each.key == key and each.value is not None:
-                    return bytes(each.value)
-    return None
+            found += [each for each in records if each.key in keys]
+    return found
 
 
 async def newest(

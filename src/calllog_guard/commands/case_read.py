@@ -7,7 +7,7 @@ from calllog_guard.adapters.kafka_log import read_all, tenant_partition
 from calllog_guard.commands.signed import has_orders, kid_of_key
 from calllog_guard.commands.unread import Unread
 from calllog_guard.core.crypto.secrets import Secret
-from calllog_guard.core.requests.case import Case, case_of, later
+from calllog_guard.core.requests.case import Case, case_in, later
 from calllog_guard.core.requests.secret import PREFIX, is_state, open_case
 from calllog_guard.core.wire import BEAT
 from calllog_guard.world import World
@@ -27,7 +27,7 @@ async def _read(shared: World, name: str, key: Secret | None, found: dict[str, C
     home, unread = tenant_partition(shared.tenant, shared.settings.few_partitions), Unread(name)
     for record in await read_all(shared.settings.kafka, shared.options, shared.settings.topic(name), [home]):
         about = record.value is not None and (name == "privacy.cases" or is_state(record))
-        if about and (case := readable(record, key, unread)) is not None:
+        if about and (case := readable(shared, record, key, unread)) is not None:
             found[case.case] = later(found.get(case.case), case)
     unread.tell()
 
@@ -55,12 +55,12 @@ def case_key(shared: World, path: Path | None) -> Secret | None:
     return shared.vault.case_key(shared.tenant) if path and is_officer(shared, path) else None
 
 
-def readable(record: Any, key: Secret | None, unread: Unread | None = None) -> Case | None:
+def readable(shared: World, record: Any, key: Secret | None, unread: Unread | None = None) -> Case | None:
     """The case in a record; None where it is none, which is noted, or a secret one and there is no key."""
     found: Case | None = None
     with (unread or Unread("privacy.cases")).passing(record):
         if (record.key or b"").startswith(PREFIX):
             found = open_case(record.key, record.value, key) if key else None
         elif record.key != BEAT:
-            found = case_of(record)
+            found = case_in(record, shared.vault.proofs(shared.tenant))
     return found

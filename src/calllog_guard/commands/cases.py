@@ -115,7 +115,7 @@ async def _act(shared: World, args: argparse.Namespace) -> int:
     order = found.secret and has_orders(shared)
 
     def mine(case: Case) -> bool:
-        return case.case == args.case and signed.jti in case.acts
+        return case.case == args.case and signed.acted(case)
 
     async with Sent(shared, signed, args.key, order=order) as sent:
         case = await sent.until(mine, lambda _: True, args.timeout if args.wait else TAKEN_S)

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 from contextlib import aclosing
 from dataclasses import asdict
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import Progress
@@ -14,10 +14,10 @@ from calllog_guard.bootstrap import needed_epochs, walk
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.crypto.entries import applied_key
 from calllog_guard.core.grants import KEYSTORE_USERS
+from calllog_guard.core.proofs import Proofs
 from calllog_guard.core.redis_rights import FINE_SINCE, WAITAOF_SINCE, acl_lines, rules
-from calllog_guard.core.requests.decision import DECISIONS
+from calllog_guard.core.requests.decision import decision_in
 from calllog_guard.core.requests.outcome import is_result
-from calllog_guard.core.wire import decode
 from calllog_guard.errors import MessageError
 from calllog_guard.law import enter
 from calllog_guard.world import World
@@ -75,18 +75,19 @@ async def lag(shared: World) -> int:
     settings, partitions = shared.settings, range(shared.settings.partitions)
     found = await shared.keystore.read([applied_key(partition) for partition in partitions])
     starts = {partition: int(offset or 0) for partition, offset in zip(partitions, found, strict=True)}
-    topic, waiting = settings.topic("privacy.decisions"), 0
+    topic, waiting, proofs = settings.topic("privacy.decisions"), 0, shared.vault.proofs(shared.tenant)
     async with aclosing(units(settings.kafka, shared.options, topic, starts, settings.unit_records)) as read:
         async for _, records in read:
-            waiting += sum(_counts(record.key, record.value) for record in records)
+            waiting += sum(_counts(record, proofs) for record in records)
     return waiting
 
 
-def _counts(key: bytes | None, value: bytes | None) -> bool:
-    if value is None or not key or key[:1] == b"~" or is_result(key):
+def _counts(record: Any, proofs: Proofs) -> bool:
+    key = record.key
+    if record.value is None or not key or key[:1] == b"~" or is_result(key):
         return False
     try:
-        return decode(DECISIONS, value).type not in {"hold", "release"}
+        return decision_in(record, proofs).type not in {"hold", "release"}
     except MessageError:  # not written by a desk
         return False
 

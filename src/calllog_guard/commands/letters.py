@@ -26,13 +26,20 @@ from calllog_guard.commands.unread import Unread
 from calllog_guard.core.accesses import place_of
 from calllog_guard.core.arrival import REMNANT, REMNANTS
 from calllog_guard.core.calls.mend import call_key, plain, without
-from calllog_guard.core.crypto.sealed import content_type, open_sealed, public_forms
+from calllog_guard.core.crypto.sealed import content_type, open_sealed, public_forms, sealed_to
 from calllog_guard.core.ids import ID_BYTES, b64
+from calllog_guard.core.letters import number_in
 from calllog_guard.core.policy.actors import DEAD_LETTERS
 from calllog_guard.core.replay import REPLAYED, REPLAYED_KEY, Replayed, replay_header
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import DEAD, DENIED, Access, Dead, decode, encode, time_text, to_ms
-from calllog_guard.errors import ConfigurationError, RequestRefusedError, StateRefusedError
+from calllog_guard.errors import (
+    ConfigurationError,
+    EntryCorruptError,
+    EpochUnknownError,
+    RequestRefusedError,
+    StateRefusedError,
+)
 from calllog_guard.law import NO_KEYSTORE, enter
 from calllog_guard.reader import actor_key_at
 from calllog_guard.workers.reading import WHICH
@@ -197,11 +204,19 @@ def _key(path: Path) -> bytes:
     return pem
 
 
-def _opened(letter: Letter, pem: bytes) -> bytes:
+def _opened(shared: World, letter: Letter, pem: bytes) -> bytes:
+    """What a letter holds: of an earlier release sealed to the operator's key alone, else to that of its week too."""
+    sealed = letter.dead.jwe
     try:
-        return open_sealed(pem, letter.dead.jwe)
+        if number_in(letter.dead.kid) is not None:
+            sealed = open_sealed(shared.vault.letters.private(letter.dead.kid), sealed).decode("ascii", "replace")
+        return open_sealed(pem, sealed)
     except RequestRefusedError:
-        raise StateRefusedError(f"letter {letter.name} is sealed to {letter.dead.kid}; --key is another's") from None
+        raise StateRefusedError(f"letter {letter.name} is sealed to {sealed_to(sealed)}; --key is another's") from None
+    except (EpochUnknownError, EntryCorruptError):
+        raise StateRefusedError(
+            f"letter {letter.name} is sealed to {letter.dead.kid}, whose private half is destroyed: its days are over"
+        ) from None
 
 
 def _signer(shared: World) -> tuple[str, Callable[[Access, int], bytes]]:
@@ -257,7 +272,7 @@ async def _recorded(shared: World, writer: KafkaWriter, letters: Sequence[Letter
 async def _tried(shared: World, writer: KafkaWriter, letters: Sequence[Letter], pem: bytes) -> None:
     """A key that opens none of the letters is an attempt, and on record as such."""
     try:
-        _opened(letters[0], pem)
+        _opened(shared, letters[0], pem)
     except StateRefusedError:
         await _recorded(shared, writer, letters, denied=True)
         raise
@@ -279,7 +294,7 @@ async def open_letters(args: argparse.Namespace) -> int:
         say("what was larger than a letter is shown by its length and its SHA-256: the payload was not kept")
     with _out(args.out) as out:
         for letter in letters:
-            payload = _opened(letter, pem)
+            payload = _opened(shared, letter, pem)
             out.write(payload if args.letter and not args.json else _line(letter, payload))
     return 0
 
@@ -347,12 +362,12 @@ def _again(shared: World, args: argparse.Namespace, letter: Letter, pem: bytes) 
             f"{', '.join((*events, requests))}"
         )
     if not letter.whole and not args.mended:
-        left = decode(REMNANTS, _opened(letter, pem))
+        left = decode(REMNANTS, _opened(shared, letter, pem))
         raise StateRefusedError(
             f"letter {letter.name} holds no payload, but the digest of {left.bytes} bytes of its {left.of}: "
             "publish the record again where it came from, or give it with --from FILE"
         )
-    payload = args.mended.read_bytes() if args.mended else _opened(letter, pem)
+    payload = args.mended.read_bytes() if args.mended else _opened(shared, letter, pem)
     if not payload:
         raise StateRefusedError(f"letter {letter.name} had no payload: there is nothing to replay")
     key: bytes | None = shared.tenant.encode()

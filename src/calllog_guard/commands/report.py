@@ -20,6 +20,7 @@ from calllog_guard.core.accesses import Account, Doubt, read_access
 from calllog_guard.core.answers.statement import KEY, STATEMENTS, Statement
 from calllog_guard.core.ids import HoldId, unb64
 from calllog_guard.core.policy.actors import Judge
+from calllog_guard.core.proofs import DESK
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.hold import Terms
 from calllog_guard.core.requests.machine import RULES
@@ -176,15 +177,16 @@ def _filed(shared: World, cases: Sequence[Case]) -> dict[str, Filed]:
 
 
 async def _statement(shared: World, month: str) -> tuple[Statement, bytes] | None:
-    """The statement of a month with its signed form, if the desk has written one; its signature is not checked here."""
+    """The statement of a month with its signed form, if the desk has written one; what no desk of ours wrote is passed over."""
     home = tenant_partition(shared.tenant, shared.settings.few_partitions)
     records = await read_all(shared.settings.kafka, shared.options, shared.settings.topic("privacy.receipts"), [home])
-    key, unread = f"{KEY}{month}".encode(), Unread("privacy.receipts")
+    key, unread, proofs = f"{KEY}{month}".encode(), Unread("privacy.receipts"), shared.vault.proofs(shared.tenant)
     found: tuple[Statement, bytes] | None = None
     for record in records:
         if record.key == key and record.value is not None:
             with unread.passing(record):
-                found = decode(STATEMENTS, _claims(record.value)), record.value
+                said = proofs.read(record, DESK, lambda each: decode(STATEMENTS, _claims(each.value)))
+                found = said, record.value
     unread.tell()
     return found
 

@@ -18,7 +18,7 @@ from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.signed import add_seal, sign_request, subjects_of, text_of
 from calllog_guard.core.ids import b64
 from calllog_guard.core.requests.case import Case
-from calllog_guard.core.requests.decision import case_id
+from calllog_guard.core.requests.decision import case_id, request_name
 from calllog_guard.core.requests.fields import ClockEvent, Kind, NoticeKind, Notify
 from calllog_guard.core.requests.machine import RULES
 from calllog_guard.core.requests.received import received_moment
@@ -198,11 +198,12 @@ async def request(args: argparse.Namespace) -> int:
     )  # what is typed wrong is said before any server is asked
     await enter(shared, NO_KEYSTORE, whole=False)
     signed, acts = sign_request(shared, args, claims | _received(shared, args)), RULES[args.type].ends is None
-    name = args.case if acts else case_id(shared.tenant, signed.jti)
+    forms = shared.vault.profile(shared.tenant).forms
+    name = args.case if acts else case_id(shared.tenant, request_name(signed.iss, signed.jti, forms))
     follows = args.wait and not acts
 
     def mine(case: Case) -> bool:
-        return case.case == name and (not acts or signed.jti in case.acts)
+        return case.case == name and (not acts or signed.acted(case))
 
     def done(case: Case) -> bool:
         return not follows or case.state in _RESTS

@@ -24,10 +24,9 @@ from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.absence import Look
 from calllog_guard.core.id_file import identifiers
 from calllog_guard.core.identity import spellings
-from calllog_guard.core.requests.decision import DECISIONS
+from calllog_guard.core.requests.decision import decision_in
 from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.traces import traces
-from calllog_guard.core.wire import decode
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
 from calllog_guard.law import follow_published
 from calllog_guard.world import World
@@ -188,7 +187,7 @@ async def _case_places(shared: World, case: str, log_dirs: list[Path]) -> list[P
         key = record.key or b""
         if record.value is not None and key[:1] != b"~" and not is_result(key):
             try:
-                decision = decode(DECISIONS, record.value)
+                decision = decision_in(record, shared.vault.proofs(shared.tenant))
             except MessageError:
                 junk += 1
                 continue

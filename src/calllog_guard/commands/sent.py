@@ -117,7 +117,7 @@ class Sent:
                 if self._order and self._key and record.key == refused_key(record.partition, self._offset or 0):
                     self._letter = open_refusal(record.key, record.value or b"", self._key)
         elif record.value is not None and (record.topic != self._orders or is_state(record)):
-            case = readable(record, self._key)
+            case = readable(self._shared, record, self._key)
             if case is not None and mine(case):
                 self._latest = later(self._latest, case)
 

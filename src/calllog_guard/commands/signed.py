@@ -19,7 +19,8 @@ from calllog_guard.commands.setup import say
 from calllog_guard.core.crypto.sealed import sign
 from calllog_guard.core.id_file import identifiers
 from calllog_guard.core.identity import DEFAULT, REFUSED, canonical
-from calllog_guard.core.requests.decision import case_id
+from calllog_guard.core.requests.case import Case
+from calllog_guard.core.requests.decision import case_id, request_name
 from calllog_guard.core.requests.request import AUDIENCE, REQUESTS, check_fields
 from calllog_guard.core.requests.sealed import MOST_BYTES, desk_number, seal_request
 from calllog_guard.core.requests.secret import ORDERED
@@ -132,10 +133,20 @@ def subjects_of(option: str, name: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A request as it is sent: its `jti`, and the record's value."""
+    """A request as it is sent: whose it is, its `jti`, and the record's value."""
 
+    iss: str
     jti: str
     token: bytes = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """What it is known by."""
+        return request_name(self.iss, self.jti)
+
+    def acted(self, case: Case) -> bool:
+        """Whether it has acted on a case; a tenant of the first release knows it by its `jti`."""
+        return bool({self.name, self.jti} & case.acts.keys())
 
 
 def sign_request(shared: World, args: argparse.Namespace, claims: dict[str, Any]) -> Signed:
@@ -159,7 +170,7 @@ def sign_request(shared: World, args: argparse.Namespace, claims: dict[str, Any]
     except MessageError as error:
         raise ConfigurationError(f"the desk would refuse this request: {error}") from None
     token = _sealed(seal, sign(pem, kid, raw.ljust(-(-len(raw) // _BLOCK) * _BLOCK))) if seal else sign(pem, kid, raw)
-    return Signed(jti, token.encode())
+    return Signed(kid, jti, token.encode())
 
 
 def has_orders(shared: World) -> bool:
@@ -177,7 +188,7 @@ async def publish(shared: World, signed: Signed, *, order: bool) -> int:
     """
     home = tenant_partition(shared.tenant, shared.settings.few_partitions)
     topic = shared.settings.topic("privacy.orders" if order else "privacy.requests")
-    key = case_id(shared.tenant, signed.jti) if order else shared.tenant
+    key = case_id(shared.tenant, signed.name) if order else shared.tenant
     writer = shared.writer()
     await writer.start()
     try:

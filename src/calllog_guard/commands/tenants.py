@@ -20,7 +20,9 @@ from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.sealed import desk_pem, public_forms, receipt_pem
 from calllog_guard.core.identity import DEFAULT, legacy_identity
 from calllog_guard.core.ids import EpochName, Tenant
+from calllog_guard.core.letters import LETTERS_FROM
 from calllog_guard.core.profile import CHANGES, FORMS
+from calllog_guard.core.proofs import AUDIT
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode
 from calllog_guard.errors import ConfigurationError, StateRefusedError
@@ -199,6 +201,7 @@ async def _raise(shared: World, tenant: Tenant) -> None:
             await _taken_over(shared)
         now, many = shared.clock.now(), shared.settings.partitions
         shared.vault.upgrade(tenant, _legacy(shared, tenant), now, many, former=_contradicted(shared, tenant))
+        shared.vault.letters.renew(now)
         await shared.ring(tenant).guard.tell_profile()
         await carried_over(shared, tenant, shared.vault.identity(tenant))
     finally:
@@ -243,6 +246,8 @@ async def _make(shared: World, tenant: Tenant, identity: tuple[str, ...]) -> tup
     shared.vault.create_tenant(tenant, identity, shared.clock.now(), shared.settings.partitions)
     epoch = epoch_of(shared.clock.now())
     shared.vault.create_epoch(epoch)
+    if shared.vault.profile(tenant).forms >= LETTERS_FROM:
+        shared.vault.letters.renew(shared.clock.now())
     guard_id = shared.vault.guard_id()
     path = Path(shared.settings.policy).parent / "keys" / f"{tenant}-receipts.pub.pem"
     path.parent.mkdir(exist_ok=True)
@@ -255,7 +260,8 @@ async def _make(shared: World, tenant: Tenant, identity: tuple[str, ...]) -> tup
             topics = (shared.settings.topic("privacy.decisions"), shared.settings.topic("calllog.legs"))
             places = [(topic, number) for topic in topics for number in range(shared.settings.partitions)]
             places.append((shared.settings.topic("privacy.policy"), 0))  # for those who have no right to the ledger
-            await writer.write([Output(*place, ANCHOR, encode(shared.anchor)) for place in places])
+            anchors = [Output(*place, ANCHOR, encode(shared.anchor)) for place in places]
+            await writer.write(shared.vault.vouched(tenant, AUDIT, anchors))
         profile = shared.vault.profile(tenant).number
         if await shared.keystore.swap({GUARD_KEY: (None, guard_entry(guard_id, 0, profile))}, {}):
             await shared.ring(tenant).guard.open_at_once(shared.settings.partitions)

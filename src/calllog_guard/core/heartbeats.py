@@ -1,49 +1,21 @@
 """
-Heartbeats: how a record of ours is known in a topic to which others may write too.
+Heartbeats: how one of ours is known in a topic to which others may write too.
 
 Rules: 1. A heartbeat bears a signature over where it lies and what it says, by a signer that the tenant's profile names: copied to
           another topic or partition it is none.  2. A tenant of the first release has no signer: what has exactly the bytes of one of
           its heartbeats is one.  3. Whatever else is under the key, or begins with `~`, is a message like any other.
-Source: design section 14 (internal records are authenticated); RFC 8032; golden bytes in `tests/vectors/stored_v2.json`.
+Source: `proofs.py`; golden bytes in `tests/vectors/stored_v2.json`.
 """
 
-import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-
-from calllog_guard.core.ids import b64, unb64
-from calllog_guard.core.tombstone import Output
+from calllog_guard.core.proofs import AUDIT, KEEP, signer_of
 from calllog_guard.core.wire import BEAT, BEATS, decode, encode
 from calllog_guard.errors import MessageError, NewerFormError
 
-HEADER: Final = "clg-internal"
-"""The header that vouches for a record of ours: the signer's role, a dot, its signature in base64url."""
-AUDIT: Final = "audit"
-"""The signer of what auditors write."""
-KEEP: Final = "keep"
-"""The signer of what keepers write."""
 _ROLES: Final = frozenset({AUDIT, KEEP})
 """Whose heartbeats are believed: whatever signs for something else has no say here."""
-_PLACE: Final = struct.Struct(">IIII")
-_PROOF_MOST: Final = 128
-
-
-def _signed(topic: str, partition: int, key: bytes, value: bytes) -> bytes:
-    """What is signed; lengths tell where each part ends."""
-    name = topic.encode()
-    lengths = _PLACE.pack(partition, len(name), len(key), len(value))
-    return b"\x00".join((HEADER.encode(), b"\x01", lengths)) + name + key + value
-
-
-def vouched(output: Output, role: str, seed: bytes) -> Output:
-    """The same record with the proof of a signer, whose seed is 32 bytes."""
-    content = _signed(output.topic, output.partition, output.key or b"", output.value or b"")
-    proof = b"%b.%b" % (role.encode(), b64(Ed25519PrivateKey.from_private_bytes(seed).sign(content)))
-    return msgspec.structs.replace(output, headers=(*output.headers, (HEADER, proof)))
 
 
 def plain(record: Any) -> bool:
@@ -65,20 +37,7 @@ class Heartbeats(NamedTuple):
         """Whether a record is a heartbeat that nobody else can have written, or could before there were signers."""
         if record.key != BEAT:
             return False
-        return self._proven(record) if self.signers else plain(record)
-
-    def _proven(self, record: Any) -> bool:
-        proof = next((value for name, value in record.headers if name == HEADER), None) or b""
-        role, _, signature = proof.partition(b".")
-        public = self.signers.get(role.decode("ascii", "replace"))
-        if public is None or role.decode() not in _ROLES or len(proof) > _PROOF_MOST:
-            return False
-        content = _signed(record.topic, record.partition, record.key, record.value or b"")
-        try:
-            Ed25519PublicKey.from_public_bytes(unb64(public.encode())).verify(unb64(signature), content)
-        except (InvalidSignature, ValueError):
-            return False
-        return True
+        return signer_of(record, self.signers) in _ROLES if self.signers else plain(record)
 
     def counter(self, record: Any) -> int | None:
         """
@@ -92,3 +51,27 @@ class Heartbeats(NamedTuple):
             return decode(BEATS, record.value or b"").counter if self.ours(record) else None
         except MessageError:
             return None
+
+    def highest(self, records: Sequence[Any]) -> int:
+        """
+        The highest counter that a heartbeat of ours among some records says; 0: there is none.
+
+        An older one that somebody has appended again is as proven as on its first day, and hides none. Of the first release's, which
+        anybody can make, the last one counts.
+
+        Raises:
+            NewerFormError: A later release's: halt.
+
+        """
+        if not self.signers:
+            return next((counter for each in reversed(records) if (counter := self.counter(each)) is not None), 0)
+        ranked = sorted(records, key=_claimed, reverse=True)
+        return next((counter for each in ranked if (counter := self.counter(each)) is not None), 0)
+
+
+def _claimed(record: Any) -> int:
+    """The counter that a record claims; one of which nothing can be read is looked at first."""
+    try:
+        return decode(BEATS, record.value or b"").counter
+    except (MessageError, NewerFormError):
+        return 1 << 64

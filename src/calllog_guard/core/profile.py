@@ -43,9 +43,17 @@ CHANGES: Final = (
         2,
         "cases and decisions say in which tenure of a desk they were written: what a paused desk writes late never wins",
     ),
+    (
+        2,
+        "desks sign cases and decisions, keepers what they count: what came without a proof since the upgrade is passed over",
+    ),
+    (2, "a request is known by its requester and its `jti`: ids of cases and decisions derive from both"),
+    (2, "dead letters are sealed to the key of a week, too, which is destroyed when their days are over"),
     (2, "orders of holds arrive in privacy.orders, where secret cases lie too: no backend may read it"),
 )
 """By level, what is written from then on; `tenant upgrade` shows it."""
+UNPROVEN_FOR: Final = timedelta(minutes=15)
+"""After an upgrade: every worker that writes at all has met the new profile by then, and ended or left the unit in which it had not."""
 _FORM: Final = 1
 _HEAD: Final = struct.Struct(">BI")
 
@@ -65,6 +73,7 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
             knows.
         judged_from: From which day on versions of its policy must be lawful (`policy/lawful.py`), where an earlier release took
             others; UNSET: all of them.
+        unproven_until: Until when records may have been written that bear no proof, by the brokers' time; UNSET: none ever was.
         at: When it was written.
 
     """
@@ -78,6 +87,7 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
     signers: dict[str, str] = msgspec.field(default_factory=dict)
     judged_from: Day | msgspec.UnsetType = msgspec.UNSET
     clear_calls: Day | msgspec.UnsetType | None = msgspec.UNSET
+    unproven_until: Utc | msgspec.UnsetType = msgspec.UNSET
     at: Utc | None = None
 
     @property

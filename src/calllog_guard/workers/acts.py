@@ -92,7 +92,7 @@ class Acts:
         if act.request.event in BESIDE:
             await self._beside(case, act)
             return
-        if act.request.jti not in case.acts:
+        if self._book.name_of(act.request, case) not in case.acts:
             case = await self._applied(case, act)
         if case.state == "refused" and case.refusal is None and not case.announcing:
             await self._refused(case, act)
@@ -105,7 +105,8 @@ class Acts:
     async def _beside(self, case: Case, act: Act) -> None:
         """What concerns the notices of a case alone: one was received, the person may be told by now, or still may not."""
         request, outputs = act.request, list[Output]()
-        if request.jti in case.acts:
+        name = self._book.name_of(request, case)
+        if name in case.acts:
             await self._before.acknowledged(case, act.version, act.table)
             return
         if request.event == "noticed":
@@ -123,7 +124,7 @@ class Acts:
             if not outputs:
                 raise CaseStateError("nobody_to_tell", "/case")
             case = msgspec.structs.replace(case, sealed=None, review_at=None)
-        case = msgspec.structs.replace(case, acts=case.acts | {request.jti: act.place})
+        case = msgspec.structs.replace(case, acts=case.acts | {name: act.place})
         check_size(case, act.role)
         case = await self._book.save(case, outputs)
         await self._before.acknowledged(case, act.version, act.table)
@@ -150,7 +151,7 @@ class Acts:
             state=state or case.state,
             waits_for=waits_for,
             officer=case.officer or waits_for == "officer" or event.startswith("ask_"),
-            acts=case.acts | {act.request.jti: act.place},
+            acts=case.acts | {self._book.name_of(act.request): act.place},
             cut_off=act.now if state == "enforcing" and case.cut_off is None else case.cut_off,
         )
         case, outputs = dated(case, act.table), list[Output]()

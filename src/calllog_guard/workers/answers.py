@@ -19,13 +19,12 @@ from calllog_guard.core.answers.person import OWN, Asked, Flags, Known, OwnCase
 from calllog_guard.core.crypto.entries import Keys, Person
 from calllog_guard.core.ids import INTERNAL_KEY, Lookup, Pseudonym, partition_of
 from calllog_guard.core.requests.case import Case
-from calllog_guard.core.requests.decision import DECISIONS
+from calllog_guard.core.requests.decision import decision_in
 from calllog_guard.core.requests.notice import Filed
 from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.rules import open_rule
 from calllog_guard.core.requests.whose import Reason
-from calllog_guard.core.wire import decode
 from calllog_guard.errors import CaseStateError, MessageError
 from calllog_guard.policy import TenantPolicy
 from calllog_guard.ports import Writer
@@ -130,7 +129,7 @@ class Answers:
             if own is None:
                 continue
             try:
-                decision = decode(DECISIONS, record.value)
+                decision = decision_in(record, self._a.ring.guard.proofs)
                 mask = open_rule(decision, own.identity.rules_key()).mask
             except MessageError:
                 continue  # not written by a desk

@@ -18,12 +18,12 @@ from aiokafka import TopicPartition
 
 from calllog_guard.core.crypto.secrets import floor_month, month_text
 from calllog_guard.core.profile import RELEASE_0_1
-from calllog_guard.core.requests.decision import DECISIONS
+from calllog_guard.core.proofs import TOGETHER
+from calllog_guard.core.requests.decision import decision_in
 from calllog_guard.core.requests.outcome import DONE, TO_DESK, Observed, Outcome, OutcomeKey, is_result, legs_part
 from calllog_guard.core.retention.removal import RATCHET_KEY, Marked
 from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import decode
-from calllog_guard.errors import KeystoreUnsafeError, MessageError
+from calllog_guard.errors import KeystoreUnsafeError, MessageError, RecordError
 from calllog_guard.ports import Cleaners, Offsets, ReadAll
 from calllog_guard.workers.delivery import Unit
 from calllog_guard.workers.duties import Duty
@@ -94,11 +94,13 @@ class Auditor:
         """See Role: what waits for an observation is read anew from the ledger."""
         self._watched.clear()
         starts = await self._starts(self._decisions, partitions)
-        for partition in partitions:
-            self._watched[partition] = {}
-        for record in await self._read_all(self._decisions, partitions):
-            self._note(record)
+        found: dict[int, dict[bytes, Watched]] = {partition: {} for partition in partitions}
+        for number, record in enumerate(await self._read_all(self._decisions, partitions)):
+            if number % TOGETHER == 0:
+                await asyncio.sleep(0)
+            self._note(record, found)
             starts[record.partition] = record.offset + 1
+        self._watched.update(found)
         return {TopicPartition(self._decisions, partition): offset for partition, offset in starts.items()}
 
     async def revoked(self, partitions: Sequence[int]) -> None:
@@ -111,17 +113,20 @@ class Auditor:
         for records in unit.values():
             for record in records:
                 if record.partition in self._watched:  # beyond those is nobody's ledger
-                    self._note(record)
+                    self._note(record, self._watched)
 
-    def _note(self, record: Any) -> None:
+    def _note(self, record: Any, found: dict[int, dict[bytes, Watched]]) -> None:
         if not record.key or record.key[:1] == b"~" or record.value is None:
             return
         name, _, result = record.key.decode("ascii", "replace").rpartition(".")
         key = name.encode() if is_result(record.key) else record.key
-        watched = self._watched[record.partition].setdefault(key, Watched())
+        watched = found[record.partition].setdefault(key, Watched())
         try:
             if not is_result(record.key):
-                watched.decision = decode(DECISIONS, record.value)
+                decision = decision_in(record, self._ring.guard.proofs)
+                if record.key != f"{decision.pseudonym}.{decision.decision}".encode():
+                    raise RecordError("bad_decision")
+                watched.decision = decision
             elif record.key.endswith(DONE):
                 watched.done = self._outcome_key.read(record.value, record.key)
             else:
@@ -134,7 +139,7 @@ class Auditor:
             self._count("unreadable_" + error.reason, 1)
         if watched.decision is not None and not set(watched.stages) - watched.reported:
             # the order of a compacted topic is that of offsets: a result never stands before its decision
-            self._watched[record.partition].pop(key)
+            found[record.partition].pop(key)
 
     async def beat(self) -> None:
         """See Upkeep."""

@@ -29,6 +29,7 @@ from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.secrets import DataKey, month_from
 from calllog_guard.core.identity import canonical
 from calllog_guard.core.ids import DecisionId, HoldId, Lookup, Pseudonym, Tenant, partition_of, record_key
+from calllog_guard.core.proofs import DESK
 from calllog_guard.core.requests.decision import (
     Decision,
     DecisionType,
@@ -302,7 +303,7 @@ class CarryOver:
             place = partition_of(person.pseudonym, self._n.settings.partitions)
             name = record_key(person.pseudonym, DecisionId(told.decision))
             outputs.append(Output(self._n.settings.topic("privacy.decisions"), place, name, encode(told)))
-        await self._n.writer.write(outputs)
+        await self._n.writer.write(await self._n.ring.guard.vouched(DESK, outputs))
 
     def _decision(self, each: _Rule, pseudonym: Pseudonym, epoch: Any, other: Person) -> Decision:
         now, tenant = self._n.clock.now(), self._n.tenant

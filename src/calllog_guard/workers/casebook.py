@@ -18,8 +18,10 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from calllog_guard.core.ids import EpochName, Tenant
-from calllog_guard.core.requests.case import Case, case_of, later
+from calllog_guard.core.ids import CaseId, EpochName, Tenant
+from calllog_guard.core.proofs import DESK
+from calllog_guard.core.requests.case import Case, case_in, later
+from calllog_guard.core.requests.decision import case_id, request_name
 from calllog_guard.core.requests.fields import Kind
 from calllog_guard.core.requests.machine import RULES
 from calllog_guard.core.requests.notice import FILED, Filed
@@ -110,10 +112,10 @@ class Casebook:
         """
         if record.key == BEAT:
             return True
-        if record.value is None:
+        found = self._read(record)
+        if found is None:
             self._cases.pop(name_in(record), None)
             return True
-        found = self._read(record)
         self.tenure = max(self.tenure, found.tenure or 0)
         if later(self._cases.get(found.case), found) is not found:
             return False
@@ -121,19 +123,31 @@ class Casebook:
         return True
 
     def stands(self, record: Any) -> bool:
-        """Whether a record, the last of its key, is the state that is kept; what is about no case of ours does no harm."""
-        case = self._cases.get(name_in(record))
-        if case is None or record.key == BEAT:
-            return True
-        try:
-            return record.value is not None and self._read(record).rank == case.rank
-        except MessageError:
-            return False
+        """
+        Whether a record, the last of its key, is the state that is kept.
 
-    def _read(self, record: Any) -> Case:
+        Raises:
+            MessageError: No case of ours.
+
+        """
+        if record.key == BEAT:
+            return True
+        case, found = self._cases.get(name_in(record)), self._read(record)
+        return case is None or (found is not None and found.rank == case.rank)
+
+    def knows(self, record: Any) -> bool:
+        """Whether a record is about a case that is kept."""
+        return name_in(record) in self._cases
+
+    def _read(self, record: Any) -> Case | None:
+        """The case in a record that a desk of ours wrote; None: it says that the case is forgotten."""
+        proofs = self._vault.proofs(self._tenant)
+        if record.value is None:
+            return proofs.read(record, DESK, lambda _: None)
         if (record.key or b"").startswith(PREFIX):
-            return open_case(record.key, record.value, self._vault.case_key(self._tenant))
-        return case_of(record)
+            key = self._vault.case_key(self._tenant)
+            return proofs.form(record, DESK, lambda each: open_case(each.key, each.value, key))
+        return case_in(record, proofs)
 
     def _counted(self, case: Case) -> Case:
         """The next state of a case, as it is written."""
@@ -153,9 +167,23 @@ class Casebook:
         """A case by its id."""
         return self._cases.get(name)
 
-    def place_of(self, jti: str) -> tuple[int, int] | None:
-        """Where an act on a case was read first."""
-        return self._acts.get(jti)
+    def name_of(self, request: Request, case: Case | None = None) -> str:
+        """What a request is known by: an act of the first release's on a case by its `jti` alone."""
+        name = request_name(request.iss, request.jti, self._ring.forms)
+        former = case is not None and request.jti in case.acts
+        return request.jti if former else name
+
+    def case_of(self, iss: str, jti: str) -> CaseId:
+        """The case of a requester's request; one that the first release has opened for the same requester goes on."""
+        former = case_id(self._tenant, jti)
+        known = self._cases.get(former)
+        if known is not None and known.asked_by == iss:
+            return former
+        return case_id(self._tenant, request_name(iss, jti, self._ring.forms))
+
+    def place_of(self, request: Request) -> tuple[int, int] | None:
+        """Where an act on a case was read first; of one of the first release's nobody knows whose it was."""
+        return self._acts.get(self.name_of(request)) or self._acts.get(request.jti)
 
     def __len__(self) -> int:
         return len(self._cases)
@@ -273,8 +301,8 @@ class Casebook:
         await self._writer.write([msgspec.structs.replace(self._record(case), value=None) for case in cases])
         for case in cases:
             self._cases.pop(case.case, None)
-            for jti in case.acts:
-                self._acts.pop(jti, None)
+            for name in case.acts:
+                self._acts.pop(name, None)
 
     # --- what a waiting case needs ------------------------------------------------------------------------------------
 

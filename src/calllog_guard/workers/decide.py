@@ -10,6 +10,7 @@ Source: design section 9, steps 2 and 3; section 10.
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
 from typing import Any, Final, NamedTuple, cast
@@ -50,6 +51,7 @@ from calllog_guard.workers.vault import Vault
 MINTS: Final = frozenset({"erase", "restrict", "object", "withdraw", "consent"})
 """Standing rules that hold for whoever is not yet known, too (a total erasure has a fence of its own)."""
 
+_APART: Final = timedelta(microseconds=1)
 _FORMER: Final = 100
 """The parts of earlier generations are numbered behind those of all subjects."""
 _LAW: Final = 20_000
@@ -111,6 +113,7 @@ class Decider:
         self._tenant, self._ring, self._vault, self._writer = tenant, ring, vault, writer
         self._book, self._settings, self._clock, self._keep_days = book, settings, clock, keep_days
         self._steps, self.subjects = Steps(settings.off), Subjects(tenant, ring, vault)
+        self._last = datetime.min.replace(tzinfo=UTC)
 
     async def lookups(self, request: Request) -> dict[int, Lookup]:
         """See Subjects: by number, everybody whom a request is about."""
@@ -166,7 +169,7 @@ class Decider:
         """
         case, decisions = granted.case, []
         person = self._ring.person(lookup, view.raw[lookup])
-        called_nobody = decision_id(self._tenant, case.jti, index, 0) in case.decisions
+        called_nobody = decision_id(self._tenant, case.name, index, 0) in case.decisions
         new = person is not None and person.pseudonym is not None and person.generation <= max(1, view.floor)
         fenced = person is not None and person.cut_off >= to_ms(case.appended_at) and not (called_nobody and new)
         if called_nobody:  # the case names its decisions before the ledger has them
@@ -179,7 +182,7 @@ class Decider:
         self, granted: Granted, lookup: Lookup, index: int, view: View, person: Person | None
     ) -> Decision:
         generation = person.generation if person else 0
-        decision = decision_id(self._tenant, granted.case.jti, index, generation)
+        decision = decision_id(self._tenant, granted.case.name, index, generation)
         ledger = self._vault.epoch_key(pointer(view), self._tenant, "ledger")
         unseen = self._vault.epoch_key(pointer(view), self._tenant, UNSEEN[self._ring.forms > 1])
         pseudonym = person.pseudonym if person and person.pseudonym else unseen_pseudonym(unseen, decision)
@@ -280,7 +283,9 @@ class Decider:
     ) -> Decision | None:
         if person is None or person.pseudonym is None:
             return None
-        name = granted.case.jti if part.case is None else f"{granted.case.jti} {part.case}"  # no `jti` has a blank
+        name = (
+            granted.case.name if part.case is None else f"{granted.case.name} {part.case}"
+        )  # no name of a request has a blank
         decision = DecisionId(decision_id(self._tenant, name, index + part.number, person.generation))
         told = self.decision(granted, part.kind, decision, person.pseudonym, view)
         ranged = part.kind == "erase"
@@ -314,7 +319,7 @@ class Decider:
             place = (each.lookup, partition_of(each.pseudonym, many))
             if each.lookup in numbers and place not in asked:
                 asked.add(place)
-                name = decision_id(self._tenant, granted.case.jti, numbers[each.lookup], each.generation)
+                name = decision_id(self._tenant, granted.case.name, numbers[each.lookup], each.generation)
                 kind = cast("DecisionType", granted.request.type)
                 decision = self.decision(granted, kind, name, each.pseudonym, view)
                 entry = Entry(each.lookup, each.generation, _task(granted, _FORMER + at, told))
@@ -350,7 +355,7 @@ class Decider:
 
     def _placed(self, granted: Granted, index: int, partition: int, ledger: Secret) -> tuple[DecisionId, Pseudonym]:
         """A decision with a name of nobody in a partition; the same on a repeat."""
-        name = decision_id(self._tenant, f"{granted.case.jti} law {partition}", index, 0)
+        name = decision_id(self._tenant, f"{granted.case.name} law {partition}", index, 0)
         for number in count():
             pseudonym = unseen_pseudonym(ledger, DecisionId(f"{name}.{number}"))
             if partition_of(pseudonym, self._settings.partitions) == partition:
@@ -372,6 +377,7 @@ class Decider:
     def decision(self, granted: Granted, kind: DecisionType, name: str, pseudonym: Pseudonym, view: View) -> Decision:
         """A decision before anything is sealed in it."""
         now, tenure = self._clock.now(), self._ring.tenure
+        self._last = max(now, self._last + _APART)  # none is made at the moment of another, or before it
         return Decision(
             v=version_at(self._ring.forms),
             tenure=msgspec.UNSET if tenure is None or self._ring.forms == 1 else tenure.number,
@@ -384,7 +390,7 @@ class Decider:
             epoch=pointer(view),
             cut_off=granted.case.cut_off or now,
             pol=granted.version,
-            at=now,
+            at=self._last,
         )
 
     def _to_trace(self, case: Case, decisions: Iterable[tuple[int, Decision]]) -> Case:

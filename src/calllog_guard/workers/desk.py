@@ -23,7 +23,6 @@ from calllog_guard.core.arrival import appended_ms, content
 from calllog_guard.core.heartbeats import Heartbeats
 from calllog_guard.core.ids import INTERNAL_KEY, Lookup, Tenant
 from calllog_guard.core.requests.case import Case, after_outcome, ended_at, parted
-from calllog_guard.core.requests.decision import case_id
 from calllog_guard.core.requests.machine import RULES, after, check_rights, opening
 from calllog_guard.core.requests.outcome import TO_DESK, Outcome, OutcomeKey
 from calllog_guard.core.requests.receipt import CERTIFIED
@@ -262,8 +261,8 @@ class Desk:
     async def _request(self, request: Request, record: Any) -> None:
         version, table = self._table()
         place = (record.partition, record.offset)
-        seen = self._book.get(case_id(self._o.tenant, request.jti))
-        if (seen.place if seen else self._book.place_of(request.jti) or place) != place:
+        seen = self._book.get(self._book.case_of(request.iss, request.jti))
+        if (seen.place if seen else self._book.place_of(request) or place) != place:
             raise RequestRefusedError("replayed", "/jti")
         if RULES[request.type].ends is None:
             role = table.requesters[request.iss].role
@@ -284,13 +283,13 @@ class Desk:
             await self._acts.act(act)
         except ParkedError as error:  # what it was to end cannot be ended yet
             case = self._book.get(act.request.case or "")
-            if case is None or case.sealed is None or act.request.jti not in case.acts:
+            if case is None or case.sealed is None or self._book.name_of(act.request, case) not in case.acts:
                 raise
             await self._waiting.put(case, self._book.request_of(case), error)
 
     async def _asked(self, jti: str, request: Request, record: Any, table: TenantPolicy, version: str) -> None:
         """One case: opened, and carried out as far as code may."""
-        case = self._book.get(case_id(self._o.tenant, jti))
+        case = self._book.get(self._book.case_of(request.iss, jti))
         if case is None:
             case = await self._opened(jti, request, record, table, version)
         half = case.state not in {"waiting", "refused"} and not case.decided  # the keeper may have been done first
@@ -310,7 +309,7 @@ class Desk:
         )
         state, waits_for = after(None, None, event)
         case = Case(
-            case=case_id(self._o.tenant, jti),
+            case=self._book.case_of(request.iss, jti),
             tenant=self._o.tenant,
             type=kind,
             state=state or "waiting",
@@ -534,5 +533,5 @@ def _together(read: Sequence[tuple[Request, Any]]) -> list[list[tuple[Request, A
     found: list[list[tuple[Request, Any]]] = []
     for total, some in groupby(read, lambda item: item[0].type == "erase" and item[0].range is None):
         items = list(some)
-        found += portions(items, lambda item: item[0].jti) if total else [[item] for item in items]
+        found += portions(items, lambda item: (item[0].iss, item[0].jti)) if total else [[item] for item in items]
     return found

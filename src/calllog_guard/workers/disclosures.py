@@ -18,7 +18,7 @@ import msgspec
 
 from calllog_guard.core.ids import Lookup, Pseudonym
 from calllog_guard.core.requests.case import Case
-from calllog_guard.core.requests.decision import case_id
+from calllog_guard.core.requests.decision import case_id, request_name
 from calllog_guard.core.requests.fields import Hold
 from calllog_guard.core.requests.hold import READY, Terms, hold_id
 from calllog_guard.core.requests.machine import Requester
@@ -52,8 +52,8 @@ class Disclosures:
     def __init__(self, holds: Holds) -> None:
         self._holds, self._a, self._next = holds, holds.archive, holds.archive.clock.now()
 
-    def _name(self, jti: str) -> str:
-        return f"disclosure:{case_id(self._a.tenant, jti)}"
+    def _name(self, iss: str, jti: str) -> str:
+        return f"disclosure:{case_id(self._a.tenant, request_name(iss, jti))}"
 
     def check_request(self, request: Request, role: Requester) -> None:
         """
@@ -76,7 +76,7 @@ class Disclosures:
         if request.type != "disclose" or self._a.ring.forms < FORMS:
             return [(request.jti, request)]
         order = Hold(
-            id=self._name(request.jti),
+            id=self._name(request.iss, request.jti),
             range=request.range,
             authority=request.authority,
             basis=request.basis,
@@ -91,7 +91,7 @@ class Disclosures:
     async def produced(self, granted: Granted, lookups: Mapping[int, Lookup], told: Telling) -> Telling:
         """What is to be given of copies, with those of whom nothing else is left: the disclosure's own, and the authority's."""
         case, request, standing = granted.case, granted.request, await self._holds.standing()
-        own = {hold_id(self._a.tenant, self._name(case.jti)), case.hold}
+        own = {hold_id(self._a.tenant, self._name(case.asked_by, case.jti)), case.hold}
         wanted = set(lookups.values())
         chosen = {
             name: terms
@@ -122,7 +122,7 @@ class Disclosures:
             if not each.jti.endswith(READY):
                 continue
             jti, book = each.jti.removesuffix(READY), self._a.book
-            main, freed = (book.get(case_id(self._a.tenant, name)) for name in (jti, jti + FREED))
+            main, freed = (book.get(book.case_of(each.asked_by, name)) for name in (jti, jti + FREED))
             ended = main.state in _OVER if main is not None else each.opened_at + _LOST < now
             if ended and (freed is None or (freed.state == "enforcing" and not freed.decided)):
                 found.append((jti + FREED, self._release(each, jti, now), Spot(*each.place, to_ms(now))))
@@ -139,7 +139,7 @@ class Disclosures:
             exp=0,
             received_at=now,
             type="release",
-            hold=Hold(id=self._name(jti)),
+            hold=Hold(id=self._name(ready.asked_by, jti)),
         )
 
 

@@ -3,14 +3,14 @@ The restore guard: a keystore that was restarted, restored or failed over opens 
 
 Rules: 1. The guard's keys are read in the same MGET as the persons of every unit.  2. A mark per partition names the run of the
           keystore against which its ledger was replayed.  3. The counter only rises: a lower one is an older content.
-       4. It names the tenant's profile: whoever has an older one looks for it before anything else, so that an upgrade is followed
+       4. A counter that leaps says nothing, and is an alarm.  5. It names the tenant's profile: whoever has an older one looks for it before anything else, so that an upgrade is followed
           by the next unit of every worker, and a profile that was rolled back is noticed.
 Source: design section 9 (restore guard); vectors in `tests/vectors/stored_v1.json` and `stored_v2.json`.
 """
 
 import asyncio
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -18,6 +18,7 @@ from calllog_guard.core.crypto.entries import FLOOR_KEY, GUARD_KEY, applied_key,
 from calllog_guard.core.heartbeats import Heartbeats
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.profile import TenantProfile
+from calllog_guard.core.proofs import Proofs
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import GuardMovedError, KeystoreForbiddenError, KeystoreGuardedError, NewerFormError
 from calllog_guard.ports import Keystore
@@ -27,6 +28,14 @@ _GUARD: Final = struct.Struct(">B16sQ")
 _PROFILE: Final = struct.Struct(">I")
 _COUNTERS: Final = {1: 1 << 32, 2: 1 << 64}
 """By level of forms: generations take their floor from the counter, and those of the first release are 32 bits wide."""
+
+
+_LEAP: Final = 1 << 32
+"""More than all auditors of an installation raise it in ten years, once a hundredth of a second."""
+
+
+def _silent(_name: str, _by: int) -> None:
+    """Nobody counts."""
 
 
 class GuardEntry(NamedTuple):
@@ -76,7 +85,8 @@ class RestoreGuard:
     def __init__(self, keystore: Keystore, vault: Vault, tenant: Tenant, partitions: int) -> None:
         self._keystore, self._vault, self._tenant = keystore, vault, tenant
         self._marks = [guarded_key(partition) for partition in range(partitions)]
-        self._seen = 0
+        self._seen, self._leap = 0, 0
+        self.count: Callable[[str, int], None] = _silent
 
     @property
     def keys(self) -> list[bytes]:
@@ -128,6 +138,11 @@ class RestoreGuard:
         `seen` is what was known when the question was sent: answers of several questions may overtake each other.
         """
         found = await self._entry(raw)
+        if seen and found.counter - seen >= _LEAP:  # no auditor of ours raised it so: the next puts it right
+            if found.counter != self._leap:
+                self._leap = found.counter
+                self.count("counter_leaps", 1)
+            return found._replace(counter=seen)
         if found.counter >= seen:
             self._seen = max(self._seen, found.counter)
             return found
@@ -143,9 +158,16 @@ class RestoreGuard:
         """By which a heartbeat is known."""
         return self._vault.heartbeats(self._tenant)
 
-    async def vouched(self, role: str, beats: Sequence[Output]) -> list[Output]:
-        """Heartbeats as a role writes them."""
-        return await asyncio.to_thread(self._vault.vouched, self._tenant, role, beats)
+    @property
+    def proofs(self) -> Proofs:
+        """By which a record of ours is known."""
+        return self._vault.proofs(self._tenant)
+
+    async def vouched(self, role: str, outputs: Sequence[Output]) -> list[Output]:
+        """Records as a role writes them; without a pause once its key is known, so that nothing overtakes what was to be written before."""
+        if not self._vault.can_vouch(self._tenant, role):
+            await asyncio.to_thread(self._vault.signer_seed, self._tenant, role)
+        return self._vault.vouched(self._tenant, role, outputs)
 
     def saw(self, counter: int) -> None:
         """A heartbeat told of this counter; one that no keystore can hold is nobody's."""
@@ -193,6 +215,7 @@ class RestoreGuard:
             (guard,) = await self._keystore.read([GUARD_KEY])
             found = await self._risen(guard, seen)
             if await self._keystore.swap({GUARD_KEY: (guard, self._raised(found, found.counter + 1))}, {}):
+                self._seen = max(self._seen, found.counter + 1)
                 return found.counter + 1
 
     async def tell_profile(self) -> None:

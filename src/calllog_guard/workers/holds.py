@@ -23,11 +23,11 @@ from calllog_guard.core.crypto.entries import HOLDS_MOST, Keys, Person
 from calllog_guard.core.ids import INTERNAL_KEY, DecisionId, EpochName, HoldId, Lookup, Pseudonym, Tenant, id_bytes
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import (
-    DECISIONS,
     Decision,
     DecisionType,
     Entry,
     decision_id,
+    decision_in,
     open_entry,
     seal_entry,
     version_at,
@@ -36,7 +36,7 @@ from calllog_guard.core.requests.hold import READY, Covered, Release, Terms, hol
 from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.rules import Rule, seal_rule
-from calllog_guard.core.wire import decode, encode
+from calllog_guard.core.wire import encode
 from calllog_guard.errors import (
     EntryUnreadableError,
     EpochUnknownError,
@@ -214,7 +214,7 @@ class Holds:
             if record.value is None or not record.key or record.key[:1] == INTERNAL_KEY or is_result(record.key):
                 continue
             try:
-                decision = decode(DECISIONS, record.value)
+                decision = decision_in(record, self._ring.guard.proofs)
                 key = self._a.vault.epoch_key(EpochName(decision.epoch), self._tenant, "ledger")
                 entry = open_entry(decision, key) if decision.total else None
             except (MessageError, EpochUnknownError):
@@ -231,7 +231,7 @@ class Holds:
             ParkedError: The key of a living person is missing, cannot be used, or has no room for the mark.
 
         """
-        decision = decision_id(self._tenant, case.jti, each.number, each.generation)
+        decision = decision_id(self._tenant, case.name, each.number, each.generation)
         mark = id_bytes(decision)
 
         def marked(keys: Keys) -> Keys:
@@ -372,7 +372,7 @@ class Holds:
         return case
 
     async def _released(self, name: HoldId, case: Case, version: str, number: int, each: Covered) -> Decision:
-        decision = decision_id(self._tenant, case.jti, number, each.generation)
+        decision = decision_id(self._tenant, case.name, number, each.generation)
         told = await self._decision("release", decision, case, version, each)
         keys = None
         with suppress(EntryUnreadableError):

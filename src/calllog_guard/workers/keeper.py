@@ -19,10 +19,10 @@ from calllog_guard.core.anchor import ANCHOR
 from calllog_guard.core.arrival import content
 from calllog_guard.core.heartbeats import plain
 from calllog_guard.core.ids import Pseudonym, Token, partition_of, split_key
-from calllog_guard.core.requests.decision import DECISIONS, Decision, Entry, open_entry
+from calllog_guard.core.requests.decision import Decision, Entry, decision_in, open_entry
 from calllog_guard.core.requests.outcome import DONE, is_result, legs_part
 from calllog_guard.core.tombstone import Output, tombstone
-from calllog_guard.core.wire import BEAT, decode, to_ms
+from calllog_guard.core.wire import BEAT, to_ms
 from calllog_guard.errors import EntryUnreadableError, EpochUnknownError, MessageError, RecordError
 from calllog_guard.ports import Facts, Index, Offsets, Pending, ReadAll
 from calllog_guard.settings import Settings
@@ -195,10 +195,10 @@ class Keeper:
         A decision whose seal is checked; no entry when it is done and its epoch is gone.
 
         Raises:
-            RecordError: Whoever wrote it does not have the ledger's key.
+            RecordError: No desk of ours wrote it, or its seal is another's.
 
         """
-        decision = decode(DECISIONS, record.value)
+        decision = decision_in(record, self._ring.guard.proofs)
         name = f"{decision.pseudonym}.{decision.decision}"
         if record.key != name.encode() or decision.tenant != self._tenant:
             raise RecordError("bad_decision")

@@ -18,11 +18,10 @@ import msgspec
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.ids import EpochName, Lookup, Pseudonym, partition_of
 from calllog_guard.core.requests.case import TOLD, TRACED_FROM, Case
-from calllog_guard.core.requests.decision import DECISIONS, Decision, open_entry
+from calllog_guard.core.requests.decision import Decision, decision_in, open_entry
 from calllog_guard.core.requests.outcome import DONE, is_result
 from calllog_guard.core.requests.restriction import RESTORE, Origin, Restriction, ended_by
 from calllog_guard.core.requests.rules import ALONE, REVIEW, Standing, open_rule
-from calllog_guard.core.wire import decode
 from calllog_guard.errors import EpochUnknownError, MessageError, UntracedError
 from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.workers.granted import Granted, Part
@@ -194,7 +193,7 @@ class Lifting:
     def _read(self, record: Any, done: Sequence[bytes] | set[bytes]) -> Decision | None:
         """A restriction or its end, which a desk has sealed; None for any other decision."""
         with suppress(MessageError):
-            decision = decode(DECISIONS, record.value)
+            decision = decision_in(record, self._a.ring.guard.proofs)
             if decision.type not in {"restrict", "lift"}:
                 return None
             try:

@@ -24,7 +24,7 @@ from calllog_guard.core.ids import INTERNAL_KEY
 from calllog_guard.core.policy.actors import Judge
 from calllog_guard.core.requests.outcome import Unsure
 from calllog_guard.core.wire import Access, from_ms
-from calllog_guard.errors import MessageError, NewerFormError, RecordError
+from calllog_guard.errors import LogSilentError, MessageError, NewerFormError, RecordError
 from calllog_guard.workers.access_index import AccessIndex
 from calllog_guard.workers.tools import Tools
 
@@ -122,6 +122,8 @@ class Readership:
         async with self._reading:
             self._assigned.add(partition)
             await self._read_up(since)
+            if partition not in self._open:
+                raise LogSilentError(f"partition {partition} was given away while its accesses were read")
             return self._open[partition]
 
     async def _read_up(self, since: float) -> None:
@@ -157,9 +159,9 @@ class Readership:
         return Judge(t.policy.actors(t.tenant), t.vault.guard_id(), self._topic, t.settings.topic("calllog.dead"))
 
     async def _follow(self, place: int) -> None:
-        indexes = self._open
-        at, end = min(index.head.next.get(place, 0) for index in indexes.values()), None
-        while end is None or at < end:
+        indexes = self._open  # empty as soon as the partitions are somebody else's
+        at, end = min((index.head.next.get(place, 0) for index in indexes.values()), default=0), None
+        while indexes and (end is None or at < end):
             records, after, end = await self._t.tail(self._topic, place, at, _AT_ONCE)
             first = records[0].offset if records else after
             if first > at:  # cut off before it was read

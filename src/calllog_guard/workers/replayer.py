@@ -20,8 +20,8 @@ from msgspec import UNSET
 
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.crypto.secrets import floor_month, month_of
-from calllog_guard.core.heartbeats import KEEP
 from calllog_guard.core.ids import HoldId, Lookup, Pseudonym
+from calllog_guard.core.proofs import KEEP
 from calllog_guard.core.requests.decision import Decision, Entry
 from calllog_guard.core.requests.hold import RELEASES
 from calllog_guard.core.requests.outcome import is_result

@@ -21,17 +21,16 @@ import structlog
 from calllog_guard.core.ids import INTERNAL_KEY, DecisionId, EpochName, Lookup, partition_of
 from calllog_guard.core.requests.case import ASKED, NOBODY, Case
 from calllog_guard.core.requests.decision import (
-    DECISIONS,
     UNSEEN,
     Decision,
     Entry,
     decision_id,
+    decision_in,
     open_entry,
     seal_entry,
     unseen_pseudonym,
 )
 from calllog_guard.core.requests.outcome import is_result
-from calllog_guard.core.wire import decode
 from calllog_guard.errors import EpochUnknownError, MessageError
 from calllog_guard.ports import Writer
 from calllog_guard.workers.enforce import Enforcer
@@ -85,7 +84,7 @@ class Searcher:
         unseen = self._a.vault.epoch_key(pointer(view), tenant, UNSEEN[self._ring.forms > 1])
         found: list[Decision] = []
         for partition in range(many):
-            name = decision_id(tenant, granted.case.jti, SEARCHES + index * many + partition, day)
+            name = decision_id(tenant, granted.case.name, SEARCHES + index * many + partition, day)
             names = (unseen_pseudonym(unseen, DecisionId(f"{name}.{salt}")) for salt in count())
             pseudonym = next(each for each in names if partition_of(each, many) == partition)
             told = self._a.decider.decision(granted, "search", name, pseudonym, view)
@@ -108,7 +107,7 @@ class Searcher:
             if record.value is None or not record.key or record.key[:1] == INTERNAL_KEY or is_result(record.key):
                 continue
             with suppress(MessageError, EpochUnknownError):  # not written by a desk, or so old that it meets nobody
-                decision = decode(DECISIONS, record.value)
+                decision = decision_in(record, self._a.ring.guard.proofs)
                 key = self._a.vault.epoch_key(EpochName(decision.epoch), self._a.tenant, "ledger")
                 entry = open_entry(decision, key)
                 latest = max(latest, entry.generation if entry.lookup == lookup else 0)

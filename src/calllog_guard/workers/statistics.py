@@ -30,6 +30,7 @@ from calllog_guard.core.crypto.envelope import open_leg
 from calllog_guard.core.crypto.opened import Opened
 from calllog_guard.core.crypto.secrets import Month, month_from, month_of, month_text
 from calllog_guard.core.ids import EpochName, Pseudonym
+from calllog_guard.core.proofs import KEEP, Proofs
 from calllog_guard.core.retention.cells import Cell, cell_of, statistics, tag_of
 from calllog_guard.core.retention.purpose import Purpose, anonymises
 from calllog_guard.core.retention.tally import (
@@ -48,7 +49,7 @@ from calllog_guard.core.retention.tally import (
     tally_epoch,
 )
 from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import decode, encode
+from calllog_guard.core.wire import BEAT, decode, encode
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.ports import Facts, ReadAll
 from calllog_guard.workers.delivery import Steps
@@ -96,25 +97,38 @@ class Statistician:
         if not (record.key or b"").startswith(START):
             return False
         name = name_from(record.key) if record.value is None else None
-        if name is not None:
+        if name is not None and self._ours(record):
             self._books[partition].tallies.pop(name, None)
         return True
 
     def _book(self, partition: int, records: Sequence[Any]) -> Book:
-        found = {record.key: record.value for record in records if record.key and record.key.startswith(START)}
-        book = Book({}, *(_month(found.get(key)) for key in (CLOSED_KEY, PUBLISHED_KEY, FORGOTTEN_KEY)))
-        for key, value in found.items():
-            name = name_from(key)
+        counted = [record for record in records if record.key and record.key.startswith(START)]
+        found = {record.key: record for record in counted if self._ours(record)}
+        proofs = self._t.ring.guard.proofs
+        marks = (found.get(key) for key in (CLOSED_KEY, PUBLISHED_KEY, FORGOTTEN_KEY))
+        book = Book({}, *(None if mark is None else _month(mark, proofs) for mark in marks))
+        for key, record in found.items():
+            name, value = name_from(key), record.value
             if name is None or value is None:
                 continue
             try:
-                epoch = tally_epoch(value)
+                epoch = proofs.form(record, KEEP, lambda each: tally_epoch(each.value))
                 secret = self._t.vault.epoch_key(epoch, self._t.tenant, "tallies")
                 book.tallies[name] = open_tally(value, Place(self._t.tenant, partition, name), secret), epoch
-            except (EpochUnknownError, EntryCorruptError, ValueError, IndexError) as error:
+            except (EpochUnknownError, EntryCorruptError, MessageError, ValueError, IndexError) as error:
                 self._t.count("tallies_lost", 1)
                 log.error("a tally counts nothing", partition=partition, why=str(error))  # noqa: TRY400
         return book
+
+    def _ours(self, record: Any) -> bool:
+        """Whether a keeper of ours wrote a record; what others wrote in its place is passed over."""
+        ours = self._t.ring.guard.proofs.believed(record, KEEP)
+        self._t.count("unreadable_unproven", int(not ours and record.key != BEAT))
+        return ours
+
+    async def _put(self, outputs: Sequence[Output]) -> None:
+        """Write what keepers believe."""
+        await self._t.writer.write(await self._t.ring.guard.vouched(KEEP, outputs))
 
     # --- counting ---------------------------------------------------------------------------------------------------
 
@@ -218,7 +232,7 @@ class Statistician:
         epoch = pointer(await self._t.ring.view([]))
         key = self._t.vault.epoch_key(epoch, self._t.tenant, "tallies")
         sealed = seal_tally(tally, Place(self._t.tenant, partition, name), epoch, key, fresh_nonce())
-        await self._t.writer.write([Output(self._ledger, partition, name.key, sealed)])
+        await self._put([Output(self._ledger, partition, name.key, sealed)])
         self._books[partition].tallies[name] = tally, epoch
 
     # --- the month's end --------------------------------------------------------------------------------------------
@@ -241,7 +255,7 @@ class Statistician:
 
     async def _mark(self, partition: int, key: bytes, month: Month) -> None:
         mark = encode(Mark(month=month_text(month)))
-        await self._t.writer.write([Output(self._ledger, partition, key, mark)])
+        await self._put([Output(self._ledger, partition, key, mark)])
 
     async def _publish(self, book: Book, over: Month) -> None:
         """Tell a month that every partition has closed; until then nothing."""
@@ -262,7 +276,7 @@ class Statistician:
         book.published = over
         self._steps.reached("statistics.marked")
         names = [(number, name) for number, other in others.items() for name in other.tallies if name.lapsed <= over]
-        await self._t.writer.write([Output(self._ledger, number, name.key, None) for number, name in names])
+        await self._put([Output(self._ledger, number, name.key, None) for number, name in names])
         await self._mark(0, FORGOTTEN_KEY, over)
         book.forgotten = over
         self._others.clear()
@@ -282,16 +296,16 @@ class Statistician:
         """Publish a month's cells that are not published yet: after a crash the same, and never another number."""
         topic, home = self._t.settings.topic("calllog.statistics"), self._t.home
         told, untold = statistics(self._t.tenant, month, counted)
-        there = {record.key for record in await self._read_all(topic, [home])}
+        there = {record.key for record in await self._read_all(topic, [home]) if self._ours(record)}
         fresh = [each for each in told if each.key not in there]
-        await self._t.writer.write([Output(topic, home, each.key, encode(each)) for each in fresh])
+        await self._put([Output(topic, home, each.key, encode(each)) for each in fresh])
         self._t.count("cells_published", len(fresh))
         self._t.count("cells_untold", untold)
 
 
-def _month(mark: bytes | None) -> Month | None:
+def _month(mark: Any, proofs: Proofs) -> Month | None:
     try:
-        return None if mark is None else month_from(decode(_MARKS, mark).month)
+        return month_from(proofs.form(mark, KEEP, lambda each: decode(_MARKS, each.value or b"").month))
     except (MessageError, ValueError):
         return None  # not written by a keeper: the month is closed again, and what is published is there already
 

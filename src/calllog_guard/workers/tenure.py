@@ -11,11 +11,12 @@ Source: design section 14 (time); docs: A desk that was paused.
 
 import secrets
 import struct
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 from calllog_guard.core.crypto.entries import tenure_key
 from calllog_guard.core.ids import Tenant
+from calllog_guard.core.proofs import DESK
 from calllog_guard.core.requests.case import TENURE_MOST
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import StaleDeskError
@@ -86,18 +87,35 @@ class Tenure:
         await self.begin()
 
 
-class TenureWriter:
-    """A Writer that writes nothing for a desk whose tenure is over."""
+Prove = Callable[[str, Sequence[Output]], Awaitable[list[Output]]]
+BELIEVED: Final = ("privacy.cases", "privacy.orders", "privacy.decisions", "privacy.receipts")
+"""What a desk writes that programs of ours read and believe: it bears the desk's proof."""
 
-    def __init__(self, writer: Writer, tenure: Tenure, steps: Steps) -> None:
+
+class TenureWriter:
+    """
+    A Writer that writes nothing for a desk whose tenure is over, and proves what it writes.
+
+    Args:
+        prove: Gives records the proof of a role.
+        topics: The full names of BELIEVED.
+
+    """
+
+    def __init__(
+        self, writer: Writer, tenure: Tenure, steps: Steps, prove: Prove, topics: Iterable[str] = BELIEVED
+    ) -> None:
         self._writer, self._tenure, self._steps = writer, tenure, steps
+        self._prove, self._topics = prove, frozenset(topics)
 
     async def write(self, outputs: Sequence[Output]) -> None:
         """See Writer; raises StaleDeskError."""
         if outputs:
             await self._tenure.check()
             self._steps.reached(f"write.{outputs[0].topic.rpartition('.')[2]}")
-        await self._writer.write(outputs)
+        mine = [each for each in outputs if each.topic in self._topics]
+        proven = iter(await self._prove(DESK, mine) if mine else ())
+        await self._writer.write([next(proven) if each.topic in self._topics else each for each in outputs])
 
     async def withdraw(self) -> None:
         """See Writer."""

@@ -21,21 +21,23 @@ from msgspec.structs import replace
 
 from calllog_guard.core.crypto.sealed import signer_public
 from calllog_guard.core.crypto.secrets import CallKey, Pepper, Secret, derive
-from calllog_guard.core.heartbeats import AUDIT, KEEP, Heartbeats, vouched
+from calllog_guard.core.heartbeats import Heartbeats
 from calllog_guard.core.identity import AS_WRITTEN, DEFAULT
 from calllog_guard.core.ids import EPOCH_PATTERN, EpochName, Tenant, b64
-from calllog_guard.core.profile import FORMS, TenantProfile
+from calllog_guard.core.profile import FORMS, UNPROVEN_FOR, TenantProfile
+from calllog_guard.core.proofs import AUDIT, DESK, KEEP, Proofs, vouched
 from calllog_guard.core.requests.outcome import OutcomeKey
 from calllog_guard.core.requests.sealed import desk_kid, desk_number
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import ConfigurationError, EpochUnknownError, GuardError, KmsSilentError
 from calllog_guard.ports import Kms, Ring
 from calllog_guard.workers.cache import Cache
+from calllog_guard.workers.letters import LetterKeys
 from calllog_guard.workers.profiles import Profiles
 
 ROOT: Final = "root"
 """The wrapping key of what outlives every epoch: peppers, receipt keys, desk keys, the guard's id, profiles, signers."""
-SIGNERS: Final = (AUDIT, KEEP)
+SIGNERS: Final = (AUDIT, KEEP, DESK)
 LIFE_S: Final = 300.0
 _PAUSE_S: Final = 15.0
 """How long units leave a silent KMS alone: one of its time-outs blocks everything else in the process for up to 5 s."""
@@ -71,6 +73,7 @@ class Vault:
         self._peppers: dict[Tenant, tuple[Pepper, CallKey]] = {}
         self._epochs: Cache[EpochName, Opened] = Cache(life_s, _EPOCHS_MAX, now=now)
         self._profiles = Profiles(kms, ring, ROOT)
+        self.letters = LetterKeys(kms, ring, ROOT, now)
         self._silent_until = -float("inf")
         self._unknown: dict[str, float] = {}
 
@@ -267,7 +270,6 @@ class Vault:
         for role in SIGNERS:
             self.create(_signer_name(tenant, role), ROOT)
         signers = {role: b64(signer_public(self.signer_seed(tenant, role))).decode() for role in SIGNERS}
-
         older = self._ring.get(f"pepper.{tenant}") is not None
 
         def raised(profile: TenantProfile) -> TenantProfile:
@@ -277,6 +279,8 @@ class Vault:
             new = replace(profile, forms=FORMS, partitions=many, signers=profile.signers | signers)
             if older and profile.forms < FORMS and at is not None:  # what was law until today stays law
                 new = replace(new, judged_from=(at.date() + timedelta(days=1)).isoformat())
+            if older and DESK not in profile.signers and at is not None:
+                new = replace(new, unproven_until=at + UNPROVEN_FOR)
             if new.clear_calls is UNSET and not older:
                 new = replace(new, clear_calls=None)
             elif new.clear_calls is UNSET and at is not None:
@@ -289,16 +293,25 @@ class Vault:
         """The seed (32 bytes) of a signer's Ed25519 key, which `tenant upgrade` makes; its public half stands in the profile."""
         return self._root(_signer_name(tenant, role)).expose()
 
+    def can_vouch(self, tenant: Tenant, role: str) -> bool:
+        """Whether `vouched` asks no server: the role's key is known, or the tenant has none; raises as `profile`."""
+        return role not in self.profile(tenant).signers or _signer_name(tenant, role) in self._roots
+
     def heartbeats(self, tenant: Tenant) -> Heartbeats:
         """By which the tenant's heartbeats are known; raises as `profile`."""
         return Heartbeats(self.profile(tenant).signers)
 
-    def vouched(self, tenant: Tenant, role: str, beats: Sequence[Output]) -> list[Output]:
-        """Heartbeats with the proof of a role's signer; a tenant of the first release has none. May block; raises as `profile`."""
+    def proofs(self, tenant: Tenant) -> Proofs:
+        """By which the tenant's records are known; raises as `profile`."""
+        profile = self.profile(tenant)
+        return Proofs(profile.signers, profile.unproven_until or None)
+
+    def vouched(self, tenant: Tenant, role: str, outputs: Sequence[Output]) -> list[Output]:
+        """Records with the proof of a role's signer; a tenant of the first release has none. May block; raises as `profile`."""
         if role not in self.profile(tenant).signers:
-            return list(beats)
+            return list(outputs)
         seed = self.signer_seed(tenant, role)
-        return [vouched(beat, role, seed) for beat in beats]
+        return [vouched(output, role, seed) for output in outputs]
 
     # --- each secret ------------------------------------------------------------------------------------------------
 

@@ -108,10 +108,11 @@ class Walk:
         periods: Periods,
         told: Callable[[int], None],
         unfinished: Callable[[], Awaitable[Collection[str]]],
+        letters: Callable[[], Awaitable[list[str]]] | None = None,
     ) -> None:
-        """`unfinished` reads the ledger: the pseudonyms about whom something was decided that is not done."""
+        """`unfinished` reads the ledger: about whom something is decided that is not done; `letters` renews the keys of dead letters."""
         self._tenant, self._keystore, self._ring, self._vault, self._clock = tenant, keystore, ring, vault, clock
-        self._periods, self._told, self._unfinished = periods, told, unfinished
+        self._periods, self._told, self._unfinished, self._letters = periods, told, unfinished, letters
         self._unclaimed: list[bytes] = []
         self._unreadable: dict[bytes, bytes] = {}
         self._start = f"clg:{tenant}:".encode()
@@ -139,6 +140,8 @@ class Walk:
             self._told(len(places) if kind != _UNTOLD else 0)
         await self._orphans(done)
         await self._destroy(current, needed, done)
+        if self._letters is not None:
+            done.destroyed += await self._letters()
         return done
 
     async def _current(self) -> EpochName:

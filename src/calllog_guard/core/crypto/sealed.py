@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from joserfc import jwe, jws
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
@@ -48,11 +48,20 @@ def seal_to_key(public: bytes | dict[str, str | list[str]], kid: str, content: b
 
 def content_type(token: str) -> str:
     """The `cty` of a JWE's protected header; nothing is opened, and what is none has none."""
+    return _in_header(token, "cty")
+
+
+def sealed_to(token: str) -> str:
+    """The `kid` of a JWE's protected header, likewise."""
+    return _in_header(token, "kid")
+
+
+def _in_header(token: str, name: str) -> str:
     try:
         header: Any = msgspec.json.decode(unb64(token.partition(".")[0].encode("ascii")))
     except (ValueError, msgspec.DecodeError, RecursionError):
         return ""
-    found = header.get("cty") if isinstance(header, dict) else None
+    found = header.get(name) if isinstance(header, dict) else None
     return found if isinstance(found, str) else ""
 
 
@@ -162,6 +171,17 @@ def receipt_pem(seed: bytes) -> tuple[bytes, bytes]:
 def desk_pem(seed: bytes) -> tuple[bytes, bytes]:
     """The private and public PEM of a desk's X25519 key, to which requests are sealed, from its 32-byte seed."""
     return _pems(X25519PrivateKey.from_private_bytes(seed))
+
+
+def sealing_public(seed: bytes) -> bytes:
+    """The public half (32 bytes) of an X25519 key, from its seed."""
+    return X25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+
+
+def sealing_pem(public: bytes) -> bytes:
+    """The PEM of an X25519 key's public half (32 bytes)."""
+    key = X25519PublicKey.from_public_bytes(public)
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def signer_pem(public: bytes) -> bytes:

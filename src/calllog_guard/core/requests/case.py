@@ -23,7 +23,10 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from calllog_guard.core.ids import Tenant
+from calllog_guard.core.proofs import DESK, UNPROVEN, Proofs
 from calllog_guard.core.requests.clock import Times
+from calllog_guard.core.requests.decision import case_id, request_name
 from calllog_guard.core.requests.fields import NoticeKind
 from calllog_guard.core.requests.notice import Sent
 from calllog_guard.core.requests.outcome import Observed, Outcome
@@ -119,7 +122,7 @@ class Trace(Rewritten, frozen=True, kw_only=True):
 
 
 class Case(Rewritten, frozen=True, kw_only=True):
-    """See above; `place` is the request's partition and offset, `acts` those of what acted on the case, by jti."""
+    """See above; `place` is the request's partition and offset, `acts` those of what acted on the case, by name."""
 
     v: Literal[1] = 1
     case: Id
@@ -174,6 +177,12 @@ class Case(Rewritten, frozen=True, kw_only=True):
     people: Count | msgspec.UnsetType = msgspec.UNSET
     tenure: Count | msgspec.UnsetType = msgspec.UNSET
     count: Count | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def name(self) -> str:
+        """What its request is known by, and the ids of its decisions derive from."""
+        owned = request_name(self.asked_by, self.jti)
+        return owned if self.case == case_id(Tenant(self.tenant), owned) else self.jti
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -275,6 +284,21 @@ def case_of(record: Any) -> Case:
     if record.key != case.case.encode():
         raise RecordError("bad_case")
     check_times(case)
+    return case
+
+
+def case_in(record: Any, proofs: Proofs) -> Case:
+    """
+    The case in a record that a desk of ours wrote.
+
+    Raises:
+        MessageError: No case of ours.
+        NewerFormError: A later release of ours wrote it.
+
+    """
+    case = proofs.read(record, DESK, case_of)
+    if case.rank != (0, 0) and proofs.signers.get(DESK) and not proofs.proven(record, DESK):
+        raise RecordError(UNPROVEN)  # a desk that counts its states proves them
     return case
 
 

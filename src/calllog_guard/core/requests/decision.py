@@ -1,7 +1,7 @@
 """
 Decisions: what is to be enforced.
 
-Rules: 1. Ids derive from tenant and `jti`, so that a repeat replaces itself.
+Rules: 1. Ids derive from tenant, requester and `jti`, so that a repeat replaces itself, and nobody else's does.
        2. The lookup is only sealed, or the ledger would name the erased to whoever holds the pepper.
        3. What is to be done once (a task) is sealed beside the lookup; what stands for ever (`rules.py`) under the person's key.
        4. Version 2 seals generations of 64 bits, and says in which tenure of a desk it was made.
@@ -12,7 +12,8 @@ import hashlib
 import hmac
 import struct
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, Literal
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -20,12 +21,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import ID_BYTES, CaseId, DecisionId, Lookup, Pseudonym, Tenant, b64, id_text, unb64
-from calllog_guard.core.wire import Day, EpochText, Id, Internal, TenantName, Utc, to_ms
+from calllog_guard.core.proofs import DESK, Proofs
+from calllog_guard.core.wire import Day, EpochText, Id, Internal, TenantName, Utc, decode, to_ms
 from calllog_guard.errors import RecordError
 
 _ENTRIES: Final = {1: struct.Struct(">I32s"), 2: struct.Struct(">Q32s")}
 """By version: generation and lookup."""
 _NONCE: Final = 12
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
 DecisionType = Literal[
     "erase", "rectify", "restrict", "lift", "object", "withdraw", "consent",
     "hold", "release", "access", "portability", "disclose", "search",
@@ -61,9 +64,14 @@ class Decision(Internal, frozen=True, kw_only=True):
     tenure: Annotated[int, msgspec.Meta(ge=1, lt=1 << 62)] | msgspec.UnsetType = msgspec.UNSET
 
     @property
-    def turn(self) -> int:
-        """By what decisions, taken as the ledger has them, are put into the order in which they hold."""
-        return self.tenure or 0
+    def turn(self) -> tuple[int, datetime]:
+        """
+        By what decisions, taken as the ledger has them, are put into the order in which they hold.
+
+        Of one desk's the later made, wherever it lies: whoever appends an old one again changes nothing. Those of the first release say
+        no tenure, and stand as they lie.
+        """
+        return (0, _NEVER) if self.tenure is msgspec.UNSET else (self.tenure, self.at)
 
     @property
     def total(self) -> bool:
@@ -84,14 +92,35 @@ def digest(*parts: str) -> str:
     return id_text(hashlib.sha256("\0".join(parts).encode()).digest()[:ID_BYTES])
 
 
-def case_id(tenant: Tenant, jti: str) -> CaseId:
-    """The case of a request."""
-    return CaseId(digest("case", tenant, jti))
+OWNED: Final = 2
+"""From this level of forms on a `jti` is its requester's; before, whoever used one first had it for the whole tenant."""
 
 
-def decision_id(tenant: Tenant, jti: str, index: int, generation: int) -> DecisionId:
+def request_name(iss: str, jti: str, forms: int = OWNED) -> str:
+    """What a request is known by: no other requester's has this name, and none of the first release has a line break in it."""
+    return f"{iss}\n{jti}" if forms >= OWNED else jti
+
+
+def case_id(tenant: Tenant, request: str) -> CaseId:
+    """The case of a request, by its name."""
+    return CaseId(digest("case", tenant, request))
+
+
+def decision_id(tenant: Tenant, request: str, index: int, generation: int) -> DecisionId:
     """The decision about one subject of a request, in one generation."""
-    return DecisionId(digest("decision", tenant, jti, str(index), str(generation)))
+    return DecisionId(digest("decision", tenant, request, str(index), str(generation)))
+
+
+def decision_in(record: Any, proofs: Proofs) -> Decision:
+    """
+    The decision in a record that a desk of ours wrote; whether it can still be carried out is told by its seal.
+
+    Raises:
+        MessageError: No decision of ours.
+        NewerFormError: A later release of ours wrote it.
+
+    """
+    return proofs.read(record, DESK, lambda each: decode(DECISIONS, each.value))
 
 
 UNSEEN: Final = ("ledger", "unseen")

@@ -16,7 +16,7 @@ import msgspec
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import ID_BYTES, ID_LETTERS, b64
 from calllog_guard.core.wire import Id, Internal, Message, Rewritten, TenantName, Utc, decode, encode
-from calllog_guard.errors import RecordError
+from calllog_guard.errors import NewerFormError, RecordError
 
 TO_DESK: Final = b"outcomes"
 """The place of what is told to the desk; in the ledger it is the record's key."""
@@ -133,9 +133,15 @@ class OutcomeKey(Secret):
 
         Raises:
             MessageError: No outcome, or nobody of ours wrote it there (`forged_outcome`): a dead letter, which changes nothing.
+            NewerFormError: A later release of ours wrote it there: halt.
 
         """
-        outcome = decode(OUTCOMES, raw)
+        try:
+            outcome = decode(OUTCOMES, raw)
+        except NewerFormError:
+            if self.proves(raw, place):
+                raise
+            raise RecordError("forged_outcome") from None
         if outcome.mac is msgspec.UNSET or not self.proves(raw, place):
             raise RecordError("forged_outcome")
         return outcome
