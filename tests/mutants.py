@@ -14,6 +14,62 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
+        "domains: a secret that is made later is everybody's",
+        "workers/vault.py",
+        'and self.domains.apart(Tenant(name.split(".")[1])):',
+        "and False:",
+        "tests/core/test_domains.py::test_what_is_made_later_is_the_desks_alone_and_nothing_is_made_twice",
+    ),
+    (
+        "domains: a tenant that is made again gets another receipt key",
+        "workers/vault.py",
+        "return self._ring.get(name) is not None or self.domains.lies(name)",
+        "return self._ring.get(name) is not None",
+        "tests/core/test_domains.py::test_what_is_made_later_is_the_desks_alone_and_nothing_is_made_twice",
+    ),
+    (
+        "domains: an epoch's key alone opens the ledger",
+        "workers/vault.py",
+        "own = begins is not UNSET and epoch >= begins",
+        "own = False",
+        "tests/core/test_domains.py::test_what_a_domain_seals_opens_with_no_key_that_all_share",
+    ),
+    (
+        "domains: separated secrets stay under the key that all share",
+        "workers/vault.py",
+        "            self._ring.remove(name)\n",
+        "            pass\n",
+        "tests/core/test_domains.py::test_an_installation_with_one_key_for_all_goes_on_and_is_separated_by_one_call",
+    ),
+    (
+        "domains: what is others' is taken for a silent KMS",
+        "workers/vault.py",
+        "        except KmsForbiddenError:\n            raise\n",
+        "",
+        "tests/core/test_domains.py::test_a_key_of_others_is_no_silence_of_the_kms",
+    ),
+    (
+        "domains: another secret in the place is taken for ours",
+        "workers/domains.py",
+        "if self._open(name, domain).expose() != secret.expose():",
+        "if False:",
+        "tests/core/test_domains.py::test_nothing_is_removed_where_another_secret_lies_in_the_place",
+    ),
+    (
+        "domains: the auditor may destroy every key",
+        "core/kms_policies.py",
+        '_EPOCHS: Final = "2???-W??"',
+        '_EPOCHS: Final = "*"',
+        "tests/core/test_domains.py::test_a_policy_of_aws_lets_each_domain_use_its_own_keys",
+    ),
+    (
+        "domains: a token may make a destroyed key anew",
+        "core/kms_policies.py",
+        'may[f"{mount}/encrypt/{key}"] = ["update"]',
+        'may[f"{mount}/encrypt/{key}"] = ["create", "update"]',
+        "tests/core/test_domains.py::test_a_policy_of_vault_lets_each_domain_use_its_own_keys",
+    ),
+    (
         "protectors may delete keys",
         "core/grants.py",
         '{"protector": "RN", "desk"',
@@ -5011,6 +5067,13 @@ MUTANTS += [
         "at, end = min((index.head.next.get(place, 0) for index in indexes.values()), default=0), None",
         "at, end = min(index.head.next.get(place, 0) for index in indexes.values()), None",
         "tests/core/test_access_index.py::test_a_rebalance_while_accesses_are_read_stops_no_keeper",
+    ),
+    (
+        "actor: a later release's index of accesses ends the keeper",
+        "workers/access_index.py",
+        "    except msgspec.DecodeError:\n        return None\n",
+        "    except KeyError:\n        return None\n",
+        "tests/core/test_access_index.py::test_a_head_of_another_release_is_made_anew",
     ),
     (
         "actor: names fill the memory",

@@ -16,7 +16,7 @@ from typing import Final
 from calllog_guard.adapters import http_pages
 from calllog_guard.adapters.kafka_admin import governed
 from calllog_guard.cli import parser
-from calllog_guard.core.grants import entries_markdown
+from calllog_guard.core.grants import entries_markdown, secrets_markdown
 from calllog_guard.core.grants import markdown as rights
 from calllog_guard.settings import MEANINGS, PREFIX, Settings
 
@@ -105,6 +105,8 @@ def topics() -> str:
     lines += ["", "## Rights", "", letters, "", rights()]
     letters = "R read, N make where there is none, W write, D delete, S set the mark by which copies are counted."
     lines += ["", "## Rights to the keystore", "", letters, "", entries_markdown()]
+    lead = "U: which trust domain of the KMS opens what lies wrapped beside it."
+    lines += ["", "## Trust domains", "", lead, "", secrets_markdown()]
     lead = "Names, partitions and settings as they are with the default settings and a longest purpose of half a year."
     return page("Topics and rights", lead, lines)
 

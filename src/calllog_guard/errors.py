@@ -178,6 +178,10 @@ class KmsSilentError(GuardError):
     fate = Fate.RETRY
 
 
+class KmsForbiddenError(KmsSilentError):
+    """The KMS does not let these credentials use this key: whoever may, does."""
+
+
 class EpochUnknownError(GuardError):
     """The KMS does not know this epoch (destroyed, or another KMS): nothing sealed under it can be opened."""
 

@@ -89,7 +89,8 @@ class Kms(Protocol):
     """
     Wrapping keys, one per epoch; off the hot path, synchronous, each answer within seconds.
 
-    Every method raises KmsSilentError when no answer came, or none that says anything about the epoch: wait.
+    Every method raises KmsSilentError when no answer came, or none that says anything about the epoch: wait; KmsForbiddenError, which
+    is one, where the KMS lets these credentials not use the key.
     """
 
     @property
@@ -116,7 +117,7 @@ class Ring(Protocol):
     """
     Where wrapped blobs lie: beside the KMS, never in the keystore, or a backup of it would hold them.
 
-    Both methods raise KmsSilentError when the place does not answer.
+    Every method raises KmsSilentError when the place does not answer.
     """
 
     def get(self, name: str) -> bytes | None:
@@ -124,6 +125,9 @@ class Ring(Protocol):
 
     def put_new(self, name: str, blob: bytes) -> bool:
         """Store a blob unless one is there; whether it was stored."""
+
+    def remove(self, name: str) -> None:
+        """Remove a blob, whether it is there or not."""
 
 
 class Writer(Protocol):

@@ -24,6 +24,7 @@ from calllog_guard.adapters.kafka_reader import KafkaLogReader
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
 from calllog_guard.core.accesses import ActorKey, actor_key
 from calllog_guard.core.calls.view import Line
+from calllog_guard.core.grants import DOMAIN_OF
 from calllog_guard.core.ids import ID_BYTES, b64, is_id
 from calllog_guard.core.retention.access import Refusal
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, LogRefusedError
@@ -166,6 +167,7 @@ class Reader(Stream[Line]):
 
     async def _batches(self) -> AsyncGenerator[list[Line], None]:
         shared, settings = world(self._settings), self._settings
+        shared.vault.domains.own = DOMAIN_OF["reader"]
         log, held = [KafkaLogReader(settings.kafka, shared.options) for _ in range(2)]
         writer, law = shared.writer(), policy_tail(shared)
         fresh, extents = asyncio.create_task(shared.vault.keep_fresh()), KafkaExtents(settings, shared.options)

@@ -35,12 +35,20 @@ def test_calls_are_protected_under_a_remote_kms(make: Make, aws: str, tmp_path: 
     names = {path.name for path in (tmp_path / "shared" / "ring").iterdir()}
     of_tenant = {
         "pepper.iocom",
-        "receipts.iocom",
-        "cases.iocom",
-        "desk.iocom.1",
         "profile.iocom.1",
-        "signer.iocom.audit",
-        "signer.iocom.keep",
+        "profile.iocom.2",
+        "receipts.iocom@desk",
+        "desk.iocom.1@desk",
+        "cases.iocom@desk",
+        "cases.iocom@keep",
+        "outcomes.iocom@audit",
+        "secret-case.iocom@office",
+        "use-ledger.iocom@audit",
+        "use-cases.iocom@audit",
+        "use-cases.iocom@office",
+        "use-parked.iocom@protect",
+        "signer.iocom.audit@audit",
+        "signer.iocom.keep@keep",
     }
     assert names == of_tenant | {"guard", f"epoch.{epoch}"}
     assert not any((here.directory / "kms").iterdir()), "the development KMS is not used"

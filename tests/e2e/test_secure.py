@@ -12,12 +12,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from documents import marked
 from installation import by_law, event
 from kafka import KafkaAdminClient
 from patience import PATIENCE_S
@@ -28,13 +31,19 @@ from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.adapters.kafka_security import connecting, security
 from calllog_guard.adapters.kafka_writer import KafkaWriter
+from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.adapters.redis_keystore import RedisKeystore
-from calllog_guard.core.grants import ENTRIES, KEYSTORE_USERS, OPERATIONS, USERS, rights
+from calllog_guard.core.crypto.entries import key_epoch, open_keys, secrets_key
+from calllog_guard.core.crypto.envelope import open_leg, parse_header
+from calllog_guard.core.crypto.secrets import link_at, month_from
+from calllog_guard.core.grants import DOMAIN_OF, ENTRIES, KEYSTORE_USERS, OPERATIONS, SECRETS, USERS, rights
+from calllog_guard.core.ids import EpochName, Pseudonym, Tenant
 from calllog_guard.core.tombstone import Output
-from calllog_guard.errors import KeystoreSilentError, LogRefusedError
+from calllog_guard.errors import GuardError, KeystoreSilentError, LogRefusedError
 from calllog_guard.settings import Settings
 from calllog_guard.stack.certificates import make
 from calllog_guard.stack.supervisor import Stack
+from calllog_guard.workers.vault import Vault
 
 pytestmark = pytest.mark.real
 ROLES = ("protector", "desk", "keeper", "auditor")
@@ -60,9 +69,21 @@ class Company:
         self.cli("operator", "topics", "create")
         self.cli("operator", "tenant", "create", "iocom")
 
+    def kms(self, user: str) -> Path:
+        """The wrapping keys that a user's credentials open: those that all share and its domain's; the operator's are all."""
+        whole, own = self.guard / "kms", self.base / "kms of" / user
+        if user == "operator":
+            return whole
+        own.mkdir(parents=True, exist_ok=True)
+        for part in ("epochs", DOMAIN_OF.get(user, "")):
+            if (whole / part).exists() and part and not (own / part).exists():
+                (own / part).symlink_to(whole / part)
+        return own
+
     def environment(self, user: str, **settings: str) -> dict[str, str]:
         """A user's environment."""
-        extra = {f"CALLLOG_GUARD_{name}": value for name, value in settings.items()}
+        keys = {"KMS": f"local:{self.kms(user)}", "RING": str(self.guard / "kms")}
+        extra = {f"CALLLOG_GUARD_{name}": value for name, value in (keys | settings).items()}
         return os.environ | self.stack.environment_of(user) | self.own | extra
 
     def cli(self, user: str, *words: str, code: int = 0, **settings: str) -> str:
@@ -191,6 +212,44 @@ def test_an_officer_orders_a_secret_hold_and_a_backend_is_shown_nothing(company:
     assert refusals(company) <= company.wanted
 
 
+def opened_with(company: Company, user: str) -> dict[str, bool]:
+    """What the wrapping keys of a user's environment open, of what lies beside the KMS of the running installation."""
+    vault, tenant = Vault(LocalKms(company.kms(user)), FileRing(company.guard / "kms")), Tenant("iocom")
+    epoch = EpochName(vault.epochs()[-1])
+    ways: dict[str, Callable[[], object]] = {
+        "pepper": lambda: vault.pepper(tenant),
+        "guard": vault.guard_id,
+        "profile": lambda: vault.profile(tenant),
+        "epoch": lambda: vault.epoch_key(epoch, tenant, "keystore"),
+        "receipts": lambda: vault.receipt_key(tenant),
+        "desk": lambda: vault.desk_key(tenant, "iocom-desk"),
+        "cases": lambda: vault._root("cases.iocom"),
+        "outcomes": lambda: vault.outcome_key(tenant),
+        "secret-case": lambda: vault.case_key(tenant),
+    }
+    for role in vault.profile(tenant).signers:
+        ways[f"signer.{role}"] = partial(vault.signer_seed, tenant, role)
+    for use in ("ledger", "cases", "unseen", "tallies", "parked"):
+        ways[f"use-{use}"] = partial(vault.epoch_key, epoch, tenant, use)
+
+    def opens(way: Callable[[], object]) -> bool:
+        try:
+            return way() is not None
+        except GuardError:
+            return False
+
+    return {name: opens(way) for name, way in ways.items()}
+
+
+@pytest.mark.parametrize("user", DOMAIN_OF)
+def test_each_users_wrapping_keys_open_what_the_table_says(company: Company, user: str) -> None:
+    found = opened_with(company, user)
+    assert found == {name: DOMAIN_OF[user] in SECRETS[name] for name in found}
+    assert {"receipts", "cases", "signer.audit"} <= found.keys()
+    assert "not separated" not in company.log.read_text()
+    assert "open what is others" not in company.log.read_text()
+
+
 def test_commands_do_their_work_as_the_users_of_the_readme(company: Company, tmp_path: Path) -> None:
     """Each with what its user may do with topics, entries and keys, and nothing else."""
     old, officer = tmp_path / "old.ndjson", ("--key", str(company.guard / "keys" / "officer-1.pem"))
@@ -213,6 +272,7 @@ def test_commands_do_their_work_as_the_users_of_the_readme(company: Company, tmp
     company.cli("operator", "dead", "list")
     said = {each["check"]: each for each in json.loads(company.cli("operator", "doctor", "--json"))}
     assert said["keystore users"]["verdict"] == "ok", said["keystore users"]
+    assert said["trust domains"]["verdict"] == "ok", said["trust domains"]
     assert refusals(company) <= company.wanted
 
 
@@ -452,3 +512,99 @@ def test_passwords_stand_in_files_of_their_owner_alone(company: Company) -> None
     told += [path.read_text(errors="replace") for path in company.base.rglob("*.log")]
     told += [path.read_text() for path in [*company.base.rglob("*.properties"), company.stack.redis_dir / "redis.conf"]]
     assert not [word for word in secrets for text in told if word in text]
+
+
+# --- the thief's table ----------------------------------------------------------------------------------------------
+
+
+def opens_legs(company: Company, user: str) -> bool:
+    """Whether some living person's leg opens: its record, the person's keys, and what opens those."""
+    try:
+        legs = [record for record in company.reads(user, "calllog.legs") if record.value]
+    except LogRefusedError:
+        legs = [record for record in company.reads("keeper", "calllog.legs") if record.value]  # a copy from elsewhere
+    found = 0
+    vault = Vault(LocalKms(company.kms(user)), FileRing(company.guard / "kms"))
+    for record in legs:
+        header = parse_header(record.value)
+        place = secrets_key(Tenant("iocom"), Pseudonym(header.kid))
+        with suppress(GuardError, RedisError, FileNotFoundError, KeyError):
+            with Redis.from_url(keystore(company, user)) as client:
+                (entry,) = client.mget(place)
+            keys = open_keys(entry, place, vault.epoch_key(EpochName(key_epoch(entry)), Tenant("iocom"), "keystore"))
+            month = month_from(header.mon)
+            at, link = (keys.current, keys.current_link) if keys.current <= month else (keys.floor, keys.floor_link)
+            open_leg(record.value, link_at(link, at, month).data_key(month))
+            found += 1
+    return found > 0
+
+
+def destroys_keys(company: Company, user: str) -> bool:
+    """Whether the keystore lets the user delete a person's keys, or write over them; tried on keys that are nobody's."""
+    key = f"clg:iocom:key:{'z' * 22}"
+    with suppress(KeyError):
+        for command in (("DEL", key), ("UNLINK", key), ("MSET", key, "x"), ("SET", key, "x")):
+            with suppress(RedisError), Redis.from_url(keystore(company, user)) as client:
+                client.execute_command(*command)
+                with Redis.from_url(keystore(company, "keeper")) as keeper:
+                    keeper.delete(key)
+                return True
+    return False
+
+
+def writes_persons(company: Company, user: str) -> bool:
+    """Whether the keystore lets the user write a person's entry, and so say that somebody is gone."""
+    key = f"clg:iocom:who:{'z' * 43}"
+    with suppress(KeyError, RedisError), Redis.from_url(keystore(company, user)) as client:
+        client.execute_command("MSET", key, "x")
+        with Redis.from_url(keystore(company, "auditor")) as auditor:
+            auditor.delete(key)
+        return True
+    return False
+
+
+def reads_ledger(company: Company, user: str) -> bool:
+    """Whether decisions are shown, which tell of holds."""
+    try:
+        company.reads(user, "privacy.decisions")
+    except LogRefusedError:
+        return False
+    return True
+
+
+def opened(name: str) -> Callable[[Company, str], bool]:
+    """Whether the wrapping keys of the environment open a secret."""
+    return lambda company, user: opened_with(company, user)[name]
+
+
+LOOT: dict[str, Callable[[Company, str], bool]] = {
+    "opens legs of living people": opens_legs,
+    "destroys people's keys": destroys_keys,
+    "writes people's entries": writes_persons,
+    "signs receipts": opened("receipts"),
+    "opens what is sealed to the desk": opened("desk"),
+    "vouches for outcomes": opened("outcomes"),
+    "opens secret cases": opened("secret-case"),
+    "reads the ledger": reads_ledger,
+}
+THIEVES = ("backend", *DOMAIN_OF, "operator")
+
+
+def thiefs_table() -> dict[str, dict[str, bool]]:
+    """The documentation's table of environments."""
+    head, _, *rows = marked("thief of a role").strip().splitlines()
+    names = [each.strip() for each in head.strip("|").split("|")][1:]
+    table = [[each.strip() for each in row.strip("|").split("|")] for row in rows]
+    return {user: {name: word == "yes" for name, word in zip(names, words, strict=True)} for user, *words in table}
+
+
+def test_the_thiefs_table_names_every_role() -> None:
+    assert list(thiefs_table()) == list(THIEVES)
+    assert {tuple(row) for row in thiefs_table().values()} == {tuple(LOOT)}
+
+
+@pytest.mark.parametrize("what", LOOT)
+@pytest.mark.parametrize("user", THIEVES)
+def test_whoever_takes_an_environment_can_do_what_is_written(company: Company, user: str, what: str) -> None:
+    """And nothing else; each cell by itself."""
+    assert LOOT[what](company, user) == thiefs_table()[user][what]

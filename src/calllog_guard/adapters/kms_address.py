@@ -20,7 +20,7 @@ from calllog_guard.adapters.kms_local import LocalKms
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.ports import Kms
 
-_PREFIX: Final = "calllog-guard"
+PREFIX: Final = "calllog-guard"
 Options = Mapping[str, str]
 
 
@@ -91,7 +91,7 @@ def _aws(parts: SplitResult, options: Options) -> Kms:
     if not region:
         raise ConfigurationError("CALLLOG_GUARD_KMS names no region: awskms:REGION, or &region=REGION")
     endpoint = _url(parts, options) if parts.netloc else None
-    return AwsKms(region, options.get("prefix", _PREFIX), endpoint)
+    return AwsKms(region, options.get("prefix", PREFIX), endpoint)
 
 
 def _vault(parts: SplitResult, options: Options) -> Kms:
@@ -106,7 +106,7 @@ def _vault(parts: SplitResult, options: Options) -> Kms:
         )
     return VaultKms(
         _url(parts, options),
-        options.get("prefix", _PREFIX),
+        options.get("prefix", PREFIX),
         mount=options.get("mount", "transit"),
         token_file=Path(token) if token else None,
         delay_days=int(days),

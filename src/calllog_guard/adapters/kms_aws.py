@@ -20,7 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from calllog_guard.core.crypto.secrets import Secret
-from calllog_guard.errors import EntryCorruptError, EpochUnknownError, GuardError, KmsSilentError
+from calllog_guard.errors import EntryCorruptError, EpochUnknownError, GuardError, KmsForbiddenError, KmsSilentError
 
 _WINDOW_DAYS: Final = 7
 """The shortest that ScheduleKeyDeletion accepts."""
@@ -32,9 +32,10 @@ _ERRORS: Final[Mapping[str, tuple[type[GuardError], str]]] = {
     "DisabledException": (EpochUnknownError, "the KMS has the epoch {} disabled"),
     "KMSInvalidStateException": (EpochUnknownError, "the KMS is about to delete the epoch {}"),
     "InvalidCiphertextException": (EntryCorruptError, "a blob wrapped under {} does not open"),
+    "AccessDeniedException": (KmsForbiddenError, "the KMS does not let these credentials use {}"),
     "IncorrectKeyException": (EntryCorruptError, "a blob wrapped under {} is another epoch's"),
 }
-"""Every other answer, refused access among them, says nothing about the epoch: wait, and tell its code."""
+"""Every other answer says nothing about the epoch, as refused access says nothing: wait, and tell its code."""
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """
 A KMS of files, for development: one file per epoch, readable by its owner only; wrapped blobs beside it.
 
+The key of a trust domain lies in a folder of its own beside `epochs`, which can belong to that domain's user alone.
 AES-256-GCM with a random nonce; the epoch's name is the AAD.
 """
 
@@ -14,7 +15,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from calllog_guard.adapters.folders import make_folder, sync_folder
 from calllog_guard.core.crypto.secrets import Secret
-from calllog_guard.errors import EntryCorruptError, EpochUnknownError, KmsSilentError
+from calllog_guard.core.grants import DOMAIN_KEY
+from calllog_guard.errors import EntryCorruptError, EpochUnknownError, KmsForbiddenError, KmsSilentError
 
 _NONCE: Final = 12
 
@@ -46,15 +48,23 @@ class LocalKms:
     def __init__(self, directory: Path) -> None:
         self._directory = directory / "epochs"
 
+    def _path(self, name: str) -> Path:
+        domain = name.removeprefix(DOMAIN_KEY)
+        return self._directory.parent / domain / "root" if domain != name else self._directory / name
+
     def create_epoch(self, name: str) -> None:
         """See Kms."""
-        write_new(self._directory / name, secrets.token_bytes(32))
+        write_new(self._path(name), secrets.token_bytes(32))
 
     def _key(self, name: str) -> bytes:
         try:
-            return (self._directory / name).read_bytes()
+            return self._path(name).read_bytes()
         except FileNotFoundError:
+            if name.startswith(DOMAIN_KEY):
+                raise KmsForbiddenError(f"the key {name} is none of this user's") from None
             raise EpochUnknownError(f"the KMS does not know the epoch {name}") from None
+        except PermissionError:
+            raise KmsForbiddenError(f"the key {name} is none of this user's") from None
         except OSError:
             raise KmsSilentError("the KMS does not answer") from None
 
@@ -76,9 +86,10 @@ class LocalKms:
 
     def destroy_epoch(self, name: str) -> None:
         """See Kms."""
-        (self._directory / name).unlink(missing_ok=True)
-        if self._directory.exists():
-            sync_folder(self._directory)
+        path = self._path(name)
+        path.unlink(missing_ok=True)
+        if path.parent.exists():
+            sync_folder(path.parent)
 
 
 class FileRing:
@@ -102,3 +113,11 @@ class FileRing:
             return write_new(self._directory / name, blob)
         except OSError as error:
             raise KmsSilentError(f"the folder of wrapped keys takes nothing: {error.strerror}") from None
+
+    def remove(self, name: str) -> None:
+        """See Ring."""
+        try:
+            (self._directory / name).unlink(missing_ok=True)
+            sync_folder(self._directory)
+        except OSError as error:
+            raise KmsSilentError(f"the folder of wrapped keys removes nothing: {error.strerror}") from None

@@ -14,17 +14,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import hvac
-from hvac.exceptions import InvalidPath, InvalidRequest, VaultError
+from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest, VaultError
 from requests import RequestException
 
 from calllog_guard.core.crypto.secrets import Secret
-from calllog_guard.errors import EntryCorruptError, EpochUnknownError, GuardError, KmsSilentError
+from calllog_guard.errors import EntryCorruptError, EpochUnknownError, GuardError, KmsForbiddenError, KmsSilentError
 
 _TIMEOUT_S: Final = (2, 3)
 """To connect, to read."""
 _ERRORS: Final[tuple[tuple[type[Exception], type[GuardError], str], ...]] = (
     (InvalidPath, EpochUnknownError, "the KMS does not know the epoch {}"),
     (InvalidRequest, EntryCorruptError, "a blob wrapped under {} does not open"),
+    (Forbidden, KmsForbiddenError, "the KMS does not let this token use {}, or the token has lapsed: check its policy"),
     (VaultError, KmsSilentError, "the KMS refused or failed: check its seal, the token and its policy"),
     (RequestException, KmsSilentError, "the KMS does not answer"),
     (OSError, KmsSilentError, "no token for the KMS: is the agent running that renews it?"),
@@ -38,7 +39,7 @@ def _ours(name: str) -> Iterator[None]:
         yield
     except (VaultError, OSError) as error:  # what requests raises is an OSError too
         kind, text = next((ours, text) for theirs, ours, text in _ERRORS if isinstance(error, theirs))
-        word = "" if kind is not KmsSilentError else f" ({type(error).__name__})"
+        word = "" if not issubclass(kind, KmsSilentError) else f" ({type(error).__name__})"
         raise kind(text.format(name) + word) from None
 
 

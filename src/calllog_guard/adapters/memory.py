@@ -12,6 +12,7 @@ from calllog_guard.errors import (
     EntryCorruptError,
     EpochUnknownError,
     KeystoreSilentError,
+    KmsForbiddenError,
     KmsSilentError,
     LogSilentError,
 )
@@ -181,7 +182,7 @@ class MemoryLogReader:
 
 
 class MemoryKms:
-    """A KMS that keeps what it wrapped in a dict per epoch; `silent` makes it answer nothing."""
+    """A KMS that keeps what it wrapped in a dict per epoch; `silent` makes it answer nothing, `forbidden` names keys of others."""
 
     delay_days = 0
 
@@ -189,6 +190,7 @@ class MemoryKms:
         self.wrapped: dict[str, dict[bytes, Secret]] = {}
         self.silent = False
         self.asked = 0
+        self.forbidden: set[str] = set()
 
     def _answer(self) -> None:
         self.asked += 1
@@ -197,6 +199,8 @@ class MemoryKms:
 
     def _epoch(self, name: str) -> dict[bytes, Secret]:
         self._answer()
+        if name in self.forbidden:
+            raise KmsForbiddenError(f"the KMS does not let us use {name}")
         if name not in self.wrapped:
             raise EpochUnknownError(f"the KMS does not know the epoch {name}")
         return self.wrapped[name]
@@ -242,3 +246,7 @@ class MemoryRing:
     def put_new(self, name: str, blob: bytes) -> bool:
         """See Ring."""
         return self.blobs.setdefault(name, blob) is blob
+
+    def remove(self, name: str) -> None:
+        """See Ring."""
+        self.blobs.pop(name, None)

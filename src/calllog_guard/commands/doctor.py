@@ -137,6 +137,7 @@ def _checks(shared: World) -> list[Lines]:
         _checked("operator key", operator, "a public key", "calllog-guard init, or set OPERATOR_KEY"),
         _checked("KMS", kms, "an answer", "start it, or mend CALLLOG_GUARD_KMS, its credentials, its rights"),
         _checked("KMS secrets", secrets, "all open", f"calllog-guard tenant create {tenant}, or mend KMS, RING"),
+        _domains(shared),
         _checked("partitions", counted, "as at creation", "set CALLLOG_GUARD_PARTITIONS to what the installation has"),
         _checked("ledger", ledger, "this installation's", "mend TENANT, the prefixes, KMS, RING"),
         _topics(shared),
@@ -178,6 +179,23 @@ async def _keystore(shared: World) -> list[Line]:
     wanted, remedy = "keeps and forgets as promised", "mend redis.conf, start Redis again"
     lines = await _checked("keystore settings", ask, wanted, remedy)
     return [replace(line, verdict="warned", remedy=remedy) for line in lines] if unsafe else lines
+
+
+async def _domains(shared: World) -> list[Line]:
+    """Whether each trust domain's secrets are under its own key, and whose these credentials open."""
+    domains, tenant = shared.vault.domains, shared.tenant
+    found: list[bool] = []
+
+    async def ask() -> str:
+        found.append(await asyncio.to_thread(domains.apart, tenant))
+        opened = await asyncio.to_thread(domains.beyond, tenant)
+        if not found[0]:
+            return "one key for all: every role opens what is the desk's"
+        return f"apart; these credentials open what is for {', '.join(opened) or 'nobody alone'}"
+
+    wanted, remedy = "apart", f"calllog-guard tenant separate {tenant}"
+    lines = await _checked("trust domains", ask, wanted, remedy)
+    return [replace(line, verdict="warned", remedy=remedy) for line in lines] if found == [False] else lines
 
 
 async def _users(shared: World) -> list[Line]:

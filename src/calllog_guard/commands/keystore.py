@@ -5,26 +5,30 @@ import asyncio
 from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
 
 from rich.console import Console
 from rich.progress import Progress
 
 from calllog_guard.adapters.kafka_log import units
+from calllog_guard.adapters.kms_address import PREFIX
 from calllog_guard.bootstrap import needed_epochs, walk
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.crypto.entries import applied_key
-from calllog_guard.core.grants import KEYSTORE_USERS
+from calllog_guard.core.grants import DOMAINS, KEYSTORE_USERS
+from calllog_guard.core.kms_policies import OPERATOR, POLICIES
 from calllog_guard.core.proofs import Proofs
 from calllog_guard.core.redis_rights import FINE_SINCE, WAITAOF_SINCE, acl_lines, rules
 from calllog_guard.core.requests.decision import decision_in
 from calllog_guard.core.requests.outcome import is_result
-from calllog_guard.errors import MessageError
+from calllog_guard.errors import ConfigurationError, MessageError
 from calllog_guard.law import enter
 from calllog_guard.world import World
 
 _EXAMPLES: Final = """examples:
   calllog-guard keystore status                  entries by state and epoch
   calllog-guard keystore rights | sed s/PASSWORD/.../    what redis-cli takes: a user of each role
+  calllog-guard keystore policies --kms vault --domain desk > desk.hcl    what a trust domain may do
   calllog-guard keystore rights --server 6.2     for a server that cannot tell reading from writing"""
 
 
@@ -32,11 +36,11 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     """Add the verb."""
     verb = verbs.add_parser(
         "keystore",
-        help="entries by state and epoch; walk: new epoch when due, entries re-wrapped, ratchets advanced, old epochs destroyed; rights: the users of Redis, one of each role, as ACL SETUSER takes them",
+        help="entries by state and epoch; walk: new epoch when due, entries re-wrapped, ratchets advanced, old epochs destroyed; rights: the users of Redis, one of each role, as ACL SETUSER takes them; policies: what each trust domain may do with the KMS",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verb.add_argument("action", choices=["status", "walk", "guard", "rights"])
+    verb.add_argument("action", choices=["status", "walk", "guard", "rights", "policies"])
     verb.add_argument(
         "--server",
         type=_release,
@@ -44,8 +48,13 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         metavar="RELEASE",
         help="rights: of Redis (default 7.2; so it is for every Valkey)",
     )
+    verb.add_argument(
+        "--kms", choices=sorted(POLICIES), help="policies: for which KMS (default: that of CALLLOG_GUARD_KMS)"
+    )
+    verb.add_argument("--domain", choices=[*DOMAINS, OPERATOR], help="policies: of this one alone, as the KMS takes it")
     verb.add_argument("--json", action="store_true")
-    verb.set_defaults(run=lambda args: rights(args) if args.action == "rights" else asyncio.run(run(args)))
+    plain = {"rights": rights, "policies": policies}
+    verb.set_defaults(run=lambda args: plain[args.action](args) if args.action in plain else asyncio.run(run(args)))
 
 
 def _release(text: str) -> tuple[int, int]:
@@ -63,6 +72,27 @@ def rights(args: argparse.Namespace) -> int:
     show(args, found, "\n".join(acl_lines(tenant, release)))
     if release < FINE_SINCE:
         say("Redis before 7.0 cannot keep a user that may write from writing over any entry: use 7.0 or later")
+    return 0
+
+
+def policies(args: argparse.Namespace) -> int:
+    """The policies of the KMS, one of each domain; nothing is asked of it."""
+    address = urlsplit(the_world().settings.kms)
+    kind = args.kms or address.scheme
+    if kind not in POLICIES:
+        raise ConfigurationError(
+            f"CALLLOG_GUARD_KMS is {kind}:, whose keys have no policies: name one with --kms ({', '.join(sorted(POLICIES))}), or let the "
+            "folder of each domain belong to its user alone"
+        )
+    options = dict(parse_qsl(address.query)) if args.kms in {None, address.scheme} else {}
+    names = {"prefix": options.get("prefix", PREFIX)} | ({"mount": options["mount"]} if "mount" in options else {})
+    domains = [args.domain] if args.domain else [*DOMAINS, OPERATOR]
+    found = {domain: POLICIES[kind](domain, **names) for domain in domains}
+    show(
+        args,
+        found,
+        "\n".join(f"# {each}\n{text}" for each, text in found.items()) if not args.domain else found[args.domain],
+    )
     return 0
 
 

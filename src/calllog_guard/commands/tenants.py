@@ -1,11 +1,12 @@
 """
-`tenant create|list|upgrade|identity`: whom this installation serves, which stored forms it writes, and how it knows people.
+`tenant create|list|upgrade|separate|identity`: whom this installation serves, which stored forms it writes, and how it knows people.
 
 An installation is one tenant's: topics, keystore and wrapping keys are its own, and what is another's is refused before anything is written.
 """
 
 import argparse
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from calllog_guard.commands.setup import show, the_world
 from calllog_guard.core.anchor import ANCHOR
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.sealed import desk_pem, public_forms, receipt_pem
+from calllog_guard.core.grants import DOMAINS
 from calllog_guard.core.identity import DEFAULT, legacy_identity
 from calllog_guard.core.ids import EpochName, Tenant
 from calllog_guard.core.letters import LETTERS_FROM
@@ -25,7 +27,7 @@ from calllog_guard.core.profile import CHANGES, FORMS
 from calllog_guard.core.proofs import AUDIT
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode
-from calllog_guard.errors import ConfigurationError, StateRefusedError
+from calllog_guard.errors import ConfigurationError, KmsForbiddenError, StateRefusedError
 from calllog_guard.law import check_places, enter, follow_published
 from calllog_guard.settings import ROLES
 from calllog_guard.workers.beginnings import take_over
@@ -33,6 +35,8 @@ from calllog_guard.workers.guard import guard_entry, read_guard
 from calllog_guard.workers.walk import epoch_of
 from calllog_guard.world import World
 
+_AN_EPOCH: Final = timedelta(days=7)
+"""Until the next epoch's name: what is sealed before it is opened as before."""
 _NOT_MADE: Final = "not made: calllog-guard tenant create"
 _ELSEWHERE: Final = "served elsewhere: CALLLOG_GUARD_TENANT"
 
@@ -42,6 +46,7 @@ _EXAMPLES: Final = """examples:
   calllog-guard tenant list                      which forms each tenant writes
   calllog-guard tenant upgrade iocom --dry-run   what an upgrade changes
   calllog-guard tenant upgrade iocom             raise it, once every worker runs this release
+  calllog-guard tenant separate iocom            wrap its secrets for each trust domain that needs them, and for no other
   calllog-guard tenant identity iocom            by which rules two identifiers are one person
   calllog-guard tenant identity iocom --identity default --dry-run    what it would do to let the rules of new tenants be in force"""
 
@@ -50,11 +55,11 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     """Add the verb."""
     verb = verbs.add_parser(
         "tenant",
-        help="create T: pepper, receipt key, desk key, first epoch, guard entry (again: what a newer release adds); list: each tenant of the policy, and whether it is made; upgrade T: raise it to the newest stored forms; identity T: the rules by which people are known, or others",
+        help="create T: pepper, receipt key, desk key, first epoch, guard entry (again: what a newer release adds); list: each tenant of the policy, and whether it is made; upgrade T: raise it to the newest stored forms; separate T: its secrets under a wrapping key of each trust domain; identity T: the rules by which people are known, or others",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verb.add_argument("action", choices=["create", "list", "upgrade", "identity"])
+    verb.add_argument("action", choices=["create", "list", "upgrade", "separate", "identity"])
     verb.add_argument("tenant", nargs="?")
     verb.add_argument(
         "--identity",
@@ -74,7 +79,8 @@ def run_tenant(args: argparse.Namespace) -> int:
         raise ConfigurationError(f"name the tenant: calllog-guard tenant {args.action} T")
     if args.action == "identity":
         return asyncio.run(identity_of(*_named(args), args))
-    return asyncio.run((create_tenant if args.action == "create" else upgrade_tenant)(args))
+    each = {"create": create_tenant, "upgrade": upgrade_tenant, "separate": separate_tenant}
+    return asyncio.run(each[args.action](args))
 
 
 def list_tenants(args: argparse.Namespace) -> int:
@@ -86,6 +92,8 @@ def list_tenants(args: argparse.Namespace) -> int:
             fingerprint = public_forms(receipt_pem(shared.vault.receipt_key(Tenant(name)))[1])[2]
         except ConfigurationError:  # the KMS keeps nothing of it yet
             fingerprint = None
+        except KmsForbiddenError:  # the desk's alone; its public half lies beside the policy
+            fingerprint = _published(shared, name)
         here = shared.settings.tenant in {"", name}
         row = {"tenant": name, "here": here, "regime": table.regime, "events": list(table.events)}
         row["desk_keys"] = shared.vault.desk_kids(Tenant(name))
@@ -186,6 +194,32 @@ async def upgrade_tenant(args: argparse.Namespace) -> int:
     return 0
 
 
+async def separate_tenant(args: argparse.Namespace) -> int:
+    """Let the trust domains of an installation of an earlier release be apart; repeatable."""
+    shared, tenant = _named(args)
+    before = shared.vault.profile(tenant)
+    if before.forms < FORMS:
+        raise StateRefusedError(f"tenant {tenant} writes older forms: calllog-guard tenant upgrade {tenant} first")
+    apart, epoch = shared.vault.domains.apart(tenant), before.separated or epoch_of(shared.clock.now() + _AN_EPOCH)
+    try:
+        await shared.look_back()
+        await enter(shared)
+        if not args.dry_run:
+            after = shared.vault.separate(tenant, EpochName(epoch))
+            epoch = after.separated or epoch
+            await shared.ring(tenant).guard.tell_profile()
+    finally:
+        await shared.keystore.close()
+    told = {"tenant": tenant, "before": apart, "apart": apart or not args.dry_run, "from": epoch}
+    word = "would be" if args.dry_run else "are"
+    text = (
+        f"tenant {tenant}: its secrets {word} wrapped for {', '.join(DOMAINS)}; cases and decisions from {epoch} on\n"
+        "give each role the right to its own keys alone: calllog-guard keystore policies"
+    )
+    show(args, told, text)
+    return 0
+
+
 async def _raise(shared: World, tenant: Tenant) -> None:
     """
     Topics that are new, and how far each role has read; then the profile, then the guard's entry.
@@ -217,6 +251,11 @@ async def _taken_over(shared: World) -> None:
         await asyncio.to_thread(extents.close)
 
 
+def _published(shared: World, tenant: str) -> str | None:
+    path = Path(shared.settings.policy).parent / "keys" / f"{tenant}-receipts.pub.pem"
+    return public_forms(path.read_bytes())[2] if path.is_file() else None
+
+
 async def create_tenant(args: argparse.Namespace) -> int:
     """Make a tenant's secrets, the first epoch, and the guard with its anchor in the ledger; repeatable."""
     shared, tenant = _named(args)
@@ -243,8 +282,9 @@ async def _make(shared: World, tenant: Tenant, identity: tuple[str, ...]) -> tup
     unanchored = await _own(shared)
     if not unanchored:
         await shared.check_partitions()
-    shared.vault.create_tenant(tenant, identity, shared.clock.now(), shared.settings.partitions)
-    epoch = epoch_of(shared.clock.now())
+    now = shared.clock.now()
+    epoch = epoch_of(now)
+    shared.vault.create_tenant(tenant, identity, now, shared.settings.partitions, apart_from=epoch)
     shared.vault.create_epoch(epoch)
     if shared.vault.profile(tenant).forms >= LETTERS_FROM:
         shared.vault.letters.renew(shared.clock.now())

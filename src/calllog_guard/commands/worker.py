@@ -22,6 +22,7 @@ from calllog_guard.adapters.freed_memory import keep_overwritten
 from calllog_guard.bootstrap import serve
 from calllog_guard.commands.lifetime import lived, unless
 from calllog_guard.commands.setup import the_world
+from calllog_guard.core.grants import DOMAIN_OF
 from calllog_guard.core.wire import time_text
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, exit_code
 from calllog_guard.law import check_keystore, check_lawful, check_places, check_retention, policy_source, policy_tail
@@ -76,6 +77,7 @@ def _made(folder: Path) -> None:
 
 async def _one(name: str, asked: asyncio.Event) -> int:
     shared = the_world()
+    shared.vault.domains.own = DOMAIN_OF[name]
     for word in sorted(shared.settings.off):
         log.warning("development", off=word)
     probe()
@@ -100,6 +102,7 @@ async def _started(shared: World, name: str, goodbyes: list[Goodbye]) -> Deliver
     address = await _shown(shared, name, health, goodbyes)
     pulse.start()
     await _answering(lambda: asyncio.to_thread(shared.vault.warm, shared.tenant))
+    await asyncio.to_thread(_domains, shared)
     await _answering(partial(_keystore, shared, name))
     writer = shared.writer()
     await _answering(writer.start)
@@ -163,6 +166,19 @@ async def _worked(shared: World, worker: Delivery, asked: asyncio.Event) -> int:
             task.cancel()
     log.info("stopped", **shared.counts)
     return 0
+
+
+def _domains(shared: World) -> None:
+    """Say loudly what these credentials open beside what is this role's."""
+    others = shared.vault.domains.beyond(shared.tenant)
+    if not shared.vault.domains.apart(shared.tenant):
+        log.warning("trust domains are not separated: every role opens what is the desk's", remedy="tenant separate")
+    elif others:
+        log.warning(
+            "the KMS lets this role open what is others': whoever has its credentials, too",
+            domains=", ".join(others),
+            remedy="calllog-guard keystore policies",
+        )
 
 
 async def _keystore(shared: World, name: str) -> None:

@@ -88,6 +88,49 @@ S write the mark by which copies are counted.
 """
 
 
+DOMAINS: Final = ("protect", "desk", "keep", "audit", "office", "read")
+"""The trust domains of the KMS: each has the right to a wrapping key of its own, beside those that all share."""
+DOMAIN_OF: Final = {
+    "protector": "protect",
+    "desk": "desk",
+    "keeper": "keep",
+    "auditor": "audit",
+    "officer": "office",
+    "reader": "read",
+}
+"""By user. The operator, who makes them, has the right to all: keep its credentials away once everything runs."""
+DOMAIN_KEY: Final = "root-"
+"""Before a domain's name: the name of its wrapping key."""
+_ALL: Final = DOMAINS
+SECRETS: Final[dict[str, tuple[str, ...]]] = {
+    "epoch": _ALL,
+    "pepper": _ALL,
+    "guard": _ALL,
+    "profile": _ALL,
+    "receipts": ("desk",),
+    "desk": ("desk",),
+    "signer.desk": ("desk",),
+    "signer.keep": ("keep",),
+    "signer.audit": ("audit",),
+    "cases": ("desk", "keep"),
+    "outcomes": ("desk", "keep", "audit"),
+    "secret-case": ("desk", "keep", "office"),
+    "use-ledger": ("desk", "keep", "audit"),
+    "use-cases": ("desk", "keep", "audit", "office"),
+    "use-unseen": ("desk", "keep"),
+    "use-tallies": ("desk", "keep"),
+    "use-parked": ("protect", "desk", "keep"),
+}
+"""Which domain opens what lies wrapped beside the KMS; `use-…` is the part without which an epoch's key opens no such record."""
+
+
+def opened_by(name: str) -> tuple[str, ...]:
+    """The domains for which a secret is wrapped by its name (`desk.iocom.1`); those of all where it is nobody's own."""
+    kind, _, rest = name.partition(".")
+    role = rest.partition(".")[2]
+    return SECRETS.get(f"{kind}.{role}" if kind == "signer" else kind, _ALL)
+
+
 class Grant(NamedTuple):
     """One right of one user; `kind` is Topic, Group or Cluster."""
 
@@ -162,5 +205,13 @@ def entries_markdown() -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
 
 
+def secrets_markdown() -> str:
+    """Which domain opens what beside the KMS, as the documentation shows it."""
+    head = ["secret", *DOMAINS]
+    rows = [[f"`{name}`", *("U" if each in domains else "" for each in DOMAINS)] for name, domains in SECRETS.items()]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
+
+
 if __name__ == "__main__":
-    print(markdown(), entries_markdown(), sep="\n", end="")  # noqa: T201 - what the documentation has between its markers
+    tables = markdown(), entries_markdown(), secrets_markdown()
+    print(*tables, sep="\n", end="")  # noqa: T201 - what the documentation has between its markers

@@ -74,6 +74,7 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
         judged_from: From which day on versions of its policy must be lawful (`policy/lawful.py`), where an earlier release took
             others; UNSET: all of them.
         unproven_until: Until when records may have been written that bear no proof, by the brokers' time; UNSET: none ever was.
+        separated: From which epoch on what is sealed for one domain needs that domain's secret, too; UNSET: the domains are not apart.
         at: When it was written.
 
     """
@@ -88,6 +89,7 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
     judged_from: Day | msgspec.UnsetType = msgspec.UNSET
     clear_calls: Day | msgspec.UnsetType | None = msgspec.UNSET
     unproven_until: Utc | msgspec.UnsetType = msgspec.UNSET
+    separated: str | msgspec.UnsetType = msgspec.UNSET
     at: Utc | None = None
 
     @property

@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from calllog_guard.core.crypto.sealed import signer_public
 from calllog_guard.core.crypto.secrets import CallKey, Pepper, Secret, derive
+from calllog_guard.core.grants import DOMAINS, SECRETS, opened_by
 from calllog_guard.core.heartbeats import Heartbeats
 from calllog_guard.core.identity import AS_WRITTEN, DEFAULT
 from calllog_guard.core.ids import EPOCH_PATTERN, EpochName, Tenant, b64
@@ -29,9 +30,10 @@ from calllog_guard.core.proofs import AUDIT, DESK, KEEP, Proofs, vouched
 from calllog_guard.core.requests.outcome import OutcomeKey
 from calllog_guard.core.requests.sealed import desk_kid, desk_number
 from calllog_guard.core.tombstone import Output
-from calllog_guard.errors import ConfigurationError, EpochUnknownError, GuardError, KmsSilentError
+from calllog_guard.errors import ConfigurationError, EpochUnknownError, GuardError, KmsForbiddenError, KmsSilentError
 from calllog_guard.ports import Kms, Ring
 from calllog_guard.workers.cache import Cache
+from calllog_guard.workers.domains import WHOLE, Domains
 from calllog_guard.workers.letters import LetterKeys
 from calllog_guard.workers.profiles import Profiles
 
@@ -44,6 +46,10 @@ _PAUSE_S: Final = 15.0
 _UNKNOWN_MAX: Final = 1000
 _EPOCHS_MAX: Final = 1000
 
+_PARTS: Final = {"outcomes": "outcomes", "secret-case": "secret-case"} | {
+    kind: kind.replace("use-", "use/") for kind in SECRETS if kind.startswith("use-")
+}
+"""What is derived of the secret of cases, with the word by which it is."""
 Opened = tuple[Secret, dict[str, Secret]]
 """An epoch's key, with what was derived of it: both end together."""
 
@@ -72,7 +78,7 @@ class Vault:
         self._roots: dict[str, Secret] = {}
         self._peppers: dict[Tenant, tuple[Pepper, CallKey]] = {}
         self._epochs: Cache[EpochName, Opened] = Cache(life_s, _EPOCHS_MAX, now=now)
-        self._profiles = Profiles(kms, ring, ROOT)
+        self._profiles, self.domains = Profiles(kms, ring, ROOT), Domains(kms, ring)
         self.letters = LetterKeys(kms, ring, ROOT, now)
         self._silent_until = -float("inf")
         self._unknown: dict[str, float] = {}
@@ -85,10 +91,19 @@ class Vault:
     def create(self, name: str, wrapping: str) -> None:
         """Make a secret unless it exists."""
         self._kms.create_epoch(wrapping)
-        if self._ring.get(name) is None:
+        if self._lies(name):
+            return
+        if wrapping == ROOT and opened_by(name) != DOMAINS and self.domains.apart(Tenant(name.split(".")[1])):
+            self.domains.keep({name: Secret.mint()})
+        else:
             self._ring.put_new(name, self._kms.wrap(wrapping, Secret.mint()))
 
+    def _lies(self, name: str) -> bool:
+        return self._ring.get(name) is not None or self.domains.lies(name)
+
     def _unwrap(self, name: str, wrapping: str) -> Secret:
+        if wrapping == ROOT and (private := self.domains.open(name)) is not None:
+            return private
         blob = self._ring.get(name)
         if blob is None and wrapping == ROOT:
             raise ConfigurationError(f"the KMS keeps no {name}: run calllog-guard tenant create first")
@@ -118,6 +133,8 @@ class Vault:
             raise KmsSilentError("the KMS did not answer a moment ago; it is asked again soon")
         try:
             return self._unwrap(name, wrapping)
+        except KmsForbiddenError:
+            raise
         except KmsSilentError:
             self._silent_until = self._now() + _PAUSE_S
             raise
@@ -137,7 +154,12 @@ class Vault:
 
         """
         for name in (*_tenant_names(tenant), *self._desk_names(tenant)):
-            self._roots[name] = self._unwrap(name, ROOT)
+            if self.domains.needs(name):
+                with contextlib.suppress(*(() if self.domains.own else (KmsForbiddenError,))):
+                    self._roots[name] = self._unwrap(name, ROOT)
+        for kind, label in _PARTS.items():
+            if self.domains.own and self.domains.needs(kind):
+                self._part(kind, tenant, label)
         self._profiles.look(tenant)
         whole = [epoch for epoch in self.epochs() if self._ring.get(f"epoch.{epoch}") is not None]
         for epoch in whole:
@@ -181,14 +203,45 @@ class Vault:
         identity: Sequence[str] = DEFAULT,
         at: datetime | None = None,
         partitions: int | None = None,
+        *,
+        apart_from: EpochName | None = None,
     ) -> None:
-        """Make the secrets of a tenant, and the guard's id with the first; a new tenant begins with the newest forms."""
-        if (
-            self._ring.get(f"pepper.{tenant}") is None
-        ):  # an older tenant has a pepper and no profile: the profile goes first
+        """
+        Make the secrets of a tenant, and the guard's id with the first; a new tenant begins with the newest forms.
+
+        Args:
+            apart_from: A new tenant's domains are apart, from its first epoch on.
+
+        """
+        new = self._ring.get(f"pepper.{tenant}") is None
+        if new:  # an older tenant has a pepper and no profile: the profile goes first
             self.upgrade(tenant, identity, at, partitions)
         for name in (*_tenant_names(tenant), _desk_name(tenant, 1)):
             self.create(name, ROOT)
+        if new and apart_from:
+            self.separate(tenant, apart_from)
+
+    def separate(self, tenant: Tenant, epoch: EpochName) -> TenantProfile:
+        """
+        Wrap the tenant's secrets for the domains that need them, and remove them from under the key that all share; blocks, repeatable.
+
+        Args:
+            epoch: From this one on, what is sealed for one domain needs that domain's secret, too.
+
+        """
+        names = [*_tenant_names(tenant), *self._desk_names(tenant)]
+        names += [_signer_name(tenant, role) for role in self.profile(tenant).signers]
+        private = [name for name in names if opened_by(name) != DOMAINS]
+        found = {name: self._shared(name) for name in private}
+        whole = found[f"{WHOLE}.{tenant}"]
+        parts = {f"{kind}.{tenant}": Secret(derive(whole, label)) for kind, label in _PARTS.items()}
+        self.domains.keep(found | parts)
+        profile = self._profiles.change(
+            tenant, lambda found: found if found.separated else replace(found, separated=epoch)
+        )
+        for name in private:
+            self._ring.remove(name)
+        return profile
 
     def create_epoch(self, epoch: EpochName) -> None:
         """Make an epoch's key; blocks."""
@@ -289,6 +342,11 @@ class Vault:
 
         return self._profiles.change(tenant, raised)
 
+    def _shared(self, name: str) -> Secret:
+        """A secret as it lies under the key that all share, while it still does."""
+        blob = self._ring.get(name)
+        return self._root(name) if blob is None else self._kms.unwrap(ROOT, blob)
+
     def signer_seed(self, tenant: Tenant, role: str) -> bytes:
         """The seed (32 bytes) of a signer's Ed25519 key, which `tenant upgrade` makes; its public half stands in the profile."""
         return self._root(_signer_name(tenant, role)).expose()
@@ -337,7 +395,7 @@ class Vault:
 
     def case_key(self, tenant: Tenant) -> Secret:
         """Seals the tenant's secret cases."""
-        return Secret(derive(self._root(f"cases.{tenant}"), "secret-case"))
+        return self._part("secret-case", tenant, _PARTS["secret-case"])
 
     def desk_key(self, tenant: Tenant, kid: str) -> bytes | None:
         """
@@ -348,7 +406,7 @@ class Vault:
         """
         number = desk_number(tenant, kid)
         name = _desk_name(tenant, number or 0)
-        if number is None or (name not in self._roots and self._ring.get(name) is None):
+        if number is None or (name not in self._roots and not self._lies(name)):
             return None
         return self._root(name).expose()
 
@@ -362,11 +420,28 @@ class Vault:
 
     def _desk_names(self, tenant: Tenant) -> list[str]:
         names = (_desk_name(tenant, number) for number in count(1))
-        return list(takewhile(lambda name: self._ring.get(name) is not None, names))
+        return list(takewhile(self._lies, names))
 
     def outcome_key(self, tenant: Tenant) -> OutcomeKey:
         """With what the tenant's workers vouch for their outcomes."""
-        return OutcomeKey(derive(self._root(f"cases.{tenant}"), "outcomes"))
+        return OutcomeKey(self._part("outcomes", tenant, _PARTS["outcomes"]).expose())
+
+    def _part(self, kind: str, tenant: Tenant, label: str) -> Secret:
+        """What is derived of the secret of cases; a domain that may not open that has the part alone."""
+        name = f"{kind}.{tenant}"
+        known = self._roots.get(name)
+        if known is None:
+            try:
+                if not self.domains.needs(WHOLE) and self.domains.lies(name):
+                    known = self._asked(name, ROOT)
+                else:
+                    known = Secret(derive(self._root(f"{WHOLE}.{tenant}"), label))
+            except KmsForbiddenError:
+                if self.domains.own or not self.domains.lies(name):
+                    raise
+                known = self._asked(name, ROOT)
+            self._roots[name] = known
+        return known
 
     def guard_id(self) -> bytes:
         """The 16 bytes by which the keystore is known again."""
@@ -374,7 +449,9 @@ class Vault:
 
     def epoch_key(self, epoch: EpochName, tenant: Tenant, use: str) -> Secret:
         """
-        The tenant's key of an epoch for one use: `keystore`, `ledger` or `cases`.
+        The tenant's key of an epoch for one use.
+
+        Every domain has `keystore`, to know people and to open legs; the others are those of some (`use-…` in the table of rights).
 
         Raises:
             EpochUnknownError: Destroyed, here or elsewhere.
@@ -383,8 +460,13 @@ class Vault:
         """
         secret, derived = self._epoch(epoch)
         name = f"epoch/{tenant}/{use}"
+        begins = self.profile(tenant).separated if f"use-{use}" in SECRETS else UNSET
+        own = begins is not UNSET and epoch >= begins
+        if own:
+            name += "/own"
         if name not in derived:
-            derived[name] = Secret(derive(secret, name))
+            part = self._part(f"use-{use}", tenant, f"use/{use}") if own else None
+            derived[name] = Secret(derive(secret, name, beside=part))
         return derived[name]
 
 

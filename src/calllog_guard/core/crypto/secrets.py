@@ -98,9 +98,10 @@ class Secret:
         return hash((type(self), self._raw))
 
 
-def derive(secret: Secret, use: str, size: int = SECRET_BYTES) -> bytes:
-    """HKDF-SHA-256 without salt, with an info of our own per use."""
-    return HKDF(hashes.SHA256(), size, None, (_INFO + use).encode()).derive(secret.expose())
+def derive(secret: Secret, use: str, size: int = SECRET_BYTES, *, beside: Secret | None = None) -> bytes:
+    """HKDF-SHA-256 with an info of our own per use; without salt, or with a second secret for it: then both are needed."""
+    salt = None if beside is None else beside.expose()
+    return HKDF(hashes.SHA256(), size, salt, (_INFO + use).encode()).derive(secret.expose())
 
 
 class MacKey(Secret):
