@@ -5069,6 +5069,13 @@ MUTANTS += [
         "tests/core/test_access_index.py::test_a_rebalance_while_accesses_are_read_stops_no_keeper",
     ),
     (
+        "actor: a later release's index of accesses ends the keeper",
+        "workers/access_index.py",
+        "    except msgspec.DecodeError:\n        return None\n",
+        "    except KeyError:\n        return None\n",
+        "tests/core/test_access_index.py::test_a_head_of_another_release_is_made_anew",
+    ),
+    (
         "actor: names fill the memory",
         "workers/access_index.py",
         "if line not in self._number and len(self._number) >= _MOST_LINES:",

@@ -73,6 +73,16 @@ def test_it_finds_what_a_reading_of_everything_finds(open_rows: Callable[[], Row
     index.close()
 
 
+@pytest.mark.parametrize("head", [b"", b"\xff", b"\xc0", b"\x81\xa2of\x07"])
+def test_a_head_of_another_release_is_made_anew(open_rows: Callable[[], Rows], head: bytes) -> None:
+    rows = open_rows()
+    rows.write({b"p": head, b"c" + b"n" * 16: b""})
+    rows.close()
+    index = AccessIndex(open_rows, "these", NOW)
+    assert (index.head.next, index.has(b"n" * 16)) == ({}, False)
+    index.close()
+
+
 @pytest.mark.parametrize("why", ["other keys", "a month"])
 def test_it_is_made_anew_of_other_keys_and_after_a_month(open_rows: Callable[[], Rows], why: str) -> None:
     """What was believed may not be any more; what the topic has forgotten it forgets, too."""

@@ -124,6 +124,19 @@ def test_a_page_has_no_endless_line_and_cites_nothing_that_is_not_in_the_reposit
     assert not re.search(r"\b(design|house|facts|interface)\.md\b", text), name
 
 
+def test_the_reasons_of_refusal_that_a_page_names_exist() -> None:
+    source = "".join(path.read_text("utf-8") for path in sorted((ROOT / "src").rglob("*.py")))
+    page = (DOCS / "how-to" / "send-an-erasure.md").read_text("utf-8").partition("## The record")[0]
+    reasons = [
+        word
+        for row in re.findall(r"^\|.*\| ([^|]*) \|$", page, re.MULTILINE)
+        for word in re.findall(r"`(\w+_\w+)`", row)
+    ]
+    assert len(reasons) > 5, "found"
+    for reason in reasons:
+        assert f'"{reason}"' in source, reason
+
+
 def test_every_page_is_on_the_site() -> None:
     listed = set(re.findall(r"[\w/.-]+\.md", (ROOT / "mkdocs.yml").read_text("utf-8")))
     assert listed == {str(path.relative_to(DOCS)) for path in PAGES}

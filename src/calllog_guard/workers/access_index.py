@@ -75,8 +75,7 @@ class AccessIndex:
 
     def __init__(self, open_rows: Callable[[], Rows], of: str, now: datetime) -> None:
         self._rows = open_rows()
-        raw = self._rows.get(b"p")
-        head = None if raw is None else _HEADS.decode(raw)
+        head = _head(self._rows.get(b"p"))
         if head is None or head.of != of or now - head.began > _LIFE:
             self._rows.destroy()
             self._rows, head = open_rows(), Head(of, now, {}, [])
@@ -185,6 +184,14 @@ class AccessIndex:
             if later < len(offsets) and oldest[later] + LATE < date.fromordinal(day):
                 found.append(day)
         return found
+
+
+def _head(raw: bytes | None) -> Head | None:
+    """What a head says; None where there is none that this release knows: the index is made anew."""
+    try:
+        return None if raw is None else _HEADS.decode(raw)
+    except msgspec.DecodeError:
+        return None
 
 
 def _blocks(offsets: Sequence[int]) -> dict[int, set[int]]:

@@ -4,7 +4,7 @@ The keys of dead letters beside the KMS: found, made each week, destroyed once n
 Rules: 1. A key is used for as long as no later one is known, and a look is at most LIFE_S old: what is sealed later than that after its
           successor was made is sealed to its successor.  2. The newest is never destroyed, and none before every letter sealed to it is
           out of the topic: as long as it keeps letters, counted from its successor.  3. A crash anywhere is made good by the next walk.
-Source: `core/letters.py`; README: Look after dead letters.
+Source: `core/letters.py`; docs/how-to/dead-letters.md.
 """
 
 import time

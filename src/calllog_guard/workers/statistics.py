@@ -123,7 +123,8 @@ class Statistician:
     def _ours(self, record: Any) -> bool:
         """Whether a keeper of ours wrote a record; what others wrote in its place is passed over."""
         ours = self._t.ring.guard.proofs.believed(record, KEEP)
-        self._t.count("unreadable_unproven", int(not ours and record.key != BEAT))
+        if not ours and record.key != BEAT:
+            self._t.count("unreadable_unproven", 1)
         return ours
 
     async def _put(self, outputs: Sequence[Output]) -> None:
