@@ -48,7 +48,8 @@ def test_calls_are_protected_under_a_remote_kms(make: Make, aws: str, tmp_path: 
         "use-cases.iocom@office",
         "use-parked.iocom@protect",
         "signer.iocom.audit@audit",
+        "signer.iocom.desk@desk",
         "signer.iocom.keep@keep",
     }
-    assert names == of_tenant | {"guard", f"epoch.{epoch}"}
+    assert names == of_tenant | {"guard", f"epoch.{epoch}", "letters.1", "letters.1.public"}
     assert not any((here.directory / "kms").iterdir()), "the development KMS is not used"
