@@ -1024,7 +1024,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "two servers get one port",
         "stack/kafka_server.py",
-        "        if port not in _GIVEN:\n",
+        "        if port not in _GIVEN and _is_free(port):\n",
         "        if port:\n",
         "tests/stack/test_stack.py::test_two_servers_never_get_one_port",
     ),

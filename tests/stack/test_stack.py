@@ -1,10 +1,9 @@
 """The stack is real: it keeps records, keeps secrets, and leaves nothing behind."""
 
 import os
+import socket
 from collections import deque
 from pathlib import Path
-from typing import Self
-from unittest.mock import MagicMock
 
 import pytest
 import redis
@@ -101,22 +100,21 @@ def test_a_child_that_dies_is_reported_with_its_log(tmp_path: Path) -> None:
 
 
 def test_two_servers_never_get_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system may give a port twice in a row while nobody listens on it yet."""
-    given = iter([5001, 5001, 5002, 5002, 5001, 5003])
-
-    class Probe(MagicMock):
-        """A socket that was bound to what the system gave."""
-
-        def getsockname(self) -> tuple[str, int]:
-            """See socket."""
-            return "127.0.0.1", next(given)
-
-        def __enter__(self) -> Self:
-            return self
-
-    monkeypatch.setattr("socket.socket", Probe)
+    """Nor one on which somebody listens: a port is not listened on yet when the next one is looked for."""
+    drawn = iter([15001, 15001, 15002, 15003, 15001, 15004])
+    monkeypatch.setattr("secrets.choice", lambda _: next(drawn))
+    monkeypatch.setattr(kafka_server, "_is_free", lambda port: port != 15003)
     monkeypatch.setattr(kafka_server, "_GIVEN", deque(maxlen=256))
-    assert [kafka_server.free_port() for _ in range(3)] == [5001, 5002, 5003]
+    assert [kafka_server.free_port() for _ in range(3)] == [15001, 15002, 15004]
+
+
+def test_a_port_that_somebody_listens_on_is_not_free() -> None:
+    """It is asked of the system."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert not kafka_server._is_free(taken.getsockname()[1])
+    assert kafka_server.free_port() < 32_768, "no connection is made from it"
 
 
 def test_an_unknown_profile_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Source: Apache Kafka 4.1 documentation, broker configurations; the Prometheus JM
 
 import base64
 import logging
+import secrets
 import socket
 import subprocess
 import uuid
@@ -62,15 +63,29 @@ _GIVEN: Final[deque[int]] = deque(maxlen=256)
 """The ports that were given to servers of this process: one that does not listen yet would be given again."""
 
 
+_PORTS: Final = range(12_000, 32_000)
+"""
+Below those from which systems make connections (Linux from 32,768, others from 49,152): one of these may be taken by a connection
+before a server listens on it, or while it is down.
+"""
+
+
 def free_port() -> int:
     """A port of the loopback on which nothing listens, and that was not given to another server just now."""
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port not in _GIVEN:
+        port = secrets.choice(_PORTS)
+        if port not in _GIVEN and _is_free(port):
             _GIVEN.append(port)
             return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
