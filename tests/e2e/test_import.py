@@ -64,7 +64,8 @@ def test_a_killed_import_goes_on_and_nothing_is_doubled(make: Make, tmp_path: Pa
     ]
     again = run(guard, str(old), "--no-erased-list")
     assert "taken in already" in again.stderr
-    assert len(guard.records("calllog.legs")) == 160 + (0 if step != "import.acknowledged" else 40)
+    again_written = 40 if step == "import.acknowledged" else 0  # what is written again may be compacted away by now
+    assert 160 <= len(guard.records("calllog.legs")) <= 160 + again_written
     clean(guard, people, killed.stderr, done.stdout, done.stderr, again.stdout, again.stderr)
 
 
