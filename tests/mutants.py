@@ -5341,6 +5341,13 @@ MUTANTS += [
         "tests/core/test_grave.py::test_where_there_is_one_officer_the_day_is_asked_and_in_the_first_day_nothing",
     ),
     (
+        "grave: a tenant whose domains are apart has no first day",
+        "core/profile.py",
+        "self.number <= _AS_MADE and",
+        "self.number == 1 and",
+        "tests/core/test_grave.py::test_the_first_day_is_that_of_a_tenant_that_was_made_and_not_raised",
+    ),
+    (
         "grave: an earlier release's version is no law any more",
         "core/policy/publication.py",
         "        if claims.effective >= self.here.lawful_from and not self._in_file(claims):\n            self._check_grave",

@@ -8,11 +8,14 @@ import pytest
 from policies import SERVICE, policy_of, version
 from test_publication import APPENDED, LONG, NOW, SHORT, claims_of, keeps
 
+from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.core.crypto.sealed import sign
+from calllog_guard.core.ids import EpochName, Tenant
 from calllog_guard.core.policy.grave import grave, soonest
 from calllog_guard.core.policy.publication import Followed, Installed
 from calllog_guard.core.wire import to_ms
 from calllog_guard.policy import Policy
+from calllog_guard.workers.vault import Vault
 
 OFFICERS = """
 [version.tenant.iocom.requesters.officer-2]
@@ -162,3 +165,14 @@ def test_a_period_is_shorter_if_it_is_from_any_day(tmp_path: Path) -> None:
     assert grave(before, months), "February"
     assert grave(months, before)
     assert grave(before, before) == []
+
+
+def test_the_first_day_is_that_of_a_tenant_that_was_made_and_not_raised(tmp_path: Path) -> None:
+    """Its domains are apart from the first moment on, which is its second profile."""
+    vault, tenant = Vault(LocalKms(tmp_path), FileRing(tmp_path)), Tenant("iocom")
+    vault.create_tenant(tenant, at=NOW, partitions=4, apart_from=EpochName("2026-W20"))
+    assert vault.profile(tenant).separated == "2026-W20"
+    assert vault.profile(tenant).alone_until == NOW + timedelta(days=1)
+    older = Vault(LocalKms(tmp_path / "older"), FileRing(tmp_path / "older"))
+    older.create(f"pepper.{tenant}", "root")
+    assert older.upgrade(tenant, ("as-written",), NOW, 4).alone_until is None

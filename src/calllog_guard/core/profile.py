@@ -54,6 +54,7 @@ CHANGES: Final = (
 """By level, what is written from then on; `tenant upgrade` shows it."""
 UNPROVEN_FOR: Final = timedelta(minutes=15)
 """After an upgrade: every worker that writes at all has met the new profile by then, and ended or left the unit in which it had not."""
+_AS_MADE: Final = 2
 _FORM: Final = 1
 _HEAD: Final = struct.Struct(">BI")
 
@@ -112,10 +113,13 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
 
     @property
     def alone_until(self) -> datetime | None:
-        """Until when a tenant's only officer changes everything alone: in the first day of one that was made, and not raised or changed."""
-        return (
-            self.at + timedelta(days=1) if self.number == 1 and self.at and self.judged_from is msgspec.UNSET else None
-        )
+        """
+        Until when a tenant's only officer changes everything alone: in the first day of one that was made, and not raised or changed.
+
+        The second profile of one that is made says that its domains are apart, and is dated as the first.
+        """
+        made = self.number <= _AS_MADE and self.judged_from is msgspec.UNSET
+        return self.at + timedelta(days=1) if made and self.at else None
 
 
 PROFILES: Final = msgspec.json.Decoder(TenantProfile)
