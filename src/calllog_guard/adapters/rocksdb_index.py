@@ -12,12 +12,12 @@ import struct
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from rocksdict import AccessType, Options, Rdict, WriteBatch
+from rocksdict import WriteBatch
 
-from calllog_guard.errors import IndexFaultError, IndexHeldError
+from calllog_guard.adapters.rocksdb_rows import beginning, opened
 from calllog_guard.ports import Facts, Pending, Position
 
 _FACTS: Final = struct.Struct(">IQ10s")
@@ -40,18 +40,7 @@ class RocksIndex:
     """One partition's index; changes gather until `commit`."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        options = Options(raw_mode=True)
-        options.create_if_missing(True)  # noqa: FBT003 - the library's signature
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            self._db: Any = Rdict(str(path), options, access_type=AccessType.read_write())
-        except Exception as error:  # noqa: BLE001 - the library raises plain Exception
-            if "lock file" in str(error):  # RocksDB's own words for a LOCK that another process has
-                raise IndexHeldError(f"the index {path.name} is held by another process") from None
-            raise IndexFaultError(
-                f"the index {path.name} cannot be opened ({type(error).__name__}): delete it"
-            ) from None
+        self._path, self._db = path, opened(path)
         self._batch = WriteBatch(raw_mode=True)
         self._fresh: dict[bytes, bytes | None] = {}
 
@@ -107,13 +96,6 @@ class RocksIndex:
         raw = self._db.get(b"p")
         return None if raw is None else msgspec.msgpack.decode(raw, type=Position)
 
-    def _rows(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        rows = self._db.iter()
-        rows.seek(prefix)
-        while rows.valid() and rows.key().startswith(prefix):
-            yield rows.key(), rows.value()
-            rows.next()
-
     def facts(self, key: bytes) -> Facts | None:
         """What is known of a leg."""
         raw = self._db.get(b"l" + key)
@@ -121,7 +103,7 @@ class RocksIndex:
 
     def legs_of(self, pseudonym: str) -> list[tuple[Facts, bytes]]:
         """Facts and record keys of a person's legs."""
-        return [(_unpacked(raw), key[1:]) for key, raw in self._rows(b"l" + pseudonym.encode() + b".")]
+        return [(_unpacked(raw), key[1:]) for key, raw in beginning(self._db, b"l" + pseudonym.encode() + b".")]
 
     def legs_after(self, pseudonym: str, key: bytes, most: int) -> list[tuple[Facts, bytes]]:
         """See Index: behind a key comes what begins with it and a zero byte."""
@@ -146,12 +128,12 @@ class RocksIndex:
 
     def pending(self) -> dict[bytes, Pending]:
         """Decisions that wait, by ledger key, in the order of the ledger."""
-        found = [(key[1:], msgspec.msgpack.decode(raw, type=Pending)) for key, raw in self._rows(b"q")]
+        found = [(key[1:], msgspec.msgpack.decode(raw, type=Pending)) for key, raw in beginning(self._db, b"q")]
         return dict(sorted(found, key=lambda item: item[1].offset))
 
     def by_day(self) -> Iterator[tuple[Facts, bytes]]:
         """Facts (without the place) and record keys, the oldest day first."""
-        for key, _ in self._rows(b"d"):
+        for key, _ in beginning(self._db, b"d"):
             yield _unpacked(key[1:-_KEY_BYTES]), key[-_KEY_BYTES:]
 
     def groups(self) -> Iterator[Facts]:
@@ -165,12 +147,12 @@ class RocksIndex:
 
     def keys_with(self, facts: Facts) -> Iterator[bytes]:
         """The record keys of the legs with these facts."""
-        for key, _ in self._rows(b"d" + _packed(facts)):
+        for key, _ in beginning(self._db, b"d" + _packed(facts)):
             yield key[-_KEY_BYTES:]
 
     def count(self) -> int:
         """How many legs there are."""
-        return sum(1 for _ in self._rows(b"l"))
+        return sum(1 for _ in beginning(self._db, b"l"))
 
     def forget(self) -> None:
         """Compact, so that removed rows leave the files."""
