@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from guard_world import GuardWorld
 from test_access import answer
-from test_actors import ACCESS, LATER, PROVING, access, written
+from test_actors import ACCESS, LATER, PROVING, access, counted, written
 from test_recipients import ALICE, called
 
 from calllog_guard.adapters.memory_log import MemoryRows
@@ -103,28 +103,20 @@ async def test_a_restart_reads_no_access_again(tmp_path: Path) -> None:
     world.clock.at = LATER
     for number in range(200):
         await written(world, access(world, places, at=LATER + timedelta(seconds=number)))
-    read, tail = 0, world.log.tail
-
-    async def counted(topic: str, partition: int, start: int, most: int) -> Any:
-        nonlocal read
-        found = await tail(topic, partition, start, most)
-        read += len(found[0]) if topic == ACCESS else 0
-        return found
-
-    world.log.tail = counted  # type: ignore[method-assign]
+    read = counted(world)
     await world.restart()
     first = (await answer(world, "access-01", ALICE)).about.opened_by
-    assert (read, [each.records for each in first]) == (200, [1])
+    assert (read[ACCESS], [each.records for each in first]) == (200, [1])
     await world.restart()
     assert (await answer(world, "access-02", ALICE)).about.opened_by == first
-    assert read == 200, "the index survived"
+    assert read[ACCESS] == 200, "the index survived"
     world.clock.at += timedelta(days=1)
     await written(world, access(world, places))
     assert (await answer(world, "access-03", ALICE)).about.opened_by[0].days == 2
-    assert read == 201, "what is new, and no more"
+    assert read[ACCESS] == 201, "what is new, and no more"
     await world.restart(rebuild=True)
     assert (await answer(world, "access-04", ALICE)).about.opened_by[0].days == 2
-    assert read == 402, "it is lost, and made anew"
+    assert read[ACCESS] == 402, "it is lost, and made anew"
 
 
 async def test_a_copy_behind_a_restart_counts_once(tmp_path: Path) -> None:
