@@ -17,7 +17,6 @@ from typing import Any, Final, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from calllog_guard.core.calls.leg import read_leg
 from calllog_guard.core.crypto.envelope import padded
@@ -100,7 +99,7 @@ def _bound(parked: Parked, tenant: Tenant) -> bytes:
 
 def seal_parked(parked: Parked, part: WaitingPart, tenant: Tenant, key: Secret, nonce: bytes) -> Parked:
     """The record with its part sealed under the tenant's epoch key; what it says in clear is the AAD."""
-    sealed = nonce + AESGCM(key.expose()).encrypt(nonce, padded(encode(part)), _bound(parked, tenant))
+    sealed = nonce + key.aes().encrypt(nonce, padded(encode(part)), _bound(parked, tenant))
     return msgspec.structs.replace(parked, sealed=b64(sealed).decode())
 
 
@@ -114,7 +113,7 @@ def open_parked(parked: Parked, tenant: Tenant, key: Secret) -> WaitingPart:
     """
     try:
         raw = unb64(parked.sealed.encode("ascii"))
-        content = AESGCM(key.expose()).decrypt(raw[:NONCE], raw[NONCE:], _bound(parked, tenant))
+        content = key.aes().decrypt(raw[:NONCE], raw[NONCE:], _bound(parked, tenant))
     except (InvalidTag, ValueError):
         raise RecordError("bad_parked") from None
     return decode(_PARTS, content)

@@ -82,7 +82,7 @@ def leg_aad(shared: tuple[str, str], kid: str, day: str, rid: str, purposes: int
 
 def seal_under(aad: bytes, plaintext: bytes, key: DataKey, nonce: bytes) -> bytes:
     """As `seal_leg`, under a header as it stands in the record."""
-    sealed = key.cipher.encrypt(nonce, padded(plaintext), aad)
+    sealed = key.aes().encrypt(nonce, padded(plaintext), aad)
     return b".".join((aad, b"", b64(nonce), b64(sealed[:-TAG_BYTES]), b64(sealed[-TAG_BYTES:])))
 
 
@@ -115,6 +115,6 @@ def open_leg(leg: bytes, key: DataKey) -> bytes:
         nonce, text, tag = map(unb64, parts[2:])
         if len(nonce) != NONCE_BYTES or len(tag) != TAG_BYTES:
             raise RecordError("bad_leg")
-        return key.cipher.decrypt(nonce, text + tag, parts[0]).rstrip(b" ")
+        return key.aes().decrypt(nonce, text + tag, parts[0]).rstrip(b" ")
     except (InvalidTag, ValueError):
         raise RecordError("bad_leg") from None

@@ -195,13 +195,9 @@ class IdentitySecret(Secret):
 
 
 class DataKey(Secret):
-    """Seals one person's legs of one month; `cipher` is AES-256-GCM under it."""
+    """Seals one person's legs of one month."""
 
-    __slots__ = ("cipher",)
-
-    def __init__(self, raw: bytes) -> None:
-        super().__init__(raw)
-        self.cipher = AESGCM(raw)
+    __slots__ = ()
 
 
 class Link(Secret):

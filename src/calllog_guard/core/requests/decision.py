@@ -17,7 +17,6 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import ID_BYTES, CaseId, DecisionId, Lookup, Pseudonym, Tenant, b64, id_text, unb64
@@ -152,7 +151,7 @@ def bound(decision: Decision) -> bytes:
 def seal_entry(decision: Decision, entry: Entry, key: Secret, nonce: bytes) -> Decision:
     """The decision with its entry sealed; what the decision says is the AAD."""
     content = _ENTRIES[decision.v].pack(entry.generation, unb64(entry.lookup.encode())) + entry.task
-    sealed = nonce + AESGCM(key.expose()).encrypt(nonce, content, bound(decision))
+    sealed = nonce + key.aes().encrypt(nonce, content, bound(decision))
     return msgspec.structs.replace(decision, entry=b64(sealed).decode())
 
 
@@ -166,7 +165,7 @@ def open_entry(decision: Decision, key: Secret) -> Entry:
     """
     try:
         raw = unb64(decision.entry.encode("ascii"))
-        content = AESGCM(key.expose()).decrypt(raw[:_NONCE], raw[_NONCE:], bound(decision))
+        content = key.aes().decrypt(raw[:_NONCE], raw[_NONCE:], bound(decision))
         generation, lookup = _ENTRIES[decision.v].unpack_from(content)
     except (InvalidTag, ValueError, struct.error):
         raise RecordError("bad_decision") from None

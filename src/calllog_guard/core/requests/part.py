@@ -8,7 +8,6 @@ Source: design section 9, step 1.
 from typing import Final, Literal
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import b64, unb64
@@ -24,7 +23,7 @@ def _aad(case: str, part: PartName) -> bytes:
 
 def seal_part(case: str, part: PartName, content: bytes, key: Secret, nonce: bytes) -> str:
     """A part as it stands in the case."""
-    return b64(nonce + AESGCM(key.expose()).encrypt(nonce, content, _aad(case, part))).decode()
+    return b64(nonce + key.aes().encrypt(nonce, content, _aad(case, part))).decode()
 
 
 def open_part(case: str, part: PartName, sealed: str | None, key: Secret) -> bytes:
@@ -37,6 +36,6 @@ def open_part(case: str, part: PartName, sealed: str | None, key: Secret) -> byt
     """
     try:
         raw = unb64((sealed or "").encode("ascii"))
-        return AESGCM(key.expose()).decrypt(raw[:NONCE], raw[NONCE:], _aad(case, part))
+        return key.aes().decrypt(raw[:NONCE], raw[NONCE:], _aad(case, part))
     except (InvalidTag, ValueError):
         raise EntryCorruptError("the sealed part of a case does not open") from None

@@ -12,7 +12,6 @@ from typing import Final, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import b64, unb64
@@ -63,7 +62,7 @@ RULES: Final = msgspec.json.Decoder(Rule)
 
 def seal_rule(decision: Decision, rule: Rule, key: Secret, nonce: bytes) -> Decision:
     """The decision with its rule sealed under the person's `rules_key`; what the decision says is the AAD."""
-    sealed = nonce + AESGCM(key.expose()).encrypt(nonce, encode(rule), b"rule\n" + bound(decision))
+    sealed = nonce + key.aes().encrypt(nonce, encode(rule), b"rule\n" + bound(decision))
     return msgspec.structs.replace(decision, rule=b64(sealed).decode())
 
 
@@ -79,7 +78,7 @@ def open_rule(decision: Decision, key: Secret) -> Rule:
         return Rule()
     try:
         raw = unb64(decision.rule.encode("ascii"))
-        content = AESGCM(key.expose()).decrypt(raw[:_NONCE], raw[_NONCE:], b"rule\n" + bound(decision))
+        content = key.aes().decrypt(raw[:_NONCE], raw[_NONCE:], b"rule\n" + bound(decision))
         return decode(RULES, content)
     except (InvalidTag, ValueError, MessageError):
         raise RecordError("bad_decision") from None

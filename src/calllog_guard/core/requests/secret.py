@@ -12,7 +12,6 @@ from typing import Any, Final, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import INTERNAL_KEY, b64, unb64
@@ -108,13 +107,13 @@ def jwe_of(record: bytes) -> bytes:
 
 def seal_case(name: bytes, content: bytes, key: Secret, nonce: bytes) -> bytes:
     """The record of a secret case, or of a refusal (its JSON), under its record key."""
-    sealed = nonce + AESGCM(key.expose()).encrypt(nonce, content + b" " * (-len(content) % _PAD), name)
+    sealed = nonce + key.aes().encrypt(nonce, content + b" " * (-len(content) % _PAD), name)
     return encode(SecretCase(sealed=b64(sealed).decode()))
 
 
 def _content(name: bytes, value: bytes, key: Secret) -> bytes:
     raw = unb64(decode(_RECORDS, value).sealed.encode("ascii"))
-    return AESGCM(key.expose()).decrypt(raw[:_NONCE], raw[_NONCE:], name)
+    return key.aes().decrypt(raw[:_NONCE], raw[_NONCE:], name)
 
 
 def open_refusal(name: bytes, value: bytes, key: Secret) -> RefusedOrder:

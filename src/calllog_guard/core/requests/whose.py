@@ -17,7 +17,6 @@ from typing import Final, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from calllog_guard.core.crypto.secrets import SECRET_BYTES, IdentitySecret, Secret
 from calllog_guard.core.ids import ID_BYTES, b64, unb64
@@ -64,7 +63,7 @@ def opened(case: str, identities: Sequence[IdentitySecret | None], random: Rando
             keys[b64(random(ID_BYTES)).decode()] = b64(nonce + random(SECRET_BYTES + _TAG)).decode()
         else:
             tag = tag_of(identity, case)
-            wrapped = AESGCM(identity.case_words_key().expose()).encrypt(nonce, key, _bound(case, tag))
+            wrapped = identity.case_words_key().aes().encrypt(nonce, key, _bound(case, tag))
             keys[tag] = b64(nonce + wrapped).decode()
     return Whose(keys)
 
@@ -86,7 +85,7 @@ def case_key(whose: Whose, case: str, identity: IdentitySecret) -> Secret | None
         return None
     try:
         raw = unb64(whose.keys[tag].encode("ascii"))
-        return Secret(AESGCM(identity.case_words_key().expose()).decrypt(raw[:_NONCE], raw[_NONCE:], _bound(case, tag)))
+        return Secret(identity.case_words_key().aes().decrypt(raw[:_NONCE], raw[_NONCE:], _bound(case, tag)))
     except (InvalidTag, ValueError):
         raise RecordError("bad_case") from None
 
@@ -99,7 +98,7 @@ def say(whose: Whose, case: str, key: Secret | None, reason: Reason, random: Ran
     if key is None:
         sealed = random(len(content) + _TAG)
     else:
-        sealed = AESGCM(key.expose()).encrypt(nonce, content, _place(case, len(whose.said)))
+        sealed = key.aes().encrypt(nonce, content, _place(case, len(whose.said)))
     return Whose(whose.keys, (*whose.said, b64(nonce + sealed).decode()))
 
 
@@ -119,9 +118,7 @@ def said(whose: Whose, case: str, key: Secret) -> tuple[Reason, ...]:
     for number, sealed in enumerate(whose.said):
         try:
             raw = unb64(sealed.encode("ascii"))
-            found.append(
-                decode(_REASONS, AESGCM(key.expose()).decrypt(raw[:_NONCE], raw[_NONCE:], _place(case, number)))
-            )
+            found.append(decode(_REASONS, key.aes().decrypt(raw[:_NONCE], raw[_NONCE:], _place(case, number))))
         except (InvalidTag, ValueError, MessageError):
             raise RecordError("bad_case") from None
     return tuple(found)

@@ -14,7 +14,6 @@ from itertools import pairwise
 from typing import Final, Literal, NamedTuple
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from calllog_guard.core.crypto.secrets import Month, Secret, month_from, month_of, month_text
 from calllog_guard.core.ids import EpochName, Tenant
@@ -124,7 +123,7 @@ def seal_tally(tally: Tally, place: Place, epoch: EpochName, key: Secret, nonce:
         parts += [_CELL.pack(cell.day.day, *words, count.legs, _FULL if count.tags is None else len(tags)), *tags]
     parts += [*(_BATCH.pack(*row) for row in batch), tally.rest]
     clear = bytes([_VERSION, len(epoch)]) + epoch.encode()
-    return clear + nonce + AESGCM(key.expose()).encrypt(nonce, b"".join(parts), clear + place.bound)
+    return clear + nonce + key.aes().encrypt(nonce, b"".join(parts), clear + place.bound)
 
 
 def tally_epoch(raw: bytes) -> EpochName:
@@ -153,7 +152,7 @@ def open_tally(raw: bytes, place: Place, key: Secret) -> Tally:
     """
     end = 2 + raw[1]
     try:
-        content = AESGCM(key.expose()).decrypt(raw[end : end + _NONCE], raw[end + _NONCE :], raw[:end] + place.bound)
+        content = key.aes().decrypt(raw[end : end + _NONCE], raw[end + _NONCE :], raw[:end] + place.bound)
     except (InvalidTag, ValueError):
         raise EntryCorruptError("a tally does not open") from None
     rows, batch = _HEAD.unpack_from(content)
