@@ -189,27 +189,31 @@ def acl_commands(topic: Callable[[str], str], group_prefix: str, events: Sequenc
     ]
 
 
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
+
+
 def markdown() -> str:
     """The tables as the documentation shows them."""
     head = ["topic", *USERS]
     rows = [[f"`{name}`", *users.values()] for name, users in rights().items()]
     rows += [[f"group `calllog.{name}`", *(users.get(user, "") for user in USERS)] for name, users in _GROUPS.items()]
     rows.append(["cluster", *(_CLUSTER.get(user, "") for user in USERS)])
-    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
+    return _table(head, rows)
 
 
 def entries_markdown() -> str:
     """The keystore's table as the documentation shows it."""
     head = ["entry", *KEYSTORE_USERS]
     rows = [[f"`{name}`", *(users.get(user, "") for user in KEYSTORE_USERS)] for name, users in ENTRIES.items()]
-    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
+    return _table(head, rows)
 
 
 def secrets_markdown() -> str:
     """Which domain opens what beside the KMS, as the documentation shows it."""
     head = ["secret", *DOMAINS]
     rows = [[f"`{name}`", *("U" if each in domains else "" for each in DOMAINS)] for name, domains in SECRETS.items()]
-    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
+    return _table(head, rows)
 
 
 if __name__ == "__main__":
