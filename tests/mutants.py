@@ -716,8 +716,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "anybody puts a key of letters beside the KMS",
         "workers/letters.py",
-        "if vouched != digest(_public_name(number), content):",
-        "if False:",
+        "            check_vouched(self._kms, self._wrapping, _public_name(number), content, proof)\n",
+        "",
         "tests/core/test_letter_keys.py::test_a_key_that_the_kms_does_not_vouch_for_seals_nothing",
     ),
     (
@@ -1290,8 +1290,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "who writes beside the KMS changes a profile",
         "workers/profiles.py",
-        "if vouched != digest(name, content):",
-        "if not vouched:",
+        "if found != digest(name, content):",
+        "if not found:",
         "tests/core/test_profile.py::test_who_writes_beside_the_kms_cannot_change_a_profile",
     ),
     (

@@ -38,7 +38,7 @@ _WHY: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
+class Countersigned:
     """
     A publication as it is to be written.
 
@@ -58,7 +58,7 @@ class Signed:
 
 def countersigned(
     private_pem: bytes, before: TenantPolicy, key_of: KeyOf, claims: Publication, followed: Followed
-) -> Signed:
+) -> Countersigned:
     """
     A publication, signed; of a grave one over what another officer has signed of the same text, if one has.
 
@@ -74,10 +74,10 @@ def countersigned(
     if firsts := [other for other in others if kid_of(other) != kid_of(own)]:
         own = signed_by(private_pem, before, key_of, msgspec.structs.replace(claims, first=firsts[-1]))
     done = bool(found) and any(agreed(claims_of(token)) == agreed(claims) for token in followed.accepted)
-    return Signed(own.encode(), claims.effective, found, alone, done and not alone)
+    return Countersigned(own.encode(), claims.effective, found, alone, done and not alone)
 
 
-def word_of(signed: Signed, version: str, before: str, *, waits: bool) -> str | None:
+def word_of(signed: Countersigned, version: str, before: str, *, waits: bool) -> str | None:
     """What an officer must hear of a grave version, whether it waits or not."""
     told = "; ".join(signed.found)
     if waits:
@@ -90,7 +90,7 @@ def word_of(signed: Signed, version: str, before: str, *, waits: bool) -> str | 
     return None
 
 
-async def agreed_by_all(shared: World, rest: Policy, signed: Signed) -> bool:
+async def agreed_by_all(shared: World, rest: Policy, signed: Countersigned) -> bool:
     """
     Judge it as every worker will, before anybody sees it; whether it waits for a second officer.
 

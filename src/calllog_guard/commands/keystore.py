@@ -1,4 +1,4 @@
-"""`keystore status|walk|guard|rights`: entries by state and epoch, their walk, the restore guard, and the users of Redis."""
+"""`keystore status|walk|guard|rights|policies`: entries, their walk, the restore guard, users of Redis, and rights to the KMS."""
 
 import argparse
 import asyncio

@@ -9,6 +9,7 @@ Source: design section 14 (trust domains); the table is in `core/grants.py`.
 
 import contextlib
 from collections.abc import Mapping
+from typing import Final
 
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.grants import DOMAIN_KEY, DOMAINS, SECRETS, opened_by
@@ -17,7 +18,8 @@ from calllog_guard.errors import EntryCorruptError, EpochUnknownError, KmsForbid
 from calllog_guard.ports import Kms, Ring
 
 WHOLE = "cases"
-"""The secret of which the others that are made of it (`outcomes`, `secret-case`, `use-…`) are derived: who has it needs no other."""
+"""The secret of which those in DERIVED are made: who has it needs no other."""
+DERIVED: Final = ("outcomes", "secret-case", *(kind for kind in SECRETS if kind.startswith("use-")))
 
 
 class Domains:
@@ -102,5 +104,4 @@ def _wrapped_for(name: str) -> tuple[str, ...]:
     domains, kind = opened_by(name), name.partition(".")[0]
     if domains == DOMAINS:
         return ()
-    derived = kind.startswith("use-") or kind in {"outcomes", "secret-case"}
-    return tuple(each for each in domains if not derived or each not in SECRETS[WHOLE])
+    return tuple(each for each in domains if kind not in DERIVED or each not in SECRETS[WHOLE])

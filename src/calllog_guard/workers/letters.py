@@ -15,9 +15,8 @@ from typing import Final
 from calllog_guard.core.crypto.sealed import desk_pem, sealing_public
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.letters import WEEK, LetterKey, kid_of, number_in, packed, unpacked
-from calllog_guard.core.profile import digest
-from calllog_guard.errors import EntryCorruptError
 from calllog_guard.ports import Kms, Ring
+from calllog_guard.workers.profiles import check_vouched, vouched
 
 LIFE_S: Final = 300.0
 
@@ -61,12 +60,7 @@ class LetterKeys:
         while (blob := self._ring.get(_public_name(len(self._keys) + 1))) is not None:
             number = len(self._keys) + 1
             key, content, proof = unpacked(number, blob)
-            try:
-                vouched = self._kms.unwrap(self._wrapping, proof).expose()
-            except EntryCorruptError:
-                vouched = b""
-            if vouched != digest(_public_name(number), content):
-                raise EntryCorruptError(f"{key.kid} beside the KMS was written by somebody who may not")
+            check_vouched(self._kms, self._wrapping, _public_name(number), content, proof)
             self._keys.append(key)
         self._looked = asked
         return list(self._keys)
@@ -101,8 +95,7 @@ class LetterKeys:
         if self._ring.get(name) is None:
             self._ring.put_new(name, self._kms.wrap(kid, Secret.mint()))
         key = LetterKey(number, sealing_public(self._secret(kid).expose()), at)
-        content = packed(key)
-        self._ring.put_new(public_name, content + self._kms.wrap(self._wrapping, Secret(digest(public_name, content))))
+        self._ring.put_new(public_name, vouched(self._kms, self._wrapping, public_name, packed(key)))
         return self.look()[-1]
 
     def destroy(self, now: datetime, kept: timedelta) -> list[str]:

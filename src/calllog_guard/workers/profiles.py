@@ -16,6 +16,28 @@ from calllog_guard.errors import EntryCorruptError
 from calllog_guard.ports import Kms, Ring
 
 
+def vouched(kms: Kms, wrapping: str, name: str, content: bytes) -> bytes:
+    """What everybody may know, with the proof that whoever has the right to wrap has written it under this name."""
+    return content + kms.wrap(wrapping, Secret(digest(name, content)))
+
+
+def check_vouched(kms: Kms, wrapping: str, name: str, content: bytes, proof: bytes) -> None:
+    """
+    Whether the KMS vouches for what lies under a name.
+
+    Raises:
+        EntryCorruptError: Somebody wrote it who may not.
+        KmsSilentError: Ask again.
+
+    """
+    try:
+        found = kms.unwrap(wrapping, proof).expose()
+    except EntryCorruptError:
+        found = b""
+    if found != digest(name, content):
+        raise EntryCorruptError(f"{name} beside the KMS was written by somebody who may not")
+
+
 class Profiles:
     """
     The profiles of an installation; every method blocks but `known`.
@@ -60,12 +82,7 @@ class Profiles:
     def _opened(self, tenant: Tenant, number: int) -> TenantProfile:
         name = profile_name(tenant, number)
         content, proof = split(name, self._ring.get(name) or b"")
-        try:
-            vouched = self._kms.unwrap(self._wrapping, proof).expose()
-        except EntryCorruptError:
-            vouched = b""
-        if vouched != digest(name, content):
-            raise EntryCorruptError(f"{name} beside the KMS was written by somebody who may not")
+        check_vouched(self._kms, self._wrapping, name, content, proof)
         return opened(name, number, content)
 
     def change(self, tenant: Tenant, change: Callable[[TenantProfile], TenantProfile]) -> TenantProfile:
@@ -77,4 +94,4 @@ class Profiles:
                 return before
             name = profile_name(tenant, before.number + 1)
             content = packed(replace(changed, number=before.number + 1))
-            self._ring.put_new(name, content + self._kms.wrap(self._wrapping, Secret(digest(name, content))))
+            self._ring.put_new(name, vouched(self._kms, self._wrapping, name, content))

@@ -33,7 +33,7 @@ from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import ConfigurationError, EpochUnknownError, GuardError, KmsForbiddenError, KmsSilentError
 from calllog_guard.ports import Kms, Ring
 from calllog_guard.workers.cache import Cache
-from calllog_guard.workers.domains import WHOLE, Domains
+from calllog_guard.workers.domains import DERIVED, WHOLE, Domains
 from calllog_guard.workers.letters import LetterKeys
 from calllog_guard.workers.profiles import Profiles
 
@@ -46,10 +46,8 @@ _PAUSE_S: Final = 15.0
 _UNKNOWN_MAX: Final = 1000
 _EPOCHS_MAX: Final = 1000
 
-_PARTS: Final = {"outcomes": "outcomes", "secret-case": "secret-case"} | {
-    kind: kind.replace("use-", "use/") for kind in SECRETS if kind.startswith("use-")
-}
-"""What is derived of the secret of cases, with the word by which it is."""
+_LABELS: Final = {kind: kind.replace("use-", "use/") for kind in DERIVED}
+"""The word by which each is derived of the secret of cases."""
 Opened = tuple[Secret, dict[str, Secret]]
 """An epoch's key, with what was derived of it: both end together."""
 
@@ -157,9 +155,9 @@ class Vault:
             if self.domains.needs(name):
                 with contextlib.suppress(*(() if self.domains.own else (KmsForbiddenError,))):
                     self._roots[name] = self._unwrap(name, ROOT)
-        for kind, label in _PARTS.items():
+        for kind in DERIVED:
             if self.domains.own and self.domains.needs(kind):
-                self._part(kind, tenant, label)
+                self._part(kind, tenant)
         self._profiles.look(tenant)
         whole = [epoch for epoch in self.epochs() if self._ring.get(f"epoch.{epoch}") is not None]
         for epoch in whole:
@@ -234,7 +232,7 @@ class Vault:
         private = [name for name in names if opened_by(name) != DOMAINS]
         found = {name: self._shared(name) for name in private}
         whole = found[f"{WHOLE}.{tenant}"]
-        parts = {f"{kind}.{tenant}": Secret(derive(whole, label)) for kind, label in _PARTS.items()}
+        parts = {f"{kind}.{tenant}": Secret(derive(whole, label)) for kind, label in _LABELS.items()}
         self.domains.keep(found | parts)
         profile = self._profiles.change(
             tenant, lambda found: found if found.separated else replace(found, separated=epoch)
@@ -395,7 +393,7 @@ class Vault:
 
     def case_key(self, tenant: Tenant) -> Secret:
         """Seals the tenant's secret cases."""
-        return self._part("secret-case", tenant, _PARTS["secret-case"])
+        return self._part("secret-case", tenant)
 
     def desk_key(self, tenant: Tenant, kid: str) -> bytes | None:
         """
@@ -424,9 +422,9 @@ class Vault:
 
     def outcome_key(self, tenant: Tenant) -> OutcomeKey:
         """With what the tenant's workers vouch for their outcomes."""
-        return OutcomeKey(self._part("outcomes", tenant, _PARTS["outcomes"]).expose())
+        return OutcomeKey(self._part("outcomes", tenant).expose())
 
-    def _part(self, kind: str, tenant: Tenant, label: str) -> Secret:
+    def _part(self, kind: str, tenant: Tenant) -> Secret:
         """What is derived of the secret of cases; a domain that may not open that has the part alone."""
         name = f"{kind}.{tenant}"
         known = self._roots.get(name)
@@ -435,7 +433,7 @@ class Vault:
                 if not self.domains.needs(WHOLE) and self.domains.lies(name):
                     known = self._asked(name, ROOT)
                 else:
-                    known = Secret(derive(self._root(f"{WHOLE}.{tenant}"), label))
+                    known = Secret(derive(self._root(f"{WHOLE}.{tenant}"), _LABELS[kind]))
             except KmsForbiddenError:
                 if self.domains.own or not self.domains.lies(name):
                     raise
@@ -465,7 +463,7 @@ class Vault:
         if own:
             name += "/own"
         if name not in derived:
-            part = self._part(f"use-{use}", tenant, f"use/{use}") if own else None
+            part = self._part(f"use-{use}", tenant) if own else None
             derived[name] = Secret(derive(secret, name, beside=part))
         return derived[name]
 
