@@ -2275,6 +2275,13 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/e2e/test_many.py",
     ),
     (
+        "long work lets nobody else run",
+        "workers/abreast.py",
+        "        if number % at_once == 0:\n            await asyncio.sleep(0)\n        yield item",
+        "        yield item",
+        "tests/core/test_abreast.py::test_others_run_before_each_portion_of_long_work",
+    ),
+    (
         "an error is raised while others still write",
         "workers/abreast.py",
         ", return_exceptions=True)",

@@ -255,9 +255,10 @@ class World:
 
     async def letter_keys(self) -> list[str]:
         """
-        Make the week's key of dead letters, and destroy those whose letters are gone: by the brokers' time, which keep the letters; their names.
+        Make the week's key of dead letters, and destroy those whose letters are gone; the names of these.
 
-        Where no heartbeat of ours tells it nothing is done; of it and the own clock the later makes, the earlier destroys.
+        The brokers keep the letters: their time is that of our newest heartbeat, and without one nothing is done. A key is made by the
+        later of their clock and ours, and destroyed by the earlier.
         """
         settings, letters = self.settings, self.vault.letters
         policy, beats = settings.topic("privacy.policy"), self.vault.heartbeats(self.tenant)

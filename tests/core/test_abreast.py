@@ -8,7 +8,7 @@ import pytest
 from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import LogSilentError
-from calllog_guard.workers.abreast import ABREAST, abreast, portions
+from calllog_guard.workers.abreast import ABREAST, abreast, portions, unhurried
 
 
 def test_what_has_the_same_key_never_shares_a_portion_and_order_stays() -> None:
@@ -18,6 +18,24 @@ def test_what_has_the_same_key_never_shares_a_portion_and_order_stays() -> None:
 
 def test_a_portion_is_bounded() -> None:
     assert [len(each) for each in portions(range(2 * ABREAST + 1), lambda item: item)] == [ABREAST, ABREAST, 1]
+
+
+async def test_others_run_before_each_portion_of_long_work() -> None:
+    """What takes seconds as a whole leaves the loop free for heartbeats in between."""
+    ran, done = list[int](), 0
+
+    async def other() -> None:
+        while True:
+            ran.append(done)
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(other())
+    async for item in unhurried(range(6), 2):
+        assert item == done
+        done += 1
+    beside.cancel()
+    assert done == 6
+    assert ran == [0, 2, 4]
 
 
 async def test_every_piece_has_ended_before_the_error_is_raised() -> None:

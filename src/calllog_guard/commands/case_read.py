@@ -33,7 +33,7 @@ async def _read(shared: World, name: str, key: Secret | None, found: dict[str, C
 
 
 async def is_order(shared: World, path: Path, kind: str, case: str | None, *, hold: bool) -> bool:
-    """Whether a request belongs into the topic of orders: an officer's about a hold (a disclosure may name one), or about a case that is secret."""
+    """Whether a request belongs into the topic of orders: an officer's that is about a hold or names one, or about a secret case."""
     if not has_orders(shared) or not is_officer(shared, path):
         return False
     if kind in {"hold", "release"} or hold:

@@ -6,7 +6,7 @@ Rules: 1. Every piece has ended before an error is raised, so that nothing runs 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 ABREAST: Final = 64
@@ -26,6 +26,14 @@ def portions(items: Iterable[Item], key: Callable[[Item], object]) -> list[list[
         found[-1].append(item)
         keys.add(key(item))
     return found
+
+
+async def unhurried(items: Iterable[Item], at_once: int) -> AsyncIterator[Item]:
+    """The items, in order; before each portion of `at_once` others may run."""
+    for number, item in enumerate(items):
+        if number % at_once == 0:
+            await asyncio.sleep(0)
+        yield item
 
 
 async def abreast(work: Callable[[Item], Awaitable[Result]], items: Sequence[Item]) -> list[Result]:

@@ -25,6 +25,7 @@ from calllog_guard.core.retention.removal import RATCHET_KEY, Marked
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import KeystoreUnsafeError, MessageError, RecordError
 from calllog_guard.ports import Cleaners, Offsets, ReadAll
+from calllog_guard.workers.abreast import unhurried
 from calllog_guard.workers.delivery import Unit
 from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.keyring import Keyring
@@ -95,9 +96,7 @@ class Auditor:
         self._watched.clear()
         starts = await self._starts(self._decisions, partitions)
         found: dict[int, dict[bytes, Watched]] = {partition: {} for partition in partitions}
-        for number, record in enumerate(await self._read_all(self._decisions, partitions)):
-            if number % TOGETHER == 0:
-                await asyncio.sleep(0)
+        async for record in unhurried(await self._read_all(self._decisions, partitions), TOGETHER):
             self._note(record, found)
             starts[record.partition] = record.offset + 1
         self._watched.update(found)

@@ -8,7 +8,6 @@ Rules: 1. Of two states of a case the higher stands, wherever it lies.  2. Kafka
 Source: design section 14 (time).
 """
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
@@ -20,6 +19,7 @@ from calllog_guard.core.requests.secret import is_part
 from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import MessageError
 from calllog_guard.ports import Place, ReadAll
+from calllog_guard.workers.abreast import unhurried
 from calllog_guard.workers.casebook import Casebook, name_in
 from calllog_guard.workers.tenure import Tenure
 from calllog_guard.workers.tools import Tail
@@ -55,9 +55,7 @@ class CaseTopic:
         self._former.clear()
         self._parts.clear()
         for topic, home in self._book.places:
-            for number, record in enumerate(await self._read_all(topic, [home])):
-                if number % TOGETHER == 0:
-                    await asyncio.sleep(0)
+            async for record in unhurried(await self._read_all(topic, [home]), TOGETHER):
                 self._next[topic, home] = record.offset + 1
                 self._dated(record)
                 if self._book.concerns(record):

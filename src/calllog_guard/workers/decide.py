@@ -283,9 +283,9 @@ class Decider:
     ) -> Decision | None:
         if person is None or person.pseudonym is None:
             return None
-        name = (
-            granted.case.name if part.case is None else f"{granted.case.name} {part.case}"
-        )  # no name of a request has a blank
+        name = granted.case.name
+        if part.case is not None:
+            name += f" {part.case}"  # no name of a request has a blank
         decision = DecisionId(decision_id(self._tenant, name, index + part.number, person.generation))
         told = self.decision(granted, part.kind, decision, person.pseudonym, view)
         ranged = part.kind == "erase"

@@ -104,8 +104,8 @@ class Scope:
     What one export is about, and how far it is given: kept from turn to turn.
 
     Args:
-        rows: The legs that are to be given, packed so that they sort by day; `records` are the offsets of all with their days, `purposes` with the
-            masks that they were sealed with, where that is known.
+        rows: The legs that are to be given, packed so that they sort by day.
+        records: The offsets of all with their days; `purposes` with the masks that they were sealed with, where that is known.
         held: The copies that are to be given beside them, by token, each with its hold.
         left_out: How many are not given, by the reason why.
         holds: Of which copies are still to be looked at, and behind which of them.

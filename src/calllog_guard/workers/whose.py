@@ -6,7 +6,6 @@ Rules: 1. Only from the second level of forms on: a desk of the first release wo
 Source: `core/requests/whose.py`.
 """
 
-import asyncio
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
@@ -20,6 +19,7 @@ from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.whose import Reason, Whose
 from calllog_guard.errors import EntryUnreadableError, RecordError
+from calllog_guard.workers.abreast import unhurried
 from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.keyring import Keyring
 
@@ -86,9 +86,7 @@ class Owners:
     ) -> Mapping[str, tuple[Reason, ...]]:
         """By case, those of some people, with what was said in it."""
         found: dict[str, tuple[Reason, ...]] = {}
-        for number, case in enumerate(cases):
-            if number % _AT_ONCE == 0:
-                await asyncio.sleep(0)
+        async for case in unhurried(cases, _AT_ONCE):
             if case.whose is msgspec.UNSET:
                 continue
             parts = _parts(case)

@@ -1,10 +1,11 @@
 """
 What of a change of policy no officer decides alone, nor from one day to the next.
 
-Rules: 1. Grave are further officers, shorter periods and purposes that fall away: what they do to whoever relied on the version before
-          cannot be taken back; and that of several officers one is left, who would then decide alone.  2. Two officers of the version before sign the same text, and a whole day lies between the later word
-          and its taking effect, in which others see it.  3. Two names of one key are one officer.  4. Where there is one officer, that
-          one's word and the day are enough, and in the tenant's first day the word alone: nobody could ever begin else.
+Rules: 1. Grave are further officers, shorter periods and dropped purposes: what they do to whoever relied on the version before cannot
+          be taken back. Grave is also that one of several officers is left, who would then decide alone.  2. Two officers of the
+          version before sign the same text. A whole day lies between the second signature and its effect, in which others see it.
+       3. Two names of one key are one officer.  4. Where there is one officer, that one's signature and the day are enough. In the
+          tenant's first day the signature alone is: nobody could ever begin else.
 """
 
 from datetime import date, datetime, time, timedelta
