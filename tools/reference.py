@@ -13,11 +13,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from calllog_guard.adapters import http_pages
+from calllog_guard.adapters.http_pages import PREFIX as PAGE_PREFIX
 from calllog_guard.adapters.kafka_admin import governed
 from calllog_guard.cli import parser
 from calllog_guard.core.grants import entries_markdown, secrets_markdown
 from calllog_guard.core.grants import markdown as rights
+from calllog_guard.metrics import ROWS, kind_of
 from calllog_guard.settings import MEANINGS, PREFIX, Settings
 
 ROOT: Final = Path(__file__).parents[1]
@@ -26,6 +27,7 @@ _MADE: Final = "<!-- Made by `make reference` from the code; do not edit. -->"
 _UNITS: Final = {
     "ms": "milliseconds",
     "s": "seconds",
+    "seconds": "seconds",
     "h": "hours",
     "days": "days",
     "bytes": "bytes",
@@ -77,19 +79,15 @@ def settings() -> str:
 
 
 def metrics() -> str:
-    """Every metric with its kind, its labels and its meaning."""
-    prefix = http_pages._PREFIX  # noqa: SLF001 - the page's own tables
-    found: list[tuple[str, str, tuple[str, ...], str]] = []
-    found.append(("alive", "gauge", (), "Whether the committed offset can move"))
-    found.append(("unit_seconds", "summary", (), "Time of a unit, waits included"))
-    found.append(("erase_stage_seconds", "summary", ("stage",), "Seconds to this stage of an erasure"))
-    found += [(f"{name}_total", "counter", (), text) for name, text in http_pages._PLAIN.items()]  # noqa: SLF001
-    found += [(name, "gauge", (), text) for name, text in http_pages._LEVELS.items()]  # noqa: SLF001
-    found += [(name, "gauge", labels, text) for name, labels, text in http_pages._LABELLED_LEVELS.values()]  # noqa: SLF001
-    found += [(f"{name}_total", "counter", labels, text) for name, labels, text in http_pages._LABELLED.values()]  # noqa: SLF001
-    lines = ["| metric | kind | labels beside `role` | meaning |", "|---|---|---|---|"]
-    for name, kind, labels, text in sorted(found):
-        lines.append(f"| `{prefix}{name}` | {kind} | {' '.join(f'`{each}`' for each in labels)} | {cell(text)} |")
+    """Every metric with its kind, its unit, its labels and its meaning."""
+    lines = ["| metric | kind | unit | labels beside `role` | meaning |", "|---|---|---|---|---|"]
+    for row in sorted(ROWS, key=lambda each: each.name):
+        kind = kind_of(row).__name__.removesuffix("Metric").lower()
+        name = PAGE_PREFIX + row.name + ("_total" if kind == "counter" else "")
+        unit = _UNITS.get(row.name.rpartition("_")[2], "")
+        lines.append(
+            f"| `{name}` | {kind} | {unit} | {' '.join(f'`{each}`' for each in row.labels)} | {cell(row.meaning)} |"
+        )
     lead = "Each worker serves these at `/metrics` of `CALLLOG_GUARD_HTTP`. No label names a person."
     return page("Metrics", lead, lines)
 

@@ -257,7 +257,7 @@ async def _taken(
     writer = shared.writer()
     await shared.look_back()
     ring = shared.ring(shared.tenant, cache_entries=_CACHED_PEOPLE)
-    sealer = shared.sealer(ring, writer, shared.count, returns=False)
+    sealer = shared.sealer(ring, writer, shared.metrics.count, returns=False)
     tenant, steps = shared.tenant, Steps(shared.settings.off)
     intake = Intake(tenant, sealer, shared.dead_letters(), shared.policy, shared.settings, shared.clock, listed)
     await writer.start()

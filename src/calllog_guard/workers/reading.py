@@ -29,6 +29,7 @@ from calllog_guard.core.retention.purpose import Purpose
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import DENIED, NOBODY, Access, encode
 from calllog_guard.errors import ConfigurationError, MessageError, RecordError, StateRefusedError
+from calllog_guard.metrics import Counters, Increment
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Record, Writer
 from calllog_guard.workers.delivery import Steps
@@ -133,7 +134,7 @@ class Reading:
         access_partitions: int,
         steps: Steps,
         hand: Hand | None = None,
-        count: Callable[[str, int], None] = lambda _name, _by: None,
+        count: Increment = lambda _name, _by: None,
     ) -> None:
         self.errand, self.source, self._hand = errand, source, hand
         self._policy, self._writer, self._clock, self._steps = policy, writer, clock, steps
@@ -224,7 +225,7 @@ class Reading:
         self.opened += opened
         self.refused.update(refused)
         for result, many in (("opened", opened), *refused.items()):
-            self._count(f"reads_{self.errand.purpose}/{result}", many)
+            self._count(Counters.reads[self.errand.purpose, result], many)
 
     def _verdict(
         self, record: Record, header: Header, holder: Holder | None, standings: Mapping[str, Standing], right: Right

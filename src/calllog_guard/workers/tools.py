@@ -16,6 +16,7 @@ from calllog_guard.core.ids import EpochName, Tenant
 from calllog_guard.core.requests.decision import Decision
 from calllog_guard.core.requests.outcome import OutcomeKey
 from calllog_guard.core.wire import to_ms
+from calllog_guard.metrics import Increment, SetGauge
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Position, Rows, Writer
 from calllog_guard.settings import Settings
@@ -60,8 +61,8 @@ class Tools:
     offset_at: OffsetAt
     open_rows: Callable[[Path], Rows]
     safe: Safe
-    count: Callable[[str, int], None]
-    level: Callable[[str, float], None] = lambda _name, _value: None
+    count: Increment
+    level: SetGauge = lambda _name, _value: None
     id_of: Callable[[str], str] = lambda _topic: NO_ID
     began_anew: Callable[[str], Collection[int]] = lambda _topic: ()
     agree: Agree = unwatched
