@@ -19,20 +19,11 @@ from calllog_guard.cli import parser
 from calllog_guard.core.grants import entries_markdown, secrets_markdown
 from calllog_guard.core.grants import markdown as rights
 from calllog_guard.metrics import ROWS, kind_of
-from calllog_guard.settings import MEANINGS, PREFIX, Settings
+from calllog_guard.settings import PREFIX, SPECS, Settings, unit_of
 
 ROOT: Final = Path(__file__).parents[1]
 PAGES: Final = ROOT / "docs" / "reference"
 _MADE: Final = "<!-- Made by `make reference` from the code; do not edit. -->"
-_UNITS: Final = {
-    "ms": "milliseconds",
-    "s": "seconds",
-    "seconds": "seconds",
-    "h": "hours",
-    "days": "days",
-    "bytes": "bytes",
-    "share": "share, below 1",
-}
 _EXITS: Final = (
     (0, "done"),
     (1, "a finding: the command worked, and what it found needs you"),
@@ -65,12 +56,13 @@ def cell(text: str) -> str:
 
 
 def settings() -> str:
-    """Every setting with its default, its unit and its meaning."""
-    lines = ["| setting | default | unit | meaning |", "|---|---|---|---|"]
+    """Every setting with its default, its unit, its bounds and its meaning."""
+    lines = ["| setting | default | unit | allowed | meaning |", "|---|---|---|---|---|"]
     for field in dataclasses.fields(Settings):
-        unit = _UNITS.get(field.name.rpartition("_")[2], "")
+        spec, unit = SPECS[field.name], unit_of(field.name)
         default = f"`{field.default}`" if field.default != "" else "empty"
-        lines.append(f"| `{PREFIX}{field.name.upper()}` | {default} | {unit} | {cell(MEANINGS[field.name])} |")
+        name = f"`{PREFIX}{field.name.upper()}`"
+        lines.append(f"| {name} | {default} | {unit} | {cell(spec.allowed.words)} | {cell(spec.help)} |")
     lead = (
         "Settings are environment variables. An unknown name is refused. "
         "The same name with `_FILE` behind it reads the value from a file."
@@ -84,7 +76,7 @@ def metrics() -> str:
     for row in sorted(ROWS, key=lambda each: each.name):
         kind = kind_of(row).__name__.removesuffix("Metric").lower()
         name = PAGE_PREFIX + row.name + ("_total" if kind == "counter" else "")
-        unit = _UNITS.get(row.name.rpartition("_")[2], "")
+        unit = unit_of(row.name)
         lines.append(
             f"| `{name}` | {kind} | {unit} | {' '.join(f'`{each}`' for each in row.labels)} | {cell(row.meaning)} |"
         )
