@@ -32,6 +32,7 @@ from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.metrics import CounterMetric, GaugeMetric
 from calllog_guard.policy import load_policy
 from calllog_guard.ports import Place, Record
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.settings import Settings
 from calllog_guard.workers.desk.answers.answers import Answers
 from calllog_guard.workers.desk.answers.notices import Notices
@@ -55,7 +56,7 @@ from calllog_guard.workers.keys.tenants.tenure import Tenure, TenureWriter
 from calllog_guard.workers.protector.leg_writer import Sealer
 from calllog_guard.workers.protector.parking import Parking, ParkingNeeds
 from calllog_guard.workers.protector.worker import Protector
-from calllog_guard.workers.runtime.delivery import DeadLetters, Steps
+from calllog_guard.workers.runtime.dead_letters import DeadLetters
 
 TENANT = Tenant("iocom")
 START = datetime(2026, 11, 24, 9, tzinfo=UTC)

@@ -43,6 +43,7 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.stream.proofs import AUDIT, DESK, KEEP
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.ports import Place, Writer
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.settings import ROLES
 from calllog_guard.workers.auditor.lags import Lags
 from calllog_guard.workers.auditor.upkeep import Means
@@ -68,7 +69,7 @@ from calllog_guard.workers.protector.worker import Protector
 from calllog_guard.workers.runtime.attempts import Outlet
 from calllog_guard.workers.runtime.beginnings import Beginnings
 from calllog_guard.workers.runtime.clocks import Clocks
-from calllog_guard.workers.runtime.delivery import Delivery, Role, Steps
+from calllog_guard.workers.runtime.delivery import Delivery, Role
 from calllog_guard.workers.runtime.periodic import Duty
 from calllog_guard.workers.runtime.reads import Reads, reads_of
 

@@ -43,6 +43,7 @@ from calllog_guard.errors import (
 from calllog_guard.metrics import Counters, Gauges, Increment, SetGauge
 from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.ports import Clock, Writer
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.settings import Settings
 from calllog_guard.workers.desk.answers.answers import Answers
 from calllog_guard.workers.desk.answers.notices import AWAITED, Notices
@@ -84,7 +85,8 @@ from calllog_guard.workers.desk.decisions.lifts import Lifting, Met
 from calllog_guard.workers.desk.decisions.search import Searcher
 from calllog_guard.workers.desk.decisions.unwritten import without_unwritten
 from calllog_guard.workers.runtime.clocks import Agree, unwatched
-from calllog_guard.workers.runtime.delivery import DeadLetters, Steps, Unit
+from calllog_guard.workers.runtime.dead_letters import DeadLetters
+from calllog_guard.workers.runtime.delivery import Unit
 from calllog_guard.workers.runtime.parallel import abreast, portions
 
 log: Final = structlog.get_logger()

@@ -35,13 +35,13 @@ from calllog_guard.core.retention.purposes import Purpose, due_day
 from calllog_guard.errors import KeyMissingError, LegMovedError, MessageError, RecordError
 from calllog_guard.metrics import Counters
 from calllog_guard.ports import Facts, Position
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.workers.keeper.context import INDEX_FORM, Tools
 from calllog_guard.workers.keeper.decision_work import PORTION
 from calllog_guard.workers.keeper.expiry.sweep_brake import SweepBrake
 from calllog_guard.workers.keeper.partition import Shard
 from calllog_guard.workers.keys.people.homes import Homes
 from calllog_guard.workers.keys.people.subject_keys import fresh_nonce
-from calllog_guard.workers.runtime.delivery import Steps
 
 _AT_ONCE: Final = 500
 """Legs whose values are in memory together."""

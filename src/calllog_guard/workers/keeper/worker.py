@@ -26,20 +26,22 @@ from calllog_guard.core.stream.heartbeats import plain
 from calllog_guard.errors import EntryUnreadableError, EpochUnknownError, MessageError, RecordError
 from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.ports import Facts, Index, Offsets, Pending, ReadAll
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.settings import Settings
-from calllog_guard.workers.desk.decisions.search import Finder
 from calllog_guard.workers.keeper.arrivals import UNJUDGED, facts_of, stray_of
 from calllog_guard.workers.keeper.backlog import EXPORTS, Backlog
 from calllog_guard.workers.keeper.context import INDEX_FORM, Tools
 from calllog_guard.workers.keeper.enforcement.enforcer import Enforcer
 from calllog_guard.workers.keeper.enforcement.exports import Exporter
 from calllog_guard.workers.keeper.enforcement.holds import Preserver
+from calllog_guard.workers.keeper.enforcement.person_search import Finder
 from calllog_guard.workers.keeper.expiry.removal_counts import Removals
 from calllog_guard.workers.keeper.expiry.statistics import Statistician
 from calllog_guard.workers.keeper.expiry.sweeper import Sweeper
 from calllog_guard.workers.keeper.ledger_replay import Replayer
 from calllog_guard.workers.keeper.partition import Shard
-from calllog_guard.workers.runtime.delivery import DeadLetters, Steps, Unit
+from calllog_guard.workers.runtime.dead_letters import DeadLetters
+from calllog_guard.workers.runtime.delivery import Unit
 from calllog_guard.workers.runtime.parallel import abreast
 from calllog_guard.workers.runtime.periodic import Duty
 

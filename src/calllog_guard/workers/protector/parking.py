@@ -38,13 +38,14 @@ from calllog_guard.core.stream.arrival import Arrival
 from calllog_guard.errors import EpochUnknownError, MessageError, NewerFormError, UnitOverdueError
 from calllog_guard.metrics import Counters, Gauges, Increment, SetGauge
 from calllog_guard.ports import Clock, Place, ReadAll, Writer
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.people.subject_keys import Keyring, fresh_nonce, pointer
 from calllog_guard.workers.keys.people.unreadable import Unreadable
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 from calllog_guard.workers.protector.leg_writer import Part
 from calllog_guard.workers.runtime.backoff import Pauses
-from calllog_guard.workers.runtime.delivery import DeadLetters, Steps
+from calllog_guard.workers.runtime.dead_letters import DeadLetters
 
 log: Final = structlog.get_logger()
 PEOPLE_MOST: Final = 1000

@@ -17,11 +17,13 @@ from calllog_guard.core.stream.arrival import appended_ms, content
 from calllog_guard.core.stream.replay import first_appended_ms
 from calllog_guard.errors import MessageError
 from calllog_guard.metrics import Counters, Increment
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.people.unreadable import Unreadable
 from calllog_guard.workers.protector.leg_writer import Part, Rules, Sealer, Settled
 from calllog_guard.workers.protector.parking import Parking
-from calllog_guard.workers.runtime.delivery import DeadLetters, Steps, Unit
+from calllog_guard.workers.runtime.dead_letters import DeadLetters
+from calllog_guard.workers.runtime.delivery import Unit
 
 
 class Protector:

@@ -26,6 +26,7 @@ from calllog_guard.core.records import tombstone
 from calllog_guard.errors import EntryUnreadableError, KeyMissingError, LegMovedError
 from calllog_guard.metrics import Counters
 from calllog_guard.ports import Facts
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.workers.keeper.arrivals import Arrivals
 from calllog_guard.workers.keeper.context import Tools
 from calllog_guard.workers.keeper.decision_work import PORTION, Ended, Work
@@ -34,7 +35,6 @@ from calllog_guard.workers.keeper.enforcement.results import Results, tokens_of
 from calllog_guard.workers.keeper.enforcement.tracing import Tracer
 from calllog_guard.workers.keeper.held_copies import Copies
 from calllog_guard.workers.keys.people.law_copies import KeptOf
-from calllog_guard.workers.runtime.delivery import Steps
 
 log: Final = structlog.get_logger()
 Effect = Callable[[Work], Awaitable[Ended]]

@@ -53,10 +53,10 @@ from calllog_guard.core.stream.proofs import KEEP, Proofs
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.metrics import Counters
 from calllog_guard.ports import Facts, ReadAll
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.workers.keeper.context import Tools
 from calllog_guard.workers.keeper.partition import Shard
 from calllog_guard.workers.keys.people.subject_keys import fresh_nonce, pointer
-from calllog_guard.workers.runtime.delivery import Steps
 
 log: Final = structlog.get_logger()
 _BATCH: Final = 1000
