@@ -28,7 +28,7 @@ from calllog_guard.core.identifiers import Tenant, b64, unb64
 from calllog_guard.core.officers.acceptances import Accepted, accepted
 from calllog_guard.core.officers.confirmations import Confirmed, confirmed
 from calllog_guard.core.officers.prolongations import Prolonged, changes
-from calllog_guard.core.policy.changes.publication import Installed
+from calllog_guard.core.policy.changes.chain import Installed
 from calllog_guard.core.policy.versions import events_named
 from calllog_guard.core.rights.grants import OURS
 from calllog_guard.core.stream.anchor import ANCHOR, Anchor, anchor_in

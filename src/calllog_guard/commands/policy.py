@@ -20,14 +20,10 @@ from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.crypto.leg_envelope import parse_header
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.identity.rules import folds_case
+from calllog_guard.core.policy.changes.chain import UNLAWFUL
 from calllog_guard.core.policy.changes.differences import Difference, Stored, differences, lapsing
 from calllog_guard.core.policy.changes.grave import SECOND, grave
-from calllog_guard.core.policy.changes.publication import (
-    UNLAWFUL,
-    Publication,
-    topic_key,
-    with_keys,
-)
+from calllog_guard.core.policy.changes.publication import Publication, topic_key, with_keys
 from calllog_guard.core.policy.facts import lacking
 from calllog_guard.core.policy.form import Version
 from calllog_guard.core.policy.lawful import advice, unlawful

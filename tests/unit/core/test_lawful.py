@@ -16,7 +16,7 @@ from calllog_guard.cli import main
 from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.jose import sign
 from calllog_guard.core.identifiers import Tenant
-from calllog_guard.core.policy.changes.publication import Installed
+from calllog_guard.core.policy.changes.chain import Installed
 from calllog_guard.core.policy.lawful import advice
 from calllog_guard.core.policy.record import markdown, record
 from calllog_guard.errors import ConfigurationError
