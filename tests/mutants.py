@@ -2934,14 +2934,14 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "copies that a mistake has made are out of view once it is corrected",
-        "policy.py",
+        "core/policy/active.py",
         "return has_survived(self.history, tenant",
         "return has_survived(self.versions, tenant",
         "tests/unit/core/test_revisions.py",
     ),
     (
         "a lawful version of some later day covers an unlawful one before it",
-        "policy.py",
+        "core/policy/active.py",
         "if each.effective >= start)",
         "if each is self.versions[-1] and each.effective >= start)",
         "tests/unit/core/test_lawful.py",
