@@ -2,7 +2,7 @@
 A month in the office: what came in, what was answered and when, what is due, and whether erasures kept their objectives.
 
 In: the cases as they are now, what their disclosures were for, who opened what, the policy's versions.  Out: `Report`, the same
-for the same values; `report_page.py` makes Markdown and a page of it.
+for the same values; `reports/month.py` makes Markdown and a page of it.
 Rules: 1. No identity goes in, so none comes out: cases have ids, actors have the names of their keys.
        2. A month has the cases that were received in it, or still owed an answer at any time of it; their state is that of now.
        3. Days are those of the tenant's zone.
