@@ -39,6 +39,7 @@ from calllog_guard.core.requests.decision import Decision, decision_in, open_ent
 from calllog_guard.core.requests.outcome import DONE, is_result
 from calllog_guard.core.requests.part import PartName, open_part
 from calllog_guard.core.tombstone import Output
+from calllog_guard.core.topics import Topic
 from calllog_guard.core.wire import BEAT, Beat, encode
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.ports import Place, Writer
@@ -134,8 +135,8 @@ def _desk(shared: World, kafka: KafkaWriter, reader: Any, begins: Beginnings) ->
     del reader, begins
     tenant, settings, ring = shared.tenant, shared.settings, shared.ring(shared.tenant)
     home = tenant_partition(tenant, settings.few_partitions)
-    topic, steps = settings.topic("privacy.cases"), Steps(settings.off)
-    topics = topic, settings.topic("privacy.orders")
+    topic, steps = settings.topic(Topic.CASES), Steps(settings.off)
+    topics = topic, settings.topic(Topic.ORDERS)
     ring.tenure = Tenure(tenant, shared.keystore)
     writer = TenureWriter(kafka, ring.tenure, steps, ring.guard.vouched, map(settings.topic, BELIEVED))
     beats = partial(_beats, shared, ring, writer, lambda: [(topic, home)])
@@ -202,7 +203,7 @@ async def _beats(
 def tools(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Tools:
     """What enforcing needs."""
     tenant, settings = shared.tenant, shared.settings
-    ring, ledger = shared.ring(tenant), settings.topic("privacy.decisions")
+    ring, ledger = shared.ring(tenant), settings.topic(Topic.DECISIONS)
 
     def places() -> list[Place]:
         ours = range(settings.partitions)  # beyond those is nobody's ledger
@@ -262,7 +263,7 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings
         if AUDIT in shared.vault.profile(tenant).signers:  # an older tenant has no signer until it is upgraded
             key = PROLONGED + b64(secrets.token_bytes(ID_BYTES))
             token = noted_by(receipt_pem(shared.vault.signer_seed(tenant, AUDIT))[0], change)
-            await writer.write([Output(settings.topic("privacy.policy"), 0, key, token)])
+            await writer.write([Output(settings.topic(Topic.POLICY), 0, key, token)])
 
     async def beat() -> None:
         await auditor.beat()
@@ -329,7 +330,7 @@ async def _undone(shared: World) -> list[Decision]:
     """The decisions in the ledger whose result no keeper of ours has written."""
     settings = shared.settings
     ledger = await read_all(
-        settings.kafka, shared.options, settings.topic("privacy.decisions"), list(range(settings.partitions))
+        settings.kafka, shared.options, settings.topic(Topic.DECISIONS), list(range(settings.partitions))
     )
     done, outcome_key = set[bytes](), shared.vault.outcome_key(shared.tenant)
     for record in ledger:
@@ -355,7 +356,7 @@ async def needed_epochs(shared: World) -> dict[str, str]:
     needed: dict[str, str] = {}
     cases: dict[bytes, Case] = {}
     proofs = shared.vault.proofs(shared.tenant)
-    for record in await read(settings.topic("privacy.cases"), [home]):
+    for record in await read(settings.topic(Topic.CASES), [home]):
         if not record.key or record.key[:1] == b"~":
             continue
         with suppress(MessageError):  # no case of ours

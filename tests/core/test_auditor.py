@@ -22,6 +22,7 @@ from calllog_guard.core.proofs import DESK
 from calllog_guard.core.requests.decision import Decision
 from calllog_guard.core.requests.outcome import TO_DESK, Outcome, OutcomeKey, is_result
 from calllog_guard.core.tombstone import Output
+from calllog_guard.core.topics import TABLE
 from calllog_guard.core.wire import BEAT, BEATS, decode, encode, to_ms
 from calllog_guard.metrics import GaugeMetric, Gauges
 from calllog_guard.ports import Cleaner, Trimmed
@@ -31,7 +32,7 @@ from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.lags import Lags
 from calllog_guard.workers.observation import Observation
-from calllog_guard.workers.upkeep import FEW, MANY, Means
+from calllog_guard.workers.upkeep import Means
 from calllog_guard.workers.vault import Vault
 from calllog_guard.workers.walk import Walked
 
@@ -178,8 +179,8 @@ async def made(
     async def walked() -> Walked:
         return Walked()
 
-    for name in (*MANY, *FEW):
-        log.extents.create(name, 1 + len(log.beyond) * (name == "calllog.legs"))
+    for topic in (topic for topic, row in TABLE.items() if row.beaten):
+        log.extents.create(topic, 1 + len(log.beyond) * (topic == "calllog.legs"))
     for name in log.events:
         if name not in log.extents.topics and name != "waits":
             log.extents.create(name, 1)

@@ -15,11 +15,11 @@ from calllog_guard.core.requests.hold import hold_id
 from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.requests.secret import REFUSED, is_order, is_state, open_case, secret_key
 from calllog_guard.core.tombstone import Output
+from calllog_guard.core.topics import LATER, Topic
 from calllog_guard.core.wire import decode
 from calllog_guard.metrics import Counters
 from calllog_guard.settings import Settings
 from calllog_guard.workers.reads import reads_of
-from calllog_guard.workers.upkeep import LATER
 
 CLAIM = hold_id(TENANT, "claim-17")
 HOLD = case_id(TENANT, request_name("officer-1", "hold-0001"))
@@ -42,7 +42,7 @@ async def started(folder: Path, **more: Any) -> GuardWorld:
 
 
 def test_no_backend_has_any_right_to_orders() -> None:
-    users = rights()["privacy.orders"]
+    users = rights()[Topic.ORDERS]
     assert users["backend"] == users["reader"] == users["recipient"] == users["protector"] == ""
     assert users["keeper"] == "W", "the parts of what is disclosed of a secret hold"
     assert {user for user, letters in users.items() if "R" in letters} == {"desk", "officer"}

@@ -18,6 +18,7 @@ from calllog_guard.core.crypto.envelope import parse_header
 from calllog_guard.core.ids import INTERNAL_KEY
 from calllog_guard.core.retention.brake import DAYS_MOST, FEW, too_much
 from calllog_guard.core.retention.purpose import due_day
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import RecordError, StateRefusedError
 from calllog_guard.law import enter
 from calllog_guard.world import World
@@ -100,7 +101,7 @@ async def _partition(shared: World, number: int, today: date, free: date | None)
             live.pop(key, None)
 
     settings = shared.settings
-    await read_each(settings.kafka, shared.options, settings.topic("calllog.legs"), [number], seen)
+    await read_each(settings.kafka, shared.options, settings.topic(Topic.LEGS), [number], seen)
     due: Counter[date] = Counter()
     left: Counter[date] = Counter()
     for (day, purposes, policy), many in Counter(live.values()).items():

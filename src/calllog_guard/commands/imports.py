@@ -31,6 +31,7 @@ from calllog_guard.core.calls.rows import columns_of
 from calllog_guard.core.id_file import identifiers
 from calllog_guard.core.identity import REFUSED
 from calllog_guard.core.ids import Lookup
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
 from calllog_guard.law import enter
 from calllog_guard.workers.delivery import Steps
@@ -225,7 +226,7 @@ def _journal(shared: World, args: argparse.Namespace, source: Source, erased: tu
     about = source.about
     which = about.sha256 if isinstance(about, FileSource) else f"{about.topic} {about.id}"
     read = (args.columns, str(args.start)) if isinstance(about, FileSource) and about.format == "csv" else ()
-    told = [which, *read, shared.tenant, shared.settings.topic("calllog.legs"), str(erased)]
+    told = [which, *read, shared.tenant, shared.settings.topic(Topic.LEGS), str(erased)]
     name = hashlib.sha256("\0".join(told).encode()).hexdigest()[:16]
     return Journal(Path(shared.settings.state_dir) / "imports", name)
 

@@ -21,6 +21,7 @@ from calllog_guard.core.proofs import Proofs
 from calllog_guard.core.redis_rights import FINE_SINCE, WAITAOF_SINCE, acl_lines, rules
 from calllog_guard.core.requests.decision import decision_in
 from calllog_guard.core.requests.outcome import is_result
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, MessageError
 from calllog_guard.law import enter
 from calllog_guard.world import World
@@ -105,7 +106,7 @@ async def lag(shared: World) -> int:
     settings, partitions = shared.settings, range(shared.settings.partitions)
     found = await shared.keystore.read([applied_key(partition) for partition in partitions])
     starts = {partition: int(offset or 0) for partition, offset in zip(partitions, found, strict=True)}
-    topic, waiting, proofs = settings.topic("privacy.decisions"), 0, shared.vault.proofs(shared.tenant)
+    topic, waiting, proofs = settings.topic(Topic.DECISIONS), 0, shared.vault.proofs(shared.tenant)
     async with aclosing(units(settings.kafka, shared.options, topic, starts, settings.unit_records)) as read:
         async for _, records in read:
             waiting += sum(_counts(record, proofs) for record in records)

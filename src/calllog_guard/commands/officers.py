@@ -7,6 +7,7 @@ from calllog_guard.commands.signed import kid_of_key
 from calllog_guard.core.acceptances import accepting
 from calllog_guard.core.ids import ID_BYTES, b64
 from calllog_guard.core.tombstone import Output
+from calllog_guard.core.topics import Topic
 from calllog_guard.core.wire import Internal
 from calllog_guard.errors import StateRefusedError
 from calllog_guard.world import World
@@ -28,7 +29,7 @@ async def officers_word(shared: World, key: Path, begins: bytes, claims: Interna
     await writer.start()
     try:
         name = begins + b64(secrets.token_bytes(ID_BYTES))
-        await writer.write([Output(shared.settings.topic("privacy.policy"), 0, name, accepting(pem, kid, claims))])
+        await writer.write([Output(shared.settings.topic(Topic.POLICY), 0, name, accepting(pem, kid, claims))])
     finally:
         await writer.stop()
     return kid

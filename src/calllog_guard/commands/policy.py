@@ -32,6 +32,7 @@ from calllog_guard.core.policy.publication import (
 from calllog_guard.core.policy.record import markdown, record
 from calllog_guard.core.policy.versions import change_at, in_force
 from calllog_guard.core.tombstone import Output
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, RecordError, StateRefusedError
 from calllog_guard.law import NO_KEYSTORE, check_places, follow_published
 from calllog_guard.policy import Policy, load_policy
@@ -224,7 +225,7 @@ class Headers:
 
 async def stored_legs(shared: World) -> Mapping[Stored, int]:
     """The legs that are stored, counted by what decides about them: their headers are in clear, nothing is opened."""
-    topic, partitions = shared.settings.topic("calllog.legs"), range(shared.settings.partitions)
+    topic, partitions = shared.settings.topic(Topic.LEGS), range(shared.settings.partitions)
     counted: Counter[Stored] = Counter()
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("partitions of legs", total=len(partitions))
@@ -288,7 +289,7 @@ async def run_publish(args: argparse.Namespace) -> int:
     writer = shared.writer()
     await writer.start()
     try:
-        topic = shared.settings.topic("privacy.policy")
+        topic = shared.settings.topic(Topic.POLICY)
         await writer.write([Output(topic, 0, topic_key(tenant, wanted, version.number), signed.token)])
     finally:
         await writer.stop()

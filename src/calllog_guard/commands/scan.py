@@ -26,6 +26,7 @@ from calllog_guard.core.id_file import identifiers
 from calllog_guard.core.identity import spellings
 from calllog_guard.core.requests.decision import decision_in
 from calllog_guard.core.requests.outcome import is_result
+from calllog_guard.core.topics import Topic
 from calllog_guard.core.traces import traces
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
 from calllog_guard.law import follow_published
@@ -182,7 +183,7 @@ async def _case_places(shared: World, case: str, log_dirs: list[Path]) -> list[P
     everything = list(range(shared.settings.partitions))
     names, junk = set(), 0
     for record in await read_all(
-        shared.settings.kafka, shared.options, shared.settings.topic("privacy.decisions"), everything
+        shared.settings.kafka, shared.options, shared.settings.topic(Topic.DECISIONS), everything
     ):
         key = record.key or b""
         if record.value is not None and key[:1] != b"~" and not is_result(key):
@@ -198,7 +199,7 @@ async def _case_places(shared: World, case: str, log_dirs: list[Path]) -> list[P
     if not names:
         raise StateRefusedError("no decision belongs to this case; `case list` shows all")
     places: list[Place] = []
-    topic, wanted = shared.settings.topic("calllog.legs"), sorted({name.encode() for name in names})
+    topic, wanted = shared.settings.topic(Topic.LEGS), sorted({name.encode() for name in names})
     there = (await _partitions(shared)).get(topic, 0)
     for partition in track(range(there), description="partitions", console=Console(stderr=True), transient=True):
         look = Look.for_(names)

@@ -23,6 +23,7 @@ from calllog_guard.core.requests.decision import decision_in
 from calllog_guard.core.requests.outcome import DONE, TO_DESK, Observed, Outcome, OutcomeKey, is_result, legs_part
 from calllog_guard.core.retention.removal import RATCHET_KEY, Marked
 from calllog_guard.core.tombstone import Output
+from calllog_guard.core.topics import LATER, Topic
 from calllog_guard.errors import KeystoreUnsafeError, MessageError, RecordError
 from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.ports import Cleaners, Offsets, ReadAll
@@ -32,7 +33,7 @@ from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.lags import Lags
 from calllog_guard.workers.observation import Disks, Observation, ReadEach, Seen
-from calllog_guard.workers.upkeep import LATER, Means, Upkeep
+from calllog_guard.workers.upkeep import Means, Upkeep
 from calllog_guard.workers.walk import UNREADABLE, Walked
 from calllog_guard.workers.watched import Watched
 
@@ -67,8 +68,8 @@ class Auditor:
         self._outcome_key, self._lags, self._agree = outcome_key, lags, means.agree
         self._clock, self._starts = means.clock, starts
         self._read_all, self._count, self._level = read_all, means.count, means.level
-        self._legs, self._decisions = settings.topic("calllog.legs"), settings.topic("privacy.decisions")
-        self._outcomes = settings.topic("privacy.outcomes")
+        self._legs, self._decisions = settings.topic(Topic.LEGS), settings.topic(Topic.DECISIONS)
+        self._outcomes = settings.topic(Topic.OUTCOMES)
         self.topics: tuple[str, ...] = (self._decisions,)
         self._observation = Observation(self._legs, read_each, disks, means.clock, means.count, means.level)
         self._watched: dict[int, dict[bytes, Watched]] = {}

@@ -32,6 +32,7 @@ from calllog_guard.core.requests.hold import Terms, kept_id
 from calllog_guard.core.retention.purpose import Purpose, due_day
 from calllog_guard.core.retention.sweep import lapsed
 from calllog_guard.core.tombstone import Output
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import KeyMissingError, LegMovedError, MessageError, RecordError
 from calllog_guard.metrics import Counters
 from calllog_guard.ports import Facts, Position
@@ -79,7 +80,7 @@ class Copies:
     def __init__(self, tools: Tools) -> None:
         self._t, self._steps = tools, Steps(tools.settings.off)
         self._homes = Homes(tools.ring, writes=False)
-        self._topic = tools.settings.topic("calllog.held")
+        self._topic = tools.settings.topic(Topic.HELD)
 
     # --- making -------------------------------------------------------------------------------------------------------
 
@@ -330,7 +331,7 @@ class Copies:
         def keys_with(facts: Facts) -> Iterator[bytes]:
             return (key for key in shard.held.keys_with(facts) if self._kept(shard, facts, key))
 
-        day = await brake.day((self._t.settings.topic("calllog.held"), shard.partition), shard.held, keys_with)
+        day = await brake.day((self._t.settings.topic(Topic.HELD), shard.partition), shard.held, keys_with)
         if day is None:
             return False
         due = lapsed(

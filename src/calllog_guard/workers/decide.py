@@ -36,6 +36,7 @@ from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.rules import Correction, Rule, seal_rule
 from calllog_guard.core.requests.whose import tag_of
 from calllog_guard.core.tombstone import Output
+from calllog_guard.core.topics import Topic
 from calllog_guard.core.wire import encode, to_ms
 from calllog_guard.errors import EntryUnreadableError, HoldsFullError, KeyMissingError, MessageError, ParkedError
 from calllog_guard.ports import Clock, Writer
@@ -417,4 +418,4 @@ class Decider:
         pseudonym = Pseudonym(decision.pseudonym)
         key = record_key(pseudonym, DecisionId(decision.decision))
         place = partition_of(pseudonym, self._settings.partitions)
-        return Output(self._settings.topic("privacy.decisions"), place, key, encode(decision))
+        return Output(self._settings.topic(Topic.DECISIONS), place, key, encode(decision))

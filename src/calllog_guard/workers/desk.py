@@ -31,6 +31,7 @@ from calllog_guard.core.requests.sealed import bare
 from calllog_guard.core.requests.secret import is_order
 from calllog_guard.core.requests.whose import Reason
 from calllog_guard.core.tombstone import Output
+from calllog_guard.core.topics import Topic
 from calllog_guard.core.wire import from_ms
 from calllog_guard.errors import (
     EntryUnreadableError,
@@ -119,8 +120,8 @@ class Desk:
     def __init__(self, office: Office) -> None:
         self._o, self._book = office, office.book
         settings = office.settings
-        self._requests, self._outcomes = settings.topic("privacy.requests"), settings.topic("privacy.outcomes")
-        self._orders = settings.topic("privacy.orders")
+        self._requests, self._outcomes = settings.topic(Topic.REQUESTS), settings.topic(Topic.OUTCOMES)
+        self._orders = settings.topic(Topic.ORDERS)
         self._steps = Steps(settings.off)
         self._lifting, self._disclosures = Lifting(office.holds.archive, office.policy), Disclosures(office.holds)
         self._next_holds = self._next_look = office.clock.now()

@@ -22,6 +22,7 @@ from calllog_guard.core.requests.decision import Decision, decision_in, open_ent
 from calllog_guard.core.requests.outcome import DONE, is_result
 from calllog_guard.core.requests.restriction import RESTORE, Origin, Restriction, ended_by
 from calllog_guard.core.requests.rules import ALONE, REVIEW, Standing, open_rule
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EpochUnknownError, MessageError, UntracedError
 from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.workers.granted import Granted, Part
@@ -179,7 +180,7 @@ class Lifting:
     async def _decisions(self, pseudonym: Pseudonym) -> list[Decision]:
         """The person's restrictions and their ends in the order of the ledger."""
         settings = self._a.settings
-        topic, home = settings.topic("privacy.decisions"), partition_of(pseudonym, settings.partitions)
+        topic, home = settings.topic(Topic.DECISIONS), partition_of(pseudonym, settings.partitions)
         start = pseudonym.encode() + b"."
         records = [each for each in await self._a.read_all(topic, [home]) if (each.key or b"").startswith(start)]
         done = {each.key for each in records if is_result(each.key)}

@@ -34,6 +34,7 @@ from calllog_guard.core.calls.parked import (
 from calllog_guard.core.crypto.secrets import month_of
 from calllog_guard.core.ids import CallId, EpochName, Lookup
 from calllog_guard.core.tombstone import Output
+from calllog_guard.core.topics import Topic
 from calllog_guard.core.wire import BEAT, decode, encode, from_ms, to_ms
 from calllog_guard.errors import EpochUnknownError, MessageError, NewerFormError, UnitOverdueError
 from calllog_guard.metrics import Counters, Gauges, Increment, SetGauge
@@ -97,7 +98,7 @@ class Parking:
 
     def __init__(self, needs: ParkingNeeds) -> None:
         self._n, self._steps = needs, Steps(needs.settings.off)
-        self._topic = needs.settings.topic("calllog.parked")
+        self._topic = needs.settings.topic(Topic.PARKED)
         self._queues: dict[Name, Queue] = {}
         self._pauses: Pauses[Name] = Pauses()
         self._unread = False

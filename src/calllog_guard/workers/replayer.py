@@ -27,6 +27,7 @@ from calllog_guard.core.requests.hold import RELEASES
 from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.requests.rules import Standing
 from calllog_guard.core.tombstone import Output
+from calllog_guard.core.topics import Topic
 from calllog_guard.core.wire import BEAT, Beat, decode, encode, to_ms
 from calllog_guard.errors import EntryUnreadableError, MessageError
 from calllog_guard.metrics import Counters, Gauges
@@ -50,7 +51,7 @@ class Replayer:
         self._t, self._enforcer, self._preserver, self._read = tools, enforcer, preserver, read
         self._ring, self._writer, self._clock, self._count = tools.ring, tools.writer, tools.clock, tools.count
         self._read_all, self._ends = read_all, ends
-        self._decisions = tools.settings.topic("privacy.decisions")
+        self._decisions = tools.settings.topic(Topic.DECISIONS)
 
     async def replay(self, shards: Mapping[int, Shard]) -> None:
         """

@@ -15,6 +15,7 @@ from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import EpochName, Tenant
 from calllog_guard.core.requests.decision import Decision
 from calllog_guard.core.requests.outcome import OutcomeKey
+from calllog_guard.core.topics import Topic
 from calllog_guard.core.wire import to_ms
 from calllog_guard.metrics import Increment, SetGauge
 from calllog_guard.policy import Policy
@@ -71,7 +72,7 @@ class Tools:
     @property
     def legs(self) -> str:
         """The topic of legs."""
-        return self.settings.topic("calllog.legs")
+        return self.settings.topic(Topic.LEGS)
 
     @property
     def outcome_key(self) -> OutcomeKey:
@@ -89,7 +90,7 @@ class Tools:
     @property
     def ledger(self) -> str:
         """The topic of decisions."""
-        return self.settings.topic("privacy.decisions")
+        return self.settings.topic(Topic.DECISIONS)
 
     def commit(self, shard: Shard) -> None:
         """Write the index with its position, at once."""
