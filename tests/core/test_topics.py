@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import calllog_guard
-from calllog_guard.core.grants import USERS
+from calllog_guard.core.rights.grants import USERS
 from calllog_guard.core.topics import TABLE, Topic
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.settings import ROLES, Settings
