@@ -680,14 +680,14 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a letter is sealed to the operator's key alone",
-        "workers/runtime/delivery.py",
+        "workers/runtime/dead_letters.py",
         "if week is not None:",
         "if False:",
         "tests/unit/core/test_letter_keys.py::test_a_letter_opens_with_both_keys_and_with_neither_alone",
     ),
     (
         "a letter is sealed to the key of its week alone",
-        "workers/runtime/delivery.py",
+        "workers/runtime/dead_letters.py",
         "seal_to(week.pem, week.kid, sealed.encode(), cty=cty)",
         "seal_to(week.pem, week.kid, payload, cty=cty)",
         "tests/unit/core/test_letter_keys.py::test_a_letter_opens_with_both_keys_and_with_neither_alone",
@@ -1149,7 +1149,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "people whom a search could not ask for are passed over",
-        "workers/desk/decisions/search.py",
+        "workers/keeper/enforcement/person_search.py",
         "            found, unread = await self._t.ring.keys_with(work.entry.lookup, some)\n",
         "            del people[: len(some)]\n            found, unread = await self._t.ring.keys_with(work.entry.lookup, some)\n",
         "tests/scenarios/test_keeper_turns.py::test_a_search_is_whole_although_the_keystore_was_silent_once",
@@ -1660,7 +1660,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a letter is as large as its payload",
-        "workers/runtime/delivery.py",
+        "workers/runtime/dead_letters.py",
         "if left is None and len(payload) > self._most:",
         "if left is None and not self._most:",
         "tests/unit/workers/test_dead_letters.py::test_a_larger_one_is_its_length_and_digest_and_these_are_sealed",

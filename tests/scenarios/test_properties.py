@@ -33,10 +33,10 @@ from calllog_guard.errors import (
     StaleDeskError,
     StateRefusedError,
 )
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.reader.once import snapshot
 from calllog_guard.workers.reader.session import Reading
 from calllog_guard.workers.reader.sources import Errand, People
-from calllog_guard.workers.runtime.delivery import Steps
 
 PEOPLE = ("ann@example.org", "ben@example.org", "cem@example.org")
 SEQUENCES = int(os.environ.get("PROPERTY_SEQUENCES", "200"))
@@ -300,7 +300,7 @@ class Promises(RuleBasedStateMachine):
             access="privacy.access",
             partitions=PARTITIONS,
             access_partitions=1,
-            steps=Steps(frozenset()),
+            steps=CrashPoints(frozenset()),
         )
         return self.do(self._lines(reading))
 

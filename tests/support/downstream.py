@@ -14,13 +14,13 @@ from calllog_guard.adapters.sqlite_cursor import SqliteCursor
 from calllog_guard.core.calls.view import Line, Put, Remove
 from calllog_guard.metrics import CounterMetric
 from calllog_guard.ports import Bookmark, ShownLeg
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.keys.people.homes import Homes
 from calllog_guard.workers.reader.follower import Following
 from calllog_guard.workers.reader.follower_position import Trail
 from calllog_guard.workers.reader.once import snapshot
 from calllog_guard.workers.reader.session import Reading
 from calllog_guard.workers.reader.sources import Errand, Kept, People, Source
-from calllog_guard.workers.runtime.delivery import Steps
 
 
 def readings(
@@ -49,7 +49,7 @@ def readings(
         "count": count,
     }
     return [
-        Reading(errand, source, world.policy, writer, world.clock, steps=Steps(frozenset()), **common)
+        Reading(errand, source, world.policy, writer, world.clock, steps=CrashPoints(frozenset()), **common)
         for source in sources
     ]
 

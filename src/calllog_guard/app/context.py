@@ -45,7 +45,7 @@ from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.tenants.letter_keys import LIFE_S
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 from calllog_guard.workers.protector.leg_writer import Sealer
-from calllog_guard.workers.runtime.delivery import DeadLetters
+from calllog_guard.workers.runtime.dead_letters import DeadLetters
 from calllog_guard.workers.runtime.process.health import KAFKA, KEYSTORE
 from calllog_guard.workers.runtime.process.pulse import Pulse
 

@@ -34,6 +34,7 @@ from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, LogRefusedError
 from calllog_guard.metrics import Counters
 from calllog_guard.ports import LogReader, Writer
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import PREFIX, Settings, from_environment
 from calllog_guard.workers.keys.hold_store import Safe
 from calllog_guard.workers.keys.people.homes import Homes
@@ -42,7 +43,6 @@ from calllog_guard.workers.reader.follower_position import Trail
 from calllog_guard.workers.reader.once import snapshot
 from calllog_guard.workers.reader.session import Hand, Reading
 from calllog_guard.workers.reader.sources import Errand, Kept, People, Source
-from calllog_guard.workers.runtime.delivery import Steps
 from calllog_guard.workers.runtime.process.health import Health
 
 log: Final = structlog.get_logger()
@@ -289,7 +289,7 @@ class Reader(Stream[Line]):
             access=settings.topic(Topic.ACCESS),
             partitions=settings.partitions,
             access_partitions=settings.few_partitions,
-            steps=Steps(settings.off),
+            steps=CrashPoints(settings.off),
             hand=None if self._key is None else Hand(self._key, shared.vault.guard_id()),
             count=shared.metrics.count,
         )

@@ -44,6 +44,7 @@ from calllog_guard.core.stream.proofs import AUDIT, DESK, KEEP
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.ports import Place, Writer
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import ROLES
 from calllog_guard.workers.auditor.lags import Lags
 from calllog_guard.workers.auditor.upkeep import Means
@@ -69,7 +70,7 @@ from calllog_guard.workers.protector.worker import Protector
 from calllog_guard.workers.runtime.attempts import Outlet
 from calllog_guard.workers.runtime.beginnings import Beginnings
 from calllog_guard.workers.runtime.clocks import Clocks
-from calllog_guard.workers.runtime.delivery import Delivery, Role, Steps
+from calllog_guard.workers.runtime.delivery import Delivery, Role
 from calllog_guard.workers.runtime.periodic import Duty
 from calllog_guard.workers.runtime.reads import Reads, reads_of
 
@@ -135,7 +136,7 @@ def _desk(shared: AppContext, kafka: KafkaWriter, reader: Any, begins: Beginning
     del reader, begins
     tenant, settings, ring = shared.tenant, shared.settings, shared.ring(shared.tenant)
     home = tenant_partition(tenant, settings.few_partitions)
-    topic, steps = settings.topic(Topic.CASES), Steps(settings.off)
+    topic, steps = settings.topic(Topic.CASES), CrashPoints(settings.off)
     topics = topic, settings.topic(Topic.ORDERS)
     ring.tenure = Tenure(tenant, shared.keystore)
     writer = TenureWriter(kafka, ring.tenure, steps, ring.guard.vouched, map(settings.topic, BELIEVED))

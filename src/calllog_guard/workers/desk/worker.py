@@ -44,6 +44,7 @@ from calllog_guard.errors import (
 from calllog_guard.metrics import Counters, Gauges, Increment, SetGauge
 from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.ports import Clock, Writer
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.desk.answers.answers import Answers
 from calllog_guard.workers.desk.answers.notices import AWAITED, Notices
@@ -85,7 +86,8 @@ from calllog_guard.workers.desk.decisions.lifts import Lifting, Met
 from calllog_guard.workers.desk.decisions.search import Searcher
 from calllog_guard.workers.desk.decisions.unwritten import without_unwritten
 from calllog_guard.workers.runtime.clocks import Agree, unwatched
-from calllog_guard.workers.runtime.delivery import DeadLetters, Steps, Unit
+from calllog_guard.workers.runtime.dead_letters import DeadLetters
+from calllog_guard.workers.runtime.delivery import Unit
 from calllog_guard.workers.runtime.parallel import abreast, portions
 
 log: Final = structlog.get_logger()
@@ -131,7 +133,7 @@ class Desk:
         settings = office.settings
         self._requests, self._outcomes = settings.topic(Topic.REQUESTS), settings.topic(Topic.OUTCOMES)
         self._orders = settings.topic(Topic.ORDERS)
-        self._steps = Steps(settings.off)
+        self._steps = CrashPoints(settings.off)
         self._lifting, self._disclosures = Lifting(office.holds.archive, office.policy), Disclosures(office.holds)
         self._next_holds = self._next_look = office.clock.now()
         self._owned = False

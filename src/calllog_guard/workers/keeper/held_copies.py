@@ -36,13 +36,13 @@ from calllog_guard.core.topics import Topic
 from calllog_guard.errors import KeyMissingError, LegMovedError, MessageError, RecordError
 from calllog_guard.metrics import Counters
 from calllog_guard.ports import LegFacts, Position
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.keeper.context import INDEX_FORM, Tools
 from calllog_guard.workers.keeper.decision_work import PORTION
 from calllog_guard.workers.keeper.expiry.sweep_brake import SweepBrake
 from calllog_guard.workers.keeper.partition import Shard
 from calllog_guard.workers.keys.people.homes import Homes
 from calllog_guard.workers.keys.people.subject_keys import fresh_nonce
-from calllog_guard.workers.runtime.delivery import Steps
 
 _AT_ONCE: Final = 500
 """Legs whose values are in memory together."""
@@ -78,7 +78,7 @@ class Copies:
     """Makes and removes the copies of one tenant, a partition at a time."""
 
     def __init__(self, tools: Tools) -> None:
-        self._t, self._steps = tools, Steps(tools.settings.off)
+        self._t, self._steps = tools, CrashPoints(tools.settings.off)
         self._homes = Homes(tools.ring, writes=False)
         self._topic = tools.settings.topic(Topic.HELD)
 

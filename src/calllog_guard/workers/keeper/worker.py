@@ -27,20 +27,22 @@ from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryUnreadableError, EpochUnknownError, MessageError, RecordError
 from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.ports import Index, LegFacts, Offsets, Pending, ReadAll
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
-from calllog_guard.workers.desk.decisions.search import Finder
 from calllog_guard.workers.keeper.arrivals import UNJUDGED, facts_of, stray_of
 from calllog_guard.workers.keeper.backlog import EXPORTS, Backlog
 from calllog_guard.workers.keeper.context import INDEX_FORM, Tools
 from calllog_guard.workers.keeper.enforcement.enforcer import Enforcer
 from calllog_guard.workers.keeper.enforcement.exports import Exporter
 from calllog_guard.workers.keeper.enforcement.holds import Preserver
+from calllog_guard.workers.keeper.enforcement.person_search import Finder
 from calllog_guard.workers.keeper.expiry.removal_counts import Removals
 from calllog_guard.workers.keeper.expiry.statistics import Statistician
 from calllog_guard.workers.keeper.expiry.sweeper import Sweeper
 from calllog_guard.workers.keeper.ledger_replay import Replayer
 from calllog_guard.workers.keeper.partition import Shard
-from calllog_guard.workers.runtime.delivery import DeadLetters, Steps, Unit
+from calllog_guard.workers.runtime.dead_letters import DeadLetters
+from calllog_guard.workers.runtime.delivery import Unit
 from calllog_guard.workers.runtime.parallel import abreast
 from calllog_guard.workers.runtime.periodic import Duty
 
@@ -86,7 +88,7 @@ class Keeper:
         self._legs, self._decisions = tools.legs, tools.settings.topic(Topic.DECISIONS)
         self._reached, self._open_index = reached, open_index
         self.topics: tuple[str, ...] = (self._legs, self._decisions)
-        self._steps = Steps(tools.settings.off)
+        self._steps = CrashPoints(tools.settings.off)
         self._shards: dict[int, Shard] = {}
         self._backlog = Backlog(tools, self._enforcer, ends, reached)
         self._replayer = Replayer(tools, self._enforcer, self._preserver, read_all, ends, self._read)

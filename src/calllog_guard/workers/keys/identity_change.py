@@ -46,12 +46,12 @@ from calllog_guard.core.topics import Topic
 from calllog_guard.errors import IdentityMovedError, MessageError
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Writer
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.hold_store import Safe
 from calllog_guard.workers.keys.people.homes import Homes
 from calllog_guard.workers.keys.people.naming import Naming
 from calllog_guard.workers.keys.people.subject_keys import Keyring, fresh_nonce, pointer
-from calllog_guard.workers.runtime.delivery import Steps
 
 _LEGS_OF_ONE: Final = 4
 """Kept of each person: the newest; an older month may not open any more."""
@@ -145,7 +145,7 @@ class CarryOver:
         self._homes, self._naming = Homes(needs.ring), Naming(needs.tenant, needs.ring.vault)
         self._counted: dict[Lookup, Lookup] = {}
         self._legs, self._held = needs.settings.topic(Topic.LEGS), needs.settings.topic(Topic.HELD)
-        self._steps = Steps(needs.settings.off)
+        self._steps = CrashPoints(needs.settings.off)
 
     async def run(self) -> Carried:
         """

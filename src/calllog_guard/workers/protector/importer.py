@@ -30,9 +30,10 @@ from calllog_guard.errors import Fate, GuardError, MessageError, UnacknowledgedE
 from calllog_guard.metrics import CounterMetric, Counters
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.protector.leg_writer import PendingLeg, PurposeTables, Sealer
-from calllog_guard.workers.runtime.delivery import DeadLetters, Steps
+from calllog_guard.workers.runtime.dead_letters import DeadLetters
 
 log: Final = structlog.get_logger()
 _ANY_AGE_MS: Final = 100 * 366 * 86_400_000  # events of section 6 begin in 2000
@@ -86,7 +87,7 @@ class Intake:
     ) -> None:
         self._tenant, self._sealer, self._dead, self._policy = tenant, sealer, dead, policy
         self._settings, self._clock, self._listed = settings, clock, listed
-        self._steps = Steps(settings.off)
+        self._steps = CrashPoints(settings.off)
         self._limits = Limits(
             ahead_ms=settings.event_ahead_s * 1000, late_ms=_ANY_AGE_MS, max_bytes=settings.event_max_bytes
         )

@@ -35,12 +35,12 @@ from calllog_guard.errors import IdentityMovedError, KeyMissingError, RecordErro
 from calllog_guard.metrics import CounterMetric, Counters, Increment
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Writer
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.people.homes import Homes
 from calllog_guard.workers.keys.people.naming import Names, Naming
 from calllog_guard.workers.keys.people.subject_keys import Keyring, View
 from calllog_guard.workers.keys.people.unreadable import Unreadable
-from calllog_guard.workers.runtime.delivery import Steps
 
 Persons = Mapping[Lookup, Person | None]
 _SUPPRESSED: Final = {fate: Counters.events_suppressed[fate.value] for fate in Fated}
@@ -125,7 +125,7 @@ class Sealer:
         self._policy, self._settings, self._clock, self._count = policy, settings, clock, count
         self._keep_days, self._returns = keep_days, returns
         self._legs = settings.topic(Topic.LEGS)
-        self._steps = Steps(settings.off)
+        self._steps = CrashPoints(settings.off)
         self._homes = Homes(ring)
 
     # --- parts ------------------------------------------------------------------------------------------------------

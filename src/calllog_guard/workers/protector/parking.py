@@ -39,13 +39,14 @@ from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EpochUnknownError, MessageError, NewerFormError, UnitOverdueError
 from calllog_guard.metrics import Counters, Gauges, Increment, SetGauge
 from calllog_guard.ports import Clock, Place, ReadAll, Writer
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.people.subject_keys import Keyring, fresh_nonce, pointer
 from calllog_guard.workers.keys.people.unreadable import Unreadable
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 from calllog_guard.workers.protector.leg_writer import PendingLeg
 from calllog_guard.workers.runtime.backoff import Pauses
-from calllog_guard.workers.runtime.delivery import DeadLetters, Steps
+from calllog_guard.workers.runtime.dead_letters import DeadLetters
 
 log: Final = structlog.get_logger()
 PEOPLE_MOST: Final = 1000
@@ -97,7 +98,7 @@ class Parking:
     """The parts that wait of one protector's partitions of events."""
 
     def __init__(self, needs: ParkingNeeds) -> None:
-        self._n, self._steps = needs, Steps(needs.settings.off)
+        self._n, self._steps = needs, CrashPoints(needs.settings.off)
         self._topic = needs.settings.topic(Topic.PARKED)
         self._queues: dict[Name, Queue] = {}
         self._pauses: Pauses[Name] = Pauses()

@@ -17,11 +17,13 @@ from calllog_guard.core.stream.arrival import appended_ms, content
 from calllog_guard.core.stream.replay import first_appended_ms
 from calllog_guard.errors import MessageError
 from calllog_guard.metrics import Counters, Increment
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.people.unreadable import Unreadable
 from calllog_guard.workers.protector.leg_writer import PendingLeg, PurposeTables, Sealer, Settled
 from calllog_guard.workers.protector.parking import Parking
-from calllog_guard.workers.runtime.delivery import DeadLetters, Steps, Unit
+from calllog_guard.workers.runtime.dead_letters import DeadLetters
+from calllog_guard.workers.runtime.delivery import Unit
 
 
 class Protector:
@@ -42,7 +44,7 @@ class Protector:
         self.topics = topics
         self._tenant, self._sealer, self._dead, self._count = tenant, sealer, dead, count
         self._parking = parking
-        self._steps = Steps(settings.off)
+        self._steps = CrashPoints(settings.off)
         self._limits = Limits(
             ahead_ms=settings.event_ahead_s * 1000,
             late_ms=settings.event_late_days * 86_400_000,

@@ -32,8 +32,8 @@ from calllog_guard.errors import ConfigurationError, MessageError, RecordError, 
 from calllog_guard.metrics import Counters, Increment
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Record, Writer
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.reader.sources import EntryState, Errand, Header, Holder, Source
-from calllog_guard.workers.runtime.delivery import Steps
 
 _AHEAD: Final = timedelta(days=31)
 """Events are not dated after now and EVENT_AHEAD_S; this bounds what a forged header costs, and no more."""
@@ -132,7 +132,7 @@ class Reading:
         access: str,
         partitions: int,
         access_partitions: int,
-        steps: Steps,
+        steps: CrashPoints,
         hand: Hand | None = None,
         count: Increment = lambda _name, _by: None,
     ) -> None:

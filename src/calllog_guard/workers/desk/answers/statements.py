@@ -34,8 +34,8 @@ from calllog_guard.core.topics import Topic
 from calllog_guard.errors import MessageError
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Writer
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.desk.decisions.holds import Archive
-from calllog_guard.workers.runtime.delivery import Steps
 
 FORMS: Final = 2
 _REMOVE: Final = frozenset({"erase", "object", "withdraw"})
@@ -48,7 +48,7 @@ class Statements:
 
     def __init__(self, archive: Archive, policy: Policy, writer: Writer, home: int) -> None:
         self._a, self._policy, self._writer, self._home = archive, policy, writer, home
-        self._ledger, self._steps = archive.settings.topic(Topic.DECISIONS), Steps(archive.settings.off)
+        self._ledger, self._steps = archive.settings.topic(Topic.DECISIONS), CrashPoints(archive.settings.off)
         self.begin()
 
     def begin(self) -> None:

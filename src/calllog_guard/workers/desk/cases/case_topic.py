@@ -18,9 +18,8 @@ from calllog_guard.core.codec import to_ms
 from calllog_guard.core.stream.proofs import TOGETHER
 from calllog_guard.errors import MessageError
 from calllog_guard.metrics import Counters, Increment
-from calllog_guard.ports import Place, ReadAll
+from calllog_guard.ports import Place, ReadAll, Tail
 from calllog_guard.workers.desk.cases.case_store import Casebook, name_in
-from calllog_guard.workers.keeper.context import Tail
 from calllog_guard.workers.keys.tenants.tenure import Tenure
 from calllog_guard.workers.runtime.parallel import unhurried
 

@@ -40,13 +40,13 @@ from calllog_guard.core.requests.request import Request
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryUnreadableError, HoldsFullError, KeyMissingError, MessageError, ParkedError
 from calllog_guard.ports import Clock, Writer
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.desk.cases.case_store import Casebook
 from calllog_guard.workers.desk.decisions.granted import ENDED, FLAGS, Granted, PlannedDecision, Telling, span_of
 from calllog_guard.workers.desk.decisions.subjects import Subjects
 from calllog_guard.workers.keys.people.subject_keys import Keyring, View, fresh_nonce, pointer
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
-from calllog_guard.workers.runtime.delivery import Steps
 from calllog_guard.workers.runtime.parallel import abreast
 
 MINTS: Final = frozenset({"erase", "restrict", "object", "withdraw", "consent"})
@@ -113,7 +113,7 @@ class Decider:
     ) -> None:
         self._tenant, self._ring, self._vault, self._writer = tenant, ring, vault, writer
         self._book, self._settings, self._clock, self._keep_days = book, settings, clock, keep_days
-        self._steps, self.subjects = Steps(settings.off), Subjects(tenant, ring, vault)
+        self._steps, self.subjects = CrashPoints(settings.off), Subjects(tenant, ring, vault)
         self._last = datetime.min.replace(tzinfo=UTC)
 
     async def lookups(self, request: Request) -> dict[int, Lookup]:

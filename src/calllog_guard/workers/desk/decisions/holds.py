@@ -58,6 +58,7 @@ from calllog_guard.errors import (
     RequestRefusedError,
 )
 from calllog_guard.ports import Clock, ReadAll
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.desk.cases.case_store import Casebook
 from calllog_guard.workers.desk.decisions.decider import Decider
@@ -66,7 +67,6 @@ from calllog_guard.workers.keys.hold_store import Safe, terms_of
 from calllog_guard.workers.keys.people.law_copies import KeptOf
 from calllog_guard.workers.keys.people.subject_keys import Keyring, fresh_nonce, pointer
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
-from calllog_guard.workers.runtime.delivery import Steps
 
 log: Final = structlog.get_logger()
 
@@ -95,7 +95,7 @@ class Holds:
 
     def __init__(self, archive: Archive) -> None:
         self._a, self._tenant, self._ring, self._safe = archive, archive.tenant, archive.ring, archive.safe
-        self._steps, self._lock = Steps(archive.settings.off), asyncio.Lock()
+        self._steps, self._lock = CrashPoints(archive.settings.off), asyncio.Lock()
         self._kept = KeptOf(archive.ring, archive.clock)
 
     @property

@@ -26,6 +26,7 @@ from calllog_guard.core.records import tombstone
 from calllog_guard.errors import EntryUnreadableError, KeyMissingError, LegMovedError
 from calllog_guard.metrics import Counters
 from calllog_guard.ports import LegFacts
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.keeper.arrivals import Arrivals
 from calllog_guard.workers.keeper.context import Tools
 from calllog_guard.workers.keeper.decision_work import PORTION, Ended, Work
@@ -34,7 +35,6 @@ from calllog_guard.workers.keeper.enforcement.results import Results, tokens_of
 from calllog_guard.workers.keeper.enforcement.tracing import Tracer
 from calllog_guard.workers.keeper.held_copies import Copies
 from calllog_guard.workers.keys.people.law_copies import KeptOf
-from calllog_guard.workers.runtime.delivery import Steps
 
 log: Final = structlog.get_logger()
 Effect = Callable[[Work], Awaitable[Ended]]
@@ -46,7 +46,7 @@ class Enforcer:
     """Carries decisions out on one partition at a time."""
 
     def __init__(self, tools: Tools) -> None:
-        self._t, self._steps = tools, Steps(tools.settings.off)
+        self._t, self._steps = tools, CrashPoints(tools.settings.off)
         self.copies, self.results = Copies(tools), Results(tools)
         self.arrivals = Arrivals(tools, self.copies)
         self._kept = KeptOf(tools.ring, tools.clock)

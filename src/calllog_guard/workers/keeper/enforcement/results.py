@@ -17,9 +17,9 @@ from calllog_guard.core.identifiers import Token
 from calllog_guard.core.records import Output
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import UpgradeNeededError
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.keeper.context import Tools
 from calllog_guard.workers.keeper.decision_work import Work
-from calllog_guard.workers.runtime.delivery import Steps
 
 _PARTS_FROM: Final = 2
 """The level of forms from which on names come in parts."""
@@ -36,7 +36,7 @@ class Results:
     """What one keeper tells."""
 
     def __init__(self, tools: Tools) -> None:
-        self._t, self._steps = tools, Steps(tools.settings.off)
+        self._t, self._steps = tools, CrashPoints(tools.settings.off)
         self._ledger = tools.settings.topic(Topic.DECISIONS)
 
     async def report(

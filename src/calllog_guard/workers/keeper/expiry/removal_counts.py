@@ -23,9 +23,9 @@ from calllog_guard.core.identifiers import HoldId
 from calllog_guard.core.records import Output
 from calllog_guard.core.retention.purposes import Purpose, rule_of
 from calllog_guard.core.retention.removals import LAW, START, Removed, key_of, month_in, removed_in
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.keeper.context import Tools
 from calllog_guard.workers.keeper.partition import Shard
-from calllog_guard.workers.runtime.delivery import Steps
 
 FORMS: Final = 2
 PORTION: Final = 1000
@@ -48,7 +48,7 @@ class Removals:
     """Counts for one keeper, partition by partition."""
 
     def __init__(self, tools: Tools) -> None:
-        self._t, self._steps = tools, Steps(tools.settings.off)
+        self._t, self._steps = tools, CrashPoints(tools.settings.off)
         self._books: dict[int, RemovalBook] = {}
 
     @property

@@ -54,10 +54,10 @@ from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.metrics import Counters
 from calllog_guard.ports import LegFacts, ReadAll
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.keeper.context import Tools
 from calllog_guard.workers.keeper.partition import Shard
 from calllog_guard.workers.keys.people.subject_keys import fresh_nonce, pointer
-from calllog_guard.workers.runtime.delivery import Steps
 
 log: Final = structlog.get_logger()
 _BATCH: Final = 1000
@@ -79,7 +79,7 @@ class Statistician:
     """Counts for one keeper, partition by partition."""
 
     def __init__(self, tools: Tools, read_all: ReadAll) -> None:
-        self._t, self._read_all, self._steps = tools, read_all, Steps(tools.settings.off)
+        self._t, self._read_all, self._steps = tools, read_all, CrashPoints(tools.settings.off)
         self._ledger = tools.settings.topic(Topic.DECISIONS)
         self._books: dict[int, TallyBook] = {}
         self._others: dict[int, TallyBook] = {}
