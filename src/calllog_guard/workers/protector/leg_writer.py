@@ -31,6 +31,7 @@ from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.records import Output, tombstone
 from calllog_guard.core.retention.purposes import allowed, mask_for
 from calllog_guard.core.stream.heartbeats import Heartbeats
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import IdentityMovedError, KeyMissingError, RecordError
 from calllog_guard.metrics import CounterMetric, Counters, Increment
 from calllog_guard.ports import Clock, Writer
@@ -123,7 +124,7 @@ class Sealer:
         self._tenant, self._ring, self._naming, self._writer = tenant, ring, naming, writer
         self._policy, self._settings, self._clock, self._count = policy, settings, clock, count
         self._keep_days, self._returns = keep_days, returns
-        self._legs = settings.topic("calllog.legs")
+        self._legs = settings.topic(Topic.LEGS)
         self._steps = CrashPoints(settings.off)
         self._homes = Homes(ring)
 
