@@ -2038,9 +2038,9 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "the desk has no right to write what it tells",
-        "core/rights/grants.py",
-        '"privacy.exports": {"desk": "W", "keeper": "W", "backend": "R"}',
-        '"privacy.exports": {"keeper": "W", "backend": "R"}',
+        "core/topics.py",
+        'rights={"desk": "W", "keeper": "W", "backend": "R"}',
+        'rights={"keeper": "W", "backend": "R"}',
         "tests/e2e/test_secure.py::test_each_role_does_its_work_as_its_own_user_and_no_more",
     ),
     (
@@ -3669,16 +3669,16 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "readers may read the ledger, which tells of secret holds",
-        "core/rights/grants.py",
-        '"privacy.decisions": {"desk": "RW",',
-        '"privacy.decisions": {"reader": "R", "desk": "RW",',
+        "core/topics.py",
+        'rights={"desk": "RW", "keeper": "RW", "auditor": "RW", "operator": "W"}',
+        'rights={"reader": "R", "desk": "RW", "keeper": "RW", "auditor": "RW", "operator": "W"}',
         "tests/unit/core/test_grants.py",
     ),
     (
         "the auditor that owns no first partition hides its counter",
         "workers/auditor/upkeep.py",
-        '        places.append((m.settings.topic("privacy.policy"), 0))',
-        '        if 0 in self._watched:\n            places.append((m.settings.topic("privacy.policy"), 0))',
+        "        places.append((m.settings.topic(Topic.POLICY), 0))",
+        "        if 0 in self._watched:\n            places.append((m.settings.topic(Topic.POLICY), 0))",
         "tests/unit/workers/test_auditor.py",
     ),
     (
@@ -4415,9 +4415,9 @@ MUTANTS += [
     ),
     (
         "backends may read orders",
-        "core/rights/grants.py",
-        '"privacy.orders": {"desk": "RW", "keeper": "W", "auditor": "W", "officer": "RW"},',
-        '"privacy.orders": {"desk": "RW", "keeper": "W", "auditor": "W", "officer": "RW", "backend": "R"},',
+        "core/topics.py",
+        'rights={"desk": "RW", "keeper": "W", "auditor": "W", "officer": "RW"}',
+        'rights={"desk": "RW", "keeper": "W", "auditor": "W", "officer": "RW", "backend": "R"}',
         "tests/scenarios/test_secret_unseen.py::test_nothing_that_anybody_may_read_tells_of_a_secret_hold",
     ),
     (
@@ -4534,9 +4534,9 @@ MUTANTS += [
     ),
     (
         "before its upgrade an installation has no certificates for want of orders",
-        "workers/auditor/upkeep.py",
-        'LATER: Final = (_PARKED, "privacy.orders")',
-        "LATER: Final = (_PARKED,)",
+        "core/topics.py",
+        "LATER: Final = tuple(topic for topic, row in TABLE.items() if row.later)",
+        "LATER: Final = (Topic.PARKED,)",
         "tests/scenarios/test_orders.py::test_an_installation_of_the_first_release_lacks_no_topic",
     ),
     (

@@ -34,6 +34,7 @@ from calllog_guard.core.policy.lawful import advice, unlawful
 from calllog_guard.core.policy.record import markdown, record
 from calllog_guard.core.policy.versions import change_at, in_force
 from calllog_guard.core.records import Output
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, RecordError, StateRefusedError
 from calllog_guard.policy import Policy, load_policy
 
@@ -226,7 +227,7 @@ class Headers:
 
 async def stored_legs(shared: AppContext) -> Mapping[Stored, int]:
     """The legs that are stored, counted by what decides about them: their headers are in clear, nothing is opened."""
-    topic, partitions = shared.settings.topic("calllog.legs"), range(shared.settings.partitions)
+    topic, partitions = shared.settings.topic(Topic.LEGS), range(shared.settings.partitions)
     counted: Counter[Stored] = Counter()
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("partitions of legs", total=len(partitions))
@@ -290,7 +291,7 @@ async def run_publish(args: argparse.Namespace) -> int:
     writer = shared.writer()
     await writer.start()
     try:
-        topic = shared.settings.topic("privacy.policy")
+        topic = shared.settings.topic(Topic.POLICY)
         await writer.write([Output(topic, 0, topic_key(tenant, wanted, version.number), signed.token)])
     finally:
         await writer.stop()

@@ -29,6 +29,7 @@ from calllog_guard.core.decisions.hold import Terms
 from calllog_guard.core.identifiers import HoldId, unb64
 from calllog_guard.core.policy.actors import Judge
 from calllog_guard.core.stream.proofs import DESK
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import (
     ConfigurationError,
     EntryCorruptError,
@@ -120,10 +121,10 @@ class Accesses(NamedTuple):
 
 async def _accesses(shared: AppContext) -> Accesses:
     settings = shared.settings
-    topic, places = settings.topic("privacy.access"), list(range(settings.few_partitions))
+    topic, places = settings.topic(Topic.ACCESS), list(range(settings.few_partitions))
     actors = shared.policy.actors(shared.tenant)
-    judge = Judge(actors, shared.vault.guard_id(), topic, settings.topic("calllog.dead"))
-    found, seen, unread = Accesses([], []), set[bytes](), Unread("privacy.access")
+    judge = Judge(actors, shared.vault.guard_id(), topic, settings.topic(Topic.DEAD))
+    found, seen, unread = Accesses([], []), set[bytes](), Unread(Topic.ACCESS)
     for record in await read_all(settings.kafka, shared.options, topic, places):
         if record.value is None:
             continue
@@ -179,8 +180,8 @@ def _filed(shared: AppContext, cases: Sequence[Case]) -> dict[str, Filed]:
 async def _statement(shared: AppContext, month: str) -> tuple[Statement, bytes] | None:
     """The statement of a month with its signed form, if the desk has written one; what no desk of ours wrote is passed over."""
     home = tenant_partition(shared.tenant, shared.settings.few_partitions)
-    records = await read_all(shared.settings.kafka, shared.options, shared.settings.topic("privacy.receipts"), [home])
-    key, unread, proofs = f"{KEY}{month}".encode(), Unread("privacy.receipts"), shared.vault.proofs(shared.tenant)
+    records = await read_all(shared.settings.kafka, shared.options, shared.settings.topic(Topic.RECEIPTS), [home])
+    key, unread, proofs = f"{KEY}{month}".encode(), Unread(Topic.RECEIPTS), shared.vault.proofs(shared.tenant)
     found: tuple[Statement, bytes] | None = None
     for record in records:
         if record.key == key and record.value is not None:

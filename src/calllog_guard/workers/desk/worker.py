@@ -32,6 +32,7 @@ from calllog_guard.core.requests.request import AUDIENCE, Request, check_fields,
 from calllog_guard.core.requests.sealing import bare
 from calllog_guard.core.stream.arrival import appended_ms, content
 from calllog_guard.core.stream.heartbeats import Heartbeats
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import (
     EntryUnreadableError,
     HoldReleasedError,
@@ -130,8 +131,8 @@ class Desk:
     def __init__(self, office: Office) -> None:
         self._o, self._book = office, office.book
         settings = office.settings
-        self._requests, self._outcomes = settings.topic("privacy.requests"), settings.topic("privacy.outcomes")
-        self._orders = settings.topic("privacy.orders")
+        self._requests, self._outcomes = settings.topic(Topic.REQUESTS), settings.topic(Topic.OUTCOMES)
+        self._orders = settings.topic(Topic.ORDERS)
         self._steps = CrashPoints(settings.off)
         self._lifting, self._disclosures = Lifting(office.holds.archive, office.policy), Disclosures(office.holds)
         self._next_holds = self._next_look = office.clock.now()

@@ -30,6 +30,7 @@ from calllog_guard.core.policy.form import Version
 from calllog_guard.core.records import Output, tombstone
 from calllog_guard.core.retention.purposes import allowed, mask_for
 from calllog_guard.core.stream.heartbeats import Heartbeats
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import IdentityMovedError, KeyMissingError, RecordError
 from calllog_guard.metrics import CounterMetric, Counters, Increment
 from calllog_guard.policy import Policy
@@ -130,7 +131,7 @@ class Sealer:
         self._tenant, self._ring, self._naming, self._writer = tenant, ring, naming, writer
         self._policy, self._settings, self._clock, self._count = policy, settings, clock, count
         self._keep_days, self._returns = keep_days, returns
-        self._legs = settings.topic("calllog.legs")
+        self._legs = settings.topic(Topic.LEGS)
         self._steps = CrashPoints(settings.off)
         self._homes = Homes(ring)
         self._tables: tuple[Version, LegForm, PurposeTables] | None = None

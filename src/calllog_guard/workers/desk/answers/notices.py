@@ -42,6 +42,7 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.requests.fields import Facts, NoticeKind
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.retention.purposes import due_day
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import CaseStateError
 from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.reports.notice import Sender, letter
@@ -73,7 +74,7 @@ class Notices:
         self, tenant: Tenant, home: int, book: Casebook, policy: Policy, settings: Settings, owners: Owners
     ) -> None:
         self._tenant, self._home, self._book, self._policy, self._owners = tenant, home, book, policy, owners
-        self._topic = settings.topic("privacy.notices")
+        self._topic = settings.topic(Topic.NOTICES)
 
     @property
     def forms(self) -> int:
