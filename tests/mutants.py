@@ -1059,8 +1059,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "identifiers stay in memory",
         "workers/keys/people/naming.py",
-        "        lookups = self._vault.pepper(self._tenant).lookups(self._tenant, subjects)\n",
-        "        lookups = self._vault.pepper(self._tenant).lookups(self._tenant, subjects)\n        self.kept = subjects\n",
+        "return UnitNames(self._vault.pepper(self._tenant).lookup_of(self._tenant), former)",
+        "return vars(self).setdefault('kept', UnitNames(self._vault.pepper(self._tenant).lookup_of(self._tenant), former))",
         "tests/scenarios/test_same_person.py::test_no_identifier_stays_in_the_memory_of_what_seals",
     ),
     (
@@ -4269,8 +4269,8 @@ MUTANTS += [
     (
         "a call's id stands in legs whose header says that it does not",
         "workers/protector/leg_writer.py",
-        "calls = tenant.listed(), self._ring.calls",
-        "calls = tenant.listed(), None",
+        "calls = self._policy.at(self._clock.now().date()), self._ring.calls",
+        "calls = self._policy.at(self._clock.now().date()), None",
         "tests/scenarios/test_call_references.py::test_after_an_erasure_no_byte_anywhere_holds_an_id_made_of_addresses",
     ),
     (
