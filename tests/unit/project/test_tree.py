@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+import code_map
 import pytest
 
 ROOT = Path(__file__).parents[3]
@@ -73,3 +74,7 @@ GIVEN = {"policy.toml"}
 def test_every_folder_says_what_it_is() -> None:
     for folder in {path.parent for path in MODULES}:
         assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8"))), named(folder)
+
+
+def test_the_map_has_every_folder() -> None:
+    assert code_map.PAGE.read_text("utf-8") == code_map.page(), "run `make reference` and commit what it writes"
