@@ -27,6 +27,7 @@ from calllog_guard.core.cases.secret_cases import is_order
 from calllog_guard.core.codec import from_ms
 from calllog_guard.core.decisions.outcome import TO_DESK, Outcome, OutcomeKey
 from calllog_guard.core.identifiers import INTERNAL_KEY, Lookup, Tenant
+from calllog_guard.core.policy.active import Policy, TenantPolicy
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import AUDIENCE, Request, check_fields, read_request
 from calllog_guard.core.requests.sealing import bare
@@ -42,7 +43,6 @@ from calllog_guard.errors import (
     RequestRefusedError,
 )
 from calllog_guard.metrics import Counters, Gauges, Increment, SetGauge
-from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings

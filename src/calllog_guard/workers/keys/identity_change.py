@@ -39,12 +39,12 @@ from calllog_guard.core.decisions.decision import (
 from calllog_guard.core.decisions.standing_rules import Rule, Span, seal_rule
 from calllog_guard.core.identifiers import DecisionId, HoldId, Lookup, Pseudonym, Tenant, partition_of, record_key
 from calllog_guard.core.identity.rules import canonical
+from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import content
 from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import IdentityMovedError, MessageError
-from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings

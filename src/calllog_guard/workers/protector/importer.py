@@ -23,12 +23,12 @@ from calllog_guard.core.calls.event import CheckedEvent, Limits, payload_of, rea
 from calllog_guard.core.calls.import_journal import Batch, Events, Legs, Refused
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.identifiers import Lookup, Tenant
+from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.records import Output
 from calllog_guard.core.retention.purposes import Purpose, standing
 from calllog_guard.core.stream.arrival import content
 from calllog_guard.errors import Fate, GuardError, MessageError, UnacknowledgedError, UnitOverdueError
 from calllog_guard.metrics import CounterMetric, Counters
-from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
