@@ -34,6 +34,7 @@ from calllog_guard.errors import (
     UnacknowledgedError,
     UnitOverdueError,
 )
+from calllog_guard.metrics import Counters
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.people.naming import Naming
 from calllog_guard.workers.keys.people.subject_keys import Keyring
@@ -246,7 +247,7 @@ async def test_a_replay_is_judged_by_its_first_day(world: Installed) -> None:
     first = first_appended_ms(to_ms(NOW), (replay_header(0, 7, letter_ms),))
     rules = sealer.rules()
     ended = (await sealer.settle(sealer.parts(wrong, first, rules), (), rules)).ended
-    assert +ended == {"suppressed_erased": 1}
+    assert +ended == {Counters.events_suppressed["erased"]: 1}
     assert not world.stored
     assert first_appended_ms(5, (("clg-replay", b"nonsense"),)) == 0, "what is none of ours is older than every fence"
     assert first_appended_ms(5, (replay_header(0, 7, 9),)) == 5, "the header never makes a record younger"
