@@ -65,7 +65,9 @@ def test_every_file_that_a_module_names_exists(path: Path) -> None:
     homes = (path.parent, SRC, ROOT, ROOT / "schemas", ROOT / "tests" / "vectors")
     told = {name for name in paths_in(path) if name not in GIVEN}
     assert {name for name in told if not any((home / name).exists() for home in homes)} == set()
-    assert not re.search(r"\bdesign section|\bhouse rule|\binterface: ", path.read_text("utf-8")), "a source that is not here"
+    assert not re.search(r"\bdesign section|\bhouse rule|\binterface: ", path.read_text("utf-8")), (
+        "a source that is not here"
+    )
 
 
 GIVEN = {"policy.toml"}
