@@ -2010,14 +2010,14 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "an opened answer is written over what is there",
-        "commands/files.py",
+        "adapters/disk/private_files.py",
         "        path.hardlink_to(beside)\n",
         "        path.write_bytes(beside.read_bytes())\n",
         "tests/unit/cli/test_export_open.py",
     ),
     (
         "an opened answer can be read by everybody",
-        "commands/files.py",
+        "adapters/disk/private_files.py",
         "os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600",
         "os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644",
         "tests/unit/cli/test_export_open.py",
@@ -4770,8 +4770,8 @@ MUTANTS += [
     (
         "before: what nobody would tell is taken",
         "workers/desk/answers/prior_notices.py",
-        "        if kind is not None and self._applies and not table.tells(kind):\n            raise RequestRefusedError",
-        "        if False:\n            raise RequestRefusedError",
+        "        if self._applies:\n            check_told(request, table)\n",
+        "",
         "tests/scenarios/test_before.py::test_where_nobody_would_tell_the_person_it_is_refused_and_the_requester_reads_why",
     ),
     (
@@ -5250,9 +5250,9 @@ MUTANTS += [
     ),
     (
         "ready: an authority's desk finds out which holds there are",
-        "workers/desk/decisions/disclosures.py",
-        '        if role != "officer":\n',
-        "        if False:\n",
+        "core/cases/request_check.py",
+        'request.hold is not None and role != "officer":\n',
+        "False:\n",
         "tests/scenarios/test_disclosures.py::test_only_officers_name_a_hold",
     ),
     (

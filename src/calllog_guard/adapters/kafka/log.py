@@ -448,9 +448,14 @@ async def offset_at(servers: str, options: Mapping[str, Any], topic: str, partit
         return int((await reader.end_offsets([place]))[place] if found is None else found.offset)
 
 
+def key_partition(key: bytes, partitions: int) -> int:
+    """Where Java's default partitioner puts a key, as do those of kafka-python and aiokafka."""
+    return int((murmur2(key) & 0x7FFFFFFF) % partitions)
+
+
 def tenant_partition(tenant: str, partitions: int) -> int:
-    """Where every client's default partitioner puts the key of a tenant."""
-    return int((murmur2(tenant.encode()) & 0x7FFFFFFF) % partitions)
+    """The partition of a tenant in the topics that are partitioned so."""
+    return key_partition(tenant.encode(), partitions)
 
 
 async def offsets(reader: Any, topic: str, partitions: Sequence[int], *, end: bool) -> dict[int, int]:

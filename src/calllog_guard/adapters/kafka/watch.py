@@ -15,10 +15,24 @@ from calllog_guard.adapters.kafka.security import unanswered
 
 
 class KafkaWatch:
-    """Hands out records of a partition of some topics that were appended after `start`; every method raises LogSilentError."""
+    """
+    Hands out records of a partition of some topics that were appended after `start`; every method raises LogSilentError.
 
-    def __init__(self, servers: str, options: Mapping[str, Any], topics: Sequence[str], partition: int) -> None:
+    Args:
+        since: Offsets by topic from which on records are wanted, or what is left from there; -1 is the beginning.
+
+    """
+
+    def __init__(
+        self,
+        servers: str,
+        options: Mapping[str, Any],
+        topics: Sequence[str],
+        partition: int,
+        since: Mapping[str, int] | None = None,
+    ) -> None:
         self._wanted = [TopicPartition(topic, partition) for topic in topics]
+        self._since = since or {}
         self._reader: Any = consumer(servers, options, group=None)
         self.topics: list[str] = []
 
@@ -30,7 +44,10 @@ class KafkaWatch:
                 await self._reader.topics()
             )  # asked for by name, what may not be seen is a denial in the brokers' logs
             places = [place for place in self._wanted if place.topic in visible]
-            self._watch(await self._reader.end_offsets(places))
+            ends = await self._reader.end_offsets(places)
+            asked = [place for place in places if place.topic in self._since]
+            firsts = await self._reader.beginning_offsets(asked) if asked else {}
+            self._watch(ends | {place: max(first, self._since[place.topic]) for place, first in firsts.items()})
         except (KafkaError, OSError) as error:
             raise unanswered(error) from None
 
@@ -51,6 +68,10 @@ class KafkaWatch:
         for place, offset in offsets.items():
             self._reader.seek(place, offset)
         self.topics = [place.topic for place in offsets]
+
+    async def positions(self) -> dict[str, int]:
+        """Up to where each topic has been handed out."""
+        return {place.topic: int(await self._reader.position(place)) for place in self._reader.assignment()}
 
     async def stop(self) -> None:
         """Disconnect."""

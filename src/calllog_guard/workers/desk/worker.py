@@ -21,15 +21,16 @@ from aiokafka import TopicPartition
 from calllog_guard.core.answers.person import OWN
 from calllog_guard.core.cases.case import Case, after_outcome, ended_at, parted
 from calllog_guard.core.cases.case_owner import Reason
-from calllog_guard.core.cases.case_states import RULES, after, check_rights, opening
+from calllog_guard.core.cases.case_states import RULES, after, opening
 from calllog_guard.core.cases.receipt import CERTIFIED
+from calllog_guard.core.cases.request_check import check_request
 from calllog_guard.core.cases.secret_cases import is_order
 from calllog_guard.core.codec import from_ms
 from calllog_guard.core.decisions.outcome import TO_DESK, Outcome, OutcomeKey
 from calllog_guard.core.identifiers import INTERNAL_KEY, Lookup, Tenant
 from calllog_guard.core.policy.active import Policy, TenantPolicy
 from calllog_guard.core.records import Output
-from calllog_guard.core.requests.request import AUDIENCE, Request, check_fields, read_request
+from calllog_guard.core.requests.request import AUDIENCE, Request, read_request
 from calllog_guard.core.requests.sealing import bare
 from calllog_guard.core.stream.arrival import appended_ms, content
 from calllog_guard.core.stream.heartbeats import Heartbeats
@@ -60,7 +61,6 @@ from calllog_guard.workers.desk.cases.terms import (
     absolute,
     apart,
     braked,
-    check_purposes,
     dated,
     people_in,
     reviewed,
@@ -259,13 +259,10 @@ class Desk:
         request = read_request(
             token, key_of, tenant=self._o.tenant, appended_ms=appended_ms(record), audience=table.audience or AUDIENCE
         )
-        role = table.requesters[request.iss].role
-        if record.topic == self._orders and role == "backend":
+        if record.topic == self._orders and table.requesters[request.iss].role == "backend":
             raise RequestRefusedError("wrong_topic", "/iss")
-        check_rights(role, request.type, request.event)
-        check_fields(request)
-        self._disclosures.check_request(request, role)
-        check_purposes(request, table)
+        check_request(request, table)
+        self._disclosures.check_request(request)
         await self._o.decider.subjects.check(request)
         if record.partition != self._o.home:
             raise RequestRefusedError("wrong_partition")
