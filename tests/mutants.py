@@ -14,6 +14,41 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
+        "client: a request goes out in clear without a word",
+        "client/aio.py",
+        "if self.seal is None and not self.plain:",
+        "if False:",
+        "tests/unit/client/test_client.py::test_a_request_is_sealed_unless_that_is_refused_by_name",
+    ),
+    (
+        "client: the sealed length tells a hold from an erasure",
+        "client/signing.py",
+        "padded = raw.ljust(-(-len(raw) // _BLOCK) * _BLOCK)",
+        "padded = raw",
+        "tests/unit/client/test_client.py::test_the_sealed_length_does_not_tell_a_hold_from_an_erasure",
+    ),
+    (
+        "client: a retry is another request",
+        "client/requests.py",
+        'jti = str(said.pop("jti", None) or new_jti())',
+        'jti = str(said.pop("jti", None) and new_jti() or new_jti())',
+        "tests/unit/client/test_client.py::test_the_same_jti_is_the_same_case",
+    ),
+    (
+        "client: a receipt is believed unsigned",
+        "client/answers.py",
+        "return decode(RECEIPTS, verify(receipts_key(key), text.strip()))",
+        "return decode(RECEIPTS, unb64(text.split('.')[1].encode()))",
+        "tests/unit/client/test_client.py::test_a_receipt_is_read_only_when_its_signature_is_good",
+    ),
+    (
+        "client: an event is sent that a protector would refuse",
+        "client/aio.py",
+        "                raise InvalidEventError(index, error) from None",
+        "                continue",
+        "tests/unit/client/test_client.py::test_an_event_that_a_protector_would_refuse_is_named_by_its_place_alone",
+    ),
+    (
         "domains: a secret that is made later is everybody's",
         "workers/keys/tenants/tenant_secrets.py",
         'and self.domains.apart(Tenant(name.split(".")[1])):',
@@ -4395,7 +4430,7 @@ MUTANTS += [
     (
         "a backend may give orders",
         "workers/desk/worker.py",
-        'if record.topic == self._orders and role == "backend":',
+        'if record.topic == self._orders and table.requesters[request.iss].role == "backend":',
         "if False:",
         "tests/scenarios/test_orders.py::test_what_is_not_taken_is_told_to_officers_alone",
     ),

@@ -36,7 +36,7 @@ from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.desk.answers.answers import Answers
 from calllog_guard.workers.desk.answers.notices import Notices
-from calllog_guard.workers.desk.answers.receipts import Receipts
+from calllog_guard.workers.desk.answers.receipts import ReceiptSigner
 from calllog_guard.workers.desk.cases.case_owners import Owners
 from calllog_guard.workers.desk.cases.case_store import Casebook
 from calllog_guard.workers.desk.cases.case_topic import CaseTopic
@@ -332,7 +332,7 @@ class GuardWorld:
                 notices=Notices(TENANT, 0, self.book, self.policy, self.settings, owners),
                 level=lambda _name, _value: None,
                 outcome_key=self.vault.outcome_key(TENANT),
-                receipts=Receipts(TENANT, 0, self.vault, self.settings, self.policy),
+                receipts=ReceiptSigner(TENANT, 0, self.vault, self.settings, self.policy),
                 writer=writer,
                 dead=dead,
                 policy=self.policy,

@@ -51,7 +51,7 @@ from calllog_guard.workers.auditor.upkeep import Means
 from calllog_guard.workers.auditor.worker import Auditor
 from calllog_guard.workers.desk.answers.answers import Answers
 from calllog_guard.workers.desk.answers.notices import Notices
-from calllog_guard.workers.desk.answers.receipts import Receipts
+from calllog_guard.workers.desk.answers.receipts import ReceiptSigner
 from calllog_guard.workers.desk.cases.case_owners import Owners
 from calllog_guard.workers.desk.cases.case_store import Casebook
 from calllog_guard.workers.desk.cases.case_topic import CaseTopic
@@ -167,7 +167,7 @@ def _desk(shared: AppContext, kafka: KafkaWriter, reader: Any, begins: Beginning
             searcher=Searcher(archive, writer),
             answers=Answers(archive, writer, home, owners),
             owners=owners,
-            receipts=Receipts(tenant, home, shared.vault, settings, shared.policy),
+            receipts=ReceiptSigner(tenant, home, shared.vault, settings, shared.policy),
             outcome_key=shared.vault.outcome_key(tenant),
             notices=Notices(tenant, home, book, shared.policy, settings, owners),
             writer=writer,

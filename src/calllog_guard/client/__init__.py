@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from calllog_guard.client.aio import AsyncCases, AsyncClient, AsyncPrivacy, AsyncPublisher, AsyncReceipts
     from calllog_guard.client.answers import Export, open_export, verify_receipt
-    from calllog_guard.client.cases import RefusedError, Stage
-    from calllog_guard.client.checks import Finding, InvalidEventError
+    from calllog_guard.client.cases import CaseStage, RefusedError
+    from calllog_guard.client.checks import InvalidEventError, Problem
     from calllog_guard.client.requests import Draft, drafts
     from calllog_guard.client.signing import RequesterKey, SealingKey
     from calllog_guard.client.threaded import Cases, Client, Privacy, Publisher, Receipts
@@ -23,17 +23,38 @@ _HOMES: Final = {
     **dict.fromkeys(("AsyncCases", "AsyncClient", "AsyncPrivacy", "AsyncPublisher", "AsyncReceipts"), "client.aio"),
     **dict.fromkeys(("Cases", "Client", "Privacy", "Publisher", "Receipts"), "client.threaded"),
     **dict.fromkeys(("Export", "open_export", "verify_receipt"), "client.answers"),
-    **dict.fromkeys(("RefusedError", "Stage"), "client.cases"),
+    **dict.fromkeys(("RefusedError", "CaseStage"), "client.cases"),
     **dict.fromkeys(("Draft", "drafts"), "client.requests"),
     **dict.fromkeys(("RequesterKey", "SealingKey"), "client.signing"),
-    **dict.fromkeys(("Finding", "InvalidEventError"), "client.checks"),
+    **dict.fromkeys(("Problem", "InvalidEventError"), "client.checks"),
     **dict.fromkeys(("CallEvent", "Party"), "core.calls.event"),
     "Receipt": "core.cases.receipt",
 }
 __all__ = [
-    "AsyncCases", "AsyncClient", "AsyncPrivacy", "AsyncPublisher", "AsyncReceipts", "CallEvent", "Cases", "Client", "Draft",
-    "Export", "Finding", "InvalidEventError", "Party", "Privacy", "Publisher", "Receipt", "Receipts", "RefusedError", "RequesterKey", "SealingKey",
-    "Stage", "drafts", "open_export", "verify_receipt",
+    "AsyncCases",
+    "AsyncClient",
+    "AsyncPrivacy",
+    "AsyncPublisher",
+    "AsyncReceipts",
+    "CallEvent",
+    "CaseStage",
+    "Cases",
+    "Client",
+    "Draft",
+    "Export",
+    "InvalidEventError",
+    "Party",
+    "Privacy",
+    "Problem",
+    "Publisher",
+    "Receipt",
+    "Receipts",
+    "RefusedError",
+    "RequesterKey",
+    "SealingKey",
+    "drafts",
+    "open_export",
+    "verify_receipt",
 ]  # fmt: skip
 
 

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Final, Required, Self, TypedDict, Unpack
 
 from calllog_guard.adapters.disk.private_files import write_once
 from calllog_guard.client.answers import RECEIPT, digest_of, receipts_key, unverified, verify_receipt
-from calllog_guard.client.cases import CaseView, Stage
-from calllog_guard.client.checks import Event, Finding, InvalidEventError, check, checked_event
+from calllog_guard.client.cases import CaseStage, CaseView
+from calllog_guard.client.checks import Event, InvalidEventError, Problem, check, checked_event
 from calllog_guard.client.requests import Draft, Requests
-from calllog_guard.client.signing import RequesterKey, SealingKey, Signed, Signer
+from calllog_guard.client.signing import RequesterKey, SealingKey, SignedRequest, Signer
 from calllog_guard.core.calls.event import Limits
 from calllog_guard.core.cases.receipt import Receipt
 from calllog_guard.core.codec import to_ms
@@ -153,7 +153,7 @@ class AsyncPrivacy(Requests[Awaitable[str]]):
     def _made(self, draft: Draft) -> Awaitable[str]:
         return self.send(draft)
 
-    def check(self, draft: Draft, policy: TenantPolicy | None = None) -> Finding | None:
+    def check(self, draft: Draft, policy: TenantPolicy | None = None) -> Problem | None:
         """
         Why a desk would refuse a request, or None. Nothing is sent.
 
@@ -164,10 +164,10 @@ class AsyncPrivacy(Requests[Awaitable[str]]):
         try:
             check(self._at.signer().request(draft, _now()), policy, self._at.identity)
         except MessageError as error:
-            return Finding.of(error)
+            return Problem.of(error)
         return None
 
-    def sign(self, draft: Draft) -> Signed:
+    def sign(self, draft: Draft) -> SignedRequest:
         """
         The record of a request; nothing is sent.
 
@@ -201,7 +201,7 @@ class AsyncCases:
 
     async def follow(
         self, case: str, *, until: str | None = None, timeout_s: float = FOLLOW_S
-    ) -> AsyncGenerator[Stage, None]:
+    ) -> AsyncGenerator[CaseStage, None]:
         """
         The stages of a case, those that it has reached and those that it reaches, up to `until`, or to its certificate or end.
 
@@ -309,7 +309,7 @@ def write_parts(
     return len(found)
 
 
-class Words(TypedDict, total=False):
+class ClientOptions(TypedDict, total=False):
     """
     What a client is told beside the servers.
 
@@ -335,9 +335,9 @@ class Words(TypedDict, total=False):
 
 
 class AsyncClient:
-    """A backend's way to one tenant of an installation: `kafka` are its bootstrap servers, `words` are those of `Words`."""
+    """A backend's way to one tenant of an installation: `kafka` are its bootstrap servers, `words` are those of `ClientOptions`."""
 
-    def __init__(self, kafka: str = "localhost:9092", **words: Unpack[Words]) -> None:
+    def __init__(self, kafka: str = "localhost:9092", **words: Unpack[ClientOptions]) -> None:
         tenant, key, desk, receipts = (
             Tenant(words["tenant"]),
             words.get("key"),

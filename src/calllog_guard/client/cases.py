@@ -36,7 +36,7 @@ class RefusedError(StateRefusedError):
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class CaseStage:
     """
     A stage that a case has reached.
 
@@ -63,7 +63,7 @@ class CaseView:
     latest: Case | None = None
     told: dict[str, datetime] = field(default_factory=dict)
 
-    def stages(self, record: Arrival) -> Iterator[Stage]:
+    def stages(self, record: Arrival) -> Iterator[CaseStage]:
         """The stages that a record of the topic of cases tells of and no record before did."""
         if record.key != self.case.encode() or not record.value:
             return
@@ -77,7 +77,7 @@ class CaseView:
                     self.told[name] = at
                     yield self._stage(name, at, found)
 
-    def _stage(self, name: str, at: datetime, case: Case) -> Stage:
+    def _stage(self, name: str, at: datetime, case: Case) -> CaseStage:
         last = name == list(case.stages)[-1]
         final = name in _ENDS or (last and case.state in {"closed", "refused"})
-        return Stage(name, at, case.state, case.waits_for, case.due, final)
+        return CaseStage(name, at, case.state, case.waits_for, case.due, final)

@@ -35,7 +35,7 @@ Event = CallEvent | Mapping[str, Any] | bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Problem:
     """Why a request would be refused, where (RFC 6901), and what to do."""
 
     reason: str

@@ -76,7 +76,7 @@ class SealingKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
+class SignedRequest:
     """A request as it is sent: whose it is, its `jti`, and the record's value."""
 
     iss: str
@@ -132,7 +132,7 @@ class Signer:
         check_fields(request)
         return request
 
-    def sign(self, draft: Draft, now: datetime) -> Signed:
+    def sign(self, draft: Draft, now: datetime) -> SignedRequest:
         """
         Check, sign and seal a request.
 
@@ -146,9 +146,9 @@ class Signer:
             raise ConfigurationError(f"the desk would refuse this request: {told(error)}") from None
         raw, pem, name = self.claims(draft, now), self.key.pem, self.key.name
         if self.seal is None:
-            return Signed(name, draft.jti, sign(pem, name, raw).encode())
+            return SignedRequest(name, draft.jti, sign(pem, name, raw).encode())
         padded = raw.ljust(-(-len(raw) // _BLOCK) * _BLOCK)
-        return Signed(name, draft.jti, _sealed(self.seal, sign(pem, name, padded)).encode())
+        return SignedRequest(name, draft.jti, _sealed(self.seal, sign(pem, name, padded)).encode())
 
 
 def _sealed(key: SealingKey, token: str) -> str:

@@ -14,12 +14,12 @@ from calllog_guard.client.aio import (
     AsyncPrivacy,
     AsyncPublisher,
     AsyncReceipts,
-    Words,
+    ClientOptions,
 )
-from calllog_guard.client.cases import Stage
-from calllog_guard.client.checks import Event, Finding
+from calllog_guard.client.cases import CaseStage
+from calllog_guard.client.checks import Event, Problem
 from calllog_guard.client.requests import Draft, Requests
-from calllog_guard.client.signing import Signed
+from calllog_guard.client.signing import SignedRequest
 from calllog_guard.core.cases.receipt import Receipt
 from calllog_guard.core.policy.active import TenantPolicy
 
@@ -84,11 +84,11 @@ class Privacy(Requests[str]):
     def _made(self, draft: Draft) -> str:
         return self.send(draft)
 
-    def check(self, draft: Draft, policy: TenantPolicy | None = None) -> Finding | None:
+    def check(self, draft: Draft, policy: TenantPolicy | None = None) -> Problem | None:
         """Why a desk would refuse a request, or None. Nothing is sent."""
         return self._inner.check(draft, policy)
 
-    def sign(self, draft: Draft) -> Signed:
+    def sign(self, draft: Draft) -> SignedRequest:
         """The record of a request; nothing is sent."""
         return self._inner.sign(draft)
 
@@ -103,7 +103,7 @@ class Cases:
     def __init__(self, inner: AsyncCases, loop: Loop) -> None:
         self._inner, self._loop = inner, loop
 
-    def follow(self, case: str, *, until: str | None = None, timeout_s: float = FOLLOW_S) -> Iterator[Stage]:
+    def follow(self, case: str, *, until: str | None = None, timeout_s: float = FOLLOW_S) -> Iterator[CaseStage]:
         """The stages of a case as they come, up to `until`, or to its certificate or end; WorkersSilentError when the time is over."""
         stages = self._inner.follow(case, until=until, timeout_s=timeout_s)
 
@@ -139,7 +139,7 @@ class Receipts:
 class Client:
     """A backend's way to one tenant of an installation; takes what `AsyncClient` takes."""
 
-    def __init__(self, kafka: str = "localhost:9092", **words: Unpack[Words]) -> None:
+    def __init__(self, kafka: str = "localhost:9092", **words: Unpack[ClientOptions]) -> None:
         self._inner, self._loop = AsyncClient(kafka, **words), Loop()
         self.publisher = Publisher(self._inner.publisher, self._loop)
         self.privacy = Privacy(self._inner.privacy, self._loop)

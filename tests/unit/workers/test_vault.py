@@ -16,7 +16,7 @@ from calllog_guard.core.identifiers import EpochName, Tenant
 from calllog_guard.core.policy.active import Policy
 from calllog_guard.errors import ConfigurationError, EpochUnknownError, KmsSilentError, StoredFormError
 from calllog_guard.settings import Settings
-from calllog_guard.workers.desk.answers.receipts import Receipts
+from calllog_guard.workers.desk.answers.receipts import ReceiptSigner
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 from calllog_guard.workers.runtime.process.self_test import FORMS, Made, probe
 
@@ -151,7 +151,7 @@ def test_warming_up_without_a_tenant_says_what_to_do(tmp_path: Path) -> None:
 def test_a_receipt_counts_how_long_the_kms_could_take_a_destruction_back() -> None:
     fenced = datetime(2026, 11, 24, tzinfo=UTC)
     for kms, days in ((MemoryKms(), 28), (AwsKms("eu-west-2", "p"), 35)):
-        bounds = Receipts(TENANT, 0, Vault(kms, MemoryRing()), Settings(), Policy((), key_files(Path())))._bounds(
+        bounds = ReceiptSigner(TENANT, 0, Vault(kms, MemoryRing()), Settings(), Policy((), key_files(Path())))._bounds(
             fenced
         )
         assert bounds["backup_end"] == fenced + timedelta(days=days)

@@ -50,7 +50,7 @@ from calllog_guard.settings import Settings
 from calllog_guard.workers.desk.answers.answers import Answers
 from calllog_guard.workers.desk.answers.notices import AWAITED, Notices
 from calllog_guard.workers.desk.answers.prior_notices import Before
-from calllog_guard.workers.desk.answers.receipts import NAMED, Receipts
+from calllog_guard.workers.desk.answers.receipts import NAMED, ReceiptSigner
 from calllog_guard.workers.desk.answers.statements import Statements
 from calllog_guard.workers.desk.cases.case_actions import Act, Acts
 from calllog_guard.workers.desk.cases.case_owners import Owners
@@ -107,7 +107,7 @@ class Office:
     searcher: Searcher
     answers: Answers
     owners: Owners
-    receipts: Receipts
+    receipts: ReceiptSigner
     outcome_key: OutcomeKey
     notices: Notices
     writer: Writer

@@ -28,7 +28,7 @@ NAMED: Final = 2
 _CERTIFICATES: Final = frozenset({"absent", "gone"})
 
 
-class Receipts:
+class ReceiptSigner:
     """One tenant's receipts."""
 
     def __init__(self, tenant: Tenant, home: int, vault: Vault, settings: Settings, policy: Policy) -> None:
