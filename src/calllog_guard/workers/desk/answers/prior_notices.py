@@ -22,6 +22,7 @@ from calllog_guard.core.cases.case_states import after
 from calllog_guard.core.cases.notices import act_by, told_before, waited_for
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.requests.types import RESTRICTS
 from calllog_guard.errors import CaseStateError, MessageError, ParkedError, RequestRefusedError
 from calllog_guard.policy import TenantPolicy
 from calllog_guard.ports import Clock
@@ -80,7 +81,7 @@ class Before:
             CaseStateError: `nobody_to_tell`; the act is a dead letter, and the case stays as it is.
 
         """
-        restricts = case.type in {"object", "restrict"} and bool(case.decisions)
+        restricts = case.type in RESTRICTS and bool(case.decisions)
         kind = None
         if word == "refuse" and restricts:
             kind = "lifting"
