@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from aiokafka import TopicPartition
 
+from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.adapters.kafka.admin.topics import KafkaTopics
 from calllog_guard.adapters.kafka.log import read_all
 from calllog_guard.adapters.kafka.newest import keyed, newest
@@ -28,7 +29,8 @@ from calllog_guard.core.identifiers import Tenant, b64, unb64
 from calllog_guard.core.officers.acceptances import Accepted, accepted
 from calllog_guard.core.officers.confirmations import Confirmed, confirmed
 from calllog_guard.core.officers.prolongations import Prolonged, changes
-from calllog_guard.core.policy.changes.publication import Installed
+from calllog_guard.core.policy.active import Policy
+from calllog_guard.core.policy.changes.chain import Installed
 from calllog_guard.core.policy.versions import events_named
 from calllog_guard.core.stream.anchor import ANCHOR, Anchor, anchor_in
 from calllog_guard.core.stream.letters import LETTERS_FROM
@@ -36,7 +38,6 @@ from calllog_guard.core.stream.proofs import AUDIT
 from calllog_guard.core.topics import OURS, Topic
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.metrics import Counters, Increment, Metrics
-from calllog_guard.policy import Policy, load_policy
 from calllog_guard.ports import Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.people.late_events import LateLimit

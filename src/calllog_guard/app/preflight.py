@@ -2,7 +2,7 @@
 The policy and the world: what is published, where data may lie, and whether the log keeps it long enough.
 
 Asked by every worker before it starts, by `doctor`, and by every command that writes or opens something.
-Source: design section 11; GDPR Art. 44.
+Source: docs/how-to/write-the-policy.md; GDPR Art. 44.
 """
 
 import asyncio
@@ -17,7 +17,8 @@ from calllog_guard.adapters.kafka.admin.topics import KafkaTopics
 from calllog_guard.adapters.kafka.log import Tail, read_all
 from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.app.context import AppContext
-from calllog_guard.core.policy.changes.publication import FollowedPolicy, is_publication
+from calllog_guard.core.policy.changes.chain import FollowedPolicy
+from calllog_guard.core.policy.changes.publication import is_publication
 from calllog_guard.core.policy.form import Version
 from calllog_guard.core.policy.residency import host_of, outside
 from calllog_guard.core.topics import Topic

@@ -19,7 +19,8 @@ from calllog_guard.commands.cases import filed_of
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.unread import Unread
 from calllog_guard.core.audit.accesses import Account, Doubt, read_access
-from calllog_guard.core.audit.month_report import HoldLine, Month, PolicyLine, Report, Sources, report
+from calllog_guard.core.audit.month_lines import HoldLine, PolicyLine, Report
+from calllog_guard.core.audit.month_report import Month, Sources, report
 from calllog_guard.core.audit.month_statement import KEY, STATEMENTS, Statement
 from calllog_guard.core.cases.case import Case
 from calllog_guard.core.cases.notices import Filed

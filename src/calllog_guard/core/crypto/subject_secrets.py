@@ -3,7 +3,7 @@ A person's secrets and what they yield: pseudonym, token key, month keys.
 
 Rules: 1. Secrets are random, never derived from identifiers.  2. One HKDF info per use, never one key for two uses.
        3. No secret prints itself; raw bytes need `expose()`.
-Source: HMAC-SHA-256 (RFC 2104), HKDF-SHA-256 (RFC 5869); vectors in `tests/vectors/secrets_v1.json`.
+Source: HMAC-SHA-256 (RFC 2104), HKDF-SHA-256 (RFC 5869); vectors in `tests/vectors/stored_v1.json`.
 """
 
 import hmac

@@ -4,7 +4,7 @@ The desk: verifies requests, runs their cases and clocks, has decisions made (`w
 Steps (numbered for the crash tests): 1 case written, 2 decision written, 3 fenced, 4 receipt written.
 Rules: 1. Only after the fence does the request's offset move.  2. The same place means resume, another means replay.
        3. No identity outside the sealed part of a waiting case.  4. Nothing is refused but by an officer.
-Source: design sections 9 and 10.
+Source: docs/explanation/design.md, docs/explanation/cases.md.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +26,7 @@ from calllog_guard.core.cases.secret_cases import is_order
 from calllog_guard.core.codec import from_ms
 from calllog_guard.core.decisions.outcome import TO_DESK, Outcome, OutcomeKey
 from calllog_guard.core.identifiers import INTERNAL_KEY, Lookup, Tenant
+from calllog_guard.core.policy.active import Policy, TenantPolicy
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import AUDIENCE, Request, check_fields, read_request
 from calllog_guard.core.requests.sealing import bare
@@ -42,7 +43,6 @@ from calllog_guard.errors import (
     RequestRefusedError,
 )
 from calllog_guard.metrics import Counters, Gauges, Increment, SetGauge
-from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings

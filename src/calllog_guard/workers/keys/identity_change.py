@@ -10,7 +10,7 @@ Rules: 1. The desk decides nothing until the keystore is marked: nobody is told 
        3. Whose identifiers the present rules refuse stay where they are, and are found by the former rules.
        4. Of whom copies alone are left that a hold or law keeps is carried over, too: they may be told of, and asked for.
        5. The mark is set upon a keystore that was the same all along.
-Source: design section 14 (identity is fixed).
+Source: docs/adr/0012-identity-is-fixed.md.
 """
 
 import asyncio
@@ -38,13 +38,13 @@ from calllog_guard.core.decisions.decision import (
 from calllog_guard.core.decisions.standing_rules import Rule, Span, seal_rule
 from calllog_guard.core.identifiers import DecisionId, HoldId, Lookup, Pseudonym, Tenant, partition_of, record_key
 from calllog_guard.core.identity.rules import canonical
+from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.types import DecisionType
 from calllog_guard.core.stream.arrival import content
 from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import IdentityMovedError, MessageError
-from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings

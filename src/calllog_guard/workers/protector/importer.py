@@ -5,7 +5,7 @@ Rules: 1. No fence moves: a person who is gone stays gone, whatever the old log 
        people erased so long ago that their fence has lapsed leaves no leg.  2. A leg whose last purpose has lapsed is never
        stored.  3. The late limit does not bind here: the keys of a new person reach back as far as any purpose.
        4. A batch counts when its outputs are acknowledged; the same batch again writes the same keys.
-Source: design sections 6, 9, 11.
+Source: docs/how-to/publish-an-event.md, docs/explanation/design.md, docs/how-to/write-the-policy.md.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ from calllog_guard.core.calls.event import CheckedEvent, Limits, payload_of, rea
 from calllog_guard.core.calls.import_journal import Batch, Events, Legs, Refused
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.identifiers import Lookup, Tenant
+from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.records import Output
 from calllog_guard.core.retention.purposes import Purpose, standing
 from calllog_guard.core.stream.arrival import content
 from calllog_guard.errors import Fate, GuardError, MessageError, UnacknowledgedError, UnitOverdueError
 from calllog_guard.metrics import CounterMetric, Counters
-from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings

@@ -6,7 +6,7 @@ Steps (numbered for the crash tests): 2 read, 3 minted, 4 sealed, 5 acknowledged
 Rules: 1. Person entries are read afresh per unit, and again after its outputs are acknowledged.
        2. If one changed in between, the unit is done again before its offset moves; so it is if the rules by which people are known did.
        3. Whose entries cannot be used is left out and told: what becomes of their parts is the caller's to say.
-Source: design sections 4, 7, 8, 9.
+Source: docs/explanation/design.md, docs/reference/messages.md, docs/explanation/keystore.md.
 """
 
 from collections import Counter
@@ -26,6 +26,7 @@ from calllog_guard.core.crypto.key_bytes import KeyBytes
 from calllog_guard.core.crypto.leg_envelope import Nonce, leg_aad, leg_head, nonces, seal_under
 from calllog_guard.core.crypto.subject_secrets import CallKey, Month, floor_month, month_of
 from calllog_guard.core.identifiers import CallId, Lookup, Tenant, record_key
+from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.policy.form import Version
 from calllog_guard.core.records import Output, tombstone
 from calllog_guard.core.retention.purposes import allowed, mask_for
@@ -33,7 +34,6 @@ from calllog_guard.core.stream.heartbeats import Heartbeats
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import IdentityMovedError, KeyMissingError, RecordError
 from calllog_guard.metrics import CounterMetric, Counters, Increment
-from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings

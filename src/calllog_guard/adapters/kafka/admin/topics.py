@@ -1,7 +1,7 @@
 """
 Governed topics: what each must be, made and checked through kafka-python.
 
-Source: design section 5; `facts.md` (Kafka): each setting bounds how long an erased value can survive.
+Source: docs/reference/topics.md: each setting bounds how long an erased value can survive.
 """
 
 import operator

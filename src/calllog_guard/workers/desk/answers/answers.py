@@ -24,11 +24,11 @@ from calllog_guard.core.decisions.decision import decision_in
 from calllog_guard.core.decisions.outcome import is_result
 from calllog_guard.core.decisions.standing_rules import open_rule
 from calllog_guard.core.identifiers import INTERNAL_KEY, Lookup, Pseudonym, partition_of
+from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.types import OWN
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import CaseStateError, MessageError
-from calllog_guard.policy import TenantPolicy
 from calllog_guard.ports import Writer
 from calllog_guard.workers.desk.cases.case_owners import Owners
 from calllog_guard.workers.desk.decisions.granted import Granted, Telling, span_of

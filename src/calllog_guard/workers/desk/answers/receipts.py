@@ -1,7 +1,7 @@
 """
 Signs what is said about a case: one receipt per stage, with the tenant's receipt key.
 
-Source: design section 9, step 6; interface: messages.
+Source: docs/explanation/design.md, docs/reference/messages.md.
 """
 
 from datetime import UTC, date, datetime, time, timedelta
@@ -15,11 +15,11 @@ from calllog_guard.core.cases.receipt import STATEMENT, Receipt
 from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.jose import receipt_pem, sign
 from calllog_guard.core.identifiers import Tenant
+from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.policy.facts import said
 from calllog_guard.core.records import Output
 from calllog_guard.core.retention.purposes import GRACE_DAYS
 from calllog_guard.core.topics import REQUESTS_KEEP_DAYS, Topic
-from calllog_guard.policy import Policy
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 

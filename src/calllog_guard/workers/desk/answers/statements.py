@@ -16,6 +16,7 @@ from calllog_guard.core.audit.month_statement import KEY, CaseLine, HeldLine, St
 from calllog_guard.core.codec import decode, encode
 from calllog_guard.core.crypto.jose import receipt_pem, sign
 from calllog_guard.core.crypto.subject_secrets import Month, month_from, month_text
+from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.policy.facts import said
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.types import kinds
@@ -33,7 +34,6 @@ from calllog_guard.core.retention.removals import (
 from calllog_guard.core.retention.tally import month_before
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import MessageError
-from calllog_guard.policy import Policy
 from calllog_guard.ports import Writer
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.desk.decisions.holds import Archive

@@ -4,7 +4,7 @@ What acts on a case that is open: an officer's word, and the clock (identity sho
 Rules: 1. An act is bound to its place as a request is: the same place means resume.  2. What was awaited and has come leads on by
           itself where code may grant; never around an officer.  3. Only an officer refuses.  4. What the person is told of an act
           is in the log before the case says so.
-Source: design section 10; `core/cases/case_states.py`.
+Source: docs/explanation/cases.md; `core/cases/case_states.py`.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,11 +21,11 @@ from calllog_guard.core.cases.deadlines import check_extension
 from calllog_guard.core.cases.notices import acknowledged, waited_for
 from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.jose import public_forms
+from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.types import RESTRICTS, Requester
 from calllog_guard.errors import CaseStateError, ParkedError
-from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.desk.answers.notices import AWAITED, Given, Notices
 from calllog_guard.workers.desk.answers.prior_notices import Before
 from calllog_guard.workers.desk.cases.case_store import Casebook

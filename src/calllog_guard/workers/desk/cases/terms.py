@@ -1,7 +1,7 @@
 """
 What the tenant's policy means for a case: its dates, its brake, and whether an officer must look.
 
-Source: design section 10; `core/cases/deadlines.py`, `core/cases/case_states.py`.
+Source: docs/explanation/cases.md; `core/cases/deadlines.py`, `core/cases/case_states.py`.
 """
 
 from datetime import date, datetime, time
@@ -14,10 +14,10 @@ import msgspec
 from calllog_guard.core.cases.case import Case, WaitsFor
 from calllog_guard.core.cases.deadlines import Alarm, Due, Times, acknowledge_by, complaint_alarms, due
 from calllog_guard.core.cases.working_days import Calendar, Regime
+from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.types import COPIES, TYPES, Kind, Requester
 from calllog_guard.errors import RequestRefusedError
-from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.desk.cases.case_store import Casebook
 
 _BRAKES: Final = {

@@ -1,7 +1,7 @@
 """
 What is granted: a request with the policy it is judged by, and which decisions it comes to.
 
-Source: design section 9, step 2; section 10.
+Source: docs/explanation/design.md, docs/explanation/cases.md.
 """
 
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from calllog_guard.core.cases.case import AT_ONCE, Case, Consent, parted
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.decisions.standing_rules import REVIEW, Span
 from calllog_guard.core.identifiers import HoldId, Lookup, Pseudonym
+from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.requests.fields import Range, days_of
 from calllog_guard.core.requests.request import Request, wording_digest
 from calllog_guard.core.requests.types import TYPES, DecisionType, kinds
-from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.keys.people.law_copies import LawCopy
 
 LAW: Final = kinds(lambda row: row.law)

@@ -22,10 +22,10 @@ from calllog_guard.core.decisions.outcome import DONE, is_result
 from calllog_guard.core.decisions.restriction import RESTORE, Origin, StandingRestriction, ended_by
 from calllog_guard.core.decisions.standing_rules import ALONE, REVIEW, Standing, open_rule
 from calllog_guard.core.identifiers import EpochName, Lookup, Pseudonym, partition_of
+from calllog_guard.core.policy.active import Policy, TenantPolicy
 from calllog_guard.core.requests.types import RESTRICTIONS
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EpochUnknownError, MessageError, UntracedError
-from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.workers.desk.answers.notices import Given
 from calllog_guard.workers.desk.decisions.granted import Granted, PlannedDecision
 from calllog_guard.workers.desk.decisions.holds import Archive
