@@ -19,6 +19,7 @@ from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.crypto.entries import applied_key
 from calllog_guard.core.decisions.decision import decision_in
 from calllog_guard.core.decisions.outcome import is_result
+from calllog_guard.core.requests.types import HOLDS
 from calllog_guard.core.rights.grants import KEYSTORE_USERS
 from calllog_guard.core.rights.kms_policies import POLICIES, PRINTED
 from calllog_guard.core.rights.redis_rules import FINE_SINCE, WAITAOF_SINCE, acl_lines, rules
@@ -118,7 +119,7 @@ def _counts(record: Any, proofs: Proofs) -> bool:
     if record.value is None or not key or key[:1] == b"~" or is_result(key):
         return False
     try:
-        return decision_in(record, proofs).type not in {"hold", "release"}
+        return decision_in(record, proofs).type not in HOLDS
     except MessageError:  # not written by a desk
         return False
 
