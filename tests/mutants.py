@@ -67,14 +67,14 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "core/rights/kms_policies.py",
         "names = [*passing, VOUCHES_LETTERS] if domain",
         "names = [*passing, VOUCHES_LETTERS, VOUCHES_PROFILES] if domain",
-        "tests/unit/core/test_domains.py::test_a_policy_of_aws_lets_each_domain_use_its_own_keys",
+        "tests/unit/workers/keys/test_domains.py::test_a_policy_of_aws_lets_each_domain_use_its_own_keys",
     ),
     (
         "domains: a backend opens what lies under the shared key",
         "core/rights/kms_policies.py",
         "        return [VOUCHES_PROFILES]\n",
         "        return [VOUCHES_PROFILES, _SHARED]\n",
-        "tests/unit/core/test_domains.py::test_a_policy_of_aws_lets_each_domain_use_its_own_keys",
+        "tests/unit/workers/keys/test_domains.py::test_a_policy_of_aws_lets_each_domain_use_its_own_keys",
     ),
     (
         "domains: a token may make a destroyed key anew",
