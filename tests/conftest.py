@@ -24,6 +24,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(_NothingSkipped(config), "nothing-skipped")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what asks for servers; of two processes none is left with a file of them at the end."""
+    for item in items:
+        if "java" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.real)
+    if hasattr(config, "workerinput"):
+        real = {item.path for item in items if item.get_closest_marker("real")}
+        items.sort(key=lambda item: item.path not in real)
+
+
 class _NothingSkipped:
     """Under CI a skipped test is a failed session."""
 

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from guard_world import TENANT, GuardWorld, write_keys
+from sizes import size
 
 from calllog_guard.core.crypto.sealed import desk_pem, sign
 from calllog_guard.core.requests.sealed import seal_request
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import time_text
 
-MANY = 10_000
+MANY = size("HOSTILE", 1_000, 10_000)
 SEED = 7
 
 

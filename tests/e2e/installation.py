@@ -3,35 +3,35 @@
 import asyncio
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
 import subprocess
 import sys
-import time
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime, timedelta
-from io import StringIO
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
-import pytest
-from patience import PATIENCE_S
+from in_process import Done, command
+from patience import PATIENCE_S, until
 from redis import Redis
+from sizes import every
 
 from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
-from calllog_guard.cli import main
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import LogSilentError
 from calllog_guard.stack.supervisor import Stack
 from calllog_guard.workers.vault import Vault
 
+_DEVELOPMENT: Final = "CALLLOG_GUARD_DEVELOPMENT"
 _NUMBERS: Final = count(1)
 """Two installations on one stack never have one prefix, not even by chance."""
 
@@ -55,7 +55,7 @@ class Installation:
         """`release` is the folder of another release's package, which then makes and runs everything."""
         self.stack, self.directory, self.release = stack, directory, release
         self.name = name or f"{secrets.token_hex(3)}{next(_NUMBERS)}"
-        done = self._here("init", str(directory), "--json")
+        done = self.cli("init", str(directory), "--json")
         extra = {
             "CALLLOG_PREFIX": f"c{self.name}.",
             "PRIVACY_PREFIX": f"p{self.name}.",
@@ -72,8 +72,8 @@ class Installation:
         self.workers: list[subprocess.Popen[bytes]] = []
         self.log = directory / "workers.log"
         self.partitions = int(extra["PARTITIONS"])
-        self._here("topics", "create")
-        self._here("tenant", "create", "iocom", *(("--identity", identity) if identity else ()))
+        self.cli("topics", "create")
+        self.cli("tenant", "create", "iocom", *(("--identity", identity) if identity else ()))
 
     def _database(self) -> str:
         """A database of its own in the shared Redis: each installation has its own guard entry."""
@@ -83,36 +83,21 @@ class Installation:
             redis.flushdb()
         return url
 
-    def _here(self, *words: str) -> str:
-        """Run one command in a thread of this process: a new process takes most of a second, and every test sets up three times."""
-        if self.release is not None:
-            return self.cli(*words)
+    def run(self, *words: str, process: bool = False, settings: Mapping[str, str] = MappingProxyType({})) -> Done:
+        """Run one command: in a process of its own where the test is about that, or about another release."""
+        environment = getattr(self, "environment", {}) | {f"CALLLOG_GUARD_{k}": v for k, v in settings.items()}
+        if self.release is None and not process and "crash-at" not in environment.get(_DEVELOPMENT, ""):
+            return command(words, environment)
+        line = [sys.executable, "-m", "calllog_guard.cli", *words]
+        environment = os.environ | environment | of_release(self.release)
+        done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+        return Done(done.returncode, done.stdout, done.stderr)
 
-        def run() -> tuple[int, str, str]:
-            environment = getattr(self, "environment", {})
-            with (
-                redirect_stdout(StringIO()) as out,
-                redirect_stderr(StringIO()) as err,
-                pytest.MonkeyPatch.context() as patch,
-            ):
-                for name, value in environment.items():
-                    patch.setenv(name, value)
-                return main(words), out.getvalue(), err.getvalue()
-
-        with ThreadPoolExecutor(1) as thread:
-            code, out, err = thread.submit(run).result(PATIENCE_S)
-        assert code == 0, f"{words[0]} ended with {code}: {out[-800:]} {err[-1500:]}"
-        return out
-
-    def cli(self, *words: str, code: int | None = 0) -> str:
+    def cli(self, *words: str, code: int | None = 0, process: bool = False) -> str:
         """Run one command; its stdout; None takes any exit code."""
-        environment = os.environ | getattr(self, "environment", {}) | of_release(self.release)
-        command = [sys.executable, "-m", "calllog_guard.cli", *words]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-        assert code in {None, done.returncode}, (
-            f"{words[0]} ended with {done.returncode}: {done.stdout[-800:]} {done.stderr[-1500:]}"
-        )
-        return done.stdout
+        done = self.run(*words, process=process)
+        assert code in {None, done.code}, f"{words[0]} ended with {done.code}: {done.out[-800:]} {done.err[-1500:]}"
+        return done.out
 
     def start(self, role: str, release: Path | None = None, /, **settings: str) -> subprocess.Popen[bytes]:
         """Start a worker, of another release where one is named."""
@@ -209,12 +194,21 @@ class Installation:
             except LogSilentError:
                 return False
 
-        end = time.monotonic() + seconds
-        while not holds():
-            if time.monotonic() >= end:
-                told = what if isinstance(what, str) else what()
-                raise AssertionError(f"not within {seconds} s: {told}\n{self.log.read_text()[-3000:]}")
-            time.sleep(0.2)
+        def told() -> str:
+            return f"{what if isinstance(what, str) else what()}\n{self.log.read_text()[-3000:]}"
+
+        until(holds, told, seconds)
+
+    def said(self, text: str, times: int = 1) -> None:
+        """Wait until the workers' log has a text so often: a line is written after what it tells of."""
+        self.settled(lambda: self.log.read_text().count(text) >= times, f"the log says {text!r}")
+
+    def page(self, path: str, number: int = -1) -> str:
+        """A page of one of the workers, of the one that started last where none is named."""
+        self.said('"pages": "', max(1, number + 1))
+        address = re.findall(r'"pages": "([^"]+)"', self.log.read_text())[number]
+        with urllib.request.urlopen(f"http://{address}{path}") as answer:
+            return str(answer.read().decode())
 
 
 def of_release(folder: Path | None) -> dict[str, str]:
@@ -233,9 +227,11 @@ Make = Callable[..., Installation]
 Some = TypeVar("Some")
 
 
-def some(steps: Sequence[Some]) -> Sequence[Some]:
-    """Every third step to be killed at; `make chaos` takes every one. In one process `tests/core` takes every write in every run."""
-    return steps if os.environ.get("EVERY_STEP") else steps[::3]
+def some(steps: Sequence[Some], *usual: Some) -> list[Any]:
+    """Steps to be killed at: `make test` has those that are named, `make test-all` every third, `make chaos` every one."""
+    return every(
+        steps if os.environ.get("EVERY_STEP") else [step for step in steps if step in {*steps[::3], *usual}], *usual
+    )
 
 
 def event(call: str, *parties: str, minutes_ago: float = 10, **more: Any) -> dict[str, Any]:

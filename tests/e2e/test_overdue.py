@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from installation import Installation, event, raw
+from patience import ended
 
 from calllog_guard.stack.supervisor import Stack
 
@@ -53,7 +54,7 @@ def test_what_was_sent_to_a_frozen_broker_is_withdrawn_and_the_worker_halts(
     guard.settled(lambda: waits(guard) > 0, "the unit was polled, and waits for the keystore", 60)
     kafka.freeze()
     redis.thaw()
-    assert worker.wait(UNIT_MAX_S + 60) == 70
+    assert ended(worker) == 70
     (halt,) = [line for line in map(json.loads, lines(guard)) if line["event"] == "halt"]
     assert (halt["kind"], "withdrawn" in halt["why"]) == ("UnitOverdueError", True)
     kafka.thaw()
@@ -66,6 +67,7 @@ def test_what_was_sent_to_a_frozen_broker_is_withdrawn_and_the_worker_halts(
     assert again.poll() is None
 
 
+@pytest.mark.long
 def test_a_unit_that_has_sent_nothing_outlasts_the_keystores_silence(own_stack: Stack, guard: Installation) -> None:
     """Longer than UNIT_MAX_S, and yet no halt: nothing of it can be late."""
     redis = own_stack.children["redis"]
