@@ -3864,6 +3864,13 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/core/test_telemetry.py",
     ),
     (
+        "a log line and its end are two writes",
+        "telemetry.py",
+        "logger_factory=structlog.WriteLoggerFactory(sys.stderr)",
+        "logger_factory=structlog.PrintLoggerFactory(sys.stderr)",
+        "tests/core/test_telemetry.py",
+    ),
+    (
         "log lines have no time",
         "telemetry.py",
         '            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),\n',
