@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
+from forked import Forked, Together
 from in_process import Done, command
 from patience import PATIENCE_S, until
 from redis import Redis
@@ -28,6 +29,7 @@ from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import LogSilentError
+from calllog_guard.settings import ROLES
 from calllog_guard.stack.supervisor import Stack
 from calllog_guard.workers.vault import Vault
 
@@ -102,11 +104,15 @@ class Installation:
     def start(self, role: str, release: Path | None = None, /, **settings: str) -> subprocess.Popen[bytes]:
         """Start a worker, of another release where one is named."""
         environment = os.environ | self.environment | {f"CALLLOG_GUARD_{k}": v for k, v in settings.items()}
-        environment |= of_release(release or self.release)
-        with self.log.open("ab") as log:
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "calllog_guard.cli", "worker", role], env=environment, stderr=log, stdout=log
-            )
+        release = release or self.release
+        if release is None and "PYTHONPATH" not in self.environment:
+            each = [Forked(["worker", one], environment, self.log) for one in (ROLES if role == "all" else [role])]
+            worker: subprocess.Popen[bytes] = each[0] if len(each) == 1 else Together(each)
+        else:
+            environment |= of_release(release)
+            with self.log.open("ab") as log:
+                line = [sys.executable, "-m", "calllog_guard.cli", "worker", role]
+                worker = subprocess.Popen(line, env=environment, stderr=log, stdout=log)
         self.workers.append(worker)
         return worker
 
