@@ -79,3 +79,12 @@ def stack(java: None, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Sta
 
     with Stack(tmp_path_factory.mktemp("stack")) as running:
         yield running
+
+
+@pytest.fixture
+def struck(stack: "Stack") -> "Iterator[Stack]":
+    """The stack, for a test that freezes or ends its servers: they are there again afterwards."""
+    yield stack
+    for child in stack.children.values():
+        child.thaw()
+        child.start()

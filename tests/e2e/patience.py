@@ -18,7 +18,7 @@ def share() -> float:
 
 
 def until(condition: Callable[[], bool], what: str | Callable[[], str], seconds: float = PATIENCE_S) -> float:
-    """Wait for a state, so many seconds of an idle machine; how long it took. Looking takes a third of the time at most."""
+    """Wait for a state, so many seconds of an idle machine; how long it took. Looking takes a fifth of the time at most."""
     began = before = time.monotonic()
     left = seconds
     while True:
@@ -31,7 +31,7 @@ def until(condition: Callable[[], bool], what: str | Callable[[], str], seconds:
             told = what if isinstance(what, str) else what()
             raise AssertionError(f"not within {now - began:.0f} s: {told}")
         before = now
-        time.sleep(min(_LOOK_MOST_S, max(_LOOK_S, 2 * (now - look))))
+        time.sleep(min(_LOOK_MOST_S, max(_LOOK_S, 4 * (now - look))))
 
 
 def ended(process: "subprocess.Popen[Any]", seconds: float = PATIENCE_S) -> int:

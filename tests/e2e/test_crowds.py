@@ -39,7 +39,7 @@ def test_calls_of_a_thousand_new_parties_stop_nobody(make: Make) -> None:
     other.start()
     try:
         worker = guard.start("protector")
-        guard.settled(lambda: len(guard.live()) == EVENTS * PARTIES, "every leg", 180)
+        guard.settled(lambda: len(guard.live()) == EVENTS * PARTIES, "every leg")
     finally:
         over.set()
         other.join()

@@ -119,7 +119,7 @@ def test_records_deleted_under_a_running_worker_halt_it(make: Make) -> None:
         calls(guard, read, 10)
         delete_records(guard, "calllog.events", read + 5)
         worker.send_signal(signal.SIGCONT)
-        guard.settled(ended_or_read, "a halt, or every leg", seconds=300)
+        guard.settled(ended_or_read, "a halt, or every leg")
         if worker.poll() is not None:
             break
         read += 10
@@ -141,7 +141,7 @@ def test_what_retention_takes_from_a_worker_that_is_away_is_a_gap(make: Make) ->
         calls(guard, 100, 1)  # a segment ends when a record comes
         return bounds(guard, "calllog.events")[0] > 10
 
-    guard.settled(rolled, "retention has taken something unread", seconds=300)
+    guard.settled(rolled, "retention has taken something unread")
     set_topic(guard, "calllog.events", retention_ms="86400000", segment_ms="86400000")
     first, end = bounds(guard, "calllog.events")
     assert f"records 10 to {first - 1} are gone unread" in halted(guard)
@@ -280,13 +280,13 @@ def test_topics_of_events_may_have_other_counts_and_grow_under_flow(make: Make) 
     sent = flow.sent
     guard.settled(lambda: flow.sent > sent + 90, "more is sent")
     flow.end()
-    guard.settled(lambda: len(guard.live()) == flow.sent, "a leg of each call", seconds=300)
+    guard.settled(lambda: len(guard.live()) == flow.sent, "a leg of each call")
     assert not guard.dead()
     file = guard.directory / "more.ndjson"
     file.write_text("\n".join(json.dumps(event(f"m{n}", f"m{n}@example.org")) for n in range(20)))
     for topic in (guard.topic("calllog.events"), more):
         assert json.loads(guard.cli("emit", str(file), "--topic", topic, "--json")) == {"published": 20}
-    guard.settled(lambda: len(guard.live()) == flow.sent + 20, "the same calls, once", seconds=300)
+    guard.settled(lambda: len(guard.live()) == flow.sent + 20, "the same calls, once")
     assert all(worker.poll() is None for worker in guard.workers), guard.log.read_text()[-2000:]
 
 
@@ -357,12 +357,12 @@ def test_what_nears_the_end_of_its_time_is_kept_longer_within_a_bound_until_it_i
     guard = make(EVENTS_KEEP_H="1", LAG_SHARE="0.002", PROLONG_MOST="3")
     guard.start("auditor")
     calls(guard, 0, 5)
-    guard.settled(lambda: retention(guard) == (str(3 * 3_600_000), "warned"), "kept longer, to the bound", seconds=300)
+    guard.settled(lambda: retention(guard) == (str(3 * 3_600_000), "warned"), "kept longer, to the bound")
     guard.settled(lambda: metric(guard, "unread_near_end") == 1, "told")
     guard.said("what is unread nears the end of its time")
     assert not metric(guard, "governed_drift"), "it withholds nothing"
     guard.start("protector")
-    guard.settled(lambda: len(guard.live()) == 5, "all legs", seconds=300)
-    guard.settled(lambda: retention(guard) == (str(3_600_000), "ok"), "set back", seconds=300)
+    guard.settled(lambda: len(guard.live()) == 5, "all legs")
+    guard.settled(lambda: retention(guard) == (str(3_600_000), "ok"), "set back")
     lines = json.loads(guard.run("report", "--json")[1])["prolonged"]
     assert [(each["from_s"], each["to_s"]) for each in lines] == [(3600, 7200), (7200, 10_800), (10_800, 3600)]

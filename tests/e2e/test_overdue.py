@@ -17,16 +17,9 @@ EVENTS = 8
 
 
 @pytest.fixture
-def own_stack(java: None, tmp_path: Path) -> Iterator[Stack]:  # noqa: ARG001
-    """A stack whose servers a test may freeze."""
-    with Stack(tmp_path / "stack") as stack:
-        yield stack
-
-
-@pytest.fixture
-def guard(own_stack: Stack, tmp_path: Path) -> Iterator[Installation]:
+def guard(struck: Stack, tmp_path: Path) -> Iterator[Installation]:
     """One installation on it."""
-    made = Installation(own_stack, tmp_path / "in", UNIT_MAX_S=str(UNIT_MAX_S), RETRY_MAX_S="600", PARTITIONS="1")
+    made = Installation(struck, tmp_path / "in", UNIT_MAX_S=str(UNIT_MAX_S), RETRY_MAX_S="600", PARTITIONS="1")
     yield made
     made.stop()
 
@@ -41,17 +34,15 @@ def waits(guard: Installation) -> int:
     return guard.log.read_text().count('"unit waits"')
 
 
-def test_what_was_sent_to_a_frozen_broker_is_withdrawn_and_the_worker_halts(
-    own_stack: Stack, guard: Installation
-) -> None:
+def test_what_was_sent_to_a_frozen_broker_is_withdrawn_and_the_worker_halts(struck: Stack, guard: Installation) -> None:
     """Seven thousand legs, of which the broker's machine takes one batch: the rest is never sent, and nothing is lost."""
-    redis, kafka = own_stack.children["redis"], own_stack.children["kafka"]
+    redis, kafka = struck.children["redis"], struck.children["kafka"]
     worker = guard.start("protector")
     guard.publish("calllog.events", [raw(event("first", "alice@example.org"))])
     guard.settled(lambda: len(guard.live()) == 1, "the worker runs")
     redis.freeze()
     guard.publish("calllog.events", [crowd(number) for number in range(EVENTS)])
-    guard.settled(lambda: waits(guard) > 0, "the unit was polled, and waits for the keystore", 60)
+    guard.settled(lambda: waits(guard) > 0, "the unit was polled, and waits for the keystore")
     kafka.freeze()
     redis.thaw()
     assert ended(worker) == 70
@@ -59,27 +50,27 @@ def test_what_was_sent_to_a_frozen_broker_is_withdrawn_and_the_worker_halts(
     assert (halt["kind"], "withdrawn" in halt["why"]) == ("UnitOverdueError", True)
     kafka.thaw()
     guard.publish("calllog.legs", [b"a record that the broker took after what it had taken before"], key=b"marker")
-    guard.settled(lambda: b"marker" in guard.live(), "the broker answers again", 60)
+    guard.settled(lambda: b"marker" in guard.live(), "the broker answers again")
     late = len(guard.live()) - 2
     assert late <= 900, "one batch at most was on the wire"
     again = guard.start("protector")
-    guard.settled(lambda: len(guard.live()) == EVENTS * PARTIES + 2, "nothing is lost", 120)
+    guard.settled(lambda: len(guard.live()) == EVENTS * PARTIES + 2, "nothing is lost")
     assert again.poll() is None
 
 
 @pytest.mark.long
-def test_a_unit_that_has_sent_nothing_outlasts_the_keystores_silence(own_stack: Stack, guard: Installation) -> None:
+def test_a_unit_that_has_sent_nothing_outlasts_the_keystores_silence(struck: Stack, guard: Installation) -> None:
     """Longer than UNIT_MAX_S, and yet no halt: nothing of it can be late."""
-    redis = own_stack.children["redis"]
+    redis = struck.children["redis"]
     worker = guard.start("protector")
     guard.publish("calllog.events", [raw(event("first", "alice@example.org"))])
     guard.settled(lambda: len(guard.live()) == 1, "the worker runs")
     redis.freeze()
     guard.publish("calllog.events", [raw(event("second", "bob@example.org"))])
-    guard.settled(lambda: waits(guard) >= 4, "it has waited four times, five seconds for an answer each", 120)
+    guard.settled(lambda: waits(guard) >= 4, "it has waited four times, five seconds for an answer each")
     assert worker.poll() is None
     redis.thaw()
-    guard.settled(lambda: len(guard.live()) == 2, "and goes on", 60)
+    guard.settled(lambda: len(guard.live()) == 2, "and goes on")
     assert worker.poll() is None
 
 

@@ -19,12 +19,11 @@ pytestmark = pytest.mark.real
 
 
 @pytest.fixture
-def guard(java: None, tmp_path: Path) -> Iterator[Installation]:  # noqa: ARG001
-    """An installation on a stack of its own."""
-    with Stack(tmp_path / "stack") as stack:
-        made = Installation(stack, tmp_path / "guard")
-        yield made
-        made.stop()
+def guard(struck: Stack, tmp_path: Path) -> Iterator[Installation]:
+    """An installation whose keystore a test may put back."""
+    made = Installation(struck, tmp_path / "guard")
+    yield made
+    made.stop()
 
 
 def restore(guard: Installation, backup: Path) -> None:
