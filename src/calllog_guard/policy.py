@@ -13,15 +13,15 @@ from pathlib import Path
 
 import msgspec
 
-from calllog_guard.core.identity import legacy_identity
-from calllog_guard.core.ids import Tenant
+from calllog_guard.core.identifiers import Tenant
+from calllog_guard.core.identity.rules import legacy_identity
 from calllog_guard.core.policy.actors import Actors
+from calllog_guard.core.policy.changes.publication import Followed, Installed, follow, with_keys
 from calllog_guard.core.policy.checks import check_versions, read_form
 from calllog_guard.core.policy.form import PEM, TenantPolicy, Version, period
 from calllog_guard.core.policy.lawful import unlawful
-from calllog_guard.core.policy.publication import Followed, Installed, follow, with_keys
 from calllog_guard.core.policy.versions import has_survived, in_force, law, longest_keep_days, purposes_since
-from calllog_guard.core.retention.purpose import Purpose
+from calllog_guard.core.retention.purposes import Purpose
 from calllog_guard.errors import ConfigurationError
 
 __all__ = ["Policy", "TenantPolicy", "Version", "load_policy", "period"]

@@ -16,11 +16,11 @@ from patience import PATIENCE_S
 from raw_batches import Raw, batch
 from raw_producer import produce
 
-from calllog_guard.adapters import kafka_fetched
-from calllog_guard.adapters.kafka_log import consumer, read_all
-from calllog_guard.core.arrival import CORRUPT, TOO_LARGE, UNREADABLE, Arrival
+from calllog_guard.adapters.kafka import fetches as kafka_fetched
+from calllog_guard.adapters.kafka.log import consumer, read_all
+from calllog_guard.core.stream.arrival import CORRUPT, TOO_LARGE, UNREADABLE, Arrival
+from calllog_guard.devstack.supervisor import Stack
 from calllog_guard.errors import LogFaultError, LogRefusedError
-from calllog_guard.stack.supervisor import Stack
 
 pytestmark = pytest.mark.real
 GOOD = [Raw(b"good %d" % number, b"key") for number in range(3)]

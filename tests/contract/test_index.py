@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from calllog_guard.adapters.memory_log import MemoryIndex
-from calllog_guard.adapters.rocksdb_index import RocksIndex
+from calllog_guard.adapters.memory.log import MemoryIndex
+from calllog_guard.adapters.rocksdb.index import RocksIndex
 from calllog_guard.ports import Facts, Index, Pending, Position
 
 EARLY, LATE = date(2026, 8, 14), date(2026, 11, 24)

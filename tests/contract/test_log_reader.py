@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from calllog_guard.adapters import kafka_log
-from calllog_guard.adapters.kafka_reader import KafkaLogReader
-from calllog_guard.adapters.kafka_writer import KafkaWriter
-from calllog_guard.adapters.memory import MemoryLogReader, MemoryWriter, SystemClock
-from calllog_guard.adapters.memory_log import MemoryLog
-from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import to_ms
+from calllog_guard.adapters.kafka import log as kafka_log
+from calllog_guard.adapters.kafka.log_reader import KafkaLogReader
+from calllog_guard.adapters.kafka.writer import KafkaWriter
+from calllog_guard.adapters.memory.fakes import MemoryLogReader, MemoryWriter, SystemClock
+from calllog_guard.adapters.memory.log import MemoryLog
+from calllog_guard.core.codec import to_ms
+from calllog_guard.core.records import Output
 from calllog_guard.errors import LogSilentError
 from calllog_guard.ports import LogReader, Place, Record, Writer
 
 if TYPE_CHECKING:
-    from calllog_guard.stack.supervisor import Stack
+    from calllog_guard.devstack.supervisor import Stack
 
 
 @dataclass

@@ -23,15 +23,15 @@ from patience import PATIENCE_S, until
 from redis import Redis
 from sizes import every
 
-from calllog_guard.adapters.kafka_log import read_all
-from calllog_guard.adapters.kafka_writer import KafkaWriter
-from calllog_guard.adapters.kms_local import FileRing, LocalKms
-from calllog_guard.core.ids import Tenant
-from calllog_guard.core.tombstone import Output
+from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.writer import KafkaWriter
+from calllog_guard.adapters.kms.local import FileRing, LocalKms
+from calllog_guard.core.identifiers import Tenant
+from calllog_guard.core.records import Output
+from calllog_guard.devstack.supervisor import Stack
 from calllog_guard.errors import LogSilentError
 from calllog_guard.settings import ROLES
-from calllog_guard.stack.supervisor import Stack
-from calllog_guard.workers.vault import Vault
+from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 
 _DEVELOPMENT: Final = "CALLLOG_GUARD_DEVELOPMENT"
 _NUMBERS: Final = count(1)

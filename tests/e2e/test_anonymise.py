@@ -7,10 +7,10 @@ from installation import Installation, Make, event, raw
 from patience import ended
 from sizes import every
 
-from calllog_guard.adapters.kafka_log import read_all
+from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.app.context import world
 from calllog_guard.core.retention.tally import Place, Tally, name_from, open_tally, tally_epoch
 from calllog_guard.settings import from_environment
-from calllog_guard.world import world
 
 pytestmark = pytest.mark.real
 

@@ -14,9 +14,9 @@ from patience import PATIENCE_S, ended
 from sizes import every
 from test_audit import set_topic
 
-from calllog_guard.adapters.kafka_extents import KafkaExtents
-from calllog_guard.core.beginnings import Committed
-from calllog_guard.core.crypto.envelope import parse_header
+from calllog_guard.adapters.kafka.admin.extents import KafkaExtents
+from calllog_guard.core.crypto.leg_envelope import parse_header
+from calllog_guard.core.stream.beginnings import Committed
 from calllog_guard.errors import LogSilentError
 from calllog_guard.settings import Settings
 

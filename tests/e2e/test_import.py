@@ -14,9 +14,9 @@ from signing import claims, signed
 from sizes import every
 from test_erase import erased
 
-from calllog_guard.adapters.kafka_log import read_all
-from calllog_guard.adapters.kafka_writer import KafkaWriter
-from calllog_guard.core.tombstone import Output
+from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.writer import KafkaWriter
+from calllog_guard.core.records import Output
 
 pytestmark = pytest.mark.real
 _DAY = 24 * 60

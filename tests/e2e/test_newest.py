@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from installation import Make
 
-from calllog_guard.adapters.kafka_newest import newest
+from calllog_guard.adapters.kafka.newest import newest
 from calllog_guard.ports import Record
 
 pytestmark = pytest.mark.real

@@ -8,7 +8,7 @@ import pytest
 from installation import Installation, event, raw
 from patience import ended
 
-from calllog_guard.stack.supervisor import Stack
+from calllog_guard.devstack.supervisor import Stack
 
 pytestmark = pytest.mark.real
 UNIT_MAX_S = 12

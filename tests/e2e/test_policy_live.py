@@ -12,8 +12,8 @@ from installation import Installation, Make, event, raw
 from patience import ended
 from test_choices import with_purposes
 
-from calllog_guard.core.crypto.sealed import sign
-from calllog_guard.core.policy.publication import Publication, with_keys
+from calllog_guard.core.crypto.jose import sign
+from calllog_guard.core.policy.changes.publication import Publication, with_keys
 from calllog_guard.policy import load_policy
 
 pytestmark = pytest.mark.real

@@ -22,7 +22,7 @@ from outages import (
 from patience import until
 from sizes import every, size
 
-from calllog_guard.stack.supervisor import Stack
+from calllog_guard.devstack.supervisor import Stack
 
 pytestmark = pytest.mark.real
 OUTAGE_S = size("OUTAGE_S", 8, 20)

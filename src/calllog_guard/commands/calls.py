@@ -9,16 +9,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from calllog_guard.adapters.log_files import ndjson_lines
+from calllog_guard.adapters.disk.old_logs import ndjson_lines
+from calllog_guard.app.context import World
+from calllog_guard.app.preflight import NO_KEYSTORE, enter
 from calllog_guard.commands.setup import say, show, the_world
+from calllog_guard.core.calls.csv_rows import columns_of, event_of_row
 from calllog_guard.core.calls.event import EVENTS, check_event
-from calllog_guard.core.calls.rows import columns_of, event_of_row
-from calllog_guard.core.ids import Tenant
-from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import decode
+from calllog_guard.core.codec import decode
+from calllog_guard.core.identifiers import Tenant
+from calllog_guard.core.records import Output
 from calllog_guard.errors import ConfigurationError, MessageError
-from calllog_guard.law import NO_KEYSTORE, enter
-from calllog_guard.world import World
 
 _BATCH: Final = 500
 _TOLD: Final = 10

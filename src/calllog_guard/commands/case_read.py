@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from calllog_guard.adapters.kafka_log import read_all, tenant_partition
+from calllog_guard.adapters.kafka.log import read_all, tenant_partition
+from calllog_guard.app.context import World
 from calllog_guard.commands.signed import has_orders, kid_of_key
 from calllog_guard.commands.unread import Unread
-from calllog_guard.core.crypto.secrets import Secret
-from calllog_guard.core.requests.case import Case, case_in, later
-from calllog_guard.core.requests.secret import PREFIX, is_state, open_case
-from calllog_guard.core.wire import BEAT
-from calllog_guard.world import World
+from calllog_guard.core.cases.case import Case, case_in, later
+from calllog_guard.core.cases.secret_cases import PREFIX, is_state, open_case
+from calllog_guard.core.codec import BEAT
+from calllog_guard.core.crypto.subject_secrets import Secret
 
 
 async def all_cases(shared: World, officer: Path | None = None) -> dict[str, Case]:

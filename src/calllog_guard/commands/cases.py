@@ -6,24 +6,24 @@ import json
 from pathlib import Path
 from typing import Any, Final, get_args
 
-from calllog_guard.adapters.kafka_log import read_all, tenant_partition
+from calllog_guard.adapters.kafka.log import read_all, tenant_partition
+from calllog_guard.app.context import World
+from calllog_guard.app.preflight import NO_KEYSTORE, enter
 from calllog_guard.commands.case_read import all_cases, is_officer
 from calllog_guard.commands.case_view import matched, table, whole
 from calllog_guard.commands.sent import TAKEN_S, Sent, add_wait
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.signed import add_seal, has_orders, sign_request, text_of
 from calllog_guard.commands.unread import Unread
-from calllog_guard.core.ids import EpochName
-from calllog_guard.core.requests.case import Case, State, WaitsFor
-from calllog_guard.core.requests.machine import ROWS, RULES, Event
-from calllog_guard.core.requests.notice import FILED, Filed
-from calllog_guard.core.requests.office import Filter, chosen, days_left
-from calllog_guard.core.requests.part import open_part
-from calllog_guard.core.wire import decode, encode, time_text
+from calllog_guard.core.cases.case import Case, State, WaitsFor
+from calllog_guard.core.cases.case_filter import Filter, chosen, days_left
+from calllog_guard.core.cases.case_states import ROWS, RULES, Event
+from calllog_guard.core.cases.notices import FILED, Filed
+from calllog_guard.core.cases.sealed_case import open_part
+from calllog_guard.core.codec import decode, encode, time_text
+from calllog_guard.core.identifiers import EpochName
 from calllog_guard.errors import ConfigurationError, StateRefusedError, WorkersSilentError
-from calllog_guard.law import NO_KEYSTORE, enter
-from calllog_guard.workers.terms import calendar
-from calllog_guard.world import World
+from calllog_guard.workers.desk.cases.terms import calendar
 
 _ACTS: Final[dict[str, dict[str, str]]] = {
     "approve": {"type": "approve"},

@@ -7,10 +7,12 @@ from typing import Final
 
 import msgspec
 
-from calllog_guard.core.crypto.sealed import kid_of
-from calllog_guard.core.policy.form import TenantPolicy
-from calllog_guard.core.policy.grave import DAY, SECOND, TOO_SOON, grave, officers, soonest
-from calllog_guard.core.policy.publication import (
+from calllog_guard.app.context import World
+from calllog_guard.app.preflight import kept_days
+from calllog_guard.core.codec import to_ms
+from calllog_guard.core.crypto.jose import kid_of
+from calllog_guard.core.policy.changes.grave import DAY, SECOND, TOO_SOON, grave, officers, soonest
+from calllog_guard.core.policy.changes.publication import (
     LATE,
     Followed,
     KeyOf,
@@ -21,11 +23,9 @@ from calllog_guard.core.policy.publication import (
     signed_by,
     with_keys,
 )
-from calllog_guard.core.wire import to_ms
+from calllog_guard.core.policy.form import TenantPolicy
 from calllog_guard.errors import StateRefusedError
-from calllog_guard.law import kept_days
 from calllog_guard.policy import Policy
-from calllog_guard.world import World
 
 LENGTHEN: Final = "--lengthen"
 _WHY: Final = {

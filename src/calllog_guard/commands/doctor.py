@@ -8,16 +8,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final
 from urllib.parse import urlsplit
 
-from calllog_guard.adapters import process_memory
-from calllog_guard.adapters.http_cleaner import HttpCleaners, pages
-from calllog_guard.adapters.kafka_admin import FOREIGN, PARTITIONS, KafkaTopics
-from calllog_guard.adapters.kafka_log import read_all
+from calllog_guard.adapters.http.cleaners import HttpCleaners, pages
+from calllog_guard.adapters.kafka.admin.topics import FOREIGN, PARTITIONS, KafkaTopics
+from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.process import process_memory
+from calllog_guard.app.context import World
+from calllog_guard.app.preflight import check_keystore, check_lawful, check_places, check_retention, follow_published
 from calllog_guard.commands.setup import show, the_world
 from calllog_guard.core.calls.parked import PARKED_FROM, waiting_now
 from calllog_guard.errors import Fate, GuardError, IdentityMovedError, StateRefusedError
-from calllog_guard.law import check_keystore, check_lawful, check_places, check_retention, follow_published
-from calllog_guard.workers.subjects import Subjects
-from calllog_guard.world import World
+from calllog_guard.workers.desk.decisions.subjects import Subjects
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,17 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import track
 
-from calllog_guard.adapters.kafka_log import read_each
+from calllog_guard.adapters.kafka.log import read_each
+from calllog_guard.app.context import World
+from calllog_guard.app.preflight import enter
 from calllog_guard.commands.officers import officers_word
 from calllog_guard.commands.setup import say, show, the_world
-from calllog_guard.core.confirmations import CONFIRMED, Confirmation, let_go
-from calllog_guard.core.crypto.envelope import parse_header
-from calllog_guard.core.ids import INTERNAL_KEY
-from calllog_guard.core.retention.brake import DAYS_MOST, FEW, too_much
-from calllog_guard.core.retention.purpose import due_day
+from calllog_guard.core.crypto.leg_envelope import parse_header
+from calllog_guard.core.identifiers import INTERNAL_KEY
+from calllog_guard.core.officers.confirmations import CONFIRMED, Confirmation, let_go
+from calllog_guard.core.retention.purposes import due_day
+from calllog_guard.core.retention.sweep_brake import DAYS_MOST, FEW, too_much
 from calllog_guard.errors import RecordError, StateRefusedError
-from calllog_guard.law import enter
-from calllog_guard.world import World
 
 _TEXT: Final = f"""\
 Keepers remove what has lapsed by themselves. Where more than {DAYS_MOST} days of calls, more than {FEW} records and more than SWEEP_SHARE of

@@ -9,15 +9,23 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from calllog_guard.adapters.kafka_log import read_each
+from calllog_guard.adapters.kafka.log import read_each
+from calllog_guard.app.context import World
+from calllog_guard.app.preflight import enter
 from calllog_guard.commands.setup import say, show
-from calllog_guard.core.identity import AS_WRITTEN, DEFAULT, LOWERCASE_EMAIL, RULES, in_order, narrower, unknown_rules
-from calllog_guard.core.ids import Tenant
+from calllog_guard.core.identifiers import Tenant
+from calllog_guard.core.identity.rules import (
+    AS_WRITTEN,
+    DEFAULT,
+    LOWERCASE_EMAIL,
+    RULES,
+    in_order,
+    narrower,
+    unknown_rules,
+)
 from calllog_guard.errors import ConfigurationError, StateRefusedError
-from calllog_guard.law import enter
-from calllog_guard.workers.carryover import Carried, CarryOver, Needs
-from calllog_guard.workers.safe import Safe
-from calllog_guard.world import World
+from calllog_guard.workers.keys.hold_store import Safe
+from calllog_guard.workers.keys.identity_change import Carried, CarryOver, Needs
 
 _FORMS = 2
 

@@ -20,23 +20,23 @@ from typing import Any, Final
 
 import msgspec
 
-from calllog_guard.adapters.journal_files import Journal
-from calllog_guard.adapters.kafka_admin import KafkaTopics, governed
-from calllog_guard.adapters.kafka_log import units
-from calllog_guard.adapters.log_files import csv_rows, digest, ndjson_lines
+from calllog_guard.adapters.disk.import_journal import Journal
+from calllog_guard.adapters.disk.old_logs import csv_rows, digest, ndjson_lines
+from calllog_guard.adapters.kafka.admin.topics import KafkaTopics, governed
+from calllog_guard.adapters.kafka.log import units
+from calllog_guard.app.context import World
+from calllog_guard.app.preflight import enter
 from calllog_guard.commands.calls import COLUMNS, day_of
 from calllog_guard.commands.setup import say, the_world
-from calllog_guard.core.calls.intake import FileSource, Manifest, TopicSource
-from calllog_guard.core.calls.rows import columns_of
-from calllog_guard.core.id_file import identifiers
-from calllog_guard.core.identity import REFUSED
-from calllog_guard.core.ids import Lookup
+from calllog_guard.core.calls.csv_rows import columns_of
+from calllog_guard.core.calls.import_journal import FileSource, Manifest, TopicSource
+from calllog_guard.core.identifiers import Lookup
+from calllog_guard.core.identity.id_file import identifiers
+from calllog_guard.core.identity.rules import REFUSED
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
-from calllog_guard.law import enter
-from calllog_guard.workers.delivery import Steps
-from calllog_guard.workers.intake import Intake, Item
-from calllog_guard.workers.naming import Naming
-from calllog_guard.world import World
+from calllog_guard.workers.keys.people.naming import Naming
+from calllog_guard.workers.protector.importer import Intake, Item
+from calllog_guard.workers.runtime.delivery import Steps
 
 _CACHED_PEOPLE: Final = 30_000  # each with a key per month of the log: bounded memory, whatever the log's order
 _TELL_S: Final = 2.0

@@ -7,23 +7,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from calllog_guard.adapters.kms_local import write_new
-from calllog_guard.adapters.memory import SystemClock
-from calllog_guard.adapters.tomlkit_policy import (
+from calllog_guard.adapters.kms.local import write_new
+from calllog_guard.adapters.memory.fakes import SystemClock
+from calllog_guard.adapters.policy_file import (
     add_actor_key,
     add_requester,
     drop_requester,
     end_actor_key,
     succeed_actor,
 )
+from calllog_guard.app.context import World
+from calllog_guard.app.preflight import check_places
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.tenants import write_desk_key
-from calllog_guard.core.crypto.sealed import new_pair, public_forms
-from calllog_guard.core.ids import Tenant
+from calllog_guard.core.crypto.jose import new_pair, public_forms
+from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.policy.form import TenantPolicy
 from calllog_guard.errors import ConfigurationError, StateRefusedError
-from calllog_guard.law import check_places
-from calllog_guard.world import World
 
 REQUESTERS: Final = ("backend", "officer", "authority_desk")
 """They sign requests: Ed25519."""

@@ -19,20 +19,23 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from calllog_guard.adapters.kafka_log import read_each
-from calllog_guard.adapters.kafka_writer import KafkaWriter
+from calllog_guard.adapters.kafka.log import read_each
+from calllog_guard.adapters.kafka.writer import KafkaWriter
+from calllog_guard.app.context import World
+from calllog_guard.app.preflight import NO_KEYSTORE, enter
+from calllog_guard.app.reader import actor_key_at
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.unread import Unread
-from calllog_guard.core.accesses import place_of
-from calllog_guard.core.arrival import REMNANT, REMNANTS
-from calllog_guard.core.calls.mend import call_key, plain, without
-from calllog_guard.core.crypto.sealed import content_type, open_sealed, public_forms, sealed_to
-from calllog_guard.core.ids import ID_BYTES, b64
-from calllog_guard.core.letters import number_in
+from calllog_guard.core.audit.accesses import place_of
+from calllog_guard.core.calls.repair import call_key, plain, without
+from calllog_guard.core.codec import DEAD, DENIED, Access, Dead, decode, encode, time_text, to_ms
+from calllog_guard.core.crypto.jose import content_type, open_sealed, public_forms, sealed_to
+from calllog_guard.core.identifiers import ID_BYTES, b64
 from calllog_guard.core.policy.actors import DEAD_LETTERS
-from calllog_guard.core.replay import REPLAYED, REPLAYED_KEY, Replayed, replay_header
-from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import DEAD, DENIED, Access, Dead, decode, encode, time_text, to_ms
+from calllog_guard.core.records import Output
+from calllog_guard.core.stream.arrival import REMNANT, REMNANTS
+from calllog_guard.core.stream.letters import number_in
+from calllog_guard.core.stream.replay import REPLAYED, REPLAYED_KEY, Replayed, replay_header
 from calllog_guard.errors import (
     ConfigurationError,
     EntryCorruptError,
@@ -40,10 +43,7 @@ from calllog_guard.errors import (
     RequestRefusedError,
     StateRefusedError,
 )
-from calllog_guard.law import NO_KEYSTORE, enter
-from calllog_guard.reader import actor_key_at
-from calllog_guard.workers.reading import WHICH
-from calllog_guard.world import World
+from calllog_guard.workers.reader.session import WHICH
 
 _ACTOR: Final = "operator-1"
 

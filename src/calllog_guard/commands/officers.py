@@ -3,13 +3,13 @@
 import secrets
 from pathlib import Path
 
+from calllog_guard.app.context import World
 from calllog_guard.commands.signed import kid_of_key
-from calllog_guard.core.acceptances import accepting
-from calllog_guard.core.ids import ID_BYTES, b64
-from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import Internal
+from calllog_guard.core.codec import Internal
+from calllog_guard.core.identifiers import ID_BYTES, b64
+from calllog_guard.core.officers.acceptances import accepting
+from calllog_guard.core.records import Output
 from calllog_guard.errors import StateRefusedError
-from calllog_guard.world import World
 
 
 async def officers_word(shared: World, key: Path, begins: bytes, claims: Internal) -> str:

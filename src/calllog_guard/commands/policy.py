@@ -12,30 +12,30 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from calllog_guard.adapters.kafka_log import read_each
+from calllog_guard.adapters.kafka.log import read_each
+from calllog_guard.app.context import World
+from calllog_guard.app.preflight import NO_KEYSTORE, check_places, follow_published
 from calllog_guard.commands.countersign import LENGTHEN, agreed_by_all, countersigned, word_of
 from calllog_guard.commands.setup import say, show, the_world
-from calllog_guard.core.crypto.envelope import parse_header
-from calllog_guard.core.identity import folds_case
-from calllog_guard.core.ids import Tenant
-from calllog_guard.core.policy.differences import Difference, Stored, differences, lapsing
-from calllog_guard.core.policy.facts import lacking
-from calllog_guard.core.policy.form import Version
-from calllog_guard.core.policy.grave import SECOND, grave
-from calllog_guard.core.policy.lawful import advice, unlawful
-from calllog_guard.core.policy.publication import (
+from calllog_guard.core.crypto.leg_envelope import parse_header
+from calllog_guard.core.identifiers import Tenant
+from calllog_guard.core.identity.rules import folds_case
+from calllog_guard.core.policy.changes.differences import Difference, Stored, differences, lapsing
+from calllog_guard.core.policy.changes.grave import SECOND, grave
+from calllog_guard.core.policy.changes.publication import (
     UNLAWFUL,
     Publication,
     topic_key,
     with_keys,
 )
+from calllog_guard.core.policy.facts import lacking
+from calllog_guard.core.policy.form import Version
+from calllog_guard.core.policy.lawful import advice, unlawful
 from calllog_guard.core.policy.record import markdown, record
 from calllog_guard.core.policy.versions import change_at, in_force
-from calllog_guard.core.tombstone import Output
+from calllog_guard.core.records import Output
 from calllog_guard.errors import ConfigurationError, RecordError, StateRefusedError
-from calllog_guard.law import NO_KEYSTORE, check_places, follow_published
 from calllog_guard.policy import Policy, load_policy
-from calllog_guard.world import World
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -10,14 +10,14 @@ import asyncio
 import time
 from typing import Final
 
-from calllog_guard.adapters.kafka_log import consumer, followed
-from calllog_guard.adapters.rocksdb_index import RocksIndex
-from calllog_guard.bootstrap import beginnings, keeper
+from calllog_guard.adapters.kafka.log import consumer, followed
+from calllog_guard.adapters.rocksdb.index import RocksIndex
+from calllog_guard.app.context import World
+from calllog_guard.app.preflight import enter
+from calllog_guard.app.roles import beginnings, keeper
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.errors import ConfigurationError, IndexHeldError, StateRefusedError
-from calllog_guard.law import enter
-from calllog_guard.workers.keeper import index_path
-from calllog_guard.world import World
+from calllog_guard.workers.keeper.worker import index_path
 
 _TELL_S: Final = 2.0
 

@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 
 from calllog_guard.commands.setup import say, show
-from calllog_guard.core.answers.statement import STATEMENTS, Statement
-from calllog_guard.core.crypto.sealed import public_forms, verify
-from calllog_guard.core.requests.receipt import RECEIPTS, Receipt
-from calllog_guard.core.wire import decode, encode
+from calllog_guard.core.audit.month_statement import STATEMENTS, Statement
+from calllog_guard.core.cases.receipt import RECEIPTS, Receipt
+from calllog_guard.core.codec import decode, encode
+from calllog_guard.core.crypto.jose import public_forms, verify
 from calllog_guard.errors import ConfigurationError, MessageError
 from calllog_guard.reports.certificate import Checked, certificate
 

@@ -11,22 +11,24 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from calllog_guard.adapters.kafka_log import read_all, tenant_partition
+from calllog_guard.adapters.kafka.log import read_all, tenant_partition
+from calllog_guard.app.context import World
+from calllog_guard.app.preflight import enter
 from calllog_guard.commands.case_read import all_cases
 from calllog_guard.commands.cases import filed_of
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.unread import Unread
-from calllog_guard.core.accesses import Account, Doubt, read_access
-from calllog_guard.core.answers.statement import KEY, STATEMENTS, Statement
-from calllog_guard.core.ids import HoldId, unb64
+from calllog_guard.core.audit.accesses import Account, Doubt, read_access
+from calllog_guard.core.audit.month_report import HoldLine, Month, PolicyLine, Report, Sources, report
+from calllog_guard.core.audit.month_statement import KEY, STATEMENTS, Statement
+from calllog_guard.core.cases.case import Case
+from calllog_guard.core.cases.case_states import RULES
+from calllog_guard.core.cases.notices import Filed
+from calllog_guard.core.codec import decode, encode, from_ms
+from calllog_guard.core.decisions.hold import Terms
+from calllog_guard.core.identifiers import HoldId, unb64
 from calllog_guard.core.policy.actors import Judge
-from calllog_guard.core.proofs import DESK
-from calllog_guard.core.requests.case import Case
-from calllog_guard.core.requests.hold import Terms
-from calllog_guard.core.requests.machine import RULES
-from calllog_guard.core.requests.notice import Filed
-from calllog_guard.core.requests.report import HoldLine, Month, PolicyLine, Report, Sources, report
-from calllog_guard.core.wire import decode, encode, from_ms
+from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.errors import (
     ConfigurationError,
     EntryCorruptError,
@@ -36,11 +38,9 @@ from calllog_guard.errors import (
     RecordError,
     StateRefusedError,
 )
-from calllog_guard.law import enter
 from calllog_guard.reports.month import month_markdown, month_page
-from calllog_guard.workers.safe import Safe, terms_of
-from calllog_guard.workers.terms import calendar, limit
-from calllog_guard.world import World
+from calllog_guard.workers.desk.cases.terms import calendar, limit
+from calllog_guard.workers.keys.hold_store import Safe, terms_of
 
 _MONTH: Final = re.compile(r"\d{4}-\d\d\Z", re.ASCII)
 

@@ -11,23 +11,23 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
+from calllog_guard.app.context import World
+from calllog_guard.app.preflight import NO_KEYSTORE, enter
 from calllog_guard.commands.case_read import is_order
 from calllog_guard.commands.cases import text
 from calllog_guard.commands.sent import TAKEN_S, Sent, add_wait
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.signed import add_seal, sign_request, subjects_of, text_of
-from calllog_guard.core.ids import b64
-from calllog_guard.core.requests.case import Case
-from calllog_guard.core.requests.decision import case_id, request_name
+from calllog_guard.core.cases.case import Case
+from calllog_guard.core.cases.case_states import RULES
+from calllog_guard.core.cases.received_day import received_moment
+from calllog_guard.core.codec import encode, time_text
+from calllog_guard.core.decisions.decision import case_id, request_name
+from calllog_guard.core.identifiers import b64
 from calllog_guard.core.requests.fields import ClockEvent, Kind, NoticeKind, Notify
-from calllog_guard.core.requests.machine import RULES
-from calllog_guard.core.requests.received import received_moment
 from calllog_guard.core.requests.request import BY_EVENT, NEEDS
-from calllog_guard.core.wire import encode, time_text
 from calllog_guard.errors import ConfigurationError, WorkersSilentError
-from calllog_guard.law import NO_KEYSTORE, enter
-from calllog_guard.workers.terms import calendar
-from calllog_guard.world import World
+from calllog_guard.workers.desk.cases.terms import calendar
 
 _OPTIONS: Final = {
     "subjects": "--subject @FILE",

@@ -1,7 +1,7 @@
 """
 `scan` looks as an outsider for what should not be there: on the topics, in broker log files, index, keystore files.
 
-With --canary FILE it looks for identifiers, in every form of `core/traces.py`; with --case for the values of an erased person's
+With --canary FILE it looks for identifiers, in every form of `core/audit/traces.py`; with --case for the values of an erased person's
 legs. The topics of events hold plain text by design until they are trimmed: what is found there is reported apart.
 """
 
@@ -17,19 +17,19 @@ import ahocorasick_rs
 from rich.console import Console
 from rich.progress import track
 
-from calllog_guard.adapters.kafka_admin import PARTITIONS, KafkaTopics, governed
-from calllog_guard.adapters.kafka_log import read_all, read_each
-from calllog_guard.adapters.segment_files import look_at_replica, replicas
+from calllog_guard.adapters.disk.segment_files import look_at_replica, replicas
+from calllog_guard.adapters.kafka.admin.topics import PARTITIONS, KafkaTopics, governed
+from calllog_guard.adapters.kafka.log import read_all, read_each
+from calllog_guard.app.context import World
+from calllog_guard.app.preflight import follow_published
 from calllog_guard.commands.setup import say, show, the_world
-from calllog_guard.core.absence import Look
-from calllog_guard.core.id_file import identifiers
-from calllog_guard.core.identity import spellings
-from calllog_guard.core.requests.decision import decision_in
-from calllog_guard.core.requests.outcome import is_result
-from calllog_guard.core.traces import traces
+from calllog_guard.core.audit.absence import Look
+from calllog_guard.core.audit.traces import traces
+from calllog_guard.core.decisions.decision import decision_in
+from calllog_guard.core.decisions.outcome import is_result
+from calllog_guard.core.identity.id_file import identifiers
+from calllog_guard.core.identity.rules import spellings
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
-from calllog_guard.law import follow_published
-from calllog_guard.world import World
 
 _BLOCK: Final = 1 << 24
 _OVERLAP: Final = 4096

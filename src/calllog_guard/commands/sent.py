@@ -8,16 +8,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from calllog_guard.adapters.kafka_log import tenant_partition
-from calllog_guard.adapters.kafka_watch import KafkaWatch
+from calllog_guard.adapters.kafka.log import tenant_partition
+from calllog_guard.adapters.kafka.watch import KafkaWatch
+from calllog_guard.app.context import World
 from calllog_guard.commands.case_read import case_key, readable
 from calllog_guard.commands.setup import say
 from calllog_guard.commands.signed import Signed, has_orders, publish
-from calllog_guard.core.requests.case import Case, later
-from calllog_guard.core.requests.secret import REFUSED, RefusedOrder, is_state, open_refusal, refused_key
-from calllog_guard.core.wire import DEAD, Dead, decode, time_text
+from calllog_guard.core.cases.case import Case, later
+from calllog_guard.core.cases.secret_cases import REFUSED, RefusedOrder, is_state, open_refusal, refused_key
+from calllog_guard.core.codec import DEAD, Dead, decode, time_text
 from calllog_guard.errors import MessageError, NewerFormError, StateRefusedError
-from calllog_guard.world import World
 
 TAKEN_S: Final = 3.0
 """How long a command waits for the desk unasked: a running one takes a request within a second."""

@@ -14,20 +14,20 @@ from typing import Any, Final
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
-from calllog_guard.adapters.kafka_log import tenant_partition
+from calllog_guard.adapters.kafka.log import tenant_partition
+from calllog_guard.app.context import World
 from calllog_guard.commands.setup import say
-from calllog_guard.core.crypto.sealed import sign
-from calllog_guard.core.id_file import identifiers
-from calllog_guard.core.identity import DEFAULT, REFUSED, canonical
-from calllog_guard.core.requests.case import Case
-from calllog_guard.core.requests.decision import case_id, request_name
+from calllog_guard.core.cases.case import Case
+from calllog_guard.core.cases.secret_cases import ORDERED
+from calllog_guard.core.codec import decode, time_text
+from calllog_guard.core.crypto.jose import sign
+from calllog_guard.core.decisions.decision import case_id, request_name
+from calllog_guard.core.identity.id_file import identifiers
+from calllog_guard.core.identity.rules import DEFAULT, REFUSED, canonical
+from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import AUDIENCE, REQUESTS, check_fields
-from calllog_guard.core.requests.sealed import MOST_BYTES, desk_number, seal_request
-from calllog_guard.core.requests.secret import ORDERED
-from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import decode, time_text
+from calllog_guard.core.requests.sealing import MOST_BYTES, desk_number, seal_request
 from calllog_guard.errors import ConfigurationError, MessageError
-from calllog_guard.world import World
 
 _LIFETIME_S: Final = 3600
 _PUBLIC: Final = ".pub.pem"

@@ -10,30 +10,30 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from calllog_guard.adapters.kafka_admin import KafkaTopics
-from calllog_guard.adapters.kafka_extents import KafkaExtents
-from calllog_guard.adapters.kafka_newest import holds_any
-from calllog_guard.bootstrap import reads
+from calllog_guard.adapters.kafka.admin.extents import KafkaExtents
+from calllog_guard.adapters.kafka.admin.topics import KafkaTopics
+from calllog_guard.adapters.kafka.newest import holds_any
+from calllog_guard.app.context import World
+from calllog_guard.app.preflight import check_places, enter, follow_published
+from calllog_guard.app.roles import reads
 from calllog_guard.commands.identity import carried_over, identity_of, named_rules
 from calllog_guard.commands.setup import show, the_world
-from calllog_guard.core.anchor import ANCHOR
+from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
-from calllog_guard.core.crypto.sealed import desk_pem, public_forms, receipt_pem
-from calllog_guard.core.grants import DOMAINS
-from calllog_guard.core.identity import DEFAULT, legacy_identity
-from calllog_guard.core.ids import EpochName, Tenant
-from calllog_guard.core.letters import LETTERS_FROM
+from calllog_guard.core.crypto.jose import desk_pem, public_forms, receipt_pem
+from calllog_guard.core.identifiers import EpochName, Tenant
+from calllog_guard.core.identity.rules import DEFAULT, legacy_identity
 from calllog_guard.core.profile import CHANGES, FORMS
-from calllog_guard.core.proofs import AUDIT
-from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import encode
+from calllog_guard.core.records import Output
+from calllog_guard.core.rights.grants import DOMAINS
+from calllog_guard.core.stream.anchor import ANCHOR
+from calllog_guard.core.stream.letters import LETTERS_FROM
+from calllog_guard.core.stream.proofs import AUDIT
 from calllog_guard.errors import ConfigurationError, KmsForbiddenError, StateRefusedError
-from calllog_guard.law import check_places, enter, follow_published
 from calllog_guard.settings import ROLES
-from calllog_guard.workers.beginnings import take_over
-from calllog_guard.workers.guard import guard_entry, read_guard
-from calllog_guard.workers.walk import epoch_of
-from calllog_guard.world import World
+from calllog_guard.workers.keys.restore_guard import guard_entry, read_guard
+from calllog_guard.workers.keys.rotation import epoch_of
+from calllog_guard.workers.runtime.beginnings import take_over
 
 _AN_EPOCH: Final = timedelta(days=7)
 """Until the next epoch's name: what is sealed before it is opened as before."""

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from calllog_guard.adapters.kafka_admin import KafkaTopics
-from calllog_guard.adapters.kafka_extents import KafkaExtents
-from calllog_guard.bootstrap import reads
+from calllog_guard.adapters.kafka.admin.extents import KafkaExtents
+from calllog_guard.adapters.kafka.admin.topics import KafkaTopics
+from calllog_guard.app.context import World
+from calllog_guard.app.preflight import NO_KEYSTORE, check_places, enter, follow_published
+from calllog_guard.app.roles import reads
 from calllog_guard.commands.officers import officers_word
 from calllog_guard.commands.setup import say, show, the_world
-from calllog_guard.core.acceptances import ACCEPTED, Acceptance, Accepted
-from calllog_guard.core.beginnings import Gap
-from calllog_guard.core.grants import acl_commands, grants
+from calllog_guard.core.officers.acceptances import ACCEPTED, Acceptance, Accepted
+from calllog_guard.core.rights.grants import acl_commands, grants
+from calllog_guard.core.stream.beginnings import Gap
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, StateRefusedError
-from calllog_guard.law import NO_KEYSTORE, check_places, enter, follow_published
 from calllog_guard.settings import ROLES
-from calllog_guard.workers.beginnings import standing
-from calllog_guard.world import World
+from calllog_guard.workers.runtime.beginnings import standing
 
 _ACCEPT: Final = """\
 A worker halts where records are gone that it has not read: retention or DeleteRecords took them, or the topic was deleted and made

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from calllog_guard.core.requests.receipt import Receipt
+from calllog_guard.core.cases.receipt import Receipt
 from calllog_guard.reports.pages import page
 
 _CERTIFICATES: Final = frozenset({"absent", "gone"})

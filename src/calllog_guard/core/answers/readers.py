@@ -20,8 +20,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from calllog_guard.core.answers.about import OpenedBy
-from calllog_guard.core.offsets import unpack
-from calllog_guard.core.wire import Access
+from calllog_guard.core.codec import Access
+from calllog_guard.core.stream.offsets import unpack
 from calllog_guard.errors import MessageError
 
 LATE: Final = timedelta(days=2)

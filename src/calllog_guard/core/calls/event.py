@@ -12,9 +12,9 @@ from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
 
-from calllog_guard.core.identity import canonical
-from calllog_guard.core.ids import CallId, SubjectId
-from calllog_guard.core.wire import IdText, Message, Role, TenantName, Utc, check_id, check_year, decode, to_ms
+from calllog_guard.core.codec import IdText, Message, Role, TenantName, Utc, check_id, check_year, decode, to_ms
+from calllog_guard.core.identifiers import CallId, SubjectId
+from calllog_guard.core.identity.rules import canonical
 from calllog_guard.errors import MessageError
 
 Kind = Literal["video", "audio", "screen"]

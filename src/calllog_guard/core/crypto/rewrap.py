@@ -24,8 +24,8 @@ from calllog_guard.core.crypto.entries import (
     VERSION,
     key_counts,
 )
-from calllog_guard.core.crypto.secrets import Random, Secret
-from calllog_guard.core.ids import EPOCH_PATTERN, EpochName
+from calllog_guard.core.crypto.subject_secrets import Random, Secret
+from calllog_guard.core.identifiers import EPOCH_PATTERN, EpochName
 from calllog_guard.errors import EntryCorruptError
 
 _NONCE: Final = 12

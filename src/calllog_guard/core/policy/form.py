@@ -11,9 +11,9 @@ from typing import Annotated, Final, Literal
 import msgspec
 from isodate import ISO8601Error, parse_duration
 
-from calllog_guard.core.requests.notice import ACT_DAYS
-from calllog_guard.core.requests.workdays import Calendar, calendar_of
-from calllog_guard.core.retention.purpose import Basis, Keep, Purpose
+from calllog_guard.core.cases.notices import ACT_DAYS
+from calllog_guard.core.cases.working_days import Calendar, calendar_of
+from calllog_guard.core.retention.purposes import Basis, Keep, Purpose
 from calllog_guard.errors import ConfigurationError
 
 # `$` alone would let a newline follow

@@ -15,10 +15,10 @@ from typing import Final, Literal, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 
-from calllog_guard.core.crypto.secrets import Month, Secret, month_from, month_of, month_text
-from calllog_guard.core.ids import EpochName, Tenant
-from calllog_guard.core.retention.cells import DURATIONS, KINDS, PARTIES, TAG_BYTES, Cell, Count, K
-from calllog_guard.core.wire import Internal
+from calllog_guard.core.codec import Internal
+from calllog_guard.core.crypto.subject_secrets import Month, Secret, month_from, month_of, month_text
+from calllog_guard.core.identifiers import EpochName, Tenant
+from calllog_guard.core.retention.statistics import DURATIONS, KINDS, PARTIES, TAG_BYTES, Cell, Count, K
 from calllog_guard.errors import EntryCorruptError, NewerFormError
 
 _VERSION: Final = 1

@@ -1,0 +1,174 @@
+"""
+One unit until it is done: attempts without end while something is silent, one deadline from the first that has sent anything.
+
+Rules: 1. The deadline runs from the beginning of the attempt that first handed outputs to Kafka which were not acknowledged: what
+          it read of people before may be sealed in them.  Nothing sent, nothing to be late: such a unit may wait for as long as the
+          silence lasts.  2. When it is over, what is not acknowledged is withdrawn first, and then the worker halts.
+       3. A unit that cannot be written is taken apart until the record is found that is at fault: that one becomes a dead letter.
+Source: design sections 9 (step 5) and 12; `ABSENCE_AFTER_S` rests on rule 2.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import structlog
+from aiokafka import TopicPartition
+
+from calllog_guard.core.records import Output
+from calllog_guard.errors import (
+    EntryUnreadableError,
+    Fate,
+    GuardError,
+    KeystoreSilentError,
+    LogFaultError,
+    MessageError,
+    ParkedError,
+    UnacknowledgedError,
+    UnitOverdueError,
+)
+from calllog_guard.ports import Writer
+from calllog_guard.settings import Settings
+
+log: Final = structlog.get_logger()
+RETRY_FIRST_S: Final = 0.05
+RETRY_MOST_S: Final = 2.0
+
+Unit = Mapping[TopicPartition, Sequence[Any]]
+
+
+class Handler(Protocol):
+    """What handles a unit."""
+
+    name: str
+
+    async def unit(self, unit: Unit) -> None:
+        """See Role."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """How a worker's outputs leave it, and what a record becomes that cannot be handled."""
+
+    writer: Writer
+    letter: Callable[[Any, MessageError], Output]
+
+
+@dataclass(slots=True)
+class Waits:
+    """Since when the work between units waits, and for what; `parked`: for single people alone, and no new start mends that."""
+
+    since: float | None = None
+    why: str = ""
+    parked: bool = False
+
+    def again(self, now: float, error: GuardError) -> None:
+        """It has failed once more."""
+        self.since = now if self.since is None else self.since
+        self.why, self.parked = str(error), isinstance(error, ParkedError)
+
+
+class Attempts:
+    """
+    The attempts of one worker's units.
+
+    Args:
+        revoking: Set when partitions are to be let go of: a retry ends then.
+
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        outlet: Outlet,
+        settings: Settings,
+        count: Callable[[str, int], None],
+        revoking: asyncio.Event,
+    ) -> None:
+        self._handler, self._outlet, self._count, self._revoking = handler, outlet, count, revoking
+        self._unit_max_s = settings.unit_max_s
+        self.retry_since: float | None = None
+        self.retry_why = ""
+
+    async def until_done(self, unit: Unit) -> bool:
+        """
+        Handle a unit; whether it is done, for a retry ends on revocation.
+
+        Raises:
+            UnitOverdueError: What it has sent was not acknowledged in time.
+            GuardError: HALT.
+
+        """
+        try:
+            return await self._tried(lambda: self._handler.unit(unit))
+        except MessageError as error:
+            fault = error
+        halves = list(halved(unit))
+        if len(halves) > 1:
+            return await self.until_done(halves[0]) and await self.until_done(halves[1])
+        ((record,),) = unit.values()
+        self._count("dead_" + fault.reason, 1)
+        return await self._tried(lambda: self._told(record, fault))
+
+    async def _told(self, record: Any, error: MessageError) -> None:
+        try:
+            await self._outlet.writer.write([self._outlet.letter(record, error)])
+        except MessageError:
+            raise LogFaultError("a dead letter is larger than its topic takes: see `topics check`") from None
+
+    async def _tried(self, work: Callable[[], Awaitable[None]]) -> bool:
+        pause, began = RETRY_FIRST_S, self._now()
+        deadline: float | None = None
+        while True:
+            attempt = self._now()
+            try:
+                await asyncio.wait_for(work(), (deadline or attempt + self._unit_max_s) - attempt)
+            except TimeoutError:
+                await self._overdue()
+            except GuardError as error:
+                self._count_answer(error)
+                if error.fate is not Fate.RETRY:
+                    raise
+                if isinstance(error, UnacknowledgedError) and deadline is None:
+                    deadline = attempt + self._unit_max_s
+                self.retry_since, self.retry_why = self.retry_since or began, str(error)
+                self._count("retries", 1)
+                log.warning("unit waits", role=self._handler.name, why=str(error), next_try_s=pause)
+            else:
+                self.retry_since = None
+                return True
+            if deadline is not None and self._now() + pause >= deadline:
+                await self._overdue()
+            try:
+                await asyncio.wait_for(self._revoking.wait(), pause)
+            except TimeoutError:
+                pause = min(pause * 2, RETRY_MOST_S)
+            else:
+                self.retry_since = None
+                return False
+
+    async def _overdue(self) -> None:
+        await self._outlet.writer.withdraw()
+        raise UnitOverdueError(
+            f"a unit was not done within {self._unit_max_s:.0f} s; what it has sent is withdrawn: halt"
+        )
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _count_answer(self, error: GuardError) -> None:
+        """The keystore's answers that are none: silence, and an entry that cannot be used."""
+        if isinstance(error, KeystoreSilentError | EntryUnreadableError):
+            self._count("answer_unavailable" if isinstance(error, KeystoreSilentError) else "answer_corrupt", 1)
+
+
+def halved(unit: Unit) -> Iterator[dict[TopicPartition, list[Any]]]:
+    """A unit in two, in order; one record is not divided."""
+    records = [(place, record) for place, some in unit.items() for record in some]
+    middle = len(records) // 2
+    for half in filter(None, (records[:middle], records[middle:])):
+        found: dict[TopicPartition, list[Any]] = {}
+        for place, record in half:
+            found.setdefault(place, []).append(record)
+        yield found
