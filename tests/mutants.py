@@ -680,14 +680,14 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a letter is sealed to the operator's key alone",
-        "workers/runtime/delivery.py",
+        "workers/runtime/dead_letters.py",
         "if week is not None:",
         "if False:",
         "tests/unit/core/test_letter_keys.py::test_a_letter_opens_with_both_keys_and_with_neither_alone",
     ),
     (
         "a letter is sealed to the key of its week alone",
-        "workers/runtime/delivery.py",
+        "workers/runtime/dead_letters.py",
         "seal_to(week.pem, week.kid, sealed.encode(), cty=cty)",
         "seal_to(week.pem, week.kid, payload, cty=cty)",
         "tests/unit/core/test_letter_keys.py::test_a_letter_opens_with_both_keys_and_with_neither_alone",
@@ -1149,7 +1149,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "people whom a search could not ask for are passed over",
-        "workers/desk/decisions/search.py",
+        "workers/keeper/enforcement/person_search.py",
         "            found, unread = await self._t.ring.keys_with(work.entry.lookup, some)\n",
         "            del people[: len(some)]\n            found, unread = await self._t.ring.keys_with(work.entry.lookup, some)\n",
         "tests/scenarios/test_keeper_turns.py::test_a_search_is_whole_although_the_keystore_was_silent_once",
@@ -1548,10 +1548,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "what waits is on no page",
-        "adapters/http/pages.py",
-        '    "decisions_waiting": "Decisions that wait for one person\'s entry, one hold\'s or an upgrade, now",\n',
-        "",
-        "tests/unit/adapters/test_numbers.py::test_every_number_is_shown",
+        "metrics.py",
+        "            if found or isinstance(row, Labelled):",
+        "            if isinstance(row, CounterMetric | Labelled):",
+        "tests/unit/adapters/test_numbers.py::test_what_waits_is_on_the_page",
     ),
     (
         "secret cases are in a public number",
@@ -1660,7 +1660,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a letter is as large as its payload",
-        "workers/runtime/delivery.py",
+        "workers/runtime/dead_letters.py",
         "if left is None and len(payload) > self._most:",
         "if left is None and not self._most:",
         "tests/unit/workers/test_dead_letters.py::test_a_larger_one_is_its_length_and_digest_and_these_are_sealed",
@@ -2249,8 +2249,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "an overdue erasure raises no alarm",
         "workers/auditor/worker.py",
-        'self._level("erasures_overdue", len(overdue))',
-        'self._level("erasures_overdue", 0)',
+        "self._level(Gauges.erasures_overdue, len(overdue))",
+        "self._level(Gauges.erasures_overdue, 0)",
         "tests/unit/workers/test_auditor.py",
     ),
     (
@@ -3838,7 +3838,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "the lag is known while Kafka is silent",
         "adapters/http/pages.py",
-        "unknown = name in _OF_THE_LOG and self._health.blind",
+        "unknown = each == Gauges.lag_records and self._health.blind",
         "unknown = False",
         "tests/unit/workers/test_health.py",
     ),
@@ -4973,7 +4973,7 @@ MUTANTS += [
     (
         "actor: forged accesses are passed over in silence",
         "workers/keeper/enforcement/readership.py",
-        '                self._t.count(f"access_unproven_{reason}", many)\n',
+        "                self._t.count(Counters.access_unproven[reason], many)\n",
         "",
         "tests/scenarios/test_actors.py::test_a_forged_access_is_counted_and_believed_by_nobody",
     ),

@@ -13,6 +13,7 @@ from calllog_guard.core.codec import time_text
 from calllog_guard.core.crypto.jose import desk_pem, sign
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.sealing import seal_request
+from calllog_guard.metrics import Counters
 
 MANY = size("HOSTILE", 1_000, 10_000)
 SEED = 7
@@ -104,6 +105,6 @@ async def test_ten_thousand_hostile_requests_touch_nobody_and_each_is_counted(tm
     assert world.legs() == before
     assert dict(world.log.live("privacy.cases")) == cases
     assert Counter(world.dead()) == Counter(reason for _, reason in hostile)
-    counted = {reason: world.counts[f"dead_{reason}"] for _, reason in hostile}
+    counted = {reason: world.counts[Counters.dead[reason]] for _, reason in hostile}
     assert counted == Counter(reason for _, reason in hostile)
     assert not [record for record in world.log.records["privacy.decisions", 0] if b"hostile" in (record.value or b"")]

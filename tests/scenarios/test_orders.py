@@ -17,6 +17,7 @@ from calllog_guard.core.decisions.outcome import is_result
 from calllog_guard.core.records import Output
 from calllog_guard.core.rights.grants import rights
 from calllog_guard.core.stream.arrival import Arrival
+from calllog_guard.metrics import Counters
 from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor.upkeep import LATER
 from calllog_guard.workers.runtime.reads import reads_of
@@ -183,7 +184,7 @@ async def test_secret_cases_are_moved_once_after_the_upgrade(tmp_path: Path) -> 
     for hour in (11, 12):
         world.clock.at = world.clock.at.replace(hour=hour)
         await world.desk._o.topic.look()
-    assert (world.log.calls, world.counts["cases_restored"]) == (writes, 0), "once"
+    assert (world.log.calls, world.counts[Counters.cases_restored]) == (writes, 0), "once"
     await world.restart()
     assert world.case("hold-0001").state == "closed"
     await world.release("release-1", "claim-17")

@@ -20,6 +20,7 @@ from calllog_guard.core.decisions.outcome import DONE, legs_key, legs_part
 from calllog_guard.core.identifiers import Token, partition_of
 from calllog_guard.core.records import Output
 from calllog_guard.errors import UpgradeNeededError
+from calllog_guard.metrics import Counters
 from calllog_guard.workers.auditor.open_decision import Watched
 from calllog_guard.workers.keeper.partition import Named
 
@@ -278,7 +279,7 @@ async def test_the_first_releases_forms_name_what_one_record_holds(
     for _ in range(5):
         await world.step("desk")
         await world.step("keeper")
-    assert world.counts["decisions_waited"] == 1
+    assert world.counts[Counters.decisions_waited] == 1
     assert len(await legs(world, BOB)) == 3, "nothing is removed that is not named"
     assert UpgradeNeededError.fate.name == "RETRY"
     assert lookup(world, BOB)

@@ -34,10 +34,10 @@ from calllog_guard.errors import (
     StaleDeskError,
     StateRefusedError,
 )
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.workers.reader.once import snapshot
 from calllog_guard.workers.reader.session import Reading
 from calllog_guard.workers.reader.sources import Errand, People
-from calllog_guard.workers.runtime.delivery import Steps
 
 PEOPLE = ("ann@example.org", "ben@example.org", "cem@example.org")
 SEQUENCES = size("PROPERTY_SEQUENCES", 50, 200)

@@ -23,7 +23,9 @@ from calllog_guard.core.decisions.outcome import TO_DESK, Outcome
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import Arrival, arrival
+from calllog_guard.metrics import CounterMetric, GaugeMetric
 from calllog_guard.policy import load_policy
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.settings import Settings
 from calllog_guard.workers.desk.answers.answers import Answers
 from calllog_guard.workers.desk.answers.notices import Notices
@@ -42,7 +44,7 @@ from calllog_guard.workers.keys.restore_guard import guard_entry
 from calllog_guard.workers.keys.rotation import epoch_of
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 from calllog_guard.workers.keys.tenants.tenure import Tenure, TenureWriter
-from calllog_guard.workers.runtime.delivery import DeadLetters, Steps
+from calllog_guard.workers.runtime.dead_letters import DeadLetters
 
 TENANT = Tenant("iocom")
 START = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -123,8 +125,8 @@ class DeskWorld:
         self.vault.create_tenant(TENANT)
         self.vault.create_epoch(epoch_of(START))
         self.keystore.entries |= {GUARD_KEY: guard_entry(self.vault.guard_id()), EPOCH_KEY: epoch_of(START).encode()}
-        self.counts: Counter[str] = Counter()
-        self.levels: dict[str, float] = {}
+        self.counts: Counter[CounterMetric] = Counter()
+        self.levels: dict[GaugeMetric, float] = {}
         self.asked: list[Arrival] = []
         self.names: dict[str, str] = {}
         self.readers: tuple[str, ...] | None = ("billing-1",)
@@ -138,7 +140,7 @@ class DeskWorld:
         """See Clock."""
         return self.at
 
-    def count(self, name: str, by: int) -> None:
+    def count(self, name: CounterMetric, by: int) -> None:
         """See the workers."""
         self.counts[name] += by
 

@@ -29,8 +29,10 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import Arrival
 from calllog_guard.core.stream.offsets import pack
 from calllog_guard.core.stream.proofs import DESK
+from calllog_guard.metrics import CounterMetric, GaugeMetric
 from calllog_guard.policy import load_policy
 from calllog_guard.ports import Place, Record
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.settings import Settings
 from calllog_guard.workers.desk.answers.answers import Answers
 from calllog_guard.workers.desk.answers.notices import Notices
@@ -54,7 +56,7 @@ from calllog_guard.workers.keys.tenants.tenure import Tenure, TenureWriter
 from calllog_guard.workers.protector.leg_writer import Sealer
 from calllog_guard.workers.protector.parking import Parking, ParkingNeeds
 from calllog_guard.workers.protector.worker import Protector
-from calllog_guard.workers.runtime.delivery import DeadLetters, Steps
+from calllog_guard.workers.runtime.dead_letters import DeadLetters
 
 TENANT = Tenant("iocom")
 START = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -240,8 +242,8 @@ class GuardWorld:
             self.vault = Vault(LocalKms(folder / "kms"), FileRing(folder / "kms"))
         self.vault.create_epoch(epoch_of(START))
         self.keystore.entries |= {GUARD_KEY: guard_entry(self.vault.guard_id()), EPOCH_KEY: epoch_of(START).encode()}
-        self.counts: Counter[str] = Counter()
-        self.levels: dict[str, float] = {}
+        self.counts: Counter[CounterMetric] = Counter()
+        self.levels: dict[GaugeMetric, float] = {}
         self.indexes: dict[Path, MemoryIndex] = {}
         self.rows: dict[Path, MemoryRows] = {}
         self.positions: dict[tuple[str, str, int], int] = {}
@@ -260,7 +262,7 @@ class GuardWorld:
             TENANT, self.keystore, self.vault, self.clock, cache_s=60, cache_entries=1000, partitions=PARTITIONS
         )
 
-    def count(self, name: str, by: int) -> None:
+    def count(self, name: CounterMetric, by: int) -> None:
         """See the workers."""
         self.counts[name] += by
 

@@ -16,7 +16,9 @@ from calllog_guard.core.crypto.leg_envelope import LegHeader, seal_leg
 from calllog_guard.core.crypto.subject_secrets import month_from
 from calllog_guard.core.identifiers import CallId, Lookup, Pseudonym, SubjectId, Tenant, partition_of, record_key
 from calllog_guard.core.records import Output, tombstone
+from calllog_guard.metrics import CounterMetric
 from calllog_guard.policy import Policy, load_policy
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.restore_guard import guard_entry
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
@@ -26,7 +28,6 @@ from calllog_guard.workers.reader.once import snapshot
 from calllog_guard.workers.reader.session import Hand as ReadersHand
 from calllog_guard.workers.reader.session import Reading
 from calllog_guard.workers.reader.sources import Errand, People
-from calllog_guard.workers.runtime.delivery import Steps
 
 TENANT, PARTITIONS = Tenant("iocom"), 2
 LEGS, HELD, LEDGER, ACCESS = "calllog.legs", "calllog.held", "privacy.decisions", "privacy.access"
@@ -102,9 +103,9 @@ class World:
         self.reads = MemoryLogReader(self.log)
         self.policy = self.written(POLICY)
         self.told: list[str] = []
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[CounterMetric] = Counter()
 
-    def count(self, name: str, by: int) -> None:
+    def count(self, name: CounterMetric, by: int) -> None:
         """See the readers."""
         self.counts[name] += by
 

@@ -1,7 +1,6 @@
 """What every worker and command shares: settings, policy, secrets, keystore, and what is known of the past."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -36,6 +35,7 @@ from calllog_guard.core.stream.anchor import ANCHOR, Anchor, anchor_in
 from calllog_guard.core.stream.letters import LETTERS_FROM
 from calllog_guard.core.stream.proofs import AUDIT
 from calllog_guard.errors import ConfigurationError
+from calllog_guard.metrics import Counters, Increment, Metrics
 from calllog_guard.policy import Policy, load_policy
 from calllog_guard.ports import Writer
 from calllog_guard.settings import Settings
@@ -44,8 +44,8 @@ from calllog_guard.workers.keys.people.naming import Naming
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.tenants.letter_keys import LIFE_S
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
-from calllog_guard.workers.protector.leg_writer import Count, Sealer
-from calllog_guard.workers.runtime.delivery import DeadLetters
+from calllog_guard.workers.protector.leg_writer import Sealer
+from calllog_guard.workers.runtime.dead_letters import DeadLetters
 from calllog_guard.workers.runtime.process.health import KAFKA, KEYSTORE
 from calllog_guard.workers.runtime.process.pulse import Pulse
 
@@ -64,17 +64,8 @@ class World:
     keystore: RedisKeystore
     clock: SystemClock
     options: dict[str, Any]
-    counts: Counter[str]
-    levels: dict[str, float] = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=Metrics)
     seen: int = 0
-
-    def level(self, name: str, value: float) -> None:
-        """Show a present value."""
-        self.levels[name] = value
-
-    def count(self, name: str, by: int) -> None:
-        """Add to a counter."""
-        self.counts[name] += by
 
     @property
     def tenant(self) -> Tenant:
@@ -127,7 +118,7 @@ class World:
         counter = beats.highest([record for record in records if record.key == BEAT])
         found, passed = anchor_in(records, proofs, self.anchor, topic, ours=bool(beats.signers) and counter > 0)
         if passed:
-            self.count("unreadable_unproven", passed)
+            self.metrics.count(Counters.unreadable["unproven"], passed)
         return found, counter
 
     async def check_partitions(self) -> None:
@@ -210,7 +201,7 @@ class World:
             partitions=settings.partitions,
         )
         ring.guard.saw(self.seen)
-        ring.guard.count = self.count
+        ring.guard.count = self.metrics.count
         return ring
 
     async def look_back(self) -> None:
@@ -228,7 +219,7 @@ class World:
         _, counter = await self._beside_policy()
         self.seen = max(self.seen, counter)
 
-    def sealer(self, ring: Keyring, writer: Writer, count: Count, *, returns: bool = True) -> Sealer:
+    def sealer(self, ring: Keyring, writer: Writer, count: Increment, *, returns: bool = True) -> Sealer:
         """What seals calls of this installation's tenant."""
         return Sealer(
             ring.tenant,
@@ -247,7 +238,7 @@ class World:
         """What asks Kafka, and for the leaders of these partitions, and the keystore; not yet started. Both are to be left."""
         kafka = KafkaProbe(self.settings.kafka, self.options, places)
         asks = {KAFKA: kafka.ask, KEYSTORE: lambda: self.keystore.read([GUARD_KEY])}
-        return Pulse(asks, self.settings.silent_s, self.count), kafka
+        return Pulse(asks, self.settings.silent_s, self.metrics.count), kafka
 
     def writer(self) -> KafkaWriter:
         """A producer, not yet started."""
@@ -313,7 +304,6 @@ def world(settings: Settings) -> World:
         ),
         SystemClock(),
         security(settings.kafka_security),
-        Counter(),
     )
     ours = frozenset(map(settings.topic, OURS))
 

@@ -31,7 +31,9 @@ from calllog_guard.core.identifiers import ID_BYTES, b64, is_id
 from calllog_guard.core.retention.read_access import Refusal
 from calllog_guard.core.rights.grants import DOMAIN_OF
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, LogRefusedError
+from calllog_guard.metrics import Counters
 from calllog_guard.ports import LogReader, Writer
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.settings import PREFIX, Settings, from_environment
 from calllog_guard.workers.keys.hold_store import Safe
 from calllog_guard.workers.keys.people.homes import Homes
@@ -40,7 +42,6 @@ from calllog_guard.workers.reader.follower_position import Trail
 from calllog_guard.workers.reader.once import snapshot
 from calllog_guard.workers.reader.session import Hand, Reading
 from calllog_guard.workers.reader.sources import Errand, Kept, People, Source
-from calllog_guard.workers.runtime.delivery import Steps
 from calllog_guard.workers.runtime.process.health import Health
 
 log: Final = structlog.get_logger()
@@ -219,7 +220,7 @@ class Reader(Stream[Line]):
                 return
 
     def _waits(self, shared: World, text: str) -> None:
-        shared.count("retries", 1)
+        shared.metrics.count(Counters.retries, 1)
         self._told(text)
 
     async def _shown(self, shared: World, goodbyes: list[Goodbye]) -> Health:
@@ -229,7 +230,7 @@ class Reader(Stream[Line]):
         if self._http is not None:
             from calllog_guard.adapters.http.pages import Pages  # noqa: PLC0415 - takes long to load, and most readers serve nothing
 
-            pages = Pages("reader", shared.counts, shared.levels, health)
+            pages = Pages("reader", shared.metrics, health)
             goodbyes += [pages.stop, pulse.stop, kafka.close]
             self._told(f"serves /health and /metrics on {await pages.start(self._http)} from now on")
             pulse.start()
@@ -289,7 +290,7 @@ class Reader(Stream[Line]):
             access_partitions=settings.few_partitions,
             steps=Steps(settings.off),
             hand=None if self._key is None else Hand(self._key, shared.vault.guard_id()),
-            count=shared.count,
+            count=shared.metrics.count,
         )
 
 

@@ -43,6 +43,7 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.stream.proofs import AUDIT, DESK, KEEP
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.ports import Place, Writer
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.settings import ROLES
 from calllog_guard.workers.auditor.lags import Lags
 from calllog_guard.workers.auditor.upkeep import Means
@@ -68,7 +69,7 @@ from calllog_guard.workers.protector.worker import Protector
 from calllog_guard.workers.runtime.attempts import Outlet
 from calllog_guard.workers.runtime.beginnings import Beginnings
 from calllog_guard.workers.runtime.clocks import Clocks
-from calllog_guard.workers.runtime.delivery import Delivery, Role, Steps
+from calllog_guard.workers.runtime.delivery import Delivery, Role
 from calllog_guard.workers.runtime.periodic import Duty
 from calllog_guard.workers.runtime.reads import Reads, reads_of
 
@@ -90,7 +91,7 @@ def serve(shared: World, name: str, writer: KafkaWriter, duties: Sequence[Duty] 
     )
     role = _ROLES[name](shared, writer, reader, begins)
     outlet = Outlet(writer, shared.dead_letters().of)
-    return Delivery(role, reader, settings, outlet, begins, shared.count, shared.level, duties)
+    return Delivery(role, reader, settings, outlet, begins, shared.metrics.count, shared.metrics.level, duties)
 
 
 def reads(shared: World, role: str) -> Reads:
@@ -104,7 +105,9 @@ def reads(shared: World, role: str) -> Reads:
 def beginnings(shared: World, role: str) -> Beginnings:
     """Where a role of this installation goes on in its topics."""
     extents = KafkaExtents(shared.settings, shared.options)
-    return Beginnings(reads(shared, role), shared.keystore, extents, shared.accepted, shared.count, shared.level)
+    return Beginnings(
+        reads(shared, role), shared.keystore, extents, shared.accepted, shared.metrics.count, shared.metrics.level
+    )
 
 
 def _protector(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Role:
@@ -120,12 +123,12 @@ def _protector(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnin
             dead=dead,
             read_all=partial(read_all, shared.settings.kafka, shared.options),
             owned=reader.assignment,
-            count=shared.count,
-            level=shared.level,
+            count=shared.metrics.count,
+            level=shared.metrics.level,
         )
     )
-    sealer = shared.sealer(ring, writer, shared.count)
-    return Protector(tenant, begins.reads.topics, sealer, dead, shared.settings, shared.count, parking)
+    sealer = shared.sealer(ring, writer, shared.metrics.count)
+    return Protector(tenant, begins.reads.topics, sealer, dead, shared.settings, shared.metrics.count, parking)
 
 
 def _desk(shared: World, kafka: KafkaWriter, reader: Any, begins: Beginnings) -> Role:
@@ -171,11 +174,11 @@ def _desk(shared: World, kafka: KafkaWriter, reader: Any, begins: Beginnings) ->
             policy=shared.policy,
             settings=settings,
             clock=shared.clock,
-            topic=CaseTopic(book, ring.tenure, read, last, shared.count),
+            topic=CaseTopic(book, ring.tenure, read, last, shared.metrics.count),
             desk_key=partial(shared.vault.desk_key, tenant),
             heartbeats=partial(shared.vault.heartbeats, tenant),
-            count=shared.count,
-            level=shared.level,
+            count=shared.metrics.count,
+            level=shared.metrics.level,
             agree=clocks(shared, kafka, beats).agree,
         )
     )
@@ -183,7 +186,7 @@ def _desk(shared: World, kafka: KafkaWriter, reader: Any, begins: Beginnings) ->
 
 def clocks(shared: World, writer: KafkaWriter, probe: Callable[[], Awaitable[None]]) -> Clocks:
     """What compares this process's clock with those of the brokers to which it writes."""
-    found = Clocks(shared.clock, shared.settings.clock_apart_s, probe, shared.count, shared.level)
+    found = Clocks(shared.clock, shared.settings.clock_apart_s, probe, shared.metrics.count, shared.metrics.level)
     writer.stamped = found.stamped
     return found
 
@@ -222,9 +225,9 @@ def tools(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -
         tail=partial(tail, settings.kafka, shared.options),
         offset_at=partial(offset_at, settings.kafka, shared.options),
         open_rows=RocksRows,
-        level=shared.level,
+        level=shared.metrics.level,
         safe=Safe(tenant, shared.keystore, ring, shared.vault),
-        count=shared.count,
+        count=shared.metrics.count,
         id_of=begins.id_of,
         began_anew=begins.began_anew,
         agree=clocks(shared, writer, beats).agree,
@@ -275,8 +278,8 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings
         extents=KafkaExtents(settings, shared.options),
         writer=writer,
         events=lambda: shared.events,
-        count=shared.count,
-        level=shared.level,
+        count=shared.metrics.count,
+        level=shared.metrics.level,
         agree=clocks(shared, writer, beat).agree,
         anchor=shared.anchor,
     )

@@ -34,9 +34,9 @@ from calllog_guard.core.identifiers import Lookup
 from calllog_guard.core.identity.id_file import identifiers
 from calllog_guard.core.identity.rules import REFUSED
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.workers.keys.people.naming import Naming
 from calllog_guard.workers.protector.importer import Intake, Item
-from calllog_guard.workers.runtime.delivery import Steps
 
 _CACHED_PEOPLE: Final = 30_000  # each with a key per month of the log: bounded memory, whatever the log's order
 _TELL_S: Final = 2.0
@@ -257,7 +257,7 @@ async def _taken(
     writer = shared.writer()
     await shared.look_back()
     ring = shared.ring(shared.tenant, cache_entries=_CACHED_PEOPLE)
-    sealer = shared.sealer(ring, writer, shared.count, returns=False)
+    sealer = shared.sealer(ring, writer, shared.metrics.count, returns=False)
     tenant, steps = shared.tenant, Steps(shared.settings.off)
     intake = Intake(tenant, sealer, shared.dead_letters(), shared.policy, shared.settings, shared.clock, listed)
     await writer.start()

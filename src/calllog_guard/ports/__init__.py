@@ -15,6 +15,8 @@ from calllog_guard.core.crypto.subject_secrets import Secret
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.beginnings import Committed, Extent, Shape
 
+Tail = Callable[[str, int, int, int], Awaitable[tuple[list[Any], int, int]]]
+"""Records of a partition from an offset on, so many at most; the offset after them; the end."""
 ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
 """Every record of some partitions of a topic."""
 Offsets = Callable[[str, Sequence[int]], Awaitable[dict[int, int]]]

@@ -31,7 +31,7 @@ from calllog_guard.errors import (
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.tenants.letter_keys import LIFE_S, LetterKeys
 from calllog_guard.workers.keys.tenants.tenant_secrets import ROOT
-from calllog_guard.workers.runtime.delivery import DeadLetters
+from calllog_guard.workers.runtime.dead_letters import DeadLetters
 
 AT = datetime(2026, 11, 24, 9, tzinfo=UTC)
 KEPT = timedelta(days=8, minutes=10)

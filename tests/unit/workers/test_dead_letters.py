@@ -10,7 +10,7 @@ from calllog_guard.core.crypto.jose import content_type, new_pair, open_sealed
 from calllog_guard.core.stream.arrival import LATEST_MS, REMNANT, REMNANTS, TOO_LARGE, Arrival, arrival, lost, remnant
 from calllog_guard.core.stream.replay import first_appended_ms
 from calllog_guard.errors import MessageError
-from calllog_guard.workers.runtime.delivery import DeadLetters
+from calllog_guard.workers.runtime.dead_letters import DeadLetters
 
 PRIVATE, PUBLIC = new_pair(signs=False)
 PLACE = ("calllog.events", 3)

@@ -41,7 +41,7 @@ from calllog_guard.workers.keys.rotation import epoch_of
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 from calllog_guard.workers.protector.importer import Intake, Item
 from calllog_guard.workers.protector.leg_writer import Sealer
-from calllog_guard.workers.runtime.delivery import DeadLetters
+from calllog_guard.workers.runtime.dead_letters import DeadLetters
 
 TENANT = Tenant("iocom")
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)

@@ -17,6 +17,7 @@ import structlog
 
 from calllog_guard.core.audit.absence import Look
 from calllog_guard.core.decisions.outcome import Observed
+from calllog_guard.metrics import Counters, Gauges, Increment, SetGauge
 from calllog_guard.ports import Clock
 
 log: Final = structlog.get_logger()
@@ -41,8 +42,8 @@ class Observation:
         read_each: ReadEach,
         disks: Disks,
         clock: Clock,
-        count: Callable[[str, int], None],
-        level: Callable[[str, float], None],
+        count: Increment,
+        level: SetGauge,
     ) -> None:
         self._topic, self._read_each, self._disks, self._clock = topic, read_each, disks, clock
         self._count, self._level = count, level
@@ -92,10 +93,10 @@ class Observation:
         records, size = sum(each.records for each in looks), sum(each.size_bytes for each in looks)
         names = looks[0].seen
         left = sum(any(each.seen[name].values for each in looks) for name in names)
-        self._count("observed_partitions", 1)
-        self._count("observed_records", records)
-        self._count("observed_bytes", size)
-        self._level("observe_seconds", seconds)
+        self._count(Counters.observed_partitions, 1)
+        self._count(Counters.observed_records, records)
+        self._count(Counters.observed_bytes, size)
+        self._level(Gauges.observe_seconds, seconds)
         log.info(
             "observed",
             partition=partition,

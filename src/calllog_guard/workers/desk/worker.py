@@ -40,8 +40,10 @@ from calllog_guard.errors import (
     ParkedError,
     RequestRefusedError,
 )
+from calllog_guard.metrics import Counters, Gauges, Increment, SetGauge
 from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.ports import Clock, Writer
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.settings import Settings
 from calllog_guard.workers.desk.answers.answers import Answers
 from calllog_guard.workers.desk.answers.notices import AWAITED, Notices
@@ -83,7 +85,8 @@ from calllog_guard.workers.desk.decisions.lifts import Lifting, Met
 from calllog_guard.workers.desk.decisions.search import Searcher
 from calllog_guard.workers.desk.decisions.unwritten import without_unwritten
 from calllog_guard.workers.runtime.clocks import Agree, unwatched
-from calllog_guard.workers.runtime.delivery import DeadLetters, Steps, Unit
+from calllog_guard.workers.runtime.dead_letters import DeadLetters
+from calllog_guard.workers.runtime.delivery import Unit
 from calllog_guard.workers.runtime.parallel import abreast, portions
 
 log: Final = structlog.get_logger()
@@ -114,8 +117,8 @@ class Office:
     topic: CaseTopic
     desk_key: Callable[[str], bytes | None]
     heartbeats: Callable[[], Heartbeats]
-    count: Callable[[str, int], None]
-    level: Callable[[str, float], None]
+    count: Increment
+    level: SetGauge
     agree: Agree = unwatched
 
 
@@ -182,7 +185,7 @@ class Desk:
         if self._owned:
             await self._before.look(*self._table(), self._o.agree)
             await self._freed()
-        self._o.level("cases_waiting", await self._waiting.again())
+        self._o.level(Gauges.cases_waiting, await self._waiting.again())
         now = self._o.clock.now()
         if self._owned:
             await self._statements.look()
@@ -221,7 +224,7 @@ class Desk:
         if record.topic == self._orders:
             await self._o.writer.write([self._book.refusal(record, error, self._o.clock.now())])
             return
-        self._o.count("dead_" + error.reason, 1)
+        self._o.count(Counters.dead[error.reason], 1)
         await self._o.writer.write([self._o.dead.of(record, error)])
 
     # --- requests ---------------------------------------------------------------------------------------------------
@@ -377,7 +380,7 @@ class Desk:
         An officer decides what is to become of it; a hold that was released meanwhile has ended.
         """
         case = self._book.get(granted.case.case) or granted.case
-        self._o.count("decisions_failed", not case.secret)
+        self._o.count(Counters.decisions_failed, not case.secret)
         log.error("a case cannot be carried out: an officer must look", why=error.reason, **named(case))
         if case.state != "enforcing":  # an officer has it, or has refused it
             return case
@@ -508,7 +511,7 @@ class Desk:
             if outcome.stage == "searched":
                 self._waiting.at_once(case.case)
             if outcome.stage == "failed" and not case.secret:
-                self._o.count("decisions_failed", 1)
+                self._o.count(Counters.decisions_failed, 1)
                 log.error("a decision could not be carried out: an officer must look", case=case.case)
             found, reached = after_outcome(case, outcome, now)
             found, said = self._o.notices.heard(found, outcome, table)

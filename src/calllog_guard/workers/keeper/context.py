@@ -7,7 +7,7 @@ Source: design section 4, keeper.
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.crypto.subject_secrets import Secret
@@ -16,8 +16,9 @@ from calllog_guard.core.decisions.outcome import OutcomeKey
 from calllog_guard.core.identifiers import EpochName, Tenant
 from calllog_guard.core.officers.confirmations import Confirmed
 from calllog_guard.core.stream.beginnings import NO_ID
+from calllog_guard.metrics import Increment, SetGauge
 from calllog_guard.policy import Policy
-from calllog_guard.ports import Clock, Position, Rows, Writer
+from calllog_guard.ports import Clock, Position, Rows, Tail, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keeper.partition import Shard
 from calllog_guard.workers.keys.hold_store import Safe
@@ -29,7 +30,6 @@ INDEX_FORM: Final = 2
 """The form of the index' rows; an index of another form is built anew."""
 Fetch = Callable[[str, int, Mapping[bytes, int]], Awaitable[dict[bytes, bytes]]]
 OffsetAt = Callable[[str, int, int], Awaitable[int]]
-Tail = Callable[[str, int, int, int], Awaitable[tuple[list[Any], int, int]]]
 
 
 async def nothing_confirmed() -> Sequence[Confirmed]:
@@ -60,8 +60,8 @@ class Tools:
     offset_at: OffsetAt
     open_rows: Callable[[Path], Rows]
     safe: Safe
-    count: Callable[[str, int], None]
-    level: Callable[[str, float], None] = lambda _name, _value: None
+    count: Increment
+    level: SetGauge = lambda _name, _value: None
     id_of: Callable[[str], str] = lambda _topic: NO_ID
     began_anew: Callable[[str], Collection[int]] = lambda _topic: ()
     agree: Agree = unwatched

@@ -27,21 +27,23 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.retention.purposes import Purpose, standing
 from calllog_guard.core.stream.arrival import content
 from calllog_guard.errors import Fate, GuardError, MessageError, UnacknowledgedError, UnitOverdueError
+from calllog_guard.metrics import CounterMetric, Counters
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.settings import Settings
 from calllog_guard.workers.protector.leg_writer import Part, Rules, Sealer
-from calllog_guard.workers.runtime.delivery import DeadLetters, Steps
+from calllog_guard.workers.runtime.dead_letters import DeadLetters
 
 log: Final = structlog.get_logger()
 _ANY_AGE_MS: Final = 100 * 366 * 86_400_000  # events of section 6 begin in 2000
 _PAUSE_S: Final = 2.0
 _ENDS: Final = {
-    "legs_written": "stored",
-    "legs_removed": "removed",
-    "suppressed_erased": "erased",
-    "suppressed_no_purpose": "no_purpose",
-    "suppressed_lapsed": "no_key",
+    Counters.legs_written: "stored",
+    Counters.legs_removed: "removed",
+    Counters.events_suppressed["erased"]: "erased",
+    Counters.events_suppressed["no_purpose"]: "no_purpose",
+    Counters.events_suppressed["lapsed"]: "no_key",
 }
 
 
@@ -107,7 +109,7 @@ class Intake:
         letters: list[Output] = []
         events: Counter[str] = Counter()
         legs: Counter[str] = Counter()
-        ended: Counter[str] = Counter()
+        ended: Counter[CounterMetric] = Counter()
         for item in items:
             before = legs["born_expired"]
             try:
@@ -170,11 +172,11 @@ class Intake:
             self._standing[day] = standing(date.fromisoformat(day), purposes, today)
         return self._standing[day]
 
-    async def _resolved(self, parts: Sequence[Part], letters: Sequence[Output], rules: Rules) -> Counter[str]:
+    async def _resolved(self, parts: Sequence[Part], letters: Sequence[Output], rules: Rules) -> Counter[CounterMetric]:
         found, unknown = await self._sealer.resolved(parts)
         return (await self._sealer.settle(found, letters, rules, unknown=unknown)).ended
 
-    async def _settled(self, parts: Sequence[Part], letters: Sequence[Output], rules: Rules) -> Counter[str]:
+    async def _settled(self, parts: Sequence[Part], letters: Sequence[Output], rules: Rules) -> Counter[CounterMetric]:
         """As a worker does: silence is waited for, a unit that has sent something and takes too long is not."""
         now, most_s = asyncio.get_running_loop().time, self._settings.unit_max_s
         began, deadline = now(), inf

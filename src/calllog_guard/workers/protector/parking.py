@@ -36,14 +36,16 @@ from calllog_guard.core.identifiers import CallId, EpochName, Lookup
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import Arrival
 from calllog_guard.errors import EpochUnknownError, MessageError, NewerFormError, UnitOverdueError
+from calllog_guard.metrics import Counters, Gauges, Increment, SetGauge
 from calllog_guard.ports import Clock, Place, ReadAll, Writer
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.people.subject_keys import Keyring, fresh_nonce, pointer
 from calllog_guard.workers.keys.people.unreadable import Unreadable
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 from calllog_guard.workers.protector.leg_writer import Part
 from calllog_guard.workers.runtime.backoff import Pauses
-from calllog_guard.workers.runtime.delivery import DeadLetters, Steps
+from calllog_guard.workers.runtime.dead_letters import DeadLetters
 
 log: Final = structlog.get_logger()
 PEOPLE_MOST: Final = 1000
@@ -68,8 +70,8 @@ class ParkingNeeds:
     dead: DeadLetters
     read_all: ReadAll
     owned: Callable[[], Collection[Place]]
-    count: Callable[[str, int], None]
-    level: Callable[[str, float], None]
+    count: Increment
+    level: SetGauge
 
 
 class Waiting(NamedTuple):
@@ -153,7 +155,7 @@ class Parking:
         except (MessageError, EpochUnknownError, NewerFormError):
             waiting = None
         if waiting is None or waiting.key != record.key:
-            self._n.count("unreadable_bad_parked", 1)
+            self._n.count(Counters.unreadable["bad_parked"], 1)
             return None
         return waiting
 
@@ -196,9 +198,9 @@ class Parking:
             self._put(each)
         self._new.extend([asyncio.get_running_loop().time()] * len(why))
         for reason, many in Counter(each.reason for each in waits).items():
-            self._n.count("parked_" + reason, many)
+            self._n.count(Counters.parked[reason], many)
         for reason, many in Counter(each.reason for each in letters).items():
-            self._n.count("dead_" + reason, many)
+            self._n.count(Counters.dead[reason], many)
         if why:
             texts = sorted({str(error) for error in why.values()})[:5]
             log.error("parts of calls wait: entries of the keystore cannot be used", people=len(why), why=texts)
@@ -277,7 +279,7 @@ class Parking:
         for name in names:
             if name[2] in left:
                 self._pauses.failed(name)
-        self._n.count("taken_up", sum(each.part.lookup not in left for each in due))
+        self._n.count(Counters.taken_up, sum(each.part.lookup not in left for each in due))
         self._show()
 
     async def _in_time(self, settling: Awaitable[Unreadable]) -> Unreadable:
@@ -298,7 +300,7 @@ class Parking:
             return
         await self._n.writer.write([self._letter(each) for each in old])
         for each in old:
-            self._n.count("dead_" + each.reason, 1)
+            self._n.count(Counters.dead[each.reason], 1)
         await self._gone(old)
         self._show()
 
@@ -318,9 +320,9 @@ class Parking:
         waiting = [each for queue in self._queues.values() for each in queue.values()]
         oldest = min((each.since_ms for each in waiting), default=None)
         age = 0 if oldest is None else (self._n.clock.now() - from_ms(oldest)).total_seconds()
-        self._n.level("parked_parts", len(waiting))
-        self._n.level("parked_people", len({lookup for _, _, lookup in self._queues}))
-        self._n.level("parked_oldest_s", age)
+        self._n.level(Gauges.parked_parts, len(waiting))
+        self._n.level(Gauges.parked_people, len({lookup for _, _, lookup in self._queues}))
+        self._n.level(Gauges.parked_oldest_s, age)
 
 
 def _waiting(part: Part) -> WaitingPart:

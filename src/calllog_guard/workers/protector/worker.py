@@ -16,11 +16,14 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import appended_ms, content
 from calllog_guard.core.stream.replay import first_appended_ms
 from calllog_guard.errors import MessageError
+from calllog_guard.metrics import Counters, Increment
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.people.unreadable import Unreadable
-from calllog_guard.workers.protector.leg_writer import Count, Part, Rules, Sealer, Settled
+from calllog_guard.workers.protector.leg_writer import Part, Rules, Sealer, Settled
 from calllog_guard.workers.protector.parking import Parking
-from calllog_guard.workers.runtime.delivery import DeadLetters, Steps, Unit
+from calllog_guard.workers.runtime.dead_letters import DeadLetters
+from calllog_guard.workers.runtime.delivery import Unit
 
 
 class Protector:
@@ -35,7 +38,7 @@ class Protector:
         sealer: Sealer,
         dead: DeadLetters,
         settings: Settings,
-        count: Count,
+        count: Increment,
         parking: Parking,
     ) -> None:
         self.topics = topics
@@ -86,8 +89,8 @@ class Protector:
         return {part.lookup: settled.left[each.lookup] for part, each in pairs if each.lookup in settled.left}
 
     def _told(self, settled: Settled) -> None:
-        for name, by in settled.ended.items():
-            self._count(name, by)
+        for which, by in settled.ended.items():
+            self._count(which, by)
 
     def _decoded(self, unit: Unit, rules: Rules) -> tuple[list[Part], list[Output]]:
         parts: list[Part] = []
@@ -105,7 +108,7 @@ class Protector:
                 )
             except MessageError as error:
                 letters.append(self._dead.of(record, error))
-                self._count("dead_" + error.reason, 1)
+                self._count(Counters.dead[error.reason], 1)
                 continue
             place = (record.topic, record.partition, record.offset)
             parts += self._sealer.parts(checked, first_appended_ms(record.timestamp, record.headers), rules, place)

@@ -29,10 +29,11 @@ from calllog_guard.core.retention.purposes import Purpose
 from calllog_guard.core.retention.read_access import Refusal, has_lapsed
 from calllog_guard.core.stream.offsets import pack
 from calllog_guard.errors import ConfigurationError, MessageError, RecordError, StateRefusedError
+from calllog_guard.metrics import Counters, Increment
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Record, Writer
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.workers.reader.sources import Errand, Header, Holder, Source, Standing
-from calllog_guard.workers.runtime.delivery import Steps
 
 _AHEAD: Final = timedelta(days=31)
 """Events are not dated after now and EVENT_AHEAD_S; this bounds what a forged header costs, and no more."""
@@ -133,7 +134,7 @@ class Reading:
         access_partitions: int,
         steps: Steps,
         hand: Hand | None = None,
-        count: Callable[[str, int], None] = lambda _name, _by: None,
+        count: Increment = lambda _name, _by: None,
     ) -> None:
         self.errand, self.source, self._hand = errand, source, hand
         self._policy, self._writer, self._clock, self._steps = policy, writer, clock, steps
@@ -224,7 +225,7 @@ class Reading:
         self.opened += opened
         self.refused.update(refused)
         for result, many in (("opened", opened), *refused.items()):
-            self._count(f"reads_{self.errand.purpose}/{result}", many)
+            self._count(Counters.reads[self.errand.purpose, result], many)
 
     def _verdict(
         self, record: Record, header: Header, holder: Holder | None, standings: Mapping[str, Standing], right: Right

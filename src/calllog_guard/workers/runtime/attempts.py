@@ -28,6 +28,7 @@ from calllog_guard.errors import (
     UnacknowledgedError,
     UnitOverdueError,
 )
+from calllog_guard.metrics import Counters, Increment
 from calllog_guard.ports import Writer
 from calllog_guard.settings import Settings
 
@@ -83,7 +84,7 @@ class Attempts:
         handler: Handler,
         outlet: Outlet,
         settings: Settings,
-        count: Callable[[str, int], None],
+        count: Increment,
         revoking: asyncio.Event,
     ) -> None:
         self._handler, self._outlet, self._count, self._revoking = handler, outlet, count, revoking
@@ -108,7 +109,7 @@ class Attempts:
         if len(halves) > 1:
             return await self.until_done(halves[0]) and await self.until_done(halves[1])
         ((record,),) = unit.values()
-        self._count("dead_" + fault.reason, 1)
+        self._count(Counters.dead[fault.reason], 1)
         return await self._tried(lambda: self._told(record, fault))
 
     async def _told(self, record: Any, error: MessageError) -> None:
@@ -133,7 +134,7 @@ class Attempts:
                 if isinstance(error, UnacknowledgedError) and deadline is None:
                     deadline = attempt + self._unit_max_s
                 self.retry_since, self.retry_why = self.retry_since or began, str(error)
-                self._count("retries", 1)
+                self._count(Counters.retries, 1)
                 log.warning("unit waits", role=self._handler.name, why=str(error), next_try_s=pause)
             else:
                 self.retry_since = None
@@ -160,7 +161,9 @@ class Attempts:
     def _count_answer(self, error: GuardError) -> None:
         """The keystore's answers that are none: silence, and an entry that cannot be used."""
         if isinstance(error, KeystoreSilentError | EntryUnreadableError):
-            self._count("answer_unavailable" if isinstance(error, KeystoreSilentError) else "answer_corrupt", 1)
+            self._count(
+                Counters.keystore_answers["unavailable" if isinstance(error, KeystoreSilentError) else "corrupt"], 1
+            )
 
 
 def halved(unit: Unit) -> Iterator[dict[TopicPartition, list[Any]]]:

@@ -9,9 +9,7 @@ Source: design section 12.
 """
 
 import asyncio
-import os
-import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -19,23 +17,16 @@ import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from calllog_guard.core.codec import Dead, encode, from_ms
-from calllog_guard.core.crypto.jose import seal_to
-from calllog_guard.core.records import Output
-from calllog_guard.core.stream.arrival import REMNANT, remnant
-from calllog_guard.core.stream.letters import LetterKey
-from calllog_guard.core.stream.replay import first_appended_ms
 from calllog_guard.core.stream.units import units
 from calllog_guard.errors import (
     Fate,
     GuardError,
     KeystoreSilentError,
     LogSilentError,
-    MessageError,
     PositionConflictError,
 )
-from calllog_guard.ports import Clock
-from calllog_guard.settings import CRASH_AT, STOP_AT, Settings
+from calllog_guard.metrics import Counters, Gauges, Increment, SetGauge, Summaries
+from calllog_guard.settings import Settings
 from calllog_guard.workers.runtime.attempts import RETRY_FIRST_S, RETRY_MOST_S, Attempts, Outlet, Waits
 from calllog_guard.workers.runtime.attempts import Unit as Unit  # noqa: PLC0414 - what every role takes
 from calllog_guard.workers.runtime.beginnings import LOOK_S, Beginnings
@@ -70,71 +61,6 @@ class Role(Protocol):
         """What is due between units."""
 
 
-class Steps:
-    """Named steps of the protocols, at which a test may have the process killed or frozen; in production nothing happens."""
-
-    def __init__(self, off: frozenset[str]) -> None:
-        self._at = next((word.removeprefix(CRASH_AT) for word in off if word.startswith(CRASH_AT)), None)
-        self._stop_at = next((word.removeprefix(STOP_AT) for word in off if word.startswith(STOP_AT)), None)
-
-    def reached(self, step: str) -> None:
-        """Die or stand still here, if a test asked for it."""
-        if step == self._at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if step == self._stop_at:
-            self._stop_at = None
-            os.kill(os.getpid(), signal.SIGSTOP)
-
-
-class DeadLetters:
-    """
-    Seals what cannot be handled to the operator's key, and that to the key of the week.
-
-    Args:
-        kid: What the operator's key is called; `week` gives the key of the week, None where there is none.
-        most: Bytes of the largest payload that is kept; of a larger one, and of a record that could not be unpacked, its remnant.
-
-    """
-
-    def __init__(
-        self,
-        topic: str,
-        key: bytes,
-        clock: Clock,
-        partitions: int,
-        most: int = 512 << 10,
-        *,
-        kid: str = "operator-1",
-        week: Callable[[], LetterKey | None] = lambda: None,
-    ) -> None:
-        self._topic, self._key, self._clock, self._partitions, self._most = topic, key, clock, partitions, most
-        self._kid, self._week = kid, week
-
-    def of(self, record: Any, error: MessageError) -> Output:
-        """The dead letter of a record: coordinates, a reason that quotes nothing, the payload sealed."""
-        payload, left = record.value or b"", record.remnant
-        if left is None and len(payload) > self._most:
-            left = remnant(error.reason, payload)
-        cty = REMNANT if left is not None else ""
-        week, kid = self._week(), self._kid
-        sealed = seal_to(self._key, kid, payload if left is None else encode(left), cty=cty)
-        if week is not None:
-            kid, sealed = week.kid, seal_to(week.pem, week.kid, sealed.encode(), cty=cty)
-        dead = Dead(
-            v=1,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            reason=error.reason,
-            at_pointer=error.pointer,
-            kid=kid,
-            jwe=sealed,
-            at=self._clock.now(),
-            appended_at=from_ms(first_appended_ms(record.timestamp, record.headers)),
-        )
-        return Output(self._topic, record.partition % self._partitions, None, encode(dead))
-
-
 class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
     """Runs one role over one consumer until asked to stop."""
 
@@ -145,8 +71,8 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         settings: Settings,
         outlet: Outlet,
         beginnings: Beginnings,
-        count: Callable[[str, int], None],
-        level: Callable[[str, float], None],
+        count: Increment,
+        level: SetGauge,
         duties: Sequence[Duty] = (),
     ) -> None:
         self._duties, self._level = (*duties, Duty("beginnings", LOOK_S, self._look)), level
@@ -314,7 +240,7 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
                     await self._rewind()
                     return
                 if loud := {place: each for place, each in unit.items() if not self._quiet(place)}:
-                    self._count("unit_us", int((self._now() - began) * 1e6))
+                    self._count(Summaries.unit_seconds, int((self._now() - began) * 1e6))
                 self._settle(unit, loud)
             await self._idle()
 
@@ -333,10 +259,10 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         if not loud:
             return
         for records in loud.values():
-            self._count("records_handled", len(records))
+            self._count(Counters.records["handled"], len(records))
             for left in (record.remnant for record in records if record.remnant is not None):
-                self._count("unreadable_" + left.reason, 1)
-        self._count("units", 1)
+                self._count(Counters.unreadable[left.reason], 1)
+        self._count(Counters.units, 1)
         places = {f"{place.topic}/{place.partition}": records[-1].offset for place, records in loud.items()}
         log.info("unit", role=self._role.name, records=sum(map(len, loud.values())), up_to=places)
 
@@ -395,8 +321,8 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         # a partition that a broker cannot read has no lag that anybody knows of
         unheard = any(self._consumer.unheard_s(place) > _UNHEARD_S for place in ends)
         self._stuck_since = (self._stuck_since or self._now()) if any(lags.values()) or unsaved or unheard else None
-        self._level("lag_records", sum(lag for place, lag in lags.items() if not self._quiet(place)))
-        self._level("committed_age_s", self._now() - self._stuck_since if self._stuck_since else 0)
+        self._level(Gauges.lag_records, sum(lag for place, lag in lags.items() if not self._quiet(place)))
+        self._level(Gauges.committed_age_s, self._now() - self._stuck_since if self._stuck_since else 0)
 
     # --- rebalance: errors here are only logged by the library, so they are carried out by hand ---------------------
 

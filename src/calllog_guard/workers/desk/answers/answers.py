@@ -31,7 +31,7 @@ from calllog_guard.ports import Writer
 from calllog_guard.workers.desk.cases.case_owners import Owners
 from calllog_guard.workers.desk.decisions.granted import Granted, Telling, span_of
 from calllog_guard.workers.desk.decisions.holds import Archive
-from calllog_guard.workers.keeper.enforcement.exports import sealed_part
+from calllog_guard.workers.runtime.answer_parts import sealed_part
 
 _ID: Final = 22
 

@@ -25,12 +25,12 @@ from calllog_guard.core.requests.request import Request
 from calllog_guard.errors import CaseStateError, MessageError, ParkedError, RequestRefusedError
 from calllog_guard.policy import TenantPolicy
 from calllog_guard.ports import Clock
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.settings import Settings
 from calllog_guard.workers.desk.answers.notices import AWAITED, Given, Notices, Told
 from calllog_guard.workers.desk.cases.case_store import Casebook
 from calllog_guard.workers.desk.decisions.granted import Granted
 from calllog_guard.workers.runtime.clocks import Agree
-from calllog_guard.workers.runtime.delivery import Steps
 
 log: Final = structlog.get_logger()
 _EVERY: Final = timedelta(minutes=1)

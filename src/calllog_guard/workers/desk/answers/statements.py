@@ -33,8 +33,8 @@ from calllog_guard.core.retention.tally import month_before
 from calllog_guard.errors import MessageError
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Writer
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.workers.desk.decisions.holds import Archive
-from calllog_guard.workers.runtime.delivery import Steps
 
 FORMS: Final = 2
 _REMOVE: Final = frozenset({"erase", "object", "withdraw"})

@@ -40,9 +40,9 @@ from calllog_guard.core.requests.request import REQUESTS, Request
 from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.errors import CaseStateError, EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.ports import Place, Writer
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.workers.keys.people.subject_keys import Keyring, pointer
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
-from calllog_guard.workers.runtime.delivery import Steps
 
 log: Final = structlog.get_logger()
 _HOUR: Final = timedelta(hours=1)

@@ -8,7 +8,6 @@ Rules: 1. Of two states of a case the higher stands, wherever it lies.  2. Kafka
 Source: design section 14 (time).
 """
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
@@ -18,9 +17,9 @@ from calllog_guard.core.cases.secret_cases import is_part
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.stream.proofs import TOGETHER
 from calllog_guard.errors import MessageError
-from calllog_guard.ports import Place, ReadAll
+from calllog_guard.metrics import Counters, Increment
+from calllog_guard.ports import Place, ReadAll, Tail
 from calllog_guard.workers.desk.cases.case_store import Casebook, name_in
-from calllog_guard.workers.keeper.context import Tail
 from calllog_guard.workers.keys.tenants.tenure import Tenure
 from calllog_guard.workers.runtime.parallel import unhurried
 
@@ -39,7 +38,7 @@ class CaseTopic:
         tenure: Tenure,
         read_all: ReadAll,
         tail: Tail,
-        count: Callable[[str, int], None],
+        count: Increment,
     ) -> None:
         self._book, self._tenure = book, tenure
         self._read_all, self._tail, self._count = read_all, tail, count
@@ -73,7 +72,7 @@ class CaseTopic:
         try:
             stands = self._book.note(record)
         except MessageError as error:  # no case of ours; the one it would replace is kept
-            self._count("unreadable_" + error.reason, 1)
+            self._count(Counters.unreadable[error.reason], 1)
             stands = False
         (behind.discard if stands else behind.add)(name_in(record))
         self._noted(record)
@@ -121,7 +120,7 @@ class CaseTopic:
         try:
             return self._book.stands(record)
         except MessageError as error:
-            self._count("unreadable_" + error.reason, 1)
+            self._count(Counters.unreadable[error.reason], 1)
             log.error("a record of a case is none of our desks': it is passed over", why=error.reason)  # noqa: TRY400
             return not self._book.knows(record)
 
@@ -129,5 +128,5 @@ class CaseTopic:
         cases = [case for name in sorted(behind) if (case := self._book.get(name)) is not None]
         if cases:
             await self._book.save_all(cases, [])
-            self._count("cases_restored", len(cases))
+            self._count(Counters.cases_restored, len(cases))
             log.error("behind cases stood older states, or none of ours: they are written again", cases=len(cases))

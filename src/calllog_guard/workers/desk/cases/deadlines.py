@@ -10,7 +10,6 @@ Source: design section 10; GDPR Art. 12(3), 19; DPA 2018 s.164A; interface: metr
 """
 
 from collections import Counter
-from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from itertools import islice
 from typing import Final
@@ -21,6 +20,7 @@ from calllog_guard.core.cases.case import SINCE, Case
 from calllog_guard.core.cases.case_states import RULES
 from calllog_guard.core.cases.notices import waiting
 from calllog_guard.core.cases.working_days import Calendar
+from calllog_guard.metrics import GaugeMetric, Gauges, Increment, SetGauge, Summaries
 from calllog_guard.policy import TenantPolicy
 from calllog_guard.ports import Clock
 from calllog_guard.settings import Settings
@@ -35,32 +35,31 @@ CALM: Final = timedelta(days=19)
 """No alarm is earlier: no month has fewer than 28 days, and a week before its end is the first; two days for the zones."""
 _AT_ONCE: Final = 1000
 """Cases renewed or forgotten between two units; a new epoch comes once a week."""
-Level = Callable[[str, float], None]
 
 
-def timed(before: Case, after: Case, count: Callable[[str, int], None]) -> None:
-    """Count how long an erasure took to a stage from the one that `SINCE` names (milliseconds)."""
+def timed(before: Case, after: Case, count: Increment) -> None:
+    """Count how long an erasure took to a stage from the one that `SINCE` names (to the millisecond)."""
     if after.type != "erase":
         return
     for stage in after.stages.keys() - before.stages.keys():
         last = after.stages.get(SINCE.get(stage, ""))
         if last is not None:
-            count(f"erase_stage_n_{stage}", 1)
-            count(f"erase_stage_ms_{stage}", max(0, int((after.stages[stage] - last).total_seconds() * 1000)))
+            ms = max(0, int((after.stages[stage] - last).total_seconds() * 1000))
+            count(Summaries.erase_stage_seconds[stage], ms * 1000)
 
 
 class Deadlines:
     """Looks at the cases of one tenant every minute, while this desk has them."""
 
     def __init__(
-        self, book: Casebook, settings: Settings, clock: Clock, level: Level, agree: Agree = unwatched
+        self, book: Casebook, settings: Settings, clock: Clock, level: SetGauge, agree: Agree = unwatched
     ) -> None:
         self._book, self._settings, self._clock, self._level, self._agree = book, settings, clock, level, agree
         self._owned, self._next, self._renewing = False, clock.now(), False
         self._quiet: dict[str, tuple[Case, date]] = {}
         self._table: TenantPolicy | None = None
         self._told: dict[str, tuple[str, date]] = {}
-        self._shown: set[str] = set()
+        self._shown: set[GaugeMetric] = set()
 
     def begin(self, *, owned: bool) -> None:
         """The cases are another's now, or were read anew."""
@@ -82,7 +81,7 @@ class Deadlines:
         if self._renewing:
             self._renewing = await self._book.renew(_AT_ONCE) == _AT_ONCE
 
-    def sweep(self, table: TenantPolicy, now: datetime) -> dict[str, float]:
+    def sweep(self, table: TenantPolicy, now: datetime) -> dict[GaugeMetric, float]:
         """Tell every alarm whose day has come; the metrics."""
         if table != self._table:
             self._table = table
@@ -107,16 +106,16 @@ class Deadlines:
             if known is None or known[0] is not case or known[1] <= today:
                 self._quiet[case.case] = (case, self._alarmed(case, table, calendar, today))
         left = (datetime.fromisoformat(next_due) - datetime.fromisoformat(text)).days * 86_400 if next_due else 0
-        levels = {f"cases_open_{kind}/{waits}": float(many) for (kind, waits), many in counts.items()}
+        levels = {Gauges.cases_open[which]: float(many) for which, many in counts.items()}
         return levels | {
-            "cases_overdue": overdue,
-            "case_next_due_s": left,
-            "brake_engaged": sum(engaged(self._book, kind, table, now) for kind in _BRAKES),
-            "notices_unacknowledged_oldest_s": oldest,
-            "notices_overdue": late,
+            Gauges.cases_overdue: overdue,
+            Gauges.case_next_due_s: left,
+            Gauges.brake_engaged: sum(engaged(self._book, kind, table, now) for kind in _BRAKES),
+            Gauges.notices_unacknowledged_oldest_s: oldest,
+            Gauges.notices_overdue: late,
         }
 
-    def _show(self, levels: dict[str, float]) -> None:
+    def _show(self, levels: dict[GaugeMetric, float]) -> None:
         """Show what was counted; what is not among it any more is zero."""
         for name in self._shown - levels.keys():
             self._level(name, 0)

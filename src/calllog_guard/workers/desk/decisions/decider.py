@@ -39,13 +39,13 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import Request
 from calllog_guard.errors import EntryUnreadableError, HoldsFullError, KeyMissingError, MessageError, ParkedError
 from calllog_guard.ports import Clock, Writer
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.settings import Settings
 from calllog_guard.workers.desk.cases.case_store import Casebook
 from calllog_guard.workers.desk.decisions.granted import ENDED, FLAGS, Granted, Part, Telling, span_of
 from calllog_guard.workers.desk.decisions.subjects import Subjects
 from calllog_guard.workers.keys.people.subject_keys import Keyring, View, fresh_nonce, pointer
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
-from calllog_guard.workers.runtime.delivery import Steps
 from calllog_guard.workers.runtime.parallel import abreast
 
 MINTS: Final = frozenset({"erase", "restrict", "object", "withdraw", "consent"})

@@ -57,6 +57,7 @@ from calllog_guard.errors import (
     RequestRefusedError,
 )
 from calllog_guard.ports import Clock, ReadAll
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.settings import Settings
 from calllog_guard.workers.desk.cases.case_store import Casebook
 from calllog_guard.workers.desk.decisions.decider import Decider
@@ -65,7 +66,6 @@ from calllog_guard.workers.keys.hold_store import Safe, terms_of
 from calllog_guard.workers.keys.people.law_copies import KeptOf
 from calllog_guard.workers.keys.people.subject_keys import Keyring, fresh_nonce, pointer
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
-from calllog_guard.workers.runtime.delivery import Steps
 
 log: Final = structlog.get_logger()
 

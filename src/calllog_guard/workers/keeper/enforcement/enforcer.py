@@ -24,7 +24,9 @@ from calllog_guard.core.decisions.standing_rules import Rule, open_rule
 from calllog_guard.core.identifiers import record_key
 from calllog_guard.core.records import tombstone
 from calllog_guard.errors import EntryUnreadableError, KeyMissingError, LegMovedError
+from calllog_guard.metrics import Counters
 from calllog_guard.ports import Facts
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.workers.keeper.arrivals import Arrivals
 from calllog_guard.workers.keeper.context import Tools
 from calllog_guard.workers.keeper.decision_work import PORTION, Ended, Work
@@ -33,7 +35,6 @@ from calllog_guard.workers.keeper.enforcement.results import Results, tokens_of
 from calllog_guard.workers.keeper.enforcement.tracing import Tracer
 from calllog_guard.workers.keeper.held_copies import Copies
 from calllog_guard.workers.keys.people.law_copies import KeptOf
-from calllog_guard.workers.runtime.delivery import Steps
 
 log: Final = structlog.get_logger()
 Effect = Callable[[Work], Awaitable[Ended]]
@@ -182,7 +183,7 @@ class Enforcer:
             return await self._t.ring.keys_of(work.pseudonym)
         except EntryUnreadableError as error:
             if not work.progress.at and not self._hold_waits(work):
-                self._t.count("erased_unreadable", 1)
+                self._t.count(Counters.erased_unreadable, 1)
                 why = str(error)
                 log.error("somebody is erased whose key cannot be used: what law keeps was not copied", why=why)  # noqa: TRY400
             return None

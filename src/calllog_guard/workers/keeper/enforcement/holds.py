@@ -16,10 +16,10 @@ from calllog_guard.core.decisions.decision import Decision
 from calllog_guard.core.decisions.hold import RELEASES
 from calllog_guard.core.identifiers import HoldId, Pseudonym, id_bytes
 from calllog_guard.errors import EntryUnreadableError
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.workers.keeper.context import Tools
 from calllog_guard.workers.keeper.decision_work import Ended, Work
 from calllog_guard.workers.keeper.enforcement.enforcer import Enforcer, rule_of
-from calllog_guard.workers.runtime.delivery import Steps
 
 
 class Preserver:

@@ -16,9 +16,9 @@ from calllog_guard.core.decisions.outcome import DONE, NAMES_IN_PART, TO_DESK, O
 from calllog_guard.core.identifiers import Token
 from calllog_guard.core.records import Output
 from calllog_guard.errors import UpgradeNeededError
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.workers.keeper.context import Tools
 from calllog_guard.workers.keeper.decision_work import Work
-from calllog_guard.workers.runtime.delivery import Steps
 
 _PARTS_FROM: Final = 2
 """The level of forms from which on names come in parts."""

@@ -23,9 +23,9 @@ from calllog_guard.core.identifiers import HoldId
 from calllog_guard.core.records import Output
 from calllog_guard.core.retention.purposes import Purpose, rule_of
 from calllog_guard.core.retention.removals import LAW, START, Removed, key_of, month_in, removed_in
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.workers.keeper.context import Tools
 from calllog_guard.workers.keeper.partition import Shard
-from calllog_guard.workers.runtime.delivery import Steps
 
 FORMS: Final = 2
 PORTION: Final = 1000

@@ -25,6 +25,7 @@ from calllog_guard.core.identifiers import Pseudonym
 from calllog_guard.core.records import Output
 from calllog_guard.core.retention.purposes import GRACE_DAYS
 from calllog_guard.errors import EntryUnreadableError, MessageError
+from calllog_guard.metrics import Counters
 from calllog_guard.workers.keeper.context import Tools
 from calllog_guard.workers.keeper.held_copies import opened_of
 from calllog_guard.workers.keeper.partition import Shard
@@ -65,7 +66,7 @@ class Renewal:
                 values = await t.fetch(t.legs, shard.partition, old)
                 legs = await self._referred(person, values)
                 await t.writer.write([Output(t.legs, shard.partition, key, value) for key, value in legs.items()])
-                t.count("legs_renewed", len(legs))
+                t.count(Counters.legs_renewed, len(legs))
         return False
 
     async def _referred(self, person: str, values: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:

@@ -21,6 +21,8 @@ from calllog_guard.core.identifiers import Pseudonym
 from calllog_guard.core.records import tombstone
 from calllog_guard.core.retention.expiry import lapsed
 from calllog_guard.core.retention.purposes import due_day
+from calllog_guard.metrics import Counters, Gauges
+from calllog_guard.ports.fault_injection import Steps
 from calllog_guard.workers.keeper.context import Tools
 from calllog_guard.workers.keeper.copy_notes import Noting
 from calllog_guard.workers.keeper.expiry.removal_counts import PORTION, Removals
@@ -29,7 +31,6 @@ from calllog_guard.workers.keeper.expiry.statistics import Statistician
 from calllog_guard.workers.keeper.expiry.sweep_brake import SweepBrake
 from calllog_guard.workers.keeper.held_copies import Copies
 from calllog_guard.workers.keeper.partition import Shard
-from calllog_guard.workers.runtime.delivery import Steps
 
 _TURN_S: Final = 0.25
 """How long sweeping may hold up the next unit, one portion more or less: decisions are enforced within a second."""
@@ -95,8 +96,8 @@ class Sweeper:
         due = self._due(shard, day)
         full = len(due) >= t.settings.sweep_records
         self._overdue[shard.partition] = (len(due), self._oldest(shard)) if full else (0, 0.0)
-        t.level("sweep_overdue_records", sum(many for many, _ in self._overdue.values()))
-        t.level("sweep_oldest_overdue_s", max(oldest for _, oldest in self._overdue.values()))
+        t.level(Gauges.sweep_overdue_records, sum(many for many, _ in self._overdue.values()))
+        t.level(Gauges.sweep_oldest_overdue_s, max(oldest for _, oldest in self._overdue.values()))
         due, more = await self._statistician.counted(shard, await self._copied(shard, due))
         due = await self._copied(shard, due)
         for at in range(0, len(due), PORTION):
@@ -116,7 +117,7 @@ class Sweeper:
             shard.index.remove(key)
         t.commit(shard)
         shard.unforgotten = True
-        t.count("legs_expired", len(due))
+        t.count(Counters.legs_expired, len(due))
 
     def _due(self, shard: Shard, day: date) -> list[bytes]:
         """What has lapsed as of a day, one portion."""

@@ -21,7 +21,7 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.errors import StaleDeskError
 from calllog_guard.ports import Keystore, Writer
-from calllog_guard.workers.runtime.delivery import Steps
+from calllog_guard.ports.fault_injection import Steps
 
 _VERSION: Final = 1
 _FORM: Final = struct.Struct(">BQ16s")
