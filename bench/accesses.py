@@ -13,7 +13,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from calllog_guard.adapters.rocksdb.rows import RocksRows
-from calllog_guard.core.answers.readers import Legs, Opening, opened_by, which_of
+from calllog_guard.core.answers.readers import LegOffsets, Opening, opened_by, which_of
 from calllog_guard.core.audit.accesses import Account, ActorKey, digest, place_of, proves, read_access
 from calllog_guard.core.codec import Access
 from calllog_guard.core.stream.offsets import pack
@@ -57,7 +57,7 @@ def main() -> None:
     key = ActorKey(Ed25519PrivateKey.generate())
     topic = accesses(key)
     step = LEGS // EACH
-    people = [Legs({person + step * n: date(2025, 12, 1) for n in range(EACH)}) for person in range(PEOPLE)]
+    people = [LegOffsets({person + step * n: date(2025, 12, 1) for n in range(EACH)}) for person in range(PEOPLE)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows"
         began = spent()

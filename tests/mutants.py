@@ -961,8 +961,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "what falsifies has no brake",
         "core/cases/case_states.py",
-        '"rectify": Rule(roles=_ALL_BUT_DESK, identity=True, brake="change", ',
-        '"rectify": Rule(roles=_ALL_BUT_DESK, identity=True, ',
+        '"rectify": TypeRule(roles=_ALL_BUT_DESK, identity=True, brake="change", ',
+        '"rectify": TypeRule(roles=_ALL_BUT_DESK, identity=True, ',
         "tests/scenarios/test_brakes.py::test_what_falsifies_shares_a_brake",
     ),
     (
@@ -2991,8 +2991,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "an objection to a dropped purpose ends the person's own restriction with it",
         "workers/desk/decisions/granted.py",
-        'return Part("lift", ENDED, lambda person: replace(person, reviewed=False), mask | REVIEW)',
-        'return Part("lift", ENDED, lambda person: replace(person, reviewed=False), 0)',
+        'return PlannedDecision("lift", ENDED, lambda person: replace(person, reviewed=False), mask | REVIEW)',
+        'return PlannedDecision("lift", ENDED, lambda person: replace(person, reviewed=False), 0)',
         "tests/scenarios/test_lifts.py",
     ),
     (

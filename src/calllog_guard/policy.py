@@ -16,7 +16,7 @@ import msgspec
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.identity.rules import legacy_identity
 from calllog_guard.core.policy.actors import Actors
-from calllog_guard.core.policy.changes.publication import Followed, Installed, follow, with_keys
+from calllog_guard.core.policy.changes.publication import FollowedPolicy, Installed, follow, with_keys
 from calllog_guard.core.policy.checks import check_versions, read_form
 from calllog_guard.core.policy.form import PEM, TenantPolicy, Version, period
 from calllog_guard.core.policy.lawful import unlawful
@@ -41,7 +41,7 @@ class Policy:
         self.here: Callable[[], Installed] = Installed
         self._actors: dict[Tenant, tuple[tuple[Version, ...], Actors]] = {}
 
-    def follow(self, records: Mapping[bytes, int], most_days: int | None) -> Followed:
+    def follow(self, records: Mapping[bytes, int], most_days: int | None) -> FollowedPolicy:
         """Be the law that the file and these publications make; see `publication.follow`."""
         followed = follow(self.file, records, self.public_key, most_days, self.here())
         self.versions, self.history = followed.versions, followed.history

@@ -44,7 +44,7 @@ def topic(stack: Stack) -> str:
 
 def test_the_library_reads_by_our_parser() -> None:
     """Where a new release of it has moved these names, this fails, and the poisoned records below end the workers again."""
-    assert (library.MemoryRecords, library.PartitionRecords) == (kafka_fetched.Fetched, kafka_fetched.Arrivals)
+    assert (library.MemoryRecords, library.PartitionRecords) == (kafka_fetched.Fetched, kafka_fetched.FetchedArrivals)
     assert (library.FetchResult, library_consumer.Fetcher) == (kafka_fetched.Result, kafka_fetched.Fetcher)
 
 

@@ -9,7 +9,7 @@ from sizes import every
 
 from calllog_guard.adapters.kafka.log import read_all
 from calllog_guard.app.context import world
-from calllog_guard.core.retention.tally import Place, Tally, name_from, open_tally, tally_epoch
+from calllog_guard.core.retention.tally import Tally, TallyPlace, name_from, open_tally, tally_epoch
 from calllog_guard.settings import from_environment
 
 pytestmark = pytest.mark.real
@@ -28,7 +28,7 @@ def tallies(guard: Installation) -> list[Tally]:
         name = name_from(key)
         assert name is not None
         secret = shared.vault.epoch_key(tally_epoch(value), shared.tenant, "tallies")
-        opened.append(open_tally(value, Place(shared.tenant, partition, name), secret))
+        opened.append(open_tally(value, TallyPlace(shared.tenant, partition, name), secret))
     return opened
 
 

@@ -17,7 +17,7 @@ from test_recipients import ALICE, called
 
 from calllog_guard.adapters.memory.log import MemoryRows
 from calllog_guard.adapters.rocksdb.rows import RocksRows
-from calllog_guard.core.answers.readers import Legs, Opening, opened_by, which_of
+from calllog_guard.core.answers.readers import LegOffsets, Opening, opened_by, which_of
 from calllog_guard.core.audit.accesses import Account
 from calllog_guard.core.codec import Access
 from calllog_guard.core.records import Output
@@ -69,7 +69,9 @@ def test_it_finds_what_a_reading_of_everything_finds(open_rows: Callable[[], Row
             if each.opened
             for which in [which_of(each)]
         ]
-        assert opened_by(index.openings(days), Legs(days), asked=True) == opened_by(whole, Legs(days), asked=True)
+        assert opened_by(index.openings(days), LegOffsets(days), asked=True) == opened_by(
+            whole, LegOffsets(days), asked=True
+        )
     assert all(index.has(each.name) for each in accounts)
     index.close()
 

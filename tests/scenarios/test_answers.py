@@ -23,7 +23,7 @@ from calllog_guard.core.answers import person
 from calllog_guard.core.answers.about import About, KeptByLaw, OpenedBy, OwnRequest
 from calllog_guard.core.answers.parts import GROUP, PARTS, Part, first_of, group_of, joined, missing, split
 from calllog_guard.core.answers.person import Asked, Flags, Known
-from calllog_guard.core.answers.readers import Legs, Opening, opened_by
+from calllog_guard.core.answers.readers import LegOffsets, Opening, opened_by
 from calllog_guard.core.answers.whole import whole
 from calllog_guard.core.audit.accesses import Account
 from calllog_guard.core.cases.notices import Filed, Sent
@@ -326,7 +326,9 @@ def told(*accesses: Access, records: dict[int, date] | None = None) -> list[Open
 
 def seen(*accesses: Access) -> list[tuple[str, str, int, int]]:
     """Who is told to have seen these records: how many of them, on how many days."""
-    return [(each.actor, each.purpose, each.records, each.days) for each in opened_by(told(*accesses), Legs(RECORDS))]
+    return [
+        (each.actor, each.purpose, each.records, each.days) for each in opened_by(told(*accesses), LegOffsets(RECORDS))
+    ]
 
 
 def test_who_opened_a_persons_own_records_is_known_exactly() -> None:
@@ -339,7 +341,7 @@ def test_who_opened_a_persons_own_records_is_known_exactly() -> None:
 def test_who_opened_others_records_alone_is_not_told_as_having_seen_ones_own() -> None:
     assert seen(access(day(11, 2), [11, 12, 69])) == []
     assert seen(access(day(11, 2), [])) == []
-    (line,) = opened_by(told(access(day(11, 2), [10], actor="support-1", purpose="service")), Legs(RECORDS))
+    (line,) = opened_by(told(access(day(11, 2), [10], actor="support-1", purpose="service")), LegOffsets(RECORDS))
     assert line == OpenedBy(actor="support-1", purpose="service", first=day(11, 2), last=day(11, 2), days=1, records=1)
 
 
@@ -357,9 +359,9 @@ def test_a_record_written_anew_since_may_have_been_seen_before() -> None:
     before = access(day(10, 20), [11, 12], end=60)
     assert seen(before) == [], "the only later record is of a later call"
     corrected = {**RECORDS, 80: date(2026, 8, 1)}
-    (line,) = opened_by(told(before, records=corrected), Legs(corrected))
+    (line,) = opened_by(told(before, records=corrected), LegOffsets(corrected))
     assert line.records == 0
-    assert opened_by(told(access(day(8, 2), [11], end=60), records=corrected), Legs(corrected)) == [], (
+    assert opened_by(told(access(day(8, 2), [11], end=60), records=corrected), LegOffsets(corrected)) == [], (
         "its event may have come a day late"
     )
 

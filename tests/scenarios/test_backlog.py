@@ -19,7 +19,7 @@ from calllog_guard.core.identifiers import HoldId, Pseudonym, partition_of, reco
 from calllog_guard.core.records import Output
 from calllog_guard.errors import EntryUnreadableError
 from calllog_guard.metrics import Counters
-from calllog_guard.ports import Facts
+from calllog_guard.ports import LegFacts
 from calllog_guard.workers.keeper.partition import Shard
 
 CAROL = "carol@example.org"
@@ -401,8 +401,8 @@ async def test_a_day_beyond_the_calendar_in_an_index_of_an_earlier_release_stops
 
     world = await filled(tmp_path)
     for shard in shards(world):
-        shard.index.put(record_key(Pseudonym("A" * 22), "A" * 22), Facts(date.max, 7, "2020-01-01", 0))
-        shard.held.put(record_key(Pseudonym("A" * 22), "A" * 22), Facts(date.max, 7, "2020-01-01", 0))
+        shard.index.put(record_key(Pseudonym("A" * 22), "A" * 22), LegFacts(date.max, 7, "2020-01-01", 0))
+        shard.held.put(record_key(Pseudonym("A" * 22), "A" * 22), LegFacts(date.max, 7, "2020-01-01", 0))
         world.keeper._t.commit(shard)
     world.clock.at += timedelta(days=7 * 366)
     await settled(world)

@@ -23,7 +23,7 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.retention.purposes import GRACE_DAYS
 from calllog_guard.metrics import Counters
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
-from calllog_guard.workers.protector.leg_writer import Part
+from calllog_guard.workers.protector.leg_writer import PendingLeg
 
 AMY, BEN = "alice@example.org", "bob@example.org"
 CALL = f"teams-19:{AMY}_{BEN}"
@@ -260,7 +260,7 @@ async def test_a_part_of_the_old_form_that_waited_gets_the_reference(tmp_path: P
     world = await GuardWorld(tmp_path).start()
     rules = world.protector._sealer.rules()
     text = GOLDEN["leg_plaintext"].replace(GOLDEN["call_reference"], "call-1").encode()
-    part = Part(Lookup("A" * 43), 1, text, CallId("call-1"), 0, 0, "2026-11-24", month_from("2026-11"))
+    part = PendingLeg(Lookup("A" * 43), 1, text, CallId("call-1"), 0, 0, "2026-11-24", month_from("2026-11"))
     again = world.protector._sealer.again(part, rules)
     assert again.form == 2
     assert read_leg(again.text or b"").call == reference(world, "call-1")

@@ -19,7 +19,7 @@ from calllog_guard.core.decisions.hold import kept_id
 from calllog_guard.core.identifiers import Pseudonym, partition_of
 from calllog_guard.core.records import Output, tombstone
 from calllog_guard.errors import KeystoreGuardedError
-from calllog_guard.ports import Bookmark, Seen, Shown
+from calllog_guard.ports import Bookmark, Shown, ShownLeg
 from calllog_guard.workers.reader.once import snapshot
 
 BOTH = POLICY.replace('purposes = ["billing"]', 'purposes = ["billing", "service"]')
@@ -361,7 +361,7 @@ def old_cursor(world: GuardWorld, purpose: str, meaning: str) -> None:
     places = ",".join(map(str, range(PARTITIONS)))
     reading = (TENANT, "calllog.legs", purpose, meaning, places, "privacy.decisions")
     cursor = SqliteCursor(world.folder / f"cursor-{purpose}")
-    stale = Seen("S" * 22, "T" * 22, 0, 0, "2026-11-20", "2020-01-01", Shown.THERE)
+    stale = ShownLeg("S" * 22, "T" * 22, 0, 0, "2026-11-20", "2020-01-01", Shown.THERE)
     cursor.save(Bookmark(reading, offsets, int(world.clock.at.timestamp() * 1000)), [stale], ())
     cursor.close()
 

@@ -18,7 +18,7 @@ from calllog_guard.core.decisions.decision import unseen_pseudonym
 from calllog_guard.core.decisions.outcome import Outcome
 from calllog_guard.core.identifiers import DecisionId, EpochName, split_key
 from calllog_guard.core.profile import RELEASE_0_1
-from calllog_guard.reports.certificate import Checked, certificate
+from calllog_guard.reports.certificate import SignatureCheck, certificate
 from calllog_guard.workers.keys.restore_guard import guard_entry
 
 AT = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -244,8 +244,10 @@ def test_a_case_of_nobody_ends_as_any_other_and_says_less(known: bool) -> None: 
 
 
 def test_the_page_of_a_receipt_says_that_nobody_was_known() -> None:
-    text = certificate(msgspec.structs.replace(RECEIPT, shredded=False, known=False, unknown=(0,)), Checked("k", "n"))
+    text = certificate(
+        msgspec.structs.replace(RECEIPT, shredded=False, known=False, unknown=(0,)), SignatureCheck("k", "n")
+    )
     assert "Nobody was known under the identifiers of the request" in text
     assert "Certificate" not in text
-    text = certificate(msgspec.structs.replace(RECEIPT, known=True, unknown=(2,)), Checked("k", "n"))
+    text = certificate(msgspec.structs.replace(RECEIPT, known=True, unknown=(2,)), SignatureCheck("k", "n"))
     assert "Nobody was known under 1 identifier of the request." in text

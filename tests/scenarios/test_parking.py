@@ -26,7 +26,7 @@ from calllog_guard.core.records import Output
 from calllog_guard.errors import EntryUnreadableError, KeyMissingError, UnitOverdueError
 from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.workers.keys.people.unreadable import Unreadable
-from calllog_guard.workers.protector.leg_writer import Part
+from calllog_guard.workers.protector.leg_writer import PendingLeg
 from calllog_guard.workers.protector.parking import PARTS_OF_ONE, PEOPLE_MOST
 
 ALICE, BOB = "alice@example.org", "bob@example.org"
@@ -507,7 +507,7 @@ async def test_what_is_taken_up_in_vain_for_too_long_is_withdrawn_first(tmp_path
     async def withdraw() -> None:
         withdrawn.append(True)
 
-    async def never(parts: list[Part]) -> Unreadable:
+    async def never(parts: list[PendingLeg]) -> Unreadable:
         assert [part.call for part in parts] == ["waits"]
         await asyncio.Event().wait()
         return {}

@@ -22,7 +22,7 @@ from calllog_guard.core.records import Output
 from calllog_guard.errors import UpgradeNeededError
 from calllog_guard.metrics import Counters
 from calllog_guard.workers.auditor.open_decision import Watched
-from calllog_guard.workers.keeper.partition import Named
+from calllog_guard.workers.keeper.partition import NamedLegs
 
 CALLS = 7
 
@@ -237,7 +237,7 @@ async def test_the_names_are_looked_for_only_when_all_of_them_are_known(tmp_path
 
 
 def test_names_fill_parts_and_begin_new_ones() -> None:
-    named = Named()
+    named = NamedLegs()
     one, two = named.added([Token("a"), Token("b"), Token("c")], 2).items()
     assert (one, two) == ((1, ("a", "b")), (2, ("c",)))
     named.put(*one)

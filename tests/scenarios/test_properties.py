@@ -34,7 +34,7 @@ from calllog_guard.errors import (
     StaleDeskError,
     StateRefusedError,
 )
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.reader.once import snapshot
 from calllog_guard.workers.reader.session import Reading
 from calllog_guard.workers.reader.sources import Errand, People
@@ -301,7 +301,7 @@ class Promises(RuleBasedStateMachine):
             access="privacy.access",
             partitions=PARTITIONS,
             access_partitions=1,
-            steps=Steps(frozenset()),
+            steps=CrashPoints(frozenset()),
         )
         return self.do(self._lines(reading))
 

@@ -13,8 +13,8 @@ from calllog_guard.core.crypto.subject_secrets import TokenKey, month_from
 from calllog_guard.core.identifiers import EpochName
 from calllog_guard.core.records import Output
 from calllog_guard.core.retention.purposes import Purpose, anonymises
-from calllog_guard.core.retention.statistics import Cell, Count, K, cell_of, statistics, tag_of
-from calllog_guard.core.retention.tally import Place, Tally, TallyName, name_from, open_tally, seal_tally
+from calllog_guard.core.retention.statistics import Cell, CellCount, K, cell_of, statistics, tag_of
+from calllog_guard.core.retention.tally import Tally, TallyName, TallyPlace, name_from, open_tally, seal_tally
 from calllog_guard.errors import EntryCorruptError
 from calllog_guard.metrics import Counters
 from calllog_guard.workers.keeper.expiry.statistics import Statistician
@@ -295,7 +295,7 @@ async def test_a_leg_that_was_replaced_meanwhile_is_neither_counted_nor_removed(
 
 DAY = date(2026, 8, 14)
 NAME = TallyName(month_from("2026-11"), month_from("2026-08"))
-PLACE = Place(TENANT, 3, NAME)
+PLACE = TallyPlace(TENANT, 3, NAME)
 
 
 @pytest.mark.parametrize(
@@ -334,15 +334,17 @@ def test_tallies_forget_who_stands_behind_a_full_cell() -> None:
     for number in range(K):
         tally = tally.counted([(cell, bytes([number]) * 6)], {})
         assert (tally.cells[cell].people, tally.cells[cell].tags is None) == (number + 1, number + 1 == K)
-    assert tally.counted([(cell, b"\1" * 6)], {}).cells[cell] == Count(K + 1, None)
+    assert tally.counted([(cell, b"\1" * 6)], {}).cells[cell] == CellCount(K + 1, None)
 
 
 def test_partitions_add_up_and_fewer_than_ten_are_not_told() -> None:
     cell, other = Cell(DAY, "video", "none", "1-2"), Cell(DAY, "audio", "none", "1-2")
     six, four, three = (frozenset(bytes([n]) * 6 for n in range(number)) for number in (6, 4, 3))
-    ten, untold = statistics(TENANT, NAME.lapsed, [{cell: Count(7, six), other: Count(9, six)}, {cell: Count(5, four)}])
+    ten, untold = statistics(
+        TENANT, NAME.lapsed, [{cell: CellCount(7, six), other: CellCount(9, six)}, {cell: CellCount(5, four)}]
+    )
     assert ([(each.kind, each.legs) for each in ten], untold) == ([("video", 12)], 1)
-    nine, untold = statistics(TENANT, NAME.lapsed, [{cell: Count(70, six)}, {cell: Count(50, three)}])
+    nine, untold = statistics(TENANT, NAME.lapsed, [{cell: CellCount(70, six)}, {cell: CellCount(50, three)}])
     assert (nine, untold) == ([], 1)
 
 
@@ -361,14 +363,14 @@ def test_tags_are_others_in_every_cell_and_month_and_for_everybody() -> None:
 def test_a_tally_opens_in_its_place_only(tmp_path: Path) -> None:
     del tmp_path
     key, epoch = TokenKey(b"\3" * 32), EpochName("2026-W48")
-    cells = {Cell(DAY, "video", "none", "1-2"): Count(3, frozenset({b"\1" * 6, b"\2" * 6}))}
-    cells[Cell(date(2026, 8, 31), "screen", "60m-up", "11-up")] = Count(70_000, None)
+    cells = {Cell(DAY, "video", "none", "1-2"): CellCount(3, frozenset({b"\1" * 6, b"\2" * 6}))}
+    cells[Cell(date(2026, 8, 31), "screen", "60m-up", "11-up")] = CellCount(70_000, None)
     tally = Tally(cells, {b"a" * 22 + b"." + b"b" * 22: 1 << 40})
     sealed = seal_tally(tally, PLACE, epoch, key, b"\0" * 12)
     assert open_tally(sealed, PLACE, key) == tally
     assert name_from(NAME.key) == NAME
     assert name_from(b"~cells.closed") is None
-    for place in (Place(TENANT, 4, NAME), Place(TENANT, 3, TallyName(NAME.lapsed, NAME.lapsed))):
+    for place in (TallyPlace(TENANT, 4, NAME), TallyPlace(TENANT, 3, TallyName(NAME.lapsed, NAME.lapsed))):
         with pytest.raises(EntryCorruptError):
             open_tally(sealed, place, key)
     with pytest.raises(EntryCorruptError):

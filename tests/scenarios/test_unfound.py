@@ -13,7 +13,7 @@ from test_replay import alice
 
 from calllog_guard.commands.case_view import table, whole
 from calllog_guard.core.cases.case import Case
-from calllog_guard.reports.certificate import Checked, certificate
+from calllog_guard.reports.certificate import SignatureCheck, certificate
 
 FACTS = {"call_id": "never-was", "role": "guest"}
 ASKED: dict[str, dict[str, Any]] = {
@@ -270,10 +270,10 @@ def test_the_page_of_a_receipt_certifies_no_removal_of_nothing() -> None:
     from test_receipt import RECEIPT  # noqa: PLC0415
 
     told = msgspec.structs.replace(RECEIPT, shredded=False, legs=0, known=True)
-    text = certificate(told, Checked("k", "n"))
+    text = certificate(told, SignatureCheck("k", "n"))
     assert "No record had to be removed" in text
     assert "Certificate" not in text
-    assert "Certificate of removal" in certificate(msgspec.structs.replace(told, legs=1), Checked("k", "n"))
+    assert "Certificate of removal" in certificate(msgspec.structs.replace(told, legs=1), SignatureCheck("k", "n"))
 
 
 async def test_the_officer_reads_that_nothing_was_found(world: GuardWorld) -> None:

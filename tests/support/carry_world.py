@@ -10,7 +10,7 @@ from guard_world import POLICY, TENANT, GuardWorld
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.core.identifiers import Lookup
 from calllog_guard.core.identity.rules import AS_WRITTEN, DEFAULT
-from calllog_guard.workers.keys.identity_change import Carried, CarryOver, Needs
+from calllog_guard.workers.keys.identity_change import Carried, CarryOver, IdentityChangeNeeds
 from calllog_guard.workers.keys.people.homes import Homes
 from calllog_guard.workers.keys.people.naming import Naming
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
@@ -43,7 +43,7 @@ class CarryWorld(GuardWorld):
             for record in await self.log.read_all(topic, partitions):
                 visit(record)
 
-        needs = Needs(
+        needs = IdentityChangeNeeds(
             tenant=TENANT,
             ring=self.ring(),
             safe=self.safe(),

@@ -25,7 +25,7 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import Arrival, arrival
 from calllog_guard.metrics import CounterMetric, GaugeMetric
 from calllog_guard.policy import load_policy
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.desk.answers.answers import Answers
 from calllog_guard.workers.desk.answers.notices import Notices
@@ -184,7 +184,7 @@ class DeskWorld:
         self.writer.left = -1
         ring, settings = self.ring(), self.settings
         ring.tenure = Tenure(TENANT, self.keystore)
-        writer = TenureWriter(self.writer, ring.tenure, Steps(frozenset()), ring.guard.vouched)
+        writer = TenureWriter(self.writer, ring.tenure, CrashPoints(frozenset()), ring.guard.vouched)
         self.book = Casebook(TENANT, 0, ("privacy.cases", "privacy.orders"), ring, self.vault, writer)
         topic = CaseTopic(self.book, ring.tenure, self._read_all, self._tail, self.count)
         dead = DeadLetters("calllog.dead", (self.folder / "operator-1.pub.pem").read_bytes(), self, 1)

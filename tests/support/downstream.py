@@ -13,8 +13,8 @@ from calllog_guard.adapters.memory.fakes import MemoryWriter
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
 from calllog_guard.core.calls.view import Line, Put, Remove
 from calllog_guard.metrics import CounterMetric
-from calllog_guard.ports import Bookmark, Seen
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports import Bookmark, ShownLeg
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.keys.people.homes import Homes
 from calllog_guard.workers.reader.follower import Following
 from calllog_guard.workers.reader.follower_position import Trail
@@ -49,7 +49,7 @@ def readings(
         "count": count,
     }
     return [
-        Reading(errand, source, world.policy, writer, world.clock, steps=Steps(frozenset()), **common)
+        Reading(errand, source, world.policy, writer, world.clock, steps=CrashPoints(frozenset()), **common)
         for source in sources
     ]
 
@@ -66,7 +66,7 @@ class FusedCursor(SqliteCursor):
 
     fuse = Fuse()
 
-    def save(self, bookmark: Bookmark, kept: Sequence[Seen], dropped: Sequence[tuple[str, str]]) -> None:
+    def save(self, bookmark: Bookmark, kept: Sequence[ShownLeg], dropped: Sequence[tuple[str, str]]) -> None:
         """See Cursor."""
         self.fuse.before()
         super().save(bookmark, kept, dropped)

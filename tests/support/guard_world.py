@@ -32,7 +32,7 @@ from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.metrics import CounterMetric, GaugeMetric
 from calllog_guard.policy import load_policy
 from calllog_guard.ports import Place, Record
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.desk.answers.answers import Answers
 from calllog_guard.workers.desk.answers.notices import Notices
@@ -304,7 +304,7 @@ class GuardWorld:
     def _desk(self, dead: DeadLetters) -> Desk:
         ring = self.ring()
         ring.tenure = Tenure(TENANT, self.keystore)
-        writer = TenureWriter(self.log, ring.tenure, Steps(frozenset()), ring.guard.vouched)
+        writer = TenureWriter(self.log, ring.tenure, CrashPoints(frozenset()), ring.guard.vouched)
         self.book = Casebook(TENANT, 0, ("privacy.cases", "privacy.orders"), ring, self.vault, writer)
         decider = Decider(TENANT, ring, self.vault, writer, self.book, self.settings, self.clock, 6 * 372)
         owners = Owners(ring, decider)

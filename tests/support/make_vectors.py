@@ -31,8 +31,8 @@ from calllog_guard.core.decisions.outcome import Outcome, OutcomeKey
 from calllog_guard.core.decisions.standing_rules import Rule, Span, seal_rule
 from calllog_guard.core.identifiers import CallId, DecisionId, EpochName, Lookup, SubjectId, Tenant, b64
 from calllog_guard.core.requests.sealing import desk_kid
-from calllog_guard.core.retention.statistics import Cell, Count, tag_of
-from calllog_guard.core.retention.tally import Place, Tally, TallyName, seal_tally
+from calllog_guard.core.retention.statistics import Cell, CellCount, tag_of
+from calllog_guard.core.retention.tally import Tally, TallyName, TallyPlace, seal_tally
 from calllog_guard.workers.keys.restore_guard import guard_entry
 
 TENANT, EPOCH, AT = Tenant("iocom"), EpochName("2026-W48"), datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -53,8 +53,8 @@ def _tally(identity: IdentitySecret, key: Secret) -> str:
     cell, full = (Cell(date(2026, 8, day), "video", "1m-5m", "1-2") for day in (14, 15))
     tag = tag_of(identity.token_key().tally_key(), name.lapsed, cell)
     leg = f"{identity.pseudonym()}.{identity.token_key().token(CallId('call-1'))}".encode()
-    tally = Tally({cell: Count(2, frozenset({tag})), full: Count(70_000, None)}, {leg: 258})
-    return seal_tally(tally, Place(TENANT, 7, name), EPOCH, key, NONCE).hex()
+    tally = Tally({cell: CellCount(2, frozenset({tag})), full: CellCount(70_000, None)}, {leg: 258})
+    return seal_tally(tally, TallyPlace(TENANT, 7, name), EPOCH, key, NONCE).hex()
 
 
 def _holds(plaintext: bytes, token: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from calllog_guard.core.identifiers import CallId, Lookup, Pseudonym, SubjectId,
 from calllog_guard.core.records import Output, tombstone
 from calllog_guard.metrics import CounterMetric
 from calllog_guard.policy import Policy, load_policy
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.restore_guard import guard_entry
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
@@ -205,7 +205,7 @@ class World:
             self.log,
             self.clock,
             access=ACCESS,
-            steps=Steps(frozenset()),
+            steps=CrashPoints(frozenset()),
             hand=hand,
             **counts,
         )

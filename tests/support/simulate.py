@@ -32,7 +32,7 @@ from calllog_guard.core.retention.expiry import lapsed
 from calllog_guard.core.retention.purposes import mask_for
 from calllog_guard.errors import MessageError
 from calllog_guard.policy import Policy
-from calllog_guard.ports import Facts, Position
+from calllog_guard.ports import LegFacts, Position
 
 TENANT = Tenant("iocom")
 FIRST, SECOND = date(2026, 1, 1), date(2027, 1, 1)
@@ -114,7 +114,7 @@ def ours(policy: Policy, found: list[Part], index: RocksIndex, until: date) -> l
             mask = mask_for(purposes, part.role, part.outcome)
             if mask:
                 made += 1
-                index.put(b"%022d.%022d" % (made, made), Facts(day, mask, law.effective.isoformat()))
+                index.put(b"%022d.%022d" % (made, made), LegFacts(day, mask, law.effective.isoformat()))
                 alive += 1
         index.commit(Position(0, 0, "simulated", 0))
         alive -= swept(policy, index, day)

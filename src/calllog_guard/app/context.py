@@ -55,7 +55,7 @@ _LETTER_MOST: Final = 12 << 20
 
 
 @dataclass
-class World:
+class AppContext:
     """What every worker and command shares."""
 
     settings: Settings
@@ -290,12 +290,12 @@ class World:
         return DeadLetters(topic, pem, self.clock, settings.few_partitions, most, kid=kid, week=week)
 
 
-def world(settings: Settings) -> World:
+def world(settings: Settings) -> AppContext:
     """Everything that needs no connection yet."""
     kms = kms_at(settings.kms)
     ring = FileRing(ring_folder(settings.kms, settings.ring))
     policy = load_policy(Path(settings.policy))
-    found = World(
+    found = AppContext(
         settings,
         policy,
         Vault(kms, ring, life_s=settings.epoch_cache_s, legacy=policy.legacy_identity),

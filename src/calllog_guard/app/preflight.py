@@ -16,8 +16,8 @@ from calllog_guard.adapters.disk.policy_floor import SeenLaw
 from calllog_guard.adapters.kafka.admin.topics import KafkaTopics
 from calllog_guard.adapters.kafka.log import Tail, read_all
 from calllog_guard.adapters.kafka.writer import KafkaWriter
-from calllog_guard.app.context import World
-from calllog_guard.core.policy.changes.publication import Followed, is_publication
+from calllog_guard.app.context import AppContext
+from calllog_guard.core.policy.changes.publication import FollowedPolicy, is_publication
 from calllog_guard.core.policy.form import Version
 from calllog_guard.core.policy.residency import host_of, outside
 from calllog_guard.errors import ConfigurationError, KeystoreUnsafeError, RequestRefusedError
@@ -29,7 +29,7 @@ _TELLS: Final = "auditor"
 """The role that writes a dead letter for a refused publication; the others log it."""
 
 
-async def _asked(shared: World, ask: Callable[[KafkaTopics], Any]) -> Any:
+async def _asked(shared: AppContext, ask: Callable[[KafkaTopics], Any]) -> Any:
     admin = KafkaTopics(shared.settings, shared.options)
     try:
         return await asyncio.to_thread(ask, admin)
@@ -37,20 +37,20 @@ async def _asked(shared: World, ask: Callable[[KafkaTopics], Any]) -> Any:
         admin.close()
 
 
-async def kept_days(shared: World) -> int | None:
+async def kept_days(shared: AppContext) -> int | None:
     """For how long the topic of the legs keeps them; None: for ever."""
     topic = shared.settings.topic("calllog.legs")
     found: int | None = await _asked(shared, lambda admin: admin.kept_days(topic))
     return found
 
 
-def seen_law(shared: World) -> SeenLaw:
+def seen_law(shared: AppContext) -> SeenLaw:
     """Which law this machine has followed, for this installation and tenant."""
     name = f"{shared.settings.topic('privacy.policy')}.{shared.tenant}"
     return SeenLaw(Path(shared.settings.state_dir) / "law" / name)
 
 
-def policy_source(shared: World, role: str, writer: KafkaWriter, tail: Tail) -> PolicySource:
+def policy_source(shared: AppContext, role: str, writer: KafkaWriter, tail: Tail) -> PolicySource:
     """What keeps a worker's policy up with what is published."""
     seen = seen_law(shared)
 
@@ -74,12 +74,12 @@ def policy_source(shared: World, role: str, writer: KafkaWriter, tail: Tail) -> 
     )
 
 
-def policy_tail(shared: World) -> Tail:
+def policy_tail(shared: AppContext) -> Tail:
     """The policy's topic."""
     return Tail(shared.settings.kafka, shared.options, shared.settings.topic("privacy.policy"))
 
 
-async def follow_published(shared: World, *, whole: bool = True) -> Followed:
+async def follow_published(shared: AppContext, *, whole: bool = True) -> FollowedPolicy:
     """
     Be the law of this moment, for a command that runs once.
 
@@ -111,15 +111,15 @@ def kms_hosts(settings: Settings) -> list[str]:
     return [f"kms.{address.path}.amazonaws.com"]
 
 
-async def _kafka_hosts(shared: World) -> list[str]:
+async def _kafka_hosts(shared: AppContext) -> list[str]:
     return [*map(host_of, shared.settings.kafka.split(",")), *await _asked(shared, KafkaTopics.hosts)]
 
 
-async def _redis_hosts(shared: World) -> list[str]:
+async def _redis_hosts(shared: AppContext) -> list[str]:
     return await shared.keystore.hosts()
 
 
-async def _kms_hosts(shared: World) -> list[str]:
+async def _kms_hosts(shared: AppContext) -> list[str]:
     return kms_hosts(shared.settings)
 
 
@@ -129,7 +129,7 @@ NO_KEYSTORE: Final = ("Kafka", "KMS")
 """The servers of a command that asks no keystore: its user may have none."""
 
 
-def check_lawful(shared: World) -> list[str]:
+def check_lawful(shared: AppContext) -> list[str]:
     """
     Whether no version that is or will be the law says what it should not; what it says, where an earlier release has taken it.
 
@@ -143,7 +143,9 @@ def check_lawful(shared: World) -> list[str]:
     return shared.policy.unlawful(today)
 
 
-async def check_places(shared: World, servers: Iterable[str] = tuple(_PLACES), policy: Version | None = None) -> str:
+async def check_places(
+    shared: AppContext, servers: Iterable[str] = tuple(_PLACES), policy: Version | None = None
+) -> str:
     """
     Whether everything lies where the policy allows.
 
@@ -168,7 +170,7 @@ async def check_places(shared: World, servers: Iterable[str] = tuple(_PLACES), p
     return ", ".join(sorted({host for hosts in found.values() for host in hosts}))
 
 
-async def enter(shared: World, servers: Iterable[str] = tuple(_PLACES), *, whole: bool = True) -> None:
+async def enter(shared: AppContext, servers: Iterable[str] = tuple(_PLACES), *, whole: bool = True) -> None:
     """
     Begin a command that writes or opens something: under the law of this moment, and where that allows.
 
@@ -184,7 +186,7 @@ async def enter(shared: World, servers: Iterable[str] = tuple(_PLACES), *, whole
     await check_places(shared, servers)
 
 
-async def check_keystore(shared: World) -> str | None:
+async def check_keystore(shared: AppContext) -> str | None:
     """
     Whether the keystore keeps and forgets as promised; what is unsafe of it, where DEVELOPMENT lets it be.
 
@@ -201,7 +203,7 @@ async def check_keystore(shared: World) -> str | None:
     return None
 
 
-async def check_retention(shared: World) -> str:
+async def check_retention(shared: AppContext) -> str:
     """
     Whether the log keeps legs for as long as the policy does.
 

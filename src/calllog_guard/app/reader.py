@@ -23,7 +23,7 @@ from calllog_guard.adapters.kafka.admin.extents import KafkaExtents
 from calllog_guard.adapters.kafka.log_reader import KafkaLogReader
 from calllog_guard.adapters.process.endings import ended
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
-from calllog_guard.app.context import World, world
+from calllog_guard.app.context import AppContext, world
 from calllog_guard.app.preflight import check_places, policy_source, policy_tail
 from calllog_guard.core.audit.accesses import ActorKey, actor_key
 from calllog_guard.core.calls.view import Line
@@ -33,7 +33,7 @@ from calllog_guard.core.rights.grants import DOMAIN_OF
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, LogRefusedError
 from calllog_guard.metrics import Counters
 from calllog_guard.ports import LogReader, Writer
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import PREFIX, Settings, from_environment
 from calllog_guard.workers.keys.hold_store import Safe
 from calllog_guard.workers.keys.people.homes import Homes
@@ -204,7 +204,7 @@ class Reader(Stream[Line]):
             if cursor is not None:
                 cursor.close()
 
-    async def _answered(self, shared: World, ask: Callable[[], Awaitable[object]]) -> None:
+    async def _answered(self, shared: AppContext, ask: Callable[[], Awaitable[object]]) -> None:
         """At its start too a follower waits for what is silent; a plain read does not."""
         loop = asyncio.get_running_loop()
         until = loop.time() + (self._settings.retry_max_s if self._follow else 0)
@@ -219,11 +219,11 @@ class Reader(Stream[Line]):
             else:
                 return
 
-    def _waits(self, shared: World, text: str) -> None:
+    def _waits(self, shared: AppContext, text: str) -> None:
         shared.metrics.count(Counters.retries, 1)
         self._told(text)
 
-    async def _shown(self, shared: World, goodbyes: list[Goodbye]) -> Health:
+    async def _shown(self, shared: AppContext, goodbyes: list[Goodbye]) -> Health:
         """How this follower is, on pages from its first moment on where an address was given for them."""
         pulse, kafka = shared.pulse(list)
         health = Health(pulse)
@@ -236,7 +236,7 @@ class Reader(Stream[Line]):
             pulse.start()
         return health
 
-    async def _ledger(self, shared: World) -> str | None:
+    async def _ledger(self, shared: AppContext) -> str | None:
         """The ledger, when this user may read it: it tells at once whose standing changes, and of holds."""
         topic = self._settings.topic("privacy.decisions")
         # through a connection of its own: a client asks again and again for what it was refused
@@ -267,7 +267,7 @@ class Reader(Stream[Line]):
             ids=extents.known_as,
         )
 
-    def _source(self, shared: World, *, kept: bool) -> Source:
+    def _source(self, shared: AppContext, *, kept: bool) -> Source:
         tenant, settings, purpose = self._errand.tenant, self._settings, self._errand.purpose
         ring, pepper = shared.ring(tenant), shared.vault.pepper(tenant)
         if kept:
@@ -277,7 +277,7 @@ class Reader(Stream[Line]):
         topic = settings.topic("calllog.legs")
         return People(topic, ring, pepper, purpose, cache_entries=settings.cache_entries)
 
-    def _made(self, shared: World, writer: Writer, *, kept: bool = False) -> Reading:
+    def _made(self, shared: AppContext, writer: Writer, *, kept: bool = False) -> Reading:
         settings = self._settings
         return Reading(
             self._errand,
@@ -288,7 +288,7 @@ class Reader(Stream[Line]):
             access=settings.topic("privacy.access"),
             partitions=settings.partitions,
             access_partitions=settings.few_partitions,
-            steps=Steps(settings.off),
+            steps=CrashPoints(settings.off),
             hand=None if self._key is None else Hand(self._key, shared.vault.guard_id()),
             count=shared.metrics.count,
         )

@@ -28,7 +28,7 @@ from calllog_guard.adapters.kafka.log import (
 from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.adapters.rocksdb.index import RocksIndex
 from calllog_guard.adapters.rocksdb.rows import RocksRows
-from calllog_guard.app.context import World
+from calllog_guard.app.context import AppContext
 from calllog_guard.core.audit.absence import Look
 from calllog_guard.core.cases.case import Case, case_in, later
 from calllog_guard.core.cases.sealed_case import PartName, open_part
@@ -43,7 +43,7 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.stream.proofs import AUDIT, DESK, KEEP
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.ports import Place, Writer
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import ROLES
 from calllog_guard.workers.auditor.lags import Lags
 from calllog_guard.workers.auditor.upkeep import Means
@@ -77,7 +77,7 @@ _MARKED_SINCE: Final = 2
 """The level of forms from which on no worker of the first release is left, which commits offsets without our mark."""
 
 
-def serve(shared: World, name: str, writer: KafkaWriter, duties: Sequence[Duty] = ()) -> Delivery:
+def serve(shared: AppContext, name: str, writer: KafkaWriter, duties: Sequence[Duty] = ()) -> Delivery:
     """One worker: its role on its consumer group, and what it does beside it."""
     settings, begins = shared.settings, beginnings(shared, name)
     # what a backend's transaction took back is no call; our own topics have none
@@ -94,7 +94,7 @@ def serve(shared: World, name: str, writer: KafkaWriter, duties: Sequence[Duty] 
     return Delivery(role, reader, settings, outlet, begins, shared.metrics.count, shared.metrics.level, duties)
 
 
-def reads(shared: World, role: str) -> Reads:
+def reads(shared: AppContext, role: str) -> Reads:
     """What a role of this installation reads today."""
     events = shared.policy.at(shared.clock.now().date()).tenant[shared.tenant].events
     return replace(
@@ -102,7 +102,7 @@ def reads(shared: World, role: str) -> Reads:
     )
 
 
-def beginnings(shared: World, role: str) -> Beginnings:
+def beginnings(shared: AppContext, role: str) -> Beginnings:
     """Where a role of this installation goes on in its topics."""
     extents = KafkaExtents(shared.settings, shared.options)
     return Beginnings(
@@ -110,7 +110,7 @@ def beginnings(shared: World, role: str) -> Beginnings:
     )
 
 
-def _protector(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Role:
+def _protector(shared: AppContext, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Role:
     tenant = shared.tenant
     ring, dead = shared.ring(tenant), shared.dead_letters()
     parking = Parking(
@@ -131,11 +131,11 @@ def _protector(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnin
     return Protector(tenant, begins.reads.topics, sealer, dead, shared.settings, shared.metrics.count, parking)
 
 
-def _desk(shared: World, kafka: KafkaWriter, reader: Any, begins: Beginnings) -> Role:
+def _desk(shared: AppContext, kafka: KafkaWriter, reader: Any, begins: Beginnings) -> Role:
     del reader, begins
     tenant, settings, ring = shared.tenant, shared.settings, shared.ring(shared.tenant)
     home = tenant_partition(tenant, settings.few_partitions)
-    topic, steps = settings.topic("privacy.cases"), Steps(settings.off)
+    topic, steps = settings.topic("privacy.cases"), CrashPoints(settings.off)
     topics = topic, settings.topic("privacy.orders")
     ring.tenure = Tenure(tenant, shared.keystore)
     writer = TenureWriter(kafka, ring.tenure, steps, ring.guard.vouched, map(settings.topic, BELIEVED))
@@ -184,7 +184,7 @@ def _desk(shared: World, kafka: KafkaWriter, reader: Any, begins: Beginnings) ->
     )
 
 
-def clocks(shared: World, writer: KafkaWriter, probe: Callable[[], Awaitable[None]]) -> Clocks:
+def clocks(shared: AppContext, writer: KafkaWriter, probe: Callable[[], Awaitable[None]]) -> Clocks:
     """What compares this process's clock with those of the brokers to which it writes."""
     found = Clocks(shared.clock, shared.settings.clock_apart_s, probe, shared.metrics.count, shared.metrics.level)
     writer.stamped = found.stamped
@@ -192,7 +192,7 @@ def clocks(shared: World, writer: KafkaWriter, probe: Callable[[], Awaitable[Non
 
 
 async def _beats(
-    shared: World, ring: Keyring, writer: Writer, places: Callable[[], list[Place]], role: str = ""
+    shared: AppContext, ring: Keyring, writer: Writer, places: Callable[[], list[Place]], role: str = ""
 ) -> None:
     """Write a heartbeat to each place: its broker says when; one of a desk needs no proof, for nobody believes what it says."""
     value = encode(Beat(counter=ring.guard.seen, at=shared.clock.now()))
@@ -200,7 +200,7 @@ async def _beats(
     await writer.write(await ring.guard.vouched(role, beats) if role else beats)
 
 
-def tools(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Tools:
+def tools(shared: AppContext, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Tools:
     """What enforcing needs."""
     tenant, settings = shared.tenant, shared.settings
     ring, ledger = shared.ring(tenant), settings.topic("privacy.decisions")
@@ -235,7 +235,7 @@ def tools(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -
     )
 
 
-def keeper(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Keeper:
+def keeper(shared: AppContext, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Keeper:
     """The keeper, on a consumer of its own."""
     return Keeper(
         tools(shared, writer, reader, begins),
@@ -248,7 +248,7 @@ def keeper(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) 
     )
 
 
-def _auditor(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Role:
+def _auditor(shared: AppContext, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Role:
     del begins
     tenant, settings = shared.tenant, shared.settings
     log_dirs = [Path(name) for name in settings.log_dirs.split(os.pathsep) if name]
@@ -300,7 +300,7 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings
     return auditor
 
 
-def walk(shared: World, told: Callable[[int], None]) -> Walk:
+def walk(shared: AppContext, told: Callable[[int], None]) -> Walk:
     """The keystore walk of this installation."""
     settings, tenant = shared.settings, shared.tenant
     return Walk(
@@ -321,12 +321,12 @@ def walk(shared: World, told: Callable[[int], None]) -> Walk:
     )
 
 
-async def unfinished(shared: World) -> set[str]:
+async def unfinished(shared: AppContext) -> set[str]:
     """The pseudonyms about whom something was decided that is not done."""
     return {decision.pseudonym for decision in await _undone(shared)}
 
 
-async def _undone(shared: World) -> list[Decision]:
+async def _undone(shared: AppContext) -> list[Decision]:
     """The decisions in the ledger whose result no keeper of ours has written."""
     settings = shared.settings
     ledger = await read_all(
@@ -349,7 +349,7 @@ async def _undone(shared: World) -> list[Decision]:
     return found
 
 
-async def needed_epochs(shared: World) -> dict[str, str]:
+async def needed_epochs(shared: AppContext) -> dict[str, str]:
     """The epochs that an open case or an erasure that is not done still needs, with the reason."""
     settings, home = shared.settings, tenant_partition(shared.tenant, shared.settings.few_partitions)
     read = partial(read_all, settings.kafka, shared.options)
@@ -371,7 +371,7 @@ async def needed_epochs(shared: World) -> dict[str, str]:
     return needed
 
 
-def _opens(shared: World, case: Case) -> bool:
+def _opens(shared: AppContext, case: Case) -> bool:
     """Whether a sealed part of a case opens with the epoch that it names: whoever writes records keeps no epoch alive."""
     with suppress(EpochUnknownError):
         key = shared.vault.epoch_key(EpochName(case.epoch or ""), shared.tenant, "cases")
@@ -383,6 +383,6 @@ def _opens(shared: World, case: Case) -> bool:
     return False
 
 
-_ROLES: Final[dict[str, Callable[[World, KafkaWriter, Any, Beginnings], Role]]] = dict(
+_ROLES: Final[dict[str, Callable[[AppContext, KafkaWriter, Any, Beginnings], Role]]] = dict(
     zip(ROLES, (_protector, _desk, keeper, _auditor), strict=True)
 )

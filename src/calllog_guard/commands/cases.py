@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 from calllog_guard.adapters.kafka.log import read_all, tenant_partition
-from calllog_guard.app.context import World
+from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, enter
 from calllog_guard.commands.case_read import all_cases, is_officer
 from calllog_guard.commands.case_view import matched, table, whole
-from calllog_guard.commands.sent import TAKEN_S, Sent, add_wait
+from calllog_guard.commands.sent import TAKEN_S, RequestWatch, add_wait
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.signed import add_seal, has_orders, sign_request, text_of
 from calllog_guard.commands.unread import Unread
@@ -65,7 +65,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     verb.set_defaults(run=lambda args: asyncio.run(cases(args)))
 
 
-def filed_of(shared: World, case: Case) -> Filed | None:
+def filed_of(shared: AppContext, case: Case) -> Filed | None:
     """Whom a disclosure is for; it stands sealed in the case."""
     if case.filed is None:
         return None
@@ -100,7 +100,7 @@ def _checked(case: Case | None, action: str) -> Case:
     return case
 
 
-async def _act(shared: World, args: argparse.Namespace) -> int:
+async def _act(shared: AppContext, args: argparse.Namespace) -> int:
     if args.key is None or args.case is None:
         raise ConfigurationError(f"case {args.action} CASE --key PEM: a case and an officer's key are needed")
     claims: dict[str, Any] = _ACTS[args.action] | {"case": args.case}
@@ -117,7 +117,7 @@ async def _act(shared: World, args: argparse.Namespace) -> int:
     def mine(case: Case) -> bool:
         return case.case == args.case and signed.acted(case)
 
-    async with Sent(shared, signed, args.key, order=order) as sent:
+    async with RequestWatch(shared, signed, args.key, order=order) as sent:
         case = await sent.until(mine, lambda _: True, args.timeout if args.wait else TAKEN_S)
     if case is None and args.wait:
         raise WorkersSilentError(
@@ -130,7 +130,7 @@ async def _act(shared: World, args: argparse.Namespace) -> int:
     return 0
 
 
-async def _receipts(shared: World, case: Case, folder: Path) -> None:
+async def _receipts(shared: AppContext, case: Case, folder: Path) -> None:
     """Write the receipts of a case into a folder."""
     home = tenant_partition(shared.tenant, shared.settings.few_partitions)
     unread, topic = Unread("privacy.receipts"), shared.settings.topic("privacy.receipts")

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 
 from calllog_guard.adapters.kafka.log import read_each
-from calllog_guard.app.context import World
+from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
 from calllog_guard.commands.officers import officers_word
 from calllog_guard.commands.setup import say, show, the_world
@@ -84,7 +84,7 @@ async def expiry(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _partition(shared: World, number: int, today: date, free: date | None) -> dict[str, Any]:
+async def _partition(shared: AppContext, number: int, today: date, free: date | None) -> dict[str, Any]:
     """How many legs there are, how many of them have lapsed, of how many days, and whether a keeper waits for a word."""
     live: dict[bytes, tuple[date, int, str]] = {}
 

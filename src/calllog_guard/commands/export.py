@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from calllog_guard.adapters.kafka.log import read_all, tenant_partition
-from calllog_guard.app.context import World
+from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, enter
 from calllog_guard.commands.case_read import all_cases
 from calllog_guard.commands.files import write_once
@@ -78,7 +78,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 # --- parts ----------------------------------------------------------------------------------------------------------
 
 
-async def _fetched(shared: World, case: str, directory: Path, officer: Path | None) -> int:
+async def _fetched(shared: AppContext, case: str, directory: Path, officer: Path | None) -> int:
     """
     Fetch the receipt and the parts of a case; of several of one number the one that the receipt names, or the last.
 

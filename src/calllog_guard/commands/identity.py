@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from calllog_guard.adapters.kafka.log import read_each
-from calllog_guard.app.context import World
+from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
 from calllog_guard.commands.setup import say, show
 from calllog_guard.core.identifiers import Tenant
@@ -25,7 +25,7 @@ from calllog_guard.core.identity.rules import (
 )
 from calllog_guard.errors import ConfigurationError, StateRefusedError
 from calllog_guard.workers.keys.hold_store import Safe
-from calllog_guard.workers.keys.identity_change import Carried, CarryOver, Needs
+from calllog_guard.workers.keys.identity_change import Carried, CarryOver, IdentityChangeNeeds
 
 _FORMS = 2
 
@@ -49,7 +49,7 @@ def named_rules(text: str) -> tuple[str, ...]:
     return in_order(given)
 
 
-async def identity_of(shared: World, tenant: Tenant, args: argparse.Namespace) -> int:
+async def identity_of(shared: AppContext, tenant: Tenant, args: argparse.Namespace) -> int:
     """Show the rules; with `--identity RULES` carry everybody over to them, or go on with it."""
     profile = shared.vault.profile(tenant)
     if profile.forms < _FORMS:
@@ -79,7 +79,9 @@ async def identity_of(shared: World, tenant: Tenant, args: argparse.Namespace) -
     return 0
 
 
-async def carried_over(shared: World, tenant: Tenant, wanted: tuple[str, ...], *, dry: bool = False) -> Carried | None:
+async def carried_over(
+    shared: AppContext, tenant: Tenant, wanted: tuple[str, ...], *, dry: bool = False
+) -> Carried | None:
     """Let rules be in force, and carry everybody over to them; None where nothing is to be done."""
     ring = shared.ring(tenant)
     if wanted != shared.vault.identity(tenant):
@@ -91,7 +93,7 @@ async def carried_over(shared: World, tenant: Tenant, wanted: tuple[str, ...], *
         await ring.guard.tell_profile()
     writer = shared.writer()
     await writer.start()
-    needs = Needs(
+    needs = IdentityChangeNeeds(
         tenant=tenant,
         ring=ring,
         safe=Safe(tenant, shared.keystore, ring, shared.vault),

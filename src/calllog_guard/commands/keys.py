@@ -16,7 +16,7 @@ from calllog_guard.adapters.policy_file import (
     end_actor_key,
     succeed_actor,
 )
-from calllog_guard.app.context import World
+from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import check_places
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.tenants import write_desk_key
@@ -160,11 +160,11 @@ def run_public(args: argparse.Namespace) -> int:
 # --- the policy -----------------------------------------------------------------------------------------------------
 
 
-def _tenant(args: argparse.Namespace, shared: World) -> str:
+def _tenant(args: argparse.Namespace, shared: AppContext) -> str:
     return str(args.tenant or shared.tenant)
 
 
-def _beside(shared: World, kid: str, folder: Path) -> tuple[str, str]:
+def _beside(shared: AppContext, kid: str, folder: Path) -> tuple[str, str]:
     """The public key's file beside the policy, as the policy names it, and its fingerprint."""
     pem, _, fingerprint = _signer(folder / f"{kid}{_PUBLIC}")
     policy = Path(shared.settings.policy)
@@ -177,13 +177,13 @@ def _beside(shared: World, kid: str, folder: Path) -> tuple[str, str]:
     return f"keys/{beside.name}", fingerprint
 
 
-def _enter(args: argparse.Namespace, shared: World, kid: str, role: str, folder: Path) -> str:
+def _enter(args: argparse.Namespace, shared: AppContext, kid: str, role: str, folder: Path) -> str:
     name, fingerprint = _beside(shared, kid, folder)
     add_requester(Path(shared.settings.policy), shared.clock.now().date(), _tenant(args, shared), kid, role, name)
     return fingerprint
 
 
-def _enter_actor(args: argparse.Namespace, shared: World, kid: str) -> int:
+def _enter_actor(args: argparse.Namespace, shared: AppContext, kid: str) -> int:
     (name, fingerprint), since = _beside(shared, kid, _folder(args)), args.since or _now()
     policy, day = Path(shared.settings.policy), shared.clock.now().date()
     add_actor_key(policy, day, _tenant(args, shared), kid, name, since, args.purpose)
@@ -239,7 +239,7 @@ def run_rotate(args: argparse.Namespace) -> int:
     return _told(args, new, role, fingerprint, f"registered beside {old}; {_EFFECT}")
 
 
-def _rotate_actor(args: argparse.Namespace, shared: World, table: TenantPolicy, old: str) -> int:
+def _rotate_actor(args: argparse.Namespace, shared: AppContext, table: TenantPolicy, old: str) -> int:
     """A new name for the new key: whoever looks at an access must know by which key it is to be checked."""
     folder, day, tenant = _folder(args), shared.clock.now().date(), _tenant(args, shared)
     made = (path.name.removesuffix(_PUBLIC) for path in folder.glob(f"*{_PUBLIC}"))
@@ -251,7 +251,7 @@ def _rotate_actor(args: argparse.Namespace, shared: World, table: TenantPolicy, 
     return _told(args, new, ACTOR, fingerprint, f"registered beside {old}, for the same purposes; {_EFFECT}")
 
 
-def _rotate_desk(args: argparse.Namespace, shared: World, tenant: Tenant, old: str) -> int:
+def _rotate_desk(args: argparse.Namespace, shared: AppContext, tenant: Tenant, old: str) -> int:
     """The private half stays with the tenant's secrets; the older ones go on opening what is sealed to them."""
     asyncio.run(check_places(shared, ("KMS",)))
     shared.vault.rotate_desk_key(tenant)

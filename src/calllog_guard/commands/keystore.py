@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from calllog_guard.adapters.kafka.log import units
 from calllog_guard.adapters.kms.schemes import PREFIX
-from calllog_guard.app.context import World
+from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
 from calllog_guard.app.roles import needed_epochs, walk
 from calllog_guard.commands.setup import say, show, the_world
@@ -96,7 +96,7 @@ def policies(args: argparse.Namespace) -> int:
     return 0
 
 
-async def lag(shared: World) -> int:
+async def lag(shared: AppContext) -> int:
     """
     How many decisions the keystore does not say yet that it has had applied: a backup of now would need them again.
 

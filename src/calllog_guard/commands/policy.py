@@ -13,7 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from calllog_guard.adapters.kafka.log import read_each
-from calllog_guard.app.context import World
+from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, check_places, follow_published
 from calllog_guard.commands.countersign import LENGTHEN, agreed_by_all, countersigned, word_of
 from calllog_guard.commands.setup import say, show, the_world
@@ -79,7 +79,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 Law = tuple[Version, ...]
 
 
-def _check_identity(shared: World, policy: Policy) -> None:
+def _check_identity(shared: AppContext, policy: Policy) -> None:
     """
     Whether the versions leave it as it is who is one person: that belongs to the tenant, and no policy changes it.
 
@@ -100,7 +100,7 @@ def _check_identity(shared: World, policy: Policy) -> None:
             )
 
 
-def _compared(shared: World, against: Path | None, wanted: date | None) -> tuple[Law, Law] | None:
+def _compared(shared: AppContext, against: Path | None, wanted: date | None) -> tuple[Law, Law] | None:
     """The law before a version and with it, keys in their places; None when no version of today or a later day is there."""
     versions, today = tuple(map(shared.policy.inlined, shared.policy.versions)), shared.clock.now().date()
     if against is not None:
@@ -118,7 +118,7 @@ def _compared(shared: World, against: Path | None, wanted: date | None) -> tuple
     return before, (*before, change[1])
 
 
-def _unlawful(shared: World) -> list[str]:
+def _unlawful(shared: AppContext) -> list[str]:
     """What versions say that no new one may; what an earlier release took and is in force is not asked once a newer one waits."""
     today, taken = shared.clock.now().date(), shared.policy.here().lawful_from
     return shared.policy.unlawful(today, min(taken, shared.policy.versions[-1].effective, today + timedelta(1)))
@@ -195,7 +195,9 @@ def _table(before: Version, after: Version, found: list[Difference], counted: Ma
         )
 
 
-async def _lapsing(shared: World, before: tuple[Version, ...], after: tuple[Version, ...]) -> dict[str, dict[str, Any]]:
+async def _lapsing(
+    shared: AppContext, before: tuple[Version, ...], after: tuple[Version, ...]
+) -> dict[str, dict[str, Any]]:
     legs = await stored_legs(shared)
     day = max(shared.clock.now().date(), after[-1].effective)
     tenant = shared.tenant
@@ -222,7 +224,7 @@ class Headers:
                 self.foreign += 1
 
 
-async def stored_legs(shared: World) -> Mapping[Stored, int]:
+async def stored_legs(shared: AppContext) -> Mapping[Stored, int]:
     """The legs that are stored, counted by what decides about them: their headers are in clear, nothing is opened."""
     topic, partitions = shared.settings.topic("calllog.legs"), range(shared.settings.partitions)
     counted: Counter[Stored] = Counter()

@@ -12,7 +12,7 @@ from typing import Final
 
 from calllog_guard.adapters.kafka.log import consumer, followed
 from calllog_guard.adapters.rocksdb.index import RocksIndex
-from calllog_guard.app.context import World
+from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
 from calllog_guard.app.roles import beginnings, keeper
 from calllog_guard.commands.setup import say, show, the_world
@@ -62,7 +62,7 @@ async def run(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _rebuilt(shared: World, partition: int) -> int:
+async def _rebuilt(shared: AppContext, partition: int) -> int:
     """Read the partition as its keeper would, unless that would halt; how many records."""
     await shared.check_partitions()
     begins = beginnings(shared, "keeper")

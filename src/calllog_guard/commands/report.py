@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from calllog_guard.adapters.kafka.log import read_all, tenant_partition
-from calllog_guard.app.context import World
+from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
 from calllog_guard.commands.case_read import all_cases
 from calllog_guard.commands.cases import filed_of
@@ -102,7 +102,7 @@ def holds_of(cases: Sequence[Case], terms: Mapping[HoldId, Terms | None]) -> lis
     ]
 
 
-async def _terms(shared: World, cases: Sequence[Case]) -> dict[HoldId, Terms | None]:
+async def _terms(shared: AppContext, cases: Sequence[Case]) -> dict[HoldId, Terms | None]:
     safe = Safe(shared.tenant, shared.keystore, shared.ring(shared.tenant), shared.vault)
     try:
         entries, _ = await safe.readable([HoldId(case.hold) for case in cases if case.type == "hold" and case.hold])
@@ -118,7 +118,7 @@ class Accesses(NamedTuple):
     doubted: list[tuple[str, datetime, int]]
 
 
-async def _accesses(shared: World) -> Accesses:
+async def _accesses(shared: AppContext) -> Accesses:
     settings = shared.settings
     topic, places = settings.topic("privacy.access"), list(range(settings.few_partitions))
     actors = shared.policy.actors(shared.tenant)
@@ -163,7 +163,7 @@ def _claimed(raw: bytes) -> int:
         return 0
 
 
-def _filed(shared: World, cases: Sequence[Case]) -> dict[str, Filed]:
+def _filed(shared: AppContext, cases: Sequence[Case]) -> dict[str, Filed]:
     """Whom disclosures were for, as far as it opens."""
     found: dict[str, Filed] = {}
     for case in cases:
@@ -176,7 +176,7 @@ def _filed(shared: World, cases: Sequence[Case]) -> dict[str, Filed]:
     return found
 
 
-async def _statement(shared: World, month: str) -> tuple[Statement, bytes] | None:
+async def _statement(shared: AppContext, month: str) -> tuple[Statement, bytes] | None:
     """The statement of a month with its signed form, if the desk has written one; what no desk of ours wrote is passed over."""
     home = tenant_partition(shared.tenant, shared.settings.few_partitions)
     records = await read_all(shared.settings.kafka, shared.options, shared.settings.topic("privacy.receipts"), [home])
@@ -198,7 +198,7 @@ def _claims(token: bytes) -> bytes:
         raise MessageError("not_a_jws") from None
 
 
-async def made(shared: World, month: str | None, officer: Path | None = None) -> Report:
+async def made(shared: AppContext, month: str | None, officer: Path | None = None) -> Report:
     """The report of a month; with an officer's key secret holds are in it."""
     now, tenant = shared.clock.now(), shared.tenant
     table = shared.policy.at(now.date()).tenant[tenant]

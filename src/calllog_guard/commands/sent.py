@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from calllog_guard.adapters.kafka.log import tenant_partition
 from calllog_guard.adapters.kafka.watch import KafkaWatch
-from calllog_guard.app.context import World
+from calllog_guard.app.context import AppContext
 from calllog_guard.commands.case_read import case_key, readable
 from calllog_guard.commands.setup import say
 from calllog_guard.commands.signed import Signed, has_orders, publish
@@ -39,7 +39,7 @@ def add_wait(verb: argparse.ArgumentParser, until: str) -> None:
     )
 
 
-class Sent:
+class RequestWatch:
     """
     Watches the desk's topics from before the request is sent; `key` is of whoever sends it: an officer sees secret cases.
 
@@ -48,7 +48,7 @@ class Sent:
 
     """
 
-    def __init__(self, shared: World, signed: Signed, key: Path, *, order: bool = False) -> None:
+    def __init__(self, shared: AppContext, signed: Signed, key: Path, *, order: bool = False) -> None:
         self._shared, self._signed, self._key = shared, signed, case_key(shared, key)
         self._order, self._orders = order, shared.settings.topic("privacy.orders")
         self._requests = shared.settings.topic("privacy.requests")

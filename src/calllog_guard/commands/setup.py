@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from calllog_guard.adapters.kms.local import write_new
-from calllog_guard.app.context import World, world
+from calllog_guard.app.context import AppContext, world
 from calllog_guard.core.crypto.jose import new_pair
 from calllog_guard.core.identifiers import TENANT_PATTERN
 from calllog_guard.errors import ConfigurationError
@@ -72,7 +72,7 @@ def show(args: argparse.Namespace, data: Any, text: str) -> None:
     print(json.dumps(data) if args.json else text)  # noqa: T201
 
 
-def the_world() -> World:
+def the_world() -> AppContext:
     """The world of this process' environment."""
     return world(from_environment(os.environ))
 

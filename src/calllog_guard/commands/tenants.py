@@ -13,7 +13,7 @@ from typing import Any, Final
 from calllog_guard.adapters.kafka.admin.extents import KafkaExtents
 from calllog_guard.adapters.kafka.admin.topics import KafkaTopics
 from calllog_guard.adapters.kafka.newest import holds_any
-from calllog_guard.app.context import World
+from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import check_places, enter, follow_published
 from calllog_guard.app.roles import reads
 from calllog_guard.commands.identity import carried_over, identity_of, named_rules
@@ -117,7 +117,7 @@ def _forms_text(forms: int | None) -> str:
     )
 
 
-async def _own(shared: World) -> bool:
+async def _own(shared: AppContext) -> bool:
     """
     Whether this is the first time; keys, keystore and topics must then be nobody's, and ours ever after.
 
@@ -149,7 +149,7 @@ async def _own(shared: World) -> bool:
     return True
 
 
-def _named(args: argparse.Namespace) -> tuple[World, Tenant]:
+def _named(args: argparse.Namespace) -> tuple[AppContext, Tenant]:
     """
     The world, and the tenant that is named.
 
@@ -167,12 +167,12 @@ def _named(args: argparse.Namespace) -> tuple[World, Tenant]:
     return shared, tenant
 
 
-def _legacy(shared: World, tenant: Tenant) -> tuple[str, ...]:
+def _legacy(shared: AppContext, tenant: Tenant) -> tuple[str, ...]:
     """The rules by which the policy in force has people known until now."""
     return legacy_identity(lowercase_email=shared.policy.at(shared.clock.now().date()).tenant[tenant].lowercase_email)
 
 
-def _contradicted(shared: World, tenant: Tenant) -> tuple[tuple[str, ...], ...]:
+def _contradicted(shared: AppContext, tenant: Tenant) -> tuple[tuple[str, ...], ...]:
     """The rules of a policy that said something else at another time: some people were stored by them."""
     others = (legacy_identity(lowercase_email=each) for each in shared.policy.lowercases_email(tenant))
     return tuple(each for each in others if each != _legacy(shared, tenant))
@@ -220,7 +220,7 @@ async def separate_tenant(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _raise(shared: World, tenant: Tenant) -> None:
+async def _raise(shared: AppContext, tenant: Tenant) -> None:
     """
     Topics that are new, and how far each role has read; then the profile, then the guard's entry.
 
@@ -242,7 +242,7 @@ async def _raise(shared: World, tenant: Tenant) -> None:
         await shared.keystore.close()
 
 
-async def _taken_over(shared: World) -> None:
+async def _taken_over(shared: AppContext) -> None:
     extents = KafkaExtents(shared.settings, shared.options)
     try:
         for role in ROLES:
@@ -251,7 +251,7 @@ async def _taken_over(shared: World) -> None:
         await asyncio.to_thread(extents.close)
 
 
-def _published(shared: World, tenant: str) -> str | None:
+def _published(shared: AppContext, tenant: str) -> str | None:
     path = Path(shared.settings.policy).parent / "keys" / f"{tenant}-receipts.pub.pem"
     return public_forms(path.read_bytes())[2] if path.is_file() else None
 
@@ -271,7 +271,7 @@ async def create_tenant(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _make(shared: World, tenant: Tenant, identity: tuple[str, ...]) -> tuple[EpochName, Path, Path]:
+async def _make(shared: AppContext, tenant: Tenant, identity: tuple[str, ...]) -> tuple[EpochName, Path, Path]:
     """The current epoch, and where the public halves of the receipt key and of the desk's key lie."""
     if not shared.vault.made:
         for line in shared.policy.unlawful(shared.clock.now().date()):
@@ -311,7 +311,7 @@ async def _make(shared: World, tenant: Tenant, identity: tuple[str, ...]) -> tup
     return epoch, path, desk
 
 
-def write_desk_key(shared: World, tenant: Tenant) -> tuple[Path, bytes]:
+def write_desk_key(shared: AppContext, tenant: Tenant) -> tuple[Path, bytes]:
     """Write the public half of the desk's newest key beside the receipt key's: the file, and what is in it."""
     kid = shared.vault.desk_kids(tenant)[-1]
     public = desk_pem(shared.vault.desk_key(tenant, kid) or b"")[1]

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from calllog_guard.adapters.kafka.admin.extents import KafkaExtents
 from calllog_guard.adapters.kafka.admin.topics import KafkaTopics
-from calllog_guard.app.context import World
+from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, check_places, enter, follow_published
 from calllog_guard.app.roles import reads
 from calllog_guard.commands.officers import officers_word
@@ -88,7 +88,7 @@ def run_topics(args: argparse.Namespace) -> int:
     return int(any(not finding.good for finding in findings))
 
 
-async def _counted(shared: World, action: str) -> None:
+async def _counted(shared: AppContext, action: str) -> None:
     """Refuse a PARTITIONS that is not the installation's; what is silent hinders nobody who only looks."""
     try:
         if shared.vault.made:
@@ -132,7 +132,7 @@ class Lost:
         return f"{self.gap}: {many}, not read by {', '.join(self.roles)}; goes on at offset {self.gap.to}{by}"
 
 
-async def _lost(shared: World, topic: str, partition: int | None, signed: Sequence[Accepted]) -> list[Lost]:
+async def _lost(shared: AppContext, topic: str, partition: int | None, signed: Sequence[Accepted]) -> list[Lost]:
     """What is lost of a topic, by partition."""
     found: dict[tuple[Any, ...], list[tuple[str, Gap]]] = {}
     extents, known = KafkaExtents(shared.settings, shared.options), set[str]()
@@ -196,7 +196,7 @@ async def accept_beginning(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _accept(shared: World, args: argparse.Namespace, fresh: Sequence[Lost]) -> None:
+async def _accept(shared: AppContext, args: argparse.Namespace, fresh: Sequence[Lost]) -> None:
     if not fresh:
         say("all of it is accepted already: start the worker, or wait for its supervisor")
         return

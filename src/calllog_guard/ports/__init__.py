@@ -150,7 +150,7 @@ class Writer(Protocol):
         """Give up what is not acknowledged: nothing of it is sent from now on. The next write is as good as the first."""
 
 
-class Facts(msgspec.Struct, frozen=True):
+class LegFacts(msgspec.Struct, frozen=True):
     """What decides when a leg falls due: the day of its call, its purposes, the policy it was sealed under; and where it lies."""
 
     day: date
@@ -180,7 +180,7 @@ class Position(msgspec.Struct, frozen=True):
 class Index(Protocol):
     """The keeper's index of one partition; changes gather until `commit`. Raises IndexFaultError: rebuild it."""
 
-    def put(self, key: bytes, facts: Facts) -> None:
+    def put(self, key: bytes, facts: LegFacts) -> None:
         """A leg is there."""
 
     def remove(self, key: bytes) -> None:
@@ -198,13 +198,13 @@ class Index(Protocol):
     def position(self) -> Position | None:
         """Up to where the index is."""
 
-    def facts(self, key: bytes) -> Facts | None:
+    def facts(self, key: bytes) -> LegFacts | None:
         """What is known of a leg."""
 
-    def legs_of(self, pseudonym: str) -> list[tuple[Facts, bytes]]:
+    def legs_of(self, pseudonym: str) -> list[tuple[LegFacts, bytes]]:
         """Facts and record keys of a person's legs."""
 
-    def legs_after(self, pseudonym: str, key: bytes, most: int) -> list[tuple[Facts, bytes]]:
+    def legs_after(self, pseudonym: str, key: bytes, most: int) -> list[tuple[LegFacts, bytes]]:
         """As `legs_of`, in the order of their keys: so many at most of those behind `key`."""
 
     def people_after(self, pseudonym: str, most: int) -> list[str]:
@@ -213,13 +213,13 @@ class Index(Protocol):
     def pending(self) -> dict[bytes, Pending]:
         """Decisions that wait, by ledger key, in the order of the ledger."""
 
-    def by_day(self) -> Iterator[tuple[Facts, bytes]]:
+    def by_day(self) -> Iterator[tuple[LegFacts, bytes]]:
         """Facts (without the place) and record keys, the oldest day first."""
 
-    def groups(self) -> Iterator[Facts]:
+    def groups(self) -> Iterator[LegFacts]:
         """The different facts, the oldest day first; costs a look-up each, however many legs share them."""
 
-    def keys_with(self, facts: Facts) -> Iterator[bytes]:
+    def keys_with(self, facts: LegFacts) -> Iterator[bytes]:
         """The record keys of the legs with these facts."""
 
     def forget(self) -> None:
@@ -291,7 +291,7 @@ class Finding(Protocol):
         """Whether nothing can be certified while it is not."""
 
 
-class Trimmed(msgspec.Struct, frozen=True):
+class Trim(msgspec.Struct, frozen=True):
     """What a trim did to a partition: whether it was cut, and how many records that all had consumed are still there."""
 
     cut: bool
@@ -311,7 +311,7 @@ class Topics(Protocol):
     def replicas(self, topic: str) -> dict[int, tuple[int, int]]:
         """By partition: how many replicas there are, and how many are in sync."""
 
-    def trim(self, topic: str, partitions: Sequence[int], groups: Sequence[str], before_ms: int) -> dict[int, Trimmed]:
+    def trim(self, topic: str, partitions: Sequence[int], groups: Sequence[str], before_ms: int) -> dict[int, Trim]:
         """Cut what every group has committed and what is older than `before_ms`; what was done, by partition."""
 
     def kept_ms(self, topics: Sequence[str]) -> dict[str, int]:
@@ -398,7 +398,7 @@ class Shown(IntEnum):
     PERHAPS = 2
 
 
-class Seen(msgspec.Struct, frozen=True, gc=False):
+class ShownLeg(msgspec.Struct, frozen=True, gc=False):
     """
     A leg, or the copy of one, that a follower was shown, or may be shown later.
 
@@ -440,10 +440,10 @@ class Cursor(Protocol):
     def bookmark(self) -> Bookmark | None:
         """Up to where; None in a new one."""
 
-    def at(self, name: str, tokens: Sequence[str]) -> list[Seen]:
+    def at(self, name: str, tokens: Sequence[str]) -> list[ShownLeg]:
         """Some legs of one name, as far as they are remembered."""
 
-    def of(self, names: Sequence[str]) -> list[Seen]:
+    def of(self, names: Sequence[str]) -> list[ShownLeg]:
         """Every leg of some people."""
 
     def names_after(self, name: str, most: int) -> list[str]:
@@ -452,10 +452,10 @@ class Cursor(Protocol):
     def days(self) -> list[tuple[str, str]]:
         """The days, each with policy version, that the legs have."""
 
-    def of_day(self, day: str, policy: str) -> list[Seen]:
+    def of_day(self, day: str, policy: str) -> list[ShownLeg]:
         """Every leg of a day that was sealed under a version."""
 
-    def save(self, bookmark: Bookmark, kept: Sequence[Seen], dropped: Sequence[tuple[str, str]]) -> None:
+    def save(self, bookmark: Bookmark, kept: Sequence[ShownLeg], dropped: Sequence[tuple[str, str]]) -> None:
         """Write all of it at once, durably: legs that are there (again), and names and tokens that must be forgotten."""
 
     def clear(self) -> None:

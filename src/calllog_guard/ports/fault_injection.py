@@ -6,7 +6,7 @@ import signal
 from calllog_guard.settings import CRASH_AT, STOP_AT
 
 
-class Steps:
+class CrashPoints:
     """Named steps of the protocols, at which a test may have the process killed or frozen; in production nothing happens."""
 
     def __init__(self, off: frozenset[str]) -> None:

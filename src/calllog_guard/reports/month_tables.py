@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from calllog_guard.core.audit.month_report import Opened, Report
+from calllog_guard.core.audit.month_report import Openings, Report
 from calllog_guard.reports.words import plain, short_span
 
 
@@ -158,7 +158,7 @@ def _shown(report: Report) -> Iterator[Table]:
     yield Table("Policy", "There is no policy.", ("In force from", "Change"), versions)
 
 
-def _actor(opened: Opened) -> str:
+def _actor(opened: Openings) -> str:
     return f"{opened.actor} (not proven)" if opened.proven is False else opened.actor
 
 

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
-from calllog_guard.ports import Bookmark, Seen, Shown
+from calllog_guard.ports import Bookmark, Shown, ShownLeg
 
 MARK = Bookmark(("iocom", "calllog.legs"), {"calllog.legs": {0: 7}}, 1000)
 
 
-def leg(name: str, token: str, day: str = "2026-11-20") -> Seen:
+def leg(name: str, token: str, day: str = "2026-11-20") -> ShownLeg:
     """A leg downstream."""
-    return Seen(name * 22, token * 22, 0, 5, day, "2026-01-01", Shown.THERE)
+    return ShownLeg(name * 22, token * 22, 0, 5, day, "2026-01-01", Shown.THERE)
 
 
 def test_a_cursor_comes_back_as_it_was_saved(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from calllog_guard.adapters.kafka.admin.topics import Finding, governed
+from calllog_guard.adapters.kafka.admin.topics import TopicFinding, governed
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.settings import Settings
 
@@ -41,4 +41,4 @@ def test_the_topics_of_events_are_those_that_the_policy_names_and_none_of_ours()
     ],
 )
 def test_a_finding_is_good_within_its_bound_only(wanted: str, found: str, good: bool) -> None:  # noqa: FBT001
-    assert Finding("broker 1", "a.setting", wanted, found).good == good
+    assert TopicFinding("broker 1", "a.setting", wanted, found).good == good

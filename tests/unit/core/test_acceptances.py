@@ -8,7 +8,7 @@ import pytest
 from calllog_guard.core.codec import encode, to_ms
 from calllog_guard.core.crypto.jose import new_pair
 from calllog_guard.core.identifiers import Tenant, id_text
-from calllog_guard.core.officers.acceptances import ACCEPTED, Acceptance, Accepted, Span, accepted, accepting
+from calllog_guard.core.officers.acceptances import ACCEPTED, Acceptance, Accepted, AcceptedSpan, accepted, accepting
 
 AT = datetime(2026, 11, 24, 9, tzinfo=UTC)
 OFFICER, BACKEND = new_pair(signs=True), new_pair(signs=True)
@@ -16,7 +16,7 @@ CLAIMS = Acceptance(
     tenant="iocom",
     topic="calllog.events",
     id=id_text(b"n" * 16),
-    spans=(Span(partition=3, was=id_text(b"o" * 16), from_=5, to=0),),
+    spans=(AcceptedSpan(partition=3, was=id_text(b"o" * 16), from_=5, to=0),),
     at=AT,
 )
 KEYS = {"officer-1": OFFICER[1]}

@@ -13,7 +13,7 @@ from calllog_guard.core.codec import to_ms
 from calllog_guard.core.crypto.jose import sign
 from calllog_guard.core.identifiers import EpochName, Tenant
 from calllog_guard.core.policy.changes.grave import grave, soonest
-from calllog_guard.core.policy.changes.publication import Followed, Installed
+from calllog_guard.core.policy.changes.publication import FollowedPolicy, Installed
 from calllog_guard.policy import Policy
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 
@@ -47,7 +47,9 @@ def word(
     return sign((directory / f"{by}.pem").read_bytes(), kid or by, msgspec.json.encode(claims)).encode()
 
 
-def judged(policy: Policy, *tokens: bytes, appended: int = APPENDED, alone_until: datetime | None = None) -> Followed:
+def judged(
+    policy: Policy, *tokens: bytes, appended: int = APPENDED, alone_until: datetime | None = None
+) -> FollowedPolicy:
     """What becomes of records, in an installation that judges."""
     policy.here = lambda: Installed(date.min, frozenset(), alone_until)
     return policy.follow(dict.fromkeys(tokens, appended), None)

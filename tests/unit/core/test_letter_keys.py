@@ -15,7 +15,7 @@ from sizes import EACH_WRITE
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.adapters.memory.fakes import MemoryKms, MemoryRing
 from calllog_guard.app import context as world_module
-from calllog_guard.app.context import World
+from calllog_guard.app.context import AppContext
 from calllog_guard.core.codec import DEAD, decode, to_ms
 from calllog_guard.core.crypto.jose import content_type, new_pair, open_sealed, sealed_to
 from calllog_guard.core.stream.arrival import REMNANT, REMNANTS, arrival
@@ -337,7 +337,7 @@ class Walking:
         topics: Any = SimpleNamespace(kept_ms=self.kept_ms_of, close=lambda: None)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(world_module, "KafkaTopics", lambda *_: topics)
-            await World.letter_keys(shared)
+            await AppContext.letter_keys(shared)
         return [name for name in self.keys._kms.epochs() if number_in(name)]
 
 

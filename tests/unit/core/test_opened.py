@@ -2,15 +2,15 @@
 
 import pytest
 
-from calllog_guard.core.crypto.key_bytes import Opened
+from calllog_guard.core.crypto.key_bytes import KeyBytes
 from calllog_guard.core.crypto.subject_secrets import IdentitySecret, Link, month_from
 from calllog_guard.errors import RecordError
 
 
-def opened() -> Opened:
+def opened() -> KeyBytes:
     """A person's keys from January 2024 on."""
     identity, floor = IdentitySecret.mint(), month_from("2024-01")
-    return Opened(identity.pseudonym(), 1, identity.token_key(), 0, {floor: Link.mint()}, {})
+    return KeyBytes(identity.pseudonym(), 1, identity.token_key(), 0, {floor: Link.mint()}, {})
 
 
 def test_a_month_has_one_key_whatever_was_asked_before() -> None:

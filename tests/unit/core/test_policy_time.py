@@ -18,7 +18,7 @@ from calllog_guard.core.policy.versions import purposes_since
 from calllog_guard.core.retention.expiry import lapsed
 from calllog_guard.core.retention.purposes import due_day
 from calllog_guard.policy import Policy
-from calllog_guard.ports import Facts, Position
+from calllog_guard.ports import LegFacts, Position
 
 START = date(2026, 1, 1)
 TENANT = Tenant("iocom")
@@ -154,7 +154,7 @@ def test_a_sweep_takes_what_is_due_and_nothing_else(
             call = START + timedelta(min(day, after))
             under = max(since for since in law if since <= call)
             key = b"%022d.%022d" % (number, number)
-            index.put(key, Facts(call, mask, under.isoformat()))
+            index.put(key, LegFacts(call, mask, under.isoformat()))
             if last_day(law, call, call, {bit + 1 for bit in range(4) if mask >> bit & 1}) <= today:
                 expected.add(key)
         index.commit(Position(0, 0, "t", 0))
@@ -176,8 +176,8 @@ def test_a_young_leg_of_a_dropped_purpose_goes_although_older_ones_live(tmp_path
     index = RocksIndex(tmp_path / "index")
     try:
         versions = written({START: {1: (0, 90), 2: (0, 90)}, START + timedelta(9): {1: (0, 90)}})
-        index.put(b"%045d" % 1, Facts(START, 1, START.isoformat()))
-        index.put(b"%045d" % 2, Facts(START + timedelta(8), 2, START.isoformat()))
+        index.put(b"%045d" % 1, LegFacts(START, 1, START.isoformat()))
+        index.put(b"%045d" % 2, LegFacts(START + timedelta(8), 2, START.isoformat()))
         index.commit(Position(0, 0, "t", 0))
         today = START + timedelta(9)
         found = lapsed(index.groups(), index.keys_with, lambda v: purposes_since(versions, TENANT, v, today), today, 10)

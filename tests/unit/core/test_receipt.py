@@ -15,7 +15,7 @@ from calllog_guard.core.cases.receipt import STATEMENT, Receipt
 from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.jose import sign
 from calllog_guard.core.decisions.outcome import Observed
-from calllog_guard.reports.certificate import Checked, certificate
+from calllog_guard.reports.certificate import SignatureCheck, certificate
 
 AT = datetime(2026, 11, 24, 9, tzinfo=UTC)
 LOOK = Observed(
@@ -28,7 +28,7 @@ LOOK = Observed(
     on_disk=1,
     at=AT,
 )
-CHECKED = Checked(key="k" * 43, name="iocom-receipts.pub.pem")
+CHECKED = SignatureCheck(key="k" * 43, name="iocom-receipts.pub.pem")
 RECEIPT = Receipt(
     case="A" * 22,
     tenant="iocom",

@@ -44,7 +44,7 @@ from calllog_guard.core.identifiers import EpochName, HoldId, Lookup, Pseudonym,
 from calllog_guard.core.policy.changes.publication import PUBLICATIONS
 from calllog_guard.core.requests.request import REQUESTS
 from calllog_guard.core.retention.statistics import Statistic
-from calllog_guard.core.retention.tally import Mark, Place, name_from, open_tally, tally_epoch
+from calllog_guard.core.retention.tally import Mark, TallyPlace, name_from, open_tally, tally_epoch
 from calllog_guard.core.stream.anchor import ANCHOR, ANCHORS
 from calllog_guard.core.stream.replay import REPLAYED, REPLAYED_KEY
 from calllog_guard.errors import MessageError, NewerFormError
@@ -174,7 +174,7 @@ class Opened:
         name = name_from(key)
         if name is not None:
             secret = self.vault.epoch_key(tally_epoch(value), TENANT, "tallies")
-            open_tally(value, Place(TENANT, record.partition, name), secret)
+            open_tally(value, TallyPlace(TENANT, record.partition, name), secret)
             self.note("tally")
         elif key[:1] == b"~":
             self.note("mark of statistics", msgspec.json.Decoder(Mark), value)

@@ -13,7 +13,7 @@ from calllog_guard.core.crypto.held_envelope import HoldEntry, HoldSecret, open_
 from calllog_guard.core.crypto.leg_envelope import LegHeader, leg_aad, leg_head, nonces, open_leg
 from calllog_guard.core.crypto.subject_secrets import DataKey, Secret, month_from
 from calllog_guard.core.identifiers import EpochName, b64
-from calllog_guard.core.retention.tally import Place, TallyName, open_tally, tally_epoch
+from calllog_guard.core.retention.tally import TallyName, TallyPlace, open_tally, tally_epoch
 from calllog_guard.errors import EntryCorruptError, RecordError
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "vectors" / "stored_v1.json").read_text())
@@ -85,7 +85,7 @@ def test_our_reader_opens_the_golden_leg() -> None:
 def test_our_keeper_opens_the_golden_tally() -> None:
     raw, place = (
         bytes.fromhex(GOLDEN["tally"]),
-        Place(TENANT, 7, TallyName(month_from("2026-11"), month_from("2026-08"))),
+        TallyPlace(TENANT, 7, TallyName(month_from("2026-11"), month_from("2026-08"))),
     )
     tally = open_tally(raw, place, Secret(b"\x03" * 32))
     assert (tally_epoch(raw), [(cell.day.day, count.legs, count.people) for cell, count in tally.cells.items()]) == (

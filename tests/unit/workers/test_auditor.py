@@ -24,7 +24,7 @@ from calllog_guard.core.stream.arrival import arrival
 from calllog_guard.core.stream.beginnings import Reached, reached_entry, reached_key
 from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.metrics import GaugeMetric, Gauges
-from calllog_guard.ports import Cleaner, Trimmed
+from calllog_guard.ports import Cleaner, Trim
 from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor.lags import Lags
 from calllog_guard.workers.auditor.observation import Observation
@@ -107,12 +107,12 @@ class Log:
         assert topic == "calllog.legs"
         return dict.fromkeys((0, *self.beyond), (3, self.in_sync))
 
-    def trim(self, topic: str, partitions: Sequence[int], groups: Sequence[str], before_ms: int) -> dict[int, Trimmed]:
+    def trim(self, topic: str, partitions: Sequence[int], groups: Sequence[str], before_ms: int) -> dict[int, Trim]:
         """See Topics."""
         assert before_ms
         self.trimmed.append((topic, tuple(groups)))
         self.places += [(topic, partition) for partition in partitions]
-        return dict.fromkeys(partitions, Trimmed(cut=True, behind=0))
+        return dict.fromkeys(partitions, Trim(cut=True, behind=0))
 
     def kept_ms(self, topics: Sequence[str]) -> dict[str, int]:
         """See Topics."""

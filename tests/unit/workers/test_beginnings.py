@@ -14,7 +14,7 @@ from calllog_guard.adapters.memory.extents import MemoryExtents
 from calllog_guard.adapters.memory.fakes import MemoryKeystore
 from calllog_guard.core.codec import decode, encode
 from calllog_guard.core.identifiers import id_text
-from calllog_guard.core.officers.acceptances import ACCEPTANCES, Acceptance, Accepted, Span
+from calllog_guard.core.officers.acceptances import ACCEPTANCES, Acceptance, Accepted, AcceptedSpan
 from calllog_guard.core.stream.beginnings import (
     NO_ID,
     Extent,
@@ -39,14 +39,14 @@ EVENTS, CASES = "calllog.events", "privacy.cases"
 READS = Reads(role="protector", group="g", topics=(EVENTS,), whole={CASES: 1}, fixed=None)
 
 
-def accept(*spans: Span, topic: str = EVENTS, known: str = NEW) -> list[Accepted]:
+def accept(*spans: AcceptedSpan, topic: str = EVENTS, known: str = NEW) -> list[Accepted]:
     """What an officer has signed."""
     return [Accepted(Acceptance(tenant="iocom", topic=topic, id=known, spans=spans, at=AT), "officer-1")]
 
 
-def span(from_: int, to: int, *, was: str = NEW, partition: int = 0) -> Span:
+def span(from_: int, to: int, *, was: str = NEW, partition: int = 0) -> AcceptedSpan:
     """One partition of it."""
-    return Span(partition=partition, was=was, from_=from_, to=to)
+    return AcceptedSpan(partition=partition, was=was, from_=from_, to=to)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_what_is_gone_unread_is_a_gap_and_nothing_else_is(
     ],
 )
 def test_an_acceptance_covers_what_was_shown_and_nothing_else(
-    extent: Extent, reached: Reached, spans: Sequence[Span], expected: Start | Gap
+    extent: Extent, reached: Reached, spans: Sequence[AcceptedSpan], expected: Start | Gap
 ) -> None:
     """Repeated, moved or grown older, an officer's word must not let anything pass that no officer saw."""
     assert begin(PLACE, extent, reached, None, accept(*spans)) == expected

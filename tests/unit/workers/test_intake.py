@@ -238,9 +238,9 @@ async def test_a_replay_is_judged_by_its_first_day(world: Installed) -> None:
     sealer = world.sealer(returns=True)
     letter_ms = to_ms(NOW - timedelta(days=31))
     await world.ring.fence(world.lookup("a"), to_ms(NOW - timedelta(days=30)))
-    from calllog_guard.core.calls.event import EVENTS, Checked  # noqa: PLC0415
+    from calllog_guard.core.calls.event import EVENTS, CheckedEvent  # noqa: PLC0415
 
-    wrong = Checked(EVENTS.decode(call(1, "a", days=29)), [SubjectId("a")])
+    wrong = CheckedEvent(EVENTS.decode(call(1, "a", days=29)), [SubjectId("a")])
     first = first_appended_ms(to_ms(NOW), (replay_header(0, 7, letter_ms),))
     rules = sealer.rules()
     ended = (await sealer.settle(sealer.parts(wrong, first, rules), (), rules)).ended

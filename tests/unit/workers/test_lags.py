@@ -13,7 +13,7 @@ from calllog_guard.adapters.memory.fakes import MemoryKeystore, MemoryWriter
 from calllog_guard.core.codec import encode, to_ms
 from calllog_guard.core.crypto.jose import new_pair, sign
 from calllog_guard.core.identifiers import Tenant
-from calllog_guard.core.officers.acceptances import Acceptance, Accepted, Span
+from calllog_guard.core.officers.acceptances import Acceptance, Accepted, AcceptedSpan
 from calllog_guard.core.officers.prolongations import PROLONGED, Prolonged, changes, next_retention, noted
 from calllog_guard.core.stream.arrival import Arrival
 from calllog_guard.core.stream.beginnings import Reached, reached_entry, reached_key
@@ -162,7 +162,7 @@ async def test_gaps_that_nobody_accepted_are_counted_for_whoever_has_halted() ->
     await installed.lags.look()
     assert installed.levels[Gauges.partitions_with_gaps] == 1
     known = installed.extents.topics[EVENTS].id
-    spans = (Span(partition=0, was=known, from_=10, to=20),)
+    spans = (AcceptedSpan(partition=0, was=known, from_=10, to=20),)
     installed.signed.append(
         Accepted(Acceptance(tenant="iocom", topic=EVENTS, id=known, spans=spans, at=NOW), "officer-1")
     )

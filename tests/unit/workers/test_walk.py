@@ -23,7 +23,7 @@ from calllog_guard.core.crypto.entries import (
     secrets_key,
 )
 from calllog_guard.core.crypto.held_envelope import HoldEntry, HoldSecret, hold_key, open_hold, seal_hold
-from calllog_guard.core.crypto.rewrap import Rewrapper, Taken
+from calllog_guard.core.crypto.rewrap import Rewrapper, TakenEntry
 from calllog_guard.core.crypto.subject_secrets import month_from
 from calllog_guard.core.decisions.hold import hold_id
 from calllog_guard.core.identifiers import EpochName, Lookup, Pseudonym, SubjectId, Tenant
@@ -364,7 +364,7 @@ async def test_a_hold_is_rewrapped_and_an_unknown_kind_keeps_every_epoch(world: 
     """What is not understood may need its epoch: rather an old backup that opens than a hold that is lost."""
     wrapper = Rewrapper(lambda epoch: world.vault.epoch_key(epoch, TENANT, "keystore"))
     hold = b"clg:iocom:hold:x"
-    world.keystore.entries[hold] = wrapper.put("hold", hold, Taken(b"\x01", b"2026-W48", b"", b"s" * 32))
+    world.keystore.entries[hold] = wrapper.put("hold", hold, TakenEntry(b"\x01", b"2026-W48", b"", b"s" * 32))
     world.keystore.entries[b"clg:iocom:new:x"] = b"of a later release"
     world.clock.at += timedelta(days=7)
     await world.walk().run({})

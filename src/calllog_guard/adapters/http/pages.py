@@ -27,7 +27,7 @@ _FAMILIES: Final[dict[type[Metric], Any]] = {
 }
 
 
-class Health(Protocol):
+class HealthView(Protocol):
     """What the pages say of their process."""
 
     @property
@@ -50,7 +50,7 @@ class Health(Protocol):
 class Numbers(Collector):
     """The numbers of a worker as Prometheus reads them."""
 
-    def __init__(self, role: str, metrics: Metrics, health: Health) -> None:
+    def __init__(self, role: str, metrics: Metrics, health: HealthView) -> None:
         self._role, self._values, self._health = role, metrics, health
 
     def collect(self) -> Iterator[Any]:
@@ -67,7 +67,7 @@ class Numbers(Collector):
 class Pages:
     """The two pages of one process."""
 
-    def __init__(self, role: str, metrics: Metrics, health: Health) -> None:
+    def __init__(self, role: str, metrics: Metrics, health: HealthView) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(Numbers(role, metrics, health))
         self._role, self._health_of = role, health

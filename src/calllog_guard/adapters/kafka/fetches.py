@@ -46,7 +46,7 @@ class Fetched:
         return len(self.content)
 
 
-class Arrivals(library.PartitionRecords):  # type: ignore[misc]
+class FetchedArrivals(library.PartitionRecords):  # type: ignore[misc]
     """The records of a fetch, in place of the library's iterator."""
 
     next_fetch_offset: int
@@ -93,7 +93,7 @@ def _after(batch: memoryview) -> int:
 class Result(library.FetchResult):  # type: ignore[misc]
     """A fetch that is handed out, no more of it at once than the running poll may hold."""
 
-    _partition_records: Arrivals | None
+    _partition_records: FetchedArrivals | None
 
     def getall(self, max_records: int | None = None) -> list[Arrival]:
         """See the library."""
@@ -122,7 +122,7 @@ class Fetcher(library.Fetcher):  # type: ignore[misc]
 
 def install() -> None:
     """Give the library our parser."""
-    library.MemoryRecords, library.PartitionRecords, library.FetchResult = Fetched, Arrivals, Result
+    library.MemoryRecords, library.PartitionRecords, library.FetchResult = Fetched, FetchedArrivals, Result
     library_consumer.Fetcher = Fetcher
 
 

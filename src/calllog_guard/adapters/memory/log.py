@@ -8,7 +8,7 @@ import msgspec
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import Arrival, arrival
-from calllog_guard.ports import Clock, Facts, Pending, Position
+from calllog_guard.ports import Clock, LegFacts, Pending, Position
 
 
 class MemoryLog:
@@ -101,7 +101,7 @@ class MemoryIndex:
     """The keeper's index in dicts; what was not committed is not answered, and is lost by `reopened`."""
 
     def __init__(self) -> None:
-        self._legs: dict[bytes, Facts] = {}
+        self._legs: dict[bytes, LegFacts] = {}
         self._pending: dict[bytes, Pending] = {}
         self._position: Position | None = None
         self._staged: list[Callable[[], object]] = []
@@ -111,7 +111,7 @@ class MemoryIndex:
         self._staged.clear()
         return self
 
-    def put(self, key: bytes, facts: Facts) -> None:
+    def put(self, key: bytes, facts: LegFacts) -> None:
         """See Index."""
         self._staged.append(lambda: self._legs.__setitem__(key, facts))
 
@@ -138,18 +138,18 @@ class MemoryIndex:
         """See Index."""
         return self._position
 
-    def facts(self, key: bytes) -> Facts | None:
+    def facts(self, key: bytes) -> LegFacts | None:
         """See Index."""
         return self._legs.get(key)
 
-    def legs_of(self, pseudonym: str) -> list[tuple[Facts, bytes]]:
+    def legs_of(self, pseudonym: str) -> list[tuple[LegFacts, bytes]]:
         """See Index."""
         start = pseudonym.encode() + b"."
         return sorted(
             ((facts, key) for key, facts in self._legs.items() if key.startswith(start)), key=lambda row: row[1]
         )
 
-    def legs_after(self, pseudonym: str, key: bytes, most: int) -> list[tuple[Facts, bytes]]:
+    def legs_after(self, pseudonym: str, key: bytes, most: int) -> list[tuple[LegFacts, bytes]]:
         """See Index."""
         return [row for row in self.legs_of(pseudonym) if row[1] > key][:most]
 
@@ -161,15 +161,15 @@ class MemoryIndex:
         """See Index."""
         return dict(sorted(self._pending.items(), key=lambda item: item[1].offset))
 
-    def by_day(self) -> Iterator[tuple[Facts, bytes]]:
+    def by_day(self) -> Iterator[tuple[LegFacts, bytes]]:
         """See Index."""
         yield from sorted(((facts, key) for key, facts in self._legs.items()), key=lambda row: (row[0].day, row[1]))
 
-    def groups(self) -> Iterator[Facts]:
+    def groups(self) -> Iterator[LegFacts]:
         """See Index."""
         yield from dict.fromkeys(msgspec.structs.replace(facts, offset=0) for facts, _ in self.by_day())
 
-    def keys_with(self, facts: Facts) -> Iterator[bytes]:
+    def keys_with(self, facts: LegFacts) -> Iterator[bytes]:
         """See Index."""
         for found, key in self.by_day():
             if msgspec.structs.replace(found, offset=facts.offset) == facts:

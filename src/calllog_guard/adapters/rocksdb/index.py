@@ -18,22 +18,22 @@ import msgspec
 from rocksdict import WriteBatch
 
 from calllog_guard.adapters.rocksdb.rows import beginning, opened
-from calllog_guard.ports import Facts, Pending, Position
+from calllog_guard.ports import LegFacts, Pending, Position
 
 _FACTS: Final = struct.Struct(">IQ10s")
 _PLACE: Final = struct.Struct(">Q")
 _KEY_BYTES: Final = 45
 
 
-def _packed(facts: Facts) -> bytes:
+def _packed(facts: LegFacts) -> bytes:
     """Ordered by day."""
     return _FACTS.pack(facts.day.toordinal(), facts.mask, facts.policy.encode())
 
 
-def _unpacked(raw: bytes) -> Facts:
+def _unpacked(raw: bytes) -> LegFacts:
     day, mask, policy = _FACTS.unpack_from(raw)
     (offset,) = _PLACE.unpack_from(raw, _FACTS.size) if len(raw) > _FACTS.size else (0,)
-    return Facts(date.fromordinal(day), mask, policy.decode(), offset)
+    return LegFacts(date.fromordinal(day), mask, policy.decode(), offset)
 
 
 class RocksIndex:
@@ -60,7 +60,7 @@ class RocksIndex:
         found: bytes | None = self._db.get(key)
         return found
 
-    def put(self, key: bytes, facts: Facts) -> None:
+    def put(self, key: bytes, facts: LegFacts) -> None:
         """A leg is there."""
         self.remove(key)
         packed = _packed(facts)
@@ -96,19 +96,19 @@ class RocksIndex:
         raw = self._db.get(b"p")
         return None if raw is None else msgspec.msgpack.decode(raw, type=Position)
 
-    def facts(self, key: bytes) -> Facts | None:
+    def facts(self, key: bytes) -> LegFacts | None:
         """What is known of a leg."""
         raw = self._db.get(b"l" + key)
         return None if raw is None else _unpacked(raw)
 
-    def legs_of(self, pseudonym: str) -> list[tuple[Facts, bytes]]:
+    def legs_of(self, pseudonym: str) -> list[tuple[LegFacts, bytes]]:
         """Facts and record keys of a person's legs."""
         return [(_unpacked(raw), key[1:]) for key, raw in beginning(self._db, b"l" + pseudonym.encode() + b".")]
 
-    def legs_after(self, pseudonym: str, key: bytes, most: int) -> list[tuple[Facts, bytes]]:
+    def legs_after(self, pseudonym: str, key: bytes, most: int) -> list[tuple[LegFacts, bytes]]:
         """See Index: behind a key comes what begins with it and a zero byte."""
         prefix = b"l" + pseudonym.encode() + b"."
-        found: list[tuple[Facts, bytes]] = []
+        found: list[tuple[LegFacts, bytes]] = []
         rows = self._db.iter()
         rows.seek(max(prefix, b"l" + key + b"\0"))
         while rows.valid() and len(found) < most and rows.key().startswith(prefix):
@@ -131,12 +131,12 @@ class RocksIndex:
         found = [(key[1:], msgspec.msgpack.decode(raw, type=Pending)) for key, raw in beginning(self._db, b"q")]
         return dict(sorted(found, key=lambda item: item[1].offset))
 
-    def by_day(self) -> Iterator[tuple[Facts, bytes]]:
+    def by_day(self) -> Iterator[tuple[LegFacts, bytes]]:
         """Facts (without the place) and record keys, the oldest day first."""
         for key, _ in beginning(self._db, b"d"):
             yield _unpacked(key[1:-_KEY_BYTES]), key[-_KEY_BYTES:]
 
-    def groups(self) -> Iterator[Facts]:
+    def groups(self) -> Iterator[LegFacts]:
         """The different facts, the oldest day first: from each the next is found by one seek."""
         rows = self._db.iter()
         rows.seek(b"d")
@@ -145,7 +145,7 @@ class RocksIndex:
             yield _unpacked(packed[1:])
             rows.seek(packed + b"\xff")  # above every record key: these are ASCII
 
-    def keys_with(self, facts: Facts) -> Iterator[bytes]:
+    def keys_with(self, facts: LegFacts) -> Iterator[bytes]:
         """The record keys of the legs with these facts."""
         for key, _ in beginning(self._db, b"d" + _packed(facts)):
             yield key[-_KEY_BYTES:]

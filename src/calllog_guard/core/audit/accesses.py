@@ -54,22 +54,22 @@ class Account(NamedTuple):
     name: bytes = b""
 
 
-class Named(msgspec.Struct, frozen=True):
+class Signatory(msgspec.Struct, frozen=True):
     """Who has signed, whatever else a later release says beside it."""
 
     actor: str = ""
     sig: str | msgspec.UnsetType = msgspec.UNSET
 
 
-_NAMED: Final = msgspec.json.Decoder(Named)
+_NAMED: Final = msgspec.json.Decoder(Signatory)
 
 
-def named_in(raw: bytes) -> Named:
+def named_in(raw: bytes) -> Signatory:
     """Who is said to have signed."""
     try:
         return _NAMED.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Named()
+        return Signatory()
 
 
 def denies(access: Access) -> bool:
@@ -148,7 +148,7 @@ def read_access(raw: bytes) -> Access:
     return decode(ACCESSES, raw)
 
 
-def _content(raw: bytes, access: Access | Named) -> bytes | None:
+def _content(raw: bytes, access: Access | Signatory) -> bytes | None:
     """The bytes that were signed; None where the signature is not the last that is said."""
     if not isinstance(access.sig, str):
         return None
@@ -156,7 +156,7 @@ def _content(raw: bytes, access: Access | Named) -> bytes | None:
     return content if _with(content, access.sig) == raw else None
 
 
-def proves(raw: bytes, access: Access | Named, place: bytes, public: bytes) -> bool:
+def proves(raw: bytes, access: Access | Signatory, place: bytes, public: bytes) -> bool:
     """Whether the holder of a key has signed these bytes for this place."""
     content, signature = _content(raw, access), access.sig
     if content is None or not isinstance(signature, str):

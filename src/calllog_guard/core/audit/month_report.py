@@ -34,7 +34,7 @@ ANSWERS: Final = "answers"
 _HOUR_S: Final = 3600
 
 
-class Count(Message, frozen=True, kw_only=True):
+class CaseCount(Message, frozen=True, kw_only=True):
     """How many cases of a type are in a state, and what they wait for."""
 
     type: str
@@ -43,7 +43,7 @@ class Count(Message, frozen=True, kw_only=True):
     cases: int
 
 
-class Line(Message, frozen=True, kw_only=True):
+class OpenCase(Message, frozen=True, kw_only=True):
     """A case that somebody must look at; `left` are days."""
 
     case: Id
@@ -88,7 +88,7 @@ class Disclosure(Message, frozen=True, kw_only=True):
     review_at: Utc | None
 
 
-class Opened(Message, frozen=True, kw_only=True):
+class Openings(Message, frozen=True, kw_only=True):
     """
     Who opened records for a purpose, how many, and how many were refused; an answer to somebody's request stands under `ANSWERS`.
 
@@ -179,14 +179,14 @@ class Report(Message, frozen=True, kw_only=True):
     received: int
     answered: int
     late: int
-    counts: tuple[Count, ...]
-    due_soon: tuple[Line, ...]
-    officers: tuple[Line, ...]
+    counts: tuple[CaseCount, ...]
+    due_soon: tuple[OpenCase, ...]
+    officers: tuple[OpenCase, ...]
     stages: tuple[Stage, ...]
     holds: tuple[HoldLine, ...]
     disclosures: tuple[Disclosure, ...]
     notices: tuple[NoticeLine, ...]
-    opened: tuple[Opened, ...]
+    opened: tuple[Openings, ...]
     policies: tuple[PolicyLine, ...]
     brakes: tuple[Brake, ...]
     days: tuple[DayLine, ...]
@@ -266,7 +266,7 @@ def report(sources: Sources, month: Month, now: datetime) -> Report:
         answered=len(answered),
         late=len(late),
         counts=tuple(
-            Count(type=kind, state=state, waits_for=waits, cases=many)
+            CaseCount(type=kind, state=state, waits_for=waits, cases=many)
             for (kind, state, waits), many in sorted(counts.items(), key=lambda item: tuple(map(str, item[0])))
         ),
         due_soon=tuple(line for line in lines if line.left <= SOON_DAYS),
@@ -297,9 +297,9 @@ def report(sources: Sources, month: Month, now: datetime) -> Report:
     )
 
 
-def _line(case: Case, today: date) -> Line:
+def _line(case: Case, today: date) -> OpenCase:
     left = days_left(case, today) or 0
-    return Line(case=case.case, type=case.type, waits_for=case.waits_for, due=case.due, left=left)
+    return OpenCase(case=case.case, type=case.type, waits_for=case.waits_for, due=case.due, left=left)
 
 
 def _stages(sources: Sources, month: Month, now: datetime) -> Iterable[Stage]:
@@ -374,14 +374,14 @@ def _losses(accepted: Iterable[Accepted], month: Month) -> Iterable[LossLine]:
             )
 
 
-def _opened(sources: Sources, month: Month) -> Iterable[Opened]:
+def _opened(sources: Sources, month: Month) -> Iterable[Openings]:
     found: dict[tuple[str, str, bool], list[Access]] = defaultdict(list)
     for access, proven, _ in sources.accesses:
         if month.has(access.at):
             found[access.actor, access.purpose, proven].append(access)
     for (actor, purpose, proven), some in sorted(found.items(), key=lambda item: (item[0][:2], not item[0][2])):
         denied = sum(each.refused.get(DENIED, 0) for each in some)
-        yield Opened(
+        yield Openings(
             actor=actor,
             purpose=purpose,
             times=len({_one(each, month) for each in some if each.opened}),
@@ -407,7 +407,7 @@ def _one(access: Access, month: Month) -> tuple[object, date]:
     return access.read if named else (access.case, access.at.replace(microsecond=0)), month.calendar.day(access.at)
 
 
-def _answers(cases: Iterable[Case], month: Month) -> Iterable[Opened]:
+def _answers(cases: Iterable[Case], month: Month) -> Iterable[Openings]:
     """Whoever asked for records, and authorities: what was opened to answer them."""
     found: dict[str, list[Case]] = defaultdict(list)
     for case in cases:
@@ -415,7 +415,7 @@ def _answers(cases: Iterable[Case], month: Month) -> Iterable[Opened]:
             found[case.type].append(case)
     for kind, some in sorted(found.items()):
         opened = sum(sum(each.legs.values()) for each in some)
-        yield Opened(actor=ANSWERS, purpose=kind, times=len(some), opened=opened, refused=0)
+        yield Openings(actor=ANSWERS, purpose=kind, times=len(some), opened=opened, refused=0)
 
 
 def _brakes(sources: Sources, month: Month) -> Iterable[Brake]:

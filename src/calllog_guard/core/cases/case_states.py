@@ -93,7 +93,7 @@ def after(state: State | None, waits_for: WaitsFor | None, event: Event) -> Posi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class TypeRule:
     """
     What holds for one type of request.
 
@@ -113,23 +113,23 @@ class Rule:
 
 _ALL_BUT_DESK: Final[frozenset[Requester]] = frozenset({"backend", "officer"})
 _OFFICERS: Final[frozenset[Requester]] = frozenset({"officer"})
-RULES: Final[dict[Kind, Rule]] = {
-    "erase": Rule(roles=_ALL_BUT_DESK, identity=True, brake="erasure", ends="enforced"),
-    "access": Rule(roles=_ALL_BUT_DESK, identity=True, brake="export"),
-    "portability": Rule(roles=_ALL_BUT_DESK, identity=True, brake="export"),
-    "rectify": Rule(roles=_ALL_BUT_DESK, identity=True, brake="change", ends="enforced", unfound=True),
-    "restrict": Rule(roles=_ALL_BUT_DESK, identity=True, brake="change", unfound=True),
-    "lift": Rule(roles=_ALL_BUT_DESK, identity=True, unfound=True),
-    "object": Rule(roles=_ALL_BUT_DESK, identity=True, officer="by_purpose", brake="objection", unfound=True),
-    "withdraw": Rule(roles=_ALL_BUT_DESK, identity=True, brake="change", unfound=True),
-    "consent": Rule(roles=_ALL_BUT_DESK, identity=True),
-    "hold": Rule(roles=_OFFICERS),
-    "release": Rule(roles=_OFFICERS),
-    "disclose": Rule(roles=frozenset({"officer", "authority_desk"}), officer="two", brake="disclosure"),
-    "complain": Rule(roles=_ALL_BUT_DESK, officer="always"),
-    "approve": Rule(roles=_OFFICERS, ends=None),
-    "refuse": Rule(roles=_OFFICERS, ends=None),
-    "clock": Rule(roles=_ALL_BUT_DESK, ends=None),
+RULES: Final[dict[Kind, TypeRule]] = {
+    "erase": TypeRule(roles=_ALL_BUT_DESK, identity=True, brake="erasure", ends="enforced"),
+    "access": TypeRule(roles=_ALL_BUT_DESK, identity=True, brake="export"),
+    "portability": TypeRule(roles=_ALL_BUT_DESK, identity=True, brake="export"),
+    "rectify": TypeRule(roles=_ALL_BUT_DESK, identity=True, brake="change", ends="enforced", unfound=True),
+    "restrict": TypeRule(roles=_ALL_BUT_DESK, identity=True, brake="change", unfound=True),
+    "lift": TypeRule(roles=_ALL_BUT_DESK, identity=True, unfound=True),
+    "object": TypeRule(roles=_ALL_BUT_DESK, identity=True, officer="by_purpose", brake="objection", unfound=True),
+    "withdraw": TypeRule(roles=_ALL_BUT_DESK, identity=True, brake="change", unfound=True),
+    "consent": TypeRule(roles=_ALL_BUT_DESK, identity=True),
+    "hold": TypeRule(roles=_OFFICERS),
+    "release": TypeRule(roles=_OFFICERS),
+    "disclose": TypeRule(roles=frozenset({"officer", "authority_desk"}), officer="two", brake="disclosure"),
+    "complain": TypeRule(roles=_ALL_BUT_DESK, officer="always"),
+    "approve": TypeRule(roles=_OFFICERS, ends=None),
+    "refuse": TypeRule(roles=_OFFICERS, ends=None),
+    "clock": TypeRule(roles=_ALL_BUT_DESK, ends=None),
 }
 OFFICERS_CLOCK: Final[frozenset[ClockEvent]] = frozenset({"ask_fee", "extend", "tell", "not_yet"})
 """That a request is excessive (Art. 12(5)) or complex (12(3)), or that a person may be told by now, is a human's judgement."""
@@ -200,7 +200,7 @@ def onward(
     return None if held else "grant"
 
 
-def _needs_officer(rule: Rule, *, review: bool) -> bool:
+def _needs_officer(rule: TypeRule, *, review: bool) -> bool:
     return rule.officer == "always" or (rule.officer == "by_purpose" and review)
 
 

@@ -17,7 +17,7 @@ _AHEAD_MAX: Final = 1200  # events are of the years 2000 to 2100: a forged heade
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class KeyBytes:
     """
     A person's key bytes as cached; each month is derived once, from the nearest link before it.
 

@@ -17,7 +17,7 @@ RESTORE: Final = "restore"
 
 
 @dataclass(frozen=True, slots=True)
-class Restriction:
+class StandingRestriction:
     """One that stands: the case that brought it, or `restore`, and the decisions about the person by which it did."""
 
     case: str
@@ -25,7 +25,9 @@ class Restriction:
     decisions: tuple[str, ...] = ()
 
 
-def ended_by(standing: Sequence[Restriction], *, officer: bool, named: str | None) -> tuple[Restriction, ...]:
+def ended_by(
+    standing: Sequence[StandingRestriction], *, officer: bool, named: str | None
+) -> tuple[StandingRestriction, ...]:
     """
     Those that a lift ends.
 

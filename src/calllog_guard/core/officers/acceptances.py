@@ -22,7 +22,7 @@ ACCEPTED: Final = b"~accepted."
 """Begins the record key of an acceptance; earlier releases pass over what begins so."""
 
 
-class Span(Internal, frozen=True, kw_only=True):
+class AcceptedSpan(Internal, frozen=True, kw_only=True):
     """
     What was accepted of one partition.
 
@@ -47,7 +47,7 @@ class Acceptance(Internal, frozen=True, kw_only=True):
     tenant: TenantName
     topic: str
     id: Id
-    spans: tuple[Span, ...]
+    spans: tuple[AcceptedSpan, ...]
     at: Utc
 
 

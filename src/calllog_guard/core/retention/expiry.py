@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 from calllog_guard.core.retention.purposes import Purpose, due_day
 
 
-class Facts(Protocol):
+class DueFacts(Protocol):
     """What decides when a leg falls due."""
 
     @property
@@ -29,7 +29,7 @@ class Facts(Protocol):
         """The policy version it was sealed under."""
 
 
-Some = TypeVar("Some", bound=Facts)
+Some = TypeVar("Some", bound=DueFacts)
 
 
 def lapsed(

@@ -44,7 +44,7 @@ class Cell(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class CellCount:
     """Legs in a cell, and the tags of the different people behind it; None once they are K or more."""
 
     legs: int = 0
@@ -92,7 +92,9 @@ def tag_of(key: Secret, lapsed: Month, cell: Cell) -> bytes:
     return hmac.digest(key.expose(), said.encode(), hashlib.sha256)[:TAG_BYTES]
 
 
-def statistics(tenant: Tenant, lapsed: Month, counted: Iterable[Mapping[Cell, Count]]) -> tuple[list[Statistic], int]:
+def statistics(
+    tenant: Tenant, lapsed: Month, counted: Iterable[Mapping[Cell, CellCount]]
+) -> tuple[list[Statistic], int]:
     """
     The cells of a month behind which K people stand, and how many cells are never told.
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from calllog_guard.core.identifiers import ID_BYTES, b64, id_bytes, id_text
-from calllog_guard.core.officers.acceptances import Accepted, Span
+from calllog_guard.core.officers.acceptances import Accepted, AcceptedSpan
 from calllog_guard.errors import EntryCorruptError, NewerFormError
 
 NO_ID: Final = id_text(bytes(ID_BYTES))
@@ -133,9 +133,9 @@ class Gap(NamedTuple):
         return self.to - self.from_ if self.kind == "trimmed" else None
 
     @property
-    def span(self) -> Span:
+    def span(self) -> AcceptedSpan:
         """What an officer must accept."""
-        return Span(partition=self.partition, was=self.was, from_=self.from_, to=self.to)
+        return AcceptedSpan(partition=self.partition, was=self.was, from_=self.from_, to=self.to)
 
     def __str__(self) -> str:
         """What happened, in a sentence."""

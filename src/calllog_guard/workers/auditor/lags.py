@@ -22,7 +22,7 @@ from calllog_guard.metrics import Gauges
 from calllog_guard.ports import Place
 from calllog_guard.settings import REQUESTS_KEEP_DAYS
 from calllog_guard.workers.auditor.upkeep import Means
-from calllog_guard.workers.runtime.beginnings import Standing, standing
+from calllog_guard.workers.runtime.beginnings import ReadingState, standing
 from calllog_guard.workers.runtime.reads import reads_of
 
 log: Final = structlog.get_logger()
@@ -71,7 +71,7 @@ class Lags:
             if topic in kept:
                 await self._topic(topic, age_ms, kept[topic])
 
-    async def _gaps(self, there: Standing) -> int:
+    async def _gaps(self, there: ReadingState) -> int:
         """Gaps that no officer has accepted: whoever halted over one serves no metrics."""
         if not there.judged(())[1]:
             return 0
@@ -99,7 +99,7 @@ class Lags:
             log.warning("a topic is kept for another time", topic=topic, from_s=kept_ms // 1000, to_s=change // 1000)
             m.level(Gauges.retention_prolonged[topic], change / wanted - 1)
 
-    async def _ages(self, role: str, there: Standing) -> dict[str, int]:
+    async def _ages(self, role: str, there: ReadingState) -> dict[str, int]:
         """
         For how long at least the oldest unread record of each topic has been waiting, in milliseconds; 0 where nothing is unread.
 
@@ -126,7 +126,7 @@ class Lags:
         return ages
 
 
-def _behind(there: Standing, role: str, topic: str) -> bool:
+def _behind(there: ReadingState, role: str, topic: str) -> bool:
     spots = [spot for spot in there.reached if spot[:2] == (role, topic)]
     return any(there.position(spot) < there.extents[spot.place].end for spot in spots)
 

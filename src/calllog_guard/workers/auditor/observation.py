@@ -26,7 +26,7 @@ Disks = Callable[[str, int, list[bytes]], list[Look]]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class LookResult:
     """What a look at one partition saw, by each of its means, and how it was done."""
 
     looks: tuple[Look, ...]
@@ -55,7 +55,7 @@ class Observation:
         """Whether the last look at a partition was so long, and is so recent, that the next must wait."""
         return asyncio.get_running_loop().time() < self._rests_until.get(partition, 0)
 
-    async def look(self, partition: int, names: Sequence[str], replicas: int, in_sync: int) -> Seen | None:
+    async def look(self, partition: int, names: Sequence[str], replicas: int, in_sync: int) -> LookResult | None:
         """
         One look for many pseudonyms or record keys; None when something could not be read, so that nothing may be concluded.
 
@@ -86,7 +86,7 @@ class Observation:
             on_disk=sum(disk.live for disk in disks),
             at=self._clock.now(),
         )
-        return Seen(looks, observed)
+        return LookResult(looks, observed)
 
     def _told(self, partition: int, looks: Sequence[Look], seconds: float) -> None:
         self._rests_until[partition] = asyncio.get_running_loop().time() + seconds

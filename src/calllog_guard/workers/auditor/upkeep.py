@@ -23,7 +23,7 @@ from calllog_guard.core.stream.beginnings import NO_ID, Shape, read_reached
 from calllog_guard.core.stream.proofs import AUDIT
 from calllog_guard.errors import EntryCorruptError, KeystoreSilentError
 from calllog_guard.metrics import Counters, Gauges, Increment, SetGauge
-from calllog_guard.ports import Clock, Extents, Keystore, Topics, Trimmed, Writer
+from calllog_guard.ports import Clock, Extents, Keystore, Topics, Trim, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.restore_guard import RestoreGuard
 from calllog_guard.workers.runtime.clocks import Agree, unwatched
@@ -157,7 +157,7 @@ class Upkeep:
         m.level(Gauges.trim_lag_records, sum(each.behind for some in done for each in some))
         return True
 
-    async def _cut(self, role: str, topic: str, shape: Shape) -> list[Trimmed]:
+    async def _cut(self, role: str, topic: str, shape: Shape) -> list[Trim]:
         m = self._m
         partitions = await self._same(role, topic, shape)
         if not partitions:

@@ -27,7 +27,7 @@ from calllog_guard.errors import KeystoreUnsafeError, MessageError, RecordError
 from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.ports import Cleaners, Offsets, ReadAll
 from calllog_guard.workers.auditor.lags import Lags
-from calllog_guard.workers.auditor.observation import Disks, Observation, ReadEach, Seen
+from calllog_guard.workers.auditor.observation import Disks, LookResult, Observation, ReadEach
 from calllog_guard.workers.auditor.open_decision import Watched
 from calllog_guard.workers.auditor.upkeep import LATER, Means, Upkeep
 from calllog_guard.workers.keys.people.subject_keys import Keyring
@@ -346,7 +346,7 @@ class Auditor:
         if seen is not None:
             await self._report(partition, watched, seen)
 
-    async def _report(self, partition: int, watched: dict[bytes, Watched], found: Seen) -> None:
+    async def _report(self, partition: int, watched: dict[bytes, Watched], found: LookResult) -> None:
         outputs: list[Output] = []
         for key, each in watched.items():
             if each.decision is None or each.done is None:

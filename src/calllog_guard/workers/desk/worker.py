@@ -43,7 +43,7 @@ from calllog_guard.errors import (
 from calllog_guard.metrics import Counters, Gauges, Increment, SetGauge
 from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.ports import Clock, Writer
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.desk.answers.answers import Answers
 from calllog_guard.workers.desk.answers.notices import AWAITED, Notices
@@ -132,7 +132,7 @@ class Desk:
         settings = office.settings
         self._requests, self._outcomes = settings.topic("privacy.requests"), settings.topic("privacy.outcomes")
         self._orders = settings.topic("privacy.orders")
-        self._steps = Steps(settings.off)
+        self._steps = CrashPoints(settings.off)
         self._lifting, self._disclosures = Lifting(office.holds.archive, office.policy), Disclosures(office.holds)
         self._next_holds = self._next_look = office.clock.now()
         self._owned = False

@@ -16,7 +16,7 @@ import msgspec
 from calllog_guard.core.calls.correction import corrected
 from calllog_guard.core.calls.leg import renewed
 from calllog_guard.core.codec import from_ms
-from calllog_guard.core.crypto.key_bytes import Opened
+from calllog_guard.core.crypto.key_bytes import KeyBytes
 from calllog_guard.core.crypto.leg_envelope import open_leg, parse_header, seal_leg
 from calllog_guard.core.crypto.subject_secrets import Secret, month_from
 from calllog_guard.core.decisions.decision import Decision
@@ -26,7 +26,7 @@ from calllog_guard.core.records import Output, tombstone
 from calllog_guard.core.stream.arrival import content
 from calllog_guard.errors import EntryUnreadableError, KeyMissingError, MessageError, RecordError
 from calllog_guard.metrics import Counters
-from calllog_guard.ports import Facts, Pending
+from calllog_guard.ports import LegFacts, Pending
 from calllog_guard.workers.keeper.context import Tools
 from calllog_guard.workers.keeper.decision_work import PORTION
 from calllog_guard.workers.keeper.held_copies import Copies
@@ -45,7 +45,7 @@ _AHEAD: Final = timedelta(days=31)
 _FIRST: Final = date(2000, 1, 1)
 
 
-def facts_of(record: Any, topic: str) -> Facts:
+def facts_of(record: Any, topic: str) -> LegFacts:
     """
     What decides when a leg falls due, from its header.
 
@@ -63,7 +63,7 @@ def facts_of(record: Any, topic: str) -> Facts:
         raise RecordError("bad_leg") from None
     if not _FIRST <= day <= appended_on(record) + _AHEAD:
         raise RecordError("bad_leg")
-    return Facts(day, header.pur, header.pol, record.offset)
+    return LegFacts(day, header.pur, header.pol, record.offset)
 
 
 def appended_on(record: Any) -> date:
@@ -71,10 +71,10 @@ def appended_on(record: Any) -> date:
     return from_ms(max(record.timestamp, 0)).date()
 
 
-def stray_of(record: Any) -> Facts:
+def stray_of(record: Any) -> LegFacts:
     """What is indexed of a record under a person's key that is no leg: it goes with the person, or with the longest period from now."""
     day = appended_on(record)
-    return Facts(day, EVERY_PURPOSE, day.isoformat(), record.offset)
+    return LegFacts(day, EVERY_PURPOSE, day.isoformat(), record.offset)
 
 
 def _opened(decision: Decision, key: Secret) -> Rule:
@@ -121,7 +121,9 @@ class Arrivals:
                 found = found.after(decision, _opened(decision, keys.identity.rules_key()))
         return found
 
-    async def judged(self, shard: Shard, key: bytes, facts: Facts, value: bytes) -> tuple[Facts | None, list[Output]]:
+    async def judged(
+        self, shard: Shard, key: bytes, facts: LegFacts, value: bytes
+    ) -> tuple[LegFacts | None, list[Output]]:
         """A leg's facts as they count (None: it goes), and what to write; of whose rules cannot be read, as it is."""
         try:
             return await self._judged(shard, key, facts, value)
@@ -131,7 +133,9 @@ class Arrivals:
             shard.index.pend(UNJUDGED + person.encode(), Pending(b"", 0))
             return facts, []
 
-    async def _judged(self, shard: Shard, key: bytes, facts: Facts, value: bytes) -> tuple[Facts | None, list[Output]]:
+    async def _judged(
+        self, shard: Shard, key: bytes, facts: LegFacts, value: bytes
+    ) -> tuple[LegFacts | None, list[Output]]:
         pseudonym, _, token = key.decode().partition(".")
         standing = await self.standing(shard, pseudonym)
         holds = standing.holds_on(facts.day)
@@ -174,7 +178,7 @@ class Arrivals:
             self._t.commit(shard)
         return whole
 
-    async def _one(self, shard: Shard, key: bytes, facts: Facts, value: bytes) -> None:
+    async def _one(self, shard: Shard, key: bytes, facts: LegFacts, value: bytes) -> None:
         try:
             after, outputs = await self._judged(shard, key, facts, value)
         except MessageError as error:  # it does not open: it stays until its last purpose lapses
@@ -201,7 +205,7 @@ class Arrivals:
         sealed = seal_leg(msgspec.structs.replace(header, v=form), after, data_key, fresh_nonce())
         return Output(self._t.legs, opened.place % self._t.settings.partitions, key, sealed)
 
-    async def opened(self, pseudonym: Pseudonym) -> Opened | None:
+    async def opened(self, pseudonym: Pseudonym) -> KeyBytes | None:
         """A living person's key bytes; None when the person is gone."""
         keys = await self._t.ring.keys_of(pseudonym)
         if keys is None:

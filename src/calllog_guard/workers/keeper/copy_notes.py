@@ -17,7 +17,7 @@ from calllog_guard.core.crypto.law_copy import KeptCopy, noted_key
 from calllog_guard.core.identifiers import HoldId, Lookup
 from calllog_guard.core.retention.purposes import due_day
 from calllog_guard.errors import EntryUnreadableError
-from calllog_guard.ports import Facts
+from calllog_guard.ports import LegFacts
 from calllog_guard.workers.keeper.context import Tools
 from calllog_guard.workers.keeper.held_copies import Copies
 from calllog_guard.workers.keeper.partition import Shard
@@ -71,7 +71,7 @@ class Noting:
             place.after = rows[-1][1]
         return True
 
-    async def _note(self, shard: Shard, hold: HoldId, rows: Sequence[tuple[Facts, bytes]]) -> None:
+    async def _note(self, shard: Shard, hold: HoldId, rows: Sequence[tuple[LegFacts, bytes]]) -> None:
         legs, today = await self._copies.opened(shard, hold, rows), self._t.clock.now().date()
         homes = await self._homes.of_stored([leg.subject for leg in legs.values()])
         found: dict[Lookup, list[KeptCopy]] = defaultdict(list)

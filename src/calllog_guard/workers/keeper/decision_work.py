@@ -35,7 +35,7 @@ class Ended(Enum):
 
 
 @dataclass(slots=True)
-class Progress:
+class DecisionProgress:
     """
     How far a decision is carried out.
 
@@ -77,9 +77,9 @@ class Work:
         return Pseudonym(self.decision.pseudonym)
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> DecisionProgress:
         """How far it is; kept with its partition until it is done."""
-        found: Progress = self.shard.progress.setdefault(self.key, Progress())
+        found: DecisionProgress = self.shard.progress.setdefault(self.key, DecisionProgress())
         return found
 
     @property

@@ -23,7 +23,7 @@ from calllog_guard.core.calls.correction import corrected
 from calllog_guard.core.calls.leg import Leg, read_leg, referred, renewed
 from calllog_guard.core.crypto.entries import Keys
 from calllog_guard.core.crypto.held_envelope import HeldHeader, HoldSecret, parse_held
-from calllog_guard.core.crypto.key_bytes import Opened
+from calllog_guard.core.crypto.key_bytes import KeyBytes
 from calllog_guard.core.crypto.law_copy import KeptCopy
 from calllog_guard.core.crypto.leg_envelope import open_leg, parse_header, seal_leg
 from calllog_guard.core.crypto.subject_secrets import Month, month_from
@@ -34,8 +34,8 @@ from calllog_guard.core.retention.expiry import lapsed
 from calllog_guard.core.retention.purposes import Purpose, due_day
 from calllog_guard.errors import KeyMissingError, LegMovedError, MessageError, RecordError
 from calllog_guard.metrics import Counters
-from calllog_guard.ports import Facts, Position
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports import LegFacts, Position
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.keeper.context import INDEX_FORM, Tools
 from calllog_guard.workers.keeper.decision_work import PORTION
 from calllog_guard.workers.keeper.expiry.sweep_brake import SweepBrake
@@ -47,7 +47,7 @@ _AT_ONCE: Final = 500
 """Legs whose values are in memory together."""
 _TAIL: Final = 20_000
 """Copies read on at once, so that a large partition does not hold up its decisions."""
-Rows = Sequence[tuple[Facts, bytes]]
+Rows = Sequence[tuple[LegFacts, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +66,18 @@ class Survived(NamedTuple):
     copies: tuple[KeptCopy, ...]
 
 
-def opened_of(pseudonym: Pseudonym, keys: Keys) -> Opened:
+def opened_of(pseudonym: Pseudonym, keys: Keys) -> KeyBytes:
     """The key bytes in a key entry, whoever it belongs to: a person who is fenced has theirs until the copies are made."""
     place = int.from_bytes(id_bytes(pseudonym)[:4], "big")
     links: dict[Month, Any] = {keys.floor: keys.floor_link, keys.current: keys.current_link}
-    return Opened(pseudonym, keys.generation, keys.identity.token_key(), place, links, {})
+    return KeyBytes(pseudonym, keys.generation, keys.identity.token_key(), place, links, {})
 
 
 class Copies:
     """Makes and removes the copies of one tenant, a partition at a time."""
 
     def __init__(self, tools: Tools) -> None:
-        self._t, self._steps = tools, Steps(tools.settings.off)
+        self._t, self._steps = tools, CrashPoints(tools.settings.off)
         self._homes = Homes(tools.ring, writes=False)
         self._topic = tools.settings.topic("calllog.held")
 
@@ -151,7 +151,7 @@ class Copies:
         self, shard: Shard, pseudonym: Pseudonym, keys: Keys, rows: Rows, unders: Mapping[bytes, Sequence[Under]]
     ) -> list[bytes]:
         """Copies acknowledged and in the index; their keys."""
-        opened, made = opened_of(pseudonym, keys), dict[bytes, Facts]()
+        opened, made = opened_of(pseudonym, keys), dict[bytes, LegFacts]()
         for at in range(0, len(rows), _AT_ONCE):
             places = {key: facts.offset for facts, key in rows[at : at + _AT_ONCE]}
             values = await self._t.fetch(self._t.legs, shard.partition, places)
@@ -168,7 +168,9 @@ class Copies:
         self._commit(shard)
         return list(made)
 
-    def _copy(self, shard: Shard, opened: Opened, value: bytes, under: Under, made: dict[bytes, Facts]) -> list[Output]:
+    def _copy(
+        self, shard: Shard, opened: KeyBytes, value: bytes, under: Under, made: dict[bytes, LegFacts]
+    ) -> list[Output]:
         """One copy; nothing where it is no leg, or its month is gone already: it opens no more, for nobody."""
         try:
             header = parse_header(value)
@@ -189,7 +191,7 @@ class Copies:
             ten=header.ten,
             top=self._topic,
         )
-        made[name] = Facts(date.fromisoformat(held.day), held.pur, held.pol)
+        made[name] = LegFacts(date.fromisoformat(held.day), held.pur, held.pol)
         sealed = seal_leg(held, plaintext, under.secret.copy_key(), fresh_nonce())
         return [Output(self._topic, shard.partition, name, sealed)]
 
@@ -202,7 +204,7 @@ class Copies:
             raise KeyMissingError(f"the key of {pseudonym} is missing", "key_missing")
         if keys is None:
             return
-        opened, made = opened_of(pseudonym, keys), dict[bytes, Facts]()
+        opened, made = opened_of(pseudonym, keys), dict[bytes, LegFacts]()
         unders = [Under(name, entry.secret, -1) for name, entry in entries.items() if entry.secret]
         await self._t.writer.write([out for each in unders for out in self._copy(shard, opened, value, each, made)])
         for copy, facts in made.items():
@@ -240,7 +242,9 @@ class Copies:
                 header = parse_held(record.value)
                 if record.key != f"{header.kid}.{header.rid}".encode() or header.top != self._topic:
                     raise RecordError("bad_copy")
-                shard.held.put(record.key, Facts(date.fromisoformat(header.day), header.pur, header.pol, record.offset))
+                shard.held.put(
+                    record.key, LegFacts(date.fromisoformat(header.day), header.pur, header.pol, record.offset)
+                )
                 seen.add(HoldId(header.kid))
             except (MessageError, ValueError):
                 self._t.count(Counters.unreadable["bad_copy"], 1)
@@ -249,7 +253,7 @@ class Copies:
 
     async def about(
         self, shard: Shard, hold: HoldId, after: bytes, lookup: Lookup
-    ) -> tuple[list[tuple[Facts, bytes]], bytes | None]:
+    ) -> tuple[list[tuple[LegFacts, bytes]], bytes | None]:
         """A portion of a hold's copies behind `after`: those that are about a person, and where to go on (None: at the end)."""
         rows = shard.held.legs_after(hold, after, _AT_ONCE)
         legs = await self.opened(shard, hold, rows)
@@ -327,7 +331,7 @@ class Copies:
             return True
         most = self._t.settings.sweep_records
 
-        def keys_with(facts: Facts) -> Iterator[bytes]:
+        def keys_with(facts: LegFacts) -> Iterator[bytes]:
             return (key for key in shard.held.keys_with(facts) if self._kept(shard, facts, key))
 
         day = await brake.day((self._t.settings.topic("calllog.held"), shard.partition), shard.held, keys_with)
@@ -351,7 +355,7 @@ class Copies:
         self._steps.reached("hold.swept")
         return len(due) >= most
 
-    def _kept(self, shard: Shard, facts: Facts, key: bytes) -> bool:
+    def _kept(self, shard: Shard, facts: LegFacts, key: bytes) -> bool:
         """Whether it is a purpose that keeps this copy, not an order."""
         number, month = facts.mask.bit_length(), facts.day.isoformat()[:7]
         return key[:22].decode() == kept_id(self._t.tenant, number, month, shard.partition)

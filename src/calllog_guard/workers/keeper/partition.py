@@ -24,7 +24,7 @@ TASKS: Final = frozenset({"access", "portability", "disclose", "search"})
 
 
 @dataclass(slots=True)
-class Named:
+class NamedLegs:
     """The legs that a decision has named in the ledger as about to go, part by part; `names` knows them all."""
 
     parts: dict[int, list[Token]] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class Shard:
     copies: int
     erased: dict[str, set[str]] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
-    recorded: dict[str, Named] = field(default_factory=dict)
+    recorded: dict[str, NamedLegs] = field(default_factory=dict)
     progress: dict[bytes, Any] = field(default_factory=dict)
     pauses: Pauses[bytes] = field(default_factory=Pauses)
     working: dict[str, dict[bytes, set[bytes]]] = field(default_factory=dict)
@@ -99,9 +99,9 @@ class Shard:
     unforgotten: bool = False
     forget_from: float = 0
 
-    def named(self, name: str) -> Named:
+    def named(self, name: str) -> NamedLegs:
         """What a decision has named in the ledger."""
-        return self.recorded.setdefault(name, Named())
+        return self.recorded.setdefault(name, NamedLegs())
 
     def came(self, person: str, key: bytes) -> None:
         """A leg has arrived: whoever is taking some of this person's away looks at it, too."""

@@ -25,8 +25,8 @@ from calllog_guard.core.stream.arrival import content
 from calllog_guard.core.stream.heartbeats import plain
 from calllog_guard.errors import EntryUnreadableError, EpochUnknownError, MessageError, RecordError
 from calllog_guard.metrics import Counters, Gauges
-from calllog_guard.ports import Facts, Index, Offsets, Pending, ReadAll
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports import Index, LegFacts, Offsets, Pending, ReadAll
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keeper.arrivals import UNJUDGED, facts_of, stray_of
 from calllog_guard.workers.keeper.backlog import EXPORTS, Backlog
@@ -87,7 +87,7 @@ class Keeper:
         self._legs, self._decisions = tools.legs, tools.settings.topic("privacy.decisions")
         self._reached, self._open_index = reached, open_index
         self.topics: tuple[str, ...] = (self._legs, self._decisions)
-        self._steps = Steps(tools.settings.off)
+        self._steps = CrashPoints(tools.settings.off)
         self._shards: dict[int, Shard] = {}
         self._backlog = Backlog(tools, self._enforcer, ends, reached)
         self._replayer = Replayer(tools, self._enforcer, self._preserver, read_all, ends, self._read)
@@ -311,13 +311,13 @@ class Keeper:
         if shard.gone(pseudonym):
             return self._on_sight(shard, key)
         try:
-            facts: Facts | None = facts_of(record, self._legs)
+            facts: LegFacts | None = facts_of(record, self._legs)
         except MessageError as error:
             shard.index.put(key, stray_of(record))
             return [self._letter(record, error)]
         return await self._judged(shard, record, pseudonym, facts)
 
-    async def _judged(self, shard: Shard, record: Any, pseudonym: str, facts: Facts | None) -> list[Output]:
+    async def _judged(self, shard: Shard, record: Any, pseudonym: str, facts: LegFacts | None) -> list[Output]:
         outputs: list[Output] = []
         if facts is not None and pseudonym in shard.ruled:
             try:

@@ -24,7 +24,7 @@ from typing import Any, Final
 from calllog_guard.core.calls.leg import read_leg
 from calllog_guard.core.codec import encode, from_ms
 from calllog_guard.core.crypto.entries import IDENTITY_KEY, Person
-from calllog_guard.core.crypto.key_bytes import Opened
+from calllog_guard.core.crypto.key_bytes import KeyBytes
 from calllog_guard.core.crypto.leg_envelope import open_leg, parse_header
 from calllog_guard.core.crypto.subject_secrets import DataKey, month_from
 from calllog_guard.core.decisions.decision import (
@@ -45,7 +45,7 @@ from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.errors import IdentityMovedError, MessageError
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Writer
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.hold_store import Safe
 from calllog_guard.workers.keys.people.homes import Homes
@@ -122,7 +122,7 @@ def owed(person: Person, other: Person) -> list[_Rule]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
+class IdentityChangeNeeds:
     """What carrying over needs of the world; `read_each` hands out every record of some partitions."""
 
     tenant: Tenant
@@ -139,12 +139,12 @@ class Needs:
 class CarryOver:
     """One tenant's; with `dry` nothing is written, and the present rules are those given."""
 
-    def __init__(self, needs: Needs, *, dry: tuple[str, ...] | None = None) -> None:
+    def __init__(self, needs: IdentityChangeNeeds, *, dry: tuple[str, ...] | None = None) -> None:
         self._n, self._dry = needs, dry
         self._homes, self._naming = Homes(needs.ring), Naming(needs.tenant, needs.ring.vault)
         self._counted: dict[Lookup, Lookup] = {}
         self._legs, self._held = needs.settings.topic("calllog.legs"), needs.settings.topic("calllog.held")
-        self._steps = Steps(needs.settings.off)
+        self._steps = CrashPoints(needs.settings.off)
 
     async def run(self) -> Carried:
         """
@@ -324,7 +324,7 @@ class CarryOver:
         )
 
 
-def _subjects(legs: _Legs, opened: Opened) -> Iterator[str]:
+def _subjects(legs: _Legs, opened: KeyBytes) -> Iterator[str]:
     """The identifiers in some legs, the newest first, as far as they open."""
     for value in reversed(legs.newest.values()):
         with suppress(MessageError):

@@ -35,7 +35,7 @@ from calllog_guard.core.crypto.entries import (
     person_key,
 )
 from calllog_guard.core.crypto.law_copy import read_kept
-from calllog_guard.core.crypto.rewrap import FORMS, Rewrapper, Taken, epoch_in, raised
+from calllog_guard.core.crypto.rewrap import FORMS, Rewrapper, TakenEntry, epoch_in, raised
 from calllog_guard.core.crypto.subject_secrets import Link, Month, floor_month, link_at, month_of
 from calllog_guard.core.identifiers import EpochName, Lookup, Tenant, b64
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError
@@ -168,7 +168,7 @@ class Walk:
 
     # --- each kind --------------------------------------------------------------------------------------------------
 
-    def _taken(self, kind: str, place: bytes, raw: bytes) -> Taken | None:
+    def _taken(self, kind: str, place: bytes, raw: bytes) -> TakenEntry | None:
         """An entry that opens; None of one that does not: it stays as it is, whoever wrote to it."""
         try:
             return self._wrapper.take(kind, place, raw)

@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from calllog_guard.core.calls.event import Checked, Limits, payload_of, read_event
+from calllog_guard.core.calls.event import CheckedEvent, Limits, payload_of, read_event
 from calllog_guard.core.calls.import_journal import Batch, Events, Legs, Refused
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.identifiers import Lookup, Tenant
@@ -30,9 +30,9 @@ from calllog_guard.errors import Fate, GuardError, MessageError, UnacknowledgedE
 from calllog_guard.metrics import CounterMetric, Counters
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
-from calllog_guard.workers.protector.leg_writer import Part, Rules, Sealer
+from calllog_guard.workers.protector.leg_writer import PendingLeg, PurposeTables, Sealer
 from calllog_guard.workers.runtime.dead_letters import DeadLetters
 
 log: Final = structlog.get_logger()
@@ -87,7 +87,7 @@ class Intake:
     ) -> None:
         self._tenant, self._sealer, self._dead, self._policy = tenant, sealer, dead, policy
         self._settings, self._clock, self._listed = settings, clock, listed
-        self._steps = Steps(settings.off)
+        self._steps = CrashPoints(settings.off)
         self._limits = Limits(
             ahead_ms=settings.event_ahead_s * 1000, late_ms=_ANY_AGE_MS, max_bytes=settings.event_max_bytes
         )
@@ -104,7 +104,7 @@ class Intake:
         rules, now = self._sealer.rules(), self._clock.now()
         purposes = self._policy.purposes_since(self._tenant, rules.version, now.date())
         self._standing.clear()
-        parts: list[Part] = []
+        parts: list[PendingLeg] = []
         refused: list[Refused] = []
         letters: list[Output] = []
         events: Counter[str] = Counter()
@@ -138,7 +138,7 @@ class Intake:
             refused=tuple(refused),
         )
 
-    def _event(self, item: Item, rules: Rules, now_ms: int) -> Checked:
+    def _event(self, item: Item, rules: PurposeTables, now_ms: int) -> CheckedEvent:
         if isinstance(item.value, MessageError):
             raise item.value
         headers = () if item.record is None else item.record.headers
@@ -152,10 +152,10 @@ class Intake:
         )
 
     def _kept(
-        self, parts: Sequence[Part], purposes: tuple[Purpose, ...], today: date, legs: Counter[str]
-    ) -> list[Part]:
+        self, parts: Sequence[PendingLeg], purposes: tuple[Purpose, ...], today: date, legs: Counter[str]
+    ) -> list[PendingLeg]:
         """The parts without those of listed people and those whose last purpose has lapsed; lapsed purposes taken off."""
-        kept: list[Part] = []
+        kept: list[PendingLeg] = []
         for part in parts:
             if part.text is None or not part.mask:
                 kept.append(part)
@@ -172,11 +172,15 @@ class Intake:
             self._standing[day] = standing(date.fromisoformat(day), purposes, today)
         return self._standing[day]
 
-    async def _resolved(self, parts: Sequence[Part], letters: Sequence[Output], rules: Rules) -> Counter[CounterMetric]:
+    async def _resolved(
+        self, parts: Sequence[PendingLeg], letters: Sequence[Output], rules: PurposeTables
+    ) -> Counter[CounterMetric]:
         found, unknown = await self._sealer.resolved(parts)
         return (await self._sealer.settle(found, letters, rules, unknown=unknown)).ended
 
-    async def _settled(self, parts: Sequence[Part], letters: Sequence[Output], rules: Rules) -> Counter[CounterMetric]:
+    async def _settled(
+        self, parts: Sequence[PendingLeg], letters: Sequence[Output], rules: PurposeTables
+    ) -> Counter[CounterMetric]:
         """As a worker does: silence is waited for, a unit that has sent something and takes too long is not."""
         now, most_s = asyncio.get_running_loop().time, self._settings.unit_max_s
         began, deadline = now(), inf

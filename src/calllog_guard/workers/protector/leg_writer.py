@@ -18,12 +18,12 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from calllog_guard.core.calls.event import Checked, call_of
+from calllog_guard.core.calls.event import CheckedEvent, call_of
 from calllog_guard.core.calls.fate import Fated, fate_of
 from calllog_guard.core.calls.leg import LegForm, form_of, leg_texts, read_leg, renewed
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.crypto.entries import Person
-from calllog_guard.core.crypto.key_bytes import Opened
+from calllog_guard.core.crypto.key_bytes import KeyBytes
 from calllog_guard.core.crypto.leg_envelope import leg_aad, leg_head, nonces, seal_under
 from calllog_guard.core.crypto.subject_secrets import CallKey, Month, floor_month, month_of
 from calllog_guard.core.identifiers import CallId, Lookup, Tenant, Token, record_key
@@ -34,7 +34,7 @@ from calllog_guard.errors import IdentityMovedError, KeyMissingError, RecordErro
 from calllog_guard.metrics import CounterMetric, Counters, Increment
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Writer
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.people.homes import Homes
 from calllog_guard.workers.keys.people.naming import Names, Naming
@@ -47,7 +47,7 @@ _OUTCOMES: Final = ("answered", "missed", "declined", "failed")
 _ROLES: Final = ("host", "guest", "caller", "callee")
 
 
-class Part(msgspec.Struct, frozen=True, gc=False):
+class PendingLeg(msgspec.Struct, frozen=True, gc=False):
     """
     One party of one checked event.
 
@@ -84,7 +84,7 @@ class Settled(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class PurposeTables:
     """What the policy in force says, as tables, and by which rules people, calls and heartbeats are known."""
 
     version: str
@@ -124,17 +124,17 @@ class Sealer:
         self._policy, self._settings, self._clock, self._count = policy, settings, clock, count
         self._keep_days, self._returns = keep_days, returns
         self._legs = settings.topic("calllog.legs")
-        self._steps = Steps(settings.off)
+        self._steps = CrashPoints(settings.off)
         self._homes = Homes(ring)
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
-    def rules(self) -> Rules:
+    def rules(self) -> PurposeTables:
         """The tables of the policy version in force now."""
         version = self._policy.at(self._clock.now().date())
         tenant = version.tenant[self._tenant]
         purposes, calls = tenant.listed(), self._ring.calls
-        return Rules(
+        return PurposeTables(
             version=version.effective.isoformat(),
             identity=self._naming.rules,
             calls=calls,
@@ -145,8 +145,8 @@ class Sealer:
         )
 
     def parts(
-        self, checked: Checked, appended_ms: int, rules: Rules, place: tuple[str, int, int] = ("", 0, 0)
-    ) -> list[Part]:
+        self, checked: CheckedEvent, appended_ms: int, rules: PurposeTables, place: tuple[str, int, int] = ("", 0, 0)
+    ) -> list[PendingLeg]:
         """The parties of a checked event; `appended_ms` is when it first came to us, `place` where it lies."""
         event = checked.event
         start = event.started_at.astimezone(UTC)
@@ -156,7 +156,7 @@ class Sealer:
         texts = chain((party.id for party in event.parties), event.removed)
         names = self._naming.of_all(checked.names, texts)
         parts = [
-            Part(lookup, rules.masks[party.role, event.outcome], text, *shared, (*place, index), "", former, form)
+            PendingLeg(lookup, rules.masks[party.role, event.outcome], text, *shared, (*place, index), "", former, form)
             for index, (party, text, (lookup, former)) in enumerate(
                 zip(event.parties, leg_texts(event, rules.calls), names, strict=False)
             )
@@ -164,13 +164,13 @@ class Sealer:
         if event.removed:
             gone = zip(event.removed, names[len(parts) :], strict=True)
             parts += [
-                Part(lookup, 0, None, *shared, (*place, index), text, former)
+                PendingLeg(lookup, 0, None, *shared, (*place, index), text, former)
                 for index, (text, (lookup, former)) in enumerate(gone, len(parts))
             ]
         return parts
 
     @staticmethod
-    def again(part: Part, rules: Rules) -> Part:
+    def again(part: PendingLeg, rules: PurposeTables) -> PendingLeg:
         """A part that has waited, for the purposes that it came with and that the policy still has, in the form that is written now."""
         if part.text is None:
             return part
@@ -178,7 +178,7 @@ class Sealer:
         text, form = renewed(part.text, part.form, rules.calls)
         return msgspec.structs.replace(part, mask=part.mask & rules.masks[leg.role, leg.outcome], text=text, form=form)
 
-    async def resolved(self, parts: Sequence[Part]) -> tuple[list[Part], Unreadable]:
+    async def resolved(self, parts: Sequence[PendingLeg]) -> tuple[list[PendingLeg], Unreadable]:
         """
         The parts under the keys where their people's entries lie: most under their own, and all where the rules never changed.
 
@@ -197,9 +197,9 @@ class Sealer:
 
     async def settle(
         self,
-        parts: Sequence[Part],
+        parts: Sequence[PendingLeg],
         letters: Sequence[Output],
-        rules: Rules,
+        rules: PurposeTables,
         room: int = 0,
         unknown: Unreadable | None = None,
     ) -> Settled:
@@ -250,7 +250,7 @@ class Sealer:
         for answer, times in said.items():
             self._count(Counters.keystore_answers[answer], times)
 
-    async def _minted(self, parts: Sequence[Part], lookups: Sequence[Lookup]) -> tuple[View, Persons, Unreadable]:
+    async def _minted(self, parts: Sequence[PendingLeg], lookups: Sequence[Lookup]) -> tuple[View, Persons, Unreadable]:
         """The entries as read once everybody who needs secrets has them, what they say, and whose say nothing."""
         while True:
             view = await self._ring.view(lookups)
@@ -272,11 +272,11 @@ class Sealer:
             await self._ring.mint(wanted, view, floor, month_of(now.year, now.month))
             self._count(Counters.secrets_minted, self._ring.minted - before)
 
-    def _fate(self, part: Part, person: Person | None, mask: int) -> Fated:
+    def _fate(self, part: PendingLeg, person: Person | None, mask: int) -> Fated:
         return fate_of(person, mask, part.started_ms, part.appended_ms, returns=self._returns)
 
     async def _sealed(
-        self, parts: Sequence[Part], persons: Persons, rules: Rules
+        self, parts: Sequence[PendingLeg], persons: Persons, rules: PurposeTables
     ) -> tuple[list[Output], Counter[CounterMetric], Unreadable]:
         """The legs of those whose entries say something, how their parts ended, and whose keys cannot be used."""
         living = {lookup: person for lookup, person in persons.items() if person is not None and person.pseudonym}
@@ -296,10 +296,10 @@ class Sealer:
 
     def _leg(
         self,
-        part: Part,
+        part: PendingLeg,
         person: Person | None,
-        keys: Opened | None,
-        rules: Rules,
+        keys: KeyBytes | None,
+        rules: PurposeTables,
         fresh: Iterator[bytes],
         ended: Counter[CounterMetric],
     ) -> Output | None:
@@ -329,7 +329,7 @@ class Sealer:
         return Output(self._legs, keys.place % self._settings.partitions, key, value)
 
     def _value(
-        self, part: Part, token: Token, mask: int, keys: Opened, rules: Rules, text: bytes, nonce: bytes
+        self, part: PendingLeg, token: Token, mask: int, keys: KeyBytes, rules: PurposeTables, text: bytes, nonce: bytes
     ) -> bytes:
         return seal_under(
             leg_aad(rules.head, keys.pseudonym, part.day, token, mask), text, keys.data_key(part.month), nonce

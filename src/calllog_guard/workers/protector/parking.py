@@ -38,12 +38,12 @@ from calllog_guard.core.stream.arrival import Arrival
 from calllog_guard.errors import EpochUnknownError, MessageError, NewerFormError, UnitOverdueError
 from calllog_guard.metrics import Counters, Gauges, Increment, SetGauge
 from calllog_guard.ports import Clock, Place, ReadAll, Writer
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.people.subject_keys import Keyring, fresh_nonce, pointer
 from calllog_guard.workers.keys.people.unreadable import Unreadable
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
-from calllog_guard.workers.protector.leg_writer import Part
+from calllog_guard.workers.protector.leg_writer import PendingLeg
 from calllog_guard.workers.runtime.backoff import Pauses
 from calllog_guard.workers.runtime.dead_letters import DeadLetters
 
@@ -77,7 +77,7 @@ class ParkingNeeds:
 class Waiting(NamedTuple):
     """A part that waits, since when and why."""
 
-    part: Part
+    part: PendingLeg
     since_ms: int
     reason: str
 
@@ -97,7 +97,7 @@ class Parking:
     """The parts that wait of one protector's partitions of events."""
 
     def __init__(self, needs: ParkingNeeds) -> None:
-        self._n, self._steps = needs, Steps(needs.settings.off)
+        self._n, self._steps = needs, CrashPoints(needs.settings.off)
         self._topic = needs.settings.topic("calllog.parked")
         self._queues: dict[Name, Queue] = {}
         self._pauses: Pauses[Name] = Pauses()
@@ -165,12 +165,12 @@ class Parking:
 
     # --- units ------------------------------------------------------------------------------------------------------
 
-    def split(self, parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:
+    def split(self, parts: Sequence[PendingLeg]) -> tuple[list[PendingLeg], list[PendingLeg]]:
         """The parts that can be tried, and those that wait behind others of their person."""
         if not self._queues:
             return list(parts), []
-        free: list[Part] = []
-        behind: list[Part] = []
+        free: list[PendingLeg] = []
+        behind: list[PendingLeg] = []
         for part in parts:
             (behind if (*part.place[:2], part.lookup) in self._queues else free).append(part)
         return free, behind
@@ -185,7 +185,7 @@ class Parking:
         people = len({lookup for _, _, lookup in self._queues})
         return max(0, PEOPLE_MOST - max(people, len(self._new)))
 
-    async def park(self, parts: Sequence[Part], why: Unreadable) -> None:
+    async def park(self, parts: Sequence[PendingLeg], why: Unreadable) -> None:
         """Write what has to wait; on return the log has it. `why` says it of those who had nothing waiting before."""
         if not parts:
             return
@@ -206,7 +206,7 @@ class Parking:
             log.error("parts of calls wait: entries of the keystore cannot be used", people=len(why), why=texts)
         self._show()
 
-    def _reason(self, part: Part, why: Unreadable) -> str:
+    def _reason(self, part: PendingLeg, why: Unreadable) -> str:
         if part.lookup in why:
             return why[part.lookup].reason
         queue = self._queues.get((*part.place[:2], part.lookup))
@@ -262,7 +262,7 @@ class Parking:
 
     # --- taking up --------------------------------------------------------------------------------------------------
 
-    async def take_up(self, settle: Callable[[list[Part]], Awaitable[Unreadable]]) -> None:
+    async def take_up(self, settle: Callable[[list[PendingLeg]], Awaitable[Unreadable]]) -> None:
         """Try again what is due; `settle` stores parts and says of whom it could not."""
         await self._lapsed()
         due: list[Waiting] = []
@@ -325,7 +325,7 @@ class Parking:
         self._n.level(Gauges.parked_oldest_s, age)
 
 
-def _waiting(part: Part) -> WaitingPart:
+def _waiting(part: PendingLeg) -> WaitingPart:
     return WaitingPart(
         lookup=part.lookup,
         mask=part.mask,
@@ -339,9 +339,9 @@ def _waiting(part: Part) -> WaitingPart:
     )
 
 
-def _part(parked: Parked, waiting: WaitingPart) -> Part:
+def _part(parked: Parked, waiting: WaitingPart) -> PendingLeg:
     start = from_ms(waiting.started_ms)
-    return Part(
+    return PendingLeg(
         Lookup(waiting.lookup),
         waiting.mask,
         None if waiting.text is None else waiting.text.encode(),

@@ -17,10 +17,10 @@ from calllog_guard.core.stream.arrival import appended_ms, content
 from calllog_guard.core.stream.replay import first_appended_ms
 from calllog_guard.errors import MessageError
 from calllog_guard.metrics import Counters, Increment
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.people.unreadable import Unreadable
-from calllog_guard.workers.protector.leg_writer import Part, Rules, Sealer, Settled
+from calllog_guard.workers.protector.leg_writer import PendingLeg, PurposeTables, Sealer, Settled
 from calllog_guard.workers.protector.parking import Parking
 from calllog_guard.workers.runtime.dead_letters import DeadLetters
 from calllog_guard.workers.runtime.delivery import Unit
@@ -44,7 +44,7 @@ class Protector:
         self.topics = topics
         self._tenant, self._sealer, self._dead, self._count = tenant, sealer, dead, count
         self._parking = parking
-        self._steps = Steps(settings.off)
+        self._steps = CrashPoints(settings.off)
         self._limits = Limits(
             ahead_ms=settings.event_ahead_s * 1000,
             late_ms=settings.event_late_days * 86_400_000,
@@ -80,7 +80,7 @@ class Protector:
         left = [part for part in free if part.lookup in settled.left]
         await self._parking.park([*behind, *left], settled.left)
 
-    async def _taken_up(self, parts: list[Part]) -> Unreadable:
+    async def _taken_up(self, parts: list[PendingLeg]) -> Unreadable:
         rules = self._sealer.rules()
         found, unknown = await self._sealer.resolved([self._sealer.again(part, rules) for part in parts])
         settled = await self._sealer.settle(found, (), rules, len(parts), unknown)
@@ -92,8 +92,8 @@ class Protector:
         for which, by in settled.ended.items():
             self._count(which, by)
 
-    def _decoded(self, unit: Unit, rules: Rules) -> tuple[list[Part], list[Output]]:
-        parts: list[Part] = []
+    def _decoded(self, unit: Unit, rules: PurposeTables) -> tuple[list[PendingLeg], list[Output]]:
+        parts: list[PendingLeg] = []
         letters: list[Output] = []
         for record in (record for records in unit.values() for record in records):
             if rules.heartbeats.ours(record):

@@ -23,8 +23,8 @@ from typing import Final
 from calllog_guard.core.calls.view import Line, Reset
 from calllog_guard.core.retention.read_access import MAY_END, Refusal, has_lapsed
 from calllog_guard.errors import Fate, GuardError
-from calllog_guard.ports import Clock, Cursor, Record, Seen, Shown
-from calllog_guard.workers.reader.follower_position import AnewError, Progress, Trail
+from calllog_guard.ports import Clock, Cursor, Record, Shown, ShownLeg
+from calllog_guard.workers.reader.follower_position import AnewError, FollowerPosition, Trail
 from calllog_guard.workers.reader.follower_rows import Remembered, Step, seen, unknown
 from calllog_guard.workers.reader.once import read_on
 from calllog_guard.workers.reader.recheck import ROUND_S, Lookout
@@ -55,7 +55,7 @@ class Following:
     ) -> None:
         self._reading, self._kept, self._trail, self._cursor = reading, kept, trail, cursor
         self._retry_max_s, self._told, self._look = retry_max_s, told, look
-        self._progress, self._lookout = Progress(trail, cursor, clock), Lookout(cursor, round_s)
+        self._progress, self._lookout = FollowerPosition(trail, cursor, clock), Lookout(cursor, round_s)
         self._remembered = Remembered(cursor, reading.errand.tenant)
         kept.source.follow()
         self._lapses: tuple[date, object] | None = None
@@ -183,7 +183,7 @@ class Following:
 
     async def _looked_at(self, names: Sequence[str], right: Right) -> AsyncGenerator[Step, None]:
         rows = self._cursor.of(names) if names else []
-        legs, copies = list[Seen](), list[Seen]()
+        legs, copies = list[ShownLeg](), list[ShownLeg]()
         for row in rows:
             (copies if self._remembered.is_copy(row, right) else legs).append(row)
         for reading, some in ((self._reading, legs), (self._kept, copies)):
@@ -191,9 +191,9 @@ class Following:
                 async for step in self._standing(reading, some, right):
                     yield step
 
-    async def _standing(self, reading: Reading, rows: Sequence[Seen], right: Right) -> AsyncGenerator[Step, None]:
+    async def _standing(self, reading: Reading, rows: Sequence[ShownLeg], right: Right) -> AsyncGenerator[Step, None]:
         now = await self._now_of(reading, rows, right)
-        changed: list[tuple[Seen, Refusal | None]] = []
+        changed: list[tuple[ShownLeg, Refusal | None]] = []
         for row, refusal in now:
             stays = refusal is Refusal.UNKNOWN or self._remembered.outlives(row, refusal, right)
             known = row.shown is Shown.HIDDEN and refusal in MAY_END
@@ -215,7 +215,9 @@ class Following:
         async for step in self._unmet(reading, [row for row, refusal in now if refusal is None]):
             yield step
 
-    async def _now_of(self, reading: Reading, rows: Sequence[Seen], right: Right) -> list[tuple[Seen, Refusal | None]]:
+    async def _now_of(
+        self, reading: Reading, rows: Sequence[ShownLeg], right: Right
+    ) -> list[tuple[ShownLeg, Refusal | None]]:
         """What stands against each row now, by its name and by whose it is."""
         holders = await reading.source.holders(list({row.name for row in rows}))
         standings = await reading.source.standings(holders, right.purpose)
@@ -224,10 +226,10 @@ class Following:
         own = dict.fromkeys(closed.restricted, Refusal.RESTRICTED)
         return [(row, by_name.get(row.name, Refusal.UNKNOWN) or own.get((row.name, row.token))) for row in rows]
 
-    async def _unmet(self, reading: Reading, rows: Sequence[Seen]) -> AsyncGenerator[Step, None]:
+    async def _unmet(self, reading: Reading, rows: Sequence[ShownLeg]) -> AsyncGenerator[Step, None]:
         """Copies that are shown since before this start, and whose people are still to be met."""
         unmet = (await reading.source.closed([(row.name, row.token) for row in rows])).unknown if rows else set()
-        by_partition: dict[int, list[Seen]] = defaultdict(list)
+        by_partition: dict[int, list[ShownLeg]] = defaultdict(list)
         for row in rows:
             if row.shown is Shown.THERE and (row.name, row.token) in unmet:
                 by_partition[row.partition].append(row)
@@ -235,7 +237,7 @@ class Following:
             for start in range(0, len(there), BATCH):
                 yield await self._met(reading, partition, there[start : start + BATCH])
 
-    async def _met(self, reading: Reading, partition: int, there: Sequence[Seen]) -> Step:
+    async def _met(self, reading: Reading, partition: int, there: Sequence[ShownLeg]) -> Step:
         """Copies that were shown before this start, whose people are met anew: they may have restricted them since."""
         by_offset = {row.offset: row for row in there}
         step, place = Step(), (reading.source.topic, partition)
@@ -244,7 +246,7 @@ class Following:
                 step.hides(by_offset[verdict.record.offset], verdict.refusal)
         return step
 
-    async def _again(self, reading: Reading, partition: int, hidden: Sequence[Seen]) -> Step:
+    async def _again(self, reading: Reading, partition: int, hidden: Sequence[ShownLeg]) -> Step:
         """Legs that were hidden and may be seen: what the log has of them now."""
         by_offset = {row.offset: row for row in hidden}
         step, place = Step(), (reading.source.topic, partition)

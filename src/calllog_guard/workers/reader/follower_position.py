@@ -57,7 +57,7 @@ class Trail:
         return [(topic, partition) for topic in topics if topic is not None for partition in self.partitions]
 
 
-class Progress:
+class FollowerPosition:
     """The bookmark of a follower; `mark` is where it is, `saved` where its cursor has it."""
 
     def __init__(self, trail: Trail, cursor: Cursor, clock: Clock) -> None:

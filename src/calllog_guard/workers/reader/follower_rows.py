@@ -17,7 +17,7 @@ from calllog_guard.core.calls.view import Line, Remove
 from calllog_guard.core.decisions.hold import kept_id
 from calllog_guard.core.identifiers import INTERNAL_KEY, Tenant, split_key
 from calllog_guard.core.retention.read_access import MAY_END, Refusal
-from calllog_guard.ports import Cursor, Seen, Shown
+from calllog_guard.ports import Cursor, Shown, ShownLeg
 from calllog_guard.workers.reader.session import Right, Verdict
 
 Name = tuple[str, str]
@@ -36,11 +36,11 @@ class Step:
     """
 
     lines: list[Line] = field(default_factory=list)
-    given: list[Seen] = field(default_factory=list)
-    kept: list[Seen] = field(default_factory=list)
+    given: list[ShownLeg] = field(default_factory=list)
+    kept: list[ShownLeg] = field(default_factory=list)
     dropped: list[Name] = field(default_factory=list)
 
-    def hides(self, row: Seen, refusal: Refusal | None, *, silent: bool = False) -> None:
+    def hides(self, row: ShownLeg, refusal: Refusal | None, *, silent: bool = False) -> None:
         """
         A leg may not be seen any more, or is no more; `silent` where its copy may be seen.
 
@@ -57,15 +57,15 @@ class Step:
             self.dropped.append((row.name, row.token))
 
 
-def seen(verdict: Verdict, shown: Shown) -> Seen:
+def seen(verdict: Verdict, shown: Shown) -> ShownLeg:
     """What is remembered of a leg."""
     header, record = verdict.header, verdict.record
     if header is None:
         raise AssertionError("only what has a header is remembered")
-    return Seen(header.kid, header.rid, record.partition, record.offset, header.day, header.pol, shown)
+    return ShownLeg(header.kid, header.rid, record.partition, record.offset, header.day, header.pol, shown)
 
 
-def unknown(verdict: Verdict, row: Seen | None) -> Seen:
+def unknown(verdict: Verdict, row: ShownLeg | None) -> ShownLeg:
     """What is remembered of a leg whose key is missing: it comes should that be found, and a row that is there stays until then."""
     return seen(verdict, Shown.HIDDEN if row is None or row.shown is Shown.HIDDEN else Shown.PERHAPS)
 
@@ -76,15 +76,15 @@ class Remembered:
     def __init__(self, cursor: Cursor, tenant: Tenant) -> None:
         self._cursor, self._tenant = cursor, tenant
 
-    def _hold(self, row: Seen, right: Right) -> str:
+    def _hold(self, row: ShownLeg, right: Right) -> str:
         """The hold under which a copy lies, or would lie."""
         return kept_id(self._tenant, right.purpose.number, row.day[:7], row.partition)
 
-    def is_copy(self, row: Seen, right: Right) -> bool:
+    def is_copy(self, row: ShownLeg, right: Right) -> bool:
         """Whether a row is a copy, not a leg."""
         return right.copies and row.name == self._hold(row, right)
 
-    def rows(self, keys: Iterable[bytes | None]) -> dict[bytes, Seen]:
+    def rows(self, keys: Iterable[bytes | None]) -> dict[bytes, ShownLeg]:
         """What the cursor remembers of some records, by their keys; nothing of junk and internal keys."""
         names: dict[str, list[str]] = defaultdict(list)
         for key in keys:
@@ -94,12 +94,12 @@ class Remembered:
         found = [row for name, tokens in names.items() for row in self._cursor.at(name, tokens)]
         return {f"{row.name}.{row.token}".encode(): row for row in found}
 
-    def outlives(self, row: Seen, refusal: Refusal | None, right: Right) -> bool:
+    def outlives(self, row: ShownLeg, refusal: Refusal | None, right: Right) -> bool:
         """Whether a leg stays although its person is erased: there will be a copy, or it has gone by the time of its tombstone."""
         erased = refusal is Refusal.ERASED and row.shown is not Shown.HIDDEN
         return erased and right.purpose.survives_erasure and row.name != self._hold(row, right)
 
-    def silent(self, rows: Iterable[Seen], right: Right) -> set[Name]:
+    def silent(self, rows: Iterable[ShownLeg], right: Right) -> set[Name]:
         """The legs among these for which a copy speaks."""
         if not right.copies:
             return set()

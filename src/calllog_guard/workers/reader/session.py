@@ -32,8 +32,8 @@ from calllog_guard.errors import ConfigurationError, MessageError, RecordError, 
 from calllog_guard.metrics import Counters, Increment
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Record, Writer
-from calllog_guard.ports.fault_injection import Steps
-from calllog_guard.workers.reader.sources import Errand, Header, Holder, Source, Standing
+from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.workers.reader.sources import EntryState, Errand, Header, Holder, Source
 
 _AHEAD: Final = timedelta(days=31)
 """Events are not dated after now and EVENT_AHEAD_S; this bounds what a forged header costs, and no more."""
@@ -132,7 +132,7 @@ class Reading:
         access: str,
         partitions: int,
         access_partitions: int,
-        steps: Steps,
+        steps: CrashPoints,
         hand: Hand | None = None,
         count: Increment = lambda _name, _by: None,
     ) -> None:
@@ -228,7 +228,7 @@ class Reading:
             self._count(Counters.reads[self.errand.purpose, result], many)
 
     def _verdict(
-        self, record: Record, header: Header, holder: Holder | None, standings: Mapping[str, Standing], right: Right
+        self, record: Record, header: Header, holder: Holder | None, standings: Mapping[str, EntryState], right: Right
     ) -> Verdict:
         refusal = Refusal.UNKNOWN if holder is None else standings[header.kid].refusal
         if holder is None or refusal is not None:

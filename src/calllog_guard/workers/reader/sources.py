@@ -54,7 +54,7 @@ class Holder(NamedTuple):
     data_key: Callable[[Month], DataKey]
 
 
-class Standing(NamedTuple):
+class EntryState(NamedTuple):
     """What a name's entry says now; `raw` only to see whether it has changed."""
 
     raw: bytes | None
@@ -93,10 +93,10 @@ class Source(Protocol):
     async def holders(self, names: Sequence[str]) -> dict[str, Holder]:
         """Keys by name, as far as there are any."""
 
-    async def standings(self, holders: Mapping[str, Holder], purpose: Purpose) -> dict[str, Standing]:
+    async def standings(self, holders: Mapping[str, Holder], purpose: Purpose) -> dict[str, EntryState]:
         """What stands against each name, read afresh."""
 
-    async def unchanged(self, holders: Mapping[str, Holder], standings: Mapping[str, Standing]) -> bool:
+    async def unchanged(self, holders: Mapping[str, Holder], standings: Mapping[str, EntryState]) -> bool:
         """Whether every entry still is as it was."""
 
     async def met(self) -> bool:
@@ -155,17 +155,17 @@ class People:
         known = self._persons.get(lookup)
         return known or self._persons.put(lookup, self._pepper.person_for(self._purpose, lookup))
 
-    async def standings(self, holders: Mapping[str, Holder], purpose: Purpose) -> dict[str, Standing]:
+    async def standings(self, holders: Mapping[str, Holder], purpose: Purpose) -> dict[str, EntryState]:
         """See Source."""
         view = await self._ring.view([Lookup(holder.entry) for holder in holders.values()])
-        found: dict[str, Standing] = {}
+        found: dict[str, EntryState] = {}
         persons, _ = self._ring.persons(view)
         for name, holder in holders.items():
             lookup = Lookup(holder.entry)  # of whose entry cannot be used nothing is known
-            found[name] = Standing(view.raw[lookup], refusal_of(persons.get(lookup), name, purpose))
+            found[name] = EntryState(view.raw[lookup], refusal_of(persons.get(lookup), name, purpose))
         return found
 
-    async def unchanged(self, holders: Mapping[str, Holder], standings: Mapping[str, Standing]) -> bool:
+    async def unchanged(self, holders: Mapping[str, Holder], standings: Mapping[str, EntryState]) -> bool:
         """See Source."""
         now = (await self._ring.view([Lookup(holder.entry) for holder in holders.values()])).raw
         return all(now[Lookup(holder.entry)] == standings[name].raw for name, holder in holders.items())
@@ -280,23 +280,23 @@ class Kept:
             return None
         return Refusal.RESTRICTED if self._closed[lookup][1] else None
 
-    async def standings(self, holders: Mapping[str, Holder], purpose: Purpose) -> dict[str, Standing]:
+    async def standings(self, holders: Mapping[str, Holder], purpose: Purpose) -> dict[str, EntryState]:
         """See Source: a copy is for the purpose that keeps it; under the restore guard nobody opens one either."""
         await self._ring.view([])
         entries, unreadable = await self._safe.readable(HoldId(name) for name in holders)
-        found: dict[str, Standing] = {}
+        found: dict[str, EntryState] = {}
         for name in holders:
             entry = entries.get(HoldId(name))
             if HoldId(name) in unreadable:
-                found[name] = Standing(None, Refusal.UNKNOWN)
+                found[name] = EntryState(None, Refusal.UNKNOWN)
             elif entry is None or entry.secret is None:
-                found[name] = Standing(None, Refusal.ERASED)
+                found[name] = EntryState(None, Refusal.ERASED)
             else:
                 other = terms_of(entry).purpose != purpose.number
-                found[name] = Standing(entry.terms, Refusal.PURPOSE if other else None)
+                found[name] = EntryState(entry.terms, Refusal.PURPOSE if other else None)
         return found
 
-    async def unchanged(self, holders: Mapping[str, Holder], standings: Mapping[str, Standing]) -> bool:
+    async def unchanged(self, holders: Mapping[str, Holder], standings: Mapping[str, EntryState]) -> bool:
         """See Source."""
         entries, _ = await self._safe.readable(HoldId(name) for name in holders)
         now = {name: entries.get(HoldId(name)) for name in holders}

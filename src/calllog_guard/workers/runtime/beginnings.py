@@ -42,7 +42,7 @@ COMMAND: Final = "calllog-guard topics accept"
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ReadingState:
     """
     What is known of a role's partitions: as Kafka shows them, how far each was read, and what is committed.
 
@@ -76,7 +76,7 @@ class Standing:
         return starts, gaps
 
 
-async def standing(reads: Reads, keystore: Keystore, extents: Extents, *, keep: bool) -> Standing:
+async def standing(reads: Reads, keystore: Keystore, extents: Extents, *, keep: bool) -> ReadingState:
     """
     Look at a role's partitions.
 
@@ -105,7 +105,7 @@ async def standing(reads: Reads, keystore: Keystore, extents: Extents, *, keep: 
                 if spot in known and set_ahead(each, known[spot], shown[spot.place])
             }
             believed = {spot: each.offset for spot, each in committed.items() if not (reads.marked and spot in ahead)}
-            return Standing(shapes, shown, reached, believed, ahead)
+            return ReadingState(shapes, shown, reached, believed, ahead)
 
 
 async def take_over(reads: Reads, keystore: Keystore, extents: Extents) -> None:
@@ -245,7 +245,7 @@ class Beginnings:
         await self._keep({spot: starts[spot].offset for spot in kept})
         return {spot.place: start.offset for spot, start in starts.items() if spot.reader != WHOLE}
 
-    def _told_ahead(self, found: Standing) -> None:
+    def _told_ahead(self, found: ReadingState) -> None:
         for spot, offset in found.set_ahead.items() if self.reads.marked else ():
             log.error("somebody set an offset ahead: it is not believed", role=self.reads.role, topic=spot.topic, partition=spot.partition, offset=offset, read_up_to=found.reached[spot].offset)  # fmt: skip
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from calllog_guard.core.policy.changes.grave import SECOND
-from calllog_guard.core.policy.changes.publication import PASSING, TOO_LONG, Followed, is_publication
+from calllog_guard.core.policy.changes.publication import PASSING, TOO_LONG, FollowedPolicy, is_publication
 from calllog_guard.core.policy.form import Version
 from calllog_guard.errors import RequestRefusedError
 from calllog_guard.metrics import Counters, Increment
@@ -29,7 +29,7 @@ _MOST_BYTES: Final = 1 << 20
 _TOO_LARGE: Final = "too_large"
 
 
-class Tail(Protocol):
+class PolicyRecords(Protocol):
     """A topic from its beginning on. Both methods raise LogSilentError: ask again."""
 
     async def up_to_now(self) -> list[Any]:
@@ -45,7 +45,7 @@ class PolicySource:
     def __init__(
         self,
         policy: Policy,
-        tail: Tail,
+        tail: PolicyRecords,
         kept_days: Callable[[], Awaitable[int | None]],
         clock: Clock,
         count: Increment,
@@ -105,7 +105,7 @@ class PolicySource:
             if self._letter is not None:
                 await self._letter(record, RequestRefusedError(reason))
 
-    async def _follow(self) -> Followed:
+    async def _follow(self) -> FollowedPolicy:
         await self._refuse_large()
         before = self._policy.versions
         followed = self._policy.follow(self._records, await self._kept_days())

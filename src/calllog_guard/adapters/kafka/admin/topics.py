@@ -12,7 +12,7 @@ from typing import Any, Final
 from calllog_guard.adapters.kafka.admin.client import AdminClient, library, resource, spot
 from calllog_guard.core.retention.purposes import GRACE_DAYS
 from calllog_guard.errors import ConfigurationError, LogRefusedError
-from calllog_guard.ports import Trimmed
+from calllog_guard.ports import Trim
 from calllog_guard.settings import REQUESTS_KEEP_DAYS, Settings
 
 _DAY_MS: Final = 86_400_000
@@ -39,7 +39,7 @@ FOREIGN: Final = "records in partitions beyond"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class TopicFinding:
     """One setting of one topic: a line of `topics check`; wanted is a value, `at least N`, `at most N` or `N to M`."""
 
     topic: str
@@ -190,9 +190,9 @@ class KafkaTopics(AdminClient):
                 )
         return [topic.name for topic in missing]
 
-    def check(self, keep_days: int, events: Sequence[str]) -> list[Finding]:
+    def check(self, keep_days: int, events: Sequence[str]) -> list[TopicFinding]:
         """See Topics: each governed setting of each topic, and of each broker, wanted and found."""
-        findings: list[Finding] = []
+        findings: list[TopicFinding] = []
         wanted = governed(self._settings, keep_days, events)
         with self.admin() as admin:
             present = set(admin.list_topics())
@@ -207,24 +207,24 @@ class KafkaTopics(AdminClient):
             settings = admin.describe_configs(brokers, config_filter="all")
         for topic in wanted:
             if topic.name not in present:
-                findings.append(Finding(topic.name, "exists", "yes", "no"))
+                findings.append(TopicFinding(topic.name, "exists", "yes", "no"))
                 continue
             shape = shapes[topic.name]
             copies = min(len(each["replica_nodes"]) for each in shape)
             findings += _partitions(topic, len(shape), beyond.get(topic.name, 0))
-            findings.append(Finding(topic.name, "replicas", str(self._settings.replicas), str(copies)))
+            findings.append(TopicFinding(topic.name, "replicas", str(self._settings.replicas), str(copies)))
             values = _values(found, topic.name)
             findings.extend(
-                Finding(topic.name, name, _span(topic, name, value), values.get(name, ""))
+                TopicFinding(topic.name, name, _span(topic, name, value), values.get(name, ""))
                 for name, value in topic.settings.items()
             )
         findings.extend(  # a broker that is down has a disk, and settings that nobody knows
-            Finding(f"broker {each['broker_id']}", "up", "yes", "no") for each in cluster if each.get("is_fenced")
+            TopicFinding(f"broker {each['broker_id']}", "up", "yes", "no") for each in cluster if each.get("is_fenced")
         )
         for node in nodes:
             values = _values(settings, node)
             findings.extend(
-                Finding(f"broker {node}", name, value, values.get(name, "")) for name, value in _BROKER.items()
+                TopicFinding(f"broker {node}", name, value, values.get(name, "")) for name, value in _BROKER.items()
             )
         return findings
 
@@ -267,7 +267,7 @@ class KafkaTopics(AdminClient):
             for each in found["partitions"]
         }
 
-    def trim(self, topic: str, partitions: Sequence[int], groups: Sequence[str], before_ms: int) -> dict[int, Trimmed]:
+    def trim(self, topic: str, partitions: Sequence[int], groups: Sequence[str], before_ms: int) -> dict[int, Trim]:
         """See Topics."""
         places = [spot(topic, partition) for partition in partitions]
         offset_spec = library("kafka.admin").OffsetSpec
@@ -277,19 +277,19 @@ class KafkaTopics(AdminClient):
             first = admin.list_partition_offsets(dict.fromkeys(places, offset_spec.EARLIEST))
             ends = admin.list_partition_offsets(dict.fromkeys(places, offset_spec.LATEST))
             cuts: dict[Any, int] = {}
-            done: dict[int, Trimmed] = {}
+            done: dict[int, Trim] = {}
             for place in places:
                 offsets = [committed.get(group, {}).get(place) for group in groups]
                 known = [each.offset for each in offsets if each is not None and each.offset >= 0]
                 start = first[place].offset
                 if len(known) < len(groups) or not groups:  # never without each group's word
-                    done[place.partition] = Trimmed(cut=False, behind=ends[place].offset - start)
+                    done[place.partition] = Trim(cut=False, behind=ends[place].offset - start)
                     continue
                 younger = at[place].offset if place in at and at[place] is not None else -1
                 cut = min(known) if younger < 0 else min(*known, younger)
                 if cut > start:
                     cuts[place] = cut
-                done[place.partition] = Trimmed(cut=cut > start, behind=min(known) - max(cut, start))
+                done[place.partition] = Trim(cut=cut > start, behind=min(known) - max(cut, start))
             if cuts:
                 admin.delete_records(cuts)
         return done
@@ -324,12 +324,12 @@ def _span(topic: Governed, name: str, value: str) -> str:
     return f"{value} to {int(int(value) * topic.most)}" if longer else value
 
 
-def _partitions(topic: Governed, found: int, beyond: int) -> list[Finding]:
+def _partitions(topic: Governed, found: int, beyond: int) -> list[TopicFinding]:
     """How many partitions a topic has; more than it was created with are a warning, records in them a finding."""
     wanted = f"at least {topic.partitions if topic.fixed else 1}"
-    findings = [Finding(topic.name, PARTITIONS, wanted, str(found))]
+    findings = [TopicFinding(topic.name, PARTITIONS, wanted, str(found))]
     if topic.fixed and found > topic.partitions:
-        findings.append(Finding(topic.name, FOREIGN, "0", str(beyond)))
+        findings.append(TopicFinding(topic.name, FOREIGN, "0", str(beyond)))
     return findings
 
 

@@ -202,7 +202,7 @@ class Missed:
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class FollowedPolicy:
     """
     The law: one version a day, oldest first; what was refused, with the reason, and what of it (`LATE`) leaves a hole in the law.
 
@@ -252,7 +252,7 @@ def follow(
     key_of: KeyOf,
     most_days: int | None,
     here: Installed | None = None,
-) -> Followed:
+) -> FollowedPolicy:
     """
     The versions of the file and those of the published ones that hold.
 
@@ -296,7 +296,7 @@ def follow(
         history += [said[number] for number in sorted(said)]
         versions += history[-1:] if said else []
     holes = tuple(Missed(each, _answered(each, at_ms, accepted.values())) for each, at_ms in missed.values())
-    return Followed(tuple(versions), tuple(history), frozenset(accepted), refused, holes)
+    return FollowedPolicy(tuple(versions), tuple(history), frozenset(accepted), refused, holes)
 
 
 def _answered(missed: Publication, appended_ms: int, accepted: Iterable[Publication]) -> date | None:

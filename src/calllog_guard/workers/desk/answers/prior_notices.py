@@ -25,7 +25,7 @@ from calllog_guard.core.requests.request import Request
 from calllog_guard.errors import CaseStateError, MessageError, ParkedError, RequestRefusedError
 from calllog_guard.policy import TenantPolicy
 from calllog_guard.ports import Clock
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.desk.answers.notices import AWAITED, Given, Notices, Told
 from calllog_guard.workers.desk.cases.case_store import Casebook
@@ -52,7 +52,7 @@ class Before:
         self, book: Casebook, notices: Notices, settings: Settings, clock: Clock, stage: Stage, carried: Carried
     ) -> None:
         self._book, self._notices, self._clock, self._stage, self._carried = book, notices, clock, stage, carried
-        self._steps, self._next, self._first = Steps(settings.off), clock.now(), False
+        self._steps, self._next, self._first = CrashPoints(settings.off), clock.now(), False
 
     def begin(self) -> None:
         """The cases were read anew: what another desk has begun goes on at once."""

@@ -33,7 +33,7 @@ from calllog_guard.core.retention.tally import month_before
 from calllog_guard.errors import MessageError
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Writer
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.desk.decisions.holds import Archive
 
 FORMS: Final = 2
@@ -47,7 +47,7 @@ class Statements:
 
     def __init__(self, archive: Archive, policy: Policy, writer: Writer, home: int) -> None:
         self._a, self._policy, self._writer, self._home = archive, policy, writer, home
-        self._ledger, self._steps = archive.settings.topic("privacy.decisions"), Steps(archive.settings.off)
+        self._ledger, self._steps = archive.settings.topic("privacy.decisions"), CrashPoints(archive.settings.off)
         self.begin()
 
     def begin(self) -> None:

@@ -40,7 +40,7 @@ from calllog_guard.core.requests.request import REQUESTS, Request
 from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.errors import CaseStateError, EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.ports import Place, Writer
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.keys.people.subject_keys import Keyring, pointer
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 
@@ -66,9 +66,9 @@ class Casebook:
         ring: Keyring,
         vault: Vault,
         writer: Writer,
-        steps: Steps | None = None,
+        steps: CrashPoints | None = None,
     ) -> None:
-        self._tenant, self._home, self._steps = tenant, home, steps or Steps(frozenset())
+        self._tenant, self._home, self._steps = tenant, home, steps or CrashPoints(frozenset())
         self._topic, self._orders = topics
         self._ring, self._vault, self._writer = ring, vault, writer
         self._cases: dict[str, Case] = {}

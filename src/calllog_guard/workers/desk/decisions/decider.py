@@ -39,10 +39,10 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import Request
 from calllog_guard.errors import EntryUnreadableError, HoldsFullError, KeyMissingError, MessageError, ParkedError
 from calllog_guard.ports import Clock, Writer
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.desk.cases.case_store import Casebook
-from calllog_guard.workers.desk.decisions.granted import ENDED, FLAGS, Granted, Part, Telling, span_of
+from calllog_guard.workers.desk.decisions.granted import ENDED, FLAGS, Granted, PlannedDecision, Telling, span_of
 from calllog_guard.workers.desk.decisions.subjects import Subjects
 from calllog_guard.workers.keys.people.subject_keys import Keyring, View, fresh_nonce, pointer
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
@@ -112,7 +112,7 @@ class Decider:
     ) -> None:
         self._tenant, self._ring, self._vault, self._writer = tenant, ring, vault, writer
         self._book, self._settings, self._clock, self._keep_days = book, settings, clock, keep_days
-        self._steps, self.subjects = Steps(settings.off), Subjects(tenant, ring, vault)
+        self._steps, self.subjects = CrashPoints(settings.off), Subjects(tenant, ring, vault)
         self._last = datetime.min.replace(tzinfo=UTC)
 
     async def lookups(self, request: Request) -> dict[int, Lookup]:
@@ -191,7 +191,7 @@ class Decider:
 
     # --- everything else ----------------------------------------------------------------------------------------------
 
-    async def decide(self, granted: Granted, parts: tuple[Part, ...], told: Telling = _NOTHING) -> Decided:
+    async def decide(self, granted: Granted, parts: tuple[PlannedDecision, ...], told: Telling = _NOTHING) -> Decided:
         """Decisions for everyone named who is there, then their flags; `told` for a copy of what is held."""
         case, kind = granted.case, granted.request.type
         if not parts:
@@ -274,7 +274,7 @@ class Decider:
     async def _about(
         self,
         granted: Granted,
-        part: Part,
+        part: PlannedDecision,
         index: int,
         person: Person | None,
         lookup: Lookup,
@@ -362,7 +362,7 @@ class Decider:
                 return name, pseudonym
         raise AssertionError("numbers do not end")
 
-    def _rule(self, granted: Granted, part: Part, token_of: Callable[[CallId], Any]) -> Rule:
+    def _rule(self, granted: Granted, part: PlannedDecision, token_of: Callable[[CallId], Any]) -> Rule:
         """What a decision says beyond its type."""
         request = granted.request
         facts = None

@@ -38,7 +38,7 @@ _LOST: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class LogPlace:
     """Where and when a request of our own stands in the log: where the one stands from which it follows."""
 
     partition: int
@@ -112,9 +112,9 @@ class Disclosures:
         if case.type == "disclose" and case.state in _OVER:
             self._next = self._a.clock.now()
 
-    def over(self, cases: Iterable[Case], now: datetime) -> list[tuple[str, Request, Spot]]:
+    def over(self, cases: Iterable[Case], now: datetime) -> list[tuple[str, Request, LogPlace]]:
         """The releases that are due, once a minute: of copies whose disclosure has ended, each as a request of our own."""
-        found: list[tuple[str, Request, Spot]] = []
+        found: list[tuple[str, Request, LogPlace]] = []
         if now < self._next:
             return found
         self._next = now + _EVERY
@@ -125,7 +125,7 @@ class Disclosures:
             main, freed = (book.get(book.case_of(each.asked_by, name)) for name in (jti, jti + FREED))
             ended = main.state in _OVER if main is not None else each.opened_at + _LOST < now
             if ended and (freed is None or (freed.state == "enforcing" and not freed.decided)):
-                found.append((jti + FREED, self._release(each, jti, now), Spot(*each.place, to_ms(now))))
+                found.append((jti + FREED, self._release(each, jti, now), LogPlace(*each.place, to_ms(now))))
         return found
 
     def _release(self, ready: Case, jti: str, now: datetime) -> Request:

@@ -36,7 +36,7 @@ def _unchanged(person: Person) -> Person:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PlannedDecision:
     """
     One decision of a request: its type, its number among the request's, and what it does to the person's flags.
 
@@ -86,7 +86,7 @@ def mask_of(names: tuple[str, ...] | None, table: TenantPolicy) -> int:
     return sum(1 << (table.purposes[name].number - 1) for name in dict.fromkeys(names or ()) if name in table.purposes)
 
 
-def parts_of(request: Request, mask: int, *, reviewed: bool) -> tuple[Part, ...]:
+def parts_of(request: Request, mask: int, *, reviewed: bool) -> tuple[PlannedDecision, ...]:
     """
     The decisions of a granted request, without total erasures.
 
@@ -108,7 +108,7 @@ def parts_of(request: Request, mask: int, *, reviewed: bool) -> tuple[Part, ...]
     if request.type not in changes:
         return ()
     chosen = mask if request.type in {"object", "withdraw", "consent"} else 0
-    part = Part(cast("DecisionType", request.type), 0, changes[request.type], chosen)
+    part = PlannedDecision(cast("DecisionType", request.type), 0, changes[request.type], chosen)
     if request.type == "restrict" and reviewed:  # in this order: the lift of a case ends every restriction of it before
         return ended(mask), part
     return (part, ended(mask)) if request.type == "object" and reviewed else (part,)
@@ -141,14 +141,14 @@ class Telling:
     full: frozenset[Lookup] = frozenset()
 
 
-def considered(mask: int) -> Part:
+def considered(mask: int) -> PlannedDecision:
     """While an officer considers an objection to some purposes the person is restricted (Art. 18(1)(d))."""
-    return Part("restrict", APART, lambda person: replace(person, reviewed=True), mask | REVIEW)
+    return PlannedDecision("restrict", APART, lambda person: replace(person, reviewed=True), mask | REVIEW)
 
 
-def ended(mask: int) -> Part:
+def ended(mask: int) -> PlannedDecision:
     """The officer has decided."""
-    return Part("lift", ENDED, lambda person: replace(person, reviewed=False), mask | REVIEW)
+    return PlannedDecision("lift", ENDED, lambda person: replace(person, reviewed=False), mask | REVIEW)
 
 
 def at_rest(case: Case, request: Request) -> Case:

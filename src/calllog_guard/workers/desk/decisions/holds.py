@@ -57,7 +57,7 @@ from calllog_guard.errors import (
     RequestRefusedError,
 )
 from calllog_guard.ports import Clock, ReadAll
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.desk.cases.case_store import Casebook
 from calllog_guard.workers.desk.decisions.decider import Decider
@@ -94,7 +94,7 @@ class Holds:
 
     def __init__(self, archive: Archive) -> None:
         self._a, self._tenant, self._ring, self._safe = archive, archive.tenant, archive.ring, archive.safe
-        self._steps, self._lock = Steps(archive.settings.off), asyncio.Lock()
+        self._steps, self._lock = CrashPoints(archive.settings.off), asyncio.Lock()
         self._kept = KeptOf(archive.ring, archive.clock)
 
     @property

@@ -19,13 +19,13 @@ from calllog_guard.core.cases.case import TOLD, TRACED_FROM, Case
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.decisions.decision import Decision, decision_in, open_entry
 from calllog_guard.core.decisions.outcome import DONE, is_result
-from calllog_guard.core.decisions.restriction import RESTORE, Origin, Restriction, ended_by
+from calllog_guard.core.decisions.restriction import RESTORE, Origin, StandingRestriction, ended_by
 from calllog_guard.core.decisions.standing_rules import ALONE, REVIEW, Standing, open_rule
 from calllog_guard.core.identifiers import EpochName, Lookup, Pseudonym, partition_of
 from calllog_guard.errors import EpochUnknownError, MessageError, UntracedError
 from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.workers.desk.answers.notices import Given
-from calllog_guard.workers.desk.decisions.granted import Granted, Part
+from calllog_guard.workers.desk.decisions.granted import Granted, PlannedDecision
 from calllog_guard.workers.desk.decisions.holds import Archive
 
 _LEVEL: Final = 2
@@ -38,11 +38,11 @@ class Met:
 
     subject: str
     person: Person
-    standing: tuple[Restriction, ...]
-    ending: tuple[Restriction, ...]
+    standing: tuple[StandingRestriction, ...]
+    ending: tuple[StandingRestriction, ...]
 
     @property
-    def left(self) -> tuple[Restriction, ...]:
+    def left(self) -> tuple[StandingRestriction, ...]:
         """What stands afterwards."""
         return tuple(each for each in self.standing if each not in self.ending)
 
@@ -71,7 +71,7 @@ class Lifting:
                 found.setdefault(lookup, Met(request.subjects[named.places[index]], person, standing, ending))
         return found
 
-    def _since(self, each: Restriction, case: Case) -> bool:
+    def _since(self, each: StandingRestriction, case: Case) -> bool:
         """Whether a restriction was asked for after the lift, while the person was being told of that."""
         brought = self._a.book.get(each.case)
         return brought is not None and (brought.appended_at, brought.place) > (case.appended_at, case.place)
@@ -100,15 +100,15 @@ class Lifting:
                 found.setdefault(name, {})[subject] = None
         return {name: tuple(subjects) for name, subjects in found.items()}
 
-    def _brought(self, case: Case) -> tuple[Restriction, ...]:
+    def _brought(self, case: Case) -> tuple[StandingRestriction, ...]:
         """The restrictions that a lift has ended, as their cases say them."""
         cases = {name: self._a.book.get(name) for name in case.lifts or ()}
         return tuple(
-            Restriction(name, "unknown", tuple((each.traces or {}) if each is not None else ()))
+            StandingRestriction(name, "unknown", tuple((each.traces or {}) if each is not None else ()))
             for name, each in cases.items()
         )
 
-    def _given(self, standing: Sequence[Restriction], table: TenantPolicy) -> set[str]:
+    def _given(self, standing: Sequence[StandingRestriction], table: TenantPolicy) -> set[str]:
         found: set[str] = set()
         for restriction in standing:
             case = self._a.book.get(restriction.case)
@@ -160,7 +160,7 @@ class Lifting:
 
     # --- what stands --------------------------------------------------------------------------------------------------
 
-    async def _standing(self, person: Person, pseudonym: Pseudonym) -> tuple[Restriction, ...]:
+    async def _standing(self, person: Person, pseudonym: Pseudonym) -> tuple[StandingRestriction, ...]:
         keys = await self._ring.keys_of(pseudonym)
         standing, restricts, made = Standing(), False, defaultdict[str, list[str]](list)
         for decision in await self._decisions(pseudonym) if keys is not None else ():
@@ -169,11 +169,13 @@ class Lifting:
                 standing = standing.after(decision, rule)
                 made[decision.case] += [decision.decision] if decision.type == "restrict" else []
                 restricts = restricts or (decision.type == "restrict" and not rule.mask)
-        found = [Restriction(case, self._origin(case), tuple(made[case])) for case in sorted(standing.restrictions)]
-        found += [Restriction(case, "objection", tuple(made[case])) for case in sorted(standing.reviews)]
+        found = [
+            StandingRestriction(case, self._origin(case), tuple(made[case])) for case in sorted(standing.restrictions)
+        ]
+        found += [StandingRestriction(case, "objection", tuple(made[case])) for case in sorted(standing.reviews)]
         # the first form of entries has no room for it: there it is what no decision about this pseudonym accounts for
         if person.imposed or (person.restricted and not restricts):
-            found.append(Restriction(RESTORE, "restore"))
+            found.append(StandingRestriction(RESTORE, "restore"))
         return tuple(found)
 
     async def _decisions(self, pseudonym: Pseudonym) -> list[Decision]:
@@ -221,19 +223,19 @@ class Lifting:
         return None
 
 
-def _parts(lookup: Lookup, met: Met) -> list[Part]:
+def _parts(lookup: Lookup, met: Met) -> list[PlannedDecision]:
     if not met.ending:
         return []
     if not met.left:
-        return [Part("lift", only=lookup)]
+        return [PlannedDecision("lift", only=lookup)]
     return [
-        Part("lift", mask=REVIEW if each.origin == "objection" else ALONE, case=each.case, only=lookup)
+        PlannedDecision("lift", mask=REVIEW if each.origin == "objection" else ALONE, case=each.case, only=lookup)
         for each in met.ending
         if each.case != RESTORE
     ]
 
 
-def _flagged(left: Sequence[Restriction]) -> Any:
+def _flagged(left: Sequence[StandingRestriction]) -> Any:
     origins = {each.origin for each in left}
     restricted = bool(origins - {"objection"})
     reviewed, imposed = "objection" in origins, "restore" in origins

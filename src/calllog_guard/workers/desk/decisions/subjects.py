@@ -32,7 +32,7 @@ _LINKED: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class RequestSubjects:
     """
     Whom a request is about.
 
@@ -86,7 +86,7 @@ class Subjects:
                 f"identity {self._tenant} goes on with it"
             )
 
-    async def named(self, request: Request) -> Named:
+    async def named(self, request: Request) -> RequestSubjects:
         """
         Everybody a request is about; two identifiers of one person are the first of them.
 
@@ -109,7 +109,7 @@ class Subjects:
                 if other not in numbers:
                     number = numbers[other] = _LINKED + len(numbers)
                     places[number] = places[numbers[lookup]]
-        return Named({index: lookup for lookup, index in numbers.items()}, places)
+        return RequestSubjects({index: lookup for lookup, index in numbers.items()}, places)
 
     async def keys(self, request: Request) -> list[frozenset[Lookup]]:
         """By identifier, where the person's entry lies; where that cannot be known, every key that the identifier has itself."""
@@ -143,7 +143,7 @@ class Subjects:
         linked = named.linked or msgspec.UNSET
         return msgspec.structs.replace(case, known=len(unknown) < len(by_place), unknown=unknown, linked=linked)
 
-    def met(self, case: Case, named: Named, view: View) -> Case:
+    def met(self, case: Case, named: RequestSubjects, view: View) -> Case:
         """The case after somebody has appeared whom it names, before they were fenced."""
         if not case.unknown:
             return case

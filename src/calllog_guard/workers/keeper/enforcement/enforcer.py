@@ -25,8 +25,8 @@ from calllog_guard.core.identifiers import record_key
 from calllog_guard.core.records import tombstone
 from calllog_guard.errors import EntryUnreadableError, KeyMissingError, LegMovedError
 from calllog_guard.metrics import Counters
-from calllog_guard.ports import Facts
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports import LegFacts
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.keeper.arrivals import Arrivals
 from calllog_guard.workers.keeper.context import Tools
 from calllog_guard.workers.keeper.decision_work import PORTION, Ended, Work
@@ -38,7 +38,7 @@ from calllog_guard.workers.keys.people.law_copies import KeptOf
 
 log: Final = structlog.get_logger()
 Effect = Callable[[Work], Awaitable[Ended]]
-Rows = Sequence[tuple[Facts, bytes]]
+Rows = Sequence[tuple[LegFacts, bytes]]
 _REMOVE: Final = frozenset({"erase", "object", "withdraw", "rectify"})
 
 
@@ -46,7 +46,7 @@ class Enforcer:
     """Carries decisions out on one partition at a time."""
 
     def __init__(self, tools: Tools) -> None:
-        self._t, self._steps = tools, Steps(tools.settings.off)
+        self._t, self._steps = tools, CrashPoints(tools.settings.off)
         self.copies, self.results = Copies(tools), Results(tools)
         self.arrivals = Arrivals(tools, self.copies)
         self._kept = KeptOf(tools.ring, tools.clock)

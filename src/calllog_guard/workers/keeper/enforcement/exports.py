@@ -19,17 +19,17 @@ import msgspec
 from calllog_guard.core.answers import person
 from calllog_guard.core.answers.about import About
 from calllog_guard.core.answers.parts import LEGS_PER_PART, TASKS, ExportedLeg, Part, Task
-from calllog_guard.core.answers.readers import Legs
+from calllog_guard.core.answers.readers import LegOffsets
 from calllog_guard.core.calls.leg import Leg, read_leg, referred
 from calllog_guard.core.codec import decode
-from calllog_guard.core.crypto.key_bytes import Opened
+from calllog_guard.core.crypto.key_bytes import KeyBytes
 from calllog_guard.core.crypto.leg_envelope import open_leg, parse_header
 from calllog_guard.core.crypto.subject_secrets import month_from
 from calllog_guard.core.identifiers import ID_LETTERS, HoldId, record_key
 from calllog_guard.core.retention.purposes import Purpose, due_day
 from calllog_guard.errors import LegMovedError, MessageError
 from calllog_guard.metrics import Counters
-from calllog_guard.ports import Facts
+from calllog_guard.ports import LegFacts
 from calllog_guard.workers.keeper.context import Tools
 from calllog_guard.workers.keeper.decision_work import Ended, Work
 from calllog_guard.workers.keeper.enforcement.enforcer import Enforcer
@@ -61,12 +61,12 @@ def read_task(raw: bytes) -> Task:
     return decode(TASKS, raw)
 
 
-def portable(facts: Facts, purposes: Sequence[Purpose]) -> bool:
+def portable(facts: LegFacts, purposes: Sequence[Purpose]) -> bool:
     """Whether a leg is kept for a purpose that rests on consent or a contract."""
     return any(facts.mask & each.bit and each.basis in _PORTABLE for each in purposes)
 
 
-def exported(facts: Facts, leg: Leg, purposes: tuple[Purpose, ...]) -> ExportedLeg:
+def exported(facts: LegFacts, leg: Leg, purposes: tuple[Purpose, ...]) -> ExportedLeg:
     """
     A leg as the person sees it.
 
@@ -151,7 +151,7 @@ class Exporter:
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
-    async def _looked(self, work: Work, scope: Scope, opened: Opened | None) -> bool:
+    async def _looked(self, work: Work, scope: Scope, opened: KeyBytes | None) -> bool:
         """Whether all that there is of a person has been looked at."""
         while opened is not None and (rows := self._enforcer.next_rows(work)):
             for facts, key in rows:
@@ -169,7 +169,7 @@ class Exporter:
         scope.about = await self._about(work, scope)
         return True
 
-    def _see(self, work: Work, scope: Scope, facts: Facts, key: bytes) -> None:
+    def _see(self, work: Work, scope: Scope, facts: LegFacts, key: bytes) -> None:
         kind, span = work.decision.type, scope.task.range
         scope.records[facts.offset] = facts.day
         if not work.shard.took_purposes(work.pseudonym):
@@ -208,7 +208,7 @@ class Exporter:
         if kind != "access":
             return msgspec.structs.replace(about, recipients=())
         now = asyncio.get_running_loop().time()
-        mine = Legs(scope.records, scope.purposes)
+        mine = LegOffsets(scope.records, scope.purposes)
         readers = await self._enforcer.readership.opened_by(work.shard.partition, mine, now)
         scope.records.clear()
         scope.purposes.clear()
@@ -218,7 +218,7 @@ class Exporter:
 
     # --- giving -----------------------------------------------------------------------------------------------------
 
-    async def _give(self, work: Work, scope: Scope, opened: Opened | None) -> None:
+    async def _give(self, work: Work, scope: Scope, opened: KeyBytes | None) -> None:
         """Write the next part; where it is too large for its topic all are made anew, smaller."""
         if scope.about is None:
             raise AssertionError("nothing is given before all was looked at")
@@ -246,7 +246,7 @@ class Exporter:
         scope.digests.append(digest)
 
     async def _legs(
-        self, work: Work, rows: Sequence[bytes], keys: Opened | None, left_out: Counter[str]
+        self, work: Work, rows: Sequence[bytes], keys: KeyBytes | None, left_out: Counter[str]
     ) -> tuple[ExportedLeg, ...]:
         """
         The legs of one part, opened; what does not open is counted in `left_out`, what has gone meanwhile is not there.

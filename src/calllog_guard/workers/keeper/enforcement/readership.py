@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import structlog
 
 from calllog_guard.core.answers.about import OpenedBy
-from calllog_guard.core.answers.readers import Legs, doubted, never_read, opened_by, which_of
+from calllog_guard.core.answers.readers import LegOffsets, doubted, never_read, opened_by, which_of
 from calllog_guard.core.audit.accesses import Doubt, read_access
 from calllog_guard.core.codec import Access, from_ms
 from calllog_guard.core.decisions.outcome import Unsure
@@ -58,7 +58,7 @@ class Readership:
         self._as_of = float("-inf")
         self._reading = asyncio.Lock()
 
-    async def opened_by(self, partition: int, legs: Legs, since: float) -> Readers:
+    async def opened_by(self, partition: int, legs: LegOffsets, since: float) -> Readers:
         """
         A line for each actor and purpose that has opened some legs, or may have.
 
@@ -76,7 +76,7 @@ class Readership:
         self._alarm(Counter({Doubt.NEVER: never}))
         return Readers(opened_by(openings, legs, asked=asked), never + doubted(index.doubted(), legs))
 
-    async def readers(self, partition: int, legs: Legs, since: float) -> tuple[tuple[str, ...], Unsure | None]:
+    async def readers(self, partition: int, legs: LegOffsets, since: float) -> tuple[tuple[str, ...], Unsure | None]:
         """
         The credentials that have opened some legs, or may have, and why nobody can tell for sure.
 

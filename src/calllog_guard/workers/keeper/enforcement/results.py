@@ -16,7 +16,7 @@ from calllog_guard.core.decisions.outcome import DONE, NAMES_IN_PART, TO_DESK, O
 from calllog_guard.core.identifiers import Token
 from calllog_guard.core.records import Output
 from calllog_guard.errors import UpgradeNeededError
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.keeper.context import Tools
 from calllog_guard.workers.keeper.decision_work import Work
 
@@ -35,7 +35,7 @@ class Results:
     """What one keeper tells."""
 
     def __init__(self, tools: Tools) -> None:
-        self._t, self._steps = tools, Steps(tools.settings.off)
+        self._t, self._steps = tools, CrashPoints(tools.settings.off)
         self._ledger = tools.settings.topic("privacy.decisions")
 
     async def report(

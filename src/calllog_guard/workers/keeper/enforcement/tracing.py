@@ -11,9 +11,9 @@ from typing import Final
 
 import structlog
 
-from calllog_guard.core.answers.readers import Legs
+from calllog_guard.core.answers.readers import LegOffsets
 from calllog_guard.errors import LogSilentError
-from calllog_guard.ports import Facts
+from calllog_guard.ports import LegFacts
 from calllog_guard.workers.keeper.context import Tools
 from calllog_guard.workers.keeper.decision_work import PORTION, Ended, Work
 from calllog_guard.workers.keeper.enforcement.readership import Readership
@@ -23,10 +23,10 @@ log: Final = structlog.get_logger()
 FORMS: Final = 2
 _TRIES: Final = 3
 """So often a silent log is asked; then the decision goes on: an erasure waits for no record of accesses."""
-Concerns = Callable[[Facts, bytes], bool]
+Concerns = Callable[[LegFacts, bytes], bool]
 
 
-def every(_facts: Facts, _key: bytes) -> bool:
+def every(_facts: LegFacts, _key: bytes) -> bool:
     """A decision about all legs of a person."""
     return True
 
@@ -65,7 +65,7 @@ class Tracer:
         progress, since = work.progress, work.shard.since.get(work.key, 0.0)
         legs = len(progress.records)
         try:
-            mine = Legs(progress.records, progress.purposes)
+            mine = LegOffsets(progress.records, progress.purposes)
             readers, unsure = await self._readership.readers(work.shard.partition, mine, since)
         except LogSilentError as error:
             progress.tries += 1

@@ -23,7 +23,7 @@ from calllog_guard.core.identifiers import HoldId
 from calllog_guard.core.records import Output
 from calllog_guard.core.retention.purposes import Purpose, rule_of
 from calllog_guard.core.retention.removals import LAW, START, Removed, key_of, month_in, removed_in
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.keeper.context import Tools
 from calllog_guard.workers.keeper.partition import Shard
 
@@ -33,7 +33,7 @@ PORTION: Final = 1000
 
 
 @dataclass(slots=True)
-class Book:
+class RemovalBook:
     """The counts of one partition by month."""
 
     months: dict[Month, Removed] = field(default_factory=dict)
@@ -48,8 +48,8 @@ class Removals:
     """Counts for one keeper, partition by partition."""
 
     def __init__(self, tools: Tools) -> None:
-        self._t, self._steps = tools, Steps(tools.settings.off)
-        self._books: dict[int, Book] = {}
+        self._t, self._steps = tools, CrashPoints(tools.settings.off)
+        self._books: dict[int, RemovalBook] = {}
 
     @property
     def on(self) -> bool:
@@ -58,7 +58,7 @@ class Removals:
 
     def begin(self, partition: int, records: Sequence[Any]) -> None:
         """A partition was assigned; `records` is its ledger."""
-        self._books[partition] = Book()
+        self._books[partition] = RemovalBook()
         for record in records:
             self._take(partition, record)
 

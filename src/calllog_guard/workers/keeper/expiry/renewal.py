@@ -18,7 +18,7 @@ import msgspec
 
 from calllog_guard.core.calls.leg import form_of, renewed
 from calllog_guard.core.codec import to_ms
-from calllog_guard.core.crypto.key_bytes import Opened
+from calllog_guard.core.crypto.key_bytes import KeyBytes
 from calllog_guard.core.crypto.leg_envelope import open_leg, parse_header, seal_leg
 from calllog_guard.core.crypto.subject_secrets import CallKey, month_from
 from calllog_guard.core.identifiers import Pseudonym
@@ -90,7 +90,7 @@ def _is_newest(value: bytes, calls: CallKey) -> bool:
         return True
 
 
-def _rewritten(value: bytes, opened: Opened, calls: CallKey) -> bytes:
+def _rewritten(value: bytes, opened: KeyBytes, calls: CallKey) -> bytes:
     """A leg in the version that is written now; one that does not open stays as it is."""
     try:
         header = parse_header(value)

@@ -27,7 +27,7 @@ import structlog
 from calllog_guard.core.calls.leg import Leg, read_leg
 from calllog_guard.core.codec import BEAT, decode, encode
 from calllog_guard.core.crypto.entries import Person
-from calllog_guard.core.crypto.key_bytes import Opened
+from calllog_guard.core.crypto.key_bytes import KeyBytes
 from calllog_guard.core.crypto.leg_envelope import open_leg
 from calllog_guard.core.crypto.subject_secrets import Month, month_from, month_of, month_text
 from calllog_guard.core.identifiers import EpochName, Pseudonym
@@ -40,9 +40,9 @@ from calllog_guard.core.retention.tally import (
     PUBLISHED_KEY,
     START,
     Mark,
-    Place,
     Tally,
     TallyName,
+    TallyPlace,
     month_before,
     name_from,
     open_tally,
@@ -52,8 +52,8 @@ from calllog_guard.core.retention.tally import (
 from calllog_guard.core.stream.proofs import KEEP, Proofs
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.metrics import Counters
-from calllog_guard.ports import Facts, ReadAll
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports import LegFacts, ReadAll
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.keeper.context import Tools
 from calllog_guard.workers.keeper.partition import Shard
 from calllog_guard.workers.keys.people.subject_keys import fresh_nonce, pointer
@@ -65,7 +65,7 @@ _MARKS: Final = msgspec.json.Decoder(Mark)
 
 
 @dataclass(slots=True)
-class Book:
+class TallyBook:
     """What one partition has counted: tallies with the epoch of their seal, and the last month that is closed, published, forgotten."""
 
     tallies: dict[TallyName, tuple[Tally, EpochName]] = field(default_factory=dict)
@@ -78,10 +78,10 @@ class Statistician:
     """Counts for one keeper, partition by partition."""
 
     def __init__(self, tools: Tools, read_all: ReadAll) -> None:
-        self._t, self._read_all, self._steps = tools, read_all, Steps(tools.settings.off)
+        self._t, self._read_all, self._steps = tools, read_all, CrashPoints(tools.settings.off)
         self._ledger = tools.settings.topic("privacy.decisions")
-        self._books: dict[int, Book] = {}
-        self._others: dict[int, Book] = {}
+        self._books: dict[int, TallyBook] = {}
+        self._others: dict[int, TallyBook] = {}
 
     # --- assignment -------------------------------------------------------------------------------------------------
 
@@ -102,12 +102,12 @@ class Statistician:
             self._books[partition].tallies.pop(name, None)
         return True
 
-    def _book(self, partition: int, records: Sequence[Any]) -> Book:
+    def _book(self, partition: int, records: Sequence[Any]) -> TallyBook:
         counted = [record for record in records if record.key and record.key.startswith(START)]
         found = {record.key: record for record in counted if self._ours(record)}
         proofs = self._t.ring.guard.proofs
         marks = (found.get(key) for key in (CLOSED_KEY, PUBLISHED_KEY, FORGOTTEN_KEY))
-        book = Book({}, *(None if mark is None else _month(mark, proofs) for mark in marks))
+        book = TallyBook({}, *(None if mark is None else _month(mark, proofs) for mark in marks))
         for key, record in found.items():
             name, value = name_from(key), record.value
             if name is None or value is None:
@@ -115,7 +115,7 @@ class Statistician:
             try:
                 epoch = proofs.form(record, KEEP, lambda each: tally_epoch(each.value))
                 secret = self._t.vault.epoch_key(epoch, self._t.tenant, "tallies")
-                book.tallies[name] = open_tally(value, Place(self._t.tenant, partition, name), secret), epoch
+                book.tallies[name] = open_tally(value, TallyPlace(self._t.tenant, partition, name), secret), epoch
             except (EpochUnknownError, EntryCorruptError, MessageError, ValueError, IndexError) as error:
                 self._t.count(Counters.tallies_lost, 1)
                 log.error("a tally counts nothing", partition=partition, why=str(error))  # noqa: TRY400
@@ -149,7 +149,7 @@ class Statistician:
             return list(due), False
         today = self._t.clock.now().date()
         tables: dict[tuple[date, int, str], tuple[Purpose, ...] | None] = {}
-        batch: dict[bytes, tuple[Facts, tuple[Purpose, ...]]] = {}
+        batch: dict[bytes, tuple[LegFacts, tuple[Purpose, ...]]] = {}
         plain: list[bytes] = []
         full = False
         for key in due:
@@ -180,7 +180,7 @@ class Statistician:
         tables = [version.tenant.get(self._t.tenant) for version in self._t.policy.versions]
         return any(purpose.then == "anonymise" for table in tables if table for purpose in table.purposes.values())
 
-    async def _count(self, shard: Shard, batch: Mapping[bytes, tuple[Facts, tuple[Purpose, ...]]]) -> list[bytes]:
+    async def _count(self, shard: Shard, batch: Mapping[bytes, tuple[LegFacts, tuple[Purpose, ...]]]) -> list[bytes]:
         """Count legs of one month of calls; those that may go, counted or not."""
         places = {key: facts.offset for key, (facts, _) in batch.items()}
         values = await self._t.fetch(self._t.legs, shard.partition, places)
@@ -212,19 +212,19 @@ class Statistician:
 
     async def _people(
         self, pseudonyms: set[Pseudonym]
-    ) -> tuple[dict[Pseudonym, tuple[Person, Opened]], set[Pseudonym]]:
+    ) -> tuple[dict[Pseudonym, tuple[Person, KeyBytes]], set[Pseudonym]]:
         """Who of them lives, with their key bytes; whoever is fenced is not among them. And of whom nothing can be told."""
         owners = await self._t.ring.owners(sorted(pseudonyms))
         view = await self._t.ring.view([lookup for lookup, _ in owners.values()])
         persons, unreadable = self._t.ring.persons(view)
-        found: dict[Pseudonym, tuple[Person, Opened]] = {}
+        found: dict[Pseudonym, tuple[Person, KeyBytes]] = {}
         for pseudonym, (lookup, opened) in owners.items():
             person = persons.get(lookup)
             if person is not None and person.pseudonym == pseudonym:
                 found[pseudonym] = person, opened
         return found, {pseudonym for pseudonym, (lookup, _) in owners.items() if lookup in unreadable}
 
-    def _running(self, book: Book) -> Month:
+    def _running(self, book: TallyBook) -> Month:
         """The month into which is counted: never one that is closed, also when the clock goes back."""
         today = self._t.clock.now().date()
         month = month_of(today.year, today.month)
@@ -233,7 +233,7 @@ class Statistician:
     async def _write(self, partition: int, name: TallyName, tally: Tally) -> None:
         epoch = pointer(await self._t.ring.view([]))
         key = self._t.vault.epoch_key(epoch, self._t.tenant, "tallies")
-        sealed = seal_tally(tally, Place(self._t.tenant, partition, name), epoch, key, fresh_nonce())
+        sealed = seal_tally(tally, TallyPlace(self._t.tenant, partition, name), epoch, key, fresh_nonce())
         await self._put([Output(self._ledger, partition, name.key, sealed)])
         self._books[partition].tallies[name] = tally, epoch
 
@@ -259,7 +259,7 @@ class Statistician:
         mark = encode(Mark(month=month_text(month)))
         await self._put([Output(self._ledger, partition, key, mark)])
 
-    async def _publish(self, book: Book, over: Month) -> None:
+    async def _publish(self, book: TallyBook, over: Month) -> None:
         """Tell a month that every partition has closed; until then nothing."""
         others = await self._closed(over)
         if others is None:
@@ -283,10 +283,10 @@ class Statistician:
         book.forgotten = over
         self._others.clear()
 
-    async def _closed(self, over: Month) -> dict[int, Book] | None:
+    async def _closed(self, over: Month) -> dict[int, TallyBook] | None:
         """The books of all partitions, once each has closed the month; those that have are not read again."""
         for partition in range(self._t.settings.partitions):
-            known = self._others.get(partition, Book())
+            known = self._others.get(partition, TallyBook())
             if known.closed is None or known.closed < over:
                 known = self._book(partition, await self._read_all(self._ledger, [partition]))
             if known.closed is None or known.closed < over:
@@ -312,16 +312,16 @@ def _month(mark: Any, proofs: Proofs) -> Month | None:
         return None  # not written by a keeper: the month is closed again, and what is published is there already
 
 
-def _called(facts: Facts) -> Month:
+def _called(facts: LegFacts) -> Month:
     return month_of(facts.day.year, facts.day.month)
 
 
-def _counts(facts: Facts, purposes: tuple[Purpose, ...], person: Person | None) -> bool:
+def _counts(facts: LegFacts, purposes: tuple[Purpose, ...], person: Person | None) -> bool:
     """Whether a leg is counted, by what its person says now."""
     return person is not None and anonymises(facts.day, facts.mask & ~person.objected & ~person.withdrawn, purposes)
 
 
-def _cell(facts: Facts, value: bytes, opened: Opened) -> Cell | None:
+def _cell(facts: LegFacts, value: bytes, opened: KeyBytes) -> Cell | None:
     """The cell of a leg; None when it opens no more: it goes uncounted."""
     try:
         leg = read_leg(open_leg(value, opened.data_key(_called(facts))))

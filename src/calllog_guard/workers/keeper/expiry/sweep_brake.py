@@ -15,11 +15,11 @@ from calllog_guard.core.officers.confirmations import let_go
 from calllog_guard.core.retention.purposes import Purpose, due_day
 from calllog_guard.core.retention.sweep_brake import DAYS_MOST, too_much
 from calllog_guard.metrics import Counters, Gauges
-from calllog_guard.ports import Facts, Index, Place
+from calllog_guard.ports import Index, LegFacts, Place
 from calllog_guard.workers.keeper.context import Tools
 
 log: Final = structlog.get_logger()
-KeysWith = Callable[[Facts], Iterable[bytes]]
+KeysWith = Callable[[LegFacts], Iterable[bytes]]
 
 
 class SweepBrake:
@@ -79,7 +79,7 @@ class SweepBrake:
             days=len(due),
         )
 
-    def _due(self, index: Index, day: date) -> Iterator[Facts]:
+    def _due(self, index: Index, day: date) -> Iterator[LegFacts]:
         """The groups that have lapsed as of a day, by the policy that is in force then."""
         tables: dict[str, tuple[Purpose, ...]] = {}
         for facts in index.groups():

@@ -22,7 +22,7 @@ from calllog_guard.core.records import tombstone
 from calllog_guard.core.retention.expiry import lapsed
 from calllog_guard.core.retention.purposes import due_day
 from calllog_guard.metrics import Counters, Gauges
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.keeper.context import Tools
 from calllog_guard.workers.keeper.copy_notes import Noting
 from calllog_guard.workers.keeper.expiry.removal_counts import PORTION, Removals
@@ -49,7 +49,7 @@ class Sweeper:
         self._t, self._copies, self._reached = tools, copies, reached
         self._statistician, self._removals = counting
         self._brake = SweepBrake(tools)
-        self._renewal, self._steps = Renewal(tools), Steps(tools.settings.off)
+        self._renewal, self._steps = Renewal(tools), CrashPoints(tools.settings.off)
         self._noting = Noting(tools, copies)
         self._unswept: deque[int] = deque()
         self._overdue: dict[int, tuple[int, float]] = {}

@@ -28,7 +28,7 @@ from calllog_guard.core.crypto.entries import (
     seal_person,
     secrets_key,
 )
-from calllog_guard.core.crypto.key_bytes import Opened
+from calllog_guard.core.crypto.key_bytes import KeyBytes
 from calllog_guard.core.crypto.subject_secrets import IdentitySecret, Link, Month, link_at
 from calllog_guard.core.identifiers import EPOCH_PATTERN, EpochName, Lookup, Pseudonym, Tenant, id_bytes
 from calllog_guard.errors import EntryMovedError, EntryUnreadableError, GuardMovedError, KeyMissingError
@@ -81,7 +81,7 @@ class Keyring(KeyEntries):
         super().__init__(tenant, keystore, vault)
         self._clock = clock
         self.cache_s = cache_s
-        self._cache: Cache[Lookup, Opened] = Cache(cache_s, cache_entries)
+        self._cache: Cache[Lookup, KeyBytes] = Cache(cache_s, cache_entries)
         self._owners: Cache[Pseudonym, Lookup] = Cache(cache_s, cache_entries)
         self._verified: Cache[Lookup, tuple[bytes, Person]] = Cache(cache_s, _VERIFIED_MAX)
         self.guard = RestoreGuard(keystore, vault, tenant, partitions)
@@ -299,9 +299,9 @@ class Keyring(KeyEntries):
             return True
         return False  # the walk removes what nobody claims: who protects may delete nothing
 
-    async def open(self, persons: Mapping[Lookup, Person]) -> tuple[dict[Lookup, Opened], Unreadable]:
+    async def open(self, persons: Mapping[Lookup, Person]) -> tuple[dict[Lookup, KeyBytes], Unreadable]:
         """The key bytes of live persons, and whose key is missing, of no use, or another's: wait for those, and alarm."""
-        opened: dict[Lookup, Opened] = {}
+        opened: dict[Lookup, KeyBytes] = {}
         missing: dict[Lookup, tuple[Person, Pseudonym]] = {}
         kept = self._cache.live(persons)
         for lookup, person in persons.items():
@@ -329,9 +329,9 @@ class Keyring(KeyEntries):
             raise KeyMissingError(text, "key_foreign")
         return keys
 
-    async def owners(self, pseudonyms: Sequence[Pseudonym]) -> dict[Pseudonym, tuple[Lookup, Opened]]:
+    async def owners(self, pseudonyms: Sequence[Pseudonym]) -> dict[Pseudonym, tuple[Lookup, KeyBytes]]:
         """Lookup and key bytes of each pseudonym, in one MGET of those not cached; without a key entry of use: left out."""
-        found: dict[Pseudonym, tuple[Lookup, Opened]] = {}
+        found: dict[Pseudonym, tuple[Lookup, KeyBytes]] = {}
         missing: list[Pseudonym] = []
         for pseudonym in pseudonyms:
             owner = self._owners.get(pseudonym)
@@ -356,11 +356,11 @@ class Keyring(KeyEntries):
             self._cache.drop(owner)
         return destroyed
 
-    def _kept(self, pseudonym: Pseudonym, keys: Keys) -> Opened:
+    def _kept(self, pseudonym: Pseudonym, keys: Keys) -> KeyBytes:
         token_key = keys.identity.token_key()
         place = int.from_bytes(id_bytes(pseudonym)[:4], "big")
         links = {keys.floor: keys.floor_link, keys.current: keys.current_link}
-        return self._cache.put(keys.lookup, Opened(pseudonym, keys.generation, token_key, place, links, {}))
+        return self._cache.put(keys.lookup, KeyBytes(pseudonym, keys.generation, token_key, place, links, {}))
 
     async def anew(self, pseudonym: Pseudonym, keys: Keys) -> bool:
         """

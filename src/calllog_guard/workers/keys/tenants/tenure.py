@@ -21,7 +21,7 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.errors import StaleDeskError
 from calllog_guard.ports import Keystore, Writer
-from calllog_guard.ports.fault_injection import Steps
+from calllog_guard.ports.fault_injection import CrashPoints
 
 _VERSION: Final = 1
 _FORM: Final = struct.Struct(">BQ16s")
@@ -103,7 +103,7 @@ class TenureWriter:
     """
 
     def __init__(
-        self, writer: Writer, tenure: Tenure, steps: Steps, prove: Prove, topics: Iterable[str] = BELIEVED
+        self, writer: Writer, tenure: Tenure, steps: CrashPoints, prove: Prove, topics: Iterable[str] = BELIEVED
     ) -> None:
         self._writer, self._tenure, self._steps = writer, tenure, steps
         self._prove, self._topics = prove, frozenset(topics)

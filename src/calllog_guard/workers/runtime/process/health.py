@@ -8,7 +8,7 @@ KAFKA: Final = "Kafka"
 KEYSTORE: Final = "the keystore"
 
 
-class Work(Protocol):
+class WorkHealth(Protocol):
     """What a process does, as far as its health goes."""
 
     @property
@@ -33,7 +33,7 @@ class Health:
 
     """
 
-    def __init__(self, pulse: Pulse, work: Work | None = None) -> None:
+    def __init__(self, pulse: Pulse, work: WorkHealth | None = None) -> None:
         self._pulse, self.work = pulse, work
 
     @property
