@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -19,6 +20,8 @@ from typing import Any, Final, TypeVar
 
 from forked import Forked, Together
 from in_process import Done, command
+from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaError
 from patience import PATIENCE_S, until
 from redis import Redis
 from sizes import every
@@ -120,6 +123,13 @@ class Installation:
         """End every worker, frozen ones too, and forget what they have kept."""
         self.stop_workers()
         shutil.rmtree(self.directory / "state", ignore_errors=True)
+
+    def forget(self) -> None:
+        """Stop, and delete its topics: the broker's cleaner would go on looking through them for as long as it runs."""
+        self.stop()
+        with suppress(KafkaError), closing(KafkaAdminClient(bootstrap_servers=self.stack.kafka)) as client:
+            own = [name for name in client.list_topics() if name.startswith((f"c{self.name}.", f"p{self.name}."))]
+            client.delete_topics(own)
 
     def stop_workers(self) -> None:
         """End every worker, frozen ones too."""

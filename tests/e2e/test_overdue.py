@@ -21,7 +21,7 @@ def guard(struck: Stack, tmp_path: Path) -> Iterator[Installation]:
     """One installation on it."""
     made = Installation(struck, tmp_path / "in", UNIT_MAX_S=str(UNIT_MAX_S), RETRY_MAX_S="600", PARTITIONS="1")
     yield made
-    made.stop()
+    made.forget()
 
 
 def crowd(number: int) -> bytes:

@@ -23,7 +23,7 @@ def guard(struck: Stack, tmp_path: Path) -> Iterator[Installation]:
     """An installation whose keystore a test may put back."""
     made = Installation(struck, tmp_path / "guard")
     yield made
-    made.stop()
+    made.forget()
 
 
 def restore(guard: Installation, backup: Path) -> None:
