@@ -17,11 +17,13 @@ from calllog_guard.commands.signed import add_seal, has_orders, sign_request, te
 from calllog_guard.commands.unread import Unread
 from calllog_guard.core.cases.case import Case, State, WaitsFor
 from calllog_guard.core.cases.case_filter import Filter, chosen, days_left
-from calllog_guard.core.cases.case_states import ROWS, RULES, Event
+from calllog_guard.core.cases.case_states import ROWS, Event
 from calllog_guard.core.cases.notices import FILED, Filed
 from calllog_guard.core.cases.sealed_case import open_part
 from calllog_guard.core.codec import decode, encode, time_text
 from calllog_guard.core.identifiers import EpochName
+from calllog_guard.core.requests.types import TYPES
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, StateRefusedError, WorkersSilentError
 from calllog_guard.workers.desk.cases.terms import calendar
 
@@ -53,7 +55,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     add_seal(verb)
     wanted = verb.add_argument_group("list: only cases")
-    wanted.add_argument("--type", choices=[kind for kind, rule in RULES.items() if rule.ends], help="of this type")
+    wanted.add_argument("--type", choices=[kind for kind, rule in TYPES.items() if rule.ends], help="of this type")
     wanted.add_argument("--state", choices=get_args(State), help="in this state")
     wanted.add_argument("--waits-for", choices=get_args(WaitsFor), help="that wait for this")
     wanted.add_argument("--due-within", type=int, metavar="DAYS", help="due within so many days, or overdue")
@@ -133,7 +135,7 @@ async def _act(shared: AppContext, args: argparse.Namespace) -> int:
 async def _receipts(shared: AppContext, case: Case, folder: Path) -> None:
     """Write the receipts of a case into a folder."""
     home = tenant_partition(shared.tenant, shared.settings.few_partitions)
-    unread, topic = Unread("privacy.receipts"), shared.settings.topic("privacy.receipts")
+    unread, topic = Unread(Topic.RECEIPTS), shared.settings.topic(Topic.RECEIPTS)
     for record in await read_all(shared.settings.kafka, shared.options, topic, [home]):
         if record.key == case.case.encode() and record.value is None:
             unread.note(f"{record.partition}:{record.offset}")

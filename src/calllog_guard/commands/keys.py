@@ -9,7 +9,7 @@ from typing import Final
 
 from calllog_guard.adapters.kms.local import write_new
 from calllog_guard.adapters.memory.fakes import SystemClock
-from calllog_guard.adapters.policy_file import (
+from calllog_guard.adapters.policy_edits import (
     add_actor_key,
     add_requester,
     drop_requester,

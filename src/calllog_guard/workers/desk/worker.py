@@ -4,7 +4,7 @@ The desk: verifies requests, runs their cases and clocks, has decisions made (`w
 Steps (numbered for the crash tests): 1 case written, 2 decision written, 3 fenced, 4 receipt written.
 Rules: 1. Only after the fence does the request's offset move.  2. The same place means resume, another means replay.
        3. No identity outside the sealed part of a waiting case.  4. Nothing is refused but by an officer.
-Source: design sections 9 and 10.
+Source: docs/explanation/design.md, docs/explanation/cases.md.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,20 +18,22 @@ import msgspec
 import structlog
 from aiokafka import TopicPartition
 
-from calllog_guard.core.answers.person import OWN
 from calllog_guard.core.cases.case import Case, after_outcome, ended_at, parted
 from calllog_guard.core.cases.case_owner import Reason
-from calllog_guard.core.cases.case_states import RULES, after, check_rights, opening
+from calllog_guard.core.cases.case_states import after, check_rights, opening
 from calllog_guard.core.cases.receipt import CERTIFIED
 from calllog_guard.core.cases.secret_cases import is_order
 from calllog_guard.core.codec import from_ms
 from calllog_guard.core.decisions.outcome import TO_DESK, Outcome, OutcomeKey
 from calllog_guard.core.identifiers import INTERNAL_KEY, Lookup, Tenant
+from calllog_guard.core.policy.active import Policy, TenantPolicy
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import AUDIENCE, Request, check_fields, read_request
 from calllog_guard.core.requests.sealing import bare
+from calllog_guard.core.requests.types import OWN, TYPES, kinds
 from calllog_guard.core.stream.arrival import appended_ms, content
 from calllog_guard.core.stream.heartbeats import Heartbeats
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import (
     EntryUnreadableError,
     HoldReleasedError,
@@ -41,7 +43,6 @@ from calllog_guard.errors import (
     RequestRefusedError,
 )
 from calllog_guard.metrics import Counters, Gauges, Increment, SetGauge
-from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
@@ -90,7 +91,8 @@ from calllog_guard.workers.runtime.delivery import Unit
 from calllog_guard.workers.runtime.parallel import abreast, portions
 
 log: Final = structlog.get_logger()
-_FENCES: Final = frozenset({"erase", "restrict", "lift", "object", "withdraw", "consent"})
+_FENCES: Final = kinds(lambda row: row.fence)
+
 """What takes effect in the keystore at once: from `fenced` on nothing is opened or stored against it."""
 
 
@@ -130,8 +132,8 @@ class Desk:
     def __init__(self, office: Office) -> None:
         self._o, self._book = office, office.book
         settings = office.settings
-        self._requests, self._outcomes = settings.topic("privacy.requests"), settings.topic("privacy.outcomes")
-        self._orders = settings.topic("privacy.orders")
+        self._requests, self._outcomes = settings.topic(Topic.REQUESTS), settings.topic(Topic.OUTCOMES)
+        self._orders = settings.topic(Topic.ORDERS)
         self._steps = CrashPoints(settings.off)
         self._lifting, self._disclosures = Lifting(office.holds.archive, office.policy), Disclosures(office.holds)
         self._next_holds = self._next_look = office.clock.now()
@@ -276,7 +278,7 @@ class Desk:
         seen = self._book.get(self._book.case_of(request.iss, request.jti))
         if (seen.place if seen else self._book.place_of(request) or place) != place:
             raise RequestRefusedError("replayed", "/jti")
-        if RULES[request.type].ends is None:
+        if TYPES[request.type].ends is None:
             role = table.requesters[request.iss].role
             now = self._o.clock.now()
             at = from_ms(record.timestamp)

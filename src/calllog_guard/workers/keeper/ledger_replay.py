@@ -7,7 +7,7 @@ Rules: 1. Whoever was erased since the backup is erased again before anybody ope
           their key, and until they are asked again nothing of theirs is opened. (A consent that is lost was none: that is safe.)
        5. By an entry that cannot be used nothing is opened either: it is passed over and counted, and the guard ends without it. Whose
           rules cannot be read because their key is such is restricted.
-Source: design section 9 (restore guard).
+Source: docs/adr/0009-restore-guard.md.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +28,7 @@ from calllog_guard.core.decisions.standing_rules import Standing
 from calllog_guard.core.identifiers import HoldId, Lookup, Pseudonym
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.proofs import KEEP
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryUnreadableError, MessageError
 from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.ports import Offsets, ReadAll
@@ -50,7 +51,7 @@ class Replayer:
         self._t, self._enforcer, self._preserver, self._read = tools, enforcer, preserver, read
         self._ring, self._writer, self._clock, self._count = tools.ring, tools.writer, tools.clock, tools.count
         self._read_all, self._ends = read_all, ends
-        self._decisions = tools.settings.topic("privacy.decisions")
+        self._decisions = tools.settings.topic(Topic.DECISIONS)
 
     async def replay(self, shards: Mapping[int, Shard]) -> None:
         """

@@ -4,7 +4,7 @@ The keeper: keeps the index of its partitions, enforces decisions in order (`wor
 Rules: 1. Once its erasure is done, an erased pseudonym is tombstoned on sight; until then its legs are indexed, so that
           they are counted and tombstoned together at the barrier.
        2. A result is kept in the ledger, so that a rebuild never reports anew.
-Source: design section 9, step 4; section 12.
+Source: docs/explanation/design.md, docs/contributing/architecture.md.
 """
 
 import asyncio
@@ -20,16 +20,18 @@ from calllog_guard.core.decisions.decision import Decision, Entry, decision_in, 
 from calllog_guard.core.decisions.outcome import DONE, is_result, legs_part
 from calllog_guard.core.identifiers import Pseudonym, Token, partition_of, split_key
 from calllog_guard.core.records import Output, tombstone
+from calllog_guard.core.requests.types import EXPORTS
 from calllog_guard.core.stream.anchor import ANCHOR
 from calllog_guard.core.stream.arrival import content
 from calllog_guard.core.stream.heartbeats import plain
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryUnreadableError, EpochUnknownError, MessageError, RecordError
 from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.ports import Index, LegFacts, Offsets, Pending, ReadAll
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keeper.arrivals import UNJUDGED, facts_of, stray_of
-from calllog_guard.workers.keeper.backlog import EXPORTS, Backlog
+from calllog_guard.workers.keeper.backlog import Backlog
 from calllog_guard.workers.keeper.context import INDEX_FORM, Tools
 from calllog_guard.workers.keeper.enforcement.enforcer import Enforcer
 from calllog_guard.workers.keeper.enforcement.exports import Exporter
@@ -50,12 +52,12 @@ log: Final = structlog.get_logger()
 
 def index_path(settings: Settings, partition: int) -> Path:
     """Where the index of a partition lies."""
-    return Path(settings.state_dir) / f"keeper-{settings.topic('calllog.legs')}-{partition}"
+    return Path(settings.state_dir) / f"keeper-{settings.topic(Topic.LEGS)}-{partition}"
 
 
 def held_path(settings: Settings, partition: int) -> Path:
     """Where the index of the copies of a partition lies."""
-    return Path(settings.state_dir) / f"keeper-{settings.topic('calllog.held')}-{partition}"
+    return Path(settings.state_dir) / f"keeper-{settings.topic(Topic.HELD)}-{partition}"
 
 
 class Keeper:
@@ -84,7 +86,7 @@ class Keeper:
         self._tenant, self._ring, self._writer, self._settings = tools.tenant, tools.ring, tools.writer, tools.settings
         self._clock, self._count = tools.clock, tools.count
         self._read_all, self._starts, self._ends = read_all, starts, ends
-        self._legs, self._decisions = tools.legs, tools.settings.topic("privacy.decisions")
+        self._legs, self._decisions = tools.legs, tools.settings.topic(Topic.DECISIONS)
         self._reached, self._open_index = reached, open_index
         self.topics: tuple[str, ...] = (self._legs, self._decisions)
         self._steps = CrashPoints(tools.settings.off)
@@ -152,7 +154,7 @@ class Keeper:
         path = held_path(self._settings, partition)
         index = self._open_index(path)
         position = index.position()
-        topic = self._settings.topic("calllog.held")
+        topic = self._settings.topic(Topic.HELD)
         same = position is not None and position.topics == self._t.known_as(topic)
         if position is not None and same and position.form == INDEX_FORM and partition not in self._t.began_anew(topic):
             return index, position.legs

@@ -7,7 +7,7 @@ Rules: 1. What came later of the same person from the same partition of events w
           pauses, by the rules that hold then, judged by the time at which it first came: what a fence keeps out never becomes a leg.
        4. So many people at once, or within an hour, are no single people's matter: units wait.  5. So many parts of one person, and
           what has waited for most of DEAD_KEEP_DAYS, become dead letters.
-Source: design section 14 (bounded units).
+Source: docs/adr/0011-one-persons-matter.md.
 """
 
 import asyncio
@@ -35,6 +35,7 @@ from calllog_guard.core.crypto.subject_secrets import month_of
 from calllog_guard.core.identifiers import CallId, EpochName, Lookup
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import Arrival
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EpochUnknownError, MessageError, NewerFormError, UnitOverdueError
 from calllog_guard.metrics import Counters, Gauges, Increment, SetGauge
 from calllog_guard.ports import Clock, Place, ReadAll, Writer
@@ -98,7 +99,7 @@ class Parking:
 
     def __init__(self, needs: ParkingNeeds) -> None:
         self._n, self._steps = needs, CrashPoints(needs.settings.off)
-        self._topic = needs.settings.topic("calllog.parked")
+        self._topic = needs.settings.topic(Topic.PARKED)
         self._queues: dict[Name, Queue] = {}
         self._pauses: Pauses[Name] = Pauses()
         self._unread = False

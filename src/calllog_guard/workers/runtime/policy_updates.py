@@ -4,7 +4,7 @@ Follows the published policy: every worker reads the policy's topic and is the l
 Rules: 1. A worker has read the topic to its end before it takes up its work.  2. What is refused changes nothing, and is told.
        3. A version that wants to keep legs for longer than their topic does waits until the topic does too.
        4. Nothing begins under a law that is older than one published or followed before; who runs already goes on.
-Source: design section 11.
+Source: docs/how-to/write-the-policy.md.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,12 +13,13 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from calllog_guard.core.policy.active import Policy
+from calllog_guard.core.policy.changes.chain import PASSING, TOO_LONG, FollowedPolicy
 from calllog_guard.core.policy.changes.grave import SECOND
-from calllog_guard.core.policy.changes.publication import PASSING, TOO_LONG, FollowedPolicy, is_publication
+from calllog_guard.core.policy.changes.publication import is_publication
 from calllog_guard.core.policy.form import Version
 from calllog_guard.errors import RequestRefusedError
 from calllog_guard.metrics import Counters, Increment
-from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock
 
 log: Final = structlog.get_logger()

@@ -7,7 +7,7 @@ Rules: 1. A notice is acknowledged by the log before the case says that it was s
        3. Whom the policy does not name is told by whoever asked: nothing is sent, and the case says so by saying nothing.
        4. A recipient is told of those whose records went to it, once keepers have said so of all whom a case is about: until then the
           case keeps its request, sealed.
-Source: GDPR Art. 12(3), 12(4), 18(3), 19; design section 10.
+Source: docs/explanation/cases.md; GDPR Art. 12(3), 12(4), 18(3), 19.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,6 @@ import msgspec
 from calllog_guard.core.cases.case import TOLD, TRACED_FROM, Case, Doubt, parted
 from calllog_guard.core.cases.case_owner import Reason
 from calllog_guard.core.cases.notices import (
-    CARRIED_OUT,
     PERSON,
     KeptFor,
     Notice,
@@ -36,14 +35,16 @@ from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.jose import seal_to
 from calllog_guard.core.decisions.outcome import Outcome
 from calllog_guard.core.identifiers import CallId, Tenant
+from calllog_guard.core.policy.active import Policy, TenantPolicy
 from calllog_guard.core.policy.facts import said
 from calllog_guard.core.policy.recipients import given_to
 from calllog_guard.core.records import Output
-from calllog_guard.core.requests.fields import Facts, NoticeKind
+from calllog_guard.core.requests.fields import Facts
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.requests.types import TYPES, NoticeKind
 from calllog_guard.core.retention.purposes import due_day
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import CaseStateError
-from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.reports.notice import Sender, letter
 from calllog_guard.settings import Settings
 from calllog_guard.workers.desk.cases.case_owners import Owners
@@ -73,7 +74,7 @@ class Notices:
         self, tenant: Tenant, home: int, book: Casebook, policy: Policy, settings: Settings, owners: Owners
     ) -> None:
         self._tenant, self._home, self._book, self._policy, self._owners = tenant, home, book, policy, owners
-        self._topic = settings.topic("privacy.notices")
+        self._topic = settings.topic(Topic.NOTICES)
 
     @property
     def forms(self) -> int:
@@ -274,7 +275,7 @@ class Notices:
 
         The case keeps the request where recipients can be told later only.
         """
-        kind = CARRIED_OUT.get(granted.request.type)
+        kind = TYPES[granted.request.type].notice
         if case.of_nothing and (kind is not None or case.type == "lift"):
             kind = "answered"
         if kind is None:

@@ -22,8 +22,10 @@ from calllog_guard.core.decisions.outcome import DONE, is_result
 from calllog_guard.core.decisions.restriction import RESTORE, Origin, StandingRestriction, ended_by
 from calllog_guard.core.decisions.standing_rules import ALONE, REVIEW, Standing, open_rule
 from calllog_guard.core.identifiers import EpochName, Lookup, Pseudonym, partition_of
+from calllog_guard.core.policy.active import Policy, TenantPolicy
+from calllog_guard.core.requests.types import RESTRICTIONS
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EpochUnknownError, MessageError, UntracedError
-from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.workers.desk.answers.notices import Given
 from calllog_guard.workers.desk.decisions.granted import Granted, PlannedDecision
 from calllog_guard.workers.desk.decisions.holds import Archive
@@ -181,7 +183,7 @@ class Lifting:
     async def _decisions(self, pseudonym: Pseudonym) -> list[Decision]:
         """The person's restrictions and their ends in the order of the ledger."""
         settings = self._a.settings
-        topic, home = settings.topic("privacy.decisions"), partition_of(pseudonym, settings.partitions)
+        topic, home = settings.topic(Topic.DECISIONS), partition_of(pseudonym, settings.partitions)
         start = pseudonym.encode() + b"."
         records = [each for each in await self._a.read_all(topic, [home]) if (each.key or b"").startswith(start)]
         done = {each.key for each in records if is_result(each.key)}
@@ -196,7 +198,7 @@ class Lifting:
         """A restriction or its end, which a desk has sealed; None for any other decision."""
         with suppress(MessageError):
             decision = decision_in(record, self._a.ring.guard.proofs)
-            if decision.type not in {"restrict", "lift"}:
+            if decision.type not in RESTRICTIONS:
                 return None
             try:
                 open_entry(decision, self._a.vault.epoch_key(EpochName(decision.epoch), self._a.tenant, "ledger"))

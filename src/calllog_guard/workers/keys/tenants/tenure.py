@@ -6,7 +6,7 @@ Rules: 1. Whoever is assigned the partition takes the next number.  2. Before ea
           entry is made only while it stands: who finds a higher number writes nothing more.
        3. What was on its way all the same bears its number; readers of cases and of the ledger let the higher one win.
        4. A number below one's own is an older keystore's: the next one is taken. One that no desk can have reached says nothing.
-Source: design section 14 (time); docs: A desk that was paused.
+Source: docs/how-to/operate.md.
 """
 
 import secrets
@@ -19,6 +19,7 @@ from calllog_guard.core.crypto.entries import tenure_key
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.proofs import DESK
+from calllog_guard.core.topics import TABLE
 from calllog_guard.errors import StaleDeskError
 from calllog_guard.ports import Keystore, Writer
 from calllog_guard.ports.fault_injection import CrashPoints
@@ -88,7 +89,7 @@ class Tenure:
 
 
 Prove = Callable[[str, Sequence[Output]], Awaitable[list[Output]]]
-BELIEVED: Final = ("privacy.cases", "privacy.orders", "privacy.decisions", "privacy.receipts")
+BELIEVED: Final = tuple(topic for topic, row in TABLE.items() if row.proven)
 """What a desk writes that programs of ours read and believe: it bears the desk's proof."""
 
 
