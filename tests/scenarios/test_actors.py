@@ -12,6 +12,7 @@ from guard_world import BARE, TENANT, GuardWorld
 from test_access import answer
 from test_recipients import ALICE, BOB, RECIPIENTS, called, recipients
 
+from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.adapters.memory.log import MemoryRows
 from calllog_guard.core.audit.accesses import Account, ActorKey, Doubt, actor_key, place_of
 from calllog_guard.core.codec import Access, encode, to_ms
@@ -20,7 +21,6 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.stream.offsets import pack
 from calllog_guard.errors import NewerFormError, RecordError
 from calllog_guard.metrics import Counters
-from calllog_guard.policy import load_policy
 from calllog_guard.workers.keeper.enforcement.access_index import AccessIndex
 
 ACCESS = "privacy.access"

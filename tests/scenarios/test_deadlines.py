@@ -17,8 +17,8 @@ from calllog_guard.core.cases.deadlines import complaint_alarms
 from calllog_guard.core.cases.working_days import calendar_of
 from calllog_guard.core.crypto.entries import EPOCH_KEY
 from calllog_guard.core.identifiers import EpochName
+from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.metrics import Gauges
-from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.desk.cases.deadlines import CALM
 from calllog_guard.workers.desk.cases.terms import alarms, dates
 from calllog_guard.workers.keys.rotation import epoch_of

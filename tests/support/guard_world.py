@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.adapters.memory.fakes import MemoryKeystore, MemoryLogReader, MemoryWriter
 from calllog_guard.adapters.memory.log import MemoryIndex, MemoryLog, MemoryRows
@@ -30,7 +31,6 @@ from calllog_guard.core.stream.arrival import Arrival
 from calllog_guard.core.stream.offsets import pack
 from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.metrics import CounterMetric, GaugeMetric
-from calllog_guard.policy import load_policy
 from calllog_guard.ports import Place, Record
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings

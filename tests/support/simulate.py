@@ -29,10 +29,10 @@ from calllog_guard.core.calls.event import Limits, read_event
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.identity.rules import DEFAULT
+from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.retention.expiry import lapsed
 from calllog_guard.core.retention.purposes import mask_for
 from calllog_guard.errors import MessageError
-from calllog_guard.policy import Policy
 from calllog_guard.ports import LegFacts, Position
 
 TENANT = Tenant("iocom")

@@ -41,6 +41,7 @@ from calllog_guard.core.officers.prolongations import PROLONGED, Prolonged
 from calllog_guard.core.officers.prolongations import noted as noted_by
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.proofs import AUDIT, DESK, KEEP
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.ports import Place, Writer
 from calllog_guard.ports.fault_injection import CrashPoints
@@ -135,8 +136,8 @@ def _desk(shared: AppContext, kafka: KafkaWriter, reader: Any, begins: Beginning
     del reader, begins
     tenant, settings, ring = shared.tenant, shared.settings, shared.ring(shared.tenant)
     home = tenant_partition(tenant, settings.few_partitions)
-    topic, steps = settings.topic("privacy.cases"), CrashPoints(settings.off)
-    topics = topic, settings.topic("privacy.orders")
+    topic, steps = settings.topic(Topic.CASES), CrashPoints(settings.off)
+    topics = topic, settings.topic(Topic.ORDERS)
     ring.tenure = Tenure(tenant, shared.keystore)
     writer = TenureWriter(kafka, ring.tenure, steps, ring.guard.vouched, map(settings.topic, BELIEVED))
     beats = partial(_beats, shared, ring, writer, lambda: [(topic, home)])
@@ -203,7 +204,7 @@ async def _beats(
 def tools(shared: AppContext, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Tools:
     """What enforcing needs."""
     tenant, settings = shared.tenant, shared.settings
-    ring, ledger = shared.ring(tenant), settings.topic("privacy.decisions")
+    ring, ledger = shared.ring(tenant), settings.topic(Topic.DECISIONS)
 
     def places() -> list[Place]:
         ours = range(settings.partitions)  # beyond those is nobody's ledger
@@ -263,7 +264,7 @@ def _auditor(shared: AppContext, writer: KafkaWriter, reader: Any, begins: Begin
         if AUDIT in shared.vault.profile(tenant).signers:  # an older tenant has no signer until it is upgraded
             key = PROLONGED + b64(secrets.token_bytes(ID_BYTES))
             token = noted_by(receipt_pem(shared.vault.signer_seed(tenant, AUDIT))[0], change)
-            await writer.write([Output(settings.topic("privacy.policy"), 0, key, token)])
+            await writer.write([Output(settings.topic(Topic.POLICY), 0, key, token)])
 
     async def beat() -> None:
         await auditor.beat()
@@ -330,7 +331,7 @@ async def _undone(shared: AppContext) -> list[Decision]:
     """The decisions in the ledger whose result no keeper of ours has written."""
     settings = shared.settings
     ledger = await read_all(
-        settings.kafka, shared.options, settings.topic("privacy.decisions"), list(range(settings.partitions))
+        settings.kafka, shared.options, settings.topic(Topic.DECISIONS), list(range(settings.partitions))
     )
     done, outcome_key = set[bytes](), shared.vault.outcome_key(shared.tenant)
     for record in ledger:
@@ -356,7 +357,7 @@ async def needed_epochs(shared: AppContext) -> dict[str, str]:
     needed: dict[str, str] = {}
     cases: dict[bytes, Case] = {}
     proofs = shared.vault.proofs(shared.tenant)
-    for record in await read(settings.topic("privacy.cases"), [home]):
+    for record in await read(settings.topic(Topic.CASES), [home]):
         if not record.key or record.key[:1] == b"~":
             continue
         with suppress(MessageError):  # no case of ours

@@ -123,9 +123,7 @@ def _checked(shared: AppContext, args: Args) -> int:
     return bad
 
 
-@command(
-    "emit",
-)
+@command("emit")
 @argument("file", metavar="FILE", type=Path, help="NDJSON of the event schema, or CSV")
 @columns
 @start

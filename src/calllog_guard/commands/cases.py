@@ -23,6 +23,7 @@ from calllog_guard.core.cases.notices import FILED, Filed
 from calllog_guard.core.cases.sealed_case import open_part
 from calllog_guard.core.codec import decode, encode, time_text
 from calllog_guard.core.identifiers import EpochName
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, StateRefusedError, WorkersSilentError
 from calllog_guard.workers.desk.cases.terms import calendar
 
@@ -102,7 +103,7 @@ async def _act(shared: AppContext, args: Args) -> int:
 async def _receipts(shared: AppContext, case: Case, folder: Path) -> None:
     """Write the receipts of a case into a folder."""
     home = tenant_partition(shared.tenant, shared.settings.few_partitions)
-    unread, topic = Unread("privacy.receipts"), shared.settings.topic("privacy.receipts")
+    unread, topic = Unread(Topic.RECEIPTS), shared.settings.topic(Topic.RECEIPTS)
     for record in await read_all(shared.settings.kafka, shared.options, topic, [home]):
         if record.key == case.case.encode() and record.value is None:
             unread.note(f"{record.partition}:{record.offset}")
@@ -117,10 +118,7 @@ async def _receipts(shared: AppContext, case: Case, folder: Path) -> None:
         say(str(path))
 
 
-@command(
-    "case",
-    one_of=SEALED,
-)
+@command("case", one_of=SEALED)
 @argument("action", type=click.Choice(["list", "show", *_ACTS]))
 @argument("case", metavar="[CASE]", required=False, help="the case's id; list takes none")
 @file("--receipts", metavar="DIR", help="show: write the case's receipts into DIR")

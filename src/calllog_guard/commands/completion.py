@@ -9,9 +9,7 @@ VARIABLE = "_CALLLOG_GUARD_COMPLETE"
 """By it a shell asks this program what may come next."""
 
 
-@command(
-    "completion",
-)
+@command("completion")
 @argument("shell", type=click.Choice(["bash", "zsh", "fish"]), help="whose lines")
 def completion(args: Args) -> int:
     """Print it."""

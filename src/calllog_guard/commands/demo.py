@@ -25,6 +25,7 @@ from rich.table import Table
 from calllog_guard.adapters.kafka.log import read_all
 from calllog_guard.adapters.memory.fakes import SystemClock
 from calllog_guard.commands.options import Args, command, file
+from calllog_guard.core.topics import Topic
 from calllog_guard.devstack.offspring import begun, unwound_by_signals
 from calllog_guard.errors import StateRefusedError
 
@@ -104,7 +105,7 @@ class Demo:
     def records(self) -> list[Any]:
         """Every leg and tombstone that the log still has."""
         partitions = list(range(int(self.environment["CALLLOG_GUARD_PARTITIONS"])))
-        found = asyncio.run(read_all(self.environment["CALLLOG_GUARD_KAFKA"], {}, "calllog.legs", partitions))
+        found = asyncio.run(read_all(self.environment["CALLLOG_GUARD_KAFKA"], {}, Topic.LEGS, partitions))
         return [record for record in found if record.key[:1] != b"~"]
 
     def until(self, condition: Callable[[], bool], what: str) -> float:
@@ -137,9 +138,7 @@ class Demo:
                     child.wait()
 
 
-@command(
-    "demo",
-)
+@command("demo")
 @file("--calls", help="real calls: CSV of timestamp,caller,callee,duration")
 def demo(args: Args) -> int:
     """See the module; 1 when a promise was not kept."""

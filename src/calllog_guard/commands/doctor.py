@@ -16,6 +16,7 @@ from calllog_guard.app.preflight import check_keystore, check_lawful, check_plac
 from calllog_guard.commands.options import Args, command
 from calllog_guard.commands.setup import show, the_world
 from calllog_guard.core.calls.parked import PARKED_FROM, waiting_now
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import Fate, GuardError, IdentityMovedError, StateRefusedError
 from calllog_guard.workers.desk.decisions.subjects import Subjects
 
@@ -113,7 +114,7 @@ def _checks(shared: AppContext) -> list[Lines]:
 
     async def ledger() -> str:
         found = await shared.anchored()
-        return "no anchor yet" if found is None else f"tenant {tenant}'s, with {shared.settings.topic('calllog.legs')}"
+        return "no anchor yet" if found is None else f"tenant {tenant}'s, with {shared.settings.topic(Topic.LEGS)}"
 
     async def operator() -> str:
         shared.dead_letters()
@@ -156,7 +157,7 @@ async def _parked(shared: AppContext) -> list[Diagnosis]:
         forms = (await asyncio.to_thread(shared.vault.profile, shared.tenant)).forms
         if forms < PARKED_FROM:
             return f"none before level {PARKED_FROM} of stored forms: `tenant upgrade`"
-        topic, partitions = shared.settings.topic("calllog.parked"), range(shared.settings.partitions)
+        topic, partitions = shared.settings.topic(Topic.PARKED), range(shared.settings.partitions)
         reasons, since = waiting_now(await read_all(shared.settings.kafka, shared.options, topic, partitions))
         if reasons:
             told = ", ".join(f"{many} {reason}" for reason, many in sorted(reasons.items()))
@@ -226,9 +227,7 @@ async def _told(args: Args, asked: Lines) -> list[Diagnosis]:
     return lines
 
 
-@command(
-    "doctor",
-)
+@command("doctor")
 async def doctor(args: Args) -> int:
     """See the module."""
     shared = the_world()

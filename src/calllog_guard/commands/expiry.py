@@ -15,12 +15,11 @@ from calllog_guard.core.identifiers import INTERNAL_KEY
 from calllog_guard.core.officers.confirmations import CONFIRMED, Confirmation, let_go
 from calllog_guard.core.retention.purposes import due_day
 from calllog_guard.core.retention.sweep_brake import too_much
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import RecordError, StateRefusedError
 
 
-@command(
-    "expiry",
-)
+@command("expiry")
 @key("an officer's private key: let go what is shown")
 async def expiry(args: Args) -> int:
     """Show what has lapsed; with an officer's key let it go."""
@@ -70,7 +69,7 @@ async def _partition(shared: AppContext, number: int, today: date, free: date | 
             live.pop(key, None)
 
     settings = shared.settings
-    await read_each(settings.kafka, shared.options, settings.topic("calllog.legs"), [number], seen)
+    await read_each(settings.kafka, shared.options, settings.topic(Topic.LEGS), [number], seen)
     due: Counter[date] = Counter()
     left: Counter[date] = Counter()
     for (day, purposes, policy), many in Counter(live.values()).items():

@@ -10,7 +10,7 @@ import click
 
 from calllog_guard.adapters.kms.local import write_new
 from calllog_guard.adapters.memory.fakes import SystemClock
-from calllog_guard.adapters.policy_file import (
+from calllog_guard.adapters.policy_edits import (
     add_actor_key,
     add_requester,
     drop_requester,
@@ -91,10 +91,7 @@ def _told(args: Args, kid: str, role: str, fingerprint: str, text: str) -> int:
     return 0
 
 
-@key.command(
-    "new",
-    help="make a pair: KID.pem, for its owner's eyes only, and KID.pub.pem",
-)
+@key.command("new", help="make a pair: KID.pem, for its owner's eyes only, and KID.pub.pem")
 @click.option("--role", type=click.Choice([*REQUESTERS, ACTOR, *SEALED_TO]), required=True, help="who will use it")
 @_pair
 def new(args: Args) -> int:
@@ -126,10 +123,7 @@ def moment(text: str) -> datetime:
     return found.astimezone(UTC)
 
 
-@key.command(
-    "public",
-    help="PEM, JWK and fingerprint (RFC 7638) of a public key, from either half",
-)
+@key.command("public", help="PEM, JWK and fingerprint (RFC 7638) of a public key, from either half")
 @_pair
 def public(args: Args) -> int:
     """As its help says."""
@@ -176,10 +170,7 @@ def _enter_actor(args: Args, shared: AppContext, kid: str) -> int:
     return _told(args, kid, ACTOR, fingerprint, f"registered; {_EFFECT}")
 
 
-@key.command(
-    "register",
-    help="enter a requester's or an actor's public key into the policy",
-)
+@key.command("register", help="enter a requester's or an actor's public key into the policy")
 @click.option("--role", type=click.Choice([*REQUESTERS, ACTOR]), required=True, help="who uses it")
 @click.option("--since", type=moment, metavar="TIME", help="of an actor: when its key begins to count; default: now")
 @click.option(

@@ -23,6 +23,7 @@ from calllog_guard.core.rights.grants import DOMAINS, KEYSTORE_USERS
 from calllog_guard.core.rights.kms_policies import OPERATOR, POLICIES
 from calllog_guard.core.rights.redis_rules import FINE_SINCE, WAITAOF_SINCE, acl_lines, rules
 from calllog_guard.core.stream.proofs import Proofs
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, MessageError
 
 
@@ -74,7 +75,7 @@ async def lag(shared: AppContext) -> int:
     settings, partitions = shared.settings, range(shared.settings.partitions)
     found = await shared.keystore.read([applied_key(partition) for partition in partitions])
     starts = {partition: int(offset or 0) for partition, offset in zip(partitions, found, strict=True)}
-    topic, waiting, proofs = settings.topic("privacy.decisions"), 0, shared.vault.proofs(shared.tenant)
+    topic, waiting, proofs = settings.topic(Topic.DECISIONS), 0, shared.vault.proofs(shared.tenant)
     async with aclosing(units(settings.kafka, shared.options, topic, starts, settings.unit_records)) as read:
         async for _, records in read:
             waiting += sum(_counts(record, proofs) for record in records)
@@ -91,9 +92,7 @@ def _counts(record: Any, proofs: Proofs) -> bool:
         return False
 
 
-@command(
-    "keystore",
-)
+@command("keystore")
 @argument("action", type=click.Choice(["status", "walk", "guard", "rights", "policies"]))
 @click.option(
     "--server",

@@ -27,9 +27,7 @@ def _opened(args: Args) -> tuple[Notice, Words]:
         raise ConfigurationError(f"the notice to {found.to} cannot be opened with --key ({error})") from None
 
 
-@command(
-    "notice",
-)
+@command("notice")
 @argument("action", type=click.Choice(["open"]))
 @argument("file", metavar="FILE", type=Path, help="a record of privacy.notices, in JSON")
 @key("the private X25519 key of its addressee", required=True)

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from calllog_guard.adapters.disk.policy_file import key_files, load_policy
 from calllog_guard.adapters.kafka.log import read_each
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, check_places, follow_published
@@ -19,22 +20,19 @@ from calllog_guard.commands.setup import progress, say, show, the_world
 from calllog_guard.core.crypto.leg_envelope import parse_header
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.identity.rules import folds_case
+from calllog_guard.core.policy.active import Policy
+from calllog_guard.core.policy.changes.chain import UNLAWFUL
 from calllog_guard.core.policy.changes.differences import Difference, Stored, differences, lapsing
 from calllog_guard.core.policy.changes.grave import SECOND, grave
-from calllog_guard.core.policy.changes.publication import (
-    UNLAWFUL,
-    Publication,
-    topic_key,
-    with_keys,
-)
+from calllog_guard.core.policy.changes.publication import Publication, topic_key, with_keys
 from calllog_guard.core.policy.facts import lacking
 from calllog_guard.core.policy.form import Version
 from calllog_guard.core.policy.lawful import advice, unlawful
 from calllog_guard.core.policy.record import markdown, record
 from calllog_guard.core.policy.versions import change_at, in_force
 from calllog_guard.core.records import Output
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, RecordError, StateRefusedError
-from calllog_guard.policy import Policy, load_policy
 
 policy: Final = Group("policy")
 
@@ -90,10 +88,7 @@ def _unlawful(shared: AppContext) -> list[str]:
     return shared.policy.unlawful(today, min(taken, shared.policy.versions[-1].effective, today + timedelta(1)))
 
 
-@policy.command(
-    "check",
-    help="differences between the version in force and the next, or between two files",
-)
+@policy.command("check", help="differences between the version in force and the next, or between two files")
 @file("--against", help="the policy file to compare with")
 @click.option("--effective", type=day_of, metavar="DAY", help="the version of that day instead")
 @flag(LENGTHEN, help="longer periods are meant: they are no finding")
@@ -200,7 +195,7 @@ class Headers:
 
 async def stored_legs(shared: AppContext) -> Mapping[Stored, int]:
     """The legs that are stored, counted by what decides about them: their headers are in clear, nothing is opened."""
-    topic, partitions = shared.settings.topic("calllog.legs"), range(shared.settings.partitions)
+    topic, partitions = shared.settings.topic(Topic.LEGS), range(shared.settings.partitions)
     counted: Counter[Stored] = Counter()
     for partition in progress(partitions, "partitions of legs"):
         headers = Headers()
@@ -214,10 +209,7 @@ async def stored_legs(shared: AppContext) -> Mapping[Stored, int]:
 # --- publish --------------------------------------------------------------------------------------------------------
 
 
-@policy.command(
-    "publish",
-    help="sign the newest version of the file; every worker follows it within seconds",
-)
+@policy.command("publish", help="sign the newest version of the file; every worker follows it within seconds")
 @key("an officer's private key", required=True)
 @click.option("--effective", type=day_of, metavar="DAY", help="which version of the file")
 @flag(LENGTHEN, help="longer periods are meant; the signed text says so")
@@ -232,7 +224,7 @@ async def publish(args: Args) -> int:
             f"the policy file has no version of {wanted}; it has {', '.join(str(each.effective) for each in file)}"
         )
     # What is published stands on what was before: the file without this version, and what was published earlier.
-    rest = Policy(tuple(each for each in file if each is not version), Path(shared.settings.policy).parent)
+    rest = Policy(tuple(each for each in file if each is not version), key_files(Path(shared.settings.policy).parent))
     rest.here, shared.policy = shared.policy.here, rest
     followed = await follow_published(shared, whole=False)
     before = in_force([each for each in rest.versions if each.effective < wanted], wanted)
@@ -253,7 +245,7 @@ async def publish(args: Args) -> int:
     )
     version = rest.inlined(version)
     _replaced(rest, version, shared.clock.now().date(), args)
-    _check_identity(shared, Policy((*rest.versions, version), Path(shared.settings.policy).parent))
+    _check_identity(shared, Policy((*rest.versions, version), key_files(Path(shared.settings.policy).parent)))
     _left_behind(followed.holes(shared.clock.now().date()), version, args)
     signed = countersigned(args.key.read_bytes(), before.tenant[tenant], rest.public_key, claims, followed)
     if signed.done:
@@ -268,7 +260,7 @@ async def publish(args: Args) -> int:
     writer = shared.writer()
     await writer.start()
     try:
-        topic = shared.settings.topic("privacy.policy")
+        topic = shared.settings.topic(Topic.POLICY)
         await writer.write([Output(topic, 0, topic_key(tenant, wanted, version.number), signed.token)])
     finally:
         await writer.stop()
@@ -331,10 +323,7 @@ def _left_behind(missed: Sequence[Publication], version: Version, args: Args) ->
 # --- print ----------------------------------------------------------------------------------------------------------
 
 
-@policy.command(
-    "print",
-    help="the record of processing (GDPR Art. 30), as Markdown or JSON",
-)
+@policy.command("print", help="the record of processing (GDPR Art. 30), as Markdown or JSON")
 @flag("--markdown", help="the default")
 @flag("--published", help="with what is published: asks Kafka")
 async def print_record(args: Args) -> int:

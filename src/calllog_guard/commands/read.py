@@ -27,9 +27,7 @@ log: Final = structlog.get_logger()
 _LEAVE_S: Final = 8.0
 
 
-@command(
-    "read",
-)
+@command("read")
 @click.option("--purpose", metavar="P", required=True, help="as in the policy")
 @click.option("--actor", metavar="A", required=True, help="as in the policy: whose credential this is")
 @key("the actor's private key, which signs the access record; default: ACTOR_KEY")

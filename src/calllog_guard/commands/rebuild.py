@@ -18,9 +18,7 @@ from calllog_guard.workers.keeper.worker import index_path
 _TELL_S: Final = 2.0
 
 
-@command(
-    "rebuild",
-)
+@command("rebuild")
 @click.option("--partition", type=int, required=True, metavar="N", help="of calllog.legs")
 async def rebuild(args: Args) -> int:
     """Discard, read both topics to their ends, count."""

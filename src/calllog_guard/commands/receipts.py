@@ -15,9 +15,7 @@ from calllog_guard.errors import ConfigurationError, MessageError
 from calllog_guard.reports.certificate import SignatureCheck, certificate
 
 
-@command(
-    "receipt",
-)
+@command("receipt")
 @argument("action", type=click.Choice(["verify"]))
 @argument("file", metavar="FILE", type=Path, help="a receipt, or the statement of a month")
 @key("the tenant's public receipt key", required=True)

@@ -20,7 +20,8 @@ from calllog_guard.commands.options import Args, command, file, flag, key
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.unread import Unread
 from calllog_guard.core.audit.accesses import Account, Doubt, read_access
-from calllog_guard.core.audit.month_report import HoldLine, Month, PolicyLine, Report, Sources, report
+from calllog_guard.core.audit.month_lines import HoldLine, PolicyLine, Report
+from calllog_guard.core.audit.month_report import Month, Sources, report
 from calllog_guard.core.audit.month_statement import KEY, STATEMENTS, Statement
 from calllog_guard.core.cases.case import Case
 from calllog_guard.core.cases.case_states import RULES
@@ -30,6 +31,7 @@ from calllog_guard.core.decisions.hold import Terms
 from calllog_guard.core.identifiers import HoldId, unb64
 from calllog_guard.core.policy.actors import Judge
 from calllog_guard.core.stream.proofs import DESK
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import (
     ConfigurationError,
     EntryCorruptError,
@@ -98,10 +100,10 @@ class Accesses(NamedTuple):
 
 async def _accesses(shared: AppContext) -> Accesses:
     settings = shared.settings
-    topic, places = settings.topic("privacy.access"), list(range(settings.few_partitions))
+    topic, places = settings.topic(Topic.ACCESS), list(range(settings.few_partitions))
     actors = shared.policy.actors(shared.tenant)
-    judge = Judge(actors, shared.vault.guard_id(), topic, settings.topic("calllog.dead"))
-    found, seen, unread = Accesses([], []), set[bytes](), Unread("privacy.access")
+    judge = Judge(actors, shared.vault.guard_id(), topic, settings.topic(Topic.DEAD))
+    found, seen, unread = Accesses([], []), set[bytes](), Unread(Topic.ACCESS)
     for record in await read_all(settings.kafka, shared.options, topic, places):
         if record.value is None:
             continue
@@ -157,8 +159,8 @@ def _filed(shared: AppContext, cases: Sequence[Case]) -> dict[str, Filed]:
 async def _statement(shared: AppContext, month: str) -> tuple[Statement, bytes] | None:
     """The statement of a month with its signed form, if the desk has written one; what no desk of ours wrote is passed over."""
     home = tenant_partition(shared.tenant, shared.settings.few_partitions)
-    records = await read_all(shared.settings.kafka, shared.options, shared.settings.topic("privacy.receipts"), [home])
-    key, unread, proofs = f"{KEY}{month}".encode(), Unread("privacy.receipts"), shared.vault.proofs(shared.tenant)
+    records = await read_all(shared.settings.kafka, shared.options, shared.settings.topic(Topic.RECEIPTS), [home])
+    key, unread, proofs = f"{KEY}{month}".encode(), Unread(Topic.RECEIPTS), shared.vault.proofs(shared.tenant)
     found: tuple[Statement, bytes] | None = None
     for record in records:
         if record.key == key and record.value is not None:
@@ -211,10 +213,7 @@ async def made(shared: AppContext, month: str | None, officer: Path | None = Non
     return report(sources, Month(first=first, calendar=calendar(table)), now)
 
 
-@command(
-    "report",
-    one_of={("--markdown", "--json", "--statement", "--html"): False},
-)
+@command("report", one_of={("--markdown", "--json", "--statement", "--html"): False})
 @click.option("--month", metavar="YYYY-MM", help="default: the present one")
 @key("an officer's private key: secret holds too, and the report says so")
 @flag("--markdown", help="Markdown to stdout (the default)")

@@ -28,6 +28,7 @@ from calllog_guard.core.decisions.decision import decision_in
 from calllog_guard.core.decisions.outcome import is_result
 from calllog_guard.core.identity.id_file import identifiers
 from calllog_guard.core.identity.rules import spellings
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
 
 _BLOCK: Final = 1 << 24
@@ -163,7 +164,7 @@ async def _case_places(shared: AppContext, case: str, log_dirs: list[Path]) -> l
     everything = list(range(shared.settings.partitions))
     names, junk = set(), 0
     for record in await read_all(
-        shared.settings.kafka, shared.options, shared.settings.topic("privacy.decisions"), everything
+        shared.settings.kafka, shared.options, shared.settings.topic(Topic.DECISIONS), everything
     ):
         key = record.key or b""
         if record.value is not None and key[:1] != b"~" and not is_result(key):
@@ -179,7 +180,7 @@ async def _case_places(shared: AppContext, case: str, log_dirs: list[Path]) -> l
     if not names:
         raise StateRefusedError("no decision belongs to this case; `case list` shows all")
     places: list[ScannedPlace] = []
-    topic, wanted = shared.settings.topic("calllog.legs"), sorted({name.encode() for name in names})
+    topic, wanted = shared.settings.topic(Topic.LEGS), sorted({name.encode() for name in names})
     there = (await _partitions(shared)).get(topic, 0)
     for partition in progress(range(there), "partitions"):
         look = Look.for_(names)
@@ -206,10 +207,7 @@ def _line(place: ScannedPlace) -> str:
     return f"{place.where}:{offsets} {place.found} found{forms}, {place.tombstones} tombstones{unread}"
 
 
-@command(
-    "scan",
-    one_of={("--case", "--canary"): True},
-)
+@command("scan", one_of={("--case", "--canary"): True})
 @click.option("--case", metavar="CASE", help="values of the legs of the person whom a case erased")
 @file("--canary", help="identifiers, one per line, in every form")
 @file(

@@ -16,6 +16,7 @@ from calllog_guard.app.context import AppContext, world
 from calllog_guard.commands.options import Args, argument, command
 from calllog_guard.core.crypto.jose import new_pair
 from calllog_guard.core.identifiers import TENANT_PATTERN
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.settings import PREFIX, from_environment
 
@@ -47,14 +48,12 @@ def the_world() -> AppContext:
     return world(from_environment(os.environ))
 
 
-@command(
-    "init",
-)
+@command("init")
 @argument("directory", metavar="DIR", type=Path, help="the folder that is written")
 @click.option("--tenant", metavar="T", default="iocom", help="the tenant's name")
 def init(args: Args) -> int:
     """Write the first files; what exists is left as it is."""
-    base, events = args.directory.resolve(), from_environment(os.environ).topic("calllog.events")
+    base, events = args.directory.resolve(), from_environment(os.environ).topic(Topic.EVENTS)
     for name in ("kms", "state", "keys"):
         (base / name).mkdir(parents=True, exist_ok=True, mode=0o700)
     if not re.match(TENANT_PATTERN, args.tenant):

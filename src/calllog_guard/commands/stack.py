@@ -97,9 +97,7 @@ def _users(stack: "Stack") -> dict[str, str]:
     return {user: str(path) for user, path in found.items()}
 
 
-@command(
-    "stack",
-)
+@command("stack")
 @argument("action", type=click.Choice(["up", "down", "status"]))
 @file("--dir", metavar="DIR", required=True, help="where data, logs and stack.json lie")
 @click.option(

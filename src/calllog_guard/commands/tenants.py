@@ -31,6 +31,7 @@ from calllog_guard.core.rights.grants import DOMAINS
 from calllog_guard.core.stream.anchor import ANCHOR
 from calllog_guard.core.stream.letters import LETTERS_FROM
 from calllog_guard.core.stream.proofs import AUDIT
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, KmsForbiddenError, StateRefusedError
 from calllog_guard.settings import ROLES
 from calllog_guard.workers.keys.restore_guard import guard_entry, read_guard
@@ -43,9 +44,7 @@ _NOT_MADE: Final = "not made: calllog-guard tenant create"
 _ELSEWHERE: Final = "served elsewhere: CALLLOG_GUARD_TENANT"
 
 
-@command(
-    "tenant",
-)
+@command("tenant")
 @argument("action", type=click.Choice(["create", "list", "upgrade", "separate", "identity"]))
 @argument("tenant", metavar="[T]", required=False, help="the tenant's name; list takes none")
 @click.option(
@@ -123,7 +122,7 @@ async def _own(shared: AppContext) -> bool:
         )
     if not first:
         return await shared.anchored() is None
-    for name in ("privacy.decisions", "calllog.legs"):
+    for name in (Topic.DECISIONS, Topic.LEGS):
         if await holds_any(settings.kafka, shared.options, settings.topic(name), range(settings.partitions)):
             raise StateRefusedError(
                 f"{settings.topic(name)} holds another installation's records, or RING has lost this one's keys: set "
@@ -280,9 +279,9 @@ async def _make(shared: AppContext, tenant: Tenant, identity: tuple[str, ...]) -
     await writer.start()
     try:
         if unanchored:
-            topics = (shared.settings.topic("privacy.decisions"), shared.settings.topic("calllog.legs"))
+            topics = (shared.settings.topic(Topic.DECISIONS), shared.settings.topic(Topic.LEGS))
             places = [(topic, number) for topic in topics for number in range(shared.settings.partitions)]
-            places.append((shared.settings.topic("privacy.policy"), 0))  # for those who have no right to the ledger
+            places.append((shared.settings.topic(Topic.POLICY), 0))  # for those who have no right to the ledger
             anchors = [Output(*place, ANCHOR, encode(shared.anchor)) for place in places]
             await writer.write(shared.vault.vouched(tenant, AUDIT, anchors))
         profile = shared.vault.profile(tenant).number

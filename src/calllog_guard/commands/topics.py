@@ -72,10 +72,7 @@ async def _counted(shared: AppContext, *, make: bool) -> None:
         await shared.keystore.close()
 
 
-@topics.command(
-    "rights",
-    help="the rights of every user, for Kafka's own tool",
-)
+@topics.command("rights", help="the rights of every user, for Kafka's own tool")
 def rights(args: Args) -> int:
     """The commands that give every user its rights, with this installation's names; nothing is asked of Kafka."""
     shared = the_world()
@@ -150,10 +147,7 @@ def _together(gaps: Sequence[Gap], roles: Sequence[str], signed: Sequence[Accept
     return Lost(gap, tuple(dict.fromkeys(roles)), covering[-1] if covering else None)
 
 
-@topics.command(
-    "accept",
-    help="show what is lost of a topic, and accept its new beginning",
-)
+@topics.command("accept", help="show what is lost of a topic, and accept its new beginning")
 @argument("topic", metavar="TOPIC", help="the whole name, as the halted worker says it")
 @click.option("--partition", type=int, metavar="N", help="only this one")
 @key("an officer's private key: accept what is shown")

@@ -53,9 +53,7 @@ _KILL_S: Final = 30.0
 Goodbye = Callable[[], Coroutine[Any, Any, None]]
 
 
-@command(
-    "worker",
-)
+@command("worker")
 @argument("role", type=click.Choice([*ROLES, "all"]), help="what it does; all: a process of each")
 @flag("--json", help="accepted everywhere; log lines are JSON in any case")
 def worker(args: Args) -> int:

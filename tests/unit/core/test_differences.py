@@ -8,9 +8,9 @@ from policies import SERVICE, policy_of, version, write_keys
 from test_publication import APPENDED, published
 
 from calllog_guard.core.crypto.jose import public_forms
+from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.policy.changes.differences import Difference, differences
 from calllog_guard.core.policy.record import record
-from calllog_guard.policy import Policy
 
 MORE = """\
 [version.tenant.iocom.recipients.invoicing]

@@ -9,14 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from policies import SERVICE, policy_of, version
 
+from calllog_guard.adapters.disk.policy_file import key_files
 from calllog_guard.adapters.rocksdb.index import RocksIndex
 from calllog_guard.core.identifiers import Tenant
+from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.policy.changes.differences import lapsing, longer
 from calllog_guard.core.policy.form import PurposeTable, TenantPolicy, Version
 from calllog_guard.core.policy.versions import purposes_since
 from calllog_guard.core.retention.expiry import lapsed
 from calllog_guard.core.retention.purposes import due_day
-from calllog_guard.policy import Policy
 from calllog_guard.ports import LegFacts, Position
 
 START = date(2026, 1, 1)
@@ -147,7 +148,7 @@ def test_a_sweep_takes_what_is_due_and_nothing_else(
 ) -> None:
     index = RocksIndex(tmp_path / "index")
     try:
-        policy, today = Policy(written(law), tmp_path), START + timedelta(after)
+        policy, today = Policy(written(law), key_files(tmp_path)), START + timedelta(after)
         expected = set()
         for number, (day, mask) in enumerate(legs):
             call = START + timedelta(min(day, after))

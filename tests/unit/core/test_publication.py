@@ -13,9 +13,9 @@ from policies import SERVICE, policy_of, version
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.crypto.jose import sign
 from calllog_guard.core.identifiers import Tenant, b64
+from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.policy.changes.publication import Publication, signed_by, topic_key, with_keys
 from calllog_guard.errors import ConfigurationError, StateRefusedError
-from calllog_guard.policy import Policy
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 APPENDED = to_ms(NOW)

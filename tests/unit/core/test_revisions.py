@@ -14,12 +14,12 @@ from test_publication import APPENDED, LONG, NOW, SHORT, TODAY, claims_of, keeps
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.crypto.jose import sign
 from calllog_guard.core.identifiers import Tenant
+from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.policy.changes.publication import topic_key
 from calllog_guard.core.policy.record import markdown, record
 from calllog_guard.core.policy.versions import change_at
 from calllog_guard.core.retention.purposes import due_day
 from calllog_guard.errors import ConfigurationError
-from calllog_guard.policy import Policy
 
 DAY = date(2026, 6, 2)
 IOCOM = Tenant("iocom")

@@ -13,12 +13,12 @@ from calllog_guard.adapters.disk.policy_floor import SeenLaw
 from calllog_guard.core.codec import Beat, encode, to_ms
 from calllog_guard.core.crypto.jose import new_pair
 from calllog_guard.core.officers.acceptances import Acceptance, accepting
+from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.policy.form import Version
 from calllog_guard.core.stream.anchor import Anchor
 from calllog_guard.core.stream.arrival import Remnant
 from calllog_guard.errors import ConfigurationError, NewerFormError, RequestRefusedError
 from calllog_guard.metrics import CounterMetric, Counters
-from calllog_guard.policy import Policy
 from calllog_guard.workers.runtime.policy_updates import PolicySource
 
 

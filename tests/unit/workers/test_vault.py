@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from calllog_guard.adapters.disk.policy_file import key_files
 from calllog_guard.adapters.kms.aws import AwsKms
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.adapters.memory.fakes import MemoryKms, MemoryRing
 from calllog_guard.core.crypto.subject_secrets import Secret
 from calllog_guard.core.identifiers import EpochName, Tenant
+from calllog_guard.core.policy.active import Policy
 from calllog_guard.errors import ConfigurationError, EpochUnknownError, KmsSilentError, StoredFormError
-from calllog_guard.policy import Policy
 from calllog_guard.settings import Settings
 from calllog_guard.workers.desk.answers.receipts import Receipts
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
@@ -150,7 +151,9 @@ def test_warming_up_without_a_tenant_says_what_to_do(tmp_path: Path) -> None:
 def test_a_receipt_counts_how_long_the_kms_could_take_a_destruction_back() -> None:
     fenced = datetime(2026, 11, 24, tzinfo=UTC)
     for kms, days in ((MemoryKms(), 28), (AwsKms("eu-west-2", "p"), 35)):
-        bounds = Receipts(TENANT, 0, Vault(kms, MemoryRing()), Settings(), Policy((), Path()))._bounds(fenced)
+        bounds = Receipts(TENANT, 0, Vault(kms, MemoryRing()), Settings(), Policy((), key_files(Path())))._bounds(
+            fenced
+        )
         assert bounds["backup_end"] == fenced + timedelta(days=days)
 
 

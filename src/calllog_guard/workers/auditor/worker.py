@@ -23,13 +23,14 @@ from calllog_guard.core.profile import RELEASE_0_1
 from calllog_guard.core.records import Output
 from calllog_guard.core.retention.removals import RATCHET_KEY, Marked
 from calllog_guard.core.stream.proofs import TOGETHER
+from calllog_guard.core.topics import LATER, Topic
 from calllog_guard.errors import KeystoreUnsafeError, MessageError, RecordError
 from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.ports import Cleaners, Offsets, ReadAll
 from calllog_guard.workers.auditor.lags import Lags
 from calllog_guard.workers.auditor.observation import Disks, LookResult, Observation, ReadEach
 from calllog_guard.workers.auditor.open_decision import Watched
-from calllog_guard.workers.auditor.upkeep import LATER, Means, Upkeep
+from calllog_guard.workers.auditor.upkeep import Means, Upkeep
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.rotation import UNREADABLE, Walked
 from calllog_guard.workers.runtime.delivery import Unit
@@ -67,8 +68,8 @@ class Auditor:
         self._outcome_key, self._lags, self._agree = outcome_key, lags, means.agree
         self._clock, self._starts = means.clock, starts
         self._read_all, self._count, self._level = read_all, means.count, means.level
-        self._legs, self._decisions = settings.topic("calllog.legs"), settings.topic("privacy.decisions")
-        self._outcomes = settings.topic("privacy.outcomes")
+        self._legs, self._decisions = settings.topic(Topic.LEGS), settings.topic(Topic.DECISIONS)
+        self._outcomes = settings.topic(Topic.OUTCOMES)
         self.topics: tuple[str, ...] = (self._decisions,)
         self._observation = Observation(self._legs, read_each, disks, means.clock, means.count, means.level)
         self._watched: dict[int, dict[bytes, Watched]] = {}

@@ -27,11 +27,13 @@ from calllog_guard.core.cases.secret_cases import is_order
 from calllog_guard.core.codec import from_ms
 from calllog_guard.core.decisions.outcome import TO_DESK, Outcome, OutcomeKey
 from calllog_guard.core.identifiers import INTERNAL_KEY, Lookup, Tenant
+from calllog_guard.core.policy.active import Policy, TenantPolicy
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import AUDIENCE, Request, check_fields, read_request
 from calllog_guard.core.requests.sealing import bare
 from calllog_guard.core.stream.arrival import appended_ms, content
 from calllog_guard.core.stream.heartbeats import Heartbeats
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import (
     EntryUnreadableError,
     HoldReleasedError,
@@ -41,7 +43,6 @@ from calllog_guard.errors import (
     RequestRefusedError,
 )
 from calllog_guard.metrics import Counters, Gauges, Increment, SetGauge
-from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
@@ -130,8 +131,8 @@ class Desk:
     def __init__(self, office: Office) -> None:
         self._o, self._book = office, office.book
         settings = office.settings
-        self._requests, self._outcomes = settings.topic("privacy.requests"), settings.topic("privacy.outcomes")
-        self._orders = settings.topic("privacy.orders")
+        self._requests, self._outcomes = settings.topic(Topic.REQUESTS), settings.topic(Topic.OUTCOMES)
+        self._orders = settings.topic(Topic.ORDERS)
         self._steps = CrashPoints(settings.off)
         self._lifting, self._disclosures = Lifting(office.holds.archive, office.policy), Disclosures(office.holds)
         self._next_holds = self._next_look = office.clock.now()

@@ -15,9 +15,10 @@ from calllog_guard.core.decisions.decision import Decision
 from calllog_guard.core.decisions.outcome import OutcomeKey
 from calllog_guard.core.identifiers import EpochName, Tenant
 from calllog_guard.core.officers.confirmations import Confirmed
+from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.stream.beginnings import NO_ID
+from calllog_guard.core.topics import Topic
 from calllog_guard.metrics import Increment, SetGauge
-from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Position, Rows, Tail, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keeper.partition import Shard
@@ -70,7 +71,7 @@ class Tools:
     @property
     def legs(self) -> str:
         """The topic of legs."""
-        return self.settings.topic("calllog.legs")
+        return self.settings.topic(Topic.LEGS)
 
     @property
     def outcome_key(self) -> OutcomeKey:
@@ -88,7 +89,7 @@ class Tools:
     @property
     def ledger(self) -> str:
         """The topic of decisions."""
-        return self.settings.topic("privacy.decisions")
+        return self.settings.topic(Topic.DECISIONS)
 
     def commit(self, shard: Shard) -> None:
         """Write the index with its position, at once."""

@@ -23,6 +23,7 @@ from calllog_guard.core.records import Output, tombstone
 from calllog_guard.core.stream.anchor import ANCHOR
 from calllog_guard.core.stream.arrival import content
 from calllog_guard.core.stream.heartbeats import plain
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryUnreadableError, EpochUnknownError, MessageError, RecordError
 from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.ports import Index, LegFacts, Offsets, Pending, ReadAll
@@ -50,12 +51,12 @@ log: Final = structlog.get_logger()
 
 def index_path(settings: Settings, partition: int) -> Path:
     """Where the index of a partition lies."""
-    return Path(settings.state_dir) / f"keeper-{settings.topic('calllog.legs')}-{partition}"
+    return Path(settings.state_dir) / f"keeper-{settings.topic(Topic.LEGS)}-{partition}"
 
 
 def held_path(settings: Settings, partition: int) -> Path:
     """Where the index of the copies of a partition lies."""
-    return Path(settings.state_dir) / f"keeper-{settings.topic('calllog.held')}-{partition}"
+    return Path(settings.state_dir) / f"keeper-{settings.topic(Topic.HELD)}-{partition}"
 
 
 class Keeper:
@@ -84,7 +85,7 @@ class Keeper:
         self._tenant, self._ring, self._writer, self._settings = tools.tenant, tools.ring, tools.writer, tools.settings
         self._clock, self._count = tools.clock, tools.count
         self._read_all, self._starts, self._ends = read_all, starts, ends
-        self._legs, self._decisions = tools.legs, tools.settings.topic("privacy.decisions")
+        self._legs, self._decisions = tools.legs, tools.settings.topic(Topic.DECISIONS)
         self._reached, self._open_index = reached, open_index
         self.topics: tuple[str, ...] = (self._legs, self._decisions)
         self._steps = CrashPoints(tools.settings.off)
@@ -152,7 +153,7 @@ class Keeper:
         path = held_path(self._settings, partition)
         index = self._open_index(path)
         position = index.position()
-        topic = self._settings.topic("calllog.held")
+        topic = self._settings.topic(Topic.HELD)
         same = position is not None and position.topics == self._t.known_as(topic)
         if position is not None and same and position.form == INDEX_FORM and partition not in self._t.began_anew(topic):
             return index, position.legs

@@ -23,16 +23,16 @@ from calllog_guard.core.calls.event import CheckedEvent, Limits, payload_of, rea
 from calllog_guard.core.calls.import_journal import Batch, Events, Legs, Refused
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.identifiers import Lookup, Tenant
+from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.records import Output
 from calllog_guard.core.retention.purposes import Purpose, standing
 from calllog_guard.core.stream.arrival import content
 from calllog_guard.errors import Fate, GuardError, MessageError, UnacknowledgedError, UnitOverdueError
 from calllog_guard.metrics import CounterMetric, Counters
-from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
-from calllog_guard.workers.protector.leg_writer import PendingLeg, PurposeTables, Sealer
+from calllog_guard.workers.protector.leg_writer import PendingLeg, Sealer, UnitRules
 from calllog_guard.workers.runtime.dead_letters import DeadLetters
 
 log: Final = structlog.get_logger()
@@ -138,7 +138,7 @@ class Intake:
             refused=tuple(refused),
         )
 
-    def _event(self, item: Item, rules: PurposeTables, now_ms: int) -> CheckedEvent:
+    def _event(self, item: Item, rules: UnitRules, now_ms: int) -> CheckedEvent:
         if isinstance(item.value, MessageError):
             raise item.value
         headers = () if item.record is None else item.record.headers
@@ -173,13 +173,13 @@ class Intake:
         return self._standing[day]
 
     async def _resolved(
-        self, parts: Sequence[PendingLeg], letters: Sequence[Output], rules: PurposeTables
+        self, parts: Sequence[PendingLeg], letters: Sequence[Output], rules: UnitRules
     ) -> Counter[CounterMetric]:
         found, unknown = await self._sealer.resolved(parts)
         return (await self._sealer.settle(found, letters, rules, unknown=unknown)).ended
 
     async def _settled(
-        self, parts: Sequence[PendingLeg], letters: Sequence[Output], rules: PurposeTables
+        self, parts: Sequence[PendingLeg], letters: Sequence[Output], rules: UnitRules
     ) -> Counter[CounterMetric]:
         """As a worker does: silence is waited for, a unit that has sent something and takes too long is not."""
         now, most_s = asyncio.get_running_loop().time, self._settings.unit_max_s

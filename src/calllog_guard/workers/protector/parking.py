@@ -35,6 +35,7 @@ from calllog_guard.core.crypto.subject_secrets import month_of
 from calllog_guard.core.identifiers import CallId, EpochName, Lookup
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import Arrival
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EpochUnknownError, MessageError, NewerFormError, UnitOverdueError
 from calllog_guard.metrics import Counters, Gauges, Increment, SetGauge
 from calllog_guard.ports import Clock, Place, ReadAll, Writer
@@ -98,7 +99,7 @@ class Parking:
 
     def __init__(self, needs: ParkingNeeds) -> None:
         self._n, self._steps = needs, CrashPoints(needs.settings.off)
-        self._topic = needs.settings.topic("calllog.parked")
+        self._topic = needs.settings.topic(Topic.PARKED)
         self._queues: dict[Name, Queue] = {}
         self._pauses: Pauses[Name] = Pauses()
         self._unread = False

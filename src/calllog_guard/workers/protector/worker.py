@@ -20,7 +20,7 @@ from calllog_guard.metrics import Counters, Increment
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.people.unreadable import Unreadable
-from calllog_guard.workers.protector.leg_writer import PendingLeg, PurposeTables, Sealer, Settled
+from calllog_guard.workers.protector.leg_writer import PendingLeg, Sealer, Settled, UnitRules
 from calllog_guard.workers.protector.parking import Parking
 from calllog_guard.workers.runtime.dead_letters import DeadLetters
 from calllog_guard.workers.runtime.delivery import Unit
@@ -92,7 +92,7 @@ class Protector:
         for which, by in settled.ended.items():
             self._count(which, by)
 
-    def _decoded(self, unit: Unit, rules: PurposeTables) -> tuple[list[PendingLeg], list[Output]]:
+    def _decoded(self, unit: Unit, rules: UnitRules) -> tuple[list[PendingLeg], list[Output]]:
         parts: list[PendingLeg] = []
         letters: list[Output] = []
         for record in (record for records in unit.values() for record in records):

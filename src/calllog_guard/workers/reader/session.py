@@ -24,13 +24,13 @@ from calllog_guard.core.codec import DENIED, NOBODY, Access, encode
 from calllog_guard.core.crypto.leg_envelope import open_leg
 from calllog_guard.core.crypto.subject_secrets import month_from
 from calllog_guard.core.identifiers import INTERNAL_KEY, Tenant
+from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.records import Output
 from calllog_guard.core.retention.purposes import Purpose
 from calllog_guard.core.retention.read_access import Refusal, has_lapsed
 from calllog_guard.core.stream.offsets import pack
 from calllog_guard.errors import ConfigurationError, MessageError, RecordError, StateRefusedError
 from calllog_guard.metrics import Counters, Increment
-from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Record, Writer
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.reader.sources import EntryState, Errand, Header, Holder, Source

@@ -9,6 +9,7 @@ from calllog_guard.core.crypto.jose import seal_to_key
 from calllog_guard.core.identifiers import b64
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.fields import ReplyKey
+from calllog_guard.core.topics import Topic
 from calllog_guard.settings import Settings
 
 
@@ -17,7 +18,7 @@ def sealed_part(settings: Settings, home: int, part: Part, key: ReplyKey, *, sec
     jwk: dict[str, str | list[str]] = {"kty": key.kty, "crv": key.crv, "x": key.x}
     jwe, name = seal_to_key(jwk, key.kid or part.case, encode(part)), f"{part.case}.{part.part}"
     if secret:
-        output = Output(settings.topic("privacy.orders"), home, part_key(name), part_record(jwe))
+        output = Output(settings.topic(Topic.ORDERS), home, part_key(name), part_record(jwe))
     else:
-        output = Output(settings.topic("privacy.exports"), home, name.encode(), jwe.encode())
+        output = Output(settings.topic(Topic.EXPORTS), home, name.encode(), jwe.encode())
     return output, b64(hashlib.sha256(jwe.encode()).digest()).decode()

@@ -24,9 +24,10 @@ from calllog_guard.core.decisions.decision import decision_in
 from calllog_guard.core.decisions.outcome import is_result
 from calllog_guard.core.decisions.standing_rules import open_rule
 from calllog_guard.core.identifiers import INTERNAL_KEY, Lookup, Pseudonym, partition_of
+from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import CaseStateError, MessageError
-from calllog_guard.policy import TenantPolicy
 from calllog_guard.ports import Writer
 from calllog_guard.workers.desk.cases.case_owners import Owners
 from calllog_guard.workers.desk.decisions.granted import Granted, Telling, span_of
@@ -119,7 +120,7 @@ class Answers:
 
     async def _decided(self, keys: Mapping[Pseudonym, Keys]) -> dict[str, int]:
         """The cases in which something was decided about some people, with the purposes it was about, from the ledger."""
-        topic, found = self._a.settings.topic("privacy.decisions"), dict[str, int]()
+        topic, found = self._a.settings.topic(Topic.DECISIONS), dict[str, int]()
         places = sorted({partition_of(each, self._a.settings.partitions) for each in keys})
         for record in await self._a.read_all(topic, places) if places else ():
             key = record.key or INTERNAL_KEY

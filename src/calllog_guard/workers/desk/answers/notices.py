@@ -36,14 +36,15 @@ from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.jose import seal_to
 from calllog_guard.core.decisions.outcome import Outcome
 from calllog_guard.core.identifiers import CallId, Tenant
+from calllog_guard.core.policy.active import Policy, TenantPolicy
 from calllog_guard.core.policy.facts import said
 from calllog_guard.core.policy.recipients import given_to
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.fields import Facts, NoticeKind
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.retention.purposes import due_day
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import CaseStateError
-from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.reports.notice import Sender, letter
 from calllog_guard.settings import Settings
 from calllog_guard.workers.desk.cases.case_owners import Owners
@@ -73,7 +74,7 @@ class Notices:
         self, tenant: Tenant, home: int, book: Casebook, policy: Policy, settings: Settings, owners: Owners
     ) -> None:
         self._tenant, self._home, self._book, self._policy, self._owners = tenant, home, book, policy, owners
-        self._topic = settings.topic("privacy.notices")
+        self._topic = settings.topic(Topic.NOTICES)
 
     @property
     def forms(self) -> int:

@@ -20,10 +20,10 @@ import structlog
 from calllog_guard.core.cases.case import ANNOUNCED, TOLD, Case
 from calllog_guard.core.cases.case_states import after
 from calllog_guard.core.cases.notices import act_by, told_before, waited_for
+from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import Request
 from calllog_guard.errors import CaseStateError, MessageError, ParkedError, RequestRefusedError
-from calllog_guard.policy import TenantPolicy
 from calllog_guard.ports import Clock
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings

@@ -15,11 +15,12 @@ from calllog_guard.core.cases.receipt import STATEMENT, Receipt
 from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.jose import receipt_pem, sign
 from calllog_guard.core.identifiers import Tenant
+from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.policy.facts import said
 from calllog_guard.core.records import Output
 from calllog_guard.core.retention.purposes import GRACE_DAYS
-from calllog_guard.policy import Policy
-from calllog_guard.settings import REQUESTS_KEEP_DAYS, Settings
+from calllog_guard.core.topics import REQUESTS_KEEP_DAYS, Topic
+from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 
 NAMED: Final = 2
@@ -62,7 +63,7 @@ class Receipts:
         claims = msgspec.structs.replace(claims, **self._company(now), **_recipients(case))
         private = receipt_pem(self._vault.receipt_key(self._tenant))[0]
         signed = sign(private, f"{self._tenant}-receipts", encode(claims))
-        return Output(self._settings.topic("privacy.receipts"), self._home, case.case.encode(), signed.encode())
+        return Output(self._settings.topic(Topic.RECEIPTS), self._home, case.case.encode(), signed.encode())
 
     def _company(self, now: datetime) -> dict[str, str]:
         """Who answers for the data, where to write and complain, and the zone of the pages; from the second level of forms on."""

@@ -16,6 +16,7 @@ from calllog_guard.core.audit.month_statement import KEY, CaseLine, HeldLine, St
 from calllog_guard.core.codec import decode, encode
 from calllog_guard.core.crypto.jose import receipt_pem, sign
 from calllog_guard.core.crypto.subject_secrets import Month, month_from, month_text
+from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.policy.facts import said
 from calllog_guard.core.records import Output
 from calllog_guard.core.retention.removals import (
@@ -30,8 +31,8 @@ from calllog_guard.core.retention.removals import (
     removed_in,
 )
 from calllog_guard.core.retention.tally import month_before
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import MessageError
-from calllog_guard.policy import Policy
 from calllog_guard.ports import Writer
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.desk.decisions.holds import Archive
@@ -47,7 +48,7 @@ class Statements:
 
     def __init__(self, archive: Archive, policy: Policy, writer: Writer, home: int) -> None:
         self._a, self._policy, self._writer, self._home = archive, policy, writer, home
-        self._ledger, self._steps = archive.settings.topic("privacy.decisions"), CrashPoints(archive.settings.off)
+        self._ledger, self._steps = archive.settings.topic(Topic.DECISIONS), CrashPoints(archive.settings.off)
         self.begin()
 
     def begin(self) -> None:
@@ -136,7 +137,7 @@ class Statements:
         private = receipt_pem(a.vault.receipt_key(a.tenant))[0]
         signed = sign(private, f"{a.tenant}-receipts", encode(statement)).encode()
         await self._writer.write(
-            [Output(a.settings.topic("privacy.receipts"), self._home, f"{KEY}{text}".encode(), signed)]
+            [Output(a.settings.topic(Topic.RECEIPTS), self._home, f"{KEY}{text}".encode(), signed)]
         )
         self._steps.reached("statement.written")
         mark = Marked(month=text, at=at)

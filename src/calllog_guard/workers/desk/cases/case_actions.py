@@ -21,10 +21,10 @@ from calllog_guard.core.cases.deadlines import check_extension
 from calllog_guard.core.cases.notices import acknowledged, waited_for
 from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.jose import public_forms
+from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import Request
 from calllog_guard.errors import CaseStateError, ParkedError
-from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.desk.answers.notices import AWAITED, Given, Notices
 from calllog_guard.workers.desk.answers.prior_notices import Before
 from calllog_guard.workers.desk.cases.case_store import Casebook

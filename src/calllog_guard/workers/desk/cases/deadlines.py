@@ -20,8 +20,8 @@ from calllog_guard.core.cases.case import SINCE, Case
 from calllog_guard.core.cases.case_states import RULES
 from calllog_guard.core.cases.notices import waiting
 from calllog_guard.core.cases.working_days import Calendar
+from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.metrics import GaugeMetric, Gauges, Increment, SetGauge, Summaries
-from calllog_guard.policy import TenantPolicy
 from calllog_guard.ports import Clock
 from calllog_guard.settings import Settings
 from calllog_guard.workers.desk.cases.case_store import Casebook

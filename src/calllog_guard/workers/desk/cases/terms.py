@@ -15,10 +15,10 @@ from calllog_guard.core.cases.case import Case, WaitsFor
 from calllog_guard.core.cases.case_states import RULES, Requester
 from calllog_guard.core.cases.deadlines import Alarm, Due, Times, acknowledge_by, complaint_alarms, due
 from calllog_guard.core.cases.working_days import Calendar, Regime
+from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.requests.fields import Kind
 from calllog_guard.core.requests.request import Request
 from calllog_guard.errors import RequestRefusedError
-from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.desk.cases.case_store import Casebook
 
 _BRAKES: Final = {

@@ -16,8 +16,8 @@ import msgspec
 
 from calllog_guard.core.cases.case import UNFOUND, Case, parted
 from calllog_guard.core.cases.case_states import RULES, after
+from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.records import Output
-from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.desk.answers.notices import Notices
 from calllog_guard.workers.desk.cases.case_owners import Owners
 from calllog_guard.workers.desk.cases.case_store import Casebook

@@ -14,10 +14,10 @@ import structlog
 
 from calllog_guard.core.cases.case import Case
 from calllog_guard.core.identifiers import Lookup
+from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.requests.request import Request
 from calllog_guard.errors import CaseStateError, ParkedError
 from calllog_guard.metrics import Counters, Increment
-from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.desk.cases.case_store import Casebook
 from calllog_guard.workers.desk.decisions.decider import Decider
 from calllog_guard.workers.desk.decisions.granted import Granted

@@ -15,9 +15,9 @@ from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.decisions.decision import DecisionType
 from calllog_guard.core.decisions.standing_rules import REVIEW, Span
 from calllog_guard.core.identifiers import HoldId, Lookup, Pseudonym
+from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.requests.fields import Range, days_of
 from calllog_guard.core.requests.request import Request, wording_digest
-from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.keys.people.law_copies import LawCopy
 
 LAW: Final = frozenset({"access", "rectify", "restrict"})

@@ -46,6 +46,7 @@ from calllog_guard.core.identifiers import (
     id_bytes,
 )
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import (
     EntryUnreadableError,
     EpochUnknownError,
@@ -218,7 +219,7 @@ class Holds:
         persons, unreadable = self._ring.persons(await self._ring.view(list(lookups)))
         if not unreadable and not any(person is not None and person.cut_off for person in persons.values()):
             return []
-        topic, found = self._a.settings.topic("privacy.decisions"), []
+        topic, found = self._a.settings.topic(Topic.DECISIONS), []
         for record in await self._a.read_all(topic, range(self._a.settings.partitions)):
             if record.value is None or not record.key or record.key[:1] == INTERNAL_KEY or is_result(record.key):
                 continue

@@ -22,8 +22,9 @@ from calllog_guard.core.decisions.outcome import DONE, is_result
 from calllog_guard.core.decisions.restriction import RESTORE, Origin, StandingRestriction, ended_by
 from calllog_guard.core.decisions.standing_rules import ALONE, REVIEW, Standing, open_rule
 from calllog_guard.core.identifiers import EpochName, Lookup, Pseudonym, partition_of
+from calllog_guard.core.policy.active import Policy, TenantPolicy
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EpochUnknownError, MessageError, UntracedError
-from calllog_guard.policy import Policy, TenantPolicy
 from calllog_guard.workers.desk.answers.notices import Given
 from calllog_guard.workers.desk.decisions.granted import Granted, PlannedDecision
 from calllog_guard.workers.desk.decisions.holds import Archive
@@ -181,7 +182,7 @@ class Lifting:
     async def _decisions(self, pseudonym: Pseudonym) -> list[Decision]:
         """The person's restrictions and their ends in the order of the ledger."""
         settings = self._a.settings
-        topic, home = settings.topic("privacy.decisions"), partition_of(pseudonym, settings.partitions)
+        topic, home = settings.topic(Topic.DECISIONS), partition_of(pseudonym, settings.partitions)
         start = pseudonym.encode() + b"."
         records = [each for each in await self._a.read_all(topic, [home]) if (each.key or b"").startswith(start)]
         done = {each.key for each in records if is_result(each.key)}

@@ -31,6 +31,7 @@ from calllog_guard.core.decisions.decision import (
 )
 from calllog_guard.core.decisions.outcome import is_result
 from calllog_guard.core.identifiers import INTERNAL_KEY, DecisionId, EpochName, Lookup, partition_of
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EpochUnknownError, MessageError
 from calllog_guard.ports import Writer
 from calllog_guard.workers.desk.decisions.granted import SEARCHES, Granted
@@ -97,7 +98,7 @@ class Searcher:
 
     async def _latest(self, lookup: Lookup) -> int:
         """The latest generation of somebody about whom anything was decided, as far as the ledger can still be opened."""
-        latest, topic = 0, self._a.settings.topic("privacy.decisions")
+        latest, topic = 0, self._a.settings.topic(Topic.DECISIONS)
         for record in await self._a.read_all(topic, range(self._a.settings.partitions)):
             if record.value is None or not record.key or record.key[:1] == INTERNAL_KEY or is_result(record.key):
                 continue

@@ -13,6 +13,7 @@ import msgspec
 
 from calllog_guard.core.cases.case import AT_ONCE, Case
 from calllog_guard.core.decisions.outcome import is_result
+from calllog_guard.core.topics import Topic
 from calllog_guard.workers.desk.decisions.holds import Archive
 
 
@@ -28,7 +29,7 @@ async def without_unwritten(archive: Archive, case: Case, written: Collection[st
     left = set(case.decisions) - set(written) - answered
     if not left:
         return case
-    topic = archive.settings.topic("privacy.decisions")
+    topic = archive.settings.topic(Topic.DECISIONS)
     for record in await archive.read_all(topic, range(archive.settings.partitions)):
         if record.value is not None and record.key and not is_result(record.key):
             left.discard(record.key.decode("ascii", "replace").partition(".")[2])

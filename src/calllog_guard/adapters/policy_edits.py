@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from calllog_guard.adapters.disk.folders import sync_folder
+from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.errors import ConfigurationError, StateRefusedError
-from calllog_guard.policy import load_policy
 
 
 def add_requester(path: Path, today: date, tenant: str, kid: str, role: str, key: str) -> None:
