@@ -15,14 +15,14 @@ ROOT = Path(__file__).parents[1]
 MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "domains: a secret that is made later is everybody's",
-        "workers/keys/tenants/tenant_secrets.py",
+        "workers/keys/tenants/wrapped_secrets.py",
         'and self.domains.apart(Tenant(name.split(".")[1])):',
         "and False:",
         "tests/unit/core/test_domains.py::test_what_is_made_later_is_the_desks_alone_and_nothing_is_made_twice",
     ),
     (
         "domains: a tenant that is made again gets another receipt key",
-        "workers/keys/tenants/tenant_secrets.py",
+        "workers/keys/tenants/wrapped_secrets.py",
         "return self._ring.get(name) is not None or self.domains.lies(name)",
         "return self._ring.get(name) is not None",
         "tests/unit/core/test_domains.py::test_what_is_made_later_is_the_desks_alone_and_nothing_is_made_twice",
@@ -43,7 +43,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "domains: what is others' is taken for a silent KMS",
-        "workers/keys/tenants/tenant_secrets.py",
+        "workers/keys/tenants/wrapped_secrets.py",
         "        except KmsForbiddenError:\n            raise\n",
         "",
         "tests/unit/core/test_domains.py::test_a_key_of_others_is_no_silence_of_the_kms",
@@ -176,7 +176,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a foreign file among the epochs ends the auditor",
-        "workers/keys/tenants/tenant_secrets.py",
+        "workers/keys/tenants/wrapped_secrets.py",
         "for name in self._kms.epochs() if EPOCH_PATTERN.match(name)]",
         "for name in self._kms.epochs() if name != ROOT]",
         "tests/unit/workers/test_walk.py::test_what_else_lies_with_the_epochs_stops_no_walk",
@@ -1310,7 +1310,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a running worker does not follow an upgrade",
-        "workers/keys/tenants/tenant_secrets.py",
+        "workers/keys/tenants/wrapped_secrets.py",
         "await asyncio.to_thread(self._profiles.look, tenant)\n        for",
         "pass\n        for",
         "tests/unit/core/test_profile.py::test_a_running_worker_follows_an_upgrade_with_the_next_refresh",
@@ -3760,7 +3760,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "the KMS is asked anew for every damaged name of an epoch",
-        "workers/keys/tenants/tenant_secrets.py",
+        "workers/keys/tenants/wrapped_secrets.py",
         "if now < self._unknown.get(name, now):",
         "if now < self._unknown.get(name, now) - _PAUSE_S:",
         "tests/unit/workers/test_unreadable.py::test_the_kms_is_not_asked_again_and_again_for_a_damaged_name",

@@ -18,7 +18,8 @@ from calllog_guard.core.identifiers import EpochName, Tenant
 from calllog_guard.core.rights.grants import DOMAIN_KEY, DOMAIN_OF, DOMAINS, SECRETS, USERS, opened_by, secrets_markdown
 from calllog_guard.core.rights.kms_policies import OPERATOR, POLICIES, aws_policy, keys_of, vault_policy
 from calllog_guard.errors import EntryCorruptError, GuardError, KmsForbiddenError
-from calllog_guard.workers.keys.tenants.tenant_secrets import ROOT, Vault
+from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
+from calllog_guard.workers.keys.tenants.wrapped_secrets import ROOT
 
 TENANT = Tenant("iocom")
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)

@@ -19,7 +19,8 @@ from calllog_guard.core.profile import FORMS, TenantProfile, digest, packed, pro
 from calllog_guard.errors import EntryCorruptError, GuardMovedError, KmsSilentError, NewerFormError
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.restore_guard import guard_entry, read_guard
-from calllog_guard.workers.keys.tenants.tenant_secrets import ROOT, SIGNERS, Vault
+from calllog_guard.workers.keys.tenants.tenant_secrets import SIGNERS, Vault
+from calllog_guard.workers.keys.tenants.wrapped_secrets import ROOT
 
 TENANT = Tenant("iocom")
 AT = datetime(2026, 11, 24, 9, tzinfo=UTC)

@@ -1,7 +1,7 @@
 """
 The newest record of a kind in each partition, looked for from the end backwards, without reading all; and every record of some keys.
 
-Source: design section 9, restore guard: the counter of the last heartbeat, and the anchor.
+Source: docs/adr/0009-restore-guard.md.
 """
 
 import asyncio

@@ -4,7 +4,7 @@ What a person is told beside their records: everything that the right of access 
 Rules: 1. What cannot be told (a secret hold, a disclosure that law forbids to tell) is nowhere in it, nor a gap in its place.
        2. Recipients are those of this person; whom the policy merely allows stands apart.  3. What the policy leaves unsaid is
           None, and a page says that it is not stated.
-Source: GDPR Art. 12(4), 15(1)(a) to (h), 15(2), 19, 20(1); UK GDPR Art. 22A; DPA 2018 s.164A; interface: messages, export.
+Source: docs/reference/messages.md; GDPR Art. 12(4), 15(1)(a) to (h), 15(2), 19, 20(1); UK GDPR Art. 22A; DPA 2018 s.164A.
 """
 
 from typing import Literal

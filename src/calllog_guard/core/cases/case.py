@@ -1,7 +1,7 @@
 """
 A case: the life of a request, without the identity of whom it is about.
 
-Source: interface: messages; design sections 9 and 10. Beyond the interface: `jti`, `place` and `acts` make a redelivery resume
+Source: docs/reference/messages.md, docs/explanation/design.md, docs/explanation/cases.md. Beyond it: `jti`, `place` and `acts` make a redelivery resume
 and a replay refused; `progress` says which decision reached which stage, `observed` what was seen of it last; `times`,
 `pauses`, `approvals` are what the clock and the officers did, `officer` that one has had it; `sealed` is what a case needs that is not yet enforced;
 `notices` says who was told what (`notices.py`); of a disclosure `filed` seals whom it was for, `review_at` is when to look again
@@ -63,7 +63,7 @@ SINCE: Final = {
 """From which stage of an erasure on the time to another is measured; the objectives count from the tombstones."""
 
 _YEARS: Final = (2000, 2200)
-"""Of what a request may say (design section 6), and a century for what follows from it."""
+"""Of what a request may say (docs/how-to/publish-an-event.md), and a century for what follows from it."""
 OF_NOBODY: Final = frozenset({"absent", "gone", "exported"})
 """The stages that a case reaches of whom nobody was known: nothing was destroyed, removed or corrected, and nothing is said to be."""
 UNFOUND: Final = "unfound"

@@ -10,7 +10,7 @@ Rules: 1. Whatever a case waited for, an officer has it next: code may `grant`, 
        4. A case that waits for an identity has asked nobody for it. Who asks the person (backend or officer) says so by
           `ask_identity`, as of its moment; before that no clock stops (UK GDPR Art. 12A(2)(b): information *requested*).
 `python -m calllog_guard.core.cases.case_states` prints the documentation's diagram. Not here: deadlines (`deadlines.py`), which fields a
-type needs (`core/requests/request.py`), what enforcing means (the workers). Source: design section 10; interface: messages, case.
+type needs (`core/requests/request.py`), what enforcing means (the workers). Source: docs/explanation/cases.md, docs/reference/messages.md.
 """
 
 import sys

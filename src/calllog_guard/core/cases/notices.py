@@ -4,7 +4,7 @@ Notices: what recipients of the data are told (Art. 19) and what the person is t
 Rules: 1. A notice is named by case, addressee and kind: a repeat is the same notice, and readers keep the first of a name.
        2. Reasons (`ground`) go to the person alone; a recipient learns what it must do and about whom.
        3. What is said beside the sealed part tells of nobody.
-Source: GDPR Art. 12(3), 12(4), 18(3), 19; design section 10; interface: messages.
+Source: docs/explanation/cases.md, docs/reference/messages.md; GDPR Art. 12(3), 12(4), 18(3), 19.
 """
 
 from datetime import datetime, timedelta

@@ -5,7 +5,7 @@ Rules: 1. Ids derive from tenant, requester and `jti`, so that a repeat replaces
        2. The lookup is only sealed, or the ledger would name the erased to whoever holds the pepper.
        3. What is to be done once (a task) is sealed beside the lookup; what stands for ever (`standing_rules.py`) under the person's key.
        4. Version 2 seals generations of 64 bits, and says in which tenure of a desk it was made.
-Source: design section 9, step 2; interface: messages.
+Source: docs/explanation/design.md, docs/reference/messages.md.
 """
 
 import hashlib

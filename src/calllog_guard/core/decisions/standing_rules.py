@@ -3,7 +3,7 @@ What was decided about a person and stands for ever: applied to what is stored a
 
 Rules: 1. The order of the ledger, by tenures of desks, is the order of the rules.  2. What a rule says beyond its type is sealed under the person's
           key, so that it goes with the person.  3. Folding the same decisions again gives the same standing.
-Source: design section 2 (a decision is a standing rule), section 10.
+Source: docs/adr/0003-decisions-stand.md, docs/explanation/cases.md.
 """
 
 from dataclasses import dataclass, field, replace

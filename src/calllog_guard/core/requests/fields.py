@@ -3,7 +3,7 @@ What a request says beyond who asks about whom: the types of its fields, and wha
 
 Rules: 1. A range is whole UTC days of the call's start; anything finer is refused, not rounded.
        2. A reply key is a public one on which nothing can be guessed.  3. Free text is never logged.
-Source: interface: messages; RFC 8037 and RFC 7748, section 6.1 (reply key); `schemas/request.json`.
+Source: docs/reference/messages.md; RFC 8037 and RFC 7748, section 6.1 (reply key); `schemas/request.json`.
 """
 
 import re
@@ -109,7 +109,7 @@ def _day(text: str, pointer: str) -> tuple[date, bool]:
         day = date.fromisoformat(midnight[1] if midnight else text)
     except ValueError:
         raise MessageError("bad_time", pointer) from None
-    if not 2000 <= day.year <= 2100:  # noqa: PLR2004 - design section 6; 2100-01-01 may end the last day
+    if not 2000 <= day.year <= 2100:  # noqa: PLR2004 - docs/how-to/publish-an-event.md; 2100-01-01 may end the last day
         raise MessageError("bad_time", pointer)
     return day, midnight is not None
 

@@ -3,7 +3,7 @@ A request as it arrives: a JWT signed by a registered requester, checked before 
 
 Rules: 1. EdDSA only; nothing in the header may choose the key.  2. `exp` is judged against the record's append time.
        3. A lifetime over 24 h is refused.  4. Which fields a type needs and which it may not have is one table, `NEEDS`.
-Source: RFC 7519, RFC 8725; design section 10.
+Source: docs/explanation/cases.md; RFC 7519, RFC 8725.
 """
 
 import hashlib

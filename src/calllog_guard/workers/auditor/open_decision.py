@@ -1,7 +1,7 @@
 """
 A decision whose traces are not all gone, as the auditor keeps it.
 
-Source: design section 9, step 5.
+Source: docs/adr/0007-absence-is-observed.md.
 """
 
 from collections.abc import Collection, Iterator, Sequence

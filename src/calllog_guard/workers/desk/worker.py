@@ -4,7 +4,7 @@ The desk: verifies requests, runs their cases and clocks, has decisions made (`w
 Steps (numbered for the crash tests): 1 case written, 2 decision written, 3 fenced, 4 receipt written.
 Rules: 1. Only after the fence does the request's offset move.  2. The same place means resume, another means replay.
        3. No identity outside the sealed part of a waiting case.  4. Nothing is refused but by an officer.
-Source: design sections 9 and 10.
+Source: docs/explanation/design.md, docs/explanation/cases.md.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -4,7 +4,7 @@ The decisions of a partition that have reached their barrier, carried out turn b
 Rules: 1. One person's are carried out in their order, others abreast.  2. What waits for one person's entry, for one hold's, or for
           an upgrade is tried again by itself, with growing pauses, and told; everybody else's goes on.  3. What has waited in vain for
           DEAD_KEEP_DAYS has failed, and an officer must look: only total erasures wait for ever.
-Source: design section 9, step 4; section 14 (bounded units).
+Source: docs/explanation/design.md, docs/adr/0011-one-persons-matter.md.
 """
 
 import asyncio

@@ -4,7 +4,7 @@ The keeper: keeps the index of its partitions, enforces decisions in order (`wor
 Rules: 1. Once its erasure is done, an erased pseudonym is tombstoned on sight; until then its legs are indexed, so that
           they are counted and tombstoned together at the barrier.
        2. A result is kept in the ledger, so that a rebuild never reports anew.
-Source: design section 9, step 4; section 12.
+Source: docs/explanation/design.md, docs/contributing/architecture.md.
 """
 
 import asyncio

@@ -10,7 +10,7 @@ Rules: 1. The desk decides nothing until the keystore is marked: nobody is told 
        3. Whose identifiers the present rules refuse stay where they are, and are found by the former rules.
        4. Of whom copies alone are left that a hold or law keeps is carried over, too: they may be told of, and asked for.
        5. The mark is set upon a keystore that was the same all along.
-Source: design section 14 (identity is fixed).
+Source: docs/adr/0012-identity-is-fixed.md.
 """
 
 import asyncio

@@ -7,7 +7,7 @@ Rules: 1. A notice is acknowledged by the log before the case says that it was s
        3. Whom the policy does not name is told by whoever asked: nothing is sent, and the case says so by saying nothing.
        4. A recipient is told of those whose records went to it, once keepers have said so of all whom a case is about: until then the
           case keeps its request, sealed.
-Source: GDPR Art. 12(3), 12(4), 18(3), 19; design section 10.
+Source: docs/explanation/cases.md; GDPR Art. 12(3), 12(4), 18(3), 19.
 """
 
 from collections.abc import Iterator, Mapping

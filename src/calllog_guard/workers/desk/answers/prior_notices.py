@@ -6,7 +6,7 @@ Rules: 1. Nothing is decided before the gateway's acknowledgement is in the case
        2. Where no gateway tells the person of it, it is refused before it begins, and never done in silence.
        3. Due dates go on, nobody else's request waits, and an officer may still refuse it.
        4. Days pass only while the clocks agree: what has been disclosed is not taken back.
-Only from the second level of forms on. Source: design section 14 (before means before); GDPR Art. 18(3), 12(3).
+Only from the second level of forms on. Source: docs/adr/0016-before-means-before.md; GDPR Art. 18(3), 12(3).
 """
 
 from collections.abc import Awaitable, Callable, Sequence

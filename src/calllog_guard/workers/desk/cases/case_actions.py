@@ -4,7 +4,7 @@ What acts on a case that is open: an officer's word, and the clock (identity sho
 Rules: 1. An act is bound to its place as a request is: the same place means resume.  2. What was awaited and has come leads on by
           itself where code may grant; never around an officer.  3. Only an officer refuses.  4. What the person is told of an act
           is in the log before the case says so.
-Source: design section 10; `core/cases/case_states.py`.
+Source: docs/explanation/cases.md; `core/cases/case_states.py`.
 """
 
 from collections.abc import Awaitable, Callable, Sequence

@@ -4,7 +4,7 @@ The open and ended cases of one tenant, as the desk holds them: read from their 
 Rules: 1. A case is in memory only after it is acknowledged, and what goes with it (receipts, notices) is acknowledged before it:
           a crash between the two says it again, never not at all.  2. What a waiting case needs of its request (identities among
           it) is sealed under the epoch key and gone with the last save that no longer needs it.
-Source: design section 9, step 1; section 12.
+Source: docs/explanation/design.md, docs/contributing/architecture.md.
 """
 
 import secrets

@@ -6,7 +6,7 @@ Rules: 1. An alarm is a line of the log with the case's id and a number in the m
        3. A case is looked at closely when it has changed or its next alarm's day has come; its dates are worked out once for all
           that are alike to the day.
        4. It runs between units, so that no case changes meanwhile.
-Source: design section 10; GDPR Art. 12(3), 19; DPA 2018 s.164A; interface: metrics.
+Source: docs/explanation/cases.md, docs/reference/metrics.md; GDPR Art. 12(3), 19; DPA 2018 s.164A.
 """
 
 from collections import Counter

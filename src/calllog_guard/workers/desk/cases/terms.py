@@ -1,7 +1,7 @@
 """
 What the tenant's policy means for a case: its dates, its brake, and whether an officer must look.
 
-Source: design section 10; `core/cases/deadlines.py`, `core/cases/case_states.py`.
+Source: docs/explanation/cases.md; `core/cases/deadlines.py`, `core/cases/case_states.py`.
 """
 
 from datetime import date, datetime, time

@@ -4,7 +4,7 @@ Where nobody, or nothing, was found: the case goes to an officer, and nothing is
 Rules: 1. What is an answer of its own (an erasure, a copy, a consent) is given as one; all else would be closed as done, so an officer
           says what it comes to.  2. Until then whoever may still come is restricted, where that was asked for.
        3. A correction is told once a keeper has made it: until then its case keeps the request, sealed.
-Only from the second level of forms on. Source: design section 14 (truth of receipts); GDPR Art. 5(1)(d), 16, 19, 22.
+Only from the second level of forms on. Source: docs/explanation/cases.md; GDPR Art. 5(1)(d), 16, 19, 22.
 """
 
 from collections.abc import Awaitable, Callable, Sequence

@@ -5,7 +5,7 @@ Steps (numbered for the crash tests): 2 decision written, 3 fenced.
 Rules: 1. The decision is acknowledged before the person's entry changes.  2. Every step may be repeated: ids derive from the
           request.  3. Whoever is minted between the decision and the fence gets a decision too.
        4. A standing rule needs a person to stand with: who was never seen is minted for it.
-Source: design section 9, steps 2 and 3; section 10.
+Source: docs/explanation/design.md, docs/explanation/cases.md.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping

@@ -6,7 +6,7 @@ Rules: 1. A disclosure that waits (for a second officer, for the person to be to
           is erased meanwhile learns of the disclosure by its own notice, and where the law forbids that by nothing.
        3. They go when the case has ended, whatever its end.  4. What an officer holds for an authority is given to that one alone;
           what is held in secret only where the request names the hold.
-Only from the second level of forms on. Source: design section 2 (a hold is a copy), section 10 (`disclose`); GDPR Art. 17(3)(b), (e).
+Only from the second level of forms on. Source: docs/adr/0004-a-hold-is-a-copy.md, docs/explanation/cases.md; GDPR Art. 17(3)(b), (e).
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,7 @@
 """
 What is granted: a request with the policy it is judged by, and which decisions it comes to.
 
-Source: design section 9, step 2; section 10.
+Source: docs/explanation/design.md, docs/explanation/cases.md.
 """
 
 from collections.abc import Callable

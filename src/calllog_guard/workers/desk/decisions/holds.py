@@ -6,7 +6,7 @@ Steps (numbered for the crash tests): 1 entry made, 2 people named in it, 3 keys
 Rules: 1. A person's key is marked before the decision is written: from then on no erasure destroys it before the copies are made.
        2. The terms name everyone before the ledger does, so that a release finds them all.  3. Who returns after an erasure is
           under the same holds before anything else is decided about them.
-Source: design sections 2 and 9, step 4; section 10, `hold`, `release`.
+Source: docs/adr/0004-a-hold-is-a-copy.md, docs/explanation/design.md, docs/explanation/cases.md.
 """
 
 import asyncio

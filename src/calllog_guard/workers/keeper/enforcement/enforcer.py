@@ -6,7 +6,7 @@ Steps of an erasure (numbered for the crash tests): 1 fence repeated, 2 barrier 
 Rules: 1. Every effect may be repeated.  2. What cannot be done yet stays pending and is tried again.  3. Hundreds of thousands of
           legs are taken in portions (`workers/keeper/decision_work.py`), each named, tombstoned and out of the index before the next.
        4. An erasure needs nobody's key: where that does not open, what law would keep can be copied by nobody, and everything goes.
-Source: design section 9, step 4; section 10.
+Source: docs/explanation/design.md, docs/explanation/cases.md.
 """
 
 import asyncio

@@ -3,7 +3,7 @@ Gives a person, or an authority that two officers approved, the legs that were a
 
 Rules: 1. Parts are written as they are made, so that memory stays bounded; a repeat writes the same keys.
        2. Nothing but the sealed parts leaves; the outcome names their digests.  3. Nothing stored is an answer too.
-Source: design section 10 (`access`, `portability`, `disclose`); GDPR Art. 15, 20.
+Source: docs/explanation/cases.md; GDPR Art. 15, 20.
 """
 
 import asyncio
