@@ -63,6 +63,20 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/unit/core/test_domains.py::test_a_policy_of_aws_lets_each_domain_use_its_own_keys",
     ),
     (
+        "domains: the auditor vouches for profiles",
+        "core/rights/kms_policies.py",
+        "names = [*passing, VOUCHES_LETTERS] if domain",
+        "names = [*passing, VOUCHES_LETTERS, VOUCHES_PROFILES] if domain",
+        "tests/unit/core/test_domains.py::test_a_policy_of_aws_lets_each_domain_use_its_own_keys",
+    ),
+    (
+        "domains: a backend opens what lies under the shared key",
+        "core/rights/kms_policies.py",
+        "        return [VOUCHES_PROFILES]\n",
+        "        return [VOUCHES_PROFILES, _SHARED]\n",
+        "tests/unit/core/test_domains.py::test_a_policy_of_aws_lets_each_domain_use_its_own_keys",
+    ),
+    (
         "domains: a token may make a destroyed key anew",
         "core/rights/kms_policies.py",
         'may[f"{mount}/encrypt/{key}"] = ["update"]',
@@ -960,9 +974,9 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "what falsifies has no brake",
-        "core/cases/case_states.py",
-        '"rectify": TypeRule(roles=_ALL_BUT_DESK, identity=True, brake="change", ',
-        '"rectify": TypeRule(roles=_ALL_BUT_DESK, identity=True, ',
+        "core/requests/types.py",
+        'must=("subjects", "facts"), roles=_BOTH, identity=True, brake="change", ',
+        'must=("subjects", "facts"), roles=_BOTH, identity=True, ',
         "tests/scenarios/test_brakes.py::test_what_falsifies_shares_a_brake",
     ),
     (
@@ -2697,7 +2711,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "anyone may ask for anything",
         "core/cases/case_states.py",
-        "return role in RULES[kind].roles and (",
+        "return role in TYPES[kind].roles and (",
         "return bool(role) and (",
         "tests/unit/core/test_machine.py",
     ),
@@ -2753,7 +2767,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "who is not known is let through once the fee is paid",
         "workers/desk/cases/terms.py",
-        'unknown = RULES[request.type].identity and request.identity == "unverified"',
+        'unknown = TYPES[request.type].identity and request.identity == "unverified"',
         "unknown = False",
         "tests/unit/core/test_received.py",
     ),
@@ -4199,8 +4213,8 @@ MUTANTS += [
     (
         "what is asked about nobody is closed as done",
         "workers/desk/cases/unfound.py",
-        "return case.known is False and RULES",
-        "return False and RULES",
+        "return case.known is False and TYPES",
+        "return False and TYPES",
         "tests/scenarios/test_unfound.py::test_what_is_asked_about_nobody_is_an_officers_to_decide",
     ),
     (
@@ -5064,7 +5078,7 @@ MUTANTS += [
     (
         "actor: an objection hides who has read before",
         "workers/keeper/partition.py",
-        "any(each.type in _TAKE_AWAY for each in self.ruled.get(pseudonym, {}).values())",
+        "any(each.type in TAKE_AWAY for each in self.ruled.get(pseudonym, {}).values())",
         "False",
         "tests/scenarios/test_actors.py::test_an_objection_since_hides_no_reader",
     ),
@@ -5194,7 +5208,7 @@ MUTANTS += [
     (
         "ready: of the erased nothing is given",
         "workers/desk/decisions/decider.py",
-        '        if kind in {"access", "disclose"}:\n',
+        "        if TYPES[kind].told_of_holds:\n",
         '        if kind == "access":\n',
         "tests/scenarios/test_disclosures.py::test_what_is_held_for_a_court_is_given_to_that_court",
     ),

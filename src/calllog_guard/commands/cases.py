@@ -18,11 +18,12 @@ from calllog_guard.commands.signed import has_orders, sign_request, text_of
 from calllog_guard.commands.unread import Unread
 from calllog_guard.core.cases.case import Case, State, WaitsFor
 from calllog_guard.core.cases.case_filter import Filter, chosen, days_left
-from calllog_guard.core.cases.case_states import ROWS, RULES, Event
+from calllog_guard.core.cases.case_states import ROWS, Event
 from calllog_guard.core.cases.notices import FILED, Filed
 from calllog_guard.core.cases.sealed_case import open_part
 from calllog_guard.core.codec import decode, encode, time_text
 from calllog_guard.core.identifiers import EpochName
+from calllog_guard.core.requests.types import TYPES
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, StateRefusedError, WorkersSilentError
 from calllog_guard.workers.desk.cases.terms import calendar
@@ -130,7 +131,7 @@ async def _receipts(shared: AppContext, case: Case, folder: Path) -> None:
 )
 @sealing
 @click.option(
-    "--type", type=click.Choice([kind for kind, rule in RULES.items() if rule.ends]), help="list: only of this type"
+    "--type", type=click.Choice([kind for kind, rule in TYPES.items() if rule.ends]), help="list: only of this type"
 )
 @click.option("--state", type=click.Choice(get_args(State)), help="list: only in this state")
 @click.option("--waits-for", type=click.Choice(get_args(WaitsFor)), help="list: only those that wait for this")

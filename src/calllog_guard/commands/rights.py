@@ -31,13 +31,13 @@ from calllog_guard.commands.sent import TAKEN_S, RequestWatch
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.signed import sign_request, subjects_of, text_of
 from calllog_guard.core.cases.case import Case
-from calllog_guard.core.cases.case_states import RULES
 from calllog_guard.core.cases.received_day import received_moment
 from calllog_guard.core.codec import encode, time_text
 from calllog_guard.core.decisions.decision import case_id, request_name
 from calllog_guard.core.identifiers import b64
-from calllog_guard.core.requests.fields import ClockEvent, Kind, NoticeKind, Notify
-from calllog_guard.core.requests.request import BY_EVENT, NEEDS
+from calllog_guard.core.requests.fields import ClockEvent, Notify
+from calllog_guard.core.requests.request import BY_EVENT
+from calllog_guard.core.requests.types import TYPES, Kind, NoticeKind
 from calllog_guard.errors import ConfigurationError, WorkersSilentError
 from calllog_guard.workers.desk.cases.terms import calendar
 
@@ -130,7 +130,7 @@ def _claims(args: Args) -> dict[str, Any]:
         "to": args.to_whom,
         "notice": args.notice,
     }
-    lacking = [_OPTIONS[name] for name in NEEDS[args.command].must if name in _OPTIONS and claims.get(name) is None]
+    lacking = [_OPTIONS[name] for name in TYPES[args.command].must if name in _OPTIONS and claims.get(name) is None]
     if lacking:
         raise ConfigurationError(f"request {args.command} needs {', '.join(lacking)}")
     if args.event == "extend" and args.received_at:
@@ -199,7 +199,7 @@ async def send(args: Args) -> int:
         shared, args, claims | _received(shared, args)
     )  # what is typed wrong is said before any server is asked
     await enter(shared, NO_KEYSTORE, whole=False)
-    signed, acts = sign_request(shared, args, claims | _received(shared, args)), RULES[args.command].ends is None
+    signed, acts = sign_request(shared, args, claims | _received(shared, args)), TYPES[args.command].ends is None
     forms = shared.vault.profile(shared.tenant).forms
     name = args.case if acts else case_id(shared.tenant, request_name(signed.iss, signed.jti, forms))
     follows = args.wait and not acts
@@ -229,7 +229,7 @@ _ALL: Final = command("request")(send)
 
 def _taken(kind: Kind) -> dict[str, str]:
     """The options that a type takes, from the table that the desk checks, each with its mark."""
-    needs, events = NEEDS[kind], BY_EVENT.values() if kind == "clock" else ()
+    needs, events = TYPES[kind], BY_EVENT.values() if kind == "clock" else ()
     may = [*needs.may, *(name for each in events for name in (*each.must, *each.may))]
     found = {word: "" for name in may for word in _OPTIONS.get(name, "").split() if word.startswith("--")}
     found |= {_OPTIONS[name].split()[0]: "needed: " for name in needs.must if name in _OPTIONS}
@@ -241,7 +241,7 @@ def _command(kind: Kind) -> Command:
     taken, params = _taken(kind), list[Any](map(copy, _ALL.params))
     for each in params:
         each.hidden, each.help = each.opts[0] not in taken, taken.get(each.opts[0], "") + each.help
-    whose = f"Signed with the key of a requester: {' or '.join(sorted(RULES[kind].roles))}."
+    whose = f"Signed with the key of a requester: {' or '.join(sorted(TYPES[kind].roles))}."
     more: dict[str, Any] = {"help": _MEANINGS[kind], "about": whose, "one_of": SEALED, "params": params}
     return Command(kind, callback=send, **more)
 

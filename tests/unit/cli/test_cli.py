@@ -16,7 +16,7 @@ from calllog_guard.cli import main, root
 from calllog_guard.commands import VERBS
 from calllog_guard.commands.completion import VARIABLE
 from calllog_guard.commands.options import PROGRAM, Args, Command, Several
-from calllog_guard.core.requests.request import NEEDS
+from calllog_guard.core.requests.types import TYPES
 from calllog_guard.core.retention.sweep_brake import DAYS_MOST, FEW
 
 VECTOR = Path(__file__).parents[2] / "vectors" / "cli.json"
@@ -53,7 +53,7 @@ def rows() -> Iterator[tuple[str, dict[str, Any]]]:
         groups = [{"one_of": list(some), "needed": needed} for some, needed in verb.one_of.items()]
         found = {"words": words(verb), "groups": groups}
         if name.startswith("request "):
-            kinds = {"names": ["type"], "needed": True, "many": False, "choices": list(NEEDS)}
+            kinds = {"names": ["type"], "needed": True, "many": False, "choices": list(TYPES)}
             found, name = {"words": [kinds, *words(verb)], "groups": groups}, "request"
         yield name, found
 

@@ -17,13 +17,13 @@ from typing import Final
 import msgspec
 
 from calllog_guard.core.cases.case import Case
-from calllog_guard.core.cases.case_states import Requester
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.decisions.decision import case_id, request_name
 from calllog_guard.core.decisions.hold import READY, Terms, hold_id
 from calllog_guard.core.identifiers import Lookup, Pseudonym
 from calllog_guard.core.requests.fields import Hold
 from calllog_guard.core.requests.request import AUDIENCE, Request
+from calllog_guard.core.requests.types import Requester
 from calllog_guard.errors import RequestRefusedError
 from calllog_guard.workers.desk.decisions.granted import Former, Granted, Telling
 from calllog_guard.workers.desk.decisions.holds import Holds
