@@ -5409,7 +5409,7 @@ def survives(what: str, file: str, old: str, new: str, test: str) -> bool:
         if text.count(old) != 1:
             raise SystemExit(f"{what}: the protection is found {text.count(old)} times in {file}")
         path.write_text(text.replace(old, new))
-        environment = os.environ | {"PYTHONPATH": str(tree / "src"), "PATIENCE_S": "120"}
+        environment = os.environ | {"PYTHONPATH": str(tree / "src"), "PATIENCE_S": "120", "SIZE": "full"}
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-o", "timeout=300", test]
         done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
         return done.returncode == 0
