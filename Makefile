@@ -81,7 +81,7 @@ vault: .venv/stamp ## the KMS contract on a real Vault, built once from its Go m
 	VAULT_REAL=1 $(PY) -m pytest tests/contract/test_kms.py
 
 erasure: .venv/stamp tools ## the canary hunt
-	$(PY) -m pytest tests/unit/core/test_traces.py tests/e2e/test_canaries.py
+	$(PY) -m pytest tests/unit/core/audit/test_traces.py tests/e2e/test_canaries.py
 
 chaos: .venv/stamp tools ## kill Redis 200 times under load, and the workers at every step (many minutes)
 	CHAOS_KILLS=200 EVERY_STEP=1 $(PY) -m pytest tests/e2e/test_chaos.py tests/e2e/test_preserve.py tests/e2e/test_erase.py \
