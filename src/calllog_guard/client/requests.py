@@ -2,7 +2,7 @@
 Every type of request as a typed function.
 
 In: what the type takes.  Out: a draft, or whatever a subclass makes of one (`Privacy.erase` signs, seals and sends it).
-Rules: 1. The desk's table `NEEDS` says what a type takes; a function has these words and no other.  2. A `jti` names the request for
+Rules: 1. The desk's table `TYPES` says what a type takes; a function has these words and no other.  2. A `jti` names the request for
           ever: with the same one it is the same request.
 Source: `schemas/request.json`; docs/how-to/send-an-erasure.md.
 """
@@ -15,7 +15,8 @@ from typing import Any, Final, Generic, Literal, TypedDict, TypeVar, Unpack
 
 from calllog_guard.core.codec import time_text
 from calllog_guard.core.crypto.jose import public_forms
-from calllog_guard.core.requests.fields import ClockEvent, Kind, NoticeKind, Notify
+from calllog_guard.core.requests.fields import ClockEvent, Notify
+from calllog_guard.core.requests.types import Kind, NoticeKind
 from calllog_guard.errors import ConfigurationError
 
 Sent = TypeVar("Sent")

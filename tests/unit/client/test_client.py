@@ -28,9 +28,9 @@ from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.jose import desk_pem, new_pair, sign
 from calllog_guard.core.decisions.decision import case_id, request_name
 from calllog_guard.core.identifiers import Tenant
-from calllog_guard.core.requests.fields import Kind
 from calllog_guard.core.requests.request import Request, read_request
 from calllog_guard.core.requests.sealing import bare
+from calllog_guard.core.requests.types import Kind
 from calllog_guard.core.stream.arrival import Arrival
 from calllog_guard.errors import ConfigurationError, MessageError
 

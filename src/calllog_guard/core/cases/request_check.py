@@ -8,6 +8,7 @@ from calllog_guard.core.cases.case_states import check_rights
 from calllog_guard.core.cases.notices import told_before
 from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.requests.request import Request, check_fields
+from calllog_guard.core.requests.types import TYPES
 from calllog_guard.errors import RequestRefusedError
 
 
@@ -39,7 +40,7 @@ def check_purposes(request: Request, table: TenantPolicy) -> None:
         purpose = table.purposes.get(name)
         if purpose is None:
             raise RequestRefusedError("unknown_purpose", f"/purposes/{index}")
-        if request.type in {"consent", "withdraw"} and purpose.basis != "consent":
+        if TYPES[request.type].basis not in {None, purpose.basis}:
             raise RequestRefusedError("not_by_consent", f"/purposes/{index}")
 
 

@@ -18,10 +18,9 @@ import msgspec
 import structlog
 from aiokafka import TopicPartition
 
-from calllog_guard.core.answers.person import OWN
 from calllog_guard.core.cases.case import Case, after_outcome, ended_at, parted
 from calllog_guard.core.cases.case_owner import Reason
-from calllog_guard.core.cases.case_states import RULES, after, opening
+from calllog_guard.core.cases.case_states import after, opening
 from calllog_guard.core.cases.receipt import CERTIFIED
 from calllog_guard.core.cases.request_check import check_request
 from calllog_guard.core.cases.secret_cases import is_order
@@ -32,6 +31,7 @@ from calllog_guard.core.policy.active import Policy, TenantPolicy
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import AUDIENCE, Request, read_request
 from calllog_guard.core.requests.sealing import bare
+from calllog_guard.core.requests.types import OWN, TYPES, kinds
 from calllog_guard.core.stream.arrival import appended_ms, content
 from calllog_guard.core.stream.heartbeats import Heartbeats
 from calllog_guard.core.topics import Topic
@@ -91,7 +91,8 @@ from calllog_guard.workers.runtime.delivery import Unit
 from calllog_guard.workers.runtime.parallel import abreast, portions
 
 log: Final = structlog.get_logger()
-_FENCES: Final = frozenset({"erase", "restrict", "lift", "object", "withdraw", "consent"})
+_FENCES: Final = kinds(lambda row: row.fence)
+
 """What takes effect in the keystore at once: from `fenced` on nothing is opened or stored against it."""
 
 
@@ -274,7 +275,7 @@ class Desk:
         seen = self._book.get(self._book.case_of(request.iss, request.jti))
         if (seen.place if seen else self._book.place_of(request) or place) != place:
             raise RequestRefusedError("replayed", "/jti")
-        if RULES[request.type].ends is None:
+        if TYPES[request.type].ends is None:
             role = table.requesters[request.iss].role
             now = self._o.clock.now()
             at = from_ms(record.timestamp)

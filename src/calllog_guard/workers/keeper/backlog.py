@@ -16,6 +16,7 @@ import structlog
 
 from calllog_guard.core.codec import decode
 from calllog_guard.core.decisions.decision import DECISIONS
+from calllog_guard.core.requests.types import EXPORTS
 from calllog_guard.errors import EpochUnknownError, LegMovedError, MessageError, ParkedError
 from calllog_guard.metrics import Counters
 from calllog_guard.ports import Offsets, Pending
@@ -26,7 +27,6 @@ from calllog_guard.workers.keeper.partition import Shard
 from calllog_guard.workers.runtime.parallel import abreast, portions
 
 log: Final = structlog.get_logger()
-EXPORTS: Final = frozenset({"access", "portability", "disclose"})
 _TRIED_S: Final = 3600.0
 """For so long a decision is tried by one process before it has failed, however old it is."""
 

@@ -20,6 +20,7 @@ from calllog_guard.core.decisions.decision import Decision, Entry, decision_in, 
 from calllog_guard.core.decisions.outcome import DONE, is_result, legs_part
 from calllog_guard.core.identifiers import Pseudonym, Token, partition_of, split_key
 from calllog_guard.core.records import Output, tombstone
+from calllog_guard.core.requests.types import EXPORTS
 from calllog_guard.core.stream.anchor import ANCHOR
 from calllog_guard.core.stream.arrival import content
 from calllog_guard.core.stream.heartbeats import plain
@@ -30,7 +31,7 @@ from calllog_guard.ports import Index, LegFacts, Offsets, Pending, ReadAll
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keeper.arrivals import UNJUDGED, facts_of, stray_of
-from calllog_guard.workers.keeper.backlog import EXPORTS, Backlog
+from calllog_guard.workers.keeper.backlog import Backlog
 from calllog_guard.workers.keeper.context import INDEX_FORM, Tools
 from calllog_guard.workers.keeper.enforcement.enforcer import Enforcer
 from calllog_guard.workers.keeper.enforcement.exports import Exporter

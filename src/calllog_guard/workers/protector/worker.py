@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from aiokafka import TopicPartition
 
-from calllog_guard.core.calls.event import Limits, payload_of, read_event
+from calllog_guard.core.calls.event import Limits, read_event
+from calllog_guard.core.calls.formats import payload_of
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import appended_ms, content

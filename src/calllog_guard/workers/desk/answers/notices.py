@@ -20,7 +20,6 @@ import msgspec
 from calllog_guard.core.cases.case import TOLD, TRACED_FROM, Case, Doubt, parted
 from calllog_guard.core.cases.case_owner import Reason
 from calllog_guard.core.cases.notices import (
-    CARRIED_OUT,
     PERSON,
     KeptFor,
     Notice,
@@ -40,8 +39,9 @@ from calllog_guard.core.policy.active import Policy, TenantPolicy
 from calllog_guard.core.policy.facts import said
 from calllog_guard.core.policy.recipients import given_to
 from calllog_guard.core.records import Output
-from calllog_guard.core.requests.fields import Facts, NoticeKind
+from calllog_guard.core.requests.fields import Facts
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.requests.types import TYPES, NoticeKind
 from calllog_guard.core.retention.purposes import due_day
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import CaseStateError
@@ -275,7 +275,7 @@ class Notices:
 
         The case keeps the request where recipients can be told later only.
         """
-        kind = CARRIED_OUT.get(granted.request.type)
+        kind = TYPES[granted.request.type].notice
         if case.of_nothing and (kind is not None or case.type == "lift"):
             kind = "answered"
         if kind is None:

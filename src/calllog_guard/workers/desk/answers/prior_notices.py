@@ -24,6 +24,7 @@ from calllog_guard.core.cases.request_check import check_told
 from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.requests.types import RESTRICTS
 from calllog_guard.errors import CaseStateError, MessageError, ParkedError
 from calllog_guard.ports import Clock
 from calllog_guard.ports.fault_injection import CrashPoints
@@ -80,7 +81,7 @@ class Before:
             CaseStateError: `nobody_to_tell`; the act is a dead letter, and the case stays as it is.
 
         """
-        restricts = case.type in {"object", "restrict"} and bool(case.decisions)
+        restricts = case.type in RESTRICTS and bool(case.decisions)
         kind = None
         if word == "refuse" and restricts:
             kind = "lifting"

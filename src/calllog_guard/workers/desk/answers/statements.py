@@ -19,6 +19,7 @@ from calllog_guard.core.crypto.subject_secrets import Month, month_from, month_t
 from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.policy.facts import said
 from calllog_guard.core.records import Output
+from calllog_guard.core.requests.types import kinds
 from calllog_guard.core.retention.removals import (
     LAW,
     MARKED,
@@ -38,7 +39,7 @@ from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.desk.decisions.holds import Archive
 
 FORMS: Final = 2
-_REMOVE: Final = frozenset({"erase", "object", "withdraw"})
+_REMOVE: Final = kinds(lambda row: row.notice == "erased")
 Counts = Mapping[int, Mapping[Month, Removed]]
 """By partition and month."""
 

@@ -19,7 +19,6 @@ import msgspec
 import structlog
 
 from calllog_guard.core.cases.case import Case, case_in, later
-from calllog_guard.core.cases.case_states import RULES
 from calllog_guard.core.cases.notices import FILED, Filed
 from calllog_guard.core.cases.sealed_case import NONCE, PartName, open_part, seal_part
 from calllog_guard.core.cases.secret_cases import (
@@ -35,8 +34,8 @@ from calllog_guard.core.codec import BEAT, decode, encode
 from calllog_guard.core.decisions.decision import case_id, request_name
 from calllog_guard.core.identifiers import CaseId, EpochName, Tenant
 from calllog_guard.core.records import Output
-from calllog_guard.core.requests.fields import Kind
 from calllog_guard.core.requests.request import REQUESTS, Request
+from calllog_guard.core.requests.types import TYPES, Kind
 from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.errors import CaseStateError, EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.ports import Place, Writer
@@ -216,8 +215,8 @@ class Casebook:
 
     def begun_people(self, kind: Kind, now: datetime) -> Counter[str]:
         """How many people each requester has named in cases under the same brake that were begun within the last hour, secret ones not."""
-        brake = RULES[kind].brake
-        same = {name for name, rule in RULES.items() if brake and rule.brake == brake}
+        brake = TYPES[kind].brake
+        same = {name for name, rule in TYPES.items() if brake and rule.brake == brake}
         # what is older never counts again: it is left behind here, so that no request pays for every case there is
         self._recent = {name: case for name, case in self._recent.items() if case.begun_at > now - _HOUR}
         cases = (self._recent | self._begun).values()

@@ -17,10 +17,10 @@ from typing import Final
 import structlog
 
 from calllog_guard.core.cases.case import SINCE, Case
-from calllog_guard.core.cases.case_states import RULES
 from calllog_guard.core.cases.notices import waiting
 from calllog_guard.core.cases.working_days import Calendar
 from calllog_guard.core.policy.active import TenantPolicy
+from calllog_guard.core.requests.types import TYPES
 from calllog_guard.metrics import GaugeMetric, Gauges, Increment, SetGauge, Summaries
 from calllog_guard.ports import Clock
 from calllog_guard.settings import Settings
@@ -163,4 +163,4 @@ class Deadlines:
             await self._book.forget_all(over)
 
 
-_BRAKES: Final = tuple({rule.brake: kind for kind, rule in RULES.items() if rule.brake}.values())
+_BRAKES: Final = tuple({rule.brake: kind for kind, rule in TYPES.items() if rule.brake}.values())

@@ -24,7 +24,6 @@ from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.entries import HOLDS_MOST, Keys, Person
 from calllog_guard.core.decisions.decision import (
     Decision,
-    DecisionType,
     Entry,
     decision_id,
     decision_in,
@@ -46,6 +45,7 @@ from calllog_guard.core.identifiers import (
     id_bytes,
 )
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.requests.types import DecisionType
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import (
     EntryUnreadableError,
