@@ -5306,6 +5306,34 @@ MUTANTS += [
 
 MUTANTS += [
     (
+        "a setting out of its bounds is taken",
+        "settings.py",
+        "    if not allowed.good(value) or value == math.inf:",
+        "    if value == math.inf:",
+        "tests/unit/test_settings.py::test_a_number_out_of_its_bounds_is_refused_by_name_found_and_allowed",
+    ),
+    (
+        "a value that may hold a password is told where a setting is refused",
+        "settings.py",
+        '            raise ConfigurationError(f"{variable} must be {allowed.words}")',
+        '            raise ConfigurationError(f"{variable} must be {allowed.words}, and is {text}")',
+        "tests/unit/test_settings.py::test_what_is_no_address_is_refused_by_the_settings_name",
+    ),
+    (
+        "an envelope of another release of CloudEvents is taken",
+        "core/calls/formats.py",
+        '    specversion: Literal["1.0"]',
+        "    specversion: str",
+        "tests/unit/core/test_formats.py::test_an_envelope_that_is_none_is_refused",
+    ),
+    (
+        "the auditor reads no ledger",
+        "core/topics.py",
+        'follow=("keeper", "auditor")',
+        'follow=("keeper",)',
+        "tests/unit/core/test_topics.py",
+    ),
+    (
         "grave: one officer decides alone",
         "core/policy/changes/chain.py",
         "        if len(officers(before)) > 1:\n",
