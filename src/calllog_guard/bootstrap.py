@@ -7,23 +7,13 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from calllog_guard.adapters.http_cleaner import HttpCleaners, pages
 from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_assignor import RangePartitionAssignor, TogetherAssignor
+from calllog_guard.adapters.kafka_consumer import Consumer, Group, consumer
 from calllog_guard.adapters.kafka_extents import KafkaExtents
-from calllog_guard.adapters.kafka_log import (
-    consumer,
-    fetch,
-    offset_at,
-    offsets,
-    position,
-    read_all,
-    read_each,
-    tail,
-    tenant_partition,
-)
 from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.adapters.rocksdb_index import RocksIndex
 from calllog_guard.adapters.rocksdb_rows import RocksRows
@@ -41,39 +31,37 @@ from calllog_guard.core.requests.part import PartName, open_part
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, Beat, encode
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
-from calllog_guard.ports import Place, Writer
+from calllog_guard.ports import Place, TopicPartition
 from calllog_guard.settings import ROLES
-from calllog_guard.workers.answers import Answers
-from calllog_guard.workers.attempts import Outlet
 from calllog_guard.workers.auditor import Auditor
+from calllog_guard.workers.auditor_context import AuditorContext
 from calllog_guard.workers.beginnings import Beginnings
-from calllog_guard.workers.case_topic import CaseTopic
-from calllog_guard.workers.casebook import Casebook
-from calllog_guard.workers.clocks import Clocks
-from calllog_guard.workers.decide import Decider
+from calllog_guard.workers.clocks import Agree, Clocks
+from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.delivery import Delivery, Role, Steps
-from calllog_guard.workers.desk import Desk, Office
+from calllog_guard.workers.desk import Desk
 from calllog_guard.workers.duties import Duty
-from calllog_guard.workers.holds import Archive, Holds
 from calllog_guard.workers.keeper import Keeper
-from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.lags import Lags
-from calllog_guard.workers.notices import Notices
-from calllog_guard.workers.parking import Parking, ParkingNeeds
+from calllog_guard.workers.parking import Parking
 from calllog_guard.workers.protector import Protector
 from calllog_guard.workers.reads import Reads, reads_of
-from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.safe import Safe
-from calllog_guard.workers.search import Searcher
 from calllog_guard.workers.tenure import BELIEVED, Tenure, TenureWriter
-from calllog_guard.workers.tools import Tools
-from calllog_guard.workers.upkeep import Means
+from calllog_guard.workers.tools import KeeperContext
 from calllog_guard.workers.walk import Periods, Walk, Walked
-from calllog_guard.workers.whose import Owners
 from calllog_guard.world import World
 
 _MARKED_SINCE: Final = 2
 """The level of forms from which on no worker of the first release is left, which commits offsets without our mark."""
+
+
+class Links(NamedTuple):
+    """A worker's own connections to Kafka, and where it goes on."""
+
+    writer: KafkaWriter
+    reader: Consumer
+    begins: Beginnings
 
 
 def serve(shared: World, name: str, writer: KafkaWriter, duties: Sequence[Duty] = ()) -> Delivery:
@@ -81,16 +69,14 @@ def serve(shared: World, name: str, writer: KafkaWriter, duties: Sequence[Duty] 
     settings, begins = shared.settings, beginnings(shared, name)
     # what a backend's transaction took back is no call; our own topics have none
     isolation = "read_committed" if name == "protector" else "read_uncommitted"
+    assignor = RangePartitionAssignor if begins.reads.fixed is None else TogetherAssignor
     reader = consumer(
         settings.kafka,
         {**shared.options, "isolation_level": isolation},
-        group=begins.reads.group,
-        session_ms=settings.session_ms,
-        assignor=RangePartitionAssignor if begins.reads.fixed is None else TogetherAssignor,
+        Group(begins.reads.group, settings.session_ms, assignor),
     )
-    role = _ROLES[name](shared, writer, reader, begins)
-    outlet = Outlet(writer, shared.dead_letters().of)
-    return Delivery(role, reader, settings, outlet, begins, shared.count, shared.level, duties)
+    context = shared.context(shared.ring(shared.tenant), writer, reader)
+    return Delivery(_ROLES[name](shared, context, Links(writer, reader, begins)), reader, begins, context, duties)
 
 
 def reads(shared: World, role: str) -> Reads:
@@ -107,147 +93,63 @@ def beginnings(shared: World, role: str) -> Beginnings:
     return Beginnings(reads(shared, role), shared.keystore, extents, shared.accepted, shared.count, shared.level)
 
 
-def _protector(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Role:
-    tenant = shared.tenant
-    ring, dead = shared.ring(tenant), shared.dead_letters()
-    parking = Parking(
-        ParkingNeeds(
-            ring=ring,
-            vault=shared.vault,
-            writer=writer,
-            settings=shared.settings,
-            clock=shared.clock,
-            dead=dead,
-            read_all=partial(read_all, shared.settings.kafka, shared.options),
-            owned=reader.assignment,
-            count=shared.count,
-            level=shared.level,
-        )
-    )
-    sealer = shared.sealer(ring, writer, shared.count)
-    return Protector(tenant, begins.reads.topics, sealer, dead, shared.settings, shared.count, parking)
+def _protector(shared: World, context: WorkerContext, links: Links) -> Role:
+    sealer = shared.sealer(context.ring, context.writer, context.count)
+    return Protector(context, links.begins.reads.topics, sealer, Parking(context, links.reader.assignment))
 
 
-def _desk(shared: World, kafka: KafkaWriter, reader: Any, begins: Beginnings) -> Role:
-    del reader, begins
-    tenant, settings, ring = shared.tenant, shared.settings, shared.ring(shared.tenant)
-    home = tenant_partition(tenant, settings.few_partitions)
-    topic, steps = settings.topic("privacy.cases"), Steps(settings.off)
-    topics = topic, settings.topic("privacy.orders")
-    ring.tenure = Tenure(tenant, shared.keystore)
-    writer = TenureWriter(kafka, ring.tenure, steps, ring.guard.vouched, map(settings.topic, BELIEVED))
-    beats = partial(_beats, shared, ring, writer, lambda: [(topic, home)])
-    book = Casebook(tenant, home, topics, ring, shared.vault, writer, steps)
-    last = partial(tail, settings.kafka, shared.options)
-    decider = Decider(tenant, ring, shared.vault, writer, book, settings, shared.clock, shared.keep_days)
-    read = partial(read_all, settings.kafka, shared.options)
-    owners = Owners(ring, decider)
-    archive = Archive(
-        tenant=tenant,
-        ring=ring,
-        safe=Safe(tenant, shared.keystore, ring, shared.vault),
-        vault=shared.vault,
-        book=book,
-        decider=decider,
-        settings=settings,
-        clock=shared.clock,
-        read_all=read,
-    )
-    return Desk(
-        Office(
-            tenant=tenant,
-            home=home,
-            book=book,
-            decider=decider,
-            holds=Holds(archive),
-            searcher=Searcher(archive, writer),
-            answers=Answers(archive, writer, home, owners),
-            owners=owners,
-            receipts=Receipts(tenant, home, shared.vault, settings, shared.policy),
-            outcome_key=shared.vault.outcome_key(tenant),
-            notices=Notices(tenant, home, book, shared.policy, settings, owners),
-            writer=writer,
-            dead=shared.dead_letters(),
-            policy=shared.policy,
-            settings=settings,
-            clock=shared.clock,
-            topic=CaseTopic(book, ring.tenure, read, last, shared.count),
-            desk_key=partial(shared.vault.desk_key, tenant),
-            heartbeats=partial(shared.vault.heartbeats, tenant),
-            count=shared.count,
-            level=shared.level,
-            agree=clocks(shared, kafka, beats).agree,
-        )
-    )
+def _desk(shared: World, context: WorkerContext, links: Links) -> Role:
+    ring, settings = context.ring, context.settings
+    tenure = ring.tenure = Tenure(context.tenant, context.keystore)
+    believed = map(settings.topic, BELIEVED)
+    writer = TenureWriter(links.writer, tenure, Steps(settings.off), ring.guard.vouched, believed)
+    context = replace(context, writer=writer)
+    beats = partial(_beats, context, lambda: [(settings.topic("privacy.cases"), context.home)])
+    return Desk(replace(context, agree=_agree(shared, links, beats)), tenure)
 
 
-def clocks(shared: World, writer: KafkaWriter, probe: Callable[[], Awaitable[None]]) -> Clocks:
+def _agree(shared: World, links: Links, probe: Callable[[], Awaitable[None]]) -> Agree:
     """What compares this process's clock with those of the brokers to which it writes."""
     found = Clocks(shared.clock, shared.settings.clock_apart_s, probe, shared.count, shared.level)
-    writer.stamped = found.stamped
-    return found
+    links.writer.stamped = found.stamped
+    return found.agree
 
 
-async def _beats(
-    shared: World, ring: Keyring, writer: Writer, places: Callable[[], list[Place]], role: str = ""
-) -> None:
+async def _beats(context: WorkerContext, places: Callable[[], list[Place]], role: str = "") -> None:
     """Write a heartbeat to each place: its broker says when; one of a desk needs no proof, for nobody believes what it says."""
-    value = encode(Beat(counter=ring.guard.seen, at=shared.clock.now()))
+    guard = context.ring.guard
+    value = encode(Beat(counter=guard.seen, at=context.clock.now()))
     beats = [Output(*place, BEAT, value) for place in places()]
-    await writer.write(await ring.guard.vouched(role, beats) if role else beats)
+    await context.writer.write(await guard.vouched(role, beats) if role else beats)
 
 
-def tools(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Tools:
-    """What enforcing needs."""
-    tenant, settings = shared.tenant, shared.settings
-    ring, ledger = shared.ring(tenant), settings.topic("privacy.decisions")
+def keeper(shared: World, context: WorkerContext, links: Links) -> Keeper:
+    """The keeper."""
+    ledger, ours = context.settings.topic("privacy.decisions"), range(context.settings.partitions)
 
-    def places() -> list[Place]:
-        ours = range(settings.partitions)  # beyond those is nobody's ledger
-        return [
-            (ledger, each.partition) for each in reader.assignment() if each.topic == ledger and each.partition in ours
-        ]
+    def places() -> list[Place]:  # beyond ours is nobody's ledger
+        read = links.reader.assignment()
+        return [(ledger, each.partition) for each in read if each.topic == ledger and each.partition in ours]
 
-    beats = partial(_beats, shared, ring, writer, places, KEEP)
-    return Tools(
-        tenant=tenant,
-        home=tenant_partition(tenant, settings.few_partitions),
-        ring=ring,
-        vault=shared.vault,
-        writer=writer,
-        policy=shared.policy,
-        settings=settings,
-        clock=shared.clock,
-        fetch=partial(fetch, settings.kafka, shared.options),
-        tail=partial(tail, settings.kafka, shared.options),
-        offset_at=partial(offset_at, settings.kafka, shared.options),
-        open_rows=RocksRows,
-        level=shared.level,
-        safe=Safe(tenant, shared.keystore, ring, shared.vault),
-        count=shared.count,
-        id_of=begins.id_of,
-        began_anew=begins.began_anew,
-        agree=clocks(shared, writer, beats).agree,
-        confirmed=shared.confirmed,
-    )
+    async def reached(topic: str, partition: int) -> int:
+        return int(await links.reader.position(TopicPartition(topic, partition)))
 
-
-def keeper(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Keeper:
-    """The keeper, on a consumer of its own."""
     return Keeper(
-        tools(shared, writer, reader, begins),
-        shared.dead_letters(),
-        partial(read_all, shared.settings.kafka, shared.options),
-        partial(offsets, reader, end=False),
-        partial(offsets, reader, end=True),
-        partial(position, reader),
-        RocksIndex,
+        KeeperContext.of(
+            replace(context, agree=_agree(shared, links, partial(_beats, context, places, KEEP))),
+            safe=Safe(context.ring),
+            open_index=RocksIndex,
+            open_rows=RocksRows,
+            reached=reached,
+            id_of=links.begins.id_of,
+            began_anew=links.begins.began_anew,
+            confirmed=shared.confirmed,
+        )
     )
 
 
-def _auditor(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Role:
-    del begins
-    tenant, settings = shared.tenant, shared.settings
+def _auditor(shared: World, context: WorkerContext, links: Links) -> Role:
+    tenant, settings = context.tenant, context.settings
     log_dirs = [Path(name) for name in settings.log_dirs.split(os.pathsep) if name]
 
     async def walked() -> Walked:
@@ -260,51 +162,30 @@ def _auditor(shared: World, writer: KafkaWriter, reader: Any, begins: Beginnings
         if AUDIT in shared.vault.profile(tenant).signers:  # an older tenant has no signer until it is upgraded
             key = PROLONGED + b64(secrets.token_bytes(ID_BYTES))
             token = noted_by(receipt_pem(shared.vault.signer_seed(tenant, AUDIT))[0], change)
-            await writer.write([Output(settings.topic("privacy.policy"), 0, key, token)])
+            await context.writer.write([Output(settings.topic("privacy.policy"), 0, key, token)])
 
     async def beat() -> None:
         await auditor.beat()
 
-    ring = shared.ring(tenant)
-    means = Means(
-        settings=settings,
-        clock=shared.clock,
-        keystore=shared.keystore,
-        guard=ring.guard,
+    own = AuditorContext.of(
+        replace(context, agree=_agree(shared, links, beat)),
         admin=KafkaTopics(settings, shared.options),
         extents=KafkaExtents(settings, shared.options),
-        writer=writer,
         events=lambda: shared.events,
-        count=shared.count,
-        level=shared.level,
-        agree=clocks(shared, writer, beat).agree,
+        disks=disks,
+        cleaners=HttpCleaners(pages(settings.cleaner_pages)),
+        walked=walked,
         anchor=shared.anchor,
     )
-    auditor = Auditor(
-        tenant_partition(tenant, settings.few_partitions),
-        means,
-        Lags(tenant, means, shared.accepted, noted),
-        lambda: shared.keep_days,
-        shared.vault.outcome_key(tenant),
-        ring,
-        partial(read_all, settings.kafka, shared.options),
-        partial(read_each, settings.kafka, shared.options),
-        partial(offsets, reader, end=False),
-        disks,
-        HttpCleaners(pages(settings.cleaner_pages)),
-        walked,
-    )
+    auditor = Auditor(own, Lags(own, shared.accepted, noted))
     return auditor
 
 
 def walk(shared: World, told: Callable[[int], None]) -> Walk:
     """The keystore walk of this installation."""
-    settings, tenant = shared.settings, shared.tenant
+    settings = shared.settings
     return Walk(
-        tenant,
-        shared.keystore,
-        shared.ring(tenant),
-        shared.vault,
+        shared.ring(shared.tenant),
         shared.clock,
         Periods(
             keep_days=shared.keep_days,
@@ -312,8 +193,8 @@ def walk(shared: World, told: Callable[[int], None]) -> Walk:
             epoch_days=settings.epoch_days,
             window_days=settings.backup_window_days,
         ),
-        told,
         partial(unfinished, shared),
+        told,
         shared.letter_keys,
     )
 
@@ -326,9 +207,7 @@ async def unfinished(shared: World) -> set[str]:
 async def _undone(shared: World) -> list[Decision]:
     """The decisions in the ledger whose result no keeper of ours has written."""
     settings = shared.settings
-    ledger = await read_all(
-        settings.kafka, shared.options, settings.topic("privacy.decisions"), list(range(settings.partitions))
-    )
+    ledger = await shared.log.read_all(settings.topic("privacy.decisions"), list(range(settings.partitions)))
     done, outcome_key = set[bytes](), shared.vault.outcome_key(shared.tenant)
     for record in ledger:
         if record.value is not None and record.key and record.key.endswith(DONE):
@@ -348,12 +227,11 @@ async def _undone(shared: World) -> list[Decision]:
 
 async def needed_epochs(shared: World) -> dict[str, str]:
     """The epochs that an open case or an erasure that is not done still needs, with the reason."""
-    settings, home = shared.settings, tenant_partition(shared.tenant, shared.settings.few_partitions)
-    read = partial(read_all, settings.kafka, shared.options)
+    settings = shared.settings
     needed: dict[str, str] = {}
     cases: dict[bytes, Case] = {}
     proofs = shared.vault.proofs(shared.tenant)
-    for record in await read(settings.topic("privacy.cases"), [home]):
+    for record in await shared.log.read_all(settings.topic("privacy.cases"), [shared.home]):
         if not record.key or record.key[:1] == b"~":
             continue
         with suppress(MessageError):  # no case of ours
@@ -380,6 +258,6 @@ def _opens(shared: World, case: Case) -> bool:
     return False
 
 
-_ROLES: Final[dict[str, Callable[[World, KafkaWriter, Any, Beginnings], Role]]] = dict(
+_ROLES: Final[dict[str, Callable[[World, WorkerContext, Links], Role]]] = dict(
     zip(ROLES, (_protector, _desk, keeper, _auditor), strict=True)
 )

@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from calllog_guard.adapters.kafka_admin import KafkaTopics
-from calllog_guard.adapters.kafka_log import Tail, read_all
+from calllog_guard.adapters.kafka_log import Tail
 from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.adapters.law_file import SeenLaw
 from calllog_guard.core.policy.form import Version
@@ -21,7 +21,7 @@ from calllog_guard.core.policy.publication import Followed, is_publication
 from calllog_guard.core.policy.residency import host_of, outside
 from calllog_guard.errors import ConfigurationError, KeystoreUnsafeError, RequestRefusedError
 from calllog_guard.settings import ROLES, UNSAFE_KEYSTORE, Settings
-from calllog_guard.workers.policy_source import PolicySource
+from calllog_guard.workers.policy_source import PolicyHooks, PolicySource
 from calllog_guard.world import World
 
 _TELLS: Final = "auditor"
@@ -64,16 +64,14 @@ def policy_source(shared: World, role: str, writer: KafkaWriter, tail: Tail) -> 
         if role in ROLES:  # a program that reads may have no folder of its own
             seen.keep(version.order)
 
-    return PolicySource(
-        shared.policy,
-        tail,
-        partial(kept_days, shared),
-        shared.clock,
-        shared.count,
-        show,
-        letter if role == _TELLS else None,
-        seen.newest,
+    hooks = PolicyHooks(
+        kept_days=partial(kept_days, shared),
+        seen=seen.newest,
+        show=show,
+        letter=letter if role == _TELLS else None,
+        count=shared.count,
     )
+    return PolicySource(shared.policy, tail, shared.clock, hooks)
 
 
 def policy_tail(shared: World) -> Tail:
@@ -92,11 +90,11 @@ async def follow_published(shared: World, *, whole: bool = True) -> Followed:
         ConfigurationError: See Followed.check_whole: no worker would begin under this law.
 
     """
-    records = await read_all(shared.settings.kafka, shared.options, shared.settings.topic("privacy.policy"), [0])
+    records = await shared.log.read_all(shared.settings.topic("privacy.policy"), [0])
     seen: dict[bytes, int] = {}
     for record in records:
         if is_publication(record):
-            seen.setdefault(record.value, record.timestamp)
+            seen.setdefault(record.value or b"", record.timestamp)
     followed = shared.policy.follow(seen, await kept_days(shared))
     if whole:
         followed.check_whole(seen_law(shared).newest(), shared.clock.now().date())

@@ -12,9 +12,10 @@ import secrets
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypedDict, TypeVar, Unpack
 
 import structlog
 
@@ -32,12 +33,11 @@ from calllog_guard.law import check_places, policy_source, policy_tail
 from calllog_guard.patience import ended
 from calllog_guard.ports import LogReader, Writer
 from calllog_guard.settings import PREFIX, Settings, from_environment
-from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.following import Following
 from calllog_guard.workers.health import Health
 from calllog_guard.workers.homes import Homes
 from calllog_guard.workers.progress import Trail
-from calllog_guard.workers.reading import Hand, Reading
+from calllog_guard.workers.reading import Hand, ReaderContext, Reading
 from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.snapshot import snapshot
 from calllog_guard.workers.sources import Errand, Kept, People, Source
@@ -83,6 +83,19 @@ class Stream(Generic[T]):
                 runner.run(items.aclose())
 
 
+class Options(TypedDict, total=False):
+    """How a Reader reads; each is said in words there."""
+
+    key: str | os.PathLike[str] | None
+    case: str | None
+    partitions: Sequence[int] | None
+    follow: bool
+    cursor: str | os.PathLike[str] | None
+    http: str | None
+    settings: Settings | None
+    told: Callable[[str], None] | None
+
+
 class Reader(Stream[Line]):
     """
     Legs for one purpose, as lines.
@@ -109,28 +122,20 @@ class Reader(Stream[Line]):
 
     """
 
-    def __init__(
-        self,
-        *,
-        purpose: str,
-        actor: str,
-        key: str | os.PathLike[str] | None = None,
-        case: str | None = None,
-        partitions: Sequence[int] | None = None,
-        follow: bool = False,
-        cursor: str | os.PathLike[str] | None = None,
-        http: str | None = None,
-        settings: Settings | None = None,
-        told: Callable[[str], None] | None = None,
-    ) -> None:
+    def __init__(self, *, purpose: str, actor: str, **options: Unpack[Options]) -> None:
         super().__init__(self._lines)
+        if unknown := sorted(options.keys() - Options.__annotations__.keys()):
+            raise TypeError(f"Reader has no option {unknown[0]}")
+        settings, key, case = options.get("settings"), options.get("key"), options.get("case")
+        partitions, follow, cursor = options.get("partitions"), options.get("follow", False), options.get("cursor")
+        http, told = options.get("http"), options.get("told")
         self._settings = from_environment(os.environ) if settings is None else settings
         self._key = actor_key_at(self._settings if key is None else Path(key))
         read = b64(secrets.token_bytes(ID_BYTES)).decode()
         self._errand = Errand(tenant=world(self._settings).tenant, purpose=purpose, actor=actor, case=case, read=read)
         self._partitions = list(range(self._settings.partitions) if partitions is None else dict.fromkeys(partitions))
-        if unknown := [each for each in self._partitions if not 0 <= each < self._settings.partitions]:
-            raise ConfigurationError(f"no partition {unknown[0]}: there are {self._settings.partitions}, from 0")
+        if beyond := [each for each in self._partitions if not 0 <= each < self._settings.partitions]:
+            raise ConfigurationError(f"no partition {beyond[0]}: there are {self._settings.partitions}, from 0")
         if case is not None and not is_id(case):
             raise ConfigurationError("a case is 22 characters of base64url: see calllog-guard case list")
         if cursor is not None and not follow:
@@ -185,10 +190,8 @@ class Reader(Stream[Line]):
                 self._warn(UNPROVEN.format(tenant=shared.tenant))
             if self._follow:
                 cursor = SqliteCursor(Path(self._cursor) if self._cursor is not None else None)
-                ledger, clock, retry_s = await self._ledger(shared), shared.clock, settings.retry_max_s
-                trail = self._trail(log, held, ledger, extents)
-                told, look = partial(self._waits, shared), source.look
-                followed = Following(reading, kept, trail, cursor, clock, retry_max_s=retry_s, told=told, look=look)
+                trail = replace(self._trail(log, held, await self._ledger(shared), extents), look=source.look)
+                followed = Following(reading, kept, trail, cursor, partial(self._waits, shared))
                 health.work = followed
                 made = followed.batches()
             else:
@@ -270,27 +273,22 @@ class Reader(Stream[Line]):
         tenant, settings, purpose = self._errand.tenant, self._settings, self._errand.purpose
         ring, pepper = shared.ring(tenant), shared.vault.pepper(tenant)
         if kept:
-            safe = Safe(tenant, shared.keystore, ring, shared.vault)
+            safe = Safe(ring)
             homes, topic = Homes(ring, writes=False), settings.topic("calllog.held")
             return Kept(topic, ring, safe, homes, pepper, self._errand)
         topic = settings.topic("calllog.legs")
         return People(topic, ring, pepper, purpose, cache_entries=settings.cache_entries)
 
     def _made(self, shared: World, writer: Writer, *, kept: bool = False) -> Reading:
-        settings = self._settings
-        return Reading(
-            self._errand,
-            self._source(shared, kept=kept),
-            shared.policy,
-            writer,
-            shared.clock,
-            access=settings.topic("privacy.access"),
-            partitions=settings.partitions,
-            access_partitions=settings.few_partitions,
-            steps=Steps(settings.off),
+        context = ReaderContext(
+            settings=self._settings,
+            policy=shared.policy,
+            clock=shared.clock,
+            writer=writer,
             hand=None if self._key is None else Hand(self._key, shared.vault.guard_id()),
             count=shared.count,
         )
+        return Reading(self._errand, self._source(shared, kept=kept), context)
 
 
 def _nobody(_text: str) -> None:

@@ -3,18 +3,16 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from aiokafka import TopicPartition
-
 from calllog_guard.adapters.freed_memory import rest_s
 from calllog_guard.adapters.kafka_admin import KafkaTopics
-from calllog_guard.adapters.kafka_log import read_all
-from calllog_guard.adapters.kafka_newest import keyed, newest
+from calllog_guard.adapters.kafka_consumer import Consumer
+from calllog_guard.adapters.kafka_log import KafkaLog, tenant_partition
 from calllog_guard.adapters.kafka_probe import KafkaProbe
 from calllog_guard.adapters.kafka_security import security
 from calllog_guard.adapters.kafka_writer import KafkaWriter
@@ -24,6 +22,7 @@ from calllog_guard.adapters.memory import SystemClock
 from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.core.acceptances import Accepted, accepted
 from calllog_guard.core.anchor import ANCHOR, Anchor, anchor_in
+from calllog_guard.core.arrival import Arrival
 from calllog_guard.core.confirmations import Confirmed, confirmed
 from calllog_guard.core.crypto.entries import GUARD_KEY, guarded_key
 from calllog_guard.core.crypto.sealed import public_forms, signer_pem
@@ -37,9 +36,10 @@ from calllog_guard.core.proofs import AUDIT
 from calllog_guard.core.wire import BEAT, from_ms
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.policy import Policy, load_policy
-from calllog_guard.ports import Writer
+from calllog_guard.ports import TopicPartition, Writer
 from calllog_guard.settings import Settings
-from calllog_guard.workers.delivery import DeadLetters
+from calllog_guard.workers.context import WorkerContext
+from calllog_guard.workers.dead_letters import DeadLetters, OperatorKey
 from calllog_guard.workers.health import KAFKA, KEYSTORE
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.late import LateLimit
@@ -75,6 +75,16 @@ class World:
     def count(self, name: str, by: int) -> None:
         """Add to a counter."""
         self.counts[name] += by
+
+    @property
+    def log(self) -> KafkaLog:
+        """The log, a question at a time."""
+        return KafkaLog(self.settings.kafka, self.options)
+
+    @property
+    def home(self) -> int:
+        """The tenant's partition of the topics that have few."""
+        return tenant_partition(self.tenant, self.settings.few_partitions)
 
     @property
     def tenant(self) -> Tenant:
@@ -122,7 +132,8 @@ class World:
     async def _beside_policy(self) -> tuple[Anchor | None, int]:
         """The anchor, and the highest counter of a heartbeat; raises as `anchored`."""
         topic, proofs = self.settings.topic("privacy.policy"), self.vault.proofs(self.tenant)
-        records = await keyed(self.settings.kafka, self.options, topic, 0, {ANCHOR, BEAT})
+        records: list[Arrival] = []
+        await self.log.read_each(topic, [0], lambda each: records.extend([each] * (each.key in {ANCHOR, BEAT})))
         beats = self.vault.heartbeats(self.tenant)
         counter = beats.highest([record for record in records if record.key == BEAT])
         found, passed = anchor_in(records, proofs, self.anchor, topic, ours=bool(beats.signers) and counter > 0)
@@ -154,9 +165,8 @@ class World:
         """See LateLimit: how old the events may be that a protector takes."""
         await LateLimit(self.keystore).work_under(self.settings.event_late_days)
 
-    async def _of_policy(self) -> list[Any]:
-        topic = self.settings.topic("privacy.policy")
-        return await read_all(self.settings.kafka, self.options, topic, [0])
+    async def _of_policy(self) -> list[Arrival]:
+        return await self.log.read_all(self.settings.topic("privacy.policy"), [0])
 
     async def prolonged(self) -> list[Prolonged]:
         """
@@ -228,6 +238,21 @@ class World:
         _, counter = await self._beside_policy()
         self.seen = max(self.seen, counter)
 
+    def context(self, ring: Keyring, writer: Writer, reader: Consumer | None = None) -> WorkerContext:
+        """What a worker works with; `reader` is its own consumer, where it has one."""
+        return WorkerContext(
+            home=self.home,
+            ring=ring,
+            settings=self.settings,
+            policy=self.policy,
+            clock=self.clock,
+            log=replace(self.log, reader=reader),
+            writer=writer,
+            dead=self.dead_letters(),
+            count=self.count,
+            level=self.level,
+        )
+
     def sealer(self, ring: Keyring, writer: Writer, count: Count, *, returns: bool = True) -> Sealer:
         """What seals calls of this installation's tenant."""
         return Sealer(
@@ -262,7 +287,7 @@ class World:
         """
         settings, letters = self.settings, self.vault.letters
         policy, beats = settings.topic("privacy.policy"), self.vault.heartbeats(self.tenant)
-        found: list[Any] = await newest(settings.kafka, self.options, policy, [0], beats.ours)
+        found = await self.log.newest(policy, [0], beats.ours)
         if self.vault.profile(self.tenant).forms < LETTERS_FROM or not found:
             return []
         beat, now = from_ms(max(record.timestamp for record in found)), self.clock.now()
@@ -296,7 +321,7 @@ class World:
         most = min(max(_LETTER_LEAST, settings.event_max_bytes), _LETTER_MOST)
         kid, topic = path.name.removesuffix(".pem").removesuffix(".pub"), settings.topic("calllog.dead")
         week = self.vault.letters.newest
-        return DeadLetters(topic, pem, self.clock, settings.few_partitions, most, kid=kid, week=week)
+        return DeadLetters(topic, OperatorKey(pem, kid), self.clock, settings.few_partitions, most, week=week)
 
 
 def world(settings: Settings) -> World:

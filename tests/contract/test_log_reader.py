@@ -4,12 +4,11 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from calllog_guard.adapters import kafka_log
+from calllog_guard.adapters.kafka_log import KafkaLog
 from calllog_guard.adapters.kafka_reader import KafkaLogReader
 from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.adapters.memory import MemoryLogReader, MemoryWriter, SystemClock
@@ -125,7 +124,7 @@ async def test_the_offset_at_a_time_is_that_of_the_first_record_since(stack: "St
         times.append(to_ms(clock.now()))
         await asyncio.sleep(0.1)
     await writer.stop()
-    for offset_at in (memory.offset_at, partial(kafka_log.offset_at, servers, {})):
+    for offset_at in (memory.offset_at, KafkaLog(servers, {}).offset_at):
         assert [await offset_at(topic, 1, at_ms) for at_ms in times] == [0, 1, 2]
         assert await offset_at(topic, 0, times[0]) == 0, "an empty partition"
 

@@ -10,7 +10,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from patience import PATIENCE_S
 
-from calllog_guard.adapters.kafka_log import read_all
+from calllog_guard.adapters.kafka_log import KafkaLog
 from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import LogFaultError, LogSilentError, OutputTooLargeError, UnacknowledgedError
@@ -58,7 +58,7 @@ def own_stack(java: None, tmp_path: Path) -> Iterator[Stack]:  # noqa: ARG001
 
 async def values(stack: Stack, topic: str) -> list[bytes | None]:
     """What lies in a topic of one partition."""
-    return [record.value for record in await read_all(stack.kafka, {}, topic, [0])]
+    return [record.value for record in await KafkaLog(stack.kafka, {}).read_all(topic, [0])]
 
 
 async def test_what_is_too_large_is_its_messages_fault_and_the_next_write_is_whole(

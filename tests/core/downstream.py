@@ -13,11 +13,11 @@ from calllog_guard.adapters.memory import MemoryWriter
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
 from calllog_guard.core.calls.view import Line, Put, Remove
 from calllog_guard.ports import Bookmark, Seen
-from calllog_guard.workers.delivery import Steps
-from calllog_guard.workers.following import Following
+from calllog_guard.settings import Settings
+from calllog_guard.workers.following import Following, Pace
 from calllog_guard.workers.homes import Homes
 from calllog_guard.workers.progress import Trail
-from calllog_guard.workers.reading import Reading
+from calllog_guard.workers.reading import ReaderContext, Reading
 from calllog_guard.workers.snapshot import snapshot
 from calllog_guard.workers.sources import Errand, Kept, People, Source
 
@@ -41,16 +41,9 @@ def readings(
         People("calllog.legs", ring, pepper, purpose, cache_entries=100),
         Kept("calllog.held", ring, world.safe(), Homes(ring, writes=False), pepper, errand),
     ]
-    common: dict[str, Any] = {
-        "access": "privacy.access",
-        "partitions": PARTITIONS,
-        "access_partitions": 1,
-        "count": count,
-    }
-    return [
-        Reading(errand, source, world.policy, writer, world.clock, steps=Steps(frozenset()), **common)
-        for source in sources
-    ]
+    settings = Settings(partitions=PARTITIONS, retry_max_s=5.0)
+    given = ReaderContext(settings=settings, policy=world.policy, clock=world.clock, writer=writer, count=count)
+    return [Reading(errand, source, given) for source in sources]
 
 
 async def plain(world: GuardWorld, purpose: str = "billing") -> dict[str, Put]:
@@ -85,10 +78,6 @@ class Downstream:
 
     def start(self) -> "Downstream":
         """From the cursor on."""
-
-        async def look() -> None:
-            """No policy is published here."""
-
         self.cursor = FusedCursor(self.world.folder / f"cursor-{self.purpose}")
         self.cursor.fuse = self.fuse
         legs, kept = readings(self.world, self.purpose, self.accesses, self.counts)
@@ -102,8 +91,7 @@ class Downstream:
             partitions=range(PARTITIONS),
             keep_ms=changes.pop("keep_ms"),
         )
-        clock, none = self.world.clock, lambda _: None
-        made = Following(legs, kept, trail, self.cursor, clock, retry_max_s=5.0, told=none, look=look, **changes)
+        made = Following(legs, kept, trail, self.cursor, lambda _: None, Pace(**changes))
         self.batches = made.batches()
         return self
 

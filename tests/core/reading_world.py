@@ -17,13 +17,13 @@ from calllog_guard.core.crypto.secrets import month_from
 from calllog_guard.core.ids import CallId, Lookup, Pseudonym, SubjectId, Tenant, partition_of, record_key
 from calllog_guard.core.tombstone import Output, tombstone
 from calllog_guard.policy import Policy, load_policy
-from calllog_guard.workers.delivery import Steps
-from calllog_guard.workers.following import Following
+from calllog_guard.settings import Settings
+from calllog_guard.workers.following import Following, Pace
 from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.progress import Trail, no_ids
 from calllog_guard.workers.reading import Hand as ReadersHand
-from calllog_guard.workers.reading import Reading
+from calllog_guard.workers.reading import ReaderContext, Reading
 from calllog_guard.workers.snapshot import snapshot
 from calllog_guard.workers.sources import Errand, People
 from calllog_guard.workers.vault import Vault
@@ -91,6 +91,8 @@ class Hand:
 
 class World:
     """One tenant's call log."""
+
+    retry_max_s = 5.0
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.clock, self.keystore, self.log = folder, Hand(), MemoryKeystore(), MemoryWriter()
@@ -196,18 +198,9 @@ class World:
         """A reader of another process; `hand` signs what it opens."""
         source = People(LEGS, self.fresh_ring(), self.vault.pepper(TENANT), purpose, cache_entries=1000)
         errand = Errand(tenant=TENANT, purpose=purpose, actor=actor)
-        counts: dict[str, Any] = {"partitions": PARTITIONS, "access_partitions": 1, "count": self.count}
-        return Reading(
-            errand,
-            source,
-            self.policy,
-            self.log,
-            self.clock,
-            access=ACCESS,
-            steps=Steps(frozenset()),
-            hand=hand,
-            **counts,
-        )
+        settings = Settings(partitions=PARTITIONS, retry_max_s=self.retry_max_s)
+        given: dict[str, Any] = {"policy": self.policy, "clock": self.clock, "writer": self.log, "hand": hand}
+        return Reading(errand, source, ReaderContext(settings=settings, count=self.count, **given))
 
     async def all(self, reading: Reading) -> list[Line]:
         """Everything that a reader gets at once."""
@@ -216,11 +209,7 @@ class World:
 
     def following(self, reading: Reading, cursor: SqliteCursor, **changes: Any) -> Following:
         """A follower; everyone is looked at once, at its start, unless the test says otherwise."""
-
-        async def look() -> None:
-            """No policy is published here."""
-
-        limits: dict[str, Any] = {"retry_max_s": 5.0, "round_s": 3600.0} | changes
+        limits: dict[str, Any] = {"round_s": 3600.0} | changes
         trail = Trail(
             log=self.reads,
             held=MemoryLogReader(self.log),
@@ -231,7 +220,7 @@ class World:
             keep_ms=limits.pop("keep_ms", KEEP_MS),
             ids=limits.pop("ids", no_ids),
         )
-        return Following(reading, reading, trail, cursor, self.clock, told=self.told.append, look=look, **limits)
+        return Following(reading, reading, trail, cursor, self.told.append, Pace(**limits))
 
     def accesses(self) -> Sequence[Output]:
         """The access records."""

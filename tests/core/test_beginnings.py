@@ -27,6 +27,7 @@ from calllog_guard.core.beginnings import (
 from calllog_guard.core.ids import id_text
 from calllog_guard.core.wire import decode, encode
 from calllog_guard.errors import ConfigurationError, EntryCorruptError, LogSilentError, NewerFormError, RecordsLostError
+from calllog_guard.ports import TopicPartition
 from calllog_guard.workers import beginnings as module
 from calllog_guard.workers.beginnings import Beginnings, take_over
 from calllog_guard.workers.reads import Reads
@@ -181,7 +182,7 @@ class Installed:
         await worker.begin()
         end = self.extents.topics[topic].bounds[partition][1]
         self.extents.commit("g", topic, partition, end)
-        await worker.keep({(topic, partition): end}, now=True)
+        await worker.keep({TopicPartition(topic, partition): end}, now=True)
 
 
 async def gap_of(worker: Beginnings, installed: Installed, topic: str = EVENTS, partition: int = 0) -> Gap:
@@ -351,11 +352,11 @@ async def test_a_running_worker_notices_a_topic_made_anew_at_its_next_look() -> 
     installed.extents.append(EVENTS, 0, 50)
     worker = installed.worker()
     await worker.begin()
-    await worker.look({(EVENTS, 0): 50})
+    await worker.look({TopicPartition(EVENTS, 0): 50})
     installed.extents.create(EVENTS, 2)
     installed.extents.append(EVENTS, 0, 90)
     with pytest.raises(RecordsLostError, match="made anew"):
-        await worker.look({(EVENTS, 0): 60})
+        await worker.look({TopicPartition(EVENTS, 0): 60})
     (kept,) = await installed.keystore.read([reached_key("protector", EVENTS, 0)])
     assert kept is not None
     assert read_reached(kept).offset == 50, "what was read of the new one under old offsets counts for nothing"
@@ -366,10 +367,10 @@ async def test_a_position_that_the_log_has_passed_by_halts_in_the_middle_of_a_ru
     installed.extents.append(EVENTS, 0, 90)
     worker = installed.worker()
     await worker.begin()
-    await worker.out_of_range({(EVENTS, 0): 50})
+    await worker.out_of_range({TopicPartition(EVENTS, 0): 50})
     installed.extents.trim(EVENTS, 0, 60)
     with pytest.raises(RecordsLostError, match="records 50 to 59 are gone unread"):
-        await worker.out_of_range({(EVENTS, 0): 50})
+        await worker.out_of_range({TopicPartition(EVENTS, 0): 50})
     assert installed.counts["lost_calllog.events/0"] == 10
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from contexts import context
 from installation import event, raw
 from test_walk import Hand
 
@@ -34,7 +35,8 @@ from calllog_guard.errors import (
 )
 from calllog_guard.policy import Policy
 from calllog_guard.settings import Settings
-from calllog_guard.workers.delivery import DeadLetters
+from calllog_guard.workers.context import WorkerContext
+from calllog_guard.workers.dead_letters import DeadLetters, OperatorKey
 from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.intake import Intake, Item
 from calllog_guard.workers.keyring import Keyring
@@ -101,15 +103,10 @@ class Installed:
 
     async def taken(self, *events: bytes | MessageError, listed: tuple[str, ...] = ()) -> Batch:
         """Take events in as a file's lines."""
-        intake = Intake(
-            TENANT,
-            self.sealer(returns=False),
-            DeadLetters("calllog.dead", receipt_pem(bytes(32))[1], self.clock, 1),
-            POLICY,
-            self.settings,
-            self.clock,
-            frozenset(map(self.lookup, listed)),
-        )
+        dead = DeadLetters("calllog.dead", OperatorKey(receipt_pem(bytes(32))[1]), self.clock, 1)
+        own = {"settings": self.settings, "clock": self.clock, "policy": POLICY, "dead": dead}
+        given = context(WorkerContext, ring=self.ring, **own)
+        intake = Intake(given, self.sealer(returns=False), frozenset(map(self.lookup, listed)))
         items = [Item(value, {"line": line}) for line, value in enumerate(events, 1)]
         return await intake.batch(items, {0: len(items)})
 

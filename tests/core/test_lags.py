@@ -4,11 +4,13 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from contexts import context
 
-from calllog_guard.adapters.memory import MemoryKeystore, MemoryWriter
+from calllog_guard.adapters.memory import MemoryKeystore
 from calllog_guard.adapters.memory_extents import MemoryExtents
 from calllog_guard.core.acceptances import Acceptance, Accepted, Span
 from calllog_guard.core.arrival import Arrival
@@ -19,8 +21,8 @@ from calllog_guard.core.prolonged import PROLONGED, Prolonged, changes, next_ret
 from calllog_guard.core.wire import encode, to_ms
 from calllog_guard.errors import LogSilentError
 from calllog_guard.settings import Settings
+from calllog_guard.workers.auditor_context import AuditorContext
 from calllog_guard.workers.lags import Lags
-from calllog_guard.workers.upkeep import Means
 
 HOUR = 3_600_000
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -66,19 +68,17 @@ class Installed:
         self.at = NOW
         for topic, many in TOPICS.items():
             self.extents.create(topic, many)
-        means = Means(
+        own = context(
+            AuditorContext,
             settings=Settings(partitions=4),
             clock=self,
-            keystore=self.keystore,
-            guard=None,  # type: ignore[arg-type]
-            admin=self,  # type: ignore[arg-type]
+            ring=SimpleNamespace(tenant=Tenant("iocom"), keystore=self.keystore),
+            admin=self,
             extents=self.extents,
-            writer=MemoryWriter(),
             events=lambda: [EVENTS],
-            count=lambda *_: None,
             level=self.levels.__setitem__,
         )
-        self.lags = Lags(Tenant("iocom"), means, self.accepted, self.note)
+        self.lags = Lags(own, self.accepted, self.note)
 
     def now(self) -> datetime:
         """See Clock."""

@@ -18,7 +18,7 @@ from calllog_guard.core.policy.form import Version
 from calllog_guard.core.wire import Beat, encode, to_ms
 from calllog_guard.errors import ConfigurationError, NewerFormError, RequestRefusedError
 from calllog_guard.policy import Policy
-from calllog_guard.workers.policy_source import PolicySource
+from calllog_guard.workers.policy_source import PolicyHooks, PolicySource
 
 
 @dataclass
@@ -75,7 +75,8 @@ class World:
         def show(shown: Version) -> None:
             self.shown.append(shown.label)
 
-        return PolicySource(self.policy, self, kept_days, self, count, show, letter, lambda: self.seen)
+        hooks = PolicyHooks(kept_days=kept_days, seen=lambda: self.seen, show=show, letter=letter, count=count)
+        return PolicySource(self.policy, self, self, hooks)
 
     def kept(self, day: int = 2) -> str:
         """The service's period on a day of June."""

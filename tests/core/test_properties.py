@@ -33,8 +33,8 @@ from calllog_guard.errors import (
     StaleDeskError,
     StateRefusedError,
 )
-from calllog_guard.workers.delivery import Steps
-from calllog_guard.workers.reading import Reading
+from calllog_guard.settings import Settings
+from calllog_guard.workers.reading import ReaderContext, Reading
 from calllog_guard.workers.snapshot import snapshot
 from calllog_guard.workers.sources import Errand, People
 
@@ -291,17 +291,9 @@ class Promises(RuleBasedStateMachine):
     def shown(self, purpose: str) -> Sequence[tuple[str, str]]:
         """What a reader gets now: persons and calls."""
         errand = Errand(tenant=TENANT, purpose=purpose, actor="all-1")
-        reading = Reading(
-            errand,
-            self.sources[purpose],
-            self.world.policy,
-            MemoryWriter(),
-            self.world.clock,
-            access="privacy.access",
-            partitions=PARTITIONS,
-            access_partitions=1,
-            steps=Steps(frozenset()),
-        )
+        settings, policy, clock = Settings(partitions=PARTITIONS), self.world.policy, self.world.clock
+        given = ReaderContext(settings=settings, policy=policy, clock=clock, writer=MemoryWriter())
+        reading = Reading(errand, self.sources[purpose], given)
         return self.do(self._lines(reading))
 
     async def _lines(self, reading: Reading) -> Sequence[tuple[str, str]]:

@@ -6,15 +6,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from contexts import context
 
 from calllog_guard.adapters.kms_aws import AwsKms
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
-from calllog_guard.adapters.memory import MemoryKms, MemoryRing
+from calllog_guard.adapters.memory import MemoryKeystore, MemoryKms, MemoryRing, SystemClock
 from calllog_guard.core.crypto.secrets import Secret
 from calllog_guard.core.ids import EpochName, Tenant
 from calllog_guard.errors import ConfigurationError, EpochUnknownError, KmsSilentError, StoredFormError
 from calllog_guard.policy import Policy
-from calllog_guard.settings import Settings
+from calllog_guard.ports import Kms
+from calllog_guard.workers.context import WorkerContext
+from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.probe import FORMS, Made, probe
 from calllog_guard.workers.receipts import Receipts
 from calllog_guard.workers.vault import Vault
@@ -147,10 +150,16 @@ def test_warming_up_without_a_tenant_says_what_to_do(tmp_path: Path) -> None:
         Vault(LocalKms(tmp_path), FileRing(tmp_path)).warm(TENANT)
 
 
+def ring(kms: Kms) -> Keyring:
+    """Of a tenant whose secrets are under this KMS."""
+    vault = Vault(kms, MemoryRing())
+    return Keyring(TENANT, MemoryKeystore(), vault, SystemClock(), cache_s=60, cache_entries=10, partitions=1)
+
+
 def test_a_receipt_counts_how_long_the_kms_could_take_a_destruction_back() -> None:
     fenced = datetime(2026, 11, 24, tzinfo=UTC)
     for kms, days in ((MemoryKms(), 28), (AwsKms("eu-west-2", "p"), 35)):
-        bounds = Receipts(TENANT, 0, Vault(kms, MemoryRing()), Settings(), Policy((), Path()))._bounds(fenced)
+        bounds = Receipts(context(WorkerContext, ring=ring(kms), policy=Policy((), Path())))._bounds(fenced)
         assert bounds["backup_end"] == fenced + timedelta(days=days)
 
 

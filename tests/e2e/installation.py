@@ -22,7 +22,7 @@ import pytest
 from patience import PATIENCE_S
 from redis import Redis
 
-from calllog_guard.adapters.kafka_log import read_all
+from calllog_guard.adapters.kafka_log import KafkaLog
 from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.cli import main
@@ -181,7 +181,7 @@ class Installation:
     def records(self, name: str, partitions: int | None = None) -> list[Any]:
         """Every record of a topic, internal keys left out."""
         count = partitions or self.partitions
-        found = asyncio.run(read_all(self.stack.kafka, {}, self.topic(name), list(range(count))))
+        found = asyncio.run(KafkaLog(self.stack.kafka, {}).read_all(self.topic(name), list(range(count))))
         return [record for record in found if not (record.key or b"").startswith(b"~")]
 
     def live(self) -> dict[bytes, bytes]:

@@ -9,7 +9,7 @@ import pytest
 from installation import Installation, Make, event, raw
 from patience import PATIENCE_S
 
-from calllog_guard.adapters.kafka_log import read_all
+from calllog_guard.adapters.kafka_log import KafkaLog
 from calllog_guard.core.crypto.secrets import Month, month_of, month_text
 from calllog_guard.core.retention.removal import REMOVED, Removed, key_of
 from calllog_guard.core.wire import decode
@@ -31,9 +31,9 @@ def counts(guard: Installation, month: Month) -> dict[int, Removed]:
     """What each partition has counted of a month."""
     topic, places = guard.topic("privacy.decisions"), list(range(guard.partitions))
     found: dict[int, Removed] = {}
-    for record in asyncio.run(read_all(guard.stack.kafka, {}, topic, places)):
+    for record in asyncio.run(KafkaLog(guard.stack.kafka, {}).read_all(topic, places)):
         if record.key == key_of(month):
-            found[record.partition] = decode(REMOVED, record.value)
+            found[record.partition] = decode(REMOVED, record.value or b"")
     return found
 
 

@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
-from calllog_guard.adapters.kafka_log import LEAVE_S
+from calllog_guard.adapters.kafka_consumer import LEAVE_S
 from calllog_guard.adapters.kafka_security import connecting, unanswered
 from calllog_guard.errors import LogSilentError
 from calllog_guard.patience import ended

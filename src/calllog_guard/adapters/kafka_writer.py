@@ -15,7 +15,7 @@ from typing import Any, Final
 import aiokafka.errors as library
 from aiokafka.errors import KafkaError
 
-from calllog_guard.adapters.kafka_log import REQUEST_BYTES, START_S
+from calllog_guard.adapters.kafka_consumer import REQUEST_BYTES, START_S
 from calllog_guard.adapters.kafka_producer import InvalidRecordError, Producer
 from calllog_guard.adapters.kafka_security import connecting, unanswered, unreached
 from calllog_guard.core.tombstone import Output

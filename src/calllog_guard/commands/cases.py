@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any, Final, get_args
 
-from calllog_guard.adapters.kafka_log import read_all, tenant_partition
 from calllog_guard.commands.case_read import all_cases, is_officer
 from calllog_guard.commands.case_view import matched, table, whole
 from calllog_guard.commands.sent import TAKEN_S, Sent, add_wait
@@ -132,14 +131,14 @@ async def _act(shared: World, args: argparse.Namespace) -> int:
 
 async def _receipts(shared: World, case: Case, folder: Path) -> None:
     """Write the receipts of a case into a folder."""
-    home = tenant_partition(shared.tenant, shared.settings.few_partitions)
+    home = shared.home
     unread, topic = Unread("privacy.receipts"), shared.settings.topic("privacy.receipts")
-    for record in await read_all(shared.settings.kafka, shared.options, topic, [home]):
+    for record in await shared.log.read_all(topic, [home]):
         if record.key == case.case.encode() and record.value is None:
             unread.note(f"{record.partition}:{record.offset}")
         elif record.key == case.case.encode():
             path = folder / f"{case.case}-{record.offset}.jws"
-            path.write_bytes(record.value)
+            path.write_bytes(record.value or b"")
             say(str(path))
     unread.tell()
     for number, token in enumerate(case.told):

@@ -23,7 +23,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from calllog_guard.adapters.kafka_log import read_all
+from calllog_guard.adapters.kafka_log import KafkaLog
 from calllog_guard.adapters.memory import SystemClock
 from calllog_guard.errors import StateRefusedError
 from calllog_guard.stack.offspring import begun, unwound_by_signals
@@ -112,8 +112,8 @@ class Demo:
     def records(self) -> list[Any]:
         """Every leg and tombstone that the log still has."""
         partitions = list(range(int(self.environment["CALLLOG_GUARD_PARTITIONS"])))
-        found = asyncio.run(read_all(self.environment["CALLLOG_GUARD_KAFKA"], {}, "calllog.legs", partitions))
-        return [record for record in found if record.key[:1] != b"~"]
+        found = asyncio.run(KafkaLog(self.environment["CALLLOG_GUARD_KAFKA"], {}).read_all("calllog.legs", partitions))
+        return [record for record in found if (record.key or b"")[:1] != b"~"]
 
     def until(self, condition: Callable[[], bool], what: str) -> float:
         """Wait for a condition; how long it took."""

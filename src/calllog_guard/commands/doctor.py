@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 from calllog_guard.adapters import process_memory
 from calllog_guard.adapters.http_cleaner import HttpCleaners, pages
 from calllog_guard.adapters.kafka_admin import FOREIGN, PARTITIONS, KafkaTopics
-from calllog_guard.adapters.kafka_log import read_all
 from calllog_guard.commands.setup import show, the_world
 from calllog_guard.core.calls.parked import PARKED_FROM, waiting_now
 from calllog_guard.errors import Fate, GuardError, IdentityMovedError, StateRefusedError
@@ -126,7 +125,7 @@ def _checks(shared: World) -> list[Lines]:
 
     async def identity() -> str:
         try:
-            await Subjects(tenant, shared.ring(tenant), shared.vault).settled()
+            await Subjects(shared.ring(tenant)).settled()
         except IdentityMovedError as error:
             raise StateRefusedError(str(error)) from None
         return ", ".join(shared.vault.identity(tenant))
@@ -158,7 +157,7 @@ async def _parked(shared: World) -> list[Line]:
         if forms < PARKED_FROM:
             return f"none before level {PARKED_FROM} of stored forms: `tenant upgrade`"
         topic, partitions = shared.settings.topic("calllog.parked"), range(shared.settings.partitions)
-        reasons, since = waiting_now(await read_all(shared.settings.kafka, shared.options, topic, partitions))
+        reasons, since = waiting_now(await shared.log.read_all(topic, partitions))
         if reasons:
             told = ", ".join(f"{many} {reason}" for reason, many in sorted(reasons.items()))
             waits.append(f"{told}; the oldest since {since:%Y-%m-%d %H:%M} UTC" if since else told)

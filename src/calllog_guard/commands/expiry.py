@@ -10,7 +10,6 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import track
 
-from calllog_guard.adapters.kafka_log import read_each
 from calllog_guard.commands.officers import officers_word
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.confirmations import CONFIRMED, Confirmation, let_go
@@ -100,7 +99,7 @@ async def _partition(shared: World, number: int, today: date, free: date | None)
             live.pop(key, None)
 
     settings = shared.settings
-    await read_each(settings.kafka, shared.options, settings.topic("calllog.legs"), [number], seen)
+    await shared.log.read_each(settings.topic("calllog.legs"), [number], seen)
     due: Counter[date] = Counter()
     left: Counter[date] = Counter()
     for (day, purposes, policy), many in Counter(live.values()).items():

@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from calllog_guard.adapters.kafka_log import read_all, tenant_partition
 from calllog_guard.commands.case_read import all_cases
 from calllog_guard.commands.files import write_once
 from calllog_guard.commands.receipts import receipts_key
@@ -87,10 +86,10 @@ async def _fetched(shared: World, case: str, directory: Path, officer: Path | No
 
     """
     await enter(shared, NO_KEYSTORE, whole=False)
-    home = tenant_partition(shared.tenant, shared.settings.few_partitions)
+    home = shared.home
 
     async def records(name: str) -> list[Any]:
-        found = await read_all(shared.settings.kafka, shared.options, shared.settings.topic(name), [home])
+        found = await shared.log.read_all(shared.settings.topic(name), [home])
         return [record for record in found if record.key and record.value is not None]
 
     own = (await all_cases(shared, officer)).get(case) if officer else None

@@ -6,10 +6,8 @@ A change is refused nowhere else but here, and undone by nothing: what two ident
 
 import argparse
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
-from calllog_guard.adapters.kafka_log import read_each
 from calllog_guard.commands.setup import say, show
 from calllog_guard.core.identity import AS_WRITTEN, DEFAULT, LOWERCASE_EMAIL, RULES, in_order, narrower, unknown_rules
 from calllog_guard.core.ids import Tenant
@@ -86,12 +84,12 @@ async def carried_over(shared: World, tenant: Tenant, wanted: tuple[str, ...], *
     needs = Needs(
         tenant=tenant,
         ring=ring,
-        safe=Safe(tenant, shared.keystore, ring, shared.vault),
+        safe=Safe(ring),
         writer=writer,
         policy=shared.policy,
         settings=shared.settings,
         clock=shared.clock,
-        read_each=partial(read_each, shared.settings.kafka, shared.options),
+        log=shared.log,
         told=say,
     )
     try:

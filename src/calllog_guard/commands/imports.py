@@ -22,7 +22,7 @@ import msgspec
 
 from calllog_guard.adapters.journal_files import Journal
 from calllog_guard.adapters.kafka_admin import KafkaTopics, governed
-from calllog_guard.adapters.kafka_log import units
+from calllog_guard.adapters.kafka_log import places_of
 from calllog_guard.adapters.log_files import csv_rows, digest, ndjson_lines
 from calllog_guard.commands.calls import COLUMNS, day_of
 from calllog_guard.commands.setup import say, the_world
@@ -204,13 +204,15 @@ def _old_topic(shared: World, admin: KafkaTopics, args: argparse.Namespace) -> S
         lost[place.partition] += to - first
 
     async def batches(positions: Mapping[int, int]) -> Batches:
-        starts = {partition: positions.get(partition, 0) for partition in partitions}
-        async with aclosing(units(settings.kafka, shared.options, topic, starts, settings.unit_records, gone)) as found:
-            async for behind, records in found:
+        starts = {place: positions.get(place.partition, 0) for place in places_of(topic, partitions)}
+        made = shared.log.portions(starts, settings.unit_records, committed=True, cut=gone)
+        async with aclosing(made) as portions:
+            async for behind, portion in portions:
+                records = [record for each in portion.values() for record in each]
                 items = [
                     Item(each.value, {"partition": each.partition, "offset": each.offset}, each) for each in records
                 ]
-                yield behind, items
+                yield {place.partition: offset for place, offset in behind.items()}, items
 
     about = TopicSource(topic=topic, id=name, trimmed=args.trim)
     cut = (lambda to: admin.cut(topic, to)) if args.trim else None
@@ -258,8 +260,7 @@ async def _taken(
     await shared.look_back()
     ring = shared.ring(shared.tenant, cache_entries=_CACHED_PEOPLE)
     sealer = shared.sealer(ring, writer, shared.count, returns=False)
-    tenant, steps = shared.tenant, Steps(shared.settings.off)
-    intake = Intake(tenant, sealer, shared.dead_letters(), shared.policy, shared.settings, shared.clock, listed)
+    steps, intake = Steps(shared.settings.off), Intake(shared.context(ring, writer), sealer, listed)
     await writer.start()
     began = told = cut = time.monotonic()
     before = manifest.events.read

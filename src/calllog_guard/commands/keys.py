@@ -10,6 +10,7 @@ from typing import Final
 from calllog_guard.adapters.kms_local import write_new
 from calllog_guard.adapters.memory import SystemClock
 from calllog_guard.adapters.tomlkit_policy import (
+    DatedKey,
     add_actor_key,
     add_requester,
     drop_requester,
@@ -186,7 +187,7 @@ def _enter(args: argparse.Namespace, shared: World, kid: str, role: str, folder:
 def _enter_actor(args: argparse.Namespace, shared: World, kid: str) -> int:
     (name, fingerprint), since = _beside(shared, kid, _folder(args)), args.since or _now()
     policy, day = Path(shared.settings.policy), shared.clock.now().date()
-    add_actor_key(policy, day, _tenant(args, shared), kid, name, since, args.purpose)
+    add_actor_key(policy, day, _tenant(args, shared), kid, DatedKey(name, since), args.purpose)
     say(
         f"from {since:%Y-%m-%d %H:%M:%S} UTC on every actor needs its key (policy check names those without), and every reader "
         "--key or ACTOR_KEY: what is written unsigned then is believed by nobody"

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 from rich.console import Console
 from rich.progress import Progress
 
-from calllog_guard.adapters.kafka_log import units
+from calllog_guard.adapters.kafka_log import places_of
 from calllog_guard.adapters.kms_address import PREFIX
 from calllog_guard.bootstrap import needed_epochs, walk
 from calllog_guard.commands.setup import say, show, the_world
@@ -104,11 +104,12 @@ async def lag(shared: World) -> int:
     """
     settings, partitions = shared.settings, range(shared.settings.partitions)
     found = await shared.keystore.read([applied_key(partition) for partition in partitions])
-    starts = {partition: int(offset or 0) for partition, offset in zip(partitions, found, strict=True)}
-    topic, waiting, proofs = settings.topic("privacy.decisions"), 0, shared.vault.proofs(shared.tenant)
-    async with aclosing(units(settings.kafka, shared.options, topic, starts, settings.unit_records)) as read:
-        async for _, records in read:
-            waiting += sum(_counts(record, proofs) for record in records)
+    waiting, proofs = 0, shared.vault.proofs(shared.tenant)
+    places = places_of(settings.topic("privacy.decisions"), partitions)
+    starts = {place: int(offset or 0) for place, offset in zip(places, found, strict=True)}
+    async with aclosing(shared.log.portions(starts, settings.unit_records)) as portions:
+        async for _, portion in portions:
+            waiting += sum(_counts(record, proofs) for records in portion.values() for record in records)
     return waiting
 
 

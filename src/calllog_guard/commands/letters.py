@@ -19,7 +19,6 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from calllog_guard.adapters.kafka_log import read_each
 from calllog_guard.adapters.kafka_writer import KafkaWriter
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.unread import Unread
@@ -163,7 +162,7 @@ async def _letters(shared: World, wanted: Callable[[Place, Dead], bool], *, payl
                     letter.row()  # what cannot be shown is none of ours
                     found.append(letter)
 
-    await read_each(shared.settings.kafka, shared.options, topic, list(partitions), visit)
+    await shared.log.read_each(topic, list(partitions), visit)
     unread.tell()
     return [replace(each, replayed=each.place in replayed) for each in found]
 

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from calllog_guard.adapters.kafka_log import read_each
 from calllog_guard.commands.countersign import LENGTHEN, agreed_by_all, countersigned, word_of
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.crypto.envelope import parse_header
@@ -230,7 +229,7 @@ async def stored_legs(shared: World) -> Mapping[Stored, int]:
         task = bar.add_task("partitions of legs", total=len(partitions))
         for partition in partitions:
             headers = Headers()
-            await read_each(shared.settings.kafka, shared.options, topic, [partition], headers.note)
+            await shared.log.read_each(topic, [partition], headers.note)
             counted.update(headers.live.values())
             if headers.foreign:
                 say(f"{topic}/{partition}: {headers.foreign} records are no legs and are not counted")

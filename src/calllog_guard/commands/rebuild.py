@@ -10,9 +10,9 @@ import asyncio
 import time
 from typing import Final
 
-from calllog_guard.adapters.kafka_log import consumer, followed
+from calllog_guard.adapters.kafka_consumer import consumer
 from calllog_guard.adapters.rocksdb_index import RocksIndex
-from calllog_guard.bootstrap import beginnings, keeper
+from calllog_guard.bootstrap import Links, beginnings, keeper
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.errors import ConfigurationError, IndexHeldError, StateRefusedError
 from calllog_guard.law import enter
@@ -71,11 +71,12 @@ async def _rebuilt(shared: World, partition: int) -> int:
     finally:
         await begins.close()
     records, told, writer = 0, time.monotonic(), shared.writer()
-    reader = consumer(shared.settings.kafka, shared.options, group=None)
-    role = keeper(shared, writer, reader, begins)
+    reader = consumer(shared.settings.kafka, shared.options)  # not started: nobody takes part in the keepers' group
+    role = keeper(shared, shared.context(shared.ring(shared.tenant), writer), Links(writer, reader, begins))
     await writer.start()
     try:
-        async for unit in followed(reader, lambda: role.assigned([partition]), shared.settings.unit_records):
+        starts = await role.assigned([partition])
+        async for _, unit in shared.log.portions(starts, shared.settings.unit_records):
             await role.unit(unit)
             records += sum(map(len, unit.values()))
             if time.monotonic() > told + _TELL_S:

@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.progress import track
 
 from calllog_guard.adapters.kafka_admin import PARTITIONS, KafkaTopics, governed
-from calllog_guard.adapters.kafka_log import read_all, read_each
 from calllog_guard.adapters.segment_files import look_at_replica, replicas
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.absence import Look
@@ -154,7 +153,7 @@ async def scan_topics(shared: World, hunter: Hunter) -> list[Place]:
         if topic.name not in present:
             say(f"there is no topic {topic.name}: calllog-guard topics create makes it")
         for partition in range(present.get(topic.name, 0)):
-            records = await read_all(shared.settings.kafka, shared.options, topic.name, [partition])
+            records = await shared.log.read_all(topic.name, [partition])
             hits: list[str] = []
             size = dead = 0
             for record in records:
@@ -181,9 +180,7 @@ async def _partitions(shared: World) -> dict[str, int]:
 async def _case_places(shared: World, case: str, log_dirs: list[Path]) -> list[Place]:
     everything = list(range(shared.settings.partitions))
     names, junk = set(), 0
-    for record in await read_all(
-        shared.settings.kafka, shared.options, shared.settings.topic("privacy.decisions"), everything
-    ):
+    for record in await shared.log.read_all(shared.settings.topic("privacy.decisions"), everything):
         key = record.key or b""
         if record.value is not None and key[:1] != b"~" and not is_result(key):
             try:
@@ -202,7 +199,7 @@ async def _case_places(shared: World, case: str, log_dirs: list[Path]) -> list[P
     there = (await _partitions(shared)).get(topic, 0)
     for partition in track(range(there), description="partitions", console=Console(stderr=True), transient=True):
         look = Look.for_(names)
-        ends = await read_each(shared.settings.kafka, shared.options, topic, [partition], look.kafka_record)
+        ends = await shared.log.read_each(topic, [partition], look.kafka_record)
         places.append(_case_place(f"topic {topic}/{partition}", look, *ends[partition]))
         for replica in replicas(log_dirs, topic, partition):
             look = await asyncio.to_thread(look_at_replica, replica, wanted)

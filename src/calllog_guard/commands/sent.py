@@ -8,7 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from calllog_guard.adapters.kafka_log import tenant_partition
 from calllog_guard.adapters.kafka_watch import KafkaWatch
 from calllog_guard.commands.case_read import case_key, readable
 from calllog_guard.commands.setup import say
@@ -52,7 +51,7 @@ class Sent:
         self._shared, self._signed, self._key = shared, signed, case_key(shared, key)
         self._order, self._orders = order, shared.settings.topic("privacy.orders")
         self._requests = shared.settings.topic("privacy.requests")
-        home = tenant_partition(shared.tenant, shared.settings.few_partitions)
+        home = shared.home
         self._dead = shared.settings.topic("calllog.dead")
         topics = [shared.settings.topic("privacy.cases"), self._dead]
         topics += [self._orders] if self._key and has_orders(shared) else []

@@ -14,7 +14,6 @@ from typing import Any, Final
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
-from calllog_guard.adapters.kafka_log import tenant_partition
 from calllog_guard.commands.setup import say
 from calllog_guard.core.crypto.sealed import sign
 from calllog_guard.core.id_file import identifiers
@@ -186,7 +185,7 @@ async def publish(shared: World, signed: Signed, *, order: bool) -> int:
         order: To the topic of orders, under a key of its own: compaction keeps the last of each.
 
     """
-    home = tenant_partition(shared.tenant, shared.settings.few_partitions)
+    home = shared.home
     topic = shared.settings.topic("privacy.orders" if order else "privacy.requests")
     key = case_id(shared.tenant, signed.name) if order else shared.tenant
     writer = shared.writer()

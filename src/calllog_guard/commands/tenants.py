@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from calllog_guard.adapters.kafka_admin import KafkaTopics
 from calllog_guard.adapters.kafka_extents import KafkaExtents
-from calllog_guard.adapters.kafka_newest import holds_any
 from calllog_guard.bootstrap import reads
 from calllog_guard.commands.identity import carried_over, identity_of, named_rules
 from calllog_guard.commands.setup import show, the_world
@@ -141,7 +140,8 @@ async def _own(shared: World) -> bool:
     if not first:
         return await shared.anchored() is None
     for name in ("privacy.decisions", "calllog.legs"):
-        if await holds_any(settings.kafka, shared.options, settings.topic(name), range(settings.partitions)):
+        topic, partitions = settings.topic(name), range(settings.partitions)
+        if await shared.log.starts(topic, partitions) != await shared.log.ends(topic, partitions):
             raise StateRefusedError(
                 f"{settings.topic(name)} holds another installation's records, or RING has lost this one's keys: set "
                 "CALLLOG_GUARD_CALLLOG_PREFIX and CALLLOG_GUARD_PRIVACY_PREFIX to prefixes of its own, then topics create"

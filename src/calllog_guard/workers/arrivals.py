@@ -29,7 +29,7 @@ from calllog_guard.ports import Facts, Pending
 from calllog_guard.workers.copies import Copies
 from calllog_guard.workers.keyring import fresh_nonce
 from calllog_guard.workers.shard import Shard
-from calllog_guard.workers.tools import Tools
+from calllog_guard.workers.tools import KeeperContext
 from calllog_guard.workers.work import PORTION
 
 UNJUDGED: Final = b"~unjudged."
@@ -86,7 +86,7 @@ def _opened(decision: Decision, key: Secret) -> Rule:
 class Arrivals:
     """Judges the legs of people about whom something was decided."""
 
-    def __init__(self, tools: Tools, copies: Copies) -> None:
+    def __init__(self, tools: KeeperContext, copies: Copies) -> None:
         self._t, self._copies = tools, copies
 
     async def standing(self, shard: Shard, pseudonym: str) -> Standing:
@@ -165,7 +165,7 @@ class Arrivals:
         at, whole = b"", True
         while rows := shard.index.legs_after(person, at, PORTION):
             at = rows[-1][1]
-            values = await self._t.fetch(self._t.legs, shard.partition, {key: facts.offset for facts, key in rows})
+            values = await self._t.log.fetch(self._t.legs, shard.partition, {key: facts.offset for facts, key in rows})
             whole = whole and len(values) == len(rows)
             for facts, key in rows:
                 if key in values:

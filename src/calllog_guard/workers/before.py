@@ -24,11 +24,9 @@ from calllog_guard.core.requests.request import Request
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import CaseStateError, MessageError, ParkedError, RequestRefusedError
 from calllog_guard.policy import TenantPolicy
-from calllog_guard.ports import Clock
-from calllog_guard.settings import Settings
-from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.clocks import Agree
 from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.desk_context import DeskContext
 from calllog_guard.workers.granted import Granted
 from calllog_guard.workers.notices import AWAITED, Given, Notices, Told
 
@@ -48,11 +46,10 @@ class Before:
 
     """
 
-    def __init__(
-        self, book: Casebook, notices: Notices, settings: Settings, clock: Clock, stage: Stage, carried: Carried
-    ) -> None:
-        self._book, self._notices, self._clock, self._stage, self._carried = book, notices, clock, stage, carried
-        self._steps, self._next, self._first = Steps(settings.off), clock.now(), False
+    def __init__(self, context: DeskContext, notices: Notices, stage: Stage, carried: Carried) -> None:
+        self._book, self._notices, self._stage, self._carried = context.book, notices, stage, carried
+        self._clock, self._steps, self._first = context.clock, Steps(context.settings.off), False
+        self._next = context.clock.now()
 
     def begin(self) -> None:
         """The cases were read anew: what another desk has begun goes on at once."""

@@ -29,7 +29,7 @@ from calllog_guard.core.beginnings import (
     set_ahead,
 )
 from calllog_guard.errors import ConfigurationError, EntryCorruptError, LogSilentError, RecordsLostError
-from calllog_guard.ports import Extents, Keystore, Place
+from calllog_guard.ports import Extents, Keystore, Place, Positions
 from calllog_guard.workers.reads import WHOLE, Reads, Spot
 
 log: Final = structlog.get_logger()
@@ -265,7 +265,7 @@ class Beginnings:
         if gaps:
             raise lost(list(gaps.values()))
 
-    async def out_of_range(self, offsets: Mapping[Place, int]) -> None:
+    async def out_of_range(self, offsets: Positions) -> None:
         """
         Judge positions that Kafka refuses; returns when they are within the log after all.
 
@@ -284,7 +284,7 @@ class Beginnings:
                     gaps[Spot(self.reads.role, *place)] = found
         await self._refuse(gaps)
 
-    async def look(self, committed: Mapping[Place, int]) -> None:
+    async def look(self, committed: Positions) -> None:
         """
         See that the topics are the ones that are read, and keep how far.
 
@@ -313,7 +313,7 @@ class Beginnings:
                 "a topic has lost its beginning, which an officer has accepted: halts, to start with it"
             )
 
-    async def keep(self, committed: Mapping[Place, int], *, now: bool = False) -> None:
+    async def keep(self, committed: Positions, *, now: bool = False) -> None:
         """Keep how far the role has read what it owns: every so often, and when it lets go of it."""
         at = asyncio.get_running_loop().time()
         if now or at >= self._keep_at:

@@ -15,7 +15,7 @@ Source: design section 14 (identity is fixed).
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -44,7 +44,7 @@ from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode, from_ms
 from calllog_guard.errors import IdentityMovedError, MessageError
 from calllog_guard.policy import Policy
-from calllog_guard.ports import Clock, Writer
+from calllog_guard.ports import Clock, Log, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.homes import Homes
@@ -55,7 +55,6 @@ from calllog_guard.workers.safe import Safe
 _LEGS_OF_ONE: Final = 4
 """Kept of each person: the newest; an older month may not open any more."""
 _AT_ONCE: Final = 500
-ReadEach = Callable[[str, Sequence[int], Callable[[Any], None]], Awaitable[Any]]
 
 
 @dataclass(slots=True)
@@ -123,7 +122,7 @@ def owed(person: Person, other: Person) -> list[_Rule]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What carrying over needs of the world; `read_each` hands out every record of some partitions."""
+    """What carrying over needs of the world."""
 
     tenant: Tenant
     ring: Keyring
@@ -132,7 +131,7 @@ class Needs:
     policy: Policy
     settings: Settings
     clock: Clock
-    read_each: ReadEach
+    log: Log
     told: Callable[[str], None] = lambda _: None
 
 
@@ -215,7 +214,7 @@ class CarryOver:
                 if value is not None or name in found:
                     found.setdefault(name, _Legs()).note(key, value, most)
 
-        await self._n.read_each(self._legs, [partition], note)
+        await self._n.log.read_each(self._legs, [partition], note)
         return found
 
     async def _copies(self, partition: int) -> None:
@@ -228,7 +227,7 @@ class CarryOver:
             if (key := record.key or b"~")[:1] != b"~":
                 kept[key] = content(record)
 
-        await self._n.read_each(self._held, [partition], note)
+        await self._n.log.read_each(self._held, [partition], note)
         copies = [(HoldId(key[:22].decode("ascii", "replace")), value) for key, value in kept.items() if value]
         entries, _ = await self._n.safe.readable(name for name, _ in copies)
         for name, value in copies:

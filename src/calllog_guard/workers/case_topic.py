@@ -8,7 +8,6 @@ Rules: 1. Of two states of a case the higher stands, wherever it lies.  2. Kafka
 Source: design section 14 (time).
 """
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
@@ -18,11 +17,11 @@ from calllog_guard.core.proofs import TOGETHER
 from calllog_guard.core.requests.secret import is_part
 from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import MessageError
-from calllog_guard.ports import Place, ReadAll
+from calllog_guard.ports import Place
 from calllog_guard.workers.abreast import unhurried
-from calllog_guard.workers.casebook import Casebook, name_in
+from calllog_guard.workers.casebook import name_in
+from calllog_guard.workers.desk_context import DeskContext
 from calllog_guard.workers.tenure import Tenure
-from calllog_guard.workers.tools import Tail
 
 log: Final = structlog.get_logger()
 LOOK_S: Final = 15
@@ -31,18 +30,10 @@ _AT_ONCE: Final = 10_000
 
 
 class CaseTopic:
-    """One tenant's; `tail` gives records of a partition from an offset on, with the offset after them and the end."""
+    """One tenant's."""
 
-    def __init__(
-        self,
-        book: Casebook,
-        tenure: Tenure,
-        read_all: ReadAll,
-        tail: Tail,
-        count: Callable[[str, int], None],
-    ) -> None:
-        self._book, self._tenure = book, tenure
-        self._read_all, self._tail, self._count = read_all, tail, count
+    def __init__(self, context: DeskContext, tenure: Tenure) -> None:
+        self._book, self._tenure, self._log, self._count = context.book, tenure, context.log, context.count
         self._next: dict[Place, int] = {}
         self._former: set[bytes] = set()
         self._parts: dict[bytes, int] = {}
@@ -55,7 +46,7 @@ class CaseTopic:
         self._former.clear()
         self._parts.clear()
         for topic, home in self._book.places:
-            async for record in unhurried(await self._read_all(topic, [home]), TOGETHER):
+            async for record in unhurried(await self._log.read_all(topic, [home]), TOGETHER):
                 self._next[topic, home] = record.offset + 1
                 self._dated(record)
                 if self._book.concerns(record):
@@ -105,7 +96,7 @@ class CaseTopic:
         for place in self._book.places:
             last: dict[str, Any] = {}
             while True:
-                records, self._next[place], end = await self._tail(*place, self._next.get(place, 0), _AT_ONCE)
+                records, self._next[place], end = await self._log.tail(*place, self._next.get(place, 0), _AT_ONCE)
                 for record in records:
                     self._dated(record)
                 last |= {name_in(record): record for record in records if self._book.concerns(record)}

@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from calllog_guard.core.ids import CaseId, EpochName, Tenant
+from calllog_guard.core.ids import CaseId, EpochName
 from calllog_guard.core.proofs import DESK
 from calllog_guard.core.requests.case import Case, case_in, later
 from calllog_guard.core.requests.decision import case_id, request_name
@@ -39,10 +39,10 @@ from calllog_guard.core.requests.secret import (
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, decode, encode
 from calllog_guard.errors import CaseStateError, EntryCorruptError, EpochUnknownError, MessageError
-from calllog_guard.ports import Place, Writer
+from calllog_guard.ports import Place
+from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.delivery import Steps
-from calllog_guard.workers.keyring import Keyring, pointer
-from calllog_guard.workers.vault import Vault
+from calllog_guard.workers.keyring import pointer
 
 log: Final = structlog.get_logger()
 _HOUR: Final = timedelta(hours=1)
@@ -56,21 +56,13 @@ def name_in(record: Any) -> str:
 
 
 class Casebook:
-    """One tenant's cases; `home` is the partition of the tenant, `topics` are those of cases and of orders."""
+    """One tenant's cases."""
 
-    def __init__(
-        self,
-        tenant: Tenant,
-        home: int,
-        topics: tuple[str, str],
-        ring: Keyring,
-        vault: Vault,
-        writer: Writer,
-        steps: Steps | None = None,
-    ) -> None:
-        self._tenant, self._home, self._steps = tenant, home, steps or Steps(frozenset())
-        self._topic, self._orders = topics
-        self._ring, self._vault, self._writer = ring, vault, writer
+    def __init__(self, context: WorkerContext) -> None:
+        settings = context.settings
+        self._tenant, self._home, self._steps = context.tenant, context.home, Steps(settings.off)
+        self._topic, self._orders = settings.topic("privacy.cases"), settings.topic("privacy.orders")
+        self._ring, self._vault, self._writer = context.ring, context.vault, context.writer
         self._cases: dict[str, Case] = {}
         self._acts: dict[str, tuple[int, int]] = {}
         self._begun: dict[str, Case] = {}

@@ -39,7 +39,7 @@ from calllog_guard.workers.homes import Homes
 from calllog_guard.workers.keyring import fresh_nonce
 from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.sweep_brake import SweepBrake
-from calllog_guard.workers.tools import INDEX_FORM, Tools
+from calllog_guard.workers.tools import INDEX_FORM, KeeperContext
 from calllog_guard.workers.work import PORTION
 
 _AT_ONCE: Final = 500
@@ -75,7 +75,7 @@ def opened_of(pseudonym: Pseudonym, keys: Keys) -> Opened:
 class Copies:
     """Makes and removes the copies of one tenant, a partition at a time."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: KeeperContext) -> None:
         self._t, self._steps = tools, Steps(tools.settings.off)
         self._homes = Homes(tools.ring, writes=False)
         self._topic = tools.settings.topic("calllog.held")
@@ -153,7 +153,7 @@ class Copies:
         opened, made = opened_of(pseudonym, keys), dict[bytes, Facts]()
         for at in range(0, len(rows), _AT_ONCE):
             places = {key: facts.offset for facts, key in rows[at : at + _AT_ONCE]}
-            values = await self._t.fetch(self._t.legs, shard.partition, places)
+            values = await self._t.log.fetch(self._t.legs, shard.partition, places)
             if missing := places.keys() - values:
                 raise LegMovedError(missing)
             outputs: list[Output] = []
@@ -227,7 +227,7 @@ class Copies:
 
     async def _read_on(self, shard: Shard) -> tuple[set[HoldId], int, bool]:
         """The holds of the copies that are new to the index, where to read on, and whether the end was reached."""
-        records, after, end = await self._t.tail(self._topic, shard.partition, shard.copies, _TAIL)
+        records, after, end = await self._t.log.tail(self._topic, shard.partition, shard.copies, _TAIL)
         seen: set[HoldId] = set()
         for record in records:
             if record.key is None or record.key[:1] == INTERNAL_KEY:
@@ -261,7 +261,7 @@ class Copies:
         secret = await self._t.safe.secret(hold) if rows else None
         if secret is None:
             return {}
-        values = await self._t.fetch(self._topic, shard.partition, {key: facts.offset for facts, key in rows})
+        values = await self._t.log.fetch(self._topic, shard.partition, {key: facts.offset for facts, key in rows})
         legs: dict[bytes, Leg] = {}
         for key, value in values.items():
             try:
@@ -281,7 +281,7 @@ class Copies:
         secret = await self._t.safe.secret(hold) if rows else None
         if secret is None:
             return 0
-        values = await self._t.fetch(self._topic, shard.partition, {key: facts.offset for facts, key in rows})
+        values = await self._t.log.fetch(self._topic, shard.partition, {key: facts.offset for facts, key in rows})
         if missing := [key for _, key in rows if key not in values]:
             raise LegMovedError(missing)
         outputs: list[Output] = []

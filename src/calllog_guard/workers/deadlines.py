@@ -22,10 +22,7 @@ from calllog_guard.core.requests.machine import RULES
 from calllog_guard.core.requests.notice import waiting
 from calllog_guard.core.requests.workdays import Calendar
 from calllog_guard.policy import TenantPolicy
-from calllog_guard.ports import Clock
-from calllog_guard.settings import Settings
-from calllog_guard.workers.casebook import Casebook
-from calllog_guard.workers.clocks import Agree, unwatched
+from calllog_guard.workers.desk_context import DeskContext
 from calllog_guard.workers.terms import alarms, engaged
 
 log: Final = structlog.get_logger()
@@ -52,11 +49,10 @@ def timed(before: Case, after: Case, count: Callable[[str, int], None]) -> None:
 class Deadlines:
     """Looks at the cases of one tenant every minute, while this desk has them."""
 
-    def __init__(
-        self, book: Casebook, settings: Settings, clock: Clock, level: Level, agree: Agree = unwatched
-    ) -> None:
-        self._book, self._settings, self._clock, self._level, self._agree = book, settings, clock, level, agree
-        self._owned, self._next, self._renewing = False, clock.now(), False
+    def __init__(self, context: DeskContext) -> None:
+        self._book, self._settings, self._clock = context.book, context.settings, context.clock
+        self._level, self._agree = context.level, context.agree
+        self._owned, self._next, self._renewing = False, context.clock.now(), False
         self._quiet: dict[str, tuple[Case, date]] = {}
         self._table: TenantPolicy | None = None
         self._told: dict[str, tuple[str, date]] = {}

@@ -20,7 +20,7 @@ import msgspec
 from calllog_guard.core.answers.parts import Amend, Task, first_of
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.crypto.secrets import Month, Secret, floor_month, month_of
-from calllog_guard.core.ids import CallId, DecisionId, Lookup, Pseudonym, Tenant, partition_of, record_key
+from calllog_guard.core.ids import CallId, DecisionId, Lookup, Pseudonym, partition_of, record_key
 from calllog_guard.core.requests.case import AT_ONCE, TRACED, TRACED_FROM, Case, Trace
 from calllog_guard.core.requests.decision import (
     UNSEEN,
@@ -38,15 +38,13 @@ from calllog_guard.core.requests.whose import tag_of
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode, to_ms
 from calllog_guard.errors import EntryUnreadableError, HoldsFullError, KeyMissingError, MessageError, ParkedError
-from calllog_guard.ports import Clock, Writer
-from calllog_guard.settings import Settings
 from calllog_guard.workers.abreast import abreast
 from calllog_guard.workers.casebook import Casebook
+from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.granted import ENDED, FLAGS, Granted, Part, Telling, span_of
-from calllog_guard.workers.keyring import Keyring, View, fresh_nonce, pointer
+from calllog_guard.workers.keyring import View, fresh_nonce, pointer
 from calllog_guard.workers.subjects import Subjects
-from calllog_guard.workers.vault import Vault
 
 MINTS: Final = frozenset({"erase", "restrict", "object", "withdraw", "consent"})
 """Standing rules that hold for whoever is not yet known, too (a total erasure has a fence of its own)."""
@@ -99,20 +97,16 @@ _NOTHING: Final = Telling()
 class Decider:
     """One tenant's decisions."""
 
-    def __init__(
-        self,
-        tenant: Tenant,
-        ring: Keyring,
-        vault: Vault,
-        writer: Writer,
-        book: Casebook,
-        settings: Settings,
-        clock: Clock,
-        keep_days: int,
-    ) -> None:
-        self._tenant, self._ring, self._vault, self._writer = tenant, ring, vault, writer
-        self._book, self._settings, self._clock, self._keep_days = book, settings, clock, keep_days
-        self._steps, self.subjects = Steps(settings.off), Subjects(tenant, ring, vault)
+    def __init__(self, context: WorkerContext, book: Casebook) -> None:
+        self._tenant, self._ring, self._vault, self._writer = (
+            context.tenant,
+            context.ring,
+            context.vault,
+            context.writer,
+        )
+        self._book, self._settings, self._clock = book, context.settings, context.clock
+        self._keep_days = context.keep_days
+        self._steps, self.subjects = Steps(context.settings.off), Subjects(context.ring)
         self._last = datetime.min.replace(tzinfo=UTC)
 
     async def lookups(self, request: Request) -> dict[int, Lookup]:
@@ -206,7 +200,7 @@ class Decider:
             for index, lookup in lookups.items()
             for part in parts
             if part.only in {None, lookup}
-            and (decision := await self._about(granted, part, index, persons.get(lookup), lookup, view, told))
+            and (decision := await self._about(granted, part, (index, lookup, persons.get(lookup)), view, told))
             is not None
         ]
         if kind in {"access", "disclose"}:
@@ -275,12 +269,11 @@ class Decider:
         self,
         granted: Granted,
         part: Part,
-        index: int,
-        person: Person | None,
-        lookup: Lookup,
+        whom: tuple[int, Lookup, Person | None],
         view: View,
         telling: Telling,
     ) -> Decision | None:
+        index, lookup, person = whom
         if person is None or person.pseudonym is None:
             return None
         name = granted.case.name

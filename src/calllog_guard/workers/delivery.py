@@ -11,34 +11,27 @@ Source: design section 12.
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
 import structlog
-from aiokafka import ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from calllog_guard.core.arrival import REMNANT, remnant
-from calllog_guard.core.crypto.sealed import seal_to
-from calllog_guard.core.letters import LetterKey
-from calllog_guard.core.replay import first_appended_ms
-from calllog_guard.core.tombstone import Output
 from calllog_guard.core.units import units
-from calllog_guard.core.wire import Dead, encode, from_ms
 from calllog_guard.errors import (
     Fate,
     GuardError,
     KeystoreSilentError,
     LogSilentError,
-    MessageError,
+    OffsetsGoneError,
     PositionConflictError,
 )
-from calllog_guard.ports import Clock
-from calllog_guard.settings import CRASH_AT, STOP_AT, Settings
-from calllog_guard.workers.attempts import RETRY_FIRST_S, RETRY_MOST_S, Attempts, Outlet, Waits
+from calllog_guard.ports import GroupConsumer, TopicPartition
+from calllog_guard.settings import CRASH_AT, STOP_AT
+from calllog_guard.workers.attempts import RETRY_FIRST_S, RETRY_MOST_S, Attempts, Waits
 from calllog_guard.workers.attempts import Unit as Unit  # noqa: PLC0414 - what every role takes
 from calllog_guard.workers.beginnings import LOOK_S, Beginnings
+from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.duties import Duty
 
 log: Final = structlog.get_logger()
@@ -86,72 +79,20 @@ class Steps:
             os.kill(os.getpid(), signal.SIGSTOP)
 
 
-class DeadLetters:
-    """
-    Seals what cannot be handled to the operator's key, and that to the key of the week.
-
-    Args:
-        kid: What the operator's key is called; `week` gives the key of the week, None where there is none.
-        most: Bytes of the largest payload that is kept; of a larger one, and of a record that could not be unpacked, its remnant.
-
-    """
-
-    def __init__(
-        self,
-        topic: str,
-        key: bytes,
-        clock: Clock,
-        partitions: int,
-        most: int = 512 << 10,
-        *,
-        kid: str = "operator-1",
-        week: Callable[[], LetterKey | None] = lambda: None,
-    ) -> None:
-        self._topic, self._key, self._clock, self._partitions, self._most = topic, key, clock, partitions, most
-        self._kid, self._week = kid, week
-
-    def of(self, record: Any, error: MessageError) -> Output:
-        """The dead letter of a record: coordinates, a reason that quotes nothing, the payload sealed."""
-        payload, left = record.value or b"", record.remnant
-        if left is None and len(payload) > self._most:
-            left = remnant(error.reason, payload)
-        cty = REMNANT if left is not None else ""
-        week, kid = self._week(), self._kid
-        sealed = seal_to(self._key, kid, payload if left is None else encode(left), cty=cty)
-        if week is not None:
-            kid, sealed = week.kid, seal_to(week.pem, week.kid, sealed.encode(), cty=cty)
-        dead = Dead(
-            v=1,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            reason=error.reason,
-            at_pointer=error.pointer,
-            kid=kid,
-            jwe=sealed,
-            at=self._clock.now(),
-            appended_at=from_ms(first_appended_ms(record.timestamp, record.headers)),
-        )
-        return Output(self._topic, record.partition % self._partitions, None, encode(dead))
-
-
-class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
+class Delivery:
     """Runs one role over one consumer until asked to stop."""
 
     def __init__(
         self,
         role: Role,
-        consumer: Any,
-        settings: Settings,
-        outlet: Outlet,
+        consumer: GroupConsumer,
         beginnings: Beginnings,
-        count: Callable[[str, int], None],
-        level: Callable[[str, float], None],
+        context: WorkerContext,
         duties: Sequence[Duty] = (),
     ) -> None:
-        self._duties, self._level = (*duties, Duty("beginnings", LOOK_S, self._look)), level
+        self._duties, self._level = (*duties, Duty("beginnings", LOOK_S, self._look)), context.level
         self._subscribed: tuple[str, ...] = ()
-        self._role, self._consumer, self._settings, self._count = role, consumer, settings, count
+        self._role, self._consumer, self._settings, self._count = role, consumer, context.settings, context.count
         self._beginnings = beginnings
         self._position: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
@@ -162,7 +103,7 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         self._revoking = asyncio.Event()
         self._carried: BaseException | None = None
         self._stopping = asyncio.Event()
-        self._attempts = Attempts(role, outlet, settings, count, self._revoking)
+        self._attempts = Attempts(role, context, self._revoking)
         self._commit_why = ""
         self._stuck_since: float | None = None
         self._waits = Waits()
@@ -256,7 +197,7 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _subscribe(self) -> None:
         self._subscribed = self._role.topics
-        self._consumer.subscribe(topics=list(self._subscribed), listener=self)
+        self._consumer.subscribe(self._subscribed, self)
 
     async def _subscribe_anew(self) -> None:
         """The role reads other topics: what is owned is let go of, and comes back with them."""
@@ -274,10 +215,8 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
             found: Unit = await self._consumer.getmany(
                 timeout_ms=self._settings.unit_wait_ms, max_records=self._settings.unit_records
             )
-        except NoOffsetForPartitionError:  # between the assignment and our seek
-            return {}
-        except OffsetOutOfRangeError as error:
-            await self._judge(error.args[0])
+        except OffsetsGoneError as error:
+            await self._judge(error.places)
             return {}
         except LogSilentError as error:
             await self._wait(error)
@@ -365,16 +304,16 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
             return
         try:
             await self._consumer.commit(moved)
-        except (KafkaError, OSError) as error:
-            self._commit_why = f"offsets are not committed ({type(error).__name__})"
-            log.warning("commit waits", role=self._role.name, why=type(error).__name__)
+        except LogSilentError as error:
+            self._commit_why = f"offsets are not committed: {error}"
+            log.warning("commit waits", role=self._role.name, why=str(error))
         else:
             self._commit_why = ""
             self._committed.update(moved)
             self._stuck_since = None
 
     async def _look(self) -> None:
-        await self._beginnings.look(dict(self._committed))
+        await self._beginnings.look(self._committed.copy())
 
     async def _keep(self) -> None:
         """How far what is let go of was read; what is silent now keeps an older word, which is no less safe."""

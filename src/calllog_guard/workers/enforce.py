@@ -31,7 +31,7 @@ from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.kept import KeptOf
 from calllog_guard.workers.readership import Readership
 from calllog_guard.workers.results import Results, tokens_of
-from calllog_guard.workers.tools import Tools
+from calllog_guard.workers.tools import KeeperContext
 from calllog_guard.workers.tracing import Tracer
 from calllog_guard.workers.work import PORTION, Ended, Work
 
@@ -44,7 +44,7 @@ _REMOVE: Final = frozenset({"erase", "object", "withdraw", "rectify"})
 class Enforcer:
     """Carries decisions out on one partition at a time."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: KeeperContext) -> None:
         self._t, self._steps = tools, Steps(tools.settings.off)
         self.copies, self.results = Copies(tools), Results(tools)
         self.arrivals = Arrivals(tools, self.copies)
@@ -273,7 +273,7 @@ class Enforcer:
         if not await self._tracer.told(work, lambda _, each: each == key):
             return Ended.MORE
         if facts is not None and there is not None:
-            values = await self._t.fetch(self._t.legs, work.shard.partition, {key: there.offset})
+            values = await self._t.log.fetch(self._t.legs, work.shard.partition, {key: there.offset})
             if key not in values:
                 raise LegMovedError([key])
             output = await self.arrivals.correction(key, values[key], facts)

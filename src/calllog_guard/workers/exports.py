@@ -36,7 +36,7 @@ from calllog_guard.errors import LegMovedError, MessageError
 from calllog_guard.ports import Facts
 from calllog_guard.settings import Settings
 from calllog_guard.workers.enforce import Enforcer
-from calllog_guard.workers.tools import Tools
+from calllog_guard.workers.tools import KeeperContext
 from calllog_guard.workers.work import Ended, Work
 
 _PORTABLE: Final = frozenset({"contract", "consent"})
@@ -138,7 +138,7 @@ class Scope:
 class Exporter:
     """The keeper's effect for `access`, `portability` and `disclose`: it looks first, then gives part after part."""
 
-    def __init__(self, tools: Tools, enforcer: Enforcer) -> None:
+    def __init__(self, tools: KeeperContext, enforcer: Enforcer) -> None:
         self._t, self._enforcer = tools, enforcer
 
     async def export(self, work: Work) -> Ended:
@@ -275,7 +275,7 @@ class Exporter:
         if keys is None or not there:
             return ()
         places = {key: facts.offset for key, facts in there.items()}
-        values = await self._t.fetch(self._t.legs, work.shard.partition, places)
+        values = await self._t.log.fetch(self._t.legs, work.shard.partition, places)
         if missing := [key for key in there if key not in values]:
             raise LegMovedError(missing)
         legs: list[ExportedLeg] = []

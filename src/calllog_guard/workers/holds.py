@@ -12,7 +12,7 @@ Source: design sections 2 and 9, step 4; section 10, `hold`, `release`.
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 from calllog_guard.core.crypto.entries import HOLDS_MOST, Keys, Person
-from calllog_guard.core.ids import INTERNAL_KEY, DecisionId, EpochName, HoldId, Lookup, Pseudonym, Tenant, id_bytes
+from calllog_guard.core.ids import INTERNAL_KEY, DecisionId, EpochName, HoldId, Lookup, Pseudonym, id_bytes
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.decision import (
     Decision,
@@ -47,33 +47,14 @@ from calllog_guard.errors import (
     ParkedError,
     RequestRefusedError,
 )
-from calllog_guard.ports import Clock, ReadAll
-from calllog_guard.settings import Settings
-from calllog_guard.workers.casebook import Casebook
-from calllog_guard.workers.decide import Decider
 from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.desk_context import DeskContext
 from calllog_guard.workers.granted import Former, Granted, Telling, span_of
 from calllog_guard.workers.kept import KeptOf
-from calllog_guard.workers.keyring import Keyring, fresh_nonce, pointer
-from calllog_guard.workers.safe import Safe, terms_of
-from calllog_guard.workers.vault import Vault
+from calllog_guard.workers.keyring import fresh_nonce, pointer
+from calllog_guard.workers.safe import terms_of
 
 log: Final = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Archive:
-    """What holds need of the world."""
-
-    tenant: Tenant
-    ring: Keyring
-    safe: Safe
-    vault: Vault
-    book: Casebook
-    decider: Decider
-    settings: Settings
-    clock: Clock
-    read_all: ReadAll
 
 
 _NONE: Final = HoldId("none")
@@ -83,14 +64,14 @@ _NONE: Final = HoldId("none")
 class Holds:
     """One tenant's holds."""
 
-    def __init__(self, archive: Archive) -> None:
-        self._a, self._tenant, self._ring, self._safe = archive, archive.tenant, archive.ring, archive.safe
-        self._steps, self._lock = Steps(archive.settings.off), asyncio.Lock()
-        self._kept = KeptOf(archive.ring, archive.clock)
+    def __init__(self, context: DeskContext) -> None:
+        self._a, self._tenant, self._ring, self._safe = context, context.tenant, context.ring, context.safe
+        self._steps, self._lock = Steps(context.settings.off), asyncio.Lock()
+        self._kept = KeptOf(context.ring, context.clock)
 
     @property
-    def archive(self) -> Archive:
-        """What holds need of the world."""
+    def context(self) -> DeskContext:
+        """What the parts of a desk share."""
         return self._a
 
     async def named(self, request: Request) -> tuple[HoldId | None, bool]:
@@ -210,7 +191,7 @@ class Holds:
         if not unreadable and not any(person is not None and person.cut_off for person in persons.values()):
             return []
         topic, found = self._a.settings.topic("privacy.decisions"), []
-        for record in await self._a.read_all(topic, range(self._a.settings.partitions)):
+        for record in await self._a.log.read_all(topic, range(self._a.settings.partitions)):
             if record.value is None or not record.key or record.key[:1] == INTERNAL_KEY or is_result(record.key):
                 continue
             try:

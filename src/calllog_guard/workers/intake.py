@@ -22,15 +22,13 @@ import structlog
 from calllog_guard.core.arrival import content
 from calllog_guard.core.calls.event import Checked, Limits, payload_of, read_event
 from calllog_guard.core.calls.intake import Batch, Events, Legs, Refused
-from calllog_guard.core.ids import Lookup, Tenant
+from calllog_guard.core.ids import Lookup
 from calllog_guard.core.retention.purpose import Purpose, standing
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import Fate, GuardError, MessageError, UnacknowledgedError, UnitOverdueError
-from calllog_guard.policy import Policy
-from calllog_guard.ports import Clock
-from calllog_guard.settings import Settings
-from calllog_guard.workers.delivery import DeadLetters, Steps
+from calllog_guard.workers.context import WorkerContext
+from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.sealer import Part, Rules, Sealer
 
 log: Final = structlog.get_logger()
@@ -57,7 +55,7 @@ class Item:
 
     """
 
-    value: bytes | MessageError
+    value: bytes | MessageError | None
     place: Mapping[str, int]
     record: Any = None
 
@@ -67,24 +65,16 @@ class Intake:
     One import.
 
     Args:
+        context: Its dead letters are of refused records of a topic; files keep theirs.
         sealer: One that brings nobody back.
-        dead: Seals refused records of a topic; files keep theirs.
         listed: The lookups of those on the company's list.
 
     """
 
-    def __init__(
-        self,
-        tenant: Tenant,
-        sealer: Sealer,
-        dead: DeadLetters,
-        policy: Policy,
-        settings: Settings,
-        clock: Clock,
-        listed: frozenset[Lookup],
-    ) -> None:
-        self._tenant, self._sealer, self._dead, self._policy = tenant, sealer, dead, policy
-        self._settings, self._clock, self._listed = settings, clock, listed
+    def __init__(self, context: WorkerContext, sealer: Sealer, listed: frozenset[Lookup]) -> None:
+        self._tenant, self._sealer, self._dead, self._policy = context.tenant, sealer, context.dead, context.policy
+        settings = self._settings = context.settings
+        self._clock, self._listed = context.clock, listed
         self._steps = Steps(settings.off)
         self._limits = Limits(
             ahead_ms=settings.event_ahead_s * 1000, late_ms=_ANY_AGE_MS, max_bytes=settings.event_max_bytes

@@ -15,14 +15,13 @@ from typing import Final
 import structlog
 
 from calllog_guard.core.acceptances import Accepted
-from calllog_guard.core.ids import Tenant
 from calllog_guard.core.prolonged import Prolonged, next_retention
 from calllog_guard.core.wire import to_ms
 from calllog_guard.ports import Place
 from calllog_guard.settings import REQUESTS_KEEP_DAYS
+from calllog_guard.workers.auditor_context import AuditorContext
 from calllog_guard.workers.beginnings import Standing, standing
 from calllog_guard.workers.reads import reads_of
-from calllog_guard.workers.upkeep import Means
 
 log: Final = structlog.get_logger()
 _ROLES: Final = ("protector", "desk", "keeper")
@@ -36,12 +35,11 @@ class Lags:
 
     def __init__(
         self,
-        tenant: Tenant,
-        means: Means,
+        means: AuditorContext,
         accepted: Callable[[], Awaitable[list[Accepted]]],
         signed: Callable[[Prolonged], Awaitable[None]],
     ) -> None:
-        self._tenant, self._m, self._accepted, self._signed = tenant, means, accepted, signed
+        self._tenant, self._m, self._accepted, self._signed = means.tenant, means, accepted, signed
 
     def _wanted(self) -> dict[str, int]:
         """How long the topics are kept whose time the auditor may prolong, in milliseconds."""

@@ -23,9 +23,9 @@ from calllog_guard.core.requests.outcome import DONE, is_result
 from calllog_guard.core.requests.restriction import RESTORE, Origin, Restriction, ended_by
 from calllog_guard.core.requests.rules import ALONE, REVIEW, Standing, open_rule
 from calllog_guard.errors import EpochUnknownError, MessageError, UntracedError
-from calllog_guard.policy import Policy, TenantPolicy
+from calllog_guard.policy import TenantPolicy
+from calllog_guard.workers.desk_context import DeskContext
 from calllog_guard.workers.granted import Granted, Part
-from calllog_guard.workers.holds import Archive
 from calllog_guard.workers.notices import Given
 
 _LEVEL: Final = 2
@@ -50,8 +50,8 @@ class Met:
 class Lifting:
     """One tenant's lifts."""
 
-    def __init__(self, archive: Archive, policy: Policy) -> None:
-        self._a, self._policy, self._ring = archive, policy, archive.ring
+    def __init__(self, context: DeskContext) -> None:
+        self._a, self._policy, self._ring = context, context.policy, context.ring
 
     async def met(self, granted: Granted) -> dict[Lookup, Met]:
         """Everyone named who is restricted."""
@@ -181,12 +181,12 @@ class Lifting:
         settings = self._a.settings
         topic, home = settings.topic("privacy.decisions"), partition_of(pseudonym, settings.partitions)
         start = pseudonym.encode() + b"."
-        records = [each for each in await self._a.read_all(topic, [home]) if (each.key or b"").startswith(start)]
-        done = {each.key for each in records if is_result(each.key)}
+        records = [each for each in await self._a.log.read_all(topic, [home]) if (each.key or b"").startswith(start)]
+        done = {each.key for each in records if each.key and is_result(each.key)}
         found = [
             decision
             for each in records
-            if each.value is not None and not is_result(each.key) and (decision := self._read(each, done)) is not None
+            if each.value is not None and each.key not in done and (decision := self._read(each, done)) is not None
         ]
         return sorted(found, key=lambda each: each.turn)
 

@@ -22,7 +22,7 @@ from calllog_guard.workers.copies import Copies
 from calllog_guard.workers.homes import Homes
 from calllog_guard.workers.kept import FORMS, KeptOf
 from calllog_guard.workers.shard import Shard
-from calllog_guard.workers.tools import Tools
+from calllog_guard.workers.tools import KeeperContext
 
 log: Final = structlog.get_logger()
 _AT_ONCE: Final = 500
@@ -38,7 +38,7 @@ class _Place:
 class Noting:
     """One keeper's."""
 
-    def __init__(self, tools: Tools, copies: Copies) -> None:
+    def __init__(self, tools: KeeperContext, copies: Copies) -> None:
         self._t, self._copies = tools, copies
         self._kept, self._homes = KeptOf(tools.ring, tools.clock), Homes(tools.ring, writes=False)
         self._at: dict[int, _Place] = {}

@@ -8,20 +8,18 @@ Source: design section 9, step 5.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from calllog_guard.core.absence import Look
 from calllog_guard.core.requests.outcome import Observed
-from calllog_guard.ports import Clock
+from calllog_guard.workers.auditor_context import AuditorContext
 
 log: Final = structlog.get_logger()
-ReadEach = Callable[[str, Sequence[int], Callable[[Any], None]], Awaitable[dict[int, tuple[int, int]]]]
-Disks = Callable[[str, int, list[bytes]], list[Look]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +33,9 @@ class Seen:
 class Observation:
     """Looks at the partitions of one topic, as an outsider and on the brokers' disks."""
 
-    def __init__(
-        self,
-        topic: str,
-        read_each: ReadEach,
-        disks: Disks,
-        clock: Clock,
-        count: Callable[[str, int], None],
-        level: Callable[[str, float], None],
-    ) -> None:
-        self._topic, self._read_each, self._disks, self._clock = topic, read_each, disks, clock
-        self._count, self._level = count, level
+    def __init__(self, topic: str, context: AuditorContext) -> None:
+        self._topic, self._log, self._disks, self._clock = topic, context.log, context.disks, context.clock
+        self._count, self._level = context.count, context.level
         self._rests_until: dict[int, float] = {}
         self.beyond: Sequence[int] = ()
         """Partitions that the topic was not created with: whoever wrote there wrote anybody's legs."""
@@ -65,7 +55,7 @@ class Observation:
         began = asyncio.get_running_loop().time()
         look = Look.for_(names)
         places = [partition, *self.beyond]
-        first, end = (await self._read_each(self._topic, places, look.kafka_record))[partition]
+        first, end = (await self._log.read_each(self._topic, places, look.kafka_record))[partition]
         found = [await asyncio.to_thread(partial(self._disks, self._topic, at, list(look.seen))) for at in places]
         looks, disks = (look, *(each for some in found for each in some)), found[0]
         self._told(partition, looks, asyncio.get_running_loop().time() - began)

@@ -18,14 +18,14 @@ from calllog_guard.core.wire import decode
 from calllog_guard.errors import EntryUnreadableError
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.enforce import Enforcer, rule_of
-from calllog_guard.workers.tools import Tools
+from calllog_guard.workers.tools import KeeperContext
 from calllog_guard.workers.work import Ended, Work
 
 
 class Preserver:
     """Carries holds and their releases out on one partition at a time."""
 
-    def __init__(self, tools: Tools, enforcer: Enforcer) -> None:
+    def __init__(self, tools: KeeperContext, enforcer: Enforcer) -> None:
         self._t, self._enforcer, self._steps = tools, enforcer, Steps(tools.settings.off)
 
     async def hold(self, work: Work) -> Ended:

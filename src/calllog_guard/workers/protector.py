@@ -12,14 +12,13 @@ from aiokafka import TopicPartition
 
 from calllog_guard.core.arrival import appended_ms, content
 from calllog_guard.core.calls.event import Limits, payload_of, read_event
-from calllog_guard.core.ids import Tenant
 from calllog_guard.core.replay import first_appended_ms
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import MessageError
-from calllog_guard.settings import Settings
-from calllog_guard.workers.delivery import DeadLetters, Steps, Unit
+from calllog_guard.workers.context import WorkerContext
+from calllog_guard.workers.delivery import Steps, Unit
 from calllog_guard.workers.parking import Parking
-from calllog_guard.workers.sealer import Count, Part, Rules, Sealer, Settled
+from calllog_guard.workers.sealer import Part, Rules, Sealer, Settled
 from calllog_guard.workers.unreadable import Unreadable
 
 
@@ -30,16 +29,13 @@ class Protector:
 
     def __init__(
         self,
-        tenant: Tenant,
+        context: WorkerContext,
         topics: tuple[str, ...],
         sealer: Sealer,
-        dead: DeadLetters,
-        settings: Settings,
-        count: Count,
         parking: Parking,
     ) -> None:
-        self.topics = topics
-        self._tenant, self._sealer, self._dead, self._count = tenant, sealer, dead, count
+        settings, self.topics = context.settings, topics
+        self._tenant, self._sealer, self._dead, self._count = context.tenant, sealer, context.dead, context.count
         self._parking = parking
         self._steps = Steps(settings.off)
         self._limits = Limits(

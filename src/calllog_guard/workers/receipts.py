@@ -10,7 +10,6 @@ from typing import Any, Final
 import msgspec
 
 from calllog_guard.core.crypto.sealed import receipt_pem, sign
-from calllog_guard.core.ids import Tenant
 from calllog_guard.core.policy.facts import said
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.notice import PERSON
@@ -18,9 +17,8 @@ from calllog_guard.core.requests.receipt import STATEMENT, Receipt
 from calllog_guard.core.retention.purpose import GRACE_DAYS
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode
-from calllog_guard.policy import Policy
-from calllog_guard.settings import REQUESTS_KEEP_DAYS, Settings
-from calllog_guard.workers.vault import Vault
+from calllog_guard.settings import REQUESTS_KEEP_DAYS
+from calllog_guard.workers.context import WorkerContext
 
 NAMED: Final = 2
 """From this level of forms on a receipt names the company: a release before it refuses fields that it does not know."""
@@ -30,8 +28,9 @@ _CERTIFICATES: Final = frozenset({"absent", "gone"})
 class Receipts:
     """One tenant's receipts."""
 
-    def __init__(self, tenant: Tenant, home: int, vault: Vault, settings: Settings, policy: Policy) -> None:
-        self._tenant, self._home, self._vault, self._settings, self._policy = tenant, home, vault, settings, policy
+    def __init__(self, context: WorkerContext) -> None:
+        self._tenant, self._home, self._vault = context.tenant, context.home, context.vault
+        self._settings, self._policy = context.settings, context.policy
 
     def of(self, case: Case, stage: Any, now: datetime, version: str) -> Output:
         """The receipt of a stage that a case has reached."""

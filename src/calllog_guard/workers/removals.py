@@ -25,7 +25,7 @@ from calllog_guard.core.retention.removal import LAW, START, Removed, key_of, mo
 from calllog_guard.core.tombstone import Output
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.shard import Shard
-from calllog_guard.workers.tools import Tools
+from calllog_guard.workers.tools import KeeperContext
 
 FORMS: Final = 2
 PORTION: Final = 1000
@@ -47,7 +47,7 @@ class Book:
 class Removals:
     """Counts for one keeper, partition by partition."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: KeeperContext) -> None:
         self._t, self._steps = tools, Steps(tools.settings.off)
         self._books: dict[int, Book] = {}
 

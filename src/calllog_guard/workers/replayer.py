@@ -29,12 +29,11 @@ from calllog_guard.core.requests.rules import Standing
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, Beat, decode, encode, to_ms
 from calllog_guard.errors import EntryUnreadableError, MessageError
-from calllog_guard.ports import Offsets, ReadAll
 from calllog_guard.workers.enforce import Enforcer
 from calllog_guard.workers.keyring import pointer
 from calllog_guard.workers.preserve import Preserver
 from calllog_guard.workers.shard import Shard
-from calllog_guard.workers.tools import Tools
+from calllog_guard.workers.tools import KeeperContext
 
 log: Final = structlog.get_logger()
 Read = Callable[[Shard, Any], tuple[Decision, Entry | None]]
@@ -43,12 +42,9 @@ Read = Callable[[Shard, Any], tuple[Decision, Entry | None]]
 class Replayer:
     """Replays the ledger of the keeper's partitions; `read` opens a decision and checks its seal."""
 
-    def __init__(
-        self, tools: Tools, enforcer: Enforcer, preserver: Preserver, read_all: ReadAll, ends: Offsets, read: Read
-    ) -> None:
+    def __init__(self, tools: KeeperContext, enforcer: Enforcer, preserver: Preserver, read: Read) -> None:
         self._t, self._enforcer, self._preserver, self._read = tools, enforcer, preserver, read
         self._ring, self._writer, self._clock, self._count = tools.ring, tools.writer, tools.clock, tools.count
-        self._read_all, self._ends = read_all, ends
         self._decisions = tools.settings.topic("privacy.decisions")
 
     async def replay(self, shards: Mapping[int, Shard]) -> None:
@@ -61,10 +57,10 @@ class Replayer:
         self._t.level("guard_lag", len(missing))
         for partition, applied in missing.items():
             shard = shards[partition]
-            end = (await self._ends(self._decisions, [partition]))[partition]
+            end = (await self._t.log.ends(self._decisions, [partition]))[partition]
             again = 0
             flagged: dict[str, Entry] = {}
-            records = await self._read_all(self._decisions, [partition])
+            records = await self._t.log.read_all(self._decisions, [partition])
             await self._unmark(shard, records)
             for record in records:
                 if record.offset < applied or record.value is None or not record.key or record.key[:1] == b"~":

@@ -17,7 +17,7 @@ from calllog_guard.core.requests.outcome import DONE, NAMES_IN_PART, TO_DESK, Ou
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import UpgradeNeededError
 from calllog_guard.workers.delivery import Steps
-from calllog_guard.workers.tools import Tools
+from calllog_guard.workers.tools import KeeperContext
 from calllog_guard.workers.work import Work
 
 _PARTS_FROM: Final = 2
@@ -34,7 +34,7 @@ def tokens_of(legs: Sequence[bytes]) -> tuple[Token, ...]:
 class Results:
     """What one keeper tells."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: KeeperContext) -> None:
         self._t, self._steps = tools, Steps(tools.settings.off)
         self._ledger = tools.settings.topic("privacy.decisions")
 

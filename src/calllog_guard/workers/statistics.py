@@ -51,11 +51,11 @@ from calllog_guard.core.retention.tally import (
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, decode, encode
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
-from calllog_guard.ports import Facts, ReadAll
+from calllog_guard.ports import Facts
 from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.keyring import fresh_nonce, pointer
 from calllog_guard.workers.shard import Shard
-from calllog_guard.workers.tools import Tools
+from calllog_guard.workers.tools import KeeperContext
 
 log: Final = structlog.get_logger()
 _BATCH: Final = 1000
@@ -76,8 +76,8 @@ class Book:
 class Statistician:
     """Counts for one keeper, partition by partition."""
 
-    def __init__(self, tools: Tools, read_all: ReadAll) -> None:
-        self._t, self._read_all, self._steps = tools, read_all, Steps(tools.settings.off)
+    def __init__(self, tools: KeeperContext) -> None:
+        self._t, self._steps = tools, Steps(tools.settings.off)
         self._ledger = tools.settings.topic("privacy.decisions")
         self._books: dict[int, Book] = {}
         self._others: dict[int, Book] = {}
@@ -182,7 +182,7 @@ class Statistician:
     async def _count(self, shard: Shard, batch: Mapping[bytes, tuple[Facts, tuple[Purpose, ...]]]) -> list[bytes]:
         """Count legs of one month of calls; those that may go, counted or not."""
         places = {key: facts.offset for key, (facts, _) in batch.items()}
-        values = await self._t.fetch(self._t.legs, shard.partition, places)
+        values = await self._t.log.fetch(self._t.legs, shard.partition, places)
         self._steps.reached("statistics.fetched")
         people, unknown = await self._people({Pseudonym(key[:22].decode()) for key in values})
         shard.unsure |= unknown
@@ -287,7 +287,7 @@ class Statistician:
         for partition in range(self._t.settings.partitions):
             known = self._others.get(partition, Book())
             if known.closed is None or known.closed < over:
-                known = self._book(partition, await self._read_all(self._ledger, [partition]))
+                known = self._book(partition, await self._t.log.read_all(self._ledger, [partition]))
             if known.closed is None or known.closed < over:
                 return None
             self._others[partition] = known
@@ -297,7 +297,7 @@ class Statistician:
         """Publish a month's cells that are not published yet: after a crash the same, and never another number."""
         topic, home = self._t.settings.topic("calllog.statistics"), self._t.home
         told, untold = statistics(self._t.tenant, month, counted)
-        there = {record.key for record in await self._read_all(topic, [home]) if self._ours(record)}
+        there = {record.key for record in await self._t.log.read_all(topic, [home]) if self._ours(record)}
         fresh = [each for each in told if each.key not in there]
         await self._put([Output(topic, home, each.key, encode(each)) for each in fresh])
         self._t.count("cells_published", len(fresh))

@@ -16,14 +16,13 @@ from typing import Final
 import msgspec
 
 from calllog_guard.core.crypto.entries import Person
-from calllog_guard.core.ids import Lookup, Tenant
+from calllog_guard.core.ids import Lookup
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.request import Request
 from calllog_guard.errors import IdentityMovedError, MessageError
 from calllog_guard.workers.homes import Homes
 from calllog_guard.workers.keyring import Keyring, View
 from calllog_guard.workers.naming import Naming
-from calllog_guard.workers.vault import Vault
 
 FORMS: Final = 2
 """From this level of forms on a case says whether somebody was known: a desk of the first release would refuse it."""
@@ -54,9 +53,9 @@ class Named:
 class Subjects:
     """One tenant's people, as requests name them."""
 
-    def __init__(self, tenant: Tenant, ring: Keyring, vault: Vault) -> None:
-        self._tenant, self._ring, self._vault = tenant, ring, vault
-        self._naming, self.homes = Naming(tenant, vault), Homes(ring)
+    def __init__(self, ring: Keyring) -> None:
+        self._tenant, self._ring, self._vault = ring.tenant, ring, ring.vault
+        self._naming, self.homes = Naming(ring.tenant, ring.vault), Homes(ring)
 
     async def check(self, request: Request) -> None:
         """

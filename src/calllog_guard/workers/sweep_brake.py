@@ -15,7 +15,7 @@ from calllog_guard.core.confirmations import let_go
 from calllog_guard.core.retention.brake import DAYS_MOST, too_much
 from calllog_guard.core.retention.purpose import Purpose, due_day
 from calllog_guard.ports import Facts, Index, Place
-from calllog_guard.workers.tools import Tools
+from calllog_guard.workers.tools import KeeperContext
 
 log: Final = structlog.get_logger()
 KeysWith = Callable[[Facts], Iterable[bytes]]
@@ -24,7 +24,7 @@ KeysWith = Callable[[Facts], Iterable[bytes]]
 class SweepBrake:
     """One keeper's."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: KeeperContext) -> None:
         self._t = tools
         self._days: dict[Place, date | None] = {}
         self._held: dict[Place, int] = {}

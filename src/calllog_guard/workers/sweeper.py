@@ -12,7 +12,7 @@ Source: GDPR Art. 5(1)(e), 18; design section 11.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Final
 
@@ -29,23 +29,17 @@ from calllog_guard.workers.renewal import Renewal
 from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.statistics import Statistician
 from calllog_guard.workers.sweep_brake import SweepBrake
-from calllog_guard.workers.tools import Tools
+from calllog_guard.workers.tools import KeeperContext
 
 _TURN_S: Final = 0.25
 """How long sweeping may hold up the next unit, one portion more or less: decisions are enforced within a second."""
 
 
 class Sweeper:
-    """Sweeps one keeper's partitions every SWEEP_S; `reached` tells the offset of the legs that is handed out next."""
+    """Sweeps one keeper's partitions every SWEEP_S."""
 
-    def __init__(
-        self,
-        tools: Tools,
-        copies: Copies,
-        counting: tuple[Statistician, Removals],
-        reached: Callable[[str, int], Awaitable[int]],
-    ) -> None:
-        self._t, self._copies, self._reached = tools, copies, reached
+    def __init__(self, tools: KeeperContext, copies: Copies, counting: tuple[Statistician, Removals]) -> None:
+        self._t, self._copies = tools, copies
         self._statistician, self._removals = counting
         self._brake = SweepBrake(tools)
         self._renewal, self._steps = Renewal(tools), Steps(tools.settings.off)
@@ -84,7 +78,7 @@ class Sweeper:
     async def _portion(self, shard: Shard) -> bool:
         """One portion of what is due in a partition; whether there is more, or will be once all is read that was there."""
         t = self._t
-        if await self._reached(t.legs, shard.partition) < shard.known_from:
+        if await t.reached(t.legs, shard.partition) < shard.known_from:
             return True
         day = await self._brake.day((t.legs, shard.partition), shard.index, shard.index.keys_with)
         if day is None:

@@ -4,32 +4,24 @@ What keeping and enforcing need of the world.
 Source: design section 4, keeper.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from calllog_guard.core.beginnings import NO_ID
 from calllog_guard.core.confirmations import Confirmed
 from calllog_guard.core.crypto.secrets import Secret
-from calllog_guard.core.ids import EpochName, Tenant
+from calllog_guard.core.ids import EpochName
 from calllog_guard.core.requests.decision import Decision
-from calllog_guard.core.requests.outcome import OutcomeKey
 from calllog_guard.core.wire import to_ms
-from calllog_guard.policy import Policy
-from calllog_guard.ports import Clock, Position, Rows, Writer
-from calllog_guard.settings import Settings
-from calllog_guard.workers.clocks import Agree, unwatched
-from calllog_guard.workers.keyring import Keyring
+from calllog_guard.ports import Index, Position, Rows
+from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.safe import Safe
 from calllog_guard.workers.shard import Shard
-from calllog_guard.workers.vault import Vault
 
 INDEX_FORM: Final = 2
 """The form of the index' rows; an index of another form is built anew."""
-Fetch = Callable[[str, int, Mapping[bytes, int]], Awaitable[dict[bytes, bytes]]]
-OffsetAt = Callable[[str, int, int], Awaitable[int]]
-Tail = Callable[[str, int, int, int], Awaitable[tuple[list[Any], int, int]]]
 
 
 async def nothing_confirmed() -> Sequence[Confirmed]:
@@ -38,44 +30,30 @@ async def nothing_confirmed() -> Sequence[Confirmed]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
+class KeeperContext(WorkerContext):
     """
-    What enforcing needs of the world; `home` is the tenant's partition.
+    What a keeper works with.
 
-    `fetch` gives records by key and offset; `tail` those of a partition from an offset on, so many at most, with the offset
-    after them and the end; `offset_at` the first offset appended at or after a time in ms; `id_of` Kafka's id of a topic; and
-    `began_anew` the partitions of a topic of which nothing counts any more that was known before; `agree` whether clocks do; `confirmed` what officers let expire at once.
+    Args:
+        reached: The offset that this keeper is handed next, of a partition of a topic.
+        id_of: Kafka's id of a topic.
+        began_anew: The partitions of a topic of which nothing counts any more that was known before.
+        confirmed: What officers let expire at once.
+
     """
 
-    tenant: Tenant
-    home: int
-    ring: Keyring
-    vault: Vault
-    writer: Writer
-    policy: Policy
-    settings: Settings
-    clock: Clock
-    fetch: Fetch
-    tail: Tail
-    offset_at: OffsetAt
-    open_rows: Callable[[Path], Rows]
     safe: Safe
-    count: Callable[[str, int], None]
-    level: Callable[[str, float], None] = lambda _name, _value: None
+    open_index: Callable[[Path], Index]
+    open_rows: Callable[[Path], Rows]
+    reached: Callable[[str, int], Awaitable[int]]
     id_of: Callable[[str], str] = lambda _topic: NO_ID
     began_anew: Callable[[str], Collection[int]] = lambda _topic: ()
-    agree: Agree = unwatched
     confirmed: Callable[[], Awaitable[Sequence[Confirmed]]] = nothing_confirmed
 
     @property
     def legs(self) -> str:
         """The topic of legs."""
         return self.settings.topic("calllog.legs")
-
-    @property
-    def outcome_key(self) -> OutcomeKey:
-        """With what the keeper vouches for what it did."""
-        return self.vault.outcome_key(self.tenant)
 
     def ledger_key(self, decision: Decision) -> Secret:
         """The key of a decision's entry. Raises EpochUnknownError when its epoch is destroyed."""

@@ -16,7 +16,7 @@ from calllog_guard.errors import LogSilentError
 from calllog_guard.ports import Facts
 from calllog_guard.workers.readership import Readership
 from calllog_guard.workers.results import Results
-from calllog_guard.workers.tools import Tools
+from calllog_guard.workers.tools import KeeperContext
 from calllog_guard.workers.work import PORTION, Ended, Work
 
 log: Final = structlog.get_logger()
@@ -34,7 +34,7 @@ def every(_facts: Facts, _key: bytes) -> bool:
 class Tracer:
     """Finds where the legs of one keeper's partitions had gone."""
 
-    def __init__(self, tools: Tools, results: Results, readership: Readership) -> None:
+    def __init__(self, tools: KeeperContext, results: Results, readership: Readership) -> None:
         self._t, self._results, self._readership = tools, results, readership
 
     @property

@@ -20,7 +20,7 @@ from calllog_guard.core.tombstone import Output
 from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.granted import Granted
-from calllog_guard.workers.notices import Notices
+from calllog_guard.workers.notices import Notices, Occasion
 from calllog_guard.workers.terms import absolute
 from calllog_guard.workers.whose import Owners
 
@@ -87,7 +87,7 @@ class Unfound:
             case = _waiting(msgspec.structs.replace(case, state="enforcing"))
             return msgspec.structs.replace(case, stages=case.stages | {UNFOUND: now}), [UNFOUND], []
         at = case.cut_off or case.opened_at
-        case, outputs = self._notices.of(case, "rectified", table, self._book.asked(case), at)
+        case, outputs = self._notices.of(case, table, self._book.asked(case), Occasion("rectified", at))
         return parted(case), reached, outputs
 
 

@@ -13,10 +13,10 @@ import msgspec
 
 from calllog_guard.core.requests.case import AT_ONCE, Case
 from calllog_guard.core.requests.outcome import is_result
-from calllog_guard.workers.holds import Archive
+from calllog_guard.workers.desk_context import DeskContext
 
 
-async def without_unwritten(archive: Archive, case: Case, written: Collection[str]) -> Case:
+async def without_unwritten(context: DeskContext, case: Case, written: Collection[str]) -> Case:
     """
     The case without what the ledger never got.
 
@@ -28,8 +28,8 @@ async def without_unwritten(archive: Archive, case: Case, written: Collection[st
     left = set(case.decisions) - set(written) - answered
     if not left:
         return case
-    topic = archive.settings.topic("privacy.decisions")
-    for record in await archive.read_all(topic, range(archive.settings.partitions)):
+    topic = context.settings.topic("privacy.decisions")
+    for record in await context.log.read_all(topic, range(context.settings.partitions)):
         if record.value is not None and record.key and not is_result(record.key):
             left.discard(record.key.decode("ascii", "replace").partition(".")[2])
     if not left:

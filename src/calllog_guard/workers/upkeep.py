@@ -9,23 +9,20 @@ Source: design sections 4 and 5.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Final
 
 import structlog
 
-from calllog_guard.core.anchor import ANCHOR, Anchor
+from calllog_guard.core.anchor import ANCHOR
 from calllog_guard.core.beginnings import NO_ID, Shape, read_reached
 from calllog_guard.core.proofs import AUDIT
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, Beat, encode, to_ms
 from calllog_guard.errors import EntryCorruptError, KeystoreSilentError
-from calllog_guard.ports import Clock, Extents, Keystore, Topics, Trimmed, Writer
-from calllog_guard.settings import Settings
-from calllog_guard.workers.clocks import Agree, unwatched
-from calllog_guard.workers.guard import RestoreGuard
+from calllog_guard.ports import Trimmed
+from calllog_guard.workers.auditor_context import AuditorContext
 from calllog_guard.workers.reads import Spot, group_of
 
 log: Final = structlog.get_logger()
@@ -36,28 +33,10 @@ LATER: Final = (_PARKED, "privacy.orders")
 """Heartbeats go there once they are made: an installation of the first release has none of them before its upgrade."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
-    """What keeping topics needs of the world; `events` are the topics of events now, `agree` says whether the clocks do."""
-
-    settings: Settings
-    clock: Clock
-    keystore: Keystore
-    guard: RestoreGuard
-    admin: Topics
-    extents: Extents
-    writer: Writer
-    events: Callable[[], Sequence[str]]
-    count: Callable[[str, int], None]
-    level: Callable[[str, float], None]
-    agree: Agree = unwatched
-    anchor: Anchor | None = None
-
-
 class Upkeep:
     """Looks after the topics' partitions that are, modulo the count, among `watched`."""
 
-    def __init__(self, means: Means, watched: Collection[int]) -> None:
+    def __init__(self, means: AuditorContext, watched: Collection[int]) -> None:
         self._m, self._watched = means, watched
         self._shapes: Mapping[str, Shape] | None = None
         self._beyond: dict[str, list[int]] = {}

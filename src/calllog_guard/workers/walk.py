@@ -36,13 +36,12 @@ from calllog_guard.core.crypto.entries import (
 from calllog_guard.core.crypto.kept import read_kept
 from calllog_guard.core.crypto.rewrap import FORMS, Rewrapper, Taken, epoch_in, raised
 from calllog_guard.core.crypto.secrets import Link, Month, floor_month, link_at, month_of
-from calllog_guard.core.ids import EpochName, Lookup, Tenant, b64
+from calllog_guard.core.ids import EpochName, Lookup, b64
 from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError
-from calllog_guard.ports import Clock, Keystore
+from calllog_guard.ports import Clock
 from calllog_guard.workers.keyring import Keyring, pointer
 from calllog_guard.workers.late import LateLimit
-from calllog_guard.workers.vault import Vault
 
 _FENCE_MARGIN_DAYS: Final = 30
 """Beyond the late limit and the backup window: design section 8."""
@@ -100,17 +99,15 @@ class Walk:
 
     def __init__(
         self,
-        tenant: Tenant,
-        keystore: Keystore,
         ring: Keyring,
-        vault: Vault,
         clock: Clock,
         periods: Periods,
-        told: Callable[[int], None],
         unfinished: Callable[[], Awaitable[Collection[str]]],
+        told: Callable[[int], None] = lambda _: None,
         letters: Callable[[], Awaitable[list[str]]] | None = None,
     ) -> None:
         """`unfinished` reads the ledger: about whom something is decided that is not done; `letters` renews the keys of dead letters."""
+        tenant, keystore, vault = ring.tenant, ring.keystore, ring.vault
         self._tenant, self._keystore, self._ring, self._vault, self._clock = tenant, keystore, ring, vault, clock
         self._periods, self._told, self._unfinished, self._letters = periods, told, unfinished, letters
         self._unclaimed: list[bytes] = []
