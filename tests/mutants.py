@@ -422,7 +422,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "nobody looks at what is written behind cases",
         "workers/desk.py",
-        "            await self._o.topic.look()\n",
+        "            await self._topic.look()\n",
         "",
         "tests/core/test_stale_desk.py::test_the_desk_sees_what_is_written_behind_it",
     ),
@@ -680,14 +680,14 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a letter is sealed to the operator's key alone",
-        "workers/delivery.py",
+        "workers/dead_letters.py",
         "if week is not None:",
         "if False:",
         "tests/core/test_letter_keys.py::test_a_letter_opens_with_both_keys_and_with_neither_alone",
     ),
     (
         "a letter is sealed to the key of its week alone",
-        "workers/delivery.py",
+        "workers/dead_letters.py",
         "seal_to(week.pem, week.kid, sealed.encode(), cty=cty)",
         "seal_to(week.pem, week.kid, payload, cty=cty)",
         "tests/core/test_letter_keys.py::test_a_letter_opens_with_both_keys_and_with_neither_alone",
@@ -1660,7 +1660,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a letter is as large as its payload",
-        "workers/delivery.py",
+        "workers/dead_letters.py",
         "if left is None and len(payload) > self._most:",
         "if left is None and not self._most:",
         "tests/core/test_dead_letters.py::test_a_larger_one_is_its_length_and_digest_and_these_are_sealed",
@@ -1717,7 +1717,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "what is overdue is sent later",
         "workers/attempts.py",
-        "        await self._outlet.writer.withdraw()\n",
+        "        await self._writer.withdraw()\n",
         "",
         "tests/core/test_attempts.py",
     ),
@@ -1751,14 +1751,14 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a library that has stopped reading is asked for ever",
-        "adapters/kafka_log.py",
+        "adapters/kafka_consumer.py",
         "        self._whole()\n",
         "",
         "tests/contract/test_border_on_kafka.py::test_a_library_that_has_stopped_reading_is_told",
     ),
     (
         "a partition that its broker cannot read counts as heard",
-        "adapters/kafka_log.py",
+        "adapters/kafka_consumer.py",
         "return inf if heard_ms is None else",
         "return 0.0 if heard_ms is None else",
         "tests/contract/test_border_on_kafka.py::test_a_partition_that_a_broker_cannot_read_is_unheard_of",
@@ -2648,14 +2648,14 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a case that ends with its decision has no last receipt",
         "workers/desk.py",
-        'return case.state == "closed" and self._o.holds.archive.ring.forms >= NAMED',
+        'return case.state == "closed" and self._o.ring.forms >= NAMED',
         "return False",
         "tests/core/test_receipted.py::test_a_hold_of_nobody_ends_in_a_receipt",
     ),
     (
         "the first release is sent a receipt that it refuses",
         "workers/desk.py",
-        'return case.state == "closed" and self._o.holds.archive.ring.forms >= NAMED',
+        'return case.state == "closed" and self._o.ring.forms >= NAMED',
         'return case.state == "closed"',
         "tests/core/test_receipted.py::test_the_first_release_goes_on_without_it",
     ),
@@ -3684,8 +3684,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "who starts asks the ledger for the counter, and needs a right to it",
         "world.py",
-        "records = await keyed(self.settings.kafka, self.options, topic, 0, {ANCHOR, BEAT})",
-        'records = await keyed(self.settings.kafka, self.options, self.settings.topic("privacy.decisions"), 0, {ANCHOR, BEAT})',
+        "for each in await self._of_policy() if each.key in",
+        'for each in await self.log.read_all(self.settings.topic("privacy.decisions"), [0]) if each.key in',
         "tests/e2e/test_secure.py::test_each_role_does_its_work_as_its_own_user_and_no_more",
     ),
     (
@@ -3914,7 +3914,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "the library resets a position that is out of range",
-        "adapters/kafka_log.py",
+        "adapters/kafka_consumer.py",
         'auto_offset_reset="none",',
         'auto_offset_reset="earliest",',
         "tests/e2e/test_gaps.py::test_records_deleted_under_a_running_worker_halt_it",
@@ -4062,7 +4062,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "an import passes over what was cut off its topic",
         "adapters/kafka_log.py",
-        "            if 0 < starts[place.partition] < firsts[place]:",
+        "            if 0 < starts[place] < firsts[place]:",
         "            if firsts[place] < 0:",
         "tests/e2e/test_import.py::test_what_was_cut_off_an_old_topic_since_the_import_began_is_not_passed_over",
     ),
@@ -4180,9 +4180,9 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "what workers commit does not bear their mark",
-        "adapters/kafka_log.py",
-        "{place: (offset, MARK) for",
-        '{place: (offset, "") for',
+        "adapters/kafka_consumer.py",
+        "(*place): (offset, MARK) for",
+        '(*place): (offset, "") for',
         "tests/e2e/test_gaps.py::test_an_offset_that_somebody_set_ahead_passes_over_nothing",
     ),
 ]
@@ -4696,8 +4696,8 @@ MUTANTS += [
     (
         "a forged count is signed",
         "workers/statements.py",
-        "return [each for each in ours if key.proves(each.value, each.key)]",
-        "return ours",
+        'if each.value is not None and key.proves(each.value, each.key or b"")]',
+        "if each.value is not None]",
         "tests/core/test_statements.py::test_a_count_that_no_keeper_wrote_is_believed_by_nobody",
     ),
     (
@@ -5269,7 +5269,7 @@ MUTANTS += [
     (
         "unwritten: a decision that the ledger never got keeps its case open",
         "workers/desk.py",
-        "        case = await without_unwritten(self._o.holds.archive, case, written)\n",
+        "        case = await without_unwritten(self._o, case, written)\n",
         "",
         "tests/core/test_orders.py::test_what_comes_first_by_the_other_topic_leaves_no_case_open",
     ),

@@ -38,9 +38,10 @@ from calllog_guard.workers.auditor_context import AuditorContext
 from calllog_guard.workers.beginnings import Beginnings
 from calllog_guard.workers.clocks import Agree, Clocks
 from calllog_guard.workers.context import WorkerContext
-from calllog_guard.workers.delivery import Delivery, Role, Steps
+from calllog_guard.workers.delivery import Delivery, Role
 from calllog_guard.workers.desk import Desk
 from calllog_guard.workers.duties import Duty
+from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.keeper import Keeper
 from calllog_guard.workers.lags import Lags
 from calllog_guard.workers.parking import Parking

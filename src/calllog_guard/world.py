@@ -132,8 +132,7 @@ class World:
     async def _beside_policy(self) -> tuple[Anchor | None, int]:
         """The anchor, and the highest counter of a heartbeat; raises as `anchored`."""
         topic, proofs = self.settings.topic("privacy.policy"), self.vault.proofs(self.tenant)
-        records: list[Arrival] = []
-        await self.log.read_each(topic, [0], lambda each: records.extend([each] * (each.key in {ANCHOR, BEAT})))
+        records = [each for each in await self._of_policy() if each.key in {ANCHOR, BEAT}]
         beats = self.vault.heartbeats(self.tenant)
         counter = beats.highest([record for record in records if record.key == BEAT])
         found, passed = anchor_in(records, proofs, self.anchor, topic, ours=bool(beats.signers) and counter > 0)

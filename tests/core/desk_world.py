@@ -27,8 +27,8 @@ from calllog_guard.ports import Place, TopicPartition
 from calllog_guard.settings import Settings
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.dead_letters import DeadLetters, OperatorKey
-from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.desk import Desk
+from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.guard import guard_entry
 from calllog_guard.workers.keyring import Keyring
 from calllog_guard.workers.naming import Naming

@@ -33,7 +33,7 @@ from calllog_guard.core.identity import REFUSED
 from calllog_guard.core.ids import Lookup
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
 from calllog_guard.law import enter
-from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.intake import Intake, Item
 from calllog_guard.workers.naming import Naming
 from calllog_guard.world import World

@@ -25,8 +25,8 @@ from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import CaseStateError, MessageError, ParkedError, RequestRefusedError
 from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.clocks import Agree
-from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.desk_context import DeskContext
+from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.granted import Granted
 from calllog_guard.workers.notices import AWAITED, Given, Notices, Told
 

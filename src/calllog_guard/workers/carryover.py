@@ -46,7 +46,7 @@ from calllog_guard.errors import IdentityMovedError, MessageError
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Log, Writer
 from calllog_guard.settings import Settings
-from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.homes import Homes
 from calllog_guard.workers.keyring import Keyring, fresh_nonce, pointer
 from calllog_guard.workers.naming import Naming

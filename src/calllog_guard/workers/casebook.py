@@ -41,7 +41,7 @@ from calllog_guard.core.wire import BEAT, decode, encode
 from calllog_guard.errors import CaseStateError, EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.ports import Place
 from calllog_guard.workers.context import WorkerContext
-from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.keyring import pointer
 
 log: Final = structlog.get_logger()

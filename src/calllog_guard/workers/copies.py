@@ -34,7 +34,7 @@ from calllog_guard.core.retention.sweep import lapsed
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import KeyMissingError, LegMovedError, MessageError, RecordError
 from calllog_guard.ports import Facts, Position
-from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.homes import Homes
 from calllog_guard.workers.keyring import fresh_nonce
 from calllog_guard.workers.shard import Shard

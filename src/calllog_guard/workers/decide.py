@@ -41,7 +41,7 @@ from calllog_guard.errors import EntryUnreadableError, HoldsFullError, KeyMissin
 from calllog_guard.workers.abreast import abreast
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.context import WorkerContext
-from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.granted import ENDED, FLAGS, Granted, Part, Telling, span_of
 from calllog_guard.workers.keyring import View, fresh_nonce, pointer
 from calllog_guard.workers.subjects import Subjects

@@ -9,8 +9,6 @@ Source: design section 12.
 """
 
 import asyncio
-import os
-import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
@@ -27,7 +25,6 @@ from calllog_guard.errors import (
     PositionConflictError,
 )
 from calllog_guard.ports import GroupConsumer, TopicPartition
-from calllog_guard.settings import CRASH_AT, STOP_AT
 from calllog_guard.workers.attempts import RETRY_FIRST_S, RETRY_MOST_S, Attempts, Waits
 from calllog_guard.workers.attempts import Unit as Unit  # noqa: PLC0414 - what every role takes
 from calllog_guard.workers.beginnings import LOOK_S, Beginnings
@@ -61,22 +58,6 @@ class Role(Protocol):
 
     async def idle(self) -> None:
         """What is due between units."""
-
-
-class Steps:
-    """Named steps of the protocols, at which a test may have the process killed or frozen; in production nothing happens."""
-
-    def __init__(self, off: frozenset[str]) -> None:
-        self._at = next((word.removeprefix(CRASH_AT) for word in off if word.startswith(CRASH_AT)), None)
-        self._stop_at = next((word.removeprefix(STOP_AT) for word in off if word.startswith(STOP_AT)), None)
-
-    def reached(self, step: str) -> None:
-        """Die or stand still here, if a test asked for it."""
-        if step == self._at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if step == self._stop_at:
-            self._stop_at = None
-            os.kill(os.getpid(), signal.SIGSTOP)
 
 
 class Delivery:

@@ -49,9 +49,10 @@ from calllog_guard.workers.casebook import COUNTED, Casebook
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.deadlines import Deadlines, timed
 from calllog_guard.workers.decide import Decider
-from calllog_guard.workers.delivery import Steps, Unit
+from calllog_guard.workers.delivery import Unit
 from calllog_guard.workers.desk_context import DeskContext
 from calllog_guard.workers.disclosures import Disclosures
+from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.granted import (
     LAW,
     Granted,

@@ -27,7 +27,7 @@ from calllog_guard.errors import EntryUnreadableError, KeyMissingError, LegMoved
 from calllog_guard.ports import Facts
 from calllog_guard.workers.arrivals import Arrivals
 from calllog_guard.workers.copies import Copies
-from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.kept import KeptOf
 from calllog_guard.workers.readership import Readership
 from calllog_guard.workers.results import Results, tokens_of

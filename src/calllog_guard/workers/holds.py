@@ -47,8 +47,8 @@ from calllog_guard.errors import (
     ParkedError,
     RequestRefusedError,
 )
-from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.desk_context import DeskContext
+from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.granted import Former, Granted, Telling, span_of
 from calllog_guard.workers.kept import KeptOf
 from calllog_guard.workers.keyring import fresh_nonce, pointer

@@ -28,7 +28,7 @@ from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import Fate, GuardError, MessageError, UnacknowledgedError, UnitOverdueError
 from calllog_guard.workers.context import WorkerContext
-from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.sealer import Part, Rules, Sealer
 
 log: Final = structlog.get_logger()

@@ -29,10 +29,11 @@ from calllog_guard.settings import Settings
 from calllog_guard.workers.abreast import abreast
 from calllog_guard.workers.arrivals import UNJUDGED, facts_of, stray_of
 from calllog_guard.workers.backlog import EXPORTS, Backlog
-from calllog_guard.workers.delivery import Steps, Unit
+from calllog_guard.workers.delivery import Unit
 from calllog_guard.workers.duties import Duty
 from calllog_guard.workers.enforce import Enforcer
 from calllog_guard.workers.exports import Exporter
+from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.preserve import Preserver
 from calllog_guard.workers.removals import Removals
 from calllog_guard.workers.replayer import Replayer

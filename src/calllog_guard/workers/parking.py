@@ -37,7 +37,7 @@ from calllog_guard.core.wire import BEAT, decode, encode, from_ms, to_ms
 from calllog_guard.errors import EpochUnknownError, MessageError, NewerFormError, UnitOverdueError
 from calllog_guard.ports import Place
 from calllog_guard.workers.context import WorkerContext
-from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.keyring import fresh_nonce, pointer
 from calllog_guard.workers.pauses import Pauses
 from calllog_guard.workers.sealer import Part

@@ -16,8 +16,8 @@ from calllog_guard.core.requests.decision import Decision
 from calllog_guard.core.requests.hold import RELEASES
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import EntryUnreadableError
-from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.enforce import Enforcer, rule_of
+from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.tools import KeeperContext
 from calllog_guard.workers.work import Ended, Work
 

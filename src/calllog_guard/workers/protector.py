@@ -16,7 +16,8 @@ from calllog_guard.core.replay import first_appended_ms
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import MessageError
 from calllog_guard.workers.context import WorkerContext
-from calllog_guard.workers.delivery import Steps, Unit
+from calllog_guard.workers.delivery import Unit
+from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.parking import Parking
 from calllog_guard.workers.sealer import Part, Rules, Sealer, Settled
 from calllog_guard.workers.unreadable import Unreadable

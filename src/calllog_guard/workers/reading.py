@@ -33,7 +33,7 @@ from calllog_guard.errors import ConfigurationError, MessageError, RecordError, 
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Record, Writer
 from calllog_guard.settings import Settings
-from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.sources import Errand, Header, Holder, Source, Standing
 
 _AHEAD: Final = timedelta(days=31)

@@ -23,7 +23,7 @@ from calllog_guard.core.requests.hold import kept_id
 from calllog_guard.core.retention.purpose import Purpose, rule_of
 from calllog_guard.core.retention.removal import LAW, START, Removed, key_of, month_in, removed_in
 from calllog_guard.core.tombstone import Output
-from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.tools import KeeperContext
 

@@ -16,7 +16,7 @@ from calllog_guard.core.ids import Token
 from calllog_guard.core.requests.outcome import DONE, NAMES_IN_PART, TO_DESK, Outcome, legs_key
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import UpgradeNeededError
-from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.tools import KeeperContext
 from calllog_guard.workers.work import Work
 

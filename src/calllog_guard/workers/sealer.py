@@ -34,7 +34,7 @@ from calllog_guard.errors import IdentityMovedError, KeyMissingError, RecordErro
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.settings import Settings
-from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.homes import Homes
 from calllog_guard.workers.keyring import Keyring, View
 from calllog_guard.workers.naming import Names, Naming

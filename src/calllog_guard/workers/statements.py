@@ -31,8 +31,8 @@ from calllog_guard.core.retention.tally import month_before
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, encode
 from calllog_guard.errors import MessageError
-from calllog_guard.workers.delivery import Steps
 from calllog_guard.workers.desk_context import DeskContext
+from calllog_guard.workers.fault_injection import Steps
 
 FORMS: Final = 2
 _REMOVE: Final = frozenset({"erase", "object", "withdraw"})

@@ -52,7 +52,7 @@ from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, decode, encode
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.ports import Facts
-from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.keyring import fresh_nonce, pointer
 from calllog_guard.workers.shard import Shard
 from calllog_guard.workers.tools import KeeperContext

@@ -22,7 +22,7 @@ from calllog_guard.core.retention.sweep import lapsed
 from calllog_guard.core.tombstone import tombstone
 from calllog_guard.core.wire import to_ms
 from calllog_guard.workers.copies import Copies
-from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.noting import Noting
 from calllog_guard.workers.removals import PORTION, Removals
 from calllog_guard.workers.renewal import Renewal

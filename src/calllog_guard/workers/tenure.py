@@ -21,7 +21,7 @@ from calllog_guard.core.requests.case import TENURE_MOST
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import StaleDeskError
 from calllog_guard.ports import Keystore, Writer
-from calllog_guard.workers.delivery import Steps
+from calllog_guard.workers.fault_injection import Steps
 
 _VERSION: Final = 1
 _FORM: Final = struct.Struct(">BQ16s")
