@@ -1045,8 +1045,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "whose time a batch bears is not asked",
         "adapters/kafka_batches.py",
-        "    senders = not head.attributes & _APPEND_TIME\n    least,",
-        "    senders = False\n    least,",
+        "    made = arrival if head.attributes & _APPEND_TIME else sent\n    least,",
+        "    made = arrival\n    least,",
         "tests/core/test_border.py::test_what_is_in_order_is_read_as_the_library_reads_it",
     ),
     (

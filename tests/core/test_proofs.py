@@ -13,7 +13,7 @@ from test_auditor import LEDGER, Log, Record, audited, made
 from test_auditor import VALUE as SEALED
 
 from calllog_guard.core.anchor import ANCHOR, Anchor, anchor_in
-from calllog_guard.core.arrival import Arrival, arrival
+from calllog_guard.core.arrival import Arrival, arrival, sent
 from calllog_guard.core.crypto.entries import GUARD_KEY
 from calllog_guard.core.crypto.sealed import signer_public
 from calllog_guard.core.ids import b64
@@ -40,7 +40,7 @@ def lying(output: Output, at: datetime = AT, *, senders: bool = False, **moved: 
     """A record as it is read somewhere."""
     output = msgspec.structs.replace(output, **moved)
     place = (output.topic, output.partition)
-    return arrival(place, 7, to_ms(at), output.key, output.value, output.headers, senders=senders)
+    return (sent if senders else arrival)(place, 7, to_ms(at), output.key, output.value, output.headers)
 
 
 # --- the proof ----------------------------------------------------------------------------------------------------------
