@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from guard_world import PARTITIONS, TENANT, Crash, Fuse, GuardWorld, WorldReader
+from guard_world import PARTITIONS, TENANT, Crash, Fuse, GuardWorld
 from reading_world import KEEP_MS, Table
 
-from calllog_guard.adapters.memory import MemoryWriter
+from calllog_guard.adapters.memory import MemoryLogReader, MemoryWriter
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
 from calllog_guard.core.calls.view import Line, Put, Remove
 from calllog_guard.ports import Bookmark, Seen
@@ -49,7 +49,7 @@ def readings(
 async def plain(world: GuardWorld, purpose: str = "billing") -> dict[str, Put]:
     """What a plain read shows now, by token."""
     legs, kept = readings(world, purpose)
-    batches = snapshot(legs, WorldReader(world), range(PARTITIONS), lambda _: None, kept)
+    batches = snapshot(legs, MemoryLogReader(world.log), range(PARTITIONS), lambda _: None, kept)
     return {line.token: line for batch in [each async for each in batches] for line in batch if isinstance(line, Put)}
 
 
@@ -71,7 +71,7 @@ class Downstream:
     def __init__(self, world: GuardWorld, purpose: str = "billing", **changes: Any) -> None:
         self.world, self.purpose, self.table = world, purpose, Table()
         self.changes: dict[str, Any] = {"round_s": 0.02, "lap_s": 0.01, "keep_ms": KEEP_MS * 100_000} | changes
-        self.accesses, self.log, self.held = MemoryWriter(), WorldReader(world), WorldReader(world)
+        self.accesses, self.log, self.held = MemoryWriter(), MemoryLogReader(world.log), MemoryLogReader(world.log)
         self.counts: Counter[str] = Counter()
         self.fuse = Fuse()
         self._asked: Any = None

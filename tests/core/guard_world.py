@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
-from calllog_guard.adapters.memory import MemoryKeystore, MemoryLogReader, MemoryWriter
+from calllog_guard.adapters.memory import MemoryKeystore
 from calllog_guard.adapters.memory_log import MemoryIndex, MemoryLog, MemoryRows
 from calllog_guard.core.arrival import Arrival
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
@@ -29,7 +29,7 @@ from calllog_guard.core.requests.secret import REFUSED, open_refusal
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import Access, encode, time_text
 from calllog_guard.policy import load_policy
-from calllog_guard.ports import Place, Record, TopicPartition
+from calllog_guard.ports import TopicPartition
 from calllog_guard.settings import Settings
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.dead_letters import DeadLetters, OperatorKey
@@ -498,15 +498,3 @@ class GuardWorld:
     def held_of(self, name: str) -> list[bytes]:
         """The living copies of a hold, by its key id."""
         return [key for key in self.held() if key.startswith(name.encode() + b".")]
-
-
-class WorldReader(MemoryLogReader):
-    """Reads the world's log."""
-
-    def __init__(self, world: GuardWorld) -> None:
-        super().__init__(MemoryWriter())
-        self._world = world
-
-    def _records(self, place: Place) -> list[Record]:
-        super()._records(place)  # silent, if it is to be
-        return list(self._world.log.records[place])

@@ -15,13 +15,13 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from guard_world import PARTITIONS, START, TENANT, Crash, GuardWorld, WorldReader
+from guard_world import PARTITIONS, START, TENANT, Crash, GuardWorld
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from oracle import NUMBERS, PERIODS, Law, Leg, Oracle, Wish, policy_text
 
-from calllog_guard.adapters.memory import MemoryWriter
+from calllog_guard.adapters.memory import MemoryLogReader, MemoryWriter
 from calllog_guard.core.crypto.entries import person_key
 from calllog_guard.core.ids import SubjectId
 from calllog_guard.core.wire import time_text
@@ -301,7 +301,9 @@ class Promises(RuleBasedStateMachine):
         ids = {self.world.reference(name): name for _, name in self.oracle.legs}
         with contextlib.suppress(ConfigurationError, StateRefusedError):  # the policy in force has no such purpose
             try:
-                async for lines in snapshot(reading, WorldReader(self.world), range(PARTITIONS), lambda _: None):
+                async for lines in snapshot(
+                    reading, MemoryLogReader(self.world.log), range(PARTITIONS), lambda _: None
+                ):
                     found += [(str(line.subject), ids.get(str(line.call), "")) for line in lines]  # type: ignore[union-attr]
             except GuardError as error:
                 if error.fate is not Fate.RETRY:
