@@ -1548,10 +1548,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "what waits is on no page",
-        "adapters/http_pages.py",
-        '    "decisions_waiting": "Decisions that wait for one person\'s entry, one hold\'s or an upgrade, now",\n',
-        "",
-        "tests/core/test_numbers.py::test_every_number_is_shown",
+        "metrics.py",
+        "            if found or isinstance(row, Labelled):",
+        "            if isinstance(row, CounterMetric | Labelled):",
+        "tests/core/test_numbers.py::test_what_waits_is_on_the_page",
     ),
     (
         "secret cases are in a public number",
@@ -2249,8 +2249,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "an overdue erasure raises no alarm",
         "workers/auditor.py",
-        'self._level("erasures_overdue", len(overdue))',
-        'self._level("erasures_overdue", 0)',
+        "self._level(Gauges.erasures_overdue, len(overdue))",
+        "self._level(Gauges.erasures_overdue, 0)",
         "tests/core/test_auditor.py",
     ),
     (
@@ -3838,7 +3838,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "the lag is known while Kafka is silent",
         "adapters/http_pages.py",
-        "unknown = name in _OF_THE_LOG and self._health.blind",
+        "unknown = each == Gauges.lag_records and self._health.blind",
         "unknown = False",
         "tests/core/test_health.py",
     ),
@@ -3861,6 +3861,13 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "telemetry.py",
         "if now - told < pause:",
         "if now - told < 0:",
+        "tests/core/test_telemetry.py",
+    ),
+    (
+        "a log line and its end are two writes",
+        "telemetry.py",
+        "logger_factory=structlog.WriteLoggerFactory(sys.stderr)",
+        "logger_factory=structlog.PrintLoggerFactory(sys.stderr)",
         "tests/core/test_telemetry.py",
     ),
     (
@@ -4966,7 +4973,7 @@ MUTANTS += [
     (
         "actor: forged accesses are passed over in silence",
         "workers/readership.py",
-        '                self._t.count(f"access_unproven_{reason}", many)\n',
+        "                self._t.count(Counters.access_unproven[reason], many)\n",
         "",
         "tests/core/test_actors.py::test_a_forged_access_is_counted_and_believed_by_nobody",
     ),

@@ -13,24 +13,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from calllog_guard.adapters import http_pages
+from calllog_guard.adapters.http_pages import PREFIX as PAGE_PREFIX
 from calllog_guard.adapters.kafka_admin import governed
 from calllog_guard.cli import parser
 from calllog_guard.core.grants import entries_markdown, secrets_markdown
 from calllog_guard.core.grants import markdown as rights
-from calllog_guard.settings import MEANINGS, PREFIX, Settings
+from calllog_guard.metrics import ROWS, kind_of
+from calllog_guard.settings import PREFIX, SPECS, Settings, unit_of
 
 ROOT: Final = Path(__file__).parents[1]
 PAGES: Final = ROOT / "docs" / "reference"
 _MADE: Final = "<!-- Made by `make reference` from the code; do not edit. -->"
-_UNITS: Final = {
-    "ms": "milliseconds",
-    "s": "seconds",
-    "h": "hours",
-    "days": "days",
-    "bytes": "bytes",
-    "share": "share, below 1",
-}
 _EXITS: Final = (
     (0, "done"),
     (1, "a finding: the command worked, and what it found needs you"),
@@ -63,12 +56,13 @@ def cell(text: str) -> str:
 
 
 def settings() -> str:
-    """Every setting with its default, its unit and its meaning."""
-    lines = ["| setting | default | unit | meaning |", "|---|---|---|---|"]
+    """Every setting with its default, its unit, its bounds and its meaning."""
+    lines = ["| setting | default | unit | allowed | meaning |", "|---|---|---|---|---|"]
     for field in dataclasses.fields(Settings):
-        unit = _UNITS.get(field.name.rpartition("_")[2], "")
+        spec, unit = SPECS[field.name], unit_of(field.name)
         default = f"`{field.default}`" if field.default != "" else "empty"
-        lines.append(f"| `{PREFIX}{field.name.upper()}` | {default} | {unit} | {cell(MEANINGS[field.name])} |")
+        name = f"`{PREFIX}{field.name.upper()}`"
+        lines.append(f"| {name} | {default} | {unit} | {cell(spec.allowed.words)} | {cell(spec.help)} |")
     lead = (
         "Settings are environment variables. An unknown name is refused. "
         "The same name with `_FILE` behind it reads the value from a file."
@@ -77,19 +71,15 @@ def settings() -> str:
 
 
 def metrics() -> str:
-    """Every metric with its kind, its labels and its meaning."""
-    prefix = http_pages._PREFIX  # noqa: SLF001 - the page's own tables
-    found: list[tuple[str, str, tuple[str, ...], str]] = []
-    found.append(("alive", "gauge", (), "Whether the committed offset can move"))
-    found.append(("unit_seconds", "summary", (), "Time of a unit, waits included"))
-    found.append(("erase_stage_seconds", "summary", ("stage",), "Seconds to this stage of an erasure"))
-    found += [(f"{name}_total", "counter", (), text) for name, text in http_pages._PLAIN.items()]  # noqa: SLF001
-    found += [(name, "gauge", (), text) for name, text in http_pages._LEVELS.items()]  # noqa: SLF001
-    found += [(name, "gauge", labels, text) for name, labels, text in http_pages._LABELLED_LEVELS.values()]  # noqa: SLF001
-    found += [(f"{name}_total", "counter", labels, text) for name, labels, text in http_pages._LABELLED.values()]  # noqa: SLF001
-    lines = ["| metric | kind | labels beside `role` | meaning |", "|---|---|---|---|"]
-    for name, kind, labels, text in sorted(found):
-        lines.append(f"| `{prefix}{name}` | {kind} | {' '.join(f'`{each}`' for each in labels)} | {cell(text)} |")
+    """Every metric with its kind, its unit, its labels and its meaning."""
+    lines = ["| metric | kind | unit | labels beside `role` | meaning |", "|---|---|---|---|---|"]
+    for row in sorted(ROWS, key=lambda each: each.name):
+        kind = kind_of(row).__name__.removesuffix("Metric").lower()
+        name = PAGE_PREFIX + row.name + ("_total" if kind == "counter" else "")
+        unit = unit_of(row.name)
+        lines.append(
+            f"| `{name}` | {kind} | {unit} | {' '.join(f'`{each}`' for each in row.labels)} | {cell(row.meaning)} |"
+        )
     lead = "Each worker serves these at `/metrics` of `CALLLOG_GUARD_HTTP`. No label names a person."
     return page("Metrics", lead, lines)
 

@@ -91,7 +91,9 @@ def reads(shared: World, role: str) -> Reads:
 def beginnings(shared: World, role: str) -> Beginnings:
     """Where a role of this installation goes on in its topics."""
     extents = KafkaExtents(shared.settings, shared.options)
-    return Beginnings(reads(shared, role), shared.keystore, extents, shared.accepted, shared.count, shared.level)
+    return Beginnings(
+        reads(shared, role), shared.keystore, extents, shared.accepted, shared.metrics.count, shared.metrics.level
+    )
 
 
 def _protector(shared: World, context: WorkerContext, links: Links) -> Role:
@@ -111,7 +113,7 @@ def _desk(shared: World, context: WorkerContext, links: Links) -> Role:
 
 def _agree(shared: World, links: Links, probe: Callable[[], Awaitable[None]]) -> Agree:
     """What compares this process's clock with those of the brokers to which it writes."""
-    found = Clocks(shared.clock, shared.settings.clock_apart_s, probe, shared.count, shared.level)
+    found = Clocks(shared.clock, shared.settings.clock_apart_s, probe, shared.metrics.count, shared.metrics.level)
     links.writer.stamped = found.stamped
     return found.agree
 

@@ -20,6 +20,7 @@ from calllog_guard.core.policy.form import Version
 from calllog_guard.core.policy.publication import Followed, is_publication
 from calllog_guard.core.policy.residency import host_of, outside
 from calllog_guard.errors import ConfigurationError, KeystoreUnsafeError, RequestRefusedError
+from calllog_guard.metrics import Gauges
 from calllog_guard.settings import ROLES, UNSAFE_KEYSTORE, Settings
 from calllog_guard.workers.policy_source import PolicyHooks, PolicySource
 from calllog_guard.world import World
@@ -57,10 +58,7 @@ def policy_source(shared: World, role: str, writer: KafkaWriter, tail: Tail) -> 
         await writer.write([shared.dead_letters().of(record, error)])
 
     def show(version: Version) -> None:
-        name = f"policy_info_{version.label}"
-        for other in [each for each in shared.levels if each.startswith("policy_info_") and each != name]:
-            del shared.levels[other]
-        shared.level(name, 1)
+        shared.metrics.alone(Gauges.policy_info[version.label])
         if role in ROLES:  # a program that reads may have no folder of its own
             seen.keep(version.order)
 
@@ -69,7 +67,7 @@ def policy_source(shared: World, role: str, writer: KafkaWriter, tail: Tail) -> 
         seen=seen.newest,
         show=show,
         letter=letter if role == _TELLS else None,
-        count=shared.count,
+        count=shared.metrics.count,
     )
     return PolicySource(shared.policy, tail, shared.clock, hooks)
 

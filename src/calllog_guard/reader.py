@@ -30,6 +30,7 @@ from calllog_guard.core.ids import ID_BYTES, b64, is_id
 from calllog_guard.core.retention.access import Refusal
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, LogRefusedError
 from calllog_guard.law import check_places, policy_source, policy_tail
+from calllog_guard.metrics import Counters
 from calllog_guard.patience import ended
 from calllog_guard.ports import LogReader, Writer
 from calllog_guard.settings import PREFIX, Settings, from_environment
@@ -222,7 +223,7 @@ class Reader(Stream[Line]):
                 return
 
     def _waits(self, shared: World, text: str) -> None:
-        shared.count("retries", 1)
+        shared.metrics.count(Counters.retries, 1)
         self._told(text)
 
     async def _shown(self, shared: World, goodbyes: list[Goodbye]) -> Health:
@@ -232,7 +233,7 @@ class Reader(Stream[Line]):
         if self._http is not None:
             from calllog_guard.adapters.http_pages import Pages  # noqa: PLC0415 - takes long to load, and most readers serve nothing
 
-            pages = Pages("reader", shared.counts, shared.levels, health)
+            pages = Pages("reader", shared.metrics, health)
             goodbyes += [pages.stop, pulse.stop, kafka.close]
             self._told(f"serves /health and /metrics on {await pages.start(self._http)} from now on")
             pulse.start()
@@ -286,7 +287,7 @@ class Reader(Stream[Line]):
             clock=shared.clock,
             writer=writer,
             hand=None if self._key is None else Hand(self._key, shared.vault.guard_id()),
-            count=shared.count,
+            count=shared.metrics.count,
         )
         return Reading(self._errand, self._source(shared, kept=kept), context)
 

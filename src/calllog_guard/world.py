@@ -1,7 +1,6 @@
 """What every worker and command shares: settings, policy, secrets, keystore, and what is known of the past."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -35,6 +34,7 @@ from calllog_guard.core.prolonged import Prolonged, changes
 from calllog_guard.core.proofs import AUDIT
 from calllog_guard.core.wire import BEAT, from_ms
 from calllog_guard.errors import ConfigurationError
+from calllog_guard.metrics import Counters, Increment, Metrics
 from calllog_guard.policy import Policy, load_policy
 from calllog_guard.ports import TopicPartition, Writer
 from calllog_guard.settings import Settings
@@ -46,7 +46,7 @@ from calllog_guard.workers.late import LateLimit
 from calllog_guard.workers.letters import LIFE_S
 from calllog_guard.workers.naming import Naming
 from calllog_guard.workers.pulse import Pulse
-from calllog_guard.workers.sealer import Count, Sealer
+from calllog_guard.workers.sealer import Sealer
 from calllog_guard.workers.vault import Vault
 
 _LETTER_LEAST: Final = 512 << 10
@@ -64,17 +64,8 @@ class World:
     keystore: RedisKeystore
     clock: SystemClock
     options: dict[str, Any]
-    counts: Counter[str]
-    levels: dict[str, float] = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=Metrics)
     seen: int = 0
-
-    def level(self, name: str, value: float) -> None:
-        """Show a present value."""
-        self.levels[name] = value
-
-    def count(self, name: str, by: int) -> None:
-        """Add to a counter."""
-        self.counts[name] += by
 
     @property
     def log(self) -> KafkaLog:
@@ -137,7 +128,7 @@ class World:
         counter = beats.highest([record for record in records if record.key == BEAT])
         found, passed = anchor_in(records, proofs, self.anchor, topic, ours=bool(beats.signers) and counter > 0)
         if passed:
-            self.count("unreadable_unproven", passed)
+            self.metrics.count(Counters.unreadable["unproven"], passed)
         return found, counter
 
     async def check_partitions(self) -> None:
@@ -219,7 +210,7 @@ class World:
             partitions=settings.partitions,
         )
         ring.guard.saw(self.seen)
-        ring.guard.count = self.count
+        ring.guard.count = self.metrics.count
         return ring
 
     async def look_back(self) -> None:
@@ -248,11 +239,11 @@ class World:
             log=replace(self.log, reader=reader),
             writer=writer,
             dead=self.dead_letters(),
-            count=self.count,
-            level=self.level,
+            count=self.metrics.count,
+            level=self.metrics.level,
         )
 
-    def sealer(self, ring: Keyring, writer: Writer, count: Count, *, returns: bool = True) -> Sealer:
+    def sealer(self, ring: Keyring, writer: Writer, count: Increment, *, returns: bool = True) -> Sealer:
         """What seals calls of this installation's tenant."""
         return Sealer(
             ring.tenant,
@@ -271,7 +262,7 @@ class World:
         """What asks Kafka, and for the leaders of these partitions, and the keystore; not yet started. Both are to be left."""
         kafka = KafkaProbe(self.settings.kafka, self.options, places)
         asks = {KAFKA: kafka.ask, KEYSTORE: lambda: self.keystore.read([GUARD_KEY])}
-        return Pulse(asks, self.settings.silent_s, self.count), kafka
+        return Pulse(asks, self.settings.silent_s, self.metrics.count), kafka
 
     def writer(self) -> KafkaWriter:
         """A producer, not yet started."""
@@ -337,7 +328,6 @@ def world(settings: Settings) -> World:
         ),
         SystemClock(),
         security(settings.kafka_security),
-        Counter(),
     )
     ours = frozenset(map(settings.topic, OURS))
 

@@ -22,6 +22,7 @@ from calllog_guard.core.requests.notice import NOTICES, WORDS, Notice, Words
 from calllog_guard.core.requests.outcome import TO_DESK, Outcome
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode
+from calllog_guard.metrics import CounterMetric, GaugeMetric
 from calllog_guard.policy import load_policy
 from calllog_guard.ports import Place, TopicPartition
 from calllog_guard.settings import Settings
@@ -129,8 +130,8 @@ class DeskWorld:
         self.vault.create_tenant(TENANT)
         self.vault.create_epoch(epoch_of(START))
         self.keystore.entries |= {GUARD_KEY: guard_entry(self.vault.guard_id()), EPOCH_KEY: epoch_of(START).encode()}
-        self.counts: Counter[str] = Counter()
-        self.levels: dict[str, float] = {}
+        self.counts: Counter[CounterMetric] = Counter()
+        self.levels: dict[GaugeMetric, float] = {}
         self.asked: list[Arrival] = []
         self.names: dict[str, str] = {}
         self.readers: tuple[str, ...] | None = ("billing-1",)
@@ -144,7 +145,7 @@ class DeskWorld:
         """See Clock."""
         return self.at
 
-    def count(self, name: str, by: int) -> None:
+    def count(self, name: CounterMetric, by: int) -> None:
         """See the workers."""
         self.counts[name] += by
 

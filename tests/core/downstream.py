@@ -12,6 +12,7 @@ from reading_world import KEEP_MS, Table
 from calllog_guard.adapters.memory import MemoryLogReader, MemoryWriter
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
 from calllog_guard.core.calls.view import Line, Put, Remove
+from calllog_guard.metrics import CounterMetric
 from calllog_guard.ports import Bookmark, Seen
 from calllog_guard.settings import Settings
 from calllog_guard.workers.following import Following, Pace
@@ -26,15 +27,15 @@ def readings(
     world: GuardWorld,
     purpose: str = "billing",
     writer: MemoryWriter | None = None,
-    counts: Counter[str] | None = None,
+    counts: Counter[CounterMetric] | None = None,
 ) -> list[Reading]:
     """A reader of the legs and one of the copies, of another process; their access records go to `writer`."""
     ring, pepper = world.ring(), world.vault.pepper(TENANT)
     errand = Errand(tenant=TENANT, purpose=purpose, actor="billing-1")
     writer = writer or MemoryWriter()
-    counted: Counter[str] = Counter() if counts is None else counts
+    counted: Counter[CounterMetric] = Counter() if counts is None else counts
 
-    def count(name: str, by: int) -> None:
+    def count(name: CounterMetric, by: int) -> None:
         counted[name] += by
 
     sources: list[Source] = [
@@ -72,7 +73,7 @@ class Downstream:
         self.world, self.purpose, self.table = world, purpose, Table()
         self.changes: dict[str, Any] = {"round_s": 0.02, "lap_s": 0.01, "keep_ms": KEEP_MS * 100_000} | changes
         self.accesses, self.log, self.held = MemoryWriter(), MemoryLogReader(world.log), MemoryLogReader(world.log)
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[CounterMetric] = Counter()
         self.fuse = Fuse()
         self._asked: Any = None
 

@@ -28,6 +28,7 @@ from calllog_guard.core.requests.decision import case_id, request_name
 from calllog_guard.core.requests.secret import REFUSED, open_refusal
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import Access, encode, time_text
+from calllog_guard.metrics import CounterMetric, GaugeMetric
 from calllog_guard.policy import load_policy
 from calllog_guard.ports import TopicPartition
 from calllog_guard.settings import Settings
@@ -232,8 +233,8 @@ class GuardWorld:
             self.vault = Vault(LocalKms(folder / "kms"), FileRing(folder / "kms"))
         self.vault.create_epoch(epoch_of(START))
         self.keystore.entries |= {GUARD_KEY: guard_entry(self.vault.guard_id()), EPOCH_KEY: epoch_of(START).encode()}
-        self.counts: Counter[str] = Counter()
-        self.levels: dict[str, float] = {}
+        self.counts: Counter[CounterMetric] = Counter()
+        self.levels: dict[GaugeMetric, float] = {}
         self.indexes: dict[Path, MemoryIndex] = {}
         self.rows: dict[Path, MemoryRows] = {}
         self.positions: dict[tuple[str, str, int], int] = {}
@@ -252,7 +253,7 @@ class GuardWorld:
             TENANT, self.keystore, self.vault, self.clock, cache_s=60, cache_entries=1000, partitions=PARTITIONS
         )
 
-    def count(self, name: str, by: int) -> None:
+    def count(self, name: CounterMetric, by: int) -> None:
         """See the workers."""
         self.counts[name] += by
 

@@ -16,6 +16,7 @@ from calllog_guard.core.crypto.envelope import LegHeader, seal_leg
 from calllog_guard.core.crypto.secrets import month_from
 from calllog_guard.core.ids import CallId, Lookup, Pseudonym, SubjectId, Tenant, partition_of, record_key
 from calllog_guard.core.tombstone import Output, tombstone
+from calllog_guard.metrics import CounterMetric
 from calllog_guard.policy import Policy, load_policy
 from calllog_guard.settings import Settings
 from calllog_guard.workers.following import Following, Pace
@@ -104,9 +105,9 @@ class World:
         self.reads = MemoryLogReader(self.log)
         self.policy = self.written(POLICY)
         self.told: list[str] = []
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[CounterMetric] = Counter()
 
-    def count(self, name: str, by: int) -> None:
+    def count(self, name: CounterMetric, by: int) -> None:
         """See the readers."""
         self.counts[name] += by
 

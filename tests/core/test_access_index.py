@@ -22,6 +22,7 @@ from calllog_guard.core.answers.readers import Legs, Opening, opened_by, which_o
 from calllog_guard.core.offsets import pack
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import Access
+from calllog_guard.metrics import Counters
 from calllog_guard.ports import Rows
 from calllog_guard.workers.access_index import AccessIndex
 from calllog_guard.workers.readership import Readership
@@ -129,7 +130,7 @@ async def test_a_copy_behind_a_restart_counts_once(tmp_path: Path) -> None:
 
     await world.log.write([Output(ACCESS, 0, b"billing-1", value)])
     assert (await answer(world, "access-02", ALICE)).about.unproven == 1
-    assert world.counts["access_unproven_replayed"] == 1
+    assert world.counts[Counters.access_unproven["replayed"]] == 1
 
 
 async def test_nobody_stands_in_it(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from calllog_guard.core.policy.actors import DEAD_LETTERS, Judge
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import Access, encode, to_ms
 from calllog_guard.errors import NewerFormError, RecordError
+from calllog_guard.metrics import Counters
 from calllog_guard.policy import load_policy
 from calllog_guard.workers.access_index import AccessIndex
 
@@ -182,7 +183,7 @@ async def test_a_forged_access_is_counted_and_believed_by_nobody(
     world.clock.at = SINCE + timedelta(minutes=1)
     await forge(world, access(world, places))
     assert await seen(world) == ([], 1)
-    assert world.counts[f"access_unproven_{reason}"] == 1
+    assert world.counts[Counters.access_unproven[reason]] == 1
     await world.ask("erase-0001", "erase", ALICE)
     await world.run()
     assert recipients(world, "erase-0001") == set()
@@ -197,7 +198,7 @@ async def test_a_copy_of_an_access_counts_once(world: GuardWorld) -> None:
     await world.log.write([Output(ACCESS, 0, b"billing-1", value)])
     about = (await answer(world, "access-01", ALICE)).about
     assert [(each.records, each.days) for each in about.opened_by] == [(1, 1)]
-    assert world.counts["access_unproven_replayed"] == 1
+    assert world.counts[Counters.access_unproven["replayed"]] == 1
 
 
 async def test_of_a_call_that_had_not_begun_no_actor_has_opened_anything(world: GuardWorld) -> None:
@@ -209,7 +210,7 @@ async def test_of_a_call_that_had_not_begun_no_actor_has_opened_anything(world: 
     world.clock.at += timedelta(3)
     await called(world, "c1", ALICE, days_ago=0)
     assert await seen(world) == ([], 1)
-    assert world.counts["access_unproven_never_read"] == 4
+    assert world.counts[Counters.access_unproven["never_read"]] == 4
 
 
 async def test_of_legs_that_are_not_there_no_actor_has_opened_anything(world: GuardWorld) -> None:
@@ -221,7 +222,7 @@ async def test_of_legs_that_are_not_there_no_actor_has_opened_anything(world: Gu
     await world.keeper._enforcer.readership.follow()
     await called(world, "c1", ALICE)
     assert await seen(world) == ([], 1)
-    assert world.counts["access_unproven_never_read"] == 4
+    assert world.counts[Counters.access_unproven["never_read"]] == 4
 
 
 async def test_a_leg_of_no_such_purpose_was_opened_by_nobody_for_it(world: GuardWorld) -> None:
@@ -232,7 +233,7 @@ async def test_a_leg_of_no_such_purpose_was_opened_by_nobody_for_it(world: Guard
         await written(world, access(world, {partition: offsets}))
     assert await seen(world) == ([("billing-1", 1, True)], 0), "the host"
     assert await seen(world, "access-02", BOB) == ([], 1), "a guest is no business of billing"
-    assert world.counts["access_unproven_never_read"] == 1
+    assert world.counts[Counters.access_unproven["never_read"]] == 1
 
 
 async def test_an_objection_since_hides_no_reader(world: GuardWorld) -> None:
@@ -280,7 +281,7 @@ async def test_what_was_signed_before_a_key_was_revoked_stays_proven(tmp_path: P
     world.clock.at = until + timedelta(minutes=2)
     await written(world, access(world, places, at=LATER, read="s" * 21 + "A"))
     assert await seen(world) == ([("billing-1", 1, True)], 1)
-    assert world.counts["access_unproven_lapsed_actor"] == 1
+    assert world.counts[Counters.access_unproven["lapsed_actor"]] == 1
 
 
 async def test_a_later_releases_access_halts_only_when_an_actor_wrote_it(world: GuardWorld) -> None:
@@ -290,7 +291,7 @@ async def test_a_later_releases_access_halts_only_when_an_actor_wrote_it(world: 
     later = encode(access(world, places)).replace(b'"v":1', b'"v":9')
     await world.log.write([Output(ACCESS, 0, b"billing-1", later)])
     assert await seen(world) == ([], 0)
-    assert world.counts["access_unproven_unreadable"] == 1
+    assert world.counts[Counters.access_unproven["unreadable"]] == 1
     judge = Judge(world.policy.actors(TENANT), world.vault.guard_id(), ACCESS, "calllog.dead")
     signed = key(world, "billing-1").vouched(access(world, places), place_of(world.vault.guard_id(), ACCESS, 0))
     with pytest.raises(RecordError):

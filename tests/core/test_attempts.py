@@ -24,6 +24,7 @@ from calllog_guard.errors import (
     UnacknowledgedError,
     UnitOverdueError,
 )
+from calllog_guard.metrics import CounterMetric, Counters
 from calllog_guard.ports import TopicPartition
 from calllog_guard.settings import Settings
 from calllog_guard.workers.attempts import Attempts, Unit
@@ -91,7 +92,7 @@ class World:
     name = "protector"
 
     def __init__(self, unit_max_s: float = 0.5) -> None:
-        self.log, self.counts, self.revoking = Withdrawn(), Counter[str](), asyncio.Event()
+        self.log, self.counts, self.revoking = Withdrawn(), Counter[CounterMetric](), asyncio.Event()
         self.attempts: list[float] = []
         self.fails: Callable[[int], GuardError | None] = lambda _: None
         dead = SimpleNamespace(of=lambda _, error: Output("dead", 0, None, error.reason.encode()))
@@ -99,7 +100,7 @@ class World:
         given = context(WorkerContext, writer=self.log, dead=dead, settings=settings, count=self.count)
         self.under_test = Attempts(self, given, self.revoking)
 
-    def count(self, name: str, by: int) -> None:
+    def count(self, name: CounterMetric, by: int) -> None:
         """See Delivery."""
         self.counts[name] += by
 
@@ -138,7 +139,7 @@ async def test_what_has_sent_nothing_waits_as_long_as_the_silence_lasts() -> Non
     assert await world.under_test.until_done(records(b"1"))
     assert world.attempts[-1] - world.attempts[0] > 0.4
     assert (world.written(), world.log.withdrawn) == ([b"1"], 0)
-    assert world.counts["answer_unavailable"] == 5
+    assert world.counts[Counters.keystore_answers["unavailable"]] == 5
 
 
 async def test_the_deadline_goes_on_through_another_silence() -> None:
@@ -181,7 +182,7 @@ async def test_the_one_record_whose_outputs_fit_nowhere_is_a_letter_and_the_othe
     assert await world.under_test.until_done(unit)
     assert sorted(world.written()) == sorted(value for value in values if value != b"huge")
     assert world.letters() == [b"output_too_large"]
-    assert world.counts["dead_output_too_large"] == 1
+    assert world.counts[Counters.dead["output_too_large"]] == 1
 
 
 async def test_a_revocation_ends_the_search_too() -> None:

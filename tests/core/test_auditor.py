@@ -25,6 +25,7 @@ from calllog_guard.core.requests.decision import Decision
 from calllog_guard.core.requests.outcome import TO_DESK, Outcome, OutcomeKey, is_result
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, BEATS, decode, encode, to_ms
+from calllog_guard.metrics import GaugeMetric, Gauges
 from calllog_guard.ports import Cleaner, Trimmed
 from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor import Auditor
@@ -152,7 +153,7 @@ WELL = Cleaner(uncleanable=0, dead=0, delay_s=4)
 
 async def audited(
     log: Log, tmp_path: Path, disks: Sequence[Look] = (), cleaners: Sequence[Cleaner | None] = (WELL, WELL)
-) -> tuple[list[str], dict[str, float]]:
+) -> tuple[list[str], dict[GaugeMetric, float]]:
     """The stages that one look and one watch report, and the levels shown."""
     auditor, writer, levels = await made(log, tmp_path, disks, cleaners)
     await auditor._watch()
@@ -164,7 +165,7 @@ async def audited(
 
 async def made(
     log: Log, tmp_path: Path, disks: Sequence[Look] = (), cleaners: Sequence[Cleaner | None] = (WELL, WELL)
-) -> tuple[Auditor, MemoryWriter, dict[str, float]]:
+) -> tuple[Auditor, MemoryWriter, dict[GaugeMetric, float]]:
     """An auditor that has partition 0, what it writes, and the levels it shows."""
     settings, keystore, writer = Settings(partitions=1), MemoryKeystore(), MemoryWriter()
     vault = Vault(LocalKms(tmp_path), FileRing(tmp_path))
@@ -177,7 +178,7 @@ async def made(
             (proven,) = vault.vouched(IOCOM, DESK, [output])
             record.headers = proven.headers
     await ring.guard.open_at_once(1)
-    levels: dict[str, float] = {}
+    levels: dict[GaugeMetric, float] = {}
 
     async def walked() -> Walked:
         return Walked()
@@ -299,7 +300,7 @@ async def test_a_value_in_a_partition_beyond_is_no_certificate_and_an_empty_one_
     assert (await audited(Log(beyond={1: []}), tmp_path / "empty"))[0] == ["rewritten", "absent", "gone"]
     stages, levels = await audited(Log(beyond={1: [], 2: [Record(LEG, b"sealed")]}), tmp_path / "full")
     assert stages == ["rewritten"]
-    assert levels["partitions_beyond"] == 2
+    assert levels[Gauges.partitions_beyond] == 2
 
 
 async def test_what_lies_in_a_partition_beyond_is_an_alarm_and_is_kept_rolling(tmp_path: Path) -> None:
@@ -307,13 +308,13 @@ async def test_what_lies_in_a_partition_beyond_is_an_alarm_and_is_kept_rolling(t
     auditor, writer, levels = await made(log, tmp_path)
     await auditor._watch()
     await auditor._upkeep.beat()
-    assert levels["records_beyond"] == 0
+    assert levels[Gauges.records_beyond] == 0
     assert {each.partition for each in writer.outputs if each.topic == "calllog.legs"} == {0}
     log.extents.append("calllog.legs", 2, 4)
     log.findings.append(Finding("records in partitions beyond", good=False, withholds=False))
     await auditor._watch()
     await auditor._upkeep.beat()
-    assert levels["records_beyond"] == 4
+    assert levels[Gauges.records_beyond] == 4
     assert {each.partition for each in writer.outputs if each.topic == "calllog.legs"} == {0, 2}
     assert auditor._sound, "looked at with the rest, it withholds nothing"
 
@@ -329,8 +330,8 @@ async def test_a_tombstone_left_is_absent_only(tmp_path: Path) -> None:
 async def test_a_value_left_is_an_alarm_and_no_certificate(tmp_path: Path) -> None:
     stages, levels = await audited(Log([Record(LEG, b"sealed"), Record(LEG, None)]), tmp_path)
     assert stages == ["rewritten"]
-    assert levels["erase_unobserved_oldest_s"] == 600
-    assert levels["erasures_overdue"] == 0
+    assert levels[Gauges.erase_unobserved_oldest_s] == 600
+    assert levels[Gauges.erasures_overdue] == 0
 
 
 async def test_a_value_left_on_one_disk_alone_is_no_certificate(tmp_path: Path) -> None:
@@ -351,25 +352,25 @@ async def test_nothing_is_certified_while_something_is_wrong(log: Log, tmp_path:
 async def test_an_overdue_erasure_is_an_alarm_and_never_a_certificate(tmp_path: Path) -> None:
     stages, levels = await audited(Log([Record(LEG, b"sealed"), Record(LEG, None)], minutes=91), tmp_path)
     assert stages == ["rewritten"]
-    assert levels["erasures_overdue"] == 1
+    assert levels[Gauges.erasures_overdue] == 1
 
 
 @pytest.mark.parametrize(
     ("broken", "level"),
     [
-        (Cleaner(uncleanable=2, dead=0, delay_s=0), "cleaner_uncleanable"),
-        (Cleaner(uncleanable=0, dead=1, delay_s=0), "cleaner_dead_threads"),
-        (None, "cleaner_silent_pages"),
+        (Cleaner(uncleanable=2, dead=0, delay_s=0), Gauges.cleaner_uncleanable),
+        (Cleaner(uncleanable=0, dead=1, delay_s=0), Gauges.cleaner_dead_threads),
+        (None, Gauges.cleaner_silent_pages),
     ],
     ids=["an uncleanable partition", "a dead thread", "a silent page"],
 )
 async def test_nothing_is_certified_while_a_cleaner_has_stopped(
-    broken: Cleaner | None, level: str, tmp_path: Path
+    broken: Cleaner | None, level: GaugeMetric, tmp_path: Path
 ) -> None:
     stages, levels = await audited(Log(), tmp_path, cleaners=[WELL, broken])
     assert stages == ["rewritten"]
-    assert levels[level] == (2 if level == "cleaner_uncleanable" else 1)
-    assert levels["cleaner_delay_s"] == 4
+    assert levels[level] == (2 if level == Gauges.cleaner_uncleanable else 1)
+    assert levels[Gauges.cleaner_delay_s] == 4
 
 
 async def test_brokers_that_show_no_page_are_not_held_against_the_log(tmp_path: Path) -> None:
@@ -382,7 +383,7 @@ async def test_a_tombstone_key_that_outlives_its_objective_is_an_alarm_too(tmp_p
     log.ledger.append(seen)
     stages, levels = await audited(log, tmp_path)
     assert stages == []
-    assert (levels["erasures_overdue"], levels["erase_unobserved_oldest_s"]) == (1, 0)
+    assert (levels[Gauges.erasures_overdue], levels[Gauges.erase_unobserved_oldest_s]) == (1, 0)
 
 
 async def test_an_erasure_that_no_keeper_has_done_is_overdue_as_well(tmp_path: Path) -> None:
@@ -390,7 +391,7 @@ async def test_an_erasure_that_no_keeper_has_done_is_overdue_as_well(tmp_path: P
     log.ledger.pop()
     stages, levels = await audited(log, tmp_path)
     assert stages == []
-    assert (levels["erasures_overdue"], levels["erase_unobserved_oldest_s"]) == (1, 91 * 60)
+    assert (levels[Gauges.erasures_overdue], levels[Gauges.erase_unobserved_oldest_s]) == (1, 91 * 60)
 
 
 async def test_bytes_that_could_not_be_read_are_no_certificate(tmp_path: Path) -> None:
@@ -498,7 +499,7 @@ async def test_nothing_is_certified_on_the_word_of_whoever_may_write_to_the_ledg
     log.ledger[1] = forged
     stages, levels = await audited(log, tmp_path)
     assert stages == []
-    assert levels["erasures_overdue"] == 1
+    assert levels[Gauges.erasures_overdue] == 1
 
 
 async def test_what_is_said_to_be_gone_already_is_looked_for_all_the_same(tmp_path: Path) -> None:

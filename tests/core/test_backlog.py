@@ -18,6 +18,7 @@ from calllog_guard.core.ids import HoldId, Pseudonym, partition_of, record_key
 from calllog_guard.core.requests.hold import kept_id
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import EntryUnreadableError
+from calllog_guard.metrics import Counters
 from calllog_guard.ports import Facts
 from calllog_guard.workers.shard import Shard
 
@@ -87,7 +88,7 @@ async def test_what_needs_a_key_that_cannot_be_used_waits_and_is_done_when_it_ca
     await settled(world)
     assert world.case("bob-00001").state in {"closed", "observing"}
     assert world.case("alice-001").state == "enforcing", "nothing is said to be done that is not"
-    assert world.counts["decisions_waited"] == 1
+    assert world.counts[Counters.decisions_waited] == 1
     world.keystore.entries |= {(await places(world, ALICE))["key"]: good[(await places(world, ALICE))["key"]]} | marks
     again(world)
     await world.run()
@@ -115,7 +116,7 @@ async def test_an_erasure_ends_although_the_key_cannot_be_used(tmp_path: Path, h
     readable = harm == "her key is of another generation"
     assert (len(world.held()) > 3) == readable, "what law keeps of her could be copied by nobody"
     assert ({"basis": "legal_duty"} in world.case("erase-001").kept) == readable
-    assert world.counts["erased_unreadable"] == (0 if readable or harm == "her key is missing" else 1)
+    assert world.counts[Counters.erased_unreadable] == (0 if readable or harm == "her key is missing" else 1)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -171,7 +172,7 @@ async def test_what_has_waited_in_vain_for_days_has_failed_and_an_officer_hears_
             each.since -= 4000
     again(world)
     await settled(world)
-    assert world.counts["decisions_failed"] == 2
+    assert world.counts[Counters.decisions_failed] == 2
     assert not world.waiting()
     assert stages(world, "erase-001")[-1] == "tombstoned", "the hold has failed: nothing keeps the erasure any more"
 

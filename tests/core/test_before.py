@@ -9,6 +9,7 @@ from test_notices import DISCLOSE, GROUND, reply_key
 
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.requests.case import Case
+from calllog_guard.metrics import Gauges
 from calllog_guard.workers.naming import Naming
 
 GATEWAY = "[version.tenant.iocom.person_notices]"
@@ -172,7 +173,7 @@ async def test_while_it_waits_the_due_date_goes_on_and_an_officer_may_still_refu
     await world.later(days=5)
     case = world.case("waits-0001")
     assert (case.due, case.law_due, case.paused_s) == (before.due, before.law_due, 0)
-    assert world.levels["cases_open_disclose/notice"] == 1
+    assert world.levels[Gauges.cases_open["disclose", "notice"]] == 1
     await world.ask("ask-000001", type="clock", case=case.case, event="ask_clarification")
     assert world.reasons() == ["wrong_state"]
     await world.ask("refuse-001", by="officer-1", type="refuse", case=case.case, ground=GROUND)

@@ -27,6 +27,7 @@ from calllog_guard.core.beginnings import (
 from calllog_guard.core.ids import id_text
 from calllog_guard.core.wire import decode, encode
 from calllog_guard.errors import ConfigurationError, EntryCorruptError, LogSilentError, NewerFormError, RecordsLostError
+from calllog_guard.metrics import CounterMetric, Counters, GaugeMetric, Gauges
 from calllog_guard.ports import TopicPartition
 from calllog_guard.workers import beginnings as module
 from calllog_guard.workers.beginnings import Beginnings, take_over
@@ -154,8 +155,8 @@ class Installed:
     def __init__(self, reads: Reads = READS) -> None:
         self.keystore, self.extents, self.reads = MemoryKeystore(), MemoryExtents(), reads
         self.signed: list[Accepted] = []
-        self.counts: Counter[str] = Counter()
-        self.levels: dict[str, float] = {}
+        self.counts: Counter[CounterMetric] = Counter()
+        self.levels: dict[GaugeMetric, float] = {}
         for topic in reads.topics:
             self.extents.create(topic, reads.fixed or 2)
         for topic, many in reads.whole.items():
@@ -167,7 +168,7 @@ class Installed:
         async def accepted() -> list[Accepted]:
             return self.signed
 
-        def count(name: str, by: int) -> None:
+        def count(name: CounterMetric, by: int) -> None:
             self.counts[name] += by
 
         return Beginnings(self.reads, self.keystore, self.extents, accepted, count, self.levels.__setitem__)
@@ -224,7 +225,7 @@ async def test_a_gap_halts_is_counted_and_goes_on_once_accepted() -> None:
     installed.extents.trim(EVENTS, 0, 70)
     gap = await gap_of(installed.worker(), installed)
     assert (gap.kind, gap.from_, gap.to, gap.records) == ("trimmed", 50, 70, 20)
-    assert installed.counts["lost_calllog.events/0"] == 20
+    assert installed.counts[Counters.records_lost["calllog.events", "0"]] == 20
     installed.accept(gap)
     installed.accept(gap)  # twice does no harm
     assert (await installed.worker().begin())[EVENTS, 0] == 70
@@ -371,7 +372,7 @@ async def test_a_position_that_the_log_has_passed_by_halts_in_the_middle_of_a_ru
     installed.extents.trim(EVENTS, 0, 60)
     with pytest.raises(RecordsLostError, match="records 50 to 59 are gone unread"):
         await worker.out_of_range({TopicPartition(EVENTS, 0): 50})
-    assert installed.counts["lost_calllog.events/0"] == 10
+    assert installed.counts[Counters.records_lost["calllog.events", "0"]] == 10
 
 
 async def test_an_end_below_what_was_read_waits_for_its_leader_then_halts_for_good(
@@ -445,7 +446,7 @@ async def test_topics_of_events_may_be_missing_one_by_one_and_not_all() -> None:
     installed = Installed(Reads(role="protector", group="g", topics=(EVENTS, "other"), whole={}, fixed=None))
     del installed.extents.topics["other"]
     assert await installed.worker().check() == [EVENTS]
-    assert installed.levels["topics_missing"] == 1
+    assert installed.levels[Gauges.topics_missing] == 1
     assert set(await installed.worker().begin()) == {(EVENTS, 0), (EVENTS, 1)}
     del installed.extents.topics[EVENTS]
     with pytest.raises(ConfigurationError, match="no topic"):

@@ -21,6 +21,7 @@ from calllog_guard.core.crypto.secrets import CallKey, DataKey, Pepper, month_fr
 from calllog_guard.core.ids import CallId, HoldId, Lookup, Tenant, b64, is_id
 from calllog_guard.core.retention.purpose import GRACE_DAYS
 from calllog_guard.core.tombstone import Output
+from calllog_guard.metrics import Counters
 from calllog_guard.workers.sealer import Part
 from calllog_guard.workers.vault import Vault
 
@@ -218,7 +219,7 @@ async def test_old_legs_of_the_restricted_are_appended_again_with_the_reference(
     await world.run()
     world.clock.at += timedelta(days=world.policy.keep_days(TENANT) + GRACE_DAYS // 2 + 1)
     await world.run()
-    assert (world.counts["legs_renewed"], versions(world)) == (1, [2])
+    assert (world.counts[Counters.legs_renewed], versions(world)) == (1, [2])
     assert [leg.call for leg in await legs(world, AMY)] == [reference(world)]
 
 
@@ -230,7 +231,7 @@ async def test_who_is_restricted_and_has_no_usable_key_keeps_their_legs_as_they_
     world.keystore.entries[secrets_key(TENANT, name)] = b"\x01damaged"
     world.clock.at += timedelta(days=world.policy.keep_days(TENANT) + GRACE_DAYS // 2 + 1)
     await world.run()
-    assert (world.counts["legs_renewed"], versions(world)) == (1, [1])
+    assert (world.counts[Counters.legs_renewed], versions(world)) == (1, [1])
 
 
 # --- what waits -------------------------------------------------------------------------------------------------------

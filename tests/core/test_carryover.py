@@ -13,6 +13,7 @@ from calllog_guard.core.crypto.entries import IDENTITY_KEY, Person, person_key
 from calllog_guard.core.identity import AS_WRITTEN, CASE, DEFAULT, LOWERCASE_EMAIL, narrower
 from calllog_guard.core.ids import Lookup
 from calllog_guard.errors import EntryUnreadableError, IdentityMovedError
+from calllog_guard.metrics import Counters
 from calllog_guard.workers.carryover import owed
 from calllog_guard.workers.homes import Homes, stricter
 from calllog_guard.workers.keyring import pointer
@@ -406,7 +407,10 @@ async def test_what_the_rules_refuse_is_nobody_new(world: CarryWorld) -> None:
     await world.carry()
     await world.ask("erase-0001", "erase", f'"{SMALL}"')
     await world.run()
-    assert (world.counts["dead_no_single_address"] + world.counts["dead_damaged_text"], len(world.legs())) == (1, 1)
+    assert (
+        world.counts[Counters.dead["no_single_address"]] + world.counts[Counters.dead["damaged_text"]],
+        len(world.legs()),
+    ) == (1, 1)
 
 
 async def test_a_look_alike_that_former_rules_folded_is_nobody_else(tmp_path: Path) -> None:
@@ -416,4 +420,4 @@ async def test_a_look_alike_that_former_rules_folded_is_nobody_else(tmp_path: Pa
     await stored(world, "karol@example.org")
     await world.ask("access-001", "access", "\u212aarol@example.org", reply_key=reply(world))
     await world.run()
-    assert world.counts["dead_ambiguous_letter"] == 1
+    assert world.counts[Counters.dead["ambiguous_letter"]] == 1

@@ -11,6 +11,7 @@ from guard_world import GuardWorld
 
 from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import LogSilentError
+from calllog_guard.metrics import CounterMetric, Counters, GaugeMetric, Gauges
 from calllog_guard.ports import Place
 from calllog_guard.workers.clocks import Clocks
 
@@ -22,7 +23,7 @@ class Brokers:
     """Two brokers and a worker, each with a clock of its own."""
 
     def __init__(self, **ahead_s: float) -> None:
-        self.at, self.probes, self.counts, self.levels = NOW, 0, Counter[str](), dict[str, float]()
+        self.at, self.probes, self.counts, self.levels = NOW, 0, Counter[CounterMetric](), dict[GaugeMetric, float]()
         self.brokers: dict[Place, datetime | None] = {
             HERE: NOW - timedelta(seconds=ahead_s.get("here", 0)),
             THERE: NOW - timedelta(seconds=ahead_s.get("there", 0)),
@@ -33,7 +34,7 @@ class Brokers:
         """See Clock."""
         return self.at
 
-    def count(self, name: str, by: int) -> None:
+    def count(self, name: CounterMetric, by: int) -> None:
         """See the workers."""
         self.counts[name] += by
 
@@ -48,9 +49,9 @@ class Brokers:
 async def test_clocks_disagree_in_either_direction(ahead_s: float) -> None:
     world = Brokers(here=ahead_s, there=ahead_s)
     assert not await world.clocks.agree()
-    assert world.levels["clock_ahead_s"] == pytest.approx(ahead_s, abs=5)
+    assert world.levels[Gauges.clock_ahead_s] == pytest.approx(ahead_s, abs=5)
     assert not await world.clocks.agree()
-    assert (world.counts["clocks_apart"], world.probes) == (1, 1), "told once, and not measured at every call"
+    assert (world.counts[Counters.clocks_apart], world.probes) == (1, 1), "told once, and not measured at every call"
 
 
 async def test_clocks_that_agree_are_not_measured_at_every_call() -> None:

@@ -8,19 +8,18 @@ import msgspec
 import pytest
 import structlog
 from desk_world import CANARY, START, DeskWorld
-from prometheus_client import CollectorRegistry, generate_latest
+from metrics_page import page_of
+from prometheus_client import generate_latest
 from test_notices import DISCLOSE, reply_key
 
-from calllog_guard.adapters.http_pages import Numbers
 from calllog_guard.core.crypto.entries import EPOCH_KEY
 from calllog_guard.core.ids import EpochName
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.clock import complaint_alarms
 from calllog_guard.core.requests.workdays import calendar_of
+from calllog_guard.metrics import Gauges
 from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.deadlines import CALM
-from calllog_guard.workers.health import Health
-from calllog_guard.workers.pulse import Pulse
 from calllog_guard.workers.terms import alarms, dates
 from calllog_guard.workers.walk import epoch_of
 
@@ -50,8 +49,8 @@ async def test_every_alarm_comes_once_and_before_the_answer_is_due(world: DeskWo
     assert await told(world, days=5) == [(case.case, "day_28")]
     assert await told(world, days=1) == [(case.case, "policy")], "the last working day before"
     assert await told(world, days=2) == [(case.case, "overdue")]
-    assert world.levels["cases_overdue"] == 1
-    assert world.levels["case_next_due_s"] == -86_400
+    assert world.levels[Gauges.cases_overdue] == 1
+    assert world.levels[Gauges.case_next_due_s] == -86_400
     assert await told(world, days=1) == []
 
 
@@ -91,25 +90,25 @@ async def test_the_numbers_are_on_the_metrics_page(world: DeskWorld) -> None:
     await world.ask("unknown-01", CANARY, type="erase", identity="unverified")
     await world.ask("complain-1", CANARY, type="complain", ground="why")
     await world.later(minutes=1)
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(Numbers("desk", world.counts, world.levels, Health(Pulse({}, 10, world.count))))
-    page = generate_latest(registry).decode()
+    page = generate_latest(page_of("desk", world.counts, world.levels)).decode()
     assert 'calllog_guard_cases_open{role="desk",type="erase",waits_for="identity"} 1.0' in page
     assert 'calllog_guard_cases_open{role="desk",type="complain",waits_for="officer"} 1.0' in page
     assert page.count("# HELP calllog_guard_cases_open ") == 1
     assert 'calllog_guard_brake_engaged{role="desk"} 0.0' in page
     await world.ask("approve-01", by="officer-1", type="approve", case=world.case("complain-1").case, ground="ok")
     await world.later(minutes=1)
-    assert world.levels["cases_open_complain/officer"] == 0, "what is no longer there is zero, not what it was"
+    assert world.levels[Gauges.cases_open["complain", "officer"]] == 0, (
+        "what is no longer there is zero, not what it was"
+    )
 
 
 async def test_a_desk_that_lost_its_partition_shows_no_cases(world: DeskWorld) -> None:
     await world.ask("unknown-01", CANARY, type="erase", identity="unverified")
     await world.later(minutes=1)
-    assert world.levels["cases_open_erase/identity"] == 1
+    assert world.levels[Gauges.cases_open["erase", "identity"]] == 1
     await world.desk.revoked([0])
     await world.later(minutes=1)
-    assert world.levels["cases_open_erase/identity"] == 0
+    assert world.levels[Gauges.cases_open["erase", "identity"]] == 0
 
 
 async def test_waiting_cases_and_disclosures_follow_the_epoch(world: DeskWorld) -> None:

@@ -11,11 +11,12 @@ from types import SimpleNamespace
 import pytest
 import structlog
 from contexts import context
-from prometheus_client import CollectorRegistry
+from metrics_page import page_of
 from structlog.testing import capture_logs
 
-from calllog_guard.adapters.http_pages import Numbers, Pages
+from calllog_guard.adapters.http_pages import Pages
 from calllog_guard.errors import GuardError, KeystoreSilentError, LogSilentError, ParkedError
+from calllog_guard.metrics import CounterMetric, Counters, Gauges, Metrics
 from calllog_guard.ports import TopicPartition
 from calllog_guard.settings import Settings
 from calllog_guard.workers.context import WorkerContext
@@ -29,7 +30,7 @@ class Servers:
 
     def __init__(self) -> None:
         self.at, self.kafka, self.keystore = 0.0, "answers", "answers"
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[CounterMetric] = Counter()
         asks = {KAFKA: self._kafka, KEYSTORE: self._keystore}
         self.pulse = Pulse(asks, 10, lambda name, by: self.counts.update({name: by}), lambda: self.at)
 
@@ -84,7 +85,7 @@ async def test_a_worker_that_is_well_is_not_while_kafka_is_silent(servers: Serve
     assert health.alive, "a hiccup is none of anybody's business"
     await servers.pass_s(1)
     assert (health.alive, health.ready, health.why, health.blind) == (False, False, why, True)
-    assert servers.counts["retries"] == 10, "each vain question is one"
+    assert servers.counts[Counters.retries] == 10, "each vain question is one"
     servers.keystore = how
     await servers.pass_s(10)
     assert health.why.startswith(f"{why}; the keystore does not answer")
@@ -131,9 +132,8 @@ async def test_what_a_worker_waits_for_is_said(servers: Servers) -> None:
 
 async def test_nobody_knows_the_lag_while_kafka_is_silent(servers: Servers) -> None:
     """Nought would be a lie, and an alarm that never comes."""
-    registry = CollectorRegistry(auto_describe=False)
-    levels = {"lag_records": 7.0, "walk_age_s": 1.0}
-    registry.register(Numbers("desk", Counter(), levels, Health(servers.pulse, Work())))
+    levels = {Gauges.lag_records: 7.0, Gauges.walk_age_s: 1.0}
+    registry = page_of("desk", {}, levels, Health(servers.pulse, Work()))
 
     def figure(name: str) -> float:
         return registry.get_sample_value(f"calllog_guard_{name}", {"role": "desk"}) or 0.0
@@ -150,7 +150,7 @@ async def test_nobody_knows_the_lag_while_kafka_is_silent(servers: Servers) -> N
 
 async def test_the_page_says_it_in_words(servers: Servers) -> None:
     """And nothing more than before while all is well."""
-    pages = Pages("keeper", Counter(), {}, Health(servers.pulse, Work()))
+    pages = Pages("keeper", Metrics(), Health(servers.pulse, Work()))
     address = await pages.start("127.0.0.1:0")
 
     def page() -> tuple[int, dict[str, object]]:
@@ -195,7 +195,7 @@ def delivery(role: Waiting) -> Delivery:
 
 def test_what_is_quiet_moves_no_figure_and_no_line() -> None:
     """Whether an order came to the desk is seen on no page."""
-    found, counts = delivery(Waiting(None)), Counter[str]()
+    found, counts = delivery(Waiting(None)), Counter[CounterMetric]()
     found._beginnings = SimpleNamespace(reads=SimpleNamespace(quiet={"orders"}))  # type: ignore[assignment]
     found._count = lambda name, by: counts.update({name: by})
     quiet, loud = ({TopicPartition(topic, 0): [SimpleNamespace(offset=7, remnant=None)]} for topic in ("orders", "t"))
@@ -204,7 +204,7 @@ def test_what_is_quiet_moves_no_figure_and_no_line() -> None:
         assert (dict(counts), lines) == ({}, [])
         assert found._position == {TopicPartition("orders", 0): 8}, "and is not read again"
         found._settle(quiet | loud, loud)
-    assert (counts["units"], counts["records_handled"]) == (1, 1)
+    assert (counts[Counters.units], counts[Counters.records["handled"]]) == (1, 1)
     assert [line["up_to"] for line in lines] == [{"t/0": 7}]
 
 

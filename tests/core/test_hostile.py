@@ -12,6 +12,7 @@ from calllog_guard.core.crypto.sealed import desk_pem, sign
 from calllog_guard.core.requests.sealed import seal_request
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import time_text
+from calllog_guard.metrics import Counters
 
 MANY = 10_000
 SEED = 7
@@ -103,6 +104,6 @@ async def test_ten_thousand_hostile_requests_touch_nobody_and_each_is_counted(tm
     assert world.legs() == before
     assert dict(world.log.live("privacy.cases")) == cases
     assert Counter(world.dead()) == Counter(reason for _, reason in hostile)
-    counted = {reason: world.counts[f"dead_{reason}"] for _, reason in hostile}
+    counted = {reason: world.counts[Counters.dead[reason]] for _, reason in hostile}
     assert counted == Counter(reason for _, reason in hostile)
     assert not [record for record in world.log.records["privacy.decisions", 0] if b"hostile" in (record.value or b"")]

@@ -17,6 +17,7 @@ from calllog_guard.core.ids import CallId, b64, unb64
 from calllog_guard.core.retention.access import Refusal
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode
+from calllog_guard.metrics import Counters
 from calllog_guard.workers.sources import People
 
 BOTH = POLICY.replace('purposes = ["billing"]', 'purposes = ["billing", "service"]')
@@ -95,7 +96,7 @@ async def test_thousands_of_forged_records_change_no_line_and_end_no_reader(
         await job.for_(0.3)
         assert (job.table.rows, job.removed()) == (wanted[job.purpose], set())
         assert await plain(world, job.purpose) == wanted[job.purpose]
-        assert job.counts[f"reads_{job.purpose}/unreadable"] > MANY / 10
+        assert job.counts[Counters.reads[job.purpose, "unreadable"]] > MANY / 10
         await job.ends()
         told = b"".join(output.value or b"" for output in job.accesses.outputs)
         assert MARK.encode() not in told

@@ -20,6 +20,7 @@ from calllog_guard.core.ids import Tenant
 from calllog_guard.core.prolonged import PROLONGED, Prolonged, changes, next_retention, noted
 from calllog_guard.core.wire import encode, to_ms
 from calllog_guard.errors import LogSilentError
+from calllog_guard.metrics import GaugeMetric, Gauges
 from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor_context import AuditorContext
 from calllog_guard.workers.lags import Lags
@@ -62,7 +63,7 @@ class Installed:
     def __init__(self) -> None:
         self.extents, self.keystore = MemoryExtents(), MemoryKeystore()
         self.kept = {EVENTS: 24 * HOUR, "privacy.requests": 7 * 24 * HOUR, "calllog.legs": 200 * 24 * HOUR}
-        self.levels: dict[str, float] = {}
+        self.levels: dict[GaugeMetric, float] = {}
         self.notes: list[Prolonged] = []
         self.signed: list[Accepted] = []
         self.at = NOW
@@ -110,7 +111,7 @@ class Installed:
 async def aged(installed: Installed) -> float:
     """The age that a look shows, in hours."""
     await installed.lags.look()
-    return round(installed.levels[f"unread_age_s_{EVENTS}"] / 3600, 1)
+    return round(installed.levels[Gauges.unread_age_s[EVENTS]] / 3600, 1)
 
 
 async def test_the_age_is_that_of_the_oldest_record_that_is_unread() -> None:
@@ -133,11 +134,11 @@ async def test_a_topic_near_its_end_is_told_kept_longer_and_set_back_each_on_rec
         installed.at = NOW + timedelta(hours=hours)
         await installed.lags.look()
         assert installed.kept[EVENTS] == kept * HOUR
-    assert installed.levels[f"unread_near_end_{EVENTS}"] == 1
-    assert installed.levels[f"retention_prolonged_{EVENTS}"] == 3
+    assert installed.levels[Gauges.unread_near_end[EVENTS]] == 1
+    assert installed.levels[Gauges.retention_prolonged[EVENTS]] == 3
     await installed.read(EVENTS, 0, 10)
     await installed.lags.look()
-    assert (installed.kept[EVENTS], installed.levels[f"unread_near_end_{EVENTS}"]) == (24 * HOUR, 0)
+    assert (installed.kept[EVENTS], installed.levels[Gauges.unread_near_end[EVENTS]]) == (24 * HOUR, 0)
     told = [(each.from_ms // HOUR, each.to_ms // HOUR) for each in installed.notes]
     assert told == [(24, 48), (48, 96), (96, 24)]
     assert {each.topic for each in installed.notes} == {EVENTS}
@@ -149,7 +150,7 @@ async def test_what_law_or_policy_keeps_is_told_and_never_prolonged() -> None:
     installed.extents.append("calllog.legs", 0, 10, to_ms(NOW))
     installed.at = NOW + timedelta(minutes=50)
     await installed.lags.look()
-    assert installed.levels["unread_near_end_calllog.legs"] == 1
+    assert installed.levels[Gauges.unread_near_end["calllog.legs"]] == 1
     assert (installed.kept["calllog.legs"], installed.notes) == (HOUR, [])
 
 
@@ -159,21 +160,21 @@ async def test_gaps_that_nobody_accepted_are_counted_for_whoever_has_halted() ->
     await installed.read(EVENTS, 0, 10)
     installed.extents.trim(EVENTS, 0, 20)
     await installed.lags.look()
-    assert installed.levels["partitions_with_gaps"] == 1
+    assert installed.levels[Gauges.partitions_with_gaps] == 1
     known = installed.extents.topics[EVENTS].id
     spans = (Span(partition=0, was=known, from_=10, to=20),)
     installed.signed.append(
         Accepted(Acceptance(tenant="iocom", topic=EVENTS, id=known, spans=spans, at=NOW), "officer-1")
     )
     await installed.lags.look()
-    assert installed.levels["partitions_with_gaps"] == 0
+    assert installed.levels[Gauges.partitions_with_gaps] == 0
 
 
 async def test_a_topic_that_does_not_exist_and_a_group_that_never_was_are_no_error() -> None:
     installed = Installed()
     del installed.extents.topics[EVENTS]
     await installed.lags.look()
-    assert f"unread_age_s_{EVENTS}" not in installed.levels
+    assert Gauges.unread_age_s[EVENTS] not in installed.levels
 
 
 def test_the_record_of_a_change_is_as_it_was() -> None:

@@ -17,6 +17,7 @@ from calllog_guard.core.ids import EpochName, Pseudonym
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.notice import NOTICES, WORDS
 from calllog_guard.core.wire import decode
+from calllog_guard.metrics import Counters
 from calllog_guard.policy import load_policy
 
 TOLD = """
@@ -212,7 +213,7 @@ async def test_what_a_restore_has_imposed_an_officer_lifts_and_no_backend(tmp_pa
     await world.run()
     await ask(world, "restrict-1", "restrict", "eve@example.org", key="backend-1")
     await restored(world, before)
-    assert world.counts["guard_choices_lost"] == 1
+    assert world.counts[Counters.guard_choices_lost] == 1
     await ask(world, "restrict-2", "restrict", "eve@example.org")
     case = await ask(world, "lift-00001", "lift", "eve@example.org")
     assert case is not None

@@ -8,6 +8,8 @@ from guard_world import GuardWorld
 from msgspec.structs import replace
 from test_crash_matrix import reply
 
+from calllog_guard.metrics import Counters
+
 WHO = "alice@example.org"
 ASKED: dict[str, Callable[[GuardWorld], Awaitable[None]]] = {
     "hold": lambda world: world.hold("request-001", "claim-1", WHO),
@@ -37,7 +39,7 @@ async def test_a_lost_leg_is_counted_and_what_was_decided_goes_on(kind: str, tmp
     await world.run()
     case = world.case("request-001")
     assert case.state == ("observing" if kind == "erase" else "closed")
-    assert world.counts["legs_lost"] == 1
+    assert world.counts[Counters.legs_lost] == 1
     assert [key for key in world.legs() if key != b"~lost"] == ([] if kind == "erase" else [kept])
     assert len(world.held()) == (0 if kind == "access" else 1), "what was there was copied"
 
@@ -63,7 +65,7 @@ async def test_a_leg_that_was_only_replaced_is_not_taken_for_lost(
     await world.restart()
     await ASKED["hold"](world)
     await world.run()
-    assert world.counts["legs_moved"] > 0
-    assert world.counts["legs_lost"] == 0
+    assert world.counts[Counters.legs_moved] > 0
+    assert world.counts[Counters.legs_lost] == 0
     assert key in world.legs()
     assert len(world.held()) == 1

@@ -8,6 +8,7 @@ from desk_world import CANARY, START, TENANT, DeskWorld, DiedError
 
 from calllog_guard.core.ids import CallId
 from calllog_guard.core.requests.notice import ACT_DAYS, Sent, Words, acknowledged, for_recipient
+from calllog_guard.metrics import Gauges
 
 GROUND = "canary: because the facts are needed in court"
 DISCLOSE: dict[str, Any] = {
@@ -237,7 +238,7 @@ async def test_a_notice_is_acknowledged_also_when_the_case_is_closed(world: Desk
     case = world.case("restrict-1")
     assert case.state == "closed"
     await world.later(hours=2)
-    assert world.levels["notices_unacknowledged_oldest_s"] == 7200
+    assert world.levels[Gauges.notices_unacknowledged_oldest_s] == 7200
     await world.ask("noticed-01", type="clock", case=case.case, event="noticed", to="invoicing", notice="erased")
     assert world.reasons() == ["no_such_notice"]
     await world.ask("noticed-02", type="clock", case=case.case, event="noticed", to="invoicing")
@@ -247,7 +248,7 @@ async def test_a_notice_is_acknowledged_also_when_the_case_is_closed(world: Desk
     assert after.notices["person/restricted"].acknowledged_at is None
     assert after.state == "closed"
     await world.later(days=8)
-    assert world.levels["notices_overdue"] == 1
+    assert world.levels[Gauges.notices_overdue] == 1
 
 
 async def test_without_anybody_to_tell_nothing_is_sent(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, encode
 from calllog_guard.errors import Fate, GuardError
+from calllog_guard.metrics import Counters
 
 BAD = DAMAGES["its seal"]
 
@@ -102,7 +103,7 @@ async def test_desk_hold_that_waits_and_is_released_stops_no_desk(tmp_path: Path
     await settled(world)
     case = world.case("hold-0001")
     assert (case.state, case.refusal, case.sealed) == ("refused", "unknown_hold", None)
-    assert (len(world.desk._waiting), world.counts["decisions_failed"]) == (0, 1)
+    assert (len(world.desk._waiting), world.counts[Counters.decisions_failed]) == (0, 1)
     await world.restart()
     await settled(world)
     assert (world.case("hold-0001"), len(world.desk._waiting)) == (case, 0)

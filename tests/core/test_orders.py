@@ -16,6 +16,7 @@ from calllog_guard.core.requests.outcome import is_result
 from calllog_guard.core.requests.secret import REFUSED, is_order, is_state, open_case, secret_key
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode
+from calllog_guard.metrics import Counters
 from calllog_guard.settings import Settings
 from calllog_guard.workers.reads import reads_of
 from calllog_guard.workers.upkeep import LATER
@@ -182,7 +183,7 @@ async def test_secret_cases_are_moved_once_after_the_upgrade(tmp_path: Path) -> 
     for hour in (11, 12):
         world.clock.at = world.clock.at.replace(hour=hour)
         await world.desk._topic.look()
-    assert (world.log.calls, world.counts["cases_restored"]) == (writes, 0), "once"
+    assert (world.log.calls, world.counts[Counters.cases_restored]) == (writes, 0), "once"
     await world.restart()
     assert world.case("hold-0001").state == "closed"
     await world.release("release-1", "claim-17")

@@ -23,6 +23,7 @@ from calllog_guard.core.ids import Lookup, Pseudonym, SubjectId
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, encode
 from calllog_guard.errors import EntryUnreadableError, KeyMissingError, UnitOverdueError
+from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.workers.parking import PARTS_OF_ONE, PEOPLE_MOST
 from calllog_guard.workers.sealer import Part
 from calllog_guard.workers.unreadable import Unreadable
@@ -132,14 +133,18 @@ async def test_one_bad_entry_holds_up_its_own_person_alone(tmp_path: Path, harm:
     await world.step("protector")
     assert world.positions["protector", "calllog.events", 0] == 51, "the offset moves"
     assert len(world.legs()) == 2 + 50 + 49
-    assert (len(parked(world)), world.levels["parked_people"], world.counts["answer_live"] > 49) == (1, 1, True)
+    assert (
+        len(parked(world)),
+        world.levels[Gauges.parked_people],
+        world.counts[Counters.keystore_answers["live"]] > 49,
+    ) == (1, 1, True)
     assert not any(b"alice" in value or b'"c25"' in value for value in parked(world).values())
     for place, entry in good.items():  # what was minted since stays
         world.keystore.entries[place] = entry
     again(world)
     await world.step("protector")
     assert sorted(leg.call for leg in await legs(world, ALICE)) == sorted(map(world.reference, ["c25", "known"]))
-    assert (parked(world), world.levels["parked_parts"], world.counts["taken_up"]) == ({}, 0, 1)
+    assert (parked(world), world.levels[Gauges.parked_parts], world.counts[Counters.taken_up]) == ({}, 0, 1)
     await world.run()
     assert world.dead() == []
 
@@ -162,7 +167,7 @@ async def test_a_key_that_goes_with_an_erasure_is_none_that_is_missing(tmp_path:
     await world.restart()
     world.keystore.read = erased_meanwhile  # type: ignore[method-assign]
     await world.step("protector")
-    assert (parked(world), world.counts["suppressed_erased"]) == ({}, 1)
+    assert (parked(world), world.counts[Counters.events_suppressed["erased"]]) == ({}, 1)
 
 
 async def test_what_comes_later_of_the_same_call_does_not_overtake_what_waits(tmp_path: Path) -> None:
@@ -221,7 +226,7 @@ async def test_what_waits_of_somebody_who_is_erased_never_becomes_a_leg(tmp_path
         await world.restart()
     again(world)
     await world.step("protector")
-    assert (parked(world), world.counts["suppressed_erased"]) == ({}, 1)
+    assert (parked(world), world.counts[Counters.events_suppressed["erased"]]) == ({}, 1)
     assert len([key for key in world.keystore.entries if b":key:" in key and b"~" not in key]) <= 2, "nobody is minted"
 
 
@@ -385,8 +390,8 @@ async def test_what_no_protector_parked_is_taken_up_by_nobody(tmp_path: Path, ch
     await world.restart()
     await world.step("protector")
     replaced = change in {"value", "moved"}
-    assert world.levels["parked_parts"] == (0 if replaced else 1)
-    assert world.counts["unreadable_bad_parked"] == 1
+    assert world.levels[Gauges.parked_parts] == (0 if replaced else 1)
+    assert world.counts[Counters.unreadable["bad_parked"]] == 1
 
 
 def replace_message(record: Any, **changes: Any) -> Any:
@@ -510,4 +515,4 @@ async def test_what_is_taken_up_in_vain_for_too_long_is_withdrawn_first(tmp_path
     with pytest.raises(UnitOverdueError):
         await world.protector._parking.take_up(never)
     assert withdrawn == [True]
-    assert (len(parked(world)), world.levels["parked_parts"]) == (1, 1)
+    assert (len(parked(world)), world.levels[Gauges.parked_parts]) == (1, 1)

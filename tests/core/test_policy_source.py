@@ -17,6 +17,7 @@ from calllog_guard.core.crypto.sealed import new_pair
 from calllog_guard.core.policy.form import Version
 from calllog_guard.core.wire import Beat, encode, to_ms
 from calllog_guard.errors import ConfigurationError, NewerFormError, RequestRefusedError
+from calllog_guard.metrics import CounterMetric, Counters
 from calllog_guard.policy import Policy
 from calllog_guard.workers.policy_source import PolicyHooks, PolicySource
 
@@ -43,7 +44,7 @@ class World:
     seen: tuple[date, int] | None = None
     shown: list[str] = field(default_factory=list)
     letters: list[str] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: dict[CounterMetric, int] = field(default_factory=dict)
 
     def now(self) -> datetime:
         """See Clock."""
@@ -69,7 +70,7 @@ class World:
             assert record.value is not None
             self.letters.append(error.reason)
 
-        def count(name: str, by: int) -> None:
+        def count(name: CounterMetric, by: int) -> None:
             self.counts[name] = self.counts.get(name, 0) + by
 
         def show(shown: Version) -> None:
@@ -140,7 +141,7 @@ async def test_a_refused_publication_is_told_once_and_a_repetition_of_it_not_at_
     await source.look()
     await source.look()
     assert world.letters == ["bad_signature"]
-    assert world.counts == {"policy_refused_bad_signature": 1}
+    assert world.counts == {Counters.policy_refused["bad_signature"]: 1}
     assert world.kept() == "P90D"
 
 
@@ -187,7 +188,11 @@ async def test_what_is_too_large_for_a_policy_is_refused_and_not_kept(tmp_path: 
     world.topic += [Record(b"x" * (1 << 20 | 1)), Record(b"", remnant=left)]
     await source.look()
     assert not any(len(token) > 1 << 20 for token in source._records)
-    assert world.counts["policy_refused_too_large"] == world.counts["policy_refused_unpacked_too_large"] == 1
+    assert (
+        world.counts[Counters.policy_refused["too_large"]]
+        == world.counts[Counters.policy_refused["unpacked_too_large"]]
+        == 1
+    )
     world.topic.append(Record(published(tmp_path, version("2026-06-02", purposes=SHORT))))
     await source.look()
     assert world.kept() == "P30D"
@@ -219,7 +224,7 @@ async def test_who_runs_without_a_late_version_counts_it_and_goes_on(tmp_path: P
     world.topic.append(Record(late_one(tmp_path)))
     await source.look()
     assert world.letters == ["appended_after_its_day"]
-    assert world.counts == {"policy_refused_appended_after_its_day": 1}
+    assert world.counts == {Counters.policy_refused["appended_after_its_day"]: 1}
     assert world.kept(1) == "P90D"
 
 

@@ -19,6 +19,7 @@ from calllog_guard.core.requests.outcome import DONE, legs_key, legs_part
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import UpgradeNeededError
+from calllog_guard.metrics import Counters
 from calllog_guard.workers.shard import Named
 from calllog_guard.workers.watched import Watched
 
@@ -277,7 +278,7 @@ async def test_the_first_releases_forms_name_what_one_record_holds(
     for _ in range(5):
         await world.step("desk")
         await world.step("keeper")
-    assert world.counts["decisions_waited"] == 1
+    assert world.counts[Counters.decisions_waited] == 1
     assert len(await legs(world, BOB)) == 3, "nothing is removed that is not named"
     assert UpgradeNeededError.fate.name == "RETRY"
     assert lookup(world, BOB)

@@ -27,6 +27,7 @@ from calllog_guard.core.retention.tally import CLOSED_KEY, PUBLISHED_KEY, Mark
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import encode, to_ms
 from calllog_guard.errors import ConfigurationError, NewerFormError, RecordError
+from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.workers.guard import guard_entry, read_guard
 
 SEED, OTHER = b"\x0b" * 32, b"\x0c" * 32
@@ -119,13 +120,13 @@ async def test_a_forged_case_with_a_high_tenure_is_no_case(tmp_path: Path, numbe
     await world.restart()
     again = world.case("waits-001")
     assert (again.state, again.tenure) == ("refused", 2), "written again, or compaction would keep the forged one"
-    assert world.counts["unreadable_unproven"] == 1
-    assert world.counts["cases_restored"] == 1
+    assert world.counts[Counters.unreadable["unproven"]] == 1
+    assert world.counts[Counters.cases_restored] == 1
     assert world.written("privacy.decisions") == []
     world.writer.writes.append([forgery])
     await world.later(seconds=16)
     assert world.case("waits-001").state == "refused"
-    assert world.counts["unreadable_unproven"] == 2
+    assert world.counts[Counters.unreadable["unproven"]] == 2
 
 
 async def test_a_forged_case_that_nobody_knows_is_counted_and_never_kept(tmp_path: Path) -> None:
@@ -136,10 +137,10 @@ async def test_a_forged_case_that_nobody_knows_is_counted_and_never_kept(tmp_pat
     new = msgspec.structs.replace(new, key=name.encode())
     world.writer.writes.append([new])
     await world.later(seconds=16)
-    assert world.counts["unreadable_unproven"] == 1
+    assert world.counts[Counters.unreadable["unproven"]] == 1
     await world.restart()
     assert world.book.get(name) is None
-    assert world.counts["unreadable_unproven"] == 2
+    assert world.counts[Counters.unreadable["unproven"]] == 2
     assert world.book.tenure < TENURE_MOST // 2
 
 
@@ -151,7 +152,7 @@ async def test_a_forged_tombstone_forgets_no_case(tmp_path: Path, *, live: bool)
     world.writer.writes.append([Output("privacy.cases", 0, true.key, None), Output("privacy.cases", 0, true.key, None)])
     await (world.later(seconds=16) if live else world.restart())
     assert world.case("waits-001").state == "refused"
-    assert world.counts["cases_restored"] == 1
+    assert world.counts[Counters.cases_restored] == 1
 
 
 async def test_a_forgotten_case_stays_forgotten(tmp_path: Path) -> None:
@@ -161,7 +162,7 @@ async def test_a_forgotten_case_stays_forgotten(tmp_path: Path) -> None:
     assert world.written("privacy.cases")[-1].value is None
     await world.restart()
     assert len(world.book) == 0
-    assert world.counts["unreadable_unproven"] == 0
+    assert world.counts[Counters.unreadable["unproven"]] == 0
 
 
 @pytest.mark.parametrize("topic", ["privacy.cases", "privacy.orders"])
@@ -179,7 +180,7 @@ async def test_a_forged_later_version_of_a_case_halts_no_desk(tmp_path: Path, to
     await world.desk.idle()
     await world.log.write([later])
     await world.restart()
-    assert world.counts["cases_restored"] == 2
+    assert world.counts[Counters.cases_restored] == 2
     assert world.case("hold-0001").secret
     assert world.case("waits-001").state == "waiting"
 
@@ -209,13 +210,13 @@ async def test_cases_of_the_first_release_go_on_after_the_upgrade_and_none_is_ad
     await world.log.write([counted])
     await world.restart()
     assert world.case("waits-001").state == "waiting"
-    assert world.counts["unreadable_unproven"] == 1
+    assert world.counts[Counters.unreadable["unproven"]] == 1
     world.clock.at += UNPROVEN_FOR
     (late, *_) = forged(plain, state="enforcing", cut_off=AT)
     await world.log.write([late])
     await world.restart()
     assert world.case("waits-001").state == "waiting"
-    assert world.counts["unreadable_unproven"] == 3, "the earlier one was read again"
+    assert world.counts[Counters.unreadable["unproven"]] == 3, "the earlier one was read again"
     await world.ask("verify-01", "clock", event="verify", case=world.case("waits-001").case)
     await world.run()
     assert world.case("waits-001").state != "waiting"
@@ -290,7 +291,7 @@ async def test_a_forged_decision_erases_nobody_whose_epoch_is_gone(tmp_path: Pat
     await world.restart(rebuild=True)
     await world.run()
     assert len(world.legs()) == 1
-    assert world.counts["unreadable_unproven"] >= 1
+    assert world.counts[Counters.unreadable["unproven"]] >= 1
     assert UNPROVEN in world.dead()
 
 
@@ -320,7 +321,7 @@ async def test_a_forged_decision_certifies_nothing(tmp_path: Path, change: dict[
     log.ledger.append(Record(LEDGER, value, offset=2, signed=False))
     stages, levels = await audited(log, tmp_path)
     assert stages == ["rewritten"]
-    assert levels["erase_unobserved_oldest_s"] > 0
+    assert levels[Gauges.erase_unobserved_oldest_s] > 0
 
 
 async def test_an_auditor_reads_on_past_a_forged_later_version(tmp_path: Path) -> None:
@@ -345,7 +346,7 @@ async def test_a_forged_mark_keeps_no_month_from_being_told(tmp_path: Path) -> N
     await month_ends(world)
     assert world.clock.at == DECEMBER
     assert len(told(world)) == 1
-    assert world.counts["unreadable_unproven"] > 0
+    assert world.counts[Counters.unreadable["unproven"]] > 0
 
 
 # --- whose ledger it is -------------------------------------------------------------------------------------------------
@@ -418,7 +419,7 @@ async def test_a_counter_that_leaps_is_an_alarm_and_no_action(tmp_path: Path) ->
     for _ in range(2):
         await guard.unguarded(range(PARTITIONS))
     assert guard.seen == entry.counter
-    assert world.counts["counter_leaps"] == 1
+    assert world.counts[Counters.counter_leaps] == 1
     assert await guard.raise_counter() == entry.counter + 1
     healed = read_guard(world.keystore.entries[GUARD_KEY])
     assert healed is not None

@@ -8,10 +8,9 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from prometheus_client import CollectorRegistry
+from metrics_page import page_of
 from reading_world import TENANT, World
 
-from calllog_guard.adapters.http_pages import Numbers
 from calllog_guard.adapters.kms_local import FileRing, LocalKms
 from calllog_guard.adapters.memory import MemoryWriter
 from calllog_guard.core.calls.view import FIELDS, Put
@@ -28,8 +27,7 @@ from calllog_guard.errors import (
     LogSilentError,
     StateRefusedError,
 )
-from calllog_guard.workers.health import Health
-from calllog_guard.workers.pulse import Pulse
+from calllog_guard.metrics import Counters
 from calllog_guard.workers.vault import Vault
 
 ACCESSES = msgspec.json.Decoder(Access)
@@ -124,7 +122,7 @@ async def refused(world: World, purpose: str = "billing") -> dict[str, int]:
     assert recorded == {str(why): many for why, many in reading.refused.items()}
     shown = recorded | ({"opened": len(lines)} if lines else {})
     assert {name: many for name, many in world.counts.items() if many} == {
-        f"reads_{purpose}/{result}": many for result, many in shown.items()
+        Counters.reads[purpose, result]: many for result, many in shown.items()
     }
     return recorded
 
@@ -132,8 +130,7 @@ async def refused(world: World, purpose: str = "billing") -> dict[str, int]:
 async def test_an_operator_sees_what_is_read_for_which_purpose(world: World) -> None:
     await world.sets("alice", restricted=True)
     await refused(world, "service")
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(Numbers("reader", world.counts, {}, Health(Pulse({}, 10, world.count))))
+    registry = page_of("reader", world.counts, {})
     for result in ("opened", "restricted"):
         labels = {"role": "reader", "purpose": "service", "result": result}
         assert registry.get_sample_value("calllog_guard_reads_total", labels) == 1

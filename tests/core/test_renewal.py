@@ -6,6 +6,7 @@ from pathlib import Path
 from guard_world import TENANT, GuardWorld
 
 from calllog_guard.core.retention.purpose import GRACE_DAYS
+from calllog_guard.metrics import Counters
 
 
 def appended(world: GuardWorld, key: bytes) -> list[bytes | None]:
@@ -33,7 +34,7 @@ async def test_old_legs_of_the_restricted_are_appended_again_before_the_topic_fo
     assert appended(world, kept) == [before[kept]] * 2
     await later(world, 1)
     assert appended(world, kept) == [before[kept]] * 2, "once is enough for as long again"
-    assert world.counts["legs_renewed"] == 1
+    assert world.counts[Counters.legs_renewed] == 1
 
     await world.ask("lift-00001", "lift", "alice@example.org")
     await world.run()
@@ -50,4 +51,4 @@ async def test_nobody_is_renewed_whose_erasure_came_meanwhile(tmp_path: Path) ->
     await world.ask("erase-00001", "erase", "alice@example.org")
     await later(world, world.policy.keep_days(TENANT) + GRACE_DAYS)
     assert world.log.live("calllog.legs") == {}
-    assert world.counts["legs_renewed"] == 0
+    assert world.counts[Counters.legs_renewed] == 0

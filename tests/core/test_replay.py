@@ -13,6 +13,7 @@ from test_crash_matrix import CONSENT
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.ids import SubjectId
 from calllog_guard.errors import KeystoreGuardedError
+from calllog_guard.metrics import Counters
 
 CONSENTED: dict[str, Any] = {"purposes": ["research"], "time": "2026-11-24T08:00:00Z", "wording": "Yes."}
 
@@ -96,7 +97,7 @@ async def test_who_is_lost_with_a_restored_keystore_comes_back_restricted_if_the
     await world.call("c2", "bob", "alice")
     await world.run()
     assert (await alice(world)).restricted is restricted
-    assert world.counts["guard_choices_lost"] == int(restricted)
+    assert world.counts[Counters.guard_choices_lost] == int(restricted)
 
     await world.ask("choice-010", "consent", "alice", **CONSENTED)
     await world.run()

@@ -1,5 +1,6 @@
 """What a setting cannot be is refused at once, by the setting's name, and a password in it is never repeated."""
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from calllog_guard.adapters.redis_keystore import RedisKeystore
 from calllog_guard.cli import main
 from calllog_guard.errors import ConfigurationError, KeystoreUnsafeError
 from calllog_guard.law import check_keystore
-from calllog_guard.settings import PREFIX, Settings, from_environment
+from calllog_guard.settings import PREFIX, SPECS, Settings, from_environment
 
 CANARY = "pass-canary"
 
@@ -76,6 +77,42 @@ def test_what_is_no_address_is_refused_by_the_settings_name(name: str, value: st
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in RIGHT.items() for value in values])
 def test_what_is_an_address_is_taken(name: str, value: str) -> None:
     assert getattr(from_environment({PREFIX + name: value}), name.lower()) == value
+
+
+NUMBERS = [(field.name, field.type) for field in dataclasses.fields(Settings) if field.type is not str]
+
+
+@pytest.mark.parametrize(("name", "kind"), NUMBERS, ids=[name for name, _ in NUMBERS])
+def test_a_number_out_of_its_bounds_is_refused_by_name_found_and_allowed(name: str, kind: type) -> None:
+    words = SPECS[name].allowed.words
+    whole = "a whole number" if kind is int else "a number"
+    for text, found in (("-1", str(kind(-1))), ("x", "none"), ("1e999", "none" if kind is int else "inf")):
+        with pytest.raises(ConfigurationError) as caught:
+            from_environment({PREFIX + name.upper(): text})
+        assert str(caught.value) == f"{PREFIX}{name.upper()} must be {whole}, {words}, and is {found}"
+
+
+@pytest.mark.parametrize(("name", "kind"), NUMBERS, ids=[name for name, _ in NUMBERS])
+def test_nought_is_taken_where_it_means_something_and_nowhere_else(name: str, kind: type) -> None:
+    """Whole sets of values that an operator may have set already: a bound that moves is seen here."""
+    del kind
+    zero = {"trim_behind_s", "aof_rewrite_min_s", "backup_window_days", "keystore_replicas"}
+    if name in zero:
+        assert getattr(from_environment({PREFIX + name.upper(): "0"}), name) == 0
+    else:
+        with pytest.raises(ConfigurationError, match="and is 0"):
+            from_environment({PREFIX + name.upper(): "0"})
+
+
+@pytest.mark.parametrize(("name", "text"), [("LAG_SHARE", "1"), ("PROLONG_MOST", "0.9"), ("LOG_LEVEL", "loud")])
+def test_what_else_has_bounds_keeps_them(name: str, text: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{PREFIX}{name} must be "):
+        from_environment({PREFIX + name: text})
+
+
+def test_every_default_is_within_its_bounds() -> None:
+    settings = Settings()
+    assert all(spec.allowed.good(getattr(settings, name)) for name, spec in SPECS.items())
 
 
 @pytest.mark.parametrize("option", ["bogus=1", "ssl_cert_reqs=bogus", "max_connections=many"])

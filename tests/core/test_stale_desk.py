@@ -20,6 +20,7 @@ from calllog_guard.core.requests.secret import is_state, open_case
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import RecordError, StaleDeskError
+from calllog_guard.metrics import Counters
 from calllog_guard.ports import TopicPartition
 from calllog_guard.workers.naming import Naming
 from calllog_guard.workers.shard import Shard
@@ -65,7 +66,7 @@ async def test_a_refused_case_does_not_come_back(tmp_path: Path) -> None:
     world.writer.writes.append([older])
     await world.restart()
     assert world.case("waits-001").state == "refused", "written again, or compaction would keep the older one alone"
-    assert world.counts["cases_restored"] == 1
+    assert world.counts[Counters.cases_restored] == 1
     await world.ask("verify-01", type="clock", event="verify", case=world.case("waits-001").case)
     assert world.reasons() == ["wrong_state"]
     assert world.written("privacy.decisions") == []
@@ -78,16 +79,16 @@ async def test_the_desk_sees_what_is_written_behind_it(tmp_path: Path, value: by
     first = world.written("privacy.cases")[-1]
     await world.ask("refuse-01", by="officer-1", type="refuse", case=world.case("waits-001").case, ground="No.")
     await world.later(seconds=16)
-    assert world.counts["cases_restored"] == 0, "its own states are no news"
+    assert world.counts[Counters.cases_restored] == 0, "its own states are no news"
     newest = world.case("waits-001")
     behind = first if value == b"older" else Output("privacy.cases", 0, first.key, value)
     world.writer.writes.append([behind])
     await world.later(seconds=16)
-    assert world.counts["cases_restored"] == 1
+    assert world.counts[Counters.cases_restored] == 1
     again = world.case("waits-001")
     assert (again.state, again.count) == ("refused", (newest.count or 0) + 1)
     await world.later(seconds=16)
-    assert world.counts["cases_restored"] == 1
+    assert world.counts[Counters.cases_restored] == 1
 
 
 async def test_a_secret_case_is_counted_like_any_other(tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ async def test_a_secret_case_is_counted_like_any_other(tmp_path: Path) -> None:
     await world.log.write([Output("privacy.orders", 0, states[0].key, states[0].value)])
     world.clock.at += timedelta(seconds=16)
     await world.desk.idle()
-    assert world.counts["cases_restored"] == 1
+    assert world.counts[Counters.cases_restored] == 1
 
 
 async def test_choices_of_a_person_change_under_their_own_desk_alone(tmp_path: Path) -> None:

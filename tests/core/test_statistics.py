@@ -16,6 +16,7 @@ from calllog_guard.core.retention.purpose import Purpose, anonymises
 from calllog_guard.core.retention.tally import Place, Tally, TallyName, name_from, open_tally, seal_tally
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import EntryCorruptError
+from calllog_guard.metrics import Counters
 from calllog_guard.workers.statistics import Statistician
 
 ANONYMOUS = POLICY.replace('number = 3\nbasis = "legitimate_interests"\nkeep = "P60D"', "KEPT").replace(
@@ -80,7 +81,7 @@ async def test_ten_people_are_told_nine_never(tmp_path: Path, people: int, publi
     }
     assert told(world) == [expected] * published
     assert [key for key in world.log.live("privacy.decisions") if key.startswith(b"~cells.2")] == []
-    assert world.counts["cells_published"] == published
+    assert world.counts[Counters.cells_published] == published
 
 
 async def test_a_heavy_caller_is_one_person(tmp_path: Path) -> None:
@@ -103,7 +104,7 @@ async def test_a_person_is_counted_once_over_days_and_restarts(tmp_path: Path) -
         await world.restart(rebuild=day % 2 == 0)
         await sweeps(world)
     await month_ends(world)
-    assert world.counts["legs_counted"] == 45
+    assert world.counts[Counters.legs_counted] == 45
     assert (guests(world), told(world)) == (0, [])
 
 
@@ -115,7 +116,7 @@ async def test_a_rebuilt_index_counts_nothing_again(tmp_path: Path) -> None:
     await world.step("keeper", most=3)
     await world.run()
     await month_ends(world)
-    assert ([each["legs"] for each in told(world)], world.counts["legs_counted"]) == ([12], 12)
+    assert ([each["legs"] for each in told(world)], world.counts[Counters.legs_counted]) == ([12], 12)
 
 
 @pytest.mark.parametrize("rebuild", [False, True])
@@ -184,13 +185,15 @@ async def test_erased_objected_and_restricted_people_are_not_counted(tmp_path: P
     await world.run()
     world.clock.at += timedelta(days=3)
     await sweeps(world)
-    assert (world.counts["legs_counted"], guests(world)) == (9, 1)
+    assert (world.counts[Counters.legs_counted], guests(world)) == (9, 1)
     await month_ends(world)
     assert told(world) == []
     await world.ask("lift-00001", "lift", "p2")
     await world.run()
     await sweeps(world)
-    assert (guests(world), world.counts["legs_counted"]) == (0, 10), "counted in December, alone, and so never told"
+    assert (guests(world), world.counts[Counters.legs_counted]) == (0, 10), (
+        "counted in December, alone, and so never told"
+    )
     world.clock.at = datetime(2027, 1, 1, 1, tzinfo=UTC)
     await sweeps(world)
     assert told(world) == []
@@ -205,7 +208,7 @@ async def test_whose_flags_say_restricted_waits_although_the_ledger_is_behind(tm
     await world.step("desk")
     world.keeper._sweeper.next_ms = 0
     await world.keeper.idle()
-    assert (guests(world), world.counts["legs_counted"]) == (1, 10)
+    assert (guests(world), world.counts[Counters.legs_counted]) == (1, 10)
 
 
 async def test_publishing_and_erasure_tell_nothing_about_one_person(tmp_path: Path) -> None:
@@ -252,7 +255,7 @@ async def test_what_was_promised_deletion_is_deleted(tmp_path: Path) -> None:
     await world.run()
     world.clock.at = datetime(2026, 11, 24, 9, tzinfo=UTC)
     await sweeps(world)
-    assert (guests(world), world.counts["legs_counted"]) == (0, 0)
+    assert (guests(world), world.counts[Counters.legs_counted]) == (0, 0)
 
 
 async def test_a_tally_moves_with_the_epochs_and_one_that_is_lost_counts_nothing(tmp_path: Path) -> None:
@@ -268,7 +271,7 @@ async def test_a_tally_moves_with_the_epochs_and_one_that_is_lost_counts_nothing
     for partition in range(PARTITIONS):
         statistician.begin(partition, world.log.records["privacy.decisions", partition])
     assert all(not book.tallies for book in statistician._books.values())
-    assert world.counts["tallies_lost"] > 0
+    assert world.counts[Counters.tallies_lost] > 0
 
 
 async def test_a_leg_that_was_replaced_meanwhile_is_neither_counted_nor_removed(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from calllog_guard.core.policy.publication import is_publication
 from calllog_guard.core.retention import brake
 from calllog_guard.core.retention.brake import too_much
 from calllog_guard.core.wire import encode
+from calllog_guard.metrics import Counters, Gauges
 
 AT = datetime(2026, 11, 24, 9, tzinfo=UTC)
 CLAIMS = Confirmation(tenant="iocom", up_to="2026-11-24", policy="2026-11-01", at=AT)
@@ -112,15 +113,15 @@ async def test_a_log_that_lapses_day_by_day_needs_nobody(log: Log) -> None:
         log.world.clock.at = START + timedelta(day)
         left.append(await log.swept())
     assert left == [20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0, 0, 0]
-    assert log.world.counts["sweeps_held_back"] == 0
+    assert log.world.counts[Counters.sweeps_held_back] == 0
 
 
 async def test_a_clock_ten_years_ahead_sweeps_nothing(log: Log) -> None:
     """Also where the brokers' clocks are as wrong, so that all agree."""
     log.world.clock.at = START + timedelta(3660)
     assert await log.swept() == 20
-    assert log.world.counts["sweeps_held_back"] == 1
-    assert log.world.levels["sweep_held_back_records"] == 20
+    assert log.world.counts[Counters.sweeps_held_back] == 1
+    assert log.world.levels[Gauges.sweep_held_back_records] == 20
 
 
 async def test_an_officers_word_lets_go_what_lapses_up_to_its_day(log: Log) -> None:
@@ -132,7 +133,7 @@ async def test_an_officers_word_lets_go_what_lapses_up_to_its_day(log: Log) -> N
     assert await log.swept() == 10, "a day that has not come says nothing"
     log.says((START + timedelta(3660)).date())
     assert await log.swept() == 0
-    assert log.world.levels["sweep_held_back_records"] == 0
+    assert log.world.levels[Gauges.sweep_held_back_records] == 0
 
 
 async def test_a_word_by_another_policy_lets_nothing_go(log: Log) -> None:

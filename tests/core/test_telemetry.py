@@ -73,6 +73,25 @@ def test_every_line_has_a_time_and_a_role_and_foreign_ones_tell_kind_and_place_a
     assert all(line["at"].startswith("<string>:") for line in foreign.values())
 
 
+def test_a_line_and_its_end_are_one_write() -> None:
+    """The roles of `worker all` write to one stderr, unbuffered in a container: between two writes comes another's line."""
+    program = """
+import sys
+from calllog_guard import telemetry
+import structlog
+class Counted:
+    def write(self, text): written.append(text)
+    def flush(self): pass
+written = []
+sys.stderr = Counted()
+telemetry.configure("desk")
+structlog.get_logger().error("silent: everything waits", server="Kafka")
+print(len(written), written[0].endswith("\\n"))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "1 True\n"
+
+
 def test_what_repeats_is_told_once_and_the_rest_is_counted() -> None:
     found = lines()
     assert [line["event"] for line in found].count("unit waits") == 1

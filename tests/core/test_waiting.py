@@ -11,6 +11,7 @@ from test_parking import ALICE, BOB, lookup, places
 
 from calllog_guard.core.crypto.entries import Person, person_key
 from calllog_guard.core.requests.outcome import is_result
+from calllog_guard.metrics import Counters
 from calllog_guard.workers.waiting import is_waiting
 
 BAD = DAMAGES["its seal"]
@@ -51,7 +52,7 @@ async def test_a_case_waits_for_its_person_alone_and_ends_when_the_entry_is_mend
     await settled(world)
     assert world.case("bob-00001").state in {"closed", "observing"}
     assert is_waiting(world.case("alice-001"))
-    assert (len(world.desk._waiting), world.counts["cases_waited"], world.dead()) == (1, 1, [])
+    assert (len(world.desk._waiting), world.counts[Counters.cases_waited], world.dead()) == (1, 1, [])
     if restarted:
         await world.restart()
     world.keystore.entries |= good

@@ -259,7 +259,7 @@ async def _taken(
     writer = shared.writer()
     await shared.look_back()
     ring = shared.ring(shared.tenant, cache_entries=_CACHED_PEOPLE)
-    sealer = shared.sealer(ring, writer, shared.count, returns=False)
+    sealer = shared.sealer(ring, writer, shared.metrics.count, returns=False)
     steps, intake = Steps(shared.settings.off), Intake(shared.context(ring, writer), sealer, listed)
     await writer.start()
     began = told = cut = time.monotonic()

@@ -137,7 +137,7 @@ async def _shown(shared: World, name: str, health: Health, goodbyes: list[Goodby
     """Serve the pages: from the first moment on, for somebody may want to know what is waited for; their address."""
     from calllog_guard.adapters.http_pages import Pages  # noqa: PLC0415 - takes long to load, and no other command serves
 
-    pages = Pages(name, shared.counts, shared.levels, health)
+    pages = Pages(name, shared.metrics, health)
     goodbyes.append(pages.stop)
     address = await pages.start(shared.settings.http)
     log.info("starts", pid=os.getpid(), serves=address)
@@ -164,7 +164,7 @@ async def _worked(shared: World, worker: Delivery, asked: asyncio.Event) -> int:
     finally:
         for task in beside:
             task.cancel()
-    log.info("stopped", **shared.counts)
+    log.info("stopped", **shared.metrics.totals())
     return 0
 
 

@@ -25,6 +25,7 @@ from calllog_guard.core.requests.rules import Correction, Rule, Standing, open_r
 from calllog_guard.core.tombstone import Output, tombstone
 from calllog_guard.core.wire import from_ms
 from calllog_guard.errors import EntryUnreadableError, KeyMissingError, MessageError, RecordError
+from calllog_guard.metrics import Counters
 from calllog_guard.ports import Facts, Pending
 from calllog_guard.workers.copies import Copies
 from calllog_guard.workers.keyring import fresh_nonce
@@ -177,7 +178,7 @@ class Arrivals:
         try:
             after, outputs = await self._judged(shard, key, facts, value)
         except MessageError as error:  # it does not open: it stays until its last purpose lapses
-            self._t.count("unreadable_" + error.reason, 1)
+            self._t.count(Counters.unreadable[error.reason], 1)
             return
         await self._t.writer.write(outputs)
         if after is None:

@@ -26,6 +26,7 @@ from calllog_guard.errors import (
     UnacknowledgedError,
     UnitOverdueError,
 )
+from calllog_guard.metrics import Counters
 from calllog_guard.ports import TopicPartition
 from calllog_guard.workers.context import WorkerContext
 
@@ -91,7 +92,7 @@ class Attempts:
         if len(halves) > 1:
             return await self.until_done(halves[0]) and await self.until_done(halves[1])
         ((record,),) = unit.values()
-        self._count("dead_" + fault.reason, 1)
+        self._count(Counters.dead[fault.reason], 1)
         return await self._tried(lambda: self._told(record, fault))
 
     async def _told(self, record: Any, error: MessageError) -> None:
@@ -116,7 +117,7 @@ class Attempts:
                 if isinstance(error, UnacknowledgedError) and deadline is None:
                     deadline = attempt + self._unit_max_s
                 self.retry_since, self.retry_why = self.retry_since or began, str(error)
-                self._count("retries", 1)
+                self._count(Counters.retries, 1)
                 log.warning("unit waits", role=self._handler.name, why=str(error), next_try_s=pause)
             else:
                 self.retry_since = None
@@ -143,7 +144,9 @@ class Attempts:
     def _count_answer(self, error: GuardError) -> None:
         """The keystore's answers that are none: silence, and an entry that cannot be used."""
         if isinstance(error, KeystoreSilentError | EntryUnreadableError):
-            self._count("answer_unavailable" if isinstance(error, KeystoreSilentError) else "answer_corrupt", 1)
+            self._count(
+                Counters.keystore_answers["unavailable" if isinstance(error, KeystoreSilentError) else "corrupt"], 1
+            )
 
 
 def halved(unit: Unit) -> Iterator[dict[TopicPartition, list[Any]]]:

@@ -24,6 +24,7 @@ from calllog_guard.core.requests.outcome import DONE, TO_DESK, Observed, Outcome
 from calllog_guard.core.retention.removal import RATCHET_KEY, Marked
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import KeystoreUnsafeError, MessageError, RecordError
+from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.workers.abreast import unhurried
 from calllog_guard.workers.auditor_context import AuditorContext
 from calllog_guard.workers.delivery import Unit
@@ -120,7 +121,7 @@ class Auditor:
                 else:
                     watched.named.update(dict.fromkeys(outcome.tokens or ()))
         except MessageError as error:
-            self._count("unreadable_" + error.reason, 1)
+            self._count(Counters.unreadable[error.reason], 1)
         if watched.decision is not None and not set(watched.stages) - watched.reported:
             # the order of a compacted topic is that of offsets: a result never stands before its decision
             found[record.partition].pop(key)
@@ -138,10 +139,10 @@ class Auditor:
         now = asyncio.get_running_loop().time()
         if not self._walk_at:  # from the first moment on: who never succeeds gets old, too
             self._upkeep.beat_at = self._walk_at = now
-        self._level("heartbeat_age_s", now - self._upkeep.beat_at)
-        self._level("walk_age_s", now - self._walk_at if 0 in self._watched else 0)
+        self._level(Gauges.heartbeat_age_s, now - self._upkeep.beat_at)
+        self._level(Gauges.walk_age_s, now - self._walk_at if 0 in self._watched else 0)
         watched = [each for some in self._watched.values() for each in some.values()]
-        self._level("watched_erasures", sum(each.decision is not None for each in watched))
+        self._level(Gauges.watched_erasures, sum(each.decision is not None for each in watched))
 
     async def _watch(self) -> None:
         """Compare every governed setting with what the bound needs; any drift withholds certificates."""
@@ -161,9 +162,9 @@ class Auditor:
             drifted.append("keystore")
             log.error("the keystore's settings have drifted", why=str(error))  # noqa: TRY400 - the text says it
         for setting in {*drifted, *self._drifts}:
-            self._level(f"governed_drift_{setting}", float(setting in drifted))
+            self._level(Gauges.governed_drift[setting], float(setting in drifted))
         self._drifts.update(drifted)
-        self._level("cleaner_blocked_partitions", len(blocked))
+        self._level(Gauges.cleaner_blocked_partitions, len(blocked))
         if drifted:
             log.error("governed settings have drifted: no certificates", settings=drifted)
         if blocked:
@@ -180,16 +181,19 @@ class Auditor:
         shown = await self._cleaners.look()
         known = [cleaner for cleaner in shown if cleaner is not None]
         figures = {
-            "cleaner_uncleanable": sum(cleaner.uncleanable for cleaner in known),
-            "cleaner_dead_threads": sum(cleaner.dead for cleaner in known),
-            "cleaner_silent_pages": len(shown) - len(known),
+            Gauges.cleaner_uncleanable: sum(cleaner.uncleanable for cleaner in known),
+            Gauges.cleaner_dead_threads: sum(cleaner.dead for cleaner in known),
+            Gauges.cleaner_silent_pages: len(shown) - len(known),
         }
-        for name, value in figures.items():
-            self._level(name, value)
-        self._level("cleaner_delay_s", max((cleaner.delay_s for cleaner in known), default=0))
+        for which, value in figures.items():
+            self._level(which, value)
+        self._level(Gauges.cleaner_delay_s, max((cleaner.delay_s for cleaner in known), default=0))
         working = all(cleaner is not None and cleaner.works for cleaner in shown)
         if not working:
-            log.error("a log cleaner has stopped, or its page is silent: no certificates", **figures)
+            log.error(
+                "a log cleaner has stopped, or its page is silent: no certificates",
+                **{str(which): value for which, value in figures.items()},
+            )
         return working
 
     async def _walk(self) -> bool:
@@ -199,9 +203,9 @@ class Auditor:
         if not await self._agree():
             return False
         done = await self._walked()
-        self._level("epochs_alive", len(done.kept))
+        self._level(Gauges.epochs_alive, len(done.kept))
         for state in {*done.states, *self._states}:
-            self._level(f"keystore_entries_{state}", done.states.get(state, 0))
+            self._level(Gauges.keystore_entries[state], done.states.get(state, 0))
         self._states.update(done.states)
         self._walk_at = asyncio.get_running_loop().time()
         if done.states[UNREADABLE]:
@@ -275,14 +279,14 @@ class Auditor:
             for each in watched
             if each.decision is not None and each.stages
         ]
-        self._level("erase_unobserved_oldest_s", max((age for age, absent, _ in ages if not absent), default=0))
+        self._level(Gauges.erase_unobserved_oldest_s, max((age for age, absent, _ in ages if not absent), default=0))
         overdue = {
             (name, absent)
             for age, absent, name in ages
             if age > (settings.objective_key_s if absent else settings.objective_value_s)
         }
-        self._level("erasures_overdue", len(overdue))
-        self._count("objective_missed", len(overdue - self._missed))
+        self._level(Gauges.erasures_overdue, len(overdue))
+        self._count(Counters.objective_missed, len(overdue - self._missed))
         self._missed |= overdue
         if overdue:
             log.error("erasures are overdue: their bytes are not seen gone within the objective", erasures=len(overdue))
@@ -300,7 +304,7 @@ class Auditor:
 
     async def _rewrite(self, fresh: list[Watched]) -> None:
         """Have the keystore's file rewritten once for all that were erased since."""
-        self._level("aof_rewrite_pending", len(fresh))
+        self._level(Gauges.aof_rewrite_pending, len(fresh))
         now = asyncio.get_running_loop().time()
         if not fresh or now < self._rewrite_from:
             return
@@ -314,7 +318,7 @@ class Auditor:
         await self._writer.write(outputs)
         for each in fresh:
             each.rewritten = True
-        self._level("aof_rewrite_pending", 0)
+        self._level(Gauges.aof_rewrite_pending, 0)
 
     async def _look(self, partition: int, watched: dict[bytes, Watched], replicas: int, in_sync: int) -> None:
         if in_sync < replicas:

@@ -17,6 +17,7 @@ import structlog
 from calllog_guard.core.requests.decision import DECISIONS
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import EpochUnknownError, LegMovedError, MessageError, ParkedError
+from calllog_guard.metrics import Counters
 from calllog_guard.ports import Pending
 from calllog_guard.workers.abreast import abreast, portions
 from calllog_guard.workers.enforce import Enforcer
@@ -98,7 +99,7 @@ class Backlog:
         try:
             ended = await self._enforcer.finish(work)
         except LegMovedError as error:  # the next look at the index knows more; nobody else waits for it
-            self._t.count("legs_moved", 1)
+            self._t.count(Counters.legs_moved, 1)
             log.warning("a decision waits", decision=work.decision.decision, why=str(error))
             await self._look_again(work.shard, error.missing)
             return Ended.WAITS
@@ -108,7 +109,7 @@ class Backlog:
                 return Ended.WAITS
             return await self._failed(work, "waited in vain: " + str(error))
         except MessageError as error:  # a rule that its desk did not seal as we do
-            self._t.count("dead_" + error.reason, 1)
+            self._t.count(Counters.dead[error.reason], 1)
             return await self._failed(work, error.reason)
         work.shard.pauses.ended(work.key)
         return ended
@@ -120,7 +121,7 @@ class Backlog:
 
     def _waits(self, shard: Shard, key: bytes, error: Exception) -> None:
         if shard.pauses.failed(key):
-            self._t.count("decisions_waited", 1)
+            self._t.count(Counters.decisions_waited, 1)
             log.error("a decision waits", decision=key.decode("ascii", "replace").partition(".")[2], why=str(error))
 
     def _in_vain(self, work: Work) -> bool:
@@ -140,5 +141,5 @@ class Backlog:
                 shard.missing[key] = (facts.offset, ends[shard.partition])
             else:
                 shard.index.remove(key)
-                self._t.count("legs_lost", 1)
+                self._t.count(Counters.legs_lost, 1)
                 log.error("a leg is in the index and not in the log", partition=shard.partition, offset=offset)

@@ -29,6 +29,7 @@ from calllog_guard.core.beginnings import (
     set_ahead,
 )
 from calllog_guard.errors import ConfigurationError, EntryCorruptError, LogSilentError, RecordsLostError
+from calllog_guard.metrics import Counters, GaugeMetric, Gauges, Increment, SetGauge
 from calllog_guard.ports import Extents, Keystore, Place, Positions
 from calllog_guard.workers.reads import WHOLE, Reads, Spot
 
@@ -157,15 +158,15 @@ class Beginnings:
         keystore: Keystore,
         extents: Extents,
         accepted: Callable[[], Awaitable[list[Accepted]]],
-        count: Callable[[str, int], None],
-        level: Callable[[str, float], None],
+        count: Increment,
+        level: SetGauge,
     ) -> None:
         self.reads, self._keystore, self._extents = reads, keystore, extents
         self._accepted, self._count, self._level = accepted, count, level
         self._kept: dict[Spot, int] = {}
         self._keep_at = 0.0
         self._short_since: float | None = None
-        self._told: dict[str, list[str]] = {}
+        self._told: dict[GaugeMetric, list[str]] = {}
         self.ids: dict[str, str] = {}
         self.anew: frozenset[Place] = frozenset()
 
@@ -206,16 +207,16 @@ class Beginnings:
         if missing and len(missing) == len(self.reads.topics):
             raise ConfigurationError(f"Kafka has no topic {', '.join(missing)}: {cure}")
         larger = [topic for topic, many in self.reads.wanted.items() if len(shapes[topic].partitions) > many]
-        self._tell("topics of events are missing, the others are read", "topics_missing", missing)
+        self._tell("topics of events are missing, the others are read", Gauges.topics_missing, missing)
         self._tell(
-            "topics have more partitions than they were created with, which nobody reads", "topics_larger", larger
+            "topics have more partitions than they were created with, which nobody reads", Gauges.topics_larger, larger
         )
 
-    def _tell(self, text: str, name: str, topics: list[str]) -> None:
-        self._level(name, len(topics))
-        if topics != self._told.get(name, []):
+    def _tell(self, text: str, which: GaugeMetric, topics: list[str]) -> None:
+        self._level(which, len(topics))
+        if topics != self._told.get(which, []):
             log.error(text, role=self.reads.role, topics=topics)
-        self._told[name] = topics
+        self._told[which] = topics
 
     async def begin(self) -> dict[Place, int]:
         """
@@ -234,7 +235,7 @@ class Beginnings:
         await self._refuse({Spot(self.reads.role, gap.topic, gap.partition): gap for gap in gaps})
         for spot, start in starts.items():
             if start.lost or start.anew:
-                self._count(f"lost_{spot.topic}/{spot.partition}", start.lost)
+                self._count(Counters.records_lost[spot.topic, spot.partition], start.lost)
                 log.error("goes on behind what an officer accepted as lost", role=self.reads.role, topic=spot.topic, partition=spot.partition, offset=start.offset, lost=start.lost)  # fmt: skip
         self.ids = {topic: shape.id for topic, shape in found.shapes.items()}
         self.anew = frozenset(spot.place for spot, start in starts.items() if start.anew)
@@ -256,7 +257,7 @@ class Beginnings:
         if torn and len(torn) == len(gaps) and now - (self._short_since or now) < _LEADER_S:
             raise LogSilentError(f"{next(iter(torn.values()))}, or its leader is not whole yet")
         for gap in gaps.values():
-            self._count(f"lost_{gap.topic}/{gap.partition}", gap.records or 0)
+            self._count(Counters.records_lost[gap.topic, gap.partition], gap.records or 0)
             log.error("records are lost", role=self.reads.role, **_told(gap))
         if torn:
             await self._keystore.put(

@@ -17,6 +17,7 @@ from calllog_guard.core.proofs import TOGETHER
 from calllog_guard.core.requests.secret import is_part
 from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import MessageError
+from calllog_guard.metrics import Counters
 from calllog_guard.ports import Place
 from calllog_guard.workers.abreast import unhurried
 from calllog_guard.workers.casebook import name_in
@@ -64,7 +65,7 @@ class CaseTopic:
         try:
             stands = self._book.note(record)
         except MessageError as error:  # no case of ours; the one it would replace is kept
-            self._count("unreadable_" + error.reason, 1)
+            self._count(Counters.unreadable[error.reason], 1)
             stands = False
         (behind.discard if stands else behind.add)(name_in(record))
         self._noted(record)
@@ -112,7 +113,7 @@ class CaseTopic:
         try:
             return self._book.stands(record)
         except MessageError as error:
-            self._count("unreadable_" + error.reason, 1)
+            self._count(Counters.unreadable[error.reason], 1)
             log.error("a record of a case is none of our desks': it is passed over", why=error.reason)  # noqa: TRY400
             return not self._book.knows(record)
 
@@ -120,5 +121,5 @@ class CaseTopic:
         cases = [case for name in sorted(behind) if (case := self._book.get(name)) is not None]
         if cases:
             await self._book.save_all(cases, [])
-            self._count("cases_restored", len(cases))
+            self._count(Counters.cases_restored, len(cases))
             log.error("behind cases stood older states, or none of ours: they are written again", cases=len(cases))

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from calllog_guard.core.wire import to_ms
+from calllog_guard.metrics import Counters, Gauges, Increment, SetGauge
 from calllog_guard.ports import Clock, Place
 
 log: Final = structlog.get_logger()
@@ -43,8 +44,8 @@ class Clocks:
         clock: Clock,
         most_s: float,
         probe: Callable[[], Awaitable[None]],
-        count: Callable[[str, int], None],
-        level: Callable[[str, float], None],
+        count: Increment,
+        level: SetGauge,
     ) -> None:
         self._clock, self._most_s, self._probe, self._count, self._level = clock, most_s, probe, count, level
         self._measured: dict[Place, Measured] = {}
@@ -74,11 +75,11 @@ class Clocks:
         if found == self._apart:
             self._apart = not found
             if self._apart:
-                self._count("clocks_apart", 1)
+                self._count(Counters.clocks_apart, 1)
                 log.error("the clocks disagree, or a topic takes its senders' times: nothing that cannot be taken back is done", ahead_s=self._furthest(), allowed_s=self._most_s)  # fmt: skip
             else:
                 log.warning("the clocks agree again", ahead_s=self._furthest())
-        self._level("clock_ahead_s", self._furthest())
+        self._level(Gauges.clock_ahead_s, self._furthest())
         return found
 
     def _agrees(self) -> bool:

@@ -1,11 +1,11 @@
 """What the workers of one tenant share, put together once per process."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from calllog_guard.core.ids import Tenant
 from calllog_guard.core.requests.outcome import OutcomeKey
+from calllog_guard.metrics import Increment, SetGauge
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Keystore, Log, Writer
 from calllog_guard.settings import Settings
@@ -34,8 +34,8 @@ class WorkerContext:
     log: Log
     writer: Writer
     dead: DeadLetters
-    count: Callable[[str, int], None]
-    level: Callable[[str, float], None]
+    count: Increment
+    level: SetGauge
     agree: Agree = unwatched
 
     @classmethod

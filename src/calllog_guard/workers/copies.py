@@ -33,6 +33,7 @@ from calllog_guard.core.retention.purpose import Purpose, due_day
 from calllog_guard.core.retention.sweep import lapsed
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import KeyMissingError, LegMovedError, MessageError, RecordError
+from calllog_guard.metrics import Counters
 from calllog_guard.ports import Facts, Position
 from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.homes import Homes
@@ -174,7 +175,7 @@ class Copies:
             plaintext = open_leg(value, opened.data_key(month_from(header.mon)))
             plaintext, form = renewed(plaintext, header.v, self._t.ring.calls)
         except RecordError as error:
-            self._t.count("unreadable_" + error.reason, 1)
+            self._t.count(Counters.unreadable[error.reason], 1)
             return []
         name = f"{under.name}.{header.rid}".encode()
         held = HeldHeader(
@@ -242,7 +243,7 @@ class Copies:
                 shard.held.put(record.key, Facts(date.fromisoformat(header.day), header.pur, header.pol, record.offset))
                 seen.add(HoldId(header.kid))
             except (MessageError, ValueError):
-                self._t.count("unreadable_bad_copy", 1)
+                self._t.count(Counters.unreadable["bad_copy"], 1)
         self._commit(shard)
         return seen, after, after >= end
 
@@ -268,7 +269,7 @@ class Copies:
                 leg = read_leg(open_leg(value, secret.copy_key()))
                 legs[key] = referred(leg, parse_held(value).v, self._t.ring.calls)
             except MessageError as error:  # the others are given
-                self._t.count("unreadable_" + error.reason, 1)
+                self._t.count(Counters.unreadable[error.reason], 1)
         return legs
 
     def by_law(self, shard: Shard) -> list[HoldId]:

@@ -10,7 +10,6 @@ Source: design section 10; GDPR Art. 12(3), 19; DPA 2018 s.164A; interface: metr
 """
 
 from collections import Counter
-from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from itertools import islice
 from typing import Final
@@ -21,6 +20,7 @@ from calllog_guard.core.requests.case import SINCE, Case
 from calllog_guard.core.requests.machine import RULES
 from calllog_guard.core.requests.notice import waiting
 from calllog_guard.core.requests.workdays import Calendar
+from calllog_guard.metrics import GaugeMetric, Gauges, Increment, Summaries
 from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.desk_context import DeskContext
 from calllog_guard.workers.terms import alarms, engaged
@@ -32,18 +32,17 @@ CALM: Final = timedelta(days=19)
 """No alarm is earlier: no month has fewer than 28 days, and a week before its end is the first; two days for the zones."""
 _AT_ONCE: Final = 1000
 """Cases renewed or forgotten between two units; a new epoch comes once a week."""
-Level = Callable[[str, float], None]
 
 
-def timed(before: Case, after: Case, count: Callable[[str, int], None]) -> None:
-    """Count how long an erasure took to a stage from the one that `SINCE` names (milliseconds)."""
+def timed(before: Case, after: Case, count: Increment) -> None:
+    """Count how long an erasure took to a stage from the one that `SINCE` names (to the millisecond)."""
     if after.type != "erase":
         return
     for stage in after.stages.keys() - before.stages.keys():
         last = after.stages.get(SINCE.get(stage, ""))
         if last is not None:
-            count(f"erase_stage_n_{stage}", 1)
-            count(f"erase_stage_ms_{stage}", max(0, int((after.stages[stage] - last).total_seconds() * 1000)))
+            ms = max(0, int((after.stages[stage] - last).total_seconds() * 1000))
+            count(Summaries.erase_stage_seconds[stage], ms * 1000)
 
 
 class Deadlines:
@@ -56,7 +55,7 @@ class Deadlines:
         self._quiet: dict[str, tuple[Case, date]] = {}
         self._table: TenantPolicy | None = None
         self._told: dict[str, tuple[str, date]] = {}
-        self._shown: set[str] = set()
+        self._shown: set[GaugeMetric] = set()
 
     def begin(self, *, owned: bool) -> None:
         """The cases are another's now, or were read anew."""
@@ -78,7 +77,7 @@ class Deadlines:
         if self._renewing:
             self._renewing = await self._book.renew(_AT_ONCE) == _AT_ONCE
 
-    def sweep(self, table: TenantPolicy, now: datetime) -> dict[str, float]:
+    def sweep(self, table: TenantPolicy, now: datetime) -> dict[GaugeMetric, float]:
         """Tell every alarm whose day has come; the metrics."""
         if table != self._table:
             self._table = table
@@ -103,16 +102,16 @@ class Deadlines:
             if known is None or known[0] is not case or known[1] <= today:
                 self._quiet[case.case] = (case, self._alarmed(case, table, calendar, today))
         left = (datetime.fromisoformat(next_due) - datetime.fromisoformat(text)).days * 86_400 if next_due else 0
-        levels = {f"cases_open_{kind}/{waits}": float(many) for (kind, waits), many in counts.items()}
+        levels = {Gauges.cases_open[which]: float(many) for which, many in counts.items()}
         return levels | {
-            "cases_overdue": overdue,
-            "case_next_due_s": left,
-            "brake_engaged": sum(engaged(self._book, kind, table, now) for kind in _BRAKES),
-            "notices_unacknowledged_oldest_s": oldest,
-            "notices_overdue": late,
+            Gauges.cases_overdue: overdue,
+            Gauges.case_next_due_s: left,
+            Gauges.brake_engaged: sum(engaged(self._book, kind, table, now) for kind in _BRAKES),
+            Gauges.notices_unacknowledged_oldest_s: oldest,
+            Gauges.notices_overdue: late,
         }
 
-    def _show(self, levels: dict[str, float]) -> None:
+    def _show(self, levels: dict[GaugeMetric, float]) -> None:
         """Show what was counted; what is not among it any more is zero."""
         for name in self._shown - levels.keys():
             self._level(name, 0)

@@ -24,6 +24,7 @@ from calllog_guard.errors import (
     OffsetsGoneError,
     PositionConflictError,
 )
+from calllog_guard.metrics import Counters, Gauges, Summaries
 from calllog_guard.ports import GroupConsumer, TopicPartition
 from calllog_guard.workers.attempts import RETRY_FIRST_S, RETRY_MOST_S, Attempts, Waits
 from calllog_guard.workers.attempts import Unit as Unit  # noqa: PLC0414 - what every role takes
@@ -234,7 +235,7 @@ class Delivery:
                     await self._rewind()
                     return
                 if loud := {place: each for place, each in unit.items() if not self._quiet(place)}:
-                    self._count("unit_us", int((self._now() - began) * 1e6))
+                    self._count(Summaries.unit_seconds, int((self._now() - began) * 1e6))
                 self._settle(unit, loud)
             await self._idle()
 
@@ -253,10 +254,10 @@ class Delivery:
         if not loud:
             return
         for records in loud.values():
-            self._count("records_handled", len(records))
+            self._count(Counters.records["handled"], len(records))
             for left in (record.remnant for record in records if record.remnant is not None):
-                self._count("unreadable_" + left.reason, 1)
-        self._count("units", 1)
+                self._count(Counters.unreadable[left.reason], 1)
+        self._count(Counters.units, 1)
         places = {f"{place.topic}/{place.partition}": records[-1].offset for place, records in loud.items()}
         log.info("unit", role=self._role.name, records=sum(map(len, loud.values())), up_to=places)
 
@@ -315,8 +316,8 @@ class Delivery:
         # a partition that a broker cannot read has no lag that anybody knows of
         unheard = any(self._consumer.unheard_s(place) > _UNHEARD_S for place in ends)
         self._stuck_since = (self._stuck_since or self._now()) if any(lags.values()) or unsaved or unheard else None
-        self._level("lag_records", sum(lag for place, lag in lags.items() if not self._quiet(place)))
-        self._level("committed_age_s", self._now() - self._stuck_since if self._stuck_since else 0)
+        self._level(Gauges.lag_records, sum(lag for place, lag in lags.items() if not self._quiet(place)))
+        self._level(Gauges.committed_age_s, self._now() - self._stuck_since if self._stuck_since else 0)
 
     # --- rebalance: errors here are only logged by the library, so they are carried out by hand ---------------------
 

@@ -39,6 +39,7 @@ from calllog_guard.errors import (
     ParkedError,
     RequestRefusedError,
 )
+from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.abreast import abreast, portions
 from calllog_guard.workers.acts import Act, Acts
@@ -146,7 +147,7 @@ class Desk:
         if self._owned:
             await self._before.look(*self._table(), self._o.agree)
             await self._freed()
-        self._o.level("cases_waiting", await self._waiting.again())
+        self._o.level(Gauges.cases_waiting, await self._waiting.again())
         now = self._o.clock.now()
         if self._owned:
             await self._statements.look()
@@ -185,7 +186,7 @@ class Desk:
         if record.topic == self._orders:
             await self._o.writer.write([self._book.refusal(record, error, self._o.clock.now())])
             return
-        self._o.count("dead_" + error.reason, 1)
+        self._o.count(Counters.dead[error.reason], 1)
         await self._o.writer.write([self._o.dead.of(record, error)])
 
     # --- requests ---------------------------------------------------------------------------------------------------
@@ -341,7 +342,7 @@ class Desk:
         An officer decides what is to become of it; a hold that was released meanwhile has ended.
         """
         case = self._book.get(granted.case.case) or granted.case
-        self._o.count("decisions_failed", not case.secret)
+        self._o.count(Counters.decisions_failed, not case.secret)
         log.error("a case cannot be carried out: an officer must look", why=error.reason, **named(case))
         if case.state != "enforcing":  # an officer has it, or has refused it
             return case
@@ -472,7 +473,7 @@ class Desk:
             if outcome.stage == "searched":
                 self._waiting.at_once(case.case)
             if outcome.stage == "failed" and not case.secret:
-                self._o.count("decisions_failed", 1)
+                self._o.count(Counters.decisions_failed, 1)
                 log.error("a decision could not be carried out: an officer must look", case=case.case)
             found, reached = after_outcome(case, outcome, now)
             found, said = self._notices.heard(found, outcome, table)

@@ -24,6 +24,7 @@ from calllog_guard.core.requests.rules import Rule, open_rule
 from calllog_guard.core.tombstone import tombstone
 from calllog_guard.core.wire import decode
 from calllog_guard.errors import EntryUnreadableError, KeyMissingError, LegMovedError
+from calllog_guard.metrics import Counters
 from calllog_guard.ports import Facts
 from calllog_guard.workers.arrivals import Arrivals
 from calllog_guard.workers.copies import Copies
@@ -182,7 +183,7 @@ class Enforcer:
             return await self._t.ring.keys_of(work.pseudonym)
         except EntryUnreadableError as error:
             if not work.progress.at and not self._hold_waits(work):
-                self._t.count("erased_unreadable", 1)
+                self._t.count(Counters.erased_unreadable, 1)
                 why = str(error)
                 log.error("somebody is erased whose key cannot be used: what law keeps was not copied", why=why)  # noqa: TRY400
             return None

@@ -33,6 +33,7 @@ from calllog_guard.core.retention.purpose import Purpose, due_day
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import decode, encode
 from calllog_guard.errors import LegMovedError, MessageError
+from calllog_guard.metrics import Counters
 from calllog_guard.ports import Facts
 from calllog_guard.settings import Settings
 from calllog_guard.workers.enforce import Enforcer
@@ -288,7 +289,7 @@ class Exporter:
             except (
                 MessageError
             ) as error:  # its month is over, or it is not what our protector wrote: the others are given
-                self._t.count("unreadable_" + error.reason, 1)
+                self._t.count(Counters.unreadable[error.reason], 1)
                 left_out["unreadable"] += 1
         return tuple(legs)
 

@@ -10,7 +10,7 @@ Source: design section 9 (restore guard); vectors in `tests/vectors/stored_v1.js
 
 import asyncio
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -21,6 +21,7 @@ from calllog_guard.core.profile import TenantProfile
 from calllog_guard.core.proofs import Proofs
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import GuardMovedError, KeystoreForbiddenError, KeystoreGuardedError, NewerFormError
+from calllog_guard.metrics import CounterMetric, Counters, Increment
 from calllog_guard.ports import Keystore
 from calllog_guard.workers.vault import Vault
 
@@ -34,7 +35,7 @@ _LEAP: Final = 1 << 32
 """More than all auditors of an installation raise it in ten years, once a hundredth of a second."""
 
 
-def _silent(_name: str, _by: int) -> None:
+def _silent(_which: CounterMetric, _by: int) -> None:
     """Nobody counts."""
 
 
@@ -86,7 +87,7 @@ class RestoreGuard:
         self._keystore, self._vault, self._tenant = keystore, vault, tenant
         self._marks = [guarded_key(partition) for partition in range(partitions)]
         self._seen, self._leap = 0, 0
-        self.count: Callable[[str, int], None] = _silent
+        self.count: Increment = _silent
 
     @property
     def keys(self) -> list[bytes]:
@@ -141,7 +142,7 @@ class RestoreGuard:
         if seen and found.counter - seen >= _LEAP:  # no auditor of ours raised it so: the next puts it right
             if found.counter != self._leap:
                 self._leap = found.counter
-                self.count("counter_leaps", 1)
+                self.count(Counters.counter_leaps, 1)
             return found._replace(counter=seen)
         if found.counter >= seen:
             self._seen = max(self._seen, found.counter)

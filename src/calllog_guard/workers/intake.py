@@ -27,6 +27,7 @@ from calllog_guard.core.retention.purpose import Purpose, standing
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import Fate, GuardError, MessageError, UnacknowledgedError, UnitOverdueError
+from calllog_guard.metrics import CounterMetric, Counters
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.sealer import Part, Rules, Sealer
@@ -35,11 +36,11 @@ log: Final = structlog.get_logger()
 _ANY_AGE_MS: Final = 100 * 366 * 86_400_000  # events of section 6 begin in 2000
 _PAUSE_S: Final = 2.0
 _ENDS: Final = {
-    "legs_written": "stored",
-    "legs_removed": "removed",
-    "suppressed_erased": "erased",
-    "suppressed_no_purpose": "no_purpose",
-    "suppressed_lapsed": "no_key",
+    Counters.legs_written: "stored",
+    Counters.legs_removed: "removed",
+    Counters.events_suppressed["erased"]: "erased",
+    Counters.events_suppressed["no_purpose"]: "no_purpose",
+    Counters.events_suppressed["lapsed"]: "no_key",
 }
 
 
@@ -97,7 +98,7 @@ class Intake:
         letters: list[Output] = []
         events: Counter[str] = Counter()
         legs: Counter[str] = Counter()
-        ended: Counter[str] = Counter()
+        ended: Counter[CounterMetric] = Counter()
         for item in items:
             before = legs["born_expired"]
             try:
@@ -160,11 +161,11 @@ class Intake:
             self._standing[day] = standing(date.fromisoformat(day), purposes, today)
         return self._standing[day]
 
-    async def _resolved(self, parts: Sequence[Part], letters: Sequence[Output], rules: Rules) -> Counter[str]:
+    async def _resolved(self, parts: Sequence[Part], letters: Sequence[Output], rules: Rules) -> Counter[CounterMetric]:
         found, unknown = await self._sealer.resolved(parts)
         return (await self._sealer.settle(found, letters, rules, unknown=unknown)).ended
 
-    async def _settled(self, parts: Sequence[Part], letters: Sequence[Output], rules: Rules) -> Counter[str]:
+    async def _settled(self, parts: Sequence[Part], letters: Sequence[Output], rules: Rules) -> Counter[CounterMetric]:
         """As a worker does: silence is waited for, a unit that has sent something and takes too long is not."""
         now, most_s = asyncio.get_running_loop().time, self._settings.unit_max_s
         began, deadline = now(), inf

@@ -24,6 +24,7 @@ from calllog_guard.core.requests.outcome import DONE, is_result, legs_part
 from calllog_guard.core.tombstone import Output, tombstone
 from calllog_guard.core.wire import BEAT, to_ms
 from calllog_guard.errors import EntryUnreadableError, EpochUnknownError, MessageError, RecordError
+from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.ports import Facts, Index, Pending
 from calllog_guard.settings import Settings
 from calllog_guard.workers.abreast import abreast
@@ -160,14 +161,14 @@ class Keeper:
                 try:
                     self._result(shard, record)
                 except MessageError as error:  # not written by a worker; its dead letter is written when it is handled
-                    self._count("unreadable_" + error.reason, 1)
+                    self._count(Counters.unreadable[error.reason], 1)
         for record in ours:
             if not is_result(record.key):
                 try:
                     decision = self._read(shard, record)[0]
                     shard.note(record.key.decode(), decision)
                 except MessageError as error:  # not written by a desk; its dead letter is written when it is handled
-                    self._count("unreadable_" + error.reason, 1)
+                    self._count(Counters.unreadable[error.reason], 1)
 
     def _result(self, shard: Shard, record: Any) -> None:
         """
@@ -281,7 +282,7 @@ class Keeper:
         return self._statistician.noted(shard.partition, record) or self._removals.noted(record)
 
     def _letter(self, record: Any, error: MessageError) -> Output:
-        self._count("dead_" + error.reason, 1)
+        self._count(Counters.dead[error.reason], 1)
         return self._dead.of(record, error)
 
     async def _leg(self, shard: Shard, record: Any) -> list[Output]:
@@ -323,7 +324,7 @@ class Keeper:
 
     def _on_sight(self, shard: Shard, key: bytes) -> list[Output]:
         shard.index.remove(key)
-        self._count("on_sight_tombstones", 1)
+        self._count(Counters.on_sight_tombstones, 1)
         return [tombstone(self._legs, key, self._settings.partitions)]
 
     async def _decision(self, shard: Shard, record: Any) -> bool:
@@ -352,7 +353,7 @@ class Keeper:
         try:
             await self._ring.fence(entry.lookup, to_ms(decision.cut_off), generation=entry.generation)
         except EntryUnreadableError:
-            self._count("answer_corrupt", 1)
+            self._count(Counters.keystore_answers["corrupt"], 1)
 
     async def _pend(self, shard: Shard, records: Sequence[Any]) -> None:
         """The barrier is captured once for all decisions of a unit, after the last of their fences."""
@@ -372,7 +373,7 @@ class Keeper:
         for shard in shards:
             await self._enforcer.arrivals.again(shard)
         await abreast(self._backlog.finish, shards)
-        self._t.level("decisions_waiting", sum(len(shard.pauses) for shard in shards))
-        self._t.level("people_unjudged", sum(len(shard.unjudged) for shard in shards))
+        self._t.level(Gauges.decisions_waiting, sum(len(shard.pauses) for shard in shards))
+        self._t.level(Gauges.people_unjudged, sum(len(shard.unjudged) for shard in shards))
         await self._sweeper.sweep(self._shards)
         self._accesses.poll()

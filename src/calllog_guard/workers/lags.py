@@ -17,6 +17,7 @@ import structlog
 from calllog_guard.core.acceptances import Accepted
 from calllog_guard.core.prolonged import Prolonged, next_retention
 from calllog_guard.core.wire import to_ms
+from calllog_guard.metrics import Gauges
 from calllog_guard.ports import Place
 from calllog_guard.settings import REQUESTS_KEEP_DAYS
 from calllog_guard.workers.auditor_context import AuditorContext
@@ -61,10 +62,10 @@ class Lags:
             there = await standing(reads_of(role, m.settings, m.events()), m.keystore, m.extents, keep=False)
             gaps += await self._gaps(there)
             ages |= await self._ages(role, there)
-        m.level("partitions_with_gaps", gaps)
+        m.level(Gauges.partitions_with_gaps, gaps)
         kept = await asyncio.to_thread(m.admin.kept_ms, sorted(ages))
         for topic, age_ms in ages.items():
-            m.level(f"unread_age_s_{topic}", age_ms / 1000)
+            m.level(Gauges.unread_age_s[topic], age_ms / 1000)
             if topic in kept:
                 await self._topic(topic, age_ms, kept[topic])
 
@@ -77,7 +78,7 @@ class Lags:
     async def _topic(self, topic: str, age_ms: int, kept_ms: int) -> None:
         m, settings = self._m, self._m.settings
         near = age_ms > settings.lag_share * kept_ms
-        m.level(f"unread_near_end_{topic}", near)
+        m.level(Gauges.unread_near_end[topic], near)
         if near:
             log.error(
                 "what is unread nears the end of its time", topic=topic, age_s=age_ms // 1000, kept_s=kept_ms // 1000
@@ -86,7 +87,7 @@ class Lags:
         if wanted is None:
             return
         change = next_retention(age_ms, kept_ms, wanted, settings.lag_share, settings.prolong_most)
-        m.level(f"retention_prolonged_{topic}", max(0.0, kept_ms / wanted - 1))
+        m.level(Gauges.retention_prolonged[topic], max(0.0, kept_ms / wanted - 1))
         if change is not None:
             now = m.clock.now()
             note = Prolonged(tenant=self._tenant, topic=topic, from_ms=kept_ms, to_ms=change, age_ms=age_ms, at=now)
@@ -94,7 +95,7 @@ class Lags:
             await self._signed(note)
             await asyncio.to_thread(m.admin.keep, topic, change)
             log.warning("a topic is kept for another time", topic=topic, from_s=kept_ms // 1000, to_s=change // 1000)
-            m.level(f"retention_prolonged_{topic}", change / wanted - 1)
+            m.level(Gauges.retention_prolonged[topic], change / wanted - 1)
 
     async def _ages(self, role: str, there: Standing) -> dict[str, int]:
         """

@@ -17,6 +17,7 @@ import structlog
 
 from calllog_guard.core.absence import Look
 from calllog_guard.core.requests.outcome import Observed
+from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.workers.auditor_context import AuditorContext
 
 log: Final = structlog.get_logger()
@@ -82,10 +83,10 @@ class Observation:
         records, size = sum(each.records for each in looks), sum(each.size_bytes for each in looks)
         names = looks[0].seen
         left = sum(any(each.seen[name].values for each in looks) for name in names)
-        self._count("observed_partitions", 1)
-        self._count("observed_records", records)
-        self._count("observed_bytes", size)
-        self._level("observe_seconds", seconds)
+        self._count(Counters.observed_partitions, 1)
+        self._count(Counters.observed_records, records)
+        self._count(Counters.observed_bytes, size)
+        self._level(Gauges.observe_seconds, seconds)
         log.info(
             "observed",
             partition=partition,

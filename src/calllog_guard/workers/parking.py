@@ -35,6 +35,7 @@ from calllog_guard.core.ids import CallId, EpochName, Lookup
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, decode, encode, from_ms, to_ms
 from calllog_guard.errors import EpochUnknownError, MessageError, NewerFormError, UnitOverdueError
+from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.ports import Place
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.fault_injection import Steps
@@ -136,7 +137,7 @@ class Parking:
         except (MessageError, EpochUnknownError, NewerFormError):
             waiting = None
         if waiting is None or waiting.key != record.key:
-            self._n.count("unreadable_bad_parked", 1)
+            self._n.count(Counters.unreadable["bad_parked"], 1)
             return None
         return waiting
 
@@ -179,9 +180,9 @@ class Parking:
             self._put(each)
         self._new.extend([asyncio.get_running_loop().time()] * len(why))
         for reason, many in Counter(each.reason for each in waits).items():
-            self._n.count("parked_" + reason, many)
+            self._n.count(Counters.parked[reason], many)
         for reason, many in Counter(each.reason for each in letters).items():
-            self._n.count("dead_" + reason, many)
+            self._n.count(Counters.dead[reason], many)
         if why:
             texts = sorted({str(error) for error in why.values()})[:5]
             log.error("parts of calls wait: entries of the keystore cannot be used", people=len(why), why=texts)
@@ -260,7 +261,7 @@ class Parking:
         for name in names:
             if name[2] in left:
                 self._pauses.failed(name)
-        self._n.count("taken_up", sum(each.part.lookup not in left for each in due))
+        self._n.count(Counters.taken_up, sum(each.part.lookup not in left for each in due))
         self._show()
 
     async def _in_time(self, settling: Awaitable[Unreadable]) -> Unreadable:
@@ -281,7 +282,7 @@ class Parking:
             return
         await self._n.writer.write([self._letter(each) for each in old])
         for each in old:
-            self._n.count("dead_" + each.reason, 1)
+            self._n.count(Counters.dead[each.reason], 1)
         await self._gone(old)
         self._show()
 
@@ -301,9 +302,9 @@ class Parking:
         waiting = [each for queue in self._queues.values() for each in queue.values()]
         oldest = min((each.since_ms for each in waiting), default=None)
         age = 0 if oldest is None else (self._n.clock.now() - from_ms(oldest)).total_seconds()
-        self._n.level("parked_parts", len(waiting))
-        self._n.level("parked_people", len({lookup for _, _, lookup in self._queues}))
-        self._n.level("parked_oldest_s", age)
+        self._n.level(Gauges.parked_parts, len(waiting))
+        self._n.level(Gauges.parked_people, len({lookup for _, _, lookup in self._queues}))
+        self._n.level(Gauges.parked_oldest_s, age)
 
 
 def _waiting(part: Part) -> WaitingPart:

@@ -18,6 +18,7 @@ from calllog_guard.core.policy.form import Version
 from calllog_guard.core.policy.grave import SECOND
 from calllog_guard.core.policy.publication import PASSING, TOO_LONG, Followed, is_publication
 from calllog_guard.errors import RequestRefusedError
+from calllog_guard.metrics import Counters, Increment
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock
 
@@ -56,7 +57,7 @@ class PolicyHooks:
     seen: Callable[[], tuple[date, int] | None]
     show: Callable[[Version], None]
     letter: Callable[[Any, RequestRefusedError], Awaitable[None]] | None
-    count: Callable[[str, int], None]
+    count: Increment
 
 
 class PolicySource:
@@ -111,7 +112,7 @@ class PolicySource:
         for record in large:
             reason = record.remnant.reason if record.remnant else _TOO_LARGE
             log.error("published policy refused: nothing changes", reason=reason)
-            self._count("policy_refused_" + reason, 1)
+            self._count(Counters.policy_refused[reason], 1)
             if self._letter is not None:
                 await self._letter(record, RequestRefusedError(reason))
 
@@ -128,7 +129,7 @@ class PolicySource:
                 log.warning("a published policy waits until a second officer has signed it")
                 continue
             log.error("published policy refused: nothing changes", reason=reason)
-            self._count("policy_refused_" + reason, 1)
+            self._count(Counters.policy_refused[reason], 1)
             if self._letter is not None and token in self._fresh:
                 await self._letter(self._fresh[token], RequestRefusedError(reason))
         self._fresh.clear()

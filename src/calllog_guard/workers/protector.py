@@ -15,6 +15,7 @@ from calllog_guard.core.calls.event import Limits, payload_of, read_event
 from calllog_guard.core.replay import first_appended_ms
 from calllog_guard.core.tombstone import Output
 from calllog_guard.errors import MessageError
+from calllog_guard.metrics import Counters
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.delivery import Unit
 from calllog_guard.workers.fault_injection import Steps
@@ -83,8 +84,8 @@ class Protector:
         return {part.lookup: settled.left[each.lookup] for part, each in pairs if each.lookup in settled.left}
 
     def _told(self, settled: Settled) -> None:
-        for name, by in settled.ended.items():
-            self._count(name, by)
+        for which, by in settled.ended.items():
+            self._count(which, by)
 
     def _decoded(self, unit: Unit, rules: Rules) -> tuple[list[Part], list[Output]]:
         parts: list[Part] = []
@@ -102,7 +103,7 @@ class Protector:
                 )
             except MessageError as error:
                 letters.append(self._dead.of(record, error))
-                self._count("dead_" + error.reason, 1)
+                self._count(Counters.dead[error.reason], 1)
                 continue
             place = (record.topic, record.partition, record.offset)
             parts += self._sealer.parts(checked, first_appended_ms(record.timestamp, record.headers), rules, place)

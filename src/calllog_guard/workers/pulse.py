@@ -15,6 +15,7 @@ import structlog
 
 from calllog_guard import telemetry
 from calllog_guard.errors import GuardError
+from calllog_guard.metrics import Counters, Increment
 
 log: Final = structlog.get_logger()
 _OFTEN: Final = 3
@@ -36,7 +37,7 @@ class Pulse:
         self,
         asks: Mapping[str, Callable[[], Awaitable[object]]],
         silent_s: float,
-        count: Callable[[str, int], None],
+        count: Increment,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._asks, self._silent_s, self._count, self._now = asks, silent_s, count, now
@@ -85,6 +86,6 @@ class Pulse:
 
     def _unanswered(self, name: str, why: str) -> None:
         self._why[name] = why
-        self._count("retries", 1)
+        self._count(Counters.retries, 1)
         if name in self.silent:
             log.error("silent: everything waits", server=name, why=why)

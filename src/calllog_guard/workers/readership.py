@@ -25,6 +25,7 @@ from calllog_guard.core.policy.actors import Judge
 from calllog_guard.core.requests.outcome import Unsure
 from calllog_guard.core.wire import Access, from_ms
 from calllog_guard.errors import LogSilentError, MessageError, NewerFormError, RecordError
+from calllog_guard.metrics import Counters
 from calllog_guard.workers.abreast import unhurried
 from calllog_guard.workers.access_index import AccessIndex
 from calllog_guard.workers.tools import KeeperContext
@@ -233,5 +234,5 @@ class Readership:
     def _alarm(self, doubts: Counter[Doubt]) -> None:
         for reason, many in doubts.items():
             if many:
-                self._t.count(f"access_unproven_{reason}", many)
+                self._t.count(Counters.access_unproven[reason], many)
                 log.error("records of accesses are believed by nobody: see report", reason=str(reason), records=many)

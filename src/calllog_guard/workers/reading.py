@@ -30,6 +30,7 @@ from calllog_guard.core.retention.purpose import Purpose
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import DENIED, NOBODY, Access, encode
 from calllog_guard.errors import ConfigurationError, MessageError, RecordError, StateRefusedError
+from calllog_guard.metrics import Counters, Increment
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Record, Writer
 from calllog_guard.settings import Settings
@@ -128,7 +129,7 @@ class ReaderContext:
     clock: Clock
     writer: Writer
     hand: Hand | None = None
-    count: Callable[[str, int], None] = lambda _name, _by: None
+    count: Increment = lambda _name, _by: None
 
 
 class Reading:
@@ -221,7 +222,7 @@ class Reading:
         self.opened += opened
         self.refused.update(refused)
         for result, many in (("opened", opened), *refused.items()):
-            self._count(f"reads_{self.errand.purpose}/{result}", many)
+            self._count(Counters.reads[self.errand.purpose, result], many)
 
     def _verdict(
         self, record: Record, header: Header, holder: Holder | None, standings: Mapping[str, Standing], right: Right

@@ -25,6 +25,7 @@ from calllog_guard.core.retention.purpose import GRACE_DAYS
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import EntryUnreadableError, MessageError
+from calllog_guard.metrics import Counters
 from calllog_guard.workers.copies import opened_of
 from calllog_guard.workers.keyring import fresh_nonce
 from calllog_guard.workers.shard import Shard
@@ -65,7 +66,7 @@ class Renewal:
                 values = await t.log.fetch(t.legs, shard.partition, old)
                 legs = await self._referred(person, values)
                 await t.writer.write([Output(t.legs, shard.partition, key, value) for key, value in legs.items()])
-                t.count("legs_renewed", len(legs))
+                t.count(Counters.legs_renewed, len(legs))
         return False
 
     async def _referred(self, person: str, values: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:

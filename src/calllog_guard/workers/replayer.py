@@ -29,6 +29,7 @@ from calllog_guard.core.requests.rules import Standing
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, Beat, decode, encode, to_ms
 from calllog_guard.errors import EntryUnreadableError, MessageError
+from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.workers.enforce import Enforcer
 from calllog_guard.workers.keyring import pointer
 from calllog_guard.workers.preserve import Preserver
@@ -54,7 +55,7 @@ class Replayer:
         Whoever was erased since the backup is erased again before anybody opens anything.
         """
         origin, missing = await self._ring.guard.unguarded(sorted(shards))
-        self._t.level("guard_lag", len(missing))
+        self._t.level(Gauges.guard_lag, len(missing))
         for partition, applied in missing.items():
             shard = shards[partition]
             end = (await self._t.log.ends(self._decisions, [partition]))[partition]
@@ -78,8 +79,8 @@ class Replayer:
             settled = not shard.pending and shard.decisions >= end
             await self._ring.guard.mark(partition, origin, end if settled else applied)
             log.warning("ledger replayed", partition=partition, decisions=again, people_without_key=lost)
-            self._count("guard_replayed", again)
-            self._count("guard_keys_lost", lost)
+            self._count(Counters.guard_replayed, again)
+            self._count(Counters.guard_keys_lost, lost)
 
     async def _unmark(self, shard: Shard, records: Sequence[Any]) -> None:
         """A restored key entry may bear the mark of a hold whose copies were made since: it would keep the key for ever."""
@@ -96,7 +97,7 @@ class Replayer:
         try:
             yield
         except EntryUnreadableError:
-            self._count("answer_corrupt", 1)
+            self._count(Counters.keystore_answers["corrupt"], 1)
 
     async def _again(self, shard: Shard, record: Any, flagged: dict[str, Entry]) -> None:
         try:
@@ -152,7 +153,7 @@ class Replayer:
         try:
             return await self._enforcer.arrivals.flags(shard, pseudonym)
         except EntryUnreadableError:
-            self._count("answer_corrupt", 1)
+            self._count(Counters.keystore_answers["corrupt"], 1)
             return None
 
     async def _restricted(self, shard: Shard, absent: Mapping[str, Entry]) -> None:
@@ -168,7 +169,7 @@ class Replayer:
                     cases += [each.case for each in binding]
         if cases:
             log.error("choices lost with the keystore: ask these people again, then lift", cases=sorted(set(cases)))
-            self._count("guard_choices_lost", len(cases))
+            self._count(Counters.guard_choices_lost, len(cases))
 
     async def _minted(self, lookup: Lookup, lost: int) -> bool:
         """Mint a person whose generation `lost` is lost, unless they are there in a later one; whether it was done."""

@@ -10,7 +10,7 @@ Source: design sections 4, 7, 8, 9.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from itertools import chain
@@ -31,6 +31,7 @@ from calllog_guard.core.retention.purpose import allowed, mask_for
 from calllog_guard.core.tombstone import Output, tombstone
 from calllog_guard.core.wire import to_ms
 from calllog_guard.errors import IdentityMovedError, KeyMissingError, RecordError
+from calllog_guard.metrics import CounterMetric, Counters, Increment
 from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.settings import Settings
@@ -40,8 +41,8 @@ from calllog_guard.workers.keyring import Keyring, View
 from calllog_guard.workers.naming import Names, Naming
 from calllog_guard.workers.unreadable import Unreadable
 
-Count = Callable[[str, int], None]
 Persons = Mapping[Lookup, Person | None]
+_SUPPRESSED: Final = {fate: Counters.events_suppressed[fate.value] for fate in Fated}
 _OUTCOMES: Final = ("answered", "missed", "declined", "failed")
 _ROLES: Final = ("host", "guest", "caller", "callee")
 
@@ -76,9 +77,9 @@ class Part(msgspec.Struct, frozen=True, gc=False):
 
 
 class Settled(NamedTuple):
-    """How many parts ended in which way (`legs_written`, `legs_removed`, `suppressed_…`), and whose were left out."""
+    """How many parts ended in which way, and whose were left out."""
 
-    ended: Counter[str]
+    ended: Counter[CounterMetric]
     left: Unreadable
 
 
@@ -114,7 +115,7 @@ class Sealer:
         policy: Policy,
         settings: Settings,
         clock: Clock,
-        count: Count,
+        count: Increment,
         *,
         keep_days: int,
         returns: bool = True,
@@ -235,7 +236,7 @@ class Sealer:
             if again.raw == view.raw:
                 self._answered(persons, left)
                 return Settled(ended, left)
-            self._count("units_repeated", 1)
+            self._count(Counters.units_repeated, 1)
             letters = ()
 
     def _answered(self, persons: Persons, left: Unreadable) -> None:
@@ -247,7 +248,7 @@ class Sealer:
         )
         said.update("missing" if isinstance(error, KeyMissingError) else "corrupt" for error in left.values())
         for answer, times in said.items():
-            self._count("answer_" + answer, times)
+            self._count(Counters.keystore_answers[answer], times)
 
     async def _minted(self, parts: Sequence[Part], lookups: Sequence[Lookup]) -> tuple[View, Persons, Unreadable]:
         """The entries as read once everybody who needs secrets has them, what they say, and whose say nothing."""
@@ -269,19 +270,19 @@ class Sealer:
             floor = min(floor_month(now, self._keep_days), month_of(late.year, late.month))
             before = self._ring.minted
             await self._ring.mint(wanted, view, floor, month_of(now.year, now.month))
-            self._count("secrets_minted", self._ring.minted - before)
+            self._count(Counters.secrets_minted, self._ring.minted - before)
 
     def _fate(self, part: Part, person: Person | None, mask: int) -> Fated:
         return fate_of(person, mask, part.started_ms, part.appended_ms, returns=self._returns)
 
     async def _sealed(
         self, parts: Sequence[Part], persons: Persons, rules: Rules
-    ) -> tuple[list[Output], Counter[str], Unreadable]:
+    ) -> tuple[list[Output], Counter[CounterMetric], Unreadable]:
         """The legs of those whose entries say something, how their parts ended, and whose keys cannot be used."""
         living = {lookup: person for lookup, person in persons.items() if person is not None and person.pseudonym}
         opened, keyless = await self._ring.open(living)
         outputs: list[Output] = []
-        ended: Counter[str] = Counter()
+        ended: Counter[CounterMetric] = Counter()
         fresh = nonces(len(parts))
         for part in parts:
             if part.lookup in keyless or part.lookup not in persons:
@@ -289,8 +290,8 @@ class Sealer:
             output = self._leg(part, persons[part.lookup], opened.get(part.lookup), rules, fresh, ended)
             if output is not None:
                 outputs.append(output)
-        ended["legs_removed"] = sum(output.value is None for output in outputs)
-        ended["legs_written"] = len(outputs) - ended["legs_removed"]
+        removed = sum(output.value is None for output in outputs)
+        ended.update({Counters.legs_removed: removed, Counters.legs_written: len(outputs) - removed})
         return outputs, ended, keyless
 
     def _leg(
@@ -300,10 +301,10 @@ class Sealer:
         keys: Opened | None,
         rules: Rules,
         fresh: Iterator[bytes],
-        ended: Counter[str],
+        ended: Counter[CounterMetric],
     ) -> Output | None:
         if person is None or keys is None:
-            ended["suppressed_" + self._fate(part, person, 0).value] += 1
+            ended[_SUPPRESSED[self._fate(part, person, 0)]] += 1
             return None
         mask = allowed(
             part.mask,
@@ -318,12 +319,12 @@ class Sealer:
         if fate is Fated.REMOVE:
             return tombstone(self._legs, key, self._settings.partitions)
         if fate is not Fated.STORE or part.text is None:
-            ended["suppressed_" + fate.value] += 1
+            ended[_SUPPRESSED[fate]] += 1
             return None
         try:
             value = self._value(part, token, mask, keys, rules, part.text, next(fresh))
         except RecordError:
-            ended["suppressed_lapsed"] += 1
+            ended[Counters.events_suppressed["lapsed"]] += 1
             return None
         return Output(self._legs, keys.place % self._settings.partitions, key, value)
 

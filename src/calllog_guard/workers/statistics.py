@@ -51,6 +51,7 @@ from calllog_guard.core.retention.tally import (
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, decode, encode
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
+from calllog_guard.metrics import Counters
 from calllog_guard.ports import Facts
 from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.keyring import fresh_nonce, pointer
@@ -116,7 +117,7 @@ class Statistician:
                 secret = self._t.vault.epoch_key(epoch, self._t.tenant, "tallies")
                 book.tallies[name] = open_tally(value, Place(self._t.tenant, partition, name), secret), epoch
             except (EpochUnknownError, EntryCorruptError, MessageError, ValueError, IndexError) as error:
-                self._t.count("tallies_lost", 1)
+                self._t.count(Counters.tallies_lost, 1)
                 log.error("a tally counts nothing", partition=partition, why=str(error))  # noqa: TRY400
         return book
 
@@ -124,7 +125,7 @@ class Statistician:
         """Whether a keeper of ours wrote a record; what others wrote in its place is passed over."""
         ours = self._t.ring.guard.proofs.believed(record, KEEP)
         if not ours and record.key != BEAT:
-            self._t.count("unreadable_unproven", 1)
+            self._t.count(Counters.unreadable["unproven"], 1)
         return ours
 
     async def _put(self, outputs: Sequence[Output]) -> None:
@@ -205,7 +206,7 @@ class Statistician:
             name = TallyName(lapsed, _called(next(iter(batch.values()))[0]))
             before = book.tallies.get(name, (Tally(), None))[0]
             await self._write(shard.partition, name, before.counted(legs, counted))
-            self._t.count("legs_counted", len(counted))
+            self._t.count(Counters.legs_counted, len(counted))
         self._steps.reached("statistics.counted")
         return gone
 
@@ -300,8 +301,8 @@ class Statistician:
         there = {record.key for record in await self._t.log.read_all(topic, [home]) if self._ours(record)}
         fresh = [each for each in told if each.key not in there]
         await self._put([Output(topic, home, each.key, encode(each)) for each in fresh])
-        self._t.count("cells_published", len(fresh))
-        self._t.count("cells_untold", untold)
+        self._t.count(Counters.cells_published, len(fresh))
+        self._t.count(Counters.cells_untold, untold)
 
 
 def _month(mark: Any, proofs: Proofs) -> Month | None:

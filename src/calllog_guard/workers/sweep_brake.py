@@ -14,6 +14,7 @@ import structlog
 from calllog_guard.core.confirmations import let_go
 from calllog_guard.core.retention.brake import DAYS_MOST, too_much
 from calllog_guard.core.retention.purpose import Purpose, due_day
+from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.ports import Facts, Index, Place
 from calllog_guard.workers.tools import KeeperContext
 
@@ -63,12 +64,12 @@ class SweepBrake:
                 held, swept = sum(due.values()), word
                 self._tell(place, due, whole)
         self._held[place] = held
-        self._t.level("sweep_held_back_records", sum(self._held.values()))
+        self._t.level(Gauges.sweep_held_back_records, sum(self._held.values()))
         return swept
 
     def _tell(self, place: Place, due: dict[date, int], whole: int) -> None:
         if not self._held.get(place):
-            self._t.count("sweeps_held_back", 1)
+            self._t.count(Counters.sweeps_held_back, 1)
         log.error(
             "a sweep would take more at once than it may by itself: it waits for an officer (calllog-guard expiry)",
             topic=place[0],

@@ -21,6 +21,7 @@ from calllog_guard.core.retention.purpose import due_day
 from calllog_guard.core.retention.sweep import lapsed
 from calllog_guard.core.tombstone import tombstone
 from calllog_guard.core.wire import to_ms
+from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.workers.copies import Copies
 from calllog_guard.workers.fault_injection import Steps
 from calllog_guard.workers.noting import Noting
@@ -89,8 +90,8 @@ class Sweeper:
         due = self._due(shard, day)
         full = len(due) >= t.settings.sweep_records
         self._overdue[shard.partition] = (len(due), self._oldest(shard)) if full else (0, 0.0)
-        t.level("sweep_overdue_records", sum(many for many, _ in self._overdue.values()))
-        t.level("sweep_oldest_overdue_s", max(oldest for _, oldest in self._overdue.values()))
+        t.level(Gauges.sweep_overdue_records, sum(many for many, _ in self._overdue.values()))
+        t.level(Gauges.sweep_oldest_overdue_s, max(oldest for _, oldest in self._overdue.values()))
         due, more = await self._statistician.counted(shard, await self._copied(shard, due))
         due = await self._copied(shard, due)
         for at in range(0, len(due), PORTION):
@@ -110,7 +111,7 @@ class Sweeper:
             shard.index.remove(key)
         t.commit(shard)
         shard.unforgotten = True
-        t.count("legs_expired", len(due))
+        t.count(Counters.legs_expired, len(due))
 
     def _due(self, shard: Shard, day: date) -> list[bytes]:
         """What has lapsed as of a day, one portion."""

@@ -21,6 +21,7 @@ from calllog_guard.core.proofs import AUDIT
 from calllog_guard.core.tombstone import Output
 from calllog_guard.core.wire import BEAT, Beat, encode, to_ms
 from calllog_guard.errors import EntryCorruptError, KeystoreSilentError
+from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.ports import Trimmed
 from calllog_guard.workers.auditor_context import AuditorContext
 from calllog_guard.workers.reads import Spot, group_of
@@ -75,8 +76,8 @@ class Upkeep:
         found = await asyncio.to_thread(m.extents.extents, more)
         there = {place: each.end - each.first for place, each in found.items() if each.end > each.first}
         self._beyond = {topic: [number for name, number in there if name == topic] for topic in created}
-        m.level("partitions_beyond", sum(len(each.partitions) for each in more.values()))
-        m.level("records_beyond", sum(there.values()))
+        m.level(Gauges.partitions_beyond, sum(len(each.partitions) for each in more.values()))
+        m.level(Gauges.records_beyond, sum(there.values()))
         if there:
             log.error("records lie in partitions that nobody reads", places=[f"{topic}/{at}" for topic, at in there])
         elif more:
@@ -107,7 +108,7 @@ class Upkeep:
             beats.append(Output(m.settings.topic("privacy.policy"), 0, ANCHOR, encode(m.anchor)))
         await m.writer.write(await m.guard.vouched(AUDIT, beats))
         self.beat_at = asyncio.get_running_loop().time()
-        m.count("heartbeats", len(places))
+        m.count(Counters.heartbeats, len(places))
 
     def _plain(self) -> dict[str, Shape]:
         """The topics of events that a look has seen: writing to one that is not made yet would hold up every heartbeat."""
@@ -132,7 +133,7 @@ class Upkeep:
         shape = (self._shapes or {}).get(requests)
         done = [await self._cut("protector", topic, each) for topic, each in self._plain().items()]
         done += [await self._cut("desk", requests, shape)] if shape else []
-        m.level("trim_lag_records", sum(each.behind for some in done for each in some))
+        m.level(Gauges.trim_lag_records, sum(each.behind for some in done for each in some))
         return True
 
     async def _cut(self, role: str, topic: str, shape: Shape) -> list[Trimmed]:
@@ -148,7 +149,7 @@ class Upkeep:
         )
         groups = [group_of(m.settings, role), *more]
         done = await asyncio.to_thread(m.admin.trim, topic, partitions, groups, before)
-        m.count("trimmed_partitions", sum(each.cut for each in done.values()))
+        m.count(Counters.trimmed_partitions, sum(each.cut for each in done.values()))
         return list(done.values())
 
     async def _same(self, role: str, topic: str, shape: Shape) -> list[int]:

@@ -16,6 +16,7 @@ from calllog_guard.core.ids import Lookup
 from calllog_guard.core.requests.case import Case
 from calllog_guard.core.requests.request import Request
 from calllog_guard.errors import CaseStateError, ParkedError
+from calllog_guard.metrics import Counters, Increment
 from calllog_guard.policy import TenantPolicy
 from calllog_guard.workers.casebook import Casebook
 from calllog_guard.workers.decide import Decider
@@ -51,7 +52,7 @@ class WaitingCases:
         decider: Decider,
         carry: Callable[[Granted], Awaitable[Case]],
         table: Callable[[], tuple[str, TenantPolicy]],
-        count: Callable[[str, int], None],
+        count: Increment,
     ) -> None:
         self._book, self._decider, self._carry, self._table, self._count = book, decider, carry, table, count
         self._who: dict[str, frozenset[Lookup]] = {}
@@ -145,7 +146,7 @@ class WaitingCases:
             case = await self._book.save(await self._book.sealed(case, request))
         await self._note(case, request)
         if self._pauses.failed(case.case):
-            self._count("cases_waited", 1)
+            self._count(Counters.cases_waited, 1)
             log.error("a case waits", why=str(error), **named(case))
         return case
 
