@@ -55,7 +55,7 @@ schemas: .venv/stamp ## write schemas/ anew from the types
 	$(PY) -m calllog_guard.core.schema | $(PY) -c 'import json, pathlib, sys; [pathlib.Path("schemas", n).write_text(t) for n, t in json.load(sys.stdin).items()]'
 
 vectors: .venv/stamp ## print the golden vectors that the code computes now
-	cd tests/core && ../../$(PY) make_vectors.py && ../../$(PY) make_vectors_v2.py
+	cd tests/support && ../../$(PY) make_vectors.py && ../../$(PY) make_vectors_v2.py
 
 fixture: .venv/stamp tools wheel ## freeze what this release writes for all later ones to read: once a release, when its forms are final (minutes)
 	cd tests/e2e && ../../$(PY) -W ignore release_story.py "$(or $(WHEEL),../../$$(ls -t dist/calllog_guard-*.whl | head -1))"
@@ -72,7 +72,7 @@ vault: .venv/stamp ## the KMS contract on a real Vault, built once from its Go m
 	VAULT_REAL=1 $(PY) -m pytest tests/contract/test_kms.py
 
 erasure: .venv/stamp tools ## the canary hunt
-	$(PY) -m pytest tests/core/test_traces.py tests/e2e/test_canaries.py
+	$(PY) -m pytest tests/unit/core/test_traces.py tests/e2e/test_canaries.py
 
 chaos: .venv/stamp tools ## kill Redis 200 times under load, and the workers at every step (many minutes)
 	CHAOS_KILLS=200 EVERY_STEP=1 $(PY) -m pytest tests/e2e/test_chaos.py tests/e2e/test_preserve.py tests/e2e/test_erase.py \
@@ -86,15 +86,15 @@ outages: .venv/stamp tools ## Kafka, Redis and both away, frozen or gone, half a
 	OUTAGE_S=$${OUTAGE_S:-1800} $(PY) -m pytest -s -p no:randomly tests/e2e/test_silence.py
 
 fuzz: .venv/stamp tools ## whole records by dice against every worker: 200 histories in memory, then ten minutes on a real broker
-	FUZZ_SEEDS=200 $(PY) -m pytest -o timeout=0 tests/core/test_fuzz.py
+	FUZZ_SEEDS=200 $(PY) -m pytest -o timeout=0 tests/scenarios/test_fuzz.py
 	FUZZ_S=$${FUZZ_S:-600} $(PY) -m pytest -s tests/e2e/test_fuzz_live.py
 
 properties: .venv/stamp ## 5,000 random histories of 50 steps against an oracle of who may be shown what, 20,000 people and strangers erased (half an hour)
 	PROPERTY_SEQUENCES=5000 PROPERTY_STEPS=50 PROPERTY_SHORTEN=1 IDENTITY_CASES=20000 \
-	  $(PY) -m pytest -o timeout=0 tests/core/test_properties.py tests/core/test_identifier_cases.py
+	  $(PY) -m pytest -o timeout=0 tests/scenarios/test_properties.py tests/scenarios/test_identifier_cases.py
 
 simulate: .venv/stamp ## two policies a year apart over call data, day by day against an oracle (CALLS=calls.csv)
-	$(PY) tests/core/simulate.py $(if $(CALLS),--calls "$(CALLS)")
+	$(PY) tests/support/simulate.py $(if $(CALLS),--calls "$(CALLS)")
 
 bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Faust agent; erasures, one and a thousand; a look at a million records; the keystore walk; against the release before; beside what is bad
 	$(PY) -W ignore bench/protect.py

@@ -19,14 +19,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from calllog_guard.adapters.kafka_log import read_each
-from calllog_guard.adapters.kafka_writer import KafkaWriter
-from calllog_guard.adapters.segment_files import look_at_replica, replicas
-from calllog_guard.core.absence import Look
-from calllog_guard.core.crypto.envelope import LegHeader, seal_leg
-from calllog_guard.core.crypto.secrets import DataKey
-from calllog_guard.core.ids import id_text
-from calllog_guard.core.tombstone import Output
+from calllog_guard.adapters.disk.segment_files import look_at_replica, replicas
+from calllog_guard.adapters.kafka.log import read_each
+from calllog_guard.adapters.kafka.writer import KafkaWriter
+from calllog_guard.core.audit.absence import Look
+from calllog_guard.core.crypto.leg_envelope import LegHeader, seal_leg
+from calllog_guard.core.crypto.subject_secrets import DataKey
+from calllog_guard.core.identifiers import id_text
+from calllog_guard.core.records import Output
 
 RECORDS = int(os.environ.get("RECORDS", "1000000"))
 PARTITIONS = int(os.environ.get("PARTITIONS", "4"))
@@ -104,7 +104,7 @@ def observe(kafka: str, log_dir: str) -> dict[str, float]:
 
 def main() -> None:
     """Write, observe in a process of its own, print."""
-    from calllog_guard.stack.supervisor import Stack  # noqa: PLC0415 - not in the process that is measured
+    from calllog_guard.devstack.supervisor import Stack  # noqa: PLC0415 - not in the process that is measured
 
     with tempfile.TemporaryDirectory() as folder, Stack(Path(folder) / "stack", "production") as stack:
         create(stack.kafka)

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from calllog_guard.adapters.rocksdb_rows import RocksRows
-from calllog_guard.core.accesses import Account, ActorKey, digest, place_of, proves, read_access
-from calllog_guard.core.answers.readers import Legs, Opening, opened_by, which_of
-from calllog_guard.core.offsets import pack
-from calllog_guard.core.wire import Access
-from calllog_guard.workers.access_index import AccessIndex
+from calllog_guard.adapters.rocksdb.rows import RocksRows
+from calllog_guard.core.answers.readers import LegOffsets, Opening, opened_by, which_of
+from calllog_guard.core.audit.accesses import Account, ActorKey, digest, place_of, proves, read_access
+from calllog_guard.core.codec import Access
+from calllog_guard.core.stream.offsets import pack
+from calllog_guard.workers.keeper.enforcement.access_index import AccessIndex
 
 LEGS, BATCH, DAYS, PEOPLE, EACH = 200_000, 5000, 100, 100, 40
 START = datetime(2026, 1, 1, 3, tzinfo=UTC)
@@ -57,7 +57,7 @@ def main() -> None:
     key = ActorKey(Ed25519PrivateKey.generate())
     topic = accesses(key)
     step = LEGS // EACH
-    people = [Legs({person + step * n: date(2025, 12, 1) for n in range(EACH)}) for person in range(PEOPLE)]
+    people = [LegOffsets({person + step * n: date(2025, 12, 1) for n in range(EACH)}) for person in range(PEOPLE)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows"
         began = spent()

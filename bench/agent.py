@@ -9,11 +9,19 @@ import faust
 
 from calllog_guard.core.calls.event import Limits, read_event
 from calllog_guard.core.calls.leg import leg_texts
-from calllog_guard.core.crypto.envelope import NONCE_BYTES, LegHeader, seal_leg
-from calllog_guard.core.crypto.secrets import DataKey, IdentitySecret, Link, Pepper, TokenKey, month_of, month_text
-from calllog_guard.core.identity import DEFAULT
-from calllog_guard.core.ids import CallId, Lookup, Pseudonym, SubjectId, Tenant, partition_of, record_key
-from calllog_guard.core.wire import to_ms
+from calllog_guard.core.codec import to_ms
+from calllog_guard.core.crypto.leg_envelope import NONCE_BYTES, LegHeader, seal_leg
+from calllog_guard.core.crypto.subject_secrets import (
+    DataKey,
+    IdentitySecret,
+    Link,
+    Pepper,
+    TokenKey,
+    month_of,
+    month_text,
+)
+from calllog_guard.core.identifiers import CallId, Lookup, Pseudonym, SubjectId, Tenant, partition_of, record_key
+from calllog_guard.core.identity.rules import DEFAULT
 
 PARTITIONS = int(os.environ["BENCH_PARTITIONS"])
 LEGS = os.environ["BENCH_LEGS"]

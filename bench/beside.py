@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "core"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "e2e"))
 
 from installation import Installation, event, raw
@@ -27,7 +27,7 @@ from spoiled import spoil
 from steady import good, latencies, nothing, pour
 from test_erase import cases
 
-from calllog_guard.stack.supervisor import Stack
+from calllog_guard.devstack.supervisor import Stack
 
 RATE, LATENCY_S, ROUNDS = (
     int(os.environ.get(*each)) for each in (("RATE", "300"), ("LATENCY_S", "15"), ("ROUNDS", "3"))

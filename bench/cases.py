@@ -25,22 +25,22 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "e2e"))
 
 from installation import Installation
 
-from calllog_guard.adapters.kafka_log import read_all
-from calllog_guard.adapters.kafka_writer import KafkaWriter
-from calllog_guard.adapters.memory import SystemClock
-from calllog_guard.core.crypto.sealed import signer_public
-from calllog_guard.core.ids import Tenant, b64
-from calllog_guard.core.proofs import DESK, Proofs, vouched
-from calllog_guard.core.requests.case import Case
-from calllog_guard.core.requests.decision import case_id
-from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import encode
-from calllog_guard.policy import load_policy
+from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.writer import KafkaWriter
+from calllog_guard.adapters.memory.fakes import SystemClock
+from calllog_guard.core.cases.case import Case
+from calllog_guard.core.codec import encode
+from calllog_guard.core.crypto.jose import signer_public
+from calllog_guard.core.decisions.decision import case_id
+from calllog_guard.core.identifiers import Tenant, b64
+from calllog_guard.core.policy.active import load_policy
+from calllog_guard.core.records import Output
+from calllog_guard.core.stream.proofs import DESK, Proofs, vouched
+from calllog_guard.devstack.supervisor import Stack
 from calllog_guard.settings import Settings
-from calllog_guard.stack.supervisor import Stack
-from calllog_guard.workers.casebook import Casebook
-from calllog_guard.workers.deadlines import Deadlines
-from calllog_guard.workers.terms import braked, dated
+from calllog_guard.workers.desk.cases.case_store import Casebook
+from calllog_guard.workers.desk.cases.deadlines import Deadlines
+from calllog_guard.workers.desk.cases.terms import braked, dated
 
 SEED = bytes(32)
 CASES = int(os.environ.get("CASES", "100000"))

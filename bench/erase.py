@@ -21,7 +21,7 @@ from installation import Installation, event, raw
 from signing import claims, signed
 from test_erase import cases
 
-from calllog_guard.stack.supervisor import Stack
+from calllog_guard.devstack.supervisor import Stack
 
 ERASURES = int(os.environ.get("ERASURES", "100"))
 RATE = 500

@@ -24,7 +24,7 @@ from installation import Installation, event, raw
 from signing import claims, signed
 from test_erase import cases
 
-from calllog_guard.stack.supervisor import Stack
+from calllog_guard.devstack.supervisor import Stack
 
 PEOPLE = int(os.environ.get("PEOPLE", "1000"))
 LEGS = int(os.environ.get("LEGS", "100"))

@@ -24,12 +24,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "e2e"))
 from installation import Installation, event, raw
 
 from calllog_guard import Reader
-from calllog_guard.adapters.kafka_reader import KafkaLogReader
+from calllog_guard.adapters.kafka.log_reader import KafkaLogReader
+from calllog_guard.app.context import world
+from calllog_guard.devstack.supervisor import Stack
 from calllog_guard.settings import Settings, from_environment
-from calllog_guard.stack.supervisor import Stack
-from calllog_guard.workers.reading import BATCH
-from calllog_guard.workers.snapshot import _state
-from calllog_guard.world import world
+from calllog_guard.workers.reader.once import _state
+from calllog_guard.workers.reader.session import BATCH
 
 LEGS = int(os.environ.get("LEGS", "100000"))
 PEOPLE = int(os.environ.get("PEOPLE", "2000"))

@@ -25,8 +25,8 @@ from protect import legs, parties, publish, spent
 from releases import Fixture
 from steady import latencies, pour
 
-from calllog_guard.adapters.memory import SystemClock
-from calllog_guard.stack.supervisor import Stack
+from calllog_guard.adapters.memory.fakes import SystemClock
+from calllog_guard.devstack.supervisor import Stack
 
 BEFORE = os.environ.get("BEFORE", "0.1.0")
 EVENTS = int(os.environ.get("EVENTS", "20000"))

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from installation import Installation, event, raw
 
-from calllog_guard.adapters.kafka_log import read_all
-from calllog_guard.adapters.kafka_writer import KafkaWriter
-from calllog_guard.core.tombstone import Output
+from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.writer import KafkaWriter
+from calllog_guard.core.records import Output
 
 _PEOPLE = 200
 

@@ -24,11 +24,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "e2e"))
 
 from installation import Installation, event, raw
 
-from calllog_guard.adapters.kafka_log import read_each
-from calllog_guard.core.ids import CallId, SubjectId, record_key
+from calllog_guard.adapters.kafka.log import read_each
+from calllog_guard.app.context import world
+from calllog_guard.core.identifiers import CallId, SubjectId, record_key
+from calllog_guard.devstack.supervisor import Stack
 from calllog_guard.settings import from_environment
-from calllog_guard.stack.supervisor import Stack
-from calllog_guard.world import world
 
 LEGS = int(os.environ.get("LEGS", "1000000"))
 PEOPLE = 5000

@@ -18,15 +18,15 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "e2e"))
 
 from redises import Lone, running
 
-from calllog_guard.adapters.kms_local import FileRing, LocalKms
-from calllog_guard.adapters.redis_keystore import RedisKeystore
+from calllog_guard.adapters.kms.local import FileRing, LocalKms
+from calllog_guard.adapters.redis.keystore import RedisKeystore
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
-from calllog_guard.core.crypto.secrets import month_of
-from calllog_guard.core.ids import Lookup, Tenant, b64
-from calllog_guard.workers.guard import guard_entry
-from calllog_guard.workers.keyring import Keyring
-from calllog_guard.workers.vault import Vault
-from calllog_guard.workers.walk import Periods, Walk, epoch_of
+from calllog_guard.core.crypto.subject_secrets import month_of
+from calllog_guard.core.identifiers import Lookup, Tenant, b64
+from calllog_guard.workers.keys.people.subject_keys import Keyring
+from calllog_guard.workers.keys.restore_guard import guard_entry
+from calllog_guard.workers.keys.rotation import Periods, Walk, epoch_of
+from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 
 PEOPLE = int(os.environ.get("PEOPLE", "100000"))
 TENANT = Tenant("iocom")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
-    from calllog_guard.stack.supervisor import Stack
+    from calllog_guard.devstack.supervisor import Stack
 
 _skipped = pytest.StashKey[list[str]]()
 # how long an example takes is the machine's affair: beside other work it says nothing about the code
@@ -65,7 +65,7 @@ def java() -> None:
 @pytest.fixture(scope="session")
 def stack(java: None, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Stack]":  # noqa: ARG001
     """A real Kafka and a real Redis, shared by the session."""
-    from calllog_guard.stack.supervisor import Stack  # noqa: PLC0415  (kafka-python warns at its import)
+    from calllog_guard.devstack.supervisor import Stack  # noqa: PLC0415  (kafka-python warns at its import)
 
     with Stack(tmp_path_factory.mktemp("stack")) as running:
         yield running

@@ -1,7 +1,7 @@
 """
 Draw the pictures of docs/ as SVG, from the lists below: no script, no font and no network is needed to see them.
 
-`make reference` writes them; tests/core/test_docs.py fails where a picture is not what the list says.
+`make reference` writes them; tests/unit/project/test_docs.py fails where a picture is not what the list says.
 """
 
 from collections.abc import Sequence
@@ -34,40 +34,40 @@ WORKERS: Final[tuple[Arrow, ...]] = (
     ("desk", "backend", "privacy.receipts, signed"),
 )
 EVENT: Final[tuple[Arrow, ...]] = (
-    ("adapters/kafka_log", "workers/delivery", "a poll: one unit"),
-    ("workers/delivery", "workers/protector", "unit"),
-    ("workers/protector", "core/calls/event", "read_event: decode, check"),
-    ("workers/protector", "workers/sealer", "parts, one per party"),
-    ("workers/sealer", "workers/keyring", "persons read afresh; new ones minted"),
-    ("workers/sealer", "core/calls/protect", "fate_of: leg, nothing, or mint"),
-    ("workers/sealer", "core/crypto/envelope", "seal_under: JWE of the leg"),
-    ("workers/sealer", "adapters/kafka_writer", "legs, acknowledged"),
-    ("workers/sealer", "workers/keyring", "persons read again: changed? do it again"),
-    ("workers/delivery", "adapters/kafka_log", "the offset moves"),
+    ("adapters/kafka/log", "workers/runtime/delivery", "a poll: one unit"),
+    ("workers/runtime/delivery", "workers/protector/worker", "unit"),
+    ("workers/protector/worker", "core/calls/event", "read_event: decode, check"),
+    ("workers/protector/worker", "workers/protector/leg_writer", "parts, one per party"),
+    ("workers/protector/leg_writer", "workers/keys/people/subject_keys", "persons read afresh; new ones minted"),
+    ("workers/protector/leg_writer", "core/calls/fate", "fate_of: leg, nothing, or mint"),
+    ("workers/protector/leg_writer", "core/crypto/leg_envelope", "seal_under: JWE of the leg"),
+    ("workers/protector/leg_writer", "adapters/kafka/writer", "legs, acknowledged"),
+    ("workers/protector/leg_writer", "workers/keys/people/subject_keys", "persons read again: changed? do it again"),
+    ("workers/runtime/delivery", "adapters/kafka/log", "the offset moves"),
 )
 ERASURE: Final[tuple[Arrow, ...]] = (
-    ("backend", "workers/desk", "signed request erase"),
-    ("workers/desk", "core/requests", "signature, fields, clock, brake"),
-    ("workers/desk", "workers/decide", "granted"),
-    ("workers/decide", "ledger", "decision, acknowledged"),
-    ("workers/decide", "keystore", "fence"),
-    ("ledger", "workers/keeper", "in order; reads up to the barrier"),
-    ("workers/keeper", "workers/enforce", "once the barrier is read"),
-    ("workers/enforce", "keystore", "key deleted: destroyed"),
-    ("workers/enforce", "log of legs", "tombstones: tombstoned"),
-    ("ledger", "workers/auditor", "the result, beside the decision"),
-    ("workers/auditor", "log of legs", "reads all of it and its files"),
-    ("workers/auditor", "workers/desk", "outcome absent"),
-    ("workers/desk", "backend", "receipts of every stage"),
+    ("backend", "workers/desk/worker", "signed request erase"),
+    ("workers/desk/worker", "core/requests", "signature, fields, clock, brake"),
+    ("workers/desk/worker", "workers/desk/decisions/decider", "granted"),
+    ("workers/desk/decisions/decider", "ledger", "decision, acknowledged"),
+    ("workers/desk/decisions/decider", "keystore", "fence"),
+    ("ledger", "workers/keeper/worker", "in order; reads up to the barrier"),
+    ("workers/keeper/worker", "workers/keeper/enforcement/enforcer", "once the barrier is read"),
+    ("workers/keeper/enforcement/enforcer", "keystore", "key deleted: destroyed"),
+    ("workers/keeper/enforcement/enforcer", "log of legs", "tombstones: tombstoned"),
+    ("ledger", "workers/auditor/worker", "the result, beside the decision"),
+    ("workers/auditor/worker", "log of legs", "reads all of it and its files"),
+    ("workers/auditor/worker", "workers/desk/worker", "outcome absent"),
+    ("workers/desk/worker", "backend", "receipts of every stage"),
 )
 REQUEST_TYPE: Final[tuple[Arrow, ...]] = (
     ("you", "core/requests/fields", "1 its name: Kind"),
     ("you", "core/requests/request", "2 what it must and may say: NEEDS"),
-    ("you", "core/requests/machine", "3 roles, identity, brake, review: RULES"),
-    ("you", "core/requests/case", "4 its stages"),
-    ("you", "core/requests/decision", "5 what is decided: DecisionType"),
-    ("you", "workers/granted", "6 what it changes in a person's entry"),
-    ("you", "workers/enforce", "7 what the keeper does: register"),
+    ("you", "core/cases/case_states", "3 roles, identity, brake, review: RULES"),
+    ("you", "core/cases/case", "4 its stages"),
+    ("you", "core/decisions/decision", "5 what is decided: DecisionType"),
+    ("you", "workers/desk/decisions/granted", "6 what it changes in a person's entry"),
+    ("you", "workers/keeper/enforcement/enforcer", "7 what the keeper does: register"),
     ("you", "reports", "8 its words in notices and answers"),
 )
 DRAWN: Final = {

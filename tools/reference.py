@@ -1,7 +1,7 @@
 """
 Write docs/reference/ from the code: commands, settings, metrics, topics, messages.
 
-`make reference` writes; `make check` and tests/core/test_docs.py fail where a page is not what the code says.
+`make reference` writes; `make check` and tests/unit/project/test_docs.py fail where a page is not what the code says.
 """
 
 import argparse
@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from calllog_guard.adapters.http_pages import PREFIX as PAGE_PREFIX
-from calllog_guard.adapters.kafka_admin import governed
+from calllog_guard.adapters.http.pages import PREFIX as PAGE_PREFIX
+from calllog_guard.adapters.kafka.admin.topics import governed
 from calllog_guard.cli import parser
-from calllog_guard.core.grants import entries_markdown, secrets_markdown
-from calllog_guard.core.grants import markdown as rights
+from calllog_guard.core.rights.grants import entries_markdown, secrets_markdown
+from calllog_guard.core.rights.grants import markdown as rights
 from calllog_guard.metrics import ROWS, kind_of
 from calllog_guard.settings import PREFIX, SPECS, Settings, unit_of
 

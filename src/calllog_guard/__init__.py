@@ -4,12 +4,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from calllog_guard.app.reader import Reader
     from calllog_guard.core.calls.view import Line, Put, Remove, Reset
-    from calllog_guard.reader import Reader
 
 __version__ = "0.1.0"
 __all__ = ["Line", "Put", "Reader", "Remove", "Reset", "__version__"]
-_HOMES: Final = dict.fromkeys(("Line", "Put", "Remove", "Reset"), "core.calls.view") | {"Reader": "reader"}
+_HOMES: Final = dict.fromkeys(("Line", "Put", "Remove", "Reset"), "core.calls.view") | {"Reader": "app.reader"}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any, Final, NoReturn
 
 from calllog_guard import __version__, telemetry
-from calllog_guard.adapters import process_memory
+from calllog_guard.adapters.process import process_memory
 from calllog_guard.errors import GuardError, exit_code
 
 EXITS = "exit codes: 0 done, 1 a finding, 2 usage or configuration, 3 unavailable, 4 refused by state, 70 halt"

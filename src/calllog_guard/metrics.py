@@ -4,7 +4,7 @@ Every number that a process counts or shows: its name, its meaning, its labels; 
 Rules: 1. A number is declared here, once.  Who counts names the attribute: a name that is not declared fails mypy.
        2. No label names a person.
        3. Values belong to one `Metrics`, one per process.  Nothing is registered globally.
-Not here: the page that serves them (`adapters/http_pages.py`), the table of them (`docs/reference/metrics.md`).
+Not here: the page that serves them (`adapters/http/pages.py`), the table of them (`docs/reference/metrics.md`).
 """
 
 from collections.abc import Callable, Iterator

@@ -16,12 +16,12 @@ from patience import PATIENCE_S
 from raw_batches import Raw, batch
 from raw_producer import produce
 
-from calllog_guard.adapters import kafka_fetched
-from calllog_guard.adapters.kafka_consumer import consumer
-from calllog_guard.adapters.kafka_log import KafkaLog
-from calllog_guard.core.arrival import CORRUPT, TOO_LARGE, UNREADABLE, Arrival
+from calllog_guard.adapters.kafka import fetches as kafka_fetched
+from calllog_guard.adapters.kafka.consumer import consumer
+from calllog_guard.adapters.kafka.log import KafkaLog
+from calllog_guard.core.stream.arrival import CORRUPT, TOO_LARGE, UNREADABLE, Arrival
+from calllog_guard.devstack.supervisor import Stack
 from calllog_guard.errors import LogFaultError, LogRefusedError
-from calllog_guard.stack.supervisor import Stack
 
 pytestmark = pytest.mark.real
 GOOD = [Raw(b"good %d" % number, b"key") for number in range(3)]
@@ -45,7 +45,7 @@ def topic(stack: Stack) -> str:
 
 def test_the_library_reads_by_our_parser() -> None:
     """Where a new release of it has moved these names, this fails, and the poisoned records below end the workers again."""
-    assert (library.MemoryRecords, library.PartitionRecords) == (kafka_fetched.Fetched, kafka_fetched.Arrivals)
+    assert (library.MemoryRecords, library.PartitionRecords) == (kafka_fetched.Fetched, kafka_fetched.FetchedArrivals)
     assert (library.FetchResult, library_consumer.Fetcher) == (kafka_fetched.Result, kafka_fetched.Fetcher)
 
 

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from calllog_guard.adapters.http_cleaner import HttpCleaners, pages, shown_by
-from calllog_guard.adapters.memory import MemoryCleaners
+from calllog_guard.adapters.http.cleaners import HttpCleaners, pages, shown_by
+from calllog_guard.adapters.memory.fakes import MemoryCleaners
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.ports import Cleaner, Cleaners
 

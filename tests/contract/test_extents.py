@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from patience import PATIENCE_S
 
-from calllog_guard.adapters.kafka_extents import KafkaExtents
-from calllog_guard.adapters.memory import SystemClock
-from calllog_guard.adapters.memory_extents import MemoryExtents
-from calllog_guard.core.beginnings import MARK, Committed, Shape
-from calllog_guard.core.ids import is_id
-from calllog_guard.core.wire import to_ms
+from calllog_guard.adapters.kafka.admin.extents import KafkaExtents
+from calllog_guard.adapters.memory.extents import MemoryExtents
+from calllog_guard.adapters.memory.fakes import SystemClock
+from calllog_guard.core.codec import to_ms
+from calllog_guard.core.identifiers import is_id
+from calllog_guard.core.stream.beginnings import MARK, Committed, Shape
 from calllog_guard.errors import LogSilentError
 from calllog_guard.ports import Extents, Place
 from calllog_guard.settings import Settings
 
 if TYPE_CHECKING:
-    from calllog_guard.stack.supervisor import Stack
+    from calllog_guard.devstack.supervisor import Stack
 
 
 class RealTopics:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from calllog_guard.adapters.memory_log import MemoryIndex
-from calllog_guard.adapters.rocksdb_index import RocksIndex
-from calllog_guard.ports import Facts, Index, Pending, Position
+from calllog_guard.adapters.memory.log import MemoryIndex
+from calllog_guard.adapters.rocksdb.index import RocksIndex
+from calllog_guard.ports import Index, LegFacts, Pending, Position
 
 EARLY, LATE = date(2026, 8, 14), date(2026, 11, 24)
 AT = Position(legs=7, decisions=3, topics="calllog.legs", at_ms=1, form=2)
@@ -20,9 +20,9 @@ def row(person: str, leg: int) -> bytes:
     return f"{person * 22}.{leg:022d}".encode()
 
 
-def facts(day: date, offset: int = 0, mask: int = 1) -> Facts:
+def facts(day: date, offset: int = 0, mask: int = 1) -> LegFacts:
     """Facts of a leg."""
-    return Facts(day, mask, "2026-11-01", offset)
+    return LegFacts(day, mask, "2026-11-01", offset)
 
 
 @pytest.fixture(params=["memory", "rocksdb"])

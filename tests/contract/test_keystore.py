@@ -10,8 +10,8 @@ import pytest
 from redis import Redis
 from redises import VALKEY, Lone, replicates, running
 
-from calllog_guard.adapters.memory import MemoryKeystore
-from calllog_guard.adapters.redis_keystore import RedisKeystore
+from calllog_guard.adapters.memory.fakes import MemoryKeystore
+from calllog_guard.adapters.redis.keystore import RedisKeystore
 from calllog_guard.ports import Keystore
 
 KINDS = [

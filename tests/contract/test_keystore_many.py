@@ -14,17 +14,17 @@ import pytest
 from redis import Redis
 from redises import Lone, running
 
-from calllog_guard.adapters.kms_local import FileRing, LocalKms
-from calllog_guard.adapters.memory import MemoryKeystore, SystemClock
-from calllog_guard.adapters.redis_keystore import PORTION, RedisKeystore
+from calllog_guard.adapters.kms.local import FileRing, LocalKms
+from calllog_guard.adapters.memory.fakes import MemoryKeystore, SystemClock
+from calllog_guard.adapters.redis.keystore import PORTION, RedisKeystore
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY, person_key
-from calllog_guard.core.crypto.secrets import month_of
-from calllog_guard.core.ids import SubjectId, Tenant
+from calllog_guard.core.crypto.subject_secrets import month_of
+from calllog_guard.core.identifiers import SubjectId, Tenant
 from calllog_guard.ports import WATCHED_MOST, Keystore
-from calllog_guard.workers.guard import guard_entry
-from calllog_guard.workers.keyring import Keyring
-from calllog_guard.workers.vault import Vault
-from calllog_guard.workers.walk import epoch_of
+from calllog_guard.workers.keys.people.subject_keys import Keyring
+from calllog_guard.workers.keys.restore_guard import guard_entry
+from calllog_guard.workers.keys.rotation import epoch_of
+from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 
 MANY = 100_000
 CALL_S = 60

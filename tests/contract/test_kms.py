@@ -21,11 +21,11 @@ from moto.server import ThreadedMotoServer
 from vault_double import VaultDouble
 from vault_server import VaultServer
 
-from calllog_guard.adapters.kms_address import kms_at, ring_folder
-from calllog_guard.adapters.kms_aws import AwsKms
-from calllog_guard.adapters.kms_local import FileRing
-from calllog_guard.adapters.memory import MemoryKms, MemoryRing
-from calllog_guard.core.crypto.secrets import Secret
+from calllog_guard.adapters.kms.aws import AwsKms
+from calllog_guard.adapters.kms.local import FileRing
+from calllog_guard.adapters.kms.schemes import kms_at, ring_folder
+from calllog_guard.adapters.memory.fakes import MemoryKms, MemoryRing
+from calllog_guard.core.crypto.subject_secrets import Secret
 from calllog_guard.errors import ConfigurationError, EntryCorruptError, EpochUnknownError, GuardError, KmsSilentError
 from calllog_guard.ports import Kms, Ring
 

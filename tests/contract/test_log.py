@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from calllog_guard.adapters.kafka_log import KafkaLog
-from calllog_guard.adapters.kafka_reader import KafkaLogReader
-from calllog_guard.adapters.kafka_writer import KafkaWriter
-from calllog_guard.adapters.memory import MemoryLogReader, MemoryWriter, SystemClock
-from calllog_guard.adapters.memory_log import MemoryLog
-from calllog_guard.core.arrival import Arrival
-from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import to_ms
+from calllog_guard.adapters.kafka.log import KafkaLog
+from calllog_guard.adapters.kafka.log_reader import KafkaLogReader
+from calllog_guard.adapters.kafka.writer import KafkaWriter
+from calllog_guard.adapters.memory.fakes import MemoryLogReader, MemoryWriter, SystemClock
+from calllog_guard.adapters.memory.log import MemoryLog
+from calllog_guard.core.codec import to_ms
+from calllog_guard.core.records import Output
+from calllog_guard.core.stream.arrival import Arrival
 from calllog_guard.errors import LogSilentError
 from calllog_guard.ports import Log, LogReader, Place, Record, TopicPartition, Writer
 
 if TYPE_CHECKING:
-    from calllog_guard.stack.supervisor import Stack
+    from calllog_guard.devstack.supervisor import Stack
 
 
 class Cutter(Protocol):

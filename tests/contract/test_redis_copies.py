@@ -13,10 +13,10 @@ import pytest
 from redis import Redis
 from redises import VALKEY, Lone, replicates, running
 
-from calllog_guard.adapters.redis_keystore import RedisKeystore
+from calllog_guard.adapters.redis.keystore import RedisKeystore
+from calllog_guard.devstack.redis_server import RedisServer
+from calllog_guard.devstack.supervisor import Child
 from calllog_guard.errors import KeystoreSilentError, KeystoreUnsafeError
-from calllog_guard.stack.redis_server import RedisServer
-from calllog_guard.stack.supervisor import Child
 
 pytestmark = pytest.mark.real
 SERVERS = pytest.mark.parametrize("executable", [None, VALKEY], ids=["redis", "valkey"])

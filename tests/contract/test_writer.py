@@ -10,11 +10,11 @@ from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from patience import PATIENCE_S
 
-from calllog_guard.adapters.kafka_log import KafkaLog
-from calllog_guard.adapters.kafka_writer import KafkaWriter
-from calllog_guard.core.tombstone import Output
+from calllog_guard.adapters.kafka.log import KafkaLog
+from calllog_guard.adapters.kafka.writer import KafkaWriter
+from calllog_guard.core.records import Output
+from calllog_guard.devstack.supervisor import Stack
 from calllog_guard.errors import LogFaultError, LogSilentError, OutputTooLargeError, UnacknowledgedError
-from calllog_guard.stack.supervisor import Stack
 
 pytestmark = pytest.mark.real
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from installation import Installation, Make
 
-from calllog_guard.stack.supervisor import Stack
+from calllog_guard.devstack.supervisor import Stack
 
 
 @pytest.fixture

@@ -22,15 +22,15 @@ import pytest
 from patience import PATIENCE_S
 from redis import Redis
 
-from calllog_guard.adapters.kafka_log import KafkaLog
-from calllog_guard.adapters.kafka_writer import KafkaWriter
-from calllog_guard.adapters.kms_local import FileRing, LocalKms
+from calllog_guard.adapters.kafka.log import KafkaLog
+from calllog_guard.adapters.kafka.writer import KafkaWriter
+from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.cli import main
-from calllog_guard.core.ids import Tenant
-from calllog_guard.core.tombstone import Output
+from calllog_guard.core.identifiers import Tenant
+from calllog_guard.core.records import Output
+from calllog_guard.devstack.supervisor import Stack
 from calllog_guard.errors import LogSilentError
-from calllog_guard.stack.supervisor import Stack
-from calllog_guard.workers.vault import Vault
+from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 
 _NUMBERS: Final = count(1)
 """Two installations on one stack never have one prefix, not even by chance."""
@@ -234,7 +234,7 @@ Some = TypeVar("Some")
 
 
 def some(steps: Sequence[Some]) -> Sequence[Some]:
-    """Every third step to be killed at; `make chaos` takes every one. In one process `tests/core` takes every write in every run."""
+    """Every third step to be killed at; `make chaos` takes every one. In one process `tests/scenarios` takes every write in every run."""
     return steps if os.environ.get("EVERY_STEP") else steps[::3]
 
 

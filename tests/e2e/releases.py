@@ -23,8 +23,8 @@ from installation import Installation
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from redis import Redis
 
-from calllog_guard.adapters.kafka_log import KafkaLog
-from calllog_guard.stack.supervisor import Stack
+from calllog_guard.adapters.kafka.log import KafkaLog
+from calllog_guard.devstack.supervisor import Stack
 
 FOLDER = Path(__file__).parents[1] / "vectors" / "releases"
 GROUPS = ("protector", "desk", "keeper", "auditor")

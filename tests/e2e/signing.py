@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from calllog_guard.core.crypto.sealed import sign
+from calllog_guard.core.crypto.jose import sign
 
 
 def claims(jti: str, *subjects: str, **more: Any) -> dict[str, Any]:

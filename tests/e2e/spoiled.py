@@ -7,10 +7,10 @@ from typing import Literal
 from installation import Installation
 from redis import Redis
 
+from calllog_guard.app.context import world
 from calllog_guard.core.crypto.entries import person_key, secrets_key
-from calllog_guard.core.ids import SubjectId, Tenant
+from calllog_guard.core.identifiers import SubjectId, Tenant
 from calllog_guard.settings import from_environment
-from calllog_guard.world import world
 
 TENANT = Tenant("iocom")
 

@@ -14,10 +14,10 @@ from signing import claims, signed
 from test_audit import stages
 from test_restore import read
 
-from calllog_guard.adapters.redis_keystore import RedisKeystore
-from calllog_guard.core.grants import ENTRIES, KEYSTORE_USERS
+from calllog_guard.adapters.redis.keystore import RedisKeystore
+from calllog_guard.core.rights.grants import ENTRIES, KEYSTORE_USERS
+from calllog_guard.devstack.supervisor import Stack
 from calllog_guard.errors import KeystoreForbiddenError
-from calllog_guard.stack.supervisor import Stack
 
 pytestmark = pytest.mark.real
 OLD, FINE = (None, (6, 2)), (VALKEY, (7, 2))

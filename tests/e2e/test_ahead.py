@@ -12,7 +12,7 @@ pytestmark = pytest.mark.real
 
 AHEAD = """
 import datetime
-import calllog_guard.adapters.memory as memory
+import calllog_guard.adapters.memory.fakes as memory
 
 memory.SystemClock.now = lambda self: datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=3660)
 """

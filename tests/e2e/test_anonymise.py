@@ -6,10 +6,10 @@ import pytest
 from installation import Installation, Make, event, raw
 from patience import PATIENCE_S
 
-from calllog_guard.adapters.kafka_log import KafkaLog
-from calllog_guard.core.retention.tally import Place, Tally, name_from, open_tally, tally_epoch
+from calllog_guard.adapters.kafka.log import KafkaLog
+from calllog_guard.app.context import world
+from calllog_guard.core.retention.tally import Tally, TallyPlace, name_from, open_tally, tally_epoch
 from calllog_guard.settings import from_environment
-from calllog_guard.world import world
 
 pytestmark = pytest.mark.real
 
@@ -27,7 +27,7 @@ def tallies(guard: Installation) -> list[Tally]:
         name = name_from(key)
         assert name is not None
         secret = shared.vault.epoch_key(tally_epoch(value), shared.tenant, "tallies")
-        opened.append(open_tally(value, Place(shared.tenant, partition, name), secret))
+        opened.append(open_tally(value, TallyPlace(shared.tenant, partition, name), secret))
     return opened
 
 

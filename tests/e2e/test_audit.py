@@ -11,7 +11,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from signing import claims, signed
 from test_erase import cases, with_calls
 
-from calllog_guard.core.crypto.sealed import verify
+from calllog_guard.core.crypto.jose import verify
 
 pytestmark = pytest.mark.real
 

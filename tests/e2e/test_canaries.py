@@ -10,7 +10,7 @@ from test_choices import ask, read, state
 from test_exports import asker, opened
 
 from calllog_guard.commands.scan import Hunter
-from calllog_guard.stack.supervisor import Stack
+from calllog_guard.devstack.supervisor import Stack
 
 pytestmark = pytest.mark.real
 

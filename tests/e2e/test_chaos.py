@@ -12,7 +12,7 @@ from signing import claims, signed
 from test_erase import cases
 from test_restore import keys
 
-from calllog_guard.stack.supervisor import Stack
+from calllog_guard.devstack.supervisor import Stack
 
 pytestmark = pytest.mark.real
 KILLS = int(os.environ.get("CHAOS_KILLS", "6"))

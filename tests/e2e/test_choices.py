@@ -82,7 +82,7 @@ def told(guard: Installation, jti: str) -> None:
 
 def masks(guard: Installation) -> dict[str, int]:
     """The purposes of each living leg, by call day."""
-    from calllog_guard.core.crypto.envelope import parse_header  # noqa: PLC0415
+    from calllog_guard.core.crypto.leg_envelope import parse_header  # noqa: PLC0415
 
     headers = [parse_header(value) for value in guard.live().values()]
     return {f"{header.day} {header.rid}": header.pur for header in headers}

@@ -24,7 +24,7 @@ from test_choices import ask, with_purposes
 from test_erase import cases
 from test_exports import asker
 
-from calllog_guard.core.crypto.sealed import open_sealed
+from calllog_guard.core.crypto.jose import open_sealed
 
 pytestmark = pytest.mark.real
 ROWS = list(csv.DictReader(Path(__file__).with_name("conflicts.csv").read_text().splitlines(), delimiter="|"))

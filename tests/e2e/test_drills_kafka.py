@@ -22,8 +22,8 @@ from signing import claims, signed
 from test_audit import progress, receipts, set_topic, stages
 from test_erase import with_calls
 
-from calllog_guard.adapters.kafka_log import KafkaLog
-from calllog_guard.stack.supervisor import Stack
+from calllog_guard.adapters.kafka.log import KafkaLog
+from calllog_guard.devstack.supervisor import Stack
 
 pytestmark = pytest.mark.real
 LEGS = int(os.environ.get("DRILL_LEGS", "500"))

@@ -24,9 +24,9 @@ from signing import claims, signed
 from test_erase import cases, erased
 from test_restore import keys, read, restore
 
-from calllog_guard.adapters.kafka_writer import KafkaWriter
-from calllog_guard.core.tombstone import Output
-from calllog_guard.stack.supervisor import Child, Stack
+from calllog_guard.adapters.kafka.writer import KafkaWriter
+from calllog_guard.core.records import Output
+from calllog_guard.devstack.supervisor import Child, Stack
 
 pytestmark = pytest.mark.real
 MANY = int(os.environ.get("DRILL_ERASURES", "20"))

@@ -7,9 +7,9 @@ import pytest
 from installation import Installation, Make, event, raw
 from signing import claims, signed
 
-from calllog_guard.core.anchor import Anchor
-from calllog_guard.core.requests.case import TENURE_MOST
-from calllog_guard.core.wire import encode
+from calllog_guard.core.cases.case import TENURE_MOST
+from calllog_guard.core.codec import encode
+from calllog_guard.core.stream.anchor import Anchor
 
 pytestmark = pytest.mark.real
 ROLES = ("protector", "desk", "keeper", "auditor")

@@ -17,7 +17,7 @@ from raw_producer import Prepared, produce
 from signing import claims, signed
 from test_erase import erased
 
-from calllog_guard.core.identity import DEFAULT, canonical
+from calllog_guard.core.identity.rules import DEFAULT, canonical
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(0)]
 

@@ -17,9 +17,9 @@ from kafka.errors import KafkaError
 from kafka_tools import admin, bounds, delete_records, forget_group, grow, make_anew, set_offset
 from test_audit import set_topic
 
-from calllog_guard.adapters.kafka_extents import KafkaExtents
-from calllog_guard.core.beginnings import Committed
-from calllog_guard.core.crypto.envelope import parse_header
+from calllog_guard.adapters.kafka.admin.extents import KafkaExtents
+from calllog_guard.core.crypto.leg_envelope import parse_header
+from calllog_guard.core.stream.beginnings import Committed
 from calllog_guard.errors import LogSilentError
 from calllog_guard.settings import Settings
 

@@ -16,9 +16,9 @@ from patience import PATIENCE_S
 from signing import claims, signed
 from test_erase import erased
 
-from calllog_guard.adapters.kafka_log import KafkaLog
-from calllog_guard.adapters.kafka_writer import KafkaWriter
-from calllog_guard.core.tombstone import Output
+from calllog_guard.adapters.kafka.log import KafkaLog
+from calllog_guard.adapters.kafka.writer import KafkaWriter
+from calllog_guard.core.records import Output
 
 pytestmark = pytest.mark.real
 _DAY = 24 * 60

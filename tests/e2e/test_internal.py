@@ -10,9 +10,9 @@ from installation import Installation, Make, event, raw
 from signing import claims, signed
 from test_erase import erased
 
-from calllog_guard.adapters.kafka_log import KafkaLog
-from calllog_guard.core.proofs import HEADER
-from calllog_guard.core.wire import BEAT, BEATS, Beat, decode, encode
+from calllog_guard.adapters.kafka.log import KafkaLog
+from calllog_guard.core.codec import BEAT, BEATS, Beat, decode, encode
+from calllog_guard.core.stream.proofs import HEADER
 
 pytestmark = pytest.mark.real
 HUGE = encode(Beat(counter=1 << 50, at=datetime(2026, 11, 24, 9, tzinfo=UTC)))

@@ -13,9 +13,9 @@ from patience import PATIENCE_S
 from signing import claims, signed
 from test_erase import erased
 
-from calllog_guard.adapters.kafka_log import KafkaLog
-from calllog_guard.core.crypto.sealed import open_sealed
-from calllog_guard.core.wire import BEAT
+from calllog_guard.adapters.kafka.log import KafkaLog
+from calllog_guard.core.codec import BEAT
+from calllog_guard.core.crypto.jose import open_sealed
 from calllog_guard.errors import RequestRefusedError
 
 pytestmark = pytest.mark.real

@@ -13,10 +13,10 @@ from signing import claims, signed
 from test_erase import cases, erased
 from test_exports import asker
 
-from calllog_guard.core.crypto.secrets import link_at
-from calllog_guard.core.ids import Pseudonym, SubjectId, Tenant
+from calllog_guard.app.context import world
+from calllog_guard.core.crypto.subject_secrets import link_at
+from calllog_guard.core.identifiers import Pseudonym, SubjectId, Tenant
 from calllog_guard.settings import from_environment
-from calllog_guard.world import world
 
 pytestmark = pytest.mark.real
 TENANT = Tenant("iocom")

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from installation import Make
 
-from calllog_guard.adapters.kafka_log import KafkaLog
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.ports import Record
 
 pytestmark = pytest.mark.real

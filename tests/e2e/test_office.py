@@ -12,9 +12,9 @@ from patience import PATIENCE_S
 from test_choices import ask, read, state, told
 from test_erase import cases, erased
 
-from calllog_guard.core.crypto.sealed import new_pair, open_sealed
-from calllog_guard.core.requests.clock import months_after
-from calllog_guard.core.requests.workdays import calendar_of
+from calllog_guard.core.cases.deadlines import months_after
+from calllog_guard.core.cases.working_days import calendar_of
+from calllog_guard.core.crypto.jose import new_pair, open_sealed
 
 pytestmark = pytest.mark.real
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from installation import Installation, event, raw
 
-from calllog_guard.stack.supervisor import Stack
+from calllog_guard.devstack.supervisor import Stack
 
 pytestmark = pytest.mark.real
 UNIT_MAX_S = 12

@@ -11,7 +11,7 @@ from test_audit import set_topic, stages
 from test_erase import with_calls
 from test_gaps import HALT, accepted, halted, run
 
-from calllog_guard.adapters.kafka_log import KafkaLog
+from calllog_guard.adapters.kafka.log import KafkaLog
 
 pytestmark = pytest.mark.real
 FIXED = ("calllog.legs", "privacy.decisions", "calllog.held", "privacy.requests", "privacy.outcomes", "privacy.cases")

@@ -20,7 +20,7 @@ from raw_producer import produce
 from signing import claims, signed
 from test_erase import erased
 
-from calllog_guard.core.ids import b64
+from calllog_guard.core.identifiers import b64
 
 pytestmark = pytest.mark.real
 

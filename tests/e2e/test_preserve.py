@@ -67,7 +67,7 @@ def test_held_erased_and_released(make: Make) -> None:
 
 
 def _header(value: bytes) -> bytes:
-    from calllog_guard.core.ids import unb64  # noqa: PLC0415
+    from calllog_guard.core.identifiers import unb64  # noqa: PLC0415
 
     return unb64(value.partition(b".")[0])
 

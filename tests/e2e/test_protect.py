@@ -9,9 +9,9 @@ from aiokafka import AIOKafkaProducer
 from installation import Make, event, raw, some
 from patience import PATIENCE_S
 
-from calllog_guard.core.arrival import remnant
-from calllog_guard.core.crypto.sealed import open_sealed
-from calllog_guard.core.wire import encode
+from calllog_guard.core.codec import encode
+from calllog_guard.core.crypto.jose import open_sealed
+from calllog_guard.core.stream.arrival import remnant
 
 pytestmark = pytest.mark.real
 

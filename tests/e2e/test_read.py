@@ -21,12 +21,12 @@ from signing import claims, signed
 from test_erase import erased
 
 from calllog_guard import Put, Reader, Remove, Reset
+from calllog_guard.app.context import world
 from calllog_guard.core.crypto.entries import person_key
-from calllog_guard.core.ids import Pseudonym, SubjectId, Tenant, partition_of, record_key
-from calllog_guard.core.tombstone import Output
+from calllog_guard.core.identifiers import Pseudonym, SubjectId, Tenant, partition_of, record_key
+from calllog_guard.core.records import Output
+from calllog_guard.devstack.supervisor import Stack
 from calllog_guard.settings import Settings, from_environment
-from calllog_guard.stack.supervisor import Stack
-from calllog_guard.world import world
 
 pytestmark = pytest.mark.real
 EXAMPLE = Path(__file__).parents[2] / "examples" / "billing.py"

@@ -9,7 +9,7 @@ from signing import claims, signed
 from test_erase import erased
 
 from calllog_guard.settings import Settings
-from calllog_guard.workers.keeper import index_path
+from calllog_guard.workers.keeper.worker import index_path
 
 pytestmark = pytest.mark.real
 

@@ -18,14 +18,14 @@ from test_erase import cases
 from test_preserve import held, order
 
 import calllog_guard
-from calllog_guard.adapters.kafka_log import KafkaLog
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.commands.rights import reply_key
-from calllog_guard.core.crypto.envelope import parse_header
-from calllog_guard.core.crypto.sealed import verify
-from calllog_guard.core.ids import Tenant, b64, is_id, unb64
+from calllog_guard.core.crypto.jose import verify
+from calllog_guard.core.crypto.leg_envelope import parse_header
+from calllog_guard.core.decisions.outcome import TO_DESK
+from calllog_guard.core.identifiers import Tenant, b64, is_id, unb64
 from calllog_guard.core.profile import FORMS
-from calllog_guard.core.requests.outcome import TO_DESK
-from calllog_guard.stack.supervisor import Stack
+from calllog_guard.devstack.supervisor import Stack
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(3600)]
 ROLES = ("protector", "desk", "keeper", "auditor")
@@ -41,7 +41,7 @@ def own_stack(java: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def later_minor(folder: Path) -> Path:
     """A copy of this release as a later minor one would be: every internal message has a field more."""
     shutil.copytree(Path(calllog_guard.__file__).parent, folder / "calllog_guard")
-    path = folder / "calllog_guard" / "core" / "wire.py"
+    path = folder / "calllog_guard" / "core" / "codec.py"
     text = path.read_text()
     mark = "class Internal(Message, frozen=True, kw_only=True):\n"
     assert text.count(mark) == 1

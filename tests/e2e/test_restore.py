@@ -13,7 +13,7 @@ from redis import Redis
 from signing import claims, signed
 from test_erase import erased
 
-from calllog_guard.stack.supervisor import Stack
+from calllog_guard.devstack.supervisor import Stack
 
 pytestmark = pytest.mark.real
 

@@ -12,7 +12,7 @@ from test_choices import ask, state, with_purposes
 from test_erase import cases, erased, with_calls
 from test_preserve import held, order
 
-from calllog_guard.adapters.kafka_log import KafkaLog
+from calllog_guard.adapters.kafka.log import KafkaLog
 
 pytestmark = pytest.mark.real
 SEEN_BY_BACKENDS = ("privacy.requests", "privacy.cases", "privacy.receipts", "privacy.exports", "calllog.dead")

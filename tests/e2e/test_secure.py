@@ -27,23 +27,23 @@ from patience import PATIENCE_S
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError
 
-from calllog_guard.adapters.kafka_admin import KafkaTopics
-from calllog_guard.adapters.kafka_log import KafkaLog
-from calllog_guard.adapters.kafka_security import connecting, security
-from calllog_guard.adapters.kafka_writer import KafkaWriter
-from calllog_guard.adapters.kms_local import FileRing, LocalKms
-from calllog_guard.adapters.redis_keystore import RedisKeystore
+from calllog_guard.adapters.kafka.admin.topics import KafkaTopics
+from calllog_guard.adapters.kafka.log import KafkaLog
+from calllog_guard.adapters.kafka.security import connecting, security
+from calllog_guard.adapters.kafka.writer import KafkaWriter
+from calllog_guard.adapters.kms.local import FileRing, LocalKms
+from calllog_guard.adapters.redis.keystore import RedisKeystore
 from calllog_guard.core.crypto.entries import key_epoch, open_keys, secrets_key
-from calllog_guard.core.crypto.envelope import open_leg, parse_header
-from calllog_guard.core.crypto.secrets import link_at, month_from
-from calllog_guard.core.grants import DOMAIN_OF, ENTRIES, KEYSTORE_USERS, OPERATIONS, SECRETS, USERS, rights
-from calllog_guard.core.ids import EpochName, Pseudonym, Tenant
-from calllog_guard.core.tombstone import Output
+from calllog_guard.core.crypto.leg_envelope import open_leg, parse_header
+from calllog_guard.core.crypto.subject_secrets import link_at, month_from
+from calllog_guard.core.identifiers import EpochName, Pseudonym, Tenant
+from calllog_guard.core.records import Output
+from calllog_guard.core.rights.grants import DOMAIN_OF, ENTRIES, KEYSTORE_USERS, OPERATIONS, SECRETS, USERS, rights
+from calllog_guard.devstack.certificates import make
+from calllog_guard.devstack.supervisor import Stack
 from calllog_guard.errors import GuardError, KeystoreSilentError, LogRefusedError
 from calllog_guard.settings import Settings
-from calllog_guard.stack.certificates import make
-from calllog_guard.stack.supervisor import Stack
-from calllog_guard.workers.vault import Vault
+from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 
 pytestmark = pytest.mark.real
 ROLES = ("protector", "desk", "keeper", "auditor")

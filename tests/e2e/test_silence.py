@@ -22,7 +22,7 @@ from outages import (
     until,
 )
 
-from calllog_guard.stack.supervisor import Stack
+from calllog_guard.devstack.supervisor import Stack
 
 pytestmark = pytest.mark.real
 OUTAGE_S = float(os.environ.get("OUTAGE_S", "20"))

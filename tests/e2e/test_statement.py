@@ -9,12 +9,12 @@ import pytest
 from installation import Installation, Make, event, raw
 from patience import PATIENCE_S
 
-from calllog_guard.adapters.kafka_log import KafkaLog
-from calllog_guard.core.crypto.secrets import Month, month_of, month_text
-from calllog_guard.core.retention.removal import REMOVED, Removed, key_of
-from calllog_guard.core.wire import decode
+from calllog_guard.adapters.kafka.log import KafkaLog
+from calllog_guard.app.context import world
+from calllog_guard.core.codec import decode
+from calllog_guard.core.crypto.subject_secrets import Month, month_of, month_text
+from calllog_guard.core.retention.removals import REMOVED, Removed, key_of
 from calllog_guard.settings import from_environment
-from calllog_guard.world import world
 
 pytestmark = pytest.mark.real
 RULE = "service P90D, then delete"

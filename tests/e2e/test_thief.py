@@ -21,19 +21,19 @@ from redises import Lone, running
 from signing import claims, signed
 from test_audit import stages
 
-from calllog_guard.adapters.kms_local import FileRing, LocalKms
-from calllog_guard.adapters.redis_keystore import RedisKeystore
+from calllog_guard.adapters.kms.local import FileRing, LocalKms
+from calllog_guard.adapters.redis.keystore import RedisKeystore
 from calllog_guard.commands.scan import Hunter, scan_files
 from calllog_guard.core.calls.leg import read_leg
 from calllog_guard.core.crypto.entries import Keys, open_keys
-from calllog_guard.core.crypto.envelope import open_leg, parse_header
-from calllog_guard.core.crypto.secrets import link_at, month_from
-from calllog_guard.core.ids import EpochName, Tenant
+from calllog_guard.core.crypto.leg_envelope import open_leg, parse_header
+from calllog_guard.core.crypto.subject_secrets import link_at, month_from
+from calllog_guard.core.identifiers import EpochName, Tenant
+from calllog_guard.devstack.supervisor import Stack
 from calllog_guard.errors import GuardError
-from calllog_guard.stack.supervisor import Stack
-from calllog_guard.workers.keyring import Keyring
-from calllog_guard.workers.vault import Vault
-from calllog_guard.workers.walk import Periods, Walk
+from calllog_guard.workers.keys.people.subject_keys import Keyring
+from calllog_guard.workers.keys.rotation import Periods, Walk
+from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 
 pytestmark = pytest.mark.real
 TENANT = Tenant("iocom")

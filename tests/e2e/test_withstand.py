@@ -16,7 +16,7 @@ from patience import PATIENCE_S
 from signing import claims, signed
 from test_erase import cases, erased
 
-from calllog_guard.stack.supervisor import Stack
+from calllog_guard.devstack.supervisor import Stack
 
 pytestmark = pytest.mark.real
 _DAY = 24 * 60

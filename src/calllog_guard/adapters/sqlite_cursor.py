@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from calllog_guard.errors import ConfigurationError, NewerFormError
-from calllog_guard.ports import Bookmark, Seen, Shown
+from calllog_guard.ports import Bookmark, Shown, ShownLeg
 
 _VERSION: Final = 1
 _NAMES: Final = 500
@@ -76,24 +76,25 @@ class SqliteCursor:
             row = self._base.execute("select text from bookmark").fetchone()
             return None if row is None else _bookmarks.decode(row[0])
 
-    def _seen(self, where: str, *values: object) -> list[Seen]:
+    def _seen(self, where: str, *values: object) -> list[ShownLeg]:
         with _own_errors(self._name):
             rows = self._base.execute(f"select {_COLUMNS} from leg where {where}", values)  # noqa: S608 - our own words
             return [
-                Seen(name, token, part, at, day, pol, Shown(shown)) for name, token, part, at, day, pol, shown in rows
+                ShownLeg(name, token, part, at, day, pol, Shown(shown))
+                for name, token, part, at, day, pol, shown in rows
             ]
 
-    def at(self, name: str, tokens: Sequence[str]) -> list[Seen]:
+    def at(self, name: str, tokens: Sequence[str]) -> list[ShownLeg]:
         """See Cursor."""
-        found: list[Seen] = []
+        found: list[ShownLeg] = []
         for start in range(0, len(tokens), _NAMES):
             some = tokens[start : start + _NAMES]
             found += self._seen(f"name = ? and token in ({', '.join('?' * len(some))})", name, *some)
         return found
 
-    def of(self, names: Sequence[str]) -> list[Seen]:
+    def of(self, names: Sequence[str]) -> list[ShownLeg]:
         """See Cursor."""
-        found: list[Seen] = []
+        found: list[ShownLeg] = []
         for start in range(0, len(names), _NAMES):
             some = names[start : start + _NAMES]
             found += self._seen(f"name in ({', '.join('?' * len(some))})", *some)
@@ -110,11 +111,11 @@ class SqliteCursor:
         with _own_errors(self._name):
             return self._base.execute("select distinct day, pol from leg").fetchall()
 
-    def of_day(self, day: str, policy: str) -> list[Seen]:
+    def of_day(self, day: str, policy: str) -> list[ShownLeg]:
         """See Cursor."""
         return self._seen("day = ? and pol = ?", day, policy)
 
-    def save(self, bookmark: Bookmark, kept: Sequence[Seen], dropped: Sequence[tuple[str, str]]) -> None:
+    def save(self, bookmark: Bookmark, kept: Sequence[ShownLeg], dropped: Sequence[tuple[str, str]]) -> None:
         """See Cursor."""
         rows = map(msgspec.structs.astuple, kept)
         with _own_errors(self._name):

@@ -9,16 +9,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from calllog_guard.adapters.log_files import ndjson_lines
+from calllog_guard.adapters.disk.old_logs import ndjson_lines
+from calllog_guard.app.context import AppContext
+from calllog_guard.app.preflight import NO_KEYSTORE, enter
 from calllog_guard.commands.setup import say, show, the_world
+from calllog_guard.core.calls.csv_rows import columns_of, event_of_row
 from calllog_guard.core.calls.event import EVENTS, check_event
-from calllog_guard.core.calls.rows import columns_of, event_of_row
-from calllog_guard.core.ids import Tenant
-from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import decode
+from calllog_guard.core.codec import decode
+from calllog_guard.core.identifiers import Tenant
+from calllog_guard.core.records import Output
 from calllog_guard.errors import ConfigurationError, MessageError
-from calllog_guard.law import NO_KEYSTORE, enter
-from calllog_guard.world import World
 
 _BATCH: Final = 500
 _TOLD: Final = 10
@@ -109,7 +109,7 @@ def ndjson_events(path: Path, most_bytes: int) -> Iterator[Row]:
             yield number, b"", error
 
 
-def _rows(shared: World, args: argparse.Namespace) -> Iterator[Row]:
+def _rows(shared: AppContext, args: argparse.Namespace) -> Iterator[Row]:
     """The rows of the file; an event that every protector would refuse is none, whenever it comes."""
     tenant = shared.tenant
     identity = shared.vault.identity(tenant)
@@ -131,7 +131,7 @@ def _judged(raw: bytes, tenant: Tenant, identity: Sequence[str]) -> bytes | Mess
     return raw if event.tenant == tenant else MessageError("foreign_tenant", "/tenant")
 
 
-def _checked(shared: World, args: argparse.Namespace) -> int:
+def _checked(shared: AppContext, args: argparse.Namespace) -> int:
     """
     How many rows are bad; the first of them are told, by line and reason, never by content.
 

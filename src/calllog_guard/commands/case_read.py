@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+from calllog_guard.app.context import AppContext
 from calllog_guard.commands.signed import has_orders, kid_of_key
 from calllog_guard.commands.unread import Unread
-from calllog_guard.core.crypto.secrets import Secret
-from calllog_guard.core.requests.case import Case, case_in, later
-from calllog_guard.core.requests.secret import PREFIX, is_state, open_case
-from calllog_guard.core.wire import BEAT
-from calllog_guard.world import World
+from calllog_guard.core.cases.case import Case, case_in, later
+from calllog_guard.core.cases.secret_cases import PREFIX, is_state, open_case
+from calllog_guard.core.codec import BEAT
+from calllog_guard.core.crypto.subject_secrets import Secret
 
 
-async def all_cases(shared: World, officer: Path | None = None) -> dict[str, Case]:
+async def all_cases(shared: AppContext, officer: Path | None = None) -> dict[str, Case]:
     """Every case by its id, as its topic has it now; secret ones only for who holds an officer's key."""
     found, key = dict[str, Case](), case_key(shared, officer)
     await _read(shared, "privacy.cases", key, found)
@@ -21,7 +21,7 @@ async def all_cases(shared: World, officer: Path | None = None) -> dict[str, Cas
     return found
 
 
-async def _read(shared: World, name: str, key: Secret | None, found: dict[str, Case]) -> None:
+async def _read(shared: AppContext, name: str, key: Secret | None, found: dict[str, Case]) -> None:
     """Take the cases of a topic in; of orders, and why one was not taken, it says nothing."""
     home, unread = shared.home, Unread(name)
     for record in await shared.log.read_all(shared.settings.topic(name), [home]):
@@ -31,7 +31,7 @@ async def _read(shared: World, name: str, key: Secret | None, found: dict[str, C
     unread.tell()
 
 
-async def is_order(shared: World, path: Path, kind: str, case: str | None, *, hold: bool) -> bool:
+async def is_order(shared: AppContext, path: Path, kind: str, case: str | None, *, hold: bool) -> bool:
     """Whether a request belongs into the topic of orders: an officer's that is about a hold or names one, or about a secret case."""
     if not has_orders(shared) or not is_officer(shared, path):
         return False
@@ -43,18 +43,18 @@ async def is_order(shared: World, path: Path, kind: str, case: str | None, *, ho
     return case in found
 
 
-def is_officer(shared: World, path: Path) -> bool:
+def is_officer(shared: AppContext, path: Path) -> bool:
     """Whether a private key is an officer's."""
     table = shared.policy.at(shared.clock.now().date()).tenant[shared.tenant]
     return table.requesters[kid_of_key(shared, path.read_bytes())].role == "officer"
 
 
-def case_key(shared: World, path: Path | None) -> Secret | None:
+def case_key(shared: AppContext, path: Path | None) -> Secret | None:
     """What opens secret cases, for an officer's private key alone."""
     return shared.vault.case_key(shared.tenant) if path and is_officer(shared, path) else None
 
 
-def readable(shared: World, record: Any, key: Secret | None, unread: Unread | None = None) -> Case | None:
+def readable(shared: AppContext, record: Any, key: Secret | None, unread: Unread | None = None) -> Case | None:
     """The case in a record; None where it is none, which is noted, or a secret one and there is no key."""
     found: Case | None = None
     with (unread or Unread("privacy.cases")).passing(record):

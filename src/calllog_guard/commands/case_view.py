@@ -9,10 +9,10 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from calllog_guard.core.requests.case import STAGES, UNFOUND, Case
-from calllog_guard.core.requests.notice import Filed, waited_for
-from calllog_guard.core.requests.office import days_left
-from calllog_guard.core.wire import time_text
+from calllog_guard.core.cases.case import STAGES, UNFOUND, Case
+from calllog_guard.core.cases.case_filter import days_left
+from calllog_guard.core.cases.notices import Filed, waited_for
+from calllog_guard.core.codec import time_text
 
 _LIFTED = {"ended": "ended", "stands": "stands: an officer's lift ends it, or the decision on the objection"}
 _NOTHING = "found      nothing to which it could be done: approve (it stands for what may come), or refuse with reasons"

@@ -6,23 +6,23 @@ import json
 from pathlib import Path
 from typing import Any, Final, get_args
 
+from calllog_guard.app.context import AppContext
+from calllog_guard.app.preflight import NO_KEYSTORE, enter
 from calllog_guard.commands.case_read import all_cases, is_officer
 from calllog_guard.commands.case_view import matched, table, whole
-from calllog_guard.commands.sent import TAKEN_S, Sent, add_wait
+from calllog_guard.commands.sent import TAKEN_S, RequestWatch, add_wait
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.signed import add_seal, has_orders, sign_request, text_of
 from calllog_guard.commands.unread import Unread
-from calllog_guard.core.ids import EpochName
-from calllog_guard.core.requests.case import Case, State, WaitsFor
-from calllog_guard.core.requests.machine import ROWS, RULES, Event
-from calllog_guard.core.requests.notice import FILED, Filed
-from calllog_guard.core.requests.office import Filter, chosen, days_left
-from calllog_guard.core.requests.part import open_part
-from calllog_guard.core.wire import decode, encode, time_text
+from calllog_guard.core.cases.case import Case, State, WaitsFor
+from calllog_guard.core.cases.case_filter import Filter, chosen, days_left
+from calllog_guard.core.cases.case_states import ROWS, RULES, Event
+from calllog_guard.core.cases.notices import FILED, Filed
+from calllog_guard.core.cases.sealed_case import open_part
+from calllog_guard.core.codec import decode, encode, time_text
+from calllog_guard.core.identifiers import EpochName
 from calllog_guard.errors import ConfigurationError, StateRefusedError, WorkersSilentError
-from calllog_guard.law import NO_KEYSTORE, enter
-from calllog_guard.workers.terms import calendar
-from calllog_guard.world import World
+from calllog_guard.workers.desk.cases.terms import calendar
 
 _ACTS: Final[dict[str, dict[str, str]]] = {
     "approve": {"type": "approve"},
@@ -64,7 +64,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     verb.set_defaults(run=lambda args: asyncio.run(cases(args)))
 
 
-def filed_of(shared: World, case: Case) -> Filed | None:
+def filed_of(shared: AppContext, case: Case) -> Filed | None:
     """Whom a disclosure is for; it stands sealed in the case."""
     if case.filed is None:
         return None
@@ -99,7 +99,7 @@ def _checked(case: Case | None, action: str) -> Case:
     return case
 
 
-async def _act(shared: World, args: argparse.Namespace) -> int:
+async def _act(shared: AppContext, args: argparse.Namespace) -> int:
     if args.key is None or args.case is None:
         raise ConfigurationError(f"case {args.action} CASE --key PEM: a case and an officer's key are needed")
     claims: dict[str, Any] = _ACTS[args.action] | {"case": args.case}
@@ -116,7 +116,7 @@ async def _act(shared: World, args: argparse.Namespace) -> int:
     def mine(case: Case) -> bool:
         return case.case == args.case and signed.acted(case)
 
-    async with Sent(shared, signed, args.key, order=order) as sent:
+    async with RequestWatch(shared, signed, args.key, order=order) as sent:
         case = await sent.until(mine, lambda _: True, args.timeout if args.wait else TAKEN_S)
     if case is None and args.wait:
         raise WorkersSilentError(
@@ -129,7 +129,7 @@ async def _act(shared: World, args: argparse.Namespace) -> int:
     return 0
 
 
-async def _receipts(shared: World, case: Case, folder: Path) -> None:
+async def _receipts(shared: AppContext, case: Case, folder: Path) -> None:
     """Write the receipts of a case into a folder."""
     home = shared.home
     unread, topic = Unread("privacy.receipts"), shared.settings.topic("privacy.receipts")

@@ -7,12 +7,15 @@ from typing import Final
 
 import msgspec
 
-from calllog_guard.core.crypto.sealed import kid_of
-from calllog_guard.core.policy.form import TenantPolicy
-from calllog_guard.core.policy.grave import DAY, SECOND, TOO_SOON, grave, officers, soonest
-from calllog_guard.core.policy.publication import (
+from calllog_guard.app.context import AppContext
+from calllog_guard.app.preflight import kept_days
+from calllog_guard.core.codec import to_ms
+from calllog_guard.core.crypto.jose import kid_of
+from calllog_guard.core.policy.active import Policy
+from calllog_guard.core.policy.changes.grave import DAY, SECOND, TOO_SOON, grave, officers, soonest
+from calllog_guard.core.policy.changes.publication import (
     LATE,
-    Followed,
+    FollowedPolicy,
     KeyOf,
     Publication,
     agreed,
@@ -21,11 +24,8 @@ from calllog_guard.core.policy.publication import (
     signed_by,
     with_keys,
 )
-from calllog_guard.core.wire import to_ms
+from calllog_guard.core.policy.form import TenantPolicy
 from calllog_guard.errors import StateRefusedError
-from calllog_guard.law import kept_days
-from calllog_guard.policy import Policy
-from calllog_guard.world import World
 
 LENGTHEN: Final = "--lengthen"
 _WHY: Final = {
@@ -57,7 +57,7 @@ class Countersigned:
 
 
 def countersigned(
-    private_pem: bytes, before: TenantPolicy, key_of: KeyOf, claims: Publication, followed: Followed
+    private_pem: bytes, before: TenantPolicy, key_of: KeyOf, claims: Publication, followed: FollowedPolicy
 ) -> Countersigned:
     """
     A publication, signed; of a grave one over what another officer has signed of the same text, if one has.
@@ -90,7 +90,7 @@ def word_of(signed: Countersigned, version: str, before: str, *, waits: bool) ->
     return None
 
 
-async def agreed_by_all(shared: World, rest: Policy, signed: Countersigned) -> bool:
+async def agreed_by_all(shared: AppContext, rest: Policy, signed: Countersigned) -> bool:
     """
     Judge it as every worker will, before anybody sees it; whether it waits for a second officer.
 

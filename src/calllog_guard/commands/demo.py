@@ -23,10 +23,10 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from calllog_guard.adapters.kafka_log import KafkaLog
-from calllog_guard.adapters.memory import SystemClock
+from calllog_guard.adapters.kafka.log import KafkaLog
+from calllog_guard.adapters.memory.fakes import SystemClock
+from calllog_guard.devstack.offspring import begun, unwound_by_signals
 from calllog_guard.errors import StateRefusedError
-from calllog_guard.stack.offspring import begun, unwound_by_signals
 
 _CALLS: Final = 4000
 _PEOPLE: Final = 300
@@ -147,7 +147,7 @@ class Demo:
 
 def run(args: argparse.Namespace) -> int:
     """See the module; 1 when a promise was not kept."""
-    from calllog_guard.stack.supervisor import Stack  # noqa: PLC0415 - starts child processes
+    from calllog_guard.devstack.supervisor import Stack  # noqa: PLC0415 - starts child processes
 
     out = Console(stderr=args.json)
     with unwound_by_signals(), tempfile.TemporaryDirectory(prefix="calllog-guard-demo-") as folder:

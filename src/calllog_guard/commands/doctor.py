@@ -8,19 +8,19 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final
 from urllib.parse import urlsplit
 
-from calllog_guard.adapters import process_memory
-from calllog_guard.adapters.http_cleaner import HttpCleaners, pages
-from calllog_guard.adapters.kafka_admin import FOREIGN, PARTITIONS, KafkaTopics
+from calllog_guard.adapters.http.cleaners import HttpCleaners, pages
+from calllog_guard.adapters.kafka.admin.topics import FOREIGN, PARTITIONS, KafkaTopics
+from calllog_guard.adapters.process import process_memory
+from calllog_guard.app.context import AppContext
+from calllog_guard.app.preflight import check_keystore, check_lawful, check_places, check_retention, follow_published
 from calllog_guard.commands.setup import show, the_world
 from calllog_guard.core.calls.parked import PARKED_FROM, waiting_now
 from calllog_guard.errors import Fate, GuardError, IdentityMovedError, StateRefusedError
-from calllog_guard.law import check_keystore, check_lawful, check_places, check_retention, follow_published
-from calllog_guard.workers.subjects import Subjects
-from calllog_guard.world import World
+from calllog_guard.workers.desk.decisions.subjects import Subjects
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Diagnosis:
     """One check: what was found, what is wanted, and what to do."""
 
     check: str
@@ -42,16 +42,16 @@ _CHECK_S: Final = 10.0
 _REQUEST_MS: Final = 8_000
 """The libraries' patience with a server that takes connections and says nothing; below the bound of a check."""
 
-Lines = Awaitable[list[Line]]
+Lines = Awaitable[list[Diagnosis]]
 
 
-async def _checked(check: str, ask: Callable[[], Awaitable[str]], wanted: str, remedy: str) -> list[Line]:
+async def _checked(check: str, ask: Callable[[], Awaitable[str]], wanted: str, remedy: str) -> list[Diagnosis]:
     try:
-        return [Line(check, "ok", await asyncio.wait_for(ask(), _CHECK_S), wanted, "")]
+        return [Diagnosis(check, "ok", await asyncio.wait_for(ask(), _CHECK_S), wanted, "")]
     except TimeoutError:
-        return [Line(check, "silent", f"no answer within {_CHECK_S:.0f} s", wanted, remedy)]
+        return [Diagnosis(check, "silent", f"no answer within {_CHECK_S:.0f} s", wanted, remedy)]
     except GuardError as error:
-        return [Line(check, "silent" if error.fate is Fate.RETRY else "bad", str(error), wanted, remedy)]
+        return [Diagnosis(check, "silent" if error.fate is Fate.RETRY else "bad", str(error), wanted, remedy)]
 
 
 _SET: Final = "set it with Kafka's own tools"
@@ -62,40 +62,46 @@ _REMEDIES: Final = {
 }
 
 
-async def _topics(shared: World) -> list[Line]:
+async def _topics(shared: AppContext) -> list[Diagnosis]:
     admin, remedy = KafkaTopics(shared.settings, shared.options), "start Kafka, or mend CALLLOG_GUARD_KAFKA"
     try:
         asked = asyncio.to_thread(admin.check, shared.keep_days, shared.events)
         findings = await asyncio.wait_for(asked, _CHECK_S)
     except TimeoutError:
-        return [Line("kafka", "silent", f"no answer within {_CHECK_S:.0f} s", "an answer", remedy)]
+        return [Diagnosis("kafka", "silent", f"no answer within {_CHECK_S:.0f} s", "an answer", remedy)]
     except GuardError as error:
-        return [Line("kafka", "silent", str(error), "an answer", remedy)]
+        return [Diagnosis("kafka", "silent", str(error), "an answer", remedy)]
     finally:
         admin.close()
     told = [
-        Line(f"{each.topic} {each.setting}", each.verdict, each.found, each.wanted, _REMEDIES.get(each.setting, _SET))
+        Diagnosis(
+            f"{each.topic} {each.setting}", each.verdict, each.found, each.wanted, _REMEDIES.get(each.setting, _SET)
+        )
         for each in findings
         if each.verdict != "ok"
     ]
     bad = any(each.verdict == "bad" for each in told)
-    return told if bad else [*told, Line("governed settings", "ok", f"{len(findings)} as wanted", "all as wanted", "")]
+    return (
+        told
+        if bad
+        else [*told, Diagnosis("governed settings", "ok", f"{len(findings)} as wanted", "all as wanted", "")]
+    )
 
 
-async def _cleaners(shared: World) -> list[Line]:
+async def _cleaners(shared: AppContext) -> list[Diagnosis]:
     found = pages(shared.settings.cleaner_pages)
     wanted, remedy = "a cleaner that works", 'see the documentation: "When certificates are withheld"'
-    lines: list[Line] = []
+    lines: list[Diagnosis] = []
     for page, cleaner in zip(found, await HttpCleaners(found).look(), strict=True):
         if cleaner is None:
-            lines.append(Line(f"cleaner {page}", "silent", "no cleaner shown", wanted, remedy))
+            lines.append(Diagnosis(f"cleaner {page}", "silent", "no cleaner shown", wanted, remedy))
             continue
         text = f"{cleaner.uncleanable} uncleanable partitions, {cleaner.dead} dead threads, {cleaner.delay_s} s late"
-        lines.append(Line(f"cleaner {page}", "ok" if cleaner.works else "bad", text, wanted, remedy))
+        lines.append(Diagnosis(f"cleaner {page}", "ok" if cleaner.works else "bad", text, wanted, remedy))
     return lines
 
 
-def _checks(shared: World) -> list[Lines]:
+def _checks(shared: AppContext) -> list[Lines]:
     """What is asked once the policy is known; all at the same time, told in this order."""
     tenant = shared.tenant
 
@@ -149,7 +155,7 @@ def _checks(shared: World) -> list[Lines]:
     ]
 
 
-async def _parked(shared: World) -> list[Line]:
+async def _parked(shared: AppContext) -> list[Diagnosis]:
     waits: list[str] = []
 
     async def ask() -> str:
@@ -168,7 +174,7 @@ async def _parked(shared: World) -> list[Line]:
     return [replace(line, verdict="warned", remedy=remedy) for line in lines] if waits else lines
 
 
-async def _keystore(shared: World) -> list[Line]:
+async def _keystore(shared: AppContext) -> list[Diagnosis]:
     unsafe: list[str] = []
 
     async def ask() -> str:
@@ -180,7 +186,7 @@ async def _keystore(shared: World) -> list[Line]:
     return [replace(line, verdict="warned", remedy=remedy) for line in lines] if unsafe else lines
 
 
-async def _domains(shared: World) -> list[Line]:
+async def _domains(shared: AppContext) -> list[Diagnosis]:
     """Whether each trust domain's secrets are under its own key, and whose these credentials open."""
     domains, tenant = shared.vault.domains, shared.tenant
     found: list[bool] = []
@@ -197,7 +203,7 @@ async def _domains(shared: World) -> list[Line]:
     return [replace(line, verdict="warned", remedy=remedy) for line in lines] if found == [False] else lines
 
 
-async def _users(shared: World) -> list[Line]:
+async def _users(shared: AppContext) -> list[Diagnosis]:
     """Whether the keystore's user is one role's: a user of no role's name can do what whoever asks here can do."""
     name = urlsplit(shared.settings.keystore).username or ""
     beyond: list[str] = []
@@ -216,7 +222,7 @@ async def _users(shared: World) -> list[Line]:
     return [replace(line, verdict="warned", remedy=remedy) for line in lines] if beyond else lines
 
 
-async def _told(args: argparse.Namespace, asked: Lines) -> list[Line]:
+async def _told(args: argparse.Namespace, asked: Lines) -> list[Diagnosis]:
     """The lines of a check, shown as soon as they are there."""
     lines = await asked
     for line in [] if args.json else lines:
@@ -251,9 +257,9 @@ async def doctor(args: argparse.Namespace) -> int:
     return 1 if "bad" in verdicts else 3 if "silent" in verdicts else 0
 
 
-async def _memory() -> list[Line]:
+async def _memory() -> list[Diagnosis]:
     ways, disks = process_memory.open_to(), process_memory.swaps()
-    dumps = Line("memory", "ok", "no core dumps, no debugger but root's", "the same", "")
+    dumps = Diagnosis("memory", "ok", "no core dumps, no debugger but root's", "the same", "")
     if ways:
         dumps = replace(
             dumps, verdict="warned", found=f"open to {', '.join(ways)}", remedy="run it where only root looks"
@@ -261,9 +267,9 @@ async def _memory() -> list[Line]:
     if not disks:
         return [dumps]
     remedy = "swapoff -a, or encrypt it under a key that is new at every start"
-    return [dumps, Line("swap", "warned", f"memory may be written to {', '.join(disks)}", "none", remedy)]
+    return [dumps, Diagnosis("swap", "warned", f"memory may be written to {', '.join(disks)}", "none", remedy)]
 
 
-async def _development(words: Sequence[str]) -> list[Line]:
+async def _development(words: Sequence[str]) -> list[Diagnosis]:
     remedy = "never in production: unset CALLLOG_GUARD_DEVELOPMENT"
-    return [Line("development", "warned", word, "", remedy) for word in words]
+    return [Diagnosis("development", "warned", word, "", remedy) for word in words]

@@ -10,16 +10,16 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import track
 
+from calllog_guard.app.context import AppContext
+from calllog_guard.app.preflight import enter
 from calllog_guard.commands.officers import officers_word
 from calllog_guard.commands.setup import say, show, the_world
-from calllog_guard.core.confirmations import CONFIRMED, Confirmation, let_go
-from calllog_guard.core.crypto.envelope import parse_header
-from calllog_guard.core.ids import INTERNAL_KEY
-from calllog_guard.core.retention.brake import DAYS_MOST, FEW, too_much
-from calllog_guard.core.retention.purpose import due_day
+from calllog_guard.core.crypto.leg_envelope import parse_header
+from calllog_guard.core.identifiers import INTERNAL_KEY
+from calllog_guard.core.officers.confirmations import CONFIRMED, Confirmation, let_go
+from calllog_guard.core.retention.purposes import due_day
+from calllog_guard.core.retention.sweep_brake import DAYS_MOST, FEW, too_much
 from calllog_guard.errors import RecordError, StateRefusedError
-from calllog_guard.law import enter
-from calllog_guard.world import World
 
 _TEXT: Final = f"""\
 Keepers remove what has lapsed by themselves. Where more than {DAYS_MOST} days of calls, more than {FEW} records and more than SWEEP_SHARE of
@@ -83,7 +83,7 @@ async def expiry(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _partition(shared: World, number: int, today: date, free: date | None) -> dict[str, Any]:
+async def _partition(shared: AppContext, number: int, today: date, free: date | None) -> dict[str, Any]:
     """How many legs there are, how many of them have lapsed, of how many days, and whether a keeper waits for a word."""
     live: dict[bytes, tuple[date, int, str]] = {}
 

@@ -14,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from calllog_guard.app.context import AppContext
+from calllog_guard.app.preflight import NO_KEYSTORE, enter
 from calllog_guard.commands.case_read import all_cases
 from calllog_guard.commands.files import write_once
 from calllog_guard.commands.receipts import receipts_key
@@ -21,17 +23,15 @@ from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.answers.parts import PARTS, Part
 from calllog_guard.core.answers.whole import Answer, whole
 from calllog_guard.core.calls.leg import REFERRED
-from calllog_guard.core.crypto.sealed import open_sealed, public_forms, verify
-from calllog_guard.core.id_file import identifiers
-from calllog_guard.core.ids import CallId, b64, unb64
-from calllog_guard.core.requests.receipt import RECEIPTS, Receipt
-from calllog_guard.core.requests.secret import jwe_of, part_key
-from calllog_guard.core.wire import decode, encode
+from calllog_guard.core.cases.receipt import RECEIPTS, Receipt
+from calllog_guard.core.cases.secret_cases import jwe_of, part_key
+from calllog_guard.core.codec import decode, encode
+from calllog_guard.core.crypto.jose import open_sealed, public_forms, verify
+from calllog_guard.core.identifiers import CallId, b64, unb64
+from calllog_guard.core.identity.id_file import identifiers
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
-from calllog_guard.law import NO_KEYSTORE, enter
 from calllog_guard.reports.answer import Evidence, Sealed, authority_pages, person_pages
 from calllog_guard.reports.calls import table
-from calllog_guard.world import World
 
 _PART: Final = re.compile(rb"\.([1-9][0-9]{0,11})\Z")
 _MOST_BYTES: Final = 16 << 20
@@ -77,7 +77,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 # --- parts ----------------------------------------------------------------------------------------------------------
 
 
-async def _fetched(shared: World, case: str, directory: Path, officer: Path | None) -> int:
+async def _fetched(shared: AppContext, case: str, directory: Path, officer: Path | None) -> int:
     """
     Fetch the receipt and the parts of a case; of several of one number the one that the receipt names, or the last.
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from calllog_guard.adapters.folders import sync_folder
+from calllog_guard.adapters.disk.folders import sync_folder
 from calllog_guard.errors import StateRefusedError
 
 

@@ -8,14 +8,22 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
+from calllog_guard.app.context import AppContext
+from calllog_guard.app.preflight import enter
 from calllog_guard.commands.setup import say, show
-from calllog_guard.core.identity import AS_WRITTEN, DEFAULT, LOWERCASE_EMAIL, RULES, in_order, narrower, unknown_rules
-from calllog_guard.core.ids import Tenant
+from calllog_guard.core.identifiers import Tenant
+from calllog_guard.core.identity.rules import (
+    AS_WRITTEN,
+    DEFAULT,
+    LOWERCASE_EMAIL,
+    RULES,
+    in_order,
+    narrower,
+    unknown_rules,
+)
 from calllog_guard.errors import ConfigurationError, StateRefusedError
-from calllog_guard.law import enter
-from calllog_guard.workers.carryover import Carried, CarryOver, Needs
-from calllog_guard.workers.safe import Safe
-from calllog_guard.world import World
+from calllog_guard.workers.keys.hold_store import Safe
+from calllog_guard.workers.keys.identity_change import Carried, CarryOver, IdentityChangeNeeds
 
 _FORMS = 2
 
@@ -39,7 +47,7 @@ def named_rules(text: str) -> tuple[str, ...]:
     return in_order(given)
 
 
-async def identity_of(shared: World, tenant: Tenant, args: argparse.Namespace) -> int:
+async def identity_of(shared: AppContext, tenant: Tenant, args: argparse.Namespace) -> int:
     """Show the rules; with `--identity RULES` carry everybody over to them, or go on with it."""
     profile = shared.vault.profile(tenant)
     if profile.forms < _FORMS:
@@ -69,7 +77,9 @@ async def identity_of(shared: World, tenant: Tenant, args: argparse.Namespace) -
     return 0
 
 
-async def carried_over(shared: World, tenant: Tenant, wanted: tuple[str, ...], *, dry: bool = False) -> Carried | None:
+async def carried_over(
+    shared: AppContext, tenant: Tenant, wanted: tuple[str, ...], *, dry: bool = False
+) -> Carried | None:
     """Let rules be in force, and carry everybody over to them; None where nothing is to be done."""
     ring = shared.ring(tenant)
     if wanted != shared.vault.identity(tenant):
@@ -81,7 +91,7 @@ async def carried_over(shared: World, tenant: Tenant, wanted: tuple[str, ...], *
         await ring.guard.tell_profile()
     writer = shared.writer()
     await writer.start()
-    needs = Needs(
+    needs = IdentityChangeNeeds(
         tenant=tenant,
         ring=ring,
         safe=Safe(ring),

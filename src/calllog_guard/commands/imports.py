@@ -20,23 +20,23 @@ from typing import Any, Final
 
 import msgspec
 
-from calllog_guard.adapters.journal_files import Journal
-from calllog_guard.adapters.kafka_admin import KafkaTopics, governed
-from calllog_guard.adapters.kafka_log import places_of
-from calllog_guard.adapters.log_files import csv_rows, digest, ndjson_lines
+from calllog_guard.adapters.disk.import_journal import Journal
+from calllog_guard.adapters.disk.old_logs import csv_rows, digest, ndjson_lines
+from calllog_guard.adapters.kafka.admin.topics import KafkaTopics, governed
+from calllog_guard.adapters.kafka.log import places_of
+from calllog_guard.app.context import AppContext
+from calllog_guard.app.preflight import enter
 from calllog_guard.commands.calls import COLUMNS, day_of
 from calllog_guard.commands.setup import say, the_world
-from calllog_guard.core.calls.intake import FileSource, Manifest, TopicSource
-from calllog_guard.core.calls.rows import columns_of
-from calllog_guard.core.id_file import identifiers
-from calllog_guard.core.identity import REFUSED
-from calllog_guard.core.ids import Lookup
+from calllog_guard.core.calls.csv_rows import columns_of
+from calllog_guard.core.calls.import_journal import FileSource, Manifest, TopicSource
+from calllog_guard.core.identifiers import Lookup
+from calllog_guard.core.identity.id_file import identifiers
+from calllog_guard.core.identity.rules import REFUSED
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
-from calllog_guard.law import enter
-from calllog_guard.workers.fault_injection import Steps
-from calllog_guard.workers.intake import Intake, Item
-from calllog_guard.workers.naming import Naming
-from calllog_guard.world import World
+from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.workers.keys.people.naming import Naming
+from calllog_guard.workers.protector.importer import Intake, Item
 
 _CACHED_PEOPLE: Final = 30_000  # each with a key per month of the log: bounded memory, whatever the log's order
 _TELL_S: Final = 2.0
@@ -46,7 +46,7 @@ Batches = AsyncGenerator[tuple[dict[int, int], list[Item]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class OldLog:
     """
     An old log.
 
@@ -124,7 +124,7 @@ async def run(args: argparse.Namespace) -> int:
     return int(any(manifest.events.refused for manifest, _ in manifests))
 
 
-def _listed(shared: World, path: Path) -> frozenset[Lookup]:
+def _listed(shared: AppContext, path: Path) -> frozenset[Lookup]:
     """
     The lookups of the company's list.
 
@@ -153,12 +153,12 @@ def _listed(shared: World, path: Path) -> frozenset[Lookup]:
 # --- sources --------------------------------------------------------------------------------------------------------
 
 
-def _files(shared: World, args: argparse.Namespace) -> list[Source]:
+def _files(shared: AppContext, args: argparse.Namespace) -> list[OldLog]:
     columns = columns_of(args.columns)
     return [_file(shared, path, columns, args.start, f"file {at}") for at, path in enumerate(args.files, 1)]
 
 
-def _file(shared: World, path: Path, columns: Mapping[str, str], first: date | None, label: str) -> Source:
+def _file(shared: AppContext, path: Path, columns: Mapping[str, str], first: date | None, label: str) -> OldLog:
     sha256, size = digest(path)
     is_csv = path.suffix.lower() == ".csv"
     most, many = shared.settings.event_max_bytes, shared.settings.unit_records
@@ -175,10 +175,10 @@ def _file(shared: World, path: Path, columns: Mapping[str, str], first: date | N
             raise StateRefusedError(f"{label} changed while it was read: import it again")
 
     about = FileSource(sha256=sha256, bytes=size, format="csv" if is_csv else "ndjson")
-    return Source(label, about, batches, check=check)
+    return OldLog(label, about, batches, check=check)
 
 
-def _old_topic(shared: World, admin: KafkaTopics, args: argparse.Namespace) -> Source:
+def _old_topic(shared: AppContext, admin: KafkaTopics, args: argparse.Namespace) -> OldLog:
     topic, settings = args.topic, shared.settings
     if topic in {each.name for each in governed(settings, 1, shared.events)}:
         raise StateRefusedError(f"{topic} is a topic of this installation, not an old log")
@@ -216,13 +216,13 @@ def _old_topic(shared: World, admin: KafkaTopics, args: argparse.Namespace) -> S
 
     about = TopicSource(topic=topic, id=name, trimmed=args.trim)
     cut = (lambda to: admin.cut(topic, to)) if args.trim else None
-    return Source(f"topic {topic}", about, batches, cut, lost)
+    return OldLog(f"topic {topic}", about, batches, cut, lost)
 
 
 # --- one import -----------------------------------------------------------------------------------------------------
 
 
-def _journal(shared: World, args: argparse.Namespace, source: Source, erased: tuple[int, str] | None) -> Journal:
+def _journal(shared: AppContext, args: argparse.Namespace, source: OldLog, erased: tuple[int, str] | None) -> Journal:
     """What makes two imports the same: the source, how it is read, for whom, and with which list."""
     about = source.about
     which = about.sha256 if isinstance(about, FileSource) else f"{about.topic} {about.id}"
@@ -233,7 +233,7 @@ def _journal(shared: World, args: argparse.Namespace, source: Source, erased: tu
 
 
 async def _imported(
-    shared: World, args: argparse.Namespace, source: Source, listed: frozenset[Lookup]
+    shared: AppContext, args: argparse.Namespace, source: OldLog, listed: frozenset[Lookup]
 ) -> tuple[Manifest, Path]:
     mark = hashlib.sha256("".join(sorted(listed)).encode()).hexdigest()[:32]  # of lookups: keyed, so it names nobody
     erased = (len(listed), mark) if listed else None
@@ -254,13 +254,13 @@ async def _imported(
 
 
 async def _taken(
-    shared: World, source: Source, journal: Journal, manifest: Manifest, listed: frozenset[Lookup]
+    shared: AppContext, source: OldLog, journal: Journal, manifest: Manifest, listed: frozenset[Lookup]
 ) -> Manifest:
     writer = shared.writer()
     await shared.look_back()
     ring = shared.ring(shared.tenant, cache_entries=_CACHED_PEOPLE)
     sealer = shared.sealer(ring, writer, shared.metrics.count, returns=False)
-    steps, intake = Steps(shared.settings.off), Intake(shared.context(ring, writer), sealer, listed)
+    steps, intake = CrashPoints(shared.settings.off), Intake(shared.context(ring, writer), sealer, listed)
     await writer.start()
     began = told = cut = time.monotonic()
     before = manifest.events.read
@@ -286,7 +286,7 @@ async def _taken(
     return manifest
 
 
-def _with_lost(manifest: Manifest, source: Source) -> Manifest:
+def _with_lost(manifest: Manifest, source: OldLog) -> Manifest:
     """What was cut off before it was read, counted once."""
     lost = (manifest.lost or 0) + source.lost.total()
     source.lost.clear()

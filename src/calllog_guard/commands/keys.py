@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from calllog_guard.adapters.kms_local import write_new
-from calllog_guard.adapters.memory import SystemClock
-from calllog_guard.adapters.tomlkit_policy import (
+from calllog_guard.adapters.kms.local import write_new
+from calllog_guard.adapters.memory.fakes import SystemClock
+from calllog_guard.adapters.policy_edits import (
     DatedKey,
     add_actor_key,
     add_requester,
@@ -17,14 +17,14 @@ from calllog_guard.adapters.tomlkit_policy import (
     end_actor_key,
     succeed_actor,
 )
+from calllog_guard.app.context import AppContext
+from calllog_guard.app.preflight import check_places
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.tenants import write_desk_key
-from calllog_guard.core.crypto.sealed import new_pair, public_forms
-from calllog_guard.core.ids import Tenant
+from calllog_guard.core.crypto.jose import new_pair, public_forms
+from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.policy.form import TenantPolicy
 from calllog_guard.errors import ConfigurationError, StateRefusedError
-from calllog_guard.law import check_places
-from calllog_guard.world import World
 
 REQUESTERS: Final = ("backend", "officer", "authority_desk")
 """They sign requests: Ed25519."""
@@ -161,11 +161,11 @@ def run_public(args: argparse.Namespace) -> int:
 # --- the policy -----------------------------------------------------------------------------------------------------
 
 
-def _tenant(args: argparse.Namespace, shared: World) -> str:
+def _tenant(args: argparse.Namespace, shared: AppContext) -> str:
     return str(args.tenant or shared.tenant)
 
 
-def _beside(shared: World, kid: str, folder: Path) -> tuple[str, str]:
+def _beside(shared: AppContext, kid: str, folder: Path) -> tuple[str, str]:
     """The public key's file beside the policy, as the policy names it, and its fingerprint."""
     pem, _, fingerprint = _signer(folder / f"{kid}{_PUBLIC}")
     policy = Path(shared.settings.policy)
@@ -178,13 +178,13 @@ def _beside(shared: World, kid: str, folder: Path) -> tuple[str, str]:
     return f"keys/{beside.name}", fingerprint
 
 
-def _enter(args: argparse.Namespace, shared: World, kid: str, role: str, folder: Path) -> str:
+def _enter(args: argparse.Namespace, shared: AppContext, kid: str, role: str, folder: Path) -> str:
     name, fingerprint = _beside(shared, kid, folder)
     add_requester(Path(shared.settings.policy), shared.clock.now().date(), _tenant(args, shared), kid, role, name)
     return fingerprint
 
 
-def _enter_actor(args: argparse.Namespace, shared: World, kid: str) -> int:
+def _enter_actor(args: argparse.Namespace, shared: AppContext, kid: str) -> int:
     (name, fingerprint), since = _beside(shared, kid, _folder(args)), args.since or _now()
     policy, day = Path(shared.settings.policy), shared.clock.now().date()
     add_actor_key(policy, day, _tenant(args, shared), kid, DatedKey(name, since), args.purpose)
@@ -240,7 +240,7 @@ def run_rotate(args: argparse.Namespace) -> int:
     return _told(args, new, role, fingerprint, f"registered beside {old}; {_EFFECT}")
 
 
-def _rotate_actor(args: argparse.Namespace, shared: World, table: TenantPolicy, old: str) -> int:
+def _rotate_actor(args: argparse.Namespace, shared: AppContext, table: TenantPolicy, old: str) -> int:
     """A new name for the new key: whoever looks at an access must know by which key it is to be checked."""
     folder, day, tenant = _folder(args), shared.clock.now().date(), _tenant(args, shared)
     made = (path.name.removesuffix(_PUBLIC) for path in folder.glob(f"*{_PUBLIC}"))
@@ -252,7 +252,7 @@ def _rotate_actor(args: argparse.Namespace, shared: World, table: TenantPolicy, 
     return _told(args, new, ACTOR, fingerprint, f"registered beside {old}, for the same purposes; {_EFFECT}")
 
 
-def _rotate_desk(args: argparse.Namespace, shared: World, tenant: Tenant, old: str) -> int:
+def _rotate_desk(args: argparse.Namespace, shared: AppContext, tenant: Tenant, old: str) -> int:
     """The private half stays with the tenant's secrets; the older ones go on opening what is sealed to them."""
     asyncio.run(check_places(shared, ("KMS",)))
     shared.vault.rotate_desk_key(tenant)

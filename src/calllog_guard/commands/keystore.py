@@ -10,20 +10,20 @@ from urllib.parse import parse_qsl, urlsplit
 from rich.console import Console
 from rich.progress import Progress
 
-from calllog_guard.adapters.kafka_log import places_of
-from calllog_guard.adapters.kms_address import PREFIX
-from calllog_guard.bootstrap import needed_epochs, walk
+from calllog_guard.adapters.kafka.log import places_of
+from calllog_guard.adapters.kms.schemes import PREFIX
+from calllog_guard.app.context import AppContext
+from calllog_guard.app.preflight import enter
+from calllog_guard.app.roles import needed_epochs, walk
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.crypto.entries import applied_key
-from calllog_guard.core.grants import DOMAINS, KEYSTORE_USERS
-from calllog_guard.core.kms_policies import OPERATOR, POLICIES
-from calllog_guard.core.proofs import Proofs
-from calllog_guard.core.redis_rights import FINE_SINCE, WAITAOF_SINCE, acl_lines, rules
-from calllog_guard.core.requests.decision import decision_in
-from calllog_guard.core.requests.outcome import is_result
+from calllog_guard.core.decisions.decision import decision_in
+from calllog_guard.core.decisions.outcome import is_result
+from calllog_guard.core.rights.grants import DOMAINS, KEYSTORE_USERS
+from calllog_guard.core.rights.kms_policies import OPERATOR, POLICIES
+from calllog_guard.core.rights.redis_rules import FINE_SINCE, WAITAOF_SINCE, acl_lines, rules
+from calllog_guard.core.stream.proofs import Proofs
 from calllog_guard.errors import ConfigurationError, MessageError
-from calllog_guard.law import enter
-from calllog_guard.world import World
 
 _EXAMPLES: Final = """examples:
   calllog-guard keystore status                  entries by state and epoch
@@ -96,7 +96,7 @@ def policies(args: argparse.Namespace) -> int:
     return 0
 
 
-async def lag(shared: World) -> int:
+async def lag(shared: AppContext) -> int:
     """
     How many decisions the keystore does not say yet that it has had applied: a backup of now would need them again.
 

@@ -19,19 +19,22 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from calllog_guard.adapters.kafka_writer import KafkaWriter
+from calllog_guard.adapters.kafka.writer import KafkaWriter
+from calllog_guard.app.context import AppContext
+from calllog_guard.app.preflight import NO_KEYSTORE, enter
+from calllog_guard.app.reader import actor_key_at
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.unread import Unread
-from calllog_guard.core.accesses import place_of
-from calllog_guard.core.arrival import REMNANT, REMNANTS
-from calllog_guard.core.calls.mend import call_key, plain, without
-from calllog_guard.core.crypto.sealed import content_type, open_sealed, public_forms, sealed_to
-from calllog_guard.core.ids import ID_BYTES, b64
-from calllog_guard.core.letters import number_in
+from calllog_guard.core.audit.accesses import place_of
+from calllog_guard.core.calls.repair import call_key, plain, without
+from calllog_guard.core.codec import DEAD, DENIED, Access, Dead, decode, encode, time_text, to_ms
+from calllog_guard.core.crypto.jose import content_type, open_sealed, public_forms, sealed_to
+from calllog_guard.core.identifiers import ID_BYTES, b64
 from calllog_guard.core.policy.actors import DEAD_LETTERS
-from calllog_guard.core.replay import REPLAYED, REPLAYED_KEY, Replayed, replay_header
-from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import DEAD, DENIED, Access, Dead, decode, encode, time_text, to_ms
+from calllog_guard.core.records import Output
+from calllog_guard.core.stream.arrival import REMNANT, REMNANTS
+from calllog_guard.core.stream.letters import number_in
+from calllog_guard.core.stream.replay import REPLAYED, REPLAYED_KEY, Replayed, replay_header
 from calllog_guard.errors import (
     ConfigurationError,
     EntryCorruptError,
@@ -39,10 +42,7 @@ from calllog_guard.errors import (
     RequestRefusedError,
     StateRefusedError,
 )
-from calllog_guard.law import NO_KEYSTORE, enter
-from calllog_guard.reader import actor_key_at
-from calllog_guard.workers.reading import WHICH
-from calllog_guard.world import World
+from calllog_guard.workers.reader.session import WHICH
 
 _ACTOR: Final = "operator-1"
 
@@ -140,7 +140,7 @@ def _place(text: str) -> Place:
     return int(partition), int(offset)
 
 
-async def _letters(shared: World, wanted: Callable[[Place, Dead], bool], *, payloads: bool) -> list[Letter]:
+async def _letters(shared: AppContext, wanted: Callable[[Place, Dead], bool], *, payloads: bool) -> list[Letter]:
     """The letters wanted of those that Kafka still has; `payloads` as well, which may be megabytes each."""
     topic, partitions = shared.settings.topic("calllog.dead"), range(shared.settings.few_partitions)
     found: list[Letter] = []
@@ -184,7 +184,7 @@ async def list_letters(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _chosen(shared: World, args: argparse.Namespace) -> list[Letter]:
+async def _chosen(shared: AppContext, args: argparse.Namespace) -> list[Letter]:
     def wanted(place: Place, dead: Dead) -> bool:
         return args.letter in {None, place} and args.reason in {None, dead.reason}
 
@@ -203,7 +203,7 @@ def _key(path: Path) -> bytes:
     return pem
 
 
-def _opened(shared: World, letter: Letter, pem: bytes) -> bytes:
+def _opened(shared: AppContext, letter: Letter, pem: bytes) -> bytes:
     """What a letter holds: of an earlier release sealed to the operator's key alone, else to that of its week too."""
     sealed = letter.dead.jwe
     try:
@@ -218,7 +218,7 @@ def _opened(shared: World, letter: Letter, pem: bytes) -> bytes:
         ) from None
 
 
-def _signer(shared: World) -> tuple[str, Callable[[Access, int], bytes]]:
+def _signer(shared: AppContext) -> tuple[str, Callable[[Access, int], bytes]]:
     """
     Who opens, and how their accesses are written.
 
@@ -240,7 +240,9 @@ def _signer(shared: World) -> tuple[str, Callable[[Access, int], bytes]]:
     return name, lambda access, place: key.vouched(access, place_of(guard, topic, place))
 
 
-async def _recorded(shared: World, writer: KafkaWriter, letters: Sequence[Letter], *, denied: bool = False) -> None:
+async def _recorded(
+    shared: AppContext, writer: KafkaWriter, letters: Sequence[Letter], *, denied: bool = False
+) -> None:
     """Who opened what is acknowledged before anything of it is used; `denied`: who has tried with a key of somebody else's."""
     outputs: list[Output] = []
     actor, written = _signer(shared)
@@ -268,7 +270,7 @@ async def _recorded(shared: World, writer: KafkaWriter, letters: Sequence[Letter
     await writer.write(outputs)
 
 
-async def _tried(shared: World, writer: KafkaWriter, letters: Sequence[Letter], pem: bytes) -> None:
+async def _tried(shared: AppContext, writer: KafkaWriter, letters: Sequence[Letter], pem: bytes) -> None:
     """A key that opens none of the letters is an attempt, and on record as such."""
     try:
         _opened(shared, letters[0], pem)
@@ -352,7 +354,7 @@ async def replay_letters(args: argparse.Namespace) -> int:
     return 0
 
 
-def _again(shared: World, args: argparse.Namespace, letter: Letter, pem: bytes) -> Output:
+def _again(shared: AppContext, args: argparse.Namespace, letter: Letter, pem: bytes) -> Output:
     dead, requests = letter.dead, shared.settings.topic("privacy.requests")
     events = shared.policy.at(shared.clock.now().date()).tenant[shared.tenant].events
     if dead.topic not in {*events, requests}:

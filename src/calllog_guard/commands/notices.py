@@ -8,9 +8,9 @@ import msgspec
 
 from calllog_guard.commands.files import write_once
 from calllog_guard.commands.setup import say, show
-from calllog_guard.core.crypto.sealed import open_sealed
-from calllog_guard.core.requests.notice import NOTICES, WORDS, Notice, Words
-from calllog_guard.core.wire import decode, encode
+from calllog_guard.core.cases.notices import NOTICES, WORDS, Notice, Words
+from calllog_guard.core.codec import decode, encode
+from calllog_guard.core.crypto.jose import open_sealed
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
 from calllog_guard.reports.notice import Sender, letter, letter_page
 

@@ -3,16 +3,16 @@
 import secrets
 from pathlib import Path
 
+from calllog_guard.app.context import AppContext
 from calllog_guard.commands.signed import kid_of_key
-from calllog_guard.core.acceptances import accepting
-from calllog_guard.core.ids import ID_BYTES, b64
-from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import Internal
+from calllog_guard.core.codec import Internal
+from calllog_guard.core.identifiers import ID_BYTES, b64
+from calllog_guard.core.officers.acceptances import accepting
+from calllog_guard.core.records import Output
 from calllog_guard.errors import StateRefusedError
-from calllog_guard.world import World
 
 
-async def officers_word(shared: World, key: Path, begins: bytes, claims: Internal) -> str:
+async def officers_word(shared: AppContext, key: Path, begins: bytes, claims: Internal) -> str:
     """
     Write claims in an officer's name; the key's id.
 
@@ -34,7 +34,7 @@ async def officers_word(shared: World, key: Path, begins: bytes, claims: Interna
     return kid
 
 
-def _officer(shared: World, key: Path) -> tuple[str, bytes]:
+def _officer(shared: AppContext, key: Path) -> tuple[str, bytes]:
     pem = key.read_bytes()
     kid = kid_of_key(shared, pem)
     if shared.policy.officer_key(shared.tenant, kid, shared.clock.now().date()) is None:

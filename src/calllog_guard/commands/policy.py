@@ -12,29 +12,29 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from calllog_guard.app.context import AppContext
+from calllog_guard.app.preflight import NO_KEYSTORE, check_places, follow_published
 from calllog_guard.commands.countersign import LENGTHEN, agreed_by_all, countersigned, word_of
 from calllog_guard.commands.setup import say, show, the_world
-from calllog_guard.core.crypto.envelope import parse_header
-from calllog_guard.core.identity import folds_case
-from calllog_guard.core.ids import Tenant
-from calllog_guard.core.policy.differences import Difference, Stored, differences, lapsing
-from calllog_guard.core.policy.facts import lacking
-from calllog_guard.core.policy.form import Version
-from calllog_guard.core.policy.grave import SECOND, grave
-from calllog_guard.core.policy.lawful import advice, unlawful
-from calllog_guard.core.policy.publication import (
+from calllog_guard.core.crypto.leg_envelope import parse_header
+from calllog_guard.core.identifiers import Tenant
+from calllog_guard.core.identity.rules import folds_case
+from calllog_guard.core.policy.active import Policy, load_policy
+from calllog_guard.core.policy.changes.differences import Difference, Stored, differences, lapsing
+from calllog_guard.core.policy.changes.grave import SECOND, grave
+from calllog_guard.core.policy.changes.publication import (
     UNLAWFUL,
     Publication,
     topic_key,
     with_keys,
 )
+from calllog_guard.core.policy.facts import lacking
+from calllog_guard.core.policy.form import Version
+from calllog_guard.core.policy.lawful import advice, unlawful
 from calllog_guard.core.policy.record import markdown, record
 from calllog_guard.core.policy.versions import change_at, in_force
-from calllog_guard.core.tombstone import Output
+from calllog_guard.core.records import Output
 from calllog_guard.errors import ConfigurationError, RecordError, StateRefusedError
-from calllog_guard.law import NO_KEYSTORE, check_places, follow_published
-from calllog_guard.policy import Policy, load_policy
-from calllog_guard.world import World
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -78,7 +78,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 Law = tuple[Version, ...]
 
 
-def _check_identity(shared: World, policy: Policy) -> None:
+def _check_identity(shared: AppContext, policy: Policy) -> None:
     """
     Whether the versions leave it as it is who is one person: that belongs to the tenant, and no policy changes it.
 
@@ -99,7 +99,7 @@ def _check_identity(shared: World, policy: Policy) -> None:
             )
 
 
-def _compared(shared: World, against: Path | None, wanted: date | None) -> tuple[Law, Law] | None:
+def _compared(shared: AppContext, against: Path | None, wanted: date | None) -> tuple[Law, Law] | None:
     """The law before a version and with it, keys in their places; None when no version of today or a later day is there."""
     versions, today = tuple(map(shared.policy.inlined, shared.policy.versions)), shared.clock.now().date()
     if against is not None:
@@ -117,7 +117,7 @@ def _compared(shared: World, against: Path | None, wanted: date | None) -> tuple
     return before, (*before, change[1])
 
 
-def _unlawful(shared: World) -> list[str]:
+def _unlawful(shared: AppContext) -> list[str]:
     """What versions say that no new one may; what an earlier release took and is in force is not asked once a newer one waits."""
     today, taken = shared.clock.now().date(), shared.policy.here().lawful_from
     return shared.policy.unlawful(today, min(taken, shared.policy.versions[-1].effective, today + timedelta(1)))
@@ -194,7 +194,9 @@ def _table(before: Version, after: Version, found: list[Difference], counted: Ma
         )
 
 
-async def _lapsing(shared: World, before: tuple[Version, ...], after: tuple[Version, ...]) -> dict[str, dict[str, Any]]:
+async def _lapsing(
+    shared: AppContext, before: tuple[Version, ...], after: tuple[Version, ...]
+) -> dict[str, dict[str, Any]]:
     legs = await stored_legs(shared)
     day = max(shared.clock.now().date(), after[-1].effective)
     tenant = shared.tenant
@@ -221,7 +223,7 @@ class Headers:
                 self.foreign += 1
 
 
-async def stored_legs(shared: World) -> Mapping[Stored, int]:
+async def stored_legs(shared: AppContext) -> Mapping[Stored, int]:
     """The legs that are stored, counted by what decides about them: their headers are in clear, nothing is opened."""
     topic, partitions = shared.settings.topic("calllog.legs"), range(shared.settings.partitions)
     counted: Counter[Stored] = Counter()

@@ -13,13 +13,14 @@ from typing import Final
 import msgspec
 import structlog
 
-from calllog_guard import patience, telemetry
-from calllog_guard.adapters.freed_memory import keep_overwritten
+from calllog_guard import telemetry
+from calllog_guard.adapters.process import endings as patience
+from calllog_guard.adapters.process.freed_memory import keep_overwritten
+from calllog_guard.app.reader import Reader
 from calllog_guard.commands.lifetime import lived, unless
 from calllog_guard.commands.setup import say
 from calllog_guard.core.calls.view import Line
 from calllog_guard.errors import GuardError, exit_code
-from calllog_guard.reader import Reader
 from calllog_guard.settings import from_environment
 
 log: Final = structlog.get_logger()

@@ -10,14 +10,14 @@ import asyncio
 import time
 from typing import Final
 
-from calllog_guard.adapters.kafka_consumer import consumer
-from calllog_guard.adapters.rocksdb_index import RocksIndex
-from calllog_guard.bootstrap import Links, beginnings, keeper
+from calllog_guard.adapters.kafka.consumer import consumer
+from calllog_guard.adapters.rocksdb.index import RocksIndex
+from calllog_guard.app.context import AppContext
+from calllog_guard.app.preflight import enter
+from calllog_guard.app.roles import Links, beginnings, keeper
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.errors import ConfigurationError, IndexHeldError, StateRefusedError
-from calllog_guard.law import enter
-from calllog_guard.workers.keeper import index_path
-from calllog_guard.world import World
+from calllog_guard.workers.keeper.worker import index_path
 
 _TELL_S: Final = 2.0
 
@@ -62,7 +62,7 @@ async def run(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _rebuilt(shared: World, partition: int) -> int:
+async def _rebuilt(shared: AppContext, partition: int) -> int:
     """Read the partition as its keeper would, unless that would halt; how many records."""
     await shared.check_partitions()
     begins = beginnings(shared, "keeper")

@@ -5,12 +5,12 @@ import json
 from pathlib import Path
 
 from calllog_guard.commands.setup import say, show
-from calllog_guard.core.answers.statement import STATEMENTS, Statement
-from calllog_guard.core.crypto.sealed import public_forms, verify
-from calllog_guard.core.requests.receipt import RECEIPTS, Receipt
-from calllog_guard.core.wire import decode, encode
+from calllog_guard.core.audit.month_statement import STATEMENTS, Statement
+from calllog_guard.core.cases.receipt import RECEIPTS, Receipt
+from calllog_guard.core.codec import decode, encode
+from calllog_guard.core.crypto.jose import public_forms, verify
 from calllog_guard.errors import ConfigurationError, MessageError
-from calllog_guard.reports.certificate import Checked, certificate
+from calllog_guard.reports.certificate import SignatureCheck, certificate
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -40,7 +40,7 @@ def receipt(args: argparse.Namespace) -> int:
             "--page is for a receipt of a case: the page of a month is report --month M --html OUT"
         )
     if args.page and isinstance(claims, Receipt):
-        checked = Checked(key=public_forms(pem)[2], name=args.key.name)
+        checked = SignatureCheck(key=public_forms(pem)[2], name=args.key.name)
         args.page.write_text(certificate(claims, checked), "utf-8")
         say(str(args.page))
     told = {"verdict": "good", "signature": signature, "claims": json.loads(encode(claims))}

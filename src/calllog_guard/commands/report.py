@@ -11,21 +11,23 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from calllog_guard.app.context import AppContext
+from calllog_guard.app.preflight import enter
 from calllog_guard.commands.case_read import all_cases
 from calllog_guard.commands.cases import filed_of
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.unread import Unread
-from calllog_guard.core.accesses import Account, Doubt, read_access
-from calllog_guard.core.answers.statement import KEY, STATEMENTS, Statement
-from calllog_guard.core.ids import HoldId, unb64
+from calllog_guard.core.audit.accesses import Account, Doubt, read_access
+from calllog_guard.core.audit.month_report import HoldLine, Month, PolicyLine, Report, Sources, report
+from calllog_guard.core.audit.month_statement import KEY, STATEMENTS, Statement
+from calllog_guard.core.cases.case import Case
+from calllog_guard.core.cases.case_states import RULES
+from calllog_guard.core.cases.notices import Filed
+from calllog_guard.core.codec import decode, encode, from_ms
+from calllog_guard.core.decisions.hold import Terms
+from calllog_guard.core.identifiers import HoldId, unb64
 from calllog_guard.core.policy.actors import Judge
-from calllog_guard.core.proofs import DESK
-from calllog_guard.core.requests.case import Case
-from calllog_guard.core.requests.hold import Terms
-from calllog_guard.core.requests.machine import RULES
-from calllog_guard.core.requests.notice import Filed
-from calllog_guard.core.requests.report import HoldLine, Month, PolicyLine, Report, Sources, report
-from calllog_guard.core.wire import decode, encode, from_ms
+from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.errors import (
     ConfigurationError,
     EntryCorruptError,
@@ -35,11 +37,9 @@ from calllog_guard.errors import (
     RecordError,
     StateRefusedError,
 )
-from calllog_guard.law import enter
 from calllog_guard.reports.month import month_markdown, month_page
-from calllog_guard.workers.safe import Safe, terms_of
-from calllog_guard.workers.terms import calendar, limit
-from calllog_guard.world import World
+from calllog_guard.workers.desk.cases.terms import calendar, limit
+from calllog_guard.workers.keys.hold_store import Safe, terms_of
 
 _MONTH: Final = re.compile(r"\d{4}-\d\d\Z", re.ASCII)
 
@@ -101,7 +101,7 @@ def holds_of(cases: Sequence[Case], terms: Mapping[HoldId, Terms | None]) -> lis
     ]
 
 
-async def _terms(shared: World, cases: Sequence[Case]) -> dict[HoldId, Terms | None]:
+async def _terms(shared: AppContext, cases: Sequence[Case]) -> dict[HoldId, Terms | None]:
     safe = Safe(shared.ring(shared.tenant))
     try:
         entries, _ = await safe.readable([HoldId(case.hold) for case in cases if case.type == "hold" and case.hold])
@@ -117,7 +117,7 @@ class Accesses(NamedTuple):
     doubted: list[tuple[str, datetime, int]]
 
 
-async def _accesses(shared: World) -> Accesses:
+async def _accesses(shared: AppContext) -> Accesses:
     settings = shared.settings
     topic, places = settings.topic("privacy.access"), list(range(settings.few_partitions))
     actors = shared.policy.actors(shared.tenant)
@@ -162,7 +162,7 @@ def _claimed(raw: bytes) -> int:
         return 0
 
 
-def _filed(shared: World, cases: Sequence[Case]) -> dict[str, Filed]:
+def _filed(shared: AppContext, cases: Sequence[Case]) -> dict[str, Filed]:
     """Whom disclosures were for, as far as it opens."""
     found: dict[str, Filed] = {}
     for case in cases:
@@ -175,7 +175,7 @@ def _filed(shared: World, cases: Sequence[Case]) -> dict[str, Filed]:
     return found
 
 
-async def _statement(shared: World, month: str) -> tuple[Statement, bytes] | None:
+async def _statement(shared: AppContext, month: str) -> tuple[Statement, bytes] | None:
     """The statement of a month with its signed form, if the desk has written one; what no desk of ours wrote is passed over."""
     home = shared.home
     records = await shared.log.read_all(shared.settings.topic("privacy.receipts"), [home])
@@ -197,7 +197,7 @@ def _claims(token: bytes) -> bytes:
         raise MessageError("not_a_jws") from None
 
 
-async def made(shared: World, month: str | None, officer: Path | None = None) -> Report:
+async def made(shared: AppContext, month: str | None, officer: Path | None = None) -> Report:
     """The report of a month; with an officer's key secret holds are in it."""
     now, tenant = shared.clock.now(), shared.tenant
     table = shared.policy.at(now.date()).tenant[tenant]

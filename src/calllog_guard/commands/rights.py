@@ -11,23 +11,23 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
+from calllog_guard.app.context import AppContext
+from calllog_guard.app.preflight import NO_KEYSTORE, enter
 from calllog_guard.commands.case_read import is_order
 from calllog_guard.commands.cases import text
-from calllog_guard.commands.sent import TAKEN_S, Sent, add_wait
+from calllog_guard.commands.sent import TAKEN_S, RequestWatch, add_wait
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.signed import add_seal, sign_request, subjects_of, text_of
-from calllog_guard.core.ids import b64
-from calllog_guard.core.requests.case import Case
-from calllog_guard.core.requests.decision import case_id, request_name
+from calllog_guard.core.cases.case import Case
+from calllog_guard.core.cases.case_states import RULES
+from calllog_guard.core.cases.received_day import received_moment
+from calllog_guard.core.codec import encode, time_text
+from calllog_guard.core.decisions.decision import case_id, request_name
+from calllog_guard.core.identifiers import b64
 from calllog_guard.core.requests.fields import ClockEvent, Kind, NoticeKind, Notify
-from calllog_guard.core.requests.machine import RULES
-from calllog_guard.core.requests.received import received_moment
 from calllog_guard.core.requests.request import BY_EVENT, NEEDS
-from calllog_guard.core.wire import encode, time_text
 from calllog_guard.errors import ConfigurationError, WorkersSilentError
-from calllog_guard.law import NO_KEYSTORE, enter
-from calllog_guard.workers.terms import calendar
-from calllog_guard.world import World
+from calllog_guard.workers.desk.cases.terms import calendar
 
 _OPTIONS: Final = {
     "subjects": "--subject @FILE",
@@ -177,7 +177,7 @@ def _claims(args: argparse.Namespace) -> dict[str, Any]:
     return claims
 
 
-def _received(shared: World, args: argparse.Namespace) -> dict[str, str]:
+def _received(shared: AppContext, args: argparse.Namespace) -> dict[str, str]:
     """The claim that says when it came, if that was not now."""
     if args.received_at is None:
         return {}
@@ -209,7 +209,7 @@ async def request(args: argparse.Namespace) -> int:
         return not follows or case.state in _RESTS
 
     order = await is_order(shared, args.key, args.type, args.case, hold=args.hold is not None)
-    async with Sent(shared, signed, args.key, order=order) as sent:
+    async with RequestWatch(shared, signed, args.key, order=order) as sent:
         case = await sent.until(mine, done, args.timeout if args.wait else TAKEN_S, tell=args.wait)
     if args.wait and (case is None or not done(case)):
         what = f"case {name} is still {case.state}" if case else "no desk has taken the request"

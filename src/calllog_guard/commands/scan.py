@@ -1,7 +1,7 @@
 """
 `scan` looks as an outsider for what should not be there: on the topics, in broker log files, index, keystore files.
 
-With --canary FILE it looks for identifiers, in every form of `core/traces.py`; with --case for the values of an erased person's
+With --canary FILE it looks for identifiers, in every form of `core/audit/traces.py`; with --case for the values of an erased person's
 legs. The topics of events hold plain text by design until they are trimmed: what is found there is reported apart.
 """
 
@@ -17,25 +17,25 @@ import ahocorasick_rs
 from rich.console import Console
 from rich.progress import track
 
-from calllog_guard.adapters.kafka_admin import PARTITIONS, KafkaTopics, governed
-from calllog_guard.adapters.segment_files import look_at_replica, replicas
+from calllog_guard.adapters.disk.segment_files import look_at_replica, replicas
+from calllog_guard.adapters.kafka.admin.topics import PARTITIONS, KafkaTopics, governed
+from calllog_guard.app.context import AppContext
+from calllog_guard.app.preflight import follow_published
 from calllog_guard.commands.setup import say, show, the_world
-from calllog_guard.core.absence import Look
-from calllog_guard.core.id_file import identifiers
-from calllog_guard.core.identity import spellings
-from calllog_guard.core.requests.decision import decision_in
-from calllog_guard.core.requests.outcome import is_result
-from calllog_guard.core.traces import traces
+from calllog_guard.core.audit.absence import Look
+from calllog_guard.core.audit.traces import traces
+from calllog_guard.core.decisions.decision import decision_in
+from calllog_guard.core.decisions.outcome import is_result
+from calllog_guard.core.identity.id_file import identifiers
+from calllog_guard.core.identity.rules import spellings
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
-from calllog_guard.law import follow_published
-from calllog_guard.world import World
 
 _BLOCK: Final = 1 << 24
 _OVERLAP: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ScannedPlace:
     """
     One place that was looked at: `found` counts hits, `forms` says as what, `plaintext` that hits are expected here.
 
@@ -95,7 +95,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
             tail = block[-_OVERLAP:]
 
 
-def scan_files(directory: Path, hunter: Hunter, plaintext: Collection[str]) -> list[Place]:
+def scan_files(directory: Path, hunter: Hunter, plaintext: Collection[str]) -> list[ScannedPlace]:
     """
     Each file below a directory; those of the plaintext topics are marked, and of what cannot be read it is said.
 
@@ -103,7 +103,7 @@ def scan_files(directory: Path, hunter: Hunter, plaintext: Collection[str]) -> l
         ConfigurationError: There is no such directory: nothing would be looked at, and nothing found.
 
     """
-    places: list[Place] = []
+    places: list[ScannedPlace] = []
     denied: list[Path] = []
     for path in _files(directory, denied):
         try:
@@ -118,9 +118,9 @@ def scan_files(directory: Path, hunter: Hunter, plaintext: Collection[str]) -> l
             continue
         marked = any(part.startswith(f"{topic}-") for part in path.parts for topic in plaintext)
         places.append(
-            Place(f"file {path.relative_to(directory)}", size, len(hits), tuple(sorted(set(hits))), 0, marked)
+            ScannedPlace(f"file {path.relative_to(directory)}", size, len(hits), tuple(sorted(set(hits))), 0, marked)
         )
-    return places + [Place(f"file {path.relative_to(directory)}", 0, 0, (), unread=1) for path in denied]
+    return places + [ScannedPlace(f"file {path.relative_to(directory)}", 0, 0, (), unread=1) for path in denied]
 
 
 def _check_folder(directory: Path) -> None:
@@ -143,9 +143,9 @@ def _files(directory: Path, denied: list[Path]) -> list[Path]:
     return sorted(Path(folder, name) for folder, _, names in os.walk(directory, onerror=failed) for name in names)
 
 
-async def scan_topics(shared: World, hunter: Hunter) -> list[Place]:
+async def scan_topics(shared: AppContext, hunter: Hunter) -> list[ScannedPlace]:
     """Each partition of each governed topic, from its beginning to its end."""
-    places: list[Place] = []
+    places: list[ScannedPlace] = []
     present = await _partitions(shared)
     for topic in track(
         governed(shared.settings, 1, shared.events), description="topics", console=Console(stderr=True), transient=True
@@ -163,11 +163,13 @@ async def scan_topics(shared: World, hunter: Hunter) -> list[Place]:
                 size += len(content)
                 dead += record.value is None
             where = f"topic {topic.name}/{partition}"
-            places.append(Place(where, size, len(hits), tuple(sorted(set(hits))), dead, topic.name in shared.events))
+            places.append(
+                ScannedPlace(where, size, len(hits), tuple(sorted(set(hits))), dead, topic.name in shared.events)
+            )
     return places
 
 
-async def _partitions(shared: World) -> dict[str, int]:
+async def _partitions(shared: AppContext) -> dict[str, int]:
     """How many partitions each governed topic has, however many it should have."""
     admin = KafkaTopics(shared.settings, shared.options)
     try:
@@ -177,7 +179,7 @@ async def _partitions(shared: World) -> dict[str, int]:
     return {each.topic: int(each.found) for each in findings if each.setting == PARTITIONS}
 
 
-async def _case_places(shared: World, case: str, log_dirs: list[Path]) -> list[Place]:
+async def _case_places(shared: AppContext, case: str, log_dirs: list[Path]) -> list[ScannedPlace]:
     everything = list(range(shared.settings.partitions))
     names, junk = set(), 0
     for record in await shared.log.read_all(shared.settings.topic("privacy.decisions"), everything):
@@ -194,7 +196,7 @@ async def _case_places(shared: World, case: str, log_dirs: list[Path]) -> list[P
         say(f"{junk} records of privacy.decisions are no decisions, and were passed over")
     if not names:
         raise StateRefusedError("no decision belongs to this case; `case list` shows all")
-    places: list[Place] = []
+    places: list[ScannedPlace] = []
     topic, wanted = shared.settings.topic("calllog.legs"), sorted({name.encode() for name in names})
     there = (await _partitions(shared)).get(topic, 0)
     for partition in track(range(there), description="partitions", console=Console(stderr=True), transient=True):
@@ -207,15 +209,15 @@ async def _case_places(shared: World, case: str, log_dirs: list[Path]) -> list[P
     return places
 
 
-def _case_place(where: str, look: Look, first: int = 0, end: int = 0) -> Place:
+def _case_place(where: str, look: Look, first: int = 0, end: int = 0) -> ScannedPlace:
     values = sum(each.values for each in look.seen.values())
     keys = sum(each.keys for each in look.seen.values())
     dead = max(0, keys - values)
     forms = ("value",) if values else ()
-    return Place(where, look.size_bytes, values, forms, dead, unread=look.unread, first=first, end=end)
+    return ScannedPlace(where, look.size_bytes, values, forms, dead, unread=look.unread, first=first, end=end)
 
 
-def _line(place: Place) -> str:
+def _line(place: ScannedPlace) -> str:
     offsets = f" offsets {place.first} to {place.end}," if place.end else ""
     unread = f", {place.unread} places could not be read" if place.unread else ""
     forms = f" {' '.join(place.forms)}" if place.forms else ""
@@ -252,11 +254,11 @@ async def scan(args: argparse.Namespace) -> int:
     return int(bool(found))
 
 
-def _state(shared: World) -> Path:
+def _state(shared: AppContext) -> Path:
     return Path(shared.settings.state_dir)
 
 
-def _identifiers(shared: World, path: Path) -> list[str]:
+def _identifiers(shared: AppContext, path: Path) -> list[str]:
     """
     The identifiers to look for, in every spelling that may be stored.
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from calllog_guard.adapters.kafka_watch import KafkaWatch
+from calllog_guard.adapters.kafka.watch import KafkaWatch
+from calllog_guard.app.context import AppContext
 from calllog_guard.commands.case_read import case_key, readable
 from calllog_guard.commands.setup import say
 from calllog_guard.commands.signed import Signed, has_orders, publish
-from calllog_guard.core.requests.case import Case, later
-from calllog_guard.core.requests.secret import REFUSED, RefusedOrder, is_state, open_refusal, refused_key
-from calllog_guard.core.wire import DEAD, Dead, decode, time_text
+from calllog_guard.core.cases.case import Case, later
+from calllog_guard.core.cases.secret_cases import REFUSED, RefusedOrder, is_state, open_refusal, refused_key
+from calllog_guard.core.codec import DEAD, Dead, decode, time_text
 from calllog_guard.errors import MessageError, NewerFormError, StateRefusedError
-from calllog_guard.world import World
 
 TAKEN_S: Final = 3.0
 """How long a command waits for the desk unasked: a running one takes a request within a second."""
@@ -38,7 +38,7 @@ def add_wait(verb: argparse.ArgumentParser, until: str) -> None:
     )
 
 
-class Sent:
+class RequestWatch:
     """
     Watches the desk's topics from before the request is sent; `key` is of whoever sends it: an officer sees secret cases.
 
@@ -47,7 +47,7 @@ class Sent:
 
     """
 
-    def __init__(self, shared: World, signed: Signed, key: Path, *, order: bool = False) -> None:
+    def __init__(self, shared: AppContext, signed: Signed, key: Path, *, order: bool = False) -> None:
         self._shared, self._signed, self._key = shared, signed, case_key(shared, key)
         self._order, self._orders = order, shared.settings.topic("privacy.orders")
         self._requests = shared.settings.topic("privacy.requests")

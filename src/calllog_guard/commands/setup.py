@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from calllog_guard.adapters.kms_local import write_new
-from calllog_guard.core.crypto.sealed import new_pair
-from calllog_guard.core.ids import TENANT_PATTERN
+from calllog_guard.adapters.kms.local import write_new
+from calllog_guard.app.context import AppContext, world
+from calllog_guard.core.crypto.jose import new_pair
+from calllog_guard.core.identifiers import TENANT_PATTERN
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.settings import PREFIX, from_environment
-from calllog_guard.world import World, world
 
 POLICY = """\
 # The privacy policy that the workers enforce. See the documentation: "Write the policy".
@@ -72,7 +72,7 @@ def show(args: argparse.Namespace, data: Any, text: str) -> None:
     print(json.dumps(data) if args.json else text)  # noqa: T201
 
 
-def the_world() -> World:
+def the_world() -> AppContext:
     """The world of this process' environment."""
     return world(from_environment(os.environ))
 

@@ -14,19 +14,19 @@ from typing import Any, Final
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
+from calllog_guard.app.context import AppContext
 from calllog_guard.commands.setup import say
-from calllog_guard.core.crypto.sealed import sign
-from calllog_guard.core.id_file import identifiers
-from calllog_guard.core.identity import DEFAULT, REFUSED, canonical
-from calllog_guard.core.requests.case import Case
-from calllog_guard.core.requests.decision import case_id, request_name
+from calllog_guard.core.cases.case import Case
+from calllog_guard.core.cases.secret_cases import ORDERED
+from calllog_guard.core.codec import decode, time_text
+from calllog_guard.core.crypto.jose import sign
+from calllog_guard.core.decisions.decision import case_id, request_name
+from calllog_guard.core.identity.id_file import identifiers
+from calllog_guard.core.identity.rules import DEFAULT, REFUSED, canonical
+from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import AUDIENCE, REQUESTS, check_fields
-from calllog_guard.core.requests.sealed import MOST_BYTES, desk_number, seal_request
-from calllog_guard.core.requests.secret import ORDERED
-from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import decode, time_text
+from calllog_guard.core.requests.sealing import MOST_BYTES, desk_number, seal_request
 from calllog_guard.errors import ConfigurationError, MessageError
-from calllog_guard.world import World
 
 _LIFETIME_S: Final = 3600
 _PUBLIC: Final = ".pub.pem"
@@ -48,7 +48,7 @@ def add_seal(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def _seal_key(shared: World, args: argparse.Namespace) -> tuple[str, bytes] | None:
+def _seal_key(shared: AppContext, args: argparse.Namespace) -> tuple[str, bytes] | None:
     """Name and PEM of the desk's key to seal to; None where none is wanted, or none is known."""
     if args.plain:
         return None
@@ -77,7 +77,7 @@ def _sealed(key: tuple[str, bytes], token: str) -> str:
     return found
 
 
-def kid_of_key(shared: World, private_pem: bytes) -> str:
+def kid_of_key(shared: AppContext, private_pem: bytes) -> str:
     """The name under which the policy in force registers a key."""
     try:
         private: Any = serialization.load_pem_private_key(private_pem, None)
@@ -148,7 +148,7 @@ class Signed:
         return bool({self.name, self.jti} & case.acts.keys())
 
 
-def sign_request(shared: World, args: argparse.Namespace, claims: dict[str, Any]) -> Signed:
+def sign_request(shared: AppContext, args: argparse.Namespace, claims: dict[str, Any]) -> Signed:
     """
     Check, sign and seal a request; what is None is left out. Asks no server.
 
@@ -172,12 +172,12 @@ def sign_request(shared: World, args: argparse.Namespace, claims: dict[str, Any]
     return Signed(kid, jti, token.encode())
 
 
-def has_orders(shared: World) -> bool:
+def has_orders(shared: AppContext) -> bool:
     """Whether the tenant is at a level of forms that has a topic of orders."""
     return shared.vault.profile(shared.tenant).forms >= ORDERED
 
 
-async def publish(shared: World, signed: Signed, *, order: bool) -> int:
+async def publish(shared: AppContext, signed: Signed, *, order: bool) -> int:
     """
     Append a request to the tenant's partition; its offset.
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from calllog_guard.commands.setup import say, show
-from calllog_guard.core.grants import USERS
+from calllog_guard.core.rights.grants import USERS
+from calllog_guard.devstack.offspring import AskedError, unwound_by_signals
 from calllog_guard.errors import ConfigurationError, StateRefusedError
-from calllog_guard.stack.offspring import AskedError, unwound_by_signals
 
 if TYPE_CHECKING:
-    from calllog_guard.stack.supervisor import Stack
+    from calllog_guard.devstack.supervisor import Stack
 
 _ABOUT: Final = """\
 Runs a real Kafka and a real Redis as child processes, on free ports of 127.0.0.1, and writes the environment of its users into DIR.
@@ -215,7 +215,7 @@ def _detached(args: argparse.Namespace, directory: Path) -> int:
 
 
 def _up(args: argparse.Namespace, directory: Path) -> int:
-    from calllog_guard.stack.supervisor import Stack  # noqa: PLC0415 - `stack down` needs no client library
+    from calllog_guard.devstack.supervisor import Stack  # noqa: PLC0415 - `stack down` needs no client library
 
     if args.profile != "production":
         say(f"{args.profile} profile: compaction, expiry and rebalances take seconds here, hours in production")

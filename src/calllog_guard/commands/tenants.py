@@ -10,29 +10,29 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from calllog_guard.adapters.kafka_admin import KafkaTopics
-from calllog_guard.adapters.kafka_extents import KafkaExtents
-from calllog_guard.bootstrap import reads
+from calllog_guard.adapters.kafka.admin.extents import KafkaExtents
+from calllog_guard.adapters.kafka.admin.topics import KafkaTopics
+from calllog_guard.app.context import AppContext
+from calllog_guard.app.preflight import check_places, enter, follow_published
+from calllog_guard.app.roles import reads
 from calllog_guard.commands.identity import carried_over, identity_of, named_rules
 from calllog_guard.commands.setup import show, the_world
-from calllog_guard.core.anchor import ANCHOR
+from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
-from calllog_guard.core.crypto.sealed import desk_pem, public_forms, receipt_pem
-from calllog_guard.core.grants import DOMAINS
-from calllog_guard.core.identity import DEFAULT, legacy_identity
-from calllog_guard.core.ids import EpochName, Tenant
-from calllog_guard.core.letters import LETTERS_FROM
+from calllog_guard.core.crypto.jose import desk_pem, public_forms, receipt_pem
+from calllog_guard.core.identifiers import EpochName, Tenant
+from calllog_guard.core.identity.rules import DEFAULT, legacy_identity
 from calllog_guard.core.profile import CHANGES, FORMS
-from calllog_guard.core.proofs import AUDIT
-from calllog_guard.core.tombstone import Output
-from calllog_guard.core.wire import encode
+from calllog_guard.core.records import Output
+from calllog_guard.core.rights.grants import DOMAINS
+from calllog_guard.core.stream.anchor import ANCHOR
+from calllog_guard.core.stream.letters import LETTERS_FROM
+from calllog_guard.core.stream.proofs import AUDIT
 from calllog_guard.errors import ConfigurationError, KmsForbiddenError, StateRefusedError
-from calllog_guard.law import check_places, enter, follow_published
 from calllog_guard.settings import ROLES
-from calllog_guard.workers.beginnings import take_over
-from calllog_guard.workers.guard import guard_entry, read_guard
-from calllog_guard.workers.walk import epoch_of
-from calllog_guard.world import World
+from calllog_guard.workers.keys.restore_guard import guard_entry, read_guard
+from calllog_guard.workers.keys.rotation import epoch_of
+from calllog_guard.workers.runtime.beginnings import take_over
 
 _AN_EPOCH: Final = timedelta(days=7)
 """Until the next epoch's name: what is sealed before it is opened as before."""
@@ -116,7 +116,7 @@ def _forms_text(forms: int | None) -> str:
     )
 
 
-async def _own(shared: World) -> bool:
+async def _own(shared: AppContext) -> bool:
     """
     Whether this is the first time; keys, keystore and topics must then be nobody's, and ours ever after.
 
@@ -149,7 +149,7 @@ async def _own(shared: World) -> bool:
     return True
 
 
-def _named(args: argparse.Namespace) -> tuple[World, Tenant]:
+def _named(args: argparse.Namespace) -> tuple[AppContext, Tenant]:
     """
     The world, and the tenant that is named.
 
@@ -167,12 +167,12 @@ def _named(args: argparse.Namespace) -> tuple[World, Tenant]:
     return shared, tenant
 
 
-def _legacy(shared: World, tenant: Tenant) -> tuple[str, ...]:
+def _legacy(shared: AppContext, tenant: Tenant) -> tuple[str, ...]:
     """The rules by which the policy in force has people known until now."""
     return legacy_identity(lowercase_email=shared.policy.at(shared.clock.now().date()).tenant[tenant].lowercase_email)
 
 
-def _contradicted(shared: World, tenant: Tenant) -> tuple[tuple[str, ...], ...]:
+def _contradicted(shared: AppContext, tenant: Tenant) -> tuple[tuple[str, ...], ...]:
     """The rules of a policy that said something else at another time: some people were stored by them."""
     others = (legacy_identity(lowercase_email=each) for each in shared.policy.lowercases_email(tenant))
     return tuple(each for each in others if each != _legacy(shared, tenant))
@@ -220,7 +220,7 @@ async def separate_tenant(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _raise(shared: World, tenant: Tenant) -> None:
+async def _raise(shared: AppContext, tenant: Tenant) -> None:
     """
     Topics that are new, and how far each role has read; then the profile, then the guard's entry.
 
@@ -242,7 +242,7 @@ async def _raise(shared: World, tenant: Tenant) -> None:
         await shared.keystore.close()
 
 
-async def _taken_over(shared: World) -> None:
+async def _taken_over(shared: AppContext) -> None:
     extents = KafkaExtents(shared.settings, shared.options)
     try:
         for role in ROLES:
@@ -251,7 +251,7 @@ async def _taken_over(shared: World) -> None:
         await asyncio.to_thread(extents.close)
 
 
-def _published(shared: World, tenant: str) -> str | None:
+def _published(shared: AppContext, tenant: str) -> str | None:
     path = Path(shared.settings.policy).parent / "keys" / f"{tenant}-receipts.pub.pem"
     return public_forms(path.read_bytes())[2] if path.is_file() else None
 
@@ -271,7 +271,7 @@ async def create_tenant(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _make(shared: World, tenant: Tenant, identity: tuple[str, ...]) -> tuple[EpochName, Path, Path]:
+async def _make(shared: AppContext, tenant: Tenant, identity: tuple[str, ...]) -> tuple[EpochName, Path, Path]:
     """The current epoch, and where the public halves of the receipt key and of the desk's key lie."""
     if not shared.vault.made:
         for line in shared.policy.unlawful(shared.clock.now().date()):
@@ -311,7 +311,7 @@ async def _make(shared: World, tenant: Tenant, identity: tuple[str, ...]) -> tup
     return epoch, path, desk
 
 
-def write_desk_key(shared: World, tenant: Tenant) -> tuple[Path, bytes]:
+def write_desk_key(shared: AppContext, tenant: Tenant) -> tuple[Path, bytes]:
     """Write the public half of the desk's newest key beside the receipt key's: the file, and what is in it."""
     kid = shared.vault.desk_kids(tenant)[-1]
     public = desk_pem(shared.vault.desk_key(tenant, kid) or b"")[1]

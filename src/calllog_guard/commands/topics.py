@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from calllog_guard.adapters.kafka_admin import KafkaTopics
-from calllog_guard.adapters.kafka_extents import KafkaExtents
-from calllog_guard.bootstrap import reads
+from calllog_guard.adapters.kafka.admin.extents import KafkaExtents
+from calllog_guard.adapters.kafka.admin.topics import KafkaTopics
+from calllog_guard.app.context import AppContext
+from calllog_guard.app.preflight import NO_KEYSTORE, check_places, enter, follow_published
+from calllog_guard.app.roles import reads
 from calllog_guard.commands.officers import officers_word
 from calllog_guard.commands.setup import say, show, the_world
-from calllog_guard.core.acceptances import ACCEPTED, Acceptance, Accepted
-from calllog_guard.core.beginnings import Gap
-from calllog_guard.core.grants import acl_commands, grants
+from calllog_guard.core.officers.acceptances import ACCEPTED, Acceptance, Accepted
+from calllog_guard.core.rights.grants import acl_commands, grants
+from calllog_guard.core.stream.beginnings import Gap
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, StateRefusedError
-from calllog_guard.law import NO_KEYSTORE, check_places, enter, follow_published
 from calllog_guard.settings import ROLES
-from calllog_guard.workers.beginnings import standing
-from calllog_guard.world import World
+from calllog_guard.workers.runtime.beginnings import standing
 
 _ACCEPT: Final = """\
 A worker halts where records are gone that it has not read: retention or DeleteRecords took them, or the topic was deleted and made
@@ -88,7 +88,7 @@ def run_topics(args: argparse.Namespace) -> int:
     return int(any(not finding.good for finding in findings))
 
 
-async def _counted(shared: World, action: str) -> None:
+async def _counted(shared: AppContext, action: str) -> None:
     """Refuse a PARTITIONS that is not the installation's; what is silent hinders nobody who only looks."""
     try:
         if shared.vault.made:
@@ -132,7 +132,7 @@ class Lost:
         return f"{self.gap}: {many}, not read by {', '.join(self.roles)}; goes on at offset {self.gap.to}{by}"
 
 
-async def _lost(shared: World, topic: str, partition: int | None, signed: Sequence[Accepted]) -> list[Lost]:
+async def _lost(shared: AppContext, topic: str, partition: int | None, signed: Sequence[Accepted]) -> list[Lost]:
     """What is lost of a topic, by partition."""
     found: dict[tuple[Any, ...], list[tuple[str, Gap]]] = {}
     extents, known = KafkaExtents(shared.settings, shared.options), set[str]()
@@ -196,7 +196,7 @@ async def accept_beginning(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _accept(shared: World, args: argparse.Namespace, fresh: Sequence[Lost]) -> None:
+async def _accept(shared: AppContext, args: argparse.Namespace, fresh: Sequence[Lost]) -> None:
     if not fresh:
         say("all of it is accepted already: start the worker, or wait for its supervisor")
         return

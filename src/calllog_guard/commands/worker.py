@@ -17,22 +17,30 @@ from typing import Any, Final
 
 import structlog
 
-from calllog_guard import patience, telemetry
-from calllog_guard.adapters.freed_memory import keep_overwritten
-from calllog_guard.bootstrap import serve
+from calllog_guard import telemetry
+from calllog_guard.adapters.process import endings as patience
+from calllog_guard.adapters.process.freed_memory import keep_overwritten
+from calllog_guard.app.context import AppContext
+from calllog_guard.app.preflight import (
+    check_keystore,
+    check_lawful,
+    check_places,
+    check_retention,
+    policy_source,
+    policy_tail,
+)
+from calllog_guard.app.roles import serve
 from calllog_guard.commands.lifetime import lived, unless
 from calllog_guard.commands.setup import the_world
-from calllog_guard.core.grants import DOMAIN_OF
-from calllog_guard.core.wire import time_text
+from calllog_guard.core.codec import time_text
+from calllog_guard.core.rights.grants import DOMAIN_OF
+from calllog_guard.devstack.offspring import ends_with_us
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, exit_code
-from calllog_guard.law import check_keystore, check_lawful, check_places, check_retention, policy_source, policy_tail
 from calllog_guard.settings import PREFIX, ROLES, UNSAFE_KEYSTORE, from_environment
-from calllog_guard.stack.offspring import ends_with_us
-from calllog_guard.workers.delivery import Delivery
-from calllog_guard.workers.duties import Duty
-from calllog_guard.workers.health import Health
-from calllog_guard.workers.probe import probe
-from calllog_guard.world import World
+from calllog_guard.workers.runtime.delivery import Delivery
+from calllog_guard.workers.runtime.periodic import Duty
+from calllog_guard.workers.runtime.process.health import Health
+from calllog_guard.workers.runtime.process.self_test import probe
 
 log: Final = structlog.get_logger()
 _POLICY_S: Final = 1.0
@@ -93,7 +101,7 @@ async def _one(name: str, asked: asyncio.Event) -> int:
         await asyncio.gather(*(patience.ended(goodbye(), _LEAVE_S) for goodbye in goodbyes))
 
 
-async def _started(shared: World, name: str, goodbyes: list[Goodbye]) -> Delivery:
+async def _started(shared: AppContext, name: str, goodbyes: list[Goodbye]) -> Delivery:
     """A worker that has all it needs; how each server is taken leave of is noted as soon as there is something to leave."""
     working: list[Delivery] = []
     pulse, kafka = shared.pulse(lambda: [place for each in working for place in each.places])
@@ -133,9 +141,9 @@ async def _started(shared: World, name: str, goodbyes: list[Goodbye]) -> Deliver
     return worker
 
 
-async def _shown(shared: World, name: str, health: Health, goodbyes: list[Goodbye]) -> str:
+async def _shown(shared: AppContext, name: str, health: Health, goodbyes: list[Goodbye]) -> str:
     """Serve the pages: from the first moment on, for somebody may want to know what is waited for; their address."""
-    from calllog_guard.adapters.http_pages import Pages  # noqa: PLC0415 - takes long to load, and no other command serves
+    from calllog_guard.adapters.http.pages import Pages  # noqa: PLC0415 - takes long to load, and no other command serves
 
     pages = Pages(name, shared.metrics, health)
     goodbyes.append(pages.stop)
@@ -144,7 +152,7 @@ async def _shown(shared: World, name: str, health: Health, goodbyes: list[Goodby
     return address
 
 
-async def _worked(shared: World, worker: Delivery, asked: asyncio.Event) -> int:
+async def _worked(shared: AppContext, worker: Delivery, asked: asyncio.Event) -> int:
     """Run the worker until its end is asked for; the exit code."""
 
     async def stop() -> None:
@@ -168,7 +176,7 @@ async def _worked(shared: World, worker: Delivery, asked: asyncio.Event) -> int:
     return 0
 
 
-def _domains(shared: World) -> None:
+def _domains(shared: AppContext) -> None:
     """Say loudly what these credentials open beside what is this role's."""
     others = shared.vault.domains.beyond(shared.tenant)
     if not shared.vault.domains.apart(shared.tenant):
@@ -181,7 +189,7 @@ def _domains(shared: World) -> None:
         )
 
 
-async def _keystore(shared: World, name: str) -> None:
+async def _keystore(shared: AppContext, name: str) -> None:
     beyond = await shared.keystore.beyond(name)
     if beyond:
         log.warning(

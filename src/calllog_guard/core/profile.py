@@ -15,9 +15,9 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec.structs import replace
 
-from calllog_guard.core.identity import unknown_rules
-from calllog_guard.core.ids import Tenant
-from calllog_guard.core.wire import Day, Rewritten, Utc, decode, encode
+from calllog_guard.core.codec import Day, Rewritten, Utc, decode, encode
+from calllog_guard.core.identifiers import Tenant
+from calllog_guard.core.identity.rules import unknown_rules
 from calllog_guard.errors import EntryCorruptError, MessageError, NewerFormError
 
 RELEASE_0_1: Final = 1

@@ -10,34 +10,34 @@ from typing import Any, Final
 
 import msgspec
 
-from calllog_guard.core.acceptances import Acceptance
-from calllog_guard.core.anchor import Anchor
 from calllog_guard.core.answers.parts import Part
-from calllog_guard.core.answers.statement import Statement
-from calllog_guard.core.arrival import Remnant
+from calllog_guard.core.audit.month_statement import Statement
 from calllog_guard.core.calls.event import CallEvent
-from calllog_guard.core.calls.intake import Manifest
+from calllog_guard.core.calls.import_journal import Manifest
 from calllog_guard.core.calls.leg import Leg
 from calllog_guard.core.calls.parked import Parked
 from calllog_guard.core.calls.view import Put, Remove, Reset
-from calllog_guard.core.confirmations import Confirmation
-from calllog_guard.core.crypto.envelope import LegHeader
-from calllog_guard.core.crypto.held import HeldHeader
-from calllog_guard.core.minor import REST
-from calllog_guard.core.policy.publication import Publication
-from calllog_guard.core.prolonged import Prolonged
-from calllog_guard.core.replay import Replayed
-from calllog_guard.core.requests.case import Case
-from calllog_guard.core.requests.decision import Decision
-from calllog_guard.core.requests.notice import Notice, Words
-from calllog_guard.core.requests.outcome import Outcome
-from calllog_guard.core.requests.receipt import Receipt
+from calllog_guard.core.cases.case import Case
+from calllog_guard.core.cases.notices import Notice, Words
+from calllog_guard.core.cases.receipt import Receipt
+from calllog_guard.core.codec import Access, Beat, Dead, Internal
+from calllog_guard.core.crypto.held_envelope import HeldHeader
+from calllog_guard.core.crypto.leg_envelope import LegHeader
+from calllog_guard.core.decisions.decision import Decision
+from calllog_guard.core.decisions.outcome import Outcome
+from calllog_guard.core.later_fields import REST
+from calllog_guard.core.officers.acceptances import Acceptance
+from calllog_guard.core.officers.confirmations import Confirmation
+from calllog_guard.core.officers.prolongations import Prolonged
+from calllog_guard.core.policy.changes.publication import Publication
 from calllog_guard.core.requests.request import Request
-from calllog_guard.core.requests.sealed import SealedHeader
-from calllog_guard.core.retention.cells import Statistic
-from calllog_guard.core.retention.removal import Marked, Removed
+from calllog_guard.core.requests.sealing import SealedHeader
+from calllog_guard.core.retention.removals import Marked, Removed
+from calllog_guard.core.retention.statistics import Statistic
 from calllog_guard.core.retention.tally import Mark
-from calllog_guard.core.wire import Access, Beat, Dead, Internal
+from calllog_guard.core.stream.anchor import Anchor
+from calllog_guard.core.stream.arrival import Remnant
+from calllog_guard.core.stream.replay import Replayed
 
 MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "event": CallEvent,

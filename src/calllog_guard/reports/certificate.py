@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from calllog_guard.core.requests.receipt import Receipt
+from calllog_guard.core.cases.receipt import Receipt
 from calllog_guard.reports.pages import page
 
 _CERTIFICATES: Final = frozenset({"absent", "gone"})
@@ -67,7 +67,7 @@ _LEFT: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class SignatureCheck:
     """
     How the signature was checked before a page was made.
 
@@ -81,7 +81,7 @@ class Checked:
     name: str
 
 
-def certificate(receipt: Receipt, checked: Checked) -> str:
+def certificate(receipt: Receipt, checked: SignatureCheck) -> str:
     """The page; whoever makes it has checked the signature."""
     final = receipt.stage in _CERTIFICATES
     nobody, nothing = receipt.known is False, receipt.stage in _REMOVED and not receipt.legs and not receipt.shredded

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from calllog_guard.core.requests.report import Count, DayLine, Opened, Stage
+from calllog_guard.core.audit.month_report import CaseCount, DayLine, Openings, Stage
 from calllog_guard.reports.words import plain, short_span
 
 Look = Literal[
@@ -83,7 +83,7 @@ class Chart:
     marks: Sequence[Mark]
 
 
-def by_state(counts: Sequence[Count]) -> Chart:
+def by_state(counts: Sequence[CaseCount]) -> Chart:
     """A bar for each type, cut by state; the legend names only states that there are."""
     types = sorted({each.type for each in counts}, key=lambda kind: (-_sum(counts, kind), kind))
     most = max((_sum(counts, kind) for kind in types), default=1)
@@ -105,7 +105,7 @@ def by_state(counts: Sequence[Count]) -> Chart:
     return Chart(HALF, 26 + len(types) * _ROW, "Cases by type and state", parts)
 
 
-def _sum(counts: Sequence[Count], kind: str) -> int:
+def _sum(counts: Sequence[CaseCount], kind: str) -> int:
     return sum(each.cases for each in counts if each.type == kind)
 
 
@@ -166,7 +166,7 @@ def by_stage(stages: Sequence[Stage]) -> Chart:
     return Chart(WIDTH, bottom + 22, "How long erasures took to each stage", parts)
 
 
-def by_access(opened: Sequence[Opened]) -> Chart:
+def by_access(opened: Sequence[Openings]) -> Chart:
     """A bar for each actor and purpose: records opened."""
     most = max((each.opened for each in opened), default=0) or 1
     label = 200

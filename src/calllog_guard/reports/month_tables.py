@@ -1,14 +1,14 @@
 """
 The tables of a month's report, once for Markdown and for the page: title, what an empty one says, heads, rows of text.
 
-Source: `core/requests/report.py`.
+Source: `core/audit/month_report.py`.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from calllog_guard.core.requests.report import Opened, Report
+from calllog_guard.core.audit.month_report import Openings, Report
 from calllog_guard.reports.words import plain, short_span
 
 
@@ -158,7 +158,7 @@ def _shown(report: Report) -> Iterator[Table]:
     yield Table("Policy", "There is no policy.", ("In force from", "Change"), versions)
 
 
-def _actor(opened: Opened) -> str:
+def _actor(opened: Openings) -> str:
     return f"{opened.actor} (not proven)" if opened.proven is False else opened.actor
 
 

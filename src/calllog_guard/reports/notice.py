@@ -3,7 +3,7 @@ A notice as a letter: to a person, to a recipient of the data; as text for who s
 
 Rules: 1. A letter says what was done, since when, why, and what its reader can do.  2. It says nothing that the notice does not say,
           but who writes it and where to complain.
-Source: GDPR Art. 12(3), 12(4), 18(3), 19; `core/requests/notice.py`.
+Source: GDPR Art. 12(3), 12(4), 18(3), 19; `core/cases/notices.py`.
 """
 
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from calllog_guard.core.requests.notice import PERSON, Words
-from calllog_guard.core.requests.receipt import STATEMENT
+from calllog_guard.core.cases.notices import PERSON, Words
+from calllog_guard.core.cases.receipt import STATEMENT
 from calllog_guard.reports.pages import page
 from calllog_guard.reports.words import day_words, moment
 

@@ -3,16 +3,16 @@
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from calllog_guard.core.ids import Tenant
-from calllog_guard.core.requests.outcome import OutcomeKey
+from calllog_guard.core.decisions.outcome import OutcomeKey
+from calllog_guard.core.identifiers import Tenant
+from calllog_guard.core.policy.active import Policy
 from calllog_guard.metrics import Increment, SetGauge
-from calllog_guard.policy import Policy
 from calllog_guard.ports import Clock, Keystore, Log, Writer
 from calllog_guard.settings import Settings
-from calllog_guard.workers.clocks import Agree, unwatched
-from calllog_guard.workers.dead_letters import DeadLetters
-from calllog_guard.workers.keyring import Keyring
-from calllog_guard.workers.vault import Vault
+from calllog_guard.workers.keys.people.subject_keys import Keyring
+from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
+from calllog_guard.workers.runtime.clocks import Agree, unwatched
+from calllog_guard.workers.runtime.dead_letters import DeadLetters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ from typing import Literal
 
 import msgspec
 
-from calllog_guard.core.requests.whose import Reason
-from calllog_guard.core.wire import Day, Id, Internal, Utc
+from calllog_guard.core.cases.case_owner import Reason
+from calllog_guard.core.codec import Day, Id, Internal, Utc
 
 
 class ForPurpose(Internal, frozen=True, kw_only=True):

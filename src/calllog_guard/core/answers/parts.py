@@ -14,9 +14,9 @@ from typing import Final, Literal
 import msgspec
 
 from calllog_guard.core.answers.about import About
+from calllog_guard.core.codec import Day, Id, Internal, Utc, encode
+from calllog_guard.core.decisions.standing_rules import Span
 from calllog_guard.core.requests.fields import ReplyKey
-from calllog_guard.core.requests.rules import Span
-from calllog_guard.core.wire import Day, Id, Internal, Utc, encode
 
 LEGS_PER_PART: Final = 500
 """Below 512 KiB sealed, so that a part fits a record of every broker's default size."""

@@ -33,12 +33,12 @@ from calllog_guard.core.answers.about import (
     ToldRecipient,
     Where,
 )
+from calllog_guard.core.cases.case import Case
+from calllog_guard.core.cases.case_owner import Reason
+from calllog_guard.core.cases.notices import PERSON, Filed, Remedies
 from calllog_guard.core.policy.facts import said
 from calllog_guard.core.policy.form import TenantPolicy
 from calllog_guard.core.policy.record import BASES
-from calllog_guard.core.requests.case import Case
-from calllog_guard.core.requests.notice import PERSON, Filed, Remedies
-from calllog_guard.core.requests.whose import Reason
 
 OWN: Final = frozenset(
     {"erase", "access", "portability", "rectify", "restrict", "lift", "object", "withdraw", "consent", "complain"}

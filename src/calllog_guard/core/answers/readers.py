@@ -20,8 +20,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from calllog_guard.core.answers.about import OpenedBy
-from calllog_guard.core.offsets import unpack
-from calllog_guard.core.wire import Access
+from calllog_guard.core.codec import Access
+from calllog_guard.core.stream.offsets import unpack
 from calllog_guard.errors import MessageError
 
 LATE: Final = timedelta(days=2)
@@ -32,7 +32,7 @@ _Name = tuple[str, str, bool]
 """Actor, purpose, and whether the actor has proven it."""
 
 
-class Legs(NamedTuple):
+class LegOffsets(NamedTuple):
     """
     Somebody's legs, by their offsets.
 
@@ -74,7 +74,7 @@ class _Seen:
     records: set[int] = field(default_factory=set)
 
 
-def opened_by(openings: Iterable[Opening], legs: Legs, *, asked: bool = False) -> list[OpenedBy]:
+def opened_by(openings: Iterable[Opening], legs: LegOffsets, *, asked: bool = False) -> list[OpenedBy]:
     """
     A line for each actor and purpose that has opened the person's records, or may have.
 
@@ -105,12 +105,12 @@ def opened_by(openings: Iterable[Opening], legs: Legs, *, asked: bool = False) -
     return sorted(lines, key=lambda line: (line.actor, line.purpose, -line.records, line.proven is False))
 
 
-def never_read(openings: Iterable[Opening], legs: Legs) -> int:
+def never_read(openings: Iterable[Opening], legs: LegOffsets) -> int:
     """How many accesses claim to have opened records of the person that nobody can have opened so."""
     return sum(bool(_never(each, legs)) for each in openings)
 
 
-def doubted(accesses: Iterable[Access], legs: Legs) -> int:
+def doubted(accesses: Iterable[Access], legs: LegOffsets) -> int:
     """How many accesses that nobody believes claim to have opened records of the person."""
     offsets, found = sorted(legs.days), 0
     for access in accesses:
@@ -121,7 +121,7 @@ def doubted(accesses: Iterable[Access], legs: Legs) -> int:
     return found
 
 
-def _never(opening: Opening, legs: Legs) -> set[int]:
+def _never(opening: Opening, legs: LegOffsets) -> set[int]:
     """
     What its actor signs to have opened, and nobody can have: calls that had not begun, records that are not of the purpose.
 

@@ -12,9 +12,9 @@ from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
 
-from calllog_guard.core.identity import canonical
-from calllog_guard.core.ids import CallId, SubjectId
-from calllog_guard.core.wire import IdText, Message, Role, TenantName, Utc, check_id, check_year, decode, to_ms
+from calllog_guard.core.codec import IdText, Message, Role, TenantName, Utc, check_id, check_year, decode, to_ms
+from calllog_guard.core.identifiers import CallId, SubjectId
+from calllog_guard.core.identity.rules import canonical
 from calllog_guard.errors import MessageError
 
 Kind = Literal["video", "audio", "screen"]
@@ -156,14 +156,16 @@ def payload_of(raw: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -
     return raw
 
 
-class Checked(NamedTuple):
+class CheckedEvent(NamedTuple):
     """An event, and the canonical form of each party's id, then of each that is removed."""
 
     event: CallEvent
     names: list[SubjectId]
 
 
-def read_event(raw: bytes | None, *, tenant: str, identity: Sequence[str], appended_ms: int, limits: Limits) -> Checked:
+def read_event(
+    raw: bytes | None, *, tenant: str, identity: Sequence[str], appended_ms: int, limits: Limits
+) -> CheckedEvent:
     """
     One checked event from a record's value.
 
@@ -180,4 +182,4 @@ def read_event(raw: bytes | None, *, tenant: str, identity: Sequence[str], appen
         raise MessageError("foreign_tenant", "/tenant")
     names = check_event(event, identity)
     check_time(event, appended_ms, limits)
-    return Checked(event, names)
+    return CheckedEvent(event, names)

@@ -12,9 +12,9 @@ from typing import Final, Literal
 import msgspec
 
 from calllog_guard.core.calls.event import CallEvent, Kind, Party, Result
-from calllog_guard.core.crypto.secrets import CallKey
-from calllog_guard.core.ids import CallId
-from calllog_guard.core.wire import Rewritten, Role, decode, encode, text_literal, time_text
+from calllog_guard.core.codec import Rewritten, Role, decode, encode, text_literal, time_text
+from calllog_guard.core.crypto.subject_secrets import CallKey
+from calllog_guard.core.identifiers import CallId
 from calllog_guard.errors import MessageError
 
 REFERRED: Final = 2

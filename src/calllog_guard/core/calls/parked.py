@@ -19,10 +19,10 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 
 from calllog_guard.core.calls.leg import read_leg
-from calllog_guard.core.crypto.envelope import padded
-from calllog_guard.core.crypto.secrets import Secret
-from calllog_guard.core.ids import ID_BYTES, Tenant, b64, id_text, unb64
-from calllog_guard.core.wire import BEAT, EpochText, Internal, decode, encode, from_ms
+from calllog_guard.core.codec import BEAT, EpochText, Internal, decode, encode, from_ms
+from calllog_guard.core.crypto.leg_envelope import padded
+from calllog_guard.core.crypto.subject_secrets import Secret
+from calllog_guard.core.identifiers import ID_BYTES, Tenant, b64, id_text, unb64
 from calllog_guard.errors import MessageError, NewerFormError, RecordError
 
 NONCE: Final = 12

@@ -11,7 +11,7 @@ import msgspec
 
 from calllog_guard.core.calls.event import Kind, Result
 from calllog_guard.core.calls.leg import Leg
-from calllog_guard.core.wire import Id, Message, Role
+from calllog_guard.core.codec import Id, Message, Role
 
 _Unset = msgspec.UnsetType
 _UNSET: Final = msgspec.UNSET

@@ -14,8 +14,18 @@ from typing import Final
 
 from cryptography.exceptions import InvalidTag
 
-from calllog_guard.core.crypto.secrets import IdentitySecret, Link, Month, Secret
-from calllog_guard.core.ids import EPOCH_PATTERN, EpochName, Lookup, Pseudonym, Tenant, b64, id_bytes, id_text, unb64
+from calllog_guard.core.crypto.subject_secrets import IdentitySecret, Link, Month, Secret
+from calllog_guard.core.identifiers import (
+    EPOCH_PATTERN,
+    EpochName,
+    Lookup,
+    Pseudonym,
+    Tenant,
+    b64,
+    id_bytes,
+    id_text,
+    unb64,
+)
 from calllog_guard.errors import EntryCorruptError
 
 PERSON_HEADS: Final = {1: struct.Struct(">BBIQBQQQ"), 2: struct.Struct(">BBQQIQQQ")}
@@ -61,7 +71,7 @@ FLOOR_KEY: Final = b"clg:~floor"
 
 
 def tenure_key(tenant: Tenant) -> bytes:
-    """Which desk has a tenant's cases (`workers/tenure.py`)."""
+    """Which desk has a tenant's cases (`workers/keys/tenants/tenure.py`)."""
     return f"clg:~desk:{tenant}".encode()
 
 

@@ -24,8 +24,8 @@ from calllog_guard.core.crypto.entries import (
     VERSION,
     key_counts,
 )
-from calllog_guard.core.crypto.secrets import Random, Secret
-from calllog_guard.core.ids import EPOCH_PATTERN, EpochName
+from calllog_guard.core.crypto.subject_secrets import Random, Secret
+from calllog_guard.core.identifiers import EPOCH_PATTERN, EpochName
 from calllog_guard.errors import EntryCorruptError
 
 _NONCE: Final = 12
@@ -65,7 +65,7 @@ FORMS: Final[dict[str, dict[int, Form]]] = {
 """By the word in the entry's keystore key, and by version. A new one is a row here: clear fields, the epoch, the nonce, the rest."""
 
 
-class Taken(NamedTuple):
+class TakenEntry(NamedTuple):
     """An entry that opened: its clear bytes around the epoch's name, and what was sealed."""
 
     before: bytes
@@ -89,7 +89,7 @@ class Taken(NamedTuple):
         return int.from_bytes(self.after[: 1 if self.before[0] == 1 else 2], "big")
 
 
-def raised(kind: str, taken: Taken, forms: int) -> Taken:
+def raised(kind: str, taken: TakenEntry, forms: int) -> TakenEntry:
     """The same entry in the version of a level of forms, if its own is lower; an extension begins empty."""
     if taken.before[0] >= min(forms, max(FORMS[kind])):
         return taken
@@ -137,7 +137,7 @@ class Rewrapper:
             found = self._ciphers[epoch] = AESGCM(self._key_of(EpochName(epoch.decode("ascii"))).expose())
         return found
 
-    def take(self, kind: str, place: bytes, raw: bytes) -> Taken:
+    def take(self, kind: str, place: bytes, raw: bytes) -> TakenEntry:
         """
         Open an entry.
 
@@ -153,9 +153,9 @@ class Rewrapper:
             secret = self._cipher(epoch).decrypt(nonce, sealed, raw[:end] + form.tag + place)
         except (InvalidTag, ValueError, struct.error):
             raise EntryCorruptError("an entry of the keystore does not authenticate") from None
-        return Taken(raw[: form.epoch_at], epoch, raw[middle:end], secret)
+        return TakenEntry(raw[: form.epoch_at], epoch, raw[middle:end], secret)
 
-    def put(self, kind: str, place: bytes, taken: Taken) -> bytes:
+    def put(self, kind: str, place: bytes, taken: TakenEntry) -> bytes:
         """Seal it again, under the epoch that it names now."""
         clear = b"%b%c%b%b" % (taken.before, len(taken.epoch), taken.epoch, taken.after)
         nonce, tag = self._random(_NONCE), _form(kind, taken.before).tag

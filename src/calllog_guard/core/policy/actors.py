@@ -17,7 +17,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from typing import Final, NamedTuple
 
-from calllog_guard.core.accesses import (
+from calllog_guard.core.audit.accesses import (
     Account,
     Doubt,
     denies,
@@ -28,10 +28,10 @@ from calllog_guard.core.accesses import (
     public_bytes,
     read_access,
 )
-from calllog_guard.core.ids import Tenant, b64
+from calllog_guard.core.codec import Access, check_year, from_ms
+from calllog_guard.core.identifiers import Tenant, b64
+from calllog_guard.core.policy.changes.publication import KeyOf
 from calllog_guard.core.policy.form import Actor, TenantPolicy, Version
-from calllog_guard.core.policy.publication import KeyOf
-from calllog_guard.core.wire import Access, check_year, from_ms
 from calllog_guard.errors import MessageError, NewerFormError, RecordError, StateRefusedError
 
 DEAD_LETTERS: Final = "dead_letters"

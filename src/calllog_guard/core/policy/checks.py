@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from calllog_guard.core.crypto.sealed import public_forms
+from calllog_guard.core.cases.notices import PERSON
+from calllog_guard.core.crypto.jose import public_forms
 from calllog_guard.core.policy.form import (
     Actor,
     PersonNotices,
@@ -30,7 +31,6 @@ from calllog_guard.core.policy.form import (
     Version,
     period,
 )
-from calllog_guard.core.requests.notice import PERSON
 from calllog_guard.errors import ConfigurationError
 
 BILLING: Final = "billing"

@@ -11,9 +11,9 @@ from typing import Annotated, Final, Literal
 import msgspec
 from isodate import ISO8601Error, parse_duration
 
-from calllog_guard.core.requests.notice import ACT_DAYS
-from calllog_guard.core.requests.workdays import Calendar, calendar_of
-from calllog_guard.core.retention.purpose import Basis, Keep, Purpose
+from calllog_guard.core.cases.notices import ACT_DAYS
+from calllog_guard.core.cases.working_days import Calendar, calendar_of
+from calllog_guard.core.retention.purposes import Basis, Keep, Purpose
 from calllog_guard.errors import ConfigurationError
 
 # `$` alone would let a newline follow
@@ -46,18 +46,18 @@ AUTHORITY: Final[dict[str, str]] = {
 """With whom a complaint may be lodged, unless the policy names another (Art. 13(2)(d), 77)."""
 
 
-class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PolicyTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What all tables share."""
 
 
-class When(Part, frozen=True, kw_only=True):
+class When(PolicyTable, frozen=True, kw_only=True):
     """The legs a purpose covers; empty means all."""
 
     roles: tuple[Literal["host", "guest", "caller", "callee"], ...] = ()
     outcomes: tuple[Literal["answered", "missed", "declined", "failed"], ...] = ()
 
 
-class PurposeTable(Part, frozen=True, kw_only=True):
+class PurposeTable(PolicyTable, frozen=True, kw_only=True):
     """
     `[version.tenant.T.purposes.P]`; an objection to `direct_marketing` is absolute (Art. 21(3)).
 
@@ -82,14 +82,14 @@ class PurposeTable(Part, frozen=True, kw_only=True):
         return self.direct_marketing is True
 
 
-class Requester(Part, frozen=True, kw_only=True):
+class Requester(PolicyTable, frozen=True, kw_only=True):
     """Who may sign requests (an officer: new policy versions too); `key` is Ed25519, a PEM file beside the policy."""
 
     role: Literal["backend", "officer", "authority_desk"]
     key: str
 
 
-class Actor(Part, frozen=True, kw_only=True):
+class Actor(PolicyTable, frozen=True, kw_only=True):
     """
     Who may open legs, and for what; `title` is who that is, in words.
 
@@ -107,7 +107,7 @@ class Actor(Part, frozen=True, kw_only=True):
     until: Moment | msgspec.UnsetType = _UNSET
 
 
-class Recipient(Part, frozen=True, kw_only=True):
+class Recipient(PolicyTable, frozen=True, kw_only=True):
     """
     Who may be given the data and is told of it then (Art. 19); notices are sealed to `key` (X25519); `title` is who that is, in words.
 
@@ -120,21 +120,21 @@ class Recipient(Part, frozen=True, kw_only=True):
     actors: tuple[Credential, ...] | msgspec.UnsetType = _UNSET
 
 
-class PersonNotices(Part, frozen=True, kw_only=True):
+class PersonNotices(PolicyTable, frozen=True, kw_only=True):
     """The gateway that writes to the persons themselves, what they are told of; sealed to `key` (X25519)."""
 
     key: str
     told: Annotated[tuple[PersonTold, ...], msgspec.Meta(min_length=1)]
 
 
-class Holidays(Part, frozen=True, kw_only=True):
+class Holidays(PolicyTable, frozen=True, kw_only=True):
     """Which public holidays move a due date: ISO 3166 codes, as the `holidays` library knows them."""
 
     country: str = ""
     subdivision: str = ""
 
 
-class Transfer(Part, frozen=True, kw_only=True):
+class Transfer(PolicyTable, frozen=True, kw_only=True):
     """Whom data goes to outside the regime's countries, where that is, and what protects it there (Art. 46)."""
 
     to: Words
@@ -142,7 +142,7 @@ class Transfer(Part, frozen=True, kw_only=True):
     safeguard: Words
 
 
-class TenantPolicy(Part, frozen=True, kw_only=True):
+class TenantPolicy(PolicyTable, frozen=True, kw_only=True):
     """`[version.tenant.T]`; what is said to persons in words may be left out, and `facts.py` says what an answer then lacks."""
 
     regime: Regime
@@ -219,7 +219,7 @@ class TenantPolicy(Part, frozen=True, kw_only=True):
         return calendar_of(self.regime, country=named.country, subdivision=named.subdivision, zone=self.time_zone or "")
 
 
-class Version(Part, frozen=True, kw_only=True):
+class Version(PolicyTable, frozen=True, kw_only=True):
     """`[[version]]`; of one day the highest `revision` is the law, and the others stand in the change log."""
 
     effective: date
@@ -247,7 +247,7 @@ class Version(Part, frozen=True, kw_only=True):
         return f"{self.effective}" + (f", revision {self.number}" if self.number > 1 else "")
 
 
-class PolicyFile(Part, frozen=True, kw_only=True):
+class PolicyFile(PolicyTable, frozen=True, kw_only=True):
     """The whole file."""
 
     version: Annotated[tuple[Version, ...], msgspec.Meta(min_length=1)]

@@ -2,7 +2,7 @@
 What a policy can say and should not: refused by whoever starts, checks, publishes, or makes a tenant.
 
 Rules: 1. What is or will be the law is judged, of a day its last revision: what has been law cannot be unsaid.
-       2. An installation of an earlier release goes on under the law that it has, and is told (`law.py`); a new tenant and a new
+       2. An installation of an earlier release goes on under the law that it has, and is told (`app/preflight.py`); a new tenant and a new
           version need a clean one.
        3. Who may be bound to secrecy is not made to tell: no text says which order a provider keeps data by.
 Source: GDPR Art. 6(1)(c), 17(3)(b), 44; Regulation (EEC, Euratom) 1182/71 Art. 2(1); Investigatory Powers Act 2016 s.87, s.95.
@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from calllog_guard.core.crypto.sealed import public_forms
+from calllog_guard.core.crypto.jose import public_forms
 from calllog_guard.core.policy.form import PurposeTable, TenantPolicy, Version, period
 
 _MEMBERS: Final = frozenset(

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from calllog_guard.core.policy.differences import differences
+from calllog_guard.core.policy.changes.differences import differences
 from calllog_guard.core.policy.facts import said
 from calllog_guard.core.policy.form import PurposeTable, TenantPolicy, Version
 from calllog_guard.core.policy.versions import in_force

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import date
 
 from calllog_guard.core.policy.form import TenantPolicy, Version
-from calllog_guard.core.retention.purpose import Purpose
+from calllog_guard.core.retention.purposes import Purpose
 
 
 def law(versions: Sequence[Version]) -> tuple[Version, ...]:

@@ -14,8 +14,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from calllog_guard.core.ids import unb64
-from calllog_guard.core.wire import IdText, Message, Role, Utc, check_id, check_year
+from calllog_guard.core.codec import IdText, Message, Role, Utc, check_id, check_year
+from calllog_guard.core.identifiers import unb64
 from calllog_guard.errors import MessageError
 
 Kind = Literal[

@@ -13,8 +13,9 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from calllog_guard.core.crypto.sealed import kid_of, verify
-from calllog_guard.core.ids import b64
+from calllog_guard.core.codec import Id, IdText, Message, TenantName, Utc, check_year, decode
+from calllog_guard.core.crypto.jose import kid_of, verify
+from calllog_guard.core.identifiers import b64
 from calllog_guard.core.requests.fields import (
     ClockEvent,
     Facts,
@@ -33,7 +34,6 @@ from calllog_guard.core.requests.fields import (
     check_reply_key,
     days_of,
 )
-from calllog_guard.core.wire import Id, IdText, Message, TenantName, Utc, check_year, decode
 from calllog_guard.errors import MessageError, RequestRefusedError
 
 AUDIENCE: Final = "calllog-guard"

@@ -15,10 +15,10 @@ from typing import Final, Literal, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 
-from calllog_guard.core.crypto.secrets import Month, Secret, month_from, month_of, month_text
-from calllog_guard.core.ids import EpochName, Tenant
-from calllog_guard.core.retention.cells import DURATIONS, KINDS, PARTIES, TAG_BYTES, Cell, Count, K
-from calllog_guard.core.wire import Internal
+from calllog_guard.core.codec import Internal
+from calllog_guard.core.crypto.subject_secrets import Month, Secret, month_from, month_of, month_text
+from calllog_guard.core.identifiers import EpochName, Tenant
+from calllog_guard.core.retention.statistics import DURATIONS, KINDS, PARTIES, TAG_BYTES, Cell, CellCount, K
 from calllog_guard.errors import EntryCorruptError, NewerFormError
 
 _VERSION: Final = 1
@@ -84,7 +84,7 @@ class Tally:
 
     """
 
-    cells: Mapping[Cell, Count] = field(default_factory=dict)
+    cells: Mapping[Cell, CellCount] = field(default_factory=dict)
     batch: Mapping[bytes, int] = field(default_factory=dict)
     rest: bytes = b""
 
@@ -92,14 +92,14 @@ class Tally:
         """The tally after some more legs, each with its person's tag; they become its batch."""
         cells = dict(self.cells)
         for cell, tag in legs:
-            before = cells.get(cell, Count())
+            before = cells.get(cell, CellCount())
             tags = None if before.tags is None else before.tags | {tag}
-            cells[cell] = Count(before.legs + 1, tags if tags is not None and len(tags) < K else None)
+            cells[cell] = CellCount(before.legs + 1, tags if tags is not None and len(tags) < K else None)
         return Tally(cells, dict(batch), self.rest)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TallyPlace:
     """Where a tally lies: moved anywhere else it does not open."""
 
     tenant: Tenant
@@ -112,7 +112,7 @@ class Place:
         return b"tally\n" + self.tenant.encode() + b"\n" + str(self.partition).encode() + b"\n" + self.name.key
 
 
-def seal_tally(tally: Tally, place: Place, epoch: EpochName, key: Secret, nonce: bytes) -> bytes:
+def seal_tally(tally: Tally, place: TallyPlace, epoch: EpochName, key: Secret, nonce: bytes) -> bytes:
     """A tally under the tenant's epoch key for tallies."""
     rows = sorted(tally.cells.items())
     batch = sorted(tally.batch.items())
@@ -142,7 +142,7 @@ def tally_epoch(raw: bytes) -> EpochName:
     return EpochName(raw[2 : 2 + raw[1]].decode("ascii"))
 
 
-def open_tally(raw: bytes, place: Place, key: Secret) -> Tally:
+def open_tally(raw: bytes, place: TallyPlace, key: Secret) -> Tally:
     """
     What a partition has counted.
 
@@ -167,7 +167,7 @@ def open_tally(raw: bytes, place: Place, key: Secret) -> Tally:
             PARTIES[parties],
         )
         ends = range(at, at + (0 if tags == _FULL else tags) * TAG_BYTES + 1, TAG_BYTES)
-        cells[cell] = Count(legs, None if tags == _FULL else frozenset(content[a:b] for a, b in pairwise(ends)))
+        cells[cell] = CellCount(legs, None if tags == _FULL else frozenset(content[a:b] for a, b in pairwise(ends)))
         at = ends[-1]
     end = at + batch * _BATCH.size
     return Tally(cells, dict(_BATCH.iter_unpack(content[at:end])), content[end:])

@@ -1,0 +1,1 @@
+"""Pages that are served, and pages that are asked."""

@@ -1,0 +1,1 @@
+"""Kafka's administration through kafka-python."""

@@ -1,0 +1,1 @@
+"""Wrapping keys: local files, AWS KMS, Vault or OpenBao."""

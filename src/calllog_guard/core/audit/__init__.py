@@ -1,0 +1,1 @@
+"""What is shown of the past: absence, accesses, statements and reports of a month."""

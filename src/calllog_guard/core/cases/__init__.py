@@ -1,0 +1,1 @@
+"""The life of a request: its case, states, dates, notices and receipts."""

@@ -1,0 +1,251 @@
+"""
+The life of a case, as one table: where each event leads from each state, and nowhere else.
+
+Rules: 1. Whatever a case waited for, an officer has it next: code may `grant`, where the table of types lets it, and never refuse
+          (GDPR Art. 22). So no proof, fee or clarification leads around an officer.
+       2. Only an officer's `refuse` leads to refused. Closed and refused are final.
+       3. What was granted is not taken back: enforcing leads to waiting only where nobody, or nothing, was found that it could
+          be done to, and while the person is told before it is done (`notice`). What a request of nothing comes to is for an
+          officer to say; code would call it done. What has only been announced an officer may still refuse.
+       4. A case that waits for an identity has asked nobody for it. Who asks the person (backend or officer) says so by
+          `ask_identity`, as of its moment; before that no clock stops (UK GDPR Art. 12A(2)(b): information *requested*).
+`python -m calllog_guard.core.cases.case_states` prints the documentation's diagram. Not here: deadlines (`deadlines.py`), which fields a
+type needs (`core/requests/request.py`), what enforcing means (the workers). Source: design section 10; interface: messages, case.
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from calllog_guard.core.cases.case import State, WaitsFor
+from calllog_guard.core.requests.fields import ClockEvent, Kind
+from calllog_guard.errors import CaseStateError, RequestRefusedError
+
+Event = Literal[
+    "opened", "unverified", "brake", "review", "second",
+    "ask_identity", "verify", "ask_clarification", "clarify", "ask_fee", "fee",
+    "grant", "approve", "approve_first", "refuse", "extend", "unfound", "announce", "told", "enforced", "answered", "observed",
+]  # fmt: skip
+Position = tuple[State | None, WaitsFor | None]
+"""State and what it waits for; `NEW` before a case is opened."""
+Requester = Literal["backend", "officer", "authority_desk"]
+
+NEW: Final[Position] = (None, None)
+_IDENTITY: Final[Position] = ("waiting", "identity")
+_CLARIFICATION: Final[Position] = ("waiting", "clarification")
+_FEE: Final[Position] = ("waiting", "fee")
+_OFFICER: Final[Position] = ("waiting", "officer")
+_SECOND: Final[Position] = ("waiting", "second_officer")
+_NOTICE: Final[Position] = ("waiting", "notice")
+_ENFORCING: Final[Position] = ("enforcing", None)
+_OBSERVING: Final[Position] = ("observing", None)
+_CLOSED: Final[Position] = ("closed", None)
+_REFUSED: Final[Position] = ("refused", None)
+WAITING: Final = (_IDENTITY, _CLARIFICATION, _FEE, _OFFICER, _SECOND)
+ANNOUNCED: Final = (_NOTICE,)
+"""Granted, and not done before the person has been told."""
+FINAL: Final = (_CLOSED, _REFUSED)
+
+_ROWS: Final[tuple[tuple[Position, Event, Position], ...]] = (
+    (NEW, "opened", _ENFORCING),
+    (NEW, "unverified", _IDENTITY),
+    (NEW, "brake", _OFFICER),
+    (NEW, "review", _OFFICER),
+    (NEW, "second", _SECOND),
+    (_IDENTITY, "verify", _OFFICER),
+    (_CLARIFICATION, "clarify", _OFFICER),
+    (_FEE, "fee", _OFFICER),
+    # asked for more than one thing, a person may answer in any order: what comes early counts, and the case waits on
+    *((each, "verify", each) for each in WAITING if each != _IDENTITY),
+    *((each, "clarify", each) for each in WAITING if each != _CLARIFICATION),
+    *((each, "fee", each) for each in WAITING if each != _FEE),
+    *((each, "ask_identity", _IDENTITY) for each in WAITING),
+    *((each, "ask_clarification", _CLARIFICATION) for each in WAITING),
+    *((each, "ask_fee", _FEE) for each in WAITING),
+    *((each, "refuse", _REFUSED) for each in (*WAITING, _NOTICE)),
+    *((each, "extend", each) for each in (*WAITING, _ENFORCING, _NOTICE)),
+    (_OFFICER, "grant", _ENFORCING),
+    (_OFFICER, "approve", _ENFORCING),
+    (_OFFICER, "approve_first", _SECOND),
+    (_SECOND, "approve", _ENFORCING),
+    (_ENFORCING, "unfound", _OFFICER),
+    (_ENFORCING, "announce", _NOTICE),
+    (_NOTICE, "told", _ENFORCING),
+    (_ENFORCING, "enforced", _OBSERVING),
+    (_ENFORCING, "answered", _CLOSED),
+    (_OBSERVING, "observed", _CLOSED),
+)
+ROWS: Final[dict[tuple[Position, Event], Position]] = {(start, event): end for start, event, end in _ROWS}
+
+
+def after(state: State | None, waits_for: WaitsFor | None, event: Event) -> Position:
+    """
+    Where an event leads; state None is a case not yet opened.
+
+    Raises:
+        CaseStateError: `wrong_state`; what asked for it becomes a dead letter, the case stays as it is.
+
+    """
+    found = ROWS.get(((state, waits_for), event))
+    if found is None:
+        raise CaseStateError("wrong_state")
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypeRule:
+    """
+    What holds for one type of request.
+
+    `officer`: who must grant: nobody, an officer, an officer if a purpose says `review`, or two officers; an officer who
+    asks for what two must grant is the first. `brake`: so many people an hour and requester, then an officer. `ends`: `enforced` when the
+    removal of stored values is then observed, else `answered`; None for what acts on a case and is none itself. `unfound`: where
+    nobody or nothing was found, an officer says what that means; all else is an answer of its own.
+    """
+
+    roles: frozenset[Requester]
+    identity: bool = False
+    officer: Literal["never", "always", "by_purpose", "two"] = "never"
+    brake: Literal["erasure", "export", "objection", "disclosure", "change"] | None = None
+    ends: Literal["enforced", "answered"] | None = "answered"
+    unfound: bool = False
+
+
+_ALL_BUT_DESK: Final[frozenset[Requester]] = frozenset({"backend", "officer"})
+_OFFICERS: Final[frozenset[Requester]] = frozenset({"officer"})
+RULES: Final[dict[Kind, TypeRule]] = {
+    "erase": TypeRule(roles=_ALL_BUT_DESK, identity=True, brake="erasure", ends="enforced"),
+    "access": TypeRule(roles=_ALL_BUT_DESK, identity=True, brake="export"),
+    "portability": TypeRule(roles=_ALL_BUT_DESK, identity=True, brake="export"),
+    "rectify": TypeRule(roles=_ALL_BUT_DESK, identity=True, brake="change", ends="enforced", unfound=True),
+    "restrict": TypeRule(roles=_ALL_BUT_DESK, identity=True, brake="change", unfound=True),
+    "lift": TypeRule(roles=_ALL_BUT_DESK, identity=True, unfound=True),
+    "object": TypeRule(roles=_ALL_BUT_DESK, identity=True, officer="by_purpose", brake="objection", unfound=True),
+    "withdraw": TypeRule(roles=_ALL_BUT_DESK, identity=True, brake="change", unfound=True),
+    "consent": TypeRule(roles=_ALL_BUT_DESK, identity=True),
+    "hold": TypeRule(roles=_OFFICERS),
+    "release": TypeRule(roles=_OFFICERS),
+    "disclose": TypeRule(roles=frozenset({"officer", "authority_desk"}), officer="two", brake="disclosure"),
+    "complain": TypeRule(roles=_ALL_BUT_DESK, officer="always"),
+    "approve": TypeRule(roles=_OFFICERS, ends=None),
+    "refuse": TypeRule(roles=_OFFICERS, ends=None),
+    "clock": TypeRule(roles=_ALL_BUT_DESK, ends=None),
+}
+OFFICERS_CLOCK: Final[frozenset[ClockEvent]] = frozenset({"ask_fee", "extend", "tell", "not_yet"})
+"""That a request is excessive (Art. 12(5)) or complex (12(3)), or that a person may be told by now, is a human's judgement."""
+BESIDE: Final[frozenset[ClockEvent]] = frozenset({"noticed", "tell", "not_yet"})
+"""What concerns a case's notices: possible in every state, closed ones too, and moves none."""
+
+_ASKED: Final[dict[WaitsFor, Event]] = {
+    "identity": "ask_identity",
+    "clarification": "ask_clarification",
+    "fee": "ask_fee",
+}
+
+
+def rights(role: Requester, kind: Kind, event: ClockEvent | None = None) -> bool:
+    """Whether a requester of this role may ask for it; `event` is that of a `clock` request."""
+    return role in RULES[kind].roles and (event not in OFFICERS_CLOCK or role == "officer")
+
+
+def check_rights(role: Requester, kind: Kind, event: ClockEvent | None = None) -> None:
+    """
+    As `rights`.
+
+    Raises:
+        RequestRefusedError: `wrong_role`; dead-lettered, never acted on.
+
+    """
+    if not rights(role, kind, event):
+        raise RequestRefusedError("wrong_role", "/type")
+
+
+def opening(kind: Kind, role: Requester, *, verified: bool, braked: bool, review: bool) -> Event:
+    """
+    The event that opens a case.
+
+    Args:
+        braked: The brake of this type is engaged.
+        review: Of an objection: one of its purposes says `on_objection = "review"`.
+
+    """
+    rule = RULES[kind]
+    if rule.identity and not verified:
+        return "unverified"
+    if braked and rule.brake:
+        return "brake"
+    if rule.officer == "two":
+        return "second" if role == "officer" else "review"
+    return "review" if _needs_officer(rule, review=review) else "opened"
+
+
+def onward(
+    kind: Kind, *, awaited: frozenset[WaitsFor], braked: bool, review: bool, officer_asked: bool
+) -> Event | None:
+    """
+    What follows when a case that waits for an officer has just got what it waited for; None: an officer decides.
+
+    Args:
+        awaited: What was asked for and has not come.
+        braked: As for `opening`.
+        review: As for `opening`.
+        officer_asked: An officer has had the case (asked for something, or it waited for one): it goes back to officers.
+
+    """
+    for need, event in _ASKED.items():
+        if need in awaited:
+            return event
+    rule = RULES[kind]
+    held = officer_asked or (braked and rule.brake) or rule.officer == "two" or _needs_officer(rule, review=review)
+    return None if held else "grant"
+
+
+def _needs_officer(rule: TypeRule, *, review: bool) -> bool:
+    return rule.officer == "always" or (rule.officer == "by_purpose" and review)
+
+
+def approval(
+    kind: Kind, waits_for: WaitsFor | None, by: str, *, asked_by: str, approvals: tuple[str, ...]
+) -> tuple[Event, tuple[str, ...]]:
+    """
+    The event that an officer's `approve` is, and who has approved then.
+
+    Args:
+        by: The officer, by the name of the key.
+        asked_by: Who sent the request; counts as the first officer where the case opened for a second.
+        approvals: Who has approved so far; a case that goes back to its first officer begins anew.
+
+    Raises:
+        CaseStateError: `wrong_state`, or `same_officer` where two must be different.
+
+    """
+    if waits_for == "officer":
+        return ("approve_first" if RULES[kind].officer == "two" else "approve"), (by,)
+    if waits_for != "second_officer":
+        raise CaseStateError("wrong_state")
+    first = approvals or (asked_by,)
+    if by in first:
+        raise CaseStateError("same_officer")
+    return "approve", (*first, by)
+
+
+def _name(position: Position) -> str:
+    return "[*]" if position == NEW else "_".join(part for part in position if part)
+
+
+def diagram() -> str:
+    """The table as a Mermaid state diagram; an arrow carries every event that leads the same way."""
+    arrows: dict[tuple[Position, Position], list[str]] = {}
+    for start, event, end in _ROWS:
+        arrows.setdefault((start, end), []).append(event)
+    lines = ["stateDiagram-v2"]
+    lines += [f"    {_name(each)}: waiting for {str(each[1]).replace('_', ' ')}" for each in (*WAITING, *ANNOUNCED)]
+    lines += [f"    {_name(start)} --> {_name(end)}: {', '.join(events)}" for (start, end), events in arrows.items()]
+    lines += [f"    {_name(each)} --> [*]" for each in FINAL]
+    return "\n".join(lines) + "\n"
+
+
+EVENTS: Final = get_args(Event)
+
+if __name__ == "__main__":
+    sys.stdout.write(diagram())

@@ -1,0 +1,67 @@
+"""
+A receipt: what was done, what was observed and by what means, signed with the tenant's key.
+
+Source: interface: messages; design section 9, step 6.
+"""
+
+from typing import Final, Literal, get_args
+
+import msgspec
+
+from calllog_guard.core.codec import Day, Id, Internal, TenantName, Utc
+from calllog_guard.core.decisions.outcome import Observed
+
+Stage = Literal[
+    "accepted", "fenced", "destroyed", "tombstoned", "rewritten", "exported", "copied", "absent", "gone", "answered", "refused",
+    "decided", "unfound",
+]  # fmt: skip
+CERTIFIED: Final = frozenset(get_args(Stage))
+"""
+The stages that end in a receipt; `absent` and `gone` are the certificate.
+
+Not every stage of a case does: that the keystore's file was rewritten behind an erasure is no news to a person, and `decided` is one
+where it is the end, because nobody was met and nobody else has anything to do.
+"""
+STATEMENT: Final = (
+    "All that may be deleted has been deleted. What law requires to be kept is kept apart for that alone, "
+    "and we may be barred from saying whether."
+)
+"""The same in every certificate, whether or not anything is held."""
+
+
+class Receipt(Internal, frozen=True, kw_only=True):
+    """
+    The claims of a receipt; `observed` stays empty until someone has looked from outside.
+
+    `digests` are the SHA-256 of an export's parts, in order; `controller`, `contact`, `authority` and `zone` are the policy's words for a page. `observations` lists every look when a request was about several persons; `stages` says when each stage was reached. `known` is false where nobody was known under any of the request's identifiers, `unknown` lists under which (by their place, from 0) nobody was, `linked` says how many others were reached because they are the same person. `recipients` are those whom the person's records had gone to and who are told (Art. 19), `unsure` says why some stand there of whom nobody can tell.
+    """
+
+    v: Literal[1] = 1
+    case: Id
+    tenant: TenantName
+    request: str
+    stage: Stage
+    final: bool = False
+    legs: int = 0
+    shredded: bool = False
+    observed: Observed | None = None
+    observations: tuple[Observed, ...] = ()
+    stages: dict[str, Utc] = msgspec.field(default_factory=dict)
+    bounds: dict[str, Utc | int]
+    kept: tuple[dict[str, str], ...] = ()
+    statement: str | None = None
+    digests: tuple[str, ...] = ()
+    pol: Day
+    at: Utc
+    known: bool | msgspec.UnsetType = msgspec.UNSET
+    unknown: tuple[int, ...] | msgspec.UnsetType = msgspec.UNSET
+    linked: int | msgspec.UnsetType = msgspec.UNSET
+    recipients: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    unsure: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    controller: str | msgspec.UnsetType = msgspec.UNSET
+    contact: str | msgspec.UnsetType = msgspec.UNSET
+    authority: str | msgspec.UnsetType = msgspec.UNSET
+    zone: str | msgspec.UnsetType = msgspec.UNSET
+
+
+RECEIPTS: Final = msgspec.json.Decoder(Receipt)

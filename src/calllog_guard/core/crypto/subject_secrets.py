@@ -1,0 +1,229 @@
+"""
+A person's secrets and what they yield: pseudonym, token key, month keys.
+
+Rules: 1. Secrets are random, never derived from identifiers.  2. One HKDF info per use, never one key for two uses.
+       3. No secret prints itself; raw bytes need `expose()`.
+Source: HMAC-SHA-256 (RFC 2104), HKDF-SHA-256 (RFC 5869); vectors in `tests/vectors/secrets_v1.json`.
+"""
+
+import hmac
+import secrets
+from collections.abc import Callable, Iterable
+from datetime import date, timedelta
+from typing import Final, NewType, Self
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hmac import HMAC
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from calllog_guard.core.identifiers import (
+    ID_BYTES,
+    CallId,
+    CallRef,
+    Lookup,
+    Pseudonym,
+    PurposePerson,
+    SubjectId,
+    Tenant,
+    Token,
+    b64,
+    id_text,
+)
+
+SECRET_BYTES: Final = 32
+_INFO: Final = "calllog-guard/v1/"
+_MARGIN_DAYS: Final = 31  # a leg lives until the sweep that follows its last day
+
+Random = Callable[[int], bytes]
+"""The source of random bytes; only vector tests pass another than the system's."""
+Month = NewType("Month", int)
+"""Months since year 0: `year * 12 + month - 1`; fits 16 bits until the year 5461."""
+
+
+def month_of(year: int, month: int) -> Month:
+    """The serial number of a calendar month."""
+    return Month(year * 12 + month - 1)
+
+
+def floor_month(day: date, keep_days: int) -> Month:
+    """The oldest month that a purpose kept for so many days may still reach on a day, with a month to spare."""
+    oldest = day - timedelta(days=keep_days + _MARGIN_DAYS)
+    return month_of(oldest.year, oldest.month)
+
+
+def month_text(month: Month) -> str:
+    """As in the header of a leg: `2026-11`."""
+    return f"{month // 12:04d}-{month % 12 + 1:02d}"
+
+
+def month_from(text: str) -> Month:
+    """The month that a text of the form `2026-11` (or a longer date) begins with."""
+    return month_of(int(text[:4]), int(text[5:7]))
+
+
+class Secret:
+    """32 secret bytes that never print themselves."""
+
+    __slots__ = ("_aes", "_raw")
+
+    def __init__(self, raw: bytes) -> None:
+        if len(raw) != SECRET_BYTES:
+            raise ValueError(f"a secret is {SECRET_BYTES} bytes, found {len(raw)}")
+        self._raw = raw
+        self._aes: AESGCM | None = None
+
+    @classmethod
+    def mint(cls, random: Random = secrets.token_bytes) -> Self:
+        """A new random secret."""
+        return cls(random(SECRET_BYTES))
+
+    def expose(self) -> bytes:
+        """The raw bytes, for the one place that seals or stores them."""
+        return self._raw
+
+    def aes(self) -> AESGCM:
+        """AES-256-GCM under it, made once."""
+        if self._aes is None:
+            self._aes = AESGCM(self._raw)
+        return self._aes
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}, {len(self._raw)} bytes>"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and hmac.compare_digest(self._raw, other._raw)
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._raw))
+
+
+def derive(secret: Secret, use: str, size: int = SECRET_BYTES, *, beside: Secret | None = None) -> bytes:
+    """HKDF-SHA-256 with an info of our own per use; without salt, or with a second secret for it: then both are needed."""
+    salt = None if beside is None else beside.expose()
+    return HKDF(hashes.SHA256(), size, salt, (_INFO + use).encode()).derive(secret.expose())
+
+
+class MacKey(Secret):
+    """A key of HMAC-SHA-256 that is used for many messages: what depends on the key alone is computed once."""
+
+    __slots__ = ("_begun",)
+
+    def __init__(self, raw: bytes) -> None:
+        super().__init__(raw)
+        self._begun = HMAC(raw, hashes.SHA256())
+
+    def mac(self, message: bytes) -> bytes:
+        """The 32 bytes of a message."""
+        begun = self._begun.copy()
+        begun.update(message)
+        return begun.finalize()
+
+
+class Pepper(MacKey):
+    """A tenant's key for lookups."""
+
+    __slots__ = ()
+
+    def lookup(self, tenant: Tenant, subject: SubjectId) -> Lookup:
+        """The keystore's key for a person: HMAC-SHA-256 over tenant, a zero byte, and the subject id."""
+        return self.lookups(tenant, (subject,))[0]
+
+    def lookups(self, tenant: Tenant, subjects: Iterable[SubjectId]) -> list[Lookup]:
+        """As `lookup`, of many."""
+        mac, before = self.mac, f"lookup\0{tenant}\0"
+        return [Lookup(b64(mac((before + subject).encode())).decode()) for subject in subjects]
+
+    def person_for(self, purpose: str, lookup: Lookup) -> PurposePerson:
+        """A person's name for the readers of one purpose: two purposes cannot be joined by it, nor either with the log."""
+        message = b"person\x00" + purpose.encode() + b"\x00" + lookup.encode()
+        return PurposePerson(id_text(self.mac(message)[:ID_BYTES]))
+
+    def call_key(self) -> "CallKey":
+        """The tenant's key for calls."""
+        return CallKey(derive(self, "call"))
+
+
+class CallKey(MacKey):
+    """Names a tenant's calls to those who may not know their ids."""
+
+    __slots__ = ()
+
+    def reference(self, call: CallId) -> CallRef:
+        """The same for each party of a call; it does not open, and without the key no guess of the id can be tried."""
+        return CallRef(id_text(self.mac(call.encode())[:ID_BYTES]))
+
+
+class TokenKey(MacKey):
+    """Names one person's legs."""
+
+    __slots__ = ()
+
+    def token(self, call: CallId) -> Token:
+        """The name of this person's leg of a call; without the secret it links to nothing."""
+        return Token(id_text(self.mac(call.encode())[:ID_BYTES]))
+
+    def tally_key(self) -> Secret:
+        """Tells this person from others while lapsed legs are counted (`core/retention/statistics.py`), and dies with the person."""
+        return Secret(derive(self, "tally"))
+
+
+class IdentitySecret(Secret):
+    """Where a person's pseudonym and token key come from; exists in the keystore alone."""
+
+    __slots__ = ()
+
+    def pseudonym(self) -> Pseudonym:
+        """The name of the person in the log, 22 characters."""
+        return Pseudonym(id_text(derive(self, "pseudonym", ID_BYTES)))
+
+    def token_key(self) -> TokenKey:
+        """The key that names this person's legs."""
+        return TokenKey(derive(self, "token-key"))
+
+    def rules_key(self) -> Secret:
+        """Seals what was decided about this person and stands for ever; it goes with the person."""
+        return Secret(derive(self, "rules"))
+
+    def case_tags_key(self) -> Secret:
+        """Tells this person's cases from others'; it goes with the person."""
+        return Secret(derive(self, "case-tags"))
+
+    def case_words_key(self) -> Secret:
+        """Wraps the keys of this person's cases, under which lies what officers said to them."""
+        return Secret(derive(self, "case-words"))
+
+
+class DataKey(Secret):
+    """Seals one person's legs of one month."""
+
+    __slots__ = ()
+
+
+class Link(Secret):
+    """One link of a data ratchet: yields its month's data key and the next month's link, never the former."""
+
+    __slots__ = ()
+
+    def next(self, month: Month) -> "Link":
+        """The link of `month`, which must be the one after this link's."""
+        return Link(derive(self, "link/" + month_text(month)))
+
+    def data_key(self, month: Month) -> DataKey:
+        """The key of this link's own month."""
+        return DataKey(derive(self, "data/" + month_text(month)))
+
+
+def link_at(link: Link, at: Month, wanted: Month) -> Link:
+    """
+    The ratchet moved on to a later month.
+
+    Raises:
+        ValueError: `wanted` lies before `at`; that month's key no longer exists.
+
+    """
+    if wanted < at:
+        raise ValueError("the ratchet has moved past this month")
+    for month in range(at + 1, wanted + 1):
+        link = link.next(Month(month))
+    return link

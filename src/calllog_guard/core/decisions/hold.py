@@ -1,0 +1,69 @@
+"""
+What a hold says and whom it covers: the terms in its entry of the keystore.
+
+Two kinds: what an officer ordered, and what a purpose keeps by law when a person is erased (one hold per purpose, month and
+partition, so that each ends by itself).
+Source: design section 2 (a hold is a copy), section 10.
+"""
+
+from functools import lru_cache
+from typing import Final, Literal
+
+import msgspec
+
+from calllog_guard.core.codec import Id, Internal, Rewritten, Utc
+from calllog_guard.core.decisions.decision import digest
+from calllog_guard.core.decisions.standing_rules import Span
+from calllog_guard.core.identifiers import HoldId, Tenant
+from calllog_guard.core.requests.fields import Name, Short
+
+READY: Final = "+ready"
+"""Ends the name of a case that keeps a disclosure's copies ready; no `jti` has a plus."""
+
+
+class Covered(Rewritten, frozen=True, kw_only=True):
+    """A person under a hold in one generation; `number` is theirs in the request, `told` whether the ledger has it."""
+
+    number: int
+    lookup: str
+    generation: int
+    pseudonym: Id
+    told: bool = False
+
+
+class Terms(Rewritten, frozen=True, kw_only=True, omit_defaults=True):
+    """`purpose` and `partition` are set where a purpose keeps by law; `subjects` are all lookups that were named, `people` who was met."""
+
+    v: Literal[1] = 1
+    name: Name
+    case: Id | None = None
+    range: Span | None = None
+    authority: Short | None = None
+    basis: Short
+    review_at: Utc | None = None
+    secret: bool = False
+    subjects: tuple[str, ...] = ()
+    people: tuple[Covered, ...] = ()
+    purpose: int | None = None
+    partition: int | None = None
+
+
+class Release(Internal, frozen=True, kw_only=True):
+    """The task of a release, sealed beside the lookup: the person's own key may be gone."""
+
+    hold: Id
+
+
+TERMS: Final = msgspec.json.Decoder(Terms)
+RELEASES: Final = msgspec.json.Decoder(Release)
+
+
+def hold_id(tenant: Tenant, name: str) -> HoldId:
+    """The hold that an officer named so."""
+    return HoldId(digest("hold", tenant, name))
+
+
+@lru_cache(maxsize=8192)
+def kept_id(tenant: Tenant, purpose: int, month: str, partition: int) -> HoldId:
+    """The hold of a purpose that survives erasure, over the calls of one month in one partition."""
+    return HoldId(digest("kept", tenant, str(purpose), month, str(partition)))

@@ -1,0 +1,1 @@
+"""Who is one person, and identifiers in a file."""

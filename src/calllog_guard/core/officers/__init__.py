@@ -1,0 +1,1 @@
+"""What officers say in signed claims: losses accepted, expiry confirmed, retention prolonged."""

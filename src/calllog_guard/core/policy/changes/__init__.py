@@ -1,0 +1,1 @@
+"""How a policy changes: published versions, their differences, and what is grave."""

@@ -1,0 +1,221 @@
+"""
+Who may do what: the users with their rights to Kafka's topics, groups and cluster, and to the keystore's entries.
+
+Rules: 1. Each user has what its code does, and nothing else; what is not listed is denied (no `allow.everyone.if.no.acl.found`).
+       2. Nobody but desk, keeper and auditor reads `privacy.requests`, `privacy.decisions`, `privacy.outcomes` and `calllog.held`: they
+          tell of secret holds; `privacy.orders`, which is of nothing else, is shown to officers besides, and to no backend.  3. `delete` is for DeleteRecords; Kafka takes it for the right to delete the topic too, so that brokers
+          must run with `delete.topic.enable=false`.  4. Of the keystore's entries those who protect make new ones and take nothing
+          away; those who read, and officers, change none.
+The documentation shows these tables. `calllog-guard topics rights` prints those of Kafka for its own tool, `calllog-guard keystore rights`
+those of Redis (`core/rights/redis_rules.py`); `stack up --profile secure` sets both.
+Source: design sections 5 and 8; Apache Kafka, security: operations and resources; Redis, access control lists.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+USERS: Final = ("protector", "desk", "keeper", "auditor", "operator", "backend", "officer", "reader", "recipient")
+OPERATIONS: Final = {
+    "R": "Read",
+    "W": "Write",
+    "X": "Delete",
+    "A": "AlterConfigs",
+    "S": "DescribeConfigs",
+    "D": "Describe",
+    "C": "Create",
+}
+"""By the letters of the tables below; Read, Write and Delete imply Describe, Write implies idempotent writing."""
+
+_LOOKED_AT: Final = {"auditor": "DS", "operator": "CDS"}
+"""Every governed topic is made by the operator; its settings are compared by both."""
+_FOLLOWS_POLICY: Final = ("protector", "desk", "keeper", "backend", "officer", "reader")
+"""Who follows the published policy asks for how long the topic of the legs keeps them."""
+
+_EVENTS: Final = "calllog.events"
+_TOPICS: Final[dict[str, dict[str, str]]] = {
+    "calllog.events": {"protector": "R", "auditor": "WXA", "operator": "W", "backend": "W"},
+    "calllog.legs": {"protector": "W", "keeper": "RW", "auditor": "RW", "operator": "W", "officer": "R", "reader": "R"},
+    "calllog.held": {"keeper": "RW", "auditor": "W"},
+    "calllog.statistics": {"keeper": "RW", "officer": "R"},
+    "calllog.parked": {"protector": "RW", "auditor": "W", "operator": "R"},
+    "calllog.dead": {"protector": "W", "desk": "W", "keeper": "W", "auditor": "W", "operator": "RW"},
+    "privacy.requests": {"desk": "R", "auditor": "WXA", "operator": "W", "backend": "W", "officer": "W"},
+    "privacy.decisions": {"desk": "RW", "keeper": "RW", "auditor": "RW", "operator": "W"},
+    "privacy.outcomes": {"desk": "R", "keeper": "W", "auditor": "W"},
+    "privacy.orders": {"desk": "RW", "keeper": "W", "auditor": "W", "officer": "RW"},
+    "privacy.cases": {"desk": "RW", "auditor": "RW", "backend": "R", "officer": "R"},
+    "privacy.policy": dict.fromkeys(("auditor", "officer", "operator"), "RW")
+    | dict.fromkeys(("protector", "desk", "keeper", "backend", "reader"), "R"),
+    "privacy.receipts": {"desk": "W", "backend": "R", "officer": "R"},
+    "privacy.notices": {"desk": "W", "recipient": "R"},
+    "privacy.exports": {"desk": "W", "keeper": "W", "backend": "R"},
+    "privacy.access": {"keeper": "R", "operator": "W", "officer": "R", "reader": "W"},
+}
+OURS: Final = tuple(name for name in _TOPICS if name != _EVENTS)
+"""What no backend publishes events to."""
+_GROUPS: Final[dict[str, dict[str, str]]] = {
+    "guard-protector": {"protector": "R", "auditor": "D", "operator": "D"},
+    "guard-desk": {"desk": "R", "auditor": "D", "operator": "D"},
+    "guard-keeper": {"keeper": "R", "auditor": "D", "operator": "D"},
+    "guard-auditor": {"auditor": "R", "operator": "D"},
+}
+_CLUSTER: Final = {"auditor": "S", "operator": "S"}
+
+KEYSTORE_USERS: Final = ("protector", "desk", "keeper", "auditor", "operator", "officer", "reader")
+"""Backend and recipient have no keystore."""
+_ALL_READ: Final = dict.fromkeys(KEYSTORE_USERS, "R")
+ENTRIES: Final[dict[str, dict[str, str]]] = {
+    "clg:TENANT:who:*": _ALL_READ | dict.fromkeys(("protector", "desk", "keeper"), "RW") | {"auditor": "RWD"},
+    "clg:TENANT:key:*": _ALL_READ | {"protector": "RN", "desk": "RW", "keeper": "RWD", "auditor": "RWD"},
+    "clg:TENANT:hold:*": {"desk": "RW", "keeper": "RWD", "auditor": "RW", "officer": "R", "reader": "R"},
+    "clg:TENANT:same:*": _ALL_READ | dict.fromkeys(("protector", "desk", "keeper"), "RW") | {"auditor": "RWD"},
+    "clg:TENANT:kept:*": {"desk": "R", "keeper": "RW", "auditor": "RWD", "officer": "R", "reader": "R"},
+    "clg:~guard": _ALL_READ | dict.fromkeys(("keeper", "auditor", "operator"), "RW"),
+    "clg:~guarded:*": _ALL_READ | {"keeper": "RWD", "auditor": "RWD", "operator": "RW"},
+    "clg:~applied:*": {"keeper": "RW", "auditor": "R", "operator": "R", "officer": "R"},
+    "clg:~noted:*": {"keeper": "RW"},
+    "clg:~floor": _ALL_READ | {"keeper": "RW"},
+    "clg:~epoch": _ALL_READ | dict.fromkeys(("auditor", "operator"), "RW"),
+    "clg:~identity": _ALL_READ | dict.fromkeys(("keeper", "operator"), "RW"),
+    "clg:~desk:*": {"desk": "RW"},
+    "clg:~late": {"protector": "RW", "auditor": "RW"},
+    "clg:~read:ROLE:*": dict.fromkeys(("protector", "desk", "keeper", "auditor", "operator"), "RW") | {"officer": "R"},
+    "clg:~seen": dict.fromkeys(("protector", "desk", "keeper", "auditor", "operator"), "S"),
+}
+"""
+The keystore's entries by the pattern of their keys: R read, N make where there is none, W write (also over another), D delete,
+S write the mark by which copies are counted.
+"""
+
+
+DOMAINS: Final = ("protect", "desk", "keep", "audit", "office", "read")
+"""The trust domains of the KMS: each has the right to a wrapping key of its own, beside those that all share."""
+DOMAIN_OF: Final = {
+    "protector": "protect",
+    "desk": "desk",
+    "keeper": "keep",
+    "auditor": "audit",
+    "officer": "office",
+    "reader": "read",
+}
+"""By user. The operator, who makes them, has the right to all: keep its credentials away once everything runs."""
+DOMAIN_KEY: Final = "root-"
+"""Before a domain's name: the name of its wrapping key."""
+_ALL: Final = DOMAINS
+SECRETS: Final[dict[str, tuple[str, ...]]] = {
+    "epoch": _ALL,
+    "pepper": _ALL,
+    "guard": _ALL,
+    "profile": _ALL,
+    "receipts": ("desk",),
+    "desk": ("desk",),
+    "signer.desk": ("desk",),
+    "signer.keep": ("keep",),
+    "signer.audit": ("audit",),
+    "cases": ("desk", "keep"),
+    "outcomes": ("desk", "keep", "audit"),
+    "secret-case": ("desk", "keep", "office"),
+    "use-ledger": ("desk", "keep", "audit"),
+    "use-cases": ("desk", "keep", "audit", "office"),
+    "use-unseen": ("desk", "keep"),
+    "use-tallies": ("desk", "keep"),
+    "use-parked": ("protect", "desk", "keep"),
+}
+"""Which domain opens what lies wrapped beside the KMS; `use-…` is the part without which an epoch's key opens no such record."""
+
+
+def opened_by(name: str) -> tuple[str, ...]:
+    """The domains for which a secret is wrapped by its name (`desk.iocom.1`); those of all where it is nobody's own."""
+    kind, _, rest = name.partition(".")
+    role = rest.partition(".")[2]
+    return SECRETS.get(f"{kind}.{role}" if kind == "signer" else kind, _ALL)
+
+
+class Grant(NamedTuple):
+    """One right of one user; `kind` is Topic, Group or Cluster."""
+
+    user: str
+    kind: str
+    name: str
+    operation: str
+
+
+def rights() -> dict[str, dict[str, str]]:
+    """The letters by topic and user."""
+    return {topic: {user: _letters(topic, user) for user in USERS} for topic in _TOPICS}
+
+
+def _letters(topic: str, user: str) -> str:
+    follows = "S" if topic == "calllog.legs" and user in _FOLLOWS_POLICY else ""
+    found = _TOPICS[topic].get(user, "") + _LOOKED_AT.get(user, "") + follows
+    return found.replace("D", "") if set(found) & set("RWX") else found
+
+
+def grants(topic: Callable[[str], str], group_prefix: str, events: Sequence[str]) -> Iterator[Grant]:
+    """
+    Every right, one by one.
+
+    Args:
+        topic: The full name of `calllog.legs` and its like.
+        events: The topics that the policy names for `calllog.events`.
+        group_prefix: Before the groups' names: the installation's prefix of `calllog` topics.
+
+    """
+    tables = (
+        (
+            "Topic",
+            {name: users for row, users in rights().items() for name in (events if row == _EVENTS else [topic(row)])},
+        ),
+        ("Group", {group_prefix + name: users for name, users in _GROUPS.items()}),
+        ("Cluster", {"kafka-cluster": _CLUSTER}),
+    )
+    for kind, table in tables:
+        for name, users in table.items():
+            for user, letters in users.items():
+                for letter in letters:
+                    yield Grant(user, kind, name, OPERATIONS[letter])
+
+
+def acl_commands(topic: Callable[[str], str], group_prefix: str, events: Sequence[str]) -> list[str]:
+    """The same as commands of Kafka's own tool, one per user and resource."""
+    together: dict[tuple[str, str, str], list[str]] = {}
+    for grant in grants(topic, group_prefix, events):
+        together.setdefault((grant.user, grant.kind, grant.name), []).append(grant.operation)
+    return [
+        f"kafka-acls.sh --add --allow-principal User:{user} "
+        + " ".join(f"--operation {operation}" for operation in operations)
+        + (" --cluster" if kind == "Cluster" else f" --{kind.lower()} {name}")
+        for (user, kind, name), operations in together.items()
+    ]
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
+
+
+def markdown() -> str:
+    """The tables as the documentation shows them."""
+    head = ["topic", *USERS]
+    rows = [[f"`{name}`", *users.values()] for name, users in rights().items()]
+    rows += [[f"group `calllog.{name}`", *(users.get(user, "") for user in USERS)] for name, users in _GROUPS.items()]
+    rows.append(["cluster", *(_CLUSTER.get(user, "") for user in USERS)])
+    return _table(head, rows)
+
+
+def entries_markdown() -> str:
+    """The keystore's table as the documentation shows it."""
+    head = ["entry", *KEYSTORE_USERS]
+    rows = [[f"`{name}`", *(users.get(user, "") for user in KEYSTORE_USERS)] for name, users in ENTRIES.items()]
+    return _table(head, rows)
+
+
+def secrets_markdown() -> str:
+    """Which domain opens what beside the KMS, as the documentation shows it."""
+    head = ["secret", *DOMAINS]
+    rows = [[f"`{name}`", *("U" if each in domains else "" for each in DOMAINS)] for name, domains in SECRETS.items()]
+    return _table(head, rows)
+
+
+if __name__ == "__main__":
+    tables = markdown(), entries_markdown(), secrets_markdown()
+    print(*tables, sep="\n", end="")  # noqa: T201 - what the documentation has between its markers

@@ -1,0 +1,1 @@
+"""Keeps compaction running and observes absence from outside."""

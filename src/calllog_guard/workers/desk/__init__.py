@@ -1,0 +1,1 @@
+"""From a signed request to decisions, answers and receipts."""

@@ -1,0 +1,1 @@
+"""What people, recipients and authorities are told."""

@@ -1,0 +1,1 @@
+"""The open cases of a tenant: kept, judged by dates, and acted upon."""

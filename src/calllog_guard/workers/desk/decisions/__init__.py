@@ -1,0 +1,1 @@
+"""What is granted, and the decisions that it comes to."""

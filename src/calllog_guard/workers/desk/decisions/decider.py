@@ -1,0 +1,413 @@
+"""
+Carries a granted request out as far as the desk does: decisions into the ledger, then the fence or the flags.
+
+Steps (numbered for the crash tests): 2 decision written, 3 fenced.
+Rules: 1. The decision is acknowledged before the person's entry changes.  2. Every step may be repeated: ids derive from the
+          request.  3. Whoever is minted between the decision and the fence gets a decision too.
+       4. A standing rule needs a person to stand with: who was never seen is minted for it.
+Source: design section 9, steps 2 and 3; section 10.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import count
+from typing import Any, Final, NamedTuple, cast
+
+import msgspec
+
+from calllog_guard.core.answers.parts import Amend, Task, first_of
+from calllog_guard.core.cases.case import AT_ONCE, TRACED, TRACED_FROM, Case, Trace
+from calllog_guard.core.cases.case_owner import tag_of
+from calllog_guard.core.codec import encode, to_ms
+from calllog_guard.core.crypto.entries import Person
+from calllog_guard.core.crypto.subject_secrets import Month, Secret, floor_month, month_of
+from calllog_guard.core.decisions.decision import (
+    UNSEEN,
+    Decision,
+    DecisionType,
+    Entry,
+    decision_id,
+    seal_entry,
+    unseen_pseudonym,
+    version_at,
+)
+from calllog_guard.core.decisions.standing_rules import Correction, Rule, seal_rule
+from calllog_guard.core.identifiers import CallId, DecisionId, Lookup, Pseudonym, partition_of, record_key
+from calllog_guard.core.records import Output
+from calllog_guard.core.requests.request import Request
+from calllog_guard.errors import EntryUnreadableError, HoldsFullError, KeyMissingError, MessageError, ParkedError
+from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.workers.context import WorkerContext
+from calllog_guard.workers.desk.cases.case_store import Casebook
+from calllog_guard.workers.desk.decisions.granted import ENDED, FLAGS, Granted, PlannedDecision, Telling, span_of
+from calllog_guard.workers.desk.decisions.subjects import Subjects
+from calllog_guard.workers.keys.people.subject_keys import View, fresh_nonce, pointer
+from calllog_guard.workers.runtime.parallel import abreast
+
+MINTS: Final = frozenset({"erase", "restrict", "object", "withdraw", "consent"})
+"""Standing rules that hold for whoever is not yet known, too (a total erasure has a fence of its own)."""
+
+_APART: Final = timedelta(microseconds=1)
+_FORMER: Final = 100
+"""The parts of earlier generations are numbered behind those of all subjects."""
+_LAW: Final = 20_000
+"""And those of copies that law keeps behind these, and behind whoever else the same human is."""
+
+
+class Decided(NamedTuple):
+    """The case with its decisions, the places in the request of those whom they are about, and which decisions were written just now."""
+
+    case: Case
+    indexes: tuple[int, ...]
+    written: tuple[str, ...] = ()
+
+
+class Erasure(NamedTuple):
+    """What a total erasure decides about one person, and whether their fence is still to come."""
+
+    decisions: tuple[Decision, ...]
+    fence: bool
+
+
+def _task(granted: Granted, index: int, told: Telling) -> bytes:
+    """What is to be done once, beside the rule; nothing for most types."""
+    request, secret = granted.request, granted.case.secret or msgspec.UNSET
+    if request.reply_key is None:
+        return b""
+    mine = request.type == "access"
+    holds = told.holds if request.type in {"access", "disclose"} else ()
+    law = True if mine and told.law else msgspec.UNSET
+    span = span_of(request.range)
+    return encode(Task(key=request.reply_key, range=span, first=first_of(index), holds=holds, law=law, secret=secret))
+
+
+def _amend(request: Request) -> bytes:
+    """What is to be corrected in copies, whose person has no key under which a rule could be sealed."""
+    if request.facts is None:
+        return b""
+    facts = request.facts
+    return encode(Amend(call=facts.call_id, role=facts.role, joined_at=facts.joined_at, left_at=facts.left_at))
+
+
+_NOTHING: Final = Telling()
+
+
+class Decider:
+    """One tenant's decisions."""
+
+    def __init__(self, context: WorkerContext, book: Casebook) -> None:
+        self._tenant, self._ring, self._vault, self._writer = (
+            context.tenant,
+            context.ring,
+            context.vault,
+            context.writer,
+        )
+        self._book, self._settings, self._clock = book, context.settings, context.clock
+        self._keep_days = context.keep_days
+        self._steps, self.subjects = CrashPoints(context.settings.off), Subjects(context.ring)
+        self._last = datetime.min.replace(tzinfo=UTC)
+
+    async def lookups(self, request: Request) -> dict[int, Lookup]:
+        """See Subjects: by number, everybody whom a request is about."""
+        return (await self.subjects.named(request)).lookups
+
+    # --- total erasure ------------------------------------------------------------------------------------------------
+
+    async def erase(self, granted: Granted, renewed: Callable[[Collection[Lookup]], Awaitable[Telling]]) -> Case:
+        """
+        Decision and fence for everyone named; again for whoever was minted in between: that pseudonym needs its own.
+
+        `renewed` puts people under the holds that name them; nobody is fenced who appeared after it looked.
+
+        Raises:
+            ParkedError: Of some whose entries cannot be used, or who cannot be put under a hold yet; the others are fenced.
+
+        """
+        case, named = granted.case, await self.subjects.named(granted.request)
+        left = named.lookups
+        cut_off = to_ms(case.cut_off or self._clock.now())
+        parked: dict[Lookup, ParkedError] = {}
+        while left:
+            view = await self._ring.view(list(left.values()))
+            told = await renewed(left.values())
+            if (await self._ring.view(list(left.values()))).raw != view.raw:
+                continue
+            parked |= dict.fromkeys(told.full, HoldsFullError("a hold that names the person has no room yet"))
+            parked |= self._ring.persons(view)[1]
+            left = {index: lookup for index, lookup in left.items() if lookup not in parked}
+            case = self.subjects.met(case, named, view)
+            plan = {
+                index: self._erasure(replace(granted, case=case), lookup, index, view) for index, lookup in left.items()
+            }
+            about = [(named.places[index], each) for index, one in plan.items() for each in one.decisions]
+            case = await self.decided(self._to_trace(case, about), [each for _, each in about])
+            open_ = {index: left[index] for index, each in plan.items() if each.fence}
+            fenced = await abreast(partial(self._fence, view, cut_off), list(open_.values()))
+            left = {index: lookup for (index, lookup), done in zip(open_.items(), fenced, strict=True) if not done}
+        self._steps.reached("erase.fence")
+        for error in parked.values():  # everybody else who was named is fenced
+            raise error
+        return case
+
+    async def _fence(self, view: View, cut_off: int, lookup: Lookup) -> bool:
+        return await self._ring.fence_if(lookup, view, cut_off)
+
+    def _erasure(self, granted: Granted, lookup: Lookup, index: int, view: View) -> Erasure:
+        """
+        See Erasure.
+
+        A keeper may have raised the cut-off of somebody who was first stored after the case had called them nobody: only of
+        whoever lives in a later generation than that is it sure that they have returned since.
+        """
+        case, decisions = granted.case, []
+        person = self._ring.person(lookup, view.raw[lookup])
+        called_nobody = decision_id(self._tenant, case.name, index, 0) in case.decisions
+        new = person is not None and person.pseudonym is not None and person.generation <= max(1, view.floor)
+        fenced = person is not None and person.cut_off >= to_ms(case.appended_at) and not (called_nobody and new)
+        if called_nobody:  # the case names its decisions before the ledger has them
+            decisions.append(self._of_generation(granted, lookup, index, view, None))
+        if not fenced and (person is not None or not called_nobody):
+            decisions.append(self._of_generation(granted, lookup, index, view, person))
+        return Erasure(tuple(decisions), fence=not fenced)
+
+    def _of_generation(
+        self, granted: Granted, lookup: Lookup, index: int, view: View, person: Person | None
+    ) -> Decision:
+        generation = person.generation if person else 0
+        decision = decision_id(self._tenant, granted.case.name, index, generation)
+        ledger = self._vault.epoch_key(pointer(view), self._tenant, "ledger")
+        unseen = self._vault.epoch_key(pointer(view), self._tenant, UNSEEN[self._ring.forms > 1])
+        pseudonym = person.pseudonym if person and person.pseudonym else unseen_pseudonym(unseen, decision)
+        told = self.decision(granted, "erase", decision, pseudonym, view)
+        return seal_entry(told, Entry(lookup, generation), ledger, fresh_nonce())
+
+    # --- everything else ----------------------------------------------------------------------------------------------
+
+    async def decide(self, granted: Granted, parts: tuple[PlannedDecision, ...], told: Telling = _NOTHING) -> Decided:
+        """Decisions for everyone named who is there, then their flags; `told` for a copy of what is held."""
+        case, kind = granted.case, granted.request.type
+        if not parts:
+            return Decided(case, ())
+        named = await self.subjects.named(granted.request)
+        lookups = named.lookups
+        if kind in MINTS and case.unknown and case != self._book.get(case.case):
+            case = await self._book.save(case)  # once they are minted, nobody could tell that nobody was known
+        view, persons = await self._there(granted, lookups, mint=kind in MINTS)
+        found = [
+            (index, decision)
+            for index, lookup in lookups.items()
+            for part in parts
+            if part.only in {None, lookup}
+            and (decision := await self._about(granted, part, (index, lookup, persons.get(lookup)), view, told))
+            is not None
+        ]
+        if kind in {"access", "disclose"}:
+            found += self._of_former(granted, lookups, persons, told, view)
+        case = self._to_trace(case, [(named.places.get(index, index), decision) for index, decision in found])
+        if kind in {"access", "rectify"}:
+            found += self._of_law(granted, lookups, persons, told, view)
+        case = await self.decided(case, [decision for _, decision in found])
+        for part in parts:
+            others = await self._considered(case, persons) if part.number == ENDED else set()
+            for lookup, person in persons.items():
+                if lookup not in others and part.only in {None, lookup}:
+                    await self._ring.change(lookup, part.flags, generation=person.generation)
+        self._steps.reached("decide.flags")
+        return Decided(case, tuple(index for index, _ in found), tuple(each.decision for _, each in found))
+
+    async def _considered(self, case: Case, persons: Mapping[Lookup, Person]) -> set[Lookup]:
+        """Whom another request restricts still, before an officer or until they are told: they stay so although this one has ended."""
+        found: set[Lookup] = set()
+        for each in self._book:
+            ends = each.state == "waiting" or (each.state == "refused" and "refused" not in each.stages)
+            considered = each.type in {"object", "restrict"} and ends and each.decisions
+            if considered and each.case != case.case:
+                try:
+                    found |= set(await self.subjects.known(self._book.request_of(each)))
+                except MessageError:  # its request is lost: its tags alone say whose it is
+                    found |= {lookup for lookup, person in persons.items() if await self._may_own(each, person)}
+        return found
+
+    async def _may_own(self, case: Case, person: Person) -> bool:
+        """Whether a case is a person's, by its tags; yes where that cannot be known, as of who was not known when it was opened."""
+        if case.whose is msgspec.UNSET or case.unknown or person.pseudonym is None:
+            return True
+        try:
+            keys = await self._ring.keys_of(person.pseudonym)
+        except EntryUnreadableError:
+            return True
+        return keys is None or tag_of(keys.identity, case.case) in case.whose
+
+    async def _there(
+        self, granted: Granted, lookups: Mapping[int, Lookup], *, mint: bool
+    ) -> tuple[View, dict[Lookup, Person]]:
+        """Who of them is living; with `mint` everyone is. Raises EntryUnreadableError: several are identifiers of one person."""
+        wanted = list(dict.fromkeys(lookups.values()))
+        came = to_ms(granted.case.appended_at)
+        while True:
+            view = await self._ring.view(wanted)
+            found, unreadable = self._ring.persons(view)
+            for error in unreadable.values():
+                raise error
+            if granted.waited:
+                found = {lookup: each for lookup, each in found.items() if each is None or each.cut_off < came}
+            living = {lookup: person for lookup, person in found.items() if person and person.pseudonym}
+            absent = {lookup: person for lookup, person in found.items() if lookup not in living}
+            if not mint or not absent:
+                return view, living
+            floor, current = self._months()
+            await self._ring.mint(absent, view, floor, current)
+
+    def _months(self) -> tuple[Month, Month]:
+        """The oldest month that the tenant may still keep, and the present one."""
+        now = self._clock.now()
+        return floor_month(now, self._keep_days), month_of(now.year, now.month)
+
+    async def _about(
+        self,
+        granted: Granted,
+        part: PlannedDecision,
+        whom: tuple[int, Lookup, Person | None],
+        view: View,
+        telling: Telling,
+    ) -> Decision | None:
+        index, lookup, person = whom
+        if person is None or person.pseudonym is None:
+            return None
+        name = granted.case.name
+        if part.case is not None:
+            name += f" {part.case}"  # no name of a request has a blank
+        decision = DecisionId(decision_id(self._tenant, name, index + part.number, person.generation))
+        told = self.decision(granted, part.kind, decision, person.pseudonym, view)
+        ranged = part.kind == "erase"
+        told = msgspec.structs.replace(told, range="sealed" if ranged else None, case=part.case or told.case)
+        keys = await self._ring.keys_of(person.pseudonym)
+        if keys is None and (await self._ring.view([lookup])).raw[lookup] == view.raw[lookup]:
+            text = f"the key of the live person {person.pseudonym} is missing: restore it, or erase the person"
+            raise KeyMissingError(text, "key_missing")
+        if keys is None:
+            return None  # erased meanwhile: nothing is left to decide about
+        rule = self._rule(granted, part, keys.identity.token_key().token)
+        if rule != Rule():
+            told = seal_rule(told, rule, keys.identity.rules_key(), fresh_nonce())
+        ledger = self._vault.epoch_key(pointer(view), self._tenant, "ledger")
+        return seal_entry(told, Entry(lookup, person.generation, _task(granted, index, telling)), ledger, fresh_nonce())
+
+    def _of_former(
+        self,
+        granted: Granted,
+        lookups: Mapping[int, Lookup],
+        persons: Mapping[Lookup, Person],
+        told: Telling,
+        view: View,
+    ) -> list[tuple[int, Decision]]:
+        """The copies of those who were erased, each partition asked once about each person."""
+        numbers = {lookup: index for index, lookup in lookups.items()}
+        many = self._settings.partitions
+        asked = {(lookup, partition_of(each.pseudonym, many)) for lookup, each in persons.items() if each.pseudonym}
+        ledger, found = self._vault.epoch_key(pointer(view), self._tenant, "ledger"), list[tuple[int, Decision]]()
+        for at, each in enumerate(told.former):
+            place = (each.lookup, partition_of(each.pseudonym, many))
+            if each.lookup in numbers and place not in asked:
+                asked.add(place)
+                name = decision_id(self._tenant, granted.case.name, numbers[each.lookup], each.generation)
+                kind = cast("DecisionType", granted.request.type)
+                decision = self.decision(granted, kind, name, each.pseudonym, view)
+                entry = Entry(each.lookup, each.generation, _task(granted, _FORMER + at, told))
+                found.append((_FORMER + at, seal_entry(decision, entry, ledger, fresh_nonce())))
+        return found
+
+    def _of_law(
+        self,
+        granted: Granted,
+        lookups: Mapping[int, Lookup],
+        persons: Mapping[Lookup, Person],
+        told: Telling,
+        view: View,
+    ) -> list[tuple[int, Decision]]:
+        """The copies that law keeps of people, each partition asked once about each person; of an access, where nobody is asked anyway."""
+        request, many = granted.request, self._settings.partitions
+        numbers = {lookup: index for index, lookup in lookups.items()}
+        ledger, found = self._vault.epoch_key(pointer(view), self._tenant, "ledger"), list[tuple[int, Decision]]()
+        places = dict.fromkeys((each.lookup, each.copy.partition) for each in told.law if each.lookup in numbers)
+        asked: set[tuple[Lookup, int]] = set()
+        if request.type == "access":
+            names = [(lookup, each.pseudonym) for lookup, each in persons.items()]
+            names += [(each.lookup, each.pseudonym) for each in told.former]
+            asked = {(lookup, partition_of(name, many)) for lookup, name in names if name}
+        for at, (lookup, partition) in enumerate(places):
+            if (lookup, partition) in asked:
+                continue
+            name, pseudonym = self._placed(granted, numbers[lookup], partition, ledger)
+            decision = self.decision(granted, cast("DecisionType", request.type), name, pseudonym, view)
+            task = _amend(request) if request.type == "rectify" else _task(granted, _LAW + at, told)
+            found.append((_LAW + at, seal_entry(decision, Entry(lookup, 0, task), ledger, fresh_nonce())))
+        return found
+
+    def _placed(self, granted: Granted, index: int, partition: int, ledger: Secret) -> tuple[DecisionId, Pseudonym]:
+        """A decision with a name of nobody in a partition; the same on a repeat."""
+        name = decision_id(self._tenant, f"{granted.case.name} law {partition}", index, 0)
+        for number in count():
+            pseudonym = unseen_pseudonym(ledger, DecisionId(f"{name}.{number}"))
+            if partition_of(pseudonym, self._settings.partitions) == partition:
+                return name, pseudonym
+        raise AssertionError("numbers do not end")
+
+    def _rule(self, granted: Granted, part: PlannedDecision, token_of: Callable[[CallId], Any]) -> Rule:
+        """What a decision says beyond its type."""
+        request = granted.request
+        facts = None
+        if part.kind == "rectify" and request.facts:
+            given = request.facts
+            token = str(token_of(CallId(given.call_id)))
+            facts = Correction(token=token, role=given.role, joined_at=given.joined_at, left_at=given.left_at)
+        return Rule(range=span_of(request.range) if part.kind == "erase" else None, mask=part.mask, facts=facts)
+
+    # --- the ledger ---------------------------------------------------------------------------------------------------
+
+    def decision(self, granted: Granted, kind: DecisionType, name: str, pseudonym: Pseudonym, view: View) -> Decision:
+        """A decision before anything is sealed in it."""
+        now, tenure = self._clock.now(), self._ring.tenure
+        self._last = max(now, self._last + _APART)  # none is made at the moment of another, or before it
+        return Decision(
+            v=version_at(self._ring.forms),
+            tenure=msgspec.UNSET if tenure is None or self._ring.forms == 1 else tenure.number,
+            decision=name,
+            type=kind,
+            tenant=self._tenant,
+            case=granted.case.case,
+            pseudonym=pseudonym,
+            entry="",
+            epoch=pointer(view),
+            cut_off=granted.case.cut_off or now,
+            pol=granted.version,
+            at=self._last,
+        )
+
+    def _to_trace(self, case: Case, decisions: Iterable[tuple[int, Decision]]) -> Case:
+        """The case with the decisions of which keepers will say where the records had gone."""
+        if self._ring.forms < TRACED_FROM:
+            return case
+        new = {each.decision: Trace(of=each.type, place=place) for place, each in decisions if each.type in TRACED}
+        traces = new | (case.traces or {})
+        return msgspec.structs.replace(case, traces=traces) if new else case
+
+    async def decided(self, case: Case, decisions: list[Decision]) -> Case:
+        """The case names its decisions before the ledger has them; both are acknowledged on return."""
+        names = tuple(dict.fromkeys((*case.decisions, *(each.decision for each in decisions))))
+        if names != case.decisions:
+            at_once = {each.decision: AT_ONCE for each in decisions if each.type in FLAGS}
+            progress = at_once | case.progress
+            case = await self._book.save(msgspec.structs.replace(case, decisions=names, progress=progress))
+        await self._writer.write([self.ledger(decision) for decision in decisions])
+        self._steps.reached("erase.decision")
+        return case
+
+    def ledger(self, decision: Decision) -> Output:
+        """A decision on its way to its person's partition."""
+        pseudonym = Pseudonym(decision.pseudonym)
+        key = record_key(pseudonym, DecisionId(decision.decision))
+        place = partition_of(pseudonym, self._settings.partitions)
+        return Output(self._settings.topic("privacy.decisions"), place, key, encode(decision))

@@ -1,0 +1,1 @@
+"""Keeps the index of a partition and carries decisions out."""

@@ -1,0 +1,1 @@
+"""What becomes of legs whose last purpose has lapsed."""

@@ -1,0 +1,1 @@
+"""The keystore as all roles use it: holds, the restore guard, the rotation of keys."""

@@ -1,0 +1,100 @@
+"""
+From an identifier to the keystore's key for a person: the one place where it is decided who is who.
+
+Rules: 1. The rules are the tenant's, from its profile; no policy changes them.  2. Everything that takes an identifier in comes here.
+       3. Where the rules were others before, an identifier has a key by those, too: whoever was stored under it is found (`homes.py`).
+Source: `core/identity/rules.py`; design section 14 (identity is fixed).
+"""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from calllog_guard.core.identifiers import Lookup, SubjectId, Tenant
+from calllog_guard.core.identity.rules import canonical
+from calllog_guard.errors import MessageError
+from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
+
+
+class Names(NamedTuple):
+    """
+    The keystore's keys for whom an identifier names: by the rules in force, and by former ones where those give others, the newest first.
+
+    With a reason the rules in force refuse it: the keys are those of somebody who was stored under it before, or nobody's.
+    """
+
+    lookup: Lookup
+    former: tuple[Lookup, ...] = ()
+    reason: str = ""
+
+
+class Naming:
+    """One tenant's identifiers."""
+
+    def __init__(self, tenant: Tenant, vault: Vault) -> None:
+        self._tenant, self._vault = tenant, vault
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """By which named rules two identifiers are one person, now."""
+        return self._vault.identity(self._tenant)
+
+    @property
+    def former(self) -> tuple[tuple[str, ...], ...]:
+        """The rules that were in force before, the newest first."""
+        return self._vault.former(self._tenant)[::-1]
+
+    def keyed(self, subject: SubjectId) -> Lookup:
+        """The keystore's key for a canonical form."""
+        return self._vault.pepper(self._tenant).lookup(self._tenant, subject)
+
+    def lookup(self, text: str) -> Lookup:
+        """The key by the rules in force. Raises MessageError: the identifier has no canonical form."""
+        return self.keyed(canonical(text, self.rules))
+
+    def names(self, text: str, pointer: str = "", *, stored: bool = False) -> Names:
+        """
+        All keys of an identifier that a request names, or that is stored: what the rules refuse may be known by former ones.
+
+        One that is stored was somebody's, whatever the rules in force say of its form by former ones.
+
+        Raises:
+            MessageError: It has no canonical form by any.
+
+        """
+        try:
+            subject, refused = canonical(text, self.rules, pointer), None
+        except MessageError as error:
+            subject, refused = SubjectId(""), error
+        former = self._former(text, subject)
+        if refused is None:
+            return Names(self.keyed(subject), tuple(map(self.keyed, former)))
+        keys = [self.keyed(each) for each in former if stored or not self._takes(each)]
+        if not keys:
+            raise refused
+        return Names(keys[0], tuple(keys[1:]), refused.reason)
+
+    def _takes(self, subject: SubjectId) -> bool:
+        """Whether a form by former rules is one by those in force: it may be somebody else's, who was never known under the text."""
+        try:
+            return canonical(subject, self.rules) == subject
+        except MessageError:
+            return False
+
+    def _former(self, text: str, subject: SubjectId) -> list[SubjectId]:
+        """The forms by former rules that are other ones, the newest first; nearly always none."""
+        found: dict[SubjectId, None] = {}
+        for rules in self.former:
+            with suppress(MessageError):
+                found[canonical(text, rules)] = None
+        return [each for each in found if each != subject]
+
+    def of_all(self, subjects: Sequence[SubjectId], texts: Iterable[str]) -> list[tuple[Lookup, tuple[Lookup, ...]]]:
+        """As `names`, of identifiers whose canonical forms are known: each one's key, and those by former rules."""
+        lookups = self._vault.pepper(self._tenant).lookups(self._tenant, subjects)
+        if not self.former:
+            return [(lookup, ()) for lookup in lookups]
+        return [
+            (lookup, tuple(map(self.keyed, self._former(text, subject))))
+            for lookup, subject, text in zip(lookups, subjects, texts, strict=True)
+        ]

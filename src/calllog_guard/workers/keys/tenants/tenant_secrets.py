@@ -1,0 +1,480 @@
+"""
+The secrets that belong to a tenant and to an epoch, unwrapped and kept in memory for a bounded time.
+
+They lie wrapped beside the KMS and never in the keystore, or a backup of it would hold what opens it.
+Rules: 1. No epoch's key is used for longer than its life after the KMS last opened it: an epoch destroyed elsewhere ends here too.
+       2. The KMS is asked on a schedule, in a thread (`keep_fresh`); a unit meets it only for an epoch never met before, or when
+       it has been silent for a whole life. A silent KMS is asked by units once in a while only.
+       3. A tenant's profile is looked at again with every refresh, and at once when the keystore's guard names a later one.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from itertools import count, takewhile
+from typing import Final
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from calllog_guard.core.crypto.jose import signer_public
+from calllog_guard.core.crypto.subject_secrets import CallKey, Pepper, Secret, derive
+from calllog_guard.core.decisions.outcome import OutcomeKey
+from calllog_guard.core.identifiers import EPOCH_PATTERN, EpochName, Tenant, b64
+from calllog_guard.core.identity.rules import AS_WRITTEN, DEFAULT
+from calllog_guard.core.profile import FORMS, UNPROVEN_FOR, TenantProfile
+from calllog_guard.core.records import Output
+from calllog_guard.core.requests.sealing import desk_kid, desk_number
+from calllog_guard.core.rights.grants import DOMAINS, SECRETS, opened_by
+from calllog_guard.core.stream.heartbeats import Heartbeats
+from calllog_guard.core.stream.proofs import AUDIT, DESK, KEEP, Proofs, vouched
+from calllog_guard.errors import ConfigurationError, EpochUnknownError, GuardError, KmsForbiddenError, KmsSilentError
+from calllog_guard.ports import Kms, Ring
+from calllog_guard.workers.keys.key_cache import Cache
+from calllog_guard.workers.keys.tenants.domains import DERIVED, WHOLE, Domains
+from calllog_guard.workers.keys.tenants.letter_keys import LetterKeys
+from calllog_guard.workers.keys.tenants.profiles import Profiles
+
+ROOT: Final = "root"
+"""The wrapping key of what outlives every epoch: peppers, receipt keys, desk keys, the guard's id, profiles, signers."""
+SIGNERS: Final = (AUDIT, KEEP, DESK)
+LIFE_S: Final = 300.0
+_PAUSE_S: Final = 15.0
+"""How long units leave a silent KMS alone: one of its time-outs blocks everything else in the process for up to 5 s."""
+_UNKNOWN_MAX: Final = 1000
+_EPOCHS_MAX: Final = 1000
+
+_LABELS: Final = {kind: kind.replace("use-", "use/") for kind in DERIVED}
+"""The word by which each is derived of the secret of cases."""
+Opened = tuple[Secret, dict[str, Secret]]
+"""An epoch's key, with what was derived of it: both end together."""
+
+
+class Vault:
+    """
+    Tenant secrets and epoch keys by name.
+
+    Args:
+        life_s: Seconds that an epoch's key may be used after the KMS opened it.
+        now: Seconds that only rise.
+        legacy: The rules by which people of a tenant without a profile are known.
+
+    """
+
+    def __init__(
+        self,
+        kms: Kms,
+        ring: Ring,
+        *,
+        life_s: float = LIFE_S,
+        now: Callable[[], float] = time.monotonic,
+        legacy: Callable[[Tenant], tuple[str, ...]] = lambda _: (AS_WRITTEN,),
+    ) -> None:
+        self._kms, self._ring, self._life_s, self._now, self._legacy = kms, ring, life_s, now, legacy
+        self._roots: dict[str, Secret] = {}
+        self._peppers: dict[Tenant, tuple[Pepper, CallKey]] = {}
+        self._epochs: Cache[EpochName, Opened] = Cache(life_s, _EPOCHS_MAX, now=now)
+        self._profiles, self.domains = Profiles(kms, ring, ROOT), Domains(kms, ring)
+        self.letters = LetterKeys(kms, ring, ROOT, now)
+        self._silent_until = -float("inf")
+        self._unknown: dict[str, float] = {}
+
+    @property
+    def delay_days(self) -> int:
+        """How long after a destruction someone with every right over the KMS could still take it back."""
+        return self._kms.delay_days
+
+    def create(self, name: str, wrapping: str) -> None:
+        """Make a secret unless it exists."""
+        self._kms.create_epoch(wrapping)
+        if self._lies(name):
+            return
+        if wrapping == ROOT and opened_by(name) != DOMAINS and self.domains.apart(Tenant(name.split(".")[1])):
+            self.domains.keep({name: Secret.mint()})
+        else:
+            self._ring.put_new(name, self._kms.wrap(wrapping, Secret.mint()))
+
+    def _lies(self, name: str) -> bool:
+        return self._ring.get(name) is not None or self.domains.lies(name)
+
+    def _unwrap(self, name: str, wrapping: str) -> Secret:
+        if wrapping == ROOT and (private := self.domains.open(name)) is not None:
+            return private
+        blob = self._ring.get(name)
+        if blob is None and wrapping == ROOT:
+            raise ConfigurationError(f"the KMS keeps no {name}: run calllog-guard tenant create first")
+        if blob is None and wrapping in self._kms.epochs():  # made elsewhere a moment ago, and the folder lags
+            raise KmsSilentError(
+                f"the folder of wrapped keys holds no {name} yet: is it the one that all workers share?"
+            )
+        if blob is None:
+            raise EpochUnknownError(f"the KMS keeps no {name}")
+        return self._kms.unwrap(wrapping, blob)
+
+    def _root(self, name: str) -> Secret:
+        known = self._roots.get(name)
+        if known is None:
+            known = self._roots[name] = self._asked(name, ROOT)
+        return known
+
+    def _epoch(self, epoch: EpochName) -> Opened:
+        known = self._epochs.get(epoch)
+        return known or self._epochs.put(epoch, (self._asked(f"epoch.{epoch}", epoch), {}))
+
+    def _asked(self, name: str, wrapping: str) -> Secret:
+        now = self._now()
+        if now < self._unknown.get(name, now):
+            raise EpochUnknownError(f"the KMS kept no {name} a moment ago")
+        if now < self._silent_until:
+            raise KmsSilentError("the KMS did not answer a moment ago; it is asked again soon")
+        try:
+            return self._unwrap(name, wrapping)
+        except KmsForbiddenError:
+            raise
+        except KmsSilentError:
+            self._silent_until = self._now() + _PAUSE_S
+            raise
+        except EpochUnknownError:  # damaged entries may name any: no unit asks for each again and again
+            if len(self._unknown) >= _UNKNOWN_MAX:
+                self._unknown.clear()
+            self._unknown[name] = self._now() + _PAUSE_S
+            raise
+
+    def warm(self, tenant: Tenant) -> None:
+        """
+        Open what a worker will need, so that no unit has to; blocks.
+
+        Raises:
+            KmsSilentError: Ask again.
+            ConfigurationError: The tenant was never made.
+
+        """
+        for name in (*_tenant_names(tenant), *self._desk_names(tenant)):
+            if self.domains.needs(name):
+                with contextlib.suppress(*(() if self.domains.own else (KmsForbiddenError,))):
+                    self._roots[name] = self._unwrap(name, ROOT)
+        for kind in DERIVED:
+            if self.domains.own and self.domains.needs(kind):
+                self._part(kind, tenant)
+        self._profiles.look(tenant)
+        whole = [epoch for epoch in self.epochs() if self._ring.get(f"epoch.{epoch}") is not None]
+        for epoch in whole:
+            with contextlib.suppress(EpochUnknownError):  # destroyed just now
+                self._reopened(EpochName(epoch))
+
+    def _reopened(self, epoch: EpochName) -> None:
+        self._epochs.put(epoch, (self._unwrap(f"epoch.{epoch}", epoch), {}))
+
+    async def refresh(self) -> None:
+        """Ask again for profiles and for every opened epoch, in a thread, and forget epochs that the KMS does not open any more."""
+        for tenant in self._profiles.tenants:
+            with contextlib.suppress(KmsSilentError):
+                await asyncio.to_thread(self._profiles.look, tenant)
+        for epoch in self._epochs:
+            try:
+                await asyncio.to_thread(self._reopened, epoch)
+            except KmsSilentError:
+                self._epochs.sweep()
+            except GuardError:  # whoever needs the epoch next meets the same and halts by it
+                self._epochs.drop(epoch)
+
+    async def keep_fresh(self) -> None:
+        """Refresh in time, until cancelled."""
+        while True:
+            await asyncio.sleep(self._life_s / 3)
+            await self.refresh()
+
+    @property
+    def made(self) -> bool:
+        """Whether an installation has its secrets here."""
+        return self._ring.get("guard") is not None
+
+    def alone(self, tenant: Tenant) -> bool:
+        """Whether no other tenant has secrets here: one's walk would destroy epochs that the other's entries still need; blocks."""
+        return self._ring.get(f"pepper.{tenant}") is not None if self.made else not self.epochs()
+
+    def create_tenant(
+        self,
+        tenant: Tenant,
+        identity: Sequence[str] = DEFAULT,
+        at: datetime | None = None,
+        partitions: int | None = None,
+        *,
+        apart_from: EpochName | None = None,
+    ) -> None:
+        """
+        Make the secrets of a tenant, and the guard's id with the first; a new tenant begins with the newest forms.
+
+        Args:
+            apart_from: A new tenant's domains are apart, from its first epoch on.
+
+        """
+        new = self._ring.get(f"pepper.{tenant}") is None
+        if new:  # an older tenant has a pepper and no profile: the profile goes first
+            self.upgrade(tenant, identity, at, partitions)
+        for name in (*_tenant_names(tenant), _desk_name(tenant, 1)):
+            self.create(name, ROOT)
+        if new and apart_from:
+            self.separate(tenant, apart_from)
+
+    def separate(self, tenant: Tenant, epoch: EpochName) -> TenantProfile:
+        """
+        Wrap the tenant's secrets for the domains that need them, and remove them from under the key that all share; blocks, repeatable.
+
+        Args:
+            epoch: From this one on, what is sealed for one domain needs that domain's secret, too.
+
+        """
+        names = [*_tenant_names(tenant), *self._desk_names(tenant)]
+        names += [_signer_name(tenant, role) for role in self.profile(tenant).signers]
+        private = [name for name in names if opened_by(name) != DOMAINS]
+        found = {name: self._shared(name) for name in private}
+        whole = found[f"{WHOLE}.{tenant}"]
+        parts = {f"{kind}.{tenant}": Secret(derive(whole, label)) for kind, label in _LABELS.items()}
+        self.domains.keep(found | parts)
+        profile = self._profiles.change(
+            tenant, lambda found: found if found.separated else replace(found, separated=epoch)
+        )
+        for name in private:
+            self._ring.remove(name)
+        return profile
+
+    def create_epoch(self, epoch: EpochName) -> None:
+        """Make an epoch's key; blocks."""
+        self._unknown.pop(f"epoch.{epoch}", None)
+        self.create(f"epoch.{epoch}", epoch)
+
+    def epochs(self) -> list[str]:
+        """The epochs whose key is alive; blocks. What else lies with the KMS is none of ours."""
+        return [name for name in self._kms.epochs() if EPOCH_PATTERN.match(name)]
+
+    def destroy_epoch(self, epoch: EpochName) -> None:
+        """Forget an epoch's key, here and in the KMS: nothing sealed under it opens again; blocks."""
+        self._kms.destroy_epoch(epoch)
+        self._epochs.drop(epoch)
+
+    # --- the profile ------------------------------------------------------------------------------------------------
+
+    def profile(self, tenant: Tenant) -> TenantProfile:
+        """
+        What is written for a tenant, and by which rules; blocks at the first call only.
+
+        Raises:
+            KmsSilentError: Ask again.
+            EntryCorruptError: Somebody wrote it who may not.
+            NewerFormError: A later release wrote it.
+
+        """
+        return self._profiles.known(tenant)
+
+    def identity(self, tenant: Tenant) -> tuple[str, ...]:
+        """By which named rules two identifiers are one person; raises as `profile`."""
+        profile = self.profile(tenant)
+        return profile.identity if profile.number else self._legacy(tenant)
+
+    def former(self, tenant: Tenant) -> tuple[tuple[str, ...], ...]:
+        """The rules of identity that were in force before, the oldest first; raises as `profile`."""
+        return self.profile(tenant).before
+
+    def know(self, tenant: Tenant, identity: Sequence[str], at: datetime) -> TenantProfile:
+        """Let other rules of identity be in force; blocks. The people stored under the present ones must be carried over."""
+        rules = tuple(identity)
+        return self._profiles.change(
+            tenant, lambda found: found if found.identity == rules else replace(found.knowing(rules), at=at)
+        )
+
+    async def reach(self, tenant: Tenant, number: int) -> None:
+        """
+        Know a tenant's profile of this number, or a later one.
+
+        Raises:
+            KmsSilentError: It is not there: not yet, or someone put an older copy of the folder in its place.
+
+        """
+        if self.profile(tenant).number < number:
+            found = await asyncio.to_thread(self._profiles.look, tenant)
+            if found.number < number:
+                raise KmsSilentError(
+                    f"the folder of wrapped keys holds profile {found.number} of {tenant}, and the keystore knows {number}: is it the "
+                    "folder that all workers share, and no older copy of it?"
+                )
+
+    def upgrade(
+        self,
+        tenant: Tenant,
+        identity: Sequence[str] = (),
+        at: datetime | None = None,
+        partitions: int | None = None,
+        *,
+        former: tuple[tuple[str, ...], ...] = (),
+    ) -> TenantProfile:
+        """
+        Raise a tenant to the newest forms, with its signers; blocks.
+
+        Args:
+            identity: The rules of a tenant that has no profile, `former` those before them.
+            partitions: The count of a tenant whose profile has none.
+
+        """
+        for role in SIGNERS:
+            self.create(_signer_name(tenant, role), ROOT)
+        signers = {role: b64(signer_public(self.signer_seed(tenant, role))).decode() for role in SIGNERS}
+        older = self._ring.get(f"pepper.{tenant}") is not None
+
+        def raised(profile: TenantProfile) -> TenantProfile:
+            if not profile.number:
+                profile = replace(profile, identity=tuple(identity), former=former or UNSET)
+            many = profile.partitions or partitions or UNSET
+            new = replace(profile, forms=FORMS, partitions=many, signers=profile.signers | signers)
+            if older and profile.forms < FORMS and at is not None:  # what was law until today stays law
+                new = replace(new, judged_from=(at.date() + timedelta(days=1)).isoformat())
+            if older and DESK not in profile.signers and at is not None:
+                new = replace(new, unproven_until=at + UNPROVEN_FOR)
+            if new.clear_calls is UNSET and not older:
+                new = replace(new, clear_calls=None)
+            elif new.clear_calls is UNSET and at is not None:
+                new = replace(new, clear_calls=(at.date() + timedelta(days=1)).isoformat())
+            return profile if new == profile else replace(new, at=at)
+
+        return self._profiles.change(tenant, raised)
+
+    def _shared(self, name: str) -> Secret:
+        """A secret as it lies under the key that all share, while it still does."""
+        blob = self._ring.get(name)
+        return self._root(name) if blob is None else self._kms.unwrap(ROOT, blob)
+
+    def signer_seed(self, tenant: Tenant, role: str) -> bytes:
+        """The seed (32 bytes) of a signer's Ed25519 key, which `tenant upgrade` makes; its public half stands in the profile."""
+        return self._root(_signer_name(tenant, role)).expose()
+
+    def can_vouch(self, tenant: Tenant, role: str) -> bool:
+        """Whether `vouched` asks no server: the role's key is known, or the tenant has none; raises as `profile`."""
+        return role not in self.profile(tenant).signers or _signer_name(tenant, role) in self._roots
+
+    def heartbeats(self, tenant: Tenant) -> Heartbeats:
+        """By which the tenant's heartbeats are known; raises as `profile`."""
+        return Heartbeats(self.profile(tenant).signers)
+
+    def proofs(self, tenant: Tenant) -> Proofs:
+        """By which the tenant's records are known; raises as `profile`."""
+        profile = self.profile(tenant)
+        return Proofs(profile.signers, profile.unproven_until or None)
+
+    def vouched(self, tenant: Tenant, role: str, outputs: Sequence[Output]) -> list[Output]:
+        """Records with the proof of a role's signer; a tenant of the first release has none. May block; raises as `profile`."""
+        if role not in self.profile(tenant).signers:
+            return list(outputs)
+        seed = self.signer_seed(tenant, role)
+        return [vouched(output, role, seed) for output in outputs]
+
+    # --- each secret ------------------------------------------------------------------------------------------------
+
+    def pepper(self, tenant: Tenant) -> Pepper:
+        """The tenant's key for lookups."""
+        return self._pepper(tenant)[0]
+
+    def call_key(self, tenant: Tenant) -> CallKey:
+        """The tenant's key for calls: of the pepper, so that whoever knows people knows calls, and nobody else."""
+        return self._pepper(tenant)[1]
+
+    def _pepper(self, tenant: Tenant) -> tuple[Pepper, CallKey]:
+        raw = self._root(f"pepper.{tenant}").expose()
+        known = self._peppers.get(tenant)
+        if known is None or known[0].expose() is not raw:
+            pepper = Pepper(raw)
+            known = self._peppers[tenant] = pepper, pepper.call_key()
+        return known
+
+    def receipt_key(self, tenant: Tenant) -> bytes:
+        """The seed (32 bytes) of the tenant's Ed25519 key for receipts."""
+        return self._root(f"receipts.{tenant}").expose()
+
+    def case_key(self, tenant: Tenant) -> Secret:
+        """Seals the tenant's secret cases."""
+        return self._part("secret-case", tenant)
+
+    def desk_key(self, tenant: Tenant, kid: str) -> bytes | None:
+        """
+        The seed (32 bytes) of a desk's X25519 key by its `kid`; None where there is none.
+
+        A tenant of an earlier release has none until `tenant create` is run again. Every one that ever was stays: what it opens
+        may lie in the topic still.
+        """
+        number = desk_number(tenant, kid)
+        name = _desk_name(tenant, number or 0)
+        if number is None or (name not in self._roots and not self._lies(name)):
+            return None
+        return self._root(name).expose()
+
+    def desk_kids(self, tenant: Tenant) -> list[str]:
+        """The names of the desk's keys, the newest last."""
+        return [desk_kid(tenant, number) for number in range(1, len(self._desk_names(tenant)) + 1)]
+
+    def rotate_desk_key(self, tenant: Tenant) -> None:
+        """Make the desk's next key beside the older ones."""
+        self.create(_desk_name(tenant, len(self._desk_names(tenant)) + 1), ROOT)
+
+    def _desk_names(self, tenant: Tenant) -> list[str]:
+        names = (_desk_name(tenant, number) for number in count(1))
+        return list(takewhile(self._lies, names))
+
+    def outcome_key(self, tenant: Tenant) -> OutcomeKey:
+        """With what the tenant's workers vouch for their outcomes."""
+        return OutcomeKey(self._part("outcomes", tenant).expose())
+
+    def _part(self, kind: str, tenant: Tenant) -> Secret:
+        """What is derived of the secret of cases; a domain that may not open that has the part alone."""
+        name = f"{kind}.{tenant}"
+        known = self._roots.get(name)
+        if known is None:
+            try:
+                if not self.domains.needs(WHOLE) and self.domains.lies(name):
+                    known = self._asked(name, ROOT)
+                else:
+                    known = Secret(derive(self._root(f"{WHOLE}.{tenant}"), _LABELS[kind]))
+            except KmsForbiddenError:
+                if self.domains.own or not self.domains.lies(name):
+                    raise
+                known = self._asked(name, ROOT)
+            self._roots[name] = known
+        return known
+
+    def guard_id(self) -> bytes:
+        """The 16 bytes by which the keystore is known again."""
+        return self._root("guard").expose()[:16]
+
+    def epoch_key(self, epoch: EpochName, tenant: Tenant, use: str) -> Secret:
+        """
+        The tenant's key of an epoch for one use.
+
+        Every domain has `keystore`, to know people and to open legs; the others are those of some (`use-…` in the table of rights).
+
+        Raises:
+            EpochUnknownError: Destroyed, here or elsewhere.
+            KmsSilentError: Its life is over and the KMS does not answer.
+
+        """
+        secret, derived = self._epoch(epoch)
+        name = f"epoch/{tenant}/{use}"
+        begins = self.profile(tenant).separated if f"use-{use}" in SECRETS else UNSET
+        own = begins is not UNSET and epoch >= begins
+        if own:
+            name += "/own"
+        if name not in derived:
+            part = self._part(f"use-{use}", tenant) if own else None
+            derived[name] = Secret(derive(secret, name, beside=part))
+        return derived[name]
+
+
+def _tenant_names(tenant: Tenant) -> tuple[str, ...]:
+    return (f"pepper.{tenant}", f"receipts.{tenant}", f"cases.{tenant}", "guard")
+
+
+def _desk_name(tenant: Tenant, number: int) -> str:
+    return f"desk.{tenant}.{number}"
+
+
+def _signer_name(tenant: Tenant, role: str) -> str:
+    return f"signer.{tenant}.{role}"

@@ -1,0 +1,1 @@
+"""From a call event to sealed legs."""

@@ -1,0 +1,189 @@
+"""
+The intake of an old log: its events become legs by the protector's own rules, and nobody comes back by it.
+
+Rules: 1. No fence moves: a person who is gone stays gone, whatever the old log says, and who is on the company's own list of
+       people erased so long ago that their fence has lapsed leaves no leg.  2. A leg whose last purpose has lapsed is never
+       stored.  3. The late limit does not bind here: the keys of a new person reach back as far as any purpose.
+       4. A batch counts when its outputs are acknowledged; the same batch again writes the same keys.
+Source: design sections 6, 9, 11.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from math import inf
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from calllog_guard.core.calls.event import CheckedEvent, Limits, payload_of, read_event
+from calllog_guard.core.calls.import_journal import Batch, Events, Legs, Refused
+from calllog_guard.core.codec import to_ms
+from calllog_guard.core.identifiers import Lookup
+from calllog_guard.core.records import Output
+from calllog_guard.core.retention.purposes import Purpose, standing
+from calllog_guard.core.stream.arrival import content
+from calllog_guard.errors import Fate, GuardError, MessageError, UnacknowledgedError, UnitOverdueError
+from calllog_guard.metrics import CounterMetric, Counters
+from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.workers.context import WorkerContext
+from calllog_guard.workers.protector.leg_writer import PendingLeg, PurposeTables, Sealer
+
+log: Final = structlog.get_logger()
+_ANY_AGE_MS: Final = 100 * 366 * 86_400_000  # events of section 6 begin in 2000
+_PAUSE_S: Final = 2.0
+_ENDS: Final = {
+    Counters.legs_written: "stored",
+    Counters.legs_removed: "removed",
+    Counters.events_suppressed["erased"]: "erased",
+    Counters.events_suppressed["no_purpose"]: "no_purpose",
+    Counters.events_suppressed["lapsed"]: "no_key",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """
+    One record of an old log.
+
+    Args:
+        value: The event's JSON, or why the source has none.
+        place: Where it lies, for the manifest.
+        record: As Kafka gave it, when it came from a topic: refused ones become dead letters, for the topic may be cut.
+
+    """
+
+    value: bytes | MessageError | None
+    place: Mapping[str, int]
+    record: Any = None
+
+
+class Intake:
+    """
+    One import.
+
+    Args:
+        context: Its dead letters are of refused records of a topic; files keep theirs.
+        sealer: One that brings nobody back.
+        listed: The lookups of those on the company's list.
+
+    """
+
+    def __init__(self, context: WorkerContext, sealer: Sealer, listed: frozenset[Lookup]) -> None:
+        self._tenant, self._sealer, self._dead, self._policy = context.tenant, sealer, context.dead, context.policy
+        settings = self._settings = context.settings
+        self._clock, self._listed = context.clock, listed
+        self._steps = CrashPoints(settings.off)
+        self._limits = Limits(
+            ahead_ms=settings.event_ahead_s * 1000, late_ms=_ANY_AGE_MS, max_bytes=settings.event_max_bytes
+        )
+        self._standing: dict[str, int] = {}
+
+    async def batch(self, items: Sequence[Item], positions: Mapping[int, int]) -> Batch:
+        """
+        Take in a batch; returns when all its outputs are acknowledged.
+
+        Raises:
+            GuardError: RETRY for longer than RETRY_MAX_S, or HALT; nothing of the batch is counted, and it can be repeated.
+
+        """
+        rules, now = self._sealer.rules(), self._clock.now()
+        purposes = self._policy.purposes_since(self._tenant, rules.version, now.date())
+        self._standing.clear()
+        parts: list[PendingLeg] = []
+        refused: list[Refused] = []
+        letters: list[Output] = []
+        events: Counter[str] = Counter()
+        legs: Counter[str] = Counter()
+        ended: Counter[CounterMetric] = Counter()
+        for item in items:
+            before = legs["born_expired"]
+            try:
+                checked = self._event(item, rules, to_ms(now))
+            except MessageError as error:
+                refused.append(Refused(**item.place, reason=error.reason, at_pointer=error.pointer))
+                if item.record is not None:
+                    letters.append(self._dead.of(item.record, error))
+                continue
+            appended_ms = to_ms(now) if item.record is None else min(to_ms(now), max(item.record.timestamp, 0))
+            kept = self._kept(self._sealer.parts(checked, appended_ms, rules), purposes, now.date(), legs)
+            lapsed = legs["born_expired"] > before and not any(part.mask for part in kept)
+            events["born_expired" if lapsed else "accepted"] += 1
+            parts += kept
+            if len(parts) >= self._settings.unit_parties:
+                ended += await self._settled(parts, (), rules)
+                parts = []
+        ended += await self._settled(parts, letters, rules)
+        self._steps.reached("import.acknowledged")
+        legs.update({name: ended[count] for count, name in _ENDS.items()})
+        return Batch(
+            policy=rules.version,
+            positions=dict(positions),
+            events=msgspec.convert({"read": len(items), "refused": len(refused)} | events, Events),
+            legs=msgspec.convert(dict(legs), Legs),
+            refused=tuple(refused),
+        )
+
+    def _event(self, item: Item, rules: PurposeTables, now_ms: int) -> CheckedEvent:
+        if isinstance(item.value, MessageError):
+            raise item.value
+        headers = () if item.record is None else item.record.headers
+        value = item.value if item.record is None else content(item.record)
+        return read_event(
+            payload_of(value, headers),
+            tenant=self._tenant,
+            identity=rules.identity,
+            appended_ms=now_ms,
+            limits=self._limits,
+        )
+
+    def _kept(
+        self, parts: Sequence[PendingLeg], purposes: tuple[Purpose, ...], today: date, legs: Counter[str]
+    ) -> list[PendingLeg]:
+        """The parts without those of listed people and those whose last purpose has lapsed; lapsed purposes taken off."""
+        kept: list[PendingLeg] = []
+        for part in parts:
+            if part.text is None or not part.mask:
+                kept.append(part)
+            elif not self._listed.isdisjoint((part.lookup, *part.former)):
+                legs["listed"] += 1
+            elif left := part.mask & self._reach(part.day, purposes, today):
+                kept.append(part if left == part.mask else msgspec.structs.replace(part, mask=left))
+            else:
+                legs["born_expired"] += 1
+        return kept
+
+    def _reach(self, day: str, purposes: tuple[Purpose, ...], today: date) -> int:
+        if day not in self._standing:
+            self._standing[day] = standing(date.fromisoformat(day), purposes, today)
+        return self._standing[day]
+
+    async def _resolved(
+        self, parts: Sequence[PendingLeg], letters: Sequence[Output], rules: PurposeTables
+    ) -> Counter[CounterMetric]:
+        found, unknown = await self._sealer.resolved(parts)
+        return (await self._sealer.settle(found, letters, rules, unknown=unknown)).ended
+
+    async def _settled(
+        self, parts: Sequence[PendingLeg], letters: Sequence[Output], rules: PurposeTables
+    ) -> Counter[CounterMetric]:
+        """As a worker does: silence is waited for, a unit that has sent something and takes too long is not."""
+        now, most_s = asyncio.get_running_loop().time, self._settings.unit_max_s
+        began, deadline = now(), inf
+        while True:
+            attempt = now()
+            try:
+                settled = self._resolved(parts, letters, rules)
+                return await asyncio.wait_for(settled, min(most_s, max(0.0, deadline - attempt)))
+            except TimeoutError:
+                raise UnitOverdueError(f"a unit was not done within {most_s:.0f} s: halt") from None
+            except GuardError as error:
+                if error.fate is not Fate.RETRY or now() - began > self._settings.retry_max_s:
+                    raise
+                if isinstance(error, UnacknowledgedError):
+                    deadline = min(deadline, attempt + most_s)
+                log.warning("import waits", why=str(error))
+            await asyncio.sleep(_PAUSE_S)

@@ -1,0 +1,336 @@
+"""
+Parts of checked calls to sealed legs: persons read afresh, minted where they are new, and nothing settled on an old view.
+
+The protector and the import of old logs both write through this, so that one rule decides what is stored.
+Steps (numbered for the crash tests): 2 read, 3 minted, 4 sealed, 5 acknowledged, 6 read again.
+Rules: 1. Person entries are read afresh per unit, and again after its outputs are acknowledged.
+       2. If one changed in between, the unit is done again before its offset moves; so it is if the rules by which people are known did.
+       3. Whose entries cannot be used is left out and told: what becomes of their parts is the caller's to say.
+Source: design sections 4, 7, 8, 9.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, timedelta
+from itertools import chain
+from typing import Final, NamedTuple
+
+import msgspec
+
+from calllog_guard.core.calls.event import CheckedEvent, call_of
+from calllog_guard.core.calls.fate import Fated, fate_of
+from calllog_guard.core.calls.leg import LegForm, form_of, leg_texts, read_leg, renewed
+from calllog_guard.core.codec import to_ms
+from calllog_guard.core.crypto.entries import Person
+from calllog_guard.core.crypto.key_bytes import KeyBytes
+from calllog_guard.core.crypto.leg_envelope import leg_aad, leg_head, nonces, seal_under
+from calllog_guard.core.crypto.subject_secrets import CallKey, Month, floor_month, month_of
+from calllog_guard.core.identifiers import CallId, Lookup, Tenant, Token, record_key
+from calllog_guard.core.policy.active import Policy
+from calllog_guard.core.records import Output, tombstone
+from calllog_guard.core.retention.purposes import allowed, mask_for
+from calllog_guard.core.stream.heartbeats import Heartbeats
+from calllog_guard.errors import IdentityMovedError, KeyMissingError, RecordError
+from calllog_guard.metrics import CounterMetric, Counters, Increment
+from calllog_guard.ports import Clock, Writer
+from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.settings import Settings
+from calllog_guard.workers.keys.people.homes import Homes
+from calllog_guard.workers.keys.people.naming import Names, Naming
+from calllog_guard.workers.keys.people.subject_keys import Keyring, View
+from calllog_guard.workers.keys.people.unreadable import Unreadable
+
+Persons = Mapping[Lookup, Person | None]
+_SUPPRESSED: Final = {fate: Counters.events_suppressed[fate.value] for fate in Fated}
+_OUTCOMES: Final = ("answered", "missed", "declined", "failed")
+_ROLES: Final = ("host", "guest", "caller", "callee")
+
+
+class PendingLeg(msgspec.Struct, frozen=True, gc=False):
+    """
+    One party of one checked event.
+
+    Args:
+        text: The leg's plaintext; None for a party that is removed.
+        started_ms: When the call began; `appended_ms` is when its record was first appended.
+        day: Of the call's start, UTC, as in the leg's header; `month` picks the key.
+        place: Where the event lay (topic, partition, offset), and the party's place in it.
+        removed: The identifier of a party that is removed.
+        former: What the lookup was by former rules of identity; see `resolved`.
+        form: The leg's version, which says how `text` names the call.
+
+    """
+
+    lookup: Lookup
+    mask: int
+    text: bytes | None
+    call: CallId
+    started_ms: int
+    appended_ms: int
+    day: str
+    month: Month
+    place: tuple[str, int, int, int] = ("", 0, 0, 0)
+    removed: str = ""
+    former: tuple[Lookup, ...] = ()
+    form: LegForm = 1
+
+
+class Settled(NamedTuple):
+    """How many parts ended in which way, and whose were left out."""
+
+    ended: Counter[CounterMetric]
+    left: Unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class PurposeTables:
+    """What the policy in force says, as tables, and by which rules people, calls and heartbeats are known."""
+
+    version: str
+    identity: tuple[str, ...]
+    calls: CallKey | None
+    heartbeats: Heartbeats
+    consent_bits: int
+    head: tuple[str, str]
+    masks: dict[tuple[str, str], int]
+
+
+class Sealer:
+    """
+    One tenant's way from parts to acknowledged legs.
+
+    Args:
+        keep_days: The longest period of any purpose: how far back the keys of a new person reach.
+        returns: Whether a call may bring back a person who is gone; an old log's never does.
+
+    """
+
+    def __init__(
+        self,
+        tenant: Tenant,
+        ring: Keyring,
+        naming: Naming,
+        writer: Writer,
+        policy: Policy,
+        settings: Settings,
+        clock: Clock,
+        count: Increment,
+        *,
+        keep_days: int,
+        returns: bool = True,
+    ) -> None:
+        self._tenant, self._ring, self._naming, self._writer = tenant, ring, naming, writer
+        self._policy, self._settings, self._clock, self._count = policy, settings, clock, count
+        self._keep_days, self._returns = keep_days, returns
+        self._legs = settings.topic("calllog.legs")
+        self._steps = CrashPoints(settings.off)
+        self._homes = Homes(ring)
+
+    # --- parts ------------------------------------------------------------------------------------------------------
+
+    def rules(self) -> PurposeTables:
+        """The tables of the policy version in force now."""
+        version = self._policy.at(self._clock.now().date())
+        tenant = version.tenant[self._tenant]
+        purposes, calls = tenant.listed(), self._ring.calls
+        return PurposeTables(
+            version=version.effective.isoformat(),
+            identity=self._naming.rules,
+            calls=calls,
+            heartbeats=self._ring.guard.heartbeats,
+            consent_bits=sum(purpose.bit for purpose in purposes if purpose.basis == "consent"),
+            head=leg_head(version.effective.isoformat(), self._tenant, self._legs, form_of(calls)),
+            masks={(role, outcome): mask_for(purposes, role, outcome) for role in _ROLES for outcome in _OUTCOMES},
+        )
+
+    def parts(
+        self, checked: CheckedEvent, appended_ms: int, rules: PurposeTables, place: tuple[str, int, int] = ("", 0, 0)
+    ) -> list[PendingLeg]:
+        """The parties of a checked event; `appended_ms` is when it first came to us, `place` where it lies."""
+        event = checked.event
+        start = event.started_at.astimezone(UTC)
+        day, form = start.date().isoformat(), form_of(rules.calls)
+        shared = (call_of(event), to_ms(start), appended_ms, day, month_of(start.year, start.month))
+        # no key is kept in memory with its identifier, which would stay after an erasure
+        texts = chain((party.id for party in event.parties), event.removed)
+        names = self._naming.of_all(checked.names, texts)
+        parts = [
+            PendingLeg(lookup, rules.masks[party.role, event.outcome], text, *shared, (*place, index), "", former, form)
+            for index, (party, text, (lookup, former)) in enumerate(
+                zip(event.parties, leg_texts(event, rules.calls), names, strict=False)
+            )
+        ]
+        if event.removed:
+            gone = zip(event.removed, names[len(parts) :], strict=True)
+            parts += [
+                PendingLeg(lookup, 0, None, *shared, (*place, index), text, former)
+                for index, (text, (lookup, former)) in enumerate(gone, len(parts))
+            ]
+        return parts
+
+    @staticmethod
+    def again(part: PendingLeg, rules: PurposeTables) -> PendingLeg:
+        """A part that has waited, for the purposes that it came with and that the policy still has, in the form that is written now."""
+        if part.text is None:
+            return part
+        leg = read_leg(part.text)
+        text, form = renewed(part.text, part.form, rules.calls)
+        return msgspec.structs.replace(part, mask=part.mask & rules.masks[leg.role, leg.outcome], text=text, form=form)
+
+    async def resolved(self, parts: Sequence[PendingLeg]) -> tuple[list[PendingLeg], Unreadable]:
+        """
+        The parts under the keys where their people's entries lie: most under their own, and all where the rules never changed.
+
+        Of whom that cannot be known keeps their own key, and it is told why.
+        """
+        if not self._naming.former:
+            return list(parts), {}
+        names = [Names(part.lookup, part.former) for part in parts]
+        found = await self._homes.found(set(names))
+        return [
+            part if each in found.left else msgspec.structs.replace(part, lookup=found.homes[each], former=())
+            for part, each in zip(parts, names, strict=True)
+        ], {each.lookup: error for each, error in found.left.items()}
+
+    # --- 2 read to 6 read again -------------------------------------------------------------------------------------
+
+    async def settle(
+        self,
+        parts: Sequence[PendingLeg],
+        letters: Sequence[Output],
+        rules: PurposeTables,
+        room: int = 0,
+        unknown: Unreadable | None = None,
+    ) -> Settled:
+        """
+        Write what becomes of the parts, with `letters`; returns when all is acknowledged and no person has changed.
+
+        Args:
+            parts: As `resolved` gives them; `unknown` are those of whom it could not tell where their entries lie.
+            room: How many people may be left out because their entries cannot be used.
+
+        Raises:
+            EntryUnreadableError: There are more; nothing is written.
+
+        """
+        out = unknown or {}
+        known = [part for part in parts if part.lookup not in out]
+        lookups = list({part.lookup for part in known})
+        while True:
+            view, persons, left = await self._minted(known, lookups)
+            self._steps.reached("protect.minted")
+            outputs, ended, keyless = await self._sealed(known, persons, rules)
+            left |= keyless | out
+            if len(left) > room:
+                raise next(iter(left.values()))
+            self._steps.reached("protect.sealed")
+            await self._writer.write([*letters, *outputs])
+            self._steps.reached("protect.acknowledged")
+            again = await self._ring.view(lookups)
+            self._steps.reached("protect.read_again")
+            if self._naming.rules != rules.identity:
+                raise IdentityMovedError(
+                    "the rules by which people are known are others since this unit began: it is done again"
+                )
+            if again.raw == view.raw:
+                self._answered(persons, left)
+                return Settled(ended, left)
+            self._count(Counters.units_repeated, 1)
+            letters = ()
+
+    def _answered(self, persons: Persons, left: Unreadable) -> None:
+        """What the keystore said of the persons of a unit."""
+        said = Counter(
+            "unknown" if person is None else "live" if person.pseudonym else "erased"
+            for lookup, person in persons.items()
+            if lookup not in left
+        )
+        said.update("missing" if isinstance(error, KeyMissingError) else "corrupt" for error in left.values())
+        for answer, times in said.items():
+            self._count(Counters.keystore_answers[answer], times)
+
+    async def _minted(self, parts: Sequence[PendingLeg], lookups: Sequence[Lookup]) -> tuple[View, Persons, Unreadable]:
+        """The entries as read once everybody who needs secrets has them, what they say, and whose say nothing."""
+        while True:
+            view = await self._ring.view(lookups)
+            self._steps.reached("protect.read")
+            persons, unreadable = self._ring.persons(view)
+            wanted: dict[Lookup, Person | None] = {}
+            for part in parts:
+                if part.text is None or part.lookup not in persons:
+                    continue
+                person = persons[part.lookup]
+                if (person is None or person.pseudonym is None) and self._fate(part, person, part.mask) is Fated.MINT:
+                    wanted[part.lookup] = person
+            if not wanted:
+                return view, persons, unreadable
+            now = self._clock.now()
+            late = now - timedelta(days=self._settings.event_late_days)
+            floor = min(floor_month(now, self._keep_days), month_of(late.year, late.month))
+            before = self._ring.minted
+            await self._ring.mint(wanted, view, floor, month_of(now.year, now.month))
+            self._count(Counters.secrets_minted, self._ring.minted - before)
+
+    def _fate(self, part: PendingLeg, person: Person | None, mask: int) -> Fated:
+        return fate_of(person, mask, part.started_ms, part.appended_ms, returns=self._returns)
+
+    async def _sealed(
+        self, parts: Sequence[PendingLeg], persons: Persons, rules: PurposeTables
+    ) -> tuple[list[Output], Counter[CounterMetric], Unreadable]:
+        """The legs of those whose entries say something, how their parts ended, and whose keys cannot be used."""
+        living = {lookup: person for lookup, person in persons.items() if person is not None and person.pseudonym}
+        opened, keyless = await self._ring.open(living)
+        outputs: list[Output] = []
+        ended: Counter[CounterMetric] = Counter()
+        fresh = nonces(len(parts))
+        for part in parts:
+            if part.lookup in keyless or part.lookup not in persons:
+                continue
+            output = self._leg(part, persons[part.lookup], opened.get(part.lookup), rules, fresh, ended)
+            if output is not None:
+                outputs.append(output)
+        removed = sum(output.value is None for output in outputs)
+        ended.update({Counters.legs_removed: removed, Counters.legs_written: len(outputs) - removed})
+        return outputs, ended, keyless
+
+    def _leg(
+        self,
+        part: PendingLeg,
+        person: Person | None,
+        keys: KeyBytes | None,
+        rules: PurposeTables,
+        fresh: Iterator[bytes],
+        ended: Counter[CounterMetric],
+    ) -> Output | None:
+        if person is None or keys is None:
+            ended[_SUPPRESSED[self._fate(part, person, 0)]] += 1
+            return None
+        mask = allowed(
+            part.mask,
+            rules.consent_bits,
+            objected=person.objected,
+            withdrawn=person.withdrawn,
+            consented=person.consented,
+        )
+        fate = self._fate(part, person, mask)
+        token = keys.token_key.token(part.call)
+        key = record_key(keys.pseudonym, token)
+        if fate is Fated.REMOVE:
+            return tombstone(self._legs, key, self._settings.partitions)
+        if fate is not Fated.STORE or part.text is None:
+            ended[_SUPPRESSED[fate]] += 1
+            return None
+        try:
+            value = self._value(part, token, mask, keys, rules, part.text, next(fresh))
+        except RecordError:
+            ended[Counters.events_suppressed["lapsed"]] += 1
+            return None
+        return Output(self._legs, keys.place % self._settings.partitions, key, value)
+
+    def _value(
+        self, part: PendingLeg, token: Token, mask: int, keys: KeyBytes, rules: PurposeTables, text: bytes, nonce: bytes
+    ) -> bytes:
+        return seal_under(
+            leg_aad(rules.head, keys.pseudonym, part.day, token, mask), text, keys.data_key(part.month), nonce
+        )

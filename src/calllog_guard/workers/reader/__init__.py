@@ -1,0 +1,1 @@
+"""Reading for a purpose: once, or for as long as it likes."""

@@ -1,0 +1,1 @@
+"""What every worker runs on: delivery, schedules, clocks, the policy's updates."""

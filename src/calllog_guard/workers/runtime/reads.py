@@ -1,0 +1,115 @@
+"""
+What each role reads: from where its group was, and whole.
+
+The one table of it, for the workers, for the auditor's alarms and for `topics accept`.
+Source: design section 5.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from calllog_guard.core.stream.beginnings import Shape, reached_key
+from calllog_guard.ports import Place
+from calllog_guard.settings import Settings
+
+WHOLE: Final = "all"
+"""The reader's name of what every role reads from its beginning: nothing may be cut off it."""
+
+
+class Spot(NamedTuple):
+    """A partition with who reads it: a role, or WHOLE."""
+
+    reader: str
+    topic: str
+    partition: int
+
+    @property
+    def place(self) -> Place:
+        """The partition alone."""
+        return self.topic, self.partition
+
+    @property
+    def key(self) -> bytes:
+        """Where the keystore keeps how far it was read."""
+        return reached_key(*self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reads:
+    """
+    What a role reads.
+
+    Args:
+        topics: Read on from where the group was.
+        whole: Read from their beginning at each assignment, with their partition counts.
+        marked: Whether every member of the group marks what it commits; one of the first release does not.
+        later: Those among them that an installation of the first release has none of before its upgrade.
+        quiet: What is read of these moves no figure and no line of a log: it tells of secret holds.
+        fixed: The partitions that `topics` were created with; None: they are the backends', may differ, grow and be missing.
+
+    """
+
+    role: str
+    group: str
+    topics: tuple[str, ...]
+    whole: Mapping[str, int]
+    fixed: int | None
+    marked: bool = False
+    later: frozenset[str] = frozenset()
+    quiet: frozenset[str] = frozenset()
+
+    @property
+    def named(self) -> list[str]:
+        """Every topic."""
+        return list(dict.fromkeys([*self.topics, *self.whole]))
+
+    @property
+    def wanted(self) -> dict[str, int]:
+        """How many partitions each topic was created with, but the backends' own, and those that may not be there yet."""
+        found = {**self.whole, **({} if self.fixed is None else dict.fromkeys(self.topics, self.fixed))}
+        return {topic: many for topic, many in found.items() if self.marked or topic not in self.later}
+
+    def spots(self, shapes: Mapping[str, Shape]) -> list[Spot]:
+        """Every partition that is read."""
+        each = [
+            Spot(self.role, topic, number)
+            for topic in self.topics
+            if topic in shapes
+            for number in shapes[topic].partitions
+        ]
+        return [*each, *(Spot(WHOLE, topic, number) for topic, many in self.whole.items() if topic in shapes for number in range(many))]  # fmt: skip
+
+
+def group_of(settings: Settings, role: str) -> str:
+    """The consumer group of a role; two installations on one broker do not meet."""
+    return f"{settings.calllog_prefix}guard-{role}"
+
+
+def reads_of(role: str, settings: Settings, events: Sequence[str]) -> Reads:
+    """What a role reads; `events` are the topics of the tenant's events."""
+    topic, few, many = settings.topic, settings.few_partitions, settings.partitions
+    decisions, orders = topic("privacy.decisions"), topic("privacy.orders")
+    topics, whole, fixed = {
+        "protector": (tuple(events), {}, None),
+        "desk": (
+            (topic("privacy.requests"), topic("privacy.outcomes"), orders),
+            {topic("privacy.cases"): few, orders: few, decisions: many},
+            few,
+        ),
+        "keeper": (
+            (topic("calllog.legs"), decisions),
+            {decisions: many, topic("calllog.held"): many, topic("calllog.statistics"): few},
+            many,
+        ),
+        "auditor": ((decisions,), {decisions: many}, many),
+    }[role]
+    return Reads(
+        role=role,
+        group=group_of(settings, role),
+        topics=topics,
+        whole={**whole, topic("privacy.policy"): 1},
+        fixed=fixed,
+        later=frozenset({orders}),
+        quiet=frozenset({orders}),
+    )

@@ -1,0 +1,58 @@
+"""`docker compose up` brings a working stack from nothing, shows nothing beyond this machine, and gives no worker a person's key."""
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+COMPOSE: dict[str, Any] = importlib.import_module("yaml").safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+WORKERS = ("protector", "desk", "keeper", "auditor")
+
+
+def volumes(name: str) -> dict[str, str]:
+    """Where a service has which volume."""
+    pairs = [each.split(":") for each in SERVICES[name]["volumes"] if ":" in each]
+    return {pair[0]: ":".join(pair[1:]) for pair in pairs}
+
+
+def test_setup_waits_for_servers_that_answer_and_workers_wait_for_setup() -> None:
+    """The first command used to fail: it raced Kafka."""
+    assert SERVICES["setup"]["depends_on"] == {
+        "kafka": {"condition": "service_healthy"},
+        "redis": {"condition": "service_healthy"},
+    }
+    assert "profiles" not in SERVICES["setup"]
+    for name in WORKERS:
+        assert SERVICES[name]["depends_on"] == {"setup": {"condition": "service_completed_successfully"}}
+    for name in (*WORKERS, "kafka", "redis"):
+        assert SERVICES[name]["healthcheck"]["test"]
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_no_worker_has_a_private_key_of_people_or_may_write_the_policy(name: str) -> None:
+    assert volumes(name)["guard"] == "/guard:ro"
+    assert "people" not in volumes(name)
+    assert "/people" in volumes("setup")["people"]
+    copied = re.findall(r"cp (\S+) ", "".join(SERVICES["setup"]["entrypoint"]))
+    assert copied == ["/people/policy.toml", "/people/keys/*.pub.pem"]
+
+
+def test_every_port_is_on_this_machine_alone() -> None:
+    ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_data_is_in_volumes_and_nothing_of_ours_runs_as_root() -> None:
+    assert volumes("kafka")["log"] == SERVICES["kafka"]["environment"]["KAFKA_LOG_DIRS"]
+    assert volumes("redis")["keystore"] == "/data"
+    image = (ROOT / "Dockerfile").read_text("utf-8")
+    assert re.findall(r"^USER (\w+)$", image, re.MULTILINE) == ["guard"]
+    assert "--require-hashes" in image
+    for name in (*WORKERS, "setup", "cli"):
+        assert SERVICES[name]["cap_drop"] == ["ALL"]
+        assert "user" not in SERVICES[name]

@@ -1,0 +1,82 @@
+"""What README and docs/ say is what the code does."""
+
+import dataclasses
+import re
+
+import pytest
+from documents import DOCUMENTED, PAGES, README, ROOT, marked
+
+from calllog_guard.adapters.kafka.admin.topics import governed
+from calllog_guard.cli import main, parser
+from calllog_guard.core.cases.case_states import diagram
+from calllog_guard.core.identity.rules import RULES
+from calllog_guard.errors import ConfigurationError
+from calllog_guard.settings import PREFIX, Settings, from_environment
+
+
+def test_settings_are_listed() -> None:
+    page = PAGES["docs/reference/settings.md"]
+    for field in dataclasses.fields(Settings):
+        default = f"`{field.default}`" if field.default != "" else "empty"
+        assert f"| `{PREFIX}{field.name.upper()}` | {default} |" in page
+
+
+def test_the_rules_of_identity_are_listed() -> None:
+    rows = [f"| `{name}` | {words} |" for name, (_, words) in RULES.items()]
+    assert marked("identity").strip("\n") == "\n".join(["| rule | what is one person |", "|---|---|", *rows])
+
+
+def test_the_diagram_is_the_machine() -> None:
+    """`python -m calllog_guard.core.cases.case_states` prints it; paste it between the markers."""
+    assert marked("machine").strip("\n") == f"```mermaid\n{diagram()}```"
+
+
+def test_the_readme_is_read_in_five_minutes() -> None:
+    """Four doors on its first screen, under 200 lines, no long sentence."""
+    assert len(README.splitlines()) < 200
+    first = "\n".join(README.splitlines()[:30])
+    for door in ("I publish calls", "I send requests", "I run it", "I answer for it"):
+        assert door in first
+    plain = re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
+    for said in re.split(r"(?<=[.:!?])\s|\||\n\n|\n- ", plain):
+        assert len(said.split()) <= 30, said
+
+
+def test_what_our_messages_send_people_to_is_a_heading() -> None:
+    """`see the documentation: "Scale"`, as commands and workers say."""
+    source = "".join(path.read_text("utf-8") for path in sorted((ROOT / "src").rglob("*.py")))
+    named = re.findall(r'the documentation: "?([A-Z][a-z ]+)', source)
+    assert named, "found"
+    for heading in named:
+        assert re.search(rf"^#+ {heading.strip()}\b", DOCUMENTED, re.MULTILINE), heading
+
+
+def test_topics_are_listed() -> None:
+    for topic in governed(Settings(), 1, ["calllog.events"]):
+        assert f"`{topic.name}`" in DOCUMENTED
+
+
+def test_every_verb_is_in_the_readme_and_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    verbs = re.findall(r"\{([a-z,]+)\}", parser().format_usage()) or [""]
+    actions = [action for action in parser()._actions if hasattr(action, "choices") and action.choices]
+    names = [name for action in actions for name in dict.fromkeys(action.choices or {})]
+    assert names, verbs
+    for name in names:
+        assert f"| `{name}" in PAGES["docs/reference/verbs.md"], f"{name} is missing in the table of verbs"
+        with pytest.raises(SystemExit) as ended:
+            main([str(name), "--help"])
+        assert ended.value.code == 0
+        assert "usage: calllog-guard" in capsys.readouterr().out
+
+
+def test_make_targets_of_the_readme_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", DOCUMENTED, re.MULTILINE):
+        assert f"\n{target}:" in makefile
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="UNIT_RECORD;"):
+        from_environment({PREFIX + "UNIT_RECORD": "5"})
+    with pytest.raises(ConfigurationError, match="number"):
+        from_environment({PREFIX + "UNIT_RECORDS": "many"})
