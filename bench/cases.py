@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "e2e"))
 
 from installation import Installation
 
+from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.adapters.kafka.log import read_all
 from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.adapters.memory.fakes import SystemClock
@@ -33,7 +34,6 @@ from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.jose import signer_public
 from calllog_guard.core.decisions.decision import case_id
 from calllog_guard.core.identifiers import Tenant, b64
-from calllog_guard.core.policy.active import load_policy
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.proofs import DESK, Proofs, vouched
 from calllog_guard.devstack.supervisor import Stack

@@ -1059,8 +1059,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "identifiers stay in memory",
         "workers/keys/people/naming.py",
-        "        lookups = self._vault.pepper(self._tenant).lookups(self._tenant, subjects)\n",
-        "        lookups = self._vault.pepper(self._tenant).lookups(self._tenant, subjects)\n        self.kept = subjects\n",
+        "return UnitNames(self._vault.pepper(self._tenant).lookup_of(self._tenant), former)",
+        "return vars(self).setdefault('kept', UnitNames(self._vault.pepper(self._tenant).lookup_of(self._tenant), former))",
         "tests/scenarios/test_same_person.py::test_no_identifier_stays_in_the_memory_of_what_seals",
     ),
     (
@@ -1149,7 +1149,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "people whom a search could not ask for are passed over",
-        "workers/desk/decisions/search.py",
+        "workers/keeper/enforcement/person_search.py",
         "            found, unread = await self._t.ring.keys_with(work.entry.lookup, some)\n",
         "            del people[: len(some)]\n            found, unread = await self._t.ring.keys_with(work.entry.lookup, some)\n",
         "tests/scenarios/test_keeper_turns.py::test_a_search_is_whole_although_the_keystore_was_silent_once",
@@ -2038,9 +2038,9 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "the desk has no right to write what it tells",
-        "core/rights/grants.py",
-        '"privacy.exports": {"desk": "W", "keeper": "W", "backend": "R"}',
-        '"privacy.exports": {"keeper": "W", "backend": "R"}',
+        "core/topics.py",
+        'rights={"desk": "W", "keeper": "W", "backend": "R"}',
+        'rights={"keeper": "W", "backend": "R"}',
         "tests/e2e/test_secure.py::test_each_role_does_its_work_as_its_own_user_and_no_more",
     ),
     (
@@ -2486,14 +2486,14 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a forged publication is accepted",
-        "core/policy/changes/publication.py",
+        "core/policy/changes/chain.py",
         "        verify(self.key_of(officer.key), token)\n",
         "",
         "tests/unit/core/test_publication.py",
     ),
     (
         "a publication may rewrite the past",
-        "core/policy/changes/publication.py",
+        "core/policy/changes/chain.py",
         "if claims.effective < appended.date() and not self._in_file(claims):",
         "if claims.effective < claims.at.date():",
         "tests/unit/core/test_publication.py",
@@ -2507,28 +2507,28 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a late version is as good as one that was signed too late",
-        "core/policy/changes/publication.py",
+        "core/policy/changes/chain.py",
         'LATE if in_time else "takes_effect_in_the_past"',
         '"takes_effect_in_the_past"',
         "tests/unit/core/test_publication.py",
     ),
     (
         "an older publication answers for a late one",
-        "core/policy/changes/publication.py",
+        "core/policy/changes/chain.py",
         " if to_ms(each.at) >= appended_ms)",
         ")",
         "tests/unit/core/test_publication.py::test_a_newer_version_published_in_view_of_the_late_one_answers_it_from_its_day_on",
     ),
     (
         "an emptied policy topic brings the older law back where it was followed",
-        "core/policy/changes/publication.py",
+        "core/policy/changes/chain.py",
         "if seen is not None and (now is None or now.order < seen):",
         "if seen is not None and now is None:",
         "tests/unit/workers/test_policy_source.py::test_an_emptied_topic_stops_who_begins_where_the_version_was_followed",
     ),
     (
         "a longer period needs no word",
-        "core/policy/changes/publication.py",
+        "core/policy/changes/chain.py",
         "if not claims.lengthen and any(",
         "if claims.v > 1 and any(",
         "tests/unit/core/test_publication.py",
@@ -2906,7 +2906,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a correction that is lost brings the mistake back unnoticed",
-        "core/policy/changes/publication.py",
+        "core/policy/changes/chain.py",
         "now.order < seen",
         "now.effective < seen[0]",
         "tests/unit/workers/test_policy_source.py",
@@ -2920,14 +2920,14 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a correction that came too late is made good by the mistake",
-        "core/policy/changes/publication.py",
+        "core/policy/changes/chain.py",
         "and missed[claims.tenant, day][0].number <= claims.number:",
         "and missed:",
         "tests/unit/core/test_revisions.py",
     ),
     (
         "what was corrected is missed for ever",
-        "core/policy/changes/publication.py",
+        "core/policy/changes/chain.py",
         "if error.reason == LATE and claims.number >= max(said, default=0):",
         "if error.reason == LATE:",
         "tests/unit/core/test_revisions.py",
@@ -3060,7 +3060,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a published version says what no file may",
-        "core/policy/changes/publication.py",
+        "core/policy/changes/chain.py",
         "if claims.effective >= self.here.lawful_from and any(",
         "if claims.effective > date.max and any(",
         "tests/unit/core/test_lawful.py",
@@ -3123,7 +3123,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "of two revisions the later signed holds",
-        "core/policy/changes/publication.py",
+        "core/policy/changes/chain.py",
         "history += [said[number] for number in sorted(said)]",
         "history += [said[number] for number in said]",
         "tests/unit/core/test_revisions.py",
@@ -3137,7 +3137,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "what was corrected is in no change log",
-        "core/policy/changes/publication.py",
+        "core/policy/changes/chain.py",
         "history += [said[number] for number in sorted(said)]",
         "history += [said[max(said)]] if said else []",
         "tests/unit/core/test_revisions.py",
@@ -3151,7 +3151,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a published version has the ledger trimmed as events are",
-        "core/policy/changes/publication.py",
+        "core/policy/changes/chain.py",
         "if self.here.ours & set(claims.policy.events):",
         "if self.here.ours & set(()):",
         "tests/unit/core/test_lawful.py",
@@ -3669,16 +3669,16 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "readers may read the ledger, which tells of secret holds",
-        "core/rights/grants.py",
-        '"privacy.decisions": {"desk": "RW",',
-        '"privacy.decisions": {"reader": "R", "desk": "RW",',
+        "core/topics.py",
+        'rights={"desk": "RW", "keeper": "RW", "auditor": "RW", "operator": "W"}',
+        'rights={"reader": "R", "desk": "RW", "keeper": "RW", "auditor": "RW", "operator": "W"}',
         "tests/unit/core/test_grants.py",
     ),
     (
         "the auditor that owns no first partition hides its counter",
         "workers/auditor/upkeep.py",
-        '        places.append((m.settings.topic("privacy.policy"), 0))',
-        '        if 0 in self._watched:\n            places.append((m.settings.topic("privacy.policy"), 0))',
+        "        places.append((m.settings.topic(Topic.POLICY), 0))",
+        "        if 0 in self._watched:\n            places.append((m.settings.topic(Topic.POLICY), 0))",
         "tests/unit/workers/test_auditor.py",
     ),
     (
@@ -4269,8 +4269,8 @@ MUTANTS += [
     (
         "a call's id stands in legs whose header says that it does not",
         "workers/protector/leg_writer.py",
-        "calls = tenant.listed(), self._ring.calls",
-        "calls = tenant.listed(), None",
+        "calls = self._policy.at(self._clock.now().date()), self._ring.calls",
+        "calls = self._policy.at(self._clock.now().date()), None",
         "tests/scenarios/test_call_references.py::test_after_an_erasure_no_byte_anywhere_holds_an_id_made_of_addresses",
     ),
     (
@@ -4415,9 +4415,9 @@ MUTANTS += [
     ),
     (
         "backends may read orders",
-        "core/rights/grants.py",
-        '"privacy.orders": {"desk": "RW", "keeper": "W", "auditor": "W", "officer": "RW"},',
-        '"privacy.orders": {"desk": "RW", "keeper": "W", "auditor": "W", "officer": "RW", "backend": "R"},',
+        "core/topics.py",
+        'rights={"desk": "RW", "keeper": "W", "auditor": "W", "officer": "RW"}',
+        'rights={"desk": "RW", "keeper": "W", "auditor": "W", "officer": "RW", "backend": "R"}',
         "tests/scenarios/test_secret_unseen.py::test_nothing_that_anybody_may_read_tells_of_a_secret_hold",
     ),
     (
@@ -4534,9 +4534,9 @@ MUTANTS += [
     ),
     (
         "before its upgrade an installation has no certificates for want of orders",
-        "workers/auditor/upkeep.py",
-        'LATER: Final = (_PARKED, "privacy.orders")',
-        "LATER: Final = (_PARKED,)",
+        "core/topics.py",
+        "LATER: Final = tuple(topic for topic, row in TABLE.items() if row.later)",
+        "LATER: Final = (Topic.PARKED,)",
         "tests/scenarios/test_orders.py::test_an_installation_of_the_first_release_lacks_no_topic",
     ),
     (
@@ -5293,42 +5293,42 @@ MUTANTS += [
 MUTANTS += [
     (
         "grave: one officer decides alone",
-        "core/policy/changes/publication.py",
+        "core/policy/changes/chain.py",
         "        if len(officers(before)) > 1:\n",
         "        if False:\n",
         "tests/unit/core/test_grave.py::test_what_is_grave_waits_for_a_second_officer_with_another_key",
     ),
     (
         "grave: one key signs twice",
-        "core/policy/changes/publication.py",
+        "core/policy/changes/chain.py",
         "        if len({fingerprint(before.requesters[name].key) for name in names}) < len(names):\n",
         "        if False:\n",
         "tests/unit/core/test_grave.py::test_what_is_grave_waits_for_a_second_officer_with_another_key",
     ),
     (
         "grave: two names of one key are two officers",
-        "core/policy/changes/publication.py",
+        "core/policy/changes/chain.py",
         "{fingerprint(before.requesters[name].key) for name in names}",
         "set(names)",
         "tests/unit/core/test_grave.py::test_two_names_of_one_key_are_one_officer",
     ),
     (
         "grave: the second signs another text than the first",
-        "core/policy/changes/publication.py",
+        "core/policy/changes/chain.py",
         "        if agreed(claims) != agreed(claims_of(claims.first.encode())):\n",
         "        if False:\n",
         "tests/unit/core/test_grave.py::test_the_second_signs_what_the_first_has_signed",
     ),
     (
         "grave: anybody is the first officer",
-        "core/policy/changes/publication.py",
+        "core/policy/changes/chain.py",
         "        self._check_signer(claims, claims.first)\n",
         "",
         "tests/unit/core/test_grave.py::test_the_second_signs_what_the_first_has_signed",
     ),
     (
         "grave: it takes effect at once",
-        "core/policy/changes/publication.py",
+        "core/policy/changes/chain.py",
         "        if soonest(appended) > claims.effective:\n",
         "        if False:\n",
         "tests/unit/core/test_grave.py::test_a_whole_day_lies_before_it",
@@ -5342,14 +5342,14 @@ MUTANTS += [
     ),
     (
         "grave: a restored topic silently has an older law",
-        "core/policy/changes/publication.py",
+        "core/policy/changes/chain.py",
         "LATE if soonest(claims.at) <= claims.effective else TOO_SOON",
         "TOO_SOON",
         "tests/unit/core/test_grave.py::test_what_was_signed_in_time_and_lies_in_a_restored_topic_leaves_a_hole",
     ),
     (
         "grave: the only officer waits from the first day",
-        "core/policy/changes/publication.py",
+        "core/policy/changes/chain.py",
         "self.here.alone_until is not None and appended < self.here.alone_until",
         "False",
         "tests/unit/core/test_grave.py::test_where_there_is_one_officer_the_day_is_asked_and_in_the_first_day_nothing",
@@ -5363,7 +5363,7 @@ MUTANTS += [
     ),
     (
         "grave: an earlier release's version is no law any more",
-        "core/policy/changes/publication.py",
+        "core/policy/changes/chain.py",
         "        if claims.effective >= self.here.lawful_from and not self._in_file(claims):\n            self._check_grave",
         "        if not self._in_file(claims):\n            self._check_grave",
         "tests/unit/core/test_grave.py::test_an_earlier_releases_versions_stay_the_law_and_the_file_is_the_operators",

@@ -16,8 +16,9 @@ from typing import Final
 from calllog_guard.adapters.http.pages import PREFIX as PAGE_PREFIX
 from calllog_guard.adapters.kafka.admin.topics import governed
 from calllog_guard.cli import parser
-from calllog_guard.core.rights.grants import entries_markdown, secrets_markdown
+from calllog_guard.core.rights.grants import USERS, entries_markdown, secrets_markdown
 from calllog_guard.core.rights.grants import markdown as rights
+from calllog_guard.core.topics import TABLE, Topic
 from calllog_guard.metrics import ROWS, kind_of
 from calllog_guard.settings import PREFIX, SPECS, Settings, unit_of
 
@@ -85,12 +86,16 @@ def metrics() -> str:
 
 
 def topics() -> str:
-    """Every topic with its settings under the defaults, and the rights."""
-    lines = ["| topic | partitions | settings |", "|---|---|---|"]
-    for topic in governed(Settings(), _EXAMPLE_KEEP_DAYS, ["calllog.events"]):
-        many = f"{topic.partitions}" if topic.fixed else f"{topic.partitions}, or any other number"
-        told = "<br>".join(f"`{name}={value}`" for name, value in sorted(topic.settings.items()))
-        lines.append(f"| `{topic.name}` | {many} | {told} |")
+    """Every topic with its key, its users, its settings under the defaults, and the rights."""
+    lines = ["| topic | key | value | written by | read by |", "|---|---|---|---|---|"]
+    for topic, row in TABLE.items():
+        by = (", ".join(user for user in USERS if letter in row.rights.get(user, "")) for letter in "WR")
+        lines.append(f"| `{topic}` | {cell(row.key)} | {cell(row.value)} | {' | '.join(by)} |")
+    lines += ["", "## Settings", "", "| topic | partitions | settings |", "|---|---|---|"]
+    for made in governed(Settings(), _EXAMPLE_KEEP_DAYS, [Topic.EVENTS]):
+        many = f"{made.partitions}" if made.fixed else f"{made.partitions}, or any other number"
+        told = "<br>".join(f"`{name}={value}`" for name, value in sorted(made.settings.items()))
+        lines.append(f"| `{made.name}` | {many} | {told} |")
     letters = "R read, W write, D describe, S describe the settings, A alter them, C create, X delete records."
     lines += ["", "## Rights", "", letters, "", rights()]
     letters = "R read, N make where there is none, W write, D delete, S set the mark by which copies are counted."

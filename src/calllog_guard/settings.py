@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 from calllog_guard.core.addresses import is_brokers, is_page, is_prefix, is_redis
+from calllog_guard.core.topics import TABLE, Topic
 from calllog_guard.errors import ConfigurationError
 
 T = TypeVar("T", str, int, float)
@@ -27,9 +28,7 @@ STOP_AT: Final = "stop-at="
 LEVELS: Final = ("debug", "info", "warning", "error")
 ROLES: Final = ("protector", "desk", "keeper", "auditor")
 """What a worker can be."""
-REQUESTS_KEEP_DAYS: Final = 7
-"""How long requests and notices stay in their topics; requests are trimmed long before."""
-_GOVERNED: Final = ("calllog", "privacy")
+_HOUR_MS: Final = 3_600_000
 
 
 _REDIS_FORM: Final = "redis://host:port/number, rediss://… with TLS, or unix://path"
@@ -183,10 +182,22 @@ class Settings:
 
     def topic(self, name: str) -> str:
         """The full name of `calllog.legs` and its like, with this installation's prefixes."""
-        family, _, rest = name.partition(".")
-        if family not in _GOVERNED or not rest:
+        if name not in TABLE:
             raise ConfigurationError(f"no topic of ours is called {name}")
+        family, _, rest = name.partition(".")
         return (self.calllog_prefix if family == "calllog" else self.privacy_prefix) + rest
+
+    def partitions_of(self, topic: Topic) -> int:
+        """How many partitions a topic is created with."""
+        return {"many": self.partitions, "few": self.few_partitions, "one": 1}[TABLE[topic].partitions]
+
+    def kept_ms(self, topic: Topic) -> int | None:
+        """How long a topic keeps its records; None: for ever, or as long as the policy says."""
+        kept = TABLE[topic].kept
+        if kept is None or isinstance(kept, int):
+            return kept and kept * 24 * _HOUR_MS
+        hours = 1 if unit_of(kept) == "hours" else 24
+        return int(getattr(self, kept)) * hours * _HOUR_MS
 
     @property
     def few_partitions(self) -> int:

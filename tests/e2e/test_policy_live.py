@@ -12,8 +12,8 @@ from installation import Installation, Make, event, raw
 from patience import PATIENCE_S
 from test_choices import with_purposes
 
+from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.core.crypto.jose import sign
-from calllog_guard.core.policy.active import load_policy
 from calllog_guard.core.policy.changes.publication import Publication, with_keys
 
 pytestmark = pytest.mark.real

@@ -11,12 +11,12 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from guard_world import POLICY, TENANT, GuardWorld
 
+from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.core.answers.parts import PARTS, Part
 from calllog_guard.core.answers.whole import Answer, whole
 from calllog_guard.core.codec import Access, decode, encode
 from calllog_guard.core.crypto.jose import open_sealed
 from calllog_guard.core.identifiers import SubjectId, b64
-from calllog_guard.core.policy.active import load_policy
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.offsets import pack
 

@@ -12,10 +12,10 @@ from guard_world import BARE, TENANT, GuardWorld
 from test_access import answer
 from test_recipients import ALICE, BOB, RECIPIENTS, called, recipients
 
+from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.adapters.memory.log import MemoryRows
 from calllog_guard.core.audit.accesses import Account, ActorKey, Doubt, actor_key, place_of
 from calllog_guard.core.codec import Access, encode, to_ms
-from calllog_guard.core.policy.active import load_policy
 from calllog_guard.core.policy.actors import DEAD_LETTERS, Judge
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.offsets import pack

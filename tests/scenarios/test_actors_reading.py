@@ -11,12 +11,12 @@ import pytest
 from policies import policy_of, version
 from reading_world import ACCESS, POLICY, TENANT, World
 
+from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.app.reader import actor_key_at
 from calllog_guard.cli import main
 from calllog_guard.core.audit.accesses import ActorKey, place_of, proves, read_access
 from calllog_guard.core.codec import DENIED, to_ms
 from calllog_guard.core.crypto.jose import new_pair
-from calllog_guard.core.policy.active import load_policy
 from calllog_guard.core.policy.actors import Judge
 from calllog_guard.core.policy.changes.publication import with_keys
 from calllog_guard.errors import ConfigurationError, MessageError, NewerFormError, StateRefusedError

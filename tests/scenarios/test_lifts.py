@@ -10,6 +10,7 @@ from test_objections import BOB, FRAUD, bob
 from test_replay import replayed as replay
 from test_replay import restored
 
+from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.core.cases.case import Case
 from calllog_guard.core.cases.notices import NOTICES, WORDS
 from calllog_guard.core.codec import decode
@@ -17,7 +18,6 @@ from calllog_guard.core.crypto.entries import Person, open_person, seal_person
 from calllog_guard.core.crypto.jose import open_sealed
 from calllog_guard.core.crypto.subject_secrets import Secret
 from calllog_guard.core.identifiers import EpochName, Pseudonym
-from calllog_guard.core.policy.active import load_policy
 from calllog_guard.metrics import Counters
 
 TOLD = """

@@ -16,9 +16,9 @@ from calllog_guard.core.decisions.outcome import is_result
 from calllog_guard.core.records import Output
 from calllog_guard.core.rights.grants import rights
 from calllog_guard.core.stream.arrival import Arrival
+from calllog_guard.core.topics import LATER, Topic
 from calllog_guard.metrics import Counters
 from calllog_guard.settings import Settings
-from calllog_guard.workers.auditor.upkeep import LATER
 from calllog_guard.workers.runtime.reads import reads_of
 
 CLAIM = hold_id(TENANT, "claim-17")
@@ -42,7 +42,7 @@ async def started(folder: Path, **more: Any) -> GuardWorld:
 
 
 def test_no_backend_has_any_right_to_orders() -> None:
-    users = rights()["privacy.orders"]
+    users = rights()[Topic.ORDERS]
     assert users["backend"] == users["reader"] == users["recipient"] == users["protector"] == ""
     assert users["keeper"] == "W", "the parts of what is disclosed of a secret hold"
     assert {user for user, letters in users.items() if "R" in letters} == {"desk", "officer"}

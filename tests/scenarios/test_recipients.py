@@ -10,8 +10,8 @@ from desk_world import CANARY, DeskWorld
 from guard_world import BARE as POLICY
 from guard_world import TENANT, GuardWorld
 
+from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.core.crypto.jose import open_sealed
-from calllog_guard.core.policy.active import load_policy
 from calllog_guard.core.policy.form import Recipient
 from calllog_guard.core.policy.recipients import given_to
 from calllog_guard.core.records import Output

@@ -11,11 +11,11 @@ import pytest
 from guard_world import TENANT, Fuse, FusedKeystore, FusedLog, GuardWorld, Hand
 from releases import Fixture, releases, whole
 
+from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.commands.rights import reply_key
 from calllog_guard.core.crypto.jose import open_sealed
 from calllog_guard.core.identifiers import EpochName
-from calllog_guard.core.policy.active import load_policy
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import arrival
 from calllog_guard.settings import Settings

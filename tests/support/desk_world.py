@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.adapters.memory.fakes import MemoryKeystore
 from calllog_guard.adapters.memory.log import MemoryLog
@@ -20,7 +21,6 @@ from calllog_guard.core.crypto.subject_secrets import month_of
 from calllog_guard.core.decisions.decision import case_id, request_name
 from calllog_guard.core.decisions.outcome import TO_DESK, Outcome
 from calllog_guard.core.identifiers import Tenant
-from calllog_guard.core.policy.active import load_policy
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import Arrival, arrival
 from calllog_guard.metrics import CounterMetric, GaugeMetric

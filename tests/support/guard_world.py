@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.adapters.memory.fakes import MemoryKeystore
 from calllog_guard.adapters.memory.log import MemoryIndex, MemoryLog, MemoryRows
@@ -23,7 +24,6 @@ from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.jose import sign, verify
 from calllog_guard.core.decisions.decision import case_id, request_name
 from calllog_guard.core.identifiers import CallId, Tenant
-from calllog_guard.core.policy.active import load_policy
 from calllog_guard.core.profile import FORMS, profile_name
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import Arrival

@@ -6,7 +6,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from calllog_guard.core.policy.active import Policy, load_policy
+from calllog_guard.adapters.disk.policy_file import load_policy
+from calllog_guard.core.policy.active import Policy
 
 HEAD = """\
 [[version]]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.adapters.memory.fakes import MemoryKeystore, MemoryLogReader, MemoryWriter
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
@@ -15,7 +16,7 @@ from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY, Person, pers
 from calllog_guard.core.crypto.leg_envelope import LegHeader, seal_leg
 from calllog_guard.core.crypto.subject_secrets import month_from
 from calllog_guard.core.identifiers import CallId, Lookup, Pseudonym, SubjectId, Tenant, partition_of, record_key
-from calllog_guard.core.policy.active import Policy, load_policy
+from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.records import Output, tombstone
 from calllog_guard.metrics import CounterMetric
 from calllog_guard.settings import Settings

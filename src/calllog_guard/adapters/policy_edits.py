@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from calllog_guard.adapters.disk.folders import sync_folder
-from calllog_guard.core.policy.active import load_policy
+from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.errors import ConfigurationError, StateRefusedError
 
 

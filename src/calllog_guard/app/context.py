@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.adapters.kafka.admin.topics import KafkaTopics
 from calllog_guard.adapters.kafka.consumer import Consumer
 from calllog_guard.adapters.kafka.log import KafkaLog, tenant_partition
@@ -26,14 +27,14 @@ from calllog_guard.core.identifiers import Tenant, b64, unb64
 from calllog_guard.core.officers.acceptances import Accepted, accepted
 from calllog_guard.core.officers.confirmations import Confirmed, confirmed
 from calllog_guard.core.officers.prolongations import Prolonged, changes
-from calllog_guard.core.policy.active import Policy, load_policy
-from calllog_guard.core.policy.changes.publication import Installed
+from calllog_guard.core.policy.active import Policy
+from calllog_guard.core.policy.changes.chain import Installed
 from calllog_guard.core.policy.versions import events_named
-from calllog_guard.core.rights.grants import OURS
 from calllog_guard.core.stream.anchor import ANCHOR, Anchor, anchor_in
 from calllog_guard.core.stream.arrival import Arrival
 from calllog_guard.core.stream.letters import LETTERS_FROM
 from calllog_guard.core.stream.proofs import AUDIT
+from calllog_guard.core.topics import OURS, Topic
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.metrics import Counters, Increment, Metrics
 from calllog_guard.ports import TopicPartition, Writer
@@ -107,7 +108,7 @@ class AppContext:
     def anchor(self) -> Anchor:
         """What the ledger of this installation says at its beginning."""
         guard = b64(self.vault.guard_id()).decode()
-        return Anchor(guard=guard, tenant=self.tenant, legs=self.settings.topic("calllog.legs"))
+        return Anchor(guard=guard, tenant=self.tenant, legs=self.settings.topic(Topic.LEGS))
 
     async def anchored(self) -> Anchor | None:
         """
@@ -122,7 +123,7 @@ class AppContext:
 
     async def _beside_policy(self) -> tuple[Anchor | None, int]:
         """The anchor, and the highest counter of a heartbeat; raises as `anchored`."""
-        topic, proofs = self.settings.topic("privacy.policy"), self.vault.proofs(self.tenant)
+        topic, proofs = self.settings.topic(Topic.POLICY), self.vault.proofs(self.tenant)
         records = [each for each in await self._of_policy() if each.key in {ANCHOR, BEAT}]
         beats = self.vault.heartbeats(self.tenant)
         counter = beats.highest([record for record in records if record.key == BEAT])
@@ -156,7 +157,7 @@ class AppContext:
         await LateLimit(self.keystore).work_under(self.settings.event_late_days)
 
     async def _of_policy(self) -> list[Arrival]:
-        return await self.log.read_all(self.settings.topic("privacy.policy"), [0])
+        return await self.log.read_all(self.settings.topic(Topic.POLICY), [0])
 
     async def prolonged(self) -> list[Prolonged]:
         """
@@ -276,13 +277,13 @@ class AppContext:
         later of their clock and ours, and destroyed by the earlier.
         """
         settings, letters = self.settings, self.vault.letters
-        policy, beats = settings.topic("privacy.policy"), self.vault.heartbeats(self.tenant)
+        policy, beats = settings.topic(Topic.POLICY), self.vault.heartbeats(self.tenant)
         found = await self.log.newest(policy, [0], beats.ours)
         if self.vault.profile(self.tenant).forms < LETTERS_FROM or not found:
             return []
         beat, now = from_ms(max(record.timestamp for record in found)), self.clock.now()
         await asyncio.to_thread(letters.renew, max(beat, now))
-        topic, admin = settings.topic("calllog.dead"), KafkaTopics(settings, self.options)
+        topic, admin = settings.topic(Topic.DEAD), KafkaTopics(settings, self.options)
         try:
             kept_ms = (await asyncio.to_thread(admin.kept_ms, [topic])).get(topic)
         finally:
@@ -309,7 +310,7 @@ class AppContext:
         if not seals:
             raise ConfigurationError(f"CALLLOG_GUARD_OPERATOR_KEY: {path} is no X25519 public key in PEM")
         most = min(max(_LETTER_LEAST, settings.event_max_bytes), _LETTER_MOST)
-        kid, topic = path.name.removesuffix(".pem").removesuffix(".pub"), settings.topic("calllog.dead")
+        kid, topic = path.name.removesuffix(".pem").removesuffix(".pub"), settings.topic(Topic.DEAD)
         week = self.vault.letters.newest
         return DeadLetters(topic, OperatorKey(pem, kid), self.clock, settings.few_partitions, most, week=week)
 

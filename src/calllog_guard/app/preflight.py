@@ -17,9 +17,11 @@ from calllog_guard.adapters.kafka.admin.topics import KafkaTopics
 from calllog_guard.adapters.kafka.log import Tail
 from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.app.context import AppContext
-from calllog_guard.core.policy.changes.publication import FollowedPolicy, is_publication
+from calllog_guard.core.policy.changes.chain import FollowedPolicy
+from calllog_guard.core.policy.changes.publication import is_publication
 from calllog_guard.core.policy.form import Version
 from calllog_guard.core.policy.residency import host_of, outside
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, KeystoreUnsafeError, RequestRefusedError
 from calllog_guard.metrics import Gauges
 from calllog_guard.settings import ROLES, UNSAFE_KEYSTORE, Settings
@@ -39,14 +41,14 @@ async def _asked(shared: AppContext, ask: Callable[[KafkaTopics], Any]) -> Any:
 
 async def kept_days(shared: AppContext) -> int | None:
     """For how long the topic of the legs keeps them; None: for ever."""
-    topic = shared.settings.topic("calllog.legs")
+    topic = shared.settings.topic(Topic.LEGS)
     found: int | None = await _asked(shared, lambda admin: admin.kept_days(topic))
     return found
 
 
 def seen_law(shared: AppContext) -> SeenLaw:
     """Which law this machine has followed, for this installation and tenant."""
-    name = f"{shared.settings.topic('privacy.policy')}.{shared.tenant}"
+    name = f"{shared.settings.topic(Topic.POLICY)}.{shared.tenant}"
     return SeenLaw(Path(shared.settings.state_dir) / "law" / name)
 
 
@@ -74,7 +76,7 @@ def policy_source(shared: AppContext, role: str, writer: KafkaWriter, tail: Tail
 
 def policy_tail(shared: AppContext) -> Tail:
     """The policy's topic."""
-    return Tail(shared.settings.kafka, shared.options, shared.settings.topic("privacy.policy"))
+    return Tail(shared.settings.kafka, shared.options, shared.settings.topic(Topic.POLICY))
 
 
 async def follow_published(shared: AppContext, *, whole: bool = True) -> FollowedPolicy:
@@ -88,7 +90,7 @@ async def follow_published(shared: AppContext, *, whole: bool = True) -> Followe
         ConfigurationError: See Followed.check_whole: no worker would begin under this law.
 
     """
-    records = await shared.log.read_all(shared.settings.topic("privacy.policy"), [0])
+    records = await shared.log.read_all(shared.settings.topic(Topic.POLICY), [0])
     seen: dict[bytes, int] = {}
     for record in records:
         if is_publication(record):
@@ -212,7 +214,7 @@ async def check_retention(shared: AppContext) -> str:
     days, wanted = await kept_days(shared), shared.keep_days
     if days is not None and days < wanted:
         raise ConfigurationError(
-            f"{shared.settings.topic('calllog.legs')} keeps records for {days} days, the policy keeps legs for {wanted}: "
+            f"{shared.settings.topic(Topic.LEGS)} keeps records for {days} days, the policy keeps legs for {wanted}: "
             f"raise its retention.ms (topics check says to what), or shorten keep"
         )
     return "for ever" if days is None else f"{days} days for {wanted}"

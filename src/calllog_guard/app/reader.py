@@ -31,6 +31,7 @@ from calllog_guard.core.calls.view import Line
 from calllog_guard.core.identifiers import ID_BYTES, b64, is_id
 from calllog_guard.core.retention.read_access import Refusal
 from calllog_guard.core.rights.grants import DOMAIN_OF
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, LogRefusedError
 from calllog_guard.metrics import Counters
 from calllog_guard.ports import LogReader, Writer
@@ -241,7 +242,7 @@ class Reader(Stream[Line]):
 
     async def _ledger(self, shared: AppContext) -> str | None:
         """The ledger, when this user may read it: it tells at once whose standing changes, and of holds."""
-        topic = self._settings.topic("privacy.decisions")
+        topic = self._settings.topic(Topic.DECISIONS)
         # through a connection of its own: a client asks again and again for what it was refused
         asking = KafkaLogReader(self._settings.kafka, shared.options)
 
@@ -262,8 +263,8 @@ class Reader(Stream[Line]):
         return Trail(
             log=log,
             held=held,
-            legs=settings.topic("calllog.legs"),
-            copies=settings.topic("calllog.held"),
+            legs=settings.topic(Topic.LEGS),
+            copies=settings.topic(Topic.HELD),
             ledger=ledger,
             partitions=sorted(self._partitions),
             keep_ms=settings.tombstone_keep_ms,
@@ -275,9 +276,9 @@ class Reader(Stream[Line]):
         ring, pepper = shared.ring(tenant), shared.vault.pepper(tenant)
         if kept:
             safe = Safe(ring)
-            homes, topic = Homes(ring, writes=False), settings.topic("calllog.held")
+            homes, topic = Homes(ring, writes=False), settings.topic(Topic.HELD)
             return Kept(topic, ring, safe, homes, pepper, self._errand)
-        topic = settings.topic("calllog.legs")
+        topic = settings.topic(Topic.LEGS)
         return People(topic, ring, pepper, purpose, cache_entries=settings.cache_entries)
 
     def _made(self, shared: AppContext, writer: Writer, *, kept: bool = False) -> Reading:

@@ -31,6 +31,7 @@ from calllog_guard.core.officers.prolongations import PROLONGED, Prolonged
 from calllog_guard.core.officers.prolongations import noted as noted_by
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.proofs import AUDIT, DESK, KEEP
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.ports import Place, TopicPartition
 from calllog_guard.ports.fault_injection import CrashPoints
@@ -107,7 +108,7 @@ def _desk(shared: AppContext, context: WorkerContext, links: Links) -> Role:
     believed = map(settings.topic, BELIEVED)
     writer = TenureWriter(links.writer, tenure, CrashPoints(settings.off), ring.guard.vouched, believed)
     context = replace(context, writer=writer)
-    beats = partial(_beats, context, lambda: [(settings.topic("privacy.cases"), context.home)])
+    beats = partial(_beats, context, lambda: [(settings.topic(Topic.CASES), context.home)])
     return Desk(replace(context, agree=_agree(shared, links, beats)), tenure)
 
 
@@ -128,7 +129,7 @@ async def _beats(context: WorkerContext, places: Callable[[], list[Place]], role
 
 def keeper(shared: AppContext, context: WorkerContext, links: Links) -> Keeper:
     """The keeper."""
-    ledger, ours = context.settings.topic("privacy.decisions"), range(context.settings.partitions)
+    ledger, ours = context.settings.topic(Topic.DECISIONS), range(context.settings.partitions)
 
     def places() -> list[Place]:  # beyond ours is nobody's ledger
         read = links.reader.assignment()
@@ -165,7 +166,7 @@ def _auditor(shared: AppContext, context: WorkerContext, links: Links) -> Role:
         if AUDIT in shared.vault.profile(tenant).signers:  # an older tenant has no signer until it is upgraded
             key = PROLONGED + b64(secrets.token_bytes(ID_BYTES))
             token = noted_by(receipt_pem(shared.vault.signer_seed(tenant, AUDIT))[0], change)
-            await context.writer.write([Output(settings.topic("privacy.policy"), 0, key, token)])
+            await context.writer.write([Output(settings.topic(Topic.POLICY), 0, key, token)])
 
     async def beat() -> None:
         await auditor.beat()
@@ -210,7 +211,7 @@ async def unfinished(shared: AppContext) -> set[str]:
 async def _undone(shared: AppContext) -> list[Decision]:
     """The decisions in the ledger whose result no keeper of ours has written."""
     settings = shared.settings
-    ledger = await shared.log.read_all(settings.topic("privacy.decisions"), list(range(settings.partitions)))
+    ledger = await shared.log.read_all(settings.topic(Topic.DECISIONS), list(range(settings.partitions)))
     done, outcome_key = set[bytes](), shared.vault.outcome_key(shared.tenant)
     for record in ledger:
         if record.value is not None and record.key and record.key.endswith(DONE):
@@ -234,7 +235,7 @@ async def needed_epochs(shared: AppContext) -> dict[str, str]:
     needed: dict[str, str] = {}
     cases: dict[bytes, Case] = {}
     proofs = shared.vault.proofs(shared.tenant)
-    for record in await shared.log.read_all(settings.topic("privacy.cases"), [shared.home]):
+    for record in await shared.log.read_all(settings.topic(Topic.CASES), [shared.home]):
         if not record.key or record.key[:1] == b"~":
             continue
         with suppress(MessageError):  # no case of ours

@@ -10,14 +10,15 @@ from calllog_guard.core.cases.case import Case, case_in, later
 from calllog_guard.core.cases.secret_cases import PREFIX, is_state, open_case
 from calllog_guard.core.codec import BEAT
 from calllog_guard.core.crypto.subject_secrets import Secret
+from calllog_guard.core.topics import Topic
 
 
 async def all_cases(shared: AppContext, officer: Path | None = None) -> dict[str, Case]:
     """Every case by its id, as its topic has it now; secret ones only for who holds an officer's key."""
     found, key = dict[str, Case](), case_key(shared, officer)
-    await _read(shared, "privacy.cases", key, found)
+    await _read(shared, Topic.CASES, key, found)
     if key and has_orders(shared):
-        await _read(shared, "privacy.orders", key, found)
+        await _read(shared, Topic.ORDERS, key, found)
     return found
 
 
@@ -25,7 +26,7 @@ async def _read(shared: AppContext, name: str, key: Secret | None, found: dict[s
     """Take the cases of a topic in; of orders, and why one was not taken, it says nothing."""
     home, unread = shared.home, Unread(name)
     for record in await shared.log.read_all(shared.settings.topic(name), [home]):
-        about = record.value is not None and (name == "privacy.cases" or is_state(record))
+        about = record.value is not None and (name == Topic.CASES or is_state(record))
         if about and (case := readable(shared, record, key, unread)) is not None:
             found[case.case] = later(found.get(case.case), case)
     unread.tell()
@@ -39,7 +40,7 @@ async def is_order(shared: AppContext, path: Path, kind: str, case: str | None, 
         return True
     found = dict[str, Case]()
     if case:
-        await _read(shared, "privacy.orders", case_key(shared, path), found)
+        await _read(shared, Topic.ORDERS, case_key(shared, path), found)
     return case in found
 
 
@@ -57,7 +58,7 @@ def case_key(shared: AppContext, path: Path | None) -> Secret | None:
 def readable(shared: AppContext, record: Any, key: Secret | None, unread: Unread | None = None) -> Case | None:
     """The case in a record; None where it is none, which is noted, or a secret one and there is no key."""
     found: Case | None = None
-    with (unread or Unread("privacy.cases")).passing(record):
+    with (unread or Unread(Topic.CASES)).passing(record):
         if (record.key or b"").startswith(PREFIX):
             found = open_case(record.key, record.value, key) if key else None
         elif record.key != BEAT:

@@ -21,6 +21,7 @@ from calllog_guard.core.cases.notices import FILED, Filed
 from calllog_guard.core.cases.sealed_case import open_part
 from calllog_guard.core.codec import decode, encode, time_text
 from calllog_guard.core.identifiers import EpochName
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, StateRefusedError, WorkersSilentError
 from calllog_guard.workers.desk.cases.terms import calendar
 
@@ -132,7 +133,7 @@ async def _act(shared: AppContext, args: argparse.Namespace) -> int:
 async def _receipts(shared: AppContext, case: Case, folder: Path) -> None:
     """Write the receipts of a case into a folder."""
     home = shared.home
-    unread, topic = Unread("privacy.receipts"), shared.settings.topic("privacy.receipts")
+    unread, topic = Unread(Topic.RECEIPTS), shared.settings.topic(Topic.RECEIPTS)
     for record in await shared.log.read_all(topic, [home]):
         if record.key == case.case.encode() and record.value is None:
             unread.note(f"{record.partition}:{record.offset}")

@@ -12,18 +12,9 @@ from calllog_guard.app.preflight import kept_days
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.crypto.jose import kid_of
 from calllog_guard.core.policy.active import Policy
+from calllog_guard.core.policy.changes.chain import LATE, FollowedPolicy, follow
 from calllog_guard.core.policy.changes.grave import DAY, SECOND, TOO_SOON, grave, officers, soonest
-from calllog_guard.core.policy.changes.publication import (
-    LATE,
-    FollowedPolicy,
-    KeyOf,
-    Publication,
-    agreed,
-    claims_of,
-    follow,
-    signed_by,
-    with_keys,
-)
+from calllog_guard.core.policy.changes.publication import KeyOf, Publication, agreed, claims_of, signed_by, with_keys
 from calllog_guard.core.policy.form import TenantPolicy
 from calllog_guard.errors import StateRefusedError
 

@@ -25,6 +25,7 @@ from rich.table import Table
 
 from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.adapters.memory.fakes import SystemClock
+from calllog_guard.core.topics import Topic
 from calllog_guard.devstack.offspring import begun, unwound_by_signals
 from calllog_guard.errors import StateRefusedError
 
@@ -112,7 +113,7 @@ class Demo:
     def records(self) -> list[Any]:
         """Every leg and tombstone that the log still has."""
         partitions = list(range(int(self.environment["CALLLOG_GUARD_PARTITIONS"])))
-        found = asyncio.run(KafkaLog(self.environment["CALLLOG_GUARD_KAFKA"], {}).read_all("calllog.legs", partitions))
+        found = asyncio.run(KafkaLog(self.environment["CALLLOG_GUARD_KAFKA"], {}).read_all(Topic.LEGS, partitions))
         return [record for record in found if (record.key or b"")[:1] != b"~"]
 
     def until(self, condition: Callable[[], bool], what: str) -> float:

@@ -15,6 +15,7 @@ from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import check_keystore, check_lawful, check_places, check_retention, follow_published
 from calllog_guard.commands.setup import show, the_world
 from calllog_guard.core.calls.parked import PARKED_FROM, waiting_now
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import Fate, GuardError, IdentityMovedError, StateRefusedError
 from calllog_guard.workers.desk.decisions.subjects import Subjects
 
@@ -119,7 +120,7 @@ def _checks(shared: AppContext) -> list[Lines]:
 
     async def ledger() -> str:
         found = await shared.anchored()
-        return "no anchor yet" if found is None else f"tenant {tenant}'s, with {shared.settings.topic('calllog.legs')}"
+        return "no anchor yet" if found is None else f"tenant {tenant}'s, with {shared.settings.topic(Topic.LEGS)}"
 
     async def operator() -> str:
         shared.dead_letters()
@@ -162,7 +163,7 @@ async def _parked(shared: AppContext) -> list[Diagnosis]:
         forms = (await asyncio.to_thread(shared.vault.profile, shared.tenant)).forms
         if forms < PARKED_FROM:
             return f"none before level {PARKED_FROM} of stored forms: `tenant upgrade`"
-        topic, partitions = shared.settings.topic("calllog.parked"), range(shared.settings.partitions)
+        topic, partitions = shared.settings.topic(Topic.PARKED), range(shared.settings.partitions)
         reasons, since = waiting_now(await shared.log.read_all(topic, partitions))
         if reasons:
             told = ", ".join(f"{many} {reason}" for reason, many in sorted(reasons.items()))

@@ -19,6 +19,7 @@ from calllog_guard.core.identifiers import INTERNAL_KEY
 from calllog_guard.core.officers.confirmations import CONFIRMED, Confirmation, let_go
 from calllog_guard.core.retention.purposes import due_day
 from calllog_guard.core.retention.sweep_brake import DAYS_MOST, FEW, too_much
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import RecordError, StateRefusedError
 
 _TEXT: Final = f"""\
@@ -99,7 +100,7 @@ async def _partition(shared: AppContext, number: int, today: date, free: date | 
             live.pop(key, None)
 
     settings = shared.settings
-    await shared.log.read_each(settings.topic("calllog.legs"), [number], seen)
+    await shared.log.read_each(settings.topic(Topic.LEGS), [number], seen)
     due: Counter[date] = Counter()
     left: Counter[date] = Counter()
     for (day, purposes, policy), many in Counter(live.values()).items():

@@ -29,6 +29,7 @@ from calllog_guard.core.codec import decode, encode
 from calllog_guard.core.crypto.jose import open_sealed, public_forms, verify
 from calllog_guard.core.identifiers import CallId, b64, unb64
 from calllog_guard.core.identity.id_file import identifiers
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
 from calllog_guard.reports.answer import Evidence, Sealed, authority_pages, person_pages
 from calllog_guard.reports.calls import table
@@ -97,13 +98,13 @@ async def _fetched(shared: AppContext, case: str, directory: Path, officer: Path
     if own is not None and secret:
         receipts = [token.encode() for token in own.told]
     else:
-        receipts = [each.value for each in await records("privacy.receipts") if each.key == case.encode()]
+        receipts = [each.value for each in await records(Topic.RECEIPTS) if each.key == case.encode()]
     for token in receipts:
         if (claims := _exported(token)) is not None:
             signed = dict.fromkeys(claims.digests, token)
     found: dict[int, bytes] = {}
     start = part_key(f"{case}.") if secret else f"{case}.".encode()
-    for record in await records("privacy.orders" if secret else "privacy.exports"):
+    for record in await records(Topic.ORDERS if secret else Topic.EXPORTS):
         name = _PART.search(record.key) if record.key.startswith(start) else None
         if name and (int(name[1]) not in found or _digest(found[int(name[1])]) not in signed):
             found[int(name[1])] = jwe_of(record.value) if secret else record.value

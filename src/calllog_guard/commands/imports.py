@@ -33,6 +33,7 @@ from calllog_guard.core.calls.import_journal import FileSource, Manifest, TopicS
 from calllog_guard.core.identifiers import Lookup
 from calllog_guard.core.identity.id_file import identifiers
 from calllog_guard.core.identity.rules import REFUSED
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.keys.people.naming import Naming
@@ -227,7 +228,7 @@ def _journal(shared: AppContext, args: argparse.Namespace, source: OldLog, erase
     about = source.about
     which = about.sha256 if isinstance(about, FileSource) else f"{about.topic} {about.id}"
     read = (args.columns, str(args.start)) if isinstance(about, FileSource) and about.format == "csv" else ()
-    told = [which, *read, shared.tenant, shared.settings.topic("calllog.legs"), str(erased)]
+    told = [which, *read, shared.tenant, shared.settings.topic(Topic.LEGS), str(erased)]
     name = hashlib.sha256("\0".join(told).encode()).hexdigest()[:16]
     return Journal(Path(shared.settings.state_dir) / "imports", name)
 

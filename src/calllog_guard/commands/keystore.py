@@ -23,6 +23,7 @@ from calllog_guard.core.rights.grants import DOMAINS, KEYSTORE_USERS
 from calllog_guard.core.rights.kms_policies import OPERATOR, POLICIES
 from calllog_guard.core.rights.redis_rules import FINE_SINCE, WAITAOF_SINCE, acl_lines, rules
 from calllog_guard.core.stream.proofs import Proofs
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, MessageError
 
 _EXAMPLES: Final = """examples:
@@ -105,7 +106,7 @@ async def lag(shared: AppContext) -> int:
     settings, partitions = shared.settings, range(shared.settings.partitions)
     found = await shared.keystore.read([applied_key(partition) for partition in partitions])
     waiting, proofs = 0, shared.vault.proofs(shared.tenant)
-    places = places_of(settings.topic("privacy.decisions"), partitions)
+    places = places_of(settings.topic(Topic.DECISIONS), partitions)
     starts = {place: int(offset or 0) for place, offset in zip(places, found, strict=True)}
     async with aclosing(shared.log.portions(starts, settings.unit_records)) as portions:
         async for _, portion in portions:

@@ -35,6 +35,7 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import REMNANT, REMNANTS
 from calllog_guard.core.stream.letters import number_in
 from calllog_guard.core.stream.replay import REPLAYED, REPLAYED_KEY, Replayed, replay_header
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import (
     ConfigurationError,
     EntryCorruptError,
@@ -142,10 +143,10 @@ def _place(text: str) -> Place:
 
 async def _letters(shared: AppContext, wanted: Callable[[Place, Dead], bool], *, payloads: bool) -> list[Letter]:
     """The letters wanted of those that Kafka still has; `payloads` as well, which may be megabytes each."""
-    topic, partitions = shared.settings.topic("calllog.dead"), range(shared.settings.few_partitions)
+    topic, partitions = shared.settings.topic(Topic.DEAD), range(shared.settings.few_partitions)
     found: list[Letter] = []
     replayed: set[Place] = set()
-    unread = Unread("calllog.dead")
+    unread = Unread(Topic.DEAD)
 
     def visit(record: Any) -> None:
         if record.value is None:
@@ -236,7 +237,7 @@ def _signer(shared: AppContext) -> tuple[str, Callable[[Access, int], bytes]]:
                 "needs no purpose) in CALLLOG_GUARD_ACTOR_KEY"
             )
         return _ACTOR, lambda access, _: encode(access)
-    guard, topic = shared.vault.guard_id(), shared.settings.topic("privacy.access")
+    guard, topic = shared.vault.guard_id(), shared.settings.topic(Topic.ACCESS)
     return name, lambda access, place: key.vouched(access, place_of(guard, topic, place))
 
 
@@ -255,7 +256,7 @@ async def _recorded(
             actor=actor,
             purpose=DEAD_LETTERS,
             case=None,
-            topic=shared.settings.topic("calllog.dead"),
+            topic=shared.settings.topic(Topic.DEAD),
             partition=partition,
             from_=min(offsets),
             to=max(offsets),
@@ -265,7 +266,7 @@ async def _recorded(
             read=read,
         )
         outputs.append(
-            Output(shared.settings.topic("privacy.access"), partition, actor.encode(), written(access, partition))
+            Output(shared.settings.topic(Topic.ACCESS), partition, actor.encode(), written(access, partition))
         )
     await writer.write(outputs)
 
@@ -345,7 +346,7 @@ async def replay_letters(args: argparse.Namespace) -> int:
             )
             await writer.write([output])
             note = Replayed(partition=letter.place[0], offset=letter.place[1], at=shared.clock.now())
-            dead = shared.settings.topic("calllog.dead")
+            dead = shared.settings.topic(Topic.DEAD)
             await writer.write([Output(dead, letter.place[0], REPLAYED_KEY, encode(note))])
             say(f"letter {letter.name} ({letter.dead.reason}) replayed to {output.topic}/{output.partition}")
     finally:
@@ -355,7 +356,7 @@ async def replay_letters(args: argparse.Namespace) -> int:
 
 
 def _again(shared: AppContext, args: argparse.Namespace, letter: Letter, pem: bytes) -> Output:
-    dead, requests = letter.dead, shared.settings.topic("privacy.requests")
+    dead, requests = letter.dead, shared.settings.topic(Topic.REQUESTS)
     events = shared.policy.at(shared.clock.now().date()).tenant[shared.tenant].events
     if dead.topic not in {*events, requests}:
         raise StateRefusedError(

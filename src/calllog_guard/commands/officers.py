@@ -9,6 +9,7 @@ from calllog_guard.core.codec import Internal
 from calllog_guard.core.identifiers import ID_BYTES, b64
 from calllog_guard.core.officers.acceptances import accepting
 from calllog_guard.core.records import Output
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import StateRefusedError
 
 
@@ -28,7 +29,7 @@ async def officers_word(shared: AppContext, key: Path, begins: bytes, claims: In
     await writer.start()
     try:
         name = begins + b64(secrets.token_bytes(ID_BYTES))
-        await writer.write([Output(shared.settings.topic("privacy.policy"), 0, name, accepting(pem, kid, claims))])
+        await writer.write([Output(shared.settings.topic(Topic.POLICY), 0, name, accepting(pem, kid, claims))])
     finally:
         await writer.stop()
     return kid

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from calllog_guard.adapters.disk.policy_file import key_files, load_policy
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, check_places, follow_published
 from calllog_guard.commands.countersign import LENGTHEN, agreed_by_all, countersigned, word_of
@@ -19,21 +20,18 @@ from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.crypto.leg_envelope import parse_header
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.identity.rules import folds_case
-from calllog_guard.core.policy.active import Policy, load_policy
+from calllog_guard.core.policy.active import Policy
+from calllog_guard.core.policy.changes.chain import UNLAWFUL
 from calllog_guard.core.policy.changes.differences import Difference, Stored, differences, lapsing
 from calllog_guard.core.policy.changes.grave import SECOND, grave
-from calllog_guard.core.policy.changes.publication import (
-    UNLAWFUL,
-    Publication,
-    topic_key,
-    with_keys,
-)
+from calllog_guard.core.policy.changes.publication import Publication, topic_key, with_keys
 from calllog_guard.core.policy.facts import lacking
 from calllog_guard.core.policy.form import Version
 from calllog_guard.core.policy.lawful import advice, unlawful
 from calllog_guard.core.policy.record import markdown, record
 from calllog_guard.core.policy.versions import change_at, in_force
 from calllog_guard.core.records import Output
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, RecordError, StateRefusedError
 
 
@@ -225,7 +223,7 @@ class Headers:
 
 async def stored_legs(shared: AppContext) -> Mapping[Stored, int]:
     """The legs that are stored, counted by what decides about them: their headers are in clear, nothing is opened."""
-    topic, partitions = shared.settings.topic("calllog.legs"), range(shared.settings.partitions)
+    topic, partitions = shared.settings.topic(Topic.LEGS), range(shared.settings.partitions)
     counted: Counter[Stored] = Counter()
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("partitions of legs", total=len(partitions))
@@ -253,7 +251,7 @@ async def run_publish(args: argparse.Namespace) -> int:
             f"the policy file has no version of {wanted}; it has {', '.join(str(each.effective) for each in file)}"
         )
     # What is published stands on what was before: the file without this version, and what was published earlier.
-    rest = Policy(tuple(each for each in file if each is not version), Path(shared.settings.policy).parent)
+    rest = Policy(tuple(each for each in file if each is not version), key_files(Path(shared.settings.policy).parent))
     rest.here, shared.policy = shared.policy.here, rest
     followed = await follow_published(shared, whole=False)
     before = in_force([each for each in rest.versions if each.effective < wanted], wanted)
@@ -274,7 +272,7 @@ async def run_publish(args: argparse.Namespace) -> int:
     )
     version = rest.inlined(version)
     _replaced(rest, version, shared.clock.now().date(), args)
-    _check_identity(shared, Policy((*rest.versions, version), Path(shared.settings.policy).parent))
+    _check_identity(shared, Policy((*rest.versions, version), key_files(Path(shared.settings.policy).parent)))
     _left_behind(followed.holes(shared.clock.now().date()), version, args)
     signed = countersigned(args.key.read_bytes(), before.tenant[tenant], rest.public_key, claims, followed)
     if signed.done:
@@ -289,7 +287,7 @@ async def run_publish(args: argparse.Namespace) -> int:
     writer = shared.writer()
     await writer.start()
     try:
-        topic = shared.settings.topic("privacy.policy")
+        topic = shared.settings.topic(Topic.POLICY)
         await writer.write([Output(topic, 0, topic_key(tenant, wanted, version.number), signed.token)])
     finally:
         await writer.stop()

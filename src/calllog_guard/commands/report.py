@@ -18,7 +18,8 @@ from calllog_guard.commands.cases import filed_of
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.unread import Unread
 from calllog_guard.core.audit.accesses import Account, Doubt, read_access
-from calllog_guard.core.audit.month_report import HoldLine, Month, PolicyLine, Report, Sources, report
+from calllog_guard.core.audit.month_lines import HoldLine, PolicyLine, Report
+from calllog_guard.core.audit.month_report import Month, Sources, report
 from calllog_guard.core.audit.month_statement import KEY, STATEMENTS, Statement
 from calllog_guard.core.cases.case import Case
 from calllog_guard.core.cases.case_states import RULES
@@ -28,6 +29,7 @@ from calllog_guard.core.decisions.hold import Terms
 from calllog_guard.core.identifiers import HoldId, unb64
 from calllog_guard.core.policy.actors import Judge
 from calllog_guard.core.stream.proofs import DESK
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import (
     ConfigurationError,
     EntryCorruptError,
@@ -119,10 +121,10 @@ class Accesses(NamedTuple):
 
 async def _accesses(shared: AppContext) -> Accesses:
     settings = shared.settings
-    topic, places = settings.topic("privacy.access"), list(range(settings.few_partitions))
+    topic, places = settings.topic(Topic.ACCESS), list(range(settings.few_partitions))
     actors = shared.policy.actors(shared.tenant)
-    judge = Judge(actors, shared.vault.guard_id(), topic, settings.topic("calllog.dead"))
-    found, seen, unread = Accesses([], []), set[bytes](), Unread("privacy.access")
+    judge = Judge(actors, shared.vault.guard_id(), topic, settings.topic(Topic.DEAD))
+    found, seen, unread = Accesses([], []), set[bytes](), Unread(Topic.ACCESS)
     for record in await shared.log.read_all(topic, places):
         if record.value is None:
             continue
@@ -178,8 +180,8 @@ def _filed(shared: AppContext, cases: Sequence[Case]) -> dict[str, Filed]:
 async def _statement(shared: AppContext, month: str) -> tuple[Statement, bytes] | None:
     """The statement of a month with its signed form, if the desk has written one; what no desk of ours wrote is passed over."""
     home = shared.home
-    records = await shared.log.read_all(shared.settings.topic("privacy.receipts"), [home])
-    key, unread, proofs = f"{KEY}{month}".encode(), Unread("privacy.receipts"), shared.vault.proofs(shared.tenant)
+    records = await shared.log.read_all(shared.settings.topic(Topic.RECEIPTS), [home])
+    key, unread, proofs = f"{KEY}{month}".encode(), Unread(Topic.RECEIPTS), shared.vault.proofs(shared.tenant)
     found: tuple[Statement, bytes] | None = None
     for record in records:
         if record.key == key and record.value is not None:

@@ -28,6 +28,7 @@ from calllog_guard.core.decisions.decision import decision_in
 from calllog_guard.core.decisions.outcome import is_result
 from calllog_guard.core.identity.id_file import identifiers
 from calllog_guard.core.identity.rules import spellings
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
 
 _BLOCK: Final = 1 << 24
@@ -182,7 +183,7 @@ async def _partitions(shared: AppContext) -> dict[str, int]:
 async def _case_places(shared: AppContext, case: str, log_dirs: list[Path]) -> list[ScannedPlace]:
     everything = list(range(shared.settings.partitions))
     names, junk = set(), 0
-    for record in await shared.log.read_all(shared.settings.topic("privacy.decisions"), everything):
+    for record in await shared.log.read_all(shared.settings.topic(Topic.DECISIONS), everything):
         key = record.key or b""
         if record.value is not None and key[:1] != b"~" and not is_result(key):
             try:
@@ -197,7 +198,7 @@ async def _case_places(shared: AppContext, case: str, log_dirs: list[Path]) -> l
     if not names:
         raise StateRefusedError("no decision belongs to this case; `case list` shows all")
     places: list[ScannedPlace] = []
-    topic, wanted = shared.settings.topic("calllog.legs"), sorted({name.encode() for name in names})
+    topic, wanted = shared.settings.topic(Topic.LEGS), sorted({name.encode() for name in names})
     there = (await _partitions(shared)).get(topic, 0)
     for partition in track(range(there), description="partitions", console=Console(stderr=True), transient=True):
         look = Look.for_(names)

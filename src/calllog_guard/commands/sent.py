@@ -16,6 +16,7 @@ from calllog_guard.commands.signed import Signed, has_orders, publish
 from calllog_guard.core.cases.case import Case, later
 from calllog_guard.core.cases.secret_cases import REFUSED, RefusedOrder, is_state, open_refusal, refused_key
 from calllog_guard.core.codec import DEAD, Dead, decode, time_text
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import MessageError, NewerFormError, StateRefusedError
 
 TAKEN_S: Final = 3.0
@@ -49,11 +50,11 @@ class RequestWatch:
 
     def __init__(self, shared: AppContext, signed: Signed, key: Path, *, order: bool = False) -> None:
         self._shared, self._signed, self._key = shared, signed, case_key(shared, key)
-        self._order, self._orders = order, shared.settings.topic("privacy.orders")
-        self._requests = shared.settings.topic("privacy.requests")
+        self._order, self._orders = order, shared.settings.topic(Topic.ORDERS)
+        self._requests = shared.settings.topic(Topic.REQUESTS)
         home = shared.home
-        self._dead = shared.settings.topic("calllog.dead")
-        topics = [shared.settings.topic("privacy.cases"), self._dead]
+        self._dead = shared.settings.topic(Topic.DEAD)
+        topics = [shared.settings.topic(Topic.CASES), self._dead]
         topics += [self._orders] if self._key and has_orders(shared) else []
         self._watch = KafkaWatch(shared.settings.kafka, shared.options, topics, home)
         self._offset: int | None = None

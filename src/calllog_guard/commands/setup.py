@@ -13,6 +13,7 @@ from calllog_guard.adapters.kms.local import write_new
 from calllog_guard.app.context import AppContext, world
 from calllog_guard.core.crypto.jose import new_pair
 from calllog_guard.core.identifiers import TENANT_PATTERN
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.settings import PREFIX, from_environment
 
@@ -88,7 +89,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def init(args: argparse.Namespace) -> int:
     """Write the first files; what exists is left as it is."""
-    base, events = args.directory.resolve(), from_environment(os.environ).topic("calllog.events")
+    base, events = args.directory.resolve(), from_environment(os.environ).topic(Topic.EVENTS)
     for name in ("kms", "state", "keys"):
         (base / name).mkdir(parents=True, exist_ok=True, mode=0o700)
     if not re.match(TENANT_PATTERN, args.tenant):

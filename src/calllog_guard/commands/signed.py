@@ -26,6 +26,7 @@ from calllog_guard.core.identity.rules import DEFAULT, REFUSED, canonical
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import AUDIENCE, REQUESTS, check_fields
 from calllog_guard.core.requests.sealing import MOST_BYTES, desk_number, seal_request
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, MessageError
 
 _LIFETIME_S: Final = 3600
@@ -186,7 +187,7 @@ async def publish(shared: AppContext, signed: Signed, *, order: bool) -> int:
 
     """
     home = shared.home
-    topic = shared.settings.topic("privacy.orders" if order else "privacy.requests")
+    topic = shared.settings.topic(Topic.ORDERS if order else Topic.REQUESTS)
     key = case_id(shared.tenant, signed.name) if order else shared.tenant
     writer = shared.writer()
     await writer.start()

@@ -28,6 +28,7 @@ from calllog_guard.core.rights.grants import DOMAINS
 from calllog_guard.core.stream.anchor import ANCHOR
 from calllog_guard.core.stream.letters import LETTERS_FROM
 from calllog_guard.core.stream.proofs import AUDIT
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, KmsForbiddenError, StateRefusedError
 from calllog_guard.settings import ROLES
 from calllog_guard.workers.keys.restore_guard import guard_entry, read_guard
@@ -139,7 +140,7 @@ async def _own(shared: AppContext) -> bool:
         )
     if not first:
         return await shared.anchored() is None
-    for name in ("privacy.decisions", "calllog.legs"):
+    for name in (Topic.DECISIONS, Topic.LEGS):
         topic, partitions = settings.topic(name), range(settings.partitions)
         if await shared.log.starts(topic, partitions) != await shared.log.ends(topic, partitions):
             raise StateRefusedError(
@@ -297,9 +298,9 @@ async def _make(shared: AppContext, tenant: Tenant, identity: tuple[str, ...]) -
     await writer.start()
     try:
         if unanchored:
-            topics = (shared.settings.topic("privacy.decisions"), shared.settings.topic("calllog.legs"))
+            topics = (shared.settings.topic(Topic.DECISIONS), shared.settings.topic(Topic.LEGS))
             places = [(topic, number) for topic in topics for number in range(shared.settings.partitions)]
-            places.append((shared.settings.topic("privacy.policy"), 0))  # for those who have no right to the ledger
+            places.append((shared.settings.topic(Topic.POLICY), 0))  # for those who have no right to the ledger
             anchors = [Output(*place, ANCHOR, encode(shared.anchor)) for place in places]
             await writer.write(shared.vault.vouched(tenant, AUDIT, anchors))
         profile = shared.vault.profile(tenant).number

@@ -4,7 +4,7 @@ A tenant's profile: which stored forms its installation writes, by which rules i
 It is kept with the tenant's secrets, one numbered blob per change, and the highest number counts.
 Rules: 1. Readers exist for every level ever written; the profile says which one is written, and is raised after all workers read it.
        2. A level never falls.  3. Who can write beside the KMS and not wrap cannot change it: a digest of it is wrapped by the KMS.
-Source: house rule R19; docs: Upgrade from an earlier release; vectors in `tests/vectors/profile_v1.json`.
+Source: docs/how-to/upgrade.md; vectors in `tests/vectors/stored_v2.json`.
 """
 
 import hashlib

@@ -26,6 +26,7 @@ from kafka.admin import (
 
 from calllog_guard.core.rights.grants import KEYSTORE_USERS, USERS, Grant, grants
 from calllog_guard.core.rights.redis_rules import rules
+from calllog_guard.core.topics import Topic
 from calllog_guard.devstack.certificates import SERVER, make, write_private
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.settings import PREFIX, Settings
@@ -110,8 +111,7 @@ class Secured:
                 [UserScramCredentialUpsertion(user, MECHANISM, word) for user, word in self._kafka.items()]
             )
             rights = [
-                _acl(grant)
-                for grant in grants(settings.topic, settings.calllog_prefix, [settings.topic("calllog.events")])
+                _acl(grant) for grant in grants(settings.topic, settings.calllog_prefix, [settings.topic(Topic.EVENTS)])
             ]
             refused = client.create_acls(rights)["failed"]
         finally:

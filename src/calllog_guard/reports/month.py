@@ -4,7 +4,7 @@ A month in the office as a page and as Markdown.
 Rules: 1. What the page shows is in the report: no other source.
 """
 
-from calllog_guard.core.audit.month_report import Report
+from calllog_guard.core.audit.month_lines import Report
 from calllog_guard.reports.month_charts import by_access, by_day, by_stage, by_state
 from calllog_guard.reports.month_tables import counts, tables
 from calllog_guard.reports.pages import page

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from calllog_guard.core.audit.month_report import CaseCount, DayLine, Openings, Stage
+from calllog_guard.core.audit.month_lines import CaseCount, DayLine, Openings, Stage
 from calllog_guard.reports.words import plain, short_span
 
 Look = Literal[

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from calllog_guard.core.audit.month_report import Openings, Report
+from calllog_guard.core.audit.month_lines import Openings, Report
 from calllog_guard.reports.words import plain, short_span
 
 

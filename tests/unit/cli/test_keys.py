@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from jwcrypto.jwk import JWK
 
+from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.cli import main
-from calllog_guard.core.policy.active import load_policy
 
 COMMENT = "# kept: why this number"
 

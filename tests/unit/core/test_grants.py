@@ -11,12 +11,13 @@ from calllog_guard.adapters.kafka.admin.topics import governed
 from calllog_guard.cli import main
 from calllog_guard.core.rights.grants import ENTRIES, KEYSTORE_USERS, USERS, entries_markdown, grants, markdown, rights
 from calllog_guard.core.rights.redis_rules import rules
+from calllog_guard.core.topics import Topic
 from calllog_guard.settings import Settings
 
 
 def holders(topic: str, letter: str) -> set[str]:
     """Who has a right to a topic."""
-    return {user for user, letters in rights()[topic].items() if letter in letters}
+    return {user for user, letters in rights()[Topic(topic)].items() if letter in letters}
 
 
 def test_the_documentation_shows_the_table() -> None:

@@ -13,8 +13,8 @@ from calllog_guard.core.codec import to_ms
 from calllog_guard.core.crypto.jose import sign
 from calllog_guard.core.identifiers import EpochName, Tenant
 from calllog_guard.core.policy.active import Policy
+from calllog_guard.core.policy.changes.chain import FollowedPolicy, Installed
 from calllog_guard.core.policy.changes.grave import grave, soonest
-from calllog_guard.core.policy.changes.publication import FollowedPolicy, Installed
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 
 OFFICERS = """

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from id_forms import form, human, stranger
 from make_identity import SETS, outcome, vectors
 
+from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.core.codec import check_id
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.identity.rules import (
@@ -23,7 +24,6 @@ from calllog_guard.core.identity.rules import (
     spellings,
     unknown_rules,
 )
-from calllog_guard.core.policy.active import load_policy
 from calllog_guard.errors import ConfigurationError, MessageError
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "vectors" / "identity_v1.json").read_text())

@@ -39,7 +39,7 @@ FROM_OUTSIDE = {
     "CallEvent", "Ephemeral", "Facts", "Hold", "Party", "Publication", "Range", "ReplyKey", "Request", "SealedHeader"
 }  # fmt: skip
 """Written by others, or by people: an unknown field is refused. A policy is a promise: nobody follows half of one."""
-SHOWN = ("calllog_guard.core.audit.month_report", "calllog_guard.core.calls.view")
+SHOWN = ("calllog_guard.core.audit.month_lines", "calllog_guard.core.calls.view")
 """Written for others, and read back by none of our programs."""
 
 

@@ -11,13 +11,13 @@ from policies import SERVICE, policy_of, version, write_keys
 from test_policy_record import run
 from test_publication import APPENDED, TODAY, claims_of, published
 
+from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.cli import main
 from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.jose import sign
 from calllog_guard.core.identifiers import Tenant
-from calllog_guard.core.policy.active import load_policy
-from calllog_guard.core.policy.changes.publication import Installed
+from calllog_guard.core.policy.changes.chain import Installed
 from calllog_guard.core.policy.lawful import advice
 from calllog_guard.core.policy.record import markdown, record
 from calllog_guard.errors import ConfigurationError

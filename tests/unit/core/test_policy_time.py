@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from policies import SERVICE, policy_of, version
 
+from calllog_guard.adapters.disk.policy_file import key_files
 from calllog_guard.adapters.rocksdb.index import RocksIndex
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.policy.active import Policy
@@ -147,7 +148,7 @@ def test_a_sweep_takes_what_is_due_and_nothing_else(
 ) -> None:
     index = RocksIndex(tmp_path / "index")
     try:
-        policy, today = Policy(written(law), tmp_path), START + timedelta(after)
+        policy, today = Policy(written(law), key_files(tmp_path)), START + timedelta(after)
         expected = set()
         for number, (day, mask) in enumerate(legs):
             call = START + timedelta(min(day, after))

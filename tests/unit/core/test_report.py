@@ -14,7 +14,8 @@ from test_notices import DISCLOSE, GROUND, reply_key
 
 from calllog_guard.commands.report import first_of, holds_of
 from calllog_guard.core.audit.accesses import Account
-from calllog_guard.core.audit.month_report import HoldLine, Month, PolicyLine, Report, Sources, report
+from calllog_guard.core.audit.month_lines import HoldLine, PolicyLine, Report
+from calllog_guard.core.audit.month_report import Month, Sources, report
 from calllog_guard.core.cases.case import Case
 from calllog_guard.core.cases.case_filter import Filter, chosen, days_left, may_act
 from calllog_guard.core.cases.notices import Filed, Sent

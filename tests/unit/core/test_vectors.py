@@ -35,8 +35,9 @@ def test_the_first_part_of_a_leg_is_its_encoded_header(purposes: int, topic: str
 
 def test_no_nonce_is_handed_out_twice() -> None:
     drawn = [*nonces(1000), *nonces(1000)]
-    assert len(set(drawn)) == 2000
-    assert {len(each) for each in drawn} == {12}
+    assert len({raw for raw, _ in drawn}) == 2000
+    assert {len(raw) for raw, _ in drawn} == {12}
+    assert all(text == b64(raw) for raw, text in drawn)
 
 
 def test_an_independent_jose_library_opens_a_leg() -> None:

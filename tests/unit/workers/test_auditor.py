@@ -25,13 +25,13 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import arrival
 from calllog_guard.core.stream.beginnings import Reached, reached_entry, reached_key
 from calllog_guard.core.stream.proofs import DESK
+from calllog_guard.core.topics import TABLE
 from calllog_guard.metrics import GaugeMetric, Gauges
 from calllog_guard.ports import Cleaner, Trim
 from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor.context import AuditorContext
 from calllog_guard.workers.auditor.lags import Lags
 from calllog_guard.workers.auditor.observation import Observation
-from calllog_guard.workers.auditor.upkeep import FEW, MANY
 from calllog_guard.workers.auditor.worker import Auditor
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.restore_guard import guard_entry
@@ -183,8 +183,8 @@ async def made(
     async def walked() -> Walked:
         return Walked()
 
-    for name in (*MANY, *FEW):
-        log.extents.create(name, 1 + len(log.beyond) * (name == "calllog.legs"))
+    for topic in (topic for topic, row in TABLE.items() if row.beaten):
+        log.extents.create(topic, 1 + len(log.beyond) * (topic == "calllog.legs"))
     for name in log.events:
         if name not in log.extents.topics and name != "waits":
             log.extents.create(name, 1)

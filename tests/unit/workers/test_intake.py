@@ -13,6 +13,7 @@ from test_walk import Hand
 
 from calllog_guard.adapters.disk.import_journal import Journal
 from calllog_guard.adapters.disk.old_logs import csv_rows, digest, ndjson_lines
+from calllog_guard.adapters.disk.policy_file import key_files
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.adapters.memory.fakes import MemoryKeystore, MemoryWriter
 from calllog_guard.core.calls.csv_rows import columns_of
@@ -34,6 +35,7 @@ from calllog_guard.errors import (
     UnacknowledgedError,
     UnitOverdueError,
 )
+from calllog_guard.metrics import Counters
 from calllog_guard.settings import Settings
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.keys.people.naming import Naming
@@ -65,7 +67,7 @@ POLICY = Policy(
             },
         ),
     ),
-    Path(),
+    key_files(Path()),
 )
 
 
@@ -237,11 +239,12 @@ async def test_a_replay_is_judged_by_its_first_day(world: Installed) -> None:
     await world.ring.fence(world.lookup("a"), to_ms(NOW - timedelta(days=30)))
     from calllog_guard.core.calls.event import EVENTS, CheckedEvent  # noqa: PLC0415
 
-    wrong = CheckedEvent(EVENTS.decode(call(1, "a", days=29)), [SubjectId("a")])
+    event = EVENTS.decode(call(1, "a", days=29))
+    wrong = CheckedEvent(event, to_ms(event.started_at), [SubjectId("a")])
     first = first_appended_ms(to_ms(NOW), (replay_header(0, 7, letter_ms),))
     rules = sealer.rules()
     ended = (await sealer.settle(sealer.parts(wrong, first, rules), (), rules)).ended
-    assert +ended == {"suppressed_erased": 1}
+    assert +ended == {Counters.events_suppressed["erased"]: 1}
     assert not world.stored
     assert first_appended_ms(5, (("clg-replay", b"nonsense"),)) == 0, "what is none of ours is older than every fence"
     assert first_appended_ms(5, (replay_header(0, 7, 9),)) == 5, "the header never makes a record younger"

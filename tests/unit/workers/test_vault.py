@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from contexts import context
 
+from calllog_guard.adapters.disk.policy_file import key_files
 from calllog_guard.adapters.kms.aws import AwsKms
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.adapters.memory.fakes import MemoryKeystore, MemoryKms, MemoryRing, SystemClock
@@ -159,7 +160,7 @@ def ring(kms: Kms) -> Keyring:
 def test_a_receipt_counts_how_long_the_kms_could_take_a_destruction_back() -> None:
     fenced = datetime(2026, 11, 24, tzinfo=UTC)
     for kms, days in ((MemoryKms(), 28), (AwsKms("eu-west-2", "p"), 35)):
-        bounds = Receipts(context(WorkerContext, ring=ring(kms), policy=Policy((), Path())))._bounds(fenced)
+        bounds = Receipts(context(WorkerContext, ring=ring(kms), policy=Policy((), key_files(Path()))))._bounds(fenced)
         assert bounds["backup_end"] == fenced + timedelta(days=days)
 
 

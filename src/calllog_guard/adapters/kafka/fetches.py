@@ -3,7 +3,7 @@ What the library's consumer does with a fetch, done so that nothing in it raises
 
 The library parses a fetch while it is handed out: an error there loses the records of every other partition that were in the same
 answer, and its position has moved past them.  There is no public way to another parser: the three names by which the library's
-fetcher finds its own are set to ours, for the whole process (`tests/contract/test_border.py` fails when a new release moves them).
+fetcher finds its own are set to ours, for the whole process (`tests/contract/test_border_on_kafka.py` fails when a new release moves them).
 Rules: 1. A batch that does not hold is read again, TRIES times; then it is passed over, an offset at a time.
        2. Control batches, and with `read_committed` what was aborted, are passed over, as the library does.
 """

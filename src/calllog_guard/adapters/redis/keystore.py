@@ -5,7 +5,7 @@ Rules: 1. Any doubt is silence (KeystoreSilentError), never an answer.  2. Unsaf
        3. A write, its watch and its proof go over one connection, and are never sent twice: a proof asked for elsewhere proves
           nothing, and a watch does not outlive its connection.  4. No command names more than PORTION keys: while it runs, the
           server answers nobody, and the time of WATCH grows with the square of its keys (4 ms for 250, a second for 5,000).
-Source: design section 8; `facts.md` (Redis).
+Source: docs/explanation/keystore.md, docs/how-to/keystore.md.
 """
 
 import re

@@ -3,7 +3,7 @@ What Redis leaves in files: settings under which it keeps and forgets as promise
 
 Rules: 1. Every copy counts: what is asked of the master is asked of each replica.  2. A snapshot file is refused: what was
        deleted stays in it for ever.  3. Automatic failover by Sentinel cannot be seen from here; the documentation forbids it.
-Source: design section 8; `facts.md` (Redis).
+Source: docs/explanation/keystore.md, docs/how-to/keystore.md.
 """
 
 import asyncio

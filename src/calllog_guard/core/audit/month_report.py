@@ -2,7 +2,7 @@
 A month in the office: what came in, what was answered and when, what is due, and whether erasures kept their objectives.
 
 In: the cases as they are now, what their disclosures were for, who opened what, the policy's versions.  Out: `Report`, the same
-for the same values; `report_page.py` makes Markdown and a page of it.
+for the same values; `reports/month.py` makes Markdown and a page of it.
 Rules: 1. No identity goes in, so none comes out: cases have ids, actors have the names of their keys.
        2. A month has the cases that were received in it, or still owed an answer at any time of it; their state is that of now.
        3. Days are those of the tenant's zone.
@@ -14,17 +14,33 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from statistics import median
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
 from calllog_guard.core.audit.accesses import Account
+from calllog_guard.core.audit.month_lines import (
+    Brake,
+    CaseCount,
+    DayLine,
+    Disclosure,
+    DoubtLine,
+    HoldLine,
+    LossLine,
+    NoticeLine,
+    OpenCase,
+    Openings,
+    PolicyLine,
+    ProlongedLine,
+    Report,
+    Stage,
+)
 from calllog_guard.core.audit.month_statement import Statement
 from calllog_guard.core.cases.case import SINCE, Case
 from calllog_guard.core.cases.case_filter import days_left
 from calllog_guard.core.cases.notices import Filed, waiting
 from calllog_guard.core.cases.working_days import Calendar
-from calllog_guard.core.codec import DENIED, Access, Day, Id, Message, Utc
+from calllog_guard.core.codec import DENIED, Access
 from calllog_guard.core.officers.acceptances import Accepted
 from calllog_guard.core.officers.prolongations import Prolonged
 
@@ -32,169 +48,6 @@ SOON_DAYS: Final = 7
 ANSWERS: Final = "answers"
 """In whose name records are opened for whoever asked for them, and for authorities; the purpose is the type of the case."""
 _HOUR_S: Final = 3600
-
-
-class CaseCount(Message, frozen=True, kw_only=True):
-    """How many cases of a type are in a state, and what they wait for."""
-
-    type: str
-    state: str
-    waits_for: str | None
-    cases: int
-
-
-class OpenCase(Message, frozen=True, kw_only=True):
-    """A case that somebody must look at; `left` are days."""
-
-    case: Id
-    type: str
-    waits_for: str | None
-    due: Day
-    left: int
-
-
-class Stage(Message, frozen=True, kw_only=True):
-    """How long erasures took to a stage, in seconds since another; `missed` counts those that are over the objective now, too."""
-
-    stage: str
-    since: str
-    erasures: int
-    median_s: float
-    worst_s: float
-    objective_s: float | None
-    missed: int
-
-
-class HoldLine(Message, frozen=True, kw_only=True):
-    """A hold that is no secret; basis and review date where they are known."""
-
-    hold: str
-    case: Id | None
-    state: str
-    basis: str | None
-    review_at: Utc | None
-
-
-class Disclosure(Message, frozen=True, kw_only=True):
-    """A disclosure: to whom, on which basis, approved by whom; `told` is when the person was told of it."""
-
-    case: Id
-    state: str
-    authority: str | None
-    basis: str | None
-    notify: str | None
-    approvals: tuple[str, ...]
-    told: Utc | None
-    review_at: Utc | None
-
-
-class Openings(Message, frozen=True, kw_only=True):
-    """
-    Who opened records for a purpose, how many, and how many were refused; an answer to somebody's request stands under `ANSWERS`.
-
-    `times` counts reads that opened something, and one that goes on for days once for each day; `denied` those that were not let begin.
-    `proven`: whether the actor has signed it; False: it was written when nobody had to, or by somebody who was denied. Absent where no
-    actor has a key.
-    """
-
-    actor: str
-    purpose: str
-    times: int
-    opened: int
-    refused: int
-    denied: int = 0
-    proven: bool | msgspec.UnsetType = msgspec.UNSET
-
-
-class DoubtLine(Message, frozen=True, kw_only=True):
-    """Records of accesses that nobody believes, by why: how many, and how many records they claim were opened. They name nobody."""
-
-    reason: str
-    accesses: int
-    claimed: int
-
-
-class PolicyLine(Message, frozen=True, kw_only=True):
-    """A version of the policy and what it changed."""
-
-    effective: Day
-    change: str
-
-
-class Brake(Message, frozen=True, kw_only=True):
-    """A brake: the limit of people an hour and requester, a requester's busiest hour of the month, and how many cases wait for an officer now."""
-
-    type: str
-    limit: int
-    busiest: int
-    waiting: int
-
-
-class DayLine(Message, frozen=True, kw_only=True):
-    """What came in and what was answered on a day."""
-
-    day: Day
-    received: int
-    answered: int
-
-
-class NoticeLine(Message, frozen=True, kw_only=True):
-    """Notices of the month's cases to an addressee."""
-
-    to: str
-    sent: int
-    acknowledged: int
-    overdue: int
-
-
-class LossLine(Message, frozen=True, kw_only=True):
-    """What an officer accepted as lost of a partition; `records` at most, None where nobody can know."""
-
-    at: Utc
-    officer: str
-    topic: str
-    partition: int
-    from_: int = msgspec.field(name="from")
-    to: int
-    records: int | None
-
-
-class ProlongedLine(Message, frozen=True, kw_only=True):
-    """A topic whose time the auditor changed, because something unread in it was near its end, or is not any more."""
-
-    at: Utc
-    topic: str
-    from_s: int
-    to_s: int
-    unread_s: int
-
-
-class Report(Message, frozen=True, kw_only=True):
-    """The whole report; `secrets` says that a secret hold is in it, `statement` what went in the month, once the desk has signed it."""
-
-    v: Literal[1] = 1
-    tenant: str
-    month: str
-    at: Utc
-    received: int
-    answered: int
-    late: int
-    counts: tuple[CaseCount, ...]
-    due_soon: tuple[OpenCase, ...]
-    officers: tuple[OpenCase, ...]
-    stages: tuple[Stage, ...]
-    holds: tuple[HoldLine, ...]
-    disclosures: tuple[Disclosure, ...]
-    notices: tuple[NoticeLine, ...]
-    opened: tuple[Openings, ...]
-    policies: tuple[PolicyLine, ...]
-    brakes: tuple[Brake, ...]
-    days: tuple[DayLine, ...]
-    losses: tuple[LossLine, ...] = ()
-    prolonged: tuple[ProlongedLine, ...] = ()
-    secrets: bool = False
-    statement: Statement | None = None
-    doubted: tuple[DoubtLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

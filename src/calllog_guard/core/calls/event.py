@@ -14,7 +14,7 @@ import msgspec
 
 from calllog_guard.core.codec import IdText, Message, Role, TenantName, Utc, check_id, check_year, decode, to_ms
 from calllog_guard.core.identifiers import CallId, SubjectId
-from calllog_guard.core.identity.rules import canonical
+from calllog_guard.core.identity.rules import canonical, is_plain
 from calllog_guard.errors import MessageError
 
 Kind = Literal["video", "audio", "screen"]
@@ -98,22 +98,24 @@ def check_event(event: CallEvent, identity: Sequence[str]) -> list[SubjectId]:
 
 def _checked(party: Party, event: CallEvent, identity: Sequence[str], seen: Container[str]) -> SubjectId:
     """The canonical form of a party that is none of those seen; raises as `check_event`, with a pointer from the party on."""
-    check_id(party.id, "/id")
+    plain = is_plain(party.id)
+    if not plain:
+        check_id(party.id, "/id")
     if party.joined_at or party.left_at:
         check_year(party.joined_at, "/joined_at")
         check_year(party.left_at, "/left_at")
         if event.outcome != "answered":
             raise MessageError("not_answered")
         _check_span(party.joined_at or event.started_at, party.left_at or event.ended_at, "/left_at")
-    name = canonical(party.id, identity, "/id")
+    name = SubjectId(party.id) if plain else canonical(party.id, identity, "/id")
     if name in seen:
         raise MessageError("duplicate_party", "/id")
     return name
 
 
-def check_time(event: CallEvent, appended_ms: int, limits: Limits) -> None:
+def check_time(event: CallEvent, appended_ms: int, limits: Limits) -> int:
     """
-    Whether the event comes in time, judged against the record's append time.
+    Whether the event comes in time, judged against the record's append time; when the call began.
 
     Raises:
         MessageError: `in_future` or `too_late`; the event is dead-lettered.
@@ -125,6 +127,7 @@ def check_time(event: CallEvent, appended_ms: int, limits: Limits) -> None:
         raise MessageError("in_future", "/started_at")
     if started < appended_ms - limits.late_ms:
         raise MessageError("too_late", "/started_at")
+    return started
 
 
 class _Envelope(msgspec.Struct, frozen=True):
@@ -157,9 +160,10 @@ def payload_of(raw: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -
 
 
 class CheckedEvent(NamedTuple):
-    """An event, and the canonical form of each party's id, then of each that is removed."""
+    """An event, when it began, and the canonical form of each party's id, then of each that is removed."""
 
     event: CallEvent
+    started_ms: int
     names: list[SubjectId]
 
 
@@ -181,5 +185,4 @@ def read_event(
     if event.tenant != tenant:
         raise MessageError("foreign_tenant", "/tenant")
     names = check_event(event, identity)
-    check_time(event, appended_ms, limits)
-    return CheckedEvent(event, names)
+    return CheckedEvent(event, check_time(event, appended_ms, limits), names)

@@ -6,19 +6,12 @@ Rules: 1. Behind the fence nothing is stored: an event dated or appended up to t
 Source: design sections 8 and 9 (late and returning).
 """
 
-from enum import Enum
+from typing import Literal
 
 from calllog_guard.core.crypto.entries import Person
 
-
-class Fated(Enum):
-    """What becomes of one party's part."""
-
-    STORE = "store"
-    MINT = "mint"
-    REMOVE = "remove"
-    ERASED = "erased"
-    NO_PURPOSE = "no_purpose"
+Fated = Literal["store", "mint", "remove", "erased", "no_purpose"]
+"""What becomes of one party's part."""
 
 
 def fate_of(person: Person | None, mask: int, started_ms: int, appended_ms: int, *, returns: bool = True) -> Fated:
@@ -33,9 +26,9 @@ def fate_of(person: Person | None, mask: int, started_ms: int, appended_ms: int,
 
     """
     if person is not None and person.cut_off and min(started_ms, appended_ms) <= person.cut_off:
-        return Fated.ERASED
+        return "erased"
     if person is not None and person.pseudonym is None and not returns:
-        return Fated.ERASED
+        return "erased"
     if person is None or person.pseudonym is None:
-        return Fated.MINT if mask else Fated.NO_PURPOSE
-    return Fated.STORE if mask else Fated.REMOVE
+        return "mint" if mask else "no_purpose"
+    return "store" if mask else "remove"

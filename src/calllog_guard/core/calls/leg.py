@@ -81,14 +81,21 @@ def leg_texts(event: CallEvent, calls: CallKey | None = None) -> list[bytes]:
     call = event.call_id if calls is None else calls.reference(CallId(event.call_id))
     head = b'{"call":' + text_literal(call) + b',"role":"'
     shared = f',"kind":"{event.kind}","outcome":"{event.outcome}","started_at":{started},"ended_at":{ended}'
-    tail = f'{shared},"parties":{len(event.parties)},"subject":'.encode()
+    tail = f'{shared},"parties":{len(event.parties)},"subject":'
+    joined, left = (started, ended) if answered else ("null", "null")
+    whole = f'","joined_at":{joined},"left_at":{left}{tail}'.encode()
     return [
-        head + _own(party, started, ended, answered=answered) + tail + text_literal(party.id) + b"}"
+        head
+        + party.role.encode()
+        + (whole if party.joined_at is None and party.left_at is None else _own(party, joined, left, tail))
+        + text_literal(party.id)
+        + b"}"
         for party in event.parties
     ]
 
 
-def _own(party: Party, started: str, ended: str, *, answered: bool) -> bytes:
-    joined = f'"{time_text(party.joined_at)}"' if party.joined_at else started if answered else "null"
-    left = f'"{time_text(party.left_at)}"' if party.left_at else ended if answered else "null"
-    return f'{party.role}","joined_at":{joined},"left_at":{left}'.encode()
+def _own(party: Party, joined: str, left: str, tail: str) -> bytes:
+    """Behind the role of a party that was not there from the call's beginning to its end."""
+    joined = f'"{time_text(party.joined_at)}"' if party.joined_at else joined
+    left = f'"{time_text(party.left_at)}"' if party.left_at else left
+    return f'","joined_at":{joined},"left_at":{left}{tail}'.encode()

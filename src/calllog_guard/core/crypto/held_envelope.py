@@ -39,7 +39,7 @@ class HoldSecret(Secret):
 
 @dataclass(frozen=True, slots=True)
 class HoldEntry:
-    """A hold in the keystore; `secret` is None once it was released, `terms` are JSON (`requests/hold.py`)."""
+    """A hold in the keystore; `secret` is None once it was released, `terms` are JSON (`core/decisions/hold.py`)."""
 
     epoch: EpochName
     secret: HoldSecret | None

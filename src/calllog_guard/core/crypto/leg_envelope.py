@@ -20,6 +20,7 @@ from calllog_guard.core.identifiers import b64, unb64
 from calllog_guard.errors import MessageError, RecordError
 
 NONCE_BYTES: Final = 12
+_NONCE_LETTERS: Final = 16  # without a rest: three bytes are four letters
 TAG_BYTES: Final = 16
 PAD: Final = 64
 _ANY_ID: Final = "A" * 22
@@ -49,10 +50,19 @@ class LegHeader(Rewritten, frozen=True, kw_only=True, gc=False):
 _headers: Final = msgspec.json.Decoder(LegHeader)
 
 
-def nonces(most: int) -> Iterator[bytes]:
-    """So many random nonces, each handed out once; the system is asked for all of them at once."""
+Nonce = tuple[bytes, bytes]
+"""Twelve random bytes for one seal, and their base64url."""
+
+
+def nonces(most: int) -> Iterator[Nonce]:
+    """So many random nonces, each handed out once; the system is asked for all of them at once, and they are encoded at once."""
     drawn = secrets.token_bytes(most * NONCE_BYTES)
-    return (drawn[at : at + NONCE_BYTES] for at in range(0, len(drawn), NONCE_BYTES))
+    texts = b64(drawn)
+    return zip(
+        [drawn[at : at + NONCE_BYTES] for at in range(0, len(drawn), NONCE_BYTES)],
+        [texts[at : at + _NONCE_LETTERS] for at in range(0, len(texts), _NONCE_LETTERS)],
+        strict=True,
+    )
 
 
 def padded(plaintext: bytes) -> bytes:
@@ -62,7 +72,7 @@ def padded(plaintext: bytes) -> bytes:
 
 def seal_leg(header: Message, plaintext: bytes, key: DataKey, nonce: bytes) -> bytes:
     """A leg, or a copy of it, as five base64url parts, the second (encrypted key) empty. `nonce`: 12 random bytes, never reused."""
-    return seal_under(b64(encode(header)), plaintext, key, nonce)
+    return seal_under(b64(encode(header)), plaintext, key, (nonce, b64(nonce)))
 
 
 def leg_head(policy: str, tenant: str, topic: str, v: Literal[1, 2] = 1) -> tuple[str, str]:
@@ -80,10 +90,10 @@ def leg_aad(shared: tuple[str, str], kid: str, day: str, rid: str, purposes: int
     return b64(text.encode())
 
 
-def seal_under(aad: bytes, plaintext: bytes, key: DataKey, nonce: bytes) -> bytes:
+def seal_under(aad: bytes, plaintext: bytes, key: DataKey, nonce: Nonce) -> bytes:
     """As `seal_leg`, under a header as it stands in the record."""
-    sealed = key.aes().encrypt(nonce, padded(plaintext), aad)
-    return b".".join((aad, b"", b64(nonce), b64(sealed[:-TAG_BYTES]), b64(sealed[-TAG_BYTES:])))
+    sealed = key.aes().encrypt(nonce[0], padded(plaintext), aad)
+    return b".".join((aad, b"", nonce[1], b64(sealed[:-TAG_BYTES]), b64(sealed[-TAG_BYTES:])))
 
 
 def parse_header(leg: bytes) -> LegHeader:

@@ -3,12 +3,12 @@ A person's secrets and what they yield: pseudonym, token key, month keys.
 
 Rules: 1. Secrets are random, never derived from identifiers.  2. One HKDF info per use, never one key for two uses.
        3. No secret prints itself; raw bytes need `expose()`.
-Source: HMAC-SHA-256 (RFC 2104), HKDF-SHA-256 (RFC 5869); vectors in `tests/vectors/secrets_v1.json`.
+Source: HMAC-SHA-256 (RFC 2104), HKDF-SHA-256 (RFC 5869); vectors in `tests/vectors/stored_v1.json`.
 """
 
 import hmac
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Final, NewType, Self
 
@@ -127,12 +127,19 @@ class Pepper(MacKey):
 
     def lookup(self, tenant: Tenant, subject: SubjectId) -> Lookup:
         """The keystore's key for a person: HMAC-SHA-256 over tenant, a zero byte, and the subject id."""
-        return self.lookups(tenant, (subject,))[0]
+        return self.lookup_of(tenant)(subject)
 
-    def lookups(self, tenant: Tenant, subjects: Iterable[SubjectId]) -> list[Lookup]:
-        """As `lookup`, of many."""
-        mac, before = self.mac, f"lookup\0{tenant}\0"
-        return [Lookup(b64(mac((before + subject).encode())).decode()) for subject in subjects]
+    def lookup_of(self, tenant: Tenant) -> Callable[[SubjectId], Lookup]:
+        """As `lookup`, for many: what depends on the tenant is computed once."""
+        before = self._begun.copy()
+        before.update(f"lookup\0{tenant}\0".encode())
+
+        def lookup(subject: SubjectId) -> Lookup:
+            begun = before.copy()
+            begun.update(subject.encode())
+            return Lookup(b64(begun.finalize()).decode())
+
+        return lookup
 
     def person_for(self, purpose: str, lookup: Lookup) -> PurposePerson:
         """A person's name for the readers of one purpose: two purposes cannot be joined by it, nor either with the log."""
@@ -161,7 +168,9 @@ class TokenKey(MacKey):
 
     def token(self, call: CallId) -> Token:
         """The name of this person's leg of a call; without the secret it links to nothing."""
-        return Token(id_text(self.mac(call.encode())[:ID_BYTES]))
+        begun = self._begun.copy()  # as `mac`, without a call of its own: once for each leg
+        begun.update(call.encode())
+        return Token(id_text(begun.finalize()[:ID_BYTES]))
 
     def tally_key(self) -> Secret:
         """Tells this person from others while lapsed legs are counted (`core/retention/statistics.py`), and dies with the person."""

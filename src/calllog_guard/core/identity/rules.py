@@ -306,6 +306,11 @@ def narrower(rules: Sequence[str], wanted: Sequence[str]) -> list[str]:
     return [name for name in in_order(tuple(kept - {AS_WRITTEN})) if name not in wanted]
 
 
+def is_plain(text: str) -> bool:
+    """Whether it is of the forms that every set of rules leaves as they are: letters, digits and marks of ASCII, of any allowed length."""
+    return len(text) <= ID_BYTES and _PLAIN.match(text) is not None
+
+
 def canonical(text: str, rules: Sequence[str], pointer: str = "") -> SubjectId:
     """
     The one form of an identifier under a tenant's rules.
@@ -314,7 +319,7 @@ def canonical(text: str, rules: Sequence[str], pointer: str = "") -> SubjectId:
         MessageError: It has none; the reason is a word of REFUSED.
 
     """
-    if _PLAIN.match(text) and len(text) <= ID_BYTES:
+    if is_plain(text):
         return SubjectId(text)
     if len(rules) == 1 and rules[0] in _LEGACY:
         return SubjectId(_LEGACY[rules[0]](text))

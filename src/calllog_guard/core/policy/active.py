@@ -6,43 +6,41 @@ Rules: 1. Anything unknown or contradictory is refused at start, with where and 
 Source: design section 11; GDPR Art. 13, 30.
 """
 
-import tomllib
 from collections.abc import Callable, Mapping
 from datetime import date
-from pathlib import Path
 
 import msgspec
 
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.identity.rules import legacy_identity
 from calllog_guard.core.policy.actors import Actors
-from calllog_guard.core.policy.changes.publication import FollowedPolicy, Installed, follow, with_keys
-from calllog_guard.core.policy.checks import check_versions, read_form
+from calllog_guard.core.policy.changes.chain import FollowedPolicy, Installed, follow
+from calllog_guard.core.policy.changes.publication import KeyOf, with_keys
 from calllog_guard.core.policy.form import PEM, TenantPolicy, Version, period
 from calllog_guard.core.policy.lawful import unlawful
 from calllog_guard.core.policy.versions import has_survived, in_force, law, longest_keep_days, purposes_since
 from calllog_guard.core.retention.purposes import Purpose
 from calllog_guard.errors import ConfigurationError
 
-__all__ = ["Policy", "TenantPolicy", "Version", "load_policy", "period"]
+__all__ = ["Policy", "TenantPolicy", "Version", "period"]
 
 
 class Policy:
     """
     All versions, the latest last; `versions` is replaced as a whole when a published one is followed.
 
-    `history` has also what was corrected on its own day. `here` says what the installation asks of a version.
+    `history` has also what was corrected on its own day. `here` says what the installation asks of a version; `key_file` reads one.
     """
 
-    def __init__(self, versions: tuple[Version, ...], directory: Path) -> None:
+    def __init__(self, versions: tuple[Version, ...], key_file: KeyOf) -> None:
         self.file = self.history = versions
         self.versions = law(versions)
-        self._directory = directory
+        self._key_file = key_file
         self.here: Callable[[], Installed] = Installed
         self._actors: dict[Tenant, tuple[tuple[Version, ...], Actors]] = {}
 
     def follow(self, records: Mapping[bytes, int], most_days: int | None) -> FollowedPolicy:
-        """Be the law that the file and these publications make; see `publication.follow`."""
+        """Be the law that the file and these publications make; see `chain.follow`."""
         followed = follow(self.file, records, self.public_key, most_days, self.here())
         self.versions, self.history = followed.versions, followed.history
         return followed
@@ -123,33 +121,4 @@ class Policy:
 
     def public_key(self, name: str) -> bytes:
         """The PEM of a `key` of the policy: a file beside it, or the text itself in a published version."""
-        return name.encode() if name.startswith(PEM) else _read(self._directory / name)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot read {path}: {error.strerror}; run calllog-guard init, or mend the path"
-        ) from None
-    return raw
-
-
-def load_policy(path: Path) -> Policy:
-    """
-    Read and check the policy file with the key files it names; whether it is lawful is asked apart (`Policy.unlawful`).
-
-    Raises:
-        ConfigurationError: What was found, where, and what to do.
-
-    """
-    raw = _read(path)
-    try:
-        policy = Policy(read_form(tomllib.loads(raw.decode())), path.parent)
-        check_versions(policy.file, policy.public_key)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: {error}") from None
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{path}: {error}") from None
-    return policy
+        return name.encode() if name.startswith(PEM) else self._key_file(name)

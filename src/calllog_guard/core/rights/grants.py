@@ -2,10 +2,8 @@
 Who may do what: the users with their rights to Kafka's topics, groups and cluster, and to the keystore's entries.
 
 Rules: 1. Each user has what its code does, and nothing else; what is not listed is denied (no `allow.everyone.if.no.acl.found`).
-       2. Nobody but desk, keeper and auditor reads `privacy.requests`, `privacy.decisions`, `privacy.outcomes` and `calllog.held`: they
-          tell of secret holds; `privacy.orders`, which is of nothing else, is shown to officers besides, and to no backend.  3. `delete` is for DeleteRecords; Kafka takes it for the right to delete the topic too, so that brokers
-          must run with `delete.topic.enable=false`.  4. Of the keystore's entries those who protect make new ones and take nothing
-          away; those who read, and officers, change none.
+       2. The rights to topics stand in `core/topics.py`, with their rules.
+       3. Of the keystore's entries those who protect make new ones and take nothing away.  Readers and officers change none.
 The documentation shows these tables. `calllog-guard topics rights` prints those of Kafka for its own tool, `calllog-guard keystore rights`
 those of Redis (`core/rights/redis_rules.py`); `stack up --profile secure` sets both.
 Source: design sections 5 and 8; Apache Kafka, security: operations and resources; Redis, access control lists.
@@ -13,6 +11,8 @@ Source: design sections 5 and 8; Apache Kafka, security: operations and resource
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
+
+from calllog_guard.core.topics import TABLE, Topic
 
 USERS: Final = ("protector", "desk", "keeper", "auditor", "operator", "backend", "officer", "reader", "recipient")
 OPERATIONS: Final = {
@@ -31,28 +31,6 @@ _LOOKED_AT: Final = {"auditor": "DS", "operator": "CDS"}
 _FOLLOWS_POLICY: Final = ("protector", "desk", "keeper", "backend", "officer", "reader")
 """Who follows the published policy asks for how long the topic of the legs keeps them."""
 
-_EVENTS: Final = "calllog.events"
-_TOPICS: Final[dict[str, dict[str, str]]] = {
-    "calllog.events": {"protector": "R", "auditor": "WXA", "operator": "W", "backend": "W"},
-    "calllog.legs": {"protector": "W", "keeper": "RW", "auditor": "RW", "operator": "W", "officer": "R", "reader": "R"},
-    "calllog.held": {"keeper": "RW", "auditor": "W"},
-    "calllog.statistics": {"keeper": "RW", "officer": "R"},
-    "calllog.parked": {"protector": "RW", "auditor": "W", "operator": "R"},
-    "calllog.dead": {"protector": "W", "desk": "W", "keeper": "W", "auditor": "W", "operator": "RW"},
-    "privacy.requests": {"desk": "R", "auditor": "WXA", "operator": "W", "backend": "W", "officer": "W"},
-    "privacy.decisions": {"desk": "RW", "keeper": "RW", "auditor": "RW", "operator": "W"},
-    "privacy.outcomes": {"desk": "R", "keeper": "W", "auditor": "W"},
-    "privacy.orders": {"desk": "RW", "keeper": "W", "auditor": "W", "officer": "RW"},
-    "privacy.cases": {"desk": "RW", "auditor": "RW", "backend": "R", "officer": "R"},
-    "privacy.policy": dict.fromkeys(("auditor", "officer", "operator"), "RW")
-    | dict.fromkeys(("protector", "desk", "keeper", "backend", "reader"), "R"),
-    "privacy.receipts": {"desk": "W", "backend": "R", "officer": "R"},
-    "privacy.notices": {"desk": "W", "recipient": "R"},
-    "privacy.exports": {"desk": "W", "keeper": "W", "backend": "R"},
-    "privacy.access": {"keeper": "R", "operator": "W", "officer": "R", "reader": "W"},
-}
-OURS: Final = tuple(name for name in _TOPICS if name != _EVENTS)
-"""What no backend publishes events to."""
 _GROUPS: Final[dict[str, dict[str, str]]] = {
     "guard-protector": {"protector": "R", "auditor": "D", "operator": "D"},
     "guard-desk": {"desk": "R", "auditor": "D", "operator": "D"},
@@ -140,18 +118,18 @@ class Grant(NamedTuple):
     operation: str
 
 
-def rights() -> dict[str, dict[str, str]]:
+def rights() -> dict[Topic, dict[str, str]]:
     """The letters by topic and user."""
-    return {topic: {user: _letters(topic, user) for user in USERS} for topic in _TOPICS}
+    return {topic: {user: _letters(topic, user) for user in USERS} for topic in TABLE}
 
 
-def _letters(topic: str, user: str) -> str:
-    follows = "S" if topic == "calllog.legs" and user in _FOLLOWS_POLICY else ""
-    found = _TOPICS[topic].get(user, "") + _LOOKED_AT.get(user, "") + follows
+def _letters(topic: Topic, user: str) -> str:
+    follows = "S" if topic is Topic.LEGS and user in _FOLLOWS_POLICY else ""
+    found = TABLE[topic].rights.get(user, "") + _LOOKED_AT.get(user, "") + follows
     return found.replace("D", "") if set(found) & set("RWX") else found
 
 
-def grants(topic: Callable[[str], str], group_prefix: str, events: Sequence[str]) -> Iterator[Grant]:
+def grants(topic: Callable[[Topic], str], group_prefix: str, events: Sequence[str]) -> Iterator[Grant]:
     """
     Every right, one by one.
 
@@ -164,7 +142,11 @@ def grants(topic: Callable[[str], str], group_prefix: str, events: Sequence[str]
     tables = (
         (
             "Topic",
-            {name: users for row, users in rights().items() for name in (events if row == _EVENTS else [topic(row)])},
+            {
+                name: users
+                for row, users in rights().items()
+                for name in (events if row is Topic.EVENTS else [topic(row)])
+            },
         ),
         ("Group", {group_prefix + name: users for name, users in _GROUPS.items()}),
         ("Cluster", {"kafka-cluster": _CLUSTER}),
@@ -176,7 +158,7 @@ def grants(topic: Callable[[str], str], group_prefix: str, events: Sequence[str]
                     yield Grant(user, kind, name, OPERATIONS[letter])
 
 
-def acl_commands(topic: Callable[[str], str], group_prefix: str, events: Sequence[str]) -> list[str]:
+def acl_commands(topic: Callable[[Topic], str], group_prefix: str, events: Sequence[str]) -> list[str]:
     """The same as commands of Kafka's own tool, one per user and resource."""
     together: dict[tuple[str, str, str], list[str]] = {}
     for grant in grants(topic, group_prefix, events):

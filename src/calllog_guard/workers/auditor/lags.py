@@ -17,9 +17,9 @@ import structlog
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.officers.acceptances import Accepted
 from calllog_guard.core.officers.prolongations import Prolonged, next_retention
+from calllog_guard.core.topics import TABLE, Topic
 from calllog_guard.metrics import Gauges
 from calllog_guard.ports import Place
-from calllog_guard.settings import REQUESTS_KEEP_DAYS
 from calllog_guard.workers.auditor.context import AuditorContext
 from calllog_guard.workers.runtime.beginnings import ReadingState, standing
 from calllog_guard.workers.runtime.reads import reads_of
@@ -45,8 +45,11 @@ class Lags:
     def _wanted(self) -> dict[str, int]:
         """How long the topics are kept whose time the auditor may prolong, in milliseconds."""
         settings = self._m.settings
-        found = dict.fromkeys(self._m.events(), settings.events_keep_h * _HOUR_MS)
-        return found | {settings.topic("privacy.requests"): REQUESTS_KEEP_DAYS * 24 * _HOUR_MS}
+        found: dict[str, int] = {}
+        for each in (each for each, row in TABLE.items() if row.plain):
+            topics = self._m.events() if each is Topic.EVENTS else [settings.topic(each)]
+            found |= dict.fromkeys(topics, settings.kept_ms(each) or 0)
+        return found
 
     async def look(self) -> None:
         """

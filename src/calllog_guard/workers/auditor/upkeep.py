@@ -20,6 +20,7 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.stream.anchor import ANCHOR
 from calllog_guard.core.stream.beginnings import NO_ID, Shape, read_reached
 from calllog_guard.core.stream.proofs import AUDIT
+from calllog_guard.core.topics import LATER, TABLE, Topic
 from calllog_guard.errors import EntryCorruptError, KeystoreSilentError
 from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.ports import Trim
@@ -27,11 +28,6 @@ from calllog_guard.workers.auditor.context import AuditorContext
 from calllog_guard.workers.runtime.reads import Spot, group_of
 
 log: Final = structlog.get_logger()
-MANY: Final = ("calllog.legs", "calllog.held", "privacy.decisions")
-FEW: Final = ("privacy.requests", "privacy.cases", "privacy.orders")
-_PARKED: Final = "calllog.parked"
-LATER: Final = (_PARKED, "privacy.orders")
-"""Heartbeats go there once they are made: an installation of the first release has none of them before its upgrade."""
 
 
 class Upkeep:
@@ -47,8 +43,7 @@ class Upkeep:
     def _created(self) -> dict[str, int]:
         """The topics whose counts are fixed."""
         settings = self._m.settings
-        many, few = dict.fromkeys(MANY, settings.partitions), dict.fromkeys(FEW, settings.few_partitions)
-        return {settings.topic(name): count for name, count in (many | few).items()}
+        return {settings.topic(each): settings.partitions_of(each) for each, row in TABLE.items() if row.beaten}
 
     def _mine(self, numbers: Collection[int]) -> list[int]:
         return [number for number in numbers if number % self._m.settings.partitions in self._watched]
@@ -68,7 +63,7 @@ class Upkeep:
         """
         m, created = self._m, self._created()
         self._shapes = await asyncio.to_thread(
-            m.extents.shapes, [*created, *m.events(), self._m.settings.topic(_PARKED)]
+            m.extents.shapes, [*created, *m.events(), self._m.settings.topic(Topic.PARKED)]
         )
         more = {
             topic: Shape(self._shapes[topic].id, tuple(self.beyond(topic))) for topic in created if self.beyond(topic)
@@ -102,10 +97,10 @@ class Upkeep:
         places += [(topic, number) for topic, some in self._beyond.items() for number in self._mine(some)]
         places += [(topic, number) for topic, shape in self._made().items() for number in self._mine(shape.partitions)]
         # from every auditor, whatever it owns: who starts learns the counter here
-        places.append((m.settings.topic("privacy.policy"), 0))
+        places.append((m.settings.topic(Topic.POLICY), 0))
         beats = [Output(*place, BEAT, value) for place in places]
         if m.anchor is not None and AUDIT in m.guard.proofs.signers:  # whatever was written over it stands for one beat
-            beats.append(Output(m.settings.topic("privacy.policy"), 0, ANCHOR, encode(m.anchor)))
+            beats.append(Output(m.settings.topic(Topic.POLICY), 0, ANCHOR, encode(m.anchor)))
         await m.writer.write(await m.guard.vouched(AUDIT, beats))
         self.beat_at = asyncio.get_running_loop().time()
         m.count(Counters.heartbeats, len(places))
@@ -120,14 +115,14 @@ class Upkeep:
 
     def _made(self) -> dict[str, Shape]:
         """As `_plain`, and what waits for single people."""
-        shapes, parked = self._shapes or {}, self._m.settings.topic(_PARKED)
+        shapes, parked = self._shapes or {}, self._m.settings.topic(Topic.PARKED)
         return self._plain() | ({parked: shapes[parked]} if parked in shapes else {})
 
     # --- trims ------------------------------------------------------------------------------------------------------
 
     async def trim(self) -> bool:
         """Cut the plaintext topics behind what is committed, and behind what an operator may want to see again; whether it could be done."""
-        m, requests = self._m, self._m.settings.topic("privacy.requests")
+        m, requests = self._m, self._m.settings.topic(Topic.REQUESTS)
         if self._watched and not await m.agree():
             return False
         shape = (self._shapes or {}).get(requests)

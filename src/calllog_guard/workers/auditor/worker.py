@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import msgspec
 import structlog
-from aiokafka import TopicPartition
 
 from calllog_guard.core.crypto.subject_secrets import floor_month, month_text
 from calllog_guard.core.decisions.decision import decision_in
@@ -23,13 +22,15 @@ from calllog_guard.core.profile import RELEASE_0_1
 from calllog_guard.core.records import Output
 from calllog_guard.core.retention.removals import RATCHET_KEY, Marked
 from calllog_guard.core.stream.proofs import TOGETHER
+from calllog_guard.core.topics import LATER, Topic
 from calllog_guard.errors import KeystoreUnsafeError, MessageError, RecordError
 from calllog_guard.metrics import Counters, Gauges
+from calllog_guard.ports import TopicPartition
 from calllog_guard.workers.auditor.context import AuditorContext
 from calllog_guard.workers.auditor.lags import Lags
 from calllog_guard.workers.auditor.observation import LookResult, Observation
 from calllog_guard.workers.auditor.open_decision import Watched
-from calllog_guard.workers.auditor.upkeep import LATER, Upkeep
+from calllog_guard.workers.auditor.upkeep import Upkeep
 from calllog_guard.workers.keys.rotation import UNREADABLE
 from calllog_guard.workers.runtime.delivery import Unit
 from calllog_guard.workers.runtime.parallel import unhurried
@@ -52,8 +53,8 @@ class Auditor:
         self._outcome_key, self._lags, self._agree = context.outcome_key, lags, context.agree
         self._clock, self._log, self._writer = context.clock, context.log, context.writer
         self._count, self._level = context.count, context.level
-        self._legs, self._decisions = settings.topic("calllog.legs"), settings.topic("privacy.decisions")
-        self._outcomes = settings.topic("privacy.outcomes")
+        self._legs, self._decisions = settings.topic(Topic.LEGS), settings.topic(Topic.DECISIONS)
+        self._outcomes = settings.topic(Topic.OUTCOMES)
         self.topics: tuple[str, ...] = (self._decisions,)
         self._observation = Observation(self._legs, context)
         self._watched: dict[int, dict[bytes, Watched]] = {}

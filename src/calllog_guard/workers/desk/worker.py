@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import msgspec
 import structlog
-from aiokafka import TopicPartition
 
 from calllog_guard.core.answers.person import OWN
 from calllog_guard.core.cases.case import Case, after_outcome, ended_at, parted
@@ -32,6 +31,7 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import AUDIENCE, Request, check_fields, read_request
 from calllog_guard.core.requests.sealing import bare
 from calllog_guard.core.stream.arrival import appended_ms, content
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import (
     EntryUnreadableError,
     HoldReleasedError,
@@ -41,6 +41,7 @@ from calllog_guard.errors import (
     RequestRefusedError,
 )
 from calllog_guard.metrics import Counters, Gauges
+from calllog_guard.ports import TopicPartition
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.desk.answers.answers import Answers
@@ -102,8 +103,8 @@ class Desk:
         book, settings = Casebook(context), context.settings
         desk = DeskContext.of(context, book=book, decider=Decider(context, book), safe=Safe(context.ring))
         self._o, self._book = desk, book
-        self._requests, self._outcomes = settings.topic("privacy.requests"), settings.topic("privacy.outcomes")
-        self._orders, self._steps = settings.topic("privacy.orders"), CrashPoints(settings.off)
+        self._requests, self._outcomes = settings.topic(Topic.REQUESTS), settings.topic(Topic.OUTCOMES)
+        self._orders, self._steps = settings.topic(Topic.ORDERS), CrashPoints(settings.off)
         self._next_holds = self._next_look = context.clock.now()
         self._owned = False
         self._keep = timedelta(days=settings.cases_keep_days)

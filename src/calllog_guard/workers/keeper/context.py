@@ -15,6 +15,7 @@ from calllog_guard.core.decisions.decision import Decision
 from calllog_guard.core.identifiers import EpochName
 from calllog_guard.core.officers.confirmations import Confirmed
 from calllog_guard.core.stream.beginnings import NO_ID
+from calllog_guard.core.topics import Topic
 from calllog_guard.ports import Index, Position, Rows
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.keeper.partition import Shard
@@ -53,7 +54,7 @@ class KeeperContext(WorkerContext):
     @property
     def legs(self) -> str:
         """The topic of legs."""
-        return self.settings.topic("calllog.legs")
+        return self.settings.topic(Topic.LEGS)
 
     def ledger_key(self, decision: Decision) -> Secret:
         """The key of a decision's entry. Raises EpochUnknownError when its epoch is destroyed."""
@@ -66,7 +67,7 @@ class KeeperContext(WorkerContext):
     @property
     def ledger(self) -> str:
         """The topic of decisions."""
-        return self.settings.topic("privacy.decisions")
+        return self.settings.topic(Topic.DECISIONS)
 
     def commit(self, shard: Shard) -> None:
         """Write the index with its position, at once."""

@@ -32,6 +32,7 @@ from calllog_guard.core.identifiers import INTERNAL_KEY, CallId, HoldId, Lookup,
 from calllog_guard.core.records import Output
 from calllog_guard.core.retention.expiry import lapsed
 from calllog_guard.core.retention.purposes import Purpose, due_day
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import KeyMissingError, LegMovedError, MessageError, RecordError
 from calllog_guard.metrics import Counters
 from calllog_guard.ports import LegFacts, Position
@@ -79,7 +80,7 @@ class Copies:
     def __init__(self, tools: KeeperContext) -> None:
         self._t, self._steps = tools, CrashPoints(tools.settings.off)
         self._homes = Homes(tools.ring, writes=False)
-        self._topic = tools.settings.topic("calllog.held")
+        self._topic = tools.settings.topic(Topic.HELD)
 
     # --- making -------------------------------------------------------------------------------------------------------
 
@@ -334,7 +335,7 @@ class Copies:
         def keys_with(facts: LegFacts) -> Iterator[bytes]:
             return (key for key in shard.held.keys_with(facts) if self._kept(shard, facts, key))
 
-        day = await brake.day((self._t.settings.topic("calllog.held"), shard.partition), shard.held, keys_with)
+        day = await brake.day((self._t.settings.topic(Topic.HELD), shard.partition), shard.held, keys_with)
         if day is None:
             return False
         due = lapsed(

@@ -28,6 +28,7 @@ from calllog_guard.core.decisions.standing_rules import Standing
 from calllog_guard.core.identifiers import HoldId, Lookup, Pseudonym
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.proofs import KEEP
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryUnreadableError, MessageError
 from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.workers.keeper.context import KeeperContext
@@ -46,7 +47,7 @@ class Replayer:
     def __init__(self, tools: KeeperContext, enforcer: Enforcer, preserver: Preserver, read: Read) -> None:
         self._t, self._enforcer, self._preserver, self._read = tools, enforcer, preserver, read
         self._ring, self._writer, self._clock, self._count = tools.ring, tools.writer, tools.clock, tools.count
-        self._decisions = tools.settings.topic("privacy.decisions")
+        self._decisions = tools.settings.topic(Topic.DECISIONS)
 
     async def replay(self, shards: Mapping[int, Shard]) -> None:
         """

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from aiokafka import TopicPartition
 
 from calllog_guard.core.codec import BEAT, to_ms
 from calllog_guard.core.decisions.decision import Decision, Entry, decision_in, open_entry
@@ -23,18 +22,19 @@ from calllog_guard.core.records import Output, tombstone
 from calllog_guard.core.stream.anchor import ANCHOR
 from calllog_guard.core.stream.arrival import content
 from calllog_guard.core.stream.heartbeats import plain
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryUnreadableError, EpochUnknownError, MessageError, RecordError
 from calllog_guard.metrics import Counters, Gauges
-from calllog_guard.ports import Index, LegFacts, Pending
+from calllog_guard.ports import Index, LegFacts, Pending, TopicPartition
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
-from calllog_guard.workers.desk.decisions.search import Finder
 from calllog_guard.workers.keeper.arrivals import UNJUDGED, facts_of, stray_of
 from calllog_guard.workers.keeper.backlog import EXPORTS, Backlog
 from calllog_guard.workers.keeper.context import INDEX_FORM, KeeperContext
 from calllog_guard.workers.keeper.enforcement.enforcer import Enforcer
 from calllog_guard.workers.keeper.enforcement.exports import Exporter
 from calllog_guard.workers.keeper.enforcement.holds import Preserver
+from calllog_guard.workers.keeper.enforcement.person_search import Finder
 from calllog_guard.workers.keeper.expiry.removal_counts import Removals
 from calllog_guard.workers.keeper.expiry.statistics import Statistician
 from calllog_guard.workers.keeper.expiry.sweeper import Sweeper
@@ -49,12 +49,12 @@ log: Final = structlog.get_logger()
 
 def index_path(settings: Settings, partition: int) -> Path:
     """Where the index of a partition lies."""
-    return Path(settings.state_dir) / f"keeper-{settings.topic('calllog.legs')}-{partition}"
+    return Path(settings.state_dir) / f"keeper-{settings.topic(Topic.LEGS)}-{partition}"
 
 
 def held_path(settings: Settings, partition: int) -> Path:
     """Where the index of the copies of a partition lies."""
-    return Path(settings.state_dir) / f"keeper-{settings.topic('calllog.held')}-{partition}"
+    return Path(settings.state_dir) / f"keeper-{settings.topic(Topic.HELD)}-{partition}"
 
 
 class Keeper:
@@ -73,7 +73,7 @@ class Keeper:
         self._enforcer.register("search", Finder(tools, self._enforcer).search)
         self._tenant, self._ring, self._writer, self._settings = tools.tenant, tools.ring, tools.writer, tools.settings
         self._clock, self._count = tools.clock, tools.count
-        self._legs, self._decisions = tools.legs, tools.settings.topic("privacy.decisions")
+        self._legs, self._decisions = tools.legs, tools.settings.topic(Topic.DECISIONS)
         self.topics: tuple[str, ...] = (self._legs, self._decisions)
         self._steps = CrashPoints(tools.settings.off)
         self._shards: dict[int, Shard] = {}
@@ -143,7 +143,7 @@ class Keeper:
         path = held_path(self._settings, partition)
         index = self._t.open_index(path)
         position = index.position()
-        topic = self._settings.topic("calllog.held")
+        topic = self._settings.topic(Topic.HELD)
         same = position is not None and position.topics == self._t.known_as(topic)
         if position is not None and same and position.form == INDEX_FORM and partition not in self._t.began_anew(topic):
             return index, position.legs

@@ -43,6 +43,7 @@ from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import content
 from calllog_guard.core.stream.proofs import DESK
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import IdentityMovedError, MessageError
 from calllog_guard.ports import Clock, Log, Writer
 from calllog_guard.ports.fault_injection import CrashPoints
@@ -142,7 +143,7 @@ class CarryOver:
         self._n, self._dry = needs, dry
         self._homes, self._naming = Homes(needs.ring), Naming(needs.tenant, needs.ring.vault)
         self._counted: dict[Lookup, Lookup] = {}
-        self._legs, self._held = needs.settings.topic("calllog.legs"), needs.settings.topic("calllog.held")
+        self._legs, self._held = needs.settings.topic(Topic.LEGS), needs.settings.topic(Topic.HELD)
         self._steps = CrashPoints(needs.settings.off)
 
     async def run(self) -> Carried:
@@ -301,7 +302,7 @@ class CarryOver:
             told = seal_entry(told, Entry(lookup, person.generation), key, fresh_nonce())
             place = partition_of(person.pseudonym, self._n.settings.partitions)
             name = record_key(person.pseudonym, DecisionId(told.decision))
-            outputs.append(Output(self._n.settings.topic("privacy.decisions"), place, name, encode(told)))
+            outputs.append(Output(self._n.settings.topic(Topic.DECISIONS), place, name, encode(told)))
         await self._n.writer.write(await self._n.ring.guard.vouched(DESK, outputs))
 
     def _decision(self, each: _Rule, pseudonym: Pseudonym, epoch: Any, other: Person) -> Decision:

@@ -30,7 +30,7 @@ from calllog_guard.errors import Fate, GuardError, MessageError, UnacknowledgedE
 from calllog_guard.metrics import CounterMetric, Counters
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.context import WorkerContext
-from calllog_guard.workers.protector.leg_writer import PendingLeg, PurposeTables, Sealer
+from calllog_guard.workers.protector.leg_writer import PendingLeg, Sealer, UnitRules
 
 log: Final = structlog.get_logger()
 _ANY_AGE_MS: Final = 100 * 366 * 86_400_000  # events of section 6 begin in 2000
@@ -127,7 +127,7 @@ class Intake:
             refused=tuple(refused),
         )
 
-    def _event(self, item: Item, rules: PurposeTables, now_ms: int) -> CheckedEvent:
+    def _event(self, item: Item, rules: UnitRules, now_ms: int) -> CheckedEvent:
         if isinstance(item.value, MessageError):
             raise item.value
         headers = () if item.record is None else item.record.headers
@@ -162,13 +162,13 @@ class Intake:
         return self._standing[day]
 
     async def _resolved(
-        self, parts: Sequence[PendingLeg], letters: Sequence[Output], rules: PurposeTables
+        self, parts: Sequence[PendingLeg], letters: Sequence[Output], rules: UnitRules
     ) -> Counter[CounterMetric]:
         found, unknown = await self._sealer.resolved(parts)
         return (await self._sealer.settle(found, letters, rules, unknown=unknown)).ended
 
     async def _settled(
-        self, parts: Sequence[PendingLeg], letters: Sequence[Output], rules: PurposeTables
+        self, parts: Sequence[PendingLeg], letters: Sequence[Output], rules: UnitRules
     ) -> Counter[CounterMetric]:
         """As a worker does: silence is waited for, a unit that has sent something and takes too long is not."""
         now, most_s = asyncio.get_running_loop().time, self._settings.unit_max_s

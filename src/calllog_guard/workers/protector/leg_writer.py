@@ -14,35 +14,36 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from itertools import chain
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, get_args
 
 import msgspec
 
 from calllog_guard.core.calls.event import CheckedEvent, call_of
 from calllog_guard.core.calls.fate import Fated, fate_of
 from calllog_guard.core.calls.leg import LegForm, form_of, leg_texts, read_leg, renewed
-from calllog_guard.core.codec import to_ms
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.crypto.key_bytes import KeyBytes
-from calllog_guard.core.crypto.leg_envelope import leg_aad, leg_head, nonces, seal_under
+from calllog_guard.core.crypto.leg_envelope import Nonce, leg_aad, leg_head, nonces, seal_under
 from calllog_guard.core.crypto.subject_secrets import CallKey, Month, floor_month, month_of
-from calllog_guard.core.identifiers import CallId, Lookup, Tenant, Token, record_key
+from calllog_guard.core.identifiers import CallId, Lookup, Tenant, record_key
 from calllog_guard.core.policy.active import Policy
+from calllog_guard.core.policy.form import Version
 from calllog_guard.core.records import Output, tombstone
 from calllog_guard.core.retention.purposes import allowed, mask_for
 from calllog_guard.core.stream.heartbeats import Heartbeats
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import IdentityMovedError, KeyMissingError, RecordError
 from calllog_guard.metrics import CounterMetric, Counters, Increment
 from calllog_guard.ports import Clock, Writer
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.people.homes import Homes
-from calllog_guard.workers.keys.people.naming import Names, Naming
+from calllog_guard.workers.keys.people.naming import Names, Naming, UnitNames
 from calllog_guard.workers.keys.people.subject_keys import Keyring, View
 from calllog_guard.workers.keys.people.unreadable import Unreadable
 
 Persons = Mapping[Lookup, Person | None]
-_SUPPRESSED: Final = {fate: Counters.events_suppressed[fate.value] for fate in Fated}
+_SUPPRESSED: Final = {fate: Counters.events_suppressed[fate] for fate in get_args(Fated)}
 _OUTCOMES: Final = ("answered", "missed", "declined", "failed")
 _ROLES: Final = ("host", "guest", "caller", "callee")
 
@@ -83,17 +84,24 @@ class Settled(NamedTuple):
     left: Unreadable
 
 
+class PurposeTables(NamedTuple):
+    """What a version of the policy says to the legs of a form: bits of consent, headers' common parts, masks by outcome and role."""
+
+    consent_bits: int
+    head: tuple[str, str]
+    masks: dict[str, dict[str, int]]
+
+
 @dataclass(frozen=True, slots=True)
-class PurposeTables:
-    """What the policy in force says, as tables, and by which rules people, calls and heartbeats are known."""
+class UnitRules:
+    """What holds for one unit: what the policy in force says, and by which rules people, calls and heartbeats are known."""
 
     version: str
     identity: tuple[str, ...]
     calls: CallKey | None
     heartbeats: Heartbeats
-    consent_bits: int
-    head: tuple[str, str]
-    masks: dict[tuple[str, str], int]
+    tables: PurposeTables
+    names: UnitNames
 
 
 class Sealer:
@@ -123,40 +131,48 @@ class Sealer:
         self._tenant, self._ring, self._naming, self._writer = tenant, ring, naming, writer
         self._policy, self._settings, self._clock, self._count = policy, settings, clock, count
         self._keep_days, self._returns = keep_days, returns
-        self._legs = settings.topic("calllog.legs")
+        self._legs = settings.topic(Topic.LEGS)
         self._steps = CrashPoints(settings.off)
         self._homes = Homes(ring)
+        self._tables: tuple[Version, LegForm, PurposeTables] | None = None
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
-    def rules(self) -> PurposeTables:
-        """The tables of the policy version in force now."""
-        version = self._policy.at(self._clock.now().date())
-        tenant = version.tenant[self._tenant]
-        purposes, calls = tenant.listed(), self._ring.calls
-        return PurposeTables(
+    def rules(self) -> UnitRules:
+        """By the policy version in force now, for one unit."""
+        version, calls = self._policy.at(self._clock.now().date()), self._ring.calls
+        form = form_of(calls)
+        if self._tables is None or self._tables[0] is not version or self._tables[1] != form:
+            self._tables = version, form, self._tables_of(version, form)
+        return UnitRules(
             version=version.effective.isoformat(),
             identity=self._naming.rules,
             calls=calls,
             heartbeats=self._ring.guard.heartbeats,
-            consent_bits=sum(purpose.bit for purpose in purposes if purpose.basis == "consent"),
-            head=leg_head(version.effective.isoformat(), self._tenant, self._legs, form_of(calls)),
-            masks={(role, outcome): mask_for(purposes, role, outcome) for role in _ROLES for outcome in _OUTCOMES},
+            tables=self._tables[2],
+            names=self._naming.of_unit(),
+        )
+
+    def _tables_of(self, version: Version, form: LegForm) -> PurposeTables:
+        purposes = version.tenant[self._tenant].listed()
+        return PurposeTables(
+            sum(purpose.bit for purpose in purposes if purpose.basis == "consent"),
+            leg_head(version.effective.isoformat(), self._tenant, self._legs, form),
+            {outcome: {role: mask_for(purposes, role, outcome) for role in _ROLES} for outcome in _OUTCOMES},
         )
 
     def parts(
-        self, checked: CheckedEvent, appended_ms: int, rules: PurposeTables, place: tuple[str, int, int] = ("", 0, 0)
+        self, checked: CheckedEvent, appended_ms: int, rules: UnitRules, place: tuple[str, int, int] = ("", 0, 0)
     ) -> list[PendingLeg]:
         """The parties of a checked event; `appended_ms` is when it first came to us, `place` where it lies."""
         event = checked.event
         start = event.started_at.astimezone(UTC)
         day, form = start.date().isoformat(), form_of(rules.calls)
-        shared = (call_of(event), to_ms(start), appended_ms, day, month_of(start.year, start.month))
-        # no key is kept in memory with its identifier, which would stay after an erasure
+        shared = (call_of(event), checked.started_ms, appended_ms, day, month_of(start.year, start.month))
         texts = chain((party.id for party in event.parties), event.removed)
-        names = self._naming.of_all(checked.names, texts)
+        names, masks = rules.names.of_all(checked.names, texts), rules.tables.masks[event.outcome]
         parts = [
-            PendingLeg(lookup, rules.masks[party.role, event.outcome], text, *shared, (*place, index), "", former, form)
+            PendingLeg(lookup, masks[party.role], text, *shared, (*place, index), "", former, form)
             for index, (party, text, (lookup, former)) in enumerate(
                 zip(event.parties, leg_texts(event, rules.calls), names, strict=False)
             )
@@ -170,13 +186,15 @@ class Sealer:
         return parts
 
     @staticmethod
-    def again(part: PendingLeg, rules: PurposeTables) -> PendingLeg:
+    def again(part: PendingLeg, rules: UnitRules) -> PendingLeg:
         """A part that has waited, for the purposes that it came with and that the policy still has, in the form that is written now."""
         if part.text is None:
             return part
         leg = read_leg(part.text)
         text, form = renewed(part.text, part.form, rules.calls)
-        return msgspec.structs.replace(part, mask=part.mask & rules.masks[leg.role, leg.outcome], text=text, form=form)
+        return msgspec.structs.replace(
+            part, mask=part.mask & rules.tables.masks[leg.outcome][leg.role], text=text, form=form
+        )
 
     async def resolved(self, parts: Sequence[PendingLeg]) -> tuple[list[PendingLeg], Unreadable]:
         """
@@ -199,7 +217,7 @@ class Sealer:
         self,
         parts: Sequence[PendingLeg],
         letters: Sequence[Output],
-        rules: PurposeTables,
+        rules: UnitRules,
         room: int = 0,
         unknown: Unreadable | None = None,
     ) -> Settled:
@@ -261,7 +279,7 @@ class Sealer:
                 if part.text is None or part.lookup not in persons:
                     continue
                 person = persons[part.lookup]
-                if (person is None or person.pseudonym is None) and self._fate(part, person, part.mask) is Fated.MINT:
+                if (person is None or person.pseudonym is None) and self._fate(part, person, part.mask) == "mint":
                     wanted[part.lookup] = person
             if not wanted:
                 return view, persons, unreadable
@@ -276,7 +294,7 @@ class Sealer:
         return fate_of(person, mask, part.started_ms, part.appended_ms, returns=self._returns)
 
     async def _sealed(
-        self, parts: Sequence[PendingLeg], persons: Persons, rules: PurposeTables
+        self, parts: Sequence[PendingLeg], persons: Persons, rules: UnitRules
     ) -> tuple[list[Output], Counter[CounterMetric], Unreadable]:
         """The legs of those whose entries say something, how their parts ended, and whose keys cannot be used."""
         living = {lookup: person for lookup, person in persons.items() if person is not None and person.pseudonym}
@@ -299,8 +317,8 @@ class Sealer:
         part: PendingLeg,
         person: Person | None,
         keys: KeyBytes | None,
-        rules: PurposeTables,
-        fresh: Iterator[bytes],
+        rules: UnitRules,
+        fresh: Iterator[Nonce],
         ended: Counter[CounterMetric],
     ) -> Output | None:
         if person is None or keys is None:
@@ -308,29 +326,23 @@ class Sealer:
             return None
         mask = allowed(
             part.mask,
-            rules.consent_bits,
+            rules.tables.consent_bits,
             objected=person.objected,
             withdrawn=person.withdrawn,
             consented=person.consented,
         )
-        fate = self._fate(part, person, mask)
+        fate = fate_of(person, mask, part.started_ms, part.appended_ms, returns=self._returns)
         token = keys.token_key.token(part.call)
         key = record_key(keys.pseudonym, token)
-        if fate is Fated.REMOVE:
+        if fate == "remove":
             return tombstone(self._legs, key, self._settings.partitions)
-        if fate is not Fated.STORE or part.text is None:
+        if fate != "store" or part.text is None:
             ended[_SUPPRESSED[fate]] += 1
             return None
         try:
-            value = self._value(part, token, mask, keys, rules, part.text, next(fresh))
+            aad = leg_aad(rules.tables.head, keys.pseudonym, part.day, token, mask)
+            value = seal_under(aad, part.text, keys.data_key(part.month), next(fresh))
         except RecordError:
             ended[Counters.events_suppressed["lapsed"]] += 1
             return None
         return Output(self._legs, keys.place % self._settings.partitions, key, value)
-
-    def _value(
-        self, part: PendingLeg, token: Token, mask: int, keys: KeyBytes, rules: PurposeTables, text: bytes, nonce: bytes
-    ) -> bytes:
-        return seal_under(
-            leg_aad(rules.head, keys.pseudonym, part.day, token, mask), text, keys.data_key(part.month), nonce
-        )

@@ -34,6 +34,7 @@ from calllog_guard.core.crypto.subject_secrets import month_of
 from calllog_guard.core.identifiers import CallId, EpochName, Lookup
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import Arrival
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EpochUnknownError, MessageError, NewerFormError, UnitOverdueError
 from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.ports import Place
@@ -80,7 +81,7 @@ class Parking:
     def __init__(self, context: WorkerContext, owned: Callable[[], Collection[Place]]) -> None:
         """`owned` gives the partitions of events that are ours."""
         self._n, self._owned, self._steps = context, owned, CrashPoints(context.settings.off)
-        self._topic = context.settings.topic("calllog.parked")
+        self._topic = context.settings.topic(Topic.PARKED)
         self._queues: dict[Name, Queue] = {}
         self._pauses: Pauses[Name] = Pauses()
         self._unread = False

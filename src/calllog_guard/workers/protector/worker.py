@@ -8,18 +8,17 @@ Source: design sections 4, 6, 9, 14.
 
 from collections.abc import Sequence
 
-from aiokafka import TopicPartition
-
 from calllog_guard.core.calls.event import Limits, payload_of, read_event
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import appended_ms, content
 from calllog_guard.core.stream.replay import first_appended_ms
 from calllog_guard.errors import MessageError
 from calllog_guard.metrics import Counters
+from calllog_guard.ports import TopicPartition
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.keys.people.unreadable import Unreadable
-from calllog_guard.workers.protector.leg_writer import PendingLeg, PurposeTables, Sealer, Settled
+from calllog_guard.workers.protector.leg_writer import PendingLeg, Sealer, Settled, UnitRules
 from calllog_guard.workers.protector.parking import Parking
 from calllog_guard.workers.runtime.delivery import Unit
 
@@ -87,7 +86,7 @@ class Protector:
         for which, by in settled.ended.items():
             self._count(which, by)
 
-    def _decoded(self, unit: Unit, rules: PurposeTables) -> tuple[list[PendingLeg], list[Output]]:
+    def _decoded(self, unit: Unit, rules: UnitRules) -> tuple[list[PendingLeg], list[Output]]:
         parts: list[PendingLeg] = []
         letters: list[Output] = []
         for record in (record for records in unit.values() for record in records):

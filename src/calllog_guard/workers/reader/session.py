@@ -30,6 +30,7 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.retention.purposes import Purpose
 from calllog_guard.core.retention.read_access import Refusal, has_lapsed
 from calllog_guard.core.stream.offsets import pack
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, MessageError, RecordError, StateRefusedError
 from calllog_guard.metrics import Counters, Increment
 from calllog_guard.ports import Clock, Record, Writer
@@ -138,7 +139,7 @@ class Reading:
     def __init__(self, errand: Errand, source: Source, context: ReaderContext) -> None:
         self.errand, self.source, self.context, settings = errand, source, context, context.settings
         self._policy, self._writer, self._clock = context.policy, context.writer, context.clock
-        self._access, self._partitions = settings.topic("privacy.access"), settings.partitions
+        self._access, self._partitions = settings.topic(Topic.ACCESS), settings.partitions
         self._access_partitions, self._steps = settings.few_partitions, CrashPoints(settings.off)
         self._hand, self._count = context.hand, context.count
         self.opened = 0

@@ -26,9 +26,10 @@ from calllog_guard.errors import (
     UnacknowledgedError,
     UnitOverdueError,
 )
-from calllog_guard.metrics import Counters
-from calllog_guard.ports import TopicPartition
-from calllog_guard.workers.context import WorkerContext
+from calllog_guard.metrics import Counters, Increment, SetGauge
+from calllog_guard.ports import TopicPartition, Writer
+from calllog_guard.settings import Settings
+from calllog_guard.workers.runtime.dead_letters import DeadLetters
 
 log: Final = structlog.get_logger()
 RETRY_FIRST_S: Final = 0.05
@@ -44,6 +45,30 @@ class Handler(Protocol):
 
     async def unit(self, unit: Unit) -> None:
         """See Role."""
+
+
+class DeliveryContext(Protocol):
+    """What of a worker's context the delivery needs."""
+
+    @property
+    def settings(self) -> Settings:
+        """How long a unit may take."""
+
+    @property
+    def writer(self) -> Writer:
+        """How a worker's outputs leave it."""
+
+    @property
+    def dead(self) -> DeadLetters:
+        """What a record becomes that cannot be handled."""
+
+    @property
+    def count(self) -> Increment:
+        """Adds to a counter."""
+
+    @property
+    def level(self) -> SetGauge:
+        """Shows a present value."""
 
 
 @dataclass(slots=True)
@@ -69,7 +94,7 @@ class Attempts:
 
     """
 
-    def __init__(self, handler: Handler, context: WorkerContext, revoking: asyncio.Event) -> None:
+    def __init__(self, handler: Handler, context: DeliveryContext, revoking: asyncio.Event) -> None:
         self._handler, self._writer, self._dead, self._count = handler, context.writer, context.dead, context.count
         self._revoking, self._unit_max_s = revoking, context.settings.unit_max_s
         self.retry_since: float | None = None

@@ -26,8 +26,7 @@ from calllog_guard.errors import (
 )
 from calllog_guard.metrics import Counters, Gauges, Summaries
 from calllog_guard.ports import GroupConsumer, TopicPartition
-from calllog_guard.workers.context import WorkerContext
-from calllog_guard.workers.runtime.attempts import RETRY_FIRST_S, RETRY_MOST_S, Attempts, Waits
+from calllog_guard.workers.runtime.attempts import RETRY_FIRST_S, RETRY_MOST_S, Attempts, DeliveryContext, Waits
 from calllog_guard.workers.runtime.attempts import Unit as Unit  # noqa: PLC0414 - what every role takes
 from calllog_guard.workers.runtime.beginnings import LOOK_S, Beginnings
 from calllog_guard.workers.runtime.periodic import Duty
@@ -69,7 +68,7 @@ class Delivery:
         role: Role,
         consumer: GroupConsumer,
         beginnings: Beginnings,
-        context: WorkerContext,
+        context: DeliveryContext,
         duties: Sequence[Duty] = (),
     ) -> None:
         self._duties, self._level = (*duties, Duty("beginnings", LOOK_S, self._look)), context.level

@@ -15,8 +15,9 @@ from typing import Any, Final, Protocol
 import structlog
 
 from calllog_guard.core.policy.active import Policy
+from calllog_guard.core.policy.changes.chain import PASSING, TOO_LONG, FollowedPolicy
 from calllog_guard.core.policy.changes.grave import SECOND
-from calllog_guard.core.policy.changes.publication import PASSING, TOO_LONG, FollowedPolicy, is_publication
+from calllog_guard.core.policy.changes.publication import is_publication
 from calllog_guard.core.policy.form import Version
 from calllog_guard.errors import RequestRefusedError
 from calllog_guard.metrics import Counters, Increment

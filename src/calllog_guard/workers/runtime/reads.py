@@ -1,7 +1,7 @@
 """
-What each role reads: from where its group was, and whole.
+What each role reads, from where its group was and whole, as `core/topics.py` says.
 
-The one table of it, for the workers, for the auditor's alarms and for `topics accept`.
+For the workers, for the auditor's alarms and for `topics accept`.
 Source: design section 5.
 """
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from calllog_guard.core.stream.beginnings import Shape, reached_key
+from calllog_guard.core.topics import LATER, TABLE, Topic
 from calllog_guard.ports import Place
 from calllog_guard.settings import Settings
 
@@ -88,28 +89,15 @@ def group_of(settings: Settings, role: str) -> str:
 
 def reads_of(role: str, settings: Settings, events: Sequence[str]) -> Reads:
     """What a role reads; `events` are the topics of the tenant's events."""
-    topic, few, many = settings.topic, settings.few_partitions, settings.partitions
-    decisions, orders = topic("privacy.decisions"), topic("privacy.orders")
-    topics, whole, fixed = {
-        "protector": (tuple(events), {}, None),
-        "desk": (
-            (topic("privacy.requests"), topic("privacy.outcomes"), orders),
-            {topic("privacy.cases"): few, orders: few, decisions: many},
-            few,
-        ),
-        "keeper": (
-            (topic("calllog.legs"), decisions),
-            {decisions: many, topic("calllog.held"): many, topic("calllog.statistics"): few},
-            many,
-        ),
-        "auditor": ((decisions,), {decisions: many}, many),
-    }[role]
+    follow = [topic for topic, row in TABLE.items() if role in row.follow]
+    of_backends = follow == [Topic.EVENTS]
+    later = frozenset(map(settings.topic, set(follow) & set(LATER)))
     return Reads(
         role=role,
         group=group_of(settings, role),
-        topics=topics,
-        whole={**whole, topic("privacy.policy"): 1},
-        fixed=fixed,
-        later=frozenset({orders}),
-        quiet=frozenset({orders}),
+        topics=tuple(events) if of_backends else tuple(map(settings.topic, follow)),
+        whole={settings.topic(each): settings.partitions_of(each) for each, row in TABLE.items() if role in row.whole},
+        fixed=None if of_backends else settings.partitions_of(follow[0]),
+        later=later,
+        quiet=later,
     )

@@ -1,7 +1,7 @@
 """
 Governed topics: what each must be, made and checked through kafka-python.
 
-Source: design section 5; `facts.md` (Kafka): each setting bounds how long an erased value can survive.
+Source: docs/reference/topics.md: each setting bounds how long an erased value can survive.
 """
 
 import operator
@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from calllog_guard.adapters.kafka.admin.client import AdminClient, library, resource, spot
 from calllog_guard.core.retention.purposes import GRACE_DAYS
+from calllog_guard.core.topics import OURS, TABLE, Topic, TopicRow
 from calllog_guard.errors import ConfigurationError, LogRefusedError
 from calllog_guard.ports import Trim
-from calllog_guard.settings import REQUESTS_KEEP_DAYS, Settings
+from calllog_guard.settings import Settings
 
 _DAY_MS: Final = 86_400_000
 _SAFE_REPLICAS: Final = 3
@@ -71,6 +72,40 @@ class TopicFinding:
         return self.wanted == self.found
 
 
+def _settings(row: TopicRow, settings: Settings, keep_ms: int | None) -> dict[str, str]:
+    """Kafka's settings of a topic."""
+    lag = str(settings.compaction_lag_ms)
+    quick = {
+        "segment.ms": lag,
+        "segment.jitter.ms": "0",
+        "file.delete.delay.ms": str(min(60_000, max(500, settings.compaction_lag_ms // 4))),
+    }
+    found = {
+        "cleanup.policy": row.cleanup,
+        "message.timestamp.type": "LogAppendTime",
+        # a tombstone that one broker alone has seen, or a leader that never saw it, would bring a value back
+        "min.insync.replicas": "2" if settings.replicas >= _SAFE_REPLICAS else "1",
+        "unclean.leader.election.enable": "false",
+        # a file goes when its youngest record has lapsed: a day's file keeps its oldest for a day longer, not for a week
+        "segment.ms": str(_DAY_MS),
+        "segment.jitter.ms": "0",
+    }
+    if row.plain or row.cleanup != "delete":
+        found |= quick
+    if row.cleanup != "delete":
+        found |= {
+            "max.compaction.lag.ms": lag,
+            "min.compaction.lag.ms": "0",
+            "delete.retention.ms": str(settings.tombstone_keep_ms),
+            "min.cleanable.dirty.ratio": "0.1",
+        }
+    if keep_ms is not None:
+        found["retention.ms"] = str(keep_ms)
+    if row.most_bytes:
+        found["max.message.bytes"] = str(row.most_bytes)
+    return found
+
+
 def governed(settings: Settings, keep_days: int, events: Sequence[str]) -> list[Governed]:
     """
     Every topic.
@@ -83,75 +118,25 @@ def governed(settings: Settings, keep_days: int, events: Sequence[str]) -> list[
         ConfigurationError: One of them is a topic of ours, with other promises.
 
     """
-    lag = str(settings.compaction_lag_ms)
-    stamp = {
-        "message.timestamp.type": "LogAppendTime",
-        # a tombstone that one broker alone has seen, or a leader that never saw it, would bring a value back
-        "min.insync.replicas": "2" if settings.replicas >= _SAFE_REPLICAS else "1",
-        "unclean.leader.election.enable": "false",
-    }
-    compact = stamp | {
-        "max.compaction.lag.ms": lag,
-        "min.compaction.lag.ms": "0",
-        "segment.ms": lag,
-        "segment.jitter.ms": "0",
-        "delete.retention.ms": str(settings.tombstone_keep_ms),
-        "min.cleanable.dirty.ratio": "0.1",
-        "file.delete.delay.ms": str(min(60_000, max(500, settings.compaction_lag_ms // 4))),
-    }
-    legs = compact | {
-        "cleanup.policy": "compact,delete",
-        "retention.ms": str((keep_days + GRACE_DAYS) * _DAY_MS),
-        "max.message.bytes": str(1 << 20),
-    }
-    forever = compact | {"cleanup.policy": "compact"}
+    legs_ms = (keep_days + GRACE_DAYS) * _DAY_MS
 
-    def kept(days: int) -> dict[str, str]:
-        # a file goes when its youngest record has lapsed: a day's file keeps its oldest for a day longer, not for a week
-        roll = {"segment.ms": str(_DAY_MS), "segment.jitter.ms": "0"}
-        return stamp | roll | {"cleanup.policy": "delete", "retention.ms": str(days * _DAY_MS)}
+    def as_wanted(topic: Topic, name: str) -> Governed:
+        row = TABLE[topic]
+        kept = legs_ms if topic is Topic.LEGS else settings.kept_ms(topic)
+        return Governed(
+            name,
+            settings.partitions_of(topic),
+            _settings(row, settings, kept),
+            fixed=topic is not Topic.EVENTS,
+            most=settings.prolong_most if row.plain else 1,
+        )
 
-    rolling = {name: compact[name] for name in ("segment.ms", "segment.jitter.ms", "file.delete.delay.ms")}
-    # what was taken up is compacted away; what nobody took up goes by its age
-    parked = {"cleanup.policy": "compact,delete", "retention.ms": str(settings.dead_keep_days * _DAY_MS)}
-    few, many = settings.few_partitions, settings.partitions
-    plain = (
-        stamp
-        | rolling
-        | {
-            "cleanup.policy": "delete",
-            "retention.ms": str(settings.events_keep_h * 3_600_000),
-            "max.message.bytes": str(16 << 20),
-        }
-    )
-    large = {"max.message.bytes": str(8 << 20)}  # a result names the records that it removed, of a heavy user many
-    shapes: list[tuple[str, int, dict[str, str]]] = [
-        ("calllog.legs", many, legs),
-        ("calllog.held", many, forever),
-        ("calllog.statistics", few, forever),
-        ("calllog.parked", many, compact | parked),
-        ("calllog.dead", few, kept(settings.dead_keep_days) | {"max.message.bytes": str(24 << 20)}),
-        ("privacy.requests", few, kept(REQUESTS_KEEP_DAYS) | rolling | {"max.message.bytes": str(1 << 20)}),
-        ("privacy.decisions", many, forever | large),
-        ("privacy.outcomes", few, kept(settings.cases_keep_days) | large),
-        ("privacy.orders", few, forever),
-        ("privacy.cases", few, forever),
-        ("privacy.policy", 1, forever),
-        ("privacy.receipts", few, kept(settings.receipts_keep_days)),
-        ("privacy.notices", few, kept(REQUESTS_KEEP_DAYS)),
-        ("privacy.exports", few, kept(settings.exports_keep_days)),
-        ("privacy.access", few, kept(settings.access_keep_days)),
-    ]
-    longer = {"privacy.requests": settings.prolong_most}
-    ours = [
-        Governed(settings.topic(name), partitions, each, most=longer.get(name, 1)) for name, partitions, each in shapes
-    ]
+    ours = [as_wanted(topic, settings.topic(topic)) for topic in OURS]
     if clash := {topic.name for topic in ours} & set(events):
         raise ConfigurationError(
             f"the policy names {', '.join(sorted(clash))} among its events, which this installation writes itself: name another"
         )
-    most = settings.prolong_most
-    return [*(Governed(name, many, plain, fixed=False, most=most) for name in events), *ours]
+    return [*(as_wanted(Topic.EVENTS, name) for name in events), *ours]
 
 
 _READ_COMMITTED: Final = 1

@@ -26,11 +26,12 @@ from calllog_guard.core.decisions.standing_rules import open_rule
 from calllog_guard.core.identifiers import INTERNAL_KEY, Lookup, Pseudonym, partition_of
 from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import CaseStateError, MessageError
 from calllog_guard.workers.desk.cases.case_owners import Owners
 from calllog_guard.workers.desk.context import DeskContext
 from calllog_guard.workers.desk.decisions.granted import Granted, Telling, span_of
-from calllog_guard.workers.keeper.enforcement.exports import sealed_part
+from calllog_guard.workers.runtime.answer_parts import sealed_part
 
 _ID: Final = 22
 
@@ -118,7 +119,7 @@ class Answers:
 
     async def _decided(self, keys: Mapping[Pseudonym, Keys]) -> dict[str, int]:
         """The cases in which something was decided about some people, with the purposes it was about, from the ledger."""
-        topic, found = self._a.settings.topic("privacy.decisions"), dict[str, int]()
+        topic, found = self._a.settings.topic(Topic.DECISIONS), dict[str, int]()
         places = sorted({partition_of(each, self._a.settings.partitions) for each in keys})
         for record in await self._a.log.read_all(topic, places) if places else ():
             key = record.key or INTERNAL_KEY

@@ -44,6 +44,7 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.requests.fields import Facts, NoticeKind
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.retention.purposes import due_day
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import CaseStateError
 from calllog_guard.reports.notice import Sender, letter
 from calllog_guard.workers.desk.cases.case_owners import Owners
@@ -90,7 +91,7 @@ class Notices:
     def __init__(self, context: DeskContext, owners: Owners) -> None:
         self._tenant, self._home, self._book = context.tenant, context.home, context.book
         self._policy, self._owners = context.policy, owners
-        self._topic = context.settings.topic("privacy.notices")
+        self._topic = context.settings.topic(Topic.NOTICES)
 
     @property
     def forms(self) -> int:

@@ -17,7 +17,7 @@ from calllog_guard.core.crypto.jose import receipt_pem, sign
 from calllog_guard.core.policy.facts import said
 from calllog_guard.core.records import Output
 from calllog_guard.core.retention.purposes import GRACE_DAYS
-from calllog_guard.settings import REQUESTS_KEEP_DAYS
+from calllog_guard.core.topics import REQUESTS_KEEP_DAYS, Topic
 from calllog_guard.workers.context import WorkerContext
 
 NAMED: Final = 2
@@ -61,7 +61,7 @@ class Receipts:
         claims = msgspec.structs.replace(claims, **self._company(now), **_recipients(case))
         private = receipt_pem(self._vault.receipt_key(self._tenant))[0]
         signed = sign(private, f"{self._tenant}-receipts", encode(claims))
-        return Output(self._settings.topic("privacy.receipts"), self._home, case.case.encode(), signed.encode())
+        return Output(self._settings.topic(Topic.RECEIPTS), self._home, case.case.encode(), signed.encode())
 
     def _company(self, now: datetime) -> dict[str, str]:
         """Who answers for the data, where to write and complain, and the zone of the pages; from the second level of forms on."""

@@ -30,6 +30,7 @@ from calllog_guard.core.retention.removals import (
     removed_in,
 )
 from calllog_guard.core.retention.tally import month_before
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import MessageError
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.desk.context import DeskContext
@@ -45,7 +46,7 @@ class Statements:
 
     def __init__(self, context: DeskContext) -> None:
         self._a, self._policy, self._writer = context, context.policy, context.writer
-        self._ledger, self._steps = context.settings.topic("privacy.decisions"), CrashPoints(context.settings.off)
+        self._ledger, self._steps = context.settings.topic(Topic.DECISIONS), CrashPoints(context.settings.off)
         self.begin()
 
     def begin(self) -> None:
@@ -133,9 +134,7 @@ class Statements:
         )
         private = receipt_pem(a.vault.receipt_key(a.tenant))[0]
         signed = sign(private, f"{a.tenant}-receipts", encode(statement)).encode()
-        await self._writer.write(
-            [Output(a.settings.topic("privacy.receipts"), a.home, f"{KEY}{text}".encode(), signed)]
-        )
+        await self._writer.write([Output(a.settings.topic(Topic.RECEIPTS), a.home, f"{KEY}{text}".encode(), signed)])
         self._steps.reached("statement.written")
         mark = Marked(month=text, at=at)
         value = a.vault.outcome_key(a.tenant).vouched(mark, STATED_KEY)

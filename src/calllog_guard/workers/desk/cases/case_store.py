@@ -38,6 +38,7 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.requests.fields import Kind
 from calllog_guard.core.requests.request import REQUESTS, Request
 from calllog_guard.core.stream.proofs import DESK
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import CaseStateError, EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.ports import Place
 from calllog_guard.ports.fault_injection import CrashPoints
@@ -61,7 +62,7 @@ class Casebook:
     def __init__(self, context: WorkerContext) -> None:
         settings = context.settings
         self._tenant, self._home, self._steps = context.tenant, context.home, CrashPoints(settings.off)
-        self._topic, self._orders = settings.topic("privacy.cases"), settings.topic("privacy.orders")
+        self._topic, self._orders = settings.topic(Topic.CASES), settings.topic(Topic.ORDERS)
         self._ring, self._vault, self._writer = context.ring, context.vault, context.writer
         self._cases: dict[str, Case] = {}
         self._acts: dict[str, tuple[int, int]] = {}

@@ -37,6 +37,7 @@ from calllog_guard.core.decisions.standing_rules import Correction, Rule, seal_r
 from calllog_guard.core.identifiers import CallId, DecisionId, Lookup, Pseudonym, partition_of, record_key
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryUnreadableError, HoldsFullError, KeyMissingError, MessageError, ParkedError
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.context import WorkerContext
@@ -410,4 +411,4 @@ class Decider:
         pseudonym = Pseudonym(decision.pseudonym)
         key = record_key(pseudonym, DecisionId(decision.decision))
         place = partition_of(pseudonym, self._settings.partitions)
-        return Output(self._settings.topic("privacy.decisions"), place, key, encode(decision))
+        return Output(self._settings.topic(Topic.DECISIONS), place, key, encode(decision))

@@ -37,6 +37,7 @@ from calllog_guard.core.decisions.outcome import is_result
 from calllog_guard.core.decisions.standing_rules import Rule, seal_rule
 from calllog_guard.core.identifiers import INTERNAL_KEY, DecisionId, EpochName, HoldId, Lookup, Pseudonym, id_bytes
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import (
     EntryUnreadableError,
     EpochUnknownError,
@@ -190,7 +191,7 @@ class Holds:
         persons, unreadable = self._ring.persons(await self._ring.view(list(lookups)))
         if not unreadable and not any(person is not None and person.cut_off for person in persons.values()):
             return []
-        topic, found = self._a.settings.topic("privacy.decisions"), []
+        topic, found = self._a.settings.topic(Topic.DECISIONS), []
         for record in await self._a.log.read_all(topic, range(self._a.settings.partitions)):
             if record.value is None or not record.key or record.key[:1] == INTERNAL_KEY or is_result(record.key):
                 continue

@@ -23,6 +23,7 @@ from calllog_guard.core.decisions.restriction import RESTORE, Origin, StandingRe
 from calllog_guard.core.decisions.standing_rules import ALONE, REVIEW, Standing, open_rule
 from calllog_guard.core.identifiers import EpochName, Lookup, Pseudonym, partition_of
 from calllog_guard.core.policy.active import TenantPolicy
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EpochUnknownError, MessageError, UntracedError
 from calllog_guard.workers.desk.answers.notices import Given
 from calllog_guard.workers.desk.context import DeskContext
@@ -181,7 +182,7 @@ class Lifting:
     async def _decisions(self, pseudonym: Pseudonym) -> list[Decision]:
         """The person's restrictions and their ends in the order of the ledger."""
         settings = self._a.settings
-        topic, home = settings.topic("privacy.decisions"), partition_of(pseudonym, settings.partitions)
+        topic, home = settings.topic(Topic.DECISIONS), partition_of(pseudonym, settings.partitions)
         start = pseudonym.encode() + b"."
         records = [each for each in await self._a.log.read_all(topic, [home]) if (each.key or b"").startswith(start)]
         done = {each.key for each in records if each.key and is_result(each.key)}

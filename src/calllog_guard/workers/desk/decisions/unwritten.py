@@ -13,6 +13,7 @@ import msgspec
 
 from calllog_guard.core.cases.case import AT_ONCE, Case
 from calllog_guard.core.decisions.outcome import is_result
+from calllog_guard.core.topics import Topic
 from calllog_guard.workers.desk.context import DeskContext
 
 
@@ -28,7 +29,7 @@ async def without_unwritten(context: DeskContext, case: Case, written: Collectio
     left = set(case.decisions) - set(written) - answered
     if not left:
         return case
-    topic = context.settings.topic("privacy.decisions")
+    topic = context.settings.topic(Topic.DECISIONS)
     for record in await context.log.read_all(topic, range(context.settings.partitions)):
         if record.value is not None and record.key and not is_result(record.key):
             left.discard(record.key.decode("ascii", "replace").partition(".")[2])

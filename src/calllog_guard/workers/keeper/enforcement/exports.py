@@ -7,7 +7,6 @@ Source: design section 10 (`access`, `portability`, `disclose`); GDPR Art. 15, 2
 """
 
 import asyncio
-import hashlib
 import struct
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,23 +21,19 @@ from calllog_guard.core.answers.about import About
 from calllog_guard.core.answers.parts import LEGS_PER_PART, TASKS, ExportedLeg, Part, Task
 from calllog_guard.core.answers.readers import LegOffsets
 from calllog_guard.core.calls.leg import Leg, read_leg, referred
-from calllog_guard.core.cases.secret_cases import part_key, part_record
-from calllog_guard.core.codec import decode, encode
-from calllog_guard.core.crypto.jose import seal_to_key
+from calllog_guard.core.codec import decode
 from calllog_guard.core.crypto.key_bytes import KeyBytes
 from calllog_guard.core.crypto.leg_envelope import open_leg, parse_header
 from calllog_guard.core.crypto.subject_secrets import month_from
-from calllog_guard.core.identifiers import ID_LETTERS, HoldId, b64, record_key
-from calllog_guard.core.records import Output
-from calllog_guard.core.requests.fields import ReplyKey
+from calllog_guard.core.identifiers import ID_LETTERS, HoldId, record_key
 from calllog_guard.core.retention.purposes import Purpose, due_day
 from calllog_guard.errors import LegMovedError, MessageError
 from calllog_guard.metrics import Counters
 from calllog_guard.ports import LegFacts
-from calllog_guard.settings import Settings
 from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.decision_work import Ended, Work
 from calllog_guard.workers.keeper.enforcement.enforcer import Enforcer
+from calllog_guard.workers.runtime.answer_parts import sealed_part
 
 _PORTABLE: Final = frozenset({"contract", "consent"})
 """Art. 20(1)(a): what is processed on consent or a contract."""
@@ -53,17 +48,6 @@ _KINDS: Final[dict[str, Literal["access", "portability", "disclosure"]]] = {
     "portability": "portability",
     "disclose": "disclosure",
 }
-
-
-def sealed_part(settings: Settings, home: int, part: Part, key: ReplyKey, *, secret: bool) -> tuple[Output, str]:
-    """A part for the topic of exports, or of a secret case for that of orders, with the digest of the JWE: SHA-256 in base64url."""
-    jwk: dict[str, str | list[str]] = {"kty": key.kty, "crv": key.crv, "x": key.x}
-    jwe, name = seal_to_key(jwk, key.kid or part.case, encode(part)), f"{part.case}.{part.part}"
-    if secret:
-        output = Output(settings.topic("privacy.orders"), home, part_key(name), part_record(jwe))
-    else:
-        output = Output(settings.topic("privacy.exports"), home, name.encode(), jwe.encode())
-    return output, b64(hashlib.sha256(jwe.encode()).digest()).decode()
 
 
 def read_task(raw: bytes) -> Task:

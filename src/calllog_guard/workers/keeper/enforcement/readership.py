@@ -24,6 +24,7 @@ from calllog_guard.core.decisions.outcome import Unsure
 from calllog_guard.core.identifiers import INTERNAL_KEY
 from calllog_guard.core.policy.actors import Judge
 from calllog_guard.core.stream.arrival import LATEST_MS
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import LogSilentError, MessageError, NewerFormError, RecordError
 from calllog_guard.metrics import Counters
 from calllog_guard.workers.keeper.context import KeeperContext
@@ -50,7 +51,7 @@ class Readership:
 
     def __init__(self, tools: KeeperContext) -> None:
         self._t = tools
-        self._topic = tools.settings.topic("privacy.access")
+        self._topic = tools.settings.topic(Topic.ACCESS)
         self._open: dict[int, AccessIndex] = {}
         self._assigned: set[int] = set()
         self._judge = self._judged_by()
@@ -159,7 +160,7 @@ class Readership:
 
     def _judged_by(self) -> Judge:
         t = self._t
-        return Judge(t.policy.actors(t.tenant), t.vault.guard_id(), self._topic, t.settings.topic("calllog.dead"))
+        return Judge(t.policy.actors(t.tenant), t.vault.guard_id(), self._topic, t.settings.topic(Topic.DEAD))
 
     async def _follow(self, place: int) -> None:
         indexes = self._open  # empty as soon as the partitions are somebody else's

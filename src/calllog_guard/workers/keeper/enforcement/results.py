@@ -15,6 +15,7 @@ import msgspec
 from calllog_guard.core.decisions.outcome import DONE, NAMES_IN_PART, TO_DESK, Outcome, legs_key
 from calllog_guard.core.identifiers import Token
 from calllog_guard.core.records import Output
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import UpgradeNeededError
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.keeper.context import KeeperContext
@@ -36,7 +37,7 @@ class Results:
 
     def __init__(self, tools: KeeperContext) -> None:
         self._t, self._steps = tools, CrashPoints(tools.settings.off)
-        self._ledger = tools.settings.topic("privacy.decisions")
+        self._ledger = tools.settings.topic(Topic.DECISIONS)
 
     async def report(
         self, work: Work, stage: Any, tokens: tuple[Token, ...], count: int, digests: tuple[str, ...] = ()
@@ -112,7 +113,7 @@ class Results:
 
     def told(self, outcome: Outcome) -> Output:
         """An outcome on its way to the desk."""
-        topic = self._t.settings.topic("privacy.outcomes")
+        topic = self._t.settings.topic(Topic.OUTCOMES)
         return Output(topic, self._t.home, outcome.case.encode(), self._t.outcome_key.vouched(outcome, TO_DESK))
 
     def outcome(

@@ -50,6 +50,7 @@ from calllog_guard.core.retention.tally import (
     tally_epoch,
 )
 from calllog_guard.core.stream.proofs import KEEP, Proofs
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.metrics import Counters
 from calllog_guard.ports import LegFacts
@@ -79,7 +80,7 @@ class Statistician:
 
     def __init__(self, tools: KeeperContext) -> None:
         self._t, self._steps = tools, CrashPoints(tools.settings.off)
-        self._ledger = tools.settings.topic("privacy.decisions")
+        self._ledger = tools.settings.topic(Topic.DECISIONS)
         self._books: dict[int, TallyBook] = {}
         self._others: dict[int, TallyBook] = {}
 
@@ -296,7 +297,7 @@ class Statistician:
 
     async def _tell(self, month: Month, counted: Sequence[Mapping[Cell, Any]]) -> None:
         """Publish a month's cells that are not published yet: after a crash the same, and never another number."""
-        topic, home = self._t.settings.topic("calllog.statistics"), self._t.home
+        topic, home = self._t.settings.topic(Topic.STATISTICS), self._t.home
         told, untold = statistics(self._t.tenant, month, counted)
         there = {record.key for record in await self._t.log.read_all(topic, [home]) if self._ours(record)}
         fresh = [each for each in told if each.key not in there]

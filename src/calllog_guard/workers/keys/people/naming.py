@@ -6,7 +6,7 @@ Rules: 1. The rules are the tenant's, from its profile; no policy changes them. 
 Source: `core/identity/rules.py`; design section 14 (identity is fixed).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -89,12 +89,38 @@ class Naming:
                 found[canonical(text, rules)] = None
         return [each for each in found if each != subject]
 
+    def of_unit(self) -> "UnitNames":
+        """For the identifiers of one unit; not to be kept beyond it."""
+        former = self.former_keys if self.former else None
+        return UnitNames(self._vault.pepper(self._tenant).lookup_of(self._tenant), former)
+
+    def former_keys(self, text: str, subject: SubjectId) -> tuple[Lookup, ...]:
+        """The keys of an identifier by former rules that are other ones than its present key, the newest first."""
+        return tuple(map(self.keyed, self._former(text, subject)))
+
+
+class UnitNames:
+    """
+    The keys of the people of one unit: who is named twice in it is looked up once.
+
+    Identifiers are kept here, so it goes with its unit: what is kept for longer would stay after an erasure.
+    """
+
+    __slots__ = ("_former", "_known", "_lookup_of")
+
+    def __init__(
+        self, lookup_of: Callable[[SubjectId], Lookup], former: Callable[[str, SubjectId], tuple[Lookup, ...]] | None
+    ) -> None:
+        self._lookup_of, self._former = lookup_of, former
+        self._known: dict[SubjectId, Lookup] = {}
+
     def of_all(self, subjects: Sequence[SubjectId], texts: Iterable[str]) -> list[tuple[Lookup, tuple[Lookup, ...]]]:
-        """As `names`, of identifiers whose canonical forms are known: each one's key, and those by former rules."""
-        lookups = self._vault.pepper(self._tenant).lookups(self._tenant, subjects)
-        if not self.former:
-            return [(lookup, ()) for lookup in lookups]
-        return [
-            (lookup, tuple(map(self.keyed, self._former(text, subject))))
-            for lookup, subject, text in zip(lookups, subjects, texts, strict=True)
-        ]
+        """As `Naming.names`, of identifiers whose canonical forms are known: each one's key, and those by former rules."""
+        known, lookup_of = self._known, self._lookup_of
+        for subject in subjects:
+            if subject not in known:
+                known[subject] = lookup_of(subject)
+        if self._former is None:
+            return [(known[subject], ()) for subject in subjects]
+        former = self._former
+        return [(known[subject], former(text, subject)) for subject, text in zip(subjects, texts, strict=True)]

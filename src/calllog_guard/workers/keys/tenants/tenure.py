@@ -19,6 +19,7 @@ from calllog_guard.core.crypto.entries import tenure_key
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.proofs import DESK
+from calllog_guard.core.topics import TABLE
 from calllog_guard.errors import StaleDeskError
 from calllog_guard.ports import Keystore, Writer
 from calllog_guard.ports.fault_injection import CrashPoints
@@ -88,7 +89,7 @@ class Tenure:
 
 
 Prove = Callable[[str, Sequence[Output]], Awaitable[list[Output]]]
-BELIEVED: Final = ("privacy.cases", "privacy.orders", "privacy.decisions", "privacy.receipts")
+BELIEVED: Final = tuple(topic for topic, row in TABLE.items() if row.proven)
 """What a desk writes that programs of ours read and believe: it bears the desk's proof."""
 
 
