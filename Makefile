@@ -115,6 +115,7 @@ mutants: .venv/stamp tools ## take each protection out and see its test fail (mi
 reference: .venv/stamp ## write docs/reference/ and the pictures anew from the code
 	$(PY) tools/reference.py
 	$(PY) tools/drawings.py
+	$(PY) tools/code_map.py
 
 docs: .venv/stamp ## build the documentation site, strictly, into build/site
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet

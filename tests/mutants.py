@@ -15,14 +15,14 @@ ROOT = Path(__file__).parents[1]
 MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "domains: a secret that is made later is everybody's",
-        "workers/keys/tenants/tenant_secrets.py",
+        "workers/keys/tenants/wrapped_secrets.py",
         'and self.domains.apart(Tenant(name.split(".")[1])):',
         "and False:",
         "tests/unit/core/test_domains.py::test_what_is_made_later_is_the_desks_alone_and_nothing_is_made_twice",
     ),
     (
         "domains: a tenant that is made again gets another receipt key",
-        "workers/keys/tenants/tenant_secrets.py",
+        "workers/keys/tenants/wrapped_secrets.py",
         "return self._ring.get(name) is not None or self.domains.lies(name)",
         "return self._ring.get(name) is not None",
         "tests/unit/core/test_domains.py::test_what_is_made_later_is_the_desks_alone_and_nothing_is_made_twice",
@@ -43,7 +43,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "domains: what is others' is taken for a silent KMS",
-        "workers/keys/tenants/tenant_secrets.py",
+        "workers/keys/tenants/wrapped_secrets.py",
         "        except KmsForbiddenError:\n            raise\n",
         "",
         "tests/unit/core/test_domains.py::test_a_key_of_others_is_no_silence_of_the_kms",
@@ -60,6 +60,20 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "core/rights/kms_policies.py",
         '_EPOCHS: Final = "2???-W??"',
         '_EPOCHS: Final = "*"',
+        "tests/unit/core/test_domains.py::test_a_policy_of_aws_lets_each_domain_use_its_own_keys",
+    ),
+    (
+        "domains: the auditor vouches for profiles",
+        "core/rights/kms_policies.py",
+        "names = [*passing, VOUCHES_LETTERS] if domain",
+        "names = [*passing, VOUCHES_LETTERS, VOUCHES_PROFILES] if domain",
+        "tests/unit/core/test_domains.py::test_a_policy_of_aws_lets_each_domain_use_its_own_keys",
+    ),
+    (
+        "domains: a backend opens what lies under the shared key",
+        "core/rights/kms_policies.py",
+        "        return [VOUCHES_PROFILES]\n",
+        "        return [VOUCHES_PROFILES, _SHARED]\n",
         "tests/unit/core/test_domains.py::test_a_policy_of_aws_lets_each_domain_use_its_own_keys",
     ),
     (
@@ -176,7 +190,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a foreign file among the epochs ends the auditor",
-        "workers/keys/tenants/tenant_secrets.py",
+        "workers/keys/tenants/wrapped_secrets.py",
         "for name in self._kms.epochs() if EPOCH_PATTERN.match(name)]",
         "for name in self._kms.epochs() if name != ROOT]",
         "tests/unit/workers/test_walk.py::test_what_else_lies_with_the_epochs_stops_no_walk",
@@ -960,9 +974,9 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "what falsifies has no brake",
-        "core/cases/case_states.py",
-        '"rectify": TypeRule(roles=_ALL_BUT_DESK, identity=True, brake="change", ',
-        '"rectify": TypeRule(roles=_ALL_BUT_DESK, identity=True, ',
+        "core/requests/types.py",
+        'must=("subjects", "facts"), roles=_BOTH, identity=True, brake="change", ',
+        'must=("subjects", "facts"), roles=_BOTH, identity=True, ',
         "tests/scenarios/test_brakes.py::test_what_falsifies_shares_a_brake",
     ),
     (
@@ -1310,7 +1324,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a running worker does not follow an upgrade",
-        "workers/keys/tenants/tenant_secrets.py",
+        "workers/keys/tenants/wrapped_secrets.py",
         "await asyncio.to_thread(self._profiles.look, tenant)\n        for",
         "pass\n        for",
         "tests/unit/core/test_profile.py::test_a_running_worker_follows_an_upgrade_with_the_next_refresh",
@@ -2697,7 +2711,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "anyone may ask for anything",
         "core/cases/case_states.py",
-        "return role in RULES[kind].roles and (",
+        "return role in TYPES[kind].roles and (",
         "return bool(role) and (",
         "tests/unit/core/test_machine.py",
     ),
@@ -2753,7 +2767,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "who is not known is let through once the fee is paid",
         "workers/desk/cases/terms.py",
-        'unknown = RULES[request.type].identity and request.identity == "unverified"',
+        'unknown = TYPES[request.type].identity and request.identity == "unverified"',
         "unknown = False",
         "tests/unit/core/test_received.py",
     ),
@@ -3760,7 +3774,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "the KMS is asked anew for every damaged name of an epoch",
-        "workers/keys/tenants/tenant_secrets.py",
+        "workers/keys/tenants/wrapped_secrets.py",
         "if now < self._unknown.get(name, now):",
         "if now < self._unknown.get(name, now) - _PAUSE_S:",
         "tests/unit/workers/test_unreadable.py::test_the_kms_is_not_asked_again_and_again_for_a_damaged_name",
@@ -4199,8 +4213,8 @@ MUTANTS += [
     (
         "what is asked about nobody is closed as done",
         "workers/desk/cases/unfound.py",
-        "return case.known is False and RULES",
-        "return False and RULES",
+        "return case.known is False and TYPES",
+        "return False and TYPES",
         "tests/scenarios/test_unfound.py::test_what_is_asked_about_nobody_is_an_officers_to_decide",
     ),
     (
@@ -5064,7 +5078,7 @@ MUTANTS += [
     (
         "actor: an objection hides who has read before",
         "workers/keeper/partition.py",
-        "any(each.type in _TAKE_AWAY for each in self.ruled.get(pseudonym, {}).values())",
+        "any(each.type in TAKE_AWAY for each in self.ruled.get(pseudonym, {}).values())",
         "False",
         "tests/scenarios/test_actors.py::test_an_objection_since_hides_no_reader",
     ),
@@ -5194,7 +5208,7 @@ MUTANTS += [
     (
         "ready: of the erased nothing is given",
         "workers/desk/decisions/decider.py",
-        '        if kind in {"access", "disclose"}:\n',
+        "        if TYPES[kind].told_of_holds:\n",
         '        if kind == "access":\n',
         "tests/scenarios/test_disclosures.py::test_what_is_held_for_a_court_is_given_to_that_court",
     ),

@@ -37,7 +37,7 @@ EVENT: Final[tuple[Arrow, ...]] = (
     ("adapters/kafka/log", "workers/runtime/delivery", "a poll: one unit"),
     ("workers/runtime/delivery", "workers/protector/worker", "unit"),
     ("workers/protector/worker", "core/calls/event", "read_event: decode, check"),
-    ("workers/protector/worker", "workers/protector/leg_writer", "parts, one per party"),
+    ("workers/protector/worker", "workers/protector/leg_writer", "pending legs, one per party"),
     ("workers/protector/leg_writer", "workers/keys/people/subject_keys", "persons read afresh; new ones minted"),
     ("workers/protector/leg_writer", "core/calls/fate", "fate_of: leg, nothing, or mint"),
     ("workers/protector/leg_writer", "core/crypto/leg_envelope", "seal_under: JWE of the leg"),
@@ -61,14 +61,13 @@ ERASURE: Final[tuple[Arrow, ...]] = (
     ("workers/desk/worker", "backend", "receipts of every stage"),
 )
 REQUEST_TYPE: Final[tuple[Arrow, ...]] = (
-    ("you", "core/requests/fields", "1 its name: Kind"),
-    ("you", "core/requests/request", "2 what it must and may say: NEEDS"),
-    ("you", "core/cases/case_states", "3 roles, identity, brake, review: RULES"),
-    ("you", "core/cases/case", "4 its stages"),
-    ("you", "core/decisions/decision", "5 what is decided: DecisionType"),
-    ("you", "workers/desk/decisions/granted", "6 what it changes in a person's entry"),
-    ("you", "workers/keeper/enforcement/enforcer", "7 what the keeper does: register"),
-    ("you", "reports", "8 its words in notices and answers"),
+    ("you", "core/requests/types", "1 its name and its row"),
+    ("core/requests/types", "core/requests/request", "what it must and may say"),
+    ("core/requests/types", "core/cases/case_states", "roles, identity, brake, review"),
+    ("core/requests/types", "core/cases/case", "its stages"),
+    ("core/requests/types", "reports", "its words in notices and answers"),
+    ("you", "workers/desk/decisions/granted", "2 what it changes in an entry"),
+    ("you", "workers/keeper/enforcement/enforcer", "3 what the keeper does"),
 )
 DRAWN: Final = {
     "workers.svg": ("Who writes to whom", WORKERS),
@@ -78,10 +77,10 @@ DRAWN: Final = {
 }
 
 
-def _box(x: float, text: str) -> str:
-    left = x - _WIDE / 2 + _EDGE / 2
+def _box(x: float, text: str, wide: float) -> str:
+    left = x - wide / 2 + _EDGE / 2
     return (
-        f'<rect x="{left:g}" y="34" width="{_WIDE - _EDGE}" height="26" rx="5" fill="#e8eaf6" stroke="#3f51b5"/>'
+        f'<rect x="{left:g}" y="34" width="{wide - _EDGE:g}" height="26" rx="5" fill="#e8eaf6" stroke="#3f51b5"/>'
         f'<text x="{x:g}" y="51" text-anchor="middle" font-weight="bold">{escape(text)}</text>'
     )
 
@@ -96,8 +95,9 @@ def _arrow(start: float, end: float, y: float, text: str) -> str:
 def drawing(title: str, arrows: Sequence[Arrow]) -> str:
     """Lanes from left to right in the order in which they are named, arrows from top to bottom."""
     lanes = list(dict.fromkeys(lane for start, end, _ in arrows for lane in (start, end)))
-    at = {lane: _EDGE + _WIDE * (number + 0.5) for number, lane in enumerate(lanes)}
-    width, height = _WIDE * len(lanes) + 2 * _EDGE, _TOP + _HIGH * len(arrows) + 20
+    wide = max(_WIDE, *(7 * len(lane) + 2 * _EDGE for lane in lanes))
+    at = {lane: _EDGE + wide * (number + 0.5) for number, lane in enumerate(lanes)}
+    width, height = wide * len(lanes) + 2 * _EDGE, _TOP + _HIGH * len(arrows) + 20
     parts = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
@@ -114,7 +114,7 @@ def drawing(title: str, arrows: Sequence[Arrow]) -> str:
         parts.append(
             f'<line x1="{x:g}" y1="60" x2="{x:g}" y2="{height - 12}" stroke="#9e9e9e" stroke-dasharray="3 4"/>'
         )
-        parts.append(_box(x, lane))
+        parts.append(_box(x, lane, wide))
     for number, (start, end, text) in enumerate(arrows):
         parts.append(_arrow(at[start], at[end], _TOP + _HIGH * (number + 0.7), text))
     return "\n".join([*parts, "</svg>"]) + "\n"

@@ -16,6 +16,7 @@ from typing import Final
 from calllog_guard.adapters.http.pages import PREFIX as PAGE_PREFIX
 from calllog_guard.adapters.kafka.admin.topics import governed
 from calllog_guard.cli import parser
+from calllog_guard.core.requests.types import TYPES
 from calllog_guard.core.rights.grants import USERS, entries_markdown, secrets_markdown
 from calllog_guard.core.rights.grants import markdown as rights
 from calllog_guard.core.topics import TABLE, Topic
@@ -33,6 +34,7 @@ _EXITS: Final = (
     (4, "refused by state: there is nothing of that kind to do"),
     (70, "halt: a worker will not go on, or a defect; the last line says why"),
 )
+_GRANTS: Final = {"always": "an officer", "by_purpose": "an officer, if a purpose says review", "two": "two officers"}
 _KNOWN: Final = {
     "json": "JSON on stdout in place of text",
     "key": "the private key (PEM) that signs",
@@ -169,6 +171,34 @@ def messages() -> str:
     return page("Messages", lead, lines)
 
 
+def request_types() -> str:
+    """Every type of request, as its row says."""
+    lines = [
+        "| type | needs | may have | from | waits for | brake | ends as | stages | stands as | told |",
+        "|" + "---|" * 10,
+    ]
+    for kind, row in TYPES.items():
+        waits = [*(["identity"] if row.identity else []), *([_GRANTS[row.officer]] if row.officer != "never" else [])]
+        columns = (
+            _codes(row.must),
+            _codes(row.may),
+            ", ".join(sorted(row.roles)),
+            ", ".join(waits),
+            row.brake or "",
+            row.ends or "acts on a case",
+            ", ".join(row.stages) + (f"; of some days: {', '.join(row.ranged)}" if row.ranged else ""),
+            row.rule or (f"an answer: {row.answer}" if row.answer else ""),
+            ", ".join(filter(None, (row.before and f"{row.before} (before)", row.notice))),
+        )
+        lines.append(f"| `{kind}` | {' | '.join(columns)} |")
+    lead = "What each type says, who may send it, and what becomes of it. A dot leads into `hold`."
+    return page("Request types", lead, lines)
+
+
+def _codes(names: Sequence[str]) -> str:
+    return " ".join(f"`{name}`" for name in names)
+
+
 def pages() -> dict[str, str]:
     """Every page by its file name."""
     return {
@@ -177,6 +207,7 @@ def pages() -> dict[str, str]:
         "metrics.md": metrics(),
         "topics.md": topics(),
         "messages.md": messages(),
+        "request-types.md": request_types(),
     }
 
 

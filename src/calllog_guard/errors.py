@@ -4,7 +4,7 @@ Every way this software fails, and what its caller does then.
 Two families: the message is bad (it becomes a dead letter), or the world is bad (wait, or halt).
 Rules: 1. Each class states its fate.  2. No text carries an identifier of a person or a payload.
        3. An exception that is not ours is a defect, and a defect halts.
-Source: design section 12, point 3.
+Source: docs/contributing/architecture.md.
 """
 
 from collections.abc import Iterable, Mapping

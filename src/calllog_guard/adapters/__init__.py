@@ -1,1 +1,1 @@
-"""One client library each, in files that bear its name."""
+"""The world behind the ports: a folder for each client library, which is imported nowhere else."""

@@ -2,7 +2,7 @@
 The policy and the world: what is published, where data may lie, and whether the log keeps it long enough.
 
 Asked by every worker before it starts, by `doctor`, and by every command that writes or opens something.
-Source: design section 11; GDPR Art. 44.
+Source: docs/how-to/write-the-policy.md; GDPR Art. 44.
 """
 
 import asyncio

@@ -10,6 +10,7 @@ from calllog_guard.core.cases.case import Case, case_in, later
 from calllog_guard.core.cases.secret_cases import PREFIX, is_state, open_case
 from calllog_guard.core.codec import BEAT
 from calllog_guard.core.crypto.subject_secrets import Secret
+from calllog_guard.core.requests.types import HOLDS
 from calllog_guard.core.topics import Topic
 
 
@@ -36,7 +37,7 @@ async def is_order(shared: AppContext, path: Path, kind: str, case: str | None, 
     """Whether a request belongs into the topic of orders: an officer's that is about a hold or names one, or about a secret case."""
     if not has_orders(shared) or not is_officer(shared, path):
         return False
-    if kind in {"hold", "release"} or hold:
+    if kind in HOLDS or hold:
         return True
     found = dict[str, Case]()
     if case:

@@ -16,11 +16,12 @@ from calllog_guard.commands.signed import add_seal, has_orders, sign_request, te
 from calllog_guard.commands.unread import Unread
 from calllog_guard.core.cases.case import Case, State, WaitsFor
 from calllog_guard.core.cases.case_filter import Filter, chosen, days_left
-from calllog_guard.core.cases.case_states import ROWS, RULES, Event
+from calllog_guard.core.cases.case_states import ROWS, Event
 from calllog_guard.core.cases.notices import FILED, Filed
 from calllog_guard.core.cases.sealed_case import open_part
 from calllog_guard.core.codec import decode, encode, time_text
 from calllog_guard.core.identifiers import EpochName
+from calllog_guard.core.requests.types import TYPES
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, StateRefusedError, WorkersSilentError
 from calllog_guard.workers.desk.cases.terms import calendar
@@ -53,7 +54,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     add_seal(verb)
     wanted = verb.add_argument_group("list: only cases")
-    wanted.add_argument("--type", choices=[kind for kind, rule in RULES.items() if rule.ends], help="of this type")
+    wanted.add_argument("--type", choices=[kind for kind, rule in TYPES.items() if rule.ends], help="of this type")
     wanted.add_argument("--state", choices=get_args(State), help="in this state")
     wanted.add_argument("--waits-for", choices=get_args(WaitsFor), help="that wait for this")
     wanted.add_argument("--due-within", type=int, metavar="DAYS", help="due within so many days, or overdue")

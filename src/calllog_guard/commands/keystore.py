@@ -19,8 +19,9 @@ from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.crypto.entries import applied_key
 from calllog_guard.core.decisions.decision import decision_in
 from calllog_guard.core.decisions.outcome import is_result
-from calllog_guard.core.rights.grants import DOMAINS, KEYSTORE_USERS
-from calllog_guard.core.rights.kms_policies import OPERATOR, POLICIES
+from calllog_guard.core.requests.types import HOLDS
+from calllog_guard.core.rights.grants import KEYSTORE_USERS
+from calllog_guard.core.rights.kms_policies import POLICIES, PRINTED
 from calllog_guard.core.rights.redis_rules import FINE_SINCE, WAITAOF_SINCE, acl_lines, rules
 from calllog_guard.core.stream.proofs import Proofs
 from calllog_guard.core.topics import Topic
@@ -52,7 +53,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     verb.add_argument(
         "--kms", choices=sorted(POLICIES), help="policies: for which KMS (default: that of CALLLOG_GUARD_KMS)"
     )
-    verb.add_argument("--domain", choices=[*DOMAINS, OPERATOR], help="policies: of this one alone, as the KMS takes it")
+    verb.add_argument("--domain", choices=PRINTED, help="policies: of this one alone, as the KMS takes it")
     verb.add_argument("--json", action="store_true")
     plain = {"rights": rights, "policies": policies}
     verb.set_defaults(run=lambda args: plain[args.action](args) if args.action in plain else asyncio.run(run(args)))
@@ -87,7 +88,7 @@ def policies(args: argparse.Namespace) -> int:
         )
     options = dict(parse_qsl(address.query)) if args.kms in {None, address.scheme} else {}
     names = {"prefix": options.get("prefix", PREFIX)} | ({"mount": options["mount"]} if "mount" in options else {})
-    domains = [args.domain] if args.domain else [*DOMAINS, OPERATOR]
+    domains = [args.domain] if args.domain else PRINTED
     found = {domain: POLICIES[kind](domain, **names) for domain in domains}
     show(
         args,
@@ -119,7 +120,7 @@ def _counts(record: Any, proofs: Proofs) -> bool:
     if record.value is None or not key or key[:1] == b"~" or is_result(key):
         return False
     try:
-        return decision_in(record, proofs).type not in {"hold", "release"}
+        return decision_in(record, proofs).type not in HOLDS
     except MessageError:  # not written by a desk
         return False
 

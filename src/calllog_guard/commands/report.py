@@ -22,12 +22,12 @@ from calllog_guard.core.audit.month_lines import HoldLine, PolicyLine, Report
 from calllog_guard.core.audit.month_report import Month, Sources, report
 from calllog_guard.core.audit.month_statement import KEY, STATEMENTS, Statement
 from calllog_guard.core.cases.case import Case
-from calllog_guard.core.cases.case_states import RULES
 from calllog_guard.core.cases.notices import Filed
 from calllog_guard.core.codec import decode, encode, from_ms
 from calllog_guard.core.decisions.hold import Terms
 from calllog_guard.core.identifiers import HoldId, unb64
 from calllog_guard.core.policy.actors import Judge
+from calllog_guard.core.requests.types import TYPES
 from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import (
@@ -208,7 +208,7 @@ async def made(shared: AppContext, month: str | None, officer: Path | None = Non
         raise ConfigurationError(f"--month {month} has not begun")
     cases = list((await all_cases(shared, officer)).values())
     brakes: dict[str, list[Any]] = defaultdict(list)
-    for kind, rule in RULES.items():
+    for kind, rule in TYPES.items():
         if rule.brake:
             brakes[rule.brake].append(kind)
     settings = shared.settings

@@ -19,13 +19,13 @@ from calllog_guard.commands.sent import TAKEN_S, RequestWatch, add_wait
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.signed import add_seal, sign_request, subjects_of, text_of
 from calllog_guard.core.cases.case import Case
-from calllog_guard.core.cases.case_states import RULES
 from calllog_guard.core.cases.received_day import received_moment
 from calllog_guard.core.codec import encode, time_text
 from calllog_guard.core.decisions.decision import case_id, request_name
 from calllog_guard.core.identifiers import b64
-from calllog_guard.core.requests.fields import ClockEvent, Kind, NoticeKind, Notify
-from calllog_guard.core.requests.request import BY_EVENT, NEEDS
+from calllog_guard.core.requests.fields import ClockEvent, Notify
+from calllog_guard.core.requests.request import BY_EVENT
+from calllog_guard.core.requests.types import TYPES, Kind, NoticeKind
 from calllog_guard.errors import ConfigurationError, WorkersSilentError
 from calllog_guard.workers.desk.cases.terms import calendar
 
@@ -53,14 +53,14 @@ _OPTIONS: Final = {
 def _epilog() -> str:
     """Which type needs which options, from the table that the desk checks."""
     lines = ["what each type needs (and, in brackets, may say):"]
-    for kind, needs in NEEDS.items():
+    for kind, needs in TYPES.items():
         must = [_OPTIONS[name] for name in needs.must if name in _OPTIONS]
         may = [f"[{_OPTIONS[name]}]" for name in needs.may if name in _OPTIONS]
-        lines.append(f"  {kind:12} {' '.join([*must, *may])}  ({', '.join(sorted(RULES[kind].roles))})")
+        lines.append(f"  {kind:12} {' '.join([*must, *may])}  ({', '.join(sorted(needs.roles))})")
     lines.append("what an event of `clock` needs in addition:")
-    for event, needs in BY_EVENT.items():
-        must = [_OPTIONS[name] for name in needs.must]
-        may = [f"[{_OPTIONS[name]}]" for name in needs.may]
+    for event, more in BY_EVENT.items():
+        must = [_OPTIONS[name] for name in more.must]
+        may = [f"[{_OPTIONS[name]}]" for name in more.may]
         lines.append(f"  {event:12} {' '.join([*must, *may])}")
     return "\n".join(lines)
 
@@ -169,7 +169,7 @@ def _claims(args: argparse.Namespace) -> dict[str, Any]:
         "to": args.to_whom,
         "notice": args.notice,
     }
-    lacking = [_OPTIONS[name] for name in NEEDS[args.type].must if name in _OPTIONS and claims.get(name) is None]
+    lacking = [_OPTIONS[name] for name in TYPES[args.type].must if name in _OPTIONS and claims.get(name) is None]
     if lacking:
         raise ConfigurationError(f"request {args.type} needs {', '.join(lacking)}")
     if args.event == "extend" and args.received_at:
@@ -197,7 +197,7 @@ async def request(args: argparse.Namespace) -> int:
         shared, args, claims | _received(shared, args)
     )  # what is typed wrong is said before any server is asked
     await enter(shared, NO_KEYSTORE, whole=False)
-    signed, acts = sign_request(shared, args, claims | _received(shared, args)), RULES[args.type].ends is None
+    signed, acts = sign_request(shared, args, claims | _received(shared, args)), TYPES[args.type].ends is None
     forms = shared.vault.profile(shared.tenant).forms
     name = args.case if acts else case_id(shared.tenant, request_name(signed.iss, signed.jti, forms))
     follows = args.wait and not acts

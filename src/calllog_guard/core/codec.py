@@ -5,7 +5,7 @@ Rules: 1. From outside, an unknown field is refused.  Between workers it is a la
           rewrites the message.  2. A higher `v` is a later major version's: halt.  A field that a reader must understand raises `v`.
        3. Errors carry a word of ours and a pointer of schema names, never input.
        4. Times leave in UTC with `Z`, no fraction when it is zero, else three or six digits.
-Source: RFC 8259, RFC 3339, RFC 6901; `shared` interface: messages.
+Source: docs/reference/messages.md; RFC 8259, RFC 3339, RFC 6901.
 """
 
 import re
@@ -69,13 +69,13 @@ def check_id(text: str, pointer: str) -> None:
 
 def check_year(moment: datetime | None, pointer: str) -> None:
     """
-    Whether a time lies within the years that we accept (design section 6).
+    Whether a time lies within the years that we accept (docs/how-to/publish-an-event.md).
 
     Raises:
         MessageError: `bad_time`.
 
     """
-    if moment is not None and not 2000 <= moment.year < 2100:  # noqa: PLR2004 - design section 6
+    if moment is not None and not 2000 <= moment.year < 2100:  # noqa: PLR2004 - docs/how-to/publish-an-event.md
         raise MessageError("bad_time", pointer)
 
 

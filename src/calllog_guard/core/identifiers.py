@@ -107,7 +107,7 @@ def partition_of(pseudonym: Pseudonym, partitions: int) -> int:
     """
     The partition of `legs`, `decisions` and `held` in which a person lives.
 
-    First four bytes, big-endian, modulo the count. Fixed for ever: compaction works per partition (design section 5).
+    First four bytes, big-endian, modulo the count. Fixed for ever: compaction works per partition (docs/reference/topics.md).
     """
     return int.from_bytes(id_bytes(pseudonym)[:4], "big") % partitions
 

@@ -7,7 +7,7 @@ Rules: 1. Nobody but desk, keeper and auditor reads requests, decisions, outcome
        3. `X` is for DeleteRecords.  Kafka takes it for the right to delete the topic too: brokers must run with
           `delete.topic.enable=false`.
        4. A topic that is partitioned by pseudonym keeps its partition count for ever.
-Source: design section 5.
+Source: docs/reference/topics.md.
 """
 
 from collections.abc import Mapping

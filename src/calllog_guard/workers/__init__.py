@@ -1,1 +1,1 @@
-"""The shell: ask the core, call ports, settle."""
+"""What each role does: it asks the core, calls ports, settles. A role never imports another role."""

@@ -15,10 +15,29 @@ from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.adapters.memory.fakes import MemoryKms, MemoryRing
 from calllog_guard.core.crypto.subject_secrets import Secret, derive
 from calllog_guard.core.identifiers import EpochName, Tenant
-from calllog_guard.core.rights.grants import DOMAIN_KEY, DOMAIN_OF, DOMAINS, SECRETS, USERS, opened_by, secrets_markdown
-from calllog_guard.core.rights.kms_policies import OPERATOR, POLICIES, aws_policy, keys_of, vault_policy
+from calllog_guard.core.rights.grants import (
+    DOMAIN_KEY,
+    DOMAIN_OF,
+    DOMAINS,
+    SECRETS,
+    USERS,
+    VOUCHES_LETTERS,
+    VOUCHES_PROFILES,
+    opened_by,
+    secrets_markdown,
+)
+from calllog_guard.core.rights.kms_policies import (
+    BACKEND,
+    OPERATOR,
+    POLICIES,
+    PRINTED,
+    aws_policy,
+    keys_of,
+    vault_policy,
+)
 from calllog_guard.errors import EntryCorruptError, GuardError, KmsForbiddenError
-from calllog_guard.workers.keys.tenants.tenant_secrets import ROOT, Vault
+from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
+from calllog_guard.workers.keys.tenants.wrapped_secrets import ROOT
 
 TENANT = Tenant("iocom")
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -242,17 +261,18 @@ def aws_allows(policy: str, action: str, **context: str) -> bool:
     return verdicts == {"Allow"}
 
 
-@pytest.mark.parametrize("domain", [*DOMAINS, OPERATOR])
+@pytest.mark.parametrize("domain", PRINTED)
 def test_a_policy_of_aws_lets_each_domain_use_its_own_keys(domain: str) -> None:
     policy = aws_policy(domain, "P")
     own = {"read": set()}.get(domain, {domain}) if domain != OPERATOR else set(DOMAINS) - {"read"}
-    keys = [ROOT, "2026-W48", *(DOMAIN_KEY + each for each in DOMAINS)]
-    wanted = {ROOT, "2026-W48", *(DOMAIN_KEY + each for each in own)}
+    keys = [ROOT, VOUCHES_PROFILES, VOUCHES_LETTERS, "2026-W48", *(DOMAIN_KEY + each for each in DOMAINS)]
+    wanted = {ROOT, VOUCHES_PROFILES, VOUCHES_LETTERS, "2026-W48", *(DOMAIN_KEY + each for each in own)}
+    wanted = {VOUCHES_PROFILES} if domain == BACKEND else wanted
     assert {key for key in keys if aws_allows(policy, "kms:Decrypt", calllog_guard="P", epoch=key)} == wanted
     assert not any(aws_allows(policy, "kms:Decrypt", calllog_guard="other", epoch=key) for key in keys)
     assert not any(aws_allows(policy, "kms:Decrypt") for _ in keys), "a blob without a context"
     wraps = {key for key in keys if aws_allows(policy, "kms:Encrypt", calllog_guard="P", epoch=key)}
-    assert wraps == ({"2026-W48", ROOT} if domain == "audit" else wanted if domain == OPERATOR else set())
+    assert wraps == ({"2026-W48", VOUCHES_LETTERS} if domain == "audit" else wanted if domain == OPERATOR else set())
     week = aws_allows(policy, "kms:Decrypt", calllog_guard="P", epoch="letters-7")
     assert week == (domain in {"audit", OPERATOR}), "who opens a week's dead letters"
     ends = {
@@ -280,16 +300,16 @@ def vault_allows(policy: str, path: str, capability: str) -> bool:
     return bool(fitting) and capability in msgspec.json.decode(paths[max(fitting, key=len)])
 
 
-@pytest.mark.parametrize("domain", [*DOMAINS, OPERATOR])
+@pytest.mark.parametrize("domain", PRINTED)
 def test_a_policy_of_vault_lets_each_domain_use_its_own_keys(domain: str) -> None:
     policy = vault_policy(domain, "P")
-    keys = [ROOT, "2026-W48", *(DOMAIN_KEY + each for each in DOMAINS)]
+    keys = [ROOT, VOUCHES_PROFILES, VOUCHES_LETTERS, "2026-W48", *(DOMAIN_KEY + each for each in DOMAINS)]
     opens = {key for key in keys if vault_allows(policy, f"transit/decrypt/P-{key}", "update")}
-    assert opens == {*keys_of(domain), "2026-W48"}
+    assert opens == {*keys_of(domain), *({"2026-W48"} if domain != BACKEND else ())}
     ends = {key for key in keys if vault_allows(policy, f"transit/keys/P-{key}", "delete")}
     assert ends == ({"2026-W48"} if domain in {"audit", OPERATOR} else set())
     wraps = {key for key in keys if vault_allows(policy, f"transit/encrypt/P-{key}", "update")}
-    assert wraps == ({"2026-W48", ROOT} if domain == "audit" else opens if domain == OPERATOR else set())
+    assert wraps == ({"2026-W48", VOUCHES_LETTERS} if domain == "audit" else opens if domain == OPERATOR else set())
     assert vault_allows(policy, "transit/decrypt/P-letters-7", "update") == (domain in {"audit", OPERATOR})
     assert not any(vault_allows(policy, f"transit/encrypt/P-{key}", "create") for key in keys)
     assert not any(vault_allows(policy, f"transit/decrypt/Q-{key}", "update") for key in keys)

@@ -29,7 +29,7 @@ from calllog_guard.errors import (
 )
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.tenants.letter_keys import LIFE_S, LetterKeys
-from calllog_guard.workers.keys.tenants.tenant_secrets import ROOT
+from calllog_guard.workers.keys.tenants.wrapped_secrets import ROOT
 from calllog_guard.workers.runtime.dead_letters import DeadLetters, OperatorKey
 
 AT = datetime(2026, 11, 24, 9, tzinfo=UTC)

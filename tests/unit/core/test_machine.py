@@ -14,11 +14,9 @@ from calllog_guard.core.cases.case_states import (
     FINAL,
     NEW,
     ROWS,
-    RULES,
     WAITING,
     Event,
     Position,
-    Requester,
     after,
     approval,
     check_rights,
@@ -27,12 +25,13 @@ from calllog_guard.core.cases.case_states import (
     opening,
     rights,
 )
-from calllog_guard.core.requests.fields import ClockEvent, Kind
+from calllog_guard.core.requests.fields import ClockEvent
+from calllog_guard.core.requests.types import TYPES, Kind, Requester
 from calllog_guard.errors import CaseStateError, Fate, RequestRefusedError
 
 POSITIONS: tuple[Position, ...] = (NEW, *WAITING, *ANNOUNCED, ("enforcing", None), ("observing", None), *FINAL)
 KINDS: tuple[Kind, ...] = get_args(Kind)
-CASES = tuple(kind for kind in KINDS if RULES[kind].ends)
+CASES = tuple(kind for kind in KINDS if TYPES[kind].ends)
 ROLES: tuple[Requester, ...] = get_args(Requester)
 
 # Every way through, as a person would draw it; written apart from the table's own shorthand.
@@ -134,7 +133,7 @@ def test_without_an_officer_nothing_is_refused_and_what_waits_is_granted_by_code
 def test_what_was_granted_waits_again_only_until_the_person_is_told_or_where_nothing_was_found() -> None:
     assert not reached(("enforcing", None), frozenset({"unfound", "announce"})) & {*WAITING, ("refused", None)}
     assert reached(("enforcing", None), frozenset({"unfound", "refuse"})) & {*WAITING, *ANNOUNCED} == {*ANNOUNCED}
-    assert {kind for kind in KINDS if RULES[kind].unfound} == {"rectify", "restrict", "lift", "object", "withdraw"}
+    assert {kind for kind in KINDS if TYPES[kind].unfound} == {"rectify", "restrict", "lift", "object", "withdraw"}
 
 
 # --- the types ------------------------------------------------------------------------------------------------------
@@ -175,7 +174,7 @@ def test_every_clock_event_is_one_of_the_machine() -> None:
 @pytest.mark.parametrize("kind", CASES)
 @pytest.mark.parametrize("role", ROLES)
 def test_a_case_opens_into_what_it_lacks(kind: Kind, role: Requester) -> None:
-    rule = RULES[kind]
+    rule = TYPES[kind]
 
     def opens(*, verified: bool = True, braked: bool = False, review: bool = False) -> Position:
         return after(*NEW, opening(kind, role, verified=verified, braked=braked, review=review))
@@ -191,12 +190,12 @@ def test_a_case_opens_into_what_it_lacks(kind: Kind, role: Requester) -> None:
 
 def test_brakes_hold_for_what_opens_falsifies_or_destroys() -> None:
     opens, falsifies = {"access", "portability", "disclose"}, {"rectify", "restrict", "withdraw", "object"}
-    assert {kind for kind in KINDS if RULES[kind].brake} == {"erase", *opens, *falsifies}
+    assert {kind for kind in KINDS if TYPES[kind].brake} == {"erase", *opens, *falsifies}
 
 
 def test_removal_is_observed_and_all_else_is_answered() -> None:
-    assert {kind for kind in KINDS if RULES[kind].ends == "enforced"} == {"erase", "rectify"}
-    assert {kind for kind in KINDS if RULES[kind].ends is None} == {"approve", "refuse", "clock"}
+    assert {kind for kind in KINDS if TYPES[kind].ends == "enforced"} == {"erase", "rectify"}
+    assert {kind for kind in KINDS if TYPES[kind].ends is None} == {"approve", "refuse", "clock"}
 
 
 AWAITED = st.frozensets(st.sampled_from(["identity", "clarification", "fee"]))

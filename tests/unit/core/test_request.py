@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from calllog_guard.core.codec import decode
 from calllog_guard.core.crypto.jose import receipt_pem, sign
 from calllog_guard.core.identifiers import b64
-from calllog_guard.core.requests.fields import Kind, Range, days_of
+from calllog_guard.core.requests.fields import Range, days_of
 from calllog_guard.core.requests.request import (
-    NEEDS,
     REQUESTS,
     Request,
     check_fields,
     read_request,
     wording_digest,
 )
+from calllog_guard.core.requests.types import TYPES, Kind
 from calllog_guard.core.schema import schema
 from calllog_guard.errors import MessageError, RequestRefusedError
 
@@ -54,7 +54,7 @@ VALUES: dict[str, Any] = {
 
 def claims(kind: Kind, **more: Any) -> dict[str, Any]:
     """Good claims of a type, nothing but what it must say."""
-    needed = {name: VALUES[name] for name in NEEDS[kind].must if "." not in name}
+    needed = {name: VALUES[name] for name in TYPES[kind].must if "." not in name}
     if kind == "release":
         needed["hold"] = {"id": "claim-7"}
     return BASE | {"type": kind} | needed | more
@@ -80,15 +80,15 @@ ORACLE = jsonschema.Draft202012Validator(schema("request"))
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_type_must_say_is_enough_and_what_it_may_say_is_taken(kind: Kind) -> None:
     least = claims(kind)
-    most = claims(kind, **{name: VALUES[name] for name in NEEDS[kind].may if "." not in name})
-    if "hold" in NEEDS[kind].may:  # it is named, not ordered
+    most = claims(kind, **{name: VALUES[name] for name in TYPES[kind].may if "." not in name})
+    if "hold" in TYPES[kind].may:  # it is named, not ordered
         most["hold"] = {"id": VALUES["hold"]["id"]}
     for content in (least, most):
         assert checked(content).type == kind
         assert not list(ORACLE.iter_errors(content))
 
 
-@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in KINDS for name in NEEDS[kind].must], ids=str)
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in KINDS for name in TYPES[kind].must], ids=str)
 def test_what_a_type_must_say_is_missed(kind: Kind, name: str) -> None:
     first, _, second = name.partition(".")
     content = claims(kind)
@@ -101,7 +101,7 @@ def test_what_a_type_must_say_is_missed(kind: Kind, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [(kind, name) for kind, name in itertools.product(KINDS, VALUES) if name not in NEEDS[kind].must + NEEDS[kind].may],
+    [(kind, name) for kind, name in itertools.product(KINDS, VALUES) if name not in TYPES[kind].must + TYPES[kind].may],
     ids=str,
 )
 def test_what_a_type_does_not_need_is_refused(kind: Kind, name: str) -> None:
@@ -110,8 +110,8 @@ def test_what_a_type_does_not_need_is_refused(kind: Kind, name: str) -> None:
 
 
 def test_the_table_names_every_type_and_only_fields_that_exist() -> None:
-    assert set(NEEDS) == set(KINDS)
-    named = {name.partition(".")[0] for needs in NEEDS.values() for name in needs.must + needs.may}
+    assert set(TYPES) == set(KINDS)
+    named = {name.partition(".")[0] for needs in TYPES.values() for name in needs.must + needs.may}
     assert named == set(VALUES)
     assert set(VALUES) < set(Request.__struct_fields__)
 

@@ -1,7 +1,7 @@
 """
 Which member of a group reads which partition, where several topics belong together.
 
-Source: aiokafka's assignors; design section 12, point 6.
+Source: docs/contributing/architecture.md; aiokafka's assignors.
 """
 
 from collections.abc import Mapping

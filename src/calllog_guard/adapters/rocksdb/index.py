@@ -4,7 +4,7 @@ The keeper's index of one partition in RocksDB: which legs there are and when th
 Rules: 1. One write batch per unit, with the position in it.  2. It can always be rebuilt from the topics.
        3. Erased ranges are compacted at once, so that it remembers nobody.
 Rows: `l` pseudonym.token -> facts, place; `d` facts pseudonym.token -> empty; `q` decision -> pending; `p` -> position.
-Source: design section 12.
+Source: docs/contributing/architecture.md.
 """
 
 import shutil

@@ -4,7 +4,7 @@ What a person is told beside their records: everything that the right of access 
 Rules: 1. What cannot be told (a secret hold, a disclosure that law forbids to tell) is nowhere in it, nor a gap in its place.
        2. Recipients are those of this person; whom the policy merely allows stands apart.  3. What the policy leaves unsaid is
           None, and a page says that it is not stated.
-Source: GDPR Art. 12(4), 15(1)(a) to (h), 15(2), 19, 20(1); UK GDPR Art. 22A; DPA 2018 s.164A; interface: messages, export.
+Source: docs/reference/messages.md; GDPR Art. 12(4), 15(1)(a) to (h), 15(2), 19, 20(1); UK GDPR Art. 22A; DPA 2018 s.164A.
 """
 
 from typing import Literal
@@ -13,6 +13,7 @@ import msgspec
 
 from calllog_guard.core.cases.case_owner import Reason
 from calllog_guard.core.codec import Day, Id, Internal, Utc
+from calllog_guard.core.requests.types import AnswerKind
 
 
 class ForPurpose(Internal, frozen=True, kw_only=True):
@@ -222,7 +223,7 @@ class About(Internal, frozen=True, kw_only=True):
     opened_by: tuple[OpenedBy, ...] = ()
     policy: Day
     authority: str | None = None
-    kind: Literal["access", "portability", "disclosure"] = "access"
+    kind: AnswerKind = "access"
     tenant: str | None = None
     regime: Literal["uk", "eu"] | None = None
     zone: str = "UTC"

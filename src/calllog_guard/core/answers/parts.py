@@ -5,7 +5,7 @@ In: opened legs as they are stored, what is told of them.  Out: the parts' plain
 Rules: 1. No other party stands in it, because none stands in a leg.  2. The first group of parts is the desk's: what is told.
           Those of one identifier are numbered from `(index + 1) * 1,000,000 + 1` (up to release 0.1 from `index * 1000 + 1`);
           `parts` is how many the group has.  3. The same legs give the same parts.
-Source: GDPR Art. 15, 20; interface: messages, export.
+Source: docs/reference/messages.md; GDPR Art. 15, 20.
 """
 
 from collections.abc import Sequence

@@ -3,7 +3,7 @@ What an outsider still sees of erased persons: values and keys of their legs, in
 
 Rules: 1. A value that is not null counts, whatever it holds.  2. Raw bytes count too: the pseudonym stands plain in a key and in
        base64 in a leg's protected header, so that a torn or renamed file hides nothing.
-Source: design section 9, step 5.
+Source: docs/adr/0007-absence-is-observed.md.
 """
 
 from collections.abc import Iterable

@@ -4,7 +4,7 @@ Records of accesses that prove who wrote them: an actor signs what it opened, wh
 Rules: 1. The signature stands last, over the bytes before it as they came: it covers what a later minor release adds.
        2. It is tied to installation, topic and partition: copied to another place it is nobody's.  3. A copy in the same place has
           the same content: whoever counts records knows it by `digest`.
-Source: design section 14 ("Actors are registered keys"); GDPR Art. 15(1)(c), 32; RFC 8032; golden bytes in `tests/vectors/stored_v2.json`.
+Source: docs/how-to/read-the-log.md; GDPR Art. 15(1)(c), 32; RFC 8032; golden bytes in `tests/vectors/stored_v2.json`.
 """
 
 import hashlib

@@ -6,7 +6,7 @@ for the same values; `reports/month.py` makes Markdown and a page of it.
 Rules: 1. No identity goes in, so none comes out: cases have ids, actors have the names of their keys.
        2. A month has the cases that were received in it, or still owed an answer at any time of it; their state is that of now.
        3. Days are those of the tenant's zone.
-Source: issue: officer's view; design sections 9 and 10.
+Source: docs/explanation/design.md, docs/explanation/cases.md.
 """
 
 from collections import Counter, defaultdict

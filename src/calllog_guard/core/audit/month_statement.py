@@ -4,7 +4,7 @@ The statement of a month: what has gone from the log and by which rule or case, 
 In: the keepers' closed counts added up, the cases, the policy's names.  Out: `Statement`, the same for the same values.
 Rules: 1. Months are UTC, by when something went: a leg that fell due on the last day may have gone on the next.  2. Nothing in it moves with a
           secret hold: copies under one are in no figure.  3. No person is in it, and nothing that counts few of them but cases do already.
-Source: GDPR Art. 5(1)(e), 5(2), 30; docs: Account for a month.
+Source: docs/how-to/account.md; GDPR Art. 5(1)(e), 5(2), 30.
 """
 
 from collections.abc import Collection, Mapping

@@ -1,7 +1,7 @@
 """
 A leg with corrected facts (Art. 16): the party's own role and times, never the call's.
 
-Source: UK and EU GDPR Art. 16; design section 10, `rectify`.
+Source: docs/explanation/cases.md; UK and EU GDPR Art. 16.
 """
 
 from datetime import datetime

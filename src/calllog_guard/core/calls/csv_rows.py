@@ -1,7 +1,7 @@
 """
 A row of an old call log in CSV as a call event: two parties, a start, a duration.
 
-Out: the event's JSON, which is then judged like any other. Source: `schemas/event.json`; interface: `import FILE`.
+Out: the event's JSON, which is then judged like any other. Source: docs/how-to/import.md; `schemas/event.json`.
 """
 
 import json

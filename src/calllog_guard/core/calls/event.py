@@ -3,7 +3,7 @@ A call event: the one shape that is accepted, and what is refused beyond the sha
 
 Rules: 1. A field that the schema does not know is refused (data minimisation, GDPR Art. 5(1)(c)).
        2. Times are judged against the record's append time, so a replay is judged as the first time.
-Source: design section 6; `schemas/event.json`.
+Source: docs/how-to/publish-an-event.md; `schemas/event.json`.
 """
 
 from collections.abc import Container, Sequence

@@ -3,7 +3,7 @@ What becomes of each party of a call: a leg, a tombstone, or nothing, by what is
 
 Rules: 1. Behind the fence nothing is stored: an event dated or appended up to the cut-off leaves no leg, also after a return.
        2. Who has no purpose left is not minted.  3. A person comes back only by an event that began and was appended later.
-Source: design sections 8 and 9 (late and returning).
+Source: docs/explanation/keystore.md, docs/explanation/design.md.
 """
 
 from typing import Literal

@@ -4,7 +4,7 @@ What became of an old log's events: counts and places, never content.
 The same value is the journal of a running import (where to go on) and, when finished, its manifest.
 Rules: 1. No name, no identifier, no field's value: line numbers, offsets, and words of our own.
        2. What a batch adds is added once, when all its legs are acknowledged.
-Source: `schemas/manifest.json`; interface: `import FILE`.
+Source: docs/how-to/import.md; `schemas/manifest.json`.
 """
 
 from collections.abc import Mapping

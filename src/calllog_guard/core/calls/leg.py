@@ -3,7 +3,7 @@ One party's part in one call, as it is sealed: self-sufficient, and no other par
 
 Rules: 1. From version 2 of the leg's header on, the call is named by its reference: its id may be made of the parties' addresses.
        2. Whoever writes a leg of version 1 anew writes version 2 where the tenant's level of forms has it; what is shown follows the level.
-Source: design section 7; section 14 (no clear call id is stored); vectors in `tests/vectors/stored_v1.json` and `stored_v2.json`.
+Source: docs/reference/messages.md, docs/how-to/read-the-log.md; vectors in `tests/vectors/stored_v1.json` and `stored_v2.json`.
 """
 
 from contextlib import suppress

@@ -4,7 +4,7 @@ A party's part of an event that waits until its person's entries can be used aga
 Rules: 1. It holds no other party, and nothing of it stands in clear but where the event lay, when it came, and why it waits.
        2. Its record key names the part and says nothing: parked again it replaces itself, taken up it gets a tombstone.
        3. It is judged by the time at which the event first came, however long it waits.
-Source: design section 14 (bounded units); vectors in `tests/vectors/stored_v2.json`.
+Source: docs/adr/0011-one-persons-matter.md; vectors in `tests/vectors/stored_v2.json`.
 """
 
 import hashlib

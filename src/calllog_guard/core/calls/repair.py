@@ -2,7 +2,7 @@
 The payload of a dead letter made ready to be tried again: unwrapped, and without a field that the schema does not know.
 
 Rules: 1. Only unknown fields go, by the operator's word, where the letter says there is one: what is known is corrected in a file.
-Source: design section 6 (data minimisation); interface: `dead replay`.
+Source: docs/how-to/publish-an-event.md, docs/how-to/dead-letters.md.
 """
 
 import json

@@ -1,7 +1,7 @@
 """
 What a reader says of a leg: a line per change, with the fields that the purpose lists and no other.
 
-Source: GDPR Art. 5(1)(c); interface: reader, a line; `shows` in the policy.
+Source: docs/how-to/read-the-log.md; GDPR Art. 5(1)(c); `shows` in the policy.
 """
 
 from datetime import datetime

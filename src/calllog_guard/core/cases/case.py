@@ -1,7 +1,7 @@
 """
 A case: the life of a request, without the identity of whom it is about.
 
-Source: interface: messages; design sections 9 and 10. Beyond the interface: `jti`, `place` and `acts` make a redelivery resume
+Source: docs/reference/messages.md, docs/explanation/design.md, docs/explanation/cases.md. Beyond it: `jti`, `place` and `acts` make a redelivery resume
 and a replay refused; `progress` says which decision reached which stage, `observed` what was seen of it last; `times`,
 `pauses`, `approvals` are what the clock and the officers did, `officer` that one has had it; `sealed` is what a case needs that is not yet enforced;
 `notices` says who was told what (`notices.py`); of a disclosure `filed` seals whom it was for, `review_at` is when to look again
@@ -29,7 +29,7 @@ from calllog_guard.core.codec import Day, Id, Rewritten, TenantName, Utc, decode
 from calllog_guard.core.decisions.decision import case_id, request_name
 from calllog_guard.core.decisions.outcome import Observed, Outcome
 from calllog_guard.core.identifiers import Tenant
-from calllog_guard.core.requests.fields import NoticeKind
+from calllog_guard.core.requests.types import COPIES, TRACED, NoticeKind, stages_of
 from calllog_guard.core.stream.proofs import DESK, UNPROVEN, Proofs
 from calllog_guard.errors import RecordError
 
@@ -37,21 +37,6 @@ State = Literal["waiting", "enforcing", "observing", "closed", "refused"]
 WaitsFor = Literal["identity", "clarification", "fee", "officer", "second_officer", "notice"]
 Moment = Literal["identity_asked_at", "identity_shown_at", "fee_asked_at", "fee_paid_at", "extended_at"]
 _ANSWERS: Final = frozenset({"tombstoned", "exported", "copied", "refused", "answered"})
-_REMOVED: Final = ("tombstoned", "absent", "gone")
-STAGES: Final[dict[str, tuple[str, ...]]] = {
-    "erase": ("destroyed", "tombstoned", "rewritten", "absent", "gone"),
-    "erase_range": _REMOVED,
-    "object": _REMOVED,
-    "withdraw": _REMOVED,
-    "rectify": ("rewritten", "absent"),
-    "access": ("exported",),
-    "portability": ("exported",),
-    "disclose": ("exported",),
-    "hold": ("copied",),
-    "release": ("destroyed", "tombstoned"),
-}
-"""The stages that the outcomes of a type go through, in order; with the last of them the case is closed."""
-
 SINCE: Final = {
     "fenced": "accepted",
     "destroyed": "fenced",
@@ -63,7 +48,7 @@ SINCE: Final = {
 """From which stage of an erasure on the time to another is measured; the objectives count from the tombstones."""
 
 _YEARS: Final = (2000, 2200)
-"""Of what a request may say (design section 6), and a century for what follows from it."""
+"""Of what a request may say (docs/how-to/publish-an-event.md), and a century for what follows from it."""
 OF_NOBODY: Final = frozenset({"absent", "gone", "exported"})
 """The stages that a case reaches of whom nobody was known: nothing was destroyed, removed or corrected, and nothing is said to be."""
 UNFOUND: Final = "unfound"
@@ -90,14 +75,6 @@ class Consent(Rewritten, frozen=True, kw_only=True):
     wording: str
 
 
-TRACED: Final[dict[str, NoticeKind]] = {
-    "erase": "erased",
-    "object": "erased",
-    "withdraw": "erased",
-    "rectify": "rectified",
-    "restrict": "restricted",
-}
-"""The decisions of which recipients are told, and as what; of the end of a restriction whoever was given what it was about."""
 TRACED_FROM: Final = 2
 """From this level of forms on keepers say where records had gone; before, every recipient is told of everybody."""
 Doubt = Literal["lost", "unread", "untraced"]
@@ -197,7 +174,7 @@ class Case(Rewritten, frozen=True, kw_only=True):
     @property
     def ladder(self) -> tuple[str, ...]:
         """The stages of this case's outcomes, in order."""
-        return STAGES.get("erase_range" if self.ranged and self.type == "erase" else self.type, ())
+        return stages_of(self.type, ranged=bool(self.ranged))
 
     @property
     def decided(self) -> bool:
@@ -263,7 +240,7 @@ class Case(Rewritten, frozen=True, kw_only=True):
         """What happened when, as the clock wants it."""
         return Times(
             received_at=self.received_at,
-            access=self.type in {"access", "portability"},
+            access=self.type in COPIES,
             pauses=tuple((asked, came) for asked, came in self.pauses),
             **self.moments,
         )

@@ -1,7 +1,7 @@
 """
 The officer's desk: which cases to look at, how many days are left, and who may act on what.
 
-Source: design section 10; issue: officer's view.
+Source: docs/explanation/cases.md.
 """
 
 from collections.abc import Iterable

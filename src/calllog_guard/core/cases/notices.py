@@ -4,7 +4,7 @@ Notices: what recipients of the data are told (Art. 19) and what the person is t
 Rules: 1. A notice is named by case, addressee and kind: a repeat is the same notice, and readers keep the first of a name.
        2. Reasons (`ground`) go to the person alone; a recipient learns what it must do and about whom.
        3. What is said beside the sealed part tells of nobody.
-Source: GDPR Art. 12(3), 12(4), 18(3), 19; design section 10; interface: messages.
+Source: docs/explanation/cases.md, docs/reference/messages.md; GDPR Art. 12(3), 12(4), 18(3), 19.
 """
 
 from datetime import datetime, timedelta
@@ -13,25 +13,14 @@ from typing import Final, Literal
 import msgspec
 
 from calllog_guard.core.codec import Compact, Day, Id, IdText, Internal, Rewritten, TenantName, Utc
-from calllog_guard.core.requests.fields import Facts, Ground, Kind, Name, NoticeKind, Notify, Range, Short
+from calllog_guard.core.requests.fields import Facts, Ground, Name, Notify, Range, Short
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.requests.types import TYPES, NoticeKind
 
 PERSON: Final = "person"
 """The addressee that is the mail gateway of the persons; no recipient may be called so."""
 ACT_DAYS: Final = 7
 """How long an addressee has to acknowledge; no law gives a number, Art. 19 says `communicate`, this is ours."""
-
-CARRIED_OUT: Final[dict[Kind, NoticeKind]] = {
-    "erase": "erased",
-    "object": "erased",
-    "withdraw": "erased",
-    "rectify": "rectified",
-    "restrict": "restricted",
-    "complain": "answered",
-}
-"""What is told when a request has been carried out; for `object` and `withdraw` of the purposes that ended (Art. 17(1)(b), (c))."""
-
-_BEFORE: Final[dict[Kind, NoticeKind]] = {"lift": "lifting", "disclose": "disclosed"}
 
 
 class Remedies(Internal, frozen=True, kw_only=True):
@@ -147,7 +136,7 @@ def told_before(request: Request, *, ends_review: bool = False) -> NoticeKind | 
         return "lifting" if ends_review else None
     if request.type == "disclose" and request.notify == "when_lifted":
         return None
-    return _BEFORE.get(request.type)
+    return TYPES[request.type].before
 
 
 def for_recipient(words: Words) -> Words:

@@ -1,7 +1,7 @@
 """
 A receipt: what was done, what was observed and by what means, signed with the tenant's key.
 
-Source: interface: messages; design section 9, step 6.
+Source: docs/reference/messages.md, docs/explanation/design.md.
 """
 
 from typing import Final, Literal, get_args

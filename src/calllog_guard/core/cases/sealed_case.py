@@ -2,7 +2,7 @@
 The parts of a case that are sealed: its request while it is needed, and whom a disclosure was for.
 
 Sealed under the epoch's key of cases; case and part are the AAD, so that nothing opens elsewhere.
-Source: design section 9, step 1.
+Source: docs/explanation/design.md.
 """
 
 from typing import Final, Literal

@@ -5,7 +5,7 @@ All of it lies in `privacy.orders`, which no backend may read; an installation o
 Rules: 1. Type, state, stages and receipts of a secret case stand nowhere in clear.  2. The record's key begins with `~`, as those
           of heartbeats do: whoever lists cases passes over it.  3. Its length tells nothing but that it is short or long.
        4. An order that is not taken is no dead letter, and moves no figure: operators are told of those.
-Source: IPA 2016 s.87 and s.95 (a notice whose existence may not be disclosed); design section 10, `hold`.
+Source: docs/explanation/cases.md; IPA 2016 s.87 and s.95 (a notice whose existence may not be disclosed).
 """
 
 from typing import Any, Final, Literal

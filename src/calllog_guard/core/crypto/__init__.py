@@ -1,1 +1,1 @@
-"""Secrets, sealed entries and sealed legs."""
+"""Secrets, sealed entries, sealed legs, JOSE."""

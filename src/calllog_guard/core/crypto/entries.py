@@ -4,7 +4,7 @@ The two entries of the keystore as bytes, in both versions: who someone is, and 
 Rules: 1. Every clear byte is authenticated (AAD).  2. A gone person's entry holds no pseudonym.
        3. Clear fields come first and are read only after the seal is checked.  4. Version 2 has room for what later minor releases
           add, in clear and sealed: whoever does not know it keeps it.  What is sealed in a person's entry goes with the person.
-Source: design sections 8 and 14; vectors in `tests/vectors/stored_v1.json` and `stored_v2.json`.
+Source: docs/explanation/keystore.md; vectors in `tests/vectors/stored_v1.json` and `stored_v2.json`.
 """
 
 import struct

@@ -4,7 +4,7 @@ A hold as bytes, version 1: its entry in the keystore, and the copies that are s
 Rules: 1. The secret is random; who has it can open this hold's copies and nothing else.  2. A hold that was released leaves an
           entry without a secret: only that, never a missing entry, means that its copies may go.
        3. A copy is a leg in a header of its own: it opens under its hold, in its place, and nowhere else.
-Source: design section 2 (a hold is a copy), section 8; vectors in `tests/vectors/stored_v1.json`.
+Source: docs/adr/0004-a-hold-is-a-copy.md, docs/explanation/keystore.md; vectors in `tests/vectors/stored_v1.json`.
 """
 
 import struct

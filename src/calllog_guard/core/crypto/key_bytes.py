@@ -1,7 +1,7 @@
 """
 A person's key bytes as they are kept in memory, for a bounded time: what opens and names legs, and nothing of the keystore.
 
-Source: design section 8.
+Source: docs/explanation/keystore.md.
 """
 
 from dataclasses import dataclass

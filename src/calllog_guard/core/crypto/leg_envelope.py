@@ -4,7 +4,7 @@ A leg as JWE compact (RFC 7516), `dir` + `A256GCM`, and its protected header.
 Rules: 1. The header is the AAD: person, month, record key, tenant, topic, policy.  2. Only our own header form is read:
        `alg` and `enc` pinned, no `zip`, no `crit`; the AAD covers what a later minor release adds, as it came.
        3. One key, named by the header; never a second.
-Source: RFC 7516, RFC 7518 (5.3), NIST SP 800-38D; design section 7; vectors in `tests/vectors/stored_v1.json` and `stored_v2.json`.
+Source: docs/reference/messages.md; RFC 7516, RFC 7518 (5.3), NIST SP 800-38D; vectors in `tests/vectors/stored_v1.json` and `stored_v2.json`.
 """
 
 import secrets

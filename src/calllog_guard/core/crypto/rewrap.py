@@ -5,7 +5,7 @@ The walk does this for every entry of a keystore, so there are no objects per en
 Rules: 1. Nothing is sealed again that did not open: a changed entry is never made good.  2. A kind that is not in FORMS is not
        touched, and what lies under its epoch is not known: then no epoch may be destroyed.  3. What is renewed is renewed into the
        level of forms in force, never into a lower one.
-Source: design section 8; forms as in `entries.py`.
+Source: docs/explanation/keystore.md; forms as in `entries.py`.
 """
 
 import secrets

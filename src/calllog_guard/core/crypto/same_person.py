@@ -3,7 +3,7 @@ Who else a person is: the other keys of the keystore under which the same human 
 
 Rules: 1. Sealed: who reads the keystore alone does not learn which of its people are one.  2. It says the next ones only, in both
           directions; whoever wants all follows them.  3. Each kind of reason is a field of its own, so that one ends without the others.
-Source: design section 14 (identity is fixed); vectors in `tests/vectors/stored_v2.json`.
+Source: docs/adr/0012-identity-is-fixed.md; vectors in `tests/vectors/stored_v2.json`.
 """
 
 from typing import Annotated, Final, Literal

@@ -5,7 +5,7 @@ Rules: 1. Ids derive from tenant, requester and `jti`, so that a repeat replaces
        2. The lookup is only sealed, or the ledger would name the erased to whoever holds the pepper.
        3. What is to be done once (a task) is sealed beside the lookup; what stands for ever (`standing_rules.py`) under the person's key.
        4. Version 2 seals generations of 64 bits, and says in which tenure of a desk it was made.
-Source: design section 9, step 2; interface: messages.
+Source: docs/explanation/design.md, docs/reference/messages.md.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from cryptography.exceptions import InvalidTag
 from calllog_guard.core.codec import Day, EpochText, Id, Internal, TenantName, Utc, decode, to_ms
 from calllog_guard.core.crypto.subject_secrets import Secret
 from calllog_guard.core.identifiers import ID_BYTES, CaseId, DecisionId, Lookup, Pseudonym, Tenant, b64, id_text, unb64
+from calllog_guard.core.requests.types import DecisionType
 from calllog_guard.core.stream.proofs import DESK, Proofs
 from calllog_guard.errors import RecordError
 
@@ -28,10 +29,6 @@ _ENTRIES: Final = {1: struct.Struct(">I32s"), 2: struct.Struct(">Q32s")}
 """By version: generation and lookup."""
 _NONCE: Final = 12
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
-DecisionType = Literal[
-    "erase", "rectify", "restrict", "lift", "object", "withdraw", "consent",
-    "hold", "release", "access", "portability", "disclose", "search",
-]  # fmt: skip
 
 
 class Decision(Internal, frozen=True, kw_only=True):

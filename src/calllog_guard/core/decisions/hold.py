@@ -3,7 +3,7 @@ What a hold says and whom it covers: the terms in its entry of the keystore.
 
 Two kinds: what an officer ordered, and what a purpose keeps by law when a person is erased (one hold per purpose, month and
 partition, so that each ends by itself).
-Source: design section 2 (a hold is a copy), section 10.
+Source: docs/adr/0004-a-hold-is-a-copy.md, docs/explanation/cases.md.
 """
 
 from functools import lru_cache

@@ -4,7 +4,7 @@ Outcomes: what a worker did, told to the desk and kept in the ledger.
 Rules: 1. A certificate rests on outcomes, and what the ledger calls done nobody does again: so each bears a MAC, and what no worker
           of ours wrote is a dead letter.  2. The MAC is tied to where the outcome stands: one stage is not taken for another.
        3. The MAC stands last, over the bytes before it as they came: it covers what a later minor release adds.
-Source: design section 9, steps 4 to 6; interface: messages; RFC 2104.
+Source: docs/explanation/design.md, docs/reference/messages.md; RFC 2104.
 """
 
 import hashlib

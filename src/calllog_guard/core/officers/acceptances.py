@@ -3,7 +3,7 @@ What an officer accepted as lost: signed claims in the policy's topic, which eve
 
 Rules: 1. An acceptance names the topic by Kafka's id and the offsets that were shown: repeated or moved, it accepts nothing else.
        2. Whoever signed was an officer on the day on which the broker appended the record.
-Source: design section 14 ("Gaps are events", "every record that workers believe bears a proof"); RFC 7515.
+Source: docs/how-to/kafka.md, docs/explanation/keystore.md; RFC 7515.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -3,7 +3,7 @@ An officer's word that so much may expire at once: signed claims in the policy's
 
 Rules: 1. The word names the day up to which it holds and the policy by which it was given: a clock that runs ahead of that day takes no
           more by it.  2. Whoever signed was an officer on the day on which the broker appended the record.
-Source: design section 14 (time; "every record that workers believe bears a proof"); `core/retention/sweep_brake.py`.
+Source: docs/how-to/operate.md, docs/explanation/keystore.md; `core/retention/sweep_brake.py`.
 """
 
 from collections.abc import Callable, Iterable

@@ -1,7 +1,7 @@
 """
 Keeping a topic for longer because something unread would else be lost: by how much, when it ends, and the record of it.
 
-Source: design section 14, "Gaps are events"; RFC 7515.
+Source: docs/how-to/kafka.md; RFC 7515.
 """
 
 from collections.abc import Iterable

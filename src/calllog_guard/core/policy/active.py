@@ -3,7 +3,7 @@ The privacy policy that a process follows: the file it began with, and the versi
 
 Rules: 1. Anything unknown or contradictory is refused at start, with where and what to do.
        2. One object per process: whoever holds it asks it anew for each piece of work, and so follows without a restart.
-Source: design section 11; GDPR Art. 13, 30.
+Source: docs/how-to/write-the-policy.md; GDPR Art. 13, 30.
 """
 
 from collections.abc import Callable, Mapping

@@ -7,7 +7,7 @@ Rules: 1. From the first registered key on whoever reads signs: no later version
           to that moment.  4. What was written before is believed as it always was, and told apart from what is proven.
        5. An actor is believed within what it may do: its purposes, of the version then in force. Of its own reads it can say too
           much, against itself; nobody else can say it in its name.
-Source: design section 14 ("Actors are registered keys"); GDPR Art. 15(1)(c), 19.
+Source: docs/how-to/read-the-log.md; GDPR Art. 15(1)(c), 19.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """
 What a policy must not say, beyond its form: each refusal says where, what was found, and what to do.
 
-Source: design section 11; GDPR Art. 17(3)(b), 21(1) to (3); PECR 2003 reg. 7 (traffic data), 29; RFC 8032, RFC 7748 (kinds of key).
+Source: docs/how-to/write-the-policy.md; GDPR Art. 17(3)(b), 21(1) to (3); PECR 2003 reg. 7 (traffic data), 29; RFC 8032, RFC 7748 (kinds of key).
 """
 
 import re

@@ -3,7 +3,7 @@ What answers to persons need of the policy beyond what the workers enforce, and 
 
 Rules: 1. Nothing is refused for want of it: an answer then says that the policy does not say.  2. What `init` wrote as an example
           counts as unsaid.
-Source: GDPR Art. 13(1), 15(1) and (2), 30(1); docs: Write the policy.
+Source: docs/how-to/write-the-policy.md; GDPR Art. 13(1), 15(1) and (2), 30(1).
 """
 
 from collections.abc import Iterator

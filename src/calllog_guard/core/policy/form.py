@@ -2,7 +2,7 @@
 The tables of `policy.toml`, as they are in the file and in a published version.
 
 Everything is closed: an unknown key is refused, each number has its limits here, each word its list.
-Source: design section 11; `interface` (Policy); GDPR Art. 12(3), 13, 19, 21, 30.
+Source: docs/how-to/write-the-policy.md; GDPR Art. 12(3), 13, 19, 21, 30.
 """
 
 from datetime import date, datetime

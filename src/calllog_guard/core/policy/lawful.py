@@ -81,7 +81,7 @@ def advice(version: Version, late_days: int) -> Iterator[str]:
     """A line for each thing that is lawful, and rarely meant."""
     for name, tenant in version.tenant.items():
         officers = sum(each.role == "officer" for each in tenant.requesters.values())
-        if officers < 2:  # noqa: PLR2004 - a disclosure takes two (design section 10)
+        if officers < 2:  # noqa: PLR2004 - a disclosure takes two (docs/explanation/cases.md)
             yield (
                 f"tenant {name}: {officers or 'no'} officer: nothing can be disclosed to an authority, which takes two"
                 + ("" if officers else "; and nothing can be refused, extended or answered by anybody")

@@ -2,7 +2,7 @@
 Where data may lie: hosts against the patterns of `allowed_hosts`.
 
 A name matches by shell patterns, whatever its case; an address (IPv4, IPv6) only literally, since a pattern over digits says
-nothing about a place; `*` allows everything. Source: GDPR Art. 44; design section 11.
+nothing about a place; `*` allows everything. Source: docs/how-to/write-the-policy.md; GDPR Art. 44.
 """
 
 from collections.abc import Iterable, Sequence

@@ -5,7 +5,7 @@ Rules: 1. A leg lives by the version it was stored under and by every later one 
           a lengthened one does not.  2. A purpose that any of them lacks is no purpose of that leg any more, also when it
           comes back.  3. A version whose day has not come changes nothing.  4. Who was once promised deletion is deleted: a leg is
           anonymised only where every version that it lived under says so.
-Source: design section 11; GDPR Art. 5(1)(b) and (e).
+Source: docs/how-to/write-the-policy.md; GDPR Art. 5(1)(b) and (e).
 """
 
 from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""From a signed request to its case, decisions and receipts."""
+"""A request as it arrives: its fields, its signature, its seal."""

@@ -3,7 +3,7 @@ What a request says beyond who asks about whom: the types of its fields, and wha
 
 Rules: 1. A range is whole UTC days of the call's start; anything finer is refused, not rounded.
        2. A reply key is a public one on which nothing can be guessed.  3. Free text is never logged.
-Source: interface: messages; RFC 8037 and RFC 7748, section 6.1 (reply key); `schemas/request.json`.
+Source: docs/reference/messages.md; RFC 8037 and RFC 7748, section 6.1 (reply key); `schemas/request.json`.
 """
 
 import re
@@ -18,22 +18,11 @@ from calllog_guard.core.codec import IdText, Message, Role, Utc, check_id, check
 from calllog_guard.core.identifiers import unb64
 from calllog_guard.errors import MessageError
 
-Kind = Literal[
-    "erase", "access", "portability", "rectify", "restrict", "lift", "object", "withdraw", "consent",
-    "hold", "release", "disclose", "approve", "refuse", "clock", "complain",
-]  # fmt: skip
 ClockEvent = Literal[
     "verify", "clarify", "fee", "ask_identity", "ask_clarification", "ask_fee", "extend", "noticed", "tell", "not_yet"
 ]  # fmt: skip
 Notify = Literal["before", "when_lifted"]
 """When the person learns of a disclosure: before it, or once the law's restriction ends."""
-NoticeKind = Literal[
-    "erased", "rectified", "restricted", "lifting", "disclosed", "extended", "refused", "answered", "received",
-]  # fmt: skip
-"""
-`answered` is the answer to a complaint, or that nothing was found, and `received` that a complaint has come: there is no policy in
-which a person is not given these.
-"""
 # `$` alone lets a trailing newline through in Python's regular expressions, and `\Z` is not known to those of JSON Schema
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$(?!\n)")]
 Short = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -109,7 +98,7 @@ def _day(text: str, pointer: str) -> tuple[date, bool]:
         day = date.fromisoformat(midnight[1] if midnight else text)
     except ValueError:
         raise MessageError("bad_time", pointer) from None
-    if not 2000 <= day.year <= 2100:  # noqa: PLR2004 - design section 6; 2100-01-01 may end the last day
+    if not 2000 <= day.year <= 2100:  # noqa: PLR2004 - docs/how-to/publish-an-event.md; 2100-01-01 may end the last day
         raise MessageError("bad_time", pointer)
     return day, midnight is not None
 

@@ -2,7 +2,7 @@
 Which legs have outlived their last purpose.
 
 Due dates are computed from the policy when sweeping, so that a shortened period reaches old records.
-Source: GDPR Art. 5(1)(e); design section 11.
+Source: docs/how-to/write-the-policy.md; GDPR Art. 5(1)(e).
 """
 
 from collections.abc import Callable, Iterable

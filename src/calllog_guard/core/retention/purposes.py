@@ -2,7 +2,7 @@
 Purposes: why a leg is kept, on which basis, for how long.
 
 A leg carries its purposes as a bit mask; the bit of purpose number n is `1 << (n - 1)`, never reused.
-Source: GDPR Art. 5(1)(b), 6(1); design sections 7 and 11.
+Source: docs/reference/messages.md, docs/how-to/write-the-policy.md; GDPR Art. 5(1)(b), 6(1).
 """
 
 from dataclasses import dataclass

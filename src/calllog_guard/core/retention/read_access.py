@@ -6,7 +6,7 @@ Out: None when it may, else one `Refusal`.
 Rules: 1. Header ∩ policy in force ∩ the person's own choices; each of them alone can refuse.
        2. Only a person entry that is gone, or names a later pseudonym, means erased; a missing one means unknown.
        3. A leg whose purpose has lapsed is not opened for it, whether or not the sweep has come by.
-Source: GDPR Art. 5(1)(b), 5(1)(e), 7(3), 18, 21; design sections 8 and 11.
+Source: docs/explanation/keystore.md, docs/how-to/write-the-policy.md; GDPR Art. 5(1)(b), 5(1)(e), 7(3), 18, 21.
 """
 
 from datetime import date

@@ -4,7 +4,7 @@ What keepers have removed because it had lapsed: a count per partition and month
 Rules: 1. A count says which legs it counted last: whoever finds one of them still there after a crash removes it and does not count it
           again.  2. It names no person beyond these, and they are gone with the next.  3. A month is closed once: what is removed later
           counts into a later one.
-Source: GDPR Art. 5(1)(e), 5(2); design section 11.
+Source: docs/how-to/write-the-policy.md; GDPR Art. 5(1)(e), 5(2).
 """
 
 from collections.abc import Mapping

@@ -7,7 +7,7 @@ Rules: 1. A leg is counted when its last purpose lapses, in the month in which t
           the cell forgets them.
        3. Cells do not overlap and no sum of them is published: nothing can be subtracted from anything.
 Not here: what waits for the month's end (`tally.py`), who counts and what a crash does (`workers/keeper/expiry/statistics.py`).
-Source: design section 11; GDPR recital 26; WP29 Opinion 05/2014 (k-anonymity).
+Source: docs/how-to/write-the-policy.md; GDPR recital 26; WP29 Opinion 05/2014 (k-anonymity).
 """
 
 import hashlib

@@ -3,7 +3,7 @@ The tally of a partition: what it has counted in one month into the cells of one
 
 Rules: 1. It holds no person and no leg beside those of its last batch, which name what a crash may have left half done.
        2. It is sealed, because small counts are personal data; tied to its tenant, partition and months.
-Source: design section 11; vectors in `tests/vectors/stored_v1.json`.
+Source: docs/how-to/write-the-policy.md; vectors in `tests/vectors/stored_v1.json`.
 """
 
 import struct

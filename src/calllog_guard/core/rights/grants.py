@@ -6,7 +6,7 @@ Rules: 1. Each user has what its code does, and nothing else; what is not listed
        3. Of the keystore's entries those who protect make new ones and take nothing away.  Readers and officers change none.
 The documentation shows these tables. `calllog-guard topics rights` prints those of Kafka for its own tool, `calllog-guard keystore rights`
 those of Redis (`core/rights/redis_rules.py`); `stack up --profile secure` sets both.
-Source: design sections 5 and 8; Apache Kafka, security: operations and resources; Redis, access control lists.
+Source: docs/reference/topics.md, docs/explanation/keystore.md; Apache Kafka, security: operations and resources; Redis, access control lists.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -77,6 +77,10 @@ DOMAIN_OF: Final = {
     "reader": "read",
 }
 """By user. The operator, who makes them, has the right to all: keep its credentials away once everything runs."""
+VOUCHES_PROFILES: Final = "vouch-profiles"
+"""The wrapping key under which the operator vouches for profiles: all open it, backends too, and nothing that is secret lies under it."""
+VOUCHES_LETTERS: Final = "vouch-letters"
+"""The wrapping key under which the auditor vouches for the weeks' keys of dead letters, and for nothing else."""
 DOMAIN_KEY: Final = "root-"
 """Before a domain's name: the name of its wrapping key."""
 _ALL: Final = DOMAINS

@@ -2,7 +2,7 @@
 Whose topics these are: the first record of the ledger names the installation that writes it.
 
 Two installations on one ledger would raise each other's guards and take each other's decisions for forgeries: the second is refused.
-Source: design section 9 (restore guard).
+Source: docs/adr/0009-restore-guard.md.
 """
 
 from collections.abc import Iterable

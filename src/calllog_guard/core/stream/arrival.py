@@ -4,7 +4,7 @@ The border: whatever a broker hands out becomes an Arrival, which holds a messag
 Rules: 1. Total: no bytes, no null and no number in key, value, headers or time raises here.
        2. What cannot be handed out has a remnant and an empty value, never none: none is a tombstone, and would remove what
           stands under the key.  3. `content` is the way to a value: it refuses a remnant.
-Source: design section 14 (one border); Kafka's message format v2.
+Source: docs/adr/0011-one-persons-matter.md; Kafka's message format v2.
 """
 
 import hashlib

@@ -6,7 +6,7 @@ Rules: 1. A topic is known by Kafka's id, not by its name: a topic made anew sha
        2. What counts is where the log begins, not which offsets hold a record: compaction and transaction markers empty offsets.
        3. Nothing is passed over but what an officer accepted by name, up to the offset that was shown: an offset that somebody
           else set ahead of what was read is not believed.
-Source: design section 14, "Gaps are events"; Apache Kafka, KIP-516 (topic ids), `log start offset`.
+Source: docs/how-to/kafka.md; Apache Kafka, KIP-516 (topic ids), `log start offset`.
 """
 
 import struct

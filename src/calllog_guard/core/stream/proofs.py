@@ -6,7 +6,7 @@ Rules: 1. Moved to another topic, partition or key it proves nothing; a tombston
        2. Tenants of the first release have no signers: what was written until theirs had some is known by the broker's time, which
           no sender sets; what came later without a proof is nobody's, and is passed over.
        3. A later release's form halts whoever reads it only if it is proven: what anybody may write stops nobody.
-Source: design section 14 (internal records are authenticated); RFC 8032; golden bytes in `tests/vectors/stored_v2.json`.
+Source: docs/explanation/keystore.md; RFC 8032; golden bytes in `tests/vectors/stored_v2.json`.
 """
 
 import struct

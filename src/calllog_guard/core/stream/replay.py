@@ -3,7 +3,7 @@ What a replayed record carries: the coordinates of its dead letter, and when it 
 
 Rules: 1. A replay is judged by the fence as on its first day: its own append time is now, and a fence raised in between would
           not see it.  2. The header can only make a record older, so whoever forges it suppresses, never stores.
-Source: design section 9 (late and returning).
+Source: docs/explanation/design.md.
 """
 
 from collections.abc import Sequence

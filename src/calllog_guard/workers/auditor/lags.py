@@ -5,7 +5,7 @@ Rules: 1. The age of what is unread is that of the oldest record that a group ha
        2. Only plain text that waits for our own workers is kept longer, by a bounded factor, and no longer than it waits.
        3. Each such change is signed, in the policy's topic, before it is made: keeping plain text longer than said is nothing to
           do in silence.
-Source: design section 14, "Gaps are events".
+Source: docs/how-to/kafka.md.
 """
 
 import asyncio

@@ -4,7 +4,7 @@ The look from outside: what it takes, what it costs, and how often.
 Rules: 1. One look at a partition serves every erasure that waits in it.  2. After a look a partition rests for as long as the look
        took, so that looking never takes more than half of one core, however large the log.  3. A look that could not read everything
        shows presence, never absence.
-Source: design section 9, step 5.
+Source: docs/adr/0007-absence-is-observed.md.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """
 A decision whose traces are not all gone, as the auditor keeps it.
 
-Source: design section 9, step 5.
+Source: docs/adr/0007-absence-is-observed.md.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -11,9 +11,9 @@ from typing import Final
 import msgspec
 
 from calllog_guard.core.audit.absence import Look
-from calllog_guard.core.cases.case import STAGES
 from calllog_guard.core.decisions.decision import Decision
 from calllog_guard.core.decisions.outcome import Outcome
+from calllog_guard.core.requests.types import stages_of
 
 _OBSERVED: Final = ("absent", "gone")
 
@@ -40,7 +40,7 @@ class Watched:
         if self.decision is None or (self.done is not None and self.done.stage == "failed"):
             return ()
         kind = self.decision.type if self.decision.range is None else "erase_range"
-        return tuple(stage for stage in STAGES.get(kind, ()) if stage in _OBSERVED)
+        return tuple(stage for stage in stages_of(kind) if stage in _OBSERVED)
 
     @property
     def _tokens(self) -> Collection[str]:

@@ -5,7 +5,7 @@ Rules: 1. Topics of events have as many partitions as their backend wants, and m
        2. Nothing is trimmed without each group's word, and none of ours counts for a topic that was made anew since.
        3. A partition that a topic was not created with is nobody's; it gets heartbeats once something lies in it, so that compaction
           runs there too.
-Source: design sections 4 and 5.
+Source: docs/explanation/design.md, docs/reference/topics.md.
 """
 
 import asyncio

@@ -4,7 +4,7 @@ The auditor: keeps compaction running, trims plain text, watches the settings, a
 Rules: 1. A certificate rests on an observation, never on a schedule.  2. None while a governed setting has drifted, a replica is
        out of sync, a log cleaner has stopped, or the keystore's file still holds what was deleted.  3. Two auditors at once do no harm: results are
        repeated, never contradicted.
-Source: design sections 4 and 9, step 5.
+Source: docs/explanation/design.md, docs/adr/0007-absence-is-observed.md.
 """
 
 import asyncio

@@ -4,7 +4,7 @@ The desk: verifies requests, runs their cases and clocks, has decisions made (`w
 Steps (numbered for the crash tests): 1 case written, 2 decision written, 3 fenced, 4 receipt written.
 Rules: 1. Only after the fence does the request's offset move.  2. The same place means resume, another means replay.
        3. No identity outside the sealed part of a waiting case.  4. Nothing is refused but by an officer.
-Source: design sections 9 and 10.
+Source: docs/explanation/design.md, docs/explanation/cases.md.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,9 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from calllog_guard.core.answers.person import OWN
 from calllog_guard.core.cases.case import Case, after_outcome, ended_at, parted
 from calllog_guard.core.cases.case_owner import Reason
-from calllog_guard.core.cases.case_states import RULES, after, check_rights, opening
+from calllog_guard.core.cases.case_states import after, check_rights, opening
 from calllog_guard.core.cases.receipt import CERTIFIED
 from calllog_guard.core.cases.secret_cases import is_order
 from calllog_guard.core.codec import from_ms
@@ -30,6 +29,7 @@ from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import AUDIENCE, Request, check_fields, read_request
 from calllog_guard.core.requests.sealing import bare
+from calllog_guard.core.requests.types import OWN, TYPES, kinds
 from calllog_guard.core.stream.arrival import appended_ms, content
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import (
@@ -90,7 +90,8 @@ from calllog_guard.workers.runtime.delivery import Unit
 from calllog_guard.workers.runtime.parallel import abreast, portions
 
 log: Final = structlog.get_logger()
-_FENCES: Final = frozenset({"erase", "restrict", "lift", "object", "withdraw", "consent"})
+_FENCES: Final = kinds(lambda row: row.fence)
+
 """What takes effect in the keystore at once: from `fenced` on nothing is opened or stored against it."""
 
 
@@ -248,7 +249,7 @@ class Desk:
         seen = self._book.get(self._book.case_of(request.iss, request.jti))
         if (seen.place if seen else self._book.place_of(request) or place) != place:
             raise RequestRefusedError("replayed", "/jti")
-        if RULES[request.type].ends is None:
+        if TYPES[request.type].ends is None:
             role = table.requesters[request.iss].role
             now = self._o.clock.now()
             at = from_ms(record.timestamp)

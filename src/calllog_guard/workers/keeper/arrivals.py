@@ -4,7 +4,7 @@ What the standing rules about a person make of a leg that arrives.
 Rules: 1. Whose rules cannot be read, because their key is missing or cannot be used, has their legs indexed as they are, and judged once
           it can; nobody else's legs wait.  2. That they are still to be judged is in the index, so that no crash forgets it.
        3. What lies under a person's key and is no leg is indexed as well: an erasure removes it, or no certificate could be given.
-Source: design section 2 (a decision is a standing rule).
+Source: docs/adr/0003-decisions-stand.md.
 """
 
 from collections.abc import Iterable

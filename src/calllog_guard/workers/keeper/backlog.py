@@ -4,7 +4,7 @@ The decisions of a partition that have reached their barrier, carried out turn b
 Rules: 1. One person's are carried out in their order, others abreast.  2. What waits for one person's entry, for one hold's, or for
           an upgrade is tried again by itself, with growing pauses, and told; everybody else's goes on.  3. What has waited in vain for
           DEAD_KEEP_DAYS has failed, and an officer must look: only total erasures wait for ever.
-Source: design section 9, step 4; section 14 (bounded units).
+Source: docs/explanation/design.md, docs/adr/0011-one-persons-matter.md.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ import structlog
 
 from calllog_guard.core.codec import decode
 from calllog_guard.core.decisions.decision import DECISIONS
+from calllog_guard.core.requests.types import EXPORTS
 from calllog_guard.errors import EpochUnknownError, LegMovedError, MessageError, ParkedError
 from calllog_guard.metrics import Counters
 from calllog_guard.ports import Pending
@@ -26,7 +27,6 @@ from calllog_guard.workers.keeper.partition import Shard
 from calllog_guard.workers.runtime.parallel import abreast, portions
 
 log: Final = structlog.get_logger()
-EXPORTS: Final = frozenset({"access", "portability", "disclose"})
 _TRIED_S: Final = 3600.0
 """For so long a decision is tried by one process before it has failed, however old it is."""
 

@@ -1,7 +1,7 @@
 """
 What keeping and enforcing need of the world.
 
-Source: design section 4, keeper.
+Source: docs/explanation/design.md.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Sequence

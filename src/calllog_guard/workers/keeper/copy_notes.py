@@ -2,7 +2,7 @@
 Notes of copies that law keeps and of which nothing is noted: an earlier release made them, or a restored keystore has forgotten them.
 
 Rule: a partition is looked through once in each run of the keystore, a portion at a time.
-Source: `core/crypto/law_copy.py`; design section 9 (restore guard).
+Source: docs/adr/0009-restore-guard.md; `core/crypto/law_copy.py`.
 """
 
 from collections import defaultdict

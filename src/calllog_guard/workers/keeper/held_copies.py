@@ -6,7 +6,7 @@ Steps (numbered for the crash tests): 1 copies written, 2 read again; of a purpo
 Rules: 1. A hold's entry is read again once its copies are acknowledged: if its secret is another by then, they are made anew.
        2. Copies go when their hold was released, or when the purpose that keeps them has lapsed; never because an entry is missing.
        3. The secret of a purpose's month goes with the last copy, and before it.
-Source: design section 2 (a hold is a copy), section 9, step 4.
+Source: docs/adr/0004-a-hold-is-a-copy.md, docs/explanation/design.md.
 """
 
 import asyncio

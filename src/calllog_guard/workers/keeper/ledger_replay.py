@@ -7,7 +7,7 @@ Rules: 1. Whoever was erased since the backup is erased again before anybody ope
           their key, and until they are asked again nothing of theirs is opened. (A consent that is lost was none: that is safe.)
        5. By an entry that cannot be used nothing is opened either: it is passed over and counted, and the guard ends without it. Whose
           rules cannot be read because their key is such is restricted.
-Source: design section 9 (restore guard).
+Source: docs/adr/0009-restore-guard.md.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

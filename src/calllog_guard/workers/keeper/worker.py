@@ -4,7 +4,7 @@ The keeper: keeps the index of its partitions, enforces decisions in order (`wor
 Rules: 1. Once its erasure is done, an erased pseudonym is tombstoned on sight; until then its legs are indexed, so that
           they are counted and tombstoned together at the barrier.
        2. A result is kept in the ledger, so that a rebuild never reports anew.
-Source: design section 9, step 4; section 12.
+Source: docs/explanation/design.md, docs/contributing/architecture.md.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from calllog_guard.core.decisions.decision import Decision, Entry, decision_in, 
 from calllog_guard.core.decisions.outcome import DONE, is_result, legs_part
 from calllog_guard.core.identifiers import Pseudonym, Token, partition_of, split_key
 from calllog_guard.core.records import Output, tombstone
+from calllog_guard.core.requests.types import EXPORTS
 from calllog_guard.core.stream.anchor import ANCHOR
 from calllog_guard.core.stream.arrival import content
 from calllog_guard.core.stream.heartbeats import plain
@@ -29,7 +30,7 @@ from calllog_guard.ports import Index, LegFacts, Pending, TopicPartition
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keeper.arrivals import UNJUDGED, facts_of, stray_of
-from calllog_guard.workers.keeper.backlog import EXPORTS, Backlog
+from calllog_guard.workers.keeper.backlog import Backlog
 from calllog_guard.workers.keeper.context import INDEX_FORM, KeeperContext
 from calllog_guard.workers.keeper.enforcement.enforcer import Enforcer
 from calllog_guard.workers.keeper.enforcement.exports import Exporter

@@ -4,7 +4,7 @@ The holds' entries in the keystore: made, changed and released one by one, each 
 Rules: 1. Only an entry that says so is released; a missing one means that nothing is known, and its copies stay.
        2. A name that was released is not given again: its copies may still be on their way out.
        3. An entry that cannot be used is one hold's concern: whoever asks for many gets the others.
-Source: design section 8; `core/crypto/held_envelope.py`.
+Source: docs/explanation/keystore.md; `core/crypto/held_envelope.py`.
 """
 
 from collections.abc import Callable, Iterable

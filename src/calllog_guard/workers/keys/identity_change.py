@@ -10,7 +10,7 @@ Rules: 1. The desk decides nothing until the keystore is marked: nobody is told 
        3. Whose identifiers the present rules refuse stay where they are, and are found by the former rules.
        4. Of whom copies alone are left that a hold or law keeps is carried over, too: they may be told of, and asked for.
        5. The mark is set upon a keystore that was the same all along.
-Source: design section 14 (identity is fixed).
+Source: docs/adr/0012-identity-is-fixed.md.
 """
 
 import asyncio
@@ -29,7 +29,6 @@ from calllog_guard.core.crypto.leg_envelope import open_leg, parse_header
 from calllog_guard.core.crypto.subject_secrets import DataKey, month_from
 from calllog_guard.core.decisions.decision import (
     Decision,
-    DecisionType,
     Entry,
     decision_id,
     digest,
@@ -41,6 +40,7 @@ from calllog_guard.core.identifiers import DecisionId, HoldId, Lookup, Pseudonym
 from calllog_guard.core.identity.rules import canonical
 from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.records import Output
+from calllog_guard.core.requests.types import DecisionType
 from calllog_guard.core.stream.arrival import content
 from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.core.topics import Topic

@@ -5,7 +5,7 @@ Rules: 1. The guard's keys are read in the same MGET as the persons of every uni
           keystore against which its ledger was replayed.  3. The counter only rises: a lower one is an older content.
        4. A counter that leaps says nothing, and is an alarm.  5. It names the tenant's profile: whoever has an older one looks for
           it before anything else, so that every worker follows an upgrade in its next unit, and notices an older profile.
-Source: design section 9 (restore guard); vectors in `tests/vectors/stored_v1.json` and `stored_v2.json`.
+Source: docs/adr/0009-restore-guard.md; vectors in `tests/vectors/stored_v1.json` and `stored_v2.json`.
 """
 
 import asyncio

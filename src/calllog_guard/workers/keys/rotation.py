@@ -11,7 +11,7 @@ Rules: 1. A new epoch is made before it is pointed to.  2. An epoch is destroyed
           What leads to people, or tells of people, whom the keystore does not know any more goes with them.
        6. An entry that cannot be used is passed over, counted, and left as it is; the key of a person whose entry is such stays.  It
           keeps no epoch alive for longer than the others do: a few for ever would keep every backup readable.
-Source: design section 8.
+Source: docs/explanation/keystore.md.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ from calllog_guard.workers.keys.people.late_events import LateLimit
 from calllog_guard.workers.keys.people.subject_keys import Keyring, pointer
 
 _FENCE_MARGIN_DAYS: Final = 30
-"""Beyond the late limit and the backup window: design section 8."""
+"""Beyond the late limit and the backup window: docs/explanation/keystore.md."""
 Change = tuple[bytes | None, bytes]
 
 UNREADABLE: Final = "unreadable"

@@ -5,7 +5,7 @@ Rules: 1. No fence moves: a person who is gone stays gone, whatever the old log 
        people erased so long ago that their fence has lapsed leaves no leg.  2. A leg whose last purpose has lapsed is never
        stored.  3. The late limit does not bind here: the keys of a new person reach back as far as any purpose.
        4. A batch counts when its outputs are acknowledged; the same batch again writes the same keys.
-Source: design sections 6, 9, 11.
+Source: docs/how-to/publish-an-event.md, docs/explanation/design.md, docs/how-to/write-the-policy.md.
 """
 
 import asyncio

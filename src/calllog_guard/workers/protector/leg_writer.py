@@ -6,7 +6,7 @@ Steps (numbered for the crash tests): 2 read, 3 minted, 4 sealed, 5 acknowledged
 Rules: 1. Person entries are read afresh per unit, and again after its outputs are acknowledged.
        2. If one changed in between, the unit is done again before its offset moves; so it is if the rules by which people are known did.
        3. Whose entries cannot be used is left out and told: what becomes of their parts is the caller's to say.
-Source: design sections 4, 7, 8, 9.
+Source: docs/explanation/design.md, docs/reference/messages.md, docs/explanation/keystore.md.
 """
 
 from collections import Counter

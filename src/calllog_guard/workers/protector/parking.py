@@ -7,7 +7,7 @@ Rules: 1. What came later of the same person from the same partition of events w
           pauses, by the rules that hold then, judged by the time at which it first came: what a fence keeps out never becomes a leg.
        4. So many people at once, or within an hour, are no single people's matter: units wait.  5. So many parts of one person, and
           what has waited for most of DEAD_KEEP_DAYS, become dead letters.
-Source: design section 14 (bounded units).
+Source: docs/adr/0011-one-persons-matter.md.
 """
 
 import asyncio

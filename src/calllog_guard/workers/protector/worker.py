@@ -3,7 +3,7 @@ The protector: a call becomes one sealed leg per party, under that party's own k
 
 Here step 1, decoded; the others are the sealer's. What cannot be decoded is a dead letter among the unit's outputs; what concerns a
 person whose entries cannot be used is parked.
-Source: design sections 4, 6, 9, 14.
+Source: docs/explanation/design.md, docs/how-to/publish-an-event.md.
 """
 
 from collections.abc import Sequence

@@ -10,7 +10,7 @@ Rules: 1. A leg is in the cursor before it is handed out, and out of it after it
           tombstone is believed before the copies, which are older, have been read to their end (`remembered`).
 How it notices: legs, copies and tombstones from the topics, a person's new standing by the `lookout`, what lapses by the calendar.
 Without a right to the ledger, which tells of secret holds, a new standing is seen at the lookout's next round.
-Source: design sections 2 (a hold is a copy), 5 (compaction), 9 (fence).
+Source: docs/adr/0004-a-hold-is-a-copy.md, docs/reference/topics.md, docs/explanation/design.md.
 """
 
 import asyncio

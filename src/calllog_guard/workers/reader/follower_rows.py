@@ -3,7 +3,7 @@ What a follower remembers of legs and copies, and what follows from it for the t
 
 Rules: 1. Where there is a copy, it speaks and its leg is silent: copies are made before their legs go, and both lapse on one day.
        2. A leg whose person is erased stays if the law keeps it for this purpose: by its tombstone there is a copy, or none will come.
-Source: design section 2 (a hold is a copy).
+Source: docs/adr/0004-a-hold-is-a-copy.md.
 """
 
 from collections import defaultdict

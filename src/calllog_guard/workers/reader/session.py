@@ -6,7 +6,7 @@ Rules: 1. Persons are read afresh for every batch, and again once its access rec
           between, the batch is judged again, so that nobody's leg comes out after the fence.
        2. No verdict is given to anyone before the access record is acknowledged.
        3. A server's silence is an error of its own, never a verdict.
-Source: design sections 4, 8 and 11; interface: access.
+Source: docs/explanation/design.md, docs/explanation/keystore.md, docs/how-to/write-the-policy.md, docs/reference/messages.md.
 """
 
 from collections import Counter, defaultdict

@@ -5,7 +5,7 @@ Rules: 1. The deadline runs from the beginning of the attempt that first handed 
           it read of people before may be sealed in them.  Nothing sent, nothing to be late: such a unit may wait for as long as the
           silence lasts.  2. When it is over, what is not acknowledged is withdrawn first, and then the worker halts.
        3. A unit that cannot be written is taken apart until the record is found that is at fault: that one becomes a dead letter.
-Source: design sections 9 (step 5) and 12; `ABSENCE_AFTER_S` rests on rule 2.
+Source: docs/adr/0007-absence-is-observed.md, docs/contributing/architecture.md; `ABSENCE_AFTER_S` rests on rule 2.
 """
 
 import asyncio

@@ -4,7 +4,7 @@ Where a role goes on in its topics; a gap halts it until an officer accepts it b
 Rules: 1. Kafka deletes committed offsets with a topic, and after `offsets.retention.minutes`: the keystore keeps how far each role has read.
        2. What the keystore keeps never runs ahead of what is committed.  3. A gap is told with its offsets before the worker halts.
        4. An end below what was read is believed after `_LEADER_S` only: a new leader may not be whole yet.
-Source: `core/stream/beginnings.py`; design section 14.
+Source: `core/stream/beginnings.py`.
 """
 
 import asyncio

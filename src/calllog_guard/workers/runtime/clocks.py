@@ -6,7 +6,7 @@ remove every leg and a walk move every ratchet; one that is behind would certify
 Rules: 1. What was measured holds for a minute of the loop's clock, which no one sets; then a record is written to measure anew.
        2. A jump of the own clock since then is seen at once.  3. The furthest broker counts, in either direction: whose clock is wrong
           nobody here can tell.  4. A topic that takes its sender's times measures nothing.
-Source: design section 14 (time); docs: Clocks.
+Source: docs/how-to/operate.md.
 """
 
 import asyncio

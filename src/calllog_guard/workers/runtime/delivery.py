@@ -5,7 +5,7 @@ Rules: 1. The offset is one integer per partition, written in one place (`_settl
        2. An error has one of three ends: RETRY, DEAD_LETTER (inside the unit), HALT.  What is not ours halts.
        3. Nothing is handled before the own seek is confirmed; a retry ends on revocation.
        4. Where reading goes on, and whether something is gone that was not read, is for `beginnings.py` to say; the library resets nothing.
-Source: design section 12.
+Source: docs/contributing/architecture.md.
 """
 
 import asyncio

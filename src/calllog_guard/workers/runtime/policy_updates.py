@@ -4,7 +4,7 @@ Follows the published policy: every worker reads the policy's topic and is the l
 Rules: 1. A worker has read the topic to its end before it takes up its work.  2. What is refused changes nothing, and is told.
        3. A version that wants to keep legs for longer than their topic does waits until the topic does too.
        4. Nothing begins under a law that is older than one published or followed before; who runs already goes on.
-Source: design section 11.
+Source: docs/how-to/write-the-policy.md.
 """
 
 from collections.abc import Awaitable, Callable, Sequence

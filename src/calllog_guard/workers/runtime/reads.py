@@ -2,7 +2,7 @@
 What each role reads, from where its group was and whole, as `core/topics.py` says.
 
 For the workers, for the auditor's alarms and for `topics accept`.
-Source: design section 5.
+Source: docs/reference/topics.md.
 """
 
 from collections.abc import Mapping, Sequence

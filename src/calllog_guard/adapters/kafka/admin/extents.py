@@ -2,7 +2,7 @@
 What Kafka shows of topics as a whole: ids, partitions, where each begins and ends, and what a group has committed; kafka-python.
 
 aiokafka speaks no protocol that knows of topic ids: it takes a topic that was made anew for the old one.
-Source: KIP-516, KIP-482; design section 14.
+Source: KIP-516, KIP-482.
 """
 
 import asyncio

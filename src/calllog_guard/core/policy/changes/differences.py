@@ -4,7 +4,7 @@ What a change of policy does: a line per difference, those that need a deliberat
 Rules: 1. What says the same is no difference: the order of a list, a period in other units, a default in so many words.
        2. A key is what it is, not the file that it lies in: two are compared, and shown, by their fingerprint.
        3. A purpose is its number: a new name is another purpose, and refused (`core/policy/checks.py`).
-Source: design section 11; GDPR Art. 5(1)(b) and (e), 13(3); RFC 7638 (fingerprints).
+Source: docs/how-to/write-the-policy.md; GDPR Art. 5(1)(b) and (e), 13(3); RFC 7638 (fingerprints).
 """
 
 from collections import Counter

@@ -11,7 +11,7 @@ Rules: 1. An officer of the version before must have signed it: the version befo
        6. What is grave two officers sign, and a day lies before it (`grave.py`).
        7. Who begins under an older law than one that was published breaks promises that others keep: a version that was signed
           in time and appended too late (a topic restored, mirrored, made anew) is not followed, and nobody begins without it.
-Source: design sections 5 and 11; RFC 7515.
+Source: docs/reference/topics.md, docs/how-to/write-the-policy.md; RFC 7515.
 """
 
 from collections.abc import Callable

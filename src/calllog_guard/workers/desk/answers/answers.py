@@ -15,7 +15,7 @@ import msgspec
 from calllog_guard.core.answers import person
 from calllog_guard.core.answers.about import About
 from calllog_guard.core.answers.parts import DisclosureTerms, Part, first_of, split
-from calllog_guard.core.answers.person import OWN, Asked, Flags, Known, OwnCase
+from calllog_guard.core.answers.person import Asked, Flags, Known, OwnCase
 from calllog_guard.core.cases.case import Case
 from calllog_guard.core.cases.case_owner import Reason
 from calllog_guard.core.cases.notices import Filed
@@ -26,6 +26,7 @@ from calllog_guard.core.decisions.standing_rules import open_rule
 from calllog_guard.core.identifiers import INTERNAL_KEY, Lookup, Pseudonym, partition_of
 from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.requests.types import OWN
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import CaseStateError, MessageError
 from calllog_guard.workers.desk.cases.case_owners import Owners

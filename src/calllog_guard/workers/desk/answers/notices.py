@@ -7,7 +7,7 @@ Rules: 1. A notice is acknowledged by the log before the case says that it was s
        3. Whom the policy does not name is told by whoever asked: nothing is sent, and the case says so by saying nothing.
        4. A recipient is told of those whose records went to it, once keepers have said so of all whom a case is about: until then the
           case keeps its request, sealed.
-Source: GDPR Art. 12(3), 12(4), 18(3), 19; design section 10.
+Source: docs/explanation/cases.md; GDPR Art. 12(3), 12(4), 18(3), 19.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,6 @@ import msgspec
 from calllog_guard.core.cases.case import TOLD, TRACED_FROM, Case, Doubt, parted
 from calllog_guard.core.cases.case_owner import Reason
 from calllog_guard.core.cases.notices import (
-    CARRIED_OUT,
     PERSON,
     KeptFor,
     Notice,
@@ -41,8 +40,9 @@ from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.policy.facts import said
 from calllog_guard.core.policy.recipients import given_to
 from calllog_guard.core.records import Output
-from calllog_guard.core.requests.fields import Facts, NoticeKind
+from calllog_guard.core.requests.fields import Facts
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.requests.types import TYPES, NoticeKind
 from calllog_guard.core.retention.purposes import due_day
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import CaseStateError
@@ -281,7 +281,7 @@ class Notices:
 
         The case keeps the request where recipients can be told later only.
         """
-        kind = CARRIED_OUT.get(granted.request.type)
+        kind = TYPES[granted.request.type].notice
         if case.of_nothing and (kind is not None or case.type == "lift"):
             kind = "answered"
         if kind is None:

@@ -6,7 +6,7 @@ Rules: 1. Nothing is decided before the gateway's acknowledgement is in the case
        2. Where no gateway tells the person of it, it is refused before it begins, and never done in silence.
        3. Due dates go on, nobody else's request waits, and an officer may still refuse it.
        4. Days pass only while the clocks agree: what has been disclosed is not taken back.
-Only from the second level of forms on. Source: design section 14 (before means before); GDPR Art. 18(3), 12(3).
+Only from the second level of forms on. Source: docs/adr/0016-before-means-before.md; GDPR Art. 18(3), 12(3).
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,6 +23,7 @@ from calllog_guard.core.cases.notices import act_by, told_before, waited_for
 from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.requests.types import RESTRICTS
 from calllog_guard.errors import CaseStateError, MessageError, ParkedError, RequestRefusedError
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.desk.answers.notices import AWAITED, Given, Notices, Told
@@ -77,7 +78,7 @@ class Before:
             CaseStateError: `nobody_to_tell`; the act is a dead letter, and the case stays as it is.
 
         """
-        restricts = case.type in {"object", "restrict"} and bool(case.decisions)
+        restricts = case.type in RESTRICTS and bool(case.decisions)
         kind = None
         if word == "refuse" and restricts:
             kind = "lifting"

@@ -1,7 +1,7 @@
 """
 Signs what is said about a case: one receipt per stage, with the tenant's receipt key.
 
-Source: design section 9, step 6; interface: messages.
+Source: docs/explanation/design.md, docs/reference/messages.md.
 """
 
 from datetime import UTC, date, datetime, time, timedelta

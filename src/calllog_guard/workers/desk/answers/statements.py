@@ -18,6 +18,7 @@ from calllog_guard.core.crypto.jose import receipt_pem, sign
 from calllog_guard.core.crypto.subject_secrets import Month, month_from, month_text
 from calllog_guard.core.policy.facts import said
 from calllog_guard.core.records import Output
+from calllog_guard.core.requests.types import kinds
 from calllog_guard.core.retention.removals import (
     LAW,
     MARKED,
@@ -36,7 +37,7 @@ from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.desk.context import DeskContext
 
 FORMS: Final = 2
-_REMOVE: Final = frozenset({"erase", "object", "withdraw"})
+_REMOVE: Final = kinds(lambda row: row.notice == "erased")
 Counts = Mapping[int, Mapping[Month, Removed]]
 """By partition and month."""
 

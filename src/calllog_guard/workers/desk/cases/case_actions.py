@@ -4,7 +4,7 @@ What acts on a case that is open: an officer's word, and the clock (identity sho
 Rules: 1. An act is bound to its place as a request is: the same place means resume.  2. What was awaited and has come leads on by
           itself where code may grant; never around an officer.  3. Only an officer refuses.  4. What the person is told of an act
           is in the log before the case says so.
-Source: design section 10; `core/cases/case_states.py`.
+Source: docs/explanation/cases.md; `core/cases/case_states.py`.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,7 +16,7 @@ import msgspec
 
 from calllog_guard.core.cases.case import TOLD, Case, Moment, parted
 from calllog_guard.core.cases.case_owner import Reason
-from calllog_guard.core.cases.case_states import BESIDE, Event, Requester, after, approval, onward
+from calllog_guard.core.cases.case_states import BESIDE, Event, after, approval, onward
 from calllog_guard.core.cases.deadlines import check_extension
 from calllog_guard.core.cases.notices import acknowledged, waited_for
 from calllog_guard.core.codec import encode
@@ -24,6 +24,7 @@ from calllog_guard.core.crypto.jose import public_forms
 from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.requests.types import RESTRICTS, Requester
 from calllog_guard.errors import CaseStateError, ParkedError
 from calllog_guard.workers.desk.answers.notices import AWAITED, Given, Notices, Occasion
 from calllog_guard.workers.desk.answers.prior_notices import Before
@@ -206,7 +207,7 @@ class Acts:
         ):  # of one that they never heard of nobody is told
             case, outputs = self._notices.of(case, act.table, request, Occasion("refused", act.appended_at, ground))
         reason = Reason(of="refused", text=ground or "", at=act.appended_at)
-        restricts = case.type in {"object", "restrict"}
+        restricts = case.type in RESTRICTS
         if request is not None and restricts and case.decisions:  # unverified, it never restricted anybody
             later: Given | None = (
                 {} if self._notices.forms >= AWAITED else None
@@ -230,7 +231,7 @@ class Acts:
     async def refused_again(self, granted: Granted) -> Case:
         """What is left of a refusal whose reasons are told. Raises ParkedError: it still waits."""
         case = granted.case
-        restricted = case.type in {"object", "restrict"} and case.decisions
+        restricted = case.type in RESTRICTS and case.decisions
         case = await self._reviewed(granted) if restricted else case
         outputs = list[Output]()
         if TOLD in case.stages:

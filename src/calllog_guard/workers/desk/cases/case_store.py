@@ -4,7 +4,7 @@ The open and ended cases of one tenant, as the desk holds them: read from their 
 Rules: 1. A case is in memory only after it is acknowledged, and what goes with it (receipts, notices) is acknowledged before it:
           a crash between the two says it again, never not at all.  2. What a waiting case needs of its request (identities among
           it) is sealed under the epoch key and gone with the last save that no longer needs it.
-Source: design section 9, step 1; section 12.
+Source: docs/explanation/design.md, docs/contributing/architecture.md.
 """
 
 import secrets
@@ -19,7 +19,6 @@ import msgspec
 import structlog
 
 from calllog_guard.core.cases.case import Case, case_in, later
-from calllog_guard.core.cases.case_states import RULES
 from calllog_guard.core.cases.notices import FILED, Filed
 from calllog_guard.core.cases.sealed_case import NONCE, PartName, open_part, seal_part
 from calllog_guard.core.cases.secret_cases import (
@@ -35,8 +34,8 @@ from calllog_guard.core.codec import BEAT, decode, encode
 from calllog_guard.core.decisions.decision import case_id, request_name
 from calllog_guard.core.identifiers import CaseId, EpochName
 from calllog_guard.core.records import Output
-from calllog_guard.core.requests.fields import Kind
 from calllog_guard.core.requests.request import REQUESTS, Request
+from calllog_guard.core.requests.types import TYPES, Kind
 from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import CaseStateError, EntryCorruptError, EpochUnknownError, MessageError
@@ -209,8 +208,8 @@ class Casebook:
 
     def begun_people(self, kind: Kind, now: datetime) -> Counter[str]:
         """How many people each requester has named in cases under the same brake that were begun within the last hour, secret ones not."""
-        brake = RULES[kind].brake
-        same = {name for name, rule in RULES.items() if brake and rule.brake == brake}
+        brake = TYPES[kind].brake
+        same = {name for name, rule in TYPES.items() if brake and rule.brake == brake}
         # what is older never counts again: it is left behind here, so that no request pays for every case there is
         self._recent = {name: case for name, case in self._recent.items() if case.begun_at > now - _HOUR}
         cases = (self._recent | self._begun).values()

@@ -5,7 +5,7 @@ Rules: 1. Of two states of a case the higher stands, wherever it lies.  2. Kafka
           (a paused desk wrote it), or none of ours, the one that stands is written again before compaction takes it.
        3. Secret cases that an earlier release left among the others are moved, once the tenant is raised.
        4. The parts of what was disclosed of a secret hold go as soon as those in the topic of exports do.
-Source: design section 14 (time).
+Source: docs/how-to/operate.md.
 """
 
 from datetime import datetime

@@ -6,7 +6,7 @@ Rules: 1. An alarm is a line of the log with the case's id and a number in the m
        3. A case is looked at closely when it has changed or its next alarm's day has come; its dates are worked out once for all
           that are alike to the day.
        4. It runs between units, so that no case changes meanwhile.
-Source: design section 10; GDPR Art. 12(3), 19; DPA 2018 s.164A; interface: metrics.
+Source: docs/explanation/cases.md, docs/reference/metrics.md; GDPR Art. 12(3), 19; DPA 2018 s.164A.
 """
 
 from collections import Counter
@@ -17,10 +17,10 @@ from typing import Final
 import structlog
 
 from calllog_guard.core.cases.case import SINCE, Case
-from calllog_guard.core.cases.case_states import RULES
 from calllog_guard.core.cases.notices import waiting
 from calllog_guard.core.cases.working_days import Calendar
 from calllog_guard.core.policy.active import TenantPolicy
+from calllog_guard.core.requests.types import TYPES
 from calllog_guard.metrics import GaugeMetric, Gauges, Increment, Summaries
 from calllog_guard.workers.desk.cases.terms import alarms, engaged
 from calllog_guard.workers.desk.context import DeskContext
@@ -159,4 +159,4 @@ class Deadlines:
             await self._book.forget_all(over)
 
 
-_BRAKES: Final = tuple({rule.brake: kind for kind, rule in RULES.items() if rule.brake}.values())
+_BRAKES: Final = tuple({rule.brake: kind for kind, rule in TYPES.items() if rule.brake}.values())

@@ -4,7 +4,7 @@ Where nobody, or nothing, was found: the case goes to an officer, and nothing is
 Rules: 1. What is an answer of its own (an erasure, a copy, a consent) is given as one; all else would be closed as done, so an officer
           says what it comes to.  2. Until then whoever may still come is restricted, where that was asked for.
        3. A correction is told once a keeper has made it: until then its case keeps the request, sealed.
-Only from the second level of forms on. Source: design section 14 (truth of receipts); GDPR Art. 5(1)(d), 16, 19, 22.
+Only from the second level of forms on. Source: docs/explanation/cases.md; GDPR Art. 5(1)(d), 16, 19, 22.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,9 +15,10 @@ from typing import Final
 import msgspec
 
 from calllog_guard.core.cases.case import UNFOUND, Case, parted
-from calllog_guard.core.cases.case_states import RULES, after
+from calllog_guard.core.cases.case_states import after
 from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.records import Output
+from calllog_guard.core.requests.types import TYPES, kinds
 from calllog_guard.workers.desk.answers.notices import Notices, Occasion
 from calllog_guard.workers.desk.cases.case_owners import Owners
 from calllog_guard.workers.desk.cases.case_store import Casebook
@@ -25,7 +26,7 @@ from calllog_guard.workers.desk.cases.terms import absolute
 from calllog_guard.workers.desk.decisions.granted import Granted
 
 FORMS: Final = 2
-_MOMENTARY: Final = frozenset({"rectify", "lift"})
+_MOMENTARY: Final = kinds(lambda row: row.momentary)
 """What an officer can only answer: it concerns what is there now."""
 Stage = Callable[[Case, str, str, Sequence[Output]], Awaitable[Case]]
 
@@ -41,7 +42,7 @@ class Unfound:
         """Whether an officer is still to say what a request comes to of whom nobody is known."""
         case, request = granted.case, granted.request
         seen = UNFOUND in case.stages or (case.type == "object" and bool(case.approvals))
-        return case.known is False and RULES[request.type].unfound and not seen and not absolute(request, granted.table)
+        return case.known is False and TYPES[request.type].unfound and not seen and not absolute(request, granted.table)
 
     async def put(self, granted: Granted) -> Case:
         """Put a case before an officer, with its request; whoever asked has a receipt that says so."""

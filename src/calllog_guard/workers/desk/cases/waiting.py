@@ -4,7 +4,7 @@ Cases that were granted and could not be carried out, because something of one p
 Rules: 1. The request stays in its case, sealed, so that its record may be forgotten.  2. What was asked later about the same person
           waits behind, total erasures excepted: these need nothing of it.  3. Each is tried again by itself, with growing pauses.
        4. So many at once are no single people's matter: requests wait.
-Source: design section 14 (bounded units).
+Source: docs/adr/0011-one-persons-matter.md.
 """
 
 from collections.abc import Awaitable, Callable, Collection

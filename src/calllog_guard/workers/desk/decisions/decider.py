@@ -5,7 +5,7 @@ Steps (numbered for the crash tests): 2 decision written, 3 fenced.
 Rules: 1. The decision is acknowledged before the person's entry changes.  2. Every step may be repeated: ids derive from the
           request.  3. Whoever is minted between the decision and the fence gets a decision too.
        4. A standing rule needs a person to stand with: who was never seen is minted for it.
-Source: design section 9, steps 2 and 3; section 10.
+Source: docs/explanation/design.md, docs/explanation/cases.md.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, cast
 import msgspec
 
 from calllog_guard.core.answers.parts import Amend, Task, first_of
-from calllog_guard.core.cases.case import AT_ONCE, TRACED, TRACED_FROM, Case, Trace
+from calllog_guard.core.cases.case import AT_ONCE, TRACED_FROM, Case, Trace
 from calllog_guard.core.cases.case_owner import tag_of
 from calllog_guard.core.codec import encode, to_ms
 from calllog_guard.core.crypto.entries import Person
@@ -26,7 +26,6 @@ from calllog_guard.core.crypto.subject_secrets import Month, Secret, floor_month
 from calllog_guard.core.decisions.decision import (
     UNSEEN,
     Decision,
-    DecisionType,
     Entry,
     decision_id,
     seal_entry,
@@ -37,6 +36,7 @@ from calllog_guard.core.decisions.standing_rules import Correction, Rule, seal_r
 from calllog_guard.core.identifiers import CallId, DecisionId, Lookup, Pseudonym, partition_of, record_key
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.requests.types import RESTRICTS, TRACED, TYPES, DecisionType, kinds
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryUnreadableError, HoldsFullError, KeyMissingError, MessageError, ParkedError
 from calllog_guard.ports.fault_injection import CrashPoints
@@ -47,7 +47,7 @@ from calllog_guard.workers.desk.decisions.subjects import Subjects
 from calllog_guard.workers.keys.people.subject_keys import View, fresh_nonce, pointer
 from calllog_guard.workers.runtime.parallel import abreast
 
-MINTS: Final = frozenset({"erase", "restrict", "object", "withdraw", "consent"})
+MINTS: Final = kinds(lambda row: row.fence == "anybody")
 """Standing rules that hold for whoever is not yet known, too (a total erasure has a fence of its own)."""
 
 _APART: Final = timedelta(microseconds=1)
@@ -78,7 +78,7 @@ def _task(granted: Granted, index: int, told: Telling) -> bytes:
     if request.reply_key is None:
         return b""
     mine = request.type == "access"
-    holds = told.holds if request.type in {"access", "disclose"} else ()
+    holds = told.holds if TYPES[request.type].told_of_holds else ()
     law = True if mine and told.law else msgspec.UNSET
     span = span_of(request.range)
     return encode(Task(key=request.reply_key, range=span, first=first_of(index), holds=holds, law=law, secret=secret))
@@ -204,10 +204,10 @@ class Decider:
             and (decision := await self._about(granted, part, (index, lookup, persons.get(lookup)), view, told))
             is not None
         ]
-        if kind in {"access", "disclose"}:
+        if TYPES[kind].told_of_holds:
             found += self._of_former(granted, lookups, persons, told, view)
         case = self._to_trace(case, [(named.places.get(index, index), decision) for index, decision in found])
-        if kind in {"access", "rectify"}:
+        if TYPES[kind].law and not TYPES[kind].restricts:
             found += self._of_law(granted, lookups, persons, told, view)
         case = await self.decided(case, [decision for _, decision in found])
         for part in parts:
@@ -223,7 +223,7 @@ class Decider:
         found: set[Lookup] = set()
         for each in self._book:
             ends = each.state == "waiting" or (each.state == "refused" and "refused" not in each.stages)
-            considered = each.type in {"object", "restrict"} and ends and each.decisions
+            considered = each.type in RESTRICTS and ends and each.decisions
             if considered and each.case != case.case:
                 try:
                     found |= set(await self.subjects.known(self._book.request_of(each)))

@@ -6,7 +6,7 @@ Rules: 1. A disclosure that waits (for a second officer, for the person to be to
           is erased meanwhile learns of the disclosure by its own notice, and where the law forbids that by nothing.
        3. They go when the case has ended, whatever its end.  4. What an officer holds for an authority is given to that one alone;
           what is held in secret only where the request names the hold.
-Only from the second level of forms on. Source: design section 2 (a hold is a copy), section 10 (`disclose`); GDPR Art. 17(3)(b), (e).
+Only from the second level of forms on. Source: docs/adr/0004-a-hold-is-a-copy.md, docs/explanation/cases.md; GDPR Art. 17(3)(b), (e).
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,13 +17,13 @@ from typing import Final
 import msgspec
 
 from calllog_guard.core.cases.case import Case
-from calllog_guard.core.cases.case_states import Requester
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.decisions.decision import case_id, request_name
 from calllog_guard.core.decisions.hold import READY, Terms, hold_id
 from calllog_guard.core.identifiers import Lookup, Pseudonym
 from calllog_guard.core.requests.fields import Hold
 from calllog_guard.core.requests.request import AUDIENCE, Request
+from calllog_guard.core.requests.types import Requester
 from calllog_guard.errors import RequestRefusedError
 from calllog_guard.workers.desk.decisions.granted import Former, Granted, Telling
 from calllog_guard.workers.desk.decisions.holds import Holds

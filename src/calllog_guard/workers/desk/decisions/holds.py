@@ -6,7 +6,7 @@ Steps (numbered for the crash tests): 1 entry made, 2 people named in it, 3 keys
 Rules: 1. A person's key is marked before the decision is written: from then on no erasure destroys it before the copies are made.
        2. The terms name everyone before the ledger does, so that a release finds them all.  3. Who returns after an erasure is
           under the same holds before anything else is decided about them.
-Source: design sections 2 and 9, step 4; section 10, `hold`, `release`.
+Source: docs/adr/0004-a-hold-is-a-copy.md, docs/explanation/design.md, docs/explanation/cases.md.
 """
 
 import asyncio
@@ -24,7 +24,6 @@ from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.entries import HOLDS_MOST, Keys, Person
 from calllog_guard.core.decisions.decision import (
     Decision,
-    DecisionType,
     Entry,
     decision_id,
     decision_in,
@@ -37,6 +36,7 @@ from calllog_guard.core.decisions.outcome import is_result
 from calllog_guard.core.decisions.standing_rules import Rule, seal_rule
 from calllog_guard.core.identifiers import INTERNAL_KEY, DecisionId, EpochName, HoldId, Lookup, Pseudonym, id_bytes
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.requests.types import DecisionType
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import (
     EntryUnreadableError,

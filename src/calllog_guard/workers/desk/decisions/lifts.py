@@ -23,6 +23,7 @@ from calllog_guard.core.decisions.restriction import RESTORE, Origin, StandingRe
 from calllog_guard.core.decisions.standing_rules import ALONE, REVIEW, Standing, open_rule
 from calllog_guard.core.identifiers import EpochName, Lookup, Pseudonym, partition_of
 from calllog_guard.core.policy.active import TenantPolicy
+from calllog_guard.core.requests.types import RESTRICTIONS
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EpochUnknownError, MessageError, UntracedError
 from calllog_guard.workers.desk.answers.notices import Given
@@ -197,7 +198,7 @@ class Lifting:
         """A restriction or its end, which a desk has sealed; None for any other decision."""
         with suppress(MessageError):
             decision = decision_in(record, self._a.ring.guard.proofs)
-            if decision.type not in {"restrict", "lift"}:
+            if decision.type not in RESTRICTIONS:
                 return None
             try:
                 open_entry(decision, self._a.vault.epoch_key(EpochName(decision.epoch), self._a.tenant, "ledger"))

@@ -7,7 +7,7 @@ person chose is lost with it, and the erasure goes the usual way.
 Rules: 1. An entry is made anew only from a key entry that opens, and only in the place of bytes that do not.  2. Nobody is taken for
           unknown before every partition has answered, nor while anybody's key cannot be opened: it may be theirs.  3. Only from the
           second level of forms on.
-Source: design section 14 (`erase` works on an entry that does not authenticate).
+Source: docs/adr/0011-one-persons-matter.md.
 """
 
 from collections.abc import Sequence

@@ -5,7 +5,7 @@ Rules: 1. Known is who lives in the keystore, or of whom copies are left that ma
           and so is who is held in secret and nowhere else: what is said is the same for both.
        2. It is said of a case once, before anything is done for it: whatever is minted or fenced by the case itself changes nothing.
        3. While people are carried over to other rules of identity, nothing is decided: somebody might not be found.
-Source: design section 14 (identity is fixed, truth of receipts); GDPR Art. 5(1)(d).
+Source: docs/adr/0012-identity-is-fixed.md, docs/explanation/cases.md; GDPR Art. 5(1)(d).
 """
 
 from collections import defaultdict

@@ -4,7 +4,7 @@ Decisions that a case names and the ledger never got: no keeper answers them, an
 A desk names a decision in its case before it writes it. If it dies in between, and the person was erased before it is back (by an
 officer's request in the topic of orders, which is read first), that decision is never written.
 Rules: 1. What the ledger has stays named: it is carried out.  2. It is read only where a name is left for which nothing was written.
-Source: design section 12 (replays are harmless).
+Source: docs/contributing/architecture.md.
 """
 
 from collections.abc import Collection

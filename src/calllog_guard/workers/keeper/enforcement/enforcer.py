@@ -6,7 +6,7 @@ Steps of an erasure (numbered for the crash tests): 1 fence repeated, 2 barrier 
 Rules: 1. Every effect may be repeated.  2. What cannot be done yet stays pending and is tried again.  3. Hundreds of thousands of
           legs are taken in portions (`workers/keeper/decision_work.py`), each named, tombstoned and out of the index before the next.
        4. An erasure needs nobody's key: where that does not open, what law would keep can be copied by nobody, and everything goes.
-Source: design section 9, step 4; section 10.
+Source: docs/explanation/design.md, docs/explanation/cases.md.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from calllog_guard.core.decisions.decision import Decision
 from calllog_guard.core.decisions.standing_rules import Rule, open_rule
 from calllog_guard.core.identifiers import record_key
 from calllog_guard.core.records import tombstone
+from calllog_guard.core.requests.types import TAKE_AWAY, kinds
 from calllog_guard.errors import EntryUnreadableError, KeyMissingError, LegMovedError
 from calllog_guard.metrics import Counters
 from calllog_guard.ports import LegFacts
@@ -39,7 +40,7 @@ from calllog_guard.workers.keys.people.law_copies import KeptOf
 log: Final = structlog.get_logger()
 Effect = Callable[[Work], Awaitable[Ended]]
 Rows = Sequence[tuple[LegFacts, bytes]]
-_REMOVE: Final = frozenset({"erase", "object", "withdraw", "rectify"})
+_REMOVE: Final = kinds(lambda row: row.removes)
 
 
 class Enforcer:
@@ -52,7 +53,7 @@ class Enforcer:
         self._kept = KeptOf(tools.ring, tools.clock)
         self._rise = asyncio.Lock()
         self._destroyed, self._risen = 0, 0
-        self._effects: dict[str, Effect] = {"object": self._take_away, "withdraw": self._take_away}
+        self._effects: dict[str, Effect] = dict.fromkeys(TAKE_AWAY, self._take_away)
         self.readership = Readership(tools)
         self._tracer = Tracer(tools, self.results, self.readership)
         self._effects["restrict"] = self._tracer.restricted
@@ -65,7 +66,7 @@ class Enforcer:
         """Whether this type has an effect on what is stored."""
         if decision.type == "restrict":
             return self._tracer.on
-        return decision.type in {"erase", "rectify"} or decision.type in self._effects
+        return decision.type in _REMOVE or decision.type in self._effects
 
     async def finish(self, work: Work) -> Ended:
         """

@@ -3,7 +3,7 @@ Gives a person, or an authority that two officers approved, the legs that were a
 
 Rules: 1. Parts are written as they are made, so that memory stays bounded; a repeat writes the same keys.
        2. Nothing but the sealed parts leaves; the outcome names their digests.  3. Nothing stored is an answer too.
-Source: design section 10 (`access`, `portability`, `disclose`); GDPR Art. 15, 20.
+Source: docs/explanation/cases.md; GDPR Art. 15, 20.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -26,6 +26,7 @@ from calllog_guard.core.crypto.key_bytes import KeyBytes
 from calllog_guard.core.crypto.leg_envelope import open_leg, parse_header
 from calllog_guard.core.crypto.subject_secrets import month_from
 from calllog_guard.core.identifiers import ID_LETTERS, HoldId, record_key
+from calllog_guard.core.requests.types import TYPES, AnswerKind
 from calllog_guard.core.retention.purposes import Purpose, due_day
 from calllog_guard.errors import LegMovedError, MessageError
 from calllog_guard.metrics import Counters
@@ -43,11 +44,7 @@ _PART_BYTES: Final = 1_000_000
 """Of a record of every broker's default size."""
 _TOKEN: Final = ID_LETTERS
 _NAME: Final = ID_LETTERS + 1
-_KINDS: Final[dict[str, Literal["access", "portability", "disclosure"]]] = {
-    "access": "access",
-    "portability": "portability",
-    "disclose": "disclosure",
-}
+_KINDS: Final[dict[str, AnswerKind]] = {kind: row.answer for kind, row in TYPES.items() if row.answer}
 
 
 def read_task(raw: bytes) -> Task:

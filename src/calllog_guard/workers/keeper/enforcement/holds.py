@@ -4,7 +4,7 @@ The keeper's effects for `hold` and `release`.
 Steps (numbered for the crash tests): 1 copied, 2 reported, 3 mark cleared; of a release: 1 secret destroyed, 2 copies tombstoned.
 Rules: 1. The mark that keeps a person's key is cleared only when the result is in the ledger.  2. A release ends in the absence of
           every copy that was written before it; what comes later goes on sight.
-Source: design section 2 (a hold is a copy), section 9, step 4.
+Source: docs/adr/0004-a-hold-is-a-copy.md, docs/explanation/design.md.
 """
 
 from contextlib import suppress

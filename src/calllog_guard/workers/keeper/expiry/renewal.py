@@ -7,7 +7,7 @@ that; who is restricted is not swept, and what they may need for a claim must no
 Rules: 1. A leg is written again under its own key, byte for byte, once half of the grace is used up: nothing is opened for it, but a
           leg that still names its call by its id, which gets the call's reference.
        2. No protector writes such a leg any more, so nothing newer is covered: it is older than any period.
-Source: GDPR Art. 18(2); design section 10 (neither swept nor ratcheted away).
+Source: docs/explanation/cases.md; GDPR Art. 18(2).
 """
 
 from collections.abc import Mapping

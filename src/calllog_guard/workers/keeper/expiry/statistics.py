@@ -13,7 +13,7 @@ Rules: 1. A tally names the legs of its last batch: those still there after a cr
           built anew would count what was removed long ago.  3. A published cell is never written again, whatever is found later.
        4. Who is erased, or restricted, is not counted: the leg goes with the erasure, or waits for the lift.
        5. Losing a count is allowed, telling of few people is not: a tally whose epoch is destroyed counts nothing.
-Source: design section 11; GDPR recital 26.
+Source: docs/how-to/write-the-policy.md; GDPR recital 26.
 """
 
 from collections.abc import Mapping, Sequence

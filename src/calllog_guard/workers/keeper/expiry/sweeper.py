@@ -7,7 +7,7 @@ Rules: 1. Who is restricted, or has a hold whose copies are still to be made, is
           read to the end that it had when it was assigned: what was replaced or removed since would not be known.
           Nor while the clocks disagree, nor more at once than `sweep_brake.py` lets go: what was swept does not come back.
        3. A leg that is to be anonymised is counted first (`statistics.py`), and every leg by its rule (`removal_counts.py`).
-Source: GDPR Art. 5(1)(e), 18; design section 11.
+Source: docs/how-to/write-the-policy.md; GDPR Art. 5(1)(e), 18.
 """
 
 import asyncio

@@ -6,7 +6,7 @@ Rules: 1. An identifier goes on with the person that it had by former rules; one
        2. The key of the rules in force leads to the person (an entry that says `elsewhere`), so that every other form does, too.
        3. Where both keys have a person of their own, each is told of the other (`core/crypto/same_person.py`), and what is stricter holds for both.
        4. Who only reads finds the same, and writes nothing.
-Source: design section 14 (identity is fixed).
+Source: docs/adr/0012-identity-is-fixed.md.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence

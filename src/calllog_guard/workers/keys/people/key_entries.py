@@ -2,7 +2,7 @@
 The key entries of one tenant: what each seals, and how it is changed and destroyed.
 
 Rule: an entry that cannot be used is told of that person alone: whoever asks for many gets the others.
-Source: design section 8.
+Source: docs/explanation/keystore.md.
 """
 
 import secrets
@@ -30,7 +30,7 @@ class KeyEntries:
 
     @property
     def forms(self) -> int:
-        """The level of stored forms that is written now: what is newer than the first release's is written from 2 on (docs: Forms)."""
+        """The level of stored forms that is written now: what is newer than the first release's is written from 2 on (docs/how-to/upgrade.md)."""
         return self._vault.profile(self.tenant).forms
 
     @property

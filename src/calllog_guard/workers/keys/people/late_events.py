@@ -4,7 +4,7 @@ How late an event may come, as the keystore knows it: a fence that was dropped k
 Rules: 1. A protector says under which limit it works before it reads; what is kept is the highest, and it never falls.
        2. The walk drops a fence only under that limit or a higher one, and says so before.
        3. A protector whose limit is above the one under which fences were dropped does not start: calls of erased people would come back.
-Source: design section 8 (lapsed entries); docs: Settings.
+Source: docs/explanation/keystore.md, docs/reference/settings.md.
 """
 
 import struct

@@ -3,7 +3,7 @@ From an identifier to the keystore's key for a person: the one place where it is
 
 Rules: 1. The rules are the tenant's, from its profile; no policy changes them.  2. Everything that takes an identifier in comes here.
        3. Where the rules were others before, an identifier has a key by those, too: whoever was stored under it is found (`homes.py`).
-Source: `core/identity/rules.py`; design section 14 (identity is fixed).
+Source: docs/adr/0012-identity-is-fixed.md; `core/identity/rules.py`.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -4,7 +4,7 @@ Persons and their keys: read afresh per unit, minted in two durable steps, key b
 Rules: 1. Only a person entry that is gone means ERASED; a live person without a key waits. Whoever sees it forgets their key.
        2. Nothing is sealed before both entries are durable.  3. Another guard entry, or none: halt.
        4. An entry that cannot be used is told of that person alone: whoever asks for many gets the others.
-Source: design section 8.
+Source: docs/explanation/keystore.md.
 """
 
 import secrets

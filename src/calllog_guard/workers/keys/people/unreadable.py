@@ -1,7 +1,7 @@
 """
 What is wrong with one entry of the keystore is told of that entry, and halts nobody else's work.
 
-Source: design section 14 (bounded units: what concerns one person is parked).
+Source: docs/adr/0011-one-persons-matter.md.
 """
 
 from collections.abc import Iterator

@@ -4,7 +4,7 @@ Tenant secrets that are one trust domain's: each wrapped under the key of every 
 Rules: 1. What all need (pepper, guard, profile, the epochs' keys) lies under keys that all share.  2. A process that says whose it is
           asks for that domain's key alone; a command tries those that it may use.  3. An installation whose domains are not apart has
           every secret under the one root key.
-Source: design section 14 (trust domains); the table is in `core/rights/grants.py`.
+Source: docs/how-to/kms.md; the table is in `core/rights/grants.py`.
 """
 
 import contextlib

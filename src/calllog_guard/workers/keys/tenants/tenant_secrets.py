@@ -22,37 +22,27 @@ from msgspec.structs import replace
 from calllog_guard.core.crypto.jose import signer_public
 from calllog_guard.core.crypto.subject_secrets import CallKey, Pepper, Secret, derive
 from calllog_guard.core.decisions.outcome import OutcomeKey
-from calllog_guard.core.identifiers import EPOCH_PATTERN, EpochName, Tenant, b64
+from calllog_guard.core.identifiers import EpochName, Tenant, b64
 from calllog_guard.core.identity.rules import AS_WRITTEN, DEFAULT
 from calllog_guard.core.profile import FORMS, UNPROVEN_FOR, TenantProfile
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.sealing import desk_kid, desk_number
-from calllog_guard.core.rights.grants import DOMAINS, SECRETS, opened_by
+from calllog_guard.core.rights.grants import DOMAINS, SECRETS, VOUCHES_LETTERS, opened_by
 from calllog_guard.core.stream.heartbeats import Heartbeats
 from calllog_guard.core.stream.proofs import AUDIT, DESK, KEEP, Proofs, vouched
-from calllog_guard.errors import ConfigurationError, EpochUnknownError, GuardError, KmsForbiddenError, KmsSilentError
+from calllog_guard.errors import EpochUnknownError, KmsForbiddenError, KmsSilentError
 from calllog_guard.ports import Kms, Ring
-from calllog_guard.workers.keys.key_cache import Cache
-from calllog_guard.workers.keys.tenants.domains import DERIVED, WHOLE, Domains
+from calllog_guard.workers.keys.tenants.domains import DERIVED, WHOLE
 from calllog_guard.workers.keys.tenants.letter_keys import LetterKeys
-from calllog_guard.workers.keys.tenants.profiles import Profiles
+from calllog_guard.workers.keys.tenants.wrapped_secrets import LIFE_S, ROOT, WrappedSecrets
 
-ROOT: Final = "root"
-"""The wrapping key of what outlives every epoch: peppers, receipt keys, desk keys, the guard's id, profiles, signers."""
 SIGNERS: Final = (AUDIT, KEEP, DESK)
-LIFE_S: Final = 300.0
-_PAUSE_S: Final = 15.0
-"""How long units leave a silent KMS alone: one of its time-outs blocks everything else in the process for up to 5 s."""
-_UNKNOWN_MAX: Final = 1000
-_EPOCHS_MAX: Final = 1000
 
 _LABELS: Final = {kind: kind.replace("use-", "use/") for kind in DERIVED}
 """The word by which each is derived of the secret of cases."""
-Opened = tuple[Secret, dict[str, Secret]]
-"""An epoch's key, with what was derived of it: both end together."""
 
 
-class Vault:
+class Vault(WrappedSecrets):
     """
     Tenant secrets and epoch keys by name.
 
@@ -72,75 +62,10 @@ class Vault:
         now: Callable[[], float] = time.monotonic,
         legacy: Callable[[Tenant], tuple[str, ...]] = lambda _: (AS_WRITTEN,),
     ) -> None:
-        self._kms, self._ring, self._life_s, self._now, self._legacy = kms, ring, life_s, now, legacy
-        self._roots: dict[str, Secret] = {}
+        super().__init__(kms, ring, life_s, now)
+        self._legacy = legacy
         self._peppers: dict[Tenant, tuple[Pepper, CallKey]] = {}
-        self._epochs: Cache[EpochName, Opened] = Cache(life_s, _EPOCHS_MAX, now=now)
-        self._profiles, self.domains = Profiles(kms, ring, ROOT), Domains(kms, ring)
-        self.letters = LetterKeys(kms, ring, ROOT, now)
-        self._silent_until = -float("inf")
-        self._unknown: dict[str, float] = {}
-
-    @property
-    def delay_days(self) -> int:
-        """How long after a destruction someone with every right over the KMS could still take it back."""
-        return self._kms.delay_days
-
-    def create(self, name: str, wrapping: str) -> None:
-        """Make a secret unless it exists."""
-        self._kms.create_epoch(wrapping)
-        if self._lies(name):
-            return
-        if wrapping == ROOT and opened_by(name) != DOMAINS and self.domains.apart(Tenant(name.split(".")[1])):
-            self.domains.keep({name: Secret.mint()})
-        else:
-            self._ring.put_new(name, self._kms.wrap(wrapping, Secret.mint()))
-
-    def _lies(self, name: str) -> bool:
-        return self._ring.get(name) is not None or self.domains.lies(name)
-
-    def _unwrap(self, name: str, wrapping: str) -> Secret:
-        if wrapping == ROOT and (private := self.domains.open(name)) is not None:
-            return private
-        blob = self._ring.get(name)
-        if blob is None and wrapping == ROOT:
-            raise ConfigurationError(f"the KMS keeps no {name}: run calllog-guard tenant create first")
-        if blob is None and wrapping in self._kms.epochs():  # made elsewhere a moment ago, and the folder lags
-            raise KmsSilentError(
-                f"the folder of wrapped keys holds no {name} yet: is it the one that all workers share?"
-            )
-        if blob is None:
-            raise EpochUnknownError(f"the KMS keeps no {name}")
-        return self._kms.unwrap(wrapping, blob)
-
-    def _root(self, name: str) -> Secret:
-        known = self._roots.get(name)
-        if known is None:
-            known = self._roots[name] = self._asked(name, ROOT)
-        return known
-
-    def _epoch(self, epoch: EpochName) -> Opened:
-        known = self._epochs.get(epoch)
-        return known or self._epochs.put(epoch, (self._asked(f"epoch.{epoch}", epoch), {}))
-
-    def _asked(self, name: str, wrapping: str) -> Secret:
-        now = self._now()
-        if now < self._unknown.get(name, now):
-            raise EpochUnknownError(f"the KMS kept no {name} a moment ago")
-        if now < self._silent_until:
-            raise KmsSilentError("the KMS did not answer a moment ago; it is asked again soon")
-        try:
-            return self._unwrap(name, wrapping)
-        except KmsForbiddenError:
-            raise
-        except KmsSilentError:
-            self._silent_until = self._now() + _PAUSE_S
-            raise
-        except EpochUnknownError:  # damaged entries may name any: no unit asks for each again and again
-            if len(self._unknown) >= _UNKNOWN_MAX:
-                self._unknown.clear()
-            self._unknown[name] = self._now() + _PAUSE_S
-            raise
+        self.letters = LetterKeys(kms, ring, VOUCHES_LETTERS, now)
 
     def warm(self, tenant: Tenant) -> None:
         """
@@ -163,28 +88,6 @@ class Vault:
         for epoch in whole:
             with contextlib.suppress(EpochUnknownError):  # destroyed just now
                 self._reopened(EpochName(epoch))
-
-    def _reopened(self, epoch: EpochName) -> None:
-        self._epochs.put(epoch, (self._unwrap(f"epoch.{epoch}", epoch), {}))
-
-    async def refresh(self) -> None:
-        """Ask again for profiles and for every opened epoch, in a thread, and forget epochs that the KMS does not open any more."""
-        for tenant in self._profiles.tenants:
-            with contextlib.suppress(KmsSilentError):
-                await asyncio.to_thread(self._profiles.look, tenant)
-        for epoch in self._epochs:
-            try:
-                await asyncio.to_thread(self._reopened, epoch)
-            except KmsSilentError:
-                self._epochs.sweep()
-            except GuardError:  # whoever needs the epoch next meets the same and halts by it
-                self._epochs.drop(epoch)
-
-    async def keep_fresh(self) -> None:
-        """Refresh in time, until cancelled."""
-        while True:
-            await asyncio.sleep(self._life_s / 3)
-            await self.refresh()
 
     @property
     def made(self) -> bool:
@@ -240,20 +143,6 @@ class Vault:
         for name in private:
             self._ring.remove(name)
         return profile
-
-    def create_epoch(self, epoch: EpochName) -> None:
-        """Make an epoch's key; blocks."""
-        self._unknown.pop(f"epoch.{epoch}", None)
-        self.create(f"epoch.{epoch}", epoch)
-
-    def epochs(self) -> list[str]:
-        """The epochs whose key is alive; blocks. What else lies with the KMS is none of ours."""
-        return [name for name in self._kms.epochs() if EPOCH_PATTERN.match(name)]
-
-    def destroy_epoch(self, epoch: EpochName) -> None:
-        """Forget an epoch's key, here and in the KMS: nothing sealed under it opens again; blocks."""
-        self._kms.destroy_epoch(epoch)
-        self._epochs.drop(epoch)
 
     # --- the profile ------------------------------------------------------------------------------------------------
 
@@ -318,6 +207,7 @@ class Vault:
             partitions: The count of a tenant whose profile has none.
 
         """
+        self.letters.prepare()
         for role in SIGNERS:
             self.create(_signer_name(tenant, role), ROOT)
         signers = {role: b64(signer_public(self.signer_seed(tenant, role))).decode() for role in SIGNERS}
@@ -339,11 +229,6 @@ class Vault:
             return profile if new == profile else replace(new, at=at)
 
         return self._profiles.change(tenant, raised)
-
-    def _shared(self, name: str) -> Secret:
-        """A secret as it lies under the key that all share, while it still does."""
-        blob = self._ring.get(name)
-        return self._root(name) if blob is None else self._kms.unwrap(ROOT, blob)
 
     def signer_seed(self, tenant: Tenant, role: str) -> bytes:
         """The seed (32 bytes) of a signer's Ed25519 key, which `tenant upgrade` makes; its public half stands in the profile."""

@@ -6,7 +6,7 @@ Rules: 1. Whoever is assigned the partition takes the next number.  2. Before ea
           entry is made only while it stands: who finds a higher number writes nothing more.
        3. What was on its way all the same bears its number; readers of cases and of the ledger let the higher one win.
        4. A number below one's own is an older keystore's: the next one is taken. One that no desk can have reached says nothing.
-Source: design section 14 (time); docs: A desk that was paused.
+Source: docs/how-to/operate.md.
 """
 
 import secrets

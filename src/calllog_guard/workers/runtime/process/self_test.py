@@ -2,7 +2,7 @@
 The start-up probe: every stored form, in every version ever written, is sealed, opened, and refused when changed.
 
 A library, build or processor on which that fails must not write a single record. Throwaway keys; nothing is stored.
-Source: house rule R24; the bytes themselves are held by `tests/vectors/`.
+Source: the bytes themselves are held by `tests/vectors/`.
 """
 
 import secrets
