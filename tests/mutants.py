@@ -1688,9 +1688,9 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a header is never null",
-        "core/calls/event.py",
-        '(value or b"").startswith(',
-        "value.startswith(",
+        "core/calls/formats.py",
+        '(what or b"").startswith(',
+        "what.startswith(",
         "tests/e2e/test_poison.py::test_no_event_stops_the_protector",
     ),
     (

@@ -13,9 +13,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from calllog_guard.adapters.disk.old_logs import FILES
 from calllog_guard.adapters.http.pages import PREFIX as PAGE_PREFIX
 from calllog_guard.adapters.kafka.admin.topics import governed
 from calllog_guard.cli import parser
+from calllog_guard.core.calls.formats import VALUES
 from calllog_guard.core.requests.types import TYPES
 from calllog_guard.core.rights.grants import USERS, entries_markdown, secrets_markdown
 from calllog_guard.core.rights.grants import markdown as rights
@@ -195,6 +197,14 @@ def request_types() -> str:
     return page("Request types", lead, lines)
 
 
+def formats() -> str:
+    """Every format of events."""
+    lines = ["| of | format | known by |", "|---|---|---|"]
+    lines += [f"| records of a topic | `{each.name}` | {cell(each.known_by)} |" for each in VALUES]
+    lines += [f"| files of `emit` and `import` | `{each.name}` | {cell(each.known_by)} |" for each in FILES]
+    return page("Formats of events", "The first format that matches is taken.", lines)
+
+
 def _codes(names: Sequence[str]) -> str:
     return " ".join(f"`{name}`" for name in names)
 
@@ -208,6 +218,7 @@ def pages() -> dict[str, str]:
         "topics.md": topics(),
         "messages.md": messages(),
         "request-types.md": request_types(),
+        "formats.md": formats(),
     }
 
 

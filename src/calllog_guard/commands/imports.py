@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from datetime import date
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, cast
 
 import msgspec
 
 from calllog_guard.adapters.disk.import_journal import Journal
-from calllog_guard.adapters.disk.old_logs import csv_rows, digest, ndjson_lines
+from calllog_guard.adapters.disk.old_logs import FILES, LogFile, digest, events_of
 from calllog_guard.adapters.kafka.admin.topics import KafkaTopics, governed
 from calllog_guard.adapters.kafka.log import places_of
 from calllog_guard.app.context import AppContext
@@ -29,6 +29,7 @@ from calllog_guard.app.preflight import enter
 from calllog_guard.commands.calls import COLUMNS, day_of
 from calllog_guard.commands.setup import say, the_world
 from calllog_guard.core.calls.csv_rows import columns_of
+from calllog_guard.core.calls.formats import format_of
 from calllog_guard.core.calls.import_journal import FileSource, Manifest, TopicSource
 from calllog_guard.core.identifiers import Lookup
 from calllog_guard.core.identity.id_file import identifiers
@@ -161,13 +162,11 @@ def _files(shared: AppContext, args: argparse.Namespace) -> list[OldLog]:
 
 def _file(shared: AppContext, path: Path, columns: Mapping[str, str], first: date | None, label: str) -> OldLog:
     sha256, size = digest(path)
-    is_csv = path.suffix.lower() == ".csv"
-    most, many = shared.settings.event_max_bytes, shared.settings.unit_records
+    many = shared.settings.unit_records
+    file = LogFile(path, shared.settings.event_max_bytes, columns, shared.tenant, sha256[:16], first)
 
     async def batches(positions: Mapping[int, int]) -> Batches:
-        skip = positions.get(0, 0)
-        rows = csv_rows(path, columns, shared.tenant, f"{sha256[:16]}", first, skip) if is_csv else None
-        found = rows or ndjson_lines(path, most, skip)
+        found = events_of(file._replace(skip=positions.get(0, 0)))
         while batch := list(islice(found, many)):
             yield {0: batch[-1][0]}, [Item(value, {"line": line}) for _, line, value in batch]
 
@@ -175,7 +174,8 @@ def _file(shared: AppContext, path: Path, columns: Mapping[str, str], first: dat
         if path.stat().st_size != size:
             raise StateRefusedError(f"{label} changed while it was read: import it again")
 
-    about = FileSource(sha256=sha256, bytes=size, format="csv" if is_csv else "ndjson")
+    form = cast("Literal['csv', 'ndjson']", format_of(FILES, file).name)
+    about = FileSource(sha256=sha256, bytes=size, format=form)
     return OldLog(label, about, batches, check=check)
 
 

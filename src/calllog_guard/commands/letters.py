@@ -26,7 +26,8 @@ from calllog_guard.app.reader import actor_key_at
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.unread import Unread
 from calllog_guard.core.audit.accesses import place_of
-from calllog_guard.core.calls.repair import call_key, plain, without
+from calllog_guard.core.calls.formats import plain
+from calllog_guard.core.calls.repair import call_key, without
 from calllog_guard.core.codec import DEAD, DENIED, Access, Dead, decode, encode, time_text, to_ms
 from calllog_guard.core.crypto.jose import content_type, open_sealed, public_forms, sealed_to
 from calllog_guard.core.identifiers import ID_BYTES, b64

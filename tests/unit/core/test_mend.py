@@ -5,7 +5,8 @@ import json
 import pytest
 from installation import event, raw
 
-from calllog_guard.core.calls.repair import call_key, plain, without
+from calllog_guard.core.calls.formats import plain
+from calllog_guard.core.calls.repair import call_key, without
 from calllog_guard.errors import StateRefusedError
 
 WRONG = raw(

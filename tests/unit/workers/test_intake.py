@@ -12,7 +12,7 @@ from installation import event, raw
 from test_walk import Hand
 
 from calllog_guard.adapters.disk.import_journal import Journal
-from calllog_guard.adapters.disk.old_logs import csv_rows, digest, ndjson_lines
+from calllog_guard.adapters.disk.old_logs import LogFile, csv_rows, digest, ndjson_lines
 from calllog_guard.adapters.disk.policy_file import key_files
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.adapters.memory.fakes import MemoryKeystore, MemoryWriter
@@ -274,7 +274,7 @@ def test_rows_become_events_and_bad_ones_are_refused_by_line(tmp_path: Path) -> 
         "at,who,whom,s\n0,a,b,60\n2026-11-01T10:00:00Z,a,b,-1\n2026-11-01T10:00:00,a,b,5\n9,a,,5\n9,a,b,x\n"
     )
     columns = columns_of("start=at,caller=who,callee=whom,duration=s")
-    rows = list(csv_rows(path, columns, "iocom", "d1", date(2026, 11, 1), 0))
+    rows = list(csv_rows(LogFile(path, 1 << 20, columns, "iocom", "d1", date(2026, 11, 1), 0)))
     assert [value.reason for _, _, value in rows if isinstance(value, MessageError)] == [
         "bad_row",
         "missing_field",
@@ -285,11 +285,13 @@ def test_rows_become_events_and_bad_ones_are_refused_by_line(tmp_path: Path) -> 
         ("d1-1", "2026-11-01T00:00", "answered"),
         ("d1-2", "2026-11-01T10:00", "missed"),
     ]
-    assert [number for number, _, _ in csv_rows(path, columns, "iocom", "d1", date(2026, 11, 1), 4)] == [5]
+    assert [
+        number for number, _, _ in csv_rows(LogFile(path, 1 << 20, columns, "iocom", "d1", date(2026, 11, 1), 4))
+    ] == [5]
     with pytest.raises(ConfigurationError, match="--start"):
-        list(csv_rows(path, columns, "iocom", "d1", None, 0))
+        list(csv_rows(LogFile(path, 1 << 20, columns, "iocom", "d1", None, 0)))
     with pytest.raises(ConfigurationError, match="no column who2"):
-        list(csv_rows(path, columns | {"caller": "who2"}, "iocom", "d1", None, 0))
+        list(csv_rows(LogFile(path, 1 << 20, columns | {"caller": "who2"}, "iocom", "d1", None, 0)))
 
 
 COLUMNS = columns_of("start=at,caller=who,callee=whom,duration=s")
@@ -299,7 +301,7 @@ HEAD, GOOD = "at,who,whom,s,note\n", "9,a,b,60,"
 def told(path: Path, *lines: str) -> list[tuple[int, str]]:
     """What is told of each line of a file with these rows: `event`, or why it is refused."""
     path.write_text(HEAD + "".join(line + "\n" for line in lines))
-    rows = csv_rows(path, COLUMNS, "iocom", "d1", date(2026, 11, 1), 0)
+    rows = csv_rows(LogFile(path, 1 << 20, COLUMNS, "iocom", "d1", date(2026, 11, 1), 0))
     return [(line, value.reason if isinstance(value, MessageError) else "event") for _, line, value in rows]
 
 
@@ -324,10 +326,10 @@ def test_an_import_goes_on_behind_lines_that_were_refused(tmp_path: Path) -> Non
     """Rows are counted alike each time that the file is read: none is taken twice, and none is left out."""
     path = tmp_path / "old.csv"
     told(path, GOOD, GOOD + '"said" hi', GOOD, GOOD + '"x', GOOD, GOOD)
-    rows = list(csv_rows(path, COLUMNS, "iocom", "d1", date(2026, 11, 1), 0))
+    rows = list(csv_rows(LogFile(path, 1 << 20, COLUMNS, "iocom", "d1", date(2026, 11, 1), 0)))
     for at, (number, _, _) in enumerate(rows, 1):
         assert number == at
-        rest = csv_rows(path, COLUMNS, "iocom", "d1", date(2026, 11, 1), number)
+        rest = csv_rows(LogFile(path, 1 << 20, COLUMNS, "iocom", "d1", date(2026, 11, 1), number))
         assert [each[:2] for each in rest] == [each[:2] for each in rows[at:]]
 
 

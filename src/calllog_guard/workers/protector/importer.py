@@ -19,7 +19,8 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from calllog_guard.core.calls.event import CheckedEvent, Limits, payload_of, read_event
+from calllog_guard.core.calls.event import CheckedEvent, Limits, read_event
+from calllog_guard.core.calls.formats import payload_of
 from calllog_guard.core.calls.import_journal import Batch, Events, Legs, Refused
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.identifiers import Lookup

@@ -8,7 +8,8 @@ Source: docs/explanation/design.md, docs/how-to/publish-an-event.md.
 
 from collections.abc import Sequence
 
-from calllog_guard.core.calls.event import Limits, payload_of, read_event
+from calllog_guard.core.calls.event import Limits, read_event
+from calllog_guard.core.calls.formats import payload_of
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import appended_ms, content
 from calllog_guard.core.stream.replay import first_appended_ms
