@@ -244,7 +244,7 @@ class Thawed(Patient):
         self.partitions = int(own["CALLLOG_GUARD_PARTITIONS"])
         with Redis.from_url(self.environment["CALLLOG_GUARD_KEYSTORE"]) as redis:
             redis.mset(fixture.entries())
-        self._here("topics", "create")
+        self.cli("topics", "create")
         self._stamped("CreateTime")
         asyncio.run(self._load())
         self._cut()

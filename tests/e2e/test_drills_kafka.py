@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 from installation import Installation, Make, event, raw
-from patience import PATIENCE_S
+from patience import PATIENCE_S, ended
 from replicas import follower, left, records, until_whole
 from signing import claims, signed
 from test_audit import progress, receipts, set_topic, stages
@@ -25,7 +25,7 @@ from test_erase import with_calls
 from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.devstack.supervisor import Stack
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.long]
 LEGS = int(os.environ.get("DRILL_LEGS", "500"))
 DOWN_S = float(os.environ.get("DRILL_DOWN_S", "5"))
 RESTARTS = int(os.environ.get("DRILL_RESTARTS", "1"))
@@ -205,7 +205,7 @@ def test_a_quiet_partition_without_heartbeats_is_overdue_and_never_certified(mak
     guard.settled(lambda: guard.log.read_text().count("erasures are overdue") > 3, "more looks")
     assert "absent" not in stages(guard, asked[0])
     quiet.terminate()
-    quiet.wait(PATIENCE_S)
+    ended(quiet)
     guard.start("auditor", HEARTBEAT_S="0.5")
     guard.settled(lambda: reached(guard, asked, "gone"), "certified once heartbeats are there")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from installation import Installation, Make, event, raw
-from patience import PATIENCE_S
+from patience import ended
 from signing import claims, signed
 from test_erase import erased
 
@@ -73,7 +73,7 @@ def test_dead_letters_are_listed_opened_and_replayed_past_the_fences(make: Make,
     corrected.write_bytes(future)
     guard.environment["CALLLOG_GUARD_EVENT_AHEAD_S"] = "1000"
     protector.terminate()
-    protector.wait(PATIENCE_S)
+    ended(protector)
     guard.start("protector", EVENT_AHEAD_S="1000")
     guard.cli("dead", "replay", rows["in_future"]["letter"], *key, "--from", str(corrected))
     guard.cli("dead", "replay", rows["too_late"]["letter"], *key)

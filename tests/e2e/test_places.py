@@ -2,16 +2,12 @@
 
 import argparse
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from os import environ
 from pathlib import Path
 
 import pytest
+from in_process import Done, command
 from installation import Installation, Make
-from patience import PATIENCE_S
 from test_policy_live import next_version, today
 
 from calllog_guard.cli import parser
@@ -113,19 +109,16 @@ def test_every_command_that_writes_or_opens_refuses_servers_outside_the_allowed_
     second = next_version(guard, today())
     own = {"policy": {"CALLLOG_GUARD_POLICY": str(second)}}
 
-    def run(words: list[str]) -> tuple[int, str]:
-        command = [sys.executable, "-m", "calllog_guard.cli", *words]
-        where = environ | guard.environment | own.get(words[0], {})
-        done = subprocess.run(command, env=where, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-        return done.returncode, done.stderr
+    def run(words: list[str]) -> Done:
+        return command(words, guard.environment | own.get(words[0], {}))
 
     ends = {topic: len(guard.records(topic, 1)) for topic in ("privacy.requests", "privacy.access", "privacy.policy")}
-    with ThreadPoolExecutor(2) as threads:
-        for words, (code, told) in zip(tried, threads.map(run, tried), strict=True):
-            assert (code, "outside the policy's allowed_hosts: 127.0.0.1 is none of" in told) == (2, True), (
-                words,
-                told,
-            )
+    for words in tried:
+        done = run(words)
+        assert (done.code, "outside the policy's allowed_hosts: 127.0.0.1 is none of" in done.err) == (2, True), (
+            words,
+            done.err,
+        )
     assert ends == {topic: len(guard.records(topic, 1)) for topic in ends}, "nothing was written"
     assert guard.live() == {}
     policy.write_text(outside.replace('"*.london.example.net"', '"*.london.example.net", "127.0.0.1"'))

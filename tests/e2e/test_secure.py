@@ -10,7 +10,6 @@ import ssl
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fnmatch import fnmatchcase
@@ -21,9 +20,10 @@ from typing import Any
 import psutil
 import pytest
 from documents import marked
+from in_process import command
 from installation import by_law, event
 from kafka import KafkaAdminClient
-from patience import PATIENCE_S
+from patience import ended, until
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError
 
@@ -89,28 +89,24 @@ class Company:
 
     def cli(self, user: str, *words: str, code: int = 0, **settings: str) -> str:
         """Run one command as a user; what it says on both streams when it fails."""
-        command = [sys.executable, "-m", "calllog_guard.cli", *words]
-        environment = self.environment(user, **settings)
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-        assert done.returncode == code, (
-            f"{user} {words[0]}: {done.returncode} {done.stdout[-500:]} {done.stderr[-1500:]}"
-        )
-        return done.stdout + (done.stderr if code else "")
+        done = command(words, self.environment(user, **settings))
+        assert done.code == code, f"{user} {words[0]}: {done.code} {done.out[-500:]} {done.err[-1500:]}"
+        return done.out + (done.err if code else "")
 
     def start(self) -> None:
         """One worker of each role, each as its own user."""
         with self.log.open("ab") as log:
             for role in ROLES:
-                command = [sys.executable, "-m", "calllog_guard.cli", "worker", role]
+                line = [sys.executable, "-m", "calllog_guard.cli", "worker", role]
                 environment = self.environment(role, WALK_S="1")
-                self.workers.append(subprocess.Popen(command, env=environment, stderr=log, stdout=log))
+                self.workers.append(subprocess.Popen(line, env=environment, stderr=log, stdout=log))
 
     def stop(self) -> None:
         """End the workers."""
         for worker in self.workers:
             worker.send_signal(signal.SIGTERM)
         for worker in self.workers:
-            worker.wait(PATIENCE_S)
+            ended(worker)
         self.run(asyncio.sleep(0.5))
         self._runner.close()
 
@@ -120,11 +116,12 @@ class Company:
 
     def settled(self, condition: Callable[[], bool], what: str) -> None:
         """Wait until a condition holds."""
-        end = time.monotonic() + PATIENCE_S
-        while not condition():
+
+        def holds() -> bool:
             assert all(worker.poll() is None for worker in self.workers), self.log.read_text()[-2000:]
-            assert time.monotonic() < end, f"{what}: {self.log.read_text()[-3000:]}"
-            time.sleep(0.2)
+            return condition()
+
+        until(holds, lambda: f"{what}: {self.log.read_text()[-3000:]}")
 
     def reads(self, user: str, topic: str, **options: Any) -> list[Any]:
         """What a user reads of a topic, internal records left out."""

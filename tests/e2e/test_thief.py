@@ -136,7 +136,7 @@ def loot(java: None, tmp_path_factory: pytest.TempPathFactory) -> Loot:  # noqa:
             guard.publish("privacy.requests", [signed(guard.directory, claims("thief-001", PEOPLE[0]))])
             guard.settled(lambda: "absent" in stages(guard, "thief-001"), "absent")
             guard.settled(lambda: len(guard.records("calllog.legs")) == 2 or len(guard.live()) == 2, "expired")
-            guard.settled(lambda: '"event": "walked"' in guard.log.read_text(), "walked")
+            guard.said('"event": "walked"')
             guard.settled(
                 lambda: (
                     not [each for each in guard.records("calllog.legs") if each.value and each.key not in guard.live()]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from downstream import Downstream, plain, readings
 from guard_world import PARTITIONS, POLICY, TENANT, Crash, GuardWorld
+from sizes import EACH_WRITE
 
 from calllog_guard.adapters.memory.fakes import MemoryLogReader
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
@@ -307,7 +308,7 @@ async def test_a_follower_that_dies_at_any_write_of_its_cursor_ends_with_the_sam
     wanted = await plain(world)
     at, died = 0, True
     while died:
-        at += 1
+        at += EACH_WRITE
         (tmp_path / "cursor-billing").write_bytes(cursor)
         job.table.rows, died = dict(before), False
         job.fuse.at, job.fuse.after, job.fuse.count = at, after, 0
@@ -330,7 +331,7 @@ async def test_a_worker_that_dies_anywhere_in_an_erasure_takes_no_row_away(tmp_p
     """The follower looks at what each crash left behind."""
     at, died = 0, True
     while died:
-        at += 1
+        at += EACH_WRITE
         world = await filled(tmp_path / f"{at}")
         job = Downstream(world).start()
         await job.until_true()

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from downstream import readings
 from guard_world import PARTITIONS, TENANT, GuardWorld
+from sizes import EACH_WRITE
 
 from calllog_guard.adapters.memory.fakes import MemoryLogReader
 from calllog_guard.core.calls.view import Line, Put
@@ -377,7 +378,7 @@ async def test_a_crash_at_any_write_has_one_end(tmp_path: Path, story: Story, en
     """Before and after every write to the log and to the keystore, by whichever worker."""
     at, blown = 0, True
     while blown:
-        at += 1
+        at += EACH_WRITE
         for after in (False, True):
             world = await filled(tmp_path / f"{at}{after}")
             await story(world)

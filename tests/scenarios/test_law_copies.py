@@ -14,6 +14,7 @@ from desk_world import CANARY, POLICY, DeskWorld
 from downstream import Downstream, plain
 from guard_world import TENANT, GuardWorld
 from patience import PATIENCE_S
+from sizes import EACH_WRITE
 
 from calllog_guard.core.cases.notices import KeptFor, Words
 from calllog_guard.core.crypto.entries import person_key
@@ -150,7 +151,7 @@ async def test_a_correction_reaches_what_law_keeps(tmp_path: Path) -> None:
 async def test_a_keeper_that_dies_corrects_all_the_same(tmp_path: Path, *, after: bool) -> None:
     at, more = 0, True
     while more:
-        at += 1
+        at += EACH_WRITE
         world = await erased(tmp_path / str(at))
         await world.ask("rectify-1", "rectify", "bob", facts={"call_id": "a50", "role": "callee"})
         more = await world.run_with_crashes(at, after=after, rebuild=bool(at % 2))
@@ -251,7 +252,7 @@ async def test_it_is_noted_before_the_key_is_gone(tmp_path: Path, *, after: bool
     """A keeper that dies at any write of the erasure leaves nobody whose copies lead nowhere."""
     at, more = 0, True
     while more:
-        at += 1
+        at += EACH_WRITE
         world = await GuardWorld(tmp_path / str(at)).start()
         await world.call("a1", "bob", "alice")
         await world.run()

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from oracle import NUMBERS, PERIODS, Law, Leg, Oracle, Wish, policy_text
+from sizes import size
 
 from calllog_guard.adapters.memory.fakes import MemoryLogReader, MemoryWriter
 from calllog_guard.core.codec import time_text
@@ -39,7 +40,7 @@ from calllog_guard.workers.reader.session import ReaderContext, Reading
 from calllog_guard.workers.reader.sources import Errand, People
 
 PEOPLE = ("ann@example.org", "ben@example.org", "cem@example.org")
-SEQUENCES = int(os.environ.get("PROPERTY_SEQUENCES", "200"))
+SEQUENCES = size("PROPERTY_SEQUENCES", 50, 200)
 STEPS = int(os.environ.get("PROPERTY_STEPS", "25"))
 Answer = TypeVar("Answer")
 

@@ -9,6 +9,7 @@ import pytest
 from desk_world import CANARY, DeskWorld
 from guard_world import BARE as POLICY
 from guard_world import TENANT, GuardWorld
+from sizes import EACH_WRITE
 
 from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.core.crypto.jose import open_sealed
@@ -263,7 +264,7 @@ async def test_an_access_that_does_not_say_which_records_it_opened_counts(world:
 async def test_wherever_a_process_dies_those_are_told_and_no_others(
     tmp_path: Path, *, after: bool, rebuild: bool
 ) -> None:
-    for at in range(1, 80):
+    for at in range(1, 80, EACH_WRITE):
         world = await GuardWorld(tmp_path / str(at), POLICY + RECIPIENTS).start()
         await world.opened("billing-1", await called(world, "c1", ALICE))
         await world.ask("erase-0001", "erase", ALICE)

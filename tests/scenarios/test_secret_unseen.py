@@ -6,7 +6,6 @@ them everybody is under a secret hold, some of which are released, or ordered tw
 """
 
 import json
-import os
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ import guard_world
 import pytest
 from downstream import readings
 from guard_world import BARE, GuardWorld
+from sizes import size
 from test_secret_holds import REPLY
 
 from calllog_guard.adapters.memory.fakes import MemoryLogReader
@@ -27,7 +27,7 @@ from calllog_guard.workers.keeper import decision_work as work
 from calllog_guard.workers.keeper.expiry import sweeper
 from calllog_guard.workers.reader.once import snapshot
 
-PAIRS = int(os.environ.get("PAIRS", "200"))
+PAIRS = size("PAIRS", 60, 200)
 TOGETHER = 20
 KNOWING = {"desk", "keeper", "auditor"}
 """Who carries holds out."""

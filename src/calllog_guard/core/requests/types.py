@@ -4,7 +4,7 @@ The types of request, one row each: what a type says, who may ask for it, and wh
 The one place that knows a type: every other table of types is derived from these rows.
 In: nothing.  Out: `TYPES`, and `kinds`, which picks types by what their row says.
 Not here: the life of a case (`core/cases/case_states.py`), what carrying out means (`workers/desk/decisions/`, `workers/keeper/enforcement/`).
-Source: design section 10; interface: messages.
+Source: docs/explanation/cases.md, docs/reference/messages.md.
 """
 
 from collections.abc import Callable

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from test_walk import World
+from test_rotation import World
 
 from calllog_guard.core.crypto.entries import EPOCH_KEY, FLOOR_KEY, IDENTITY_KEY, applied_key, number_at
 from calllog_guard.errors import EntryCorruptError, GuardError

@@ -138,7 +138,7 @@ def test_an_entry_of_a_later_release_halts() -> None:
 
 def test_stored_forms_are_as_they_were() -> None:
     """Golden bytes of what the keystore keeps, and of what an officer signs."""
-    golden = json.loads((Path(__file__).parents[2] / "vectors" / "beginnings_v1.json").read_text())
+    golden = json.loads((Path(__file__).parents[3] / "vectors" / "beginnings_v1.json").read_text())
     (signed,) = accept(span(5, 0, was=OLD, partition=3))
     assert golden["reached"] == reached_entry(Reached(NEW, 258)).hex()
     assert golden["reached_torn"] == reached_entry(Reached(NEW, 258, torn=True)).hex()

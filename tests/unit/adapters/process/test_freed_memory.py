@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parents[2] / "e2e"
+HERE = Path(__file__).parents[3] / "e2e"
 LOOK = """
 import os, sys
 sys.path.insert(0, sys.argv[1])

@@ -34,7 +34,7 @@ FIRST = Heartbeats({})
 FORGED = [BEAT, REPLAYED_KEY, ANCHOR, ACCEPTED + b"x", PREFIX + b"x", b"~cells.2026-10.2026-09", b"~", b"~x"]
 """Keys that are ours in some topic."""
 VALUES = [VALUE, b"{}", b"", b"junk"]
-GOLDEN = json.loads((Path(__file__).parents[2] / "vectors" / "stored_v2.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[3] / "vectors" / "stored_v2.json").read_text())
 
 
 def lying(output: Output, topic: str = "calllog.events", partition: int = 0) -> Arrival:

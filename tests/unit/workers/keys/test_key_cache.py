@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from clock_of_caches import gone_in_time
-from test_walk import PEOPLE, START, TENANT, World
+from test_rotation import PEOPLE, START, TENANT, World
 
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.crypto.entries import Person

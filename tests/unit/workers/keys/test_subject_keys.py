@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from test_walk import PEOPLE, START, TENANT, World
+from test_rotation import PEOPLE, START, TENANT, World
 
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.crypto.entries import person_key

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import reading_world
-import test_walk
+import test_rotation
 from damage import DAMAGES, each_damage
 from reading_world import Table
 from test_following import running
-from test_walk import PEOPLE, TENANT
+from test_rotation import PEOPLE, TENANT
 
 from calllog_guard.adapters.kms.local import LocalKms
 from calllog_guard.core.calls.view import Put, Remove
@@ -22,9 +22,9 @@ from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 
 
 @pytest.fixture
-async def people(tmp_path: Path) -> test_walk.World:
+async def people(tmp_path: Path) -> test_rotation.World:
     """A keystore with two living people and one who is gone."""
-    made = test_walk.World(tmp_path)
+    made = test_rotation.World(tmp_path)
     await made.fill()
     return made
 
@@ -39,7 +39,7 @@ async def calls(tmp_path: Path) -> reading_world.World:
     return made
 
 
-async def test_whoever_asks_for_many_gets_the_others(people: test_walk.World) -> None:
+async def test_whoever_asks_for_many_gets_the_others(people: test_rotation.World) -> None:
     """A protector's unit has a thousand people in it."""
     entries, (alice, bob, _) = people.keystore.entries, PEOPLE
     good = people.ring.persons(await people.ring.view(PEOPLE))[0]
@@ -60,7 +60,7 @@ async def test_whoever_asks_for_many_gets_the_others(people: test_walk.World) ->
     assert (await people.fresh_ring().open(living))[1][alice].reason == "key_missing"
 
 
-async def test_an_erasure_removes_a_key_that_does_not_open(people: test_walk.World) -> None:
+async def test_an_erasure_removes_a_key_that_does_not_open(people: test_rotation.World) -> None:
     entries, (pseudonym, _) = people.keystore.entries, people.keys(PEOPLE[0])
     place = secrets_key(TENANT, pseudonym)
     for damage in DAMAGES.values():
@@ -73,7 +73,7 @@ async def test_an_erasure_removes_a_key_that_does_not_open(people: test_walk.Wor
 
 @pytest.mark.parametrize("kind", ["who", "key"])
 @pytest.mark.parametrize("name", DAMAGES)
-async def test_the_walk_goes_on_past_what_it_cannot_open(people: test_walk.World, kind: str, name: str) -> None:
+async def test_the_walk_goes_on_past_what_it_cannot_open(people: test_rotation.World, kind: str, name: str) -> None:
     """The others are moved, nothing damaged is touched, no key is taken for an orphan's, and old epochs end."""
     pseudonym, _ = people.keys(PEOPLE[0])
     place = person_key(TENANT, PEOPLE[0]) if kind == "who" else secrets_key(TENANT, pseudonym)
@@ -90,7 +90,7 @@ async def test_the_walk_goes_on_past_what_it_cannot_open(people: test_walk.World
     assert secrets_key(TENANT, pseudonym) in entries
 
 
-async def test_of_somebody_whose_entry_does_not_open_no_month_is_given_up(people: test_walk.World) -> None:
+async def test_of_somebody_whose_entry_does_not_open_no_month_is_given_up(people: test_rotation.World) -> None:
     """They may be restricted: nobody can tell."""
     pseudonym, keys = people.keys(PEOPLE[0])
     entries, place = people.keystore.entries, person_key(TENANT, PEOPLE[0])
@@ -102,7 +102,7 @@ async def test_of_somebody_whose_entry_does_not_open_no_month_is_given_up(people
     assert people.keys(PEOPLE[1])[1].floor > keys.floor, "the control: the other's ratchet has moved"
 
 
-async def test_many_entries_that_do_not_open_keep_every_epoch(people: test_walk.World) -> None:
+async def test_many_entries_that_do_not_open_keep_every_epoch(people: test_rotation.World) -> None:
     """That is no matter of single people any more: perhaps another installation's, perhaps another KMS."""
     for number in range(UNREADABLE_MOST + 1):
         people.keystore.entries[b"clg:iocom:who:%d" % number] = b"damaged"
@@ -113,7 +113,7 @@ async def test_many_entries_that_do_not_open_keep_every_epoch(people: test_walk.
     assert (done.destroyed, done.kept["2026-W48"]) == ([], "many entries cannot be used")
 
 
-async def test_keys_without_a_kind_stop_no_walk(people: test_walk.World) -> None:
+async def test_keys_without_a_kind_stop_no_walk(people: test_rotation.World) -> None:
     """And what somebody called them stands in no figure: it may name a person."""
     for place in (b"clg:iocom:alice@example.org", b"clg:iocom:", b"clg:iocom:Alice:x", b"clg:iocom:\xff:x"):
         people.keystore.entries[place] = b"?"
@@ -121,7 +121,9 @@ async def test_keys_without_a_kind_stop_no_walk(people: test_walk.World) -> None
     assert done.states == {"live": 2, "gone": 1, "keys": 2, "unknown kind": 4}
 
 
-async def test_the_kms_is_not_asked_again_and_again_for_a_damaged_name(people: test_walk.World, tmp_path: Path) -> None:
+async def test_the_kms_is_not_asked_again_and_again_for_a_damaged_name(
+    people: test_rotation.World, tmp_path: Path
+) -> None:
     """Every look at its keys may take seconds, and nobody else is served meanwhile."""
 
     class Counted(LocalKms):
@@ -142,7 +144,7 @@ async def test_the_kms_is_not_asked_again_and_again_for_a_damaged_name(people: t
     vault.epoch_key(EpochName("2020-W01"), TENANT, "keystore")
 
 
-async def test_a_damaged_epoch_pauses_nobody_elses_kms(people: test_walk.World) -> None:
+async def test_a_damaged_epoch_pauses_nobody_elses_kms(people: test_rotation.World) -> None:
     """A name that is a path would be a folder that does not answer: silence, and every unit would wait."""
     entries, place = people.keystore.entries, person_key(TENANT, PEOPLE[0])
     for name in DAMAGES:
@@ -152,7 +154,7 @@ async def test_a_damaged_epoch_pauses_nobody_elses_kms(people: test_walk.World) 
         vault = Vault(people.vault._kms, people.vault._ring)
         ring._vault = vault
         ring.persons(await people.ring.view(PEOPLE[:1]))
-        vault.epoch_key(epoch_of(test_walk.START), TENANT, "keystore")
+        vault.epoch_key(epoch_of(test_rotation.START), TENANT, "keystore")
         entries[place] = good
     with pytest.raises(KmsSilentError):
         people.vault._ring.get("epoch.2026-W48/x")  # the control

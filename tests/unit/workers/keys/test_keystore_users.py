@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_walk import PEOPLE, TENANT, World
+from test_rotation import PEOPLE, TENANT, World
 from user_keystore import UserKeystore
 
 from calllog_guard.core.crypto.entries import GUARD_KEY, guarded_key, secrets_key

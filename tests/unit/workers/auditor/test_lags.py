@@ -178,7 +178,7 @@ async def test_a_topic_that_does_not_exist_and_a_group_that_never_was_are_no_err
 
 
 def test_the_record_of_a_change_is_as_it_was() -> None:
-    golden = json.loads((Path(__file__).parents[2] / "vectors" / "beginnings_v1.json").read_text())
+    golden = json.loads((Path(__file__).parents[3] / "vectors" / "beginnings_v1.json").read_text())
     change = Prolonged(tenant="iocom", topic=EVENTS, from_ms=1, to_ms=2, age_ms=3, at=NOW)
     assert encode(change).decode() == golden["prolonged"]
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sizes import EACH_WRITE
 
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.adapters.memory.fakes import MemoryKms, MemoryRing
@@ -199,7 +200,7 @@ def test_a_wrong_clock_costs_one_key_more_and_no_week() -> None:
 
 @pytest.mark.parametrize("after", [False, True])
 def test_a_walk_that_dies_anywhere_is_made_good_by_the_next(*, after: bool) -> None:
-    for at in range(1, 50):
+    for at in range(1, 50, EACH_WRITE):
         place = Place()
         keys = place.process()
         keys.renew(AT)

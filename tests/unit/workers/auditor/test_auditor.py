@@ -420,11 +420,12 @@ async def test_a_tombstone_is_not_looked_for_while_the_topic_keeps_it(tmp_path: 
     assert log.looks == looks
 
 
-async def test_a_partition_rests_after_a_look_for_as_long_as_the_look_took() -> None:
-    log = Log()
+async def test_a_partition_rests_after_a_look_for_as_long_as_the_look_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    log, now = Log(), [1000.0]
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now[0])
 
     async def slow(topic: str, partitions: Sequence[int], visit: Callable[[Any], None]) -> dict[int, tuple[int, int]]:
-        await asyncio.sleep(0.05)
+        now[0] += 5
         return await log.read_each(topic, partitions, visit)
 
     slowly, disks = SimpleNamespace(read_each=slow), lambda *_: list[Look]()
@@ -433,7 +434,7 @@ async def test_a_partition_rests_after_a_look_for_as_long_as_the_look_took() -> 
     await observation.look(0, [NAME], 3, 3)
     assert observation.rests(0)
     assert not observation.rests(1)
-    await asyncio.sleep(0.2)
+    now[0] += 5
     assert not observation.rests(0)
 
 

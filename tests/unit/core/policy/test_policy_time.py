@@ -8,6 +8,7 @@ from dateutil.relativedelta import relativedelta
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from policies import SERVICE, policy_of, version
+from sizes import size
 
 from calllog_guard.adapters.disk.policy_file import key_files
 from calllog_guard.adapters.rocksdb.index import RocksIndex
@@ -82,7 +83,7 @@ def last_day(law: Law, stored: date, call: date, numbers: set[int]) -> date:
 cases = some.tuples(laws, some.integers(0, 320), some.integers(0, 20), some.sets(some.integers(1, 4), min_size=1))
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=size("LAWS", 100, 600), deadline=None)
 @given(cases)
 def test_a_leg_ends_on_the_oracles_day_and_not_a_day_earlier(case: tuple[Law, int, int, set[int]]) -> None:
     law, stored_after, age, wanted = case

@@ -26,7 +26,7 @@ from calllog_guard.core.identity.rules import (
 )
 from calllog_guard.errors import ConfigurationError, MessageError
 
-GOLDEN = json.loads((Path(__file__).parents[2] / "vectors" / "identity_v1.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[3] / "vectors" / "identity_v1.json").read_text())
 
 
 def test_a_rule_means_for_ever_what_it_meant() -> None:

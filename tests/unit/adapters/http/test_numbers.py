@@ -13,7 +13,7 @@ import calllog_guard
 from calllog_guard.metrics import ROWS, CounterMetric, Counters, GaugeMetric, Gauges, Labelled, Metric, Metrics
 
 SOURCES = Path(calllog_guard.__file__).parent
-PAGE = Path(__file__).parents[2] / "vectors" / "metrics_page_v1.json"
+PAGE = Path(__file__).parents[3] / "vectors" / "metrics_page_v1.json"
 TABLES = {"Counters", "Gauges", "Summaries"}
 
 

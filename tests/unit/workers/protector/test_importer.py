@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from contexts import context
 from installation import event, raw
-from test_walk import Hand
+from test_rotation import Hand
 
 from calllog_guard.adapters.disk.import_journal import Journal
 from calllog_guard.adapters.disk.old_logs import LogFile, csv_rows, digest, ndjson_lines
