@@ -115,6 +115,7 @@ bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Fau
 	$(PY) -W ignore bench/walk.py
 	$(PY) -W ignore bench/sweep.py
 	$(PY) -W ignore bench/cases.py
+	$(PY) -W ignore bench/startup.py
 	$(PY) -W ignore bench/release.py
 	$(PY) -W ignore bench/beside.py
 

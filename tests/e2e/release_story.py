@@ -5,7 +5,7 @@ The life of an installation, told with a release's own program on a real stack, 
 The beginning lies in the past (the workers' clock is put back), so that there is an old epoch and a month that was closed.
 """
 
-import argparse
+import argparse  # noqa: TID251 - a script beside the tests
 import json
 import os
 import signal

@@ -14,6 +14,7 @@ from test_backlog import filled
 from test_parking import ALICE
 
 from calllog_guard.commands import case_read, cases, letters, report, scan
+from calllog_guard.commands.options import Args
 from calllog_guard.core.calls.parked import Parked, waiting_now
 from calllog_guard.core.cases.case import Case
 from calllog_guard.core.cases.case_filter import Filter, chosen
@@ -138,8 +139,9 @@ def test_a_scan_of_a_folder_that_is_not_there_is_no_clean_bill(tmp_path: Path) -
 @pytest.mark.parametrize("log_dir", ["not there", "file"])
 async def test_a_scan_says_so_before_it_reads_anything(tmp_path: Path, log_dir: str) -> None:
     (tmp_path / "file").write_bytes(b"x")
+    assert scan.scan.callback
     with pytest.raises(ConfigurationError, match="there is no folder"):
-        await scan.scan(SimpleNamespace(log_dir=[tmp_path, tmp_path / log_dir], case=None, canary=None, json=False))  # type: ignore[arg-type]
+        await scan.scan.callback(Args(log_dir=(tmp_path, tmp_path / log_dir), case=None, canary=None, json=False))
 
 
 def test_a_scan_of_a_file_that_cannot_be_read_is_no_clean_bill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

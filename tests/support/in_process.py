@@ -43,11 +43,7 @@ def command(words: Sequence[str], environment: Mapping[str, str]) -> Done:
         with pytest.MonkeyPatch.context() as patch, _caught() as (out, err):
             for name, value in environment.items():
                 patch.setenv(name, value)
-            try:
-                code = main(words)
-            except SystemExit as end:  # of the library that reads the words
-                code = end.code if isinstance(end.code, int) else 2
-            return Done(code, _read(out), _read(err))
+            return Done(main(words), _read(out), _read(err))
 
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(run).result()

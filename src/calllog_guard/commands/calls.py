@@ -1,16 +1,17 @@
 """`emit` publishes events."""
 
-import argparse
-import asyncio
 from collections.abc import Iterator, Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
+import click
+
 from calllog_guard.adapters.disk.old_logs import LogFile, events_of
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, enter
+from calllog_guard.commands.options import Args, argument, columns, command, flag, start
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.calls.csv_rows import columns_of
 from calllog_guard.core.calls.event import EVENTS, check_event
@@ -22,50 +23,19 @@ from calllog_guard.errors import ConfigurationError, MessageError
 _BATCH: Final = 500
 _TOLD: Final = 10
 """Bad rows that are told one by one."""
-COLUMNS: Final = "start=timestamp,caller=caller,callee=callee,duration=duration"
 
 
 Row = tuple[int, bytes, bytes | MessageError]
 """The line it lies in (from 1), the call's id, and the event or why there is none."""
 
 
-def day_of(text: str) -> date:
-    """A day as an argument."""
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError("no day: write it as 2026-11-01") from None
-
-
 def _many(text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError("no number of rows")
+        raise click.BadParameter("no number of rows")
     return int(text)
 
 
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verbs."""
-    verb = verbs.add_parser(
-        "emit",
-        help="publish events from NDJSON of the event schema, or from CSV with a column map; ids are taken as they stand",
-    )
-    verb.add_argument("file", metavar="FILE", type=Path)
-    verb.add_argument(
-        "--columns",
-        default=COLUMNS,
-        help=f"CSV: which column is what (default {COLUMNS}; call, kind, outcome may be added)",
-    )
-    verb.add_argument("--start", type=day_of, help="CSV: the day that second 0 falls on, as 2026-11-01")
-    verb.add_argument(
-        "--topic", help="which of the tenant's topics of events (default: the first that the policy names)"
-    )
-    verb.add_argument("--limit", type=_many, help="only the first so many rows")
-    verb.add_argument("--skip-bad", action="store_true", help="publish the others where rows are no events; exit 1")
-    verb.add_argument("--json", action="store_true")
-    verb.set_defaults(run=lambda args: asyncio.run(emit(args)))
-
-
-def _rows(shared: AppContext, args: argparse.Namespace) -> Iterator[Row]:
+def _rows(shared: AppContext, args: Args) -> Iterator[Row]:
     """The rows of the file; an event that every protector would refuse is none, whenever it comes."""
     tenant, most = shared.tenant, shared.settings.event_max_bytes
     identity = shared.vault.identity(tenant)
@@ -86,7 +56,7 @@ def _judged(raw: bytes | MessageError, tenant: Tenant, identity: Sequence[str]) 
     return event.call_id.encode(), raw if event.tenant == tenant else MessageError("foreign_tenant", "/tenant")
 
 
-def _checked(shared: AppContext, args: argparse.Namespace) -> int:
+def _checked(shared: AppContext, args: Args) -> int:
     """
     How many rows are bad; the first of them are told, by line and reason, never by content.
 
@@ -108,7 +78,14 @@ def _checked(shared: AppContext, args: argparse.Namespace) -> int:
     return bad
 
 
-async def emit(args: argparse.Namespace) -> int:
+@command("emit")
+@argument("file", metavar="FILE", type=Path, help="NDJSON of the event schema, or CSV")
+@columns
+@start
+@click.option("--topic", help="which of the tenant's topics of events (default: the first that the policy names)")
+@click.option("--limit", metavar="N", type=_many, help="only the first so many rows")
+@flag("--skip-bad", help="publish the others where rows are no events; exit 1")
+async def emit(args: Args) -> int:
     """Publish a file to a topic of the tenant's events, by the law in force: all of it or, with bad rows, none."""
     shared = the_world()
     bad = _checked(shared, args)

@@ -1,12 +1,11 @@
 """`keystore status|walk|guard|rights|policies`: entries, their walk, the restore guard, users of Redis, and rights to the KMS."""
 
-import argparse
-import asyncio
 from contextlib import aclosing
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import click
 from rich.console import Console
 from rich.progress import Progress
 
@@ -15,6 +14,7 @@ from calllog_guard.adapters.kms.schemes import PREFIX
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
 from calllog_guard.app.roles import needed_epochs, walk
+from calllog_guard.commands.options import Args, argument, command
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.crypto.entries import applied_key
 from calllog_guard.core.decisions.decision import decision_in
@@ -27,47 +27,16 @@ from calllog_guard.core.stream.proofs import Proofs
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, MessageError
 
-_EXAMPLES: Final = """examples:
-  calllog-guard keystore status                  entries by state and epoch
-  calllog-guard keystore rights | sed s/PASSWORD/.../    what redis-cli takes: a user of each role
-  calllog-guard keystore policies --kms vault --domain desk > desk.hcl    what a trust domain may do
-  calllog-guard keystore rights --server 6.2     for a server that cannot tell reading from writing"""
-
-
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
-    verb = verbs.add_parser(
-        "keystore",
-        help="entries by state and epoch; walk: new epoch when due, entries re-wrapped, ratchets advanced, old epochs destroyed; rights: the users of Redis, one of each role, as ACL SETUSER takes them; policies: what each trust domain may do with the KMS",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    verb.add_argument("action", choices=["status", "walk", "guard", "rights", "policies"])
-    verb.add_argument(
-        "--server",
-        type=_release,
-        default=WAITAOF_SINCE,
-        metavar="RELEASE",
-        help="rights: of Redis (default 7.2; so it is for every Valkey)",
-    )
-    verb.add_argument(
-        "--kms", choices=sorted(POLICIES), help="policies: for which KMS (default: that of CALLLOG_GUARD_KMS)"
-    )
-    verb.add_argument("--domain", choices=PRINTED, help="policies: of this one alone, as the KMS takes it")
-    verb.add_argument("--json", action="store_true")
-    plain = {"rights": rights, "policies": policies}
-    verb.set_defaults(run=lambda args: plain[args.action](args) if args.action in plain else asyncio.run(run(args)))
-
 
 def _release(text: str) -> tuple[int, int]:
     major, _, minor = text.partition(".")
     try:
         return int(major), int(minor or 0)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no release: 7.2 is one") from None
+        raise click.BadParameter(f"{text!r} is no release: 7.2 is one") from None
 
 
-def rights(args: argparse.Namespace) -> int:
+def rights(args: Args) -> int:
     """The users of Redis with their rules; nothing is asked of it."""
     tenant, release = the_world().tenant, args.server
     found = [{"user": user, "rules": rules(user, tenant, release)} for user in KEYSTORE_USERS]
@@ -77,7 +46,7 @@ def rights(args: argparse.Namespace) -> int:
     return 0
 
 
-def policies(args: argparse.Namespace) -> int:
+def policies(args: Args) -> int:
     """The policies of the KMS, one of each domain; nothing is asked of it."""
     address = urlsplit(the_world().settings.kms)
     kind = args.kms or address.scheme
@@ -125,7 +94,25 @@ def _counts(record: Any, proofs: Proofs) -> bool:
         return False
 
 
-async def run(args: argparse.Namespace) -> int:
+@command("keystore")
+@argument("action", type=click.Choice(["status", "walk", "guard", "rights", "policies"]))
+@click.option(
+    "--server",
+    type=_release,
+    default=".".join(map(str, WAITAOF_SINCE)),
+    metavar="RELEASE",
+    help="rights: of Redis (default 7.2; so it is for every Valkey)",
+)
+@click.option(
+    "--kms", type=click.Choice(sorted(POLICIES)), help="policies: for which KMS (default: that of CALLLOG_GUARD_KMS)"
+)
+@click.option("--domain", type=click.Choice(PRINTED), help="policies: of this one alone, as the KMS takes it")
+def keystore(args: Args) -> Any:
+    """What is asked of the keystore, or printed for it."""
+    return {"rights": rights, "policies": policies}.get(args.action, _asked)(args)
+
+
+async def _asked(args: Args) -> int:
     """See the module; `guard` exits with 1 while partitions wait for their replay."""
     shared = the_world()
     try:

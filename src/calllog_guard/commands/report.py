@@ -1,7 +1,5 @@
 """`report --month M`: the officer's page: cases, deadlines, erasures against their objectives, holds, disclosures, access, brakes."""
 
-import argparse
-import asyncio
 import json
 import os
 import re
@@ -11,10 +9,13 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import click
+
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
 from calllog_guard.commands.case_read import all_cases
 from calllog_guard.commands.cases import filed_of
+from calllog_guard.commands.options import Args, command, file, flag, key
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.unread import Unread
 from calllog_guard.core.audit.accesses import Account, Doubt, read_access
@@ -44,29 +45,6 @@ from calllog_guard.workers.desk.cases.terms import calendar, limit
 from calllog_guard.workers.keys.hold_store import Safe, terms_of
 
 _MONTH: Final = re.compile(r"\d{4}-\d\d\Z", re.ASCII)
-
-
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
-    verb = verbs.add_parser(
-        "report",
-        help="the officer's page of a month: what is due, what was late, erasures, holds, disclosures, access",
-        description="Reads cases, accesses and policy as they are now; needs the KMS, for whom disclosures were for is sealed.",
-    )
-    verb.add_argument("--month", metavar="YYYY-MM", help="default: the present one")
-    verb.add_argument(
-        "--key", type=Path, help="an officer's private key (PEM): secret holds too, and the report says so"
-    )
-    how = verb.add_mutually_exclusive_group()
-    how.add_argument("--markdown", action="store_true", help="Markdown to stdout (the default)")
-    how.add_argument("--json", action="store_true", help="JSON to stdout")
-    how.add_argument(
-        "--statement",
-        action="store_true",
-        help="the signed statement of the month to stdout: what went by which rule, what is left; check it with receipt verify",
-    )
-    how.add_argument("--html", type=Path, metavar="OUT", help="a page with charts, without scripts; fetches nothing")
-    verb.set_defaults(run=lambda args: asyncio.run(run(args)))
 
 
 def first_of(text: str | None, today: date) -> date:
@@ -234,7 +212,13 @@ async def made(shared: AppContext, month: str | None, officer: Path | None = Non
     return report(sources, Month(first=first, calendar=calendar(table)), now)
 
 
-async def run(args: argparse.Namespace) -> int:
+@command("report", one_of={("--markdown", "--json", "--statement", "--html"): False})
+@click.option("--month", metavar="YYYY-MM", help="default: the present one")
+@key("an officer's private key: secret holds too, and the report says so")
+@flag("--markdown", help="Markdown to stdout (the default)")
+@flag("--statement", help="the signed statement of the month to stdout: what went by which rule, what is left")
+@file("--html", metavar="OUT", help="a page with charts, without scripts; fetches nothing")
+async def month(args: Args) -> int:
     """Show the report."""
     shared = the_world()
     first_of(args.month, shared.clock.now().date())

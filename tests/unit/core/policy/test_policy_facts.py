@@ -60,7 +60,11 @@ def test_what_init_wrote_as_an_example_counts_as_unsaid(tmp_path: Path) -> None:
     """Or a company's answers would bear an example's name."""
     (tmp_path / "keys").mkdir()
     write_keys(tmp_path / "keys")
-    table = policy_of(tmp_path, POLICY.format(tenant="iocom", events="calllog.events")).versions[0].tenant["iocom"]
+    table = (
+        policy_of(tmp_path, POLICY.read_text("utf-8").format(tenant="iocom", events="calllog.events"))
+        .versions[0]
+        .tenant["iocom"]
+    )
     assert table.controller is not None
     assert said(table.controller) is None
     unsaid = [line.partition(":")[0] for line in lacking(table)]
