@@ -6,7 +6,6 @@ from typing import Final
 import click
 
 from calllog_guard.adapters.kafka.consumer import consumer
-from calllog_guard.adapters.kafka.log import consumer
 from calllog_guard.adapters.rocksdb.index import RocksIndex
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
