@@ -214,7 +214,7 @@ class AsyncCases:
         topics = [at.settings.topic(Topic.CASES)]
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout_s
-        async with at.transport.watching(topics, at.home, dict.fromkeys(topics, -1)) as watch:
+        async with at.transport.watching(topics, at.home) as watch:
             while loop.time() < end:
                 for record in await watch.more(_POLL_MS):
                     for stage in view.stages(record):

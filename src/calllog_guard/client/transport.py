@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from calllog_guard.adapters.kafka.log import key_partition, read_all
+from calllog_guard.adapters.kafka.log import KafkaLog, key_partition
 from calllog_guard.adapters.kafka.watch import KafkaWatch
 from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.core.records import Output
@@ -20,7 +20,7 @@ class Transport:
 
     def __init__(self, servers: str, options: Mapping[str, Any]) -> None:
         self._servers, self._options = servers, options
-        self._writer = KafkaWriter(servers, options)
+        self._writer, self._log = KafkaWriter(servers, options), KafkaLog(servers, options)
         self._partitions: dict[str, int] = {}
 
     async def start(self) -> None:
@@ -55,15 +55,13 @@ class Transport:
 
     async def read(self, topic: str, home: bytes) -> list[Arrival]:
         """Every record of the partition of a key, up to its present end."""
-        return await read_all(self._servers, self._options, topic, [key_partition(home, await self.partitions(topic))])
+        return await self._log.read_all(topic, [key_partition(home, await self.partitions(topic))])
 
     @asynccontextmanager
-    async def watching(
-        self, topics: Sequence[str], home: bytes, since: Mapping[str, int] | None = None
-    ) -> AsyncGenerator[KafkaWatch, None]:
-        """What is appended from now on, or since these offsets, to the partition of a key in some topics."""
+    async def watching(self, topics: Sequence[str], home: bytes) -> AsyncGenerator[KafkaWatch, None]:
+        """What lies in the partition of a key in some topics, from the beginning, and what is appended to it."""
         partition = key_partition(home, await self.partitions(topics[0]))
-        watch = KafkaWatch(self._servers, self._options, topics, partition, since)
+        watch = KafkaWatch(self._servers, self._options, topics, partition, whole=True)
         try:
             await watch.start()
             yield watch
