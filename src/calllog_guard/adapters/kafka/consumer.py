@@ -188,7 +188,7 @@ class _Told(aiokafka.ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class KafkaGroup:
     """How a consumer takes part in a group; members of a release before know the range assignor alone."""
 
     name: str | None
@@ -196,7 +196,7 @@ class Group:
     assignor: type[AbstractPartitionAssignor] = RangePartitionAssignor
 
 
-NOBODYS: Final = Group(None)
+NOBODYS: Final = KafkaGroup(None)
 
 
 def consumer(
