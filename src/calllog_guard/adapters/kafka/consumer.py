@@ -202,7 +202,7 @@ NOBODYS: Final = KafkaGroup(None)
 def consumer(
     servers: str,
     options: Mapping[str, Any],
-    group: Group = NOBODYS,
+    group: KafkaGroup = NOBODYS,
     *,
     max_wait_ms: int = 10,
     fetch_bytes: int = 4 << 20,
