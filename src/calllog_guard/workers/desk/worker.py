@@ -48,7 +48,7 @@ from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.desk.answers.answers import Answers
 from calllog_guard.workers.desk.answers.notices import AWAITED, Notices, Occasion
 from calllog_guard.workers.desk.answers.prior_notices import Before
-from calllog_guard.workers.desk.answers.receipts import NAMED
+from calllog_guard.workers.desk.answers.receipts import NAMED, ReceiptSigner
 from calllog_guard.workers.desk.answers.statements import Statements
 from calllog_guard.workers.desk.cases.case_actions import Act, Acts
 from calllog_guard.workers.desk.cases.case_owners import Owners
