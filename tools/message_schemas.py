@@ -1,11 +1,11 @@
 """
-The JSON Schemas (2020-12) of every message, exported from the types: `python -m calllog_guard.core.schema` prints them.
+The JSON Schemas (2020-12) of every message, exported from the types.
 
-`make schemas` writes them to `schemas/`; a test compares, and checks them against an independent validator.
+`make schemas` writes them; `tests/unit/core/test_schemas.py` compares, and checks them against an independent validator.
 """
 
 import json
-import sys
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -39,6 +39,7 @@ from calllog_guard.core.stream.anchor import Anchor
 from calllog_guard.core.stream.arrival import Remnant
 from calllog_guard.core.stream.replay import Replayed
 
+SCHEMAS: Final = Path(__file__).parents[1] / "schemas"
 MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "event": CallEvent,
     "leg-header": LegHeader,
@@ -99,4 +100,5 @@ def texts() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(texts()))
+    for file, text in texts().items():
+        (SCHEMAS / file).write_text(text, "utf-8")
