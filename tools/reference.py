@@ -162,12 +162,13 @@ def messages() -> str:
 def request_types() -> str:
     """Every type of request, as its row says."""
     lines = [
-        "| type | needs | may have | from | waits for | brake | ends as | stages | stands as | told |",
+        "| type | what it does | needs | may have | from | waits for | brake | ends as | stages | stands as | told |",
         "|" + "---|" * 10,
     ]
     for kind, row in TYPES.items():
         waits = [*(["identity"] if row.identity else []), *([_GRANTS[row.officer]] if row.officer != "never" else [])]
         columns = (
+            cell(row.help),
             _codes(row.must),
             _codes(row.may),
             ", ".join(sorted(row.roles)),

@@ -63,24 +63,6 @@ _OPTIONS: Final = {
 
 
 _ALWAYS: Final = "--key --ticket --received-at --long-ago --seal --plain --wait --timeout --json"
-_MEANINGS: Final[dict[Kind, str]] = {
-    "erase": "let a person be erased, or what is kept of some days",
-    "access": "give a person what is kept of it, sealed to its key",
-    "portability": "give a person what it may take elsewhere, sealed to its key",
-    "rectify": "correct facts of a person's leg of a call",
-    "restrict": "keep what is kept of a person, and let nobody read it",
-    "lift": "end restrictions of a person, who is told before",
-    "object": "note that a person objects to purposes; an officer may have to weigh it",
-    "withdraw": "take back a person's consent to purposes",
-    "consent": "note that a person consents to purposes, when, and to which words",
-    "hold": "copy what is kept of a person, because a law demands it",
-    "release": "end a hold",
-    "disclose": "give an authority what is kept of a person, sealed to its key; two officers decide",
-    "approve": "approve a case that waits for an officer",
-    "refuse": "refuse a case, with the reason for the person",
-    "clock": "tell of what a case waits for, or of what moves its due date",
-    "complain": "file a complaint, which an officer answers",
-}
 
 
 def _json_of(option: str, name: str | None) -> Any:
@@ -242,7 +224,7 @@ def _command(kind: Kind) -> Command:
     for each in params:
         each.hidden, each.help = each.opts[0] not in taken, taken.get(each.opts[0], "") + each.help
     whose = f"Signed with the key of a requester: {' or '.join(sorted(TYPES[kind].roles))}."
-    more: dict[str, Any] = {"help": _MEANINGS[kind], "about": whose, "one_of": SEALED, "params": params}
+    more: dict[str, Any] = {"help": TYPES[kind].help, "about": whose, "one_of": SEALED, "params": params}
     return Command(kind, callback=send, **more)
 
 
