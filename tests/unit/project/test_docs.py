@@ -11,7 +11,7 @@ import pytest
 import reference
 
 from calllog_guard.adapters.kafka.admin.topics import governed
-from calllog_guard.commands import VERBS
+from calllog_guard.cli._verbs import VERBS
 from calllog_guard.settings import PREFIX, SPECS, Settings
 
 ROOT = Path(__file__).parents[3]

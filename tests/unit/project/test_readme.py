@@ -7,7 +7,7 @@ import pytest
 from documents import DOCUMENTED, PAGES, README, ROOT, marked
 
 from calllog_guard.adapters.kafka.admin.topics import governed
-from calllog_guard.commands import VERBS
+from calllog_guard.cli._verbs import VERBS
 from calllog_guard.core.cases.case_states import diagram
 from calllog_guard.core.identity.rules import RULES
 from calllog_guard.errors import ConfigurationError

@@ -1,0 +1,75 @@
+"""First run: `init`; what every command needs."""
+
+import json
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from calllog_guard.adapters.kms.local import write_new
+from calllog_guard.app.context import AppContext, world
+from calllog_guard.cli._options import Args, argument, command
+from calllog_guard.core.crypto.jose import new_pair
+from calllog_guard.core.identifiers import TENANT_PATTERN
+from calllog_guard.core.topics import Topic
+from calllog_guard.errors import ConfigurationError
+from calllog_guard.settings import PREFIX, from_environment
+
+T = TypeVar("T")
+POLICY: Final = Path(__file__).with_name("policy.toml")
+"""What `init` writes, with its two names left out."""
+
+
+def say(text: str) -> None:
+    """Talk goes to stderr."""
+    print(text, file=sys.stderr)  # noqa: T201
+
+
+def show(args: Args, data: Any, text: str) -> None:
+    """Data goes to stdout, as JSON when asked."""
+    print(json.dumps(data) if args.json else text)  # noqa: T201
+
+
+def progress(things: Sequence[T], what: str) -> Iterable[T]:
+    """The things one by one; how far they are is shown meanwhile."""
+    from rich.console import Console  # noqa: PLC0415 - takes long to load
+    from rich.progress import track  # noqa: PLC0415
+
+    return track(things, description=what, console=Console(stderr=True), transient=True)
+
+
+def the_world() -> AppContext:
+    """The world of this process' environment."""
+    return world(from_environment(os.environ))
+
+
+@command("init")
+@argument("directory", metavar="DIR", type=Path, help="the folder that is written")
+@click.option("--tenant", metavar="T", default="iocom", help="the tenant's name")
+def init(args: Args) -> int:
+    """Write the first files; what exists is left as it is."""
+    base, events = args.directory.resolve(), from_environment(os.environ).topic(Topic.EVENTS)
+    for name in ("kms", "state", "keys"):
+        (base / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not re.match(TENANT_PATTERN, args.tenant):
+        raise ConfigurationError("--tenant takes 1 to 32 of a-z, 0-9 and -, beginning with a letter or digit")
+    for name, signs in {"backend-1": True, "officer-1": True, "operator-1": False}.items():
+        private, public = new_pair(signs=signs)
+        if write_new(base / "keys" / f"{name}.pem", private):
+            (base / "keys" / f"{name}.pub.pem").write_bytes(public)
+    write_new(base / "policy.toml", POLICY.read_text("utf-8").format(tenant=args.tenant, events=events).encode())
+    environment = {
+        f"{PREFIX}POLICY": str(base / "policy.toml"),
+        f"{PREFIX}KMS": f"local:{base / 'kms'}",
+        f"{PREFIX}STATE_DIR": str(base / "state"),
+        f"{PREFIX}OPERATOR_KEY": str(base / "keys" / "operator-1.pub.pem"),
+    }
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in environment.items()]
+    (base / "calllog-guard.env").write_text("".join(lines), "utf-8")
+    show(args, {"dir": str(base), "env": environment, "tenant": args.tenant}, f"{base}: next, `. calllog-guard.env`")
+    return 0
