@@ -1,4 +1,4 @@
-"""The command line: `calllog-guard VERB`, one module of `commands/` per family of verbs."""
+"""The command line: `calllog-guard VERB`, a module per verb."""
 
 import contextlib
 import os
@@ -68,7 +68,3 @@ def program() -> NoReturn:
         with contextlib.suppress(OSError, ValueError):  # nobody reads any more
             stream.flush()
     os._exit(code)
-
-
-if __name__ == "__main__":
-    program()

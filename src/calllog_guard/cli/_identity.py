@@ -10,7 +10,7 @@ from typing import Any
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
 from calllog_guard.cli._options import Args
-from calllog_guard.cli.init import say, show
+from calllog_guard.cli._output import say, show
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.identity.rules import (
     AS_WRITTEN,

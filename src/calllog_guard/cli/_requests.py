@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 
 from calllog_guard.app.context import AppContext
 from calllog_guard.cli._options import Args
-from calllog_guard.cli.init import say
+from calllog_guard.cli._output import say
 from calllog_guard.core.cases.case import Case
 from calllog_guard.core.cases.secret_cases import ORDERED
 from calllog_guard.core.codec import decode, time_text

@@ -10,8 +10,8 @@ from typing import Any, Final, Self
 from calllog_guard.adapters.kafka.watch import KafkaWatch
 from calllog_guard.app.context import AppContext
 from calllog_guard.cli._case_read import case_key, readable
+from calllog_guard.cli._output import say
 from calllog_guard.cli._requests import Signed, has_orders, publish
-from calllog_guard.cli.init import say
 from calllog_guard.core.cases.case import Case, later
 from calllog_guard.core.cases.secret_cases import REFUSED, RefusedOrder, is_state, open_refusal, refused_key
 from calllog_guard.core.codec import DEAD, Dead, decode, time_text

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from calllog_guard.cli.init import say
+from calllog_guard.cli._output import say
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError, NewerFormError
 
 _TOLD: Final = 5

@@ -1,4 +1,4 @@
-"""The verbs of the command line, one module per family; a module is imported when its verb is asked for."""
+"""The verbs of the command line, one module each; a module is imported when its verb is asked for."""
 
 from typing import Final, NamedTuple
 

@@ -11,10 +11,10 @@ from calllog_guard.app.preflight import NO_KEYSTORE, enter
 from calllog_guard.cli._case_read import all_cases, is_officer
 from calllog_guard.cli._case_view import matched, table, whole
 from calllog_guard.cli._options import SEALED, Args, argument, command, file, key, sealing, waiting
+from calllog_guard.cli._output import say, show, the_world
 from calllog_guard.cli._requests import has_orders, sign_request, text_of
 from calllog_guard.cli._sent import TAKEN_S, RequestWatch
 from calllog_guard.cli._unread import Unread
-from calllog_guard.cli.init import say, show, the_world
 from calllog_guard.core.cases.case import Case, State, WaitsFor
 from calllog_guard.core.cases.case_filter import Filter, chosen, days_left
 from calllog_guard.core.cases.case_states import ROWS, Event

@@ -18,8 +18,8 @@ from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, enter
 from calllog_guard.app.reader import actor_key_at
 from calllog_guard.cli._options import Args, VerbGroup, argument, file, key
+from calllog_guard.cli._output import say, show, the_world
 from calllog_guard.cli._unread import Unread
-from calllog_guard.cli.init import say, show, the_world
 from calllog_guard.core.audit.accesses import place_of
 from calllog_guard.core.calls.formats import plain
 from calllog_guard.core.calls.repair import call_key, without

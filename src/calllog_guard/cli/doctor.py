@@ -13,7 +13,7 @@ from calllog_guard.adapters.process import process_memory
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import check_keystore, check_lawful, check_places, check_retention, follow_published
 from calllog_guard.cli._options import Args, command
-from calllog_guard.cli.init import show, the_world
+from calllog_guard.cli._output import show, the_world
 from calllog_guard.core.calls.parked import PARKED_FROM, waiting_now
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import Fate, GuardError, IdentityMovedError, StateRefusedError

@@ -12,7 +12,7 @@ from calllog_guard.adapters.disk.old_logs import LogFile, events_of
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, enter
 from calllog_guard.cli._options import Args, argument, columns, command, flag, start
-from calllog_guard.cli.init import say, show, the_world
+from calllog_guard.cli._output import say, show, the_world
 from calllog_guard.core.calls.csv_rows import columns_of
 from calllog_guard.core.calls.event import EVENTS, check_event
 from calllog_guard.core.codec import decode

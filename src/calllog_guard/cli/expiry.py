@@ -8,7 +8,7 @@ from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
 from calllog_guard.cli._officers import officers_word
 from calllog_guard.cli._options import Args, command, key
-from calllog_guard.cli.init import progress, say, show, the_world
+from calllog_guard.cli._output import progress, say, show, the_world
 from calllog_guard.core.crypto.leg_envelope import parse_header
 from calllog_guard.core.identifiers import INTERNAL_KEY
 from calllog_guard.core.officers.confirmations import CONFIRMED, Confirmation, let_go

@@ -20,7 +20,7 @@ from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, enter
 from calllog_guard.cli._case_read import all_cases
 from calllog_guard.cli._options import Args, argument, command, file, key
-from calllog_guard.cli.init import say, show, the_world
+from calllog_guard.cli._output import say, show, the_world
 from calllog_guard.cli.receipt import receipts_key
 from calllog_guard.core.answers.parts import PARTS, Part
 from calllog_guard.core.answers.whole import Answer, Sealed, whole

@@ -23,7 +23,7 @@ from calllog_guard.adapters.kafka.log import places_of
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
 from calllog_guard.cli._options import Args, argument, columns, command, file, flag, start
-from calllog_guard.cli.init import say, the_world
+from calllog_guard.cli._output import say, the_world
 from calllog_guard.core.calls.csv_rows import columns_of
 from calllog_guard.core.calls.formats import format_of
 from calllog_guard.core.calls.import_journal import FileSource, Manifest, TopicSource

@@ -1,51 +1,24 @@
 """First run: `init`; what every command needs."""
 
-import json
 import os
 import re
 import shlex
-import sys
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import click
 
 from calllog_guard.adapters.kms.local import write_new
-from calllog_guard.app.context import AppContext, world
 from calllog_guard.cli._options import Args, argument, command
+from calllog_guard.cli._output import show
 from calllog_guard.core.crypto.jose import new_pair
 from calllog_guard.core.identifiers import TENANT_PATTERN
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.settings import PREFIX, from_environment
 
-T = TypeVar("T")
 POLICY: Final = Path(__file__).with_name("policy.toml")
 """What `init` writes, with its two names left out."""
-
-
-def say(text: str) -> None:
-    """Talk goes to stderr."""
-    print(text, file=sys.stderr)  # noqa: T201
-
-
-def show(args: Args, data: Any, text: str) -> None:
-    """Data goes to stdout, as JSON when asked."""
-    print(json.dumps(data) if args.json else text)  # noqa: T201
-
-
-def progress(things: Sequence[T], what: str) -> Iterable[T]:
-    """The things one by one; how far they are is shown meanwhile."""
-    from rich.console import Console  # noqa: PLC0415 - takes long to load
-    from rich.progress import track  # noqa: PLC0415
-
-    return track(things, description=what, console=Console(stderr=True), transient=True)
-
-
-def the_world() -> AppContext:
-    """The world of this process' environment."""
-    return world(from_environment(os.environ))
 
 
 @command("init")

@@ -21,7 +21,7 @@ from calllog_guard.adapters.policy_edits import (
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import check_places
 from calllog_guard.cli._options import Args, VerbGroup, argument, file
-from calllog_guard.cli.init import say, show, the_world
+from calllog_guard.cli._output import say, show, the_world
 from calllog_guard.cli.tenant import write_desk_key
 from calllog_guard.core.crypto.jose import new_pair, public_forms
 from calllog_guard.core.identifiers import Tenant

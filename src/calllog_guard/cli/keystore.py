@@ -15,7 +15,7 @@ from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
 from calllog_guard.app.roles import needed_epochs, walk
 from calllog_guard.cli._options import Args, argument, command
-from calllog_guard.cli.init import say, show, the_world
+from calllog_guard.cli._output import say, show, the_world
 from calllog_guard.core.crypto.entries import applied_key
 from calllog_guard.core.decisions.decision import decision_in
 from calllog_guard.core.decisions.outcome import is_result

@@ -8,7 +8,7 @@ import msgspec
 
 from calllog_guard.adapters.disk.private_files import write_once
 from calllog_guard.cli._options import Args, argument, command, file, key
-from calllog_guard.cli.init import say, show
+from calllog_guard.cli._output import say, show
 from calllog_guard.core.cases.notices import NOTICES, WORDS, Notice, Words
 from calllog_guard.core.codec import decode, encode
 from calllog_guard.core.crypto.jose import open_sealed

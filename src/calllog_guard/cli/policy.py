@@ -15,7 +15,7 @@ from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, check_places, follow_published
 from calllog_guard.cli._countersign import LENGTHEN, agreed_by_all, countersigned, word_of
 from calllog_guard.cli._options import Args, VerbGroup, day_of, file, flag, key
-from calllog_guard.cli.init import progress, say, show, the_world
+from calllog_guard.cli._output import progress, say, show, the_world
 from calllog_guard.core.crypto.leg_envelope import parse_header
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.identity.rules import folds_case

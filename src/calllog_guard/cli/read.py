@@ -18,7 +18,7 @@ from calllog_guard.adapters.process.freed_memory import keep_overwritten
 from calllog_guard.app.reader import Reader
 from calllog_guard.cli._lifetime import lived, unless
 from calllog_guard.cli._options import Args, command, file, flag, key
-from calllog_guard.cli.init import say
+from calllog_guard.cli._output import say
 from calllog_guard.core.calls.view import Line
 from calllog_guard.errors import GuardError, exit_code
 from calllog_guard.settings import from_environment

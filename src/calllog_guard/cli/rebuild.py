@@ -11,7 +11,7 @@ from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
 from calllog_guard.app.roles import Links, beginnings, keeper
 from calllog_guard.cli._options import Args, command
-from calllog_guard.cli.init import say, show, the_world
+from calllog_guard.cli._output import say, show, the_world
 from calllog_guard.errors import ConfigurationError, IndexHeldError, StateRefusedError
 from calllog_guard.workers.keeper.worker import index_path
 

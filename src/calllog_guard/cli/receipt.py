@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from calllog_guard.cli._options import Args, argument, command, file, key
-from calllog_guard.cli.init import say, show
+from calllog_guard.cli._output import say, show
 from calllog_guard.core.audit.month_statement import STATEMENTS, Statement
 from calllog_guard.core.cases.receipt import RECEIPTS, Receipt
 from calllog_guard.core.codec import decode, encode

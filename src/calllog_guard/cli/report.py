@@ -15,9 +15,9 @@ from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
 from calllog_guard.cli._case_read import all_cases
 from calllog_guard.cli._options import Args, command, file, flag, key
+from calllog_guard.cli._output import say, show, the_world
 from calllog_guard.cli._unread import Unread
 from calllog_guard.cli.case import filed_of
-from calllog_guard.cli.init import say, show, the_world
 from calllog_guard.core.audit.accesses import Account, Doubt, read_access
 from calllog_guard.core.audit.month_lines import HoldLine, PolicyLine, Report
 from calllog_guard.core.audit.month_report import Month, Sources, report

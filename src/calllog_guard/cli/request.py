@@ -26,10 +26,10 @@ from calllog_guard.cli._options import (
     sealing,
     waiting,
 )
+from calllog_guard.cli._output import say, show, the_world
 from calllog_guard.cli._requests import sign_request, subjects_of, text_of
 from calllog_guard.cli._sent import TAKEN_S, RequestWatch
 from calllog_guard.cli.case import text
-from calllog_guard.cli.init import say, show, the_world
 from calllog_guard.core.cases.case import Case
 from calllog_guard.core.cases.received_day import received_moment
 from calllog_guard.core.codec import encode, time_text

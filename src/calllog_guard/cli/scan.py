@@ -20,7 +20,7 @@ from calllog_guard.adapters.kafka.admin.topics import PARTITIONS, KafkaTopics, g
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import follow_published
 from calllog_guard.cli._options import Args, Several, command, file
-from calllog_guard.cli.init import progress, say, show, the_world
+from calllog_guard.cli._output import progress, say, show, the_world
 from calllog_guard.core.audit.absence import Look
 from calllog_guard.core.audit.traces import traces
 from calllog_guard.core.decisions.decision import decision_in

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import click
 
 from calllog_guard.cli._options import Args, argument, command, file, flag
-from calllog_guard.cli.init import say, show
+from calllog_guard.cli._output import say, show
 from calllog_guard.core.rights.grants import USERS
 from calllog_guard.devstack.offspring import AskedError, unwound_by_signals
 from calllog_guard.errors import ConfigurationError, StateRefusedError

@@ -18,7 +18,7 @@ from calllog_guard.app.preflight import check_places, enter, follow_published
 from calllog_guard.app.roles import reads
 from calllog_guard.cli._identity import carried_over, identity_of, named_rules
 from calllog_guard.cli._options import Args, argument, command, dry_run
-from calllog_guard.cli.init import show, the_world
+from calllog_guard.cli._output import show, the_world
 from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.jose import desk_pem, public_forms, receipt_pem

@@ -14,7 +14,7 @@ from calllog_guard.app.preflight import NO_KEYSTORE, check_places, enter, follow
 from calllog_guard.app.roles import reads
 from calllog_guard.cli._officers import officers_word
 from calllog_guard.cli._options import Args, VerbGroup, argument, key
-from calllog_guard.cli.init import say, show, the_world
+from calllog_guard.cli._output import say, show, the_world
 from calllog_guard.core.officers.acceptances import ACCEPTED, Acceptance, Accepted
 from calllog_guard.core.rights.grants import acl_commands, grants
 from calllog_guard.core.stream.beginnings import Gap

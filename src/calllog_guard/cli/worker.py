@@ -32,7 +32,7 @@ from calllog_guard.app.preflight import (
 from calllog_guard.app.roles import serve
 from calllog_guard.cli._lifetime import lived, unless
 from calllog_guard.cli._options import Args, argument, command, flag
-from calllog_guard.cli.init import the_world
+from calllog_guard.cli._output import the_world
 from calllog_guard.core.codec import time_text
 from calllog_guard.core.rights.grants import DOMAIN_OF
 from calllog_guard.devstack.offspring import ends_with_us
