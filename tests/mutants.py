@@ -14,6 +14,48 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
+        "nothing: a disclosure of nothing is announced",
+        "workers/desk/worker.py",
+        "if not anything and UNFOUND not in case.stages:",
+        "if False:",
+        "tests/scenarios/test_disclosures.py::test_of_a_disclosure_of_nothing_an_officer_decides_and_nobody_hears",
+    ),
+    (
+        "nothing: what was looked for once is not looked for again",
+        "workers/desk/decisions/decider.py",
+        'look {len(case.acts)}"',
+        'look"',
+        "tests/scenarios/test_disclosures.py::test_what_came_while_an_officer_had_it_is_announced_and_given",
+    ),
+    (
+        "nothing: a disclosure of nobody is closed as made",
+        "core/cases/case_states.py",
+        'officer="two", brake="disclosure", unfound=True),',
+        'officer="two", brake="disclosure"),',
+        "tests/scenarios/test_disclosures.py::test_what_is_not_held_for_the_authority_is_nothing",
+    ),
+    (
+        "nothing: a look is given as the answer",
+        "workers/keeper/enforcement/exports.py",
+        "if scope.task.look is True:",
+        "if False:",
+        "tests/scenarios/test_disclosures.py::test_of_a_disclosure_of_nothing_an_officer_decides_and_nobody_hears",
+    ),
+    (
+        "nothing: the person reads of a disclosure that was none",
+        "core/answers/person.py",
+        "case.of_nothing or (filed.notify",
+        "(filed.notify",
+        "tests/scenarios/test_disclosures.py::test_two_officers_may_answer_that_there_is_nothing",
+    ),
+    (
+        "nothing: a look that is under way shows in figures",
+        "workers/desk/cases/waiting.py",
+        " and not isinstance(error, LookingError):",
+        ":",
+        "tests/scenarios/test_disclosures.py::test_of_a_disclosure_of_nothing_an_officer_decides_and_nobody_hears",
+    ),
+    (
         "domains: a secret that is made later is everybody's",
         "workers/keys/tenants/wrapped_secrets.py",
         'and self.domains.apart(Tenant(name.split(".")[1])):',

@@ -125,7 +125,9 @@ RULES: Final[dict[Kind, TypeRule]] = {
     "consent": TypeRule(roles=_ALL_BUT_DESK, identity=True),
     "hold": TypeRule(roles=_OFFICERS),
     "release": TypeRule(roles=_OFFICERS),
-    "disclose": TypeRule(roles=frozenset({"officer", "authority_desk"}), officer="two", brake="disclosure"),
+    "disclose": TypeRule(
+        roles=frozenset({"officer", "authority_desk"}), officer="two", brake="disclosure", unfound=True
+    ),
     "complain": TypeRule(roles=_ALL_BUT_DESK, officer="always"),
     "approve": TypeRule(roles=_OFFICERS, ends=None),
     "refuse": TypeRule(roles=_OFFICERS, ends=None),
