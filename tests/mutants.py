@@ -14,6 +14,34 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
+        "law: a hold on somebody erased holds nothing",
+        "workers/desk/decisions/holds.py",
+        "*await self._by_law(granted, lookups)]",
+        "]",
+        "tests/scenarios/test_law_copies.py::test_a_hold_on_somebody_erased_takes_in_what_law_keeps",
+    ),
+    (
+        "law: a hold takes everybody's copies",
+        "workers/keeper/enforcement/holds.py",
+        "held = [(facts, key) for facts, key in rows if told.range is None",
+        'held = [(facts, key) for facts, key in shard.held.legs_after(hold, b"", 9) if told.range is None',
+        "tests/scenarios/test_law_copies.py::test_of_somebody_else_nothing_is_held",
+    ),
+    (
+        "law: a hold of some days takes all",
+        "workers/keeper/enforcement/holds.py",
+        "if told.range is None or told.range.covers(facts.day)]",
+        "]",
+        "tests/scenarios/test_law_copies.py::test_a_release_leaves_what_law_keeps",
+    ),
+    (
+        "law: who is held after an erasure is nobody",
+        "workers/desk/decisions/granted.py",
+        'LAW: Final = frozenset({"access", "rectify", "restrict", "hold"})',
+        'LAW: Final = frozenset({"access", "rectify", "restrict"})',
+        "tests/scenarios/test_law_copies.py::test_a_hold_on_somebody_erased_takes_in_what_law_keeps",
+    ),
+    (
         "nothing: a disclosure of nothing is announced",
         "workers/desk/worker.py",
         "if not anything and UNFOUND not in case.stages:",

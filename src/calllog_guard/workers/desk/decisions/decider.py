@@ -387,13 +387,13 @@ class Decider:
         for at, (lookup, partition) in enumerate(places):
             if (lookup, partition) in asked:
                 continue
-            name, pseudonym = self._placed(granted, numbers[lookup], partition, ledger)
+            name, pseudonym = self.placed(granted, numbers[lookup], partition, ledger)
             decision = self.decision(granted, cast("DecisionType", request.type), name, pseudonym, view)
             task = _amend(request) if request.type == "rectify" else _task(granted, _LAW + at, told)
             found.append((_LAW + at, seal_entry(decision, Entry(lookup, 0, task), ledger, fresh_nonce())))
         return found
 
-    def _placed(self, granted: Granted, index: int, partition: int, ledger: Secret) -> tuple[DecisionId, Pseudonym]:
+    def placed(self, granted: Granted, index: int, partition: int, ledger: Secret) -> tuple[DecisionId, Pseudonym]:
         """A decision with a name of nobody in a partition; the same on a repeat."""
         name = decision_id(self._tenant, f"{granted.case.name} law {partition}", index, 0)
         for number in count():

@@ -20,7 +20,7 @@ from calllog_guard.core.requests.fields import Range, days_of
 from calllog_guard.core.requests.request import Request, wording_digest
 from calllog_guard.workers.keys.people.law_copies import LawCopy
 
-LAW: Final = frozenset({"access", "rectify", "restrict"})
+LAW: Final = frozenset({"access", "rectify", "restrict", "hold"})
 """Which requests reach what law keeps of somebody who is erased."""
 FLAGS: Final = frozenset({"restrict", "lift", "consent"})
 """Decisions that change the person's flags and nothing that is stored."""
