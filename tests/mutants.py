@@ -14,6 +14,48 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
+        "Art. 19: it is looked before the flag is raised",
+        "workers/keeper/enforcement/tracing.py",
+        "if ends is None or progress.waits_from < 0:",
+        "if True:",
+        "tests/scenarios/test_recipients.py::test_who_reads_until_the_flag_is_raised_is_told[restrict]",
+    ),
+    (
+        "Art. 19: the flag of an objection is not waited for",
+        "workers/keeper/enforcement/enforcer.py",
+        "bool(facts.mask & taken), taken):",
+        "bool(facts.mask & taken)):",
+        "tests/scenarios/test_recipients.py::test_who_reads_until_the_flag_is_raised_is_told[object]",
+    ),
+    (
+        "Art. 19: what was read until some days were erased",
+        "workers/keeper/enforcement/enforcer.py",
+        "        await self._tracer.again(work)\n        await self.results.removed(work)\n",
+        "        await self.results.removed(work)\n",
+        "tests/scenarios/test_recipients.py::test_who_reads_until_it_is_done_is_told[erase]",
+    ),
+    (
+        "Art. 19: what was read until it was corrected",
+        "workers/keeper/enforcement/enforcer.py",
+        'self._steps.reached("enforce.corrected")\n        await self._tracer.again(work)\n',
+        'self._steps.reached("enforce.corrected")\n',
+        "tests/scenarios/test_recipients.py::test_who_reads_until_it_is_done_is_told[rectify]",
+    ),
+    (
+        "Art. 19: recipients hear of an erasure of some days while it is made",
+        "workers/desk/answers/notices.py",
+        "if not case.untold or under_way:",
+        "if not case.untold:",
+        "tests/scenarios/test_recipients.py::test_who_reads_until_it_is_done_is_told[erase]",
+    ),
+    (
+        "Art. 19: a flag that was taken down again is waited for",
+        "workers/keeper/enforcement/tracing.py",
+        "return any(each.type == ends and each.turn > work.decision.turn for each in ruled.values())",
+        "return False",
+        "tests/scenarios/test_recipients.py::test_a_restriction_that_has_ended_before_a_keeper_looks_holds_up_nothing",
+    ),
+    (
         "law: a hold on somebody erased holds nothing",
         "workers/desk/decisions/holds.py",
         "*await self._by_law(granted, lookups)]",
