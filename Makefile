@@ -7,10 +7,10 @@ RUN ?= run
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help all setup locks reference docs check test demo up down wheel tools schemas vectors contract vault e2e erasure bench chaos drills fuzz properties simulate mutants outages fixture
+.PHONY: help all setup locks reference docs check test test-fast test-all demo up down wheel tools schemas vectors contract vault e2e erasure bench chaos drills fuzz properties simulate mutants outages fixture
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
 
 all: check test wheel ## check, test and build
 
@@ -36,8 +36,17 @@ check: .venv/stamp ## style, types, layers, reference pages
 	$(PY) tools/reference.py --check
 	$(PY) -c 'import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())'
 
-test: .venv/stamp tools ## all tests, on a real Kafka and a real Redis
-	$(PY) -m pytest
+# Two processes beside each other, each with servers of its own; a file's tests stay together.
+PYTEST := $(PY) -m pytest --numprocesses $(or $(JOBS),2) --dist loadfile --no-loadscope-reorder
+
+test: .venv/stamp tools ## what must hold before a merge, on a real Kafka and a real Redis (under 10 minutes on two cores)
+	$(PYTEST) -m "not long"
+
+test-fast: .venv/stamp ## what needs no server (under a minute)
+	$(PYTEST) -m "not long and not real" tests/unit tests/scenarios
+
+test-all: .venv/stamp tools ## every test at its full size: all drills and all variants (an hour)
+	SIZE=full $(PYTEST)
 
 demo: .venv/stamp tools ## the whole story on a stack of its own
 	$(PY) -c 'import sys; from calllog_guard.cli import main; sys.exit(main())' demo $(if $(CALLS),--calls "$(CALLS)")
@@ -72,7 +81,7 @@ vault: .venv/stamp ## the KMS contract on a real Vault, built once from its Go m
 	VAULT_REAL=1 $(PY) -m pytest tests/contract/test_kms.py
 
 erasure: .venv/stamp tools ## the canary hunt
-	$(PY) -m pytest tests/unit/core/test_traces.py tests/e2e/test_canaries.py
+	$(PY) -m pytest tests/unit/core/audit/test_traces.py tests/e2e/test_canaries.py
 
 chaos: .venv/stamp tools ## kill Redis 200 times under load, and the workers at every step (many minutes)
 	CHAOS_KILLS=200 EVERY_STEP=1 $(PY) -m pytest tests/e2e/test_chaos.py tests/e2e/test_preserve.py tests/e2e/test_erase.py \
@@ -106,6 +115,7 @@ bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Fau
 	$(PY) -W ignore bench/walk.py
 	$(PY) -W ignore bench/sweep.py
 	$(PY) -W ignore bench/cases.py
+	$(PY) -W ignore bench/startup.py
 	$(PY) -W ignore bench/release.py
 	$(PY) -W ignore bench/beside.py
 

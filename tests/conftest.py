@@ -24,6 +24,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(_NothingSkipped(config), "nothing-skipped")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what asks for servers; of two processes none is left with a file of them at the end."""
+    for item in items:
+        if "java" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.real)
+    if hasattr(config, "workerinput"):
+        real = {item.path for item in items if item.get_closest_marker("real")}
+        items.sort(key=lambda item: item.path not in real)
+
+
 class _NothingSkipped:
     """Under CI a skipped test is a failed session."""
 
@@ -69,3 +79,12 @@ def stack(java: None, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Sta
 
     with Stack(tmp_path_factory.mktemp("stack")) as running:
         yield running
+
+
+@pytest.fixture
+def struck(stack: "Stack") -> "Iterator[Stack]":
+    """The stack, for a test that freezes or ends its servers: they are there again afterwards."""
+    yield stack
+    for child in stack.children.values():
+        child.thaw()
+        child.start()

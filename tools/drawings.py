@@ -61,14 +61,13 @@ ERASURE: Final[tuple[Arrow, ...]] = (
     ("workers/desk/worker", "backend", "receipts of every stage"),
 )
 REQUEST_TYPE: Final[tuple[Arrow, ...]] = (
-    ("you", "core/requests/fields", "1 its name: Kind"),
-    ("you", "core/requests/request", "2 what it must and may say: NEEDS"),
-    ("you", "core/cases/case_states", "3 roles, identity, brake, review: RULES"),
-    ("you", "core/cases/case", "4 its stages"),
-    ("you", "core/decisions/decision", "5 what is decided: DecisionType"),
-    ("you", "workers/desk/decisions/granted", "6 what it changes in a person's entry"),
-    ("you", "workers/keeper/enforcement/enforcer", "7 what the keeper does: register"),
-    ("you", "reports", "8 its words in notices and answers"),
+    ("you", "core/requests/types", "1 its name and its row"),
+    ("core/requests/types", "core/requests/request", "what it must and may say"),
+    ("core/requests/types", "core/cases/case_states", "roles, identity, brake, review"),
+    ("core/requests/types", "core/cases/case", "its stages"),
+    ("core/requests/types", "reports", "its words in notices and answers"),
+    ("you", "workers/desk/decisions/granted", "2 what it changes in an entry"),
+    ("you", "workers/keeper/enforcement/enforcer", "3 what the keeper does"),
 )
 DRAWN: Final = {
     "workers.svg": ("Who writes to whom", WORKERS),

@@ -4,7 +4,6 @@ Write docs/reference/ from the code: commands, settings, metrics, topics, messag
 `make reference` writes; `make check` and tests/unit/project/test_docs.py fail where a page is not what the code says.
 """
 
-import argparse
 import dataclasses
 import json
 import re
@@ -13,9 +12,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+import click
+
+from calllog_guard.adapters.disk.old_logs import FILES
 from calllog_guard.adapters.http.pages import PREFIX as PAGE_PREFIX
 from calllog_guard.adapters.kafka.admin.topics import governed
-from calllog_guard.cli import parser
+from calllog_guard.cli import root
+from calllog_guard.commands.options import PROGRAM
+from calllog_guard.core.calls.formats import VALUES
+from calllog_guard.core.requests.types import TYPES
 from calllog_guard.core.rights.grants import USERS, entries_markdown, secrets_markdown
 from calllog_guard.core.rights.grants import markdown as rights
 from calllog_guard.core.topics import TABLE, Topic
@@ -33,16 +38,7 @@ _EXITS: Final = (
     (4, "refused by state: there is nothing of that kind to do"),
     (70, "halt: a worker will not go on, or a defect; the last line says why"),
 )
-_KNOWN: Final = {
-    "json": "JSON on stdout in place of text",
-    "key": "the private key (PEM) that signs",
-    "dir": "the folder",
-    "case": "the case's id",
-    "timeout": "how many seconds at most",
-    "tenant": "the tenant's name",
-    "directory": "the folder that is written",
-}
-"""Words that need no help of their own on the command line."""
+_GRANTS: Final = {"always": "an officer", "by_purpose": "an officer, if a purpose says review", "two": "two officers"}
 _EXAMPLE_KEEP_DAYS: Final = 184
 
 
@@ -106,54 +102,48 @@ def topics() -> str:
     return page("Topics and rights", lead, lines)
 
 
-def _flags(action: argparse.Action) -> str:
-    names = ", ".join(f"`{name}`" for name in action.option_strings)
-    if not names:
-        return f"`{action.metavar or action.dest}`"
-    if action.nargs == 0:
-        return names
-    shown = action.metavar or (
-        "{" + ",".join(map(str, action.choices)) + "}" if action.choices else action.dest.upper()
-    )
-    return f"{names} `{shown}`"
+def tree(verb: click.Command = root, path: str = PROGRAM) -> Iterator[tuple[str, click.Command]]:
+    """Every command below one, with how it is called."""
+    if not isinstance(verb, click.Group):
+        return
+    for name in verb.list_commands(click.Context(verb)):
+        below = verb.get_command(click.Context(verb), name)
+        assert below is not None  # noqa: S101 - it is listed
+        yield f"{path} {name}", below
+        yield from tree(below, f"{path} {name}")
 
 
-def _table(verb: argparse.ArgumentParser) -> Iterator[str]:
-    actions = [
-        each
-        for each in verb._actions  # noqa: SLF001 - the library has no public way
-        if not isinstance(each, argparse._HelpAction | argparse._SubParsersAction)  # noqa: SLF001
-    ]
-    if actions:
-        yield from ("", "| word or option | meaning |", "|---|---|")
-    for action in actions:
-        needed = "needed. " if action.option_strings and action.required else ""
-        choices = f" One of: {', '.join(map(str, action.choices))}." if action.choices and not action.help else ""
-        text = action.help or _KNOWN.get(action.dest, "")
-        yield f"| {cell(_flags(action))} | {cell(needed + text + choices)} |"
-    if verb.epilog:
-        yield from ("", "```text", verb.epilog.strip("\n"), "```")
+def _rows(verb: click.Command) -> Iterator[str]:
+    for each in verb.params:
+        if getattr(each, "hidden", False):
+            continue
+        name = each.make_metavar(click.Context(verb))
+        if isinstance(each, click.Option):
+            name = ", ".join(f"`{word}`" for word in each.opts) + ("" if each.is_flag else f" `{name}`")
+        else:
+            name = f"`{name}`"
+        needed = "needed: " if each.required and isinstance(each, click.Option) else ""
+        yield f"| {cell(name)} | {cell(needed + (getattr(each, 'help', '') or ''))} |"
 
 
-def _below(verb: argparse.ArgumentParser) -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
-    for action in verb._actions:  # noqa: SLF001
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            helps = {each.dest: each.help or "" for each in action._choices_actions}  # noqa: SLF001
-            yield from ((name, helps.get(name, ""), below) for name, below in action.choices.items())
-
-
-def _section(name: str, text: str, verb: argparse.ArgumentParser, depth: int) -> Iterator[str]:
-    yield from ("", f"{'#' * depth} {name}", "", cell(text)[:1].upper() + cell(text)[1:] + ".")
-    yield from _table(verb)
-    for below, its_text, its_verb in _below(verb):
-        yield from _section(f"{name} {below}", its_text, its_verb, depth + 1)
+def _section(path: str, verb: click.Command) -> Iterator[str]:
+    text, calls = verb.taught(path)  # type: ignore[attr-defined]  # each of ours has it
+    first, _, more = text.partition("\n\n")
+    yield from ("", f"{'#' * len(path.split())} {path.removeprefix(PROGRAM).strip()}", "", cell(first))
+    if more:
+        yield from ("", more)
+    if rows := list(_rows(verb)):
+        yield from ("", "| word or option | meaning |", "|---|---|", *rows)
+    if calls:
+        whole = re.sub(r"^    (?=\S)", "$ ", re.sub(r" \\\n +", " ", calls), flags=re.MULTILINE)
+        yield from ("", "```console", *(line.removeprefix("        ") for line in whole.splitlines()), "```")
 
 
 def commands() -> str:
-    """Every verb with its words and options, and the exit codes."""
+    """Every verb with its words and options, calls with what comes of them, and the exit codes."""
     lines = ["| exit code | meaning |", "|---|---|", *(f"| {code} | {text} |" for code, text in _EXITS)]
-    for name, text, verb in _below(parser()):
-        lines += _section(name, text, verb, 2)
+    for path, verb in tree():
+        lines += _section(path, verb)
     lead = "`calllog-guard VERB`. Data goes to stdout, talk to stderr. `calllog-guard VERB --help` shows the same."
     return page("Commands", lead, lines)
 
@@ -169,6 +159,42 @@ def messages() -> str:
     return page("Messages", lead, lines)
 
 
+def request_types() -> str:
+    """Every type of request, as its row says."""
+    lines = [
+        "| type | needs | may have | from | waits for | brake | ends as | stages | stands as | told |",
+        "|" + "---|" * 10,
+    ]
+    for kind, row in TYPES.items():
+        waits = [*(["identity"] if row.identity else []), *([_GRANTS[row.officer]] if row.officer != "never" else [])]
+        columns = (
+            _codes(row.must),
+            _codes(row.may),
+            ", ".join(sorted(row.roles)),
+            ", ".join(waits),
+            row.brake or "",
+            row.ends or "acts on a case",
+            ", ".join(row.stages) + (f"; of some days: {', '.join(row.ranged)}" if row.ranged else ""),
+            row.rule or (f"an answer: {row.answer}" if row.answer else ""),
+            ", ".join(filter(None, (row.before and f"{row.before} (before)", row.notice))),
+        )
+        lines.append(f"| `{kind}` | {' | '.join(columns)} |")
+    lead = "What each type says, who may send it, and what becomes of it. A dot leads into `hold`."
+    return page("Request types", lead, lines)
+
+
+def formats() -> str:
+    """Every format of events."""
+    lines = ["| of | format | known by |", "|---|---|---|"]
+    lines += [f"| records of a topic | `{each.name}` | {cell(each.known_by)} |" for each in VALUES]
+    lines += [f"| files of `emit` and `import` | `{each.name}` | {cell(each.known_by)} |" for each in FILES]
+    return page("Formats of events", "The first format that matches is taken.", lines)
+
+
+def _codes(names: Sequence[str]) -> str:
+    return " ".join(f"`{name}`" for name in names)
+
+
 def pages() -> dict[str, str]:
     """Every page by its file name."""
     return {
@@ -177,6 +203,8 @@ def pages() -> dict[str, str]:
         "metrics.md": metrics(),
         "topics.md": topics(),
         "messages.md": messages(),
+        "request-types.md": request_types(),
+        "formats.md": formats(),
     }
 
 

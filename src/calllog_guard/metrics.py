@@ -76,30 +76,16 @@ class Counters:
     secrets_minted = CounterMetric("Persons given new secrets")
     legs_written = CounterMetric("Legs written")
     taken_up = CounterMetric("Parts of calls that waited for their person's entries, and wait no more")
-    objective_missed = CounterMetric(
-        "Erasures whose bytes were not seen gone within the objective, each counted once per objective"
-    )
-    decisions_waited = CounterMetric(
-        "Decisions that could not be carried out for one entry of the keystore, when they began to wait"
-    )
+    objective_missed = CounterMetric("Erasures not seen gone within the objective, once per objective")
+    decisions_waited = CounterMetric("Decisions that began to wait for an entry of the keystore")
     decisions_failed = CounterMetric("Decisions that cannot be carried out at all: an officer must look")
-    cases_waited = CounterMetric(
-        "Granted cases that could not be carried out for one person's entry, when they began to wait"
-    )
-    cases_restored = CounterMetric(
-        "Cases written again, because something older or none of ours was written behind them"
-    )
-    counter_leaps = CounterMetric(
-        "How often the keystore's counter was far above all that were seen: somebody wrote it, nobody believes it"
-    )
-    erased_unreadable = CounterMetric(
-        "Erasures of people whose key could not be used, so that nothing of theirs was copied for the law"
-    )
+    cases_waited = CounterMetric("Granted cases that began to wait for a person's entry")
+    cases_restored = CounterMetric("Cases written again behind an older state, or one that is none of ours")
+    counter_leaps = CounterMetric("Counters of the keystore far above all that were seen: nobody believes them")
+    erased_unreadable = CounterMetric("Erasures without copies for the law: the person's key could not be used")
     legs_moved = CounterMetric("Decisions that waited because a leg was replaced while it was read")
     legs_lost = CounterMetric("Legs of the index that are not in the log: a broker has lost them")
-    legs_renewed = CounterMetric(
-        "Old legs of restricted people that were appended again, before the topic forgets them"
-    )
+    legs_renewed = CounterMetric("Old legs of restricted people appended again, before the topic forgets them")
     legs_expired = CounterMetric("Legs tombstoned because their last purpose lapsed")
     legs_counted = CounterMetric("Lapsing legs counted for statistics before they were tombstoned")
     cells_published = CounterMetric("Cells of statistics published, each with ten people or more behind it")
@@ -107,13 +93,9 @@ class Counters:
     tallies_lost = CounterMetric("Sealed counts that open no more, and so count nothing")
     on_sight_tombstones = CounterMetric("Legs of erased persons tombstoned on sight")
     guard_replayed = CounterMetric("Decisions applied again to a keystore that was restarted or restored")
-    guard_choices_lost = CounterMetric(
-        "Decisions against the use of records that a restored keystore does not know, whose people are restricted now"
-    )
+    guard_choices_lost = CounterMetric("Choices that a restored keystore forgot; their people are restricted now")
     guard_keys_lost = CounterMetric("People with legs whose key a restored keystore does not have")
-    sweeps_held_back = CounterMetric(
-        "How often a sweep would have taken more of a partition at once than it may by itself"
-    )
+    sweeps_held_back = CounterMetric("Sweeps that would take more of a partition at once than they may")
     clocks_apart = CounterMetric("How often the own clock and the brokers' began to differ by more than CLOCK_APART_S")
     heartbeats = CounterMetric("Heartbeats written")
     trimmed_partitions = CounterMetric("Partitions of plaintext topics cut behind what is committed")
@@ -124,26 +106,12 @@ class Counters:
     dead = Labelled(CounterMetric, "Messages that became dead letters", "reason")
     events_suppressed = Labelled(CounterMetric, "Parties of events that left no leg", "reason")
     records = Labelled(CounterMetric, "Records by what became of them", "fate")
-    keystore_answers = Labelled(
-        CounterMetric,
-        "What the keystore said of persons: live, erased, unknown, missing (a live person's key), unavailable, corrupt",
-        "answer",
-    )
-    parked = Labelled(
-        CounterMetric, "Parts of calls that wait for their person's entries, by what is wrong with these", "reason"
-    )
+    keystore_answers = Labelled(CounterMetric, "What the keystore said of persons", "answer")
+    parked = Labelled(CounterMetric, "Parts of calls that began to wait for their person's entries", "reason")
     unreadable = Labelled(CounterMetric, "Records that are none of ours, passed over", "reason")
-    records_lost = Labelled(
-        CounterMetric, "Records that were gone before they were read, at most; see topics accept", "topic", "partition"
-    )
-    reads = Labelled(
-        CounterMetric, "Legs and copies that readers opened, or were refused for which reason", "purpose", "result"
-    )
-    access_unproven = Labelled(
-        CounterMetric,
-        "Records of accesses that are believed by nobody: their actor had to prove them and has not",
-        "reason",
-    )
+    records_lost = Labelled(CounterMetric, "Records gone before they were read, at most", "topic", "partition")
+    reads = Labelled(CounterMetric, "Legs and copies that readers opened or were refused", "purpose", "result")
+    access_unproven = Labelled(CounterMetric, "Records of accesses that their actor did not prove", "reason")
     policy_refused = Labelled(CounterMetric, "Published policy versions that changed nothing", "reason")
 
 
@@ -153,7 +121,7 @@ class Summaries:
     unit_seconds = SummaryMetric("Time of a unit, waits included")
     erase_stage_seconds = Labelled(
         SummaryMetric,
-        "Seconds to this stage of an erasure: absent and gone since the tombstones, others since the stage before",
+        "Time of an erasure to a stage, from the one before; absent and gone from the tombstones",
         "stage",
     )
 
@@ -170,23 +138,15 @@ class Gauges:
     parked_people = GaugeMetric("Whose parts these are: how many people")
     parked_oldest_s = GaugeMetric("For how long the oldest of them has waited")
     decisions_waiting = GaugeMetric("Decisions that wait for one person's entry, one hold's or an upgrade, now")
-    people_unjudged = GaugeMetric(
-        "People whose legs came when the rules about them could not be read, and are judged once they can"
-    )
+    people_unjudged = GaugeMetric("People whose new legs wait until the rules about them can be read")
     cases_waiting = GaugeMetric("Granted cases that wait for one person's entry, now")
     guard_lag = GaugeMetric("Partitions whose ledger is not yet replayed against the present run of the keystore")
     heartbeat_age_s = GaugeMetric("Since the last heartbeat was written")
-    clock_ahead_s = GaugeMetric(
-        "How far the own clock was ahead of the broker from which it differs most, when last compared"
-    )
+    clock_ahead_s = GaugeMetric("How far the own clock was ahead of the broker that differs most")
     walk_age_s = GaugeMetric("Since the last keystore walk ended, where this worker walks")
     trim_lag_records = GaugeMetric("Records of plaintext topics that all have consumed and that are still there")
-    sweep_held_back_records = GaugeMetric(
-        "Lapsed records that a sweep would take at once, and that wait for an officer: calllog-guard expiry"
-    )
-    sweep_overdue_records = GaugeMetric(
-        "Lapsed legs that the last portion of a sweep had to leave to the next, at least"
-    )
+    sweep_held_back_records = GaugeMetric("Lapsed records that wait for an officer: calllog-guard expiry")
+    sweep_overdue_records = GaugeMetric("Lapsed legs left to the next portion of a sweep, at least")
     sweep_oldest_overdue_s = GaugeMetric("How long the oldest of them is overdue")
     cleaner_blocked_partitions = GaugeMetric("Partitions in which an open transaction holds compaction back")
     cleaner_uncleanable = GaugeMetric("Partitions that a broker's log cleaner has given up")
@@ -207,19 +167,13 @@ class Gauges:
     brake_engaged = GaugeMetric("Brakes that are engaged: requests under them wait for an officer")
     notices_unacknowledged_oldest_s = GaugeMetric("Age of the oldest notice that nobody has acknowledged")
     notices_overdue = GaugeMetric("Notices that were to be acknowledged by now")
-    unread_age_s = Labelled(
-        GaugeMetric, "How long the oldest record that its group has not read has been waiting", "topic"
-    )
-    unread_near_end = Labelled(
-        GaugeMetric, "Whether it nears the end of the time for which its topic keeps it", "topic"
-    )
+    unread_age_s = Labelled(GaugeMetric, "Age of the oldest record that its group has not read", "topic")
+    unread_near_end = Labelled(GaugeMetric, "Whether that record nears the end of its topic's time", "topic")
     retention_prolonged = Labelled(
-        GaugeMetric, "By what part of its time a topic is kept longer, while something unread is in it", "topic"
+        GaugeMetric, "By what part of its time a topic is kept longer for what is unread", "topic"
     )
     policy_info = Labelled(GaugeMetric, "The policy version in force", "version")
-    governed_drift = Labelled(
-        GaugeMetric, "Governed settings that are (1) or were (0) not as the bound needs", "setting"
-    )
+    governed_drift = Labelled(GaugeMetric, "Governed settings that are (1) or were (0) not as they must be", "setting")
     keystore_entries = Labelled(GaugeMetric, "Entries of the keystore, as the last walk met them", "state")
     cases_open = Labelled(GaugeMetric, "Cases in which an answer is owed", "type", "waits_for")
 

@@ -61,8 +61,9 @@ _TOPICS: Final = Allowed("letters, digits, '.', '-' and '_', as names of topics 
 _LEVEL: Final = Allowed(f"one of {', '.join(LEVELS)}", lambda text: text in LEVELS)
 
 
-def _setting(default: T, help: str, allowed: Allowed = _ANY) -> T:  # noqa: A002 - what it is called everywhere
-    """One field, and all that is known of it."""
+def _setting(default: T, help: str, allowed: Allowed | None = None) -> T:  # noqa: A002 - what it is called everywhere
+    """One field, and all that is known of it: where nothing is said, any text, or any number above 0."""
+    allowed = allowed or (_ANY if isinstance(default, str) else _ABOVE_ZERO)
     return dataclasses.field(default=default, metadata={"spec": Spec(help, allowed)})
 
 
@@ -75,110 +76,74 @@ class Settings:
     keystore: str = _setting("redis://localhost:6379/0", "Redis that holds people's secrets", _REDIS)
     keystore_replicas: int = _setting(0, "How many replicas of Redis must have a write before it counts", _FROM_ZERO)
     keystore_replica_urls: str = _setting(
-        "", "Where workers reach these replicas, separated by commas; empty: as the master names them", _REDISES
+        "", "Where workers reach these replicas; empty: as the master names them", _REDISES
     )
-    kms: str = _setting(
-        "local:./kms", "Who holds the wrapping keys: local:FOLDER (development), awskms:REGION or vault://HOST"
-    )
+    kms: str = _setting("local:./kms", "The wrapping keys: local:FOLDER (development), awskms:REGION, vault://HOST")
     ring: str = _setting("", "Folder of wrapped keys that all workers share; empty: the folder of a local KMS")
-    epoch_cache_s: float = _setting(
-        300, "How long a wrapping key that was opened may be used before the KMS is asked again", _ABOVE_ZERO
-    )
+    epoch_cache_s: float = _setting(300, "How long an opened wrapping key may be used before the KMS is asked again")
     policy: str = _setting("./policy.toml", "The policy file")
     tenant: str = _setting("", "Whom this process serves; needed only where the policy names several tenants")
-    state_dir: str = _setting(
-        "./state", "Folder on a local disk for what a worker can build anew: the keeper's index, places, journals"
-    )
+    state_dir: str = _setting("./state", "Local folder for what a worker can build anew: index, places, journals")
     operator_key: str = _setting("./keys/operator-1.pub.pem", "The public key to which dead letters are sealed")
     actor_key: str = _setting("", "The private key of the actor that reads, a PEM file: with it accesses are signed")
-    calllog_prefix: str = _setting(
-        "calllog.", "What stands before the names of the topics of calls, and of consumer groups", _TOPICS
-    )
-    privacy_prefix: str = _setting("privacy.", "What stands before the names of the topics of requests", _TOPICS)
-    partitions: int = _setting(
-        48, "Partitions of legs, copies and decisions; fixed for ever when the topics are created", _ABOVE_ZERO
-    )
-    replicas: int = _setting(
-        3, "Replicas of each topic when it is created; from 3 on two must have a write before it counts", _ABOVE_ZERO
-    )
-    unit_records: int = _setting(1000, "The most records that are handled as one unit", _ABOVE_ZERO)
-    unit_bytes: int = _setting(4_194_304, "The most bytes of a unit, unpacked", _ABOVE_ZERO)
-    unit_parties: int = _setting(10_000, "The most parties of calls in a unit", _ABOVE_ZERO)
-    unit_wait_ms: int = _setting(100, "How long a poll waits for records", _ABOVE_ZERO)
-    commit_ms: int = _setting(1000, "How often offsets are committed", _ABOVE_ZERO)
-    session_ms: int = _setting(
-        45_000, "After how long without a sign of life Kafka gives a worker's partitions to another", _ABOVE_ZERO
-    )
-    cache_s: int = _setting(60, "How long a person's opened key may stay in a worker's memory", _ABOVE_ZERO)
-    cache_entries: int = _setting(100_000, "The most people whose opened keys a worker keeps in memory", _ABOVE_ZERO)
-    silent_s: float = _setting(
-        10, "After how long without an answer a worker says that it is not alive, or not ready", _ABOVE_ZERO
-    )
-    clock_apart_s: float = _setting(
-        300, "By how much the clock may differ from the brokers' before nothing irreversible is done", _ABOVE_ZERO
-    )
+    calllog_prefix: str = _setting("calllog.", "How topics of calls and consumer groups begin", _TOPICS)
+    privacy_prefix: str = _setting("privacy.", "How topics of requests begin", _TOPICS)
+    partitions: int = _setting(48, "Partitions of legs, copies and decisions; fixed for ever at creation")
+    replicas: int = _setting(3, "Replicas of each topic at its creation; from 3 on two must have a write")
+    unit_records: int = _setting(1000, "The most records that are handled as one unit")
+    unit_bytes: int = _setting(4_194_304, "The most bytes of a unit, unpacked")
+    unit_parties: int = _setting(10_000, "The most parties of calls in a unit")
+    unit_wait_ms: int = _setting(100, "How long a poll waits for records")
+    commit_ms: int = _setting(1000, "How often offsets are committed")
+    session_ms: int = _setting(45_000, "After how long of silence Kafka gives a worker's partitions to another")
+    cache_s: int = _setting(60, "How long a person's opened key may stay in a worker's memory")
+    cache_entries: int = _setting(100_000, "The most people whose opened keys a worker keeps in memory")
+    silent_s: float = _setting(10, "After how long of silence a worker says that it is not alive, or not ready")
+    clock_apart_s: float = _setting(300, "How far clock and brokers may differ before nothing irreversible is done")
     retry_max_s: float = _setting(
-        300, "After how long of retries a worker says that it is not alive; it goes on trying", _ABOVE_ZERO
+        300, "After how long of retries a worker says that it is not alive; it goes on trying"
     )
-    unit_max_s: float = _setting(
-        300, "How long a unit may try to write what it has handed to Kafka before the worker halts", _ABOVE_ZERO
-    )
-    sweep_s: float = _setting(900, "How often keepers look for what has lapsed", _ABOVE_ZERO)
-    sweep_records: int = _setting(10_000, "The most records that one portion of a sweep takes", _ABOVE_ZERO)
-    sweep_share: float = _setting(0.25, "Above what share of a partition a sweep waits for an officer", _ABOVE_ZERO)
-    event_late_days: int = _setting(35, "How old a call may be when its event arrives", _ABOVE_ZERO)
-    event_ahead_s: int = _setting(
-        300, "How far in the future a time of an event may lie, by the broker's clock", _ABOVE_ZERO
-    )
-    event_max_bytes: int = _setting(262_144, "The largest event", _ABOVE_ZERO)
-    events_keep_h: int = _setting(24, "How long topics of events keep plain text at most", _ABOVE_ZERO)
-    dead_keep_days: int = _setting(7, "How long dead letters are kept", _ABOVE_ZERO)
-    exports_keep_days: int = _setting(30, "How long sealed answers can be fetched", _ABOVE_ZERO)
-    receipts_keep_days: int = _setting(2190, "How long receipts are kept in their topic", _ABOVE_ZERO)
-    cases_keep_days: int = _setting(1095, "How long a case is remembered after its end", _ABOVE_ZERO)
-    access_keep_days: int = _setting(1095, "How long it is remembered who opened what", _ABOVE_ZERO)
+    unit_max_s: float = _setting(300, "How long a unit may try to write to Kafka before the worker halts")
+    sweep_s: float = _setting(900, "How often keepers look for what has lapsed")
+    sweep_records: int = _setting(10_000, "The most records that one portion of a sweep takes")
+    sweep_share: float = _setting(0.25, "Above what share of a partition a sweep waits for an officer")
+    event_late_days: int = _setting(35, "How old a call may be when its event arrives")
+    event_ahead_s: int = _setting(300, "How far in the future a time of an event may lie, by the broker's clock")
+    event_max_bytes: int = _setting(262_144, "The largest event")
+    events_keep_h: int = _setting(24, "How long topics of events keep plain text at most")
+    dead_keep_days: int = _setting(7, "How long dead letters are kept")
+    exports_keep_days: int = _setting(30, "How long sealed answers can be fetched")
+    receipts_keep_days: int = _setting(2190, "How long receipts are kept in their topic")
+    cases_keep_days: int = _setting(1095, "How long a case is remembered after its end")
+    access_keep_days: int = _setting(1095, "How long it is remembered who opened what")
     compaction_lag_ms: int = _setting(
-        3_600_000, "How long Kafka may wait before it compacts: most of the time until bytes are gone", _ABOVE_ZERO
+        3_600_000, "How long Kafka may wait before it compacts: most of the time to absence"
     )
-    tombstone_keep_ms: int = _setting(86_400_000, "How long a tombstone stays for slow readers", _ABOVE_ZERO)
-    heartbeat_s: float = _setting(
-        600, "How often the auditor writes into each partition, so that quiet ones are compacted", _ABOVE_ZERO
-    )
-    trim_s: float = _setting(60, "How often the auditor cuts the topics of plain text behind the workers", _ABOVE_ZERO)
+    tombstone_keep_ms: int = _setting(86_400_000, "How long a tombstone stays for slow readers")
+    heartbeat_s: float = _setting(600, "How often the auditor writes into each partition, so that it is compacted")
+    trim_s: float = _setting(60, "How often the auditor cuts the topics of plain text behind the workers")
     trim_behind_s: float = _setting(3600, "How far behind the workers it cuts", _FROM_ZERO)
-    trim_groups: str = _setting(
-        "", "Your own consumer groups that must have read the events too before it cuts, separated by commas"
-    )
+    trim_groups: str = _setting("", "Your own groups that must have read the events before it cuts, by commas")
     lag_share: float = _setting(0.5, "After what share of a topic's time something unread is an alarm", _SHARE)
-    prolong_most: float = _setting(
-        4, "How many times longer the auditor may let a topic keep what is unread; 1: never", _FROM_ONE
-    )
-    watch_s: float = _setting(300, "How often the auditor compares settings and looks at lags", _ABOVE_ZERO)
-    observe_s: float = _setting(600, "How long a partition rests after a look at it", _ABOVE_ZERO)
-    absence_after_s: float = _setting(
-        300, "How long after the last tombstone the observation of absence begins; not below UNIT_MAX_S", _ABOVE_ZERO
-    )
+    prolong_most: float = _setting(4, "How many times longer a topic may keep what is unread; 1: never", _FROM_ONE)
+    watch_s: float = _setting(300, "How often the auditor compares settings and looks at lags")
+    observe_s: float = _setting(600, "How long a partition rests after a look at it")
+    absence_after_s: float = _setting(300, "From the last tombstone to the observation; not below UNIT_MAX_S")
     log_dirs: str = _setting("", "The brokers' log directories where this machine can read them, separated as in PATH")
-    cleaner_pages: str = _setting(
-        "", "Addresses of the brokers' metrics pages that show the log cleaner, separated by commas"
-    )
-    walk_s: float = _setting(3600, "How often the auditor walks the keystore", _ABOVE_ZERO)
-    epoch_days: int = _setting(7, "After how many days a new wrapping key is made", _ABOVE_ZERO)
+    cleaner_pages: str = _setting("", "Metrics pages of the brokers that show the log cleaner, by commas")
+    walk_s: float = _setting(3600, "How often the auditor walks the keystore")
+    epoch_days: int = _setting(7, "After how many days a new wrapping key is made")
     backup_window_days: int = _setting(14, "For how long a backup of the keystore may have to be restored", _FROM_ZERO)
     aof_rewrite_min_s: float = _setting(
         300, "The least time between two rewrites of Redis' append-only file", _FROM_ZERO
     )
-    objective_value_s: float = _setting(
-        5400, "Within what time an erased value should be seen gone; later is an alarm", _ABOVE_ZERO
-    )
+    objective_value_s: float = _setting(5400, "Within what time an erased value should be seen gone; later is an alarm")
     objective_key_s: float = _setting(
-        108_000, "Within what time the tombstone's key should be seen gone; later is an alarm", _ABOVE_ZERO
+        108_000, "Within what time the tombstone's key should be seen gone; later is an alarm"
     )
     http: str = _setting("127.0.0.1:6066", "Where a worker serves /health and /metrics; port 0 takes any", _PAGE)
     log_level: str = _setting("info", "debug, info, warning or error", _LEVEL)
-    development: str = _setting(
-        "", "Protections that are off and faults that are staged, by name; warned about at every start"
-    )
+    development: str = _setting("", "Protections that are off, faults that are staged; warned about at start")
 
     def topic(self, name: str) -> str:
         """The full name of `calllog.legs` and its like, with this installation's prefixes."""

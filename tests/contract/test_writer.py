@@ -2,15 +2,14 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from patience import PATIENCE_S
 
-from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.core.records import Output
 from calllog_guard.devstack.supervisor import Stack
@@ -49,16 +48,9 @@ async def writer(stack: Stack) -> AsyncIterator[KafkaWriter]:
     await found.stop()
 
 
-@pytest.fixture
-def own_stack(java: None, tmp_path: Path) -> Iterator[Stack]:  # noqa: ARG001
-    """A stack that a test may freeze."""
-    with Stack(tmp_path / "stack") as stack:
-        yield stack
-
-
 async def values(stack: Stack, topic: str) -> list[bytes | None]:
     """What lies in a topic of one partition."""
-    return [record.value for record in await read_all(stack.kafka, {}, topic, [0])]
+    return [record.value for record in await KafkaLog(stack.kafka, {}).read_all(topic, [0])]
 
 
 async def test_what_is_too_large_is_its_messages_fault_and_the_next_write_is_whole(
@@ -135,10 +127,10 @@ async def test_a_writer_that_writes_nothing_stops_as_any_other(stack: Stack) -> 
     await writer.stop()
 
 
-async def test_what_a_frozen_broker_does_not_acknowledge_is_never_sent(own_stack: Stack) -> None:
+async def test_what_a_frozen_broker_does_not_acknowledge_is_never_sent(struck: Stack) -> None:
     """Six batches: what its machine has taken from the wire is one of them, and the rest does not leave this process."""
-    topic, kafka = made(own_stack), own_stack.children["kafka"]
-    writer = KafkaWriter(own_stack.kafka, {}, ack_s=4)
+    topic, kafka = made(struck), struck.children["kafka"]
+    writer = KafkaWriter(struck.kafka, {}, ack_s=4)
     await writer.start()
     await writer.write([Output(topic, 0, b"0", b"before")])
     kafka.freeze()
@@ -154,16 +146,16 @@ async def test_what_a_frozen_broker_does_not_acknowledge_is_never_sent(own_stack
             except LogSilentError:
                 continue
             break
-    found = await values(own_stack, topic)
+    found = await values(struck, topic)
     assert (found[0], found[-1]) == (b"before", b"after")
     assert sum(value == b"late" * 30_000 for value in found) <= 5
     await writer.stop()
 
 
-async def test_withdrawing_ends_what_is_under_way_and_the_next_write_is_as_the_first(own_stack: Stack) -> None:
+async def test_withdrawing_ends_what_is_under_way_and_the_next_write_is_as_the_first(struck: Stack) -> None:
     """As the deadline of a unit does it, from another task."""
-    topic, kafka = made(own_stack), own_stack.children["kafka"]
-    writer = KafkaWriter(own_stack.kafka, {})
+    topic, kafka = made(struck), struck.children["kafka"]
+    writer = KafkaWriter(struck.kafka, {})
     await writer.start()
     kafka.freeze()
     first = asyncio.create_task(writer.write([Output(topic, 0, b"1", b"x" * 400_000)] * 8))
@@ -177,12 +169,12 @@ async def test_withdrawing_ends_what_is_under_way_and_the_next_write_is_as_the_f
                 await task
     kafka.thaw()
     async with asyncio.timeout(PATIENCE_S):
-        while not await values(own_stack, topic) or b"after" not in await values(own_stack, topic):
+        while not await values(struck, topic) or b"after" not in await values(struck, topic):
             try:
                 await writer.write([Output(topic, 0, b"1", b"after")])
             except LogSilentError:
                 continue
-    found = await values(own_stack, topic)
+    found = await values(struck, topic)
     assert b"waits" not in found
     assert sum(value != b"after" for value in found) <= 2
     async with asyncio.timeout(10):

@@ -6,19 +6,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from patience import PATIENCE_S
+from patience import PATIENCE_S, ended, until
+from sizes import every
 
 from calllog_guard.devstack.distribution import redis_server
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("java")]
 _CLI = (sys.executable, "-m", "calllog_guard.cli")
-_END_S = PATIENCE_S
 _BEGUN: list["subprocess.Popen[str]"] = []
 
 
@@ -44,14 +43,6 @@ def begun(*words: str, cwd: Path) -> "subprocess.Popen[str]":
 def run(*words: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     """One of our commands, to its end."""
     return subprocess.run([*_CLI, *words], capture_output=True, text=True, check=False, timeout=PATIENCE_S, cwd=cwd)
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE_S) -> None:
-    """Wait for a state."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.2)
 
 
 class Family:
@@ -157,14 +148,14 @@ def test_a_stack_whose_supervisor_was_killed_is_down_when_its_servers_are(folder
 
 
 @pytest.mark.parametrize("detached", [False, True])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", every([signal.SIGTERM, signal.SIGINT], signal.SIGINT))
 def test_a_start_that_is_interrupted_leaves_nothing(folder: Path, number: signal.Signals, *, detached: bool) -> None:
     """As soon as a server is there, long before it answers."""
     one = begun("stack", "up", "--dir", "run", *(["--detach"] if detached else []), cwd=folder)
     family = Family(one.pid)
     until(lambda: family.have("kafka.Kafka"), "a broker that starts")
     one.send_signal(number)
-    assert one.wait(_END_S) == 128 + number
+    assert ended(one) == 128 + number
     assert family.alive() == []
 
 
@@ -175,7 +166,7 @@ def test_a_stack_that_is_still_starting_goes_down(folder: Path) -> None:
     until(lambda: family.have("kafka.Kafka"), "a broker that starts")
     assert run("stack", "down", "--dir", "run", cwd=folder).returncode == 0
     assert family.alive() == []
-    assert one.wait(_END_S) == 128 + signal.SIGTERM
+    assert ended(one) == 128 + signal.SIGTERM
 
 
 def _ended(pid: int, how: str) -> int:
@@ -205,12 +196,12 @@ def test_a_signal_that_comes_while_a_child_starts_is_not_lost() -> None:
     assert (done.returncode, done.stdout) == (128 + signal.SIGINT, ""), done.stderr
 
 
-@pytest.mark.parametrize("how", ["TERM", "INT", "ctrl-c", "KILL"])
+@pytest.mark.parametrize("how", every(["TERM", "INT", "ctrl-c", "KILL"], "TERM"))
 def test_a_demo_that_is_ended_leaves_neither_workers_nor_servers(tmp_path: Path, how: str) -> None:
     """They would run on for ever, on a folder that is gone."""
     demo = begun("demo", cwd=tmp_path)
     family = Family(demo.pid)
     until(lambda: family.have("kafka.Kafka", "worker protector", "worker auditor"), "a demo with workers")
     expected = _ended(demo.pid, how)
-    assert demo.wait(_END_S) == expected, (tmp_path / "out.txt").read_text()[-2000:]
+    assert ended(demo) == expected, (tmp_path / "out.txt").read_text()[-2000:]
     until(lambda: not family.alive(), "the kernel ends whoever is left")

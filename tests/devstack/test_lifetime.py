@@ -8,6 +8,7 @@ import time
 
 import pytest
 from patience import PATIENCE_S
+from sizes import every
 
 _BOUNDS = """
 import asyncio, signal, sys, threading, time
@@ -76,7 +77,7 @@ program()
 """
 
 
-@pytest.mark.parametrize("signals", ["TERM", "INT TERM INT"])
+@pytest.mark.parametrize("signals", every(["TERM", "INT TERM INT"], "INT TERM INT"))
 @pytest.mark.parametrize("state", _STATES)
 def test_whatever_it_waits_for_it_ends(state: str, signals: str) -> None:
     """A second signal neither hurries nor hinders."""

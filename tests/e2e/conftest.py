@@ -20,4 +20,4 @@ def make(stack: Stack, tmp_path: Path) -> Iterator[Make]:
 
     yield one
     for each in made:
-        each.stop()
+        each.forget()

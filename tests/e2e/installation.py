@@ -3,35 +3,40 @@
 import asyncio
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
 import subprocess
 import sys
-import time
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
-from io import StringIO
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
-import pytest
-from patience import PATIENCE_S
+from forked import Forked, Together
+from in_process import Done, command
+from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaError
+from patience import PATIENCE_S, until
 from redis import Redis
+from sizes import every
 
-from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
-from calllog_guard.cli import main
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.records import Output
 from calllog_guard.devstack.supervisor import Stack
 from calllog_guard.errors import LogSilentError
+from calllog_guard.settings import ROLES
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 
+_DEVELOPMENT: Final = "CALLLOG_GUARD_DEVELOPMENT"
 _NUMBERS: Final = count(1)
 """Two installations on one stack never have one prefix, not even by chance."""
 
@@ -55,7 +60,7 @@ class Installation:
         """`release` is the folder of another release's package, which then makes and runs everything."""
         self.stack, self.directory, self.release = stack, directory, release
         self.name = name or f"{secrets.token_hex(3)}{next(_NUMBERS)}"
-        done = self._here("init", str(directory), "--json")
+        done = self.cli("init", str(directory), "--json")
         extra = {
             "CALLLOG_PREFIX": f"c{self.name}.",
             "PRIVACY_PREFIX": f"p{self.name}.",
@@ -72,8 +77,8 @@ class Installation:
         self.workers: list[subprocess.Popen[bytes]] = []
         self.log = directory / "workers.log"
         self.partitions = int(extra["PARTITIONS"])
-        self._here("topics", "create")
-        self._here("tenant", "create", "iocom", *(("--identity", identity) if identity else ()))
+        self.cli("topics", "create")
+        self.cli("tenant", "create", "iocom", *(("--identity", identity) if identity else ()))
 
     def _database(self) -> str:
         """A database of its own in the shared Redis: each installation has its own guard entry."""
@@ -83,45 +88,34 @@ class Installation:
             redis.flushdb()
         return url
 
-    def _here(self, *words: str) -> str:
-        """Run one command in a thread of this process: a new process takes most of a second, and every test sets up three times."""
-        if self.release is not None:
-            return self.cli(*words)
+    def run(self, *words: str, process: bool = False, settings: Mapping[str, str] = MappingProxyType({})) -> Done:
+        """Run one command: in a process of its own where the test is about that, or about another release."""
+        environment = getattr(self, "environment", {}) | {f"CALLLOG_GUARD_{k}": v for k, v in settings.items()}
+        if self.release is None and not process and "crash-at" not in environment.get(_DEVELOPMENT, ""):
+            return command(words, environment)
+        line = [sys.executable, "-m", "calllog_guard.cli", *words]
+        environment = os.environ | environment | of_release(self.release)
+        done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+        return Done(done.returncode, done.stdout, done.stderr)
 
-        def run() -> tuple[int, str, str]:
-            environment = getattr(self, "environment", {})
-            with (
-                redirect_stdout(StringIO()) as out,
-                redirect_stderr(StringIO()) as err,
-                pytest.MonkeyPatch.context() as patch,
-            ):
-                for name, value in environment.items():
-                    patch.setenv(name, value)
-                return main(words), out.getvalue(), err.getvalue()
-
-        with ThreadPoolExecutor(1) as thread:
-            code, out, err = thread.submit(run).result(PATIENCE_S)
-        assert code == 0, f"{words[0]} ended with {code}: {out[-800:]} {err[-1500:]}"
-        return out
-
-    def cli(self, *words: str, code: int | None = 0) -> str:
+    def cli(self, *words: str, code: int | None = 0, process: bool = False) -> str:
         """Run one command; its stdout; None takes any exit code."""
-        environment = os.environ | getattr(self, "environment", {}) | of_release(self.release)
-        command = [sys.executable, "-m", "calllog_guard.cli", *words]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-        assert code in {None, done.returncode}, (
-            f"{words[0]} ended with {done.returncode}: {done.stdout[-800:]} {done.stderr[-1500:]}"
-        )
-        return done.stdout
+        done = self.run(*words, process=process)
+        assert code in {None, done.code}, f"{words[0]} ended with {done.code}: {done.out[-800:]} {done.err[-1500:]}"
+        return done.out
 
     def start(self, role: str, release: Path | None = None, /, **settings: str) -> subprocess.Popen[bytes]:
         """Start a worker, of another release where one is named."""
         environment = os.environ | self.environment | {f"CALLLOG_GUARD_{k}": v for k, v in settings.items()}
-        environment |= of_release(release or self.release)
-        with self.log.open("ab") as log:
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "calllog_guard.cli", "worker", role], env=environment, stderr=log, stdout=log
-            )
+        release = release or self.release
+        if release is None and "PYTHONPATH" not in self.environment:
+            each = [Forked(["worker", one], environment, self.log) for one in (ROLES if role == "all" else [role])]
+            worker: subprocess.Popen[bytes] = each[0] if len(each) == 1 else Together(each)
+        else:
+            environment |= of_release(release)
+            with self.log.open("ab") as log:
+                line = [sys.executable, "-m", "calllog_guard.cli", "worker", role]
+                worker = subprocess.Popen(line, env=environment, stderr=log, stdout=log)
         self.workers.append(worker)
         return worker
 
@@ -129,6 +123,13 @@ class Installation:
         """End every worker, frozen ones too, and forget what they have kept."""
         self.stop_workers()
         shutil.rmtree(self.directory / "state", ignore_errors=True)
+
+    def forget(self) -> None:
+        """Stop, and delete its topics: the broker's cleaner would go on looking through them for as long as it runs."""
+        self.stop()
+        with suppress(KafkaError), closing(KafkaAdminClient(bootstrap_servers=self.stack.kafka)) as client:
+            own = [name for name in client.list_topics() if name.startswith((f"c{self.name}.", f"p{self.name}."))]
+            client.delete_topics(own)
 
     def stop_workers(self) -> None:
         """End every worker, frozen ones too."""
@@ -181,7 +182,7 @@ class Installation:
     def records(self, name: str, partitions: int | None = None) -> list[Any]:
         """Every record of a topic, internal keys left out."""
         count = partitions or self.partitions
-        found = asyncio.run(read_all(self.stack.kafka, {}, self.topic(name), list(range(count))))
+        found = asyncio.run(KafkaLog(self.stack.kafka, {}).read_all(self.topic(name), list(range(count))))
         return [record for record in found if not (record.key or b"").startswith(b"~")]
 
     def live(self) -> dict[bytes, bytes]:
@@ -209,12 +210,21 @@ class Installation:
             except LogSilentError:
                 return False
 
-        end = time.monotonic() + seconds
-        while not holds():
-            if time.monotonic() >= end:
-                told = what if isinstance(what, str) else what()
-                raise AssertionError(f"not within {seconds} s: {told}\n{self.log.read_text()[-3000:]}")
-            time.sleep(0.2)
+        def told() -> str:
+            return f"{what if isinstance(what, str) else what()}\n{self.log.read_text()[-3000:]}"
+
+        until(holds, told, seconds)
+
+    def said(self, text: str, times: int = 1) -> None:
+        """Wait until the workers' log has a text so often: a line is written after what it tells of."""
+        self.settled(lambda: self.log.read_text().count(text) >= times, f"the log says {text!r}")
+
+    def page(self, path: str, number: int = -1) -> str:
+        """A page of one of the workers, of the one that started last where none is named."""
+        self.said('"pages": "', max(1, number + 1))
+        address = re.findall(r'"pages": "([^"]+)"', self.log.read_text())[number]
+        with urllib.request.urlopen(f"http://{address}{path}") as answer:
+            return str(answer.read().decode())
 
 
 def of_release(folder: Path | None) -> dict[str, str]:
@@ -233,9 +243,11 @@ Make = Callable[..., Installation]
 Some = TypeVar("Some")
 
 
-def some(steps: Sequence[Some]) -> Sequence[Some]:
-    """Every third step to be killed at; `make chaos` takes every one. In one process `tests/scenarios` takes every write in every run."""
-    return steps if os.environ.get("EVERY_STEP") else steps[::3]
+def some(steps: Sequence[Some], *usual: Some) -> list[Any]:
+    """Steps to be killed at: `make test` has those that are named, `make test-all` every third, `make chaos` every one."""
+    return every(
+        steps if os.environ.get("EVERY_STEP") else [step for step in steps if step in {*steps[::3], *usual}], *usual
+    )
 
 
 def event(call: str, *parties: str, minutes_ago: float = 10, **more: Any) -> dict[str, Any]:

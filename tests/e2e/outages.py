@@ -12,17 +12,16 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from installation import Installation
-from patience import PATIENCE_S
+from patience import PATIENCE_S, ended, share, until
 
 from calllog_guard.devstack.supervisor import Stack
 
 ROLES = ("protector", "desk", "keeper", "auditor")
-SEEN_WITHIN_S = 30
 ENDED_WITHIN_S = 30
 OUTAGES = ("kafka frozen", "kafka gone", "redis gone", "redis frozen", "both gone", "both frozen")
 
@@ -42,15 +41,6 @@ def heal(stack: Stack) -> None:
         child.start()
 
 
-def until(condition: Callable[[], bool], what: Callable[[], str], seconds: float) -> float:
-    """Wait for a state; how long it took."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < seconds, f"not within {seconds} s: {what()}"
-        time.sleep(0.1)
-    return time.monotonic() - began
-
-
 class Watched:
     """One of our processes that serves pages."""
 
@@ -68,7 +58,7 @@ class Watched:
         return f"{self.name}: {self.health()} {self.log.read_text()[-1500:]}"
 
     def _page(self, page: str) -> tuple[int, bytes]:
-        found = re.search(r'(?:"serves": "|/metrics on )([\d.:]+)', self.log.read_text())
+        found = re.search(r'(?:"serves": "|/metrics on )([\d.:]+)[",\s]', self.log.read_text())
         if found is None:
             return 0, b""
         try:
@@ -95,16 +85,15 @@ class Watched:
         assert all({"time", "role", "event"} <= set(line) for line in found), self
         return found
 
-    def events(self) -> list[str]:
-        """What it has logged, by name."""
-        return [line["event"] for line in self.lines()]
+    def said(self, event: str, times: int = 1) -> bool:
+        """Whether it has logged something so often; a part of a line counts, as of several processes with one log."""
+        return self.log.read_text().count(f'"event": "{event}"') >= times
 
     def ended(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
         """Ask it to end; its exit code, and after how long."""
         began = time.monotonic()
         self.process.send_signal(number)
-        code = self.process.wait(ENDED_WITHIN_S + 15)
-        return code, time.monotonic() - began
+        return ended(self.process), (time.monotonic() - began) * share()
 
 
 def is_unknown(figure: float | None) -> bool:

@@ -5,7 +5,7 @@ The life of an installation, told with a release's own program on a real stack, 
 The beginning lies in the past (the workers' clock is put back), so that there is an old epoch and a month that was closed.
 """
 
-import argparse
+import argparse  # noqa: TID251 - a script beside the tests
 import json
 import os
 import signal
@@ -371,11 +371,12 @@ class Story:
 class _Made(Patient):
     """As `init` makes it, with this story's policy, officers and recipients, created in the past."""
 
-    def _here(self, *words: str) -> str:
+    def cli(self, *words: str, code: int | None = 0, process: bool = False) -> str:
+        """See Installation."""
         if words[0] == "topics" and not (self.directory / "keys" / "officer-2.pem").exists():
             self._keys()
         if words[:2] != ("tenant", "create"):
-            return super()._here(*words)
+            return super().cli(*words, code=code, process=process)
         environment = os.environ | self.environment | of_release(self.release)
         done = subprocess.run([sys.executable, "-c", _PAST, str(PAST_DAYS), *words], env=environment, check=True)
         return str(done.returncode)

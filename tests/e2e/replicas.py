@@ -1,6 +1,5 @@
 """What lies on the disks of a cluster, parsed independently of the product, and what its brokers do on command."""
 
-import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from aiokafka.record.memory_records import MemoryRecords
 from installation import Installation
 from kafka.admin import KafkaAdminClient
-from patience import PATIENCE_S
+from patience import PATIENCE_S, until
 
 
 def segments(log_dir: Path, topic: str) -> Iterator[Path]:
@@ -55,10 +54,7 @@ def whole(guard: Installation, names: Collection[str]) -> bool:
 
 def until_whole(guard: Installation, names: Collection[str], seconds: float = PATIENCE_S) -> None:
     """Wait until it is so."""
-    end = time.monotonic() + seconds
-    while not whole(guard, names):
-        assert time.monotonic() < end, f"a replica is still out of sync after {seconds:.0f} s"
-        time.sleep(0.3)
+    until(lambda: whole(guard, names), "a replica is still out of sync", seconds)
 
 
 def follower(guard: Installation, name: str, partition: int) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from installation import Installation, Make, event, raw
+from patience import ended
 from redis import Redis
 
 pytestmark = pytest.mark.real
@@ -36,7 +37,7 @@ def test_ten_years_ahead_nothing_is_destroyed(make: Make, tmp_path: Path) -> Non
     guard.publish("calllog.events", [raw(event("c1", "alice@example.org", "bob@example.org"))])
     guard.settled(lambda: len(guard.live()) == 2, "both legs")
     protector.terminate()
-    assert protector.wait(60) == 0
+    assert ended(protector) == 0
     guard.log.unlink()
     with Redis.from_url(guard.environment["CALLLOG_GUARD_KEYSTORE"]) as redis:
         before = {

@@ -122,9 +122,9 @@ def test_no_certificate_while_a_governed_setting_has_drifted(make: Make) -> None
     guard.publish("privacy.requests", [signed(guard.directory, claims("drift-0001", "nobody@example.org"))])
     guard.settled(lambda: progress(guard, "drift-0001") == {"rewritten"}, "rewritten")
     assert "cleanup.policy" in guard.cli("doctor", code=1)
-    guard.settled(lambda: "governed settings have drifted" in guard.log.read_text(), "the alarm")
+    guard.said("governed settings have drifted")
     guard.publish("calllog.events", [raw(event("x", "bob@example.org"))])
-    guard.settled(lambda: guard.log.read_text().count("governed settings have drifted") > 3, "four looks")
+    guard.said("governed settings have drifted", 4)
     assert "absent" not in stages(guard, "drift-0001"), "nothing of nobody is there, but nothing may be certified"
     set_topic(guard, "calllog.legs", cleanup_policy="compact,delete")
     guard.settled(lambda: "gone" in stages(guard, "drift-0001"), "certified after the recovery")

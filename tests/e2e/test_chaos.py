@@ -14,7 +14,7 @@ from test_restore import keys
 
 from calllog_guard.devstack.supervisor import Stack
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.long]
 KILLS = int(os.environ.get("CHAOS_KILLS", "6"))
 
 

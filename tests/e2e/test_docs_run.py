@@ -20,6 +20,7 @@ def test_a_page_of_the_tutorial_runs_as_it_stands(name: str, tmp_path: Path) -> 
         shell.follow(steps(page(f"tutorial/{name}")))
 
 
+@pytest.mark.long
 def test_the_how_tos_run_after_the_tutorial_has_started_the_workers(tmp_path: Path) -> None:
     """One installation for all of them: they say that they need a running one."""
     with Shell(tmp_path) as shell:

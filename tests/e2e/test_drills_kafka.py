@@ -16,16 +16,16 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 from installation import Installation, Make, event, raw
-from patience import PATIENCE_S
+from patience import PATIENCE_S, ended
 from replicas import follower, left, records, until_whole
 from signing import claims, signed
 from test_audit import progress, receipts, set_topic, stages
 from test_erase import with_calls
 
-from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.devstack.supervisor import Stack
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.long]
 LEGS = int(os.environ.get("DRILL_LEGS", "500"))
 DOWN_S = float(os.environ.get("DRILL_DOWN_S", "5"))
 RESTARTS = int(os.environ.get("DRILL_RESTARTS", "1"))
@@ -119,7 +119,7 @@ class Cleaners:
 def stamps(guard: Installation) -> list[list[int]]:
     """When the brokers took each record of the legs, in milliseconds of their clocks, by partition."""
     places = range(guard.partitions)
-    found = asyncio.run(read_all(guard.stack.kafka, {}, guard.topic("calllog.legs"), places))
+    found = asyncio.run(KafkaLog(guard.stack.kafka, {}).read_all(guard.topic("calllog.legs"), places))
     return [[each.timestamp for each in found if each.partition == place] for place in places]
 
 
@@ -205,7 +205,7 @@ def test_a_quiet_partition_without_heartbeats_is_overdue_and_never_certified(mak
     guard.settled(lambda: guard.log.read_text().count("erasures are overdue") > 3, "more looks")
     assert "absent" not in stages(guard, asked[0])
     quiet.terminate()
-    quiet.wait(PATIENCE_S)
+    ended(quiet)
     guard.start("auditor", HEARTBEAT_S="0.5")
     guard.settled(lambda: reached(guard, asked, "gone"), "certified once heartbeats are there")
 

@@ -28,7 +28,7 @@ from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.core.records import Output
 from calllog_guard.devstack.supervisor import Child, Stack
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.long]
 MANY = int(os.environ.get("DRILL_ERASURES", "20"))
 LIVING = 10
 PATIENCE_S = 400 + MANY / 4

@@ -62,7 +62,7 @@ def forge(guard: Installation) -> None:
         guard.publish(name, [OTHERS], key=b"~guard")
 
 
-@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("running", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_forged_records_stop_nobody_and_change_nothing(make: Make, *, running: bool) -> None:
     """Neither what runs nor what starts over them; the commands of officers see the cases as desks wrote them."""
     # what compaction has taken nobody can restore: it comes an hour later, as in production

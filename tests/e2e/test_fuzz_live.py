@@ -19,7 +19,7 @@ from test_erase import erased
 
 from calllog_guard.core.identity.rules import DEFAULT, canonical
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(0)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(0), pytest.mark.long]
 
 SECONDS, SEED = float(os.environ.get("FUZZ_S", "3")), int(os.environ.get("FUZZ_SEED", "1"))
 

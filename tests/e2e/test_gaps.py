@@ -1,13 +1,8 @@
 """What is gone unread halts a worker until an officer accepts it by name; topics of events may differ, grow and be made anew."""
 
 import json
-import os
-import re
 import signal
-import subprocess
-import sys
 import threading
-import urllib.request
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +10,8 @@ import pytest
 from installation import Installation, Make, event, raw
 from kafka.errors import KafkaError
 from kafka_tools import admin, bounds, delete_records, forget_group, grow, make_anew, set_offset
+from patience import PATIENCE_S, ended
+from sizes import every
 from test_audit import set_topic
 
 from calllog_guard.adapters.kafka.admin.extents import KafkaExtents
@@ -25,16 +22,6 @@ from calllog_guard.settings import Settings
 
 pytestmark = pytest.mark.real
 HALT = 70
-END_S = 240
-"""For a process to come to its end: a busy machine takes a minute to start one."""
-
-
-def run(guard: Installation, *words: str) -> tuple[int, str, str]:
-    """Run one command: exit code, stdout, stderr."""
-    command = [sys.executable, "-m", "calllog_guard.cli", *words]
-    environment = os.environ | guard.environment
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=END_S, check=False)
-    return done.returncode, done.stdout, done.stderr
 
 
 def key(guard: Installation, name: str = "officer-1") -> str:
@@ -55,22 +42,20 @@ def with_ten(guard: Installation) -> None:
     calls(guard, 0, 10)
     guard.settled(lambda: len(guard.live()) == 10, "the first legs")
     worker.terminate()
-    assert worker.wait(END_S) == 0
+    assert ended(worker) == 0
 
 
 def halted(guard: Installation, role: str = "protector") -> str:
     """Start a worker that must halt; what it says."""
     before = len(guard.log.read_text())
-    assert guard.start(role).wait(END_S) == HALT
+    assert ended(guard.start(role)) == HALT
     return guard.log.read_text()[before:]
 
 
 def metric(guard: Installation, name: str) -> float:
     """The sum of a metric of the worker that started last; -1 while it shows none."""
-    address = re.findall(r'"pages": "([^"]+)"', guard.log.read_text())[-1]
     try:
-        with urllib.request.urlopen(f"http://{address}/metrics") as answer:
-            page = answer.read().decode()
+        page = guard.page("/metrics")
     except OSError:  # the one before, which has ended
         return -1
     return sum(float(line.rpartition(" ")[2]) for line in page.splitlines() if line.startswith(f"calllog_guard_{name}"))
@@ -90,31 +75,31 @@ def test_records_deleted_above_the_committed_offset_halt_until_an_officer_accept
     halted(guard)  # as under a supervisor: it does not get used to it
     assert len(guard.live()) == 10
 
-    code, out, _ = run(guard, "topics", "accept", topic, "--json")
+    code, out, _ = guard.run("topics", "accept", topic, "--json")
     assert code == 1
     (shown,) = json.loads(out)["gaps"]
     assert (shown["from"], shown["to"], shown["records"], shown["roles"]) == (10, 15, 5, ["protector"])
-    assert run(guard, "topics", "accept", "calllog.evnets", "--key", key(guard))[0] == 2
-    assert run(guard, "topics", "accept", topic, "--partition", "9", "--key", key(guard))[0] == 2
-    assert run(guard, "topics", "accept", topic, "--key", key(guard, "backend-1"))[0] == 4
-    assert run(guard, "topics", "accept", topic, "--partition", "1", "--key", key(guard))[0] == 4
+    assert guard.run("topics", "accept", "calllog.evnets", "--key", key(guard))[0] == 2
+    assert guard.run("topics", "accept", topic, "--partition", "9", "--key", key(guard))[0] == 2
+    assert guard.run("topics", "accept", topic, "--key", key(guard, "backend-1"))[0] == 4
+    assert guard.run("topics", "accept", topic, "--partition", "1", "--key", key(guard))[0] == 4
     halted(guard)
 
-    assert run(guard, "topics", "accept", topic, "--key", key(guard))[0] == 0
-    code, out, err = run(guard, "topics", "accept", topic, "--key", key(guard))
+    assert guard.run("topics", "accept", topic, "--key", key(guard))[0] == 0
+    code, out, err = guard.run("topics", "accept", topic, "--key", key(guard))
     assert (code, "accepted by officer-1" in out, "accepted already" in err) == (0, True, True)
     guard.start("protector")
     guard.settled(lambda: len(guard.live()) == 15, "what was left")
     assert metric(guard, "records_lost_total") == 5
     guard.settled(
-        lambda: run(guard, "topics", "accept", topic, "--key", key(guard))[0] == 4, "nothing is left to accept"
+        lambda: guard.run("topics", "accept", topic, "--key", key(guard))[0] == 4, "nothing is left to accept"
     )
-    assert json.loads(run(guard, "report", "--json")[1])["losses"][0]["officer"] == "officer-1"
+    assert json.loads(guard.run("report", "--json")[1])["losses"][0]["officer"] == "officer-1"
 
 
 def accepted(guard: Installation, name: str) -> None:
     """An officer accepts what is lost of a topic."""
-    code, _, err = run(guard, "topics", "accept", guard.topic(name), "--key", key(guard))
+    code, _, err = guard.run("topics", "accept", guard.topic(name), "--key", key(guard))
     assert code == 0, err
 
 
@@ -134,12 +119,12 @@ def test_records_deleted_under_a_running_worker_halt_it(make: Make) -> None:
         calls(guard, read, 10)
         delete_records(guard, "calllog.events", read + 5)
         worker.send_signal(signal.SIGCONT)
-        guard.settled(ended_or_read, "a halt, or every leg", seconds=300)
+        guard.settled(ended_or_read, "a halt, or every leg")
         if worker.poll() is not None:
             break
         read += 10
     assert worker.returncode == HALT
-    assert f"records {read} to {read + 4} are gone unread" in guard.log.read_text()
+    guard.said(f"records {read} to {read + 4} are gone unread")
     halted(guard)
     accepted(guard, "calllog.events")
     guard.start("protector")
@@ -156,7 +141,7 @@ def test_what_retention_takes_from_a_worker_that_is_away_is_a_gap(make: Make) ->
         calls(guard, 100, 1)  # a segment ends when a record comes
         return bounds(guard, "calllog.events")[0] > 10
 
-    guard.settled(rolled, "retention has taken something unread", seconds=300)
+    guard.settled(rolled, "retention has taken something unread")
     set_topic(guard, "calllog.events", retention_ms="86400000", segment_ms="86400000")
     first, end = bounds(guard, "calllog.events")
     assert f"records 10 to {first - 1} are gone unread" in halted(guard)
@@ -178,7 +163,7 @@ def test_offsets_that_kafka_forgot_neither_replay_all_nor_hide_a_gap(make: Make)
     guard.settled(lambda: len(guard.live()) == 11, "the next leg")
     assert metric(guard, "legs_written_total") == 1, "nothing was read again"
     worker.terminate()
-    assert worker.wait(END_S) == 0
+    assert ended(worker) == 0
     calls(guard, 11, 4)
     delete_records(guard, "calllog.events", 13)
     guard.settled(lambda: _forgotten(guard), "the group is deleted")
@@ -202,7 +187,7 @@ def test_an_offset_that_somebody_set_ahead_passes_over_nothing(make: Make) -> No
     guard.settled(lambda: _set_offset(guard, 20), "set ahead")
     guard.start("protector")
     guard.settled(lambda: len(guard.live()) == 20, "a leg of each call")
-    assert "somebody set an offset ahead" in guard.log.read_text()
+    guard.said("somebody set an offset ahead")
     guard.settled(lambda: committed(guard) == Committed(20, ours=True), "committed")
 
 
@@ -255,7 +240,7 @@ class Flow(threading.Thread):
     def end(self) -> None:
         """Stop publishing."""
         self._done.set()
-        self.join(END_S)
+        self.join(PATIENCE_S)
         assert not self.is_alive()
 
 
@@ -295,13 +280,13 @@ def test_topics_of_events_may_have_other_counts_and_grow_under_flow(make: Make) 
     sent = flow.sent
     guard.settled(lambda: flow.sent > sent + 90, "more is sent")
     flow.end()
-    guard.settled(lambda: len(guard.live()) == flow.sent, "a leg of each call", seconds=300)
+    guard.settled(lambda: len(guard.live()) == flow.sent, "a leg of each call")
     assert not guard.dead()
     file = guard.directory / "more.ndjson"
     file.write_text("\n".join(json.dumps(event(f"m{n}", f"m{n}@example.org")) for n in range(20)))
     for topic in (guard.topic("calllog.events"), more):
         assert json.loads(guard.cli("emit", str(file), "--topic", topic, "--json")) == {"published": 20}
-    guard.settled(lambda: len(guard.live()) == flow.sent + 20, "the same calls, once", seconds=300)
+    guard.settled(lambda: len(guard.live()) == flow.sent + 20, "the same calls, once")
     assert all(worker.poll() is None for worker in guard.workers), guard.log.read_text()[-2000:]
 
 
@@ -314,9 +299,9 @@ def test_a_topic_made_anew_under_flow_is_read_from_its_first_record_once_accepte
     guard.settled(lambda: len(guard.live()) > 60, "legs")
     make_anew(guard, "calllog.events", 6)
     flow.topics, flow.days = [("calllog.events", 6)], 3
-    assert worker.wait(END_S) == HALT
+    assert ended(worker) == HALT
     assert "was deleted and made anew" in halted(guard)
-    code, out, _ = run(guard, "topics", "accept", guard.topic("calllog.events"), "--json")
+    code, out, _ = guard.run("topics", "accept", guard.topic("calllog.events"), "--json")
     shown = json.loads(out)["gaps"]
     assert (code, len(shown), {each["kind"] for each in shown}) == (1, 6, {"anew"})
     assert {each["records"] for each in shown} == {None}
@@ -334,7 +319,10 @@ def test_a_topic_made_anew_under_flow_is_read_from_its_first_record_once_accepte
 
 @pytest.mark.parametrize(
     ("role", "name", "partition"),
-    [("desk", "privacy.requests", 0), ("keeper", "calllog.legs", 0), ("desk", "privacy.outcomes", 0)],
+    every(
+        [("desk", "privacy.requests", 0), ("keeper", "calllog.legs", 0), ("desk", "privacy.outcomes", 0)],
+        ("keeper", "calllog.legs", 0),
+    ),
 )
 def test_every_role_halts_over_what_it_has_not_read(make: Make, role: str, name: str, partition: int) -> None:
     guard = make()
@@ -357,7 +345,7 @@ def test_every_role_halts_over_what_it_has_not_read(make: Make, role: str, name:
 
 def retention(guard: Installation) -> tuple[str, str]:
     """What `topics check` finds of the time for which events are kept, and its verdict."""
-    rows = json.loads(run(guard, "topics", "check", "--json")[1])
+    rows = json.loads(guard.run("topics", "check", "--json")[1])
     (row,) = [
         each for each in rows if (each["topic"], each["setting"]) == (guard.topic("calllog.events"), "retention.ms")
     ]
@@ -369,12 +357,12 @@ def test_what_nears_the_end_of_its_time_is_kept_longer_within_a_bound_until_it_i
     guard = make(EVENTS_KEEP_H="1", LAG_SHARE="0.002", PROLONG_MOST="3")
     guard.start("auditor")
     calls(guard, 0, 5)
-    guard.settled(lambda: retention(guard) == (str(3 * 3_600_000), "warned"), "kept longer, to the bound", seconds=300)
+    guard.settled(lambda: retention(guard) == (str(3 * 3_600_000), "warned"), "kept longer, to the bound")
     guard.settled(lambda: metric(guard, "unread_near_end") == 1, "told")
-    assert "what is unread nears the end of its time" in guard.log.read_text()
+    guard.said("what is unread nears the end of its time")
     assert not metric(guard, "governed_drift"), "it withholds nothing"
     guard.start("protector")
-    guard.settled(lambda: len(guard.live()) == 5, "all legs", seconds=300)
-    guard.settled(lambda: retention(guard) == (str(3_600_000), "ok"), "set back", seconds=300)
-    lines = json.loads(run(guard, "report", "--json")[1])["prolonged"]
+    guard.settled(lambda: len(guard.live()) == 5, "all legs")
+    guard.settled(lambda: retention(guard) == (str(3_600_000), "ok"), "set back")
+    lines = json.loads(guard.run("report", "--json")[1])["prolonged"]
     assert [(each["from_s"], each["to_s"]) for each in lines] == [(3600, 7200), (7200, 10_800), (10_800, 3600)]

@@ -2,21 +2,19 @@
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from in_process import Done
 from installation import Installation, Make, event, raw
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
-from patience import PATIENCE_S
 from signing import claims, signed
+from sizes import every
 from test_erase import erased
 
-from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.core.records import Output
 
@@ -24,11 +22,9 @@ pytestmark = pytest.mark.real
 _DAY = 24 * 60
 
 
-def run(guard: Installation, *words: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+def run(guard: Installation, *words: str, **settings: str) -> Done:
     """Run `calllog-guard import`."""
-    own = os.environ | guard.environment | {f"CALLLOG_GUARD_{name}": value for name, value in settings.items()}
-    command = [sys.executable, "-m", "calllog_guard.cli", "import", *words]
-    return subprocess.run(command, env=own, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    return guard.run("import", *words, settings=settings)
 
 
 def clean(guard: Installation, people: list[str], *talk: str) -> None:
@@ -42,7 +38,7 @@ def clean(guard: Installation, people: list[str], *talk: str) -> None:
     assert [place for place in found["places"] if place["found"]] == []
 
 
-@pytest.mark.parametrize("step", ["import.saved", "import.acknowledged", "protect.minted"])
+@pytest.mark.parametrize("step", every(["import.saved", "import.acknowledged", "protect.minted"], "protect.minted"))
 def test_a_killed_import_goes_on_and_nothing_is_doubled(make: Make, tmp_path: Path, step: str) -> None:
     guard = make(UNIT_RECORDS="20")
     people = [f"person-{number}-{guard.name}@example.org" for number in range(20)]
@@ -51,11 +47,11 @@ def test_a_killed_import_goes_on_and_nothing_is_doubled(make: Make, tmp_path: Pa
     lapsed = raw(event("lapsed", people[3], minutes_ago=700 * _DAY))
     old.write_bytes(b"\n".join([*calls, lapsed, raw(event("bad", people[1], shoe=people[2])), b"{"]))
     killed = run(guard, str(old), "--no-erased-list", DEVELOPMENT=f"crash-at={step}")
-    assert killed.returncode == -9
+    assert killed.code == -9
     done = run(guard, str(old), "--no-erased-list", "--json")
-    assert done.returncode == 1, "two lines were refused"
-    assert ("goes on after 20 events" in done.stderr) == (step == "import.saved")
-    manifest = json.loads(done.stdout)
+    assert done.code == 1, "two lines were refused"
+    assert ("goes on after 20 events" in done.err) == (step == "import.saved")
+    manifest = json.loads(done.out)
     assert manifest["events"] == {"read": 83, "accepted": 80, "born_expired": 1, "refused": 2}
     assert manifest["legs"]["stored"] == len(guard.live()) == 160
     assert [(each["line"], each["reason"]) for each in manifest["refused_at"]] == [
@@ -63,10 +59,10 @@ def test_a_killed_import_goes_on_and_nothing_is_doubled(make: Make, tmp_path: Pa
         (83, "not_json"),
     ]
     again = run(guard, str(old), "--no-erased-list")
-    assert "taken in already" in again.stderr
+    assert "taken in already" in again.err
     again_written = 40 if step == "import.acknowledged" else 0  # what is written again may be compacted away by now
     assert 160 <= len(guard.records("calllog.legs")) <= 160 + again_written
-    clean(guard, people, killed.stderr, done.stdout, done.stderr, again.stdout, again.stderr)
+    clean(guard, people, killed.err, done.out, done.err, again.out, again.err)
 
 
 def test_nobody_who_was_erased_comes_back_by_a_file(make: Make, tmp_path: Path) -> None:
@@ -80,10 +76,10 @@ def test_nobody_who_was_erased_comes_back_by_a_file(make: Make, tmp_path: Path) 
     old, listed = tmp_path / "old.ndjson", tmp_path / "listed.txt"
     old.write_bytes(b"\n".join(raw(event(f"c{n}", "gone@x.org", "stays@x.org", "ages@x.org")) for n in range(5)))
     listed.write_text("Ages@x.org\r\n")
-    assert run(guard, str(old)).returncode == 2, "the company's own list is asked for"
+    assert run(guard, str(old)).code == 2, "the company's own list is asked for"
     done = run(guard, str(old), "--erased", str(listed), "--json")
-    assert done.returncode == 0, done.stderr
-    legs = json.loads(done.stdout)["legs"]
+    assert done.code == 0, done.err
+    legs = json.loads(done.out)["legs"]
     assert {name: many for name, many in legs.items() if many} == {"stored": 5, "erased": 5, "listed": 5}
     assert len(guard.live()) == 6
     assert len({key.partition(b".")[0] for key in guard.live()}) == 1
@@ -122,18 +118,18 @@ def test_an_old_topic_is_taken_in_and_cut_behind_what_is_acknowledged(make: Make
     append(guard, old, 0, calls[:30])
     append(guard, old, 1, [*calls[30:], b"{"])
     refused = run(guard, "--topic", compacted, "--trim", "--no-erased-list")
-    assert (refused.returncode, "cleanup.policy=compact" in refused.stderr) == (4, True)
-    assert run(guard, "--topic", guard.topic("calllog.legs"), "--no-erased-list").returncode == 4
+    assert (refused.code, "cleanup.policy=compact" in refused.err) == (4, True)
+    assert run(guard, "--topic", guard.topic("calllog.legs"), "--no-erased-list").code == 4
     done = run(guard, "--topic", old, "--trim", "--no-erased-list", "--json", UNIT_RECORDS="7")
-    assert done.returncode == 1, done.stderr
-    manifest = json.loads(done.stdout)
+    assert done.code == 1, done.err
+    manifest = json.loads(done.out)
     assert manifest["positions"] == {"0": 30, "1": 21}
     assert [(each["partition"], each["offset"]) for each in manifest["refused_at"]] == [(1, 20)]
     assert len(guard.live()) == 50
     assert [letter["topic"] for letter in guard.dead()] == [old], "what is cut is not lost"
-    assert asyncio.run(read_all(guard.stack.kafka, {}, old, [0, 1])) == []
+    assert asyncio.run(KafkaLog(guard.stack.kafka, {}).read_all(old, [0, 1])) == []
     append(guard, old, 0, [raw(event("late", "p1"))])
-    more = json.loads(run(guard, "--topic", old, "--trim", "--no-erased-list", "--json").stdout)
+    more = json.loads(run(guard, "--topic", old, "--trim", "--no-erased-list", "--json").out)
     assert (more["events"]["read"], more["legs"]["stored"]) == (52, 51), "a topic goes on where it was"
 
 
@@ -143,14 +139,14 @@ def test_what_was_cut_off_an_old_topic_since_the_import_began_is_not_passed_over
     append(guard, old, 0, [raw(event(f"c{n}", f"p{n}", minutes_ago=60 * _DAY)) for n in range(5)])
     append(guard, old, 1, [raw(event(f"d{n}", f"q{n}", minutes_ago=60 * _DAY)) for n in range(5)])
     cut(guard, old, 1, 2)  # before anybody came: whoever did it knows why
-    assert json.loads(run(guard, "--topic", old, "--no-erased-list", "--json").stdout)["legs"]["stored"] == 8
+    assert json.loads(run(guard, "--topic", old, "--no-erased-list", "--json").out)["legs"]["stored"] == 8
     append(guard, old, 0, [raw(event(f"e{n}", f"r{n}", minutes_ago=60 * _DAY)) for n in range(5)])
     cut(guard, old, 0, 8)
     refused = run(guard, "--topic", old, "--no-erased-list")
-    assert (refused.returncode, f"records 5 to 7 of {old}/0 were cut off" in refused.stderr) == (4, True)
+    assert (refused.code, f"records 5 to 7 of {old}/0 were cut off" in refused.err) == (4, True)
     done = run(guard, "--topic", old, "--no-erased-list", "--skip-lost", "--json")
-    manifest = json.loads(done.stdout)
-    assert (done.returncode, manifest["lost"], manifest["legs"]["stored"]) == (0, 3, 10)
+    manifest = json.loads(done.out)
+    assert (done.code, manifest["lost"], manifest["legs"]["stored"]) == (0, 3, 10)
 
 
 def cut(guard: Installation, topic: str, partition: int, before: int) -> None:

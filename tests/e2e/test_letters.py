@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from installation import Installation, Make, event, raw
-from patience import PATIENCE_S
+from patience import ended
 from signing import claims, signed
 from test_erase import erased
 
-from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.core.codec import BEAT
 from calllog_guard.core.crypto.jose import open_sealed
 from calllog_guard.errors import RequestRefusedError
@@ -73,7 +73,7 @@ def test_dead_letters_are_listed_opened_and_replayed_past_the_fences(make: Make,
     corrected.write_bytes(future)
     guard.environment["CALLLOG_GUARD_EVENT_AHEAD_S"] = "1000"
     protector.terminate()
-    protector.wait(PATIENCE_S)
+    ended(protector)
     guard.start("protector", EVENT_AHEAD_S="1000")
     guard.cli("dead", "replay", rows["in_future"]["letter"], *key, "--from", str(corrected))
     guard.cli("dead", "replay", rows["too_late"]["letter"], *key)
@@ -107,7 +107,7 @@ def test_letters_of_a_week_open_with_its_key_and_no_more_once_that_is_destroyed(
     place = json.loads(guard.cli("dead", "list", "--json"))[0]["letter"]
     assert guard.cli("dead", "open", place, "--key", key) == "first"
     guard.start("auditor", HEARTBEAT_S="1")
-    policy = partial(read_all, guard.stack.kafka, {}, guard.topic("privacy.policy"), [0])
+    policy = partial(KafkaLog(guard.stack.kafka, {}).read_all, guard.topic("privacy.policy"), [0])
     guard.settled(lambda: any(each.key == BEAT for each in asyncio.run(policy())), "a heartbeat")
     guard.cli("keystore", "walk")
     assert guard.cli("dead", "open", place, "--key", key) == "first", "its week is not over"

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from installation import Installation, Make, event, raw
-from patience import PATIENCE_S
+from patience import ended
 from test_choices import ask, read, state, told
 from test_erase import cases, erased
 
@@ -126,10 +126,10 @@ def test_killed_between_the_notice_and_the_flag_the_end_of_a_restriction_is_told
     ask(guard, "restrict-1", "alice@example.org", type="restrict")
     guard.settled(lambda: "invoicing/restricted" in names(guard), "restricted, and told whom the records went to")
     first.terminate()
-    first.wait(PATIENCE_S)
+    ended(first)
     killed = guard.start("desk", DEVELOPMENT="crash-at=notices.before")
     ask(guard, "lift-00001", "alice@example.org", type="lift")
-    assert killed.wait(PATIENCE_S) == -9
+    assert ended(killed) == -9
     assert "person/lifting" in names(guard)
     assert read(guard) == [], "still restricted"
     guard.start("desk")

@@ -2,11 +2,12 @@
 
 import re
 import signal
-import urllib.request
 from typing import Literal
 
 import pytest
 from installation import Installation, Make, event, raw, some
+from patience import ended
+from sizes import every
 from spoiled import spoil
 
 pytestmark = pytest.mark.real
@@ -29,7 +30,9 @@ def parked(guard: Installation) -> int:
     return sum(value is not None for value in latest.values())
 
 
-@pytest.mark.parametrize(("kind", "how"), [("key", "missing"), ("key", "flipped"), ("who", "flipped")])
+@pytest.mark.parametrize(
+    ("kind", "how"), every([("key", "missing"), ("key", "flipped"), ("who", "flipped")], ("key", "flipped"))
+)
 def test_a_bad_entry_holds_up_nobody_else_and_its_parts_come_when_it_is_mended(
     make: Make, kind: Kind, how: How
 ) -> None:
@@ -49,8 +52,7 @@ def test_a_bad_entry_holds_up_nobody_else_and_its_parts_come_when_it_is_mended(
     guard.settled(waits, "her part waits")
     assert "alice" not in str([record.value for record in guard.records("calllog.parked")])
     guard.settled(lambda: len(guard.live()) >= 51 + sent, "everybody else's legs")
-    with urllib.request.urlopen(f"http://{pages(guard)}/metrics") as answer:
-        page = answer.read().decode()
+    page = guard.page("/metrics")
     assert re.search(r"calllog_guard_parked_people\{.*\} 1\.0", page)
     assert re.search(r'calllog_guard_alive\{role="protector"\} 1\.0', page)
     bad.mended()
@@ -60,25 +62,20 @@ def test_a_bad_entry_holds_up_nobody_else_and_its_parts_come_when_it_is_mended(
     assert "alice" not in guard.log.read_text() + page
 
 
-def pages(guard: Installation) -> str:
-    """Where the last worker serves its pages."""
-    return str(re.findall(r'"pages": "([^"]+)"', guard.log.read_text())[-1])
-
-
-@pytest.mark.parametrize("step", some(["parked", "settled", "forgotten"]))
+@pytest.mark.parametrize("step", some(["parked", "settled", "forgotten"], "parked"))
 def test_killed_at_a_step_nothing_that_waits_is_lost(make: Make, step: str) -> None:
     guard = make(**CACHE)
     worker = guard.start("protector")
     known(guard)
     worker.terminate()
-    worker.wait(150)
+    ended(worker)
     bad = spoil(guard, ALICE, "key", "missing")
     guard.publish("calllog.events", [raw(event(f"c{number}", ALICE, "bob@example.org")) for number in range(5)])
     killed = guard.start("protector", DEVELOPMENT=f"crash-at=park.{step}")
     if step != "parked":
         guard.settled(lambda: parked(guard) == 5, "five parts wait")
         bad.mended()
-    assert killed.wait(150) == -signal.SIGKILL
+    assert ended(killed) == -signal.SIGKILL
     bad.mended()
     guard.start("protector")
     guard.settled(lambda: len(guard.live()) == 61 and parked(guard) == 0, "all legs, and nothing waits")
@@ -91,7 +88,7 @@ def test_partitions_that_move_take_what_waits_with_them(make: Make) -> None:
     first = guard.start("protector")
     known(guard)
     first.terminate()
-    first.wait(150)
+    ended(first)
     bad = spoil(guard, ALICE, "who", "flipped")
     for partition in range(4):
         guard.publish("calllog.events", [raw(event(f"c{partition}", ALICE))], partition=partition)

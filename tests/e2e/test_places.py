@@ -1,20 +1,17 @@
 """Every command that writes or opens something looks first whether the policy allows the place."""
 
-import argparse
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from os import environ
 from pathlib import Path
 
+import click
 import pytest
+from in_process import Done, command
 from installation import Installation, Make
-from patience import PATIENCE_S
+from reference import tree
 from test_policy_live import next_version, today
 
-from calllog_guard.cli import parser
+from calllog_guard.commands.options import PROGRAM
 
 pytestmark = pytest.mark.real
 _CASE = "A" * 22
@@ -25,6 +22,7 @@ ELSEWHERE = {
     "stack down": _OFFLINE,
     "stack status": _OFFLINE,
     "init": _OFFLINE,
+    "completion": _OFFLINE,
     "demo": "a stack of its own, on this machine",
     "topics check": _LOOKS,
     "topics rights": _LOOKS,
@@ -49,17 +47,15 @@ ELSEWHERE = {
 }
 
 
-def leaves(words: argparse.ArgumentParser, name: str = "") -> Iterator[str]:
+def leaves() -> Iterator[str]:
     """Every command, as `case list`."""
-    for each in words._actions:
-        if isinstance(each, argparse._SubParsersAction):
-            for verb, below in each.choices.items():
-                yield from leaves(below, f"{name} {verb}".strip())
-            return
-        if each.dest == "action" and each.choices:
-            yield from (f"{name} {choice}" for choice in each.choices)
-            return
-    yield name
+    for path, verb in tree():
+        name, actions = path.removeprefix(f"{PROGRAM} "), [each for each in verb.params if each.name == "action"]
+        if not isinstance(verb, click.Group):
+            choices = [choice for each in actions for choice in each.type.choices]  # type: ignore[attr-defined]
+            yield from (
+                [f"{name} {choice}" for choice in choices] or ["request" if name.startswith("request") else name]
+            )
 
 
 def commands(guard: Installation, folder: Path) -> list[list[str]]:
@@ -107,25 +103,22 @@ def test_every_command_that_writes_or_opens_refuses_servers_outside_the_allowed_
     outside = re.sub(r"allowed_hosts = \[.*?\]", 'allowed_hosts = ["*.london.example.net"]', good)
     policy.write_text(outside)
     tried = commands(guard, tmp_path)
-    names = {" ".join(each[:2]) if " ".join(each[:2]) in set(leaves(parser())) else each[0] for each in tried}
-    assert names | ELSEWHERE.keys() == set(leaves(parser())), "a new command says which of both it is"
+    names = {" ".join(each[:2]) if " ".join(each[:2]) in set(leaves()) else each[0] for each in tried}
+    assert names | ELSEWHERE.keys() == set(leaves()), "a new command says which of both it is"
     assert not names & ELSEWHERE.keys()
     second = next_version(guard, today())
     own = {"policy": {"CALLLOG_GUARD_POLICY": str(second)}}
 
-    def run(words: list[str]) -> tuple[int, str]:
-        command = [sys.executable, "-m", "calllog_guard.cli", *words]
-        where = environ | guard.environment | own.get(words[0], {})
-        done = subprocess.run(command, env=where, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-        return done.returncode, done.stderr
+    def run(words: list[str]) -> Done:
+        return command(words, guard.environment | own.get(words[0], {}))
 
     ends = {topic: len(guard.records(topic, 1)) for topic in ("privacy.requests", "privacy.access", "privacy.policy")}
-    with ThreadPoolExecutor(2) as threads:
-        for words, (code, told) in zip(tried, threads.map(run, tried), strict=True):
-            assert (code, "outside the policy's allowed_hosts: 127.0.0.1 is none of" in told) == (2, True), (
-                words,
-                told,
-            )
+    for words in tried:
+        done = run(words)
+        assert (done.code, "outside the policy's allowed_hosts: 127.0.0.1 is none of" in done.err) == (2, True), (
+            words,
+            done.err,
+        )
     assert ends == {topic: len(guard.records(topic, 1)) for topic in ends}, "nothing was written"
     assert guard.live() == {}
     policy.write_text(outside.replace('"*.london.example.net"', '"*.london.example.net", "127.0.0.1"'))

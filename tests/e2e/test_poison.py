@@ -14,7 +14,7 @@ import pytest
 from installation import Installation, Make, event, raw
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
-from patience import PATIENCE_S
+from patience import ended
 from raw_batches import Raw
 from raw_producer import produce
 from signing import claims, signed
@@ -216,7 +216,7 @@ def test_no_leg_or_decision_stops_the_keeper(make: Make) -> None:
 
     guard.settled(told, "each is told")
     workers[-1].terminate()
-    workers[-1].wait(PATIENCE_S)
+    ended(workers[-1])
     workers[-1] = guard.start("keeper")
     guard.publish("privacy.requests", [signed(guard.directory, claims("border-00002", "alice@x.org"))])
     guard.settled(lambda: erased(guard, "border-00002"), "a decision behind it")

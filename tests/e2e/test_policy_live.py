@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from installation import Installation, Make, event, raw
-from patience import PATIENCE_S
+from patience import ended
 from test_choices import with_purposes
 
 from calllog_guard.adapters.disk.policy_file import load_policy
@@ -120,7 +120,7 @@ def test_running_workers_follow_a_published_version_and_no_forged_one(make: Make
     assert all(worker.poll() is None for worker in guard.workers)
     # who starts later reads what is published before the first unit; a command does so too
     guard.start("keeper")
-    guard.settled(lambda: guard.log.read_text().count('"policy followed"') == 4, "the fourth worker follows")
+    guard.said('"policy followed"', 4)
     record = json.loads(guard.cli("policy", "print", "--published", "--json"))[0]
     assert [each["effective"] for each in record["history"]] == ["2026-01-01", version]
     assert {purpose["name"]: purpose["keep"] for purpose in record["purposes"]}["service"] == "P30D"
@@ -142,13 +142,13 @@ def test_what_is_grave_is_followed_when_two_officers_have_signed_it_and_a_day_li
     assert told["grave"] == ["purposes.service.keep is shorter (P30D for P90D)"]
     publish(guard, path, code=1)
     assert history() == ["2026-01-01"]
-    guard.settled(lambda: "waits until a second officer" in guard.log.read_text(), "the keeper says that it waits")
+    guard.said("waits until a second officer")
     assert json.loads(publish(guard, path, "--json", key="officer-2"))["waits_for"] is None
     assert history() == ["2026-01-01", f"{later}"]
     many = len(guard.records("privacy.policy", 1))
     publish(guard, path)
     assert len(guard.records("privacy.policy", 1)) == many, "a single signature would take the place of both"
-    guard.settled(lambda: guard.log.read_text().count('"policy followed"') == 1, "the keeper follows")
+    guard.said('"policy followed"')
 
 
 def test_check_says_what_a_change_does_and_publish_refuses_what_no_worker_would_follow(make: Make) -> None:
@@ -183,7 +183,7 @@ def test_a_version_that_was_appended_after_its_day_stops_whoever_begins_until_it
     day = today() - timedelta(1)
     late = signed(guard, next_version(guard, day, ('keep = "P90D"', 'keep = "P30D"')), at=timedelta(2))
     guard.publish("privacy.policy", [late], key=f"iocom.{day}".encode())
-    assert guard.start("protector").wait(PATIENCE_S) == 2
+    assert ended(guard.start("protector")) == 2
     assert f"version {day} was signed in time, but its record" in guard.log.read_text()
     assert {line["check"]: line["verdict"] for line in json.loads(guard.cli("doctor", "--json", code=1))}[
         "policy"
@@ -203,7 +203,7 @@ def test_servers_outside_the_allowed_hosts_are_refused_at_start_and_by_doctor(ma
     for hosts in ('["*.london.example.net", "localhost", "127.*"]', '["127.0.0.2"]'):
         policy.write_text(re.sub(r"allowed_hosts = \[.*?\]", f"allowed_hosts = {hosts}", good))
         for role in ("protector", "desk", "keeper", "auditor"):
-            assert guard.start(role).wait(PATIENCE_S) == 2
+            assert ended(guard.start(role)) == 2
         assert guard.log.read_text().count("Kafka lies outside the policy's allowed_hosts: 127.0.0.1 is none of") >= 4
         lines = {line["check"]: line for line in json.loads(guard.cli("doctor", "--json", code=1))}
         assert lines["residency"]["verdict"] == "bad"
@@ -223,7 +223,7 @@ def test_a_log_that_forgets_earlier_than_the_policy_keeps_is_refused(make: Make)
     guard = make()
     policy = guard.directory / "policy.toml"
     policy.write_text(policy.read_text().replace('keep = "P6M"', 'keep = "P2Y"'))
-    assert guard.start("keeper").wait(PATIENCE_S) == 2
+    assert ended(guard.start("keeper")) == 2
     assert "keeps records for 217 days, the policy keeps legs for 744: raise its retention.ms" in guard.log.read_text()
 
 
@@ -235,7 +235,7 @@ def test_nobody_starts_under_a_new_policy_that_no_new_one_may_be(make: Make) -> 
     bad = good.replace('basis = "contract"\nkeep = "P6M"', 'basis = "legal_duty"\nkeep = "P6M"')
     assert bad != good
     policy.write_text(bad)
-    assert guard.start("keeper").wait(PATIENCE_S) == 2
+    assert ended(guard.start("keeper")) == 2
     assert "basis legal_duty without survives_erasure" in guard.log.read_text()
     lines = {line["check"]: line for line in json.loads(guard.cli("doctor", "--json", code=1))}
     assert (lines["policy"]["verdict"], "survives_erasure" in lines["policy"]["found"]) == ("bad", True)

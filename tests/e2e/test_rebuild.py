@@ -4,7 +4,7 @@ import json
 
 import pytest
 from installation import Make, event, raw
-from patience import PATIENCE_S
+from patience import ended
 from signing import claims, signed
 from test_erase import erased
 
@@ -26,7 +26,7 @@ def test_an_index_is_rebuilt_and_the_keeper_goes_on_from_it(make: Make) -> None:
     guard.cli("rebuild", "--partition", "0", code=4)
     guard.cli("rebuild", "--partition", "1", code=2)
     keeper.terminate()
-    assert keeper.wait(PATIENCE_S) == 0
+    assert ended(keeper) == 0
     guard.publish("privacy.requests", [signed(guard.directory, claims("index-0002", "p7"))])
     guard.settled(lambda: len(guard.records("privacy.decisions")) > 2, "the second decision")
     before = guard.live()

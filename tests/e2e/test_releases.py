@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 from installation import event, raw
-from releases import PATIENCE_S, Fixture, Patient, Thawed, forms, releases
+from patience import ended
+from releases import Fixture, Patient, Thawed, forms, releases
 from test_choices import ask, read, state
 from test_erase import cases
 from test_preserve import held, order
 
 import calllog_guard
-from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.commands.rights import reply_key
 from calllog_guard.core.crypto.jose import verify
 from calllog_guard.core.crypto.leg_envelope import parse_header
@@ -70,7 +71,7 @@ class Beside:
             assert worker.poll() is None, f"{role} halted: {self.guard.log.read_text()[-2000:]}"
             worker.terminate()
         for role, worker in self.running.items():
-            assert worker.wait(PATIENCE_S) == 0, f"{role}: {self.guard.log.read_text()[-2000:]}"
+            assert ended(worker) == 0, f"{role}: {self.guard.log.read_text()[-2000:]}"
 
     def round(self) -> None:
         """Calls, a hold and a restriction, an erasure up to its certificate, something that waits, and the answer to what waited."""
@@ -114,6 +115,7 @@ def fixture(request: pytest.FixtureRequest) -> Fixture:
     return Fixture(request.param)
 
 
+@pytest.mark.long
 def test_two_releases_side_by_side_in_both_orders(own_stack: Stack, tmp_path: Path, fixture: Fixture) -> None:
     """On a tenant of the earlier one: this one writes its forms until `tenant upgrade`."""
     program = fixture.program(tmp_path / "program")
@@ -158,7 +160,7 @@ def refused(guard: Patient, program: Path) -> None:
     ask(guard, "met-00001", "met@example.org", type="restrict")
     for role in ROLES:
         told = guard.log.stat().st_size
-        assert guard.start(role, program).wait(PATIENCE_S) == 70, f"{role}: {guard.log.read_text()[-2000:]}"
+        assert ended(guard.start(role, program)) == 70, f"{role}: {guard.log.read_text()[-2000:]}"
         assert halted(guard, told)["kind"] in {"GuardMovedError", "NewerFormError"}, role
     written = Counter(topic.partition(".")[2] for topic, _, _ in everything(guard) - before)
     assert written <= Counter(cases=1, receipts=1), "its desk may have said that the request has come"
@@ -188,6 +190,7 @@ def everything(guard: Patient) -> set[tuple[str, int, int]]:
     return {(each.topic, each.partition, each.offset) for each in found}
 
 
+@pytest.mark.long
 def test_a_later_minor_release_beside_this_one(own_stack: Stack, tmp_path: Path) -> None:
     """It adds a field to every message; whoever does not know it passes it over, and keeps it in what is rewritten."""
     later = later_minor(tmp_path / "later")
@@ -222,6 +225,7 @@ def of_version(value: bytes, version: int) -> bytes:
     return b64(json.dumps(json.loads(unb64(header)) | {"v": version}).encode()) + b"." + rest
 
 
+@pytest.mark.long
 def test_a_later_major_version_halts_whoever_reads_it(own_stack: Stack, tmp_path: Path) -> None:
     """Not a dead letter, not passed over: what it decided would be lost. Only what our own programs wrote does so."""
     guard = Patient(own_stack, tmp_path / "in")
@@ -239,7 +243,7 @@ def test_a_later_major_version_halts_whoever_reads_it(own_stack: Stack, tmp_path
             proof = "desk" if name in {"privacy.cases", "privacy.decisions"} else None
             guard.publish(name, [later], partition=record.partition, key=record.key, role=proof)
             told = guard.log.stat().st_size
-            assert guard.start(role).wait(PATIENCE_S) == 70, f"{role} and {name}"
+            assert ended(guard.start(role)) == 70, f"{role} and {name}"
             last = halted(guard, told)
             assert last["kind"] == "NewerFormError"
             assert f"a message of the kind {kind} has the version 9" in last["why"]
@@ -310,8 +314,8 @@ def secret_cases(guard: Patient) -> tuple[set[str], int]:
     officer = str(guard.directory / "keys" / "officer-1.pem")
     found = json.loads(guard.cli("case", "list", "--key", officer, "--json"))
     ours = {case["jti"] if case["jti"].startswith("hold-") else "claim-90" for case in found if case["secret"]}
-    records = asyncio.run(read_all(guard.stack.kafka, {}, guard.topic("privacy.cases"), [0]))
-    last = {record.key: record.value for record in records if record.key.startswith(b"~case.")}
+    records = asyncio.run(KafkaLog(guard.stack.kafka, {}).read_all(guard.topic("privacy.cases"), [0]))
+    last = {record.key: record.value for record in records if (record.key or b"").startswith(b"~case.")}
     return ours, sum(value is not None for value in last.values())
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from installation import Installation, event, raw
 from kafka_tools import ends, handled
-from patience import PATIENCE_S
+from patience import ended
 from redis import Redis
 from signing import claims, signed
 from test_erase import erased
@@ -19,12 +19,11 @@ pytestmark = pytest.mark.real
 
 
 @pytest.fixture
-def guard(java: None, tmp_path: Path) -> Iterator[Installation]:  # noqa: ARG001
-    """An installation on a stack of its own."""
-    with Stack(tmp_path / "stack") as stack:
-        made = Installation(stack, tmp_path / "guard")
-        yield made
-        made.stop()
+def guard(struck: Stack, tmp_path: Path) -> Iterator[Installation]:
+    """An installation whose keystore a test may put back."""
+    made = Installation(struck, tmp_path / "guard")
+    yield made
+    made.forget()
 
 
 def restore(guard: Installation, backup: Path) -> None:
@@ -75,7 +74,7 @@ def test_a_restored_backup_brings_nobody_back(guard: Installation, tmp_path: Pat
     guard.publish("calllog.events", [raw(event("late", people[0], "bob@example.org"))])
     guard.settled(lambda: len(guard.live()) == 32, "work goes on: bob's leg, and none of whom was erased")
     assert read(guard) == 31, "ten others, bob's eleven and his ten restored ones; the young person's leg opens no more"
-    assert '"people_without_key": 1' in guard.log.read_text()
+    guard.said('"people_without_key": 1')
     assert all(worker.poll() is None for worker in guard.workers)
 
 
@@ -88,7 +87,7 @@ def test_nothing_is_opened_before_the_ledger_is_replayed(guard: Installation, tm
     shutil.copytree(guard.stack.redis_dir, backup)
     for worker in workers:
         worker.terminate()
-        worker.wait(PATIENCE_S)
+        ended(worker)
     assert sum(json.loads(guard.cli("keystore", "status", "--json"))["entries"].values()) == 4
     assert "0 re-wrapped" in guard.cli("keystore", "walk")
     guard.cli("keystore", "guard")
@@ -98,7 +97,7 @@ def test_nothing_is_opened_before_the_ledger_is_replayed(guard: Installation, tm
     guard.cli("read", "--purpose", "service", "--actor", "support-1", code=3)
     guard.start("protector")
     guard.publish("calllog.events", [raw(event("c2", "carol@example.org"))])
-    guard.settled(lambda: "waits until keepers" in guard.log.read_text(), "the protector waits")
+    guard.said("waits until keepers")
     assert len(guard.live()) == 2
     guard.start("keeper")
     guard.settled(lambda: len(guard.live()) == 3, "work goes on")

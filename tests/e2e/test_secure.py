@@ -10,7 +10,6 @@ import ssl
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fnmatch import fnmatchcase
@@ -21,14 +20,15 @@ from typing import Any
 import psutil
 import pytest
 from documents import marked
+from in_process import command
 from installation import by_law, event
 from kafka import KafkaAdminClient
-from patience import PATIENCE_S
+from patience import ended, until
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError
 
 from calllog_guard.adapters.kafka.admin.topics import KafkaTopics
-from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.adapters.kafka.security import connecting, security
 from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
@@ -89,28 +89,24 @@ class Company:
 
     def cli(self, user: str, *words: str, code: int = 0, **settings: str) -> str:
         """Run one command as a user; what it says on both streams when it fails."""
-        command = [sys.executable, "-m", "calllog_guard.cli", *words]
-        environment = self.environment(user, **settings)
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-        assert done.returncode == code, (
-            f"{user} {words[0]}: {done.returncode} {done.stdout[-500:]} {done.stderr[-1500:]}"
-        )
-        return done.stdout + (done.stderr if code else "")
+        done = command(words, self.environment(user, **settings))
+        assert done.code == code, f"{user} {words[0]}: {done.code} {done.out[-500:]} {done.err[-1500:]}"
+        return done.out + (done.err if code else "")
 
     def start(self) -> None:
         """One worker of each role, each as its own user."""
         with self.log.open("ab") as log:
             for role in ROLES:
-                command = [sys.executable, "-m", "calllog_guard.cli", "worker", role]
+                line = [sys.executable, "-m", "calllog_guard.cli", "worker", role]
                 environment = self.environment(role, WALK_S="1")
-                self.workers.append(subprocess.Popen(command, env=environment, stderr=log, stdout=log))
+                self.workers.append(subprocess.Popen(line, env=environment, stderr=log, stdout=log))
 
     def stop(self) -> None:
         """End the workers."""
         for worker in self.workers:
             worker.send_signal(signal.SIGTERM)
         for worker in self.workers:
-            worker.wait(PATIENCE_S)
+            ended(worker)
         self.run(asyncio.sleep(0.5))
         self._runner.close()
 
@@ -120,16 +116,17 @@ class Company:
 
     def settled(self, condition: Callable[[], bool], what: str) -> None:
         """Wait until a condition holds."""
-        end = time.monotonic() + PATIENCE_S
-        while not condition():
+
+        def holds() -> bool:
             assert all(worker.poll() is None for worker in self.workers), self.log.read_text()[-2000:]
-            assert time.monotonic() < end, f"{what}: {self.log.read_text()[-3000:]}"
-            time.sleep(0.2)
+            return condition()
+
+        until(holds, lambda: f"{what}: {self.log.read_text()[-3000:]}")
 
     def reads(self, user: str, topic: str, **options: Any) -> list[Any]:
         """What a user reads of a topic, internal records left out."""
         partitions = range(4 if topic == "calllog.legs" else 1)
-        found = self.run(read_all(self.stack.kafka, self.options(user) | options, topic, list(partitions)))
+        found = self.run(KafkaLog(self.stack.kafka, self.options(user) | options).read_all(topic, list(partitions)))
         return [record for record in found if not (record.key or b"").startswith(b"~")]
 
     def writes(self, user: str, topic: str) -> None:
@@ -396,7 +393,7 @@ def test_who_may_write_nowhere_has_no_producer(company: Company) -> None:
 def test_without_tls_nothing_is_said(company: Company) -> None:
     """Neither by Kafka nor by the keystore, to whoever asks in the clear."""
     with pytest.raises(LogRefusedError, match="closes the connection: is security_protocol"):
-        company.run(read_all(company.stack.kafka, {}, "calllog.legs", [0]))
+        company.run(KafkaLog(company.stack.kafka, {}).read_all("calllog.legs", [0]))
     for address in (company.stack.kafka, company.stack.redis.removeprefix("rediss://").partition("/")[0]):
         host, _, port = address.partition(":")
         with socket.create_connection((host, int(port)), timeout=5) as client:
@@ -437,7 +434,7 @@ def test_a_certificate_of_another_host_is_refused(company: Company) -> None:
     kafka = company.stack.kafka.replace("127.0.0.1", "localhost")
     mismatch = r"not accepted \(Hostname mismatch, certificate is not valid for 'localhost'\)"
     with pytest.raises(LogRefusedError, match=mismatch):
-        company.run(read_all(kafka, company.options("reader"), "calllog.legs", [0]))
+        company.run(KafkaLog(kafka, company.options("reader")).read_all("calllog.legs", [0]))
     assert re.search(mismatch, company.cli("auditor", "topics", "check", code=3, KAFKA=kafka))
     with pytest.raises(KeystoreSilentError, match="Hostname mismatch"):
         company.run(read_of(keystore(company).replace("@127.0.0.1", "@localhost")))

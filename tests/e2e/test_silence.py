@@ -12,20 +12,20 @@ from outages import (
     ENDED_WITHIN_S,
     OUTAGES,
     ROLES,
-    SEEN_WITHIN_S,
     Watched,
     deaf,
     heal,
     healthy,
     is_unknown,
     strike,
-    until,
 )
+from patience import until
+from sizes import every, size
 
 from calllog_guard.devstack.supervisor import Stack
 
 pytestmark = pytest.mark.real
-OUTAGE_S = float(os.environ.get("OUTAGE_S", "20"))
+OUTAGE_S = size("OUTAGE_S", 8, 20)
 """How long an outage lasts; `make outages` takes half an hour for each."""
 _READ = ("read", "--purpose", "service", "--actor", "support-1", "--follow", "--http", "127.0.0.1:0")
 
@@ -57,7 +57,7 @@ def _neither(watched: Watched) -> bool:
     return not (said["alive"] or said["ready"])
 
 
-@pytest.mark.parametrize("outage", OUTAGES if "OUTAGE_S" in os.environ else OUTAGES[::2])
+@pytest.mark.parametrize("outage", every(OUTAGES if "OUTAGE_S" in os.environ else OUTAGES[::2], "both gone"))
 @pytest.mark.timeout(900 + 4 * OUTAGE_S)
 def test_a_silent_server_is_told_of_and_ends_nobody_and_loses_nothing(guard: Installation, outage: str) -> None:
     """Alive and ready is who can work; who cannot says what it waits for, once in a while, and lets itself be ended."""
@@ -71,7 +71,7 @@ def test_a_silent_server_is_told_of_and_ends_nobody_and_loses_nothing(guard: Ins
     calls(guard, "b", 500)  # some of them are on their way when it happens
     began, before = time.monotonic(), [len(each.lines()) for each in watched]
     strike(guard.stack, outage)
-    until(lambda: all(map(_neither, watched)), lambda: str(watched), SEEN_WITHIN_S)
+    until(lambda: all(map(_neither, watched)), lambda: str(watched))
     print(outage, f"seen by all after {time.monotonic() - began:.1f} s")  # noqa: T201
     assert {each.health()["status"] for each in watched} == {503}
     servers = {"kafka": ["Kafka"], "redis": ["the keystore"], "both": ["Kafka", "the keystore"]}[
@@ -81,7 +81,7 @@ def test_a_silent_server_is_told_of_and_ends_nobody_and_loses_nothing(guard: Ins
     def told() -> bool:
         return all(all(server in each.health()["why"] for server in servers) for each in watched)
 
-    until(told, lambda: str(watched), SEEN_WITHIN_S)
+    until(told, lambda: str(watched))
     if "Kafka" in servers:
         assert all(is_unknown(each.figure("lag_records")) for each in watched), "nobody knows it"
     assert all((each.figure("retries_total") or 0) > 0 for each in watched)
@@ -114,14 +114,14 @@ STARTS = {
 }
 
 
-@pytest.mark.parametrize("state", STARTS)
+@pytest.mark.parametrize("state", every(list(STARTS), "the keystore says nothing"))
 def test_who_waits_for_a_server_at_its_start_says_so_and_ends(guard: Installation, state: str) -> None:
     """Each role, and all of them as one process."""
     with deaf() as port:
         settings = {name: text.format(port=port) for name, text in STARTS[state].items()}
         settings["RING"] = str(guard.directory / "kms")
         watched = [Watched(guard, "worker", role, **settings) for role in (*ROLES, "all")]
-        until(lambda: all("waits" in each.events() for each in watched), lambda: str(watched), 120)
+        until(lambda: all(each.said("waits") for each in watched), lambda: str(watched))
         assert [each.health()["status"] for each in watched[:-1]] == [503] * len(ROLES)
         for number, each in enumerate(watched):
             code, took = each.ended(signal.SIGINT if number % 2 else signal.SIGTERM)
@@ -133,7 +133,7 @@ def test_the_workers_of_all_do_not_outlive_it(guard: Installation) -> None:
     import psutil  # noqa: PLC0415 - for this alone
 
     everything = Watched(guard, "worker", "all")
-    until(lambda: everything.log.read_text().count('"started"') == len(ROLES), lambda: str(everything), 120)
+    until(lambda: everything.said("started", len(ROLES)), lambda: str(everything))
     children = psutil.Process(everything.process.pid).children()
     assert len(children) == len(ROLES)
     everything.process.kill()
@@ -144,7 +144,7 @@ def test_the_workers_of_all_do_not_outlive_it(guard: Installation) -> None:
 def test_who_waits_in_vain_for_partitions_ends(guard: Installation) -> None:
     """Kafka stands still while a keeper, which has said that it starts, takes its partitions: the library's listener has it."""
     keeper = Watched(guard, "worker", "keeper")
-    until(lambda: "started" in keeper.events(), lambda: str(keeper), 120)
+    until(lambda: keeper.said("started"), lambda: str(keeper))
     strike(guard.stack, "kafka frozen")
     code, took = keeper.ended()
     assert (code, took < ENDED_WITHIN_S) == (0, True), keeper

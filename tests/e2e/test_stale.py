@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from installation import Installation, Make
+from patience import ended
 from test_choices import ask
 
 pytestmark = pytest.mark.real
@@ -50,7 +51,7 @@ def test_what_a_frozen_desk_still_writes_does_not_bring_a_refused_case_back(make
     )
     for desk in (paused, other):
         desk.terminate()
-        desk.wait(60)
+        ended(desk)
     guard.start("desk")
     ask(guard, "verify-01", type="clock", event="verify", case=newest(guard, "waits-001")["case"])
     guard.settled(lambda: [each["reason"] for each in guard.dead()] == ["wrong_state"], "it is refused, and stays so")

@@ -114,7 +114,7 @@ async def walked(guard: Installation, days: int) -> list[str]:
     ring = Keyring(TENANT, keystore, vault, clock, cache_s=1, cache_entries=1, partitions=guard.partitions)
     periods = Periods(keep_days=186, late_days=400, epoch_days=7, window_days=14)
     try:
-        return (await Walk(TENANT, keystore, ring, vault, clock, periods, lambda _: None, nobody).run({})).destroyed
+        return (await Walk(ring, clock, periods, nobody).run({})).destroyed
     finally:
         await keystore.close()
 
@@ -136,7 +136,7 @@ def loot(java: None, tmp_path_factory: pytest.TempPathFactory) -> Loot:  # noqa:
             guard.publish("privacy.requests", [signed(guard.directory, claims("thief-001", PEOPLE[0]))])
             guard.settled(lambda: "absent" in stages(guard, "thief-001"), "absent")
             guard.settled(lambda: len(guard.records("calllog.legs")) == 2 or len(guard.live()) == 2, "expired")
-            guard.settled(lambda: '"event": "walked"' in guard.log.read_text(), "walked")
+            guard.said('"event": "walked"')
             guard.settled(
                 lambda: (
                     not [each for each in guard.records("calllog.legs") if each.value and each.key not in guard.live()]

@@ -7,6 +7,7 @@ import pytest
 from carry_world import CarryWorld
 from downstream import plain
 from guard_world import PARTITIONS, TENANT, Crash
+from sizes import EACH_WRITE
 from test_crash_matrix import reply
 
 from calllog_guard.core.crypto.entries import IDENTITY_KEY, Person, person_key
@@ -295,7 +296,7 @@ async def test_a_dry_run_counts_and_writes_nothing(world: CarryWorld) -> None:
 
 async def test_it_may_be_killed_at_every_write_and_started_again(tmp_path: Path) -> None:
     """With an erasure that waits for it: in the end everything of the person is gone, and nothing of anybody else."""
-    for at in range(1, 80):
+    for at in range(1, 80, EACH_WRITE):
         blown = False
         for after in (False, True):
             world: Any = await CarryWorld(tmp_path / f"{at}-{after}").start()

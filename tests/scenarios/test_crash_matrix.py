@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from guard_world import POLICY, Crash, GuardWorld
+from sizes import EACH_WRITE
 
 from calllog_guard.core.identifiers import b64
 from calllog_guard.core.profile import FORMS
@@ -157,7 +158,7 @@ async def test_killed_at_any_write_the_case_ends_as_if_nothing_had_happened(tmp_
     assert repeated(world) == 0
     at, blown = 0, True
     while blown:
-        at += 1
+        at += EACH_WRITE
         for after in (False, True):
             world = await filled(tmp_path / f"{at}-{after}")
             await STORIES[name](world)
@@ -171,7 +172,7 @@ async def test_killed_at_any_write_of_a_protector_no_leg_is_lost_and_nobody_is_m
     """Two calls with a person in common, one of them hostile in between; the same legs and the same letter come out."""
     at, blown = 0, True
     while blown:
-        at += 1
+        at += EACH_WRITE
         for after in (False, True):
             world = await GuardWorld(tmp_path / f"{at}-{after}").start()
             await world.call("c1", WHO, "bob@example.org")
@@ -193,7 +194,7 @@ async def test_who_is_first_stored_while_their_erasure_begins_is_erased(
     """Their call was there before the request; between the decision and its fence the protector makes them, and keepers fence."""
     at, blown = 0, True
     while blown:
-        at += 1
+        at += EACH_WRITE
         for after in (False, True):
             world = await GuardWorld(tmp_path / f"{at}-{after}", forms=forms).start()
             await world.call("c1", WHO, "bob@example.org")

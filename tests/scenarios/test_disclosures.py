@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from guard_world import GuardWorld
+from sizes import EACH_WRITE
 from test_access import RICH, parts_of, reply_key, with_calls
 
 from calllog_guard.core.answers.parts import PARTS, Part
@@ -223,7 +224,7 @@ async def test_wherever_a_worker_dies_the_copies_are_made_given_and_gone(tmp_pat
     """A disclosure, an erasure, an approval: killed at every write of all of it."""
     at, blown = 0, True
     while blown:
-        at += 1
+        at += EACH_WRITE
         world = await with_calls(tmp_path / f"{at}")
         await world.ask("disclose1", "disclose", "bob", key="officer-1", reply_key=reply_key(world), **TERMS)
         blown = await world.run_with_crashes(at, after=after, rebuild=at % 2 == 0)
@@ -247,7 +248,7 @@ async def test_wherever_a_worker_dies_while_it_is_erased_and_given_it_is_given_w
     """Killed at every write of the erasure, of the approval and of the release."""
     at, blown = 0, True
     while blown:
-        at += 1
+        at += EACH_WRITE
         world = await with_calls(tmp_path / f"{at}")
         await ask(world)
         await world.ask("erase-0001", "erase", "bob")
@@ -439,7 +440,7 @@ async def test_what_is_not_held_for_the_authority_is_nothing(world: GuardWorld) 
 async def test_wherever_a_worker_dies_a_disclosure_of_nothing_is_told_to_nobody(tmp_path: Path) -> None:
     at, blown = 0, True
     while blown:
-        at += 1
+        at += EACH_WRITE
         world = await with_calls(tmp_path / f"{at}")
         await ask(world, **OLD)
         await world.ask("yes-00001", "approve", key="officer-2", case=world.id_of("disclose1"))

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from downstream import Downstream, plain, readings
-from guard_world import PARTITIONS, POLICY, TENANT, Crash, GuardWorld, WorldReader
+from guard_world import PARTITIONS, POLICY, TENANT, Crash, GuardWorld
+from sizes import EACH_WRITE
 
+from calllog_guard.adapters.memory.fakes import MemoryLogReader
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
 from calllog_guard.core.calls.view import Put, Reset
 from calllog_guard.core.crypto.held_envelope import HeldHeader
@@ -306,7 +308,7 @@ async def test_a_follower_that_dies_at_any_write_of_its_cursor_ends_with_the_sam
     wanted = await plain(world)
     at, died = 0, True
     while died:
-        at += 1
+        at += EACH_WRITE
         (tmp_path / "cursor-billing").write_bytes(cursor)
         job.table.rows, died = dict(before), False
         job.fuse.at, job.fuse.after, job.fuse.count = at, after, 0
@@ -329,7 +331,7 @@ async def test_a_worker_that_dies_anywhere_in_an_erasure_takes_no_row_away(tmp_p
     """The follower looks at what each crash left behind."""
     at, died = 0, True
     while died:
-        at += 1
+        at += EACH_WRITE
         world = await filled(tmp_path / f"{at}")
         job = Downstream(world).start()
         await job.until_true()
@@ -400,20 +402,20 @@ async def test_a_reader_of_a_purpose_without_copies_never_asks_for_their_topic(w
     job = Downstream(world, "service")
     asked: list[Any] = []
 
-    class Watched(WorldReader):
+    class Watched(MemoryLogReader):
         """Notes which topics are read."""
 
         def _records(self, place: Any) -> Any:
             asked.append(place[0])
             return super()._records(place)
 
-    job.log, job.held = Watched(world), Watched(world)
+    job.log, job.held = Watched(world.log), Watched(world.log)
     job.start()
     await job.until(lambda: len(job.table.rows) == 8)
     await job.for_(0.05)
     await job.ends()
     legs, kept = readings(world, "service")
-    batches = snapshot(legs, Watched(world), range(PARTITIONS), lambda _: None, kept)
+    batches = snapshot(legs, Watched(world.log), range(PARTITIONS), lambda _: None, kept)
     assert sum([len(each) async for each in batches]) == 8
     assert set(asked) == {"calllog.legs", "privacy.decisions"}
 

@@ -20,10 +20,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from patience import PATIENCE_S
+from sizes import size
 
 from calllog_guard.errors import GuardError
 
-SEQUENCES = int(os.environ.get("FOLLOWING_SEQUENCES", "25"))
+SEQUENCES = size("FOLLOWING_SEQUENCES", 8, 25)
 BOTH = POLICY.replace('purposes = ["billing"]', 'purposes = ["billing", "service"]').replace('"P6Y"', '"P60D"')
 PEOPLE = ("ann", "ben", "cem")
 who = st.sampled_from(PEOPLE)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from guard_world import TENANT, GuardWorld, write_keys
+from sizes import size
 
 from calllog_guard.core.codec import time_text
 from calllog_guard.core.crypto.jose import desk_pem, sign
@@ -14,7 +15,7 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.requests.sealing import seal_request
 from calllog_guard.metrics import Counters
 
-MANY = 10_000
+MANY = size("HOSTILE", 1_000, 10_000)
 SEED = 7
 
 

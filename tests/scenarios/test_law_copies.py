@@ -15,6 +15,7 @@ from downstream import Downstream, plain
 from guard_world import POLICY as POLICY_OF_ONE
 from guard_world import TENANT, GuardWorld
 from patience import PATIENCE_S
+from sizes import EACH_WRITE
 
 from calllog_guard.core.cases.notices import KeptFor, Words
 from calllog_guard.core.crypto.entries import person_key
@@ -158,7 +159,7 @@ async def test_a_correction_reaches_what_law_keeps(tmp_path: Path) -> None:
 async def test_a_keeper_that_dies_corrects_all_the_same(tmp_path: Path, *, after: bool) -> None:
     at, more = 0, True
     while more:
-        at += 1
+        at += EACH_WRITE
         world = await erased(tmp_path / str(at))
         await world.ask("rectify-1", "rectify", "bob", facts={"call_id": "a50", "role": "callee"})
         more = await world.run_with_crashes(at, after=after, rebuild=bool(at % 2))
@@ -259,7 +260,7 @@ async def test_it_is_noted_before_the_key_is_gone(tmp_path: Path, *, after: bool
     """A keeper that dies at any write of the erasure leaves nobody whose copies lead nowhere."""
     at, more = 0, True
     while more:
-        at += 1
+        at += EACH_WRITE
         world = await GuardWorld(tmp_path / str(at)).start()
         await world.call("a1", "bob", "alice")
         await world.run()
@@ -282,7 +283,7 @@ async def test_the_walk_keeps_the_note_as_long_as_the_copies(tmp_path: Path) -> 
 
     def walk() -> Walk:
         periods = Periods(keep_days=6 * 372, late_days=35, epoch_days=7, window_days=14)
-        return Walk(TENANT, world.keystore, world.ring(), world.vault, world.clock, periods, lambda _: None, unfinished)
+        return Walk(world.ring(), world.clock, periods, unfinished)
 
     world.clock.at += timedelta(days=300)
     await walk().run({})
@@ -461,7 +462,7 @@ async def test_of_somebody_else_nothing_is_held(tmp_path: Path) -> None:
 async def test_wherever_a_worker_dies_what_law_keeps_is_held_and_let_go(tmp_path: Path) -> None:
     at, more = 0, True
     while more:
-        at += 1
+        at += EACH_WRITE
         world = await erased(tmp_path / str(at))
         await world.hold("hold-0001", "claim-17", "bob")
         more = await world.run_with_crashes(at, after=at % 2 == 0, rebuild=at % 4 > 1)

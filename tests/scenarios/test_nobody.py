@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from guard_world import TENANT, GuardWorld
+from sizes import EACH_WRITE
 from test_crash_matrix import reply
 from test_receipt import RECEIPT
 
@@ -156,7 +157,7 @@ async def test_who_is_held_openly_is_known(world: GuardWorld) -> None:
 @pytest.mark.parametrize("kind", ["restrict", "erase", "object"])
 async def test_a_crash_makes_nobody_known(tmp_path: Path, kind: str) -> None:
     """Whom the case itself has minted or fenced before the crash was not known before."""
-    for at in range(1, 60):
+    for at in range(1, 60, EACH_WRITE):
         for after in (False, True):
             world = await GuardWorld(tmp_path / f"{at}-{after}").start()
             more: dict[str, Any] = {"purposes": ["quality"]} if kind == "object" else {}

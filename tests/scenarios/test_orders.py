@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from guard_world import TENANT, Crash, GuardWorld
+from sizes import EACH_WRITE
 from test_secret_holds import REPLY
 
 from calllog_guard.core.cases.secret_cases import REFUSED, is_order, is_state, open_case, secret_key
@@ -131,7 +132,7 @@ def _output(record: Arrival) -> Output:
 async def test_the_desk_dies_at_each_write_of_an_order(tmp_path: Path, *, after: bool) -> None:
     at, more = 0, True
     while more:
-        at += 1
+        at += EACH_WRITE
         world = await started(tmp_path / str(at))
         await world.hold("hold-0001", "claim-17", "alice", secret=True)
         await world.ask("erase-001", "erase", "alice")
@@ -182,7 +183,7 @@ async def test_secret_cases_are_moved_once_after_the_upgrade(tmp_path: Path) -> 
     writes = world.log.calls
     for hour in (11, 12):
         world.clock.at = world.clock.at.replace(hour=hour)
-        await world.desk._o.topic.look()
+        await world.desk._topic.look()
     assert (world.log.calls, world.counts[Counters.cases_restored]) == (writes, 0), "once"
     await world.restart()
     assert world.case("hold-0001").state == "closed"
@@ -255,7 +256,7 @@ async def test_what_comes_first_by_the_other_topic_leaves_no_case_open(tmp_path:
     }
     at, blown = 0, True
     while blown:
-        at += 1
+        at += EACH_WRITE
         world = await started(tmp_path / f"{at}")
         await world.ask("asked-001", kind, "alice", **more.get(kind, {}))
         world.fuse.at, world.fuse.after, world.fuse.count = at, after, 0

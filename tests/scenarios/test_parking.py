@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from damage import DAMAGES, Damage
 from guard_world import PARTITIONS, TENANT, GuardWorld
+from sizes import EACH_WRITE
 
 from calllog_guard.core.calls.leg import Leg, read_leg
 from calllog_guard.core.calls.parked import PARKED, parked_key, waiting_now
@@ -466,7 +467,7 @@ async def test_killed_at_any_write_nothing_is_lost_and_nothing_comes_twice(tmp_p
     for parks in (True, False):
         at, blown = 0, True
         while blown:
-            at += 1
+            at += EACH_WRITE
             for after in (False, True):
                 folder = tmp_path / f"{parks}-{at}-{after}"
                 world, blown = await story(folder, at if parks else -1, -1 if parks else at, after=after)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from guard_world import PARTITIONS, TENANT, GuardWorld
+from sizes import EACH_WRITE
 from test_access import parts_of
 from test_backlog import ASKED, filled, stages
 from test_crash_matrix import reply
@@ -30,7 +31,7 @@ CALLS = 7
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Portions of two legs, names in parts of three, export parts of two, and a turn that is over at once."""
     for module in ("enforcement.enforcer", "arrivals", "held_copies"):
-        monkeypatch.setattr(f"calllog_guard.workers.keeper.worker.{module}.PORTION", 2)
+        monkeypatch.setattr(f"calllog_guard.workers.keeper.{module}.PORTION", 2)
     monkeypatch.setattr("calllog_guard.workers.keeper.held_copies._AT_ONCE", 2)
     monkeypatch.setattr("calllog_guard.workers.keeper.enforcement.results.NAMES_IN_PART", 3)
     monkeypatch.setattr("calllog_guard.workers.keeper.enforcement.exports.LEGS_PER_PART", 2)
@@ -100,7 +101,7 @@ async def test_killed_at_any_write_a_decision_in_portions_ends_as_if_nothing_had
     wanted = seen(world)
     at, blown = 0, True
     while blown:
-        at += 1
+        at += EACH_WRITE
         world = await busy(tmp_path / str(at))
         await asked(world, kind)
         blown = await world.run_with_crashes(at, after=at % 2 == 0, rebuild=at % 3 == 0)

@@ -10,10 +10,10 @@ from documents import DOCUMENTED
 from guard_world import POLICY, TENANT, GuardWorld
 from test_crash_matrix import reply
 
-from calllog_guard.core.cases.case_states import RULES
 from calllog_guard.core.decisions.outcome import TO_DESK, Outcome
 from calllog_guard.core.profile import RELEASE_0_1
 from calllog_guard.core.records import Output
+from calllog_guard.core.requests.types import TYPES
 
 _POLICY = (
     POLICY.replace("[version.tenant.iocom.actors.billing-1]", """\
@@ -105,7 +105,7 @@ async def carried_out(world: GuardWorld, kind: str, *subjects: str) -> list[str]
 
 
 def test_the_table_names_every_type_that_has_a_case() -> None:
-    with_case = {kind for kind, rule in RULES.items() if rule.ends is not None}
+    with_case = {kind for kind, rule in TYPES.items() if rule.ends is not None}
     assert {name.partition(" ")[0] for name in table()} == with_case
 
 

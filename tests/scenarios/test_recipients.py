@@ -9,6 +9,7 @@ import pytest
 from desk_world import CANARY, DeskWorld
 from guard_world import BARE as POLICY
 from guard_world import TENANT, Crash, GuardWorld
+from sizes import EACH_WRITE
 from test_replay import alice
 
 from calllog_guard.adapters.disk.policy_file import load_policy
@@ -264,7 +265,7 @@ async def test_an_access_that_does_not_say_which_records_it_opened_counts(world:
 async def test_wherever_a_process_dies_those_are_told_and_no_others(
     tmp_path: Path, *, after: bool, rebuild: bool
 ) -> None:
-    for at in range(1, 80):
+    for at in range(1, 80, EACH_WRITE):
         world = await GuardWorld(tmp_path / str(at), POLICY + RECIPIENTS).start()
         await world.opened("billing-1", await called(world, "c1", ALICE))
         await world.ask("erase-0001", "erase", ALICE)
@@ -428,7 +429,7 @@ async def test_who_reads_until_it_is_done_is_told(world: GuardWorld, kind: str) 
         if not world.log.records["privacy.access", 0]:
             await world.opened("billing-1", legs)
 
-    results.traced = and_read  # type: ignore[method-assign]
+    results.traced = and_read  # type: ignore[assignment, method-assign]
     await world.ask("asked-0001", kind, ALICE, **more)
     await world.run()
     assert recipients(world, "asked-0001") == {"invoicing"}

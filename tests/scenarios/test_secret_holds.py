@@ -1,18 +1,18 @@
 """Whoever is under a secret hold gets the same answers, in the same steps, as whoever is not: a thousand pairs, field by field."""
 
 import json
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from guard_world import TENANT, GuardWorld
+from sizes import size
 
 from calllog_guard.core.decisions.hold import hold_id
 from calllog_guard.core.identifiers import b64
 
-PAIRS = int(os.environ.get("PAIRS", "200"))
+PAIRS = size("PAIRS", 60, 200)
 RANDOM = {22, 43, 80}
 """Lengths of what is random: ids, digests, wrapped keys."""
 _TOLD = ("privacy.receipts", "privacy.notices", "privacy.exports", "privacy.access", "calllog.dead")

@@ -6,7 +6,6 @@ them everybody is under a secret hold, some of which are released, or ordered tw
 """
 
 import json
-import os
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
@@ -16,9 +15,11 @@ import downstream
 import guard_world
 import pytest
 from downstream import readings
-from guard_world import BARE, GuardWorld, WorldReader
+from guard_world import BARE, GuardWorld
+from sizes import size
 from test_secret_holds import REPLY
 
+from calllog_guard.adapters.memory.fakes import MemoryLogReader
 from calllog_guard.core.cases.secret_cases import is_part
 from calllog_guard.core.identifiers import unb64
 from calllog_guard.core.rights.grants import USERS, rights
@@ -26,7 +27,7 @@ from calllog_guard.workers.keeper import decision_work as work
 from calllog_guard.workers.keeper.expiry import sweeper
 from calllog_guard.workers.reader.once import snapshot
 
-PAIRS = int(os.environ.get("PAIRS", "200"))
+PAIRS = size("PAIRS", 60, 200)
 TOGETHER = 20
 KNOWING = {"desk", "keeper", "auditor"}
 """Who carries holds out."""
@@ -175,7 +176,7 @@ class Told:
     async def read(self) -> None:
         """A reader reads for billing what there is of legs, on the record."""
         legs = readings(self.world, writer=self.world.log)[0]  # type: ignore[arg-type]
-        batches = snapshot(legs, WorldReader(self.world), range(1), lambda _: None)
+        batches = snapshot(legs, MemoryLogReader(self.world.log), range(1), lambda _: None)
         async for _ in batches:
             pass
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from guard_world import POLICY, TENANT, Crash, GuardWorld
+from sizes import EACH_WRITE
 
 from calllog_guard.cli import main
 from calllog_guard.core.audit.month_report import Month, Sources, report
@@ -109,7 +110,7 @@ async def test_a_secret_hold_moves_no_byte_of_a_statement(tmp_path: Path) -> Non
 async def test_wherever_a_process_dies_nothing_is_counted_twice_or_not_at_all(
     tmp_path: Path, moment: datetime, *, after: bool, rebuild: bool
 ) -> None:
-    for at in range(1, 60):
+    for at in range(1, 60, EACH_WRITE):
         world = await GuardWorld(tmp_path / str(at), SHORT, sweep_s=60).start()
         for number in range(5):
             await world.call(f"c{number}", f"p{number}@example.org", days_ago=5, outcome="missed")

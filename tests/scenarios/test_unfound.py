@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from desk_world import CANARY, DeskWorld
 from guard_world import POLICY, GuardWorld
+from sizes import EACH_WRITE
 from test_replay import alice
 
 from calllog_guard.commands.case_view import table, whole
@@ -166,7 +167,7 @@ async def test_a_choice_that_nobody_weighs_needs_no_officer(tmp_path: Path, kind
 @pytest.mark.parametrize("kind", ["rectify", "restrict", "object"])
 async def test_killed_at_any_write_it_waits_for_the_officer_once(tmp_path: Path, kind: str) -> None:
     who = "alice" if kind == "rectify" else NOBODY
-    for at in range(1, 80):
+    for at in range(1, 80, EACH_WRITE):
         for after in (False, True):
             world = await GuardWorld(tmp_path / f"{at}-{after}").start()
             await world.call("c1", "alice", "bob")

@@ -5,7 +5,7 @@ Ours: events decoded, purposes put on each leg as the protector does, the keeper
 The oracle: one leg at a time, `dateutil` for the periods, no code of ours. Both tell for each day how many legs are alive.
 """
 
-import argparse
+import argparse  # noqa: TID251 - a script beside the tests
 import json
 import random
 import sys
@@ -21,9 +21,11 @@ from typing import Any
 from dateutil.relativedelta import relativedelta
 from policies import policy_of, version
 
+from calllog_guard.adapters.disk.old_logs import LogFile, csv_rows
 from calllog_guard.adapters.rocksdb.index import RocksIndex
-from calllog_guard.commands.calls import COLUMNS, csv_events
 from calllog_guard.commands.demo import made_calls
+from calllog_guard.commands.options import COLUMNS
+from calllog_guard.core.calls.csv_rows import columns_of
 from calllog_guard.core.calls.event import Limits, read_event
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.identifiers import Tenant
@@ -88,7 +90,7 @@ class Part:
 def parts(calls: Path, first: date) -> Iterator[Part]:
     """Every party of every call of a CSV whose second 0 is the start of `first`."""
     limits = Limits(ahead_ms=0, late_ms=3 * _DAY_MS, max_bytes=1 << 18)
-    for _, _, raw in csv_events(calls, TENANT, COLUMNS, first):
+    for _, _, raw in csv_rows(LogFile(calls, 0, columns_of(COLUMNS), TENANT, calls.stem, first)):
         if isinstance(raw, MessageError):
             raise raw
         at = datetime.fromisoformat(json.loads(raw)["started_at"])

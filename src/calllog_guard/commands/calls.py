@@ -1,19 +1,19 @@
 """`emit` publishes events."""
 
-import argparse
-import asyncio
-import csv
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from calllog_guard.adapters.disk.old_logs import ndjson_lines
+import click
+
+from calllog_guard.adapters.disk.old_logs import LogFile, events_of
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, enter
+from calllog_guard.commands.options import Args, argument, columns, command, flag, start
 from calllog_guard.commands.setup import say, show, the_world
-from calllog_guard.core.calls.csv_rows import columns_of, event_of_row
+from calllog_guard.core.calls.csv_rows import columns_of
 from calllog_guard.core.calls.event import EVENTS, check_event
 from calllog_guard.core.codec import decode
 from calllog_guard.core.identifiers import Tenant
@@ -23,115 +23,40 @@ from calllog_guard.errors import ConfigurationError, MessageError
 _BATCH: Final = 500
 _TOLD: Final = 10
 """Bad rows that are told one by one."""
-COLUMNS: Final = "start=timestamp,caller=caller,callee=callee,duration=duration"
 
 
 Row = tuple[int, bytes, bytes | MessageError]
 """The line it lies in (from 1), the call's id, and the event or why there is none."""
 
 
-def day_of(text: str) -> date:
-    """A day as an argument."""
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError("no day: write it as 2026-11-01") from None
-
-
 def _many(text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError("no number of rows")
+        raise click.BadParameter("no number of rows")
     return int(text)
 
 
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verbs."""
-    verb = verbs.add_parser(
-        "emit",
-        help="publish events from NDJSON of the event schema, or from CSV with a column map; ids are taken as they stand",
-    )
-    verb.add_argument("file", metavar="FILE", type=Path)
-    verb.add_argument(
-        "--columns",
-        default=COLUMNS,
-        help=f"CSV: which column is what (default {COLUMNS}; call, kind, outcome may be added)",
-    )
-    verb.add_argument("--start", type=day_of, help="CSV: the day that second 0 falls on, as 2026-11-01")
-    verb.add_argument(
-        "--topic", help="which of the tenant's topics of events (default: the first that the policy names)"
-    )
-    verb.add_argument("--limit", type=_many, help="only the first so many rows")
-    verb.add_argument("--skip-bad", action="store_true", help="publish the others where rows are no events; exit 1")
-    verb.add_argument("--json", action="store_true")
-    verb.set_defaults(run=lambda args: asyncio.run(emit(args)))
-
-
-def csv_events(path: Path, tenant: Tenant, columns: str, first: date) -> Iterator[Row]:
-    """
-    Each row as an event, as `import` reads it: start, caller, callee, seconds (-1: missed); ids as they stand.
-
-    Raises:
-        ConfigurationError: A column is missing, or the text is no CSV in UTF-8.
-
-    """
-    names = columns_of(columns)
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        try:
-            if missing := set(names.values()) - set(rows.fieldnames or ()):
-                raise ConfigurationError(f"the file has no column {', '.join(sorted(missing))}: give --columns")
-            for number, row in enumerate(rows):
-                yield rows.line_num, *_row_event(row, names, tenant, f"{path.stem}-{number}", first)
-        except (csv.Error, UnicodeDecodeError) as error:
-            kind = type(error).__name__
-            raise ConfigurationError(f"after line {rows.line_num}: no CSV in UTF-8 ({kind})") from None
-
-
-def _row_event(
-    row: Mapping[str, str | None], names: Mapping[str, str], tenant: Tenant, call: str, first: date
-) -> tuple[bytes, bytes | MessageError]:
-    try:
-        event = event_of_row(row, names, tenant, call, first)
-    except MessageError as error:
-        return b"", error
-    return (row[names["call"]] or "").strip().encode() if "call" in names else call.encode(), event
-
-
-def ndjson_events(path: Path, most_bytes: int) -> Iterator[Row]:
-    """Call id and event of each line."""
-    for _, number, line in ndjson_lines(path, most_bytes, 0):
-        if isinstance(line, MessageError):
-            yield number, b"", line
-            continue
-        try:
-            yield number, decode(EVENTS, line).call_id.encode(), line
-        except MessageError as error:
-            yield number, b"", error
-
-
-def _rows(shared: AppContext, args: argparse.Namespace) -> Iterator[Row]:
+def _rows(shared: AppContext, args: Args) -> Iterator[Row]:
     """The rows of the file; an event that every protector would refuse is none, whenever it comes."""
-    tenant = shared.tenant
+    tenant, most = shared.tenant, shared.settings.event_max_bytes
     identity = shared.vault.identity(tenant)
-    if args.file.suffix.lower() == ".csv":
-        first = args.start or shared.clock.now().date() - timedelta(days=30)
-        found = csv_events(args.file, tenant, args.columns, first)
-    else:
-        found = ndjson_events(args.file, shared.settings.event_max_bytes)
-    for line, call, event in found if args.limit is None else islice(found, args.limit):
-        yield line, call, event if isinstance(event, MessageError) else _judged(event, tenant, identity)
+    first = args.start or shared.clock.now().date() - timedelta(days=30)
+    found = events_of(LogFile(args.file, most, columns_of(args.columns), tenant, args.file.stem, first, begin=0))
+    for _, line, raw in found if args.limit is None else islice(found, args.limit):
+        yield line, *_judged(raw, tenant, identity)
 
 
-def _judged(raw: bytes, tenant: Tenant, identity: Sequence[str]) -> bytes | MessageError:
+def _judged(raw: bytes | MessageError, tenant: Tenant, identity: Sequence[str]) -> tuple[bytes, bytes | MessageError]:
+    if isinstance(raw, MessageError):
+        return b"", raw
     try:
         event = decode(EVENTS, raw)
         check_event(event, identity)
     except MessageError as error:
-        return error
-    return raw if event.tenant == tenant else MessageError("foreign_tenant", "/tenant")
+        return b"", error
+    return event.call_id.encode(), raw if event.tenant == tenant else MessageError("foreign_tenant", "/tenant")
 
 
-def _checked(shared: AppContext, args: argparse.Namespace) -> int:
+def _checked(shared: AppContext, args: Args) -> int:
     """
     How many rows are bad; the first of them are told, by line and reason, never by content.
 
@@ -153,7 +78,14 @@ def _checked(shared: AppContext, args: argparse.Namespace) -> int:
     return bad
 
 
-async def emit(args: argparse.Namespace) -> int:
+@command("emit")
+@argument("file", metavar="FILE", type=Path, help="NDJSON of the event schema, or CSV")
+@columns
+@start
+@click.option("--topic", help="which of the tenant's topics of events (default: the first that the policy names)")
+@click.option("--limit", metavar="N", type=_many, help="only the first so many rows")
+@flag("--skip-bad", help="publish the others where rows are no events; exit 1")
+async def emit(args: Args) -> int:
     """Publish a file to a topic of the tenant's events, by the law in force: all of it or, with bad rows, none."""
     shared = the_world()
     bad = _checked(shared, args)

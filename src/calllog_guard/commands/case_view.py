@@ -9,10 +9,11 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from calllog_guard.core.cases.case import STAGES, UNFOUND, Case
+from calllog_guard.core.cases.case import UNFOUND, Case
 from calllog_guard.core.cases.case_filter import days_left
 from calllog_guard.core.cases.notices import Filed, waited_for
 from calllog_guard.core.codec import time_text
+from calllog_guard.core.requests.types import TAKE_AWAY, stages_of
 
 _LIFTED = {"ended": "ended", "stands": "stands: an officer's lift ends it, or the decision on the objection"}
 _NOTHING = "found      nothing to which it could be done: approve ({so}), or refuse with reasons"
@@ -37,7 +38,7 @@ _UNSURE: Final[dict[str, str]] = {
 
 def _stage(case: Case, name: str) -> str:
     """A stage in the words of its type: of a choice records go only where nothing else keeps them."""
-    if case.type not in {"object", "withdraw"} or name not in STAGES["object"]:
+    if case.type not in TAKE_AWAY or name not in stages_of(case.type):
         return name
     removed = sum(case.legs.values())
     return f"purposes ended, {removed} removed: {name}" if removed else "purposes ended, none removed"

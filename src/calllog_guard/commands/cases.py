@@ -1,27 +1,28 @@
 """`case list|show`: the life of cases, without identities; `case approve|refuse|extend`: an officer's word, signed and sent."""
 
-import argparse
-import asyncio
 import json
 from pathlib import Path
 from typing import Any, Final, get_args
 
-from calllog_guard.adapters.kafka.log import read_all, tenant_partition
+import click
+
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, enter
 from calllog_guard.commands.case_read import all_cases, is_officer
 from calllog_guard.commands.case_view import matched, table, whole
-from calllog_guard.commands.sent import TAKEN_S, RequestWatch, add_wait
+from calllog_guard.commands.options import SEALED, Args, argument, command, file, key, sealing, waiting
+from calllog_guard.commands.sent import TAKEN_S, RequestWatch
 from calllog_guard.commands.setup import say, show, the_world
-from calllog_guard.commands.signed import add_seal, has_orders, sign_request, text_of
+from calllog_guard.commands.signed import has_orders, sign_request, text_of
 from calllog_guard.commands.unread import Unread
 from calllog_guard.core.cases.case import Case, State, WaitsFor
 from calllog_guard.core.cases.case_filter import Filter, chosen, days_left
-from calllog_guard.core.cases.case_states import ROWS, RULES, Event
+from calllog_guard.core.cases.case_states import ROWS, Event
 from calllog_guard.core.cases.notices import FILED, Filed
 from calllog_guard.core.cases.sealed_case import open_part
 from calllog_guard.core.codec import decode, encode, time_text
 from calllog_guard.core.identifiers import EpochName
+from calllog_guard.core.requests.types import TYPES
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, StateRefusedError, WorkersSilentError
 from calllog_guard.workers.desk.cases.terms import calendar
@@ -32,38 +33,6 @@ _ACTS: Final[dict[str, dict[str, str]]] = {
     "extend": {"type": "clock", "event": "extend"},
 }
 _EVENTS: Final[dict[str, Event]] = {"approve": "approve", "refuse": "refuse", "extend": "extend"}
-
-
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
-    verb = verbs.add_parser(
-        "case", help="cases: state, what they wait for, due date, stages; an officer's approve, refuse, extend"
-    )
-    verb.add_argument("action", choices=["list", "show", *_ACTS])
-    verb.add_argument("case", nargs="?")
-    verb.add_argument("--receipts", type=Path, metavar="DIR", help="show: write the case's receipts into DIR")
-    verb.add_argument(
-        "--key",
-        type=Path,
-        help="an officer's private key (PEM): to approve, refuse, extend; to list and show secret holds too",
-    )
-    verb.add_argument(
-        "--ground",
-        metavar="@FILE",
-        help="refuse, extend: why, in words for the person; approve of a complaint: the answer",
-    )
-    add_seal(verb)
-    wanted = verb.add_argument_group("list: only cases")
-    wanted.add_argument("--type", choices=[kind for kind, rule in RULES.items() if rule.ends], help="of this type")
-    wanted.add_argument("--state", choices=get_args(State), help="in this state")
-    wanted.add_argument("--waits-for", choices=get_args(WaitsFor), help="that wait for this")
-    wanted.add_argument("--due-within", type=int, metavar="DAYS", help="due within so many days, or overdue")
-    wanted.add_argument(
-        "--waiting-for-me", metavar="KEYID", help="that this officer may decide: as a second officer never one's own"
-    )
-    add_wait(verb, "approve, refuse, extend: until the desk has taken it")
-    verb.add_argument("--json", action="store_true")
-    verb.set_defaults(run=lambda args: asyncio.run(cases(args)))
 
 
 def filed_of(shared: AppContext, case: Case) -> Filed | None:
@@ -101,7 +70,7 @@ def _checked(case: Case | None, action: str) -> Case:
     return case
 
 
-async def _act(shared: AppContext, args: argparse.Namespace) -> int:
+async def _act(shared: AppContext, args: Args) -> int:
     if args.key is None or args.case is None:
         raise ConfigurationError(f"case {args.action} CASE --key PEM: a case and an officer's key are needed")
     claims: dict[str, Any] = _ACTS[args.action] | {"case": args.case}
@@ -133,14 +102,14 @@ async def _act(shared: AppContext, args: argparse.Namespace) -> int:
 
 async def _receipts(shared: AppContext, case: Case, folder: Path) -> None:
     """Write the receipts of a case into a folder."""
-    home = tenant_partition(shared.tenant, shared.settings.few_partitions)
+    home = shared.home
     unread, topic = Unread(Topic.RECEIPTS), shared.settings.topic(Topic.RECEIPTS)
-    for record in await read_all(shared.settings.kafka, shared.options, topic, [home]):
+    for record in await shared.log.read_all(topic, [home]):
         if record.key == case.case.encode() and record.value is None:
             unread.note(f"{record.partition}:{record.offset}")
         elif record.key == case.case.encode():
             path = folder / f"{case.case}-{record.offset}.jws"
-            path.write_bytes(record.value)
+            path.write_bytes(record.value or b"")
             say(str(path))
     unread.tell()
     for number, token in enumerate(case.told):
@@ -149,7 +118,30 @@ async def _receipts(shared: AppContext, case: Case, folder: Path) -> None:
         say(str(path))
 
 
-async def cases(args: argparse.Namespace) -> int:
+@command("case", one_of=SEALED)
+@argument("action", type=click.Choice(["list", "show", *_ACTS]))
+@argument("case", metavar="[CASE]", required=False, help="the case's id; list takes none")
+@file("--receipts", metavar="DIR", help="show: write the case's receipts into DIR")
+@key("an officer's private key: to approve, refuse, extend; to list and show secret holds too")
+@click.option(
+    "--ground",
+    metavar="@FILE",
+    help="refuse, extend: why, in words for the person; approve of a complaint: the answer",
+)
+@sealing
+@click.option(
+    "--type", type=click.Choice([kind for kind, rule in TYPES.items() if rule.ends]), help="list: only of this type"
+)
+@click.option("--state", type=click.Choice(get_args(State)), help="list: only in this state")
+@click.option("--waits-for", type=click.Choice(get_args(WaitsFor)), help="list: only those that wait for this")
+@click.option("--due-within", type=int, metavar="DAYS", help="list: only due within so many days, or overdue")
+@click.option(
+    "--waiting-for-me",
+    metavar="KEYID",
+    help="list: only what this officer may decide: as a second officer never one's own",
+)
+@waiting("approve, refuse, extend: until the desk has taken it")
+async def case(args: Args) -> int:
     """Show one case or all, or act on one."""
     if args.action == "show" and not args.case:
         raise ConfigurationError("case show CASE: name the case; `calllog-guard case list` shows all")

@@ -4,7 +4,6 @@
 Real calls with --calls FILE (CSV, see `emit`), else made ones of the same shape.
 """
 
-import argparse
 import asyncio
 import csv
 import json
@@ -23,8 +22,9 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.adapters.memory.fakes import SystemClock
+from calllog_guard.commands.options import Args, command, file
 from calllog_guard.core.topics import Topic
 from calllog_guard.devstack.offspring import begun, unwound_by_signals
 from calllog_guard.errors import StateRefusedError
@@ -35,14 +35,6 @@ _DAYS: Final = 28
 _OLD_DAYS: Final = 100
 _WAIT_S: Final = 60
 _STOP_S: Final = 30
-
-
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
-    verb = verbs.add_parser("demo", help="the whole story on a stack of its own, in under two minutes")
-    verb.add_argument("--calls", type=Path, metavar="FILE", help="real calls: CSV of timestamp,caller,callee,duration")
-    verb.add_argument("--json", action="store_true", help="end with the table as JSON")
-    verb.set_defaults(run=run)
 
 
 def made_calls(path: Path, seed: int = 7) -> None:
@@ -113,8 +105,8 @@ class Demo:
     def records(self) -> list[Any]:
         """Every leg and tombstone that the log still has."""
         partitions = list(range(int(self.environment["CALLLOG_GUARD_PARTITIONS"])))
-        found = asyncio.run(read_all(self.environment["CALLLOG_GUARD_KAFKA"], {}, Topic.LEGS, partitions))
-        return [record for record in found if record.key[:1] != b"~"]
+        found = asyncio.run(KafkaLog(self.environment["CALLLOG_GUARD_KAFKA"], {}).read_all(Topic.LEGS, partitions))
+        return [record for record in found if (record.key or b"")[:1] != b"~"]
 
     def until(self, condition: Callable[[], bool], what: str) -> float:
         """Wait for a condition; how long it took."""
@@ -146,7 +138,9 @@ class Demo:
                     child.wait()
 
 
-def run(args: argparse.Namespace) -> int:
+@command("demo")
+@file("--calls", help="real calls: CSV of timestamp,caller,callee,duration")
+def demo(args: Args) -> int:
     """See the module; 1 when a promise was not kept."""
     from calllog_guard.devstack.supervisor import Stack  # noqa: PLC0415 - starts child processes
 

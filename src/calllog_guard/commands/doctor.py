@@ -1,6 +1,5 @@
 """`doctor`: everything that must hold before the workers run, a line per check, with what to do where it does not."""
 
-import argparse
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,10 +9,10 @@ from urllib.parse import urlsplit
 
 from calllog_guard.adapters.http.cleaners import HttpCleaners, pages
 from calllog_guard.adapters.kafka.admin.topics import FOREIGN, PARTITIONS, KafkaTopics
-from calllog_guard.adapters.kafka.log import read_all
 from calllog_guard.adapters.process import process_memory
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import check_keystore, check_lawful, check_places, check_retention, follow_published
+from calllog_guard.commands.options import Args, command
 from calllog_guard.commands.setup import show, the_world
 from calllog_guard.core.calls.parked import PARKED_FROM, waiting_now
 from calllog_guard.core.topics import Topic
@@ -30,13 +29,6 @@ class Diagnosis:
     found: str
     wanted: str
     remedy: str
-
-
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
-    verb = verbs.add_parser("doctor", help="check settings, policy, keys, Kafka and Redis; exit 1 if anything is bad")
-    verb.add_argument("--json", action="store_true")
-    verb.set_defaults(run=lambda args: asyncio.run(doctor(args)))
 
 
 _CHECK_S: Final = 10.0
@@ -133,7 +125,7 @@ def _checks(shared: AppContext) -> list[Lines]:
 
     async def identity() -> str:
         try:
-            await Subjects(tenant, shared.ring(tenant), shared.vault).settled()
+            await Subjects(shared.ring(tenant)).settled()
         except IdentityMovedError as error:
             raise StateRefusedError(str(error)) from None
         return ", ".join(shared.vault.identity(tenant))
@@ -165,7 +157,7 @@ async def _parked(shared: AppContext) -> list[Diagnosis]:
         if forms < PARKED_FROM:
             return f"none before level {PARKED_FROM} of stored forms: `tenant upgrade`"
         topic, partitions = shared.settings.topic(Topic.PARKED), range(shared.settings.partitions)
-        reasons, since = waiting_now(await read_all(shared.settings.kafka, shared.options, topic, partitions))
+        reasons, since = waiting_now(await shared.log.read_all(topic, partitions))
         if reasons:
             told = ", ".join(f"{many} {reason}" for reason, many in sorted(reasons.items()))
             waits.append(f"{told}; the oldest since {since:%Y-%m-%d %H:%M} UTC" if since else told)
@@ -224,7 +216,7 @@ async def _users(shared: AppContext) -> list[Diagnosis]:
     return [replace(line, verdict="warned", remedy=remedy) for line in lines] if beyond else lines
 
 
-async def _told(args: argparse.Namespace, asked: Lines) -> list[Diagnosis]:
+async def _told(args: Args, asked: Lines) -> list[Diagnosis]:
     """The lines of a check, shown as soon as they are there."""
     lines = await asked
     for line in [] if args.json else lines:
@@ -234,7 +226,8 @@ async def _told(args: argparse.Namespace, asked: Lines) -> list[Diagnosis]:
     return lines
 
 
-async def doctor(args: argparse.Namespace) -> int:
+@command("doctor")
+async def doctor(args: Args) -> int:
     """See the module."""
     shared = the_world()
     shared.options.setdefault("request_timeout_ms", _REQUEST_MS)

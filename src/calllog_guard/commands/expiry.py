@@ -1,54 +1,26 @@
 """`expiry`: what lapses at once, and an officer's word that lets it go."""
 
-import argparse
-import asyncio
 from collections import Counter
 from datetime import date
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from rich.console import Console
-from rich.progress import track
-
-from calllog_guard.adapters.kafka.log import read_each
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
 from calllog_guard.commands.officers import officers_word
-from calllog_guard.commands.setup import say, show, the_world
+from calllog_guard.commands.options import Args, command, key
+from calllog_guard.commands.setup import progress, say, show, the_world
 from calllog_guard.core.crypto.leg_envelope import parse_header
 from calllog_guard.core.identifiers import INTERNAL_KEY
 from calllog_guard.core.officers.confirmations import CONFIRMED, Confirmation, let_go
 from calllog_guard.core.retention.purposes import due_day
-from calllog_guard.core.retention.sweep_brake import DAYS_MOST, FEW, too_much
+from calllog_guard.core.retention.sweep_brake import too_much
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import RecordError, StateRefusedError
 
-_TEXT: Final = f"""\
-Keepers remove what has lapsed by themselves. Where more than {DAYS_MOST} days of calls, more than {FEW} records and more than SWEEP_SHARE of
-a partition would go at once, they remove nothing of it and say so: a clock that runs ahead or a period shortened by mistake would
-empty the log. This shows, without --key, what has lapsed as of today by the policy in force; with --key an officer lets it go. The
-word holds for the version of the policy in force and for what lapses up to today by this machine's clock; keepers read it within
-SWEEP_S, and it stands in the policy's topic for ever. The copies that law keeps are held back and let go likewise.
 
-  calllog-guard expiry                          # what would go; exit 1 if a keeper waits for a word
-  calllog-guard expiry --key officer-1.pem      # it may go; exit 4 if nothing waits
-"""
-
-
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
-    verb = verbs.add_parser(
-        "expiry",
-        help="what lapses at once and waits for an officer; with an officer's key: let it go",
-        description=_TEXT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    verb.add_argument("--key", type=Path, metavar="PEM", help="an officer's private key: let go what is shown")
-    verb.add_argument("--json", action="store_true")
-    verb.set_defaults(run=lambda args: asyncio.run(expiry(args)))
-
-
-async def expiry(args: argparse.Namespace) -> int:
+@command("expiry")
+@key("an officer's private key: let go what is shown")
+async def expiry(args: Args) -> int:
     """Show what has lapsed; with an officer's key let it go."""
     shared = the_world()
     try:
@@ -58,12 +30,7 @@ async def expiry(args: argparse.Namespace) -> int:
         free = let_go(await shared.confirmed(), today, lambda day: shared.policy.at(day).label)
         rows = [
             await _partition(shared, number, today, free)
-            for number in track(
-                range(shared.settings.partitions),
-                description="partitions",
-                console=Console(stderr=True),
-                transient=True,
-            )
+            for number in progress(range(shared.settings.partitions), "partitions")
         ]
         waits = any(row["waits"] for row in rows)
         heads = "{partition:>9} {legs:>10} {lapsed:>10} {days:>6}  {waits}"
@@ -101,7 +68,7 @@ async def _partition(shared: AppContext, number: int, today: date, free: date | 
             live.pop(key, None)
 
     settings = shared.settings
-    await read_each(settings.kafka, shared.options, settings.topic(Topic.LEGS), [number], seen)
+    await shared.log.read_each(settings.topic(Topic.LEGS), [number], seen)
     due: Counter[date] = Counter()
     left: Counter[date] = Counter()
     for (day, purposes, policy), many in Counter(live.values()).items():

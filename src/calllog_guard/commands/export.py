@@ -4,7 +4,6 @@
 `export reference FILE`: by which references the calls of some ids stand in answers and readers' lines.
 """
 
-import argparse
 import asyncio
 import hashlib
 import json
@@ -14,11 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from calllog_guard.adapters.kafka.log import read_all, tenant_partition
+import click
+
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, enter
 from calllog_guard.commands.case_read import all_cases
 from calllog_guard.commands.files import write_once
+from calllog_guard.commands.options import Args, argument, command, file, key
 from calllog_guard.commands.receipts import receipts_key
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.answers.parts import PARTS, Part
@@ -41,41 +42,6 @@ _MOST_BYTES: Final = 16 << 20
 _RECEIPT: Final = "receipt-exported.jws"
 
 
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
-    verb = verbs.add_parser(
-        "export",
-        help="open an answer: JSON, CSV and pages from its sealed parts; find calls in it by their ids",
-        description="Opens the sealed parts (part-N.jwe) that lie in DIR, offline; with --case they are fetched into DIR first. "
-        "Only the owner may read what is written, and nothing is written over; once more, it goes on. "
-        "`reference FILE` prints the reference of each call whose id stands in FILE, one a line: by it records name their call, since "
-        "its id may be made of the parties' addresses. It needs the company's KMS, and nothing else. "
-        "Examples: calllog-guard export open answer --key asker.pem; calllog-guard export reference ids.txt",
-    )
-    verb.add_argument("action", choices=["open", "reference"])
-    verb.add_argument(
-        "place", metavar="DIR|FILE", type=Path, help="open: the folder of the parts; reference: call ids, one a line"
-    )
-    verb.add_argument(
-        "--key", type=Path, help="open needs it: the private X25519 key (PEM) that the answer was asked for with"
-    )
-    verb.add_argument("--case", help="fetch the parts and the receipt of this case first")
-    verb.add_argument(
-        "--officer",
-        type=Path,
-        metavar="PEM",
-        help="with --case, of a disclosure of what is held in secret: an officer's private key",
-    )
-    verb.add_argument(
-        "--receipts-key",
-        type=Path,
-        metavar="PEM",
-        help="compare the parts with the receipt in DIR, by the tenant's key",
-    )
-    verb.add_argument("--json", action="store_true")
-    verb.set_defaults(run=export)
-
-
 # --- parts ----------------------------------------------------------------------------------------------------------
 
 
@@ -88,10 +54,10 @@ async def _fetched(shared: AppContext, case: str, directory: Path, officer: Path
 
     """
     await enter(shared, NO_KEYSTORE, whole=False)
-    home = tenant_partition(shared.tenant, shared.settings.few_partitions)
+    home = shared.home
 
     async def records(name: str) -> list[Any]:
-        found = await read_all(shared.settings.kafka, shared.options, shared.settings.topic(name), [home])
+        found = await shared.log.read_all(shared.settings.topic(name), [home])
         return [record for record in found if record.key and record.value is not None]
 
     own = (await all_cases(shared, officer)).get(case) if officer else None
@@ -220,7 +186,7 @@ def _written(directory: Path, answer: Answer, parts: Sequence[Sealed], key: Path
     return names
 
 
-def references(args: argparse.Namespace) -> int:
+def references(args: Args) -> int:
     """The reference of each call of a file."""
     shared = the_world()
     if shared.vault.profile(shared.tenant).forms < REFERRED:
@@ -234,7 +200,16 @@ def references(args: argparse.Namespace) -> int:
     return 0
 
 
-def export(args: argparse.Namespace) -> int:
+@command("export")
+@argument("action", type=click.Choice(["open", "reference"]))
+@argument("place", metavar="DIR|FILE", type=Path, help="open: the folder of the parts; reference: call ids, one a line")
+@key("open needs it: the private X25519 key (PEM) that the answer was asked for with")
+@click.option("--case", metavar="CASE", help="fetch the parts and the receipt of this case first")
+@file(
+    "--officer", metavar="PEM", help="with --case, of a disclosure of what is held in secret: an officer's private key"
+)
+@file("--receipts-key", metavar="PEM", help="compare the parts with the receipt in DIR, by the tenant's key")
+def export(args: Args) -> int:
     """Open an answer, or say by which references calls stand in it."""
     if args.action == "reference":
         return references(args)

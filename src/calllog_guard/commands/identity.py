@@ -4,14 +4,12 @@
 A change is refused nowhere else but here, and undone by nothing: what two identifiers are one person by cannot be told apart again.
 """
 
-import argparse
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
-from calllog_guard.adapters.kafka.log import read_each
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
+from calllog_guard.commands.options import Args
 from calllog_guard.commands.setup import say, show
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.identity.rules import (
@@ -49,7 +47,7 @@ def named_rules(text: str) -> tuple[str, ...]:
     return in_order(given)
 
 
-async def identity_of(shared: AppContext, tenant: Tenant, args: argparse.Namespace) -> int:
+async def identity_of(shared: AppContext, tenant: Tenant, args: Args) -> int:
     """Show the rules; with `--identity RULES` carry everybody over to them, or go on with it."""
     profile = shared.vault.profile(tenant)
     if profile.forms < _FORMS:
@@ -96,12 +94,12 @@ async def carried_over(
     needs = IdentityChangeNeeds(
         tenant=tenant,
         ring=ring,
-        safe=Safe(tenant, shared.keystore, ring, shared.vault),
+        safe=Safe(ring),
         writer=writer,
         policy=shared.policy,
         settings=shared.settings,
         clock=shared.clock,
-        read_each=partial(read_each, shared.settings.kafka, shared.options),
+        log=shared.log,
         told=say,
     )
     try:

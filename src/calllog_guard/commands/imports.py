@@ -1,10 +1,5 @@
-"""
-`import` takes in an old call log, a file or a Kafka topic, by the protector's own rules, with a manifest of what became of it.
+"""`import` takes in an old call log, a file or a Kafka topic, by the protector's own rules, with a manifest of what became of it."""
 
-Its journal lies in STATE_DIR: the same command again goes on where it was killed. No event, identity or file name is in either.
-"""
-
-import argparse
 import asyncio
 import hashlib
 import json
@@ -16,19 +11,21 @@ from dataclasses import dataclass, field
 from datetime import date
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, cast
 
+import click
 import msgspec
 
 from calllog_guard.adapters.disk.import_journal import Journal
-from calllog_guard.adapters.disk.old_logs import csv_rows, digest, ndjson_lines
+from calllog_guard.adapters.disk.old_logs import FILES, LogFile, digest, events_of
 from calllog_guard.adapters.kafka.admin.topics import KafkaTopics, governed
-from calllog_guard.adapters.kafka.log import units
+from calllog_guard.adapters.kafka.log import places_of
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
-from calllog_guard.commands.calls import COLUMNS, day_of
+from calllog_guard.commands.options import Args, argument, columns, command, file, flag, start
 from calllog_guard.commands.setup import say, the_world
 from calllog_guard.core.calls.csv_rows import columns_of
+from calllog_guard.core.calls.formats import format_of
 from calllog_guard.core.calls.import_journal import FileSource, Manifest, TopicSource
 from calllog_guard.core.identifiers import Lookup
 from calllog_guard.core.identity.id_file import identifiers
@@ -68,41 +65,20 @@ class OldLog:
     check: Callable[[], None] = lambda: None
 
 
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
-    verb = verbs.add_parser(
-        "import",
-        help="take in an old call log; killed and started again it goes on, and nothing is doubled",
-        description=__doc__,
-    )
-    verb.add_argument("files", metavar="FILE", type=Path, nargs="*", help="NDJSON of the event schema, or CSV")
-    verb.add_argument("--topic", metavar="OLD", help="an old Kafka topic of plain events instead of files")
-    verb.add_argument("--trim", action="store_true", help="cut the old topic behind what is acknowledged")
-    who = verb.add_mutually_exclusive_group(required=True)
-    who.add_argument(
-        "--erased",
-        metavar="FILE",
-        type=Path,
-        help="subject ids, one a line: people whom the company erased so long ago that this installation no longer knows",
-    )
-    who.add_argument(
-        "--no-erased-list", action="store_true", help="there is nobody of that kind, and you answer for it"
-    )
-    verb.add_argument(
-        "--columns", default=COLUMNS, help=f"CSV: which column is what (default {COLUMNS}; also call, kind)"
-    )
-    verb.add_argument("--start", type=day_of, help="CSV: the day that second 0 falls on, as 2026-11-01")
-    verb.add_argument(
-        "--skip-lost",
-        action="store_true",
-        help="--topic: go on behind records that were cut off it since the import began",
-    )
-    verb.add_argument("--again", action="store_true", help="from the beginning, although a journal is there")
-    verb.add_argument("--json", action="store_true")
-    verb.set_defaults(run=lambda args: asyncio.run(run(args)))
-
-
-async def run(args: argparse.Namespace) -> int:
+@command("import", one_of={("--erased", "--no-erased-list"): True})
+@argument("files", metavar="[FILE]...", type=Path, nargs=-1, help="NDJSON of the event schema, or CSV")
+@click.option("--topic", metavar="OLD", help="an old Kafka topic of plain events instead of files")
+@flag("--trim", help="cut the old topic behind what is acknowledged")
+@file(
+    "--erased",
+    help="subject ids, one a line: whom the company erased so long ago that this installation does not know it",
+)
+@flag("--no-erased-list", help="there is nobody of that kind, and you answer for it")
+@columns
+@start
+@flag("--skip-lost", help="--topic: go on behind records that were cut off it since the import began")
+@flag("--again", help="from the beginning, although a journal is there")
+async def take_in(args: Args) -> int:
     """Take in each source, one after the other."""
     if bool(args.files) == bool(args.topic) or (args.trim and not args.topic):
         raise ConfigurationError("give either files or --topic OLD; --trim goes with --topic")
@@ -154,20 +130,18 @@ def _listed(shared: AppContext, path: Path) -> frozenset[Lookup]:
 # --- sources --------------------------------------------------------------------------------------------------------
 
 
-def _files(shared: AppContext, args: argparse.Namespace) -> list[OldLog]:
+def _files(shared: AppContext, args: Args) -> list[OldLog]:
     columns = columns_of(args.columns)
     return [_file(shared, path, columns, args.start, f"file {at}") for at, path in enumerate(args.files, 1)]
 
 
 def _file(shared: AppContext, path: Path, columns: Mapping[str, str], first: date | None, label: str) -> OldLog:
     sha256, size = digest(path)
-    is_csv = path.suffix.lower() == ".csv"
-    most, many = shared.settings.event_max_bytes, shared.settings.unit_records
+    many = shared.settings.unit_records
+    file = LogFile(path, shared.settings.event_max_bytes, columns, shared.tenant, sha256[:16], first)
 
     async def batches(positions: Mapping[int, int]) -> Batches:
-        skip = positions.get(0, 0)
-        rows = csv_rows(path, columns, shared.tenant, f"{sha256[:16]}", first, skip) if is_csv else None
-        found = rows or ndjson_lines(path, most, skip)
+        found = events_of(file._replace(skip=positions.get(0, 0)))
         while batch := list(islice(found, many)):
             yield {0: batch[-1][0]}, [Item(value, {"line": line}) for _, line, value in batch]
 
@@ -175,11 +149,12 @@ def _file(shared: AppContext, path: Path, columns: Mapping[str, str], first: dat
         if path.stat().st_size != size:
             raise StateRefusedError(f"{label} changed while it was read: import it again")
 
-    about = FileSource(sha256=sha256, bytes=size, format="csv" if is_csv else "ndjson")
+    form = cast("Literal['csv', 'ndjson']", format_of(FILES, file).name)
+    about = FileSource(sha256=sha256, bytes=size, format=form)
     return OldLog(label, about, batches, check=check)
 
 
-def _old_topic(shared: AppContext, admin: KafkaTopics, args: argparse.Namespace) -> OldLog:
+def _old_topic(shared: AppContext, admin: KafkaTopics, args: Args) -> OldLog:
     topic, settings = args.topic, shared.settings
     if topic in {each.name for each in governed(settings, 1, shared.events)}:
         raise StateRefusedError(f"{topic} is a topic of this installation, not an old log")
@@ -205,13 +180,15 @@ def _old_topic(shared: AppContext, admin: KafkaTopics, args: argparse.Namespace)
         lost[place.partition] += to - first
 
     async def batches(positions: Mapping[int, int]) -> Batches:
-        starts = {partition: positions.get(partition, 0) for partition in partitions}
-        async with aclosing(units(settings.kafka, shared.options, topic, starts, settings.unit_records, gone)) as found:
-            async for behind, records in found:
+        starts = {place: positions.get(place.partition, 0) for place in places_of(topic, partitions)}
+        made = shared.log.portions(starts, settings.unit_records, committed=True, cut=gone)
+        async with aclosing(made) as portions:
+            async for behind, portion in portions:
+                records = [record for each in portion.values() for record in each]
                 items = [
                     Item(each.value, {"partition": each.partition, "offset": each.offset}, each) for each in records
                 ]
-                yield behind, items
+                yield {place.partition: offset for place, offset in behind.items()}, items
 
     about = TopicSource(topic=topic, id=name, trimmed=args.trim)
     cut = (lambda to: admin.cut(topic, to)) if args.trim else None
@@ -221,7 +198,7 @@ def _old_topic(shared: AppContext, admin: KafkaTopics, args: argparse.Namespace)
 # --- one import -----------------------------------------------------------------------------------------------------
 
 
-def _journal(shared: AppContext, args: argparse.Namespace, source: OldLog, erased: tuple[int, str] | None) -> Journal:
+def _journal(shared: AppContext, args: Args, source: OldLog, erased: tuple[int, str] | None) -> Journal:
     """What makes two imports the same: the source, how it is read, for whom, and with which list."""
     about = source.about
     which = about.sha256 if isinstance(about, FileSource) else f"{about.topic} {about.id}"
@@ -231,9 +208,7 @@ def _journal(shared: AppContext, args: argparse.Namespace, source: OldLog, erase
     return Journal(Path(shared.settings.state_dir) / "imports", name)
 
 
-async def _imported(
-    shared: AppContext, args: argparse.Namespace, source: OldLog, listed: frozenset[Lookup]
-) -> tuple[Manifest, Path]:
+async def _imported(shared: AppContext, args: Args, source: OldLog, listed: frozenset[Lookup]) -> tuple[Manifest, Path]:
     mark = hashlib.sha256("".join(sorted(listed)).encode()).hexdigest()[:32]  # of lookups: keyed, so it names nobody
     erased = (len(listed), mark) if listed else None
     with _journal(shared, args, source, erased) as journal:
@@ -259,8 +234,7 @@ async def _taken(
     await shared.look_back()
     ring = shared.ring(shared.tenant, cache_entries=_CACHED_PEOPLE)
     sealer = shared.sealer(ring, writer, shared.metrics.count, returns=False)
-    tenant, steps = shared.tenant, CrashPoints(shared.settings.off)
-    intake = Intake(tenant, sealer, shared.dead_letters(), shared.policy, shared.settings, shared.clock, listed)
+    steps, intake = CrashPoints(shared.settings.off), Intake(shared.context(ring, writer), sealer, listed)
     await writer.start()
     began = told = cut = time.monotonic()
     before = manifest.events.read

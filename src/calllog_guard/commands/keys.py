@@ -1,15 +1,17 @@
 """`key new|register|revoke|rotate|public`: the key pairs of those who ask, and of those to whom something is sealed."""
 
-import argparse
 import asyncio
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import click
 
 from calllog_guard.adapters.kms.local import write_new
 from calllog_guard.adapters.memory.fakes import SystemClock
 from calllog_guard.adapters.policy_edits import (
+    DatedKey,
     add_actor_key,
     add_requester,
     drop_requester,
@@ -18,6 +20,7 @@ from calllog_guard.adapters.policy_edits import (
 )
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import check_places
+from calllog_guard.commands.options import Args, Group, argument, file
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.tenants import write_desk_key
 from calllog_guard.core.crypto.jose import new_pair, public_forms
@@ -36,49 +39,18 @@ _PUBLIC: Final = ".pub.pem"
 _EFFECT: Final = "workers read it at their next start; a version that was published must be published anew"
 
 
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
-    verb = verbs.add_parser("key", help="key pairs: new, register, revoke, rotate, public")
-    actions = verb.add_subparsers(metavar="ACTION", required=True)
-    new = actions.add_parser("new", help="make a pair: KID.pem, for its owner's eyes only, and KID.pub.pem")
-    new.add_argument("--role", choices=[*REQUESTERS, ACTOR, *SEALED_TO], required=True, help="who will use it")
-    new.set_defaults(run=run_new)
-    enter = actions.add_parser(
-        "register",
-        help="enter a requester's or an actor's public key into the policy",
-        description="Enters a public key into the policy file, in the version in force and every later one. From the first registered "
-        "actor's --since on whoever reads proves who they are: readers without their key are refused, and what is written unsigned "
-        "is believed by nobody. Give every actor its key, and every reader --key or ACTOR_KEY, before that moment.",
-    )
-    enter.add_argument("--role", choices=[*REQUESTERS, ACTOR], required=True)
-    enter.add_argument(
-        "--since", type=moment, metavar="TIME", help="of an actor: when its key begins to count; default: now"
-    )
-    enter.add_argument(
-        "--purpose", action="append", metavar="P", help="of an actor that the policy does not have yet; may be repeated"
-    )
-    enter.set_defaults(run=run_register)
-    drop = actions.add_parser(
-        "revoke",
-        help="take a requester out of the policy: nothing it signs is accepted any more; end an actor's key: what it signed stays proven",
-    )
-    drop.set_defaults(run=run_revoke)
-    turn = actions.add_parser(
-        "rotate",
-        help="make the next pair, beside the old one: a requester's or an actor's (revoke the old one later), or the desk's own",
-    )
-    turn.set_defaults(run=run_rotate)
-    shown = actions.add_parser("public", help="PEM, JWK and fingerprint (RFC 7638) of a public key, from either half")
-    shown.set_defaults(run=run_public)
-    for each in (new, enter, drop, turn, shown):
-        each.add_argument("kid", metavar="KID", help="the key's name, as in the policy and in `kid`")
-        each.add_argument("--dir", type=Path, help="folder of the PEM files; default: keys, beside the policy")
-        each.add_argument("--json", action="store_true")
-    for each in (enter, drop, turn):
-        each.add_argument("--tenant", help="needed when the policy names several")
+key: Final = Group("key")
+of_tenant: Final = click.option("--tenant", metavar="T", help="needed when the policy names several")
 
 
-def _folder(args: argparse.Namespace) -> Path:
+def _pair(run: Any) -> Any:
+    """What every command about a pair is told."""
+    name = argument("kid", metavar="KID", help="the key's name, as in the policy and in `kid`")
+    folder = file("--dir", metavar="DIR", help="folder of the PEM files; default: keys, beside the policy")
+    return name(folder(run))
+
+
+def _folder(args: Args) -> Path:
     if args.dir is not None:
         return Path(args.dir)
     return Path(the_world().settings.policy).parent / "keys"
@@ -115,13 +87,16 @@ def _make(folder: Path, kid: str, *, signs: bool) -> str:
     return public_forms(public)[2]
 
 
-def _told(args: argparse.Namespace, kid: str, role: str, fingerprint: str, text: str) -> int:
+def _told(args: Args, kid: str, role: str, fingerprint: str, text: str) -> int:
     show(args, {"kid": kid, "role": role, "fingerprint": fingerprint}, f"{kid} ({role}) {fingerprint}: {text}")
     return 0
 
 
-def run_new(args: argparse.Namespace) -> int:
-    """See the parser."""
+@key.command("new", help="make a pair: KID.pem, for its owner's eyes only, and KID.pub.pem")
+@click.option("--role", type=click.Choice([*REQUESTERS, ACTOR, *SEALED_TO]), required=True, help="who will use it")
+@_pair
+def new(args: Args) -> int:
+    """As its help says."""
     kid, folder = _kid(args.kid), _folder(args)
     fingerprint = _make(folder, kid, signs=args.role in {*REQUESTERS, ACTOR})
     text = f"{folder / kid}.pem stays with its owner"
@@ -149,8 +124,10 @@ def moment(text: str) -> datetime:
     return found.astimezone(UTC)
 
 
-def run_public(args: argparse.Namespace) -> int:
-    """See the parser."""
+@key.command("public", help="PEM, JWK and fingerprint (RFC 7638) of a public key, from either half")
+@_pair
+def public(args: Args) -> int:
+    """As its help says."""
     pem, jwk, fingerprint = _public(_folder(args) / f"{_kid(args.kid)}{_PUBLIC}")
     data = {"kid": args.kid, "pem": pem.decode(), "jwk": jwk | {"kid": args.kid}, "fingerprint": fingerprint}
     show(args, data, f"{pem.decode()}{data['jwk']}\n{fingerprint}")
@@ -160,7 +137,7 @@ def run_public(args: argparse.Namespace) -> int:
 # --- the policy -----------------------------------------------------------------------------------------------------
 
 
-def _tenant(args: argparse.Namespace, shared: AppContext) -> str:
+def _tenant(args: Args, shared: AppContext) -> str:
     return str(args.tenant or shared.tenant)
 
 
@@ -177,16 +154,16 @@ def _beside(shared: AppContext, kid: str, folder: Path) -> tuple[str, str]:
     return f"keys/{beside.name}", fingerprint
 
 
-def _enter(args: argparse.Namespace, shared: AppContext, kid: str, role: str, folder: Path) -> str:
+def _enter(args: Args, shared: AppContext, kid: str, role: str, folder: Path) -> str:
     name, fingerprint = _beside(shared, kid, folder)
     add_requester(Path(shared.settings.policy), shared.clock.now().date(), _tenant(args, shared), kid, role, name)
     return fingerprint
 
 
-def _enter_actor(args: argparse.Namespace, shared: AppContext, kid: str) -> int:
+def _enter_actor(args: Args, shared: AppContext, kid: str) -> int:
     (name, fingerprint), since = _beside(shared, kid, _folder(args)), args.since or _now()
     policy, day = Path(shared.settings.policy), shared.clock.now().date()
-    add_actor_key(policy, day, _tenant(args, shared), kid, name, since, args.purpose)
+    add_actor_key(policy, day, _tenant(args, shared), kid, DatedKey(name, since), list(args.purpose) or None)
     say(
         f"from {since:%Y-%m-%d %H:%M:%S} UTC on every actor needs its key (policy check names those without), and every reader "
         "--key or ACTOR_KEY: what is written unsigned then is believed by nobody"
@@ -194,8 +171,16 @@ def _enter_actor(args: argparse.Namespace, shared: AppContext, kid: str) -> int:
     return _told(args, kid, ACTOR, fingerprint, f"registered; {_EFFECT}")
 
 
-def run_register(args: argparse.Namespace) -> int:
-    """See the parser."""
+@key.command("register", help="enter a requester's or an actor's public key into the policy")
+@click.option("--role", type=click.Choice([*REQUESTERS, ACTOR]), required=True, help="who uses it")
+@click.option("--since", type=moment, metavar="TIME", help="of an actor: when its key begins to count; default: now")
+@click.option(
+    "--purpose", multiple=True, metavar="P", help="of an actor that the policy does not have yet; may be repeated"
+)
+@_pair
+@of_tenant
+def register(args: Args) -> int:
+    """As its help says."""
     shared = the_world()
     if args.role == ACTOR:
         return _enter_actor(args, shared, _kid(args.kid))
@@ -205,7 +190,13 @@ def run_register(args: argparse.Namespace) -> int:
     return _told(args, args.kid, args.role, fingerprint, f"registered; {_EFFECT}")
 
 
-def run_revoke(args: argparse.Namespace) -> int:
+@key.command(
+    "revoke",
+    help="take a requester out of the policy: nothing it signs is accepted any more; end an actor's key: what it signed stays proven",
+)
+@_pair
+@of_tenant
+def revoke(args: Args) -> int:
     """See the parser; the public key's file stays, as evidence of what was signed with it."""
     shared, kid = the_world(), _kid(args.kid)
     day, tenant = shared.clock.now().date(), _tenant(args, shared)
@@ -220,8 +211,14 @@ def run_revoke(args: argparse.Namespace) -> int:
     return 0
 
 
-def run_rotate(args: argparse.Namespace) -> int:
-    """See the parser."""
+@key.command(
+    "rotate",
+    help="make the next pair, beside the old one: a requester's or an actor's (revoke the old one later), or the desk's own",
+)
+@_pair
+@of_tenant
+def rotate(args: Args) -> int:
+    """As its help says."""
     shared, old = the_world(), _kid(args.kid)
     tenant = Tenant(_tenant(args, shared))
     table = shared.policy.at(shared.clock.now().date()).tenant.get(tenant)
@@ -239,7 +236,7 @@ def run_rotate(args: argparse.Namespace) -> int:
     return _told(args, new, role, fingerprint, f"registered beside {old}; {_EFFECT}")
 
 
-def _rotate_actor(args: argparse.Namespace, shared: AppContext, table: TenantPolicy, old: str) -> int:
+def _rotate_actor(args: Args, shared: AppContext, table: TenantPolicy, old: str) -> int:
     """A new name for the new key: whoever looks at an access must know by which key it is to be checked."""
     folder, day, tenant = _folder(args), shared.clock.now().date(), _tenant(args, shared)
     made = (path.name.removesuffix(_PUBLIC) for path in folder.glob(f"*{_PUBLIC}"))
@@ -251,7 +248,7 @@ def _rotate_actor(args: argparse.Namespace, shared: AppContext, table: TenantPol
     return _told(args, new, ACTOR, fingerprint, f"registered beside {old}, for the same purposes; {_EFFECT}")
 
 
-def _rotate_desk(args: argparse.Namespace, shared: AppContext, tenant: Tenant, old: str) -> int:
+def _rotate_desk(args: Args, shared: AppContext, tenant: Tenant, old: str) -> int:
     """The private half stays with the tenant's secrets; the older ones go on opening what is sealed to them."""
     asyncio.run(check_places(shared, ("KMS",)))
     shared.vault.rotate_desk_key(tenant)

@@ -1,61 +1,31 @@
 """`keystore status|walk|guard|rights|policies`: entries, their walk, the restore guard, users of Redis, and rights to the KMS."""
 
-import argparse
-import asyncio
 from contextlib import aclosing
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import click
 from rich.console import Console
 from rich.progress import Progress
 
-from calllog_guard.adapters.kafka.log import units
+from calllog_guard.adapters.kafka.log import places_of
 from calllog_guard.adapters.kms.schemes import PREFIX
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
 from calllog_guard.app.roles import needed_epochs, walk
+from calllog_guard.commands.options import Args, argument, command
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.crypto.entries import applied_key
 from calllog_guard.core.decisions.decision import decision_in
 from calllog_guard.core.decisions.outcome import is_result
-from calllog_guard.core.rights.grants import DOMAINS, KEYSTORE_USERS
-from calllog_guard.core.rights.kms_policies import OPERATOR, POLICIES
+from calllog_guard.core.requests.types import HOLDS
+from calllog_guard.core.rights.grants import KEYSTORE_USERS
+from calllog_guard.core.rights.kms_policies import POLICIES, PRINTED
 from calllog_guard.core.rights.redis_rules import FINE_SINCE, WAITAOF_SINCE, acl_lines, rules
 from calllog_guard.core.stream.proofs import Proofs
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, MessageError
-
-_EXAMPLES: Final = """examples:
-  calllog-guard keystore status                  entries by state and epoch
-  calllog-guard keystore rights | sed s/PASSWORD/.../    what redis-cli takes: a user of each role
-  calllog-guard keystore policies --kms vault --domain desk > desk.hcl    what a trust domain may do
-  calllog-guard keystore rights --server 6.2     for a server that cannot tell reading from writing"""
-
-
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
-    verb = verbs.add_parser(
-        "keystore",
-        help="entries by state and epoch; walk: new epoch when due, entries re-wrapped, ratchets advanced, old epochs destroyed; rights: the users of Redis, one of each role, as ACL SETUSER takes them; policies: what each trust domain may do with the KMS",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    verb.add_argument("action", choices=["status", "walk", "guard", "rights", "policies"])
-    verb.add_argument(
-        "--server",
-        type=_release,
-        default=WAITAOF_SINCE,
-        metavar="RELEASE",
-        help="rights: of Redis (default 7.2; so it is for every Valkey)",
-    )
-    verb.add_argument(
-        "--kms", choices=sorted(POLICIES), help="policies: for which KMS (default: that of CALLLOG_GUARD_KMS)"
-    )
-    verb.add_argument("--domain", choices=[*DOMAINS, OPERATOR], help="policies: of this one alone, as the KMS takes it")
-    verb.add_argument("--json", action="store_true")
-    plain = {"rights": rights, "policies": policies}
-    verb.set_defaults(run=lambda args: plain[args.action](args) if args.action in plain else asyncio.run(run(args)))
 
 
 def _release(text: str) -> tuple[int, int]:
@@ -63,10 +33,10 @@ def _release(text: str) -> tuple[int, int]:
     try:
         return int(major), int(minor or 0)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no release: 7.2 is one") from None
+        raise click.BadParameter(f"{text!r} is no release: 7.2 is one") from None
 
 
-def rights(args: argparse.Namespace) -> int:
+def rights(args: Args) -> int:
     """The users of Redis with their rules; nothing is asked of it."""
     tenant, release = the_world().tenant, args.server
     found = [{"user": user, "rules": rules(user, tenant, release)} for user in KEYSTORE_USERS]
@@ -76,7 +46,7 @@ def rights(args: argparse.Namespace) -> int:
     return 0
 
 
-def policies(args: argparse.Namespace) -> int:
+def policies(args: Args) -> int:
     """The policies of the KMS, one of each domain; nothing is asked of it."""
     address = urlsplit(the_world().settings.kms)
     kind = args.kms or address.scheme
@@ -87,7 +57,7 @@ def policies(args: argparse.Namespace) -> int:
         )
     options = dict(parse_qsl(address.query)) if args.kms in {None, address.scheme} else {}
     names = {"prefix": options.get("prefix", PREFIX)} | ({"mount": options["mount"]} if "mount" in options else {})
-    domains = [args.domain] if args.domain else [*DOMAINS, OPERATOR]
+    domains = [args.domain] if args.domain else PRINTED
     found = {domain: POLICIES[kind](domain, **names) for domain in domains}
     show(
         args,
@@ -105,11 +75,12 @@ async def lag(shared: AppContext) -> int:
     """
     settings, partitions = shared.settings, range(shared.settings.partitions)
     found = await shared.keystore.read([applied_key(partition) for partition in partitions])
-    starts = {partition: int(offset or 0) for partition, offset in zip(partitions, found, strict=True)}
-    topic, waiting, proofs = settings.topic(Topic.DECISIONS), 0, shared.vault.proofs(shared.tenant)
-    async with aclosing(units(settings.kafka, shared.options, topic, starts, settings.unit_records)) as read:
-        async for _, records in read:
-            waiting += sum(_counts(record, proofs) for record in records)
+    waiting, proofs = 0, shared.vault.proofs(shared.tenant)
+    places = places_of(settings.topic(Topic.DECISIONS), partitions)
+    starts = {place: int(offset or 0) for place, offset in zip(places, found, strict=True)}
+    async with aclosing(shared.log.portions(starts, settings.unit_records)) as portions:
+        async for _, portion in portions:
+            waiting += sum(_counts(record, proofs) for records in portion.values() for record in records)
     return waiting
 
 
@@ -118,12 +89,30 @@ def _counts(record: Any, proofs: Proofs) -> bool:
     if record.value is None or not key or key[:1] == b"~" or is_result(key):
         return False
     try:
-        return decision_in(record, proofs).type not in {"hold", "release"}
+        return decision_in(record, proofs).type not in HOLDS
     except MessageError:  # not written by a desk
         return False
 
 
-async def run(args: argparse.Namespace) -> int:
+@command("keystore")
+@argument("action", type=click.Choice(["status", "walk", "guard", "rights", "policies"]))
+@click.option(
+    "--server",
+    type=_release,
+    default=".".join(map(str, WAITAOF_SINCE)),
+    metavar="RELEASE",
+    help="rights: of Redis (default 7.2; so it is for every Valkey)",
+)
+@click.option(
+    "--kms", type=click.Choice(sorted(POLICIES)), help="policies: for which KMS (default: that of CALLLOG_GUARD_KMS)"
+)
+@click.option("--domain", type=click.Choice(PRINTED), help="policies: of this one alone, as the KMS takes it")
+def keystore(args: Args) -> Any:
+    """What is asked of the keystore, or printed for it."""
+    return {"rights": rights, "policies": policies}.get(args.action, _asked)(args)
+
+
+async def _asked(args: Args) -> int:
     """See the module; `guard` exits with 1 while partitions wait for their replay."""
     shared = the_world()
     try:

@@ -1,12 +1,5 @@
-"""
-`dead` looks after dead letters: `list` (coordinates and reason), `open` (with the operator's key), `replay` (past the fences again).
+"""`dead` looks after dead letters: `list`, `open` with the operator's key, `replay` past the fences again."""
 
-A replayed event is judged as on its first day: a fence raised since then holds, the late limit too. A replayed request must still
-be within its `exp`, which counts from now, and a `jti` that was handled is refused as a replay.
-"""
-
-import argparse
-import asyncio
 import json
 import os
 import secrets
@@ -17,17 +10,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final
 
+import click
 import msgspec
 
-from calllog_guard.adapters.kafka.log import read_each
 from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, enter
 from calllog_guard.app.reader import actor_key_at
+from calllog_guard.commands.options import Args, Group, argument, file, key
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.unread import Unread
 from calllog_guard.core.audit.accesses import place_of
-from calllog_guard.core.calls.repair import call_key, plain, without
+from calllog_guard.core.calls.formats import plain
+from calllog_guard.core.calls.repair import call_key, without
 from calllog_guard.core.codec import DEAD, DENIED, Access, Dead, decode, encode, time_text, to_ms
 from calllog_guard.core.crypto.jose import content_type, open_sealed, public_forms, sealed_to
 from calllog_guard.core.identifiers import ID_BYTES, b64
@@ -47,6 +42,7 @@ from calllog_guard.errors import (
 from calllog_guard.workers.reader.session import WHICH
 
 _ACTOR: Final = "operator-1"
+_ONE: Final = {("letter", "--reason"): True}
 
 Place = tuple[int, int]
 REMEDIES: Final = {
@@ -94,52 +90,31 @@ class Letter:
         }
 
 
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
-    verb = verbs.add_parser(
-        "dead", help="dead letters: list, open with the operator's key, replay", description=__doc__
-    )
-    actions = verb.add_subparsers(metavar="list|open|replay", required=True)
-    shown = actions.add_parser("list", help="coordinates and reason of each letter")
-    shown.add_argument("--reason")
-    shown.add_argument("--topic", help="where the record lay")
-    shown.add_argument("--since", type=_moment, help="written at or after, as 2026-11-24 or 2026-11-24T10:00:00Z")
-    shown.add_argument("--json", action="store_true")
-    shown.set_defaults(run=lambda args: asyncio.run(list_letters(args)))
-    opened = actions.add_parser("open", help="one payload as it came, or all of a reason as lines of JSON; recorded")
-    opened.add_argument("--out", type=Path, metavar="FILE", help="a new file that only its owner reads, not stdout")
-    opened.set_defaults(run=lambda args: asyncio.run(open_letters(args)))
-    again = actions.add_parser("replay", help="publish the payload to its own topic again; recorded")
-    again.add_argument(
-        "--drop-field",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="leave an unknown field out, where the letter says",
-    )
-    again.add_argument("--from", dest="mended", type=Path, metavar="FILE", help="publish the corrected payload in FILE")
-    again.set_defaults(run=lambda args: asyncio.run(replay_letters(args)))
-    for each in (opened, again):
-        which = each.add_mutually_exclusive_group(required=True)
-        which.add_argument("letter", nargs="?", metavar="PARTITION:OFFSET", type=_place, help="as `dead list` shows it")
-        which.add_argument("--reason", help="all letters of a reason; a replay leaves out those that were replayed")
-        each.add_argument("--key", type=Path, required=True, metavar="PEM", help="the operator's private key")
-        each.add_argument("--json", action="store_true")
-
-
 def _moment(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError("no time: write it as 2026-11-24 or 2026-11-24T10:00:00Z") from None
+        raise click.BadParameter("no time: write it as 2026-11-24 or 2026-11-24T10:00:00Z") from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _place(text: str) -> Place:
     partition, _, offset = text.partition(":")
     if not (text.isascii() and partition.isdecimal() and offset.isdecimal()):
-        raise argparse.ArgumentTypeError("no place of a letter: write it as `dead list` shows it, as 0:12")
+        raise click.BadParameter("no place of a letter: write it as `dead list` shows it, as 0:12")
     return int(partition), int(offset)
+
+
+dead: Final = Group("dead")
+
+
+def _chosen_by(run: Any) -> Any:
+    """Which letters are meant, and whose key opens them."""
+    place = argument(
+        "letter", required=False, metavar="[PARTITION:OFFSET]", type=_place, help="as `dead list` shows it"
+    )
+    reason = click.option("--reason", help="all letters of a reason; a replay leaves out those that were replayed")
+    return place(reason(key("the operator's private key", required=True)(run)))
 
 
 async def _letters(shared: AppContext, wanted: Callable[[Place, Dead], bool], *, payloads: bool) -> list[Letter]:
@@ -164,12 +139,18 @@ async def _letters(shared: AppContext, wanted: Callable[[Place, Dead], bool], *,
                     letter.row()  # what cannot be shown is none of ours
                     found.append(letter)
 
-    await read_each(shared.settings.kafka, shared.options, topic, list(partitions), visit)
+    await shared.log.read_each(topic, list(partitions), visit)
     unread.tell()
     return [replace(each, replayed=each.place in replayed) for each in found]
 
 
-async def list_letters(args: argparse.Namespace) -> int:
+@dead.command("list", help="coordinates and reason of each letter")
+@click.option("--reason", help="only those of this reason")
+@click.option("--topic", help="where the record lay")
+@click.option(
+    "--since", type=_moment, metavar="TIME", help="written at or after, as 2026-11-24 or 2026-11-24T10:00:00Z"
+)
+async def list_letters(args: Args) -> int:
     """Coordinates and reasons; exit 0 also when there are some, for letters are no fault of ours."""
 
     def wanted(_: Place, dead: Dead) -> bool:
@@ -186,7 +167,7 @@ async def list_letters(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _chosen(shared: AppContext, args: argparse.Namespace) -> list[Letter]:
+async def _chosen(shared: AppContext, args: Args) -> list[Letter]:
     def wanted(place: Place, dead: Dead) -> bool:
         return args.letter in {None, place} and args.reason in {None, dead.reason}
 
@@ -281,7 +262,10 @@ async def _tried(shared: AppContext, writer: KafkaWriter, letters: Sequence[Lett
         raise
 
 
-async def open_letters(args: argparse.Namespace) -> int:
+@dead.command("open", help="one payload as it came, or all of a reason as lines of JSON; recorded", one_of=_ONE)
+@file("--out", help="a new file that only its owner reads, not stdout")
+@_chosen_by
+async def open_letters(args: Args) -> int:
     """One payload as its bytes; all of a reason, or with --json, as lines of JSON."""
     shared, pem = the_world(), _key(args.key)
     await enter(shared, NO_KEYSTORE)
@@ -321,7 +305,11 @@ def _out(path: Path | None) -> IO[bytes]:
         raise ConfigurationError("--out FILE is there already: name a new one") from None
 
 
-async def replay_letters(args: argparse.Namespace) -> int:
+@dead.command("replay", help="publish the payload to its own topic again; recorded", one_of=_ONE)
+@click.option("--drop-field", multiple=True, metavar="NAME", help="leave an unknown field out, where the letter says")
+@file("--from", "mended", help="publish the corrected payload in FILE")
+@_chosen_by
+async def replay_letters(args: Args) -> int:
     """Publish payloads to where they lay; each is noted beside its letter when it is acknowledged."""
     shared, pem = the_world(), _key(args.key)
     if args.mended and (args.letter is None or args.drop_field):
@@ -356,7 +344,7 @@ async def replay_letters(args: argparse.Namespace) -> int:
     return 0
 
 
-def _again(shared: AppContext, args: argparse.Namespace, letter: Letter, pem: bytes) -> Output:
+def _again(shared: AppContext, args: Args, letter: Letter, pem: bytes) -> Output:
     dead, requests = letter.dead, shared.settings.topic(Topic.REQUESTS)
     events = shared.policy.at(shared.clock.now().date()).tenant[shared.tenant].events
     if dead.topic not in {*events, requests}:

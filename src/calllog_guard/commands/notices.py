@@ -1,12 +1,13 @@
 """`notice open FILE`: a notice as a letter, for the gateway that writes to persons and for recipients; offline."""
 
-import argparse
 import json
 from pathlib import Path
 
+import click
 import msgspec
 
 from calllog_guard.commands.files import write_once
+from calllog_guard.commands.options import Args, argument, command, file, key
 from calllog_guard.commands.setup import say, show
 from calllog_guard.core.cases.notices import NOTICES, WORDS, Notice, Words
 from calllog_guard.core.codec import decode, encode
@@ -15,22 +16,7 @@ from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedE
 from calllog_guard.reports.notice import Sender, letter, letter_page
 
 
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
-    verb = verbs.add_parser(
-        "notice",
-        help="open a notice offline: the letter to its reader, as text or as a page",
-        description="FILE is a record of privacy.notices (JSON). The letter goes to stdout, with --json all that the notice says.",
-    )
-    verb.add_argument("action", choices=["open"])
-    verb.add_argument("file", type=Path)
-    verb.add_argument("--key", type=Path, required=True, help="the private X25519 key (PEM) of its addressee")
-    verb.add_argument("--page", type=Path, metavar="OUT", help="also write it as a page (HTML)")
-    verb.add_argument("--json", action="store_true")
-    verb.set_defaults(run=notice)
-
-
-def _opened(args: argparse.Namespace) -> tuple[Notice, Words]:
+def _opened(args: Args) -> tuple[Notice, Words]:
     try:
         found = decode(NOTICES, args.file.read_bytes())
     except MessageError as error:
@@ -41,7 +27,12 @@ def _opened(args: argparse.Namespace) -> tuple[Notice, Words]:
         raise ConfigurationError(f"the notice to {found.to} cannot be opened with --key ({error})") from None
 
 
-def notice(args: argparse.Namespace) -> int:
+@command("notice")
+@argument("action", type=click.Choice(["open"]))
+@argument("file", metavar="FILE", type=Path, help="a record of privacy.notices, in JSON")
+@key("the private X25519 key of its addressee", required=True)
+@file("--page", metavar="OUT", help="also write it as a page (HTML)")
+def notice(args: Args) -> int:
     """Open a notice."""
     found, words = _opened(args)
     if (words.case, words.kind) != (found.case, found.kind):

@@ -1,23 +1,21 @@
 """`policy check|publish|print`: what a change does, the signed change to every worker, the record of processing."""
 
-import argparse
-import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import click
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from calllog_guard.adapters.disk.policy_file import key_files, load_policy
-from calllog_guard.adapters.kafka.log import read_each
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, check_places, follow_published
 from calllog_guard.commands.countersign import LENGTHEN, agreed_by_all, countersigned, word_of
-from calllog_guard.commands.setup import say, show, the_world
+from calllog_guard.commands.options import Args, Group, day_of, file, flag, key
+from calllog_guard.commands.setup import progress, say, show, the_world
 from calllog_guard.core.crypto.leg_envelope import parse_header
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.identity.rules import folds_case
@@ -35,40 +33,7 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, RecordError, StateRefusedError
 
-
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
-    verb = verbs.add_parser("policy", help="what a change of policy does; publish it; write the record of processing")
-    actions = verb.add_subparsers(metavar="ACTION", required=True)
-    check = actions.add_parser(
-        "check",
-        help="differences between the version in force and the next, or between two files",
-        description="Compares the next version of the policy file (of today, or of a later day) with the one before it, or the newest version of "
-        "--against FILE with the newest of the policy file. Exit 1 if a period gets longer and --lengthen is not said, or if the "
-        "newest version says what no new version may say. Tells what answers to persons would lack, because it does not say it.",
-    )
-    check.add_argument("--against", type=Path, metavar="FILE", help="the policy file to compare with")
-    check.add_argument("--effective", type=date.fromisoformat, metavar="DAY", help="the version of that day instead")
-    check.add_argument(LENGTHEN, action="store_true", help="longer periods are meant: they are no finding")
-    check.add_argument("--legs", action="store_true", help="read the legs (headers alone) and count what falls due")
-    check.add_argument("--json", action="store_true")
-    check.set_defaults(run=lambda args: asyncio.run(run_check(args)))
-    publish = actions.add_parser(
-        "publish",
-        help="sign the newest version of the file; every worker follows it within seconds",
-        description="Signs a version of the policy file (the newest, or that of --effective DAY) with an officer's key and "
-        "writes it to privacy.policy. The officer must be one of the version before; the day must not be past.",
-    )
-    publish.add_argument("--key", type=Path, required=True, metavar="PEM", help="an officer's private key")
-    publish.add_argument("--effective", type=date.fromisoformat, metavar="DAY", help="which version of the file")
-    publish.add_argument(LENGTHEN, action="store_true", help="longer periods are meant; the signed text says so")
-    publish.add_argument("--json", action="store_true")
-    publish.set_defaults(run=lambda args: asyncio.run(run_publish(args)))
-    printing = actions.add_parser("print", help="the record of processing (GDPR Art. 30), as Markdown or JSON")
-    printing.add_argument("--markdown", action="store_true", help="the default")
-    printing.add_argument("--json", action="store_true")
-    printing.add_argument("--published", action="store_true", help="with what is published: asks Kafka")
-    printing.set_defaults(run=lambda args: asyncio.run(run_print(args)))
+policy: Final = Group("policy")
 
 
 # --- check ----------------------------------------------------------------------------------------------------------
@@ -122,8 +87,13 @@ def _unlawful(shared: AppContext) -> list[str]:
     return shared.policy.unlawful(today, min(taken, shared.policy.versions[-1].effective, today + timedelta(1)))
 
 
-async def run_check(args: argparse.Namespace) -> int:
-    """See the parser."""
+@policy.command("check", help="differences between the version in force and the next, or between two files")
+@file("--against", help="the policy file to compare with")
+@click.option("--effective", type=day_of, metavar="DAY", help="the version of that day instead")
+@flag(LENGTHEN, help="longer periods are meant: they are no finding")
+@flag("--legs", help="read the legs (headers alone) and count what falls due")
+async def check(args: Args) -> int:
+    """As its help says."""
     shared = the_world()
     if args.legs:
         await follow_published(shared)
@@ -226,23 +196,24 @@ async def stored_legs(shared: AppContext) -> Mapping[Stored, int]:
     """The legs that are stored, counted by what decides about them: their headers are in clear, nothing is opened."""
     topic, partitions = shared.settings.topic(Topic.LEGS), range(shared.settings.partitions)
     counted: Counter[Stored] = Counter()
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("partitions of legs", total=len(partitions))
-        for partition in partitions:
-            headers = Headers()
-            await read_each(shared.settings.kafka, shared.options, topic, [partition], headers.note)
-            counted.update(headers.live.values())
-            if headers.foreign:
-                say(f"{topic}/{partition}: {headers.foreign} records are no legs and are not counted")
-            bar.advance(task)
+    for partition in progress(partitions, "partitions of legs"):
+        headers = Headers()
+        await shared.log.read_each(topic, [partition], headers.note)
+        counted.update(headers.live.values())
+        if headers.foreign:
+            say(f"{topic}/{partition}: {headers.foreign} records are no legs and are not counted")
     return counted
 
 
 # --- publish --------------------------------------------------------------------------------------------------------
 
 
-async def run_publish(args: argparse.Namespace) -> int:
-    """See the parser."""
+@policy.command("publish", help="sign the newest version of the file; every worker follows it within seconds")
+@key("an officer's private key", required=True)
+@click.option("--effective", type=day_of, metavar="DAY", help="which version of the file")
+@flag(LENGTHEN, help="longer periods are meant; the signed text says so")
+async def publish(args: Args) -> int:
+    """As its help says."""
     shared = the_world()
     file, tenant = shared.policy.file, shared.tenant
     wanted = args.effective or file[-1].effective
@@ -312,7 +283,7 @@ async def run_publish(args: argparse.Namespace) -> int:
     return int(waits)
 
 
-def _replaced(rest: Policy, version: Version, today: date, args: argparse.Namespace) -> None:
+def _replaced(rest: Policy, version: Version, today: date, args: Args) -> None:
     """A version that another one of its day has been before, as when a mistake is corrected: what that one has done stays done."""
     was = next((each for each in rest.versions if each.effective == version.effective), None)
     if was is None:
@@ -333,7 +304,7 @@ def _replaced(rest: Policy, version: Version, today: date, args: argparse.Namesp
         )
 
 
-def _left_behind(missed: Sequence[Publication], version: Version, args: argparse.Namespace) -> None:
+def _left_behind(missed: Sequence[Publication], version: Version, args: Args) -> None:
     """A version that nobody follows was a promise all the same: a longer period than its own is said as deliberately as any."""
     for each in missed:
         say(
@@ -351,8 +322,11 @@ def _left_behind(missed: Sequence[Publication], version: Version, args: argparse
 # --- print ----------------------------------------------------------------------------------------------------------
 
 
-async def run_print(args: argparse.Namespace) -> int:
-    """See the parser."""
+@policy.command("print", help="the record of processing (GDPR Art. 30), as Markdown or JSON")
+@flag("--markdown", help="the default")
+@flag("--published", help="with what is published: asks Kafka")
+async def print_record(args: Args) -> int:
+    """As its help says."""
     shared = the_world()
     if args.published:
         await follow_published(shared)

@@ -1,15 +1,14 @@
 """`read` opens legs for a purpose, once or for as long as it likes."""
 
-import argparse
 import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from functools import partial
-from pathlib import Path
 from typing import Final
 
+import click
 import msgspec
 import structlog
 
@@ -18,6 +17,7 @@ from calllog_guard.adapters.process import endings as patience
 from calllog_guard.adapters.process.freed_memory import keep_overwritten
 from calllog_guard.app.reader import Reader
 from calllog_guard.commands.lifetime import lived, unless
+from calllog_guard.commands.options import Args, command, file, flag, key
 from calllog_guard.commands.setup import say
 from calllog_guard.core.calls.view import Line
 from calllog_guard.errors import GuardError, exit_code
@@ -25,54 +25,19 @@ from calllog_guard.settings import from_environment
 
 log: Final = structlog.get_logger()
 _LEAVE_S: Final = 8.0
-_ABOUT = """\
-Prints a line of JSON per leg that the purpose may see now: {"op":"put","token":...,"person":...} with the fields that the purpose
-lists. The access is on record (privacy.access) before the lines come out; what may not be seen is counted there by its reason.
-A read that the policy does not allow is on record as well, as denied. Once the policy registers an actor's key, whoever reads proves
-who they are: --key PEM, or CALLLOG_GUARD_ACTOR_KEY, names the private key that signs the record.
-
-With --follow it goes on: a put replaces what its token stood for, {"op":"remove","token":...} takes it away (erased, expired,
-restricted, objected to), {"op":"reset"} means: empty your table, everything follows anew. With --cursor FILE a later start goes on
-where this one ended, unless so long has passed that removals may have been missed: then it begins with a reset. The cursor moves
-once lines are written to stdout; a job that stores them safely uses calllog_guard.Reader, as examples/billing.py does.
-
-With --http HOST:PORT a follower serves /health (503 while it waits) and /metrics: calllog_guard_reads_total{purpose,result}, with the
-result opened or why not.
-
-While the keystore or Kafka is silent a follower waits and removes nothing (RETRY_MAX_S, then exit 3); what it says meanwhile is
-lines of JSON on stderr. SIGTERM and Ctrl-C end it with 0. Exit 4: the policy does not let this actor read for this purpose, or not any more, or the key
-is not this actor's: empty the table.
-"""
 
 
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
-    verb = verbs.add_parser(
-        "read",
-        help="open legs for a purpose, as an actor of the policy; the access is recorded",
-        description=_ABOUT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    verb.add_argument("--purpose", required=True, help="as in the policy")
-    verb.add_argument("--actor", required=True, help="as in the policy: whose credential this is")
-    verb.add_argument(
-        "--key",
-        metavar="PEM",
-        type=Path,
-        help="the actor's private key, which signs the access record; default: ACTOR_KEY",
-    )
-    verb.add_argument("--follow", action="store_true", help="go on with what changes, until stopped")
-    verb.add_argument("--cursor", metavar="FILE", type=Path, help="with --follow: remember here what was shown")
-    verb.add_argument(
-        "--http", metavar="HOST:PORT", help="with --follow: serve /health and /metrics here; port 0 for any"
-    )
-    verb.add_argument("--partition", metavar="N", type=int, action="append", help="only this one; may be repeated")
-    verb.add_argument("--case", metavar="C", help="the case that this access is for")
-    verb.add_argument("--json", action="store_true", help="accepted everywhere; lines are JSON in any case")
-    verb.set_defaults(run=read)
-
-
-def read(args: argparse.Namespace) -> int:
+@command("read")
+@click.option("--purpose", metavar="P", required=True, help="as in the policy")
+@click.option("--actor", metavar="A", required=True, help="as in the policy: whose credential this is")
+@key("the actor's private key, which signs the access record; default: ACTOR_KEY")
+@flag("--follow", help="go on with what changes, until stopped")
+@file("--cursor", help="with --follow: remember here what was shown")
+@click.option("--http", metavar="HOST:PORT", help="with --follow: serve /health and /metrics here; port 0 for any")
+@click.option("--partition", metavar="N", type=int, multiple=True, help="only this one; may be repeated")
+@click.option("--case", metavar="C", help="the case that this access is for")
+@flag("--json", help="accepted everywhere; lines are JSON in any case")
+def read(args: Args) -> int:
     """Print the lines."""
     if not args.follow:
         return patience.run(_once(args))
@@ -86,13 +51,13 @@ def read(args: argparse.Namespace) -> int:
         telemetry.tell_rest(whole=True)
 
 
-def _reader(args: argparse.Namespace, told: Callable[[str], None]) -> Reader:
+def _reader(args: Args, told: Callable[[str], None]) -> Reader:
     return Reader(
         purpose=args.purpose,
         actor=args.actor,
         key=args.key,
         case=args.case,
-        partitions=args.partition,
+        partitions=args.partition or None,
         follow=args.follow,
         cursor=args.cursor,
         http=args.http,
@@ -105,7 +70,7 @@ def _print(lines: Sequence[Line]) -> None:
     sys.stdout.flush()
 
 
-async def _once(args: argparse.Namespace) -> int:
+async def _once(args: Args) -> int:
     """What may be seen now; whatever ends it, what had been opened by then is said, and nothing of what was not read."""
     reader, whole = _reader(args, say), False
     try:
@@ -120,7 +85,7 @@ async def _once(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _followed(args: argparse.Namespace, asked: asyncio.Event) -> int:
+async def _followed(args: Args, asked: asyncio.Event) -> int:
     """What may be seen, and what changes, until the end is asked for."""
     reader = _reader(args, log.info)
     batches = aiter(reader.batches())

@@ -1,20 +1,16 @@
-"""
-`rebuild` makes the keeper's index of a partition anew from the topics, with the keeper's own code, and says how many rows it has.
+"""`rebuild` makes the keeper's index of a partition anew from the topics, with the keeper's own code."""
 
-What a keeper does when it reads is done here too, and does no harm twice: fences are repeated, legs of the erased are tombstoned
-on sight. Decisions that wait for their barrier are noted for the keeper, which goes on from this index when it starts.
-"""
-
-import argparse
-import asyncio
 import time
 from typing import Final
 
-from calllog_guard.adapters.kafka.log import consumer, followed
+import click
+
+from calllog_guard.adapters.kafka.consumer import consumer
 from calllog_guard.adapters.rocksdb.index import RocksIndex
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
-from calllog_guard.app.roles import beginnings, keeper
+from calllog_guard.app.roles import Links, beginnings, keeper
+from calllog_guard.commands.options import Args, command
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.errors import ConfigurationError, IndexHeldError, StateRefusedError
 from calllog_guard.workers.keeper.worker import index_path
@@ -22,17 +18,9 @@ from calllog_guard.workers.keeper.worker import index_path
 _TELL_S: Final = 2.0
 
 
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
-    verb = verbs.add_parser(
-        "rebuild", help="the keeper's index of a partition anew from the topics", description=__doc__
-    )
-    verb.add_argument("--partition", type=int, required=True, metavar="N", help="of calllog.legs")
-    verb.add_argument("--json", action="store_true")
-    verb.set_defaults(run=lambda args: asyncio.run(run(args)))
-
-
-async def run(args: argparse.Namespace) -> int:
+@command("rebuild")
+@click.option("--partition", type=int, required=True, metavar="N", help="of calllog.legs")
+async def rebuild(args: Args) -> int:
     """Discard, read both topics to their ends, count."""
     shared, partition = the_world(), args.partition
     if not 0 <= partition < shared.settings.partitions:
@@ -71,11 +59,12 @@ async def _rebuilt(shared: AppContext, partition: int) -> int:
     finally:
         await begins.close()
     records, told, writer = 0, time.monotonic(), shared.writer()
-    reader = consumer(shared.settings.kafka, shared.options, group=None)
-    role = keeper(shared, writer, reader, begins)
+    reader = consumer(shared.settings.kafka, shared.options)  # not started: nobody takes part in the keepers' group
+    role = keeper(shared, shared.context(shared.ring(shared.tenant), writer), Links(writer, reader, begins))
     await writer.start()
     try:
-        async for unit in followed(reader, lambda: role.assigned([partition]), shared.settings.unit_records):
+        starts = await role.assigned([partition])
+        async for _, unit in shared.log.portions(starts, shared.settings.unit_records):
             await role.unit(unit)
             records += sum(map(len, unit.values()))
             if time.monotonic() > told + _TELL_S:

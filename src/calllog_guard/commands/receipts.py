@@ -1,9 +1,11 @@
 """`receipt verify` checks a receipt offline: needs neither Kafka nor Redis nor any setting."""
 
-import argparse
 import json
 from pathlib import Path
 
+import click
+
+from calllog_guard.commands.options import Args, argument, command, file, key
 from calllog_guard.commands.setup import say, show
 from calllog_guard.core.audit.month_statement import STATEMENTS, Statement
 from calllog_guard.core.cases.receipt import RECEIPTS, Receipt
@@ -13,18 +15,12 @@ from calllog_guard.errors import ConfigurationError, MessageError
 from calllog_guard.reports.certificate import SignatureCheck, certificate
 
 
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
-    verb = verbs.add_parser("receipt", help="verify a receipt, or the statement of a month, offline")
-    verb.add_argument("action", choices=["verify"])
-    verb.add_argument("file", type=Path)
-    verb.add_argument("--key", type=Path, required=True, help="the tenant's public receipt key (PEM)")
-    verb.add_argument("--page", type=Path, metavar="OUT", help="also write it as a page (HTML) that a person can read")
-    verb.add_argument("--json", action="store_true")
-    verb.set_defaults(run=receipt)
-
-
-def receipt(args: argparse.Namespace) -> int:
+@command("receipt")
+@argument("action", type=click.Choice(["verify"]))
+@argument("file", metavar="FILE", type=Path, help="a receipt, or the statement of a month")
+@key("the tenant's public receipt key", required=True)
+@file("--page", metavar="OUT", help="also write it as a page (HTML) that a person can read")
+def receipt(args: Args) -> int:
     """Check a receipt's signature and form; needs neither Kafka nor Redis."""
     pem, signature = receipts_key(args.key), "bad"
     try:

@@ -1,7 +1,5 @@
 """`report --month M`: the officer's page: cases, deadlines, erasures against their objectives, holds, disclosures, access, brakes."""
 
-import argparse
-import asyncio
 import json
 import os
 import re
@@ -11,11 +9,13 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from calllog_guard.adapters.kafka.log import read_all, tenant_partition
+import click
+
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
 from calllog_guard.commands.case_read import all_cases
 from calllog_guard.commands.cases import filed_of
+from calllog_guard.commands.options import Args, command, file, flag, key
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.commands.unread import Unread
 from calllog_guard.core.audit.accesses import Account, Doubt, read_access
@@ -23,12 +23,12 @@ from calllog_guard.core.audit.month_lines import HoldLine, PolicyLine, Report
 from calllog_guard.core.audit.month_report import Month, Sources, report
 from calllog_guard.core.audit.month_statement import KEY, STATEMENTS, Statement
 from calllog_guard.core.cases.case import Case
-from calllog_guard.core.cases.case_states import RULES
 from calllog_guard.core.cases.notices import Filed
 from calllog_guard.core.codec import decode, encode, from_ms
 from calllog_guard.core.decisions.hold import Terms
 from calllog_guard.core.identifiers import HoldId, unb64
 from calllog_guard.core.policy.actors import Judge
+from calllog_guard.core.requests.types import TYPES
 from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import (
@@ -45,29 +45,6 @@ from calllog_guard.workers.desk.cases.terms import calendar, limit
 from calllog_guard.workers.keys.hold_store import Safe, terms_of
 
 _MONTH: Final = re.compile(r"\d{4}-\d\d\Z", re.ASCII)
-
-
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
-    verb = verbs.add_parser(
-        "report",
-        help="the officer's page of a month: what is due, what was late, erasures, holds, disclosures, access",
-        description="Reads cases, accesses and policy as they are now; needs the KMS, for whom disclosures were for is sealed.",
-    )
-    verb.add_argument("--month", metavar="YYYY-MM", help="default: the present one")
-    verb.add_argument(
-        "--key", type=Path, help="an officer's private key (PEM): secret holds too, and the report says so"
-    )
-    how = verb.add_mutually_exclusive_group()
-    how.add_argument("--markdown", action="store_true", help="Markdown to stdout (the default)")
-    how.add_argument("--json", action="store_true", help="JSON to stdout")
-    how.add_argument(
-        "--statement",
-        action="store_true",
-        help="the signed statement of the month to stdout: what went by which rule, what is left; check it with receipt verify",
-    )
-    how.add_argument("--html", type=Path, metavar="OUT", help="a page with charts, without scripts; fetches nothing")
-    verb.set_defaults(run=lambda args: asyncio.run(run(args)))
 
 
 def first_of(text: str | None, today: date) -> date:
@@ -105,7 +82,7 @@ def holds_of(cases: Sequence[Case], terms: Mapping[HoldId, Terms | None]) -> lis
 
 
 async def _terms(shared: AppContext, cases: Sequence[Case]) -> dict[HoldId, Terms | None]:
-    safe = Safe(shared.tenant, shared.keystore, shared.ring(shared.tenant), shared.vault)
+    safe = Safe(shared.ring(shared.tenant))
     try:
         entries, _ = await safe.readable([HoldId(case.hold) for case in cases if case.type == "hold" and case.hold])
     finally:
@@ -126,7 +103,7 @@ async def _accesses(shared: AppContext) -> Accesses:
     actors = shared.policy.actors(shared.tenant)
     judge = Judge(actors, shared.vault.guard_id(), topic, settings.topic(Topic.DEAD))
     found, seen, unread = Accesses([], []), set[bytes](), Unread(Topic.ACCESS)
-    for record in await read_all(settings.kafka, shared.options, topic, places):
+    for record in await shared.log.read_all(topic, places):
         if record.value is None:
             continue
         with unread.passing(record):
@@ -180,8 +157,8 @@ def _filed(shared: AppContext, cases: Sequence[Case]) -> dict[str, Filed]:
 
 async def _statement(shared: AppContext, month: str) -> tuple[Statement, bytes] | None:
     """The statement of a month with its signed form, if the desk has written one; what no desk of ours wrote is passed over."""
-    home = tenant_partition(shared.tenant, shared.settings.few_partitions)
-    records = await read_all(shared.settings.kafka, shared.options, shared.settings.topic(Topic.RECEIPTS), [home])
+    home = shared.home
+    records = await shared.log.read_all(shared.settings.topic(Topic.RECEIPTS), [home])
     key, unread, proofs = f"{KEY}{month}".encode(), Unread(Topic.RECEIPTS), shared.vault.proofs(shared.tenant)
     found: tuple[Statement, bytes] | None = None
     for record in records:
@@ -209,7 +186,7 @@ async def made(shared: AppContext, month: str | None, officer: Path | None = Non
         raise ConfigurationError(f"--month {month} has not begun")
     cases = list((await all_cases(shared, officer)).values())
     brakes: dict[str, list[Any]] = defaultdict(list)
-    for kind, rule in RULES.items():
+    for kind, rule in TYPES.items():
         if rule.brake:
             brakes[rule.brake].append(kind)
     settings = shared.settings
@@ -235,7 +212,13 @@ async def made(shared: AppContext, month: str | None, officer: Path | None = Non
     return report(sources, Month(first=first, calendar=calendar(table)), now)
 
 
-async def run(args: argparse.Namespace) -> int:
+@command("report", one_of={("--markdown", "--json", "--statement", "--html"): False})
+@click.option("--month", metavar="YYYY-MM", help="default: the present one")
+@key("an officer's private key: secret holds too, and the report says so")
+@flag("--markdown", help="Markdown to stdout (the default)")
+@flag("--statement", help="the signed statement of the month to stdout: what went by which rule, what is left")
+@file("--html", metavar="OUT", help="a page with charts, without scripts; fetches nothing")
+async def month(args: Args) -> int:
     """Show the report."""
     shared = the_world()
     first_of(args.month, shared.clock.now().date())

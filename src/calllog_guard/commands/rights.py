@@ -1,11 +1,11 @@
 """`request TYPE`: signs and sends a request of a person, an officer or an authority's desk, and follows its case."""
 
-import argparse
-import asyncio
 import json
+from copy import copy
 from pathlib import Path
 from typing import Any, Final, get_args
 
+import click
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -15,17 +15,29 @@ from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, enter
 from calllog_guard.commands.case_read import is_order
 from calllog_guard.commands.cases import text
-from calllog_guard.commands.sent import TAKEN_S, RequestWatch, add_wait
+from calllog_guard.commands.options import (
+    SEALED,
+    Args,
+    Command,
+    Kinds,
+    command,
+    file,
+    flag,
+    key,
+    sealing,
+    waiting,
+)
+from calllog_guard.commands.sent import TAKEN_S, RequestWatch
 from calllog_guard.commands.setup import say, show, the_world
-from calllog_guard.commands.signed import add_seal, sign_request, subjects_of, text_of
+from calllog_guard.commands.signed import sign_request, subjects_of, text_of
 from calllog_guard.core.cases.case import Case
-from calllog_guard.core.cases.case_states import RULES
 from calllog_guard.core.cases.received_day import received_moment
 from calllog_guard.core.codec import encode, time_text
 from calllog_guard.core.decisions.decision import case_id, request_name
 from calllog_guard.core.identifiers import b64
-from calllog_guard.core.requests.fields import ClockEvent, Kind, NoticeKind, Notify
-from calllog_guard.core.requests.request import BY_EVENT, NEEDS
+from calllog_guard.core.requests.fields import ClockEvent, Notify
+from calllog_guard.core.requests.request import BY_EVENT
+from calllog_guard.core.requests.types import TYPES, Kind, NoticeKind
 from calllog_guard.errors import ConfigurationError, WorkersSilentError
 from calllog_guard.workers.desk.cases.terms import calendar
 
@@ -50,76 +62,25 @@ _OPTIONS: Final = {
 }
 
 
-def _epilog() -> str:
-    """Which type needs which options, from the table that the desk checks."""
-    lines = ["what each type needs (and, in brackets, may say):"]
-    for kind, needs in NEEDS.items():
-        must = [_OPTIONS[name] for name in needs.must if name in _OPTIONS]
-        may = [f"[{_OPTIONS[name]}]" for name in needs.may if name in _OPTIONS]
-        lines.append(f"  {kind:12} {' '.join([*must, *may])}  ({', '.join(sorted(RULES[kind].roles))})")
-    lines.append("what an event of `clock` needs in addition:")
-    for event, needs in BY_EVENT.items():
-        must = [_OPTIONS[name] for name in needs.must]
-        may = [f"[{_OPTIONS[name]}]" for name in needs.may]
-        lines.append(f"  {event:12} {' '.join([*must, *may])}")
-    return "\n".join(lines)
-
-
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
-    verb = verbs.add_parser(
-        "request",
-        help="send a signed request: erase, access, object, hold, approve, ...",
-        epilog=_epilog(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    verb.add_argument("type", metavar="TYPE", choices=get_args(Kind), help=", ".join(get_args(Kind)))
-    verb.add_argument("--key", type=Path, required=True, help="the private key (PEM) of a registered requester")
-    verb.add_argument(
-        "--subject", metavar="@FILE", help="one subject id per line, all of one person; identities never in argv"
-    )
-    verb.add_argument("--identity", choices=["verified", "unverified"], default="verified")
-    verb.add_argument("--ticket", help="your own reference, not an identity")
-    verb.add_argument(
-        "--received-at",
-        metavar="DAY",
-        help="when it came, as 2026-06-25 (in the tenant's zone) or RFC 3339; default: now. Due dates count from it; of a "
-        "`clock` event: when that happened",
-    )
-    verb.add_argument("--long-ago", action="store_true", help="--received-at is more than a month past, and meant")
-    verb.add_argument("--from", dest="first", metavar="DAY", help="only calls that began on or after this day (UTC)")
-    verb.add_argument("--to", dest="last", metavar="DAY", help="only calls that began on or before this day (UTC)")
-    verb.add_argument("--purpose", action="append", metavar="NAME", help="a purpose of the policy (repeatable)")
-    verb.add_argument(
-        "--facts", metavar="@FILE", help="JSON: call_id, and of role, joined_at, left_at what is corrected"
-    )
-    verb.add_argument("--ground", metavar="@FILE", help="why, in words")
-    verb.add_argument(
-        "--hold",
-        metavar="@FILE",
-        help="JSON: id, authority, basis, review_at, and optionally range, secret; of a disclosure the id alone",
-    )
-    verb.add_argument(
-        "--reply-key", type=Path, metavar="PEM", help="the X25519 public key that the answer is sealed to"
-    )
-    verb.add_argument("--case", help="the case that is acted on")
-    verb.add_argument("--event", choices=get_args(ClockEvent))
-    verb.add_argument("--time", help="when consent was given (RFC 3339)")
-    verb.add_argument("--wording", metavar="@FILE", help="what was consented to, in words")
-    verb.add_argument("--authority", help="the authority's name")
-    verb.add_argument("--basis", help="the law that demands it")
-    verb.add_argument("--notify", choices=get_args(Notify), help="when the person is told of a disclosure")
-    verb.add_argument("--review-at", help="when to look again whether the person may be told (RFC 3339)")
-    verb.add_argument(
-        "--to-whom", metavar="NAME", help="clock noticed: who has received a notice, `person` or a recipient"
-    )
-    verb.add_argument(
-        "--notice", choices=get_args(NoticeKind), help="clock noticed: which; without it all that it was sent"
-    )
-    add_seal(verb)
-    add_wait(verb, "show the stages as they come, up to where the workers rest")
-    verb.add_argument("--json", action="store_true")
-    verb.set_defaults(run=lambda args: asyncio.run(request(args)))
+_ALWAYS: Final = "--key --ticket --received-at --long-ago --seal --plain --wait --timeout --json"
+_MEANINGS: Final[dict[Kind, str]] = {
+    "erase": "let a person be erased, or what is kept of some days",
+    "access": "give a person what is kept of it, sealed to its key",
+    "portability": "give a person what it may take elsewhere, sealed to its key",
+    "rectify": "correct facts of a person's leg of a call",
+    "restrict": "keep what is kept of a person, and let nobody read it",
+    "lift": "end restrictions of a person, who is told before",
+    "object": "note that a person objects to purposes; an officer may have to weigh it",
+    "withdraw": "take back a person's consent to purposes",
+    "consent": "note that a person consents to purposes, when, and to which words",
+    "hold": "copy what is kept of a person, because a law demands it",
+    "release": "end a hold",
+    "disclose": "give an authority what is kept of a person, sealed to its key; two officers decide",
+    "approve": "approve a case that waits for an officer",
+    "refuse": "refuse a case, with the reason for the person",
+    "clock": "tell of what a case waits for, or of what moves its due date",
+    "complain": "file a complaint, which an officer answers",
+}
 
 
 def _json_of(option: str, name: str | None) -> Any:
@@ -144,16 +105,16 @@ def reply_key(path: Path | None) -> dict[str, str] | None:
     return {"kty": "OKP", "crv": "X25519", "x": b64(key.public_bytes_raw()).decode()}
 
 
-def _claims(args: argparse.Namespace) -> dict[str, Any]:
+def _claims(args: Args) -> dict[str, Any]:
     subjects = subjects_of("--subject", args.subject) if args.subject else None
     days = {name: day for name, day in (("from", args.first), ("to", args.last)) if day}
     claims = {
-        "type": args.type,
+        "type": args.command,
         "subjects": subjects,
         "identity": args.identity if subjects else None,
         "ticket": args.ticket,
         "range": days or None,
-        "purposes": args.purpose,
+        "purposes": args.purpose or None,
         "facts": _json_of("--facts", args.facts),
         "ground": text_of("--ground", args.ground) if args.ground else None,
         "hold": _json_of("--hold", args.hold),
@@ -169,15 +130,15 @@ def _claims(args: argparse.Namespace) -> dict[str, Any]:
         "to": args.to_whom,
         "notice": args.notice,
     }
-    lacking = [_OPTIONS[name] for name in NEEDS[args.type].must if name in _OPTIONS and claims.get(name) is None]
+    lacking = [_OPTIONS[name] for name in TYPES[args.command].must if name in _OPTIONS and claims.get(name) is None]
     if lacking:
-        raise ConfigurationError(f"request {args.type} needs {', '.join(lacking)}")
+        raise ConfigurationError(f"request {args.command} needs {', '.join(lacking)}")
     if args.event == "extend" and args.received_at:
         raise ConfigurationError("--received-at: an extension is told as it is sent, and counts from then")
     return claims
 
 
-def _received(shared: AppContext, args: argparse.Namespace) -> dict[str, str]:
+def _received(shared: AppContext, args: Args) -> dict[str, str]:
     """The claim that says when it came, if that was not now."""
     if args.received_at is None:
         return {}
@@ -190,14 +151,55 @@ _RESTS: Final = frozenset({"waiting", "refused", "closed", "observing"})
 """Where the workers have nothing to do but to look."""
 
 
-async def request(args: argparse.Namespace) -> int:
+request: Final = Kinds("request")
+
+
+@key("the private key of a registered requester", required=True)
+@click.option("--subject", metavar="@FILE", help="one subject id per line, all of one person; identities never in argv")
+@click.option(
+    "--identity", type=click.Choice(["verified", "unverified"]), default="verified", help="whether it is sure who asks"
+)
+@click.option("--ticket", metavar="WORD", help="your own reference, not an identity")
+@click.option(
+    "--received-at",
+    metavar="DAY",
+    help="when it came, as 2026-06-25 (in the tenant's zone) or RFC 3339; default: now. Due dates count from it; of a "
+    "`clock` event: when that happened",
+)
+@flag("--long-ago", help="--received-at is more than a month past, and meant")
+@click.option("--from", "first", metavar="DAY", help="only calls that began on or after this day (UTC)")
+@click.option("--to", "last", metavar="DAY", help="only calls that began on or before this day (UTC)")
+@click.option("--purpose", multiple=True, metavar="NAME", help="a purpose of the policy (repeatable)")
+@click.option("--facts", metavar="@FILE", help="JSON: call_id, and of role, joined_at, left_at what is corrected")
+@click.option("--ground", metavar="@FILE", help="why, in words")
+@click.option(
+    "--hold",
+    metavar="@FILE",
+    help="JSON: id, authority, basis, review_at, and optionally range, secret; of a disclosure the id alone",
+)
+@file("--reply-key", metavar="PEM", help="the X25519 public key that the answer is sealed to")
+@click.option("--case", metavar="CASE", help="the case that is acted on")
+@click.option("--event", type=click.Choice(get_args(ClockEvent)), help="what has happened")
+@click.option("--time", metavar="TIME", help="when consent was given (RFC 3339)")
+@click.option("--wording", metavar="@FILE", help="what was consented to, in words")
+@click.option("--authority", metavar="NAME", help="the authority's name")
+@click.option("--basis", metavar="TEXT", help="the law that demands it")
+@click.option("--notify", type=click.Choice(get_args(Notify)), help="when the person is told of a disclosure")
+@click.option("--review-at", metavar="TIME", help="when to look again whether the person may be told (RFC 3339)")
+@click.option("--to-whom", metavar="NAME", help="clock noticed: who has received a notice, `person` or a recipient")
+@click.option(
+    "--notice", type=click.Choice(get_args(NoticeKind)), help="clock noticed: which; without it all that it was sent"
+)
+@sealing
+@waiting("show the stages as they come, up to where the workers rest")
+async def send(args: Args) -> int:
     """Sign and send a request, and say what became of it; with --wait up to where its case rests."""
     claims, shared = _claims(args), the_world()
     sign_request(
         shared, args, claims | _received(shared, args)
     )  # what is typed wrong is said before any server is asked
     await enter(shared, NO_KEYSTORE, whole=False)
-    signed, acts = sign_request(shared, args, claims | _received(shared, args)), RULES[args.type].ends is None
+    signed, acts = sign_request(shared, args, claims | _received(shared, args)), TYPES[args.command].ends is None
     forms = shared.vault.profile(shared.tenant).forms
     name = args.case if acts else case_id(shared.tenant, request_name(signed.iss, signed.jti, forms))
     follows = args.wait and not acts
@@ -208,7 +210,7 @@ async def request(args: argparse.Namespace) -> int:
     def done(case: Case) -> bool:
         return not follows or case.state in _RESTS
 
-    order = await is_order(shared, args.key, args.type, args.case, hold=args.hold is not None)
+    order = await is_order(shared, args.key, args.command, args.case, hold=args.hold is not None)
     async with RequestWatch(shared, signed, args.key, order=order) as sent:
         case = await sent.until(mine, done, args.timeout if args.wait else TAKEN_S, tell=args.wait)
     if args.wait and (case is None or not done(case)):
@@ -220,3 +222,29 @@ async def request(args: argparse.Namespace) -> int:
     told = {"case": name, "request": signed.jti, "taken": case is not None, "due": case.due if case else None}
     show(args, json.loads(encode(case)) if case and follows else told, text(case) if case else f"case {name}")
     return 4 if follows and case is not None and case.state == "refused" else 0
+
+
+_ALL: Final = command("request")(send)
+
+
+def _taken(kind: Kind) -> dict[str, str]:
+    """The options that a type takes, from the table that the desk checks, each with its mark."""
+    needs, events = TYPES[kind], BY_EVENT.values() if kind == "clock" else ()
+    may = [*needs.may, *(name for each in events for name in (*each.must, *each.may))]
+    found = {word: "" for name in may for word in _OPTIONS.get(name, "").split() if word.startswith("--")}
+    found |= {_OPTIONS[name].split()[0]: "needed: " for name in needs.must if name in _OPTIONS}
+    return dict.fromkeys(_ALWAYS.split(), "") | found | ({"--identity": ""} if "--subject" in found else {})
+
+
+def _command(kind: Kind) -> Command:
+    """A type; its help shows what it takes, and what it does not take the desk's own check refuses."""
+    taken, params = _taken(kind), list[Any](map(copy, _ALL.params))
+    for each in params:
+        each.hidden, each.help = each.opts[0] not in taken, taken.get(each.opts[0], "") + each.help
+    whose = f"Signed with the key of a requester: {' or '.join(sorted(TYPES[kind].roles))}."
+    more: dict[str, Any] = {"help": _MEANINGS[kind], "about": whose, "one_of": SEALED, "params": params}
+    return Command(kind, callback=send, **more)
+
+
+for _kind in get_args(Kind):
+    request.add_command(_command(_kind))

@@ -5,7 +5,6 @@ With --canary FILE it looks for identifiers, in every form of `core/audit/traces
 legs. The topics of events hold plain text by design until they are trimmed: what is found there is reported apart.
 """
 
-import argparse
 import asyncio
 import os
 from collections.abc import Collection, Iterator
@@ -14,15 +13,14 @@ from pathlib import Path
 from typing import Final
 
 import ahocorasick_rs
-from rich.console import Console
-from rich.progress import track
+import click
 
 from calllog_guard.adapters.disk.segment_files import look_at_replica, replicas
 from calllog_guard.adapters.kafka.admin.topics import PARTITIONS, KafkaTopics, governed
-from calllog_guard.adapters.kafka.log import read_all, read_each
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import follow_published
-from calllog_guard.commands.setup import say, show, the_world
+from calllog_guard.commands.options import Args, Several, command, file
+from calllog_guard.commands.setup import progress, say, show, the_world
 from calllog_guard.core.audit.absence import Look
 from calllog_guard.core.audit.traces import traces
 from calllog_guard.core.decisions.decision import decision_in
@@ -69,24 +67,6 @@ class Hunter:
     def hits(self, content: bytes) -> list[str]:
         """The forms that were found, one entry per hit."""
         return [self._names[hit[0]] for hit in self._automaton.find_matches_as_indexes(content)]
-
-
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
-    verb = verbs.add_parser("scan", help="look for what should not be there; exit 1 if anything is found")
-    what = verb.add_mutually_exclusive_group(required=True)
-    what.add_argument("--case", help="values of the legs of the person whom a case erased")
-    what.add_argument("--canary", type=Path, metavar="FILE", help="identifiers, one per line, in every form")
-    verb.add_argument(
-        "--log-dir",
-        type=Path,
-        nargs="+",
-        action="extend",
-        default=[],
-        help="also files: broker logs, keystore files (repeatable)",
-    )
-    verb.add_argument("--json", action="store_true")
-    verb.set_defaults(run=lambda args: asyncio.run(scan(args)))
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
@@ -149,13 +129,11 @@ async def scan_topics(shared: AppContext, hunter: Hunter) -> list[ScannedPlace]:
     """Each partition of each governed topic, from its beginning to its end."""
     places: list[ScannedPlace] = []
     present = await _partitions(shared)
-    for topic in track(
-        governed(shared.settings, 1, shared.events), description="topics", console=Console(stderr=True), transient=True
-    ):
+    for topic in progress(governed(shared.settings, 1, shared.events), "topics"):
         if topic.name not in present:
             say(f"there is no topic {topic.name}: calllog-guard topics create makes it")
         for partition in range(present.get(topic.name, 0)):
-            records = await read_all(shared.settings.kafka, shared.options, topic.name, [partition])
+            records = await shared.log.read_all(topic.name, [partition])
             hits: list[str] = []
             size = dead = 0
             for record in records:
@@ -184,9 +162,7 @@ async def _partitions(shared: AppContext) -> dict[str, int]:
 async def _case_places(shared: AppContext, case: str, log_dirs: list[Path]) -> list[ScannedPlace]:
     everything = list(range(shared.settings.partitions))
     names, junk = set(), 0
-    for record in await read_all(
-        shared.settings.kafka, shared.options, shared.settings.topic(Topic.DECISIONS), everything
-    ):
+    for record in await shared.log.read_all(shared.settings.topic(Topic.DECISIONS), everything):
         key = record.key or b""
         if record.value is not None and key[:1] != b"~" and not is_result(key):
             try:
@@ -203,9 +179,9 @@ async def _case_places(shared: AppContext, case: str, log_dirs: list[Path]) -> l
     places: list[ScannedPlace] = []
     topic, wanted = shared.settings.topic(Topic.LEGS), sorted({name.encode() for name in names})
     there = (await _partitions(shared)).get(topic, 0)
-    for partition in track(range(there), description="partitions", console=Console(stderr=True), transient=True):
+    for partition in progress(range(there), "partitions"):
         look = Look.for_(names)
-        ends = await read_each(shared.settings.kafka, shared.options, topic, [partition], look.kafka_record)
+        ends = await shared.log.read_each(topic, [partition], look.kafka_record)
         places.append(_case_place(f"topic {topic}/{partition}", look, *ends[partition]))
         for replica in replicas(log_dirs, topic, partition):
             look = await asyncio.to_thread(look_at_replica, replica, wanted)
@@ -228,7 +204,17 @@ def _line(place: ScannedPlace) -> str:
     return f"{place.where}:{offsets} {place.found} found{forms}, {place.tombstones} tombstones{unread}"
 
 
-async def scan(args: argparse.Namespace) -> int:
+@command("scan", one_of={("--case", "--canary"): True})
+@click.option("--case", metavar="CASE", help="values of the legs of the person whom a case erased")
+@file("--canary", help="identifiers, one per line, in every form")
+@file(
+    "--log-dir",
+    metavar="DIR...",
+    cls=Several,
+    multiple=True,
+    help="also files: broker logs, keystore files (repeatable)",
+)
+async def scan(args: Args) -> int:
     """See the module."""
     for directory in args.log_dir:
         _check_folder(directory)  # before anything is read: a slip in a name is told at once

@@ -1,6 +1,5 @@
 """What becomes of a request that was sent: the desk takes it or makes a dead letter of it, and the workers carry its case on."""
 
-import argparse
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -8,7 +7,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from calllog_guard.adapters.kafka.log import tenant_partition
 from calllog_guard.adapters.kafka.watch import KafkaWatch
 from calllog_guard.app.context import AppContext
 from calllog_guard.commands.case_read import case_key, readable
@@ -22,7 +20,6 @@ from calllog_guard.errors import MessageError, NewerFormError, StateRefusedError
 
 TAKEN_S: Final = 3.0
 """How long a command waits for the desk unasked: a running one takes a request within a second."""
-_WAIT_S: Final = 120.0
 _REMEDIES: Final = {
     "nobody_to_tell": ": the person must be told before, and the policy names no gateway that would: enter person_notices with told = "
     '["lifting", "disclosed"], publish it, and send the request again',
@@ -30,14 +27,6 @@ _REMEDIES: Final = {
 """By reason of a dead letter, what to do."""
 _POLL_MS: Final = 100
 _PATIENCE_S: Final = 5.0
-
-
-def add_wait(verb: argparse.ArgumentParser, until: str) -> None:
-    """The options that say whether, and for how long, to wait."""
-    verb.add_argument("--wait", action="store_true", help=until)
-    verb.add_argument(
-        "--timeout", type=float, default=_WAIT_S, metavar="SECONDS", help=f"--wait: at most so long ({_WAIT_S:.0f})"
-    )
 
 
 class RequestWatch:
@@ -53,7 +42,7 @@ class RequestWatch:
         self._shared, self._signed, self._key = shared, signed, case_key(shared, key)
         self._order, self._orders = order, shared.settings.topic(Topic.ORDERS)
         self._requests = shared.settings.topic(Topic.REQUESTS)
-        home = tenant_partition(shared.tenant, shared.settings.few_partitions)
+        home = shared.home
         self._dead = shared.settings.topic(Topic.DEAD)
         topics = [shared.settings.topic(Topic.CASES), self._dead]
         topics += [self._orders] if self._key and has_orders(shared) else []

@@ -4,7 +4,6 @@ Signs claims with a registered key, seals them to the desk's, and appends them t
 Identities and reasons come from files, never from argv.
 """
 
-import argparse
 import json
 import secrets
 from dataclasses import dataclass, field
@@ -14,8 +13,8 @@ from typing import Any, Final
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
-from calllog_guard.adapters.kafka.log import tenant_partition
 from calllog_guard.app.context import AppContext
+from calllog_guard.commands.options import Args
 from calllog_guard.commands.setup import say
 from calllog_guard.core.cases.case import Case
 from calllog_guard.core.cases.secret_cases import ORDERED
@@ -36,21 +35,7 @@ _BLOCK: Final = 1024
 """Claims are padded to a multiple of it before they are sealed, so that their length does not tell a hold from an erasure."""
 
 
-def add_seal(verb: argparse.ArgumentParser) -> None:
-    """The options that say whether a request is sealed."""
-    how = verb.add_mutually_exclusive_group()
-    how.add_argument(
-        "--seal",
-        type=Path,
-        metavar="PEM",
-        help="the desk's public key that the request is sealed to; default: the newest TENANT-desk*.pub.pem in keys, beside the policy",
-    )
-    how.add_argument(
-        "--plain", action="store_true", help="do not seal: the names lie in clear until the topic is trimmed"
-    )
-
-
-def _seal_key(shared: AppContext, args: argparse.Namespace) -> tuple[str, bytes] | None:
+def _seal_key(shared: AppContext, args: Args) -> tuple[str, bytes] | None:
     """Name and PEM of the desk's key to seal to; None where none is wanted, or none is known."""
     if args.plain:
         return None
@@ -150,7 +135,7 @@ class Signed:
         return bool({self.name, self.jti} & case.acts.keys())
 
 
-def sign_request(shared: AppContext, args: argparse.Namespace, claims: dict[str, Any]) -> Signed:
+def sign_request(shared: AppContext, args: Args, claims: dict[str, Any]) -> Signed:
     """
     Check, sign and seal a request; what is None is left out. Asks no server.
 
@@ -187,7 +172,7 @@ async def publish(shared: AppContext, signed: Signed, *, order: bool) -> int:
         order: To the topic of orders, under a key of its own: compaction keeps the last of each.
 
     """
-    home = tenant_partition(shared.tenant, shared.settings.few_partitions)
+    home = shared.home
     topic = shared.settings.topic(Topic.ORDERS if order else Topic.REQUESTS)
     key = case_id(shared.tenant, signed.name) if order else shared.tenant
     writer = shared.writer()

@@ -1,6 +1,5 @@
 """`stack up|down|status`: a real Kafka and a real Redis in one folder, for development, tests and the demo."""
 
-import argparse
 import fcntl
 import json
 import os
@@ -13,6 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
+import click
+
+from calllog_guard.commands.options import Args, argument, command, file, flag
 from calllog_guard.commands.setup import say, show
 from calllog_guard.core.rights.grants import USERS
 from calllog_guard.devstack.offspring import AskedError, unwound_by_signals
@@ -21,43 +23,12 @@ from calllog_guard.errors import ConfigurationError, StateRefusedError
 if TYPE_CHECKING:
     from calllog_guard.devstack.supervisor import Stack
 
-_ABOUT: Final = """\
-Runs a real Kafka and a real Redis as child processes, on free ports of 127.0.0.1, and writes the environment of its users into DIR.
-With --profile secure every port but the page of Kafka's figures speaks TLS (certificates of a throw-away authority, made anew at
-every start), and each role is a user with a password and the rights of the documentation's tables: DIR/users/ROLE.env is the environment
-of a role, DIR/stack.env the operator's. The Redis servers that come in wheels have no TLS: a small process before it speaks it.
-"""
 _READY_S: Final = 300.0
 _STOP_S: Final = 30.0
 """Longer than a supervisor waits for its servers."""
 _KILL_S: Final = 10.0
 _WATCH_S: Final = 0.5
 _LOCK: Final = "stack.lock"
-
-
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
-    verb = verbs.add_parser(
-        "stack", help="run a real Kafka and Redis as child processes, on free ports of 127.0.0.1", description=_ABOUT
-    )
-    verb.add_argument("action", choices=["up", "down", "status"])
-    verb.add_argument("--dir", type=Path, required=True, help="where data, logs and stack.json lie")
-    verb.add_argument(
-        "--profile",
-        choices=["fast", "production", "secure"],
-        default="fast",
-        help="fast: compaction in seconds instead of hours; secure: fast, with TLS, a user per role, and rights",
-    )
-    verb.add_argument(
-        "--brokers",
-        type=int,
-        choices=[1, 3],
-        default=1,
-        help="3: every record has three replicas, one broker may be away",
-    )
-    verb.add_argument("--detach", "-d", action="store_true", help="up: return once ready, and run on")
-    verb.add_argument("--json", action="store_true")
-    verb.set_defaults(run=run)
 
 
 def _locked(directory: Path) -> IO[str] | None:
@@ -126,7 +97,23 @@ def _users(stack: "Stack") -> dict[str, str]:
     return {user: str(path) for user, path in found.items()}
 
 
-def run(args: argparse.Namespace) -> int:
+@command("stack")
+@argument("action", type=click.Choice(["up", "down", "status"]))
+@file("--dir", metavar="DIR", required=True, help="where data, logs and stack.json lie")
+@click.option(
+    "--profile",
+    type=click.Choice(["fast", "production", "secure"]),
+    default="fast",
+    help="fast: compaction in seconds instead of hours; secure: fast, with TLS, a user per role, and rights",
+)
+@click.option(
+    "--brokers",
+    type=click.Choice([1, 3]),
+    default=1,
+    help="3: every record has three replicas, one broker may be away",
+)
+@flag("--detach", "-d", help="up: return once ready, and run on")
+def stack(args: Args) -> int:
     """See the module."""
     directory = args.dir.resolve()
     found = _state(directory)
@@ -142,14 +129,14 @@ def run(args: argparse.Namespace) -> int:
     return _detached(args, directory) if args.detach else _up(args, directory)
 
 
-def _none(args: argparse.Namespace, directory: Path, code: int) -> int:
+def _none(args: Args, directory: Path, code: int) -> int:
     say(f"no stack runs in {directory}")
     if args.json:
         show(args, {"running": False, "dir": str(directory)}, "")
     return code
 
 
-def _down(args: argparse.Namespace, directory: Path) -> int:
+def _down(args: Args, directory: Path) -> int:
     """End what runs in a folder, ready or not; returns when all of it has ended."""
     if _free(directory):
         return _none(args, directory, 0)
@@ -198,7 +185,7 @@ def _ready(directory: Path, child: "subprocess.Popen[bytes]") -> dict[str, Any]:
     return found
 
 
-def _detached(args: argparse.Namespace, directory: Path) -> int:
+def _detached(args: Args, directory: Path) -> int:
     directory.mkdir(parents=True, exist_ok=True)
     words = ["stack", "up", "--dir", str(directory), "--profile", args.profile, "--brokers", str(args.brokers)]
     command = [sys.executable, "-m", "calllog_guard.cli", *words]
@@ -214,7 +201,7 @@ def _detached(args: argparse.Namespace, directory: Path) -> int:
     return 0
 
 
-def _up(args: argparse.Namespace, directory: Path) -> int:
+def _up(args: Args, directory: Path) -> int:
     from calllog_guard.devstack.supervisor import Stack  # noqa: PLC0415 - `stack down` needs no client library
 
     if args.profile != "production":
@@ -246,7 +233,7 @@ def _up(args: argparse.Namespace, directory: Path) -> int:
             record.unlink(missing_ok=True)
 
 
-def _told(args: argparse.Namespace, directory: Path, stack: "Stack") -> None:
+def _told(args: Args, directory: Path, stack: "Stack") -> None:
     """Write down and show what runs, once it is ready."""
     found = {
         "pid": os.getpid(),

@@ -4,19 +4,20 @@
 An installation is one tenant's: topics, keystore and wrapping keys are its own, and what is another's is refused before anything is written.
 """
 
-import argparse
 import asyncio
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import click
+
 from calllog_guard.adapters.kafka.admin.extents import KafkaExtents
 from calllog_guard.adapters.kafka.admin.topics import KafkaTopics
-from calllog_guard.adapters.kafka.newest import holds_any
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import check_places, enter, follow_published
 from calllog_guard.app.roles import reads
 from calllog_guard.commands.identity import carried_over, identity_of, named_rules
+from calllog_guard.commands.options import Args, argument, command, dry_run
 from calllog_guard.commands.setup import show, the_world
 from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
@@ -42,49 +43,28 @@ _NOT_MADE: Final = "not made: calllog-guard tenant create"
 _ELSEWHERE: Final = "served elsewhere: CALLLOG_GUARD_TENANT"
 
 
-_EXAMPLES: Final = """examples:
-  calllog-guard tenant create iocom              a new tenant, which writes the newest forms
-  calllog-guard tenant list                      which forms each tenant writes
-  calllog-guard tenant upgrade iocom --dry-run   what an upgrade changes
-  calllog-guard tenant upgrade iocom             raise it, once every worker runs this release
-  calllog-guard tenant separate iocom            wrap its secrets for each trust domain that needs them, and for no other
-  calllog-guard tenant identity iocom            by which rules two identifiers are one person
-  calllog-guard tenant identity iocom --identity default --dry-run    what it would do to let the rules of new tenants be in force"""
-
-
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
-    verb = verbs.add_parser(
-        "tenant",
-        help="create T: pepper, receipt key, desk key, first epoch, guard entry (again: what a newer release adds); list: each tenant of the policy, and whether it is made; upgrade T: raise it to the newest stored forms; separate T: its secrets under a wrapping key of each trust domain; identity T: the rules by which people are known, or others",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    verb.add_argument("action", choices=["create", "list", "upgrade", "separate", "identity"])
-    verb.add_argument("tenant", nargs="?")
-    verb.add_argument(
-        "--identity",
-        metavar="RULES",
-        help=f"by which rules two identifiers are one person; create: default, {','.join(DEFAULT)}; identity: carry everybody over to these",
-    )
-    verb.add_argument("--dry-run", action="store_true", help="upgrade, identity: show what would change")
-    verb.add_argument("--json", action="store_true")
-    verb.set_defaults(run=run_tenant)
-
-
-def run_tenant(args: argparse.Namespace) -> int:
+@command("tenant")
+@argument("action", type=click.Choice(["create", "list", "upgrade", "separate", "identity"]))
+@argument("tenant", metavar="[T]", required=False, help="the tenant's name; list takes none")
+@click.option(
+    "--identity",
+    metavar="RULES",
+    help=f"by which rules two identifiers are one person; create: default, {','.join(DEFAULT)}; identity: carry everybody over to these",
+)
+@dry_run
+def tenant(args: Args) -> Any:
     """Make or raise one tenant, or list all."""
     if args.action == "list":
         return list_tenants(args)
     if not args.tenant:
         raise ConfigurationError(f"name the tenant: calllog-guard tenant {args.action} T")
     if args.action == "identity":
-        return asyncio.run(identity_of(*_named(args), args))
+        return identity_of(*_named(args), args)
     each = {"create": create_tenant, "upgrade": upgrade_tenant, "separate": separate_tenant}
-    return asyncio.run(each[args.action](args))
+    return each[args.action](args)
 
 
-def list_tenants(args: argparse.Namespace) -> int:
+def list_tenants(args: Args) -> int:
     """The tenants of the policy in force: regime, events, requesters, the receipt key's fingerprint once made; who is served here."""
     shared = the_world()
     rows: list[dict[str, Any]] = []
@@ -142,7 +122,8 @@ async def _own(shared: AppContext) -> bool:
     if not first:
         return await shared.anchored() is None
     for name in (Topic.DECISIONS, Topic.LEGS):
-        if await holds_any(settings.kafka, shared.options, settings.topic(name), range(settings.partitions)):
+        topic, partitions = settings.topic(name), range(settings.partitions)
+        if await shared.log.starts(topic, partitions) != await shared.log.ends(topic, partitions):
             raise StateRefusedError(
                 f"{settings.topic(name)} holds another installation's records, or RING has lost this one's keys: set "
                 "CALLLOG_GUARD_CALLLOG_PREFIX and CALLLOG_GUARD_PRIVACY_PREFIX to prefixes of its own, then topics create"
@@ -150,7 +131,7 @@ async def _own(shared: AppContext) -> bool:
     return True
 
 
-def _named(args: argparse.Namespace) -> tuple[AppContext, Tenant]:
+def _named(args: Args) -> tuple[AppContext, Tenant]:
     """
     The world, and the tenant that is named.
 
@@ -179,7 +160,7 @@ def _contradicted(shared: AppContext, tenant: Tenant) -> tuple[tuple[str, ...], 
     return tuple(each for each in others if each != _legacy(shared, tenant))
 
 
-async def upgrade_tenant(args: argparse.Namespace) -> int:
+async def upgrade_tenant(args: Args) -> int:
     """Raise a tenant to the forms of this release; repeatable."""
     shared, tenant = _named(args)
     before = shared.vault.profile(tenant)
@@ -195,7 +176,7 @@ async def upgrade_tenant(args: argparse.Namespace) -> int:
     return 0
 
 
-async def separate_tenant(args: argparse.Namespace) -> int:
+async def separate_tenant(args: Args) -> int:
     """Let the trust domains of an installation of an earlier release be apart; repeatable."""
     shared, tenant = _named(args)
     before = shared.vault.profile(tenant)
@@ -257,7 +238,7 @@ def _published(shared: AppContext, tenant: str) -> str | None:
     return public_forms(path.read_bytes())[2] if path.is_file() else None
 
 
-async def create_tenant(args: argparse.Namespace) -> int:
+async def create_tenant(args: Args) -> int:
     """Make a tenant's secrets, the first epoch, and the guard with its anchor in the ledger; repeatable."""
     shared, tenant = _named(args)
     try:

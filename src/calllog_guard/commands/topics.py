@@ -1,11 +1,11 @@
 """`topics create|check|rights|accept`: the governed topics, who may do what with them, and what is lost of them."""
 
-import argparse
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
+
+import click
 
 from calllog_guard.adapters.kafka.admin.extents import KafkaExtents
 from calllog_guard.adapters.kafka.admin.topics import KafkaTopics
@@ -13,6 +13,7 @@ from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, check_places, enter, follow_published
 from calllog_guard.app.roles import reads
 from calllog_guard.commands.officers import officers_word
+from calllog_guard.commands.options import Args, Group, argument, key
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.officers.acceptances import ACCEPTED, Acceptance, Accepted
 from calllog_guard.core.rights.grants import acl_commands, grants
@@ -21,52 +22,19 @@ from calllog_guard.errors import ConfigurationError, Fate, GuardError, StateRefu
 from calllog_guard.settings import ROLES
 from calllog_guard.workers.runtime.beginnings import standing
 
-_ACCEPT: Final = """\
-A worker halts where records are gone that it has not read: retention or DeleteRecords took them, or the topic was deleted and made
-anew. This shows, without --key, what is gone and where reading would go on; with --key an officer signs that it is lost. The word
-stands in the policy's topic for ever, and in `report`; halted workers go on at their next start, others meet no halt.
-
-  calllog-guard topics accept calllog.events                                     # what is gone; exit 1 if something is
-  calllog-guard topics accept calllog.events --partition 3 --key officer-1.pem   # accepted; exit 4 if nothing is gone
-"""
+topics: Final = Group("topics")
 
 
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
-    verb = verbs.add_parser("topics", help="governed topics: create, check, rights; accept: what is lost of one")
-    actions = verb.add_subparsers(metavar="ACTION", required=True)
-    for name, text in (
-        ("create", "make those that are missing, then compare"),
-        ("check", "compare each setting with what is wanted; exit 1 where one differs"),
-    ):
-        each = actions.add_parser(name, help=text)
-        each.add_argument("--json", action="store_true")
-        each.set_defaults(run=run_topics, action=name)
-    rights = actions.add_parser("rights", help="the rights of every user, for Kafka's own tool")
-    rights.add_argument("--json", action="store_true")
-    rights.set_defaults(run=show_rights)
-    accept = actions.add_parser(
-        "accept",
-        help="show what is lost of a topic, and accept its new beginning",
-        description=_ACCEPT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    accept.add_argument("topic", metavar="TOPIC", help="the whole name, as the halted worker says it")
-    accept.add_argument("--partition", type=int, metavar="N", help="only this one")
-    accept.add_argument("--key", type=Path, metavar="PEM", help="an officer's private key: accept what is shown")
-    accept.add_argument("--json", action="store_true")
-    accept.set_defaults(run=lambda args: asyncio.run(accept_beginning(args)))
-
-
-def run_topics(args: argparse.Namespace) -> int:
-    """Make or check the governed topics."""
+def _compared(args: Args) -> int:
+    """Make the topics that are missing, if that is asked for, and compare all with what is wanted."""
+    make = args.command == "create"
     shared = the_world()
-    asyncio.run(_counted(shared, args.action))
+    asyncio.run(_counted(shared, make=make))
     admin = KafkaTopics(shared.settings, shared.options)
     try:
-        made = admin.create(shared.keep_days, shared.events) if args.action == "create" else []
-        asyncio.run(follow_published(shared, whole=args.action == "check"))
-        if args.action == "create":
+        made = admin.create(shared.keep_days, shared.events) if make else []
+        asyncio.run(follow_published(shared, whole=not make))
+        if make:
             asyncio.run(check_places(shared, NO_KEYSTORE))
             made += admin.create(shared.keep_days, shared.events)  # what a published version names besides
             say(f"{len(made)} topics made")
@@ -88,19 +56,24 @@ def run_topics(args: argparse.Namespace) -> int:
     return int(any(not finding.good for finding in findings))
 
 
-async def _counted(shared: AppContext, action: str) -> None:
+topics.command("create", help="make those that are missing, then compare")(_compared)
+topics.command("check", help="compare each setting with what is wanted; exit 1 where one differs")(_compared)
+
+
+async def _counted(shared: AppContext, *, make: bool) -> None:
     """Refuse a PARTITIONS that is not the installation's; what is silent hinders nobody who only looks."""
     try:
         if shared.vault.made:
             await shared.check_partitions()
     except GuardError as error:
-        if error.fate is not Fate.RETRY or action == "create":
+        if error.fate is not Fate.RETRY or make:
             raise
     finally:
         await shared.keystore.close()
 
 
-def show_rights(args: argparse.Namespace) -> int:
+@topics.command("rights", help="the rights of every user, for Kafka's own tool")
+def rights(args: Args) -> int:
     """The commands that give every user its rights, with this installation's names; nothing is asked of Kafka."""
     shared = the_world()
     names = shared.settings.topic, shared.settings.calllog_prefix, shared.events
@@ -174,7 +147,11 @@ def _together(gaps: Sequence[Gap], roles: Sequence[str], signed: Sequence[Accept
     return Lost(gap, tuple(dict.fromkeys(roles)), covering[-1] if covering else None)
 
 
-async def accept_beginning(args: argparse.Namespace) -> int:
+@topics.command("accept", help="show what is lost of a topic, and accept its new beginning")
+@argument("topic", metavar="TOPIC", help="the whole name, as the halted worker says it")
+@click.option("--partition", type=int, metavar="N", help="only this one")
+@key("an officer's private key: accept what is shown")
+async def accept(args: Args) -> int:
     """Show what is lost; with an officer's key accept it."""
     shared = the_world()
     try:
@@ -196,7 +173,7 @@ async def accept_beginning(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _accept(shared: AppContext, args: argparse.Namespace, fresh: Sequence[Lost]) -> None:
+async def _accept(shared: AppContext, args: Args, fresh: Sequence[Lost]) -> None:
     if not fresh:
         say("all of it is accepted already: start the worker, or wait for its supervisor")
         return

@@ -5,7 +5,6 @@ Rules: 1. Whatever it waits for, it says so, on its pages too, and ends when it 
           time and role.  3. The workers of `all` do not outlive it.
 """
 
-import argparse
 import asyncio
 import os
 import signal
@@ -15,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import click
 import structlog
 
 from calllog_guard import telemetry
@@ -31,6 +31,7 @@ from calllog_guard.app.preflight import (
 )
 from calllog_guard.app.roles import serve
 from calllog_guard.commands.lifetime import lived, unless
+from calllog_guard.commands.options import Args, argument, command, flag
 from calllog_guard.commands.setup import the_world
 from calllog_guard.core.codec import time_text
 from calllog_guard.core.rights.grants import DOMAIN_OF
@@ -52,15 +53,10 @@ _KILL_S: Final = 30.0
 Goodbye = Callable[[], Coroutine[Any, Any, None]]
 
 
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
-    verb = verbs.add_parser("worker", help="run a worker: protector, desk, keeper, or one of each with all")
-    verb.add_argument("role", choices=[*ROLES, "all"])
-    verb.add_argument("--json", action="store_true", help="accepted everywhere; log lines are JSON in any case")
-    verb.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> int:
+@command("worker")
+@argument("role", type=click.Choice([*ROLES, "all"]), help="what it does; all: a process of each")
+@flag("--json", help="accepted everywhere; log lines are JSON in any case")
+def worker(args: Args) -> int:
     """Run until SIGTERM or SIGINT; 70 after a halt."""
     telemetry.configure(args.role)
     try:

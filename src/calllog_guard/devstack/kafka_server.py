@@ -6,6 +6,7 @@ Source: Apache Kafka 4.1 documentation, broker configurations; the Prometheus JM
 
 import base64
 import logging
+import os
 import secrets
 import socket
 import subprocess
@@ -57,8 +58,8 @@ _FAST: Final = {
     "log.initial.task.delay.ms": "500",
     "log.segment.delete.delay.ms": "200",
 }
-
-
+_FAST_JVM: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+"""A broker of minutes is over before what an optimising compiler costs comes back."""
 _GIVEN: Final[deque[int]] = deque(maxlen=256)
 """The ports that were given to servers of this process: one that does not listen yet would be given again."""
 
@@ -71,9 +72,9 @@ before a server listens on it, or while it is down.
 
 
 def free_port() -> int:
-    """A port of the loopback on which nothing listens, and that was not given to another server just now."""
+    """A port of the loopback on which nothing listens, and that was not given to another server just now, nor by a neighbour of ours."""
     while True:
-        port = secrets.choice(_PORTS)
+        port = secrets.choice(_PORTS[os.getpid() % 16 :: 16])
         if port not in _GIVEN and _is_free(port):
             _GIVEN.append(port)
             return port
@@ -158,12 +159,22 @@ class KafkaServer:
         base = [java, "-cp", f"{libraries}/*"]
         if not (self.log_dir / "meta.properties").exists():
             tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={self._cluster_id()}"]
-            command = [*base, *tool, "-c", str(self._properties)]
+            command = [base[0], *_FAST_JVM, *base[1:], *tool, "-c", str(self._properties)]
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_FORMAT_S)  # noqa: S603
             if done.returncode:
                 msg = f"the storage of Kafka could not be formatted: {(done.stdout + done.stderr).strip()[-800:]}"
                 raise ConfigurationError(msg)
-        return [java, "-Xmx512m", _QUIET, *self._agent(libraries), *base[1:], "kafka.Kafka", str(self._properties)]
+        jvm = () if self._profile == "production" else _FAST_JVM
+        return [
+            java,
+            "-Xmx512m",
+            *jvm,
+            _QUIET,
+            *self._agent(libraries),
+            *base[1:],
+            "kafka.Kafka",
+            str(self._properties),
+        ]
 
     def answers(self) -> bool:
         """Whether the broker speaks its protocol and is registered with its controller."""

@@ -13,22 +13,11 @@ from typing import Final
 
 from calllog_guard.core.answers.about import About, OpenedBy, OwnRequest
 from calllog_guard.core.answers.whole import Answer
+from calllog_guard.core.requests.types import row_of
 from calllog_guard.reports.calls import pages_of
 from calllog_guard.reports.pages import pieces
 from calllog_guard.reports.words import day_words, moment
 
-_ASKED: Final = {
-    "erase": "Erase my data",
-    "access": "A copy of my data",
-    "portability": "My data, to take away",
-    "rectify": "Correct a record",
-    "restrict": "Store my data, but do not use them",
-    "lift": "End the restriction",
-    "object": "Objection",
-    "withdraw": "Withdrawal of consent",
-    "consent": "Consent",
-    "complain": "Complaint",
-}
 _WAITS: Final = {
     "identity": "waits until it is shown who is asking",
     "clarification": "waits for your clarification",
@@ -86,6 +75,11 @@ class Evidence:
     key_name: str = "RECEIPTS-KEY"
 
 
+def _asked(kind: str) -> str:
+    row = row_of(kind)
+    return (row and row.title) or kind
+
+
 def person_pages(answer: Answer, evidence: Evidence) -> Iterator[tuple[str, Iterator[str]]]:
     """The pages for a person: the name of each file, and what stands in it, piece by piece."""
     about = answer.about
@@ -107,7 +101,7 @@ def person_pages(answer: Answer, evidence: Evidence) -> Iterator[tuple[str, Iter
         left_out=[(many, _LEFT_OUT.get(reason, reason)) for reason, many in answer.left_out.items()],
         purposes={each.name: each.why or each.name for each in about.purposes}
         | {each.name: each.why or each.name for each in about.not_in_use},
-        asked=[(_ASKED.get(each.type, each.type), _became(each, answer), each) for each in about.requests],
+        asked=[(_asked(each.type), _became(each, answer), each) for each in about.requests],
         when=lambda each: _when(each, about.zone),
         told_words=_TOLD,
         choices=[("Objection", each) for each in about.objections]
@@ -172,4 +166,5 @@ def _became(own: OwnRequest, answer: Answer) -> str:
         return f"{_WAITS.get(own.waits_for or '', 'waits')}; due by {day_words(own.due)}"
     if own.state == "enforcing":
         return f"is being carried out; due by {day_words(own.due)}"
-    return f"{'answered' if own.type in {'access', 'portability', 'complain'} else 'carried out'}{ended}"
+    row = row_of(own.type)
+    return f"{'answered' if row and (row.answer or row.notice == 'answered') else 'carried out'}{ended}"

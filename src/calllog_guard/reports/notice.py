@@ -13,21 +13,10 @@ from typing import Final
 
 from calllog_guard.core.cases.notices import PERSON, Words
 from calllog_guard.core.cases.receipt import STATEMENT
+from calllog_guard.core.requests.types import row_of
 from calllog_guard.reports.pages import page
 from calllog_guard.reports.words import day_words, moment
 
-_ASKED: Final = {
-    "erase": "asked us to erase your data",
-    "access": "asked us for a copy of your data",
-    "portability": "asked us for your data, to take them with you",
-    "rectify": "asked us to correct a record",
-    "restrict": "asked us to store your data and not to use them",
-    "lift": "asked us to end the restriction of your data",
-    "object": "objected to the use of your data",
-    "withdraw": "withdrew your consent",
-    "consent": "told us of your consent",
-    "complain": "complained to us",
-}
 _TITLES: Final = {
     "erased": "Data erased",
     "rectified": "Data corrected",
@@ -66,6 +55,7 @@ class Sender:
 
 def letter(words: Words, to: str, sender: Sender) -> str:
     """The notice as plain text."""
+    row = row_of(sender.asked or "")
     received = day_words(moment(sender.received_at, sender.zone).date()) if sender.received_at else None
     text = page(
         "notice.txt.j2",
@@ -77,7 +67,7 @@ def letter(words: Words, to: str, sender: Sender) -> str:
         zone=sender.zone,
         title=sender.titles.get(to),
         purposes=[sender.purposes.get(name, name) for name in words.purposes],
-        asked=_ASKED.get(sender.asked or "", "asked something of us"),
+        asked=(row and row.asked) or "asked something of us",
         received=received,
         objection=sender.asked == "object",
         before=sender.before,

@@ -18,7 +18,8 @@ from calllog_guard.core.cases.notices import Remedies, Words, for_recipient
 from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.jose import receipt_pem, verify
 from calllog_guard.core.identifiers import Tenant
-from calllog_guard.core.requests.fields import Facts, NoticeKind, Range
+from calllog_guard.core.requests.fields import Facts, Range
+from calllog_guard.core.requests.types import NoticeKind
 from calllog_guard.reports.notice import Sender, letter, letter_page
 
 SENDER = Sender(

@@ -16,11 +16,11 @@ from calllog_guard.core.crypto.jose import signer_public
 from calllog_guard.core.identifiers import Tenant, b64
 from calllog_guard.core.identity.rules import legacy_identity
 from calllog_guard.core.profile import FORMS, TenantProfile, digest, packed, profile_name
+from calllog_guard.core.rights.grants import VOUCHES_PROFILES
 from calllog_guard.errors import EntryCorruptError, GuardMovedError, KmsSilentError, NewerFormError
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.restore_guard import guard_entry, read_guard
 from calllog_guard.workers.keys.tenants.tenant_secrets import SIGNERS, Vault
-from calllog_guard.workers.keys.tenants.wrapped_secrets import ROOT
 
 TENANT = Tenant("iocom")
 AT = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -143,7 +143,7 @@ def later(number: int, **fields: object) -> Callable[[Place], None]:
         content = packed(replace(place.vault.profile(TENANT), number=number))
         raw = json.dumps(json.loads(content[5:]) | fields).encode()
         content = content[:1] + len(raw).to_bytes(4, "big") + raw
-        proof = place.kms.wrap(ROOT, type(place.vault.pepper(TENANT))(digest(name, content)))
+        proof = place.kms.wrap(VOUCHES_PROFILES, type(place.vault.pepper(TENANT))(digest(name, content)))
         place.ring.blobs[name] = content + proof
 
     return write

@@ -11,9 +11,10 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final, NamedTuple, TextIO
 
 from calllog_guard.core.calls.csv_rows import event_of_row
+from calllog_guard.core.calls.formats import Format, format_of
 from calllog_guard.errors import ConfigurationError, MessageError
 
 _BLOCK: Final = 1 << 20
@@ -54,11 +55,22 @@ def ndjson_lines(path: Path, most_bytes: int, skip: int) -> Iterator[Numbered]:
                 yield number, number, text
 
 
-def csv_rows(
-    path: Path, columns: Mapping[str, str], tenant: str, name: str, first: date | None, skip: int
-) -> Iterator[Numbered]:
+class LogFile(NamedTuple):
+    """A file of old or new events, and how to read it; see `csv_rows` for what concerns CSV alone."""
+
+    path: Path
+    most_bytes: int
+    columns: Mapping[str, str]
+    tenant: str
+    name: str
+    first: date | None
+    skip: int = 0
+    begin: int = 1
+
+
+def csv_rows(of: LogFile) -> Iterator[Numbered]:
     """
-    The rows of a file after the first `skip`, as events; `name` begins the call ids where no column gives them.
+    The rows of a file after the first `skip`, as events; where no column gives the call ids, `name` and `begin` do.
 
     Lines that make no row, behind a quote that does not end for one, are refused each by itself.
 
@@ -66,20 +78,20 @@ def csv_rows(
         ConfigurationError: A column is missing, the text is not in UTF-8, or `first` is needed and not given.
 
     """
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with of.path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.reader(_lines(file), strict=True)
         try:
             head = next(rows, [])
-            if missing := set(columns.values()) - set(head):
+            if missing := set(of.columns.values()) - set(head):
                 raise ConfigurationError(f"the file has no column {', '.join(sorted(missing))}: give --columns")
             for number, (line, cells) in enumerate(_rows(rows), 1):
-                if number <= skip:
+                if number <= of.skip:
                     continue
                 row = dict(zip(head, cells or (), strict=False))
-                if first is None and row.get(columns["start"], "").strip().isdecimal():
+                if of.first is None and row.get(of.columns["start"], "").strip().isdecimal():
                     raise ConfigurationError("starts are numbers of seconds: give the day of second 0 with --start")
                 whole = cells is not None and not any(cells[len(head) :]) and not any(_NUL in each for each in cells)
-                event = _event(row, columns, tenant, f"{name}-{number}", first or date.min)
+                event = _event(row, of.columns, of.tenant, f"{of.name}-{number - 1 + of.begin}", of.first or date.min)
                 yield number, line, event if whole else MessageError("bad_row")
         except (csv.Error, UnicodeDecodeError) as error:
             kind = type(error).__name__
@@ -119,3 +131,31 @@ def _event(
         return event_of_row(row, columns, tenant, call, first)
     except MessageError as error:
         return error
+
+
+FILES: Final = (
+    Format[LogFile, Iterator[Numbered]](
+        "csv",
+        lambda file: file.path.suffix.lower() == ".csv",
+        csv_rows,
+        "its name ends in `.csv`: a header line, then a call a row",
+    ),
+    Format[LogFile, Iterator[Numbered]](
+        "ndjson",
+        lambda _: True,
+        lambda file: ndjson_lines(file.path, file.most_bytes, file.skip),
+        "all else: an event a line",
+    ),
+)
+"""What `emit` and `import` read."""
+
+
+def events_of(file: LogFile) -> Iterator[Numbered]:
+    """
+    The events of a file.
+
+    Raises:
+        ConfigurationError: See `csv_rows`.
+
+    """
+    return format_of(FILES, file).to_event(file)

@@ -13,6 +13,7 @@ import msgspec
 
 from calllog_guard.core.cases.case_owner import Reason
 from calllog_guard.core.codec import Day, Id, Internal, Utc
+from calllog_guard.core.requests.types import AnswerKind
 
 
 class ForPurpose(Internal, frozen=True, kw_only=True):
@@ -222,7 +223,7 @@ class About(Internal, frozen=True, kw_only=True):
     opened_by: tuple[OpenedBy, ...] = ()
     policy: Day
     authority: str | None = None
-    kind: Literal["access", "portability", "disclosure"] = "access"
+    kind: AnswerKind = "access"
     tenant: str | None = None
     regime: Literal["uk", "eu"] | None = None
     zone: str = "UTC"

@@ -40,10 +40,6 @@ from calllog_guard.core.policy.facts import said
 from calllog_guard.core.policy.form import TenantPolicy
 from calllog_guard.core.policy.record import BASES
 
-OWN: Final = frozenset(
-    {"erase", "access", "portability", "rectify", "restrict", "lift", "object", "withdraw", "consent", "complain"}
-)
-"""The types of request that are a person's own; holds, releases and disclosures are others'."""
 DATA: Final = (
     "your identifier: the e-mail address, user name or telephone number under which the service knows you",
     "of each call: its identifier, kind, outcome, when it began and ended, how many people took part",

@@ -130,35 +130,6 @@ def check_time(event: CallEvent, appended_ms: int, limits: Limits) -> int:
     return started
 
 
-class _Envelope(msgspec.Struct, frozen=True):
-    """A CloudEvents 1.0 event in structured mode; its attributes are the transport's, only `data` is ours."""
-
-    specversion: Literal["1.0"]
-    data: msgspec.Raw
-
-
-_envelopes: Final = msgspec.json.Decoder(_Envelope)
-_CONFLUENT: Final = 5
-
-
-def payload_of(raw: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -> bytes | None:
-    """
-    The event's JSON: plain, as CloudEvents 1.0 (structured, or Kafka binary mode), or behind Confluent's schema prefix.
-
-    Raises:
-        MessageError: An envelope that is none; the record is dead-lettered.
-
-    """
-    if raw is None:
-        return None
-    if raw[:1] == b"\x00":
-        return raw[_CONFLUENT:]
-    for name, value in headers:
-        if name == "content-type" and (value or b"").startswith(b"application/cloudevents+json"):
-            return bytes(decode(_envelopes, raw).data)
-    return raw
-
-
 class CheckedEvent(NamedTuple):
     """An event, when it began, and the canonical form of each party's id, then of each that is removed."""
 

@@ -1,5 +1,5 @@
 """
-The payload of a dead letter made ready to be tried again: unwrapped, and without a field that the schema does not know.
+The payload of a dead letter made ready to be tried again: without a field that the schema does not know.
 
 Rules: 1. Only unknown fields go, by the operator's word, where the letter says there is one: what is known is corrected in a file.
 Source: docs/how-to/publish-an-event.md, docs/how-to/dead-letters.md.
@@ -12,24 +12,7 @@ from typing import Any, Final
 from calllog_guard.core.calls.event import CallEvent, Party
 from calllog_guard.errors import StateRefusedError
 
-_CONFLUENT: Final = 5
 _KNOWN: Final = frozenset(CallEvent.__struct_fields__) | frozenset(Party.__struct_fields__)
-
-
-def plain(raw: bytes) -> bytes:
-    """
-    The event's JSON without Confluent's prefix or the CloudEvents envelope, which the letter has no headers to tell of.
-
-    What is neither comes back as it is; whether it is an event is the protector's to say.
-    """
-    raw = raw[_CONFLUENT:] if raw[:1] == b"\x00" else raw
-    try:
-        content = json.loads(raw)
-    except (ValueError, RecursionError):
-        return raw
-    if isinstance(content, dict) and "specversion" in content and isinstance(content.get("data"), dict):
-        return json.dumps(content["data"]).encode()
-    return raw
 
 
 def call_key(raw: bytes) -> bytes | None:

@@ -29,7 +29,7 @@ from calllog_guard.core.codec import Day, Id, Rewritten, TenantName, Utc, decode
 from calllog_guard.core.decisions.decision import case_id, request_name
 from calllog_guard.core.decisions.outcome import Observed, Outcome
 from calllog_guard.core.identifiers import Tenant
-from calllog_guard.core.requests.fields import NoticeKind
+from calllog_guard.core.requests.types import COPIES, TRACED, NoticeKind, stages_of
 from calllog_guard.core.stream.proofs import DESK, UNPROVEN, Proofs
 from calllog_guard.errors import RecordError
 
@@ -37,21 +37,6 @@ State = Literal["waiting", "enforcing", "observing", "closed", "refused"]
 WaitsFor = Literal["identity", "clarification", "fee", "officer", "second_officer", "notice"]
 Moment = Literal["identity_asked_at", "identity_shown_at", "fee_asked_at", "fee_paid_at", "extended_at"]
 _ANSWERS: Final = frozenset({"tombstoned", "exported", "copied", "refused", "answered"})
-_REMOVED: Final = ("tombstoned", "absent", "gone")
-STAGES: Final[dict[str, tuple[str, ...]]] = {
-    "erase": ("destroyed", "tombstoned", "rewritten", "absent", "gone"),
-    "erase_range": _REMOVED,
-    "object": _REMOVED,
-    "withdraw": _REMOVED,
-    "rectify": ("rewritten", "absent"),
-    "access": ("exported",),
-    "portability": ("exported",),
-    "disclose": ("exported",),
-    "hold": ("copied",),
-    "release": ("destroyed", "tombstoned"),
-}
-"""The stages that the outcomes of a type go through, in order; with the last of them the case is closed."""
-
 SINCE: Final = {
     "fenced": "accepted",
     "destroyed": "fenced",
@@ -92,14 +77,6 @@ class Consent(Rewritten, frozen=True, kw_only=True):
     wording: str
 
 
-TRACED: Final[dict[str, NoticeKind]] = {
-    "erase": "erased",
-    "object": "erased",
-    "withdraw": "erased",
-    "rectify": "rectified",
-    "restrict": "restricted",
-}
-"""The decisions of which recipients are told, and as what; of the end of a restriction whoever was given what it was about."""
 TRACED_FROM: Final = 2
 """From this level of forms on keepers say where records had gone; before, every recipient is told of everybody."""
 Doubt = Literal["lost", "unread", "untraced"]
@@ -199,7 +176,7 @@ class Case(Rewritten, frozen=True, kw_only=True):
     @property
     def ladder(self) -> tuple[str, ...]:
         """The stages of this case's outcomes, in order."""
-        return STAGES.get("erase_range" if self.ranged and self.type == "erase" else self.type, ())
+        return stages_of(self.type, ranged=bool(self.ranged))
 
     @property
     def decided(self) -> bool:
@@ -265,7 +242,7 @@ class Case(Rewritten, frozen=True, kw_only=True):
         """What happened when, as the clock wants it."""
         return Times(
             received_at=self.received_at,
-            access=self.type in {"access", "portability"},
+            access=self.type in COPIES,
             pauses=tuple((asked, came) for asked, came in self.pauses),
             **self.moments,
         )

@@ -14,11 +14,11 @@ type needs (`core/requests/request.py`), what enforcing means (the workers). Sou
 """
 
 import sys
-from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from calllog_guard.core.cases.case import State, WaitsFor
-from calllog_guard.core.requests.fields import ClockEvent, Kind
+from calllog_guard.core.requests.fields import ClockEvent
+from calllog_guard.core.requests.types import TYPES, Kind, Requester, RequestType
 from calllog_guard.errors import CaseStateError, RequestRefusedError
 
 Event = Literal[
@@ -28,7 +28,6 @@ Event = Literal[
 ]  # fmt: skip
 Position = tuple[State | None, WaitsFor | None]
 """State and what it waits for; `NEW` before a case is opened."""
-Requester = Literal["backend", "officer", "authority_desk"]
 
 NEW: Final[Position] = (None, None)
 _IDENTITY: Final[Position] = ("waiting", "identity")
@@ -92,47 +91,6 @@ def after(state: State | None, waits_for: WaitsFor | None, event: Event) -> Posi
     return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TypeRule:
-    """
-    What holds for one type of request.
-
-    `officer`: who must grant: nobody, an officer, an officer if a purpose says `review`, or two officers; an officer who
-    asks for what two must grant is the first. `brake`: so many people an hour and requester, then an officer. `ends`: `enforced` when the
-    removal of stored values is then observed, else `answered`; None for what acts on a case and is none itself. `unfound`: where
-    nobody or nothing was found, an officer says what that means; all else is an answer of its own.
-    """
-
-    roles: frozenset[Requester]
-    identity: bool = False
-    officer: Literal["never", "always", "by_purpose", "two"] = "never"
-    brake: Literal["erasure", "export", "objection", "disclosure", "change"] | None = None
-    ends: Literal["enforced", "answered"] | None = "answered"
-    unfound: bool = False
-
-
-_ALL_BUT_DESK: Final[frozenset[Requester]] = frozenset({"backend", "officer"})
-_OFFICERS: Final[frozenset[Requester]] = frozenset({"officer"})
-RULES: Final[dict[Kind, TypeRule]] = {
-    "erase": TypeRule(roles=_ALL_BUT_DESK, identity=True, brake="erasure", ends="enforced"),
-    "access": TypeRule(roles=_ALL_BUT_DESK, identity=True, brake="export"),
-    "portability": TypeRule(roles=_ALL_BUT_DESK, identity=True, brake="export"),
-    "rectify": TypeRule(roles=_ALL_BUT_DESK, identity=True, brake="change", ends="enforced", unfound=True),
-    "restrict": TypeRule(roles=_ALL_BUT_DESK, identity=True, brake="change", unfound=True),
-    "lift": TypeRule(roles=_ALL_BUT_DESK, identity=True, unfound=True),
-    "object": TypeRule(roles=_ALL_BUT_DESK, identity=True, officer="by_purpose", brake="objection", unfound=True),
-    "withdraw": TypeRule(roles=_ALL_BUT_DESK, identity=True, brake="change", unfound=True),
-    "consent": TypeRule(roles=_ALL_BUT_DESK, identity=True),
-    "hold": TypeRule(roles=_OFFICERS),
-    "release": TypeRule(roles=_OFFICERS),
-    "disclose": TypeRule(
-        roles=frozenset({"officer", "authority_desk"}), officer="two", brake="disclosure", unfound=True
-    ),
-    "complain": TypeRule(roles=_ALL_BUT_DESK, officer="always"),
-    "approve": TypeRule(roles=_OFFICERS, ends=None),
-    "refuse": TypeRule(roles=_OFFICERS, ends=None),
-    "clock": TypeRule(roles=_ALL_BUT_DESK, ends=None),
-}
 OFFICERS_CLOCK: Final[frozenset[ClockEvent]] = frozenset({"ask_fee", "extend", "tell", "not_yet"})
 """That a request is excessive (Art. 12(5)) or complex (12(3)), or that a person may be told by now, is a human's judgement."""
 BESIDE: Final[frozenset[ClockEvent]] = frozenset({"noticed", "tell", "not_yet"})
@@ -147,7 +105,7 @@ _ASKED: Final[dict[WaitsFor, Event]] = {
 
 def rights(role: Requester, kind: Kind, event: ClockEvent | None = None) -> bool:
     """Whether a requester of this role may ask for it; `event` is that of a `clock` request."""
-    return role in RULES[kind].roles and (event not in OFFICERS_CLOCK or role == "officer")
+    return role in TYPES[kind].roles and (event not in OFFICERS_CLOCK or role == "officer")
 
 
 def check_rights(role: Requester, kind: Kind, event: ClockEvent | None = None) -> None:
@@ -171,7 +129,7 @@ def opening(kind: Kind, role: Requester, *, verified: bool, braked: bool, review
         review: Of an objection: one of its purposes says `on_objection = "review"`.
 
     """
-    rule = RULES[kind]
+    rule = TYPES[kind]
     if rule.identity and not verified:
         return "unverified"
     if braked and rule.brake:
@@ -197,12 +155,12 @@ def onward(
     for need, event in _ASKED.items():
         if need in awaited:
             return event
-    rule = RULES[kind]
+    rule = TYPES[kind]
     held = officer_asked or (braked and rule.brake) or rule.officer == "two" or _needs_officer(rule, review=review)
     return None if held else "grant"
 
 
-def _needs_officer(rule: TypeRule, *, review: bool) -> bool:
+def _needs_officer(rule: RequestType, *, review: bool) -> bool:
     return rule.officer == "always" or (rule.officer == "by_purpose" and review)
 
 
@@ -222,7 +180,7 @@ def approval(
 
     """
     if waits_for == "officer":
-        return ("approve_first" if RULES[kind].officer == "two" else "approve"), (by,)
+        return ("approve_first" if TYPES[kind].officer == "two" else "approve"), (by,)
     if waits_for != "second_officer":
         raise CaseStateError("wrong_state")
     first = approvals or (asked_by,)

@@ -13,25 +13,14 @@ from typing import Final, Literal
 import msgspec
 
 from calllog_guard.core.codec import Compact, Day, Id, IdText, Internal, Rewritten, TenantName, Utc
-from calllog_guard.core.requests.fields import Facts, Ground, Kind, Name, NoticeKind, Notify, Range, Short
+from calllog_guard.core.requests.fields import Facts, Ground, Name, Notify, Range, Short
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.requests.types import TYPES, NoticeKind
 
 PERSON: Final = "person"
 """The addressee that is the mail gateway of the persons; no recipient may be called so."""
 ACT_DAYS: Final = 7
 """How long an addressee has to acknowledge; no law gives a number, Art. 19 says `communicate`, this is ours."""
-
-CARRIED_OUT: Final[dict[Kind, NoticeKind]] = {
-    "erase": "erased",
-    "object": "erased",
-    "withdraw": "erased",
-    "rectify": "rectified",
-    "restrict": "restricted",
-    "complain": "answered",
-}
-"""What is told when a request has been carried out; for `object` and `withdraw` of the purposes that ended (Art. 17(1)(b), (c))."""
-
-_BEFORE: Final[dict[Kind, NoticeKind]] = {"lift": "lifting", "disclose": "disclosed"}
 
 
 class Remedies(Internal, frozen=True, kw_only=True):
@@ -147,7 +136,7 @@ def told_before(request: Request, *, ends_review: bool = False) -> NoticeKind | 
         return "lifting" if ends_review else None
     if request.type == "disclose" and request.notify == "when_lifted":
         return None
-    return _BEFORE.get(request.type)
+    return TYPES[request.type].before
 
 
 def for_recipient(words: Words) -> Words:

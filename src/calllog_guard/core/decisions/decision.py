@@ -21,6 +21,7 @@ from cryptography.exceptions import InvalidTag
 from calllog_guard.core.codec import Day, EpochText, Id, Internal, TenantName, Utc, decode, to_ms
 from calllog_guard.core.crypto.subject_secrets import Secret
 from calllog_guard.core.identifiers import ID_BYTES, CaseId, DecisionId, Lookup, Pseudonym, Tenant, b64, id_text, unb64
+from calllog_guard.core.requests.types import DecisionType
 from calllog_guard.core.stream.proofs import DESK, Proofs
 from calllog_guard.errors import RecordError
 
@@ -28,10 +29,6 @@ _ENTRIES: Final = {1: struct.Struct(">I32s"), 2: struct.Struct(">Q32s")}
 """By version: generation and lookup."""
 _NONCE: Final = 12
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
-DecisionType = Literal[
-    "erase", "rectify", "restrict", "lift", "object", "withdraw", "consent",
-    "hold", "release", "access", "portability", "disclose", "search",
-]  # fmt: skip
 
 
 class Decision(Internal, frozen=True, kw_only=True):

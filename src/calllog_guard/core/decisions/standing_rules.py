@@ -17,6 +17,7 @@ from calllog_guard.core.codec import Day, Id, Internal, Rewritten, Utc, decode, 
 from calllog_guard.core.crypto.subject_secrets import Secret
 from calllog_guard.core.decisions.decision import Decision, bound
 from calllog_guard.core.identifiers import b64, unb64
+from calllog_guard.core.requests.types import CHOICES, HOLDS, RESTRICTIONS
 from calllog_guard.errors import MessageError, RecordError
 
 _NONCE: Final = 12
@@ -100,15 +101,15 @@ class Standing:
     def after(self, decision: Decision, rule: Rule) -> "Standing":
         """The standing after one more decision; access, portability and disclosure are tasks and change nothing."""
         kind, mask = decision.type, rule.mask
-        if kind in {"restrict", "lift"}:
+        if kind in RESTRICTIONS:
             return self._restricted(decision.case, mask, on=kind == "restrict")
-        if kind in {"object", "withdraw", "consent"}:
+        if kind in CHOICES:
             return self._chosen(kind, mask)
         if kind == "erase" and rule.range is not None:
             return replace(self, ranges=(*self.ranges, rule.range))
         if kind == "rectify" and rule.facts is not None:
             return replace(self, corrections=self.corrections | {rule.facts.token: rule.facts})
-        if kind in {"hold", "release"} and rule.hold is not None:
+        if kind in HOLDS and rule.hold is not None:
             others = {name: span for name, span in self.holds.items() if name != rule.hold}
             return replace(self, holds=others | ({rule.hold: rule.range or Span()} if kind == "hold" else {}))
         return self

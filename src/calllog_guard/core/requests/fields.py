@@ -18,22 +18,11 @@ from calllog_guard.core.codec import IdText, Message, Role, Utc, check_id, check
 from calllog_guard.core.identifiers import unb64
 from calllog_guard.errors import MessageError
 
-Kind = Literal[
-    "erase", "access", "portability", "rectify", "restrict", "lift", "object", "withdraw", "consent",
-    "hold", "release", "disclose", "approve", "refuse", "clock", "complain",
-]  # fmt: skip
 ClockEvent = Literal[
     "verify", "clarify", "fee", "ask_identity", "ask_clarification", "ask_fee", "extend", "noticed", "tell", "not_yet"
 ]  # fmt: skip
 Notify = Literal["before", "when_lifted"]
 """When the person learns of a disclosure: before it, or once the law's restriction ends."""
-NoticeKind = Literal[
-    "erased", "rectified", "restricted", "lifting", "disclosed", "extended", "refused", "answered", "received",
-]  # fmt: skip
-"""
-`answered` is the answer to a complaint, or that nothing was found, and `received` that a complaint has come: there is no policy in
-which a person is not given these.
-"""
 # `$` alone lets a trailing newline through in Python's regular expressions, and `\Z` is not known to those of JSON Schema
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$(?!\n)")]
 Short = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]

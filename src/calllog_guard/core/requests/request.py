@@ -2,7 +2,7 @@
 A request as it arrives: a JWT signed by a registered requester, checked before anything is done.
 
 Rules: 1. EdDSA only; nothing in the header may choose the key.  2. `exp` is judged against the record's append time.
-       3. A lifetime over 24 h is refused.  4. Which fields a type needs and which it may not have is one table, `NEEDS`.
+       3. A lifetime over 24 h is refused.  4. Which fields a type needs and which it may not have is said by `types.py`.
 Source: docs/explanation/cases.md; RFC 7519, RFC 8725.
 """
 
@@ -21,10 +21,8 @@ from calllog_guard.core.requests.fields import (
     Facts,
     Ground,
     Hold,
-    Kind,
     Name,
     Names,
-    NoticeKind,
     Notify,
     Range,
     ReplyKey,
@@ -34,6 +32,7 @@ from calllog_guard.core.requests.fields import (
     check_reply_key,
     days_of,
 )
+from calllog_guard.core.requests.types import TYPES, Kind, NoticeKind
 from calllog_guard.errors import MessageError, RequestRefusedError
 
 AUDIENCE: Final = "calllog-guard"
@@ -81,32 +80,12 @@ class Request(Message, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a type must say and what it may say; anything else is refused. A dot leads into `hold`."""
+    """What an event must say and may say beside its type; anything else is refused."""
 
     must: tuple[str, ...]
     may: tuple[str, ...] = ()
 
 
-NEEDS: Final[dict[Kind, Needs]] = {
-    "erase": Needs(("subjects",), ("range",)),
-    "access": Needs(("subjects", "reply_key"), ("range",)),
-    "portability": Needs(("subjects", "reply_key"), ("range",)),
-    "rectify": Needs(("subjects", "facts")),
-    "restrict": Needs(("subjects",), ("ground",)),
-    "lift": Needs(("subjects",), ("ground", "case")),
-    "object": Needs(("subjects", "purposes"), ("ground",)),
-    "withdraw": Needs(("subjects", "purposes")),
-    "consent": Needs(("subjects", "purposes", "time", "wording")),
-    "hold": Needs(
-        ("subjects", "hold", "hold.authority", "hold.basis", "hold.review_at"), ("hold.range", "hold.secret")
-    ),
-    "release": Needs(("hold",), ("subjects",)),
-    "disclose": Needs(("subjects", "authority", "basis", "notify", "reply_key"), ("range", "review_at", "hold")),
-    "approve": Needs(("case",), ("ground",)),
-    "refuse": Needs(("case", "ground")),
-    "clock": Needs(("case", "event"), ("ground",)),
-    "complain": Needs(("ground",), ("subjects",)),
-}
 BY_EVENT: Final[dict[ClockEvent, Needs]] = {
     "extend": Needs(("ground",)),  # Art. 12(3): told together with the reasons
     "noticed": Needs(("to",), ("notice",)),
@@ -184,7 +163,7 @@ def check_fields(request: Request) -> None:
         MessageError: `missing_field`, `unexpected_field`, or what is wrong with one; the request is dead-lettered.
 
     """
-    needs, event = NEEDS[request.type], BY_EVENT.get(request.event, Needs(())) if request.event else Needs(())
+    needs, event = TYPES[request.type], BY_EVENT.get(request.event, Needs(())) if request.event else Needs(())
     must, may = [*needs.must, *event.must], {*needs.may, *event.may}
     if request.notify == "when_lifted":
         must.append("review_at")

@@ -77,6 +77,10 @@ DOMAIN_OF: Final = {
     "reader": "read",
 }
 """By user. The operator, who makes them, has the right to all: keep its credentials away once everything runs."""
+VOUCHES_PROFILES: Final = "vouch-profiles"
+"""The wrapping key under which the operator vouches for profiles: all open it, backends too, and nothing that is secret lies under it."""
+VOUCHES_LETTERS: Final = "vouch-letters"
+"""The wrapping key under which the auditor vouches for the weeks' keys of dead letters, and for nothing else."""
 DOMAIN_KEY: Final = "root-"
 """Before a domain's name: the name of its wrapping key."""
 _ALL: Final = DOMAINS

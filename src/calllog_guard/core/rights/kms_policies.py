@@ -1,9 +1,10 @@
 """
 What each trust domain may do with the wrapping keys, as policies of AWS and of Vault or OpenBao, made of the one table of rights.
 
-Rules: 1. A domain opens what lies under the keys that all share, under the epochs' keys, and under its own; nobody else's.
-       2. The auditor alone makes and destroys epochs, and nothing but epochs.  3. Nobody wraps but the auditor, an epoch's key, and
-       the operator, who makes the installation and has the right to every key: keep its credentials away afterwards.
+Rules: 1. A domain opens what lies under the keys that all share, under the epochs' keys, and under its own; nobody else's.  A backend
+       opens what vouches for profiles alone: under it lies nothing that is secret.
+       2. The auditor alone makes and destroys epochs, and nothing but epochs.  3. Nobody wraps but the auditor, an epoch's key and under
+       what vouches for letters, and the operator, who makes the installation and has the right to every key: keep its credentials away.
        4. What was destroyed is taken back by nobody.  5. In AWS a key that has a name gets no second one: by the name of an epoch
           the auditor could destroy another's.
 Source: AWS KMS, policy conditions (encryption context, resource tags); Vault, policies and the transit engine; `grants.py`.
@@ -12,9 +13,12 @@ Source: AWS KMS, policy conditions (encryption context, resource tags); Vault, p
 import json
 from typing import Any, Final
 
-from calllog_guard.core.rights.grants import DOMAIN_KEY, DOMAINS, SECRETS
+from calllog_guard.core.rights.grants import DOMAIN_KEY, DOMAINS, SECRETS, VOUCHES_LETTERS, VOUCHES_PROFILES
 
 OPERATOR: Final = "operator"
+BACKEND: Final = "backend"
+PRINTED: Final = (*DOMAINS, BACKEND, OPERATOR)
+"""Whose policies there are."""
 _MAKES: Final = "audit"
 _SHARED: Final = "root"
 _EPOCHS: Final = "2???-W??"
@@ -25,9 +29,16 @@ _NEVER: Final = ["kms:CancelKeyDeletion", "kms:EnableKey", "kms:CreateGrant", "k
 
 def keys_of(domain: str) -> list[str]:
     """The wrapping keys whose blobs a domain opens, beside the epochs'; the operator's are all."""
+    if domain == BACKEND:
+        return [VOUCHES_PROFILES]
     private = DOMAINS if domain == OPERATOR else (domain,)
     own = [each for each in private if any(each in domains and domains != DOMAINS for domains in SECRETS.values())]
-    return [_SHARED, *(DOMAIN_KEY + each for each in own)]
+    return [_SHARED, VOUCHES_PROFILES, VOUCHES_LETTERS, *(DOMAIN_KEY + each for each in own)]
+
+
+def _passing(domain: str) -> list[str]:
+    """The patterns of the keys that come and go and that a domain opens."""
+    return [] if domain == BACKEND else [_EPOCHS, *([_LETTERS] if domain in {_MAKES, OPERATOR} else [])]
 
 
 def aws_policy(domain: str, prefix: str) -> str:
@@ -37,13 +48,13 @@ def aws_policy(domain: str, prefix: str) -> str:
     def only(names: list[str]) -> dict[str, Any]:
         return {"StringEquals": ours, "StringLike": {"kms:EncryptionContext:epoch": names}}
 
-    passing = [_EPOCHS, *([_LETTERS] if domain in {_MAKES, OPERATOR} else [])]
+    passing = _passing(domain)
     statements: list[dict[str, Any]] = [
         _allow("Open", ["kms:Decrypt"], only([*keys_of(domain), *passing])),
         _allow("Look", ["kms:DescribeKey", "kms:ListAliases"]),
     ]
     if domain in {_MAKES, OPERATOR}:
-        names = [*passing, _SHARED] if domain == _MAKES else [*keys_of(domain), *passing]
+        names = [*passing, VOUCHES_LETTERS] if domain == _MAKES else [*keys_of(domain), *passing]
         aliases = [f"alias/{prefix}/{name}" for name in (passing if domain == _MAKES else names)]
         tag = {"StringEquals": {"aws:RequestTag/calllog-guard": prefix}}
         nameless = {"Null": {"kms:ResourceAliases": "true"}}
@@ -75,13 +86,13 @@ def _allow(
 def vault_policy(domain: str, prefix: str, mount: str = "transit") -> str:
     """A token's policy; no `create` on encrypt, which would make a destroyed key anew."""
     keys = [f"{prefix}-{name}" for name in keys_of(domain)]
-    passing = [f"{prefix}-2*", *([f"{prefix}-{_LETTERS}"] if domain in {_MAKES, OPERATOR} else [])]
+    passing = [f"{prefix}-{each.replace(_EPOCHS, '2*')}" for each in _passing(domain)]
     may: dict[str, list[str]] = {f"{mount}/keys": ["list"]}
     for key in (*keys, *passing):
         may[f"{mount}/decrypt/{key}"] = ["update"]
         may[f"{mount}/keys/{key}"] = ["read"]
     if domain in {_MAKES, OPERATOR}:
-        for key in (*(keys if domain == OPERATOR else [f"{prefix}-{_SHARED}"]), *passing):
+        for key in (*(keys if domain == OPERATOR else [f"{prefix}-{VOUCHES_LETTERS}"]), *passing):
             may[f"{mount}/encrypt/{key}"] = ["update"]
             if domain == OPERATOR or key in passing:
                 may[f"{mount}/keys/{key}"] = ["read", "create", "update", *(["delete"] if key in passing else [])]

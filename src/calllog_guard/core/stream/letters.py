@@ -5,7 +5,7 @@ A letter is sealed to the operator's key, and what comes of that to the week's: 
 key, found years later, nor the KMS alone opens what backups of the topic still hold.
 Rules: 1. Keys are numbered from 1, and the highest number is used: no clock of a worker decides.  2. The public half lies beside the
           wrapped private one, and the KMS vouches for it: whoever could replace it would read every letter.
-Source: docs/how-to/dead-letters.md; RFC 7516; vectors in `tests/unit/core/test_letter_keys.py`.
+Source: docs/how-to/dead-letters.md; RFC 7516; vectors in `tests/unit/workers/keys/test_letter_keys.py`.
 """
 
 import re

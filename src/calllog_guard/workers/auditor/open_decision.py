@@ -11,9 +11,9 @@ from typing import Final
 import msgspec
 
 from calllog_guard.core.audit.absence import Look
-from calllog_guard.core.cases.case import STAGES
 from calllog_guard.core.decisions.decision import Decision
 from calllog_guard.core.decisions.outcome import Outcome
+from calllog_guard.core.requests.types import stages_of
 
 _OBSERVED: Final = ("absent", "gone")
 
@@ -39,8 +39,8 @@ class Watched:
         """What is to be observed of this decision, in order; empty when nothing is."""
         if self.decision is None or (self.done is not None and self.done.stage == "failed"):
             return ()
-        kind = self.decision.type if self.decision.range is None else "erase_range"
-        return tuple(stage for stage in STAGES.get(kind, ()) if stage in _OBSERVED)
+        stages = stages_of(self.decision.type, ranged=self.decision.range is not None)
+        return tuple(stage for stage in stages if stage in _OBSERVED)
 
     @property
     def _tokens(self) -> Collection[str]:

@@ -13,13 +13,13 @@ from typing import Any, Final
 from calllog_guard.core.decisions.decision import Decision
 from calllog_guard.core.decisions.standing_rules import Standing
 from calllog_guard.core.identifiers import Token
+from calllog_guard.core.requests.types import EXPORTS, RESTRICTIONS, TAKE_AWAY, kinds
 from calllog_guard.ports import Index, Pending
 from calllog_guard.workers.runtime.backoff import Pauses
 
-AT_ONCE: Final = frozenset({"restrict", "lift", "consent", "hold", "release"})
+AT_ONCE: Final = kinds(lambda row: row.rule and not row.removes)
 """Decisions that hold from the moment they are read: nothing stored has to change for them (a hold copies)."""
-_TAKE_AWAY: Final = frozenset({"object", "withdraw"})
-TASKS: Final = frozenset({"access", "portability", "disclose", "search"})
+TASKS: Final = EXPORTS | {"search"}
 """Decisions that are done once and leave no rule."""
 
 
@@ -126,7 +126,7 @@ class Shard:
             ruled = self.ruled.get(person, {}) | {name: decision}
             self.ruled[person] = dict(sorted(ruled.items(), key=lambda item: item[1].turn))
             self.standing.pop(person, None)
-            if decision.type in {"restrict", "lift"}:
+            if decision.type in RESTRICTIONS:
                 self._restrict(person)
 
     def _restrict(self, person: str) -> None:
@@ -158,7 +158,7 @@ class Shard:
 
     def took_purposes(self, pseudonym: str) -> bool:
         """Whether purposes may have been taken away from a person's legs, so that the index has not the masks of their headers."""
-        return any(each.type in _TAKE_AWAY for each in self.ruled.get(pseudonym, {}).values())
+        return any(each.type in TAKE_AWAY for each in self.ruled.get(pseudonym, {}).values())
 
     def standing_rules(self, pseudonym: str) -> Iterable[Decision]:
         """The decisions about a person that hold now."""

@@ -12,12 +12,11 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from calllog_guard.core.cases.case import Case, WaitsFor
-from calllog_guard.core.cases.case_states import RULES, Requester
 from calllog_guard.core.cases.deadlines import Alarm, Due, Times, acknowledge_by, complaint_alarms, due
 from calllog_guard.core.cases.working_days import Calendar, Regime
 from calllog_guard.core.policy.active import TenantPolicy
-from calllog_guard.core.requests.fields import Kind
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.requests.types import COPIES, TYPES, Kind, Requester
 from calllog_guard.errors import RequestRefusedError
 from calllog_guard.workers.desk.cases.case_store import Casebook
 
@@ -52,7 +51,7 @@ Pauses = tuple[tuple[date, date | None], ...]
 
 @lru_cache(maxsize=16_384)
 def _alarms_of(
-    moments: Moments, pauses: Pauses, regime: Regime, answer: int, extend: int, days: Calendar, *, access: bool
+    moments: Moments, pauses: Pauses, regime: Regime, months: tuple[int, int], days: Calendar, *, access: bool
 ) -> tuple[Alarm, ...]:
     """The alarms of every case to which the same happened on the same days: the clock counts days alone."""
     zone = ZoneInfo(days.zone)
@@ -62,7 +61,7 @@ def _alarms_of(
 
     stopped = tuple((noon(asked), noon(came) if came else None) for asked, came in pauses)
     times = Times(access=access, pauses=stopped, **{name: noon(day) for name, day in moments})
-    return due(times, regime, answer, extend, days).alarms
+    return due(times, regime, *months, days).alarms
 
 
 def alarms(case: Case, table: TenantPolicy, days: Calendar) -> tuple[Alarm, ...]:
@@ -74,9 +73,9 @@ def alarms(case: Case, table: TenantPolicy, days: Calendar) -> tuple[Alarm, ...]
         *((name, days.day(at)) for name, at in case.moments.items()),
     )
     pauses = tuple((days.day(asked), days.day(came) if came else None) for asked, came in case.pauses)
-    access = case.type in {"access", "portability"}
+    access = case.type in COPIES
     months = (table.answer_months, table.extend_to_months)
-    return _alarms_of(moments, pauses, table.regime, *months, days, access=access)
+    return _alarms_of(moments, pauses, table.regime, months, days, access=access)
 
 
 def dated(case: Case, table: TenantPolicy) -> Case:
@@ -96,14 +95,14 @@ def dated(case: Case, table: TenantPolicy) -> Case:
 
 def limit(kind: Kind, table: TenantPolicy) -> int | None:
     """About how many people cases of this type and its like may be begun in an hour by one requester; None where nothing brakes."""
-    brake = RULES[kind].brake
+    brake = TYPES[kind].brake
     return int(getattr(table, _BRAKES[brake]) or _CHANGES) if brake else None
 
 
 def braked(book: Casebook, kind: Kind, table: TenantPolicy, now: datetime, by: str, people: int) -> bool:
     """Whether a requester has asked about so many people within the hour that so many more wait for an officer."""
     most = limit(kind, table)
-    carried = RULES[kind].brake == "export" and people > TOGETHER
+    carried = TYPES[kind].brake == "export" and people > TOGETHER
     return most is not None and (carried or book.begun_people(kind, now)[by] + people > most)
 
 
@@ -116,7 +115,7 @@ def engaged(book: Casebook, kind: Kind, table: TenantPolicy, now: datetime) -> b
 def awaited(case: Case, request: Request) -> frozenset[WaitsFor]:
     """What was asked for and has not come; the identity of who is not known, also where nobody has asked for it."""
     found: list[WaitsFor] = []
-    unknown = RULES[request.type].identity and request.identity == "unverified"
+    unknown = TYPES[request.type].identity and request.identity == "unverified"
     if (unknown or "identity_asked_at" in case.moments) and "identity_shown_at" not in case.moments:
         found.append("identity")
     if case.pauses and case.pauses[-1][1] is None:
@@ -138,7 +137,7 @@ def check_purposes(request: Request, table: TenantPolicy) -> None:
         purpose = table.purposes.get(name)
         if purpose is None:
             raise RequestRefusedError("unknown_purpose", f"/purposes/{index}")
-        if request.type in {"consent", "withdraw"} and purpose.basis != "consent":
+        if TYPES[request.type].basis not in {None, purpose.basis}:
             raise RequestRefusedError("not_by_consent", f"/purposes/{index}")
 
 

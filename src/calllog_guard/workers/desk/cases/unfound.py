@@ -15,17 +15,18 @@ from typing import Final
 import msgspec
 
 from calllog_guard.core.cases.case import UNFOUND, Case, parted
-from calllog_guard.core.cases.case_states import RULES, after
+from calllog_guard.core.cases.case_states import after
 from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.records import Output
-from calllog_guard.workers.desk.answers.notices import Notices
+from calllog_guard.core.requests.types import TYPES, kinds
+from calllog_guard.workers.desk.answers.notices import Notices, Occasion
 from calllog_guard.workers.desk.cases.case_owners import Owners
 from calllog_guard.workers.desk.cases.case_store import Casebook
 from calllog_guard.workers.desk.cases.terms import absolute
 from calllog_guard.workers.desk.decisions.granted import Granted
 
 FORMS: Final = 2
-_MOMENTARY: Final = frozenset({"rectify", "lift"})
+_MOMENTARY: Final = kinds(lambda row: row.momentary)
 """What an officer can only answer: it concerns what is there now."""
 _NOW: Final = _MOMENTARY | {"disclose"}
 """What is looked for anew when an officer has spoken."""
@@ -43,7 +44,7 @@ class Unfound:
         """Whether an officer is still to say what a request comes to of whom nobody is known."""
         case, request = granted.case, granted.request
         seen = UNFOUND in case.stages or (case.type == "object" and bool(case.approvals))
-        return case.known is False and RULES[request.type].unfound and not seen and not absolute(request, granted.table)
+        return case.known is False and TYPES[request.type].unfound and not seen and not absolute(request, granted.table)
 
     async def put(self, granted: Granted) -> Case:
         """Put a case before an officer, with its request; whoever asked has a receipt that says so."""
@@ -89,7 +90,7 @@ class Unfound:
             case = _waiting(msgspec.structs.replace(case, state="enforcing"))
             return msgspec.structs.replace(case, stages=case.stages | {UNFOUND: now}), [UNFOUND], []
         at = case.cut_off or case.opened_at
-        case, outputs = self._notices.of(case, "rectified", table, self._book.asked(case), at)
+        case, outputs = self._notices.of(case, table, self._book.asked(case), Occasion("rectified", at))
         return parted(case), reached, outputs
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, cast
 import msgspec
 
 from calllog_guard.core.answers.parts import Amend, Task, first_of
-from calllog_guard.core.cases.case import ASKED, AT_ONCE, TRACED, TRACED_FROM, Case, Trace
+from calllog_guard.core.cases.case import ASKED, AT_ONCE, TRACED_FROM, Case, Trace
 from calllog_guard.core.cases.case_owner import tag_of
 from calllog_guard.core.codec import encode, to_ms
 from calllog_guard.core.crypto.entries import Person
@@ -26,7 +26,6 @@ from calllog_guard.core.crypto.subject_secrets import Month, Secret, floor_month
 from calllog_guard.core.decisions.decision import (
     UNSEEN,
     Decision,
-    DecisionType,
     Entry,
     decision_id,
     seal_entry,
@@ -34,14 +33,14 @@ from calllog_guard.core.decisions.decision import (
     version_at,
 )
 from calllog_guard.core.decisions.standing_rules import Correction, Rule, seal_rule
-from calllog_guard.core.identifiers import CallId, DecisionId, Lookup, Pseudonym, Tenant, partition_of, record_key
+from calllog_guard.core.identifiers import CallId, DecisionId, Lookup, Pseudonym, partition_of, record_key
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import Request
+from calllog_guard.core.requests.types import RESTRICTS, TRACED, TYPES, DecisionType, kinds
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryUnreadableError, HoldsFullError, KeyMissingError, MessageError, ParkedError
-from calllog_guard.ports import Clock, Writer
 from calllog_guard.ports.fault_injection import CrashPoints
-from calllog_guard.settings import Settings
+from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.desk.cases.case_store import Casebook
 from calllog_guard.workers.desk.decisions.granted import (
     ENDED,
@@ -53,11 +52,10 @@ from calllog_guard.workers.desk.decisions.granted import (
     span_of,
 )
 from calllog_guard.workers.desk.decisions.subjects import Subjects
-from calllog_guard.workers.keys.people.subject_keys import Keyring, View, fresh_nonce, pointer
-from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
+from calllog_guard.workers.keys.people.subject_keys import View, fresh_nonce, pointer
 from calllog_guard.workers.runtime.parallel import abreast
 
-MINTS: Final = frozenset({"erase", "restrict", "object", "withdraw", "consent"})
+MINTS: Final = kinds(lambda row: row.fence == "anybody")
 """Standing rules that hold for whoever is not yet known, too (a total erasure has a fence of its own)."""
 
 _APART: Final = timedelta(microseconds=1)
@@ -88,7 +86,7 @@ def _task(granted: Granted, index: int, told: Telling) -> bytes:
     if request.reply_key is None:
         return b""
     mine = request.type == "access"
-    holds = told.holds if request.type in {"access", "disclose"} else ()
+    holds = told.holds if TYPES[request.type].told_of_holds else ()
     law = True if mine and told.law else msgspec.UNSET
     span = span_of(request.range)
     look = told.look or msgspec.UNSET
@@ -111,20 +109,16 @@ _NOTHING: Final = Telling()
 class Decider:
     """One tenant's decisions."""
 
-    def __init__(
-        self,
-        tenant: Tenant,
-        ring: Keyring,
-        vault: Vault,
-        writer: Writer,
-        book: Casebook,
-        settings: Settings,
-        clock: Clock,
-        keep_days: int,
-    ) -> None:
-        self._tenant, self._ring, self._vault, self._writer = tenant, ring, vault, writer
-        self._book, self._settings, self._clock, self._keep_days = book, settings, clock, keep_days
-        self._steps, self.subjects = CrashPoints(settings.off), Subjects(tenant, ring, vault)
+    def __init__(self, context: WorkerContext, book: Casebook) -> None:
+        self._tenant, self._ring, self._vault, self._writer = (
+            context.tenant,
+            context.ring,
+            context.vault,
+            context.writer,
+        )
+        self._book, self._settings, self._clock = book, context.settings, context.clock
+        self._keep_days = context.keep_days
+        self._steps, self.subjects = CrashPoints(context.settings.off), Subjects(context.ring)
         self._last = datetime.min.replace(tzinfo=UTC)
 
     async def lookups(self, request: Request) -> dict[int, Lookup]:
@@ -215,7 +209,7 @@ class Decider:
         view, persons = await self._there(granted, lookups, mint=kind in MINTS)
         found = await self._planned(granted, parts, lookups, persons, told, view)
         case = self._to_trace(case, [(named.places.get(index, index), decision) for index, decision in found])
-        if kind in {"access", "rectify"}:
+        if TYPES[kind].law and not TYPES[kind].restricts:
             found += self._of_law(granted, lookups, persons, told, view)
         case = await self.decided(case, [decision for _, decision in found])
         for part in parts:
@@ -241,10 +235,10 @@ class Decider:
             for index, lookup in lookups.items()
             for part in parts
             if part.only in {None, lookup}
-            and (decision := await self._about(granted, part, index, persons.get(lookup), lookup, view, told))
+            and (decision := await self._about(granted, part, (index, lookup, persons.get(lookup)), view, told))
             is not None
         ]
-        former = granted.request.type in {"access", "disclose"}
+        former = TYPES[granted.request.type].told_of_holds
         return found + (self._of_former(granted, lookups, persons, told, view) if former else [])
 
     async def look(self, granted: Granted, told: Telling) -> tuple[Case, set[str]]:
@@ -268,7 +262,7 @@ class Decider:
         found: set[Lookup] = set()
         for each in self._book:
             ends = each.state == "waiting" or (each.state == "refused" and "refused" not in each.stages)
-            considered = each.type in {"object", "restrict"} and ends and each.decisions
+            considered = each.type in RESTRICTS and ends and each.decisions
             if considered and each.case != case.case:
                 try:
                     found |= set(await self.subjects.known(self._book.request_of(each)))
@@ -315,12 +309,11 @@ class Decider:
         self,
         granted: Granted,
         part: PlannedDecision,
-        index: int,
-        person: Person | None,
-        lookup: Lookup,
+        whom: tuple[int, Lookup, Person | None],
         view: View,
         telling: Telling,
     ) -> Decision | None:
+        index, lookup, person = whom
         if person is None or person.pseudonym is None:
             return None
         name = granted.case.name

@@ -18,13 +18,13 @@ from typing import Final
 import msgspec
 
 from calllog_guard.core.cases.case import ANNOUNCED, ASKED, FOUND, Case
-from calllog_guard.core.cases.case_states import Requester
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.decisions.decision import case_id, request_name
 from calllog_guard.core.decisions.hold import READY, Terms, hold_id
 from calllog_guard.core.identifiers import Lookup, Pseudonym
 from calllog_guard.core.requests.fields import Hold
 from calllog_guard.core.requests.request import AUDIENCE, Request
+from calllog_guard.core.requests.types import Requester
 from calllog_guard.errors import LookingError, RequestRefusedError
 from calllog_guard.workers.desk.cases.unfound import as_found
 from calllog_guard.workers.desk.decisions.granted import Former, Granted, Telling
@@ -52,7 +52,7 @@ class Disclosures:
     """One tenant's disclosures."""
 
     def __init__(self, holds: Holds) -> None:
-        self._holds, self._a, self._next = holds, holds.archive, holds.archive.clock.now()
+        self._holds, self._a, self._next = holds, holds.context, holds.context.clock.now()
 
     def _name(self, iss: str, jti: str) -> str:
         return f"disclosure:{case_id(self._a.tenant, request_name(iss, jti))}"

@@ -6,23 +6,24 @@ Source: docs/explanation/design.md, docs/explanation/cases.md.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, cast
 
 import msgspec
 
 from calllog_guard.core.cases.case import AT_ONCE, Case, Consent, parted
 from calllog_guard.core.crypto.entries import Person
-from calllog_guard.core.decisions.decision import DecisionType
 from calllog_guard.core.decisions.standing_rules import REVIEW, Span
 from calllog_guard.core.identifiers import HoldId, Lookup, Pseudonym
 from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.requests.fields import Range, days_of
 from calllog_guard.core.requests.request import Request, wording_digest
+from calllog_guard.core.requests.types import TYPES, DecisionType, kinds
 from calllog_guard.workers.keys.people.law_copies import LawCopy
 
-LAW: Final = frozenset({"access", "rectify", "restrict", "hold"})
+LAW: Final = kinds(lambda row: row.law)
 """Which requests reach what law keeps of somebody who is erased."""
-FLAGS: Final = frozenset({"restrict", "lift", "consent"})
+FLAGS: Final = kinds(lambda row: row.fence and not row.removes)
 """Decisions that change the person's flags and nothing that is stored."""
 APART: Final = 1000
 """Decisions of one request about one subject get numbers this far apart: there are at most 100 subjects."""
@@ -33,6 +34,17 @@ SEARCHES: Final = 3 * APART
 
 def _unchanged(person: Person) -> Person:
     return person
+
+
+def _flagged(kind: str, mask: int, person: Person) -> Person:
+    """The person's flags once a request is decided."""
+    if kind == "restrict":
+        return replace(person, restricted=True)
+    if kind == "object":
+        return replace(person, objected=person.objected | mask)
+    if kind == "withdraw":
+        return _withdrawn(person, mask)
+    return _consented(person, mask) if kind == "consent" else person
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,21 +106,12 @@ def parts_of(request: Request, mask: int, *, reviewed: bool) -> tuple[PlannedDec
         reviewed: An officer has granted it, meanwhile the person was restricted: that ends with it.
 
     """
-    changes: dict[str, Callable[[Person], Person]] = {
-        "restrict": lambda person: replace(person, restricted=True),
-        "object": lambda person: replace(person, objected=person.objected | mask),
-        "withdraw": lambda person: _withdrawn(person, mask),
-        "consent": lambda person: _consented(person, mask),
-        "erase": _unchanged,
-        "rectify": _unchanged,
-        "access": _unchanged,
-        "portability": _unchanged,
-        "disclose": _unchanged,
-    }
-    if request.type not in changes:
+    row = TYPES[request.type]
+    if row.apart or not (row.rule or row.answer):
         return ()
-    chosen = mask if request.type in {"object", "withdraw", "consent"} else 0
-    part = PlannedDecision(cast("DecisionType", request.type), 0, changes[request.type], chosen)
+    chosen = mask if row.rule == "choice" else 0
+    flags = partial(_flagged, request.type, mask)
+    part = PlannedDecision(cast("DecisionType", request.type), 0, flags, chosen)
     if request.type == "restrict" and reviewed:  # in this order: the lift of a case ends every restriction of it before
         return ended(mask), part
     return (part, ended(mask)) if request.type == "object" and reviewed else (part,)

@@ -23,12 +23,13 @@ from calllog_guard.core.decisions.decision import Decision
 from calllog_guard.core.decisions.standing_rules import Rule, open_rule
 from calllog_guard.core.identifiers import record_key
 from calllog_guard.core.records import tombstone
+from calllog_guard.core.requests.types import TAKE_AWAY, kinds
 from calllog_guard.errors import EntryUnreadableError, KeyMissingError, LegMovedError
 from calllog_guard.metrics import Counters
 from calllog_guard.ports import LegFacts
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.keeper.arrivals import Arrivals
-from calllog_guard.workers.keeper.context import Tools
+from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.decision_work import PORTION, Ended, Work
 from calllog_guard.workers.keeper.enforcement.readership import Readership
 from calllog_guard.workers.keeper.enforcement.results import Results, tokens_of
@@ -39,20 +40,20 @@ from calllog_guard.workers.keys.people.law_copies import KeptOf
 log: Final = structlog.get_logger()
 Effect = Callable[[Work], Awaitable[Ended]]
 Rows = Sequence[tuple[LegFacts, bytes]]
-_REMOVE: Final = frozenset({"erase", "object", "withdraw", "rectify"})
+_REMOVE: Final = kinds(lambda row: row.removes)
 
 
 class Enforcer:
     """Carries decisions out on one partition at a time."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: KeeperContext) -> None:
         self._t, self._steps = tools, CrashPoints(tools.settings.off)
         self.copies, self.results = Copies(tools), Results(tools)
         self.arrivals = Arrivals(tools, self.copies)
         self._kept = KeptOf(tools.ring, tools.clock)
         self._rise = asyncio.Lock()
         self._destroyed, self._risen = 0, 0
-        self._effects: dict[str, Effect] = {"object": self._take_away, "withdraw": self._take_away}
+        self._effects: dict[str, Effect] = dict.fromkeys(TAKE_AWAY, self._take_away)
         self.readership = Readership(tools)
         self._tracer = Tracer(tools, self.results, self.readership)
         self._effects["restrict"] = self._tracer.restricted
@@ -65,7 +66,7 @@ class Enforcer:
         """Whether this type has an effect on what is stored."""
         if decision.type == "restrict":
             return self._tracer.on
-        return decision.type in {"erase", "rectify"} or decision.type in self._effects
+        return decision.type in _REMOVE or decision.type in self._effects
 
     async def finish(self, work: Work) -> Ended:
         """
@@ -275,7 +276,7 @@ class Enforcer:
         if not await self._tracer.told(work, lambda _, each: each == key):
             return Ended.MORE
         if facts is not None and there is not None:
-            values = await self._t.fetch(self._t.legs, work.shard.partition, {key: there.offset})
+            values = await self._t.log.fetch(self._t.legs, work.shard.partition, {key: there.offset})
             if key not in values:
                 raise LegMovedError([key])
             output = await self.arrivals.correction(key, values[key], facts)

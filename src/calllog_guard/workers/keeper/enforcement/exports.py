@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -26,11 +26,12 @@ from calllog_guard.core.crypto.key_bytes import KeyBytes
 from calllog_guard.core.crypto.leg_envelope import open_leg, parse_header
 from calllog_guard.core.crypto.subject_secrets import month_from
 from calllog_guard.core.identifiers import ID_LETTERS, HoldId, record_key
+from calllog_guard.core.requests.types import TYPES, AnswerKind
 from calllog_guard.core.retention.purposes import Purpose, due_day
 from calllog_guard.errors import LegMovedError, MessageError
 from calllog_guard.metrics import Counters
 from calllog_guard.ports import LegFacts
-from calllog_guard.workers.keeper.context import Tools
+from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.decision_work import Ended, Work
 from calllog_guard.workers.keeper.enforcement.enforcer import Enforcer
 from calllog_guard.workers.runtime.answer_parts import sealed_part
@@ -43,11 +44,7 @@ _PART_BYTES: Final = 1_000_000
 """Of a record of every broker's default size."""
 _TOKEN: Final = ID_LETTERS
 _NAME: Final = ID_LETTERS + 1
-_KINDS: Final[dict[str, Literal["access", "portability", "disclosure"]]] = {
-    "access": "access",
-    "portability": "portability",
-    "disclose": "disclosure",
-}
+_KINDS: Final[dict[str, AnswerKind]] = {kind: row.answer for kind, row in TYPES.items() if row.answer}
 
 
 def read_task(raw: bytes) -> Task:
@@ -123,7 +120,7 @@ class Scope:
 class Exporter:
     """The keeper's effect for `access`, `portability` and `disclose`: it looks first, then gives part after part."""
 
-    def __init__(self, tools: Tools, enforcer: Enforcer) -> None:
+    def __init__(self, tools: KeeperContext, enforcer: Enforcer) -> None:
         self._t, self._enforcer = tools, enforcer
 
     async def export(self, work: Work) -> Ended:
@@ -263,7 +260,7 @@ class Exporter:
         if keys is None or not there:
             return ()
         places = {key: facts.offset for key, facts in there.items()}
-        values = await self._t.fetch(self._t.legs, work.shard.partition, places)
+        values = await self._t.log.fetch(self._t.legs, work.shard.partition, places)
         if missing := [key for key in there if key not in values]:
             raise LegMovedError(missing)
         legs: list[ExportedLeg] = []

@@ -40,6 +40,10 @@ class LetterKeys:
         self._keys: list[LetterKey] = []
         self._looked = -float("inf")
 
+    def prepare(self) -> None:
+        """Make the wrapping key that vouches, unless there is one: the operator's work, with a tenant's."""
+        self._kms.create_epoch(self._wrapping)
+
     def newest(self) -> LetterKey | None:
         """
         To which letters are sealed; None: to the operator's key alone.

@@ -94,4 +94,5 @@ class Profiles:
                 return before
             name = profile_name(tenant, before.number + 1)
             content = packed(replace(changed, number=before.number + 1))
+            self._kms.create_epoch(self._wrapping)
             self._ring.put_new(name, vouched(self._kms, self._wrapping, name, content))

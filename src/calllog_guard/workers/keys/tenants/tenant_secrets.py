@@ -27,7 +27,7 @@ from calllog_guard.core.identity.rules import AS_WRITTEN, DEFAULT
 from calllog_guard.core.profile import FORMS, UNPROVEN_FOR, TenantProfile
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.sealing import desk_kid, desk_number
-from calllog_guard.core.rights.grants import DOMAINS, SECRETS, opened_by
+from calllog_guard.core.rights.grants import DOMAINS, SECRETS, VOUCHES_LETTERS, opened_by
 from calllog_guard.core.stream.heartbeats import Heartbeats
 from calllog_guard.core.stream.proofs import AUDIT, DESK, KEEP, Proofs, vouched
 from calllog_guard.errors import EpochUnknownError, KmsForbiddenError, KmsSilentError
@@ -65,7 +65,7 @@ class Vault(WrappedSecrets):
         super().__init__(kms, ring, life_s, now)
         self._legacy = legacy
         self._peppers: dict[Tenant, tuple[Pepper, CallKey]] = {}
-        self.letters = LetterKeys(kms, ring, ROOT, now)
+        self.letters = LetterKeys(kms, ring, VOUCHES_LETTERS, now)
 
     def warm(self, tenant: Tenant) -> None:
         """
@@ -207,6 +207,7 @@ class Vault(WrappedSecrets):
             partitions: The count of a tenant whose profile has none.
 
         """
+        self.letters.prepare()
         for role in SIGNERS:
             self.create(_signer_name(tenant, role), ROOT)
         signers = {role: b64(signer_public(self.signer_seed(tenant, role))).decode() for role in SIGNERS}

@@ -11,7 +11,7 @@ from typing import Final
 
 from calllog_guard.core.crypto.subject_secrets import Secret
 from calllog_guard.core.identifiers import EPOCH_PATTERN, EpochName, Tenant
-from calllog_guard.core.rights.grants import DOMAINS, opened_by
+from calllog_guard.core.rights.grants import DOMAINS, VOUCHES_PROFILES, opened_by
 from calllog_guard.errors import ConfigurationError, EpochUnknownError, GuardError, KmsForbiddenError, KmsSilentError
 from calllog_guard.ports import Kms, Ring
 from calllog_guard.workers.keys.key_cache import Cache
@@ -43,7 +43,7 @@ class WrappedSecrets:
         self._kms, self._ring, self._life_s, self._now = kms, ring, life_s, now
         self._roots: dict[str, Secret] = {}
         self._epochs: Cache[EpochName, Opened] = Cache(life_s, _EPOCHS_MAX, now=now)
-        self._profiles, self.domains = Profiles(kms, ring, ROOT), Domains(kms, ring)
+        self._profiles, self.domains = Profiles(kms, ring, VOUCHES_PROFILES), Domains(kms, ring)
         self._silent_until = -float("inf")
         self._unknown: dict[str, float] = {}
 

@@ -1,0 +1,198 @@
+"""
+The types of request, one row each: what a type says, who may ask for it, and what becomes of it.
+
+The one place that knows a type: every other table of types is derived from these rows.
+In: nothing.  Out: `TYPES`, and `kinds`, which picks types by what their row says.
+Not here: the life of a case (`core/cases/case_states.py`), what carrying out means (`workers/desk/decisions/`, `workers/keeper/enforcement/`).
+Source: docs/explanation/cases.md, docs/reference/messages.md.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Kind = Literal[
+    "erase", "access", "portability", "rectify", "restrict", "lift", "object", "withdraw", "consent",
+    "hold", "release", "disclose", "approve", "refuse", "clock", "complain",
+]  # fmt: skip
+DecisionType = Literal[
+    "erase", "rectify", "restrict", "lift", "object", "withdraw", "consent",
+    "hold", "release", "access", "portability", "disclose", "search",
+]  # fmt: skip
+"""What a decision may be: the types that have one, and the search for whom an entry is about."""
+NoticeKind = Literal[
+    "erased", "rectified", "restricted", "lifting", "disclosed", "extended", "refused", "answered", "received",
+]  # fmt: skip
+"""
+`answered` is the answer to a complaint, or that nothing was found, and `received` that a complaint has come: there is no policy in
+which a person is not given these.
+"""
+Requester = Literal["backend", "officer", "authority_desk"]
+AnswerKind = Literal["access", "portability", "disclosure"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestType:
+    """
+    One type of request.
+
+    Args:
+        must: The fields that it needs; `may` those that it can have. A dot leads into `hold`.
+        roles: Who may ask for it.
+        identity: Whether it waits until the person's identity is verified.
+        officer: Who must grant: nobody, an officer, an officer if a purpose says `review`, or two officers. An officer
+            who asks for what two must grant is the first.
+        brake: So many people an hour and requester, then an officer.
+        ends: `enforced` when the removal of stored values is observed; None for what acts on a case and is none itself.
+        unfound: Whether an officer says what it means that nobody or nothing was found.
+        stages: What the outcomes of its decisions go through; `ranged` the same where it covers some days only.
+        rule: What stands for ever once it is decided.
+        answer: What the keeper makes once, for the requester.
+        removes: Whether stored records go or change.
+        fence: Whose entry in the keystore it changes: that of somebody known, or of anybody, who is minted then.
+        momentary: Whether it is about what is stored now alone.
+        law: Whether it reaches what law keeps of somebody who is erased.
+        restricts: Whether it restricts the person while it is weighed.
+        told_of_holds: Whether its answer tells of copies under holds, too.
+        basis: The legal basis that the purposes which it names must have.
+        apart: Whether a module of its own plans its decisions (`lifts.py`, `holds.py`).
+        notice: What is told once it is carried out; `before` what is told before.
+        title: How an answer calls it, for a person's own; `asked` how a letter does.
+
+    """
+
+    must: tuple[str, ...]
+    may: tuple[str, ...] = ()
+    roles: frozenset[Requester]
+    identity: bool = False
+    officer: Literal["never", "always", "by_purpose", "two"] = "never"
+    brake: Literal["erasure", "export", "objection", "disclosure", "change"] | None = None
+    ends: Literal["enforced", "answered"] | None = "answered"
+    unfound: bool = False
+    stages: tuple[str, ...] = ()
+    ranged: tuple[str, ...] = ()
+    rule: Literal["range", "correction", "restriction", "choice", "hold"] | None = None
+    answer: AnswerKind | None = None
+    removes: bool = False
+    fence: Literal["known", "anybody"] | None = None
+    momentary: bool = False
+    law: bool = False
+    restricts: bool = False
+    told_of_holds: bool = False
+    basis: Literal["consent"] | None = None
+    apart: bool = False
+    notice: NoticeKind | None = None
+    before: NoticeKind | None = None
+    title: str = ""
+    asked: str = ""
+
+
+_BOTH: Final[frozenset[Requester]] = frozenset({"backend", "officer"})
+_OFFICERS: Final[frozenset[Requester]] = frozenset({"officer"})
+_REMOVED: Final = ("tombstoned", "absent", "gone")
+# fmt: off
+TYPES: Final[dict[Kind, RequestType]] = {
+    "erase": RequestType(
+        must=("subjects",), may=("range",), roles=_BOTH, identity=True, brake="erasure", ends="enforced",
+        stages=("destroyed", "tombstoned", "rewritten", "absent", "gone"), ranged=_REMOVED,
+        rule="range", removes=True, fence="anybody",
+        notice="erased", title="Erase my data", asked="asked us to erase your data",
+    ),
+    "access": RequestType(
+        must=("subjects", "reply_key"), may=("range",), roles=_BOTH, identity=True, brake="export",
+        stages=("exported",), answer="access", law=True, told_of_holds=True,
+        title="A copy of my data", asked="asked us for a copy of your data",
+    ),
+    "portability": RequestType(
+        must=("subjects", "reply_key"), may=("range",), roles=_BOTH, identity=True, brake="export",
+        stages=("exported",), answer="portability",
+        title="My data, to take away", asked="asked us for your data, to take them with you",
+    ),
+    "rectify": RequestType(
+        must=("subjects", "facts"), roles=_BOTH, identity=True, brake="change", ends="enforced", unfound=True,
+        stages=("rewritten", "absent"), rule="correction", removes=True, momentary=True, law=True,
+        notice="rectified", title="Correct a record", asked="asked us to correct a record",
+    ),
+    "restrict": RequestType(
+        must=("subjects",), may=("ground",), roles=_BOTH, identity=True, brake="change", unfound=True,
+        rule="restriction", fence="anybody", law=True, restricts=True, notice="restricted",
+        title="Store my data, but do not use them", asked="asked us to store your data and not to use them",
+    ),
+    "lift": RequestType(
+        must=("subjects",), may=("ground", "case"), roles=_BOTH, identity=True, unfound=True,
+        rule="restriction", fence="known", momentary=True, apart=True, before="lifting",
+        title="End the restriction", asked="asked us to end the restriction of your data",
+    ),
+    "object": RequestType(
+        must=("subjects", "purposes"), may=("ground",), roles=_BOTH, identity=True,
+        officer="by_purpose", brake="objection", unfound=True,
+        stages=_REMOVED, rule="choice", removes=True, fence="anybody", restricts=True,
+        notice="erased", title="Objection", asked="objected to the use of your data",
+    ),
+    "withdraw": RequestType(
+        must=("subjects", "purposes"), roles=_BOTH, identity=True, brake="change", unfound=True,
+        stages=_REMOVED, rule="choice", removes=True, fence="anybody", basis="consent",
+        notice="erased", title="Withdrawal of consent", asked="withdrew your consent",
+    ),
+    "consent": RequestType(
+        must=("subjects", "purposes", "time", "wording"), roles=_BOTH, identity=True,
+        rule="choice", fence="anybody", basis="consent", title="Consent", asked="told us of your consent",
+    ),
+    "hold": RequestType(
+        must=("subjects", "hold", "hold.authority", "hold.basis", "hold.review_at"), may=("hold.range", "hold.secret"),
+        roles=_OFFICERS, stages=("copied",), rule="hold", apart=True, law=True,
+    ),
+    "release": RequestType(
+        must=("hold",), may=("subjects",), roles=_OFFICERS, stages=("destroyed", "tombstoned"), rule="hold", apart=True,
+    ),
+    "disclose": RequestType(
+        must=("subjects", "authority", "basis", "notify", "reply_key"), may=("range", "review_at", "hold"),
+        roles=frozenset({"officer", "authority_desk"}), officer="two", brake="disclosure", unfound=True,
+        stages=("exported",), answer="disclosure", told_of_holds=True, before="disclosed",
+    ),
+    "approve": RequestType(must=("case",), may=("ground",), roles=_OFFICERS, ends=None),
+    "refuse": RequestType(must=("case", "ground"), roles=_OFFICERS, ends=None),
+    "clock": RequestType(must=("case", "event"), may=("ground",), roles=_BOTH, ends=None),
+    "complain": RequestType(
+        must=("ground",), may=("subjects",), roles=_BOTH, officer="always",
+        notice="answered", title="Complaint", asked="complained to us",
+    ),
+}
+# fmt: on
+
+_BY_NAME: Final[dict[str, RequestType]] = {str(kind): row for kind, row in TYPES.items()}
+
+
+def kinds(chosen: Callable[[RequestType], object]) -> frozenset[Kind]:
+    """The types whose row is so."""
+    return frozenset(kind for kind, row in TYPES.items() if chosen(row))
+
+
+OWN: Final = kinds(lambda row: row.title)
+"""A person's own; holds, releases and disclosures are others'."""
+COPIES: Final = kinds(lambda row: row.answer and row.title)
+"""Those by which people get their own data."""
+RESTRICTIONS: Final = kinds(lambda row: row.rule == "restriction")
+"""A restriction, and its end."""
+RESTRICTS: Final = kinds(lambda row: row.restricts)
+CHOICES: Final = kinds(lambda row: row.rule == "choice")
+"""What people choose about purposes."""
+HOLDS: Final = kinds(lambda row: row.rule == "hold")
+EXPORTS: Final = kinds(lambda row: row.answer)
+TAKE_AWAY: Final = kinds(lambda row: row.rule == "choice" and row.removes)
+"""Purposes go from what is stored."""
+TRACED: Final[dict[str, NoticeKind]] = {kind: row.notice for kind, row in TYPES.items() if row.rule and row.notice}
+"""The decisions of which recipients are told, and as what; of the end of a restriction whoever was given what it was about."""
+
+
+def row_of(kind: str) -> RequestType | None:
+    """The row of a type by its name; a search has none."""
+    return _BY_NAME.get(kind)
+
+
+def stages_of(kind: str, *, ranged: bool = False) -> tuple[str, ...]:
+    """The stages that the outcomes of a type go through, in order; with the last of them the case is closed."""
+    row = row_of(kind)
+    if row is None:
+        return ()
+    return (ranged and row.ranged) or row.stages
