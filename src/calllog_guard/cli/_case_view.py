@@ -16,7 +16,7 @@ from calllog_guard.core.codec import time_text
 from calllog_guard.core.requests.types import TAKE_AWAY, stages_of
 
 _LIFTED = {"ended": "ended", "stands": "stands: an officer's lift ends it, or the decision on the objection"}
-_NOTHING = "found      nothing to which it could be done: approve (it stands for what may come), or refuse with reasons"
+_NOTHING = "found      nothing to which it could be done: approve ({so}), or refuse with reasons"
 _HEADS = ("case", "type", "state", "waits for", "due", "days left", "last stage", "ticket", "known")
 
 
@@ -101,7 +101,7 @@ def _times(case: Case) -> Iterator[tuple[str, str]]:
 def _asked_of_officers(case: Case) -> Iterator[str]:
     """What an officer is to know, and can do, while a case waits."""
     if UNFOUND in case.stages and case.open:
-        yield _NOTHING
+        yield _NOTHING.format(so="the answer says so" if case.type == "disclose" else "it stands for what may come")
     if case.announcing:
         yield _announcing(case)
 

@@ -141,14 +141,14 @@ TYPES: Final[dict[Kind, RequestType]] = {
     ),
     "hold": RequestType(
         must=("subjects", "hold", "hold.authority", "hold.basis", "hold.review_at"), may=("hold.range", "hold.secret"),
-        roles=_OFFICERS, stages=("copied",), rule="hold", apart=True,
+        roles=_OFFICERS, stages=("copied",), rule="hold", apart=True, law=True,
     ),
     "release": RequestType(
         must=("hold",), may=("subjects",), roles=_OFFICERS, stages=("destroyed", "tombstoned"), rule="hold", apart=True,
     ),
     "disclose": RequestType(
         must=("subjects", "authority", "basis", "notify", "reply_key"), may=("range", "review_at", "hold"),
-        roles=frozenset({"officer", "authority_desk"}), officer="two", brake="disclosure",
+        roles=frozenset({"officer", "authority_desk"}), officer="two", brake="disclosure", unfound=True,
         stages=("exported",), answer="disclosure", told_of_holds=True, before="disclosed",
     ),
     "approve": RequestType(must=("case",), may=("ground",), roles=_OFFICERS, ends=None),
