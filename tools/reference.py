@@ -19,7 +19,7 @@ from calllog_guard.adapters.disk.old_logs import FILES
 from calllog_guard.adapters.http.pages import PREFIX as PAGE_PREFIX
 from calllog_guard.adapters.kafka.admin.topics import governed
 from calllog_guard.cli import root
-from calllog_guard.commands.options import PROGRAM
+from calllog_guard.cli._options import PROGRAM
 from calllog_guard.core.calls.formats import VALUES
 from calllog_guard.core.requests.types import TYPES
 from calllog_guard.core.rights.grants import USERS

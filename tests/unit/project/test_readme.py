@@ -8,7 +8,7 @@ from doc_tables import diagram
 from documents import DOCUMENTED, PAGES, README, ROOT, marked
 
 from calllog_guard.adapters.kafka.admin.topics import governed
-from calllog_guard.commands import VERBS
+from calllog_guard.cli._verbs import VERBS
 from calllog_guard.core.identity.rules import RULES
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.settings import PREFIX, Settings, from_environment

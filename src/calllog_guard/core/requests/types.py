@@ -153,7 +153,7 @@ TYPES: Final[dict[Kind, RequestType]] = {
     "hold": RequestType(
         help="copy what is kept of a person, because a law demands it",
         must=("subjects", "hold", "hold.authority", "hold.basis", "hold.review_at"), may=("hold.range", "hold.secret"),
-        roles=_OFFICERS, stages=("copied",), rule="hold", apart=True,
+        roles=_OFFICERS, stages=("copied",), rule="hold", apart=True, law=True,
     ),
     "release": RequestType(
         help="end a hold",
@@ -162,7 +162,7 @@ TYPES: Final[dict[Kind, RequestType]] = {
     "disclose": RequestType(
         help="give an authority what is kept of a person, sealed to its key; two officers decide",
         must=("subjects", "authority", "basis", "notify", "reply_key"), may=("range", "review_at", "hold"),
-        roles=frozenset({"officer", "authority_desk"}), officer="two", brake="disclosure",
+        roles=frozenset({"officer", "authority_desk"}), officer="two", brake="disclosure", unfound=True,
         stages=("exported",), answer="disclosure", told_of_holds=True, before="disclosed",
     ),
     "approve": RequestType(
