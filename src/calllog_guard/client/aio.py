@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Required, Self, TypedDict, Unpack
 
 from calllog_guard.adapters.disk.private_files import write_once
 from calllog_guard.client.answers import RECEIPT, digest_of, receipts_key, unverified, verify_receipt
-from calllog_guard.client.cases import CaseStage, CaseView
+from calllog_guard.client.cases import Answered, CaseStage, CaseView
 from calllog_guard.client.checks import Event, InvalidEventError, Problem, check, checked_event
 from calllog_guard.client.requests import Draft, Requests
 from calllog_guard.client.signing import RequesterKey, SealingKey, SignedRequest, Signer
@@ -64,7 +64,7 @@ class Connection:
     identity: Sequence[str]
     forms: int
     found: "Transport | None" = None
-    sent: dict[str, str] = field(default_factory=dict)
+    sent: dict[str, tuple[str, tuple[int, int]]] = field(default_factory=dict)
 
     @property
     def transport(self) -> "Transport":
@@ -187,9 +187,10 @@ class AsyncPrivacy(Requests[Awaitable[str]]):
 
         """
         signed, at = self.sign(draft), self._at
-        await at.transport.append(at.settings.topic(Topic.REQUESTS), at.home, signed.token)
-        case = str(draft.claims.get("case") or signed.case(at.tenant, at.forms))
-        at.sent[case] = signed.jti
+        place = await at.transport.append(at.settings.topic(Topic.REQUESTS), at.home, signed.token)
+        own = signed.case(at.tenant, at.forms)
+        case = str(draft.claims.get("case") or own)
+        at.sent[case] = own, place
         return case
 
 
@@ -211,12 +212,19 @@ class AsyncCases:
 
         """
         at, view = self._at, CaseView(case)
-        topics = [at.settings.topic(Topic.CASES)]
+        topics = [at.settings.topic(Topic.CASES), at.settings.topic(Topic.RECEIPTS)]
+        refused = Answered(*at.sent.get(case, (case, (0, -1))), key=at.receipts)
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout_s
         async with at.transport.watching(topics, at.home) as watch:
             while loop.time() < end:
-                for record in await watch.more(_POLL_MS):
+                found = await watch.more(_POLL_MS)
+                if not found and (view.latest is None or refused.case != case):
+                    refused.judge()
+                for record in found:
+                    if record.topic == topics[1]:
+                        refused.note(record)
+                        continue
                     for stage in view.stages(record):
                         yield stage
                         if stage.name == until or (until is None and stage.final):

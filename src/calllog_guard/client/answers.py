@@ -8,11 +8,13 @@ Source: docs/how-to/answer-access.md; `schemas/receipt.json`, `schemas/export.js
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from calllog_guard.core.answers.parts import PARTS, Part
+from calllog_guard.core.answers.refused_request import REFUSED_REQUESTS, RefusedRequest
 from calllog_guard.core.answers.whole import Answer, Sealed, whole
 from calllog_guard.core.audit.month_statement import STATEMENTS, Statement
 from calllog_guard.core.cases.receipt import RECEIPTS, Receipt
@@ -53,18 +55,28 @@ def receipts_key(key: str | Path | bytes) -> bytes:
     return pem
 
 
-def read_claims(content: bytes) -> Receipt | Statement:
+def read_claims(content: bytes) -> Receipt | Statement | RefusedRequest:
     """
-    The claims of a receipt, or of the statement of a month.
+    The claims of a receipt, of the statement of a month, or of the answer to a refused request.
 
     Raises:
-        MessageError: Neither of ours.
+        MessageError: None of ours.
 
     """
-    try:
+    with suppress(MessageError):
         return decode(STATEMENTS, content)
-    except MessageError:
-        return decode(RECEIPTS, content)
+    with suppress(MessageError):
+        return decode(REFUSED_REQUESTS, content)
+    return decode(RECEIPTS, content)
+
+
+def refusal(token: bytes, key: bytes | None) -> RefusedRequest | None:
+    """The claims of the answer to a refused request, checked where there is a key; None for anything else."""
+    try:
+        raw = verify(key, token.decode("ascii", "replace")) if key else unb64(token.split(b".")[1])
+        return decode(REFUSED_REQUESTS, raw)
+    except (MessageError, ValueError, IndexError):
+        return None
 
 
 def verify_receipt(token: bytes | str, key: str | Path | bytes) -> Receipt:
