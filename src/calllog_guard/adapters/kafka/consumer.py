@@ -188,7 +188,7 @@ class _Told(aiokafka.ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ConsumerGroup:
     """How a consumer takes part in a group; members of a release before know the range assignor alone."""
 
     name: str | None
@@ -196,13 +196,13 @@ class Group:
     assignor: type[AbstractPartitionAssignor] = RangePartitionAssignor
 
 
-NOBODYS: Final = Group(None)
+NOBODYS: Final = ConsumerGroup(None)
 
 
 def consumer(
     servers: str,
     options: Mapping[str, Any],
-    group: Group = NOBODYS,
+    group: ConsumerGroup = NOBODYS,
     *,
     max_wait_ms: int = 10,
     fetch_bytes: int = 4 << 20,

@@ -231,7 +231,10 @@ class KafkaTopics(AdminClient):
             return {}
         with self.admin() as admin:
             found = admin.describe_configs([resource("TOPIC", topic) for topic in topics], config_filter="all")
-        kept = {topic: int(_values(found, topic)["retention.ms"]) for topic in topics}
+        values = {topic: _values(found, topic) for topic in topics}
+        kept = {
+            topic: int(each["retention.ms"]) for topic, each in values.items() if "delete" in each["cleanup.policy"]
+        }
         return {topic: milliseconds for topic, milliseconds in kept.items() if milliseconds >= 0}
 
     def keep(self, topic: str, retention_ms: int) -> None:
