@@ -14,6 +14,41 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
+        "client: a request goes out in clear without a word",
+        "client/aio.py",
+        "if self.seal is None and not self.plain:",
+        "if False:",
+        "tests/unit/client/test_client.py::test_a_request_is_sealed_unless_that_is_refused_by_name",
+    ),
+    (
+        "client: the sealed length tells a hold from an erasure",
+        "client/signing.py",
+        "padded = raw.ljust(-(-len(raw) // _BLOCK) * _BLOCK)",
+        "padded = raw",
+        "tests/unit/client/test_client.py::test_the_sealed_length_does_not_tell_a_hold_from_an_erasure",
+    ),
+    (
+        "client: a retry is another request",
+        "client/requests.py",
+        'jti = str(said.pop("jti", None) or new_jti())',
+        'jti = str(said.pop("jti", None) and new_jti() or new_jti())',
+        "tests/unit/client/test_client.py::test_the_same_jti_is_the_same_case",
+    ),
+    (
+        "client: a receipt is believed unsigned",
+        "client/answers.py",
+        "return decode(RECEIPTS, verify(receipts_key(key), text.strip()))",
+        "return decode(RECEIPTS, unb64(text.split('.')[1].encode()))",
+        "tests/unit/client/test_client.py::test_a_receipt_is_read_only_when_its_signature_is_good",
+    ),
+    (
+        "client: an event is sent that a protector would refuse",
+        "client/aio.py",
+        "                raise InvalidEventError(index, error) from None",
+        "                continue",
+        "tests/unit/client/test_client.py::test_an_event_that_a_protector_would_refuse_is_named_by_its_place_alone",
+    ),
+    (
         "domains: a secret that is made later is everybody's",
         "workers/keys/tenants/wrapped_secrets.py",
         'and self.domains.apart(Tenant(name.split(".")[1])):',
@@ -2024,14 +2059,14 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "an opened answer is written over what is there",
-        "commands/files.py",
+        "adapters/disk/private_files.py",
         "        path.hardlink_to(beside)\n",
         "        path.write_bytes(beside.read_bytes())\n",
         "tests/unit/cli/test_export_open.py",
     ),
     (
         "an opened answer can be read by everybody",
-        "commands/files.py",
+        "adapters/disk/private_files.py",
         "os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600",
         "os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644",
         "tests/unit/cli/test_export_open.py",
@@ -4409,7 +4444,7 @@ MUTANTS += [
     (
         "a backend may give orders",
         "workers/desk/worker.py",
-        'if record.topic == self._orders and role == "backend":',
+        'if record.topic == self._orders and table.requesters[request.iss].role == "backend":',
         "if False:",
         "tests/scenarios/test_orders.py::test_what_is_not_taken_is_told_to_officers_alone",
     ),
@@ -4784,8 +4819,8 @@ MUTANTS += [
     (
         "before: what nobody would tell is taken",
         "workers/desk/answers/prior_notices.py",
-        "        if kind is not None and self._applies and not table.tells(kind):\n            raise RequestRefusedError",
-        "        if False:\n            raise RequestRefusedError",
+        "        if self._applies:\n            check_told(request, table)\n",
+        "",
         "tests/scenarios/test_before.py::test_where_nobody_would_tell_the_person_it_is_refused_and_the_requester_reads_why",
     ),
     (
@@ -5264,9 +5299,9 @@ MUTANTS += [
     ),
     (
         "ready: an authority's desk finds out which holds there are",
-        "workers/desk/decisions/disclosures.py",
-        '        if role != "officer":\n',
-        "        if False:\n",
+        "core/cases/request_check.py",
+        'request.hold is not None and role != "officer":\n',
+        "False:\n",
         "tests/scenarios/test_disclosures.py::test_only_officers_name_a_hold",
     ),
     (
@@ -5305,6 +5340,34 @@ MUTANTS += [
 
 
 MUTANTS += [
+    (
+        "a setting out of its bounds is taken",
+        "settings.py",
+        "    if not allowed.good(value) or value == math.inf:",
+        "    if value == math.inf:",
+        "tests/unit/test_settings.py::test_a_number_out_of_its_bounds_is_refused_by_name_found_and_allowed",
+    ),
+    (
+        "a value that may hold a password is told where a setting is refused",
+        "settings.py",
+        '            raise ConfigurationError(f"{variable} must be {allowed.words}")',
+        '            raise ConfigurationError(f"{variable} must be {allowed.words}, and is {text}")',
+        "tests/unit/test_settings.py::test_what_is_no_address_is_refused_by_the_settings_name",
+    ),
+    (
+        "an envelope of another release of CloudEvents is taken",
+        "core/calls/formats.py",
+        '    specversion: Literal["1.0"]',
+        "    specversion: str",
+        "tests/unit/core/test_formats.py::test_an_envelope_that_is_none_is_refused",
+    ),
+    (
+        "the auditor reads no ledger",
+        "core/topics.py",
+        'follow=("keeper", "auditor")',
+        'follow=("keeper",)',
+        "tests/unit/core/test_topics.py",
+    ),
     (
         "grave: one officer decides alone",
         "core/policy/changes/chain.py",

@@ -14,7 +14,7 @@ from calllog_guard.adapters.http.cleaners import HttpCleaners, pages
 from calllog_guard.adapters.kafka.admin.extents import KafkaExtents
 from calllog_guard.adapters.kafka.admin.topics import KafkaTopics
 from calllog_guard.adapters.kafka.assignor import RangePartitionAssignor, TogetherAssignor
-from calllog_guard.adapters.kafka.consumer import Consumer, ConsumerGroup, consumer
+from calllog_guard.adapters.kafka.consumer import Consumer, KafkaGroup, consumer
 from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.adapters.rocksdb.index import RocksIndex
 from calllog_guard.adapters.rocksdb.rows import RocksRows
@@ -76,7 +76,7 @@ def serve(shared: AppContext, name: str, writer: KafkaWriter, duties: Sequence[D
     reader = consumer(
         settings.kafka,
         {**shared.options, "isolation_level": isolation},
-        ConsumerGroup(begins.reads.group, settings.session_ms, assignor),
+        KafkaGroup(begins.reads.group, settings.session_ms, assignor),
     )
     context = shared.context(shared.ring(shared.tenant), writer, reader)
     return Delivery(_ROLES[name](shared, context, Links(writer, reader, begins)), reader, begins, context, duties)

@@ -15,15 +15,15 @@ from typing import Any, Final
 
 import click
 
+from calllog_guard.adapters.disk.private_files import write_once
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, enter
 from calllog_guard.commands.case_read import all_cases
-from calllog_guard.commands.files import write_once
 from calllog_guard.commands.options import Args, argument, command, file, key
 from calllog_guard.commands.receipts import receipts_key
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.core.answers.parts import PARTS, Part
-from calllog_guard.core.answers.whole import Answer, whole
+from calllog_guard.core.answers.whole import Answer, Sealed, whole
 from calllog_guard.core.calls.leg import REFERRED
 from calllog_guard.core.cases.receipt import RECEIPTS, Receipt
 from calllog_guard.core.cases.secret_cases import jwe_of, part_key
@@ -33,7 +33,7 @@ from calllog_guard.core.identifiers import CallId, b64, unb64
 from calllog_guard.core.identity.id_file import identifiers
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
-from calllog_guard.reports.answer import Evidence, Sealed, authority_pages, person_pages
+from calllog_guard.reports.answer import Evidence, authority_pages, person_pages
 from calllog_guard.reports.calls import table
 
 _PART: Final = re.compile(rb"\.([1-9][0-9]{0,11})\Z")

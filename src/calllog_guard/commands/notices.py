@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from calllog_guard.commands.files import write_once
+from calllog_guard.adapters.disk.private_files import write_once
 from calllog_guard.commands.options import Args, argument, command, file, key
 from calllog_guard.commands.setup import say, show
 from calllog_guard.core.cases.notices import NOTICES, WORDS, Notice, Words

@@ -188,7 +188,7 @@ class _Told(aiokafka.ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 @dataclass(frozen=True, slots=True)
-class ConsumerGroup:
+class KafkaGroup:
     """How a consumer takes part in a group; members of a release before know the range assignor alone."""
 
     name: str | None
@@ -196,13 +196,13 @@ class ConsumerGroup:
     assignor: type[AbstractPartitionAssignor] = RangePartitionAssignor
 
 
-NOBODYS: Final = ConsumerGroup(None)
+NOBODYS: Final = KafkaGroup(None)
 
 
 def consumer(
     servers: str,
     options: Mapping[str, Any],
-    group: ConsumerGroup = NOBODYS,
+    group: KafkaGroup = NOBODYS,
     *,
     max_wait_ms: int = 10,
     fetch_bytes: int = 4 << 20,

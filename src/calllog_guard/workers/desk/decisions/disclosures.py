@@ -23,7 +23,6 @@ from calllog_guard.core.decisions.hold import READY, Terms, hold_id
 from calllog_guard.core.identifiers import Lookup, Pseudonym
 from calllog_guard.core.requests.fields import Hold
 from calllog_guard.core.requests.request import AUDIENCE, Request
-from calllog_guard.core.requests.types import Requester
 from calllog_guard.errors import RequestRefusedError
 from calllog_guard.workers.desk.decisions.granted import Former, Granted, Telling
 from calllog_guard.workers.desk.decisions.holds import Holds
@@ -55,20 +54,15 @@ class Disclosures:
     def _name(self, iss: str, jti: str) -> str:
         return f"disclosure:{case_id(self._a.tenant, request_name(iss, jti))}"
 
-    def check_request(self, request: Request, role: Requester) -> None:
+    def check_request(self, request: Request) -> None:
         """
         Whether a disclosure may name a hold.
 
         Raises:
-            RequestRefusedError: `wrong_role`: an officer's alone may, or others could find out which holds there are;
-                `unexpected_field`, up to the first level of forms.
+            RequestRefusedError: `unexpected_field`, up to the first level of forms.
 
         """
-        if request.type != "disclose" or request.hold is None:
-            return
-        if role != "officer":
-            raise RequestRefusedError("wrong_role", "/hold")
-        if self._a.ring.forms < FORMS:
+        if request.type == "disclose" and request.hold is not None and self._a.ring.forms < FORMS:
             raise RequestRefusedError("unexpected_field", "/hold")
 
     def parts(self, request: Request) -> list[tuple[str, Request]]:

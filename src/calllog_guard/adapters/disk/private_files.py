@@ -1,4 +1,4 @@
-"""Files that commands write for their owner alone: whole or not at all, and never over another."""
+"""Files that are written for their owner alone: whole or not at all, and never over another."""
 
 import hashlib
 import os
