@@ -20,7 +20,7 @@ from calllog_guard.adapters.redis.keystore import PORTION, RedisKeystore
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY, person_key
 from calllog_guard.core.crypto.subject_secrets import month_of
 from calllog_guard.core.identifiers import SubjectId, Tenant
-from calllog_guard.ports import WATCHED_MOST, Keystore
+from calllog_guard.ports.keys import WATCHED_MOST, Keystore
 from calllog_guard.workers.keys.key_cache import CacheLimits
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.restore_guard import guard_entry

@@ -24,8 +24,8 @@ from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import Arrival, arrival
 from calllog_guard.metrics import CounterMetric, GaugeMetric
-from calllog_guard.ports import Place, TopicPartition
 from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.ports.log import Place, TopicPartition
 from calllog_guard.settings import Settings
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.desk.worker import Desk

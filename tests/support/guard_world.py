@@ -30,8 +30,8 @@ from calllog_guard.core.stream.arrival import Arrival
 from calllog_guard.core.stream.offsets import pack
 from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.metrics import CounterMetric, GaugeMetric
-from calllog_guard.ports import TopicPartition
 from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.ports.log import TopicPartition
 from calllog_guard.settings import Settings
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.desk.worker import Desk

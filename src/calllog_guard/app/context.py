@@ -37,7 +37,7 @@ from calllog_guard.core.stream.proofs import AUDIT
 from calllog_guard.core.topics import OURS, Topic
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.metrics import Counters, Metrics
-from calllog_guard.ports import TopicPartition, Writer
+from calllog_guard.ports.log import TopicPartition, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.keys.key_cache import CacheLimits

@@ -34,7 +34,7 @@ from calllog_guard.core.rights.grants import DOMAIN_OF
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, LogRefusedError
 from calllog_guard.metrics import Counters
-from calllog_guard.ports import LogReader, Writer
+from calllog_guard.ports.log import LogReader, Writer
 from calllog_guard.settings import PREFIX, Settings, from_environment
 from calllog_guard.workers.keys.hold_store import Safe
 from calllog_guard.workers.keys.people.homes import Homes

@@ -23,7 +23,8 @@ from typing import Final, NamedTuple
 from calllog_guard.core.calls.view import Line, Reset
 from calllog_guard.core.retention.read_access import MAY_END, Refusal, has_lapsed
 from calllog_guard.errors import Fate, GuardError
-from calllog_guard.ports import Cursor, Record, Shown, ShownLeg
+from calllog_guard.ports.log import Record
+from calllog_guard.ports.state import Cursor, Shown, ShownLeg
 from calllog_guard.workers.reader.follower_position import AnewError, FollowerPosition, Trail
 from calllog_guard.workers.reader.follower_rows import Remembered, Step, seen, unknown
 from calllog_guard.workers.reader.once import read_on

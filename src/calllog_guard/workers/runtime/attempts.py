@@ -27,7 +27,7 @@ from calllog_guard.errors import (
     UnitOverdueError,
 )
 from calllog_guard.metrics import Counters, Increment, SetGauge
-from calllog_guard.ports import TopicPartition, Writer
+from calllog_guard.ports.log import TopicPartition, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.runtime.dead_letters import DeadLetters
 from calllog_guard.workers.runtime.retry import RETRY_FIRST_S, longer

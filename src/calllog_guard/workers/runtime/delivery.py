@@ -25,7 +25,7 @@ from calllog_guard.errors import (
     PositionConflictError,
 )
 from calllog_guard.metrics import Counters, Gauges, Summaries
-from calllog_guard.ports import GroupConsumer, TopicPartition
+from calllog_guard.ports.log import GroupConsumer, TopicPartition
 from calllog_guard.workers.runtime.attempts import Attempts, DeliveryContext, Waits
 from calllog_guard.workers.runtime.attempts import Unit as Unit  # noqa: PLC0414 - what every role takes
 from calllog_guard.workers.runtime.beginnings import LOOK_S, Beginnings

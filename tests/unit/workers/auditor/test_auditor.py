@@ -27,7 +27,7 @@ from calllog_guard.core.stream.beginnings import Reached, reached_entry, reached
 from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.core.topics import TABLE
 from calllog_guard.metrics import GaugeMetric, Gauges
-from calllog_guard.ports import Cleaner, Trim
+from calllog_guard.ports.administration import Cleaner, Trim
 from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor.context import AuditorContext
 from calllog_guard.workers.auditor.lags import Lags

@@ -16,7 +16,7 @@ from calllog_guard.core.crypto.subject_secrets import Secret
 from calllog_guard.core.identifiers import EpochName, Tenant
 from calllog_guard.core.policy.active import Policy
 from calllog_guard.errors import ConfigurationError, EpochUnknownError, KmsSilentError, StoredFormError
-from calllog_guard.ports import Kms
+from calllog_guard.ports.keys import Kms
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.desk.answers.receipts import ReceiptSigner
 from calllog_guard.workers.keys.key_cache import CacheLimits

@@ -13,7 +13,7 @@ from calllog_guard.adapters.kafka.admin.client import AdminClient, library, reso
 from calllog_guard.core.retention.purposes import GRACE_DAYS
 from calllog_guard.core.topics import OURS, TABLE, Topic, TopicRow
 from calllog_guard.errors import ConfigurationError, LogRefusedError
-from calllog_guard.ports import Trim
+from calllog_guard.ports.administration import Trim
 from calllog_guard.settings import Settings
 
 _DAY_MS: Final = 86_400_000

@@ -32,7 +32,8 @@ from calllog_guard.core.crypto.key_bytes import KeyBytes
 from calllog_guard.core.crypto.subject_secrets import IdentitySecret, Link, Month, link_at
 from calllog_guard.core.identifiers import EPOCH_PATTERN, EpochName, Lookup, Pseudonym, Tenant, id_bytes
 from calllog_guard.errors import EntryMovedError, EntryUnreadableError, GuardMovedError, KeyMissingError
-from calllog_guard.ports import Clock, Keystore
+from calllog_guard.ports.clock import Clock
+from calllog_guard.ports.keys import Keystore
 from calllog_guard.workers.keys.key_cache import Cache, CacheLimits
 from calllog_guard.workers.keys.people.key_entries import NONCE, KeyEntries
 from calllog_guard.workers.keys.people.unreadable import Unreadable, of_one

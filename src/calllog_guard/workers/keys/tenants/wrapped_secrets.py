@@ -13,7 +13,7 @@ from calllog_guard.core.crypto.subject_secrets import Secret
 from calllog_guard.core.identifiers import EPOCH_PATTERN, EpochName, Tenant
 from calllog_guard.core.rights.grants import DOMAINS, VOUCHES_PROFILES, opened_by
 from calllog_guard.errors import ConfigurationError, EpochUnknownError, GuardError, KmsForbiddenError, KmsSilentError
-from calllog_guard.ports import Kms, Ring
+from calllog_guard.ports.keys import Kms, Ring
 from calllog_guard.workers.keys.key_cache import Cache
 from calllog_guard.workers.keys.tenants.domains import Domains
 from calllog_guard.workers.keys.tenants.profiles import Profiles
