@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from calllog_guard.core.cases.case import Case, after_outcome, ended_at, parted
+from calllog_guard.core.cases.case import UNFOUND, Case, after_outcome, ended_at, parted
 from calllog_guard.core.cases.case_owner import Reason
 from calllog_guard.core.cases.case_states import after, opening
 from calllog_guard.core.cases.receipt import CERTIFIED
@@ -381,6 +381,10 @@ class Desk:
             return await self._considered(replace(granted, case=case)) if case.considered else case
         if self._unfound.ends(granted.case):
             return await self._unfound.answered(granted)
+        case, anything = await self._disclosures.looked(granted, told)
+        if not anything and UNFOUND not in case.stages:
+            return await self._unfound.put(replace(granted, case=case))
+        granted = replace(granted, case=case)
         return await self._done(await self._unfound.kept(granted), told)
 
     async def _done(self, granted: Granted, told: Telling) -> Case:
@@ -482,7 +486,7 @@ class Desk:
             case = changed.get(outcome.case) or self._book.get(outcome.case)
             if case is None:
                 continue
-            if outcome.stage == "searched":
+            if outcome.stage in {"searched", "looked"}:
                 self._waiting.at_once(case.case)
             if outcome.stage == "failed" and not case.secret:
                 self._o.count(Counters.decisions_failed, 1)
