@@ -41,8 +41,8 @@ from calllog_guard.errors import (
     RequestRefusedError,
 )
 from calllog_guard.metrics import Counters, Gauges
-from calllog_guard.ports import TopicPartition
 from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.ports.log import TopicPartition
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.desk.answers.answers import Answers
 from calllog_guard.workers.desk.answers.notices import AWAITED, Notices, Occasion
