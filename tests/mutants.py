@@ -436,7 +436,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "nobody looks at what is written behind cases",
         "workers/desk/worker.py",
-        "            await self._o.topic.look()\n",
+        "            await self._topic.look()\n",
         "",
         "tests/scenarios/test_stale_desk.py::test_the_desk_sees_what_is_written_behind_it",
     ),
@@ -1059,8 +1059,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "whose time a batch bears is not asked",
         "adapters/kafka/batches.py",
-        "    senders = not head.attributes & _APPEND_TIME\n    least,",
-        "    senders = False\n    least,",
+        "    made = arrival if head.attributes & _APPEND_TIME else sent\n    least,",
+        "    made = arrival\n    least,",
         "tests/unit/adapters/kafka/test_batches.py::test_what_is_in_order_is_read_as_the_library_reads_it",
     ),
     (
@@ -1731,7 +1731,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "what is overdue is sent later",
         "workers/runtime/attempts.py",
-        "        await self._outlet.writer.withdraw()\n",
+        "        await self._writer.withdraw()\n",
         "",
         "tests/unit/workers/runtime/test_attempts.py",
     ),
@@ -1765,14 +1765,14 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a library that has stopped reading is asked for ever",
-        "adapters/kafka/log.py",
+        "adapters/kafka/consumer.py",
         "        self._whole()\n",
         "",
         "tests/contract/test_border_on_kafka.py::test_a_library_that_has_stopped_reading_is_told",
     ),
     (
         "a partition that its broker cannot read counts as heard",
-        "adapters/kafka/log.py",
+        "adapters/kafka/consumer.py",
         "return inf if heard_ms is None else",
         "return 0.0 if heard_ms is None else",
         "tests/contract/test_border_on_kafka.py::test_a_partition_that_a_broker_cannot_read_is_unheard_of",
@@ -2662,14 +2662,14 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a case that ends with its decision has no last receipt",
         "workers/desk/worker.py",
-        'return case.state == "closed" and self._o.holds.archive.ring.forms >= NAMED',
+        'return case.state == "closed" and self._o.ring.forms >= NAMED',
         "return False",
         "tests/scenarios/test_receipted.py::test_a_hold_of_nobody_ends_in_a_receipt",
     ),
     (
         "the first release is sent a receipt that it refuses",
         "workers/desk/worker.py",
-        'return case.state == "closed" and self._o.holds.archive.ring.forms >= NAMED',
+        'return case.state == "closed" and self._o.ring.forms >= NAMED',
         'return case.state == "closed"',
         "tests/scenarios/test_receipted.py::test_the_first_release_goes_on_without_it",
     ),
@@ -3698,8 +3698,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "who starts asks the ledger for the counter, and needs a right to it",
         "app/context.py",
-        "records = await keyed(self.settings.kafka, self.options, topic, 0, {ANCHOR, BEAT})",
-        'records = await keyed(self.settings.kafka, self.options, self.settings.topic("privacy.decisions"), 0, {ANCHOR, BEAT})',
+        "for each in await self._of_policy() if each.key in",
+        'for each in await self.log.read_all(self.settings.topic("privacy.decisions"), [0]) if each.key in',
         "tests/e2e/test_secure.py::test_each_role_does_its_work_as_its_own_user_and_no_more",
     ),
     (
@@ -3935,7 +3935,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "the library resets a position that is out of range",
-        "adapters/kafka/log.py",
+        "adapters/kafka/consumer.py",
         'auto_offset_reset="none",',
         'auto_offset_reset="earliest",',
         "tests/e2e/test_gaps.py::test_records_deleted_under_a_running_worker_halt_it",
@@ -4083,7 +4083,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "an import passes over what was cut off its topic",
         "adapters/kafka/log.py",
-        "            if 0 < starts[place.partition] < firsts[place]:",
+        "            if 0 < starts[place] < firsts[place]:",
         "            if firsts[place] < 0:",
         "tests/e2e/test_import.py::test_what_was_cut_off_an_old_topic_since_the_import_began_is_not_passed_over",
     ),
@@ -4201,9 +4201,9 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "what workers commit does not bear their mark",
-        "adapters/kafka/log.py",
-        "{place: (offset, MARK) for",
-        '{place: (offset, "") for',
+        "adapters/kafka/consumer.py",
+        "(*place): (offset, MARK) for",
+        '(*place): (offset, "") for',
         "tests/e2e/test_gaps.py::test_an_offset_that_somebody_set_ahead_passes_over_nothing",
     ),
 ]
@@ -4717,8 +4717,8 @@ MUTANTS += [
     (
         "a forged count is signed",
         "workers/desk/answers/statements.py",
-        "return [each for each in ours if key.proves(each.value, each.key)]",
-        "return ours",
+        'if each.value is not None and key.proves(each.value, each.key or b"")]',
+        "if each.value is not None]",
         "tests/scenarios/test_statements.py::test_a_count_that_no_keeper_wrote_is_believed_by_nobody",
     ),
     (
@@ -5290,7 +5290,7 @@ MUTANTS += [
     (
         "unwritten: a decision that the ledger never got keeps its case open",
         "workers/desk/worker.py",
-        "        case = await without_unwritten(self._o.holds.archive, case, written)\n",
+        "        case = await without_unwritten(self._o, case, written)\n",
         "",
         "tests/scenarios/test_orders.py::test_what_comes_first_by_the_other_topic_leaves_no_case_open",
     ),
@@ -5305,6 +5305,34 @@ MUTANTS += [
 
 
 MUTANTS += [
+    (
+        "a setting out of its bounds is taken",
+        "settings.py",
+        "    if not allowed.good(value) or value == math.inf:",
+        "    if value == math.inf:",
+        "tests/unit/test_settings.py::test_a_number_out_of_its_bounds_is_refused_by_name_found_and_allowed",
+    ),
+    (
+        "a value that may hold a password is told where a setting is refused",
+        "settings.py",
+        '            raise ConfigurationError(f"{variable} must be {allowed.words}")',
+        '            raise ConfigurationError(f"{variable} must be {allowed.words}, and is {text}")',
+        "tests/unit/test_settings.py::test_what_is_no_address_is_refused_by_the_settings_name",
+    ),
+    (
+        "an envelope of another release of CloudEvents is taken",
+        "core/calls/formats.py",
+        '    specversion: Literal["1.0"]',
+        "    specversion: str",
+        "tests/unit/core/test_formats.py::test_an_envelope_that_is_none_is_refused",
+    ),
+    (
+        "the auditor reads no ledger",
+        "core/topics.py",
+        'follow=("keeper", "auditor")',
+        'follow=("keeper",)',
+        "tests/unit/core/test_topics.py",
+    ),
     (
         "grave: one officer decides alone",
         "core/policy/changes/chain.py",

@@ -7,9 +7,9 @@ Rules: 1. Each class states its fate.  2. No text carries an identifier of a per
 Source: docs/contributing/architecture.md.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class Fate(Enum):
@@ -204,6 +204,20 @@ class LogRefusedError(LogSilentError):
 
     A kind of silence: wait, so that the workers go on once somebody has mended it.
     """
+
+
+class OffsetsGoneError(LogSilentError):
+    """
+    What was to be read is gone: the beginning of a topic has overtaken it, or its end lies before it.
+
+    Args:
+        places: The offset that was asked for, by partition.
+
+    """
+
+    def __init__(self, places: Mapping[Any, int]) -> None:
+        self.places = places
+        super().__init__("what was to be read is gone: the beginning of a topic has overtaken it")
 
 
 class UnacknowledgedError(LogSilentError):

@@ -17,7 +17,8 @@ from raw_batches import Raw, batch
 from raw_producer import produce
 
 from calllog_guard.adapters.kafka import fetches as kafka_fetched
-from calllog_guard.adapters.kafka.log import consumer, read_all
+from calllog_guard.adapters.kafka.consumer import consumer
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.core.stream.arrival import CORRUPT, TOO_LARGE, UNREADABLE, Arrival
 from calllog_guard.devstack.supervisor import Stack
 from calllog_guard.errors import LogFaultError, LogRefusedError
@@ -54,7 +55,7 @@ async def test_what_stops_the_library_is_passed_over_record_by_record(stack: Sta
     packed = "gzip" if codec == "none" else codec
     lots = [(GOOD, codec), ([GOOD[0], STRANGE, GOOD[1]], codec), ([BOMB], packed), ([STRANGE], codec), (GOOD, codec)]
     await produce(stack.kafka, topic, 0, lots)
-    found = await read_all(stack.kafka, {}, topic, [0])
+    found = await KafkaLog(stack.kafka, {}).read_all(topic, [0])
     assert [each.offset for each in found] == list(range(11))
     told = [(each.remnant.reason if each.remnant else each.value) for each in found]
     good = [each.value for each in GOOD]
@@ -66,7 +67,7 @@ async def test_a_poll_is_bounded_in_bytes_and_loses_nothing(stack: Stack, topic:
     """Forty megabytes of records that unpack from little; three partitions' worth is the same as one."""
     large = [Raw(bytes([number]) * (1 << 20)) for number in range(40)]
     await produce(stack.kafka, topic, 0, [(large, "zstd")])
-    reader = consumer(stack.kafka, {}, group=None)
+    reader = consumer(stack.kafka, {})
     await reader.start()
     place, sizes, seen = TopicPartition(topic, 0), list[int](), list[Arrival]()
     try:
@@ -100,7 +101,7 @@ async def polled(reader: Any) -> Any:
 async def test_a_partition_that_a_broker_cannot_read_is_unheard_of(stack: Stack, topic: str) -> None:
     """It asks again without end, and says nothing: the clock since the last answer is all that tells."""
     await produce(stack.kafka, topic, 0, [(GOOD, "none")])
-    reader, place = consumer(stack.kafka, {}, group=None), TopicPartition(topic, 0)
+    reader, place = consumer(stack.kafka, {}), TopicPartition(topic, 0)
     await reader.start()
     send, code = reader._client.send, 2
 
@@ -132,7 +133,7 @@ async def test_a_partition_that_a_broker_cannot_read_is_unheard_of(stack: Stack,
 async def test_a_library_that_has_stopped_reading_is_told(stack: Stack, topic: str) -> None:
     """Its own task ends, and whoever polls is handed nothing, for ever."""
     await produce(stack.kafka, topic, 0, [(GOOD, "none")])
-    reader, place = consumer(stack.kafka, {}, group=None), TopicPartition(topic, 0)
+    reader, place = consumer(stack.kafka, {}), TopicPartition(topic, 0)
     await reader.start()
 
     try:
@@ -158,16 +159,16 @@ async def test_what_a_transaction_took_back_is_not_handed_out(stack: Stack, topi
             await (writer.commit_transaction() if kept else writer.abort_transaction())
     finally:
         await writer.stop()
-    committed = await read_all(stack.kafka, {"isolation_level": "read_committed"}, topic, [0])
+    committed = await KafkaLog(stack.kafka, {"isolation_level": "read_committed"}).read_all(topic, [0])
     assert [each.value for each in committed] == [b"0", b"2"]
-    assert [each.value for each in await read_all(stack.kafka, {}, topic, [0])] == [b"0", b"1", b"2"]
+    assert [each.value for each in await KafkaLog(stack.kafka, {}).read_all(topic, [0])] == [b"0", b"1", b"2"]
 
 
 async def through(
     stack: Stack, topic: str, change: Callable[[int, bytes], bytes], until: int
 ) -> tuple[list[Arrival], int]:
     """What a consumer is handed while every answer to its fetches is changed on the way, and how many fetches that took."""
-    reader = consumer(stack.kafka, {}, group=None)
+    reader = consumer(stack.kafka, {})
     await reader.start()
     place, seen, fetches = TopicPartition(topic, 0), list[Arrival](), 0
     send = reader._client.send

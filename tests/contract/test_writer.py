@@ -9,7 +9,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from patience import PATIENCE_S
 
-from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.core.records import Output
 from calllog_guard.devstack.supervisor import Stack
@@ -50,7 +50,7 @@ async def writer(stack: Stack) -> AsyncIterator[KafkaWriter]:
 
 async def values(stack: Stack, topic: str) -> list[bytes | None]:
     """What lies in a topic of one partition."""
-    return [record.value for record in await read_all(stack.kafka, {}, topic, [0])]
+    return [record.value for record in await KafkaLog(stack.kafka, {}).read_all(topic, [0])]
 
 
 async def test_what_is_too_large_is_its_messages_fault_and_the_next_write_is_whole(

@@ -26,7 +26,7 @@ from patience import PATIENCE_S, until
 from redis import Redis
 from sizes import every
 
-from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.core.identifiers import Tenant
@@ -182,7 +182,7 @@ class Installation:
     def records(self, name: str, partitions: int | None = None) -> list[Any]:
         """Every record of a topic, internal keys left out."""
         count = partitions or self.partitions
-        found = asyncio.run(read_all(self.stack.kafka, {}, self.topic(name), list(range(count))))
+        found = asyncio.run(KafkaLog(self.stack.kafka, {}).read_all(self.topic(name), list(range(count))))
         return [record for record in found if not (record.key or b"").startswith(b"~")]
 
     def live(self) -> dict[bytes, bytes]:

@@ -23,7 +23,7 @@ from installation import Installation
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from redis import Redis
 
-from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.devstack.supervisor import Stack
 
 FOLDER = Path(__file__).parents[1] / "vectors" / "releases"
@@ -185,7 +185,7 @@ def _topics_of(guard: Installation) -> dict[str, int]:
 def _rows(guard: Installation, topics: Mapping[str, int]) -> list[list[Any]]:
     rows = []
     for topic, count in topics.items():
-        for record in asyncio.run(read_all(guard.stack.kafka, {}, topic, list(range(count)))):
+        for record in asyncio.run(KafkaLog(guard.stack.kafka, {}).read_all(topic, list(range(count)))):
             headers = [[name, _text(value)] for name, value in record.headers]
             place = [topic, record.partition, record.offset, record.timestamp]
             rows.append([*place, _text(record.key), _text(record.value), headers])

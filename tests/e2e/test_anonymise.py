@@ -7,7 +7,7 @@ from installation import Installation, Make, event, raw
 from patience import ended
 from sizes import every
 
-from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.app.context import world
 from calllog_guard.core.retention.tally import Tally, TallyPlace, name_from, open_tally, tally_epoch
 from calllog_guard.settings import from_environment
@@ -20,8 +20,8 @@ def tallies(guard: Installation) -> list[Tally]:
     shared = world(from_environment(guard.environment))
     found: dict[tuple[int, bytes], bytes] = {}
     topic = guard.topic("privacy.decisions")
-    for record in asyncio.run(read_all(guard.stack.kafka, {}, topic, list(range(guard.partitions)))):
-        if name_from(record.key or b"") is not None:
+    for record in asyncio.run(KafkaLog(guard.stack.kafka, {}).read_all(topic, list(range(guard.partitions)))):
+        if record.key is not None and record.value is not None and name_from(record.key) is not None:
             found[record.partition, record.key] = record.value
     opened = []
     for (partition, key), value in found.items():

@@ -22,7 +22,7 @@ from signing import claims, signed
 from test_audit import progress, receipts, set_topic, stages
 from test_erase import with_calls
 
-from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.devstack.supervisor import Stack
 
 pytestmark = [pytest.mark.real, pytest.mark.long]
@@ -119,7 +119,7 @@ class Cleaners:
 def stamps(guard: Installation) -> list[list[int]]:
     """When the brokers took each record of the legs, in milliseconds of their clocks, by partition."""
     places = range(guard.partitions)
-    found = asyncio.run(read_all(guard.stack.kafka, {}, guard.topic("calllog.legs"), places))
+    found = asyncio.run(KafkaLog(guard.stack.kafka, {}).read_all(guard.topic("calllog.legs"), places))
     return [[each.timestamp for each in found if each.partition == place] for place in places]
 
 

@@ -14,7 +14,7 @@ from signing import claims, signed
 from sizes import every
 from test_erase import erased
 
-from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.core.records import Output
 
@@ -127,7 +127,7 @@ def test_an_old_topic_is_taken_in_and_cut_behind_what_is_acknowledged(make: Make
     assert [(each["partition"], each["offset"]) for each in manifest["refused_at"]] == [(1, 20)]
     assert len(guard.live()) == 50
     assert [letter["topic"] for letter in guard.dead()] == [old], "what is cut is not lost"
-    assert asyncio.run(read_all(guard.stack.kafka, {}, old, [0, 1])) == []
+    assert asyncio.run(KafkaLog(guard.stack.kafka, {}).read_all(old, [0, 1])) == []
     append(guard, old, 0, [raw(event("late", "p1"))])
     more = json.loads(run(guard, "--topic", old, "--trim", "--no-erased-list", "--json").out)
     assert (more["events"]["read"], more["legs"]["stored"]) == (52, 51), "a topic goes on where it was"

@@ -10,7 +10,7 @@ from installation import Installation, Make, event, raw
 from signing import claims, signed
 from test_erase import erased
 
-from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.core.codec import BEAT, BEATS, Beat, decode, encode
 from calllog_guard.core.stream.proofs import HEADER
 
@@ -27,9 +27,9 @@ def lay(guard: Installation) -> Counter[str]:
 
 def counters(guard: Installation, topic: str = "privacy.policy") -> list[int]:
     """What the heartbeats of ours in a topic say, each with its proof."""
-    found = asyncio.run(read_all(guard.stack.kafka, {}, guard.topic(topic), [0]))
+    found = asyncio.run(KafkaLog(guard.stack.kafka, {}).read_all(guard.topic(topic), [0]))
     ours = [each for each in found if each.key == BEAT and [name for name, _ in each.headers] == [HEADER]]
-    return [decode(BEATS, each.value).counter for each in ours]
+    return [decode(BEATS, each.value or b"").counter for each in ours]
 
 
 def test_what_begins_with_a_tilde_is_handled_or_told(make: Make) -> None:

@@ -13,7 +13,7 @@ from patience import ended
 from signing import claims, signed
 from test_erase import erased
 
-from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.core.codec import BEAT
 from calllog_guard.core.crypto.jose import open_sealed
 from calllog_guard.errors import RequestRefusedError
@@ -107,7 +107,7 @@ def test_letters_of_a_week_open_with_its_key_and_no_more_once_that_is_destroyed(
     place = json.loads(guard.cli("dead", "list", "--json"))[0]["letter"]
     assert guard.cli("dead", "open", place, "--key", key) == "first"
     guard.start("auditor", HEARTBEAT_S="1")
-    policy = partial(read_all, guard.stack.kafka, {}, guard.topic("privacy.policy"), [0])
+    policy = partial(KafkaLog(guard.stack.kafka, {}).read_all, guard.topic("privacy.policy"), [0])
     guard.settled(lambda: any(each.key == BEAT for each in asyncio.run(policy())), "a heartbeat")
     guard.cli("keystore", "walk")
     assert guard.cli("dead", "open", place, "--key", key) == "first", "its week is not over"

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from installation import Make
 
-from calllog_guard.adapters.kafka.newest import newest
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.ports import Record
 
 pytestmark = pytest.mark.real
@@ -22,5 +22,5 @@ def test_the_newest_heartbeat_of_each_partition_is_found(make: Make) -> None:
     def wanted(record: Record) -> bool:
         return record.key == b"~beat" and record.value != b"forged"
 
-    found = asyncio.run(newest(guard.stack.kafka, {}, guard.topic("privacy.decisions"), [0, 1, 2, 3], wanted))
+    found = asyncio.run(KafkaLog(guard.stack.kafka, {}).newest(guard.topic("privacy.decisions"), [0, 1, 2, 3], wanted))
     assert sorted(each.value or b"" for each in found) == [b"new 0", b"new 1", b"new 2"]

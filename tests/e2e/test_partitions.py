@@ -13,7 +13,7 @@ from test_audit import set_topic, stages
 from test_erase import with_calls
 from test_gaps import HALT, accepted, halted
 
-from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.log import KafkaLog
 
 pytestmark = pytest.mark.real
 FIXED = ("calllog.legs", "privacy.decisions", "calllog.held", "privacy.requests", "privacy.outcomes", "privacy.cases")
@@ -21,7 +21,7 @@ FIXED = ("calllog.legs", "privacy.decisions", "calllog.held", "privacy.requests"
 
 def beyond(guard: Installation, name: str, partition: int) -> list[bytes | None]:
     """The values in one partition, heartbeats left out."""
-    found = asyncio.run(read_all(guard.stack.kafka, {}, guard.topic(name), [partition]))
+    found = asyncio.run(KafkaLog(guard.stack.kafka, {}).read_all(guard.topic(name), [partition]))
     return [each.value for each in found if not (each.key or b"").startswith(b"~")]
 
 

@@ -19,7 +19,7 @@ from test_erase import cases
 from test_preserve import held, order
 
 import calllog_guard
-from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.commands.rights import reply_key
 from calllog_guard.core.crypto.jose import verify
 from calllog_guard.core.crypto.leg_envelope import parse_header
@@ -314,8 +314,8 @@ def secret_cases(guard: Patient) -> tuple[set[str], int]:
     officer = str(guard.directory / "keys" / "officer-1.pem")
     found = json.loads(guard.cli("case", "list", "--key", officer, "--json"))
     ours = {case["jti"] if case["jti"].startswith("hold-") else "claim-90" for case in found if case["secret"]}
-    records = asyncio.run(read_all(guard.stack.kafka, {}, guard.topic("privacy.cases"), [0]))
-    last = {record.key: record.value for record in records if record.key.startswith(b"~case.")}
+    records = asyncio.run(KafkaLog(guard.stack.kafka, {}).read_all(guard.topic("privacy.cases"), [0]))
+    last = {record.key: record.value for record in records if (record.key or b"").startswith(b"~case.")}
     return ours, sum(value is not None for value in last.values())
 
 

@@ -12,7 +12,7 @@ from test_choices import ask, state, with_purposes
 from test_erase import cases, erased, with_calls
 from test_preserve import held, order
 
-from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.log import KafkaLog
 
 pytestmark = pytest.mark.real
 SEEN_BY_BACKENDS = ("privacy.requests", "privacy.cases", "privacy.receipts", "privacy.exports", "calllog.dead")
@@ -20,7 +20,7 @@ SEEN_BY_BACKENDS = ("privacy.requests", "privacy.cases", "privacy.receipts", "pr
 
 def everything(guard: Installation, name: str) -> list[Any]:
     """Every record of a topic's first partition, internal ones too, but heartbeats."""
-    found = asyncio.run(read_all(guard.stack.kafka, {}, guard.topic(name), [0]))
+    found = asyncio.run(KafkaLog(guard.stack.kafka, {}).read_all(guard.topic(name), [0]))
     return [record for record in found if record.key != b"~beat"]
 
 

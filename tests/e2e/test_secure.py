@@ -28,7 +28,7 @@ from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError
 
 from calllog_guard.adapters.kafka.admin.topics import KafkaTopics
-from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.adapters.kafka.security import connecting, security
 from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
@@ -126,7 +126,7 @@ class Company:
     def reads(self, user: str, topic: str, **options: Any) -> list[Any]:
         """What a user reads of a topic, internal records left out."""
         partitions = range(4 if topic == "calllog.legs" else 1)
-        found = self.run(read_all(self.stack.kafka, self.options(user) | options, topic, list(partitions)))
+        found = self.run(KafkaLog(self.stack.kafka, self.options(user) | options).read_all(topic, list(partitions)))
         return [record for record in found if not (record.key or b"").startswith(b"~")]
 
     def writes(self, user: str, topic: str) -> None:
@@ -393,7 +393,7 @@ def test_who_may_write_nowhere_has_no_producer(company: Company) -> None:
 def test_without_tls_nothing_is_said(company: Company) -> None:
     """Neither by Kafka nor by the keystore, to whoever asks in the clear."""
     with pytest.raises(LogRefusedError, match="closes the connection: is security_protocol"):
-        company.run(read_all(company.stack.kafka, {}, "calllog.legs", [0]))
+        company.run(KafkaLog(company.stack.kafka, {}).read_all("calllog.legs", [0]))
     for address in (company.stack.kafka, company.stack.redis.removeprefix("rediss://").partition("/")[0]):
         host, _, port = address.partition(":")
         with socket.create_connection((host, int(port)), timeout=5) as client:
@@ -434,7 +434,7 @@ def test_a_certificate_of_another_host_is_refused(company: Company) -> None:
     kafka = company.stack.kafka.replace("127.0.0.1", "localhost")
     mismatch = r"not accepted \(Hostname mismatch, certificate is not valid for 'localhost'\)"
     with pytest.raises(LogRefusedError, match=mismatch):
-        company.run(read_all(kafka, company.options("reader"), "calllog.legs", [0]))
+        company.run(KafkaLog(kafka, company.options("reader")).read_all("calllog.legs", [0]))
     assert re.search(mismatch, company.cli("auditor", "topics", "check", code=3, KAFKA=kafka))
     with pytest.raises(KeystoreSilentError, match="Hostname mismatch"):
         company.run(read_of(keystore(company).replace("@127.0.0.1", "@localhost")))

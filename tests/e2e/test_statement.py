@@ -10,7 +10,7 @@ from installation import Installation, Make, event, raw
 from patience import ended
 from sizes import every
 
-from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.app.context import world
 from calllog_guard.core.codec import decode
 from calllog_guard.core.crypto.subject_secrets import Month, month_of, month_text
@@ -32,9 +32,9 @@ def counts(guard: Installation, month: Month) -> dict[int, Removed]:
     """What each partition has counted of a month."""
     topic, places = guard.topic("privacy.decisions"), list(range(guard.partitions))
     found: dict[int, Removed] = {}
-    for record in asyncio.run(read_all(guard.stack.kafka, {}, topic, places)):
+    for record in asyncio.run(KafkaLog(guard.stack.kafka, {}).read_all(topic, places)):
         if record.key == key_of(month):
-            found[record.partition] = decode(REMOVED, record.value)
+            found[record.partition] = decode(REMOVED, record.value or b"")
     return found
 
 

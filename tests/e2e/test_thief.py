@@ -114,7 +114,7 @@ async def walked(guard: Installation, days: int) -> list[str]:
     ring = Keyring(TENANT, keystore, vault, clock, cache_s=1, cache_entries=1, partitions=guard.partitions)
     periods = Periods(keep_days=186, late_days=400, epoch_days=7, window_days=14)
     try:
-        return (await Walk(TENANT, keystore, ring, vault, clock, periods, lambda _: None, nobody).run({})).destroyed
+        return (await Walk(ring, clock, periods, nobody).run({})).destroyed
     finally:
         await keystore.close()
 

@@ -176,7 +176,8 @@ async def test_a_rebalance_while_accesses_are_read_stops_no_keeper(tmp_path: Pat
         return await tail(topic, partition, start, most)
 
     two = dataclasses.replace(world.settings, partitions=8)  # of accesses, so that one is still to be read
-    readership = Readership(dataclasses.replace(keeper._t, tail=given, settings=two))
+    world.log.tail = given  # type: ignore[method-assign]
+    readership = Readership(dataclasses.replace(keeper._t, settings=two))
     keeper._enforcer.readership = readership
     readership.assigned(range(4))
     await readership.follow()

@@ -298,7 +298,8 @@ async def test_silence_removes_nothing_and_work_goes_on(world: World) -> None:
 
 async def test_silence_that_does_not_end_is_an_error(world: World) -> None:
     table = Table()
-    async with running(world, table, retry_max_s=0.2) as job:
+    world.retry_max_s = 0.2
+    async with running(world, table) as job:
         await job.until(lambda: calls(table) == 4)
         world.keystore.silent = True
         with pytest.raises(KeystoreSilentError):

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from downstream import Downstream, plain, readings
-from guard_world import PARTITIONS, POLICY, TENANT, Crash, GuardWorld, WorldReader
+from guard_world import PARTITIONS, POLICY, TENANT, Crash, GuardWorld
 from sizes import EACH_WRITE
 
+from calllog_guard.adapters.memory.fakes import MemoryLogReader
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
 from calllog_guard.core.calls.view import Put, Reset
 from calllog_guard.core.crypto.held_envelope import HeldHeader
@@ -401,20 +402,20 @@ async def test_a_reader_of_a_purpose_without_copies_never_asks_for_their_topic(w
     job = Downstream(world, "service")
     asked: list[Any] = []
 
-    class Watched(WorldReader):
+    class Watched(MemoryLogReader):
         """Notes which topics are read."""
 
         def _records(self, place: Any) -> Any:
             asked.append(place[0])
             return super()._records(place)
 
-    job.log, job.held = Watched(world), Watched(world)
+    job.log, job.held = Watched(world.log), Watched(world.log)
     job.start()
     await job.until(lambda: len(job.table.rows) == 8)
     await job.for_(0.05)
     await job.ends()
     legs, kept = readings(world, "service")
-    batches = snapshot(legs, Watched(world), range(PARTITIONS), lambda _: None, kept)
+    batches = snapshot(legs, Watched(world.log), range(PARTITIONS), lambda _: None, kept)
     assert sum([len(each) async for each in batches]) == 8
     assert set(asked) == {"calllog.legs", "privacy.decisions"}
 

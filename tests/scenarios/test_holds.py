@@ -10,9 +10,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from downstream import readings
-from guard_world import PARTITIONS, TENANT, GuardWorld, WorldReader
+from guard_world import PARTITIONS, TENANT, GuardWorld
 from sizes import EACH_WRITE
 
+from calllog_guard.adapters.memory.fakes import MemoryLogReader
 from calllog_guard.core.calls.view import Line, Put
 from calllog_guard.core.crypto.held_envelope import parse_held
 from calllog_guard.core.crypto.jose import open_sealed
@@ -406,7 +407,7 @@ async def test_the_case_of_a_hold_that_stands_is_kept_for_as_long_as_it_stands(t
 async def lines(world: GuardWorld, purpose: str = "billing") -> tuple[dict[str, Line], Counter[str]]:
     """What a reader for a purpose gets, by token, and what was refused."""
     legs, kept = readings(world, purpose)
-    batches = snapshot(legs, WorldReader(world), range(PARTITIONS), lambda _: None, kept)
+    batches = snapshot(legs, MemoryLogReader(world.log), range(PARTITIONS), lambda _: None, kept)
     found = [line for batch in [each async for each in batches] for line in batch]
     assert all(isinstance(line, Put) for line in found)
     by_token = {line.token: line for line in found if isinstance(line, Put)}

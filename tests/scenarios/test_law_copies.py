@@ -275,7 +275,7 @@ async def test_the_walk_keeps_the_note_as_long_as_the_copies(tmp_path: Path) -> 
 
     def walk() -> Walk:
         periods = Periods(keep_days=6 * 372, late_days=35, epoch_days=7, window_days=14)
-        return Walk(TENANT, world.keystore, world.ring(), world.vault, world.clock, periods, lambda _: None, unfinished)
+        return Walk(world.ring(), world.clock, periods, unfinished)
 
     world.clock.at += timedelta(days=300)
     await walk().run({})

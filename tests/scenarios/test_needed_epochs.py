@@ -1,7 +1,7 @@
 """Which epochs must stay: those that open a case or a decision which is not done, and none that a record merely names."""
 
-from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -15,7 +15,6 @@ from calllog_guard.core.codec import decode, encode
 from calllog_guard.core.decisions.decision import DECISIONS, Decision
 from calllog_guard.core.decisions.outcome import is_result
 from calllog_guard.core.records import Output
-from calllog_guard.core.stream.arrival import Arrival
 
 
 async def erased(tmp_path: Path, *, done: bool = True) -> GuardWorld:
@@ -35,30 +34,20 @@ def decided(world: GuardWorld) -> Decision:
     return next(decode(DECISIONS, value) for key, value in ledger if not is_result(key) and key[:1] != b"~")
 
 
-def shared(world: GuardWorld, monkeypatch: pytest.MonkeyPatch) -> Any:
-    async def read_all(_k: Any, _o: Any, topic: str, partitions: Sequence[int]) -> list[Arrival]:
-        return await world.log.read_all(topic, [0] if topic == "privacy.cases" else partitions)
-
-    monkeypatch.setattr(bootstrap, "read_all", read_all)
-
-    class Shared:
-        tenant, settings, vault = TENANT, world.settings, world.vault
-        options: dict[str, Any] = {}  # noqa: RUF012 - nobody writes to it
-
-    return Shared()
+def shared(world: GuardWorld) -> Any:
+    """What a process shares, on the world's log."""
+    return SimpleNamespace(tenant=TENANT, home=0, settings=world.settings, vault=world.vault, log=world.log)
 
 
-async def test_a_decision_that_is_not_done_keeps_its_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_decision_that_is_not_done_keeps_its_epoch(tmp_path: Path) -> None:
     world = await erased(tmp_path, done=False)
     decision = decided(world)
-    assert (await bootstrap.needed_epochs(shared(world, monkeypatch)))[decision.epoch] == "erasures that are not done"
-    assert await bootstrap.unfinished(shared(world, monkeypatch)) == {decision.pseudonym}
+    assert (await bootstrap.needed_epochs(shared(world)))[decision.epoch] == "erasures that are not done"
+    assert await bootstrap.unfinished(shared(world)) == {decision.pseudonym}
 
 
 @pytest.mark.parametrize("epoch", ["2020-W01", None])
-async def test_a_forged_decision_keeps_no_epoch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: str | None
-) -> None:
+async def test_a_forged_decision_keeps_no_epoch(tmp_path: Path, epoch: str | None) -> None:
     """One record would keep an epoch, and every backup of it, readable for ever."""
     world = await erased(tmp_path)
     whole = decided(world)
@@ -67,21 +56,21 @@ async def test_a_forged_decision_keeps_no_epoch(
     )
     await world.as_desk(Output("privacy.decisions", 0, b"A" * 22 + b"." + b"A" * 22, encode(forged)))
     await world.as_desk(Output("privacy.decisions", 0, b"A" * 22 + b"." + b"B" * 22, encode(whole)))
-    assert await bootstrap.unfinished(shared(world, monkeypatch)) == set()
-    assert "erasures that are not done" not in (await bootstrap.needed_epochs(shared(world, monkeypatch))).values()
+    assert await bootstrap.unfinished(shared(world)) == set()
+    assert "erasures that are not done" not in (await bootstrap.needed_epochs(shared(world))).values()
 
 
-async def test_a_case_that_waits_keeps_its_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_case_that_waits_keeps_its_epoch(tmp_path: Path) -> None:
     world = await filled(tmp_path)
     await world.ask("erase-001", "erase", ALICE, identity="unverified")
     await world.run()
     epoch = world.case("erase-001").epoch
     assert epoch
-    assert await bootstrap.needed_epochs(shared(world, monkeypatch)) == {epoch: "sealed parts of cases"}
+    assert await bootstrap.needed_epochs(shared(world)) == {epoch: "sealed parts of cases"}
 
 
 @pytest.mark.parametrize("epoch", ["2020-W01", None])
-async def test_a_forged_case_keeps_no_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: str | None) -> None:
+async def test_a_forged_case_keeps_no_epoch(tmp_path: Path, epoch: str | None) -> None:
     world = await filled(tmp_path)
     await world.ask("erase-001", "erase", ALICE, identity="unverified")
     await world.run()
@@ -90,9 +79,9 @@ async def test_a_forged_case_keeps_no_epoch(tmp_path: Path, monkeypatch: pytest.
     replaced = msgspec.structs.replace(case, sealed="junk")
     records = [Output("privacy.cases", 0, each.case.encode(), encode(each)) for each in (forged, replaced)]
     await world.as_desk(*records)
-    assert await bootstrap.needed_epochs(shared(world, monkeypatch)) == {case.epoch: "sealed parts of cases"}
+    assert await bootstrap.needed_epochs(shared(world)) == {case.epoch: "sealed parts of cases"}
     await world.log.write([Output("privacy.cases", 0, case.case.encode(), None)])
-    kept = await bootstrap.needed_epochs(shared(world, monkeypatch))
+    kept = await bootstrap.needed_epochs(shared(world))
     assert kept == {case.epoch: "sealed parts of cases"}, "no desk of ours has forgotten it"
     await world.as_desk(Output("privacy.cases", 0, case.case.encode(), None))
-    assert await bootstrap.needed_epochs(shared(world, monkeypatch)) == {}
+    assert await bootstrap.needed_epochs(shared(world)) == {}

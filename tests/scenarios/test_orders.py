@@ -183,7 +183,7 @@ async def test_secret_cases_are_moved_once_after_the_upgrade(tmp_path: Path) -> 
     writes = world.log.calls
     for hour in (11, 12):
         world.clock.at = world.clock.at.replace(hour=hour)
-        await world.desk._o.topic.look()
+        await world.desk._topic.look()
     assert (world.log.calls, world.counts[Counters.cases_restored]) == (writes, 0), "once"
     await world.restart()
     assert world.case("hold-0001").state == "closed"

@@ -1,7 +1,6 @@
 """What a command cannot read, of files and of records, hides nothing else, and is told: no clean bill, and no end with a fault of ours."""
 
 import os
-from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from contexts import Given
 from guard_world import TENANT, GuardWorld
 from test_backlog import filled
 from test_parking import ALICE
@@ -34,48 +34,34 @@ NAMED = b'"2026-11-01T00:00:00Z"'
 def shared(**more: Any) -> Any:
     nobody = SimpleNamespace(actors=lambda tenant: Actors((), tenant, lambda _: b""))
     usual: dict[str, Any] = {"policy": nobody, "vault": SimpleNamespace(guard_id=lambda: bytes(16))}
-    return SimpleNamespace(tenant=TENANT, settings=Settings(), options={}, **usual | more)
+    return SimpleNamespace(tenant=TENANT, home=0, settings=Settings(), **usual | more)
 
 
-async def listed(monkeypatch: pytest.MonkeyPatch, *records: Arrival) -> list[letters.Letter]:
-    async def read_each(_k: Any, _o: Any, _t: str, _p: Sequence[int], visit: Callable[[Any], None]) -> None:
-        for record in records:
-            visit(record)
-
-    monkeypatch.setattr(letters, "read_each", read_each)
-    return await letters._letters(shared(), lambda _place, _dead: True, payloads=False)
+async def listed(*records: Arrival) -> list[letters.Letter]:
+    return await letters._letters(shared(log=Given(*records)), lambda _place, _dead: True, payloads=False)
 
 
 @pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
-async def test_a_letter_of_no_time_hides_no_other(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], at: str
-) -> None:
+async def test_a_letter_of_no_time_hides_no_other(capsys: pytest.CaptureFixture[str], at: str) -> None:
     forged = Arrival("calllog.dead", 0, 3, None, LETTER.replace(NAMED, f'"{at}"'.encode()))
-    found = await listed(monkeypatch, forged, GOOD)
+    found = await listed(forged, GOOD)
     assert [each.row()["letter"] for each in found] == ["0:9"]
     assert "1 records of calllog.dead could not be read, and were passed over: 0:3\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", [None, b"null", b'{"v":2}', b"\xff"])
 @pytest.mark.parametrize("key", [None, REPLAYED_KEY])
-async def test_what_is_no_letter_hides_none(
-    monkeypatch: pytest.MonkeyPatch, key: bytes | None, value: bytes | None
-) -> None:
+async def test_what_is_no_letter_hides_none(key: bytes | None, value: bytes | None) -> None:
     """As long as it is kept, no letter could be listed, opened or replayed."""
-    assert len(await listed(monkeypatch, *[Arrival("calllog.dead", 0, at, key, value) for at in range(9)], GOOD)) == 1
+    assert len(await listed(*[Arrival("calllog.dead", 0, at, key, value) for at in range(9)], GOOD)) == 1
 
 
-async def cases_of(world: GuardWorld, monkeypatch: pytest.MonkeyPatch, *records: Arrival) -> list[Case]:
-    async def read_all(*_: Any) -> list[Arrival]:
-        return [*records, *world.log.records["privacy.cases", 0]]
-
-    monkeypatch.setattr(case_read, "read_all", read_all)
-    return chosen((await case_read.all_cases(shared(vault=world.vault))).values(), Filter(), date(2026, 11, 24))
+async def cases_of(world: GuardWorld, *records: Arrival) -> list[Case]:
+    given = shared(vault=world.vault, log=Given(*records, *world.log.records["privacy.cases", 0]))
+    return chosen((await case_read.all_cases(given)).values(), Filter(), date(2026, 11, 24))
 
 
-async def test_a_record_that_is_no_case_hides_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_record_that_is_no_case_hides_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     world = await filled(tmp_path)
     await world.ask("erase-001", "erase", ALICE)
     await world.run()
@@ -83,15 +69,13 @@ async def test_a_record_that_is_no_case_hides_no_other(
     dated = encode(msgspec.structs.replace(case, due="2026-99-99", state="waiting", case="A" * 22))
     bad = [dated, b"null", b'{"v":9}', encode(case)]  # the last lies under another's key
     records = [Arrival("privacy.cases", 0, at, b"A" * 22, value) for at, value in enumerate([*bad, *[b"{"] * 9])]
-    assert [each.case for each in await cases_of(world, monkeypatch, *records)] == [case.case]
+    assert [each.case for each in await cases_of(world, *records)] == [case.case]
     assert "13 records of privacy.cases could not be read, and were passed over: 0:0, 0:1, 0:2, 0:3, 0:4, ..." in (
         capsys.readouterr().err
     )
 
 
-async def test_an_access_at_no_time_ends_no_report(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_an_access_at_no_time_ends_no_report(capsys: pytest.CaptureFixture[str]) -> None:
     good = Access(
         v=1,
         actor="a",
@@ -106,12 +90,8 @@ async def test_an_access_at_no_time_ends_no_report(
         at=MOMENT,
     )
     values = [encode(good), encode(msgspec.structs.replace(good, at=datetime(1, 1, 1, tzinfo=UTC))), b'{"v":2}']
-
-    async def read_all(*_: Any) -> list[Arrival]:
-        return [Arrival("privacy.access", 0, at, None, value) for at, value in enumerate(values)]
-
-    monkeypatch.setattr(report, "read_all", read_all)
-    assert [each.access for each in (await report._accesses(shared())).believed] == [good]
+    records = [Arrival("privacy.access", 0, at, None, value) for at, value in enumerate(values)]
+    assert [each.access for each in (await report._accesses(shared(log=Given(*records)))).believed] == [good]
     assert "2 records of privacy.access could not be read, and were passed over: 0:1, 0:2" in capsys.readouterr().err
 
 
@@ -123,20 +103,15 @@ async def test_whom_a_disclosure_was_for_is_left_out_where_it_does_not_open(tmp_
     assert report._filed(shared(vault=world.vault), [case]) == {}
 
 
-async def test_a_tombstone_among_receipts_ends_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_tombstone_among_receipts_ends_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     world = await filled(tmp_path)
     await world.ask("erase-001", "erase", ALICE)
     await world.run()
     case = world.case("erase-001")
-
-    async def read_all(*_: Any) -> list[Arrival]:
-        return [Arrival("privacy.receipts", 0, at, case.case.encode(), value) for at, value in enumerate([None, b"x"])]
-
-    monkeypatch.setattr(cases, "read_all", read_all)
+    key = case.case.encode()
+    records = [Arrival("privacy.receipts", 0, at, key, value) for at, value in enumerate([None, b"x"])]
     (tmp_path / "out").mkdir()
-    await cases._receipts(shared(), case, tmp_path / "out")
+    await cases._receipts(shared(log=Given(*records)), case, tmp_path / "out")
     assert [each.read_bytes() for each in (tmp_path / "out").iterdir()] == [b"x"]
     assert "1 records of privacy.receipts could not be read, and were passed over: 0:0" in capsys.readouterr().err
 

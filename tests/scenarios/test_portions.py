@@ -31,7 +31,7 @@ CALLS = 7
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Portions of two legs, names in parts of three, export parts of two, and a turn that is over at once."""
     for module in ("enforcement.enforcer", "arrivals", "held_copies"):
-        monkeypatch.setattr(f"calllog_guard.workers.keeper.worker.{module}.PORTION", 2)
+        monkeypatch.setattr(f"calllog_guard.workers.keeper.{module}.PORTION", 2)
     monkeypatch.setattr("calllog_guard.workers.keeper.held_copies._AT_ONCE", 2)
     monkeypatch.setattr("calllog_guard.workers.keeper.enforcement.results.NAMES_IN_PART", 3)
     monkeypatch.setattr("calllog_guard.workers.keeper.enforcement.exports.LEGS_PER_PART", 2)

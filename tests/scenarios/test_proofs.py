@@ -24,7 +24,7 @@ from calllog_guard.core.profile import UNPROVEN_FOR
 from calllog_guard.core.records import Output
 from calllog_guard.core.retention.tally import CLOSED_KEY, PUBLISHED_KEY, Mark
 from calllog_guard.core.stream.anchor import ANCHOR, Anchor, anchor_in
-from calllog_guard.core.stream.arrival import Arrival, arrival
+from calllog_guard.core.stream.arrival import Arrival, arrival, sent
 from calllog_guard.core.stream.proofs import AUDIT, DESK, HEADER, KEEP, UNPROVEN, Proofs, vouched
 from calllog_guard.errors import ConfigurationError, NewerFormError, RecordError
 from calllog_guard.metrics import Counters, Gauges
@@ -41,7 +41,7 @@ def lying(output: Output, at: datetime = AT, *, senders: bool = False, **moved: 
     """A record as it is read somewhere."""
     output = msgspec.structs.replace(output, **moved)
     place = (output.topic, output.partition)
-    return arrival(place, 7, to_ms(at), output.key, output.value, output.headers, senders=senders)
+    return (sent if senders else arrival)(place, 7, to_ms(at), output.key, output.value, output.headers)
 
 
 # --- the proof ----------------------------------------------------------------------------------------------------------

@@ -15,14 +15,14 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from guard_world import PARTITIONS, START, TENANT, Crash, GuardWorld, WorldReader
+from guard_world import PARTITIONS, START, TENANT, Crash, GuardWorld
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from oracle import NUMBERS, PERIODS, Law, Leg, Oracle, Wish, policy_text
 from sizes import size
 
-from calllog_guard.adapters.memory.fakes import MemoryWriter
+from calllog_guard.adapters.memory.fakes import MemoryLogReader, MemoryWriter
 from calllog_guard.core.codec import time_text
 from calllog_guard.core.crypto.entries import person_key
 from calllog_guard.core.identifiers import SubjectId
@@ -34,9 +34,9 @@ from calllog_guard.errors import (
     StaleDeskError,
     StateRefusedError,
 )
-from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.settings import Settings
 from calllog_guard.workers.reader.once import snapshot
-from calllog_guard.workers.reader.session import Reading
+from calllog_guard.workers.reader.session import ReaderContext, Reading
 from calllog_guard.workers.reader.sources import Errand, People
 
 PEOPLE = ("ann@example.org", "ben@example.org", "cem@example.org")
@@ -292,17 +292,9 @@ class Promises(RuleBasedStateMachine):
     def shown(self, purpose: str) -> Sequence[tuple[str, str]]:
         """What a reader gets now: persons and calls."""
         errand = Errand(tenant=TENANT, purpose=purpose, actor="all-1")
-        reading = Reading(
-            errand,
-            self.sources[purpose],
-            self.world.policy,
-            MemoryWriter(),
-            self.world.clock,
-            access="privacy.access",
-            partitions=PARTITIONS,
-            access_partitions=1,
-            steps=CrashPoints(frozenset()),
-        )
+        settings, policy, clock = Settings(partitions=PARTITIONS), self.world.policy, self.world.clock
+        given = ReaderContext(settings=settings, policy=policy, clock=clock, writer=MemoryWriter())
+        reading = Reading(errand, self.sources[purpose], given)
         return self.do(self._lines(reading))
 
     async def _lines(self, reading: Reading) -> Sequence[tuple[str, str]]:
@@ -310,7 +302,9 @@ class Promises(RuleBasedStateMachine):
         ids = {self.world.reference(name): name for _, name in self.oracle.legs}
         with contextlib.suppress(ConfigurationError, StateRefusedError):  # the policy in force has no such purpose
             try:
-                async for lines in snapshot(reading, WorldReader(self.world), range(PARTITIONS), lambda _: None):
+                async for lines in snapshot(
+                    reading, MemoryLogReader(self.world.log), range(PARTITIONS), lambda _: None
+                ):
                     found += [(str(line.subject), ids.get(str(line.call), "")) for line in lines]  # type: ignore[union-attr]
             except GuardError as error:
                 if error.fate is not Fate.RETRY:

@@ -15,10 +15,11 @@ import downstream
 import guard_world
 import pytest
 from downstream import readings
-from guard_world import BARE, GuardWorld, WorldReader
+from guard_world import BARE, GuardWorld
 from sizes import size
 from test_secret_holds import REPLY
 
+from calllog_guard.adapters.memory.fakes import MemoryLogReader
 from calllog_guard.core.cases.secret_cases import is_part
 from calllog_guard.core.identifiers import unb64
 from calllog_guard.core.rights.grants import USERS, rights
@@ -173,7 +174,7 @@ class Told:
     async def read(self) -> None:
         """A reader reads for billing what there is of legs, on the record."""
         legs = readings(self.world, writer=self.world.log)[0]  # type: ignore[arg-type]
-        batches = snapshot(legs, WorldReader(self.world), range(1), lambda _: None)
+        batches = snapshot(legs, MemoryLogReader(self.world.log), range(1), lambda _: None)
         async for _ in batches:
             pass
 

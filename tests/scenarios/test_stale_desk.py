@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from aiokafka import TopicPartition
 from desk_world import CANARY, TENANT, DeskWorld
 from guard_world import GuardWorld
 
@@ -22,6 +21,7 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import Arrival
 from calllog_guard.errors import RecordError, StaleDeskError
 from calllog_guard.metrics import Counters
+from calllog_guard.ports import TopicPartition
 from calllog_guard.workers.keeper.partition import Shard
 from calllog_guard.workers.keys.people.naming import Naming
 from calllog_guard.workers.keys.tenants.tenure import Tenure, entry_of
@@ -199,7 +199,7 @@ async def test_a_keystore_that_is_older_than_the_log_begins_above_it(tmp_path: P
         await world.restart()
     await world.ask("waits-001", CANARY, type="erase", identity="unverified")
     assert world.case("waits-001").tenure == 4
-    del world.keystore.entries[world.desk._o.topic._tenure.key]
+    del world.keystore.entries[world.desk._topic._tenure.key]
     await world.restart()
     await world.ask("refuse-01", by="officer-1", type="refuse", case=world.case("waits-001").case, ground="No.")
     assert world.case("waits-001").tenure == 5

@@ -267,7 +267,7 @@ async def test_a_tally_moves_with_the_epochs_and_one_that_is_lost_counts_nothing
     sealed = [value for key, value in world.log.live("privacy.decisions").items() if key.startswith(b"~cells.2")]
     assert {value[2:10] for value in sealed} == {b"2026-W49"}
     world.vault.destroy_epoch(EpochName("2026-W49"))
-    statistician = Statistician(world.keeper._t, world.log.read_all)
+    statistician = Statistician(world.keeper._t)
     for partition in range(PARTITIONS):
         statistician.begin(partition, world.log.records["privacy.decisions", partition])
     assert all(not book.tallies for book in statistician._books.values())

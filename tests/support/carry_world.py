@@ -1,9 +1,7 @@
 """An installation whose tenant was made with the first release's rules of identity, and is carried over to others."""
 
-from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from guard_world import POLICY, TENANT, GuardWorld
 
@@ -38,11 +36,6 @@ class CarryWorld(GuardWorld):
 
     def over(self, dry: tuple[str, ...] | None = None) -> CarryOver:
         """The command's process."""
-
-        async def read_each(topic: str, partitions: Sequence[int], visit: Callable[[Any], None]) -> None:
-            for record in await self.log.read_all(topic, partitions):
-                visit(record)
-
         needs = IdentityChangeNeeds(
             tenant=TENANT,
             ring=self.ring(),
@@ -51,7 +44,7 @@ class CarryWorld(GuardWorld):
             policy=self.policy,
             settings=self.settings,
             clock=self.clock,
-            read_each=read_each,
+            log=self.log,
         )
         return CarryOver(needs, dry=dry)
 

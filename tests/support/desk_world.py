@@ -3,16 +3,15 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from aiokafka import TopicPartition
 
 from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.adapters.memory.fakes import MemoryKeystore
+from calllog_guard.adapters.memory.log import MemoryLog
 from calllog_guard.core.cases.case import CASES, Case
 from calllog_guard.core.cases.notices import NOTICES, WORDS, Notice, Words
 from calllog_guard.core.codec import decode
@@ -25,26 +24,18 @@ from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import Arrival, arrival
 from calllog_guard.metrics import CounterMetric, GaugeMetric
+from calllog_guard.ports import Place, TopicPartition
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
-from calllog_guard.workers.desk.answers.answers import Answers
-from calllog_guard.workers.desk.answers.notices import Notices
-from calllog_guard.workers.desk.answers.receipts import Receipts
-from calllog_guard.workers.desk.cases.case_owners import Owners
-from calllog_guard.workers.desk.cases.case_store import Casebook
-from calllog_guard.workers.desk.cases.case_topic import CaseTopic
-from calllog_guard.workers.desk.decisions.decider import Decider
-from calllog_guard.workers.desk.decisions.holds import Archive, Holds
-from calllog_guard.workers.desk.decisions.search import Searcher
-from calllog_guard.workers.desk.worker import Desk, Office
-from calllog_guard.workers.keys.hold_store import Safe
+from calllog_guard.workers.context import WorkerContext
+from calllog_guard.workers.desk.worker import Desk
 from calllog_guard.workers.keys.people.naming import Naming
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.restore_guard import guard_entry
 from calllog_guard.workers.keys.rotation import epoch_of
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 from calllog_guard.workers.keys.tenants.tenure import Tenure, TenureWriter
-from calllog_guard.workers.runtime.dead_letters import DeadLetters
+from calllog_guard.workers.runtime.dead_letters import DeadLetters, OperatorKey
 
 TENANT = Tenant("iocom")
 START = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -105,6 +96,20 @@ class DyingWriter:
 
     async def withdraw(self) -> None:
         """See Writer."""
+
+
+class WrittenLog(MemoryLog):
+    """What a desk has written, as it reads it."""
+
+    def __init__(self, world: "DeskWorld") -> None:
+        super().__init__(world)
+        self._world = world
+
+    def lane(self, place: Place) -> list[Arrival]:
+        """The records of a partition."""
+        ms = int(self._world.at.timestamp() * 1000)
+        found = [output for output in self._world.written(place[0]) if output.partition == place[1]]
+        return [arrival(place, at, ms, each.key, each.value, each.headers) for at, each in enumerate(found)]
 
 
 class DeskWorld:
@@ -183,62 +188,24 @@ class DeskWorld:
         """The desk anew, as after a crash."""
         self.writer.left = -1
         ring, settings = self.ring(), self.settings
-        ring.tenure = Tenure(TENANT, self.keystore)
-        writer = TenureWriter(self.writer, ring.tenure, CrashPoints(frozenset()), ring.guard.vouched)
-        self.book = Casebook(TENANT, 0, ("privacy.cases", "privacy.orders"), ring, self.vault, writer)
-        topic = CaseTopic(self.book, ring.tenure, self._read_all, self._tail, self.count)
-        dead = DeadLetters("calllog.dead", (self.folder / "operator-1.pub.pem").read_bytes(), self, 1)
-        decider = Decider(TENANT, ring, self.vault, writer, self.book, settings, self, 90)
-        owners = Owners(ring, decider)
-        archive = Archive(
-            tenant=TENANT,
+        tenure = ring.tenure = Tenure(TENANT, self.keystore)
+        writer = TenureWriter(self.writer, tenure, CrashPoints(frozenset()), ring.guard.vouched)
+        dead = OperatorKey((self.folder / "operator-1.pub.pem").read_bytes())
+        context = WorkerContext(
+            home=0,
             ring=ring,
-            safe=Safe(TENANT, self.keystore, ring, self.vault),
-            vault=self.vault,
-            book=self.book,
-            decider=decider,
             settings=settings,
+            policy=self.policy,
             clock=self,
-            read_all=self._read_all,
+            log=WrittenLog(self),
+            writer=writer,
+            dead=DeadLetters("calllog.dead", dead, self, 1),
+            count=self.count,
+            level=self.levels.__setitem__,
         )
-        self.desk = Desk(
-            Office(
-                tenant=TENANT,
-                home=0,
-                book=self.book,
-                decider=decider,
-                holds=Holds(archive),
-                searcher=Searcher(archive, writer),
-                answers=Answers(archive, writer, 0, owners),
-                owners=owners,
-                outcome_key=self.vault.outcome_key(TENANT),
-                receipts=Receipts(TENANT, 0, self.vault, settings, self.policy),
-                notices=Notices(TENANT, 0, self.book, self.policy, settings, owners),
-                writer=writer,
-                dead=dead,
-                policy=self.policy,
-                settings=settings,
-                clock=self,
-                topic=topic,
-                desk_key=partial(self.vault.desk_key, TENANT),
-                heartbeats=partial(self.vault.heartbeats, TENANT),
-                count=self.count,
-                level=self.levels.__setitem__,
-            )
-        )
+        self.desk = Desk(context, tenure)
+        self.book = self.desk._book
         await self.desk.assigned([0])
-
-    async def _read_all(self, topic: str, partitions: Sequence[int]) -> list[Any]:
-        ms = int(self.at.timestamp() * 1000)
-        found = [output for output in self.written(topic) if output.partition in partitions]
-        return [
-            arrival((topic, each.partition), at, ms, each.key, each.value, each.headers)
-            for at, each in enumerate(found)
-        ]
-
-    async def _tail(self, topic: str, partition: int, start: int, most: int) -> tuple[list[Any], int, int]:
-        found = await self._read_all(topic, [partition])
-        return found[start : start + most], min(start + most, len(found)), len(found)
 
     def written(self, topic: str) -> list[Output]:
         """Everything in a topic."""

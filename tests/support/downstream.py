@@ -6,20 +6,20 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from guard_world import PARTITIONS, TENANT, Crash, Fuse, GuardWorld, WorldReader
+from guard_world import PARTITIONS, TENANT, Crash, Fuse, GuardWorld
 from reading_world import KEEP_MS, Table
 
-from calllog_guard.adapters.memory.fakes import MemoryWriter
+from calllog_guard.adapters.memory.fakes import MemoryLogReader, MemoryWriter
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
 from calllog_guard.core.calls.view import Line, Put, Remove
 from calllog_guard.metrics import CounterMetric
 from calllog_guard.ports import Bookmark, ShownLeg
-from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.people.homes import Homes
-from calllog_guard.workers.reader.follower import Following
+from calllog_guard.workers.reader.follower import Following, Pace
 from calllog_guard.workers.reader.follower_position import Trail
 from calllog_guard.workers.reader.once import snapshot
-from calllog_guard.workers.reader.session import Reading
+from calllog_guard.workers.reader.session import ReaderContext, Reading
 from calllog_guard.workers.reader.sources import Errand, Kept, People, Source
 
 
@@ -42,22 +42,15 @@ def readings(
         People("calllog.legs", ring, pepper, purpose, cache_entries=100),
         Kept("calllog.held", ring, world.safe(), Homes(ring, writes=False), pepper, errand),
     ]
-    common: dict[str, Any] = {
-        "access": "privacy.access",
-        "partitions": PARTITIONS,
-        "access_partitions": 1,
-        "count": count,
-    }
-    return [
-        Reading(errand, source, world.policy, writer, world.clock, steps=CrashPoints(frozenset()), **common)
-        for source in sources
-    ]
+    settings = Settings(partitions=PARTITIONS, retry_max_s=5.0)
+    given = ReaderContext(settings=settings, policy=world.policy, clock=world.clock, writer=writer, count=count)
+    return [Reading(errand, source, given) for source in sources]
 
 
 async def plain(world: GuardWorld, purpose: str = "billing") -> dict[str, Put]:
     """What a plain read shows now, by token."""
     legs, kept = readings(world, purpose)
-    batches = snapshot(legs, WorldReader(world), range(PARTITIONS), lambda _: None, kept)
+    batches = snapshot(legs, MemoryLogReader(world.log), range(PARTITIONS), lambda _: None, kept)
     return {line.token: line for batch in [each async for each in batches] for line in batch if isinstance(line, Put)}
 
 
@@ -79,17 +72,13 @@ class Downstream:
     def __init__(self, world: GuardWorld, purpose: str = "billing", **changes: Any) -> None:
         self.world, self.purpose, self.table = world, purpose, Table()
         self.changes: dict[str, Any] = {"round_s": 0.02, "lap_s": 0.01, "keep_ms": KEEP_MS * 100_000} | changes
-        self.accesses, self.log, self.held = MemoryWriter(), WorldReader(world), WorldReader(world)
+        self.accesses, self.log, self.held = MemoryWriter(), MemoryLogReader(world.log), MemoryLogReader(world.log)
         self.counts: Counter[CounterMetric] = Counter()
         self.fuse = Fuse()
         self._asked: Any = None
 
     def start(self) -> "Downstream":
         """From the cursor on."""
-
-        async def look() -> None:
-            """No policy is published here."""
-
         self.cursor = FusedCursor(self.world.folder / f"cursor-{self.purpose}")
         self.cursor.fuse = self.fuse
         legs, kept = readings(self.world, self.purpose, self.accesses, self.counts)
@@ -103,8 +92,7 @@ class Downstream:
             partitions=range(PARTITIONS),
             keep_ms=changes.pop("keep_ms"),
         )
-        clock, none = self.world.clock, lambda _: None
-        made = Following(legs, kept, trail, self.cursor, clock, retry_max_s=5.0, told=none, look=look, **changes)
+        made = Following(legs, kept, trail, self.cursor, lambda _: None, Pace(**changes))
         self.batches = made.batches()
         return self
 

@@ -3,20 +3,19 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from aiokafka import TopicPartition
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
-from calllog_guard.adapters.memory.fakes import MemoryKeystore, MemoryLogReader, MemoryWriter
+from calllog_guard.adapters.memory.fakes import MemoryKeystore
 from calllog_guard.adapters.memory.log import MemoryIndex, MemoryLog, MemoryRows
 from calllog_guard.core.cases.case import Case
 from calllog_guard.core.cases.secret_cases import REFUSED, open_refusal
@@ -31,20 +30,12 @@ from calllog_guard.core.stream.arrival import Arrival
 from calllog_guard.core.stream.offsets import pack
 from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.metrics import CounterMetric, GaugeMetric
-from calllog_guard.ports import Place, Record
+from calllog_guard.ports import TopicPartition
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
-from calllog_guard.workers.desk.answers.answers import Answers
-from calllog_guard.workers.desk.answers.notices import Notices
-from calllog_guard.workers.desk.answers.receipts import Receipts
-from calllog_guard.workers.desk.cases.case_owners import Owners
-from calllog_guard.workers.desk.cases.case_store import Casebook
-from calllog_guard.workers.desk.cases.case_topic import CaseTopic
-from calllog_guard.workers.desk.decisions.decider import Decider
-from calllog_guard.workers.desk.decisions.holds import Archive, Holds
-from calllog_guard.workers.desk.decisions.search import Searcher
-from calllog_guard.workers.desk.worker import Desk, Office
-from calllog_guard.workers.keeper.context import Tools
+from calllog_guard.workers.context import WorkerContext
+from calllog_guard.workers.desk.worker import Desk
+from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.worker import Keeper
 from calllog_guard.workers.keys.hold_store import Safe
 from calllog_guard.workers.keys.people.naming import Naming
@@ -54,9 +45,9 @@ from calllog_guard.workers.keys.rotation import epoch_of
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 from calllog_guard.workers.keys.tenants.tenure import Tenure, TenureWriter
 from calllog_guard.workers.protector.leg_writer import Sealer
-from calllog_guard.workers.protector.parking import Parking, ParkingNeeds
+from calllog_guard.workers.protector.parking import Parking
 from calllog_guard.workers.protector.worker import Protector
-from calllog_guard.workers.runtime.dead_letters import DeadLetters
+from calllog_guard.workers.runtime.dead_letters import DeadLetters, OperatorKey
 
 TENANT = Tenant("iocom")
 START = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -274,106 +265,61 @@ class GuardWorld:
             self.rows.clear()
         for index in self.indexes.values():
             index.reopened()
-        dead = DeadLetters("calllog.dead", (self.folder / "operator-1.pub.pem").read_bytes(), self.clock, 1)
-        self.protector, self.desk, self.keeper = self._protector(dead), self._desk(dead), self._keeper(dead)
+        self.protector, self.desk, self.keeper = self._protector(), self._desk(), self._keeper()
         for role in (self.protector, self.desk, self.keeper):
             homes = [0] if role is self.desk else list(range(PARTITIONS))
             for place, offset in (await role.assigned(homes)).items():
                 self.positions[role.name, place.topic, place.partition] = offset
 
-    def _protector(self, dead: DeadLetters) -> Protector:
-        naming, ring = Naming(TENANT, self.vault), self.ring()
-        parts = (TENANT, ring, naming, self.log, self.policy, self.settings, self.clock, self.count)
-        sealer = Sealer(*parts, keep_days=6 * 372)
-        parking = Parking(
-            ParkingNeeds(
-                ring=ring,
-                vault=self.vault,
-                writer=self.log,
-                settings=self.settings,
-                clock=self.clock,
-                dead=dead,
-                read_all=self.log.read_all,
-                owned=lambda: [("calllog.events", partition) for partition in range(PARTITIONS)],
-                count=self.count,
-                level=self.levels.__setitem__,
-            )
-        )
-        return Protector(TENANT, ("calllog.events",), sealer, dead, self.settings, self.count, parking)
-
-    def _desk(self, dead: DeadLetters) -> Desk:
-        ring = self.ring()
-        ring.tenure = Tenure(TENANT, self.keystore)
-        writer = TenureWriter(self.log, ring.tenure, CrashPoints(frozenset()), ring.guard.vouched)
-        self.book = Casebook(TENANT, 0, ("privacy.cases", "privacy.orders"), ring, self.vault, writer)
-        decider = Decider(TENANT, ring, self.vault, writer, self.book, self.settings, self.clock, 6 * 372)
-        owners = Owners(ring, decider)
-        archive = Archive(
-            tenant=TENANT,
-            ring=ring,
-            safe=self.safe(),
-            vault=self.vault,
-            book=self.book,
-            decider=decider,
-            settings=self.settings,
-            clock=self.clock,
-            read_all=self.log.read_all,
-        )
-        return Desk(
-            Office(
-                tenant=TENANT,
-                home=0,
-                book=self.book,
-                decider=decider,
-                holds=Holds(archive),
-                searcher=Searcher(archive, writer),
-                answers=Answers(archive, writer, 0, owners),
-                owners=owners,
-                notices=Notices(TENANT, 0, self.book, self.policy, self.settings, owners),
-                level=lambda _name, _value: None,
-                outcome_key=self.vault.outcome_key(TENANT),
-                receipts=Receipts(TENANT, 0, self.vault, self.settings, self.policy),
-                writer=writer,
-                dead=dead,
-                policy=self.policy,
-                settings=self.settings,
-                clock=self.clock,
-                topic=CaseTopic(self.book, ring.tenure, self.log.read_all, self.log.tail, self.count),
-                desk_key=partial(self.vault.desk_key, TENANT),
-                heartbeats=partial(self.vault.heartbeats, TENANT),
-                count=self.count,
-            )
-        )
-
-    def safe(self) -> Safe:
-        """The holds' entries."""
-        return Safe(TENANT, self.keystore, self.ring(), self.vault)
-
-    def _keeper(self, dead: DeadLetters) -> Keeper:
-        tools = Tools(
-            tenant=TENANT,
+    def context(self) -> WorkerContext:
+        """What a worker that has seen nothing works with."""
+        dead = OperatorKey((self.folder / "operator-1.pub.pem").read_bytes())
+        return WorkerContext(
             home=0,
             ring=self.ring(),
-            vault=self.vault,
-            writer=self.log,
-            policy=self.policy,
             settings=self.settings,
+            policy=self.policy,
             clock=self.clock,
-            fetch=self.log.fetch,
-            tail=self.log.tail,
-            offset_at=self.log.offset_at,
-            open_rows=lambda path: self.rows.setdefault(path, MemoryRows()),
-            safe=self.safe(),
+            log=self.log,
+            writer=self.log,
+            dead=DeadLetters("calllog.dead", dead, self.clock, 1),
             count=self.count,
             level=self.levels.__setitem__,
         )
 
+    def _protector(self) -> Protector:
+        context = self.context()
+        naming = Naming(TENANT, self.vault)
+        parts = (TENANT, context.ring, naming, self.log, self.policy, self.settings, self.clock, self.count)
+        sealer = Sealer(*parts, keep_days=6 * 372)
+        parking = Parking(context, lambda: [("calllog.events", partition) for partition in range(PARTITIONS)])
+        return Protector(context, ("calllog.events",), sealer, parking)
+
+    def _desk(self) -> Desk:
+        context = self.context()
+        ring = context.ring
+        tenure = ring.tenure = Tenure(TENANT, self.keystore)
+        writer = TenureWriter(self.log, tenure, CrashPoints(frozenset()), ring.guard.vouched)
+        desk = Desk(replace(context, writer=writer, level=lambda _name, _value: None), tenure)
+        self.book = desk._book
+        return desk
+
+    def safe(self) -> Safe:
+        """The holds' entries."""
+        return Safe(self.ring())
+
+    def _keeper(self) -> Keeper:
         async def reached(topic: str, partition: int) -> int:
             return self.positions.get(("keeper", topic, partition), 0)
 
-        read_all, starts, ends = self.log.read_all, self.log.starts, self.log.ends
         return Keeper(
-            tools, dead, read_all, starts, ends, reached, lambda path: self.indexes.setdefault(path, MemoryIndex())
+            KeeperContext.of(
+                self.context(),
+                safe=self.safe(),
+                open_index=lambda path: self.indexes.setdefault(path, MemoryIndex()),
+                open_rows=lambda path: self.rows.setdefault(path, MemoryRows()),
+                reached=reached,
+            )
         )
 
     # --- running ----------------------------------------------------------------------------------------------------
@@ -553,15 +499,3 @@ class GuardWorld:
     def held_of(self, name: str) -> list[bytes]:
         """The living copies of a hold, by its key id."""
         return [key for key in self.held() if key.startswith(name.encode() + b".")]
-
-
-class WorldReader(MemoryLogReader):
-    """Reads the world's log."""
-
-    def __init__(self, world: GuardWorld) -> None:
-        super().__init__(MemoryWriter())
-        self._world = world
-
-    def _records(self, place: Place) -> list[Record]:
-        super()._records(place)  # silent, if it is to be
-        return list(self._world.log.records[place])

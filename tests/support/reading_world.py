@@ -19,15 +19,15 @@ from calllog_guard.core.identifiers import CallId, Lookup, Pseudonym, SubjectId,
 from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.records import Output, tombstone
 from calllog_guard.metrics import CounterMetric
-from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.restore_guard import guard_entry
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
-from calllog_guard.workers.reader.follower import Following
+from calllog_guard.workers.reader.follower import Following, Pace
 from calllog_guard.workers.reader.follower_position import Trail, no_ids
 from calllog_guard.workers.reader.once import snapshot
 from calllog_guard.workers.reader.session import Hand as ReadersHand
-from calllog_guard.workers.reader.session import Reading
+from calllog_guard.workers.reader.session import ReaderContext, Reading
 from calllog_guard.workers.reader.sources import Errand, People
 
 TENANT, PARTITIONS = Tenant("iocom"), 2
@@ -93,6 +93,8 @@ class Hand:
 
 class World:
     """One tenant's call log."""
+
+    retry_max_s = 5.0
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.clock, self.keystore, self.log = folder, Hand(), MemoryKeystore(), MemoryWriter()
@@ -198,18 +200,9 @@ class World:
         """A reader of another process; `hand` signs what it opens."""
         source = People(LEGS, self.fresh_ring(), self.vault.pepper(TENANT), purpose, cache_entries=1000)
         errand = Errand(tenant=TENANT, purpose=purpose, actor=actor)
-        counts: dict[str, Any] = {"partitions": PARTITIONS, "access_partitions": 1, "count": self.count}
-        return Reading(
-            errand,
-            source,
-            self.policy,
-            self.log,
-            self.clock,
-            access=ACCESS,
-            steps=CrashPoints(frozenset()),
-            hand=hand,
-            **counts,
-        )
+        settings = Settings(partitions=PARTITIONS, retry_max_s=self.retry_max_s)
+        given: dict[str, Any] = {"policy": self.policy, "clock": self.clock, "writer": self.log, "hand": hand}
+        return Reading(errand, source, ReaderContext(settings=settings, count=self.count, **given))
 
     async def all(self, reading: Reading) -> list[Line]:
         """Everything that a reader gets at once."""
@@ -218,11 +211,7 @@ class World:
 
     def following(self, reading: Reading, cursor: SqliteCursor, **changes: Any) -> Following:
         """A follower; everyone is looked at once, at its start, unless the test says otherwise."""
-
-        async def look() -> None:
-            """No policy is published here."""
-
-        limits: dict[str, Any] = {"retry_max_s": 5.0, "round_s": 3600.0} | changes
+        limits: dict[str, Any] = {"round_s": 3600.0} | changes
         trail = Trail(
             log=self.reads,
             held=MemoryLogReader(self.log),
@@ -233,7 +222,7 @@ class World:
             keep_ms=limits.pop("keep_ms", KEEP_MS),
             ids=limits.pop("ids", no_ids),
         )
-        return Following(reading, reading, trail, cursor, self.clock, told=self.told.append, look=look, **limits)
+        return Following(reading, reading, trail, cursor, self.told.append, Pace(**limits))
 
     def accesses(self) -> Sequence[Output]:
         """The access records."""

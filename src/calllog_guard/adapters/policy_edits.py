@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from calllog_guard.adapters.disk.folders import sync_folder
 from calllog_guard.adapters.disk.policy_file import load_policy
@@ -54,11 +54,18 @@ def drop_requester(path: Path, today: date, tenant: str, kid: str) -> None:
     _edited(path, today, tenant, edit)
 
 
+class DatedKey(NamedTuple):
+    """The file of a public key, and since when it counts."""
+
+    key: str
+    since: datetime
+
+
 def add_actor_key(
-    path: Path, today: date, tenant: str, name: str, key: str, since: datetime, purposes: Sequence[str] | None = None
+    path: Path, today: date, tenant: str, name: str, dated: DatedKey, purposes: Sequence[str] | None = None
 ) -> None:
     """
-    Register an actor's key, which counts from `since` on; the actor too, where the policy has none of that name.
+    Register an actor's key; the actor too, where the policy has none of that name.
 
     Args:
         purposes: What for, of a new actor.
@@ -79,8 +86,7 @@ def add_actor_key(
             raise StateRefusedError(
                 f"{name} has a key already, and a name keeps its key: calllog-guard key rotate {name}"
             )
-        actors[name]["key"] = key
-        actors[name]["since"] = since
+        actors[name]["key"], actors[name]["since"] = dated
 
     _edited(path, today, tenant, edit)
 

@@ -2,18 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from aiokafka import TopicPartition
-
 from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.adapters.kafka.admin.topics import KafkaTopics
-from calllog_guard.adapters.kafka.log import read_all
-from calllog_guard.adapters.kafka.newest import keyed, newest
+from calllog_guard.adapters.kafka.consumer import Consumer
+from calllog_guard.adapters.kafka.log import KafkaLog, tenant_partition
 from calllog_guard.adapters.kafka.probe import KafkaProbe
 from calllog_guard.adapters.kafka.security import security
 from calllog_guard.adapters.kafka.writer import KafkaWriter
@@ -33,20 +31,22 @@ from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.policy.changes.chain import Installed
 from calllog_guard.core.policy.versions import events_named
 from calllog_guard.core.stream.anchor import ANCHOR, Anchor, anchor_in
+from calllog_guard.core.stream.arrival import Arrival
 from calllog_guard.core.stream.letters import LETTERS_FROM
 from calllog_guard.core.stream.proofs import AUDIT
 from calllog_guard.core.topics import OURS, Topic
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.metrics import Counters, Increment, Metrics
-from calllog_guard.ports import Writer
+from calllog_guard.ports import TopicPartition, Writer
 from calllog_guard.settings import Settings
+from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.keys.people.late_events import LateLimit
 from calllog_guard.workers.keys.people.naming import Naming
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.tenants.letter_keys import LIFE_S
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 from calllog_guard.workers.protector.leg_writer import Sealer
-from calllog_guard.workers.runtime.dead_letters import DeadLetters
+from calllog_guard.workers.runtime.dead_letters import DeadLetters, OperatorKey
 from calllog_guard.workers.runtime.process.health import KAFKA, KEYSTORE
 from calllog_guard.workers.runtime.process.pulse import Pulse
 
@@ -67,6 +67,16 @@ class AppContext:
     options: dict[str, Any]
     metrics: Metrics = field(default_factory=Metrics)
     seen: int = 0
+
+    @property
+    def log(self) -> KafkaLog:
+        """The log, a question at a time."""
+        return KafkaLog(self.settings.kafka, self.options)
+
+    @property
+    def home(self) -> int:
+        """The tenant's partition of the topics that have few."""
+        return tenant_partition(self.tenant, self.settings.few_partitions)
 
     @property
     def tenant(self) -> Tenant:
@@ -114,7 +124,7 @@ class AppContext:
     async def _beside_policy(self) -> tuple[Anchor | None, int]:
         """The anchor, and the highest counter of a heartbeat; raises as `anchored`."""
         topic, proofs = self.settings.topic(Topic.POLICY), self.vault.proofs(self.tenant)
-        records = await keyed(self.settings.kafka, self.options, topic, 0, {ANCHOR, BEAT})
+        records = [each for each in await self._of_policy() if each.key in {ANCHOR, BEAT}]
         beats = self.vault.heartbeats(self.tenant)
         counter = beats.highest([record for record in records if record.key == BEAT])
         found, passed = anchor_in(records, proofs, self.anchor, topic, ours=bool(beats.signers) and counter > 0)
@@ -146,9 +156,8 @@ class AppContext:
         """See LateLimit: how old the events may be that a protector takes."""
         await LateLimit(self.keystore).work_under(self.settings.event_late_days)
 
-    async def _of_policy(self) -> list[Any]:
-        topic = self.settings.topic(Topic.POLICY)
-        return await read_all(self.settings.kafka, self.options, topic, [0])
+    async def _of_policy(self) -> list[Arrival]:
+        return await self.log.read_all(self.settings.topic(Topic.POLICY), [0])
 
     async def prolonged(self) -> list[Prolonged]:
         """
@@ -220,6 +229,21 @@ class AppContext:
         _, counter = await self._beside_policy()
         self.seen = max(self.seen, counter)
 
+    def context(self, ring: Keyring, writer: Writer, reader: Consumer | None = None) -> WorkerContext:
+        """What a worker works with; `reader` is its own consumer, where it has one."""
+        return WorkerContext(
+            home=self.home,
+            ring=ring,
+            settings=self.settings,
+            policy=self.policy,
+            clock=self.clock,
+            log=replace(self.log, reader=reader),
+            writer=writer,
+            dead=self.dead_letters(),
+            count=self.metrics.count,
+            level=self.metrics.level,
+        )
+
     def sealer(self, ring: Keyring, writer: Writer, count: Increment, *, returns: bool = True) -> Sealer:
         """What seals calls of this installation's tenant."""
         return Sealer(
@@ -254,7 +278,7 @@ class AppContext:
         """
         settings, letters = self.settings, self.vault.letters
         policy, beats = settings.topic(Topic.POLICY), self.vault.heartbeats(self.tenant)
-        found: list[Any] = await newest(settings.kafka, self.options, policy, [0], beats.ours)
+        found = await self.log.newest(policy, [0], beats.ours)
         if self.vault.profile(self.tenant).forms < LETTERS_FROM or not found:
             return []
         beat, now = from_ms(max(record.timestamp for record in found)), self.clock.now()
@@ -288,7 +312,7 @@ class AppContext:
         most = min(max(_LETTER_LEAST, settings.event_max_bytes), _LETTER_MOST)
         kid, topic = path.name.removesuffix(".pem").removesuffix(".pub"), settings.topic(Topic.DEAD)
         week = self.vault.letters.newest
-        return DeadLetters(topic, pem, self.clock, settings.few_partitions, most, kid=kid, week=week)
+        return DeadLetters(topic, OperatorKey(pem, kid), self.clock, settings.few_partitions, most, week=week)
 
 
 def world(settings: Settings) -> AppContext:

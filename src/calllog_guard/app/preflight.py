@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from calllog_guard.adapters.disk.policy_floor import SeenLaw
 from calllog_guard.adapters.kafka.admin.topics import KafkaTopics
-from calllog_guard.adapters.kafka.log import Tail, read_all
+from calllog_guard.adapters.kafka.log import Tail
 from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.app.context import AppContext
 from calllog_guard.core.policy.changes.chain import FollowedPolicy
@@ -25,7 +25,7 @@ from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, KeystoreUnsafeError, RequestRefusedError
 from calllog_guard.metrics import Gauges
 from calllog_guard.settings import ROLES, UNSAFE_KEYSTORE, Settings
-from calllog_guard.workers.runtime.policy_updates import PolicySource
+from calllog_guard.workers.runtime.policy_updates import PolicyHooks, PolicySource
 
 _TELLS: Final = "auditor"
 """The role that writes a dead letter for a refused publication; the others log it."""
@@ -64,16 +64,14 @@ def policy_source(shared: AppContext, role: str, writer: KafkaWriter, tail: Tail
         if role in ROLES:  # a program that reads may have no folder of its own
             seen.keep(version.order)
 
-    return PolicySource(
-        shared.policy,
-        tail,
-        partial(kept_days, shared),
-        shared.clock,
-        shared.metrics.count,
-        show,
-        letter if role == _TELLS else None,
-        seen.newest,
+    hooks = PolicyHooks(
+        kept_days=partial(kept_days, shared),
+        seen=seen.newest,
+        show=show,
+        letter=letter if role == _TELLS else None,
+        count=shared.metrics.count,
     )
+    return PolicySource(shared.policy, tail, shared.clock, hooks)
 
 
 def policy_tail(shared: AppContext) -> Tail:
@@ -92,11 +90,11 @@ async def follow_published(shared: AppContext, *, whole: bool = True) -> Followe
         ConfigurationError: See Followed.check_whole: no worker would begin under this law.
 
     """
-    records = await read_all(shared.settings.kafka, shared.options, shared.settings.topic(Topic.POLICY), [0])
+    records = await shared.log.read_all(shared.settings.topic(Topic.POLICY), [0])
     seen: dict[bytes, int] = {}
     for record in records:
         if is_publication(record):
-            seen.setdefault(record.value, record.timestamp)
+            seen.setdefault(record.value or b"", record.timestamp)
     followed = shared.policy.follow(seen, await kept_days(shared))
     if whole:
         followed.check_whole(seen_law(shared).newest(), shared.clock.now().date())

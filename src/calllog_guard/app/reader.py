@@ -12,9 +12,10 @@ import secrets
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypedDict, TypeVar, Unpack
 
 import structlog
 
@@ -34,14 +35,13 @@ from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, Fate, GuardError, LogRefusedError
 from calllog_guard.metrics import Counters
 from calllog_guard.ports import LogReader, Writer
-from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import PREFIX, Settings, from_environment
 from calllog_guard.workers.keys.hold_store import Safe
 from calllog_guard.workers.keys.people.homes import Homes
 from calllog_guard.workers.reader.follower import Following
 from calllog_guard.workers.reader.follower_position import Trail
 from calllog_guard.workers.reader.once import snapshot
-from calllog_guard.workers.reader.session import Hand, Reading
+from calllog_guard.workers.reader.session import Hand, ReaderContext, Reading
 from calllog_guard.workers.reader.sources import Errand, Kept, People, Source
 from calllog_guard.workers.runtime.process.health import Health
 
@@ -85,6 +85,19 @@ class Stream(Generic[T]):
                 runner.run(items.aclose())
 
 
+class Options(TypedDict, total=False):
+    """How a Reader reads; each is said in words there."""
+
+    key: str | os.PathLike[str] | None
+    case: str | None
+    partitions: Sequence[int] | None
+    follow: bool
+    cursor: str | os.PathLike[str] | None
+    http: str | None
+    settings: Settings | None
+    told: Callable[[str], None] | None
+
+
 class Reader(Stream[Line]):
     """
     Legs for one purpose, as lines.
@@ -111,28 +124,20 @@ class Reader(Stream[Line]):
 
     """
 
-    def __init__(
-        self,
-        *,
-        purpose: str,
-        actor: str,
-        key: str | os.PathLike[str] | None = None,
-        case: str | None = None,
-        partitions: Sequence[int] | None = None,
-        follow: bool = False,
-        cursor: str | os.PathLike[str] | None = None,
-        http: str | None = None,
-        settings: Settings | None = None,
-        told: Callable[[str], None] | None = None,
-    ) -> None:
+    def __init__(self, *, purpose: str, actor: str, **options: Unpack[Options]) -> None:
         super().__init__(self._lines)
+        if unknown := sorted(options.keys() - Options.__annotations__.keys()):
+            raise TypeError(f"Reader has no option {unknown[0]}")
+        settings, key, case = options.get("settings"), options.get("key"), options.get("case")
+        partitions, follow, cursor = options.get("partitions"), options.get("follow", False), options.get("cursor")
+        http, told = options.get("http"), options.get("told")
         self._settings = from_environment(os.environ) if settings is None else settings
         self._key = actor_key_at(self._settings if key is None else Path(key))
         read = b64(secrets.token_bytes(ID_BYTES)).decode()
         self._errand = Errand(tenant=world(self._settings).tenant, purpose=purpose, actor=actor, case=case, read=read)
         self._partitions = list(range(self._settings.partitions) if partitions is None else dict.fromkeys(partitions))
-        if unknown := [each for each in self._partitions if not 0 <= each < self._settings.partitions]:
-            raise ConfigurationError(f"no partition {unknown[0]}: there are {self._settings.partitions}, from 0")
+        if beyond := [each for each in self._partitions if not 0 <= each < self._settings.partitions]:
+            raise ConfigurationError(f"no partition {beyond[0]}: there are {self._settings.partitions}, from 0")
         if case is not None and not is_id(case):
             raise ConfigurationError("a case is 22 characters of base64url: see calllog-guard case list")
         if cursor is not None and not follow:
@@ -187,10 +192,8 @@ class Reader(Stream[Line]):
                 self._warn(UNPROVEN.format(tenant=shared.tenant))
             if self._follow:
                 cursor = SqliteCursor(Path(self._cursor) if self._cursor is not None else None)
-                ledger, clock, retry_s = await self._ledger(shared), shared.clock, settings.retry_max_s
-                trail = self._trail(log, held, ledger, extents)
-                told, look = partial(self._waits, shared), source.look
-                followed = Following(reading, kept, trail, cursor, clock, retry_max_s=retry_s, told=told, look=look)
+                trail = replace(self._trail(log, held, await self._ledger(shared), extents), look=source.look)
+                followed = Following(reading, kept, trail, cursor, partial(self._waits, shared))
                 health.work = followed
                 made = followed.batches()
             else:
@@ -272,27 +275,22 @@ class Reader(Stream[Line]):
         tenant, settings, purpose = self._errand.tenant, self._settings, self._errand.purpose
         ring, pepper = shared.ring(tenant), shared.vault.pepper(tenant)
         if kept:
-            safe = Safe(tenant, shared.keystore, ring, shared.vault)
+            safe = Safe(ring)
             homes, topic = Homes(ring, writes=False), settings.topic(Topic.HELD)
             return Kept(topic, ring, safe, homes, pepper, self._errand)
         topic = settings.topic(Topic.LEGS)
         return People(topic, ring, pepper, purpose, cache_entries=settings.cache_entries)
 
     def _made(self, shared: AppContext, writer: Writer, *, kept: bool = False) -> Reading:
-        settings = self._settings
-        return Reading(
-            self._errand,
-            self._source(shared, kept=kept),
-            shared.policy,
-            writer,
-            shared.clock,
-            access=settings.topic(Topic.ACCESS),
-            partitions=settings.partitions,
-            access_partitions=settings.few_partitions,
-            steps=CrashPoints(settings.off),
+        context = ReaderContext(
+            settings=self._settings,
+            policy=shared.policy,
+            clock=shared.clock,
+            writer=writer,
             hand=None if self._key is None else Hand(self._key, shared.vault.guard_id()),
             count=shared.metrics.count,
         )
+        return Reading(self._errand, self._source(shared, kept=kept), context)
 
 
 def _nobody(_text: str) -> None:

@@ -7,24 +7,14 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from calllog_guard.adapters.disk.segment_files import look_at_replica, replicas
 from calllog_guard.adapters.http.cleaners import HttpCleaners, pages
 from calllog_guard.adapters.kafka.admin.extents import KafkaExtents
 from calllog_guard.adapters.kafka.admin.topics import KafkaTopics
 from calllog_guard.adapters.kafka.assignor import RangePartitionAssignor, TogetherAssignor
-from calllog_guard.adapters.kafka.log import (
-    consumer,
-    fetch,
-    offset_at,
-    offsets,
-    position,
-    read_all,
-    read_each,
-    tail,
-    tenant_partition,
-)
+from calllog_guard.adapters.kafka.consumer import Consumer, KafkaGroup, consumer
 from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.adapters.rocksdb.index import RocksIndex
 from calllog_guard.adapters.rocksdb.rows import RocksRows
@@ -43,33 +33,23 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.stream.proofs import AUDIT, DESK, KEEP
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
-from calllog_guard.ports import Place, Writer
+from calllog_guard.ports import Place, TopicPartition
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import ROLES
+from calllog_guard.workers.auditor.context import AuditorContext
 from calllog_guard.workers.auditor.lags import Lags
-from calllog_guard.workers.auditor.upkeep import Means
 from calllog_guard.workers.auditor.worker import Auditor
-from calllog_guard.workers.desk.answers.answers import Answers
-from calllog_guard.workers.desk.answers.notices import Notices
-from calllog_guard.workers.desk.answers.receipts import Receipts
-from calllog_guard.workers.desk.cases.case_owners import Owners
-from calllog_guard.workers.desk.cases.case_store import Casebook
-from calllog_guard.workers.desk.cases.case_topic import CaseTopic
-from calllog_guard.workers.desk.decisions.decider import Decider
-from calllog_guard.workers.desk.decisions.holds import Archive, Holds
-from calllog_guard.workers.desk.decisions.search import Searcher
-from calllog_guard.workers.desk.worker import Desk, Office
-from calllog_guard.workers.keeper.context import Tools
+from calllog_guard.workers.context import WorkerContext
+from calllog_guard.workers.desk.worker import Desk
+from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.worker import Keeper
 from calllog_guard.workers.keys.hold_store import Safe
-from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.rotation import Periods, Walk, Walked
 from calllog_guard.workers.keys.tenants.tenure import BELIEVED, Tenure, TenureWriter
-from calllog_guard.workers.protector.parking import Parking, ParkingNeeds
+from calllog_guard.workers.protector.parking import Parking
 from calllog_guard.workers.protector.worker import Protector
-from calllog_guard.workers.runtime.attempts import Outlet
 from calllog_guard.workers.runtime.beginnings import Beginnings
-from calllog_guard.workers.runtime.clocks import Clocks
+from calllog_guard.workers.runtime.clocks import Agree, Clocks
 from calllog_guard.workers.runtime.delivery import Delivery, Role
 from calllog_guard.workers.runtime.periodic import Duty
 from calllog_guard.workers.runtime.reads import Reads, reads_of
@@ -78,21 +58,27 @@ _MARKED_SINCE: Final = 2
 """The level of forms from which on no worker of the first release is left, which commits offsets without our mark."""
 
 
+class Links(NamedTuple):
+    """A worker's own connections to Kafka, and where it goes on."""
+
+    writer: KafkaWriter
+    reader: Consumer
+    begins: Beginnings
+
+
 def serve(shared: AppContext, name: str, writer: KafkaWriter, duties: Sequence[Duty] = ()) -> Delivery:
     """One worker: its role on its consumer group, and what it does beside it."""
     settings, begins = shared.settings, beginnings(shared, name)
     # what a backend's transaction took back is no call; our own topics have none
     isolation = "read_committed" if name == "protector" else "read_uncommitted"
+    assignor = RangePartitionAssignor if begins.reads.fixed is None else TogetherAssignor
     reader = consumer(
         settings.kafka,
         {**shared.options, "isolation_level": isolation},
-        group=begins.reads.group,
-        session_ms=settings.session_ms,
-        assignor=RangePartitionAssignor if begins.reads.fixed is None else TogetherAssignor,
+        KafkaGroup(begins.reads.group, settings.session_ms, assignor),
     )
-    role = _ROLES[name](shared, writer, reader, begins)
-    outlet = Outlet(writer, shared.dead_letters().of)
-    return Delivery(role, reader, settings, outlet, begins, shared.metrics.count, shared.metrics.level, duties)
+    context = shared.context(shared.ring(shared.tenant), writer, reader)
+    return Delivery(_ROLES[name](shared, context, Links(writer, reader, begins)), reader, begins, context, duties)
 
 
 def reads(shared: AppContext, role: str) -> Reads:
@@ -111,147 +97,63 @@ def beginnings(shared: AppContext, role: str) -> Beginnings:
     )
 
 
-def _protector(shared: AppContext, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Role:
-    tenant = shared.tenant
-    ring, dead = shared.ring(tenant), shared.dead_letters()
-    parking = Parking(
-        ParkingNeeds(
-            ring=ring,
-            vault=shared.vault,
-            writer=writer,
-            settings=shared.settings,
-            clock=shared.clock,
-            dead=dead,
-            read_all=partial(read_all, shared.settings.kafka, shared.options),
-            owned=reader.assignment,
-            count=shared.metrics.count,
-            level=shared.metrics.level,
-        )
-    )
-    sealer = shared.sealer(ring, writer, shared.metrics.count)
-    return Protector(tenant, begins.reads.topics, sealer, dead, shared.settings, shared.metrics.count, parking)
+def _protector(shared: AppContext, context: WorkerContext, links: Links) -> Role:
+    sealer = shared.sealer(context.ring, context.writer, context.count)
+    return Protector(context, links.begins.reads.topics, sealer, Parking(context, links.reader.assignment))
 
 
-def _desk(shared: AppContext, kafka: KafkaWriter, reader: Any, begins: Beginnings) -> Role:
-    del reader, begins
-    tenant, settings, ring = shared.tenant, shared.settings, shared.ring(shared.tenant)
-    home = tenant_partition(tenant, settings.few_partitions)
-    topic, steps = settings.topic(Topic.CASES), CrashPoints(settings.off)
-    topics = topic, settings.topic(Topic.ORDERS)
-    ring.tenure = Tenure(tenant, shared.keystore)
-    writer = TenureWriter(kafka, ring.tenure, steps, ring.guard.vouched, map(settings.topic, BELIEVED))
-    beats = partial(_beats, shared, ring, writer, lambda: [(topic, home)])
-    book = Casebook(tenant, home, topics, ring, shared.vault, writer, steps)
-    last = partial(tail, settings.kafka, shared.options)
-    decider = Decider(tenant, ring, shared.vault, writer, book, settings, shared.clock, shared.keep_days)
-    read = partial(read_all, settings.kafka, shared.options)
-    owners = Owners(ring, decider)
-    archive = Archive(
-        tenant=tenant,
-        ring=ring,
-        safe=Safe(tenant, shared.keystore, ring, shared.vault),
-        vault=shared.vault,
-        book=book,
-        decider=decider,
-        settings=settings,
-        clock=shared.clock,
-        read_all=read,
-    )
-    return Desk(
-        Office(
-            tenant=tenant,
-            home=home,
-            book=book,
-            decider=decider,
-            holds=Holds(archive),
-            searcher=Searcher(archive, writer),
-            answers=Answers(archive, writer, home, owners),
-            owners=owners,
-            receipts=Receipts(tenant, home, shared.vault, settings, shared.policy),
-            outcome_key=shared.vault.outcome_key(tenant),
-            notices=Notices(tenant, home, book, shared.policy, settings, owners),
-            writer=writer,
-            dead=shared.dead_letters(),
-            policy=shared.policy,
-            settings=settings,
-            clock=shared.clock,
-            topic=CaseTopic(book, ring.tenure, read, last, shared.metrics.count),
-            desk_key=partial(shared.vault.desk_key, tenant),
-            heartbeats=partial(shared.vault.heartbeats, tenant),
-            count=shared.metrics.count,
-            level=shared.metrics.level,
-            agree=clocks(shared, kafka, beats).agree,
-        )
-    )
+def _desk(shared: AppContext, context: WorkerContext, links: Links) -> Role:
+    ring, settings = context.ring, context.settings
+    tenure = ring.tenure = Tenure(context.tenant, context.keystore)
+    believed = map(settings.topic, BELIEVED)
+    writer = TenureWriter(links.writer, tenure, CrashPoints(settings.off), ring.guard.vouched, believed)
+    context = replace(context, writer=writer)
+    beats = partial(_beats, context, lambda: [(settings.topic(Topic.CASES), context.home)])
+    return Desk(replace(context, agree=_agree(shared, links, beats)), tenure)
 
 
-def clocks(shared: AppContext, writer: KafkaWriter, probe: Callable[[], Awaitable[None]]) -> Clocks:
+def _agree(shared: AppContext, links: Links, probe: Callable[[], Awaitable[None]]) -> Agree:
     """What compares this process's clock with those of the brokers to which it writes."""
     found = Clocks(shared.clock, shared.settings.clock_apart_s, probe, shared.metrics.count, shared.metrics.level)
-    writer.stamped = found.stamped
-    return found
+    links.writer.stamped = found.stamped
+    return found.agree
 
 
-async def _beats(
-    shared: AppContext, ring: Keyring, writer: Writer, places: Callable[[], list[Place]], role: str = ""
-) -> None:
+async def _beats(context: WorkerContext, places: Callable[[], list[Place]], role: str = "") -> None:
     """Write a heartbeat to each place: its broker says when; one of a desk needs no proof, for nobody believes what it says."""
-    value = encode(Beat(counter=ring.guard.seen, at=shared.clock.now()))
+    guard = context.ring.guard
+    value = encode(Beat(counter=guard.seen, at=context.clock.now()))
     beats = [Output(*place, BEAT, value) for place in places()]
-    await writer.write(await ring.guard.vouched(role, beats) if role else beats)
+    await context.writer.write(await guard.vouched(role, beats) if role else beats)
 
 
-def tools(shared: AppContext, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Tools:
-    """What enforcing needs."""
-    tenant, settings = shared.tenant, shared.settings
-    ring, ledger = shared.ring(tenant), settings.topic(Topic.DECISIONS)
+def keeper(shared: AppContext, context: WorkerContext, links: Links) -> Keeper:
+    """The keeper."""
+    ledger, ours = context.settings.topic(Topic.DECISIONS), range(context.settings.partitions)
 
-    def places() -> list[Place]:
-        ours = range(settings.partitions)  # beyond those is nobody's ledger
-        return [
-            (ledger, each.partition) for each in reader.assignment() if each.topic == ledger and each.partition in ours
-        ]
+    def places() -> list[Place]:  # beyond ours is nobody's ledger
+        read = links.reader.assignment()
+        return [(ledger, each.partition) for each in read if each.topic == ledger and each.partition in ours]
 
-    beats = partial(_beats, shared, ring, writer, places, KEEP)
-    return Tools(
-        tenant=tenant,
-        home=tenant_partition(tenant, settings.few_partitions),
-        ring=ring,
-        vault=shared.vault,
-        writer=writer,
-        policy=shared.policy,
-        settings=settings,
-        clock=shared.clock,
-        fetch=partial(fetch, settings.kafka, shared.options),
-        tail=partial(tail, settings.kafka, shared.options),
-        offset_at=partial(offset_at, settings.kafka, shared.options),
-        open_rows=RocksRows,
-        level=shared.metrics.level,
-        safe=Safe(tenant, shared.keystore, ring, shared.vault),
-        count=shared.metrics.count,
-        id_of=begins.id_of,
-        began_anew=begins.began_anew,
-        agree=clocks(shared, writer, beats).agree,
-        confirmed=shared.confirmed,
-    )
+    async def reached(topic: str, partition: int) -> int:
+        return int(await links.reader.position(TopicPartition(topic, partition)))
 
-
-def keeper(shared: AppContext, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Keeper:
-    """The keeper, on a consumer of its own."""
     return Keeper(
-        tools(shared, writer, reader, begins),
-        shared.dead_letters(),
-        partial(read_all, shared.settings.kafka, shared.options),
-        partial(offsets, reader, end=False),
-        partial(offsets, reader, end=True),
-        partial(position, reader),
-        RocksIndex,
+        KeeperContext.of(
+            replace(context, agree=_agree(shared, links, partial(_beats, context, places, KEEP))),
+            safe=Safe(context.ring),
+            open_index=RocksIndex,
+            open_rows=RocksRows,
+            reached=reached,
+            id_of=links.begins.id_of,
+            began_anew=links.begins.began_anew,
+            confirmed=shared.confirmed,
+        )
     )
 
 
-def _auditor(shared: AppContext, writer: KafkaWriter, reader: Any, begins: Beginnings) -> Role:
-    del begins
-    tenant, settings = shared.tenant, shared.settings
+def _auditor(shared: AppContext, context: WorkerContext, links: Links) -> Role:
+    tenant, settings = context.tenant, context.settings
     log_dirs = [Path(name) for name in settings.log_dirs.split(os.pathsep) if name]
 
     async def walked() -> Walked:
@@ -264,51 +166,30 @@ def _auditor(shared: AppContext, writer: KafkaWriter, reader: Any, begins: Begin
         if AUDIT in shared.vault.profile(tenant).signers:  # an older tenant has no signer until it is upgraded
             key = PROLONGED + b64(secrets.token_bytes(ID_BYTES))
             token = noted_by(receipt_pem(shared.vault.signer_seed(tenant, AUDIT))[0], change)
-            await writer.write([Output(settings.topic(Topic.POLICY), 0, key, token)])
+            await context.writer.write([Output(settings.topic(Topic.POLICY), 0, key, token)])
 
     async def beat() -> None:
         await auditor.beat()
 
-    ring = shared.ring(tenant)
-    means = Means(
-        settings=settings,
-        clock=shared.clock,
-        keystore=shared.keystore,
-        guard=ring.guard,
+    own = AuditorContext.of(
+        replace(context, agree=_agree(shared, links, beat)),
         admin=KafkaTopics(settings, shared.options),
         extents=KafkaExtents(settings, shared.options),
-        writer=writer,
         events=lambda: shared.events,
-        count=shared.metrics.count,
-        level=shared.metrics.level,
-        agree=clocks(shared, writer, beat).agree,
+        disks=disks,
+        cleaners=HttpCleaners(pages(settings.cleaner_pages)),
+        walked=walked,
         anchor=shared.anchor,
     )
-    auditor = Auditor(
-        tenant_partition(tenant, settings.few_partitions),
-        means,
-        Lags(tenant, means, shared.accepted, noted),
-        lambda: shared.keep_days,
-        shared.vault.outcome_key(tenant),
-        ring,
-        partial(read_all, settings.kafka, shared.options),
-        partial(read_each, settings.kafka, shared.options),
-        partial(offsets, reader, end=False),
-        disks,
-        HttpCleaners(pages(settings.cleaner_pages)),
-        walked,
-    )
+    auditor = Auditor(own, Lags(own, shared.accepted, noted))
     return auditor
 
 
 def walk(shared: AppContext, told: Callable[[int], None]) -> Walk:
     """The keystore walk of this installation."""
-    settings, tenant = shared.settings, shared.tenant
+    settings = shared.settings
     return Walk(
-        tenant,
-        shared.keystore,
-        shared.ring(tenant),
-        shared.vault,
+        shared.ring(shared.tenant),
         shared.clock,
         Periods(
             keep_days=shared.keep_days,
@@ -316,8 +197,8 @@ def walk(shared: AppContext, told: Callable[[int], None]) -> Walk:
             epoch_days=settings.epoch_days,
             window_days=settings.backup_window_days,
         ),
-        told,
         partial(unfinished, shared),
+        told,
         shared.letter_keys,
     )
 
@@ -330,9 +211,7 @@ async def unfinished(shared: AppContext) -> set[str]:
 async def _undone(shared: AppContext) -> list[Decision]:
     """The decisions in the ledger whose result no keeper of ours has written."""
     settings = shared.settings
-    ledger = await read_all(
-        settings.kafka, shared.options, settings.topic(Topic.DECISIONS), list(range(settings.partitions))
-    )
+    ledger = await shared.log.read_all(settings.topic(Topic.DECISIONS), list(range(settings.partitions)))
     done, outcome_key = set[bytes](), shared.vault.outcome_key(shared.tenant)
     for record in ledger:
         if record.value is not None and record.key and record.key.endswith(DONE):
@@ -352,12 +231,11 @@ async def _undone(shared: AppContext) -> list[Decision]:
 
 async def needed_epochs(shared: AppContext) -> dict[str, str]:
     """The epochs that an open case or an erasure that is not done still needs, with the reason."""
-    settings, home = shared.settings, tenant_partition(shared.tenant, shared.settings.few_partitions)
-    read = partial(read_all, settings.kafka, shared.options)
+    settings = shared.settings
     needed: dict[str, str] = {}
     cases: dict[bytes, Case] = {}
     proofs = shared.vault.proofs(shared.tenant)
-    for record in await read(settings.topic(Topic.CASES), [home]):
+    for record in await shared.log.read_all(settings.topic(Topic.CASES), [shared.home]):
         if not record.key or record.key[:1] == b"~":
             continue
         with suppress(MessageError):  # no case of ours
@@ -384,6 +262,6 @@ def _opens(shared: AppContext, case: Case) -> bool:
     return False
 
 
-_ROLES: Final[dict[str, Callable[[AppContext, KafkaWriter, Any, Beginnings], Role]]] = dict(
+_ROLES: Final[dict[str, Callable[[AppContext, WorkerContext, Links], Role]]] = dict(
     zip(ROLES, (_protector, _desk, keeper, _auditor), strict=True)
 )

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from calllog_guard.adapters.kafka.log import read_all, tenant_partition
 from calllog_guard.app.context import AppContext
 from calllog_guard.commands.signed import has_orders, kid_of_key
 from calllog_guard.commands.unread import Unread
@@ -26,8 +25,8 @@ async def all_cases(shared: AppContext, officer: Path | None = None) -> dict[str
 
 async def _read(shared: AppContext, name: str, key: Secret | None, found: dict[str, Case]) -> None:
     """Take the cases of a topic in; of orders, and why one was not taken, it says nothing."""
-    home, unread = tenant_partition(shared.tenant, shared.settings.few_partitions), Unread(name)
-    for record in await read_all(shared.settings.kafka, shared.options, shared.settings.topic(name), [home]):
+    home, unread = shared.home, Unread(name)
+    for record in await shared.log.read_all(shared.settings.topic(name), [home]):
         about = record.value is not None and (name == Topic.CASES or is_state(record))
         if about and (case := readable(shared, record, key, unread)) is not None:
             found[case.case] = later(found.get(case.case), case)

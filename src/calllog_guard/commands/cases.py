@@ -6,7 +6,6 @@ from typing import Any, Final, get_args
 
 import click
 
-from calllog_guard.adapters.kafka.log import read_all, tenant_partition
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, enter
 from calllog_guard.commands.case_read import all_cases, is_officer
@@ -103,14 +102,14 @@ async def _act(shared: AppContext, args: Args) -> int:
 
 async def _receipts(shared: AppContext, case: Case, folder: Path) -> None:
     """Write the receipts of a case into a folder."""
-    home = tenant_partition(shared.tenant, shared.settings.few_partitions)
+    home = shared.home
     unread, topic = Unread(Topic.RECEIPTS), shared.settings.topic(Topic.RECEIPTS)
-    for record in await read_all(shared.settings.kafka, shared.options, topic, [home]):
+    for record in await shared.log.read_all(topic, [home]):
         if record.key == case.case.encode() and record.value is None:
             unread.note(f"{record.partition}:{record.offset}")
         elif record.key == case.case.encode():
             path = folder / f"{case.case}-{record.offset}.jws"
-            path.write_bytes(record.value)
+            path.write_bytes(record.value or b"")
             say(str(path))
     unread.tell()
     for number, token in enumerate(case.told):

@@ -22,7 +22,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.adapters.memory.fakes import SystemClock
 from calllog_guard.commands.options import Args, command, file
 from calllog_guard.core.topics import Topic
@@ -105,8 +105,8 @@ class Demo:
     def records(self) -> list[Any]:
         """Every leg and tombstone that the log still has."""
         partitions = list(range(int(self.environment["CALLLOG_GUARD_PARTITIONS"])))
-        found = asyncio.run(read_all(self.environment["CALLLOG_GUARD_KAFKA"], {}, Topic.LEGS, partitions))
-        return [record for record in found if record.key[:1] != b"~"]
+        found = asyncio.run(KafkaLog(self.environment["CALLLOG_GUARD_KAFKA"], {}).read_all(Topic.LEGS, partitions))
+        return [record for record in found if (record.key or b"")[:1] != b"~"]
 
     def until(self, condition: Callable[[], bool], what: str) -> float:
         """Wait for a condition; how long it took."""

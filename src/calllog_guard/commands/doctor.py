@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from calllog_guard.adapters.http.cleaners import HttpCleaners, pages
 from calllog_guard.adapters.kafka.admin.topics import FOREIGN, PARTITIONS, KafkaTopics
-from calllog_guard.adapters.kafka.log import read_all
 from calllog_guard.adapters.process import process_memory
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import check_keystore, check_lawful, check_places, check_retention, follow_published
@@ -126,7 +125,7 @@ def _checks(shared: AppContext) -> list[Lines]:
 
     async def identity() -> str:
         try:
-            await Subjects(tenant, shared.ring(tenant), shared.vault).settled()
+            await Subjects(shared.ring(tenant)).settled()
         except IdentityMovedError as error:
             raise StateRefusedError(str(error)) from None
         return ", ".join(shared.vault.identity(tenant))
@@ -158,7 +157,7 @@ async def _parked(shared: AppContext) -> list[Diagnosis]:
         if forms < PARKED_FROM:
             return f"none before level {PARKED_FROM} of stored forms: `tenant upgrade`"
         topic, partitions = shared.settings.topic(Topic.PARKED), range(shared.settings.partitions)
-        reasons, since = waiting_now(await read_all(shared.settings.kafka, shared.options, topic, partitions))
+        reasons, since = waiting_now(await shared.log.read_all(topic, partitions))
         if reasons:
             told = ", ".join(f"{many} {reason}" for reason, many in sorted(reasons.items()))
             waits.append(f"{told}; the oldest since {since:%Y-%m-%d %H:%M} UTC" if since else told)

@@ -4,7 +4,6 @@ from collections import Counter
 from datetime import date
 from typing import Any
 
-from calllog_guard.adapters.kafka.log import read_each
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
 from calllog_guard.commands.officers import officers_word
@@ -69,7 +68,7 @@ async def _partition(shared: AppContext, number: int, today: date, free: date | 
             live.pop(key, None)
 
     settings = shared.settings
-    await read_each(settings.kafka, shared.options, settings.topic(Topic.LEGS), [number], seen)
+    await shared.log.read_each(settings.topic(Topic.LEGS), [number], seen)
     due: Counter[date] = Counter()
     left: Counter[date] = Counter()
     for (day, purposes, policy), many in Counter(live.values()).items():

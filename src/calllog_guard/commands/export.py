@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import click
 
-from calllog_guard.adapters.kafka.log import read_all, tenant_partition
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, enter
 from calllog_guard.commands.case_read import all_cases
@@ -55,10 +54,10 @@ async def _fetched(shared: AppContext, case: str, directory: Path, officer: Path
 
     """
     await enter(shared, NO_KEYSTORE, whole=False)
-    home = tenant_partition(shared.tenant, shared.settings.few_partitions)
+    home = shared.home
 
     async def records(name: str) -> list[Any]:
-        found = await read_all(shared.settings.kafka, shared.options, shared.settings.topic(name), [home])
+        found = await shared.log.read_all(shared.settings.topic(name), [home])
         return [record for record in found if record.key and record.value is not None]
 
     own = (await all_cases(shared, officer)).get(case) if officer else None

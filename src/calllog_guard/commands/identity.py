@@ -5,10 +5,8 @@ A change is refused nowhere else but here, and undone by nothing: what two ident
 """
 
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
-from calllog_guard.adapters.kafka.log import read_each
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
 from calllog_guard.commands.options import Args
@@ -96,12 +94,12 @@ async def carried_over(
     needs = IdentityChangeNeeds(
         tenant=tenant,
         ring=ring,
-        safe=Safe(tenant, shared.keystore, ring, shared.vault),
+        safe=Safe(ring),
         writer=writer,
         policy=shared.policy,
         settings=shared.settings,
         clock=shared.clock,
-        read_each=partial(read_each, shared.settings.kafka, shared.options),
+        log=shared.log,
         told=say,
     )
     try:

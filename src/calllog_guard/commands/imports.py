@@ -19,7 +19,7 @@ import msgspec
 from calllog_guard.adapters.disk.import_journal import Journal
 from calllog_guard.adapters.disk.old_logs import FILES, LogFile, digest, events_of
 from calllog_guard.adapters.kafka.admin.topics import KafkaTopics, governed
-from calllog_guard.adapters.kafka.log import units
+from calllog_guard.adapters.kafka.log import places_of
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
 from calllog_guard.commands.options import Args, argument, columns, command, file, flag, start
@@ -180,13 +180,15 @@ def _old_topic(shared: AppContext, admin: KafkaTopics, args: Args) -> OldLog:
         lost[place.partition] += to - first
 
     async def batches(positions: Mapping[int, int]) -> Batches:
-        starts = {partition: positions.get(partition, 0) for partition in partitions}
-        async with aclosing(units(settings.kafka, shared.options, topic, starts, settings.unit_records, gone)) as found:
-            async for behind, records in found:
+        starts = {place: positions.get(place.partition, 0) for place in places_of(topic, partitions)}
+        made = shared.log.portions(starts, settings.unit_records, committed=True, cut=gone)
+        async with aclosing(made) as portions:
+            async for behind, portion in portions:
+                records = [record for each in portion.values() for record in each]
                 items = [
                     Item(each.value, {"partition": each.partition, "offset": each.offset}, each) for each in records
                 ]
-                yield behind, items
+                yield {place.partition: offset for place, offset in behind.items()}, items
 
     about = TopicSource(topic=topic, id=name, trimmed=args.trim)
     cut = (lambda to: admin.cut(topic, to)) if args.trim else None
@@ -232,8 +234,7 @@ async def _taken(
     await shared.look_back()
     ring = shared.ring(shared.tenant, cache_entries=_CACHED_PEOPLE)
     sealer = shared.sealer(ring, writer, shared.metrics.count, returns=False)
-    tenant, steps = shared.tenant, CrashPoints(shared.settings.off)
-    intake = Intake(tenant, sealer, shared.dead_letters(), shared.policy, shared.settings, shared.clock, listed)
+    steps, intake = CrashPoints(shared.settings.off), Intake(shared.context(ring, writer), sealer, listed)
     await writer.start()
     began = told = cut = time.monotonic()
     before = manifest.events.read

@@ -11,6 +11,7 @@ import click
 from calllog_guard.adapters.kms.local import write_new
 from calllog_guard.adapters.memory.fakes import SystemClock
 from calllog_guard.adapters.policy_edits import (
+    DatedKey,
     add_actor_key,
     add_requester,
     drop_requester,
@@ -162,7 +163,7 @@ def _enter(args: Args, shared: AppContext, kid: str, role: str, folder: Path) ->
 def _enter_actor(args: Args, shared: AppContext, kid: str) -> int:
     (name, fingerprint), since = _beside(shared, kid, _folder(args)), args.since or _now()
     policy, day = Path(shared.settings.policy), shared.clock.now().date()
-    add_actor_key(policy, day, _tenant(args, shared), kid, name, since, list(args.purpose) or None)
+    add_actor_key(policy, day, _tenant(args, shared), kid, DatedKey(name, since), list(args.purpose) or None)
     say(
         f"from {since:%Y-%m-%d %H:%M:%S} UTC on every actor needs its key (policy check names those without), and every reader "
         "--key or ACTOR_KEY: what is written unsigned then is believed by nobody"

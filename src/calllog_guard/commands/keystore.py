@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from calllog_guard.adapters.kafka.log import units
+from calllog_guard.adapters.kafka.log import places_of
 from calllog_guard.adapters.kms.schemes import PREFIX
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
@@ -75,11 +75,12 @@ async def lag(shared: AppContext) -> int:
     """
     settings, partitions = shared.settings, range(shared.settings.partitions)
     found = await shared.keystore.read([applied_key(partition) for partition in partitions])
-    starts = {partition: int(offset or 0) for partition, offset in zip(partitions, found, strict=True)}
-    topic, waiting, proofs = settings.topic(Topic.DECISIONS), 0, shared.vault.proofs(shared.tenant)
-    async with aclosing(units(settings.kafka, shared.options, topic, starts, settings.unit_records)) as read:
-        async for _, records in read:
-            waiting += sum(_counts(record, proofs) for record in records)
+    waiting, proofs = 0, shared.vault.proofs(shared.tenant)
+    places = places_of(settings.topic(Topic.DECISIONS), partitions)
+    starts = {place: int(offset or 0) for place, offset in zip(places, found, strict=True)}
+    async with aclosing(shared.log.portions(starts, settings.unit_records)) as portions:
+        async for _, portion in portions:
+            waiting += sum(_counts(record, proofs) for records in portion.values() for record in records)
     return waiting
 
 

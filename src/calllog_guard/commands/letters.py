@@ -13,7 +13,6 @@ from typing import IO, Any, Final
 import click
 import msgspec
 
-from calllog_guard.adapters.kafka.log import read_each
 from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, enter
@@ -140,7 +139,7 @@ async def _letters(shared: AppContext, wanted: Callable[[Place, Dead], bool], *,
                     letter.row()  # what cannot be shown is none of ours
                     found.append(letter)
 
-    await read_each(shared.settings.kafka, shared.options, topic, list(partitions), visit)
+    await shared.log.read_each(topic, list(partitions), visit)
     unread.tell()
     return [replace(each, replayed=each.place in replayed) for each in found]
 

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 
 from calllog_guard.adapters.disk.policy_file import key_files, load_policy
-from calllog_guard.adapters.kafka.log import read_each
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, check_places, follow_published
 from calllog_guard.commands.countersign import LENGTHEN, agreed_by_all, countersigned, word_of
@@ -199,7 +198,7 @@ async def stored_legs(shared: AppContext) -> Mapping[Stored, int]:
     counted: Counter[Stored] = Counter()
     for partition in progress(partitions, "partitions of legs"):
         headers = Headers()
-        await read_each(shared.settings.kafka, shared.options, topic, [partition], headers.note)
+        await shared.log.read_each(topic, [partition], headers.note)
         counted.update(headers.live.values())
         if headers.foreign:
             say(f"{topic}/{partition}: {headers.foreign} records are no legs and are not counted")

@@ -5,11 +5,11 @@ from typing import Final
 
 import click
 
-from calllog_guard.adapters.kafka.log import consumer, followed
+from calllog_guard.adapters.kafka.consumer import consumer
 from calllog_guard.adapters.rocksdb.index import RocksIndex
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
-from calllog_guard.app.roles import beginnings, keeper
+from calllog_guard.app.roles import Links, beginnings, keeper
 from calllog_guard.commands.options import Args, command
 from calllog_guard.commands.setup import say, show, the_world
 from calllog_guard.errors import ConfigurationError, IndexHeldError, StateRefusedError
@@ -59,11 +59,12 @@ async def _rebuilt(shared: AppContext, partition: int) -> int:
     finally:
         await begins.close()
     records, told, writer = 0, time.monotonic(), shared.writer()
-    reader = consumer(shared.settings.kafka, shared.options, group=None)
-    role = keeper(shared, writer, reader, begins)
+    reader = consumer(shared.settings.kafka, shared.options)  # not started: nobody takes part in the keepers' group
+    role = keeper(shared, shared.context(shared.ring(shared.tenant), writer), Links(writer, reader, begins))
     await writer.start()
     try:
-        async for unit in followed(reader, lambda: role.assigned([partition]), shared.settings.unit_records):
+        starts = await role.assigned([partition])
+        async for _, unit in shared.log.portions(starts, shared.settings.unit_records):
             await role.unit(unit)
             records += sum(map(len, unit.values()))
             if time.monotonic() > told + _TELL_S:

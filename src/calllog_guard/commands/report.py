@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple
 
 import click
 
-from calllog_guard.adapters.kafka.log import read_all, tenant_partition
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
 from calllog_guard.commands.case_read import all_cases
@@ -83,7 +82,7 @@ def holds_of(cases: Sequence[Case], terms: Mapping[HoldId, Terms | None]) -> lis
 
 
 async def _terms(shared: AppContext, cases: Sequence[Case]) -> dict[HoldId, Terms | None]:
-    safe = Safe(shared.tenant, shared.keystore, shared.ring(shared.tenant), shared.vault)
+    safe = Safe(shared.ring(shared.tenant))
     try:
         entries, _ = await safe.readable([HoldId(case.hold) for case in cases if case.type == "hold" and case.hold])
     finally:
@@ -104,7 +103,7 @@ async def _accesses(shared: AppContext) -> Accesses:
     actors = shared.policy.actors(shared.tenant)
     judge = Judge(actors, shared.vault.guard_id(), topic, settings.topic(Topic.DEAD))
     found, seen, unread = Accesses([], []), set[bytes](), Unread(Topic.ACCESS)
-    for record in await read_all(settings.kafka, shared.options, topic, places):
+    for record in await shared.log.read_all(topic, places):
         if record.value is None:
             continue
         with unread.passing(record):
@@ -158,8 +157,8 @@ def _filed(shared: AppContext, cases: Sequence[Case]) -> dict[str, Filed]:
 
 async def _statement(shared: AppContext, month: str) -> tuple[Statement, bytes] | None:
     """The statement of a month with its signed form, if the desk has written one; what no desk of ours wrote is passed over."""
-    home = tenant_partition(shared.tenant, shared.settings.few_partitions)
-    records = await read_all(shared.settings.kafka, shared.options, shared.settings.topic(Topic.RECEIPTS), [home])
+    home = shared.home
+    records = await shared.log.read_all(shared.settings.topic(Topic.RECEIPTS), [home])
     key, unread, proofs = f"{KEY}{month}".encode(), Unread(Topic.RECEIPTS), shared.vault.proofs(shared.tenant)
     found: tuple[Statement, bytes] | None = None
     for record in records:

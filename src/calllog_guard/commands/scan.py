@@ -17,7 +17,6 @@ import click
 
 from calllog_guard.adapters.disk.segment_files import look_at_replica, replicas
 from calllog_guard.adapters.kafka.admin.topics import PARTITIONS, KafkaTopics, governed
-from calllog_guard.adapters.kafka.log import read_all, read_each
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import follow_published
 from calllog_guard.commands.options import Args, Several, command, file
@@ -134,7 +133,7 @@ async def scan_topics(shared: AppContext, hunter: Hunter) -> list[ScannedPlace]:
         if topic.name not in present:
             say(f"there is no topic {topic.name}: calllog-guard topics create makes it")
         for partition in range(present.get(topic.name, 0)):
-            records = await read_all(shared.settings.kafka, shared.options, topic.name, [partition])
+            records = await shared.log.read_all(topic.name, [partition])
             hits: list[str] = []
             size = dead = 0
             for record in records:
@@ -163,9 +162,7 @@ async def _partitions(shared: AppContext) -> dict[str, int]:
 async def _case_places(shared: AppContext, case: str, log_dirs: list[Path]) -> list[ScannedPlace]:
     everything = list(range(shared.settings.partitions))
     names, junk = set(), 0
-    for record in await read_all(
-        shared.settings.kafka, shared.options, shared.settings.topic(Topic.DECISIONS), everything
-    ):
+    for record in await shared.log.read_all(shared.settings.topic(Topic.DECISIONS), everything):
         key = record.key or b""
         if record.value is not None and key[:1] != b"~" and not is_result(key):
             try:
@@ -184,7 +181,7 @@ async def _case_places(shared: AppContext, case: str, log_dirs: list[Path]) -> l
     there = (await _partitions(shared)).get(topic, 0)
     for partition in progress(range(there), "partitions"):
         look = Look.for_(names)
-        ends = await read_each(shared.settings.kafka, shared.options, topic, [partition], look.kafka_record)
+        ends = await shared.log.read_each(topic, [partition], look.kafka_record)
         places.append(_case_place(f"topic {topic}/{partition}", look, *ends[partition]))
         for replica in replicas(log_dirs, topic, partition):
             look = await asyncio.to_thread(look_at_replica, replica, wanted)

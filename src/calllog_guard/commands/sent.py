@@ -7,7 +7,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from calllog_guard.adapters.kafka.log import tenant_partition
 from calllog_guard.adapters.kafka.watch import KafkaWatch
 from calllog_guard.app.context import AppContext
 from calllog_guard.commands.case_read import case_key, readable
@@ -43,7 +42,7 @@ class RequestWatch:
         self._shared, self._signed, self._key = shared, signed, case_key(shared, key)
         self._order, self._orders = order, shared.settings.topic(Topic.ORDERS)
         self._requests = shared.settings.topic(Topic.REQUESTS)
-        home = tenant_partition(shared.tenant, shared.settings.few_partitions)
+        home = shared.home
         self._dead = shared.settings.topic(Topic.DEAD)
         topics = [shared.settings.topic(Topic.CASES), self._dead]
         topics += [self._orders] if self._key and has_orders(shared) else []

@@ -13,7 +13,6 @@ from typing import Any, Final
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
-from calllog_guard.adapters.kafka.log import tenant_partition
 from calllog_guard.app.context import AppContext
 from calllog_guard.commands.options import Args
 from calllog_guard.commands.setup import say
@@ -173,7 +172,7 @@ async def publish(shared: AppContext, signed: Signed, *, order: bool) -> int:
         order: To the topic of orders, under a key of its own: compaction keeps the last of each.
 
     """
-    home = tenant_partition(shared.tenant, shared.settings.few_partitions)
+    home = shared.home
     topic = shared.settings.topic(Topic.ORDERS if order else Topic.REQUESTS)
     key = case_id(shared.tenant, signed.name) if order else shared.tenant
     writer = shared.writer()

@@ -13,7 +13,6 @@ import click
 
 from calllog_guard.adapters.kafka.admin.extents import KafkaExtents
 from calllog_guard.adapters.kafka.admin.topics import KafkaTopics
-from calllog_guard.adapters.kafka.newest import holds_any
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import check_places, enter, follow_published
 from calllog_guard.app.roles import reads
@@ -123,7 +122,8 @@ async def _own(shared: AppContext) -> bool:
     if not first:
         return await shared.anchored() is None
     for name in (Topic.DECISIONS, Topic.LEGS):
-        if await holds_any(settings.kafka, shared.options, settings.topic(name), range(settings.partitions)):
+        topic, partitions = settings.topic(name), range(settings.partitions)
+        if await shared.log.starts(topic, partitions) != await shared.log.ends(topic, partitions):
             raise StateRefusedError(
                 f"{settings.topic(name)} holds another installation's records, or RING has lost this one's keys: set "
                 "CALLLOG_GUARD_CALLLOG_PREFIX and CALLLOG_GUARD_PRIVACY_PREFIX to prefixes of its own, then topics create"

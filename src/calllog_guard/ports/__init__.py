@@ -4,23 +4,18 @@ What the workers need of the world, each as small as its use.
 Each port has a contract suite in `tests/contract/`, run on the shipped fake and on the real thing.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from enum import IntEnum
-from typing import Any, Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
 from calllog_guard.core.crypto.subject_secrets import Secret
 from calllog_guard.core.records import Output
+from calllog_guard.core.stream.arrival import Arrival
 from calllog_guard.core.stream.beginnings import Committed, Extent, Shape
 
-Tail = Callable[[str, int, int, int], Awaitable[tuple[list[Any], int, int]]]
-"""Records of a partition from an offset on, so many at most; the offset after them; the end."""
-ReadAll = Callable[[str, Sequence[int]], Awaitable[list[Any]]]
-"""Every record of some partitions of a topic."""
-Offsets = Callable[[str, Sequence[int]], Awaitable[dict[int, int]]]
-"""An offset of each of some partitions of a topic, by partition."""
 WATCHED_MOST: Final = 512
 """Entries that a keystore can compare at once; more are compared in portions, each by itself."""
 
@@ -328,6 +323,71 @@ Place = tuple[str, int]
 """A topic and one of its partitions."""
 
 
+class TopicPartition(NamedTuple):
+    """A Place whose parts have names."""
+
+    topic: str
+    partition: int
+
+
+Positions = Mapping[TopicPartition, int]
+Portion = Mapping[TopicPartition, Sequence[Arrival]]
+Wanted = Callable[[Arrival], bool]
+Cut = Callable[[TopicPartition, int, int], None]
+"""Is told of a partition that records from an offset up to another were cut off it before they were read."""
+
+
+def ignored(_place: TopicPartition, _from: int, _to: int) -> None:
+    """Nobody is told what was cut off."""
+
+
+class Log(Protocol):
+    """
+    A log as it is read without a group, `read_uncommitted`, a question at a time.
+
+    Every method raises LogSilentError when Kafka does not answer: nothing of what was read is all there is.
+    """
+
+    async def starts(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
+        """The first offset of each partition."""
+
+    async def ends(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
+        """The offset of each partition that is written next."""
+
+    async def offset_at(self, topic: str, partition: int, at_ms: int) -> int:
+        """The first offset that was appended at or after a time; the end where there is none."""
+
+    async def read_all(self, topic: str, partitions: Sequence[int]) -> list[Arrival]:
+        """Every record up to the present ends, as an outsider reads them."""
+
+    async def read_each(
+        self, topic: str, partitions: Sequence[int], visit: Callable[[Arrival], object]
+    ) -> dict[int, tuple[int, int]]:
+        """As `read_all`, handed out; by partition the first offset, and the end as it was before the first record was read."""
+
+    async def tail(self, topic: str, partition: int, start: int, most: int) -> tuple[list[Arrival], int, int]:
+        """About `most` records from an offset on, the offset after them, and the end."""
+
+    async def fetch(self, topic: str, partition: int, places: Mapping[bytes, int]) -> dict[bytes, bytes]:
+        """Values by key; `places` says at which offset each lies. What is no longer there is left out."""
+
+    async def newest(self, topic: str, partitions: Sequence[int], wanted: Wanted) -> list[Arrival]:
+        """The newest record that is wanted in each partition that has one, looked for from the end backwards."""
+
+    def portions(
+        self, starts: Positions, most: int, *, committed: bool = False, cut: Cut = ignored
+    ) -> AsyncGenerator[tuple[Positions, Portion], None]:
+        """
+        Up to `most` records at a time, from `starts` (or what is left there) to the present ends.
+
+        With each, where partitions go on behind it: what compaction or an aborted transaction left empty counts as read.
+
+        Args:
+            committed: Without what a transaction has not committed.
+
+        """
+
+
 class Extents(Protocol):
     """Topics as Kafka shows them; as `Topics`, synchronous, with LogSilentError."""
 
@@ -369,6 +429,50 @@ class Record(Protocol):
     @property
     def value(self) -> bytes | None:
         """Its value; None is a tombstone."""
+
+
+class GroupConsumer(Protocol):
+    """A member of a consumer group, which commits and moves nowhere by itself. Methods that ask raise LogSilentError."""
+
+    async def start(self) -> None:
+        """Connect."""
+
+    async def stop(self) -> None:
+        """Take leave of the group, and disconnect."""
+
+    async def shown(self, topics: Iterable[str]) -> None:
+        """See that there are these topics, and that this user may see them."""
+
+    def subscribe(self, topics: Sequence[str], listener: "GroupListener") -> None:
+        """Take part; the listener is told of what this member gets and loses."""
+
+    async def getmany(self, *, timeout_ms: int, max_records: int) -> Portion:
+        """What comes next; nothing when nothing came in time. Raises OffsetsGoneError."""
+
+    def seek(self, place: TopicPartition, offset: int) -> None:
+        """Go on from there."""
+
+    async def position(self, place: TopicPartition) -> int:
+        """The offset that is handed out next; what compaction emptied counts as read."""
+
+    def highwater(self, place: TopicPartition) -> int | None:
+        """The end of a partition, as far as it is known."""
+
+    def unheard_s(self, place: TopicPartition) -> float:
+        """Seconds since Kafka last answered for a partition."""
+
+    async def commit(self, offsets: Positions) -> None:
+        """Say up to where was read."""
+
+
+class GroupListener(Protocol):
+    """Who takes part in a consumer group; what it raises is only logged."""
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """These are no longer read."""
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """These are read from now on."""
 
 
 class LogReader(Protocol):

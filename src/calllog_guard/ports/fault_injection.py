@@ -1,4 +1,4 @@
-"""Named steps of the protocols, at which a test has the process killed or frozen."""
+"""Steps at which a test may stop a worker: between any two of its writes it must be able to die."""
 
 import os
 import signal

@@ -72,7 +72,7 @@ class Opened:
         self.ring = Keyring(
             TENANT, self.keystore, self.vault, SystemClock(), cache_s=60, cache_entries=100, partitions=self.partitions
         )
-        self.safe = Safe(TENANT, self.keystore, self.ring, self.vault)
+        self.safe = Safe(self.ring)
         self.found: Counter[str] = Counter()
         self.samples: dict[Any, list[bytes]] = {}
         self._read: dict[str, Callable[[Frozen], None]] = {
@@ -278,7 +278,7 @@ async def test_every_entry_of_the_keystore_opens_and_is_raised_by_the_walk(opene
         return {key.decode().rpartition(":")[2] for key in entries if b":key:" in key}
 
     periods = Periods(keep_days=9000, late_days=9000, epoch_days=7, window_days=14)
-    walk = Walk(TENANT, opened.keystore, opened.ring, opened.vault, SystemClock(), periods, lambda _: None, unfinished)
+    walk = Walk(opened.ring, SystemClock(), periods, unfinished)
     done = await walk.run({})
     assert (done.contested, done.orphans, done.fences) == (0, 0, 0)
     assert {raw[0] for key, raw in entries.items() if b":who:" in key or b":key:" in key} == {max(PERSON_HEADS)}

@@ -49,3 +49,14 @@ def test_a_topic_is_kept_as_its_row_says(topic: Topic) -> None:
 def test_a_name_that_is_not_in_the_table_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"no topic of ours is called calllog\.calls"):
         Settings().topic("calllog.calls")
+
+
+def test_each_role_reads_on_what_it_works_on() -> None:
+    """By hand, for the groups' committed offsets lie under these names: a topic that leaves the list is read by nobody."""
+    followed = {role: {topic.value for topic, row in TABLE.items() if role in row.follow} for role in ROLES}
+    assert followed == {
+        "protector": {"calllog.events"},
+        "desk": {"privacy.requests", "privacy.outcomes", "privacy.orders"},
+        "keeper": {"calllog.legs", "privacy.decisions"},
+        "auditor": {"privacy.decisions"},
+    }

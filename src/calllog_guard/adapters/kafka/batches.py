@@ -28,6 +28,7 @@ from calllog_guard.core.stream.arrival import (
     header_name,
     lost,
     remnant,
+    sent,
 )
 
 UNPACKED_MOST: Final = 64 << 20
@@ -108,7 +109,7 @@ def arrivals(place: Place, batch: memoryview, start: int) -> Iterator[Arrival]:
         return
     head = _Head(*HEAD.unpack_from(batch))
     content, whole = unpacked(batch)
-    senders = not head.attributes & _APPEND_TIME
+    made = arrival if head.attributes & _APPEND_TIME else sent
     least, most = head.base, head.base + head.spare
     if whole and head.records >= 0:
         try:
@@ -118,9 +119,7 @@ def arrivals(place: Place, batch: memoryview, start: int) -> Iterator[Arrival]:
                     break
                 least, most = offset + 1, most + 1
                 if offset >= start:
-                    yield arrival(
-                        place, offset, record.timestamp, record.key, record.value, record.headers, senders=senders
-                    )
+                    yield made(place, offset, record.timestamp, record.key, record.value, record.headers)
             else:
                 return
         except Exception:  # noqa: BLE001, S110 - the library on foreign bytes: the rest one by one
@@ -138,10 +137,8 @@ def _old(place: Place, batch: memoryview, start: int) -> Iterator[Arrival]:
             for record in found:
                 if record.offset >= start:
                     start = record.offset + 1
-                    senders = record.timestamp_type != _BROKERS
-                    yield arrival(
-                        place, record.offset, record.timestamp or 0, record.key, record.value, senders=senders
-                    )
+                    made = arrival if record.timestamp_type == _BROKERS else sent
+                    yield made(place, record.offset, record.timestamp or 0, record.key, record.value)
             return
     except Exception:  # noqa: BLE001, S110 - the library on foreign bytes
         pass
@@ -207,8 +204,8 @@ def _record(place: Place, body: memoryview, head: _Head, possible: range) -> Arr
             headers.append((header_name(name or b""), text))
     except (ValueError, IndexError):
         return lost(place, offset, remnant(UNREADABLE, body), len(body))
-    senders = not head.attributes & _APPEND_TIME
-    return arrival(place, offset, stamp, key, value, headers, senders=senders)
+    made = arrival if head.attributes & _APPEND_TIME else sent
+    return made(place, offset, stamp, key, value, headers)
 
 
 def _varint(content: memoryview, at: int) -> tuple[int, int]:

@@ -10,13 +10,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
-
-from calllog_guard.adapters.kafka.log import consumer, handed
-from calllog_guard.adapters.kafka.security import unanswered
+from calllog_guard.adapters.kafka.consumer import Consumer, consumer, ours
+from calllog_guard.adapters.kafka.log import fetched
 from calllog_guard.errors import LogSilentError
-from calllog_guard.ports import Place, Record
+from calllog_guard.ports import Place, Record, TopicPartition
 
 _POLL_MS: Final = 100
 _ANSWER_S: Final = 10.0
@@ -26,11 +23,9 @@ _FETCH_RECORDS: Final = 500
 
 @asynccontextmanager
 async def _answers() -> AsyncIterator[None]:
-    try:
+    with ours():
         async with asyncio.timeout(_ANSWER_S):
             yield
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise unanswered(error) from None
 
 
 class KafkaLogReader:
@@ -38,10 +33,10 @@ class KafkaLogReader:
 
     def __init__(self, servers: str, options: Mapping[str, Any]) -> None:
         self._servers, self._options = servers, options
-        self._reader: Any = None
-        self._fetcher: Any = None
+        self._reader: Consumer | None = None
+        self._fetcher: Consumer | None = None
 
-    async def _started(self, reader: Any) -> Any:
+    async def _started(self, reader: Consumer) -> Consumer:
         try:
             async with _answers():
                 await reader.start()
@@ -57,9 +52,9 @@ class KafkaLogReader:
                 await reader.stop()
         self._reader = self._fetcher = None
 
-    async def _main(self) -> Any:
+    async def _main(self) -> Consumer:
         if self._reader is None:
-            self._reader = await self._started(consumer(self._servers, self._options, group=None))
+            self._reader = await self._started(consumer(self._servers, self._options))
         return self._reader
 
     async def assign(self, places: Mapping[Place, int]) -> None:
@@ -94,28 +89,13 @@ class KafkaLogReader:
     async def fetch(self, place: Place, offsets: Sequence[int]) -> list[Record]:
         """See LogReader."""
         if self._fetcher is None:
-            made = consumer(self._servers, self._options, group=None, fetch_bytes=_FETCH_BYTES)
+            made = consumer(self._servers, self._options, fetch_bytes=_FETCH_BYTES)
             self._fetcher = await self._started(made)
-        at, wanted, found = TopicPartition(*place), set(offsets), list[Record]()
+        at = TopicPartition(*place)
         self._fetcher.assign([at])
-        end = (await self.bounds([place]))[place][1]
-        while wanted := {offset for offset in wanted if offset < end}:
-            if not found or await self._position(at) != min(wanted):
-                self._fetcher.seek(at, min(wanted))
-            async with _answers():
-                records = await self._after(at, end)
-            found += [record for record in records if record.offset in wanted]
-            reached = await self._position(at)
-            wanted = {offset for offset in wanted if offset >= reached}
-        return found
-
-    async def _position(self, at: TopicPartition) -> int:
         async with _answers():
-            return int(await self._fetcher.position(at))
-
-    async def _after(self, at: TopicPartition, end: int) -> list[Record]:
-        """The next records; none when compaction left none up to the end."""
-        while True:
-            found = await handed(self._fetcher, at, most=_FETCH_RECORDS)
-            if found or await self._fetcher.position(at) >= end:
-                return [record for records in found.values() for record in records]
+            end = (await self._fetcher.end_offsets([at]))[at]
+        with ours():
+            return list[Record](
+                await fetched(self._fetcher, (at, end), offsets, most=_FETCH_RECORDS, silent_s=_ANSWER_S)
+            )

@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
-from calllog_guard.adapters.kafka.log import LEAVE_S
+from calllog_guard.adapters.kafka.consumer import LEAVE_S
 from calllog_guard.adapters.kafka.security import connecting, unanswered
 from calllog_guard.adapters.process.endings import ended
 from calllog_guard.errors import LogSilentError

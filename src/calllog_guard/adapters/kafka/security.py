@@ -132,8 +132,6 @@ def unanswered(error: BaseException) -> LogSilentError:
         )
     if isinstance(error, ssl.SSLError):
         return LogRefusedError(f"TLS with Kafka fails ({error.reason}): is security_protocol in {_SETTING} the port's?")
-    if name.startswith("OffsetOutOfRange"):
-        return LogSilentError("what was to be read is gone: the beginning of a topic has overtaken it")
     for start, words in _REFUSALS.items():
         if name.startswith(start):
             topics = error.args[0] if error.args and isinstance(error.args[0], set | frozenset) else error.args[:1]

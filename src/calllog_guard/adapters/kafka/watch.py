@@ -7,11 +7,10 @@ For a command that has just written something and waits for what becomes of it; 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
-
-from calllog_guard.adapters.kafka.log import consumer
-from calllog_guard.adapters.kafka.security import unanswered
+from calllog_guard.adapters.kafka.consumer import consumer, ours
+from calllog_guard.core.stream.arrival import Arrival
+from calllog_guard.errors import LogRefusedError
+from calllog_guard.ports import Positions, TopicPartition
 
 
 class KafkaWatch:
@@ -19,34 +18,32 @@ class KafkaWatch:
 
     def __init__(self, servers: str, options: Mapping[str, Any], topics: Sequence[str], partition: int) -> None:
         self._wanted = [TopicPartition(topic, partition) for topic in topics]
-        self._reader: Any = consumer(servers, options, group=None)
+        self._reader = consumer(servers, options)
         self.topics: list[str] = []
 
     async def start(self) -> None:
         """Connect; what is appended after this returns is seen, in the `topics` that this user may read."""
         await self._reader.start()
-        try:
-            visible = (
-                await self._reader.topics()
-            )  # asked for by name, what may not be seen is a denial in the brokers' logs
+        with ours():
+            visible = await self._reader.topics()  # asked for by name, what is hidden is a denial in the brokers' logs
             places = [place for place in self._wanted if place.topic in visible]
             self._watch(await self._reader.end_offsets(places))
-        except (KafkaError, OSError) as error:
-            raise unanswered(error) from None
 
-    async def more(self, wait_ms: int) -> list[Any]:
+    async def more(self, wait_ms: int) -> list[Arrival]:
         """What has arrived since, after at most so many milliseconds."""
-        try:
-            found = await self._reader.getmany(timeout_ms=wait_ms)
-        except TopicAuthorizationFailedError as error:  # shown, and not to be read
-            kept = [place for place in self._reader.assignment() if place.topic not in str(error.args)]
-            self._watch({place: await self._reader.position(place) for place in kept})
-            return []
-        except (KafkaError, OSError) as error:
-            raise unanswered(error) from None
+        with ours():
+            try:
+                found = await self._reader.getmany(timeout_ms=wait_ms)
+            except LogRefusedError as error:  # shown, and not to be read
+                places = self._reader.assignment()
+                kept = [place for place in places if place.topic not in str(error)]
+                if len(kept) == len(places):
+                    raise
+                self._watch({place: await self._reader.position(place) for place in kept})
+                return []
         return [record for records in found.values() for record in records]
 
-    def _watch(self, offsets: Mapping[TopicPartition, int]) -> None:
+    def _watch(self, offsets: Positions) -> None:
         self._reader.assign(list(offsets))
         for place, offset in offsets.items():
             self._reader.seek(place, offset)

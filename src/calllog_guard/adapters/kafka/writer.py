@@ -15,7 +15,7 @@ from typing import Any, Final
 import aiokafka.errors as library
 from aiokafka.errors import KafkaError
 
-from calllog_guard.adapters.kafka.log import REQUEST_BYTES, START_S
+from calllog_guard.adapters.kafka.consumer import REQUEST_BYTES, START_S
 from calllog_guard.adapters.kafka.producer import InvalidRecordError, Producer
 from calllog_guard.adapters.kafka.security import connecting, unanswered, unreached
 from calllog_guard.core.records import Output

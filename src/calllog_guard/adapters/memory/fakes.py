@@ -5,9 +5,10 @@ import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 
+from calllog_guard.adapters.memory.log import MemoryLog
 from calllog_guard.core.crypto.subject_secrets import Secret
 from calllog_guard.core.records import Output
-from calllog_guard.core.stream.arrival import arrival
+from calllog_guard.core.stream.arrival import Arrival, arrival
 from calllog_guard.errors import (
     EntryCorruptError,
     EpochUnknownError,
@@ -134,23 +135,25 @@ class MemoryWriter:
     async def withdraw(self) -> None:
         """See Writer: a list holds nothing back."""
 
+    def lane(self, place: Place) -> list[Arrival]:
+        """Every record of a partition."""
+        there = [output for output in self.outputs if (output.topic, output.partition) == place]
+        return [arrival(place, at, 0, output.key, output.value, output.headers) for at, output in enumerate(there)]
+
 
 class MemoryLogReader:
-    """The topics that a MemoryWriter wrote, from `first` on; `silent` makes it answer nothing, as a stopped broker does."""
+    """The topics of a log in memory, from `first` on; `silent` makes it answer nothing, as a stopped broker does."""
 
-    def __init__(self, writer: MemoryWriter) -> None:
-        self._writer = writer
+    def __init__(self, log: MemoryWriter | MemoryLog) -> None:
+        self._log = log
         self._places: dict[Place, int] = {}
         self.first: dict[Place, int] = {}
         self.silent = False
 
-    def _records(self, place: Place) -> list[Record]:
+    def _records(self, place: Place) -> list[Arrival]:
         if self.silent:
             raise LogSilentError("Kafka does not answer")
-        there = [output for output in self._writer.outputs if (output.topic, output.partition) == place]
-        return [
-            arrival(place, offset, 0, output.key, output.value, output.headers) for offset, output in enumerate(there)
-        ]
+        return self._log.lane(place)
 
     async def assign(self, places: Mapping[Place, int]) -> None:
         """See LogReader."""

@@ -1,63 +1,113 @@
 """A log and a keeper's index in memory, so that workers run in one process, quickly, and can be stopped at every write."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import Arrival, arrival
-from calllog_guard.ports import Clock, LegFacts, Pending, Position
+from calllog_guard.errors import LogSilentError
+from calllog_guard.ports import Clock, Cut, LegFacts, Pending, Place, Portion, Position, Positions, Wanted, ignored
 
 
 class MemoryLog:
-    """Topics in lists: the Writer port, and what a client library reads of a log; nothing is ever compacted."""
+    """
+    Topics in lists: the ports Writer and Log; nothing is ever compacted.
+
+    Args:
+        first: Up to where partitions are cut off.
+        silent: It answers nothing, as a stopped broker does.
+
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.records: dict[tuple[str, int], list[Arrival]] = defaultdict(list)
+        self.records: dict[Place, list[Arrival]] = defaultdict(list)
+        self.first: dict[Place, int] = {}
+        self.silent = False
+
+    def lane(self, place: Place) -> list[Arrival]:
+        """Every record that a partition has had."""
+        return self.records[place]
+
+    def _there(self, topic: str, partition: int, start: int = 0) -> list[Arrival]:
+        """The records that are there, from an offset on."""
+        if self.silent:
+            raise LogSilentError("Kafka does not answer")
+        return self.lane((topic, partition))[max(start, self.first.get((topic, partition), 0)) :]
 
     async def write(self, outputs: Sequence[Output]) -> None:
         """See Writer."""
         now = to_ms(self._clock.now())
         for output in outputs:
-            lane = self.records[output.topic, output.partition]
             place = (output.topic, output.partition)
-            lane.append(arrival(place, len(lane), now, output.key, output.value, output.headers))
+            at = len(self.records[place])
+            self.records[place].append(arrival(place, at, now, output.key, output.value, output.headers))
 
     async def withdraw(self) -> None:
         """See Writer: a list holds nothing back."""
 
-    async def read_all(self, topic: str, partitions: Sequence[int]) -> list[Arrival]:
-        """Every record of some partitions."""
-        return [record for partition in partitions for record in self.records[topic, partition]]
-
     async def starts(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
-        """The first offsets."""
-        del topic
-        return dict.fromkeys(partitions, 0)
+        """See Log."""
+        self._there(topic, 0)
+        return {partition: self.first.get((topic, partition), 0) for partition in partitions}
 
     async def ends(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
-        """The next offsets."""
-        return {partition: len(self.records[topic, partition]) for partition in partitions}
-
-    async def fetch(self, topic: str, partition: int, places: Mapping[bytes, int]) -> dict[bytes, bytes]:
-        """The values at some offsets, by key."""
-        lane = self.records[topic, partition]
-        found = {key: lane[offset] for key, offset in places.items() if offset < len(lane)}
-        return {key: each.value for key, each in found.items() if each.key == key and each.value is not None}
-
-    async def tail(self, topic: str, partition: int, start: int, most: int) -> tuple[list[Arrival], int, int]:
-        """So many records at most from an offset on, the offset after them, and the end."""
-        lane = self.records[topic, partition]
-        found = lane[start : start + most]
-        return found, start + len(found), len(lane)
+        """See Log."""
+        self._there(topic, 0)
+        return {partition: len(self.lane((topic, partition))) for partition in partitions}
 
     async def offset_at(self, topic: str, partition: int, at_ms: int) -> int:
-        """The first offset appended at or after a time; the end where there is none."""
-        lane = self.records[topic, partition]
-        return next((record.offset for record in lane if record.timestamp >= at_ms), len(lane))
+        """See Log."""
+        found = (record.offset for record in self._there(topic, partition) if record.timestamp >= at_ms)
+        return next(found, len(self.lane((topic, partition))))
+
+    async def read_all(self, topic: str, partitions: Sequence[int]) -> list[Arrival]:
+        """See Log."""
+        return [record for partition in partitions for record in self._there(topic, partition)]
+
+    async def read_each(
+        self, topic: str, partitions: Sequence[int], visit: Callable[[Arrival], object]
+    ) -> dict[int, tuple[int, int]]:
+        """See Log."""
+        starts, ends = await self.starts(topic, partitions), await self.ends(topic, partitions)
+        for record in await self.read_all(topic, partitions):
+            visit(record)
+        return {partition: (starts[partition], ends[partition]) for partition in partitions}
+
+    async def tail(self, topic: str, partition: int, start: int, most: int) -> tuple[list[Arrival], int, int]:
+        """See Log."""
+        found = self._there(topic, partition, start)[:most]
+        after = found[-1].offset + 1 if found else start
+        return found, after, len(self.lane((topic, partition)))
+
+    async def fetch(self, topic: str, partition: int, places: Mapping[bytes, int]) -> dict[bytes, bytes]:
+        """See Log."""
+        there = self._there(topic, partition)
+        first = self.first.get((topic, partition), 0)
+        found = {key: there[at - first] for key, at in places.items() if first <= at < first + len(there)}
+        return {key: each.value for key, each in found.items() if each.key == key and each.value is not None}
+
+    async def newest(self, topic: str, partitions: Sequence[int], wanted: Wanted) -> list[Arrival]:
+        """See Log."""
+        last = [[each for each in self._there(topic, partition) if wanted(each)][-1:] for partition in partitions]
+        return [each for some in last for each in some]
+
+    async def portions(
+        self, starts: Positions, most: int, *, committed: bool = False, cut: Cut = ignored
+    ) -> AsyncGenerator[tuple[Positions, Portion], None]:
+        """See Log; there are no transactions here."""
+        del committed
+        at = dict(starts)
+        for place, start in starts.items():
+            first = self.first.get(place, 0)
+            if 0 < start < first:
+                cut(place, start, first)
+            while found := self._there(*place, at[place])[:most]:
+                at[place] = found[-1].offset + 1
+                yield dict(at), {place: found}
 
     def live(self, topic: str) -> dict[bytes, bytes]:
         """What a compacted topic holds in the end, over all its partitions."""

@@ -55,7 +55,8 @@ class RequestType:
         restricts: Whether it restricts the person while it is weighed.
         told_of_holds: Whether its answer tells of copies under holds, too.
         basis: The legal basis that the purposes which it names must have.
-        apart: Whether a module of its own plans its decisions (`lifts.py`, `holds.py`).
+        apart: Whether a module of its own plans its decisions: `workers/desk/decisions/lifts.py`,
+            `workers/desk/decisions/holds.py`.
         notice: What is told once it is carried out; `before` what is told before.
         title: How an answer calls it, for a person's own; `asked` how a letter does.
 

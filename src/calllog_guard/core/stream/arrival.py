@@ -95,8 +95,6 @@ def arrival(
     key: bytes | None,
     value: bytes | None,
     headers: Sequence[tuple[str, bytes | None]] = (),
-    *,
-    senders: bool = False,
 ) -> Arrival:
     """A record as it is handed to the workers."""
     size = len(value or b"") + len(key or b"")
@@ -105,7 +103,19 @@ def arrival(
     if size > RECORD_MOST:
         return lost(place, offset, remnant(TOO_LARGE, value or b""), size, timestamp_ms, key)
     topic, partition = place
-    return Arrival(topic, partition, offset, key, value, _named(timestamp_ms), tuple(headers), size, None, senders)
+    return Arrival(topic, partition, offset, key, value, _named(timestamp_ms), tuple(headers), size)
+
+
+def sent(
+    place: tuple[str, int],
+    offset: int,
+    timestamp_ms: int,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Sequence[tuple[str, bytes | None]] = (),
+) -> Arrival:
+    """As `arrival`, where the time is its sender's word."""
+    return msgspec.structs.replace(arrival(place, offset, timestamp_ms, key, value, headers), senders=True)
 
 
 def lost(

@@ -15,13 +15,12 @@ from typing import Final
 import structlog
 
 from calllog_guard.core.codec import to_ms
-from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.officers.acceptances import Accepted
 from calllog_guard.core.officers.prolongations import Prolonged, next_retention
 from calllog_guard.core.topics import TABLE, Topic
 from calllog_guard.metrics import Gauges
 from calllog_guard.ports import Place
-from calllog_guard.workers.auditor.upkeep import Means
+from calllog_guard.workers.auditor.context import AuditorContext
 from calllog_guard.workers.runtime.beginnings import ReadingState, standing
 from calllog_guard.workers.runtime.reads import reads_of
 
@@ -37,12 +36,11 @@ class Lags:
 
     def __init__(
         self,
-        tenant: Tenant,
-        means: Means,
+        means: AuditorContext,
         accepted: Callable[[], Awaitable[list[Accepted]]],
         signed: Callable[[Prolonged], Awaitable[None]],
     ) -> None:
-        self._tenant, self._m, self._accepted, self._signed = tenant, means, accepted, signed
+        self._tenant, self._m, self._accepted, self._signed = means.tenant, means, accepted, signed
 
     def _wanted(self) -> dict[str, int]:
         """How long the topics are kept whose time the auditor may prolong, in milliseconds."""

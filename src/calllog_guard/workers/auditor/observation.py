@@ -8,21 +8,19 @@ Source: docs/adr/0007-absence-is-observed.md.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from calllog_guard.core.audit.absence import Look
 from calllog_guard.core.decisions.outcome import Observed
-from calllog_guard.metrics import Counters, Gauges, Increment, SetGauge
-from calllog_guard.ports import Clock
+from calllog_guard.metrics import Counters, Gauges
+from calllog_guard.workers.auditor.context import AuditorContext
 
 log: Final = structlog.get_logger()
-ReadEach = Callable[[str, Sequence[int], Callable[[Any], None]], Awaitable[dict[int, tuple[int, int]]]]
-Disks = Callable[[str, int, list[bytes]], list[Look]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +34,9 @@ class LookResult:
 class Observation:
     """Looks at the partitions of one topic, as an outsider and on the brokers' disks."""
 
-    def __init__(
-        self,
-        topic: str,
-        read_each: ReadEach,
-        disks: Disks,
-        clock: Clock,
-        count: Increment,
-        level: SetGauge,
-    ) -> None:
-        self._topic, self._read_each, self._disks, self._clock = topic, read_each, disks, clock
-        self._count, self._level = count, level
+    def __init__(self, topic: str, context: AuditorContext) -> None:
+        self._topic, self._log, self._disks, self._clock = topic, context.log, context.disks, context.clock
+        self._count, self._level = context.count, context.level
         self._rests_until: dict[int, float] = {}
         self.beyond: Sequence[int] = ()
         """Partitions that the topic was not created with: whoever wrote there wrote anybody's legs."""
@@ -66,7 +56,7 @@ class Observation:
         began = asyncio.get_running_loop().time()
         look = Look.for_(names)
         places = [partition, *self.beyond]
-        first, end = (await self._read_each(self._topic, places, look.kafka_record))[partition]
+        first, end = (await self._log.read_each(self._topic, places, look.kafka_record))[partition]
         found = [await asyncio.to_thread(partial(self._disks, self._topic, at, list(look.seen))) for at in places]
         looks, disks = (look, *(each for some in found for each in some)), found[0]
         self._told(partition, looks, asyncio.get_running_loop().time() - began)

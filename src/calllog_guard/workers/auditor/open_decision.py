@@ -39,8 +39,8 @@ class Watched:
         """What is to be observed of this decision, in order; empty when nothing is."""
         if self.decision is None or (self.done is not None and self.done.stage == "failed"):
             return ()
-        kind = self.decision.type if self.decision.range is None else "erase_range"
-        return tuple(stage for stage in stages_of(kind) if stage in _OBSERVED)
+        stages = stages_of(self.decision.type, ranged=self.decision.range is not None)
+        return tuple(stage for stage in stages if stage in _OBSERVED)
 
     @property
     def _tokens(self) -> Collection[str]:

@@ -9,8 +9,7 @@ Source: docs/explanation/design.md, docs/reference/topics.md.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -18,43 +17,23 @@ import structlog
 
 from calllog_guard.core.codec import BEAT, Beat, encode, to_ms
 from calllog_guard.core.records import Output
-from calllog_guard.core.stream.anchor import ANCHOR, Anchor
+from calllog_guard.core.stream.anchor import ANCHOR
 from calllog_guard.core.stream.beginnings import NO_ID, Shape, read_reached
 from calllog_guard.core.stream.proofs import AUDIT
 from calllog_guard.core.topics import LATER, TABLE, Topic
 from calllog_guard.errors import EntryCorruptError, KeystoreSilentError
-from calllog_guard.metrics import Counters, Gauges, Increment, SetGauge
-from calllog_guard.ports import Clock, Extents, Keystore, Topics, Trim, Writer
-from calllog_guard.settings import Settings
-from calllog_guard.workers.keys.restore_guard import RestoreGuard
-from calllog_guard.workers.runtime.clocks import Agree, unwatched
+from calllog_guard.metrics import Counters, Gauges
+from calllog_guard.ports import Trim
+from calllog_guard.workers.auditor.context import AuditorContext
 from calllog_guard.workers.runtime.reads import Spot, group_of
 
 log: Final = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
-    """What keeping topics needs of the world; `events` are the topics of events now, `agree` says whether the clocks do."""
-
-    settings: Settings
-    clock: Clock
-    keystore: Keystore
-    guard: RestoreGuard
-    admin: Topics
-    extents: Extents
-    writer: Writer
-    events: Callable[[], Sequence[str]]
-    count: Increment
-    level: SetGauge
-    agree: Agree = unwatched
-    anchor: Anchor | None = None
-
-
 class Upkeep:
     """Looks after the topics' partitions that are, modulo the count, among `watched`."""
 
-    def __init__(self, means: Means, watched: Collection[int]) -> None:
+    def __init__(self, means: AuditorContext, watched: Collection[int]) -> None:
         self._m, self._watched = means, watched
         self._shapes: Mapping[str, Shape] | None = None
         self._beyond: dict[str, list[int]] = {}

@@ -8,17 +8,16 @@ Source: docs/explanation/design.md, docs/adr/0007-absence-is-observed.md.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 import structlog
-from aiokafka import TopicPartition
 
 from calllog_guard.core.crypto.subject_secrets import floor_month, month_text
 from calllog_guard.core.decisions.decision import decision_in
-from calllog_guard.core.decisions.outcome import DONE, TO_DESK, Observed, Outcome, OutcomeKey, is_result, legs_part
+from calllog_guard.core.decisions.outcome import DONE, TO_DESK, Observed, Outcome, is_result, legs_part
 from calllog_guard.core.profile import RELEASE_0_1
 from calllog_guard.core.records import Output
 from calllog_guard.core.retention.removals import RATCHET_KEY, Marked
@@ -26,13 +25,13 @@ from calllog_guard.core.stream.proofs import TOGETHER
 from calllog_guard.core.topics import LATER, Topic
 from calllog_guard.errors import KeystoreUnsafeError, MessageError, RecordError
 from calllog_guard.metrics import Counters, Gauges
-from calllog_guard.ports import Cleaners, Offsets, ReadAll
+from calllog_guard.ports import TopicPartition
+from calllog_guard.workers.auditor.context import AuditorContext
 from calllog_guard.workers.auditor.lags import Lags
-from calllog_guard.workers.auditor.observation import Disks, LookResult, Observation, ReadEach
+from calllog_guard.workers.auditor.observation import LookResult, Observation
 from calllog_guard.workers.auditor.open_decision import Watched
-from calllog_guard.workers.auditor.upkeep import Means, Upkeep
-from calllog_guard.workers.keys.people.subject_keys import Keyring
-from calllog_guard.workers.keys.rotation import UNREADABLE, Walked
+from calllog_guard.workers.auditor.upkeep import Upkeep
+from calllog_guard.workers.keys.rotation import UNREADABLE
 from calllog_guard.workers.runtime.delivery import Unit
 from calllog_guard.workers.runtime.parallel import unhurried
 from calllog_guard.workers.runtime.periodic import Duty
@@ -47,34 +46,20 @@ class Auditor:
 
     name = "auditor"
 
-    def __init__(
-        self,
-        home: int,
-        means: Means,
-        lags: Lags,
-        keep_days: Callable[[], int],
-        outcome_key: OutcomeKey,
-        ring: Keyring,
-        read_all: ReadAll,
-        read_each: ReadEach,
-        starts: Offsets,
-        disks: Disks,
-        cleaners: Cleaners,
-        walked: Callable[[], Awaitable[Walked]],
-    ) -> None:
-        settings = self._settings = means.settings
-        self._home, self._events, self._keep_days = home, means.events, keep_days
-        self._ring, self._keystore, self._admin, self._writer = ring, means.keystore, means.admin, means.writer
-        self._outcome_key, self._lags, self._agree = outcome_key, lags, means.agree
-        self._clock, self._starts = means.clock, starts
-        self._read_all, self._count, self._level = read_all, means.count, means.level
+    def __init__(self, context: AuditorContext, lags: Lags) -> None:
+        settings, self._context = context.settings, context
+        self._settings, self._home, self._events = settings, context.home, context.events
+        self._ring, self._keystore, self._admin = context.ring, context.keystore, context.admin
+        self._outcome_key, self._lags, self._agree = context.outcome_key, lags, context.agree
+        self._clock, self._log, self._writer = context.clock, context.log, context.writer
+        self._count, self._level = context.count, context.level
         self._legs, self._decisions = settings.topic(Topic.LEGS), settings.topic(Topic.DECISIONS)
         self._outcomes = settings.topic(Topic.OUTCOMES)
         self.topics: tuple[str, ...] = (self._decisions,)
-        self._observation = Observation(self._legs, read_each, disks, means.clock, means.count, means.level)
+        self._observation = Observation(self._legs, context)
         self._watched: dict[int, dict[bytes, Watched]] = {}
-        self._upkeep = Upkeep(means, self._watched)
-        self._walked, self._cleaners = walked, cleaners
+        self._upkeep = Upkeep(context, self._watched)
+        self._walked, self._cleaners = context.walked, context.cleaners
         self._sound = False
         self._rewrite_from = 0.0
         self._floor = 0
@@ -96,9 +81,9 @@ class Auditor:
     async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
         """See Role: what waits for an observation is read anew from the ledger."""
         self._watched.clear()
-        starts = await self._starts(self._decisions, partitions)
+        starts = await self._log.starts(self._decisions, partitions)
         found: dict[int, dict[bytes, Watched]] = {partition: {} for partition in partitions}
-        async for record in unhurried(await self._read_all(self._decisions, partitions), TOGETHER):
+        async for record in unhurried(await self._log.read_all(self._decisions, partitions), TOGETHER):
             self._note(record, found)
             starts[record.partition] = record.offset + 1
         self._watched.update(found)
@@ -166,7 +151,7 @@ class Auditor:
         cleaning = await self._cleaning()
         await self._upkeep.look()
         self._observation.beyond = self._upkeep.beyond(self._legs)
-        findings = await asyncio.to_thread(self._admin.check, self._keep_days(), self._events())
+        findings = await asyncio.to_thread(self._admin.check, self._context.keep_days, self._events())
         # an installation of the first release has none, and needs none before its upgrade
         spare = set(map(self._settings.topic, LATER)) if self._ring.forms <= RELEASE_0_1 else set()
         missed = [each for each in findings if not each.good and each.withholds and each.topic not in spare]
@@ -243,7 +228,7 @@ class Auditor:
     async def _turned(self) -> None:
         """From which month on keys are kept now, into the ledger, for the statement of the month."""
         now = self._clock.now()
-        floor = floor_month(now, self._keep_days())
+        floor = floor_month(now, self._context.keep_days)
         if self._ring.forms >= _STATED_FROM and floor != self._turned_to:
             mark = self._outcome_key.vouched(Marked(month=month_text(floor), at=now), RATCHET_KEY)
             await self._writer.write([Output(self._decisions, 0, RATCHET_KEY, mark)])

@@ -7,8 +7,8 @@ Rules: 1. Only after the fence does the request's offset move.  2. The same plac
 Source: docs/explanation/design.md, docs/explanation/cases.md.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from itertools import groupby
@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import msgspec
 import structlog
-from aiokafka import TopicPartition
 
 from calllog_guard.core.cases.case import Case, after_outcome, ended_at, parted
 from calllog_guard.core.cases.case_owner import Reason
@@ -24,15 +23,14 @@ from calllog_guard.core.cases.case_states import after, check_rights, opening
 from calllog_guard.core.cases.receipt import CERTIFIED
 from calllog_guard.core.cases.secret_cases import is_order
 from calllog_guard.core.codec import from_ms
-from calllog_guard.core.decisions.outcome import TO_DESK, Outcome, OutcomeKey
-from calllog_guard.core.identifiers import INTERNAL_KEY, Lookup, Tenant
-from calllog_guard.core.policy.active import Policy, TenantPolicy
+from calllog_guard.core.decisions.outcome import TO_DESK, Outcome
+from calllog_guard.core.identifiers import INTERNAL_KEY, Lookup
+from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import AUDIENCE, Request, check_fields, read_request
 from calllog_guard.core.requests.sealing import bare
 from calllog_guard.core.requests.types import OWN, TYPES, kinds
 from calllog_guard.core.stream.arrival import appended_ms, content
-from calllog_guard.core.stream.heartbeats import Heartbeats
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import (
     EntryUnreadableError,
@@ -42,12 +40,12 @@ from calllog_guard.errors import (
     ParkedError,
     RequestRefusedError,
 )
-from calllog_guard.metrics import Counters, Gauges, Increment, SetGauge
-from calllog_guard.ports import Clock, Writer
+from calllog_guard.metrics import Counters, Gauges
+from calllog_guard.ports import TopicPartition
 from calllog_guard.ports.fault_injection import CrashPoints
-from calllog_guard.settings import Settings
+from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.desk.answers.answers import Answers
-from calllog_guard.workers.desk.answers.notices import AWAITED, Notices
+from calllog_guard.workers.desk.answers.notices import AWAITED, Notices, Occasion
 from calllog_guard.workers.desk.answers.prior_notices import Before
 from calllog_guard.workers.desk.answers.receipts import NAMED, Receipts
 from calllog_guard.workers.desk.answers.statements import Statements
@@ -68,6 +66,7 @@ from calllog_guard.workers.desk.cases.terms import (
 )
 from calllog_guard.workers.desk.cases.unfound import Unfound, afresh, found, was_considered
 from calllog_guard.workers.desk.cases.waiting import WaitingCases, named
+from calllog_guard.workers.desk.context import DeskContext
 from calllog_guard.workers.desk.decisions.decider import Decider
 from calllog_guard.workers.desk.decisions.disclosures import Disclosures
 from calllog_guard.workers.desk.decisions.granted import (
@@ -85,8 +84,8 @@ from calllog_guard.workers.desk.decisions.holds import Holds
 from calllog_guard.workers.desk.decisions.lifts import Lifting, Met
 from calllog_guard.workers.desk.decisions.search import Searcher
 from calllog_guard.workers.desk.decisions.unwritten import without_unwritten
-from calllog_guard.workers.runtime.clocks import Agree, unwatched
-from calllog_guard.workers.runtime.dead_letters import DeadLetters
+from calllog_guard.workers.keys.hold_store import Safe
+from calllog_guard.workers.keys.tenants.tenure import Tenure
 from calllog_guard.workers.runtime.delivery import Unit
 from calllog_guard.workers.runtime.parallel import abreast, portions
 
@@ -96,57 +95,29 @@ _FENCES: Final = kinds(lambda row: row.fence)
 """What takes effect in the keystore at once: from `fenced` on nothing is opened or stored against it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Office:
-    """What a desk needs of the world; `home` is the tenant's partition."""
-
-    tenant: Tenant
-    home: int
-    book: Casebook
-    decider: Decider
-    holds: Holds
-    searcher: Searcher
-    answers: Answers
-    owners: Owners
-    receipts: Receipts
-    outcome_key: OutcomeKey
-    notices: Notices
-    writer: Writer
-    dead: DeadLetters
-    policy: Policy
-    settings: Settings
-    clock: Clock
-    topic: CaseTopic
-    desk_key: Callable[[str], bytes | None]
-    heartbeats: Callable[[], Heartbeats]
-    count: Increment
-    level: SetGauge
-    agree: Agree = unwatched
-
-
 class Desk:
     """The role that reads requests and outcomes, for one tenant."""
 
     name = "desk"
 
-    def __init__(self, office: Office) -> None:
-        self._o, self._book = office, office.book
-        settings = office.settings
+    def __init__(self, context: WorkerContext, tenure: Tenure) -> None:
+        book, settings = Casebook(context), context.settings
+        desk = DeskContext.of(context, book=book, decider=Decider(context, book), safe=Safe(context.ring))
+        self._o, self._book = desk, book
         self._requests, self._outcomes = settings.topic(Topic.REQUESTS), settings.topic(Topic.OUTCOMES)
-        self._orders = settings.topic(Topic.ORDERS)
-        self._steps = CrashPoints(settings.off)
-        self._lifting, self._disclosures = Lifting(office.holds.archive, office.policy), Disclosures(office.holds)
-        self._next_holds = self._next_look = office.clock.now()
+        self._orders, self._steps = settings.topic(Topic.ORDERS), CrashPoints(settings.off)
+        self._next_holds = self._next_look = context.clock.now()
         self._owned = False
         self._keep = timedelta(days=settings.cases_keep_days)
-        self._statements = Statements(office.holds.archive, office.policy, office.writer, office.home)
-        self._unfound = Unfound(office.book, office.notices, office.owners, self.stage)
-        self._deadlines = Deadlines(office.book, settings, office.clock, office.level, office.agree)
-        self._waiting = WaitingCases(office.book, office.decider, self._carry, self._table, office.count)
+        self._topic, self._deadlines, self._statements = CaseTopic(desk, tenure), Deadlines(desk), Statements(desk)
+        self._owners, self._holds, self._receipts = Owners(context.ring, desk.decider), Holds(desk), Receipts(context)
+        self._answers, self._notices = Answers(desk, self._owners), Notices(desk, self._owners)
+        self._searcher, self._lifting, self._disclosures = Searcher(desk), Lifting(desk), Disclosures(self._holds)
+        self._unfound = Unfound(book, self._notices, self._owners, self.stage)
+        self._waiting = WaitingCases(book, desk.decider, self._carry, self._table, context.count)
         carried = self._waiting.carried
-        self._before = Before(office.book, office.notices, settings, office.clock, self.stage, carried)
-        key_of = office.policy.public_key
-        self._acts = Acts(office.book, office.notices, self._before, carried, self.stage, self._reviewed, key_of)
+        self._before = Before(desk, self._notices, self.stage, carried)
+        self._acts = Acts(desk, self._notices, self._before, carried, self.stage, self._reviewed)
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -160,11 +131,11 @@ class Desk:
         self._owned = self._o.home in partitions
         self._deadlines.begin(owned=self._owned)
         if self._owned:
-            await self._o.topic.begin()
+            await self._topic.begin()
             await self._waiting.begin()
             self._before.begin()
         else:
-            self._o.topic.end()
+            self._topic.end()
         return {}
 
     async def revoked(self, partitions: Sequence[int]) -> None:
@@ -172,16 +143,16 @@ class Desk:
         if self._o.home in partitions:
             self._owned = False
             self._book.clear()
-            self._o.topic.end()
+            self._topic.end()
             self._deadlines.begin(owned=False)
 
     async def idle(self) -> None:
         """See Role: what the days bring; who has returned after an erasure is put under the holds that name them."""
         if self._owned and self._o.clock.now() >= self._next_look:
             if not self._book.ordered:  # where nothing is asked for, nothing else tells that the tenant was raised
-                await self._o.holds.archive.ring.view([])
-            await self._o.topic.look()
-            await self._o.topic.drop_parts(self._o.clock.now() - timedelta(days=self._o.settings.exports_keep_days))
+                await self._o.ring.view([])
+            await self._topic.look()
+            await self._topic.drop_parts(self._o.clock.now() - timedelta(days=self._o.settings.exports_keep_days))
             self._next_look = self._o.clock.now() + timedelta(seconds=LOOK_S)
         await self._deadlines.look(self._table()[1])
         if self._owned:
@@ -192,7 +163,7 @@ class Desk:
         if self._owned:
             await self._statements.look()
         if now >= self._next_holds:
-            await self._o.holds.renewed(self._table()[0])
+            await self._holds.renewed(self._table()[0])
             self._next_holds = now + timedelta(seconds=self._o.settings.sweep_s)
 
     async def _freed(self) -> None:
@@ -208,7 +179,7 @@ class Desk:
 
     async def unit(self, unit: Unit) -> None:
         """See Role: requests in their order, erasures among them abreast; the outcomes of the unit are written as one."""
-        beats, records = self._o.heartbeats(), [record for each in unit.values() for record in each]
+        beats, records = self._o.vault.heartbeats(self._o.tenant), [record for each in unit.values() for record in each]
         orders = [record for record in records if record.topic == self._orders and is_order(record)]
         if orders or any(place.topic == self._requests for place in unit):
             await self._o.decider.subjects.settled()
@@ -256,7 +227,7 @@ class Desk:
             found = table.requesters.get(kid)
             return self._o.policy.public_key(found.key) if found else None
 
-        token = bare(content(record), self._o.desk_key)
+        token = bare(content(record), partial(self._o.vault.desk_key, self._o.tenant))
         request = read_request(
             token, key_of, tenant=self._o.tenant, appended_ms=appended_ms(record), audience=table.audience or AUDIENCE
         )
@@ -287,7 +258,7 @@ class Desk:
             return
         if seen is None:
             self._before.check_request(request, table)
-            await self._o.holds.named(request)
+            await self._holds.named(request)
         for own in self._disclosures.parts(request):
             for jti, part in apart(*own, table):
                 await self._asked(jti, part, record, table, version)
@@ -311,7 +282,7 @@ class Desk:
             await self._waiting.carried(Granted(case, request, table, version))
 
     async def _opened(self, jti: str, request: Request, record: Any, table: TenantPolicy, version: str) -> Case:
-        held = await self._o.holds.named(request)
+        held = await self._holds.named(request)
         now, kind, appended_at = self._o.clock.now(), request.type, from_ms(record.timestamp)
         people = people_in(request)
         event = opening(
@@ -338,7 +309,7 @@ class Desk:
             cut_off=max(now, appended_at) if state == "enforcing" else None,
             opened_at=now,
             asked_by=request.iss,
-            people=people if people > 1 and self._o.owners.forms >= COUNTED else msgspec.UNSET,
+            people=people if people > 1 and self._owners.forms >= COUNTED else msgspec.UNSET,
             ranged=request.range is not None,
             consent=consent_of(request),
             hold=held[0],
@@ -348,7 +319,7 @@ class Desk:
         case = dated(case, table)
         gone = state == "enforcing" and kind == "erase" and request.range is None  # nobody is left who could ask
         if kind in OWN and not gone:
-            case = await self._o.owners.opened(case, request)
+            case = await self._owners.opened(case, request)
         if state == "waiting":
             case = await self._book.sealed(case, request)
         with self._book.begun(case):
@@ -359,9 +330,9 @@ class Desk:
 
     def _received(self, case: Case, request: Request, table: TenantPolicy) -> tuple[Case, list[Output]]:
         """Whoever complains is told that it has come (DPA 2018 s.164A)."""
-        if request.type != "complain" or self._o.notices.forms < AWAITED:
+        if request.type != "complain" or self._notices.forms < AWAITED:
             return case, []
-        return self._o.notices.of(case, "received", table, request, case.appended_at)
+        return self._notices.of(case, table, request, Occasion("received", case.appended_at))
 
     async def _carry(self, granted: Granted) -> Case:
         """What is to be done for a case now, until it is done. May be called again after a crash."""
@@ -395,7 +366,7 @@ class Desk:
         """Carry a granted request out; the receipt of the fence ends it. May be called again after a crash."""
         request = granted.request
         lookups = await self._o.decider.lookups(request)
-        told = await self._o.holds.renewed(granted.version, lookups.values())
+        told = await self._holds.renewed(granted.version, lookups.values())
         if request.type == "disclose":
             told = await self._disclosures.produced(granted, lookups, told)
         # after a crash a hold may just have decided for this very case: go on from there
@@ -428,11 +399,11 @@ class Desk:
             kept = (*again, *(each for each in case.kept if each not in again))
             case = msgspec.structs.replace(case, kept=kept)
         later = self._unfound.later(case)
-        case, notices = (case, []) if later else await self._o.notices.carried_out(granted, case)
+        case, notices = (case, []) if later else await self._notices.carried_out(granted, case)
         case, more = self._before.done(granted, case, subjects, given)
         if granted.ground and case.type == "complain":
             answer = Reason(of="answered", text=granted.ground, at=case.cut_off or case.opened_at)
-            case = await self._o.notices.remember(case, answer, request)
+            case = await self._notices.remember(case, answer, request)
         case = case if later else at_rest(case, request)
         fences = case.type in _FENCES and not (case.type == "erase" and case.ranged)
         stage = "fenced" if fences else "answered" if case.type == "complain" else "decided"
@@ -449,9 +420,9 @@ class Desk:
         if request.type == "erase" and request.range is None:
             return await self._erased(granted)
         if request.type == "hold":
-            return await self._o.holds.hold(granted)
+            return await self._holds.hold(granted)
         if request.type == "release":
-            return await self._o.holds.release(granted)
+            return await self._holds.release(granted)
         if request.type == "lift":
             return await self._lifting.lift(granted, met)
         if told.full:
@@ -459,16 +430,16 @@ class Desk:
         mask = mask_of(request.purposes, granted.table)
         parts = parts_of(request, mask, reviewed=bool(case.approvals) and was_considered(case))
         case, indexes, written = await self._o.decider.decide(granted, parts, told)
-        case = await without_unwritten(self._o.holds.archive, case, written)
-        return await self._o.answers.write(replace(granted, case=case), told, indexes)
+        case = await without_unwritten(self._o, case, written)
+        return await self._answers.write(replace(granted, case=case), told, indexes)
 
     async def _erased(self, granted: Granted) -> Case:
         """Everyone named is fenced; whose entry cannot be used is first looked for in the log. Raises ParkedError: that takes a while."""
-        renewed = partial(self._o.holds.renewed, granted.version)
+        renewed = partial(self._holds.renewed, granted.version)
         try:
             return await self._o.decider.erase(granted, renewed)
         except EntryUnreadableError:
-            case = await self._o.searcher.search(granted)
+            case = await self._searcher.search(granted)
             return await self._o.decider.erase(replace(granted, case=case), renewed)
 
     async def _considered(self, granted: Granted) -> Case:
@@ -476,7 +447,7 @@ class Desk:
         case = await self._o.decider.subjects.matched(granted.case, granted.request)
         part = considered(mask_of(granted.request.purposes, granted.table))
         case = (await self._o.decider.decide(replace(granted, case=case), (part,))).case
-        told, outputs = self._o.notices.of(case, "restricted", granted.table, granted.request, case.opened_at)
+        told, outputs = self._notices.of(case, granted.table, granted.request, Occasion("restricted", case.opened_at))
         return case if told is case else await self._o.book.save(told, outputs)
 
     async def _reviewed(self, granted: Granted) -> Case:
@@ -493,7 +464,7 @@ class Desk:
         case = ended_at(case, now, self._keep)
         timed(before, case, self._o.count)
         self._disclosures.ended(case)
-        told = [self._o.receipts.of(case, stage, now, version)] if self._certified(case, stage) else []
+        told = [self._receipts.of(case, stage, now, version)] if self._certified(case, stage) else []
         return await self._book.save(case, [*told, *notices])
 
     async def _outcomes_of(self, records: Sequence[Any]) -> None:
@@ -516,7 +487,7 @@ class Desk:
                 self._o.count(Counters.decisions_failed, 1)
                 log.error("a decision could not be carried out: an officer must look", case=case.case)
             found, reached = after_outcome(case, outcome, now)
-            found, said = self._o.notices.heard(found, outcome, table)
+            found, said = self._notices.heard(found, outcome, table)
             found, reached, notices = self._unfound.made(found, reached, table, now)
             if outcome.stage == "traced":
                 self._waiting.at_once_all()
@@ -526,13 +497,13 @@ class Desk:
                 self._disclosures.ended(found)
                 changed[case.case] = found
                 told = [stage for stage in reached if self._certified(found, stage)]
-                receipts += [self._o.receipts.of(found, stage, now, version) for stage in told] + said + notices
+                receipts += [self._receipts.of(found, stage, now, version) for stage in told] + said + notices
         await self._book.save_all(list(changed.values()), receipts)
 
     def _certified(self, case: Case, stage: str) -> bool:
         """Whether a stage ends in a receipt; see CERTIFIED."""
         if stage == "decided":  # a release before the second level of forms refuses what it does not know
-            return case.state == "closed" and self._o.holds.archive.ring.forms >= NAMED
+            return case.state == "closed" and self._o.ring.forms >= NAMED
         return stage in CERTIFIED and (stage != "rewritten" or case.type == "rectify")
 
     def _told(self, record: Any) -> Outcome:

@@ -27,7 +27,7 @@ from calllog_guard.core.stream.arrival import content
 from calllog_guard.errors import EntryUnreadableError, KeyMissingError, MessageError, RecordError
 from calllog_guard.metrics import Counters
 from calllog_guard.ports import LegFacts, Pending
-from calllog_guard.workers.keeper.context import Tools
+from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.decision_work import PORTION
 from calllog_guard.workers.keeper.held_copies import Copies
 from calllog_guard.workers.keeper.partition import Shard
@@ -87,7 +87,7 @@ def _opened(decision: Decision, key: Secret) -> Rule:
 class Arrivals:
     """Judges the legs of people about whom something was decided."""
 
-    def __init__(self, tools: Tools, copies: Copies) -> None:
+    def __init__(self, tools: KeeperContext, copies: Copies) -> None:
         self._t, self._copies = tools, copies
 
     async def standing(self, shard: Shard, pseudonym: str) -> Standing:
@@ -170,7 +170,7 @@ class Arrivals:
         at, whole = b"", True
         while rows := shard.index.legs_after(person, at, PORTION):
             at = rows[-1][1]
-            values = await self._t.fetch(self._t.legs, shard.partition, {key: facts.offset for facts, key in rows})
+            values = await self._t.log.fetch(self._t.legs, shard.partition, {key: facts.offset for facts, key in rows})
             whole = whole and len(values) == len(rows)
             for facts, key in rows:
                 if key in values:

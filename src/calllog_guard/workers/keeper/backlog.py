@@ -8,7 +8,7 @@ Source: docs/explanation/design.md, docs/adr/0011-one-persons-matter.md.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -19,8 +19,8 @@ from calllog_guard.core.decisions.decision import DECISIONS
 from calllog_guard.core.requests.types import EXPORTS
 from calllog_guard.errors import EpochUnknownError, LegMovedError, MessageError, ParkedError
 from calllog_guard.metrics import Counters
-from calllog_guard.ports import Offsets, Pending
-from calllog_guard.workers.keeper.context import Tools
+from calllog_guard.ports import Pending
+from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.decision_work import Ended, Work, work_of
 from calllog_guard.workers.keeper.enforcement.enforcer import Enforcer
 from calllog_guard.workers.keeper.partition import Shard
@@ -32,12 +32,10 @@ _TRIED_S: Final = 3600.0
 
 
 class Backlog:
-    """Finishes the decisions of one keeper's partitions; `ends` and `reached` tell of the legs' partitions."""
+    """Finishes the decisions of one keeper's partitions."""
 
-    def __init__(
-        self, tools: Tools, enforcer: Enforcer, ends: Offsets, reached: Callable[[str, int], Awaitable[int]]
-    ) -> None:
-        self._t, self._enforcer, self._ends, self._reached = tools, enforcer, ends, reached
+    def __init__(self, tools: KeeperContext, enforcer: Enforcer) -> None:
+        self._t, self._enforcer = tools, enforcer
 
     @staticmethod
     def begin(shard: Shard) -> None:
@@ -53,7 +51,7 @@ class Backlog:
 
     async def finish(self, shard: Shard) -> None:
         """One turn of what has reached its barrier; what must wait, or has more to do, is tried again."""
-        reached = await self._reached(self._t.legs, shard.partition) if shard.pending else 0
+        reached = await self._t.reached(self._t.legs, shard.partition) if shard.pending else 0
         ripe = [item for item in shard.pending.items() if item[1].barrier <= reached and shard.pauses.due(item[0])]
         works = [work for key, pending in ripe if (work := self._work(shard, key, pending)) is not None]
         finished, busy = False, set[str]()
@@ -133,8 +131,8 @@ class Backlog:
 
     async def _look_again(self, shard: Shard, missing: Sequence[bytes]) -> None:
         """A leg that was not there, and of which nothing was read up to the end that the log had then, is there no more."""
-        ends = await self._ends(self._t.legs, [shard.partition])
-        reached = await self._reached(self._t.legs, shard.partition)
+        ends = await self._t.log.ends(self._t.legs, [shard.partition])
+        reached = await self._t.reached(self._t.legs, shard.partition)
         for key in missing:
             facts, (offset, end) = shard.index.facts(key), shard.missing.pop(key, (-1, 0))
             if facts is None:

@@ -18,7 +18,7 @@ from calllog_guard.core.identifiers import HoldId, Lookup
 from calllog_guard.core.retention.purposes import due_day
 from calllog_guard.errors import EntryUnreadableError
 from calllog_guard.ports import LegFacts
-from calllog_guard.workers.keeper.context import Tools
+from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.held_copies import Copies
 from calllog_guard.workers.keeper.partition import Shard
 from calllog_guard.workers.keys.people.homes import Homes
@@ -38,7 +38,7 @@ class _Place:
 class Noting:
     """One keeper's."""
 
-    def __init__(self, tools: Tools, copies: Copies) -> None:
+    def __init__(self, tools: KeeperContext, copies: Copies) -> None:
         self._t, self._copies = tools, copies
         self._kept, self._homes = KeptOf(tools.ring, tools.clock), Homes(tools.ring, writes=False)
         self._at: dict[int, _Place] = {}

@@ -37,7 +37,7 @@ from calllog_guard.errors import KeyMissingError, LegMovedError, MessageError, R
 from calllog_guard.metrics import Counters
 from calllog_guard.ports import LegFacts, Position
 from calllog_guard.ports.fault_injection import CrashPoints
-from calllog_guard.workers.keeper.context import INDEX_FORM, Tools
+from calllog_guard.workers.keeper.context import INDEX_FORM, KeeperContext
 from calllog_guard.workers.keeper.decision_work import PORTION
 from calllog_guard.workers.keeper.expiry.sweep_brake import SweepBrake
 from calllog_guard.workers.keeper.partition import Shard
@@ -77,7 +77,7 @@ def opened_of(pseudonym: Pseudonym, keys: Keys) -> KeyBytes:
 class Copies:
     """Makes and removes the copies of one tenant, a partition at a time."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: KeeperContext) -> None:
         self._t, self._steps = tools, CrashPoints(tools.settings.off)
         self._homes = Homes(tools.ring, writes=False)
         self._topic = tools.settings.topic(Topic.HELD)
@@ -155,7 +155,7 @@ class Copies:
         opened, made = opened_of(pseudonym, keys), dict[bytes, LegFacts]()
         for at in range(0, len(rows), _AT_ONCE):
             places = {key: facts.offset for facts, key in rows[at : at + _AT_ONCE]}
-            values = await self._t.fetch(self._t.legs, shard.partition, places)
+            values = await self._t.log.fetch(self._t.legs, shard.partition, places)
             if missing := places.keys() - values:
                 raise LegMovedError(missing)
             outputs: list[Output] = []
@@ -231,7 +231,7 @@ class Copies:
 
     async def _read_on(self, shard: Shard) -> tuple[set[HoldId], int, bool]:
         """The holds of the copies that are new to the index, where to read on, and whether the end was reached."""
-        records, after, end = await self._t.tail(self._topic, shard.partition, shard.copies, _TAIL)
+        records, after, end = await self._t.log.tail(self._topic, shard.partition, shard.copies, _TAIL)
         seen: set[HoldId] = set()
         for record in records:
             if record.key is None or record.key[:1] == INTERNAL_KEY:
@@ -267,7 +267,7 @@ class Copies:
         secret = await self._t.safe.secret(hold) if rows else None
         if secret is None:
             return {}
-        values = await self._t.fetch(self._topic, shard.partition, {key: facts.offset for facts, key in rows})
+        values = await self._t.log.fetch(self._topic, shard.partition, {key: facts.offset for facts, key in rows})
         legs: dict[bytes, Leg] = {}
         for key, value in values.items():
             try:
@@ -287,7 +287,7 @@ class Copies:
         secret = await self._t.safe.secret(hold) if rows else None
         if secret is None:
             return 0
-        values = await self._t.fetch(self._topic, shard.partition, {key: facts.offset for facts, key in rows})
+        values = await self._t.log.fetch(self._topic, shard.partition, {key: facts.offset for facts, key in rows})
         if missing := [key for _, key in rows if key not in values]:
             raise LegMovedError(missing)
         outputs: list[Output] = []

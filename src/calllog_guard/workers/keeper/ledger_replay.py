@@ -31,8 +31,7 @@ from calllog_guard.core.stream.proofs import KEEP
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryUnreadableError, MessageError
 from calllog_guard.metrics import Counters, Gauges
-from calllog_guard.ports import Offsets, ReadAll
-from calllog_guard.workers.keeper.context import Tools
+from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.enforcement.enforcer import Enforcer
 from calllog_guard.workers.keeper.enforcement.holds import Preserver
 from calllog_guard.workers.keeper.partition import Shard
@@ -45,12 +44,9 @@ Read = Callable[[Shard, Any], tuple[Decision, Entry | None]]
 class Replayer:
     """Replays the ledger of the keeper's partitions; `read` opens a decision and checks its seal."""
 
-    def __init__(
-        self, tools: Tools, enforcer: Enforcer, preserver: Preserver, read_all: ReadAll, ends: Offsets, read: Read
-    ) -> None:
+    def __init__(self, tools: KeeperContext, enforcer: Enforcer, preserver: Preserver, read: Read) -> None:
         self._t, self._enforcer, self._preserver, self._read = tools, enforcer, preserver, read
         self._ring, self._writer, self._clock, self._count = tools.ring, tools.writer, tools.clock, tools.count
-        self._read_all, self._ends = read_all, ends
         self._decisions = tools.settings.topic(Topic.DECISIONS)
 
     async def replay(self, shards: Mapping[int, Shard]) -> None:
@@ -63,10 +59,10 @@ class Replayer:
         self._t.level(Gauges.guard_lag, len(missing))
         for partition, applied in missing.items():
             shard = shards[partition]
-            end = (await self._ends(self._decisions, [partition]))[partition]
+            end = (await self._t.log.ends(self._decisions, [partition]))[partition]
             again = 0
             flagged: dict[str, Entry] = {}
-            records = await self._read_all(self._decisions, [partition])
+            records = await self._t.log.read_all(self._decisions, [partition])
             await self._unmark(shard, records)
             for record in records:
                 if record.offset < applied or record.value is None or not record.key or record.key[:1] == b"~":

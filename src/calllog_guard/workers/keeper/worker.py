@@ -8,12 +8,11 @@ Source: docs/explanation/design.md, docs/contributing/architecture.md.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from aiokafka import TopicPartition
 
 from calllog_guard.core.codec import BEAT, to_ms
 from calllog_guard.core.decisions.decision import Decision, Entry, decision_in, open_entry
@@ -27,12 +26,12 @@ from calllog_guard.core.stream.heartbeats import plain
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryUnreadableError, EpochUnknownError, MessageError, RecordError
 from calllog_guard.metrics import Counters, Gauges
-from calllog_guard.ports import Index, LegFacts, Offsets, Pending, ReadAll
+from calllog_guard.ports import Index, LegFacts, Pending, TopicPartition
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keeper.arrivals import UNJUDGED, facts_of, stray_of
 from calllog_guard.workers.keeper.backlog import Backlog
-from calllog_guard.workers.keeper.context import INDEX_FORM, Tools
+from calllog_guard.workers.keeper.context import INDEX_FORM, KeeperContext
 from calllog_guard.workers.keeper.enforcement.enforcer import Enforcer
 from calllog_guard.workers.keeper.enforcement.exports import Exporter
 from calllog_guard.workers.keeper.enforcement.holds import Preserver
@@ -42,7 +41,6 @@ from calllog_guard.workers.keeper.expiry.statistics import Statistician
 from calllog_guard.workers.keeper.expiry.sweeper import Sweeper
 from calllog_guard.workers.keeper.ledger_replay import Replayer
 from calllog_guard.workers.keeper.partition import Shard
-from calllog_guard.workers.runtime.dead_letters import DeadLetters
 from calllog_guard.workers.runtime.delivery import Unit
 from calllog_guard.workers.runtime.parallel import abreast
 from calllog_guard.workers.runtime.periodic import Duty
@@ -65,17 +63,8 @@ class Keeper:
 
     name = "keeper"
 
-    def __init__(
-        self,
-        tools: Tools,
-        dead: DeadLetters,
-        read_all: ReadAll,
-        starts: Offsets,
-        ends: Offsets,
-        reached: Callable[[str, int], Awaitable[int]],
-        open_index: Callable[[Path], Index],
-    ) -> None:
-        self._t, self._dead, self._enforcer = tools, dead, Enforcer(tools)
+    def __init__(self, tools: KeeperContext) -> None:
+        self._t, self._dead, self._enforcer = tools, tools.dead, Enforcer(tools)
         exporter = Exporter(tools, self._enforcer)
         for kind in EXPORTS:
             self._enforcer.register(kind, exporter.export)
@@ -85,18 +74,16 @@ class Keeper:
         self._enforcer.register("search", Finder(tools, self._enforcer).search)
         self._tenant, self._ring, self._writer, self._settings = tools.tenant, tools.ring, tools.writer, tools.settings
         self._clock, self._count = tools.clock, tools.count
-        self._read_all, self._starts, self._ends = read_all, starts, ends
         self._legs, self._decisions = tools.legs, tools.settings.topic(Topic.DECISIONS)
-        self._reached, self._open_index = reached, open_index
         self.topics: tuple[str, ...] = (self._legs, self._decisions)
         self._steps = CrashPoints(tools.settings.off)
         self._shards: dict[int, Shard] = {}
-        self._backlog = Backlog(tools, self._enforcer, ends, reached)
-        self._replayer = Replayer(tools, self._enforcer, self._preserver, read_all, ends, self._read)
-        self._statistician = Statistician(tools, read_all)
+        self._backlog = Backlog(tools, self._enforcer)
+        self._replayer = Replayer(tools, self._enforcer, self._preserver, self._read)
+        self._statistician = Statistician(tools)
         self._removals = Removals(tools)
         self._accesses = Duty("accesses", tools.settings.watch_s, self._enforcer.readership.follow)
-        self._sweeper = Sweeper(tools, self._enforcer.copies, (self._statistician, self._removals), reached)
+        self._sweeper = Sweeper(tools, self._enforcer.copies, (self._statistician, self._removals))
 
     # --- assignment -------------------------------------------------------------------------------------------------
 
@@ -105,17 +92,20 @@ class Keeper:
         self.close()
         for partition in set(partitions) & set(self._t.began_anew(self._decisions)):
             await self._ring.guard.applied(partition, 0)  # an offset of a ledger that is gone says nothing of this one
-        legs, decisions = await self._starts(self._legs, partitions), await self._starts(self._decisions, partitions)
+        legs, decisions = (
+            await self._t.log.starts(self._legs, partitions),
+            await self._t.log.starts(self._decisions, partitions),
+        )
         self._enforcer.readership.assigned(partitions)
-        ends = await self._ends(self._legs, partitions)
-        decided = await self._ends(self._decisions, partitions)
+        ends = await self._t.log.ends(self._legs, partitions)
+        decided = await self._t.log.ends(self._decisions, partitions)
         places: dict[TopicPartition, int] = {}
         for partition in partitions:
             shard = self._opened(
                 partition, (legs[partition], ends[partition]), (decisions[partition], decided[partition])
             )
             shard.known_from = ends[partition]
-            records = await self._read_all(self._decisions, [partition])
+            records = await self._t.log.read_all(self._decisions, [partition])
             self._remember(shard, records)
             self._backlog.begin(shard)
             self._statistician.begin(partition, records)
@@ -128,7 +118,7 @@ class Keeper:
     def _opened(self, partition: int, legs: tuple[int, int], decisions: tuple[int, int]) -> Shard:
         held, copies = self._held(partition)
         path = index_path(self._settings, partition)
-        index = self._open_index(path)
+        index = self._t.open_index(path)
         position = index.position()
         oldest = to_ms(self._clock.now()) - self._settings.tombstone_keep_ms // 2
         if (
@@ -147,19 +137,19 @@ class Keeper:
                 shard.unjudged.failed(key.removeprefix(UNJUDGED).decode())
             return shard
         index.destroy()
-        return Shard(partition, self._open_index(path), legs[0], decisions[0], held, copies)
+        return Shard(partition, self._t.open_index(path), legs[0], decisions[0], held, copies)
 
     def _held(self, partition: int) -> tuple[Index, int]:
         """The index of copies; one of another form, or of another topic, is built anew."""
         path = held_path(self._settings, partition)
-        index = self._open_index(path)
+        index = self._t.open_index(path)
         position = index.position()
         topic = self._settings.topic(Topic.HELD)
         same = position is not None and position.topics == self._t.known_as(topic)
         if position is not None and same and position.form == INDEX_FORM and partition not in self._t.began_anew(topic):
             return index, position.legs
         index.destroy()
-        return self._open_index(path), 0
+        return self._t.open_index(path), 0
 
     def _remember(self, shard: Shard, records: Sequence[Any]) -> None:
         """Who is erased and what is done, from the ledger, before the first leg is handled."""
@@ -368,7 +358,7 @@ class Keeper:
 
     async def _pend(self, shard: Shard, records: Sequence[Any]) -> None:
         """The barrier is captured once for all decisions of a unit, after the last of their fences."""
-        barrier = (await self._ends(self._legs, [shard.partition]))[shard.partition]
+        barrier = (await self._t.log.ends(self._legs, [shard.partition]))[shard.partition]
         for record in records:
             pending = Pending(record.value, barrier, record.offset)
             shard.pending[record.key] = pending

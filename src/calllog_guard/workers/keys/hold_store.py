@@ -15,13 +15,11 @@ from calllog_guard.core.codec import decode, encode
 from calllog_guard.core.crypto.entries import EPOCH_KEY, key_epoch
 from calllog_guard.core.crypto.held_envelope import HoldEntry, HoldSecret, hold_key, open_hold, seal_hold
 from calllog_guard.core.decisions.hold import TERMS, Terms
-from calllog_guard.core.identifiers import EpochName, HoldId, Tenant
+from calllog_guard.core.identifiers import EpochName, HoldId
 from calllog_guard.errors import EntryUnreadableError, HoldReleasedError
-from calllog_guard.ports import Keystore
 from calllog_guard.workers.keys.key_cache import Cache
 from calllog_guard.workers.keys.people.subject_keys import Keyring, fresh_nonce, pointer
 from calllog_guard.workers.keys.people.unreadable import of_one
-from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 
 _NOW: Final = EpochName("")
 """Whatever epoch is current when the entry is sealed."""
@@ -39,8 +37,8 @@ def terms_of(entry: HoldEntry) -> Terms:
 class Safe:
     """One tenant's holds."""
 
-    def __init__(self, tenant: Tenant, keystore: Keystore, ring: Keyring, vault: Vault) -> None:
-        self._tenant, self._keystore, self._ring, self._vault = tenant, keystore, ring, vault
+    def __init__(self, ring: Keyring) -> None:
+        self._tenant, self._keystore, self._ring, self._vault = ring.tenant, ring.keystore, ring, ring.vault
         self._opened: Cache[HoldId, tuple[bytes, HoldEntry]] = Cache(ring.cache_s, _OPENED_MAX)
 
     def _open(self, name: HoldId, raw: bytes) -> HoldEntry:

@@ -15,7 +15,7 @@ Source: docs/adr/0012-identity-is-fixed.md.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -45,7 +45,7 @@ from calllog_guard.core.stream.arrival import content
 from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import IdentityMovedError, MessageError
-from calllog_guard.ports import Clock, Writer
+from calllog_guard.ports import Clock, Log, Writer
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.hold_store import Safe
@@ -56,7 +56,6 @@ from calllog_guard.workers.keys.people.subject_keys import Keyring, fresh_nonce,
 _LEGS_OF_ONE: Final = 4
 """Kept of each person: the newest; an older month may not open any more."""
 _AT_ONCE: Final = 500
-ReadEach = Callable[[str, Sequence[int], Callable[[Any], None]], Awaitable[Any]]
 
 
 @dataclass(slots=True)
@@ -124,7 +123,7 @@ def owed(person: Person, other: Person) -> list[_Rule]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityChangeNeeds:
-    """What carrying over needs of the world; `read_each` hands out every record of some partitions."""
+    """What carrying over needs of the world."""
 
     tenant: Tenant
     ring: Keyring
@@ -133,7 +132,7 @@ class IdentityChangeNeeds:
     policy: Policy
     settings: Settings
     clock: Clock
-    read_each: ReadEach
+    log: Log
     told: Callable[[str], None] = lambda _: None
 
 
@@ -216,7 +215,7 @@ class CarryOver:
                 if value is not None or name in found:
                     found.setdefault(name, _Legs()).note(key, value, most)
 
-        await self._n.read_each(self._legs, [partition], note)
+        await self._n.log.read_each(self._legs, [partition], note)
         return found
 
     async def _copies(self, partition: int) -> None:
@@ -229,7 +228,7 @@ class CarryOver:
             if (key := record.key or b"~")[:1] != b"~":
                 kept[key] = content(record)
 
-        await self._n.read_each(self._held, [partition], note)
+        await self._n.log.read_each(self._held, [partition], note)
         copies = [(HoldId(key[:22].decode("ascii", "replace")), value) for key, value in kept.items() if value]
         entries, _ = await self._n.safe.readable(name for name, _ in copies)
         for name, value in copies:

@@ -37,12 +37,11 @@ from calllog_guard.core.crypto.entries import (
 from calllog_guard.core.crypto.law_copy import read_kept
 from calllog_guard.core.crypto.rewrap import FORMS, Rewrapper, TakenEntry, epoch_in, raised
 from calllog_guard.core.crypto.subject_secrets import Link, Month, floor_month, link_at, month_of
-from calllog_guard.core.identifiers import EpochName, Lookup, Tenant, b64
+from calllog_guard.core.identifiers import EpochName, Lookup, b64
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError
-from calllog_guard.ports import Clock, Keystore
+from calllog_guard.ports import Clock
 from calllog_guard.workers.keys.people.late_events import LateLimit
 from calllog_guard.workers.keys.people.subject_keys import Keyring, pointer
-from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 
 _FENCE_MARGIN_DAYS: Final = 30
 """Beyond the late limit and the backup window: docs/explanation/keystore.md."""
@@ -100,17 +99,15 @@ class Walk:
 
     def __init__(
         self,
-        tenant: Tenant,
-        keystore: Keystore,
         ring: Keyring,
-        vault: Vault,
         clock: Clock,
         periods: Periods,
-        told: Callable[[int], None],
         unfinished: Callable[[], Awaitable[Collection[str]]],
+        told: Callable[[int], None] = lambda _: None,
         letters: Callable[[], Awaitable[list[str]]] | None = None,
     ) -> None:
         """`unfinished` reads the ledger: about whom something is decided that is not done; `letters` renews the keys of dead letters."""
+        tenant, keystore, vault = ring.tenant, ring.keystore, ring.vault
         self._tenant, self._keystore, self._ring, self._vault, self._clock = tenant, keystore, ring, vault, clock
         self._periods, self._told, self._unfinished, self._letters = periods, told, unfinished, letters
         self._unclaimed: list[bytes] = []

@@ -23,18 +23,15 @@ from calllog_guard.core.calls.event import CheckedEvent, Limits, read_event
 from calllog_guard.core.calls.formats import payload_of
 from calllog_guard.core.calls.import_journal import Batch, Events, Legs, Refused
 from calllog_guard.core.codec import to_ms
-from calllog_guard.core.identifiers import Lookup, Tenant
-from calllog_guard.core.policy.active import Policy
+from calllog_guard.core.identifiers import Lookup
 from calllog_guard.core.records import Output
 from calllog_guard.core.retention.purposes import Purpose, standing
 from calllog_guard.core.stream.arrival import content
 from calllog_guard.errors import Fate, GuardError, MessageError, UnacknowledgedError, UnitOverdueError
 from calllog_guard.metrics import CounterMetric, Counters
-from calllog_guard.ports import Clock
 from calllog_guard.ports.fault_injection import CrashPoints
-from calllog_guard.settings import Settings
+from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.protector.leg_writer import PendingLeg, Sealer, UnitRules
-from calllog_guard.workers.runtime.dead_letters import DeadLetters
 
 log: Final = structlog.get_logger()
 _ANY_AGE_MS: Final = 100 * 366 * 86_400_000  # events of section 6 begin in 2000
@@ -60,7 +57,7 @@ class Item:
 
     """
 
-    value: bytes | MessageError
+    value: bytes | MessageError | None
     place: Mapping[str, int]
     record: Any = None
 
@@ -70,24 +67,16 @@ class Intake:
     One import.
 
     Args:
+        context: Its dead letters are of refused records of a topic; files keep theirs.
         sealer: One that brings nobody back.
-        dead: Seals refused records of a topic; files keep theirs.
         listed: The lookups of those on the company's list.
 
     """
 
-    def __init__(
-        self,
-        tenant: Tenant,
-        sealer: Sealer,
-        dead: DeadLetters,
-        policy: Policy,
-        settings: Settings,
-        clock: Clock,
-        listed: frozenset[Lookup],
-    ) -> None:
-        self._tenant, self._sealer, self._dead, self._policy = tenant, sealer, dead, policy
-        self._settings, self._clock, self._listed = settings, clock, listed
+    def __init__(self, context: WorkerContext, sealer: Sealer, listed: frozenset[Lookup]) -> None:
+        self._tenant, self._sealer, self._dead, self._policy = context.tenant, sealer, context.dead, context.policy
+        settings = self._settings = context.settings
+        self._clock, self._listed = context.clock, listed
         self._steps = CrashPoints(settings.off)
         self._limits = Limits(
             ahead_ms=settings.event_ahead_s * 1000, late_ms=_ANY_AGE_MS, max_bytes=settings.event_max_bytes

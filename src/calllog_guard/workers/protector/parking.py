@@ -13,7 +13,6 @@ Source: docs/adr/0011-one-persons-matter.md.
 import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -37,16 +36,14 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import Arrival
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EpochUnknownError, MessageError, NewerFormError, UnitOverdueError
-from calllog_guard.metrics import Counters, Gauges, Increment, SetGauge
-from calllog_guard.ports import Clock, Place, ReadAll, Writer
+from calllog_guard.metrics import Counters, Gauges
+from calllog_guard.ports import Place
 from calllog_guard.ports.fault_injection import CrashPoints
-from calllog_guard.settings import Settings
-from calllog_guard.workers.keys.people.subject_keys import Keyring, fresh_nonce, pointer
+from calllog_guard.workers.context import WorkerContext
+from calllog_guard.workers.keys.people.subject_keys import fresh_nonce, pointer
 from calllog_guard.workers.keys.people.unreadable import Unreadable
-from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 from calllog_guard.workers.protector.leg_writer import PendingLeg
 from calllog_guard.workers.runtime.backoff import Pauses
-from calllog_guard.workers.runtime.dead_letters import DeadLetters
 
 log: Final = structlog.get_logger()
 PEOPLE_MOST: Final = 1000
@@ -57,22 +54,6 @@ PARTS_MOST: Final = 20_000
 _AT_ONCE: Final = 500
 _HOUR_S: Final = 3600.0
 _DAY_MS: Final = 86_400_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParkingNeeds:
-    """What parking needs of the world; `read_all` gives every record of some partitions, `owned` those of events that are ours."""
-
-    ring: Keyring
-    vault: Vault
-    writer: Writer
-    settings: Settings
-    clock: Clock
-    dead: DeadLetters
-    read_all: ReadAll
-    owned: Callable[[], Collection[Place]]
-    count: Increment
-    level: SetGauge
 
 
 class Waiting(NamedTuple):
@@ -97,14 +78,15 @@ Name = tuple[str, int, Lookup]
 class Parking:
     """The parts that wait of one protector's partitions of events."""
 
-    def __init__(self, needs: ParkingNeeds) -> None:
-        self._n, self._steps = needs, CrashPoints(needs.settings.off)
-        self._topic = needs.settings.topic(Topic.PARKED)
+    def __init__(self, context: WorkerContext, owned: Callable[[], Collection[Place]]) -> None:
+        """`owned` gives the partitions of events that are ours."""
+        self._n, self._owned, self._steps = context, owned, CrashPoints(context.settings.off)
+        self._topic = context.settings.topic(Topic.PARKED)
         self._queues: dict[Name, Queue] = {}
         self._pauses: Pauses[Name] = Pauses()
         self._unread = False
         self._new: deque[float] = deque()
-        days = needs.settings
+        days = context.settings
         # before the topic forgets it, and before the epoch that seals it can end
         self._keep_ms = min(days.dead_keep_days * 6 / 7, days.epoch_days + days.backup_window_days) * _DAY_MS
 
@@ -133,9 +115,9 @@ class Parking:
         """Read what waits, once after an assignment."""
         if not self._unread or not self._parks:
             return
-        owned = {(topic, partition) for topic, partition in self._n.owned()}
+        owned = {(topic, partition) for topic, partition in self._owned()}
         places = sorted({partition % self._n.settings.partitions for _, partition in owned})
-        latest = {record.key: record for record in await self._n.read_all(self._topic, places)}
+        latest = {record.key: record for record in await self._n.log.read_all(self._topic, places)}
         found = [self._read(record) for record in latest.values() if record.value is not None]
         for waiting in sorted(filter(None, found), key=lambda each: each.part.place):
             if waiting.part.place[:2] in owned:

@@ -8,22 +8,19 @@ Source: docs/explanation/design.md, docs/how-to/publish-an-event.md.
 
 from collections.abc import Sequence
 
-from aiokafka import TopicPartition
-
 from calllog_guard.core.calls.event import Limits, read_event
 from calllog_guard.core.calls.formats import payload_of
-from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import appended_ms, content
 from calllog_guard.core.stream.replay import first_appended_ms
 from calllog_guard.errors import MessageError
-from calllog_guard.metrics import Counters, Increment
+from calllog_guard.metrics import Counters
+from calllog_guard.ports import TopicPartition
 from calllog_guard.ports.fault_injection import CrashPoints
-from calllog_guard.settings import Settings
+from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.keys.people.unreadable import Unreadable
 from calllog_guard.workers.protector.leg_writer import PendingLeg, Sealer, Settled, UnitRules
 from calllog_guard.workers.protector.parking import Parking
-from calllog_guard.workers.runtime.dead_letters import DeadLetters
 from calllog_guard.workers.runtime.delivery import Unit
 
 
@@ -34,16 +31,13 @@ class Protector:
 
     def __init__(
         self,
-        tenant: Tenant,
+        context: WorkerContext,
         topics: tuple[str, ...],
         sealer: Sealer,
-        dead: DeadLetters,
-        settings: Settings,
-        count: Increment,
         parking: Parking,
     ) -> None:
-        self.topics = topics
-        self._tenant, self._sealer, self._dead, self._count = tenant, sealer, dead, count
+        settings, self.topics = context.settings, topics
+        self._tenant, self._sealer, self._dead, self._count = context.tenant, sealer, context.dead, context.count
         self._parking = parking
         self._steps = CrashPoints(settings.off)
         self._limits = Limits(

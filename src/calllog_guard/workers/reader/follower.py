@@ -15,15 +15,15 @@ Source: docs/adr/0004-a-hold-is-a-copy.md, docs/reference/topics.md, docs/explan
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from datetime import date
-from typing import Final
+from typing import Final, NamedTuple
 
 from calllog_guard.core.calls.view import Line, Reset
 from calllog_guard.core.retention.read_access import MAY_END, Refusal, has_lapsed
 from calllog_guard.errors import Fate, GuardError
-from calllog_guard.ports import Clock, Cursor, Record, Shown, ShownLeg
+from calllog_guard.ports import Cursor, Record, Shown, ShownLeg
 from calllog_guard.workers.reader.follower_position import AnewError, FollowerPosition, Trail
 from calllog_guard.workers.reader.follower_rows import Remembered, Step, seen, unknown
 from calllog_guard.workers.reader.once import read_on
@@ -36,6 +36,16 @@ LAP_S: Final = 1.0
 """How often published policies and copies are looked for, where no tombstone asks for the copies sooner."""
 
 
+class Pace(NamedTuple):
+    """How often everyone is looked at in turn, and how often what is published and copies are looked for."""
+
+    round_s: float = ROUND_S
+    lap_s: float = LAP_S
+
+
+PACE: Final = Pace()
+
+
 class Following:
     """One errand, followed: its legs by `reading`, its copies by `kept`; `ready` while it does not wait for anything silent."""
 
@@ -45,21 +55,19 @@ class Following:
         kept: Reading,
         trail: Trail,
         cursor: Cursor,
-        clock: Clock,
-        *,
-        retry_max_s: float,
         told: Callable[[str], None],
-        look: Callable[[], Awaitable[None]],
-        round_s: float = ROUND_S,
-        lap_s: float = LAP_S,
+        pace: Pace = PACE,
     ) -> None:
         self._reading, self._kept, self._trail, self._cursor = reading, kept, trail, cursor
-        self._retry_max_s, self._told, self._look = retry_max_s, told, look
-        self._progress, self._lookout = FollowerPosition(trail, cursor, clock), Lookout(cursor, round_s)
+        self._retry_max_s, self._told, self._look = reading.context.settings.retry_max_s, told, trail.look
+        self._progress, self._lookout = (
+            FollowerPosition(trail, cursor, reading.context.clock),
+            Lookout(cursor, pace.round_s),
+        )
         self._remembered = Remembered(cursor, reading.errand.tenant)
         kept.source.follow()
         self._lapses: tuple[date, object] | None = None
-        self._lap_s, self._next_lap = lap_s, 0.0
+        self._lap_s, self._next_lap = pace.lap_s, 0.0
         self.ready, self.alive, self.why = False, True, ["it has not read up to its place yet"]
 
     @staticmethod

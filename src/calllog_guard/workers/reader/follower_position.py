@@ -21,6 +21,10 @@ _IDS: Final = "ids:"
 _IDENTIFY_S: Final = 5.0
 
 
+async def nothing_published() -> None:
+    """Where no policy is published."""
+
+
 async def no_ids(_: Sequence[str]) -> str:
     """Of a log that has none."""
     return ""
@@ -40,6 +44,7 @@ class Trail:
         ledger: None for who has no right to it, because it tells of secret holds.
         keep_ms: How long tombstones live.
         ids: Gives Kafka's ids of topics, as one text: a topic that was made anew has other records at the old offsets.
+        look: Follows the policies that were published since.
 
     """
 
@@ -51,6 +56,7 @@ class Trail:
     partitions: Sequence[int]
     keep_ms: int
     ids: Callable[[Sequence[str]], Awaitable[str]] = no_ids
+    look: Callable[[], Awaitable[None]] = nothing_published
 
     def places(self, *topics: str | None) -> list[Place]:
         """The partitions of some topics; of None there are none."""

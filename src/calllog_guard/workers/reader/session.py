@@ -11,6 +11,7 @@ Source: docs/explanation/design.md, docs/explanation/keystore.md, docs/how-to/wr
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Final, NamedTuple
@@ -29,10 +30,12 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.retention.purposes import Purpose
 from calllog_guard.core.retention.read_access import Refusal, has_lapsed
 from calllog_guard.core.stream.offsets import pack
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, MessageError, RecordError, StateRefusedError
 from calllog_guard.metrics import Counters, Increment
 from calllog_guard.ports import Clock, Record, Writer
 from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.settings import Settings
 from calllog_guard.workers.reader.sources import EntryState, Errand, Header, Holder, Source
 
 _AHEAD: Final = timedelta(days=31)
@@ -118,32 +121,27 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     refusal: Refusal | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReaderContext:
+    """What a reader works with; `hand` signs what it opens, where it has a key."""
+
+    settings: Settings
+    policy: Policy
+    clock: Clock
+    writer: Writer
+    hand: Hand | None = None
+    count: Increment = lambda _name, _by: None
+
+
 class Reading:
     """One errand over one source."""
 
-    def __init__(
-        self,
-        errand: Errand,
-        source: Source,
-        policy: Policy,
-        writer: Writer,
-        clock: Clock,
-        *,
-        access: str,
-        partitions: int,
-        access_partitions: int,
-        steps: CrashPoints,
-        hand: Hand | None = None,
-        count: Increment = lambda _name, _by: None,
-    ) -> None:
-        self.errand, self.source, self._hand = errand, source, hand
-        self._policy, self._writer, self._clock, self._steps = policy, writer, clock, steps
-        self._access, self._partitions, self._access_partitions, self._count = (
-            access,
-            partitions,
-            access_partitions,
-            count,
-        )
+    def __init__(self, errand: Errand, source: Source, context: ReaderContext) -> None:
+        self.errand, self.source, self.context, settings = errand, source, context, context.settings
+        self._policy, self._writer, self._clock = context.policy, context.writer, context.clock
+        self._access, self._partitions = settings.topic(Topic.ACCESS), settings.partitions
+        self._access_partitions, self._steps = settings.few_partitions, CrashPoints(settings.off)
+        self._hand, self._count = context.hand, context.count
         self.opened = 0
         self.refused: Counter[Refusal] = Counter()
 

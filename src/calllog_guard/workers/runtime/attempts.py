@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import structlog
-from aiokafka import TopicPartition
 
-from calllog_guard.core.records import Output
 from calllog_guard.errors import (
     EntryUnreadableError,
     Fate,
@@ -28,9 +26,10 @@ from calllog_guard.errors import (
     UnacknowledgedError,
     UnitOverdueError,
 )
-from calllog_guard.metrics import Counters, Increment
-from calllog_guard.ports import Writer
+from calllog_guard.metrics import Counters, Increment, SetGauge
+from calllog_guard.ports import TopicPartition, Writer
 from calllog_guard.settings import Settings
+from calllog_guard.workers.runtime.dead_letters import DeadLetters
 
 log: Final = structlog.get_logger()
 RETRY_FIRST_S: Final = 0.05
@@ -48,12 +47,28 @@ class Handler(Protocol):
         """See Role."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outlet:
-    """How a worker's outputs leave it, and what a record becomes that cannot be handled."""
+class DeliveryContext(Protocol):
+    """What of a worker's context the delivery needs."""
 
-    writer: Writer
-    letter: Callable[[Any, MessageError], Output]
+    @property
+    def settings(self) -> Settings:
+        """How long a unit may take."""
+
+    @property
+    def writer(self) -> Writer:
+        """How a worker's outputs leave it."""
+
+    @property
+    def dead(self) -> DeadLetters:
+        """What a record becomes that cannot be handled."""
+
+    @property
+    def count(self) -> Increment:
+        """Adds to a counter."""
+
+    @property
+    def level(self) -> SetGauge:
+        """Shows a present value."""
 
 
 @dataclass(slots=True)
@@ -79,16 +94,9 @@ class Attempts:
 
     """
 
-    def __init__(
-        self,
-        handler: Handler,
-        outlet: Outlet,
-        settings: Settings,
-        count: Increment,
-        revoking: asyncio.Event,
-    ) -> None:
-        self._handler, self._outlet, self._count, self._revoking = handler, outlet, count, revoking
-        self._unit_max_s = settings.unit_max_s
+    def __init__(self, handler: Handler, context: DeliveryContext, revoking: asyncio.Event) -> None:
+        self._handler, self._writer, self._dead, self._count = handler, context.writer, context.dead, context.count
+        self._revoking, self._unit_max_s = revoking, context.settings.unit_max_s
         self.retry_since: float | None = None
         self.retry_why = ""
 
@@ -114,7 +122,7 @@ class Attempts:
 
     async def _told(self, record: Any, error: MessageError) -> None:
         try:
-            await self._outlet.writer.write([self._outlet.letter(record, error)])
+            await self._writer.write([self._dead.of(record, error)])
         except MessageError:
             raise LogFaultError("a dead letter is larger than its topic takes: see `topics check`") from None
 
@@ -150,7 +158,7 @@ class Attempts:
                 return False
 
     async def _overdue(self) -> None:
-        await self._outlet.writer.withdraw()
+        await self._writer.withdraw()
         raise UnitOverdueError(
             f"a unit was not done within {self._unit_max_s:.0f} s; what it has sent is withdrawn: halt"
         )

@@ -30,7 +30,7 @@ from calllog_guard.core.stream.beginnings import (
 )
 from calllog_guard.errors import ConfigurationError, EntryCorruptError, LogSilentError, RecordsLostError
 from calllog_guard.metrics import Counters, GaugeMetric, Gauges, Increment, SetGauge
-from calllog_guard.ports import Extents, Keystore, Place
+from calllog_guard.ports import Extents, Keystore, Place, Positions
 from calllog_guard.workers.runtime.reads import WHOLE, Reads, Spot
 
 log: Final = structlog.get_logger()
@@ -266,7 +266,7 @@ class Beginnings:
         if gaps:
             raise lost(list(gaps.values()))
 
-    async def out_of_range(self, offsets: Mapping[Place, int]) -> None:
+    async def out_of_range(self, offsets: Positions) -> None:
         """
         Judge positions that Kafka refuses; returns when they are within the log after all.
 
@@ -285,7 +285,7 @@ class Beginnings:
                     gaps[Spot(self.reads.role, *place)] = found
         await self._refuse(gaps)
 
-    async def look(self, committed: Mapping[Place, int]) -> None:
+    async def look(self, committed: Positions) -> None:
         """
         See that the topics are the ones that are read, and keep how far.
 
@@ -314,7 +314,7 @@ class Beginnings:
                 "a topic has lost its beginning, which an officer has accepted: halts, to start with it"
             )
 
-    async def keep(self, committed: Mapping[Place, int], *, now: bool = False) -> None:
+    async def keep(self, committed: Positions, *, now: bool = False) -> None:
         """Keep how far the role has read what it owns: every so often, and when it lets go of it."""
         at = asyncio.get_running_loop().time()
         if now or at >= self._keep_at:

@@ -1,6 +1,7 @@
-"""Dead letters: what cannot be handled, sealed to the operator's key, and that to the key of the week."""
+"""What cannot be handled, sealed to whoever operates the software: nobody else reads it, and a week's key ends it."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from calllog_guard.core.codec import Dead, encode, from_ms
@@ -13,12 +14,20 @@ from calllog_guard.errors import MessageError
 from calllog_guard.ports import Clock
 
 
+@dataclass(frozen=True, slots=True)
+class OperatorKey:
+    """The operator's public key, and what it is called."""
+
+    pem: bytes
+    kid: str = "operator-1"
+
+
 class DeadLetters:
     """
     Seals what cannot be handled to the operator's key, and that to the key of the week.
 
     Args:
-        kid: What the operator's key is called; `week` gives the key of the week, None where there is none.
+        week: Gives the key of the week; None where there is none.
         most: Bytes of the largest payload that is kept; of a larger one, and of a record that could not be unpacked, its remnant.
 
     """
@@ -26,16 +35,15 @@ class DeadLetters:
     def __init__(
         self,
         topic: str,
-        key: bytes,
+        key: OperatorKey,
         clock: Clock,
         partitions: int,
         most: int = 512 << 10,
         *,
-        kid: str = "operator-1",
         week: Callable[[], LetterKey | None] = lambda: None,
     ) -> None:
         self._topic, self._key, self._clock, self._partitions, self._most = topic, key, clock, partitions, most
-        self._kid, self._week = kid, week
+        self._week = week
 
     def of(self, record: Any, error: MessageError) -> Output:
         """The dead letter of a record: coordinates, a reason that quotes nothing, the payload sealed."""
@@ -43,8 +51,8 @@ class DeadLetters:
         if left is None and len(payload) > self._most:
             left = remnant(error.reason, payload)
         cty = REMNANT if left is not None else ""
-        week, kid = self._week(), self._kid
-        sealed = seal_to(self._key, kid, payload if left is None else encode(left), cty=cty)
+        week, kid = self._week(), self._key.kid
+        sealed = seal_to(self._key.pem, kid, payload if left is None else encode(left), cty=cty)
         if week is not None:
             kid, sealed = week.kid, seal_to(week.pem, week.kid, sealed.encode(), cty=cty)
         dead = Dead(

@@ -14,8 +14,6 @@ from contextlib import suppress
 from typing import Any, Final, Protocol
 
 import structlog
-from aiokafka import ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from calllog_guard.core.stream.units import units
 from calllog_guard.errors import (
@@ -23,11 +21,12 @@ from calllog_guard.errors import (
     GuardError,
     KeystoreSilentError,
     LogSilentError,
+    OffsetsGoneError,
     PositionConflictError,
 )
-from calllog_guard.metrics import Counters, Gauges, Increment, SetGauge, Summaries
-from calllog_guard.settings import Settings
-from calllog_guard.workers.runtime.attempts import RETRY_FIRST_S, RETRY_MOST_S, Attempts, Outlet, Waits
+from calllog_guard.metrics import Counters, Gauges, Summaries
+from calllog_guard.ports import GroupConsumer, TopicPartition
+from calllog_guard.workers.runtime.attempts import RETRY_FIRST_S, RETRY_MOST_S, Attempts, DeliveryContext, Waits
 from calllog_guard.workers.runtime.attempts import Unit as Unit  # noqa: PLC0414 - what every role takes
 from calllog_guard.workers.runtime.beginnings import LOOK_S, Beginnings
 from calllog_guard.workers.runtime.periodic import Duty
@@ -61,23 +60,20 @@ class Role(Protocol):
         """What is due between units."""
 
 
-class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
+class Delivery:
     """Runs one role over one consumer until asked to stop."""
 
     def __init__(
         self,
         role: Role,
-        consumer: Any,
-        settings: Settings,
-        outlet: Outlet,
+        consumer: GroupConsumer,
         beginnings: Beginnings,
-        count: Increment,
-        level: SetGauge,
+        context: DeliveryContext,
         duties: Sequence[Duty] = (),
     ) -> None:
-        self._duties, self._level = (*duties, Duty("beginnings", LOOK_S, self._look)), level
+        self._duties, self._level = (*duties, Duty("beginnings", LOOK_S, self._look)), context.level
         self._subscribed: tuple[str, ...] = ()
-        self._role, self._consumer, self._settings, self._count = role, consumer, settings, count
+        self._role, self._consumer, self._settings, self._count = role, consumer, context.settings, context.count
         self._beginnings = beginnings
         self._position: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
@@ -88,7 +84,7 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
         self._revoking = asyncio.Event()
         self._carried: BaseException | None = None
         self._stopping = asyncio.Event()
-        self._attempts = Attempts(role, outlet, settings, count, self._revoking)
+        self._attempts = Attempts(role, context, self._revoking)
         self._commit_why = ""
         self._stuck_since: float | None = None
         self._waits = Waits()
@@ -182,7 +178,7 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _subscribe(self) -> None:
         self._subscribed = self._role.topics
-        self._consumer.subscribe(topics=list(self._subscribed), listener=self)
+        self._consumer.subscribe(self._subscribed, self)
 
     async def _subscribe_anew(self) -> None:
         """The role reads other topics: what is owned is let go of, and comes back with them."""
@@ -200,10 +196,8 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
             found: Unit = await self._consumer.getmany(
                 timeout_ms=self._settings.unit_wait_ms, max_records=self._settings.unit_records
             )
-        except NoOffsetForPartitionError:  # between the assignment and our seek
-            return {}
-        except OffsetOutOfRangeError as error:
-            await self._judge(error.args[0])
+        except OffsetsGoneError as error:
+            await self._judge(error.places)
             return {}
         except LogSilentError as error:
             await self._wait(error)
@@ -291,16 +285,16 @@ class Delivery(ConsumerRebalanceListener):  # type: ignore[misc]
             return
         try:
             await self._consumer.commit(moved)
-        except (KafkaError, OSError) as error:
-            self._commit_why = f"offsets are not committed ({type(error).__name__})"
-            log.warning("commit waits", role=self._role.name, why=type(error).__name__)
+        except LogSilentError as error:
+            self._commit_why = f"offsets are not committed: {error}"
+            log.warning("commit waits", role=self._role.name, why=str(error))
         else:
             self._commit_why = ""
             self._committed.update(moved)
             self._stuck_since = None
 
     async def _look(self) -> None:
-        await self._beginnings.look(dict(self._committed))
+        await self._beginnings.look(self._committed.copy())
 
     async def _keep(self) -> None:
         """How far what is let go of was read; what is silent now keeps an older word, which is no less safe."""

@@ -8,6 +8,7 @@ Source: docs/how-to/write-the-policy.md.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -40,22 +41,32 @@ class PolicyRecords(Protocol):
         """What has arrived since."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyHooks:
+    """
+    What a process does around the policy that it follows.
+
+    Args:
+        kept_days: For how long the log keeps legs; None: for ever.
+        seen: The newest version that this machine has followed.
+        show: Is told which version is in force.
+        letter: Makes a dead letter of a refused publication; None: another process does.
+
+    """
+
+    kept_days: Callable[[], Awaitable[int | None]]
+    seen: Callable[[], tuple[date, int] | None]
+    show: Callable[[Version], None]
+    letter: Callable[[Any, RequestRefusedError], Awaitable[None]] | None
+    count: Increment
+
+
 class PolicySource:
     """Keeps one process' policy up with what is published."""
 
-    def __init__(
-        self,
-        policy: Policy,
-        tail: PolicyRecords,
-        kept_days: Callable[[], Awaitable[int | None]],
-        clock: Clock,
-        count: Increment,
-        show: Callable[[Version], None],
-        letter: Callable[[Any, RequestRefusedError], Awaitable[None]] | None,
-        seen: Callable[[], tuple[date, int] | None],
-    ) -> None:
-        self._policy, self._tail, self._kept_days, self._clock = policy, tail, kept_days, clock
-        self._count, self._show, self._letter, self._seen = count, show, letter, seen
+    def __init__(self, policy: Policy, tail: PolicyRecords, clock: Clock, hooks: PolicyHooks) -> None:
+        self._policy, self._tail, self._clock, self._kept_days = policy, tail, clock, hooks.kept_days
+        self._count, self._show, self._letter, self._seen = hooks.count, hooks.show, hooks.letter, hooks.seen
         self._records: dict[bytes, int] = {}
         self._fresh: dict[bytes, Any] = {}
         self._told: dict[bytes, str] = {}

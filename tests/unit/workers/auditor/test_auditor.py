@@ -5,10 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
+from contexts import context
 
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.adapters.memory.extents import MemoryExtents
@@ -27,9 +29,9 @@ from calllog_guard.core.topics import TABLE
 from calllog_guard.metrics import GaugeMetric, Gauges
 from calllog_guard.ports import Cleaner, Trim
 from calllog_guard.settings import Settings
+from calllog_guard.workers.auditor.context import AuditorContext
 from calllog_guard.workers.auditor.lags import Lags
 from calllog_guard.workers.auditor.observation import Observation
-from calllog_guard.workers.auditor.upkeep import Means
 from calllog_guard.workers.auditor.worker import Auditor
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.restore_guard import guard_entry
@@ -128,11 +130,13 @@ class Log:
         assert topic
         return [each for each in self.open if each in partitions]
 
-    async def all(self, _: str, __: Sequence[int]) -> list[Any]:
+    async def read_all(self, _: str, __: Sequence[int]) -> list[Any]:
         """The ledger: an erasure that the keeper has done."""
         return self.ledger
 
-    async def each(self, _: str, partitions: Sequence[int], visit: Callable[[Any], None]) -> dict[int, tuple[int, int]]:
+    async def read_each(
+        self, _: str, partitions: Sequence[int], visit: Callable[[Any], None]
+    ) -> dict[int, tuple[int, int]]:
         """The legs."""
         self.looks += 1
         for record in (*self.legs, *(each for at in partitions for each in self.beyond.get(at, ()))):
@@ -191,32 +195,24 @@ async def made(
     async def unsigned(change: object) -> None:
         raise AssertionError(change)
 
-    means = Means(
+    own = context(
+        AuditorContext,
+        ring=ring,
         settings=settings,
+        policy=SimpleNamespace(keep_days=lambda _: 90),
         clock=log,
-        keystore=keystore,
-        guard=ring.guard,
+        log=log,
+        writer=writer,
         admin=log,
         extents=log.extents,
-        writer=writer,
         events=lambda: log.events,
-        count=lambda *_: None,
         level=levels.__setitem__,
+        disks=lambda *_: list(disks),
+        cleaners=MemoryCleaners(*cleaners),
+        walked=walked,
     )
-    auditor = Auditor(
-        0,
-        means,
-        Lags(Tenant("iocom"), means, none, unsigned),
-        lambda: 90,
-        KEY,
-        ring,
-        log.all,
-        log.each,
-        log.starts,
-        lambda *_: list(disks),
-        MemoryCleaners(*cleaners),
-        walked,
-    )
+    auditor = Auditor(own, Lags(own, none, unsigned))
+    auditor._outcome_key = KEY
     await auditor.assigned([0])
     return auditor, writer, levels
 
@@ -430,9 +426,10 @@ async def test_a_partition_rests_after_a_look_for_as_long_as_the_look_took(monke
 
     async def slow(topic: str, partitions: Sequence[int], visit: Callable[[Any], None]) -> dict[int, tuple[int, int]]:
         now[0] += 5
-        return await log.each(topic, partitions, visit)
+        return await log.read_each(topic, partitions, visit)
 
-    observation = Observation("calllog.legs", slow, lambda *_: [], log, lambda *_: None, lambda *_: None)
+    slowly, disks = SimpleNamespace(read_each=slow), lambda *_: list[Look]()
+    observation = Observation("calllog.legs", context(AuditorContext, log=slowly, disks=disks, clock=log))
     assert not observation.rests(0)
     await observation.look(0, [NAME], 3, 3)
     assert observation.rests(0)

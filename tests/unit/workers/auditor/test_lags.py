@@ -4,12 +4,14 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from contexts import context
 
 from calllog_guard.adapters.memory.extents import MemoryExtents
-from calllog_guard.adapters.memory.fakes import MemoryKeystore, MemoryWriter
+from calllog_guard.adapters.memory.fakes import MemoryKeystore
 from calllog_guard.core.codec import encode, to_ms
 from calllog_guard.core.crypto.jose import new_pair, sign
 from calllog_guard.core.identifiers import Tenant
@@ -20,8 +22,8 @@ from calllog_guard.core.stream.beginnings import Reached, reached_entry, reached
 from calllog_guard.errors import LogSilentError
 from calllog_guard.metrics import GaugeMetric, Gauges
 from calllog_guard.settings import Settings
+from calllog_guard.workers.auditor.context import AuditorContext
 from calllog_guard.workers.auditor.lags import Lags
-from calllog_guard.workers.auditor.upkeep import Means
 
 HOUR = 3_600_000
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -67,19 +69,17 @@ class Installed:
         self.at = NOW
         for topic, many in TOPICS.items():
             self.extents.create(topic, many)
-        means = Means(
+        own = context(
+            AuditorContext,
             settings=Settings(partitions=4),
             clock=self,
-            keystore=self.keystore,
-            guard=None,  # type: ignore[arg-type]
-            admin=self,  # type: ignore[arg-type]
+            ring=SimpleNamespace(tenant=Tenant("iocom"), keystore=self.keystore),
+            admin=self,
             extents=self.extents,
-            writer=MemoryWriter(),
             events=lambda: [EVENTS],
-            count=lambda *_: None,
             level=self.levels.__setitem__,
         )
-        self.lags = Lags(Tenant("iocom"), means, self.accepted, self.note)
+        self.lags = Lags(own, self.accepted, self.note)
 
     def now(self) -> datetime:
         """See Clock."""

@@ -31,7 +31,7 @@ from calllog_guard.errors import (
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.tenants.letter_keys import LIFE_S, LetterKeys
 from calllog_guard.workers.keys.tenants.wrapped_secrets import ROOT
-from calllog_guard.workers.runtime.dead_letters import DeadLetters
+from calllog_guard.workers.runtime.dead_letters import DeadLetters, OperatorKey
 
 AT = datetime(2026, 11, 24, 9, tzinfo=UTC)
 KEPT = timedelta(days=8, minutes=10)
@@ -89,7 +89,7 @@ def letter(keys: LetterKeys, payload: bytes = b"payload", most: int = 100) -> An
         def now(self) -> datetime:
             return AT
 
-    dead = DeadLetters("calllog.dead", PUBLIC, Now(), 1, most, kid="ops", week=keys.newest)
+    dead = DeadLetters("calllog.dead", OperatorKey(PUBLIC, "ops"), Now(), 1, most, week=keys.newest)
     output = dead.of(arrival(("calllog.events", 0), 7, 0, b"k", payload), MessageError("not_json"))
     return decode(DEAD, output.value or b"")
 
@@ -311,13 +311,13 @@ def test_files_are_enough(tmp_path: Path) -> None:
 class Walking:
     """What the walk of an installation asks of the world."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, place: Place) -> None:
+    def __init__(self, place: Place) -> None:
         self.keys, self.beat, self.own = place.process(), AT, AT
         self.kept_ms: int | None = int(timedelta(days=7).total_seconds() * 1000)
         self.forms, self.beats = 2, True
-        monkeypatch.setattr(world_module, "newest", self._newest)
 
-    async def _newest(self, *_: Any) -> list[Any]:
+    async def newest(self, *_: Any) -> list[Any]:
+        """See Log."""
         return [SimpleNamespace(timestamp=to_ms(self.beat))] if self.beats else []
 
     def kept_ms_of(self, topics: Sequence[str]) -> dict[str, int]:
@@ -332,7 +332,12 @@ class Walking:
             profile=lambda _: SimpleNamespace(forms=self.forms),
         )
         shared: Any = SimpleNamespace(
-            settings=Settings(), options={}, vault=vault, tenant="iocom", clock=SimpleNamespace(now=lambda: self.own)
+            settings=Settings(),
+            options={},
+            vault=vault,
+            tenant="iocom",
+            log=self,
+            clock=SimpleNamespace(now=lambda: self.own),
         )
         topics: Any = SimpleNamespace(kept_ms=self.kept_ms_of, close=lambda: None)
         with pytest.MonkeyPatch.context() as patch:
@@ -341,9 +346,9 @@ class Walking:
         return [name for name in self.keys._kms.epochs() if number_in(name)]
 
 
-async def test_the_walk_destroys_by_the_clock_that_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_walk_destroys_by_the_clock_that_is_behind() -> None:
     """Ten years ahead, the own one would destroy what operators still need; so would a broker's."""
-    walking = Walking(monkeypatch, Place())
+    walking = Walking(Place())
     assert await walking.walk() == ["letters-1"]
     walking.beat = walking.own = AT + WEEK
     assert await walking.walk() == ["letters-1", "letters-2"]
@@ -356,10 +361,8 @@ async def test_the_walk_destroys_by_the_clock_that_is_behind(monkeypatch: pytest
 
 
 @pytest.mark.parametrize("longer", [timedelta(days=30), None])
-async def test_the_walk_waits_for_as_long_as_the_topic_keeps_letters(
-    monkeypatch: pytest.MonkeyPatch, longer: timedelta | None
-) -> None:
-    walking = Walking(monkeypatch, Place())
+async def test_the_walk_waits_for_as_long_as_the_topic_keeps_letters(longer: timedelta | None) -> None:
+    walking = Walking(Place())
     await walking.walk()
     walking.kept_ms = None if longer is None else int(longer.total_seconds() * 1000)
     walking.beat = walking.own = AT + WEEK
@@ -368,9 +371,9 @@ async def test_the_walk_waits_for_as_long_as_the_topic_keeps_letters(
     assert "letters-1" in await walking.walk()
 
 
-async def test_an_installation_of_the_first_release_has_no_such_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_installation_of_the_first_release_has_no_such_keys() -> None:
     """Its command would not open what is sealed to them."""
-    walking = Walking(monkeypatch, Place())
+    walking = Walking(Place())
     walking.forms = 1
     assert await walking.walk() == []
     walking.forms, walking.beats = 2, False

@@ -95,13 +95,9 @@ class World:
     def walk(self) -> Walk:
         """A walk as the auditor does it: purposes reach back 90 days."""
         return Walk(
-            TENANT,
-            self.keystore,
             self.ring,
-            self.vault,
             self.clock,
             Periods(keep_days=90, late_days=35, epoch_days=7, window_days=14),
-            lambda _: None,
             self.unfinished,
         )
 

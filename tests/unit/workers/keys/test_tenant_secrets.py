@@ -6,17 +6,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from contexts import context
 
 from calllog_guard.adapters.disk.policy_file import key_files
 from calllog_guard.adapters.kms.aws import AwsKms
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
-from calllog_guard.adapters.memory.fakes import MemoryKms, MemoryRing
+from calllog_guard.adapters.memory.fakes import MemoryKeystore, MemoryKms, MemoryRing, SystemClock
 from calllog_guard.core.crypto.subject_secrets import Secret
 from calllog_guard.core.identifiers import EpochName, Tenant
 from calllog_guard.core.policy.active import Policy
 from calllog_guard.errors import ConfigurationError, EpochUnknownError, KmsSilentError, StoredFormError
-from calllog_guard.settings import Settings
+from calllog_guard.ports import Kms
+from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.desk.answers.receipts import Receipts
+from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 from calllog_guard.workers.runtime.process.self_test import FORMS, Made, probe
 
@@ -148,12 +151,16 @@ def test_warming_up_without_a_tenant_says_what_to_do(tmp_path: Path) -> None:
         Vault(LocalKms(tmp_path), FileRing(tmp_path)).warm(TENANT)
 
 
+def ring(kms: Kms) -> Keyring:
+    """Of a tenant whose secrets are under this KMS."""
+    vault = Vault(kms, MemoryRing())
+    return Keyring(TENANT, MemoryKeystore(), vault, SystemClock(), cache_s=60, cache_entries=10, partitions=1)
+
+
 def test_a_receipt_counts_how_long_the_kms_could_take_a_destruction_back() -> None:
     fenced = datetime(2026, 11, 24, tzinfo=UTC)
     for kms, days in ((MemoryKms(), 28), (AwsKms("eu-west-2", "p"), 35)):
-        bounds = Receipts(TENANT, 0, Vault(kms, MemoryRing()), Settings(), Policy((), key_files(Path())))._bounds(
-            fenced
-        )
+        bounds = Receipts(context(WorkerContext, ring=ring(kms), policy=Policy((), key_files(Path()))))._bounds(fenced)
         assert bounds["backup_end"] == fenced + timedelta(days=days)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from contexts import context
 from installation import event, raw
 from test_rotation import Hand
 
@@ -36,6 +37,7 @@ from calllog_guard.errors import (
 )
 from calllog_guard.metrics import Counters
 from calllog_guard.settings import Settings
+from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.keys.people.naming import Naming
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.restore_guard import guard_entry
@@ -43,7 +45,7 @@ from calllog_guard.workers.keys.rotation import epoch_of
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 from calllog_guard.workers.protector.importer import Intake, Item
 from calllog_guard.workers.protector.leg_writer import Sealer
-from calllog_guard.workers.runtime.dead_letters import DeadLetters
+from calllog_guard.workers.runtime.dead_letters import DeadLetters, OperatorKey
 
 TENANT = Tenant("iocom")
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -103,15 +105,10 @@ class Installed:
 
     async def taken(self, *events: bytes | MessageError, listed: tuple[str, ...] = ()) -> Batch:
         """Take events in as a file's lines."""
-        intake = Intake(
-            TENANT,
-            self.sealer(returns=False),
-            DeadLetters("calllog.dead", receipt_pem(bytes(32))[1], self.clock, 1),
-            POLICY,
-            self.settings,
-            self.clock,
-            frozenset(map(self.lookup, listed)),
-        )
+        dead = DeadLetters("calllog.dead", OperatorKey(receipt_pem(bytes(32))[1]), self.clock, 1)
+        own = {"settings": self.settings, "clock": self.clock, "policy": POLICY, "dead": dead}
+        given = context(WorkerContext, ring=self.ring, **own)
+        intake = Intake(given, self.sealer(returns=False), frozenset(map(self.lookup, listed)))
         items = [Item(value, {"line": line}) for line, value in enumerate(events, 1)]
         return await intake.batch(items, {0: len(items)})
 

@@ -3,10 +3,11 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
+from contexts import context
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,8 +25,10 @@ from calllog_guard.errors import (
     UnitOverdueError,
 )
 from calllog_guard.metrics import CounterMetric, Counters
+from calllog_guard.ports import TopicPartition
 from calllog_guard.settings import Settings
-from calllog_guard.workers.runtime.attempts import Attempts, Outlet, Unit
+from calllog_guard.workers.context import WorkerContext
+from calllog_guard.workers.runtime.attempts import Attempts, Unit
 
 PLACES = [TopicPartition("events", 0), TopicPartition("events", 1)]
 
@@ -92,8 +95,10 @@ class World:
         self.log, self.counts, self.revoking = Withdrawn(), Counter[CounterMetric](), asyncio.Event()
         self.attempts: list[float] = []
         self.fails: Callable[[int], GuardError | None] = lambda _: None
-        outlet = Outlet(self.log, lambda _, error: Output("dead", 0, None, error.reason.encode()))
-        self.under_test = Attempts(self, outlet, Settings(unit_max_s=unit_max_s), self.count, self.revoking)
+        dead = SimpleNamespace(of=lambda _, error: Output("dead", 0, None, error.reason.encode()))
+        settings = Settings(unit_max_s=unit_max_s)
+        given = context(WorkerContext, writer=self.log, dead=dead, settings=settings, count=self.count)
+        self.under_test = Attempts(self, given, self.revoking)
 
     def count(self, name: CounterMetric, by: int) -> None:
         """See Delivery."""

@@ -28,6 +28,7 @@ from calllog_guard.core.stream.beginnings import (
 )
 from calllog_guard.errors import ConfigurationError, EntryCorruptError, LogSilentError, NewerFormError, RecordsLostError
 from calllog_guard.metrics import CounterMetric, Counters, GaugeMetric, Gauges
+from calllog_guard.ports import TopicPartition
 from calllog_guard.workers.runtime import beginnings as module
 from calllog_guard.workers.runtime.beginnings import Beginnings, take_over
 from calllog_guard.workers.runtime.reads import Reads
@@ -182,7 +183,7 @@ class Installed:
         await worker.begin()
         end = self.extents.topics[topic].bounds[partition][1]
         self.extents.commit("g", topic, partition, end)
-        await worker.keep({(topic, partition): end}, now=True)
+        await worker.keep({TopicPartition(topic, partition): end}, now=True)
 
 
 async def gap_of(worker: Beginnings, installed: Installed, topic: str = EVENTS, partition: int = 0) -> Gap:
@@ -352,11 +353,11 @@ async def test_a_running_worker_notices_a_topic_made_anew_at_its_next_look() -> 
     installed.extents.append(EVENTS, 0, 50)
     worker = installed.worker()
     await worker.begin()
-    await worker.look({(EVENTS, 0): 50})
+    await worker.look({TopicPartition(EVENTS, 0): 50})
     installed.extents.create(EVENTS, 2)
     installed.extents.append(EVENTS, 0, 90)
     with pytest.raises(RecordsLostError, match="made anew"):
-        await worker.look({(EVENTS, 0): 60})
+        await worker.look({TopicPartition(EVENTS, 0): 60})
     (kept,) = await installed.keystore.read([reached_key("protector", EVENTS, 0)])
     assert kept is not None
     assert read_reached(kept).offset == 50, "what was read of the new one under old offsets counts for nothing"
@@ -367,10 +368,10 @@ async def test_a_position_that_the_log_has_passed_by_halts_in_the_middle_of_a_ru
     installed.extents.append(EVENTS, 0, 90)
     worker = installed.worker()
     await worker.begin()
-    await worker.out_of_range({(EVENTS, 0): 50})
+    await worker.out_of_range({TopicPartition(EVENTS, 0): 50})
     installed.extents.trim(EVENTS, 0, 60)
     with pytest.raises(RecordsLostError, match="records 50 to 59 are gone unread"):
-        await worker.out_of_range({(EVENTS, 0): 50})
+        await worker.out_of_range({TopicPartition(EVENTS, 0): 50})
     assert installed.counts[Counters.records_lost["calllog.events", "0"]] == 10
 
 

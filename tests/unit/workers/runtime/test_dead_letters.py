@@ -10,7 +10,7 @@ from calllog_guard.core.crypto.jose import content_type, new_pair, open_sealed
 from calllog_guard.core.stream.arrival import LATEST_MS, REMNANT, REMNANTS, TOO_LARGE, Arrival, arrival, lost, remnant
 from calllog_guard.core.stream.replay import first_appended_ms
 from calllog_guard.errors import MessageError
-from calllog_guard.workers.runtime.dead_letters import DeadLetters
+from calllog_guard.workers.runtime.dead_letters import DeadLetters, OperatorKey
 
 PRIVATE, PUBLIC = new_pair(signs=False)
 PLACE = ("calllog.events", 3)
@@ -26,7 +26,9 @@ class Noon:
 
 def letter(record: Arrival, most: int = 1000) -> Dead:
     """What becomes of a record that is refused."""
-    output = DeadLetters("calllog.dead", PUBLIC, Noon(), 1, most).of(record, MessageError("unknown_field", "/parties"))
+    output = DeadLetters("calllog.dead", OperatorKey(PUBLIC), Noon(), 1, most).of(
+        record, MessageError("unknown_field", "/parties")
+    )
     assert output.value is not None
     assert len(output.value) < 2 * most + 1000
     return decode(DEAD, output.value)

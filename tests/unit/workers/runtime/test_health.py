@@ -10,15 +10,16 @@ from types import SimpleNamespace
 
 import pytest
 import structlog
-from aiokafka import TopicPartition
+from contexts import context
 from metrics_page import page_of
 from structlog.testing import capture_logs
 
 from calllog_guard.adapters.http.pages import Pages
 from calllog_guard.errors import GuardError, KeystoreSilentError, LogSilentError, ParkedError
 from calllog_guard.metrics import CounterMetric, Counters, Gauges, Metrics
+from calllog_guard.ports import TopicPartition
 from calllog_guard.settings import Settings
-from calllog_guard.workers.runtime.attempts import Outlet
+from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.runtime.delivery import Delivery
 from calllog_guard.workers.runtime.process.health import KAFKA, KEYSTORE, Health
 from calllog_guard.workers.runtime.process.pulse import Pulse
@@ -186,9 +187,8 @@ class Waiting:
 
 def delivery(role: Waiting) -> Delivery:
     """One that is assigned, whose patience is over at once."""
-    settings, beginnings = Settings(silent_s=0, retry_max_s=0), SimpleNamespace(look=None)
-    outlet = Outlet(None, None)  # type: ignore[arg-type]
-    found = Delivery(role, None, settings, outlet, beginnings, lambda *_: None, lambda *_: None)  # type: ignore[arg-type]
+    given = context(WorkerContext, settings=Settings(silent_s=0, retry_max_s=0))
+    found = Delivery(role, None, SimpleNamespace(look=None), given)  # type: ignore[arg-type]
     found._duties, found._assignment = (), 1
     return found
 

@@ -19,7 +19,7 @@ from calllog_guard.core.stream.anchor import Anchor
 from calllog_guard.core.stream.arrival import Remnant
 from calllog_guard.errors import ConfigurationError, NewerFormError, RequestRefusedError
 from calllog_guard.metrics import CounterMetric, Counters
-from calllog_guard.workers.runtime.policy_updates import PolicySource
+from calllog_guard.workers.runtime.policy_updates import PolicyHooks, PolicySource
 
 
 @dataclass
@@ -76,7 +76,8 @@ class World:
         def show(shown: Version) -> None:
             self.shown.append(shown.label)
 
-        return PolicySource(self.policy, self, kept_days, self, count, show, letter, lambda: self.seen)
+        hooks = PolicyHooks(kept_days=kept_days, seen=lambda: self.seen, show=show, letter=letter, count=count)
+        return PolicySource(self.policy, self, self, hooks)
 
     def kept(self, day: int = 2) -> str:
         """The service's period on a day of June."""

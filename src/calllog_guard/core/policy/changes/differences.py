@@ -58,7 +58,7 @@ def differences(before: Version, after: Version) -> list[Difference]:
         if old is None or new is None:
             found.append(Difference(name, "added" if old is None else "dropped", "tenant", "", ""))
         else:
-            found.extend(_whole(name, *line) for line in _of_tenant(old, new))
+            found.extend(_whole(name, line) for line in _of_tenant(old, new))
     return found
 
 
@@ -66,7 +66,8 @@ _Line = tuple[What, str, str, str, str, str]
 """What, part, name, field, before, after."""
 
 
-def _whole(tenant: str, what: What, part: str, name: str, field: str, before: str, after: str) -> Difference:
+def _whole(tenant: str, line: _Line) -> Difference:
+    what, part, name, field, before, after = line
     where = ".".join(filter(None, (part, name, field)))
     return Difference(tenant, what, where, before, after, part, name, field)
 

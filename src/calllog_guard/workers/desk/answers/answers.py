@@ -29,10 +29,9 @@ from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.types import OWN
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import CaseStateError, MessageError
-from calllog_guard.ports import Writer
 from calllog_guard.workers.desk.cases.case_owners import Owners
+from calllog_guard.workers.desk.context import DeskContext
 from calllog_guard.workers.desk.decisions.granted import Granted, Telling, span_of
-from calllog_guard.workers.desk.decisions.holds import Archive
 from calllog_guard.workers.runtime.answer_parts import sealed_part
 
 _ID: Final = 22
@@ -56,10 +55,10 @@ class _Found:
 
 
 class Answers:
-    """One tenant's answers; `home` is the partition of the tenant."""
+    """One tenant's answers."""
 
-    def __init__(self, archive: Archive, writer: Writer, home: int, owners: Owners) -> None:
-        self._a, self._writer, self._home, self._owners = archive, writer, home, owners
+    def __init__(self, context: DeskContext, owners: Owners) -> None:
+        self._a, self._owners = context, owners
 
     async def write(self, granted: Granted, told: Telling, indexes: Sequence[int]) -> Case:
         """
@@ -78,10 +77,10 @@ class Answers:
         outputs, digests = [], []
         for number, about in enumerate(abouts, 1):
             part = Part(case=case.case, part=number, parts=len(abouts), about=about, legs=(), disclosure=terms)
-            output, digest = sealed_part(self._a.settings, self._home, part, request.reply_key, secret=case.secret)
+            output, digest = sealed_part(self._a.settings, self._a.home, part, request.reply_key, secret=case.secret)
             outputs.append(output)
             digests.append(digest)
-        await self._writer.write(outputs)
+        await self._a.writer.write(outputs)
         return msgspec.structs.replace(case, digests=case.digests | {case.case: tuple(digests)})
 
     async def _about(self, granted: Granted, told: Telling, groups: tuple[int, ...]) -> About:
@@ -123,7 +122,7 @@ class Answers:
         """The cases in which something was decided about some people, with the purposes it was about, from the ledger."""
         topic, found = self._a.settings.topic(Topic.DECISIONS), dict[str, int]()
         places = sorted({partition_of(each, self._a.settings.partitions) for each in keys})
-        for record in await self._a.read_all(topic, places) if places else ():
+        for record in await self._a.log.read_all(topic, places) if places else ():
             key = record.key or INTERNAL_KEY
             if record.value is None or key[:1] == INTERNAL_KEY or is_result(key):
                 continue

@@ -12,6 +12,7 @@ Source: docs/explanation/cases.md; GDPR Art. 12(3), 12(4), 18(3), 19.
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -34,8 +35,8 @@ from calllog_guard.core.cases.notices import (
 from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.jose import seal_to
 from calllog_guard.core.decisions.outcome import Outcome
-from calllog_guard.core.identifiers import CallId, Tenant
-from calllog_guard.core.policy.active import Policy, TenantPolicy
+from calllog_guard.core.identifiers import CallId
+from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.policy.facts import said
 from calllog_guard.core.policy.recipients import given_to
 from calllog_guard.core.records import Output
@@ -46,9 +47,8 @@ from calllog_guard.core.retention.purposes import due_day
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import CaseStateError
 from calllog_guard.reports.notice import Sender, letter
-from calllog_guard.settings import Settings
 from calllog_guard.workers.desk.cases.case_owners import Owners
-from calllog_guard.workers.desk.cases.case_store import Casebook
+from calllog_guard.workers.desk.context import DeskContext
 from calllog_guard.workers.desk.decisions.granted import Granted
 
 AWAITED: Final = 2
@@ -67,14 +67,31 @@ Told = tuple[Case, list[Output]]
 """The case that remembers the notices, and the notices: to be written before it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """
+    What somebody is told of.
+
+    Args:
+        at: A time that a repeat knows too, so that it says the same.
+        ground: The officer's reasons.
+        given: By recipient, of whom it was given records, where the case's own decisions do not say it.
+
+    """
+
+    kind: NoticeKind
+    at: datetime
+    ground: str | None = None
+    given: Given | None = None
+
+
 class Notices:
     """One tenant's notices."""
 
-    def __init__(
-        self, tenant: Tenant, home: int, book: Casebook, policy: Policy, settings: Settings, owners: Owners
-    ) -> None:
-        self._tenant, self._home, self._book, self._policy, self._owners = tenant, home, book, policy, owners
-        self._topic = settings.topic(Topic.NOTICES)
+    def __init__(self, context: DeskContext, owners: Owners) -> None:
+        self._tenant, self._home, self._book = context.tenant, context.home, context.book
+        self._policy, self._owners = context.policy, owners
+        self._topic = context.settings.topic(Topic.NOTICES)
 
     @property
     def forms(self) -> int:
@@ -94,27 +111,16 @@ class Notices:
             if kind in recipient.told and name in given:
                 yield name, self._policy.public_key(recipient.key), given[name]
 
-    def of(
-        self,
-        case: Case,
-        kind: NoticeKind,
-        table: TenantPolicy,
-        request: Request | None,
-        at: datetime,
-        ground: str | None = None,
-        given: Given | None = None,
-    ) -> Told:
+    def of(self, case: Case, table: TenantPolicy, request: Request | None, what: Occasion) -> Told:
         """
         The notices of one kind that were not sent yet; those to recipients once it is known whom records went to.
 
         Args:
             request: None where it is no longer kept: the person is then known by ticket and request alone.
-            at: A time that a repeat knows too, so that it says the same.
-            ground: The officer's reasons.
-            given: By recipient, of whom it was given records, where the case's own decisions do not say it.
 
         """
-        words = self._words(case, kind, table, request, at, ground)
+        kind, at, given = what.kind, what.at, what.given
+        words = self._words(case, kind, table, request, at, what.ground)
         if given is None:
             given = self._given(case, kind, table, words.subjects)
             if given is None:
@@ -175,7 +181,7 @@ class Notices:
             return case, outputs
         for kind, at in case.untold.items():
             if all(trace.given is not msgspec.UNSET for _, trace in case.traces_of(kind)):
-                case, more = self.of(case, kind, table, self._book.asked(case), at)
+                case, more = self.of(case, table, self._book.asked(case), Occasion(kind, at))
                 left = {name: at for name, at in (case.untold or {}).items() if name != kind}
                 case = msgspec.structs.replace(case, untold=left or msgspec.UNSET)
                 outputs += more
@@ -267,7 +273,7 @@ class Notices:
         if TOLD not in case.stages and self.forms >= AWAITED:
             given = {}
         at = case.stages.get(TOLD) or case.cut_off or case.opened_at
-        return self.of(case, kind, granted.table, request, at, given=given)
+        return self.of(case, granted.table, request, Occasion(kind, at, given=given))
 
     async def carried_out(self, granted: Granted, case: Case) -> Told:
         """
@@ -281,7 +287,7 @@ class Notices:
         if kind is None:
             return case, []
         at = case.cut_off or case.opened_at
-        case, outputs = self.of(case, kind, granted.table, granted.request, at, granted.ground)
+        case, outputs = self.of(case, granted.table, granted.request, Occasion(kind, at, granted.ground))
         if case.untold and case.sealed is None:
             case = await self._book.sealed(case, granted.request)
         return case, outputs

@@ -25,11 +25,9 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.types import RESTRICTS
 from calllog_guard.errors import CaseStateError, MessageError, ParkedError, RequestRefusedError
-from calllog_guard.ports import Clock
 from calllog_guard.ports.fault_injection import CrashPoints
-from calllog_guard.settings import Settings
 from calllog_guard.workers.desk.answers.notices import AWAITED, Given, Notices, Told
-from calllog_guard.workers.desk.cases.case_store import Casebook
+from calllog_guard.workers.desk.context import DeskContext
 from calllog_guard.workers.desk.decisions.granted import Granted
 from calllog_guard.workers.runtime.clocks import Agree
 
@@ -49,11 +47,10 @@ class Before:
 
     """
 
-    def __init__(
-        self, book: Casebook, notices: Notices, settings: Settings, clock: Clock, stage: Stage, carried: Carried
-    ) -> None:
-        self._book, self._notices, self._clock, self._stage, self._carried = book, notices, clock, stage, carried
-        self._steps, self._next, self._first = CrashPoints(settings.off), clock.now(), False
+    def __init__(self, context: DeskContext, notices: Notices, stage: Stage, carried: Carried) -> None:
+        self._book, self._notices, self._stage, self._carried = context.book, notices, stage, carried
+        self._clock, self._steps, self._first = context.clock, CrashPoints(context.settings.off), False
+        self._next = context.clock.now()
 
     def begin(self) -> None:
         """The cases were read anew: what another desk has begun goes on at once."""

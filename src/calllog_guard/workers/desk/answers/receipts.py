@@ -14,14 +14,11 @@ from calllog_guard.core.cases.notices import PERSON
 from calllog_guard.core.cases.receipt import STATEMENT, Receipt
 from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.jose import receipt_pem, sign
-from calllog_guard.core.identifiers import Tenant
-from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.policy.facts import said
 from calllog_guard.core.records import Output
 from calllog_guard.core.retention.purposes import GRACE_DAYS
 from calllog_guard.core.topics import REQUESTS_KEEP_DAYS, Topic
-from calllog_guard.settings import Settings
-from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
+from calllog_guard.workers.context import WorkerContext
 
 NAMED: Final = 2
 """From this level of forms on a receipt names the company: a release before it refuses fields that it does not know."""
@@ -31,8 +28,9 @@ _CERTIFICATES: Final = frozenset({"absent", "gone"})
 class Receipts:
     """One tenant's receipts."""
 
-    def __init__(self, tenant: Tenant, home: int, vault: Vault, settings: Settings, policy: Policy) -> None:
-        self._tenant, self._home, self._vault, self._settings, self._policy = tenant, home, vault, settings, policy
+    def __init__(self, context: WorkerContext) -> None:
+        self._tenant, self._home, self._vault = context.tenant, context.home, context.vault
+        self._settings, self._policy = context.settings, context.policy
 
     def of(self, case: Case, stage: Any, now: datetime, version: str) -> Output:
         """The receipt of a stage that a case has reached."""

@@ -16,7 +16,6 @@ from calllog_guard.core.audit.month_statement import KEY, CaseLine, HeldLine, St
 from calllog_guard.core.codec import decode, encode
 from calllog_guard.core.crypto.jose import receipt_pem, sign
 from calllog_guard.core.crypto.subject_secrets import Month, month_from, month_text
-from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.policy.facts import said
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.types import kinds
@@ -34,9 +33,8 @@ from calllog_guard.core.retention.removals import (
 from calllog_guard.core.retention.tally import month_before
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import MessageError
-from calllog_guard.ports import Writer
 from calllog_guard.ports.fault_injection import CrashPoints
-from calllog_guard.workers.desk.decisions.holds import Archive
+from calllog_guard.workers.desk.context import DeskContext
 
 FORMS: Final = 2
 _REMOVE: Final = kinds(lambda row: row.notice == "erased")
@@ -47,9 +45,9 @@ Counts = Mapping[int, Mapping[Month, Removed]]
 class Statements:
     """One tenant's statements."""
 
-    def __init__(self, archive: Archive, policy: Policy, writer: Writer, home: int) -> None:
-        self._a, self._policy, self._writer, self._home = archive, policy, writer, home
-        self._ledger, self._steps = archive.settings.topic(Topic.DECISIONS), CrashPoints(archive.settings.off)
+    def __init__(self, context: DeskContext) -> None:
+        self._a, self._policy, self._writer = context, context.policy, context.writer
+        self._ledger, self._steps = context.settings.topic(Topic.DECISIONS), CrashPoints(context.settings.off)
         self.begin()
 
     def begin(self) -> None:
@@ -81,10 +79,10 @@ class Statements:
 
     async def _read(self, partitions: Sequence[int]) -> list[Any]:
         """What keepers, auditors and desks of ours have counted and marked in some partitions."""
-        records = await self._a.read_all(self._ledger, list(partitions)) if partitions else []
+        records = await self._a.log.read_all(self._ledger, list(partitions)) if partitions else []
         key = self._a.vault.outcome_key(self._a.tenant)
-        ours = [each for each in records if (each.key or b"").startswith(START) and each.value is not None]
-        return [each for each in ours if key.proves(each.value, each.key)]
+        ours = [each for each in records if (each.key or b"").startswith(START)]
+        return [each for each in ours if each.value is not None and key.proves(each.value, each.key or b"")]
 
     def _marked(self, records: Sequence[Any], key: bytes) -> Marked | None:
         marks = [record.value for record in records if (record.key, record.partition) == (key, 0)]
@@ -137,9 +135,7 @@ class Statements:
         )
         private = receipt_pem(a.vault.receipt_key(a.tenant))[0]
         signed = sign(private, f"{a.tenant}-receipts", encode(statement)).encode()
-        await self._writer.write(
-            [Output(a.settings.topic(Topic.RECEIPTS), self._home, f"{KEY}{text}".encode(), signed)]
-        )
+        await self._writer.write([Output(a.settings.topic(Topic.RECEIPTS), a.home, f"{KEY}{text}".encode(), signed)])
         self._steps.reached("statement.written")
         mark = Marked(month=text, at=at)
         value = a.vault.outcome_key(a.tenant).vouched(mark, STATED_KEY)

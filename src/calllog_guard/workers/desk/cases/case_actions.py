@@ -26,9 +26,8 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.types import RESTRICTS, Requester
 from calllog_guard.errors import CaseStateError, ParkedError
-from calllog_guard.workers.desk.answers.notices import AWAITED, Given, Notices
+from calllog_guard.workers.desk.answers.notices import AWAITED, Given, Notices, Occasion
 from calllog_guard.workers.desk.answers.prior_notices import Before
-from calllog_guard.workers.desk.cases.case_store import Casebook
 from calllog_guard.workers.desk.cases.terms import (
     absolute,
     awaited,
@@ -39,6 +38,7 @@ from calllog_guard.workers.desk.cases.terms import (
     people_in,
     reviewed,
 )
+from calllog_guard.workers.desk.context import DeskContext
 from calllog_guard.workers.desk.decisions.granted import Granted
 
 _ASKED: Final[dict[str, Moment]] = {"ask_identity": "identity_asked_at", "ask_fee": "fee_asked_at"}
@@ -71,21 +71,19 @@ class Acts:
     Args:
         carried: Carries a case out, or restricts a person while an objection is considered; `stage` tells.
         reviewed: Ends that restriction.
-        key_of: The public PEM behind a `key` of the policy.
 
     """
 
     def __init__(
         self,
-        book: Casebook,
+        context: DeskContext,
         notices: Notices,
         before: Before,
         carried: Carried,
         stage: Stage,
         reviewed: Carried,
-        key_of: Callable[[str], bytes],
     ) -> None:
-        self._book, self._notices, self._before, self._key_of = book, notices, before, key_of
+        self._book, self._notices, self._before, self._key_of = context.book, notices, before, context.policy.public_key
         self._carried, self._stage, self._reviewed = carried, stage, reviewed
 
     async def act(self, act: Act) -> None:
@@ -130,7 +128,7 @@ class Acts:
             case = msgspec.structs.replace(case, review_at=request.review_at)
         else:
             asked = self._book.request_of(case)
-            case, outputs = self._notices.of(case, "disclosed", act.table, asked, act.appended_at)
+            case, outputs = self._notices.of(case, act.table, asked, Occasion("disclosed", act.appended_at))
             if not outputs:
                 raise CaseStateError("nobody_to_tell", "/case")
             case = msgspec.structs.replace(case, sealed=None, review_at=None)
@@ -168,7 +166,7 @@ class Acts:
         if event == "extend":
             asked, ground = self._book.request_of(case) if case.sealed else None, act.request.ground or ""
             case = await self._notices.remember(case, Reason(of="extended", text=ground, at=act.appended_at), asked)
-            case, outputs = self._notices.of(case, "extended", act.table, asked, act.appended_at, ground)
+            case, outputs = self._notices.of(case, act.table, asked, Occasion("extended", act.appended_at, ground))
         check_size(case, act.role)
         return await self._book.save(case, outputs)
 
@@ -207,14 +205,16 @@ class Acts:
         if (
             case.type != "disclose" or waited_for(case.type) in case.notices
         ):  # of one that they never heard of nobody is told
-            case, outputs = self._notices.of(case, "refused", act.table, request, act.appended_at, ground)
+            case, outputs = self._notices.of(case, act.table, request, Occasion("refused", act.appended_at, ground))
         reason = Reason(of="refused", text=ground or "", at=act.appended_at)
         restricts = case.type in RESTRICTS
         if request is not None and restricts and case.decisions:  # unverified, it never restricted anybody
             later: Given | None = (
                 {} if self._notices.forms >= AWAITED else None
             )  # recipients hear of it when it has ended
-            case, lifting = self._notices.of(case, "lifting", act.table, request, act.appended_at, given=later)
+            case, lifting = self._notices.of(
+                case, act.table, request, Occasion("lifting", act.appended_at, given=later)
+            )
             waits = self._before.refused(case, act.table)
             if waits.announcing:
                 await self._book.save(await self._notices.remember(waits, reason, request), [*outputs, *lifting])
@@ -236,7 +236,7 @@ class Acts:
         outputs = list[Output]()
         if TOLD in case.stages:
             at = case.stages[TOLD]
-            case, outputs = self._notices.of(case, "lifting", granted.table, granted.request, at)
+            case, outputs = self._notices.of(case, granted.table, granted.request, Occasion("lifting", at))
         return await self._ended(case, granted.version, outputs)
 
     async def _ended(self, case: Case, version: str, outputs: Sequence[Output]) -> Case:

@@ -32,16 +32,17 @@ from calllog_guard.core.cases.secret_cases import (
 )
 from calllog_guard.core.codec import BEAT, decode, encode
 from calllog_guard.core.decisions.decision import case_id, request_name
-from calllog_guard.core.identifiers import CaseId, EpochName, Tenant
+from calllog_guard.core.identifiers import CaseId, EpochName
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import REQUESTS, Request
 from calllog_guard.core.requests.types import TYPES, Kind
 from calllog_guard.core.stream.proofs import DESK
+from calllog_guard.core.topics import Topic
 from calllog_guard.errors import CaseStateError, EntryCorruptError, EpochUnknownError, MessageError
-from calllog_guard.ports import Place, Writer
+from calllog_guard.ports import Place
 from calllog_guard.ports.fault_injection import CrashPoints
-from calllog_guard.workers.keys.people.subject_keys import Keyring, pointer
-from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
+from calllog_guard.workers.context import WorkerContext
+from calllog_guard.workers.keys.people.subject_keys import pointer
 
 log: Final = structlog.get_logger()
 _HOUR: Final = timedelta(hours=1)
@@ -55,21 +56,13 @@ def name_in(record: Any) -> str:
 
 
 class Casebook:
-    """One tenant's cases; `home` is the partition of the tenant, `topics` are those of cases and of orders."""
+    """One tenant's cases."""
 
-    def __init__(
-        self,
-        tenant: Tenant,
-        home: int,
-        topics: tuple[str, str],
-        ring: Keyring,
-        vault: Vault,
-        writer: Writer,
-        steps: CrashPoints | None = None,
-    ) -> None:
-        self._tenant, self._home, self._steps = tenant, home, steps or CrashPoints(frozenset())
-        self._topic, self._orders = topics
-        self._ring, self._vault, self._writer = ring, vault, writer
+    def __init__(self, context: WorkerContext) -> None:
+        settings = context.settings
+        self._tenant, self._home, self._steps = context.tenant, context.home, CrashPoints(settings.off)
+        self._topic, self._orders = settings.topic(Topic.CASES), settings.topic(Topic.ORDERS)
+        self._ring, self._vault, self._writer = context.ring, context.vault, context.writer
         self._cases: dict[str, Case] = {}
         self._acts: dict[str, tuple[int, int]] = {}
         self._begun: dict[str, Case] = {}

@@ -17,9 +17,10 @@ from calllog_guard.core.cases.secret_cases import is_part
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.stream.proofs import TOGETHER
 from calllog_guard.errors import MessageError
-from calllog_guard.metrics import Counters, Increment
-from calllog_guard.ports import Place, ReadAll, Tail
-from calllog_guard.workers.desk.cases.case_store import Casebook, name_in
+from calllog_guard.metrics import Counters
+from calllog_guard.ports import Place
+from calllog_guard.workers.desk.cases.case_store import name_in
+from calllog_guard.workers.desk.context import DeskContext
 from calllog_guard.workers.keys.tenants.tenure import Tenure
 from calllog_guard.workers.runtime.parallel import unhurried
 
@@ -30,18 +31,10 @@ _AT_ONCE: Final = 10_000
 
 
 class CaseTopic:
-    """One tenant's; `tail` gives records of a partition from an offset on, with the offset after them and the end."""
+    """One tenant's."""
 
-    def __init__(
-        self,
-        book: Casebook,
-        tenure: Tenure,
-        read_all: ReadAll,
-        tail: Tail,
-        count: Increment,
-    ) -> None:
-        self._book, self._tenure = book, tenure
-        self._read_all, self._tail, self._count = read_all, tail, count
+    def __init__(self, context: DeskContext, tenure: Tenure) -> None:
+        self._book, self._tenure, self._log, self._count = context.book, tenure, context.log, context.count
         self._next: dict[Place, int] = {}
         self._former: set[bytes] = set()
         self._parts: dict[bytes, int] = {}
@@ -54,7 +47,7 @@ class CaseTopic:
         self._former.clear()
         self._parts.clear()
         for topic, home in self._book.places:
-            async for record in unhurried(await self._read_all(topic, [home]), TOGETHER):
+            async for record in unhurried(await self._log.read_all(topic, [home]), TOGETHER):
                 self._next[topic, home] = record.offset + 1
                 self._dated(record)
                 if self._book.concerns(record):
@@ -104,7 +97,7 @@ class CaseTopic:
         for place in self._book.places:
             last: dict[str, Any] = {}
             while True:
-                records, self._next[place], end = await self._tail(*place, self._next.get(place, 0), _AT_ONCE)
+                records, self._next[place], end = await self._log.tail(*place, self._next.get(place, 0), _AT_ONCE)
                 for record in records:
                     self._dated(record)
                 last |= {name_in(record): record for record in records if self._book.concerns(record)}

@@ -21,12 +21,9 @@ from calllog_guard.core.cases.notices import waiting
 from calllog_guard.core.cases.working_days import Calendar
 from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.requests.types import TYPES
-from calllog_guard.metrics import GaugeMetric, Gauges, Increment, SetGauge, Summaries
-from calllog_guard.ports import Clock
-from calllog_guard.settings import Settings
-from calllog_guard.workers.desk.cases.case_store import Casebook
+from calllog_guard.metrics import GaugeMetric, Gauges, Increment, Summaries
 from calllog_guard.workers.desk.cases.terms import alarms, engaged
-from calllog_guard.workers.runtime.clocks import Agree, unwatched
+from calllog_guard.workers.desk.context import DeskContext
 
 log: Final = structlog.get_logger()
 _EVERY: Final = timedelta(minutes=1)
@@ -51,11 +48,10 @@ def timed(before: Case, after: Case, count: Increment) -> None:
 class Deadlines:
     """Looks at the cases of one tenant every minute, while this desk has them."""
 
-    def __init__(
-        self, book: Casebook, settings: Settings, clock: Clock, level: SetGauge, agree: Agree = unwatched
-    ) -> None:
-        self._book, self._settings, self._clock, self._level, self._agree = book, settings, clock, level, agree
-        self._owned, self._next, self._renewing = False, clock.now(), False
+    def __init__(self, context: DeskContext) -> None:
+        self._book, self._settings, self._clock = context.book, context.settings, context.clock
+        self._level, self._agree = context.level, context.agree
+        self._owned, self._next, self._renewing = False, context.clock.now(), False
         self._quiet: dict[str, tuple[Case, date]] = {}
         self._table: TenantPolicy | None = None
         self._told: dict[str, tuple[str, date]] = {}

@@ -51,7 +51,7 @@ Pauses = tuple[tuple[date, date | None], ...]
 
 @lru_cache(maxsize=16_384)
 def _alarms_of(
-    moments: Moments, pauses: Pauses, regime: Regime, answer: int, extend: int, days: Calendar, *, access: bool
+    moments: Moments, pauses: Pauses, regime: Regime, months: tuple[int, int], days: Calendar, *, access: bool
 ) -> tuple[Alarm, ...]:
     """The alarms of every case to which the same happened on the same days: the clock counts days alone."""
     zone = ZoneInfo(days.zone)
@@ -61,7 +61,7 @@ def _alarms_of(
 
     stopped = tuple((noon(asked), noon(came) if came else None) for asked, came in pauses)
     times = Times(access=access, pauses=stopped, **{name: noon(day) for name, day in moments})
-    return due(times, regime, answer, extend, days).alarms
+    return due(times, regime, *months, days).alarms
 
 
 def alarms(case: Case, table: TenantPolicy, days: Calendar) -> tuple[Alarm, ...]:
@@ -75,7 +75,7 @@ def alarms(case: Case, table: TenantPolicy, days: Calendar) -> tuple[Alarm, ...]
     pauses = tuple((days.day(asked), days.day(came) if came else None) for asked, came in case.pauses)
     access = case.type in COPIES
     months = (table.answer_months, table.extend_to_months)
-    return _alarms_of(moments, pauses, table.regime, *months, days, access=access)
+    return _alarms_of(moments, pauses, table.regime, months, days, access=access)
 
 
 def dated(case: Case, table: TenantPolicy) -> Case:

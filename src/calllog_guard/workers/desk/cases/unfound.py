@@ -19,7 +19,7 @@ from calllog_guard.core.cases.case_states import after
 from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.types import TYPES, kinds
-from calllog_guard.workers.desk.answers.notices import Notices
+from calllog_guard.workers.desk.answers.notices import Notices, Occasion
 from calllog_guard.workers.desk.cases.case_owners import Owners
 from calllog_guard.workers.desk.cases.case_store import Casebook
 from calllog_guard.workers.desk.cases.terms import absolute
@@ -88,7 +88,7 @@ class Unfound:
             case = _waiting(msgspec.structs.replace(case, state="enforcing"))
             return msgspec.structs.replace(case, stages=case.stages | {UNFOUND: now}), [UNFOUND], []
         at = case.cut_off or case.opened_at
-        case, outputs = self._notices.of(case, "rectified", table, self._book.asked(case), at)
+        case, outputs = self._notices.of(case, table, self._book.asked(case), Occasion("rectified", at))
         return parted(case), reached, outputs
 
 

@@ -33,20 +33,18 @@ from calllog_guard.core.decisions.decision import (
     version_at,
 )
 from calllog_guard.core.decisions.standing_rules import Correction, Rule, seal_rule
-from calllog_guard.core.identifiers import CallId, DecisionId, Lookup, Pseudonym, Tenant, partition_of, record_key
+from calllog_guard.core.identifiers import CallId, DecisionId, Lookup, Pseudonym, partition_of, record_key
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.types import RESTRICTS, TRACED, TYPES, DecisionType, kinds
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryUnreadableError, HoldsFullError, KeyMissingError, MessageError, ParkedError
-from calllog_guard.ports import Clock, Writer
 from calllog_guard.ports.fault_injection import CrashPoints
-from calllog_guard.settings import Settings
+from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.desk.cases.case_store import Casebook
 from calllog_guard.workers.desk.decisions.granted import ENDED, FLAGS, Granted, PlannedDecision, Telling, span_of
 from calllog_guard.workers.desk.decisions.subjects import Subjects
-from calllog_guard.workers.keys.people.subject_keys import Keyring, View, fresh_nonce, pointer
-from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
+from calllog_guard.workers.keys.people.subject_keys import View, fresh_nonce, pointer
 from calllog_guard.workers.runtime.parallel import abreast
 
 MINTS: Final = kinds(lambda row: row.fence == "anybody")
@@ -100,20 +98,16 @@ _NOTHING: Final = Telling()
 class Decider:
     """One tenant's decisions."""
 
-    def __init__(
-        self,
-        tenant: Tenant,
-        ring: Keyring,
-        vault: Vault,
-        writer: Writer,
-        book: Casebook,
-        settings: Settings,
-        clock: Clock,
-        keep_days: int,
-    ) -> None:
-        self._tenant, self._ring, self._vault, self._writer = tenant, ring, vault, writer
-        self._book, self._settings, self._clock, self._keep_days = book, settings, clock, keep_days
-        self._steps, self.subjects = CrashPoints(settings.off), Subjects(tenant, ring, vault)
+    def __init__(self, context: WorkerContext, book: Casebook) -> None:
+        self._tenant, self._ring, self._vault, self._writer = (
+            context.tenant,
+            context.ring,
+            context.vault,
+            context.writer,
+        )
+        self._book, self._settings, self._clock = book, context.settings, context.clock
+        self._keep_days = context.keep_days
+        self._steps, self.subjects = CrashPoints(context.settings.off), Subjects(context.ring)
         self._last = datetime.min.replace(tzinfo=UTC)
 
     async def lookups(self, request: Request) -> dict[int, Lookup]:
@@ -207,7 +201,7 @@ class Decider:
             for index, lookup in lookups.items()
             for part in parts
             if part.only in {None, lookup}
-            and (decision := await self._about(granted, part, index, persons.get(lookup), lookup, view, told))
+            and (decision := await self._about(granted, part, (index, lookup, persons.get(lookup)), view, told))
             is not None
         ]
         if TYPES[kind].told_of_holds:
@@ -276,12 +270,11 @@ class Decider:
         self,
         granted: Granted,
         part: PlannedDecision,
-        index: int,
-        person: Person | None,
-        lookup: Lookup,
+        whom: tuple[int, Lookup, Person | None],
         view: View,
         telling: Telling,
     ) -> Decision | None:
+        index, lookup, person = whom
         if person is None or person.pseudonym is None:
             return None
         name = granted.case.name

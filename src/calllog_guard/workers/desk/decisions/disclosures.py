@@ -50,7 +50,7 @@ class Disclosures:
     """One tenant's disclosures."""
 
     def __init__(self, holds: Holds) -> None:
-        self._holds, self._a, self._next = holds, holds.archive, holds.archive.clock.now()
+        self._holds, self._a, self._next = holds, holds.context, holds.context.clock.now()
 
     def _name(self, iss: str, jti: str) -> str:
         return f"disclosure:{case_id(self._a.tenant, request_name(iss, jti))}"

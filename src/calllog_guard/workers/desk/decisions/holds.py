@@ -12,7 +12,7 @@ Source: docs/adr/0004-a-hold-is-a-copy.md, docs/explanation/design.md, docs/expl
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -34,16 +34,7 @@ from calllog_guard.core.decisions.decision import (
 from calllog_guard.core.decisions.hold import READY, Covered, Release, Terms, hold_id
 from calllog_guard.core.decisions.outcome import is_result
 from calllog_guard.core.decisions.standing_rules import Rule, seal_rule
-from calllog_guard.core.identifiers import (
-    INTERNAL_KEY,
-    DecisionId,
-    EpochName,
-    HoldId,
-    Lookup,
-    Pseudonym,
-    Tenant,
-    id_bytes,
-)
+from calllog_guard.core.identifiers import INTERNAL_KEY, DecisionId, EpochName, HoldId, Lookup, Pseudonym, id_bytes
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.types import DecisionType
 from calllog_guard.core.topics import Topic
@@ -57,33 +48,14 @@ from calllog_guard.errors import (
     ParkedError,
     RequestRefusedError,
 )
-from calllog_guard.ports import Clock, ReadAll
 from calllog_guard.ports.fault_injection import CrashPoints
-from calllog_guard.settings import Settings
-from calllog_guard.workers.desk.cases.case_store import Casebook
-from calllog_guard.workers.desk.decisions.decider import Decider
+from calllog_guard.workers.desk.context import DeskContext
 from calllog_guard.workers.desk.decisions.granted import Former, Granted, Telling, span_of
-from calllog_guard.workers.keys.hold_store import Safe, terms_of
+from calllog_guard.workers.keys.hold_store import terms_of
 from calllog_guard.workers.keys.people.law_copies import KeptOf
-from calllog_guard.workers.keys.people.subject_keys import Keyring, fresh_nonce, pointer
-from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
+from calllog_guard.workers.keys.people.subject_keys import fresh_nonce, pointer
 
 log: Final = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Archive:
-    """What holds need of the world."""
-
-    tenant: Tenant
-    ring: Keyring
-    safe: Safe
-    vault: Vault
-    book: Casebook
-    decider: Decider
-    settings: Settings
-    clock: Clock
-    read_all: ReadAll
 
 
 _NONE: Final = HoldId("none")
@@ -93,14 +65,14 @@ _NONE: Final = HoldId("none")
 class Holds:
     """One tenant's holds."""
 
-    def __init__(self, archive: Archive) -> None:
-        self._a, self._tenant, self._ring, self._safe = archive, archive.tenant, archive.ring, archive.safe
-        self._steps, self._lock = CrashPoints(archive.settings.off), asyncio.Lock()
-        self._kept = KeptOf(archive.ring, archive.clock)
+    def __init__(self, context: DeskContext) -> None:
+        self._a, self._tenant, self._ring, self._safe = context, context.tenant, context.ring, context.safe
+        self._steps, self._lock = CrashPoints(context.settings.off), asyncio.Lock()
+        self._kept = KeptOf(context.ring, context.clock)
 
     @property
-    def archive(self) -> Archive:
-        """What holds need of the world."""
+    def context(self) -> DeskContext:
+        """What the parts of a desk share."""
         return self._a
 
     async def named(self, request: Request) -> tuple[HoldId | None, bool]:
@@ -220,7 +192,7 @@ class Holds:
         if not unreadable and not any(person is not None and person.cut_off for person in persons.values()):
             return []
         topic, found = self._a.settings.topic(Topic.DECISIONS), []
-        for record in await self._a.read_all(topic, range(self._a.settings.partitions)):
+        for record in await self._a.log.read_all(topic, range(self._a.settings.partitions)):
             if record.value is None or not record.key or record.key[:1] == INTERNAL_KEY or is_result(record.key):
                 continue
             try:

@@ -22,13 +22,13 @@ from calllog_guard.core.decisions.outcome import DONE, is_result
 from calllog_guard.core.decisions.restriction import RESTORE, Origin, StandingRestriction, ended_by
 from calllog_guard.core.decisions.standing_rules import ALONE, REVIEW, Standing, open_rule
 from calllog_guard.core.identifiers import EpochName, Lookup, Pseudonym, partition_of
-from calllog_guard.core.policy.active import Policy, TenantPolicy
+from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.requests.types import RESTRICTIONS
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EpochUnknownError, MessageError, UntracedError
 from calllog_guard.workers.desk.answers.notices import Given
+from calllog_guard.workers.desk.context import DeskContext
 from calllog_guard.workers.desk.decisions.granted import Granted, PlannedDecision
-from calllog_guard.workers.desk.decisions.holds import Archive
 
 _LEVEL: Final = 2
 """From this level of forms on a case says which restrictions its lift has met."""
@@ -52,8 +52,8 @@ class Met:
 class Lifting:
     """One tenant's lifts."""
 
-    def __init__(self, archive: Archive, policy: Policy) -> None:
-        self._a, self._policy, self._ring = archive, policy, archive.ring
+    def __init__(self, context: DeskContext) -> None:
+        self._a, self._policy, self._ring = context, context.policy, context.ring
 
     async def met(self, granted: Granted) -> dict[Lookup, Met]:
         """Everyone named who is restricted."""
@@ -185,12 +185,12 @@ class Lifting:
         settings = self._a.settings
         topic, home = settings.topic(Topic.DECISIONS), partition_of(pseudonym, settings.partitions)
         start = pseudonym.encode() + b"."
-        records = [each for each in await self._a.read_all(topic, [home]) if (each.key or b"").startswith(start)]
-        done = {each.key for each in records if is_result(each.key)}
+        records = [each for each in await self._a.log.read_all(topic, [home]) if (each.key or b"").startswith(start)]
+        done = {each.key for each in records if each.key and is_result(each.key)}
         found = [
             decision
             for each in records
-            if each.value is not None and not is_result(each.key) and (decision := self._read(each, done)) is not None
+            if each.value is not None and each.key not in done and (decision := self._read(each, done)) is not None
         ]
         return sorted(found, key=lambda each: each.turn)
 

@@ -33,9 +33,8 @@ from calllog_guard.core.decisions.outcome import is_result
 from calllog_guard.core.identifiers import INTERNAL_KEY, DecisionId, EpochName, Lookup, partition_of
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EpochUnknownError, MessageError
-from calllog_guard.ports import Writer
+from calllog_guard.workers.desk.context import DeskContext
 from calllog_guard.workers.desk.decisions.granted import SEARCHES, Granted
-from calllog_guard.workers.desk.decisions.holds import Archive
 from calllog_guard.workers.keys.people.subject_keys import View, fresh_nonce, pointer
 
 log: Final = structlog.get_logger()
@@ -46,8 +45,8 @@ _FROM: Final = 2
 class Searcher:
     """The desk's part: asks, and says that somebody is nobody when all have answered so."""
 
-    def __init__(self, archive: Archive, writer: Writer) -> None:
-        self._a, self._writer, self._ring = archive, writer, archive.ring
+    def __init__(self, context: DeskContext) -> None:
+        self._a, self._ring = context, context.ring
 
     async def search(self, granted: Granted) -> Case:
         """
@@ -92,14 +91,14 @@ class Searcher:
         fresh = [each for each in searches if each.decision not in case.progress]
         if not fresh:
             return case
-        await self._writer.write([self._a.decider.ledger(each) for each in fresh])
+        await self._a.writer.write([self._a.decider.ledger(each) for each in fresh])
         progress = case.progress | dict.fromkeys((each.decision for each in fresh), ASKED)
         return await self._a.book.save(msgspec.structs.replace(case, progress=progress))
 
     async def _latest(self, lookup: Lookup) -> int:
         """The latest generation of somebody about whom anything was decided, as far as the ledger can still be opened."""
         latest, topic = 0, self._a.settings.topic(Topic.DECISIONS)
-        for record in await self._a.read_all(topic, range(self._a.settings.partitions)):
+        for record in await self._a.log.read_all(topic, range(self._a.settings.partitions)):
             if record.value is None or not record.key or record.key[:1] == INTERNAL_KEY or is_result(record.key):
                 continue
             with suppress(MessageError, EpochUnknownError):  # not written by a desk, or so old that it meets nobody

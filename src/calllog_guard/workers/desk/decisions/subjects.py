@@ -17,13 +17,12 @@ import msgspec
 
 from calllog_guard.core.cases.case import Case
 from calllog_guard.core.crypto.entries import Person
-from calllog_guard.core.identifiers import Lookup, Tenant
+from calllog_guard.core.identifiers import Lookup
 from calllog_guard.core.requests.request import Request
 from calllog_guard.errors import IdentityMovedError, MessageError
 from calllog_guard.workers.keys.people.homes import Homes
 from calllog_guard.workers.keys.people.naming import Naming
 from calllog_guard.workers.keys.people.subject_keys import Keyring, View
-from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 
 FORMS: Final = 2
 """From this level of forms on a case says whether somebody was known: a desk of the first release would refuse it."""
@@ -54,9 +53,9 @@ class RequestSubjects:
 class Subjects:
     """One tenant's people, as requests name them."""
 
-    def __init__(self, tenant: Tenant, ring: Keyring, vault: Vault) -> None:
-        self._tenant, self._ring, self._vault = tenant, ring, vault
-        self._naming, self.homes = Naming(tenant, vault), Homes(ring)
+    def __init__(self, ring: Keyring) -> None:
+        self._tenant, self._ring, self._vault = ring.tenant, ring, ring.vault
+        self._naming, self.homes = Naming(ring.tenant, ring.vault), Homes(ring)
 
     async def check(self, request: Request) -> None:
         """

@@ -14,10 +14,10 @@ import msgspec
 from calllog_guard.core.cases.case import AT_ONCE, Case
 from calllog_guard.core.decisions.outcome import is_result
 from calllog_guard.core.topics import Topic
-from calllog_guard.workers.desk.decisions.holds import Archive
+from calllog_guard.workers.desk.context import DeskContext
 
 
-async def without_unwritten(archive: Archive, case: Case, written: Collection[str]) -> Case:
+async def without_unwritten(context: DeskContext, case: Case, written: Collection[str]) -> Case:
     """
     The case without what the ledger never got.
 
@@ -29,8 +29,8 @@ async def without_unwritten(archive: Archive, case: Case, written: Collection[st
     left = set(case.decisions) - set(written) - answered
     if not left:
         return case
-    topic = archive.settings.topic(Topic.DECISIONS)
-    for record in await archive.read_all(topic, range(archive.settings.partitions)):
+    topic = context.settings.topic(Topic.DECISIONS)
+    for record in await context.log.read_all(topic, range(context.settings.partitions)):
         if record.value is not None and record.key and not is_result(record.key):
             left.discard(record.key.decode("ascii", "replace").partition(".")[2])
     if not left:

@@ -29,7 +29,7 @@ from calllog_guard.metrics import Counters
 from calllog_guard.ports import LegFacts
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.keeper.arrivals import Arrivals
-from calllog_guard.workers.keeper.context import Tools
+from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.decision_work import PORTION, Ended, Work
 from calllog_guard.workers.keeper.enforcement.readership import Readership
 from calllog_guard.workers.keeper.enforcement.results import Results, tokens_of
@@ -46,7 +46,7 @@ _REMOVE: Final = kinds(lambda row: row.removes)
 class Enforcer:
     """Carries decisions out on one partition at a time."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: KeeperContext) -> None:
         self._t, self._steps = tools, CrashPoints(tools.settings.off)
         self.copies, self.results = Copies(tools), Results(tools)
         self.arrivals = Arrivals(tools, self.copies)
@@ -275,7 +275,7 @@ class Enforcer:
         if not await self._tracer.told(work, lambda _, each: each == key):
             return Ended.MORE
         if facts is not None and there is not None:
-            values = await self._t.fetch(self._t.legs, work.shard.partition, {key: there.offset})
+            values = await self._t.log.fetch(self._t.legs, work.shard.partition, {key: there.offset})
             if key not in values:
                 raise LegMovedError([key])
             output = await self.arrivals.correction(key, values[key], facts)

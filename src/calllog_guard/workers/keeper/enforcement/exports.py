@@ -31,7 +31,7 @@ from calllog_guard.core.retention.purposes import Purpose, due_day
 from calllog_guard.errors import LegMovedError, MessageError
 from calllog_guard.metrics import Counters
 from calllog_guard.ports import LegFacts
-from calllog_guard.workers.keeper.context import Tools
+from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.decision_work import Ended, Work
 from calllog_guard.workers.keeper.enforcement.enforcer import Enforcer
 from calllog_guard.workers.runtime.answer_parts import sealed_part
@@ -120,7 +120,7 @@ class Scope:
 class Exporter:
     """The keeper's effect for `access`, `portability` and `disclose`: it looks first, then gives part after part."""
 
-    def __init__(self, tools: Tools, enforcer: Enforcer) -> None:
+    def __init__(self, tools: KeeperContext, enforcer: Enforcer) -> None:
         self._t, self._enforcer = tools, enforcer
 
     async def export(self, work: Work) -> Ended:
@@ -257,7 +257,7 @@ class Exporter:
         if keys is None or not there:
             return ()
         places = {key: facts.offset for key, facts in there.items()}
-        values = await self._t.fetch(self._t.legs, work.shard.partition, places)
+        values = await self._t.log.fetch(self._t.legs, work.shard.partition, places)
         if missing := [key for key in there if key not in values]:
             raise LegMovedError(missing)
         legs: list[ExportedLeg] = []

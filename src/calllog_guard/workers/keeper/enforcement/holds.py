@@ -17,7 +17,7 @@ from calllog_guard.core.decisions.hold import RELEASES
 from calllog_guard.core.identifiers import HoldId, Pseudonym, id_bytes
 from calllog_guard.errors import EntryUnreadableError
 from calllog_guard.ports.fault_injection import CrashPoints
-from calllog_guard.workers.keeper.context import Tools
+from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.decision_work import Ended, Work
 from calllog_guard.workers.keeper.enforcement.enforcer import Enforcer, rule_of
 
@@ -25,7 +25,7 @@ from calllog_guard.workers.keeper.enforcement.enforcer import Enforcer, rule_of
 class Preserver:
     """Carries holds and their releases out on one partition at a time."""
 
-    def __init__(self, tools: Tools, enforcer: Enforcer) -> None:
+    def __init__(self, tools: KeeperContext, enforcer: Enforcer) -> None:
         self._t, self._enforcer, self._steps = tools, enforcer, CrashPoints(tools.settings.off)
 
     async def hold(self, work: Work) -> Ended:

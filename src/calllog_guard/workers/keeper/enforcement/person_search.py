@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from calllog_guard.workers.keeper.context import Tools
+from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.decision_work import PORTION, Ended, Work
 from calllog_guard.workers.keeper.enforcement.enforcer import Enforcer
 
@@ -20,7 +20,7 @@ _AT_ONCE: Final = 500
 class Finder:
     """The keeper's part: opens the keys of everybody who has legs in its partition, or about whom something was decided."""
 
-    def __init__(self, tools: Tools, enforcer: Enforcer) -> None:
+    def __init__(self, tools: KeeperContext, enforcer: Enforcer) -> None:
         self._t, self._enforcer = tools, enforcer
 
     async def search(self, work: Work) -> Ended:

@@ -27,7 +27,7 @@ from calllog_guard.core.stream.arrival import LATEST_MS
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import LogSilentError, MessageError, NewerFormError, RecordError
 from calllog_guard.metrics import Counters
-from calllog_guard.workers.keeper.context import Tools
+from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.enforcement.access_index import AccessIndex
 from calllog_guard.workers.runtime.parallel import unhurried
 
@@ -49,7 +49,7 @@ class Readers(NamedTuple):
 class Readership:
     """Who has opened the legs of one keeper's partitions."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: KeeperContext) -> None:
         self._t = tools
         self._topic = tools.settings.topic(Topic.ACCESS)
         self._open: dict[int, AccessIndex] = {}
@@ -166,7 +166,7 @@ class Readership:
         indexes = self._open  # empty as soon as the partitions are somebody else's
         at, end = min((index.head.next.get(place, 0) for index in indexes.values()), default=0), None
         while indexes and (end is None or at < end):
-            records, after, end = await self._t.tail(self._topic, place, at, _AT_ONCE)
+            records, after, end = await self._t.log.tail(self._topic, place, at, _AT_ONCE)
             first = records[0].offset if records else after
             if first > at:  # cut off before it was read
                 cut = from_ms(records[0].timestamp) if records else self._t.clock.now()
@@ -217,7 +217,7 @@ class Readership:
         if account.proven and account.access.opened:
             partition = account.access.partition
             if partition not in ends:
-                ends[partition] = await self._t.offset_at(self._t.legs, partition, LATEST_MS)
+                ends[partition] = await self._t.log.offset_at(self._t.legs, partition, LATEST_MS)
             if max(which_of(account.access) or {account.access.to}) >= ends[partition]:
                 raise RecordError(Doubt.NEVER)  # of legs that were not there
         index.add(place, record.offset, account)

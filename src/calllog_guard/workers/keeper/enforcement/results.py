@@ -18,7 +18,7 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import UpgradeNeededError
 from calllog_guard.ports.fault_injection import CrashPoints
-from calllog_guard.workers.keeper.context import Tools
+from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.decision_work import Work
 
 _PARTS_FROM: Final = 2
@@ -35,7 +35,7 @@ def tokens_of(legs: Sequence[bytes]) -> tuple[Token, ...]:
 class Results:
     """What one keeper tells."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: KeeperContext) -> None:
         self._t, self._steps = tools, CrashPoints(tools.settings.off)
         self._ledger = tools.settings.topic(Topic.DECISIONS)
 

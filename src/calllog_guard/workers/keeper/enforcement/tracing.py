@@ -14,7 +14,7 @@ import structlog
 from calllog_guard.core.answers.readers import LegOffsets
 from calllog_guard.errors import LogSilentError
 from calllog_guard.ports import LegFacts
-from calllog_guard.workers.keeper.context import Tools
+from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.decision_work import PORTION, Ended, Work
 from calllog_guard.workers.keeper.enforcement.readership import Readership
 from calllog_guard.workers.keeper.enforcement.results import Results
@@ -34,7 +34,7 @@ def every(_facts: LegFacts, _key: bytes) -> bool:
 class Tracer:
     """Finds where the legs of one keeper's partitions had gone."""
 
-    def __init__(self, tools: Tools, results: Results, readership: Readership) -> None:
+    def __init__(self, tools: KeeperContext, results: Results, readership: Readership) -> None:
         self._t, self._results, self._readership = tools, results, readership
 
     @property

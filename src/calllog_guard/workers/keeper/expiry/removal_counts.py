@@ -24,7 +24,7 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.retention.purposes import Purpose, rule_of
 from calllog_guard.core.retention.removals import LAW, START, Removed, key_of, month_in, removed_in
 from calllog_guard.ports.fault_injection import CrashPoints
-from calllog_guard.workers.keeper.context import Tools
+from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.partition import Shard
 
 FORMS: Final = 2
@@ -47,7 +47,7 @@ class RemovalBook:
 class Removals:
     """Counts for one keeper, partition by partition."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: KeeperContext) -> None:
         self._t, self._steps = tools, CrashPoints(tools.settings.off)
         self._books: dict[int, RemovalBook] = {}
 

@@ -26,7 +26,7 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.retention.purposes import GRACE_DAYS
 from calllog_guard.errors import EntryUnreadableError, MessageError
 from calllog_guard.metrics import Counters
-from calllog_guard.workers.keeper.context import Tools
+from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.held_copies import opened_of
 from calllog_guard.workers.keeper.partition import Shard
 from calllog_guard.workers.keys.people.subject_keys import fresh_nonce
@@ -41,7 +41,7 @@ _TURN: Final = 20
 class Renewal:
     """Renews the legs of one keeper's partitions."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: KeeperContext) -> None:
         self._t = tools
         self._at: dict[int, tuple[str, bytes]] = {}
 
@@ -53,7 +53,7 @@ class Renewal:
         if not people:
             return False
         days = t.policy.keep_days(t.tenant) + GRACE_DAYS // 2
-        first_young = await t.offset_at(t.legs, shard.partition, to_ms(t.clock.now()) - days * _DAY_MS)
+        first_young = await t.log.offset_at(t.legs, shard.partition, to_ms(t.clock.now()) - days * _DAY_MS)
         portions = 0
         for person in people:
             at = at if person == start else b""
@@ -63,7 +63,7 @@ class Renewal:
                     return True
                 portions, at = portions + 1, rows[-1][1]
                 old = {key: facts.offset for facts, key in rows if facts.offset < first_young}
-                values = await t.fetch(t.legs, shard.partition, old)
+                values = await t.log.fetch(t.legs, shard.partition, old)
                 legs = await self._referred(person, values)
                 await t.writer.write([Output(t.legs, shard.partition, key, value) for key, value in legs.items()])
                 t.count(Counters.legs_renewed, len(legs))

@@ -53,9 +53,9 @@ from calllog_guard.core.stream.proofs import KEEP, Proofs
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.metrics import Counters
-from calllog_guard.ports import LegFacts, ReadAll
+from calllog_guard.ports import LegFacts
 from calllog_guard.ports.fault_injection import CrashPoints
-from calllog_guard.workers.keeper.context import Tools
+from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.partition import Shard
 from calllog_guard.workers.keys.people.subject_keys import fresh_nonce, pointer
 
@@ -78,8 +78,8 @@ class TallyBook:
 class Statistician:
     """Counts for one keeper, partition by partition."""
 
-    def __init__(self, tools: Tools, read_all: ReadAll) -> None:
-        self._t, self._read_all, self._steps = tools, read_all, CrashPoints(tools.settings.off)
+    def __init__(self, tools: KeeperContext) -> None:
+        self._t, self._steps = tools, CrashPoints(tools.settings.off)
         self._ledger = tools.settings.topic(Topic.DECISIONS)
         self._books: dict[int, TallyBook] = {}
         self._others: dict[int, TallyBook] = {}
@@ -184,7 +184,7 @@ class Statistician:
     async def _count(self, shard: Shard, batch: Mapping[bytes, tuple[LegFacts, tuple[Purpose, ...]]]) -> list[bytes]:
         """Count legs of one month of calls; those that may go, counted or not."""
         places = {key: facts.offset for key, (facts, _) in batch.items()}
-        values = await self._t.fetch(self._t.legs, shard.partition, places)
+        values = await self._t.log.fetch(self._t.legs, shard.partition, places)
         self._steps.reached("statistics.fetched")
         people, unknown = await self._people({Pseudonym(key[:22].decode()) for key in values})
         shard.unsure |= unknown
@@ -289,7 +289,7 @@ class Statistician:
         for partition in range(self._t.settings.partitions):
             known = self._others.get(partition, TallyBook())
             if known.closed is None or known.closed < over:
-                known = self._book(partition, await self._read_all(self._ledger, [partition]))
+                known = self._book(partition, await self._t.log.read_all(self._ledger, [partition]))
             if known.closed is None or known.closed < over:
                 return None
             self._others[partition] = known
@@ -299,7 +299,7 @@ class Statistician:
         """Publish a month's cells that are not published yet: after a crash the same, and never another number."""
         topic, home = self._t.settings.topic(Topic.STATISTICS), self._t.home
         told, untold = statistics(self._t.tenant, month, counted)
-        there = {record.key for record in await self._read_all(topic, [home]) if self._ours(record)}
+        there = {record.key for record in await self._t.log.read_all(topic, [home]) if self._ours(record)}
         fresh = [each for each in told if each.key not in there]
         await self._put([Output(topic, home, each.key, encode(each)) for each in fresh])
         self._t.count(Counters.cells_published, len(fresh))

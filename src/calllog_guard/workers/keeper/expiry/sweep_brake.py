@@ -16,7 +16,7 @@ from calllog_guard.core.retention.purposes import Purpose, due_day
 from calllog_guard.core.retention.sweep_brake import DAYS_MOST, too_much
 from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.ports import Index, LegFacts, Place
-from calllog_guard.workers.keeper.context import Tools
+from calllog_guard.workers.keeper.context import KeeperContext
 
 log: Final = structlog.get_logger()
 KeysWith = Callable[[LegFacts], Iterable[bytes]]
@@ -25,7 +25,7 @@ KeysWith = Callable[[LegFacts], Iterable[bytes]]
 class SweepBrake:
     """One keeper's."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: KeeperContext) -> None:
         self._t = tools
         self._days: dict[Place, date | None] = {}
         self._held: dict[Place, int] = {}

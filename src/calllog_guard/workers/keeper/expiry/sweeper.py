@@ -12,7 +12,7 @@ Source: docs/how-to/write-the-policy.md; GDPR Art. 5(1)(e), 18.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Final
 
@@ -23,7 +23,7 @@ from calllog_guard.core.retention.expiry import lapsed
 from calllog_guard.core.retention.purposes import due_day
 from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.ports.fault_injection import CrashPoints
-from calllog_guard.workers.keeper.context import Tools
+from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.copy_notes import Noting
 from calllog_guard.workers.keeper.expiry.removal_counts import PORTION, Removals
 from calllog_guard.workers.keeper.expiry.renewal import Renewal
@@ -37,16 +37,10 @@ _TURN_S: Final = 0.25
 
 
 class Sweeper:
-    """Sweeps one keeper's partitions every SWEEP_S; `reached` tells the offset of the legs that is handed out next."""
+    """Sweeps one keeper's partitions every SWEEP_S."""
 
-    def __init__(
-        self,
-        tools: Tools,
-        copies: Copies,
-        counting: tuple[Statistician, Removals],
-        reached: Callable[[str, int], Awaitable[int]],
-    ) -> None:
-        self._t, self._copies, self._reached = tools, copies, reached
+    def __init__(self, tools: KeeperContext, copies: Copies, counting: tuple[Statistician, Removals]) -> None:
+        self._t, self._copies = tools, copies
         self._statistician, self._removals = counting
         self._brake = SweepBrake(tools)
         self._renewal, self._steps = Renewal(tools), CrashPoints(tools.settings.off)
@@ -85,7 +79,7 @@ class Sweeper:
     async def _portion(self, shard: Shard) -> bool:
         """One portion of what is due in a partition; whether there is more, or will be once all is read that was there."""
         t = self._t
-        if await self._reached(t.legs, shard.partition) < shard.known_from:
+        if await t.reached(t.legs, shard.partition) < shard.known_from:
             return True
         day = await self._brake.day((t.legs, shard.partition), shard.index, shard.index.keys_with)
         if day is None:
