@@ -105,6 +105,10 @@ class ParkedError(GuardError):
     fate = Fate.RETRY
 
 
+class LookingError(ParkedError):
+    """Keepers are still to say whether there is anything to disclose: the case waits a moment, and nobody needs to be told."""
+
+
 class EntryUnreadableError(ParkedError):
     """
     One entry of the keystore is of no use: nothing may be opened, stored or minted by it, and nothing is known of whose it is.

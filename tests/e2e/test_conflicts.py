@@ -117,6 +117,7 @@ class Story:
                 "basis": "Order",
                 "notify": "before",
                 "reply_key": asker(self.guard),
+                **({"range": {"to": arg}} if arg else {}),
             },
         }
         if word in officers:

@@ -6,7 +6,7 @@ import pytest
 from doc_pages import ROOT, Shell, matches, steps
 
 TUTORIAL = ["first-erasure", "your-own-topic"]
-HOW_TO = ["publish-an-event", "send-an-erasure", "answer-access", "disclose", "operate", "upgrade"]
+HOW_TO = ["publish-an-event", "send-an-erasure", "use-the-client", "answer-access", "disclose", "operate", "upgrade"]
 
 
 def page(name: str) -> str:

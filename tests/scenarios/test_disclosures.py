@@ -20,6 +20,7 @@ from calllog_guard.core.decisions.hold import READY
 from calllog_guard.core.identifiers import b64
 from calllog_guard.core.profile import FORMS
 from calllog_guard.core.rights.grants import rights
+from calllog_guard.metrics import Counters
 from calllog_guard.workers.desk.decisions.disclosures import FREED
 
 TERMS = {"authority": "Court", "basis": "Order 7", "notify": "before"}
@@ -46,6 +47,17 @@ async def given(world: GuardWorld, jti: str = "disclose1") -> Answer:
     found = whole(parts_of(world, jti))
     assert found.lacking == []
     return found
+
+
+async def nothing(world: GuardWorld, jti: str = "disclose1") -> Case:
+    """A second officer approves, and keepers find nothing to give: the case says so, and nobody was told of it."""
+    await world.ask(f"yes-{jti}", "approve", key="officer-2", case=world.id_of(jti))
+    await world.run()
+    case = world.case(jti)
+    assert (case.state, case.waits_for, case.notices) == ("waiting", "officer", {})
+    assert world.receipts(jti)[-1]["stage"] == "unfound"
+    assert (parts_of(world, jti), world.log.records["privacy.notices", 0]) == ([], [])
+    return case
 
 
 def secret_parts(world: GuardWorld) -> list[Part]:
@@ -149,7 +161,7 @@ async def test_what_is_held_for_a_court_is_given_to_that_court(world: GuardWorld
     await world.run()
     await erase(world)
     await ask(world, "disclose2", authority="Police")
-    assert len((await given(world, "disclose2")).legs) == 0
+    await nothing(world, "disclose2")
     await ask(world)
     told = await given(world)
     assert len({leg.call for leg in told.legs}) == 3
@@ -171,8 +183,7 @@ async def test_what_is_held_in_secret_is_given_where_it_is_named_and_in_secret(w
     await world.run()
     await erase(world)
     await ask(world)
-    assert len((await given(world)).legs) == 0, "or a count would tell that it is held"
-    assert (world.case("disclose1").known, world.case("disclose1").notices) == (False, {}), "as of whom nothing is left"
+    assert (await nothing(world)).known is False, "as of whom nothing is left, or it would tell that it is held"
     named: dict[str, Any] = {"hold": {"id": "secret-1"}}
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"authority": "Police", **LATER}, "not_for_this_authority"),
@@ -350,3 +361,93 @@ async def test_copies_that_an_officer_has_let_go_are_let_go(world: GuardWorld) -
     await given(world)
     await later(world, minutes=2)
     assert own(world, "disclose1", FREED) is None
+
+
+# --- of nothing -----------------------------------------------------------------------------------------------------
+
+
+OLD: dict[str, Any] = {"range": {"to": "2020-12-31"}}
+
+
+async def test_of_a_disclosure_of_nothing_an_officer_decides_and_nobody_hears(world: GuardWorld) -> None:
+    """Somebody is known, and nothing in the range: the case says so before anything is announced."""
+    await ask(world, **OLD)
+    case = await nothing(world)
+    assert (case.known, case.of_nothing) == (True, True)
+    ground = {"ground": "No record of those days."}
+    await world.ask("no-000001", "refuse", key="officer-1", case=case.case, **ground)
+    await world.run()
+    assert (world.case("disclose1").state, world.case("disclose1").notices) == ("refused", {})
+    await later(world, minutes=2)
+    assert (world.held(), world.counts[Counters.cases_waited], world.dead()) == ({}, 0, [])
+
+
+async def test_two_officers_may_answer_that_there_is_nothing(world: GuardWorld) -> None:
+    """What the authority gets says so; the person, of whom nothing was given, is told nothing."""
+    await ask(world, **OLD)
+    case = await nothing(world)
+    await world.ask("again-001", "approve", key="officer-1", case=case.case)
+    await world.run()
+    assert world.case("disclose1").waits_for == "second_officer"
+    await world.ask("again-002", "approve", key="officer-2", case=case.case)
+    await world.run()
+    case, found = world.case("disclose1"), whole(parts_of(world, "disclose1"))
+    assert (case.state, case.notices, sum(case.legs.values()), found.legs) == ("closed", {}, 0, [])
+    assert (world.receipts("disclose1")[-1]["stage"], world.receipts("disclose1")[-1]["legs"]) == ("exported", 0)
+    await world.ask("access-01", "access", "bob", reply_key=reply_key(world))
+    await world.run()
+    assert whole(parts_of(world, "access-01")).about.disclosures == ()
+
+
+@pytest.mark.parametrize("who", ["bob", "carol"])
+async def test_what_came_while_an_officer_had_it_is_announced_and_given(world: GuardWorld, who: str) -> None:
+    first = (world.clock.at + timedelta(days=1)).date().isoformat()
+    await ask(world, who=who, range={"from": first})
+    case = await nothing(world)
+    assert case.known is (who == "bob")
+    world.clock.at += timedelta(days=3)
+    await world.call("c9", "alice", who)
+    await world.run()
+    await world.ask("again-001", "approve", key="officer-1", case=case.case)
+    await world.ask("again-002", "approve", key="officer-2", case=case.case)
+    await world.run()
+    case = world.case("disclose1")
+    assert (case.state, sum(case.legs.values()), "person/disclosed" in case.notices) == ("closed", 1, True)
+    assert "unfound" not in case.stages
+
+
+async def test_what_is_not_held_for_the_authority_is_nothing(world: GuardWorld) -> None:
+    """Neither what law keeps, nor what is held for another, nor in secret: all three are answered alike."""
+    await world.hold("hold-00001", "claim", "bob", authority="Court")
+    await world.hold("hold-00002", "secret-1", "alice", authority="Police", secret=True)
+    await world.run()
+    for number, who in enumerate(("alice", "bob")):
+        await world.ask(f"erase-000{number}", "erase", who)
+    await world.run()
+    said: list[Any] = []
+    for number, who in enumerate(("alice", "bob", "nobody")):
+        await ask(world, f"disclose{number}", who, authority="Police")
+        case = await nothing(world, f"disclose{number}")
+        last = world.receipts(f"disclose{number}")[-1]
+        said.append(
+            (case.known, len(case.progress), {name: last[name] for name in ("known", "legs", "final", "stage")})
+        )
+    assert said[0] == said[1] == said[2]
+    await ask(world, "disclose9", "bob", range={"to": "2020-12-31"})
+    assert (await nothing(world, "disclose9")).known is True, "held for the court, and not of those days"
+
+
+async def test_wherever_a_worker_dies_a_disclosure_of_nothing_is_told_to_nobody(tmp_path: Path) -> None:
+    at, blown = 0, True
+    while blown:
+        at += EACH_WRITE
+        world = await with_calls(tmp_path / f"{at}")
+        await ask(world, **OLD)
+        await world.ask("yes-00001", "approve", key="officer-2", case=world.id_of("disclose1"))
+        blown = await world.run_with_crashes(at, after=at % 2 == 0, rebuild=at % 4 > 1)
+        world.fuse.at = -1
+        await later(world, minutes=2)
+        case = world.case("disclose1")
+        assert (case.waits_for, case.notices, "unfound" in case.stages) == ("officer", {}, True), at
+        assert world.dead() == [], at
+    assert at > 3

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from desk_world import CANARY, POLICY, DeskWorld
 from downstream import Downstream, plain
+from guard_world import POLICY as POLICY_OF_ONE
 from guard_world import TENANT, GuardWorld
 from patience import PATIENCE_S
 from sizes import EACH_WRITE
@@ -25,6 +26,13 @@ from calllog_guard.workers.keys.people.law_copies import KeptOf
 from calllog_guard.workers.keys.rotation import Periods, Walk
 
 CALLS = ("a1", "a10", "a50", "a70", "b1", "b2", *(f"c{number}" for number in range(6)))
+
+
+POLICY_OF_TWO = POLICY_OF_ONE.replace(
+    "[version.tenant.iocom.actors.billing-1]",
+    '[version.tenant.iocom.requesters.officer-2]\nrole = "officer"\nkey = "officer-2.pub.pem"\n'
+    "[version.tenant.iocom.actors.billing-1]",
+).replace("exports_per_hour = 10000\n", "exports_per_hour = 10000\ndisclosures_per_hour = 100\n")
 
 
 async def erased(folder: Path, *, days: int = 1) -> GuardWorld:
@@ -362,3 +370,106 @@ async def test_where_no_law_keeps_anything_the_notice_says_nothing_of_it(tmp_pat
     (person,) = [world.words(each) for each in world.notices() if each.to == "person"]
     assert (person.kept, person.remedies) == (msgspec.UNSET, None)
     assert "but for what follows" not in str(person.text)
+
+
+# --- held by an order that came later -------------------------------------------------------------------------------
+
+
+async def held(world: GuardWorld, jti: str = "hold-0001", name: str = "claim-17", **more: Any) -> None:
+    """An officer orders a hold on bob, who is erased."""
+    await world.hold(jti, name, "bob", **more)
+    await world.run()
+
+
+async def test_a_hold_on_somebody_erased_takes_in_what_law_keeps(tmp_path: Path) -> None:
+    """Art. 17(3)(e): it stays beyond the law's period, as long as the hold stands; and goes with it, but for what law keeps still."""
+    world = await erased(tmp_path)
+    await held(world)
+    case = world.case("hold-0001")
+    assert (case.state, case.known, sum(case.legs.values()), "copied" in case.stages) == ("closed", True, 3, True)
+    assert len(world.held()) == 6
+    await world.restart(rebuild=True)
+    await world.run()
+    assert len((await answer(world, "access-01", "bob"))[0]) == 3
+    world.clock.at += timedelta(days=7 * 366)
+    await world.run()
+    await world.run()
+    assert len(world.held()) == 3, "the law's time is over"
+    legs, about = await answer(world, "access-02", "bob")
+    assert [leg["call"] for leg in legs] == ["a10", "a50", "a70"]
+    assert about["kept_by_law"] == [{"basis": "legal_claims", "hold": "claim-17"}]
+    await world.release("release-1", "claim-17")
+    await world.run()
+    assert world.held() == {}
+
+
+async def test_a_release_leaves_what_law_keeps(tmp_path: Path) -> None:
+    world = await erased(tmp_path)
+    before = world.held()
+    first = (world.clock.at - timedelta(days=60)).date().isoformat()
+    await held(world, range={"from": first})
+    assert len(world.held()) == 5, "two are of these days"
+    await world.release("release-1", "claim-17")
+    await world.run()
+    assert (world.case("release-1").state, world.held()) == ("closed", before)
+    assert len((await answer(world, "access-01", "bob"))[0]) == 3
+
+
+@pytest.mark.parametrize("secret", [False, True])
+async def test_what_law_kept_is_disclosed_to_whom_it_is_held_for(tmp_path: Path, *, secret: bool) -> None:
+    """And to nobody else; of what is held in secret neither the person nor another authority learns."""
+    from test_disclosures import ask, nothing  # noqa: PLC0415
+
+    world = await GuardWorld(tmp_path, POLICY_OF_TWO).start()
+    for age in (10, 50):
+        await world.call(f"a{age}", "bob", "alice", days_ago=age)
+    await world.run()
+    await world.ask("erase-001", "erase", "bob")
+    await world.run()
+    await ask(world, "disclose0")
+    await nothing(world, "disclose0")
+    await held(world, secret=secret)
+    legs, about = await answer(world, "access-01", "bob")
+    assert (len(legs), len(about["kept_by_law"])) == (2, 1 if secret else 2)
+    await ask(world, "disclose1", authority="Police")
+    await nothing(world, "disclose1")
+    if secret:
+        await ask(world, "disclose2")
+        await nothing(world, "disclose2")
+    named: dict[str, Any] = {"hold": {"id": "claim-17"}, "notify": "when_lifted", "review_at": "2027-02-01T00:00:00Z"}
+    await ask(world, "disclose3", **(named if secret else {}))
+    await world.ask("yes-00003", "approve", key="officer-2", case=world.id_of("disclose3"))
+    await world.run()
+    case = world.case("disclose3")
+    assert (case.state, sum(case.legs.values()), case.secret) == ("closed", 2, secret)
+
+
+async def test_of_somebody_else_nothing_is_held(tmp_path: Path) -> None:
+    world = await GuardWorld(tmp_path).start()
+    for number in range(6):
+        await world.call(f"c{number}", f"host-{number}", "guest", days_ago=2)
+    await world.run()
+    await world.ask("erase-001", "erase", *(f"host-{number}" for number in range(6)))
+    await world.run()
+    await world.hold("hold-0001", "claim-17", "host-1", "host-4")
+    await world.run()
+    assert (len(world.held()), sum(world.case("hold-0001").legs.values())) == (8, 2)
+    await world.hold("hold-0002", "claim-18", "nobody")
+    await world.run()
+    assert (len(world.held()), world.case("hold-0002").known) == (8, False)
+
+
+async def test_wherever_a_worker_dies_what_law_keeps_is_held_and_let_go(tmp_path: Path) -> None:
+    at, more = 0, True
+    while more:
+        at += EACH_WRITE
+        world = await erased(tmp_path / str(at))
+        await world.hold("hold-0001", "claim-17", "bob")
+        more = await world.run_with_crashes(at, after=at % 2 == 0, rebuild=at % 4 > 1)
+        world.fuse.at = -1
+        assert len(world.held()) == 6, at
+        assert (world.case("hold-0001").state, sum(world.case("hold-0001").legs.values())) == ("closed", 3), at
+        await world.release("release-1", "claim-17")
+        await world.run()
+        assert (len(world.held()), world.dead()) == (3, []), at
+    assert at > 5

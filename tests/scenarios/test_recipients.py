@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from desk_world import CANARY, DeskWorld
 from guard_world import BARE as POLICY
-from guard_world import TENANT, GuardWorld
+from guard_world import TENANT, Crash, GuardWorld
 from sizes import EACH_WRITE
+from test_replay import alice
 
 from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.core.crypto.jose import open_sealed
@@ -163,7 +164,7 @@ async def test_of_the_end_of_a_restriction_those_are_told_whom_the_records_went_
 
 
 async def test_an_authority_that_was_given_records_is_told(world: GuardWorld) -> None:
-    from calllog_guard.commands.rights import reply_key  # noqa: PLC0415
+    from calllog_guard.cli.request import reply_key  # noqa: PLC0415
 
     await called(world, "c1", ALICE)
     key = reply_key(world.folder / "operator-1.pub.pem")
@@ -379,3 +380,70 @@ async def test_what_a_keeper_said_before_it_died_counts(tmp_path: Path) -> None:
     await world.trace(case, second)
     (told,) = [world.words(each) for each in world.notices() if each.to == "invoicing"]
     assert told.subjects == (CANARY,)
+
+
+# --- read between the look and the flag -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["restrict", "object", "withdraw"])
+async def test_who_reads_until_the_flag_is_raised_is_told(tmp_path: Path, kind: str) -> None:
+    """A desk dies after it has written a decision and before it has raised its flag; the keeper is awake, and so is a reader."""
+    more, word = KINDS[kind]
+    read = 0
+    for at in range(1, 20):
+        world = await GuardWorld(tmp_path / f"{at}", POLICY + RECIPIENTS).start()
+        yes: dict[str, Any] = {"purposes": ["news"], "time": "2026-11-24T08:00:00Z", "wording": "Yes."}
+        await world.ask("consent-01", "consent", ALICE, **yes)
+        await world.run()
+        await called(world, "c1", ALICE)
+        await world.ask("asked-0001", kind, ALICE, **more)
+        world.fuse.at, world.fuse.after, world.fuse.count = at, True, 0
+        try:
+            await world.step("desk")
+        except Crash:
+            await world.restart()
+        else:
+            break
+        for _ in range(3):
+            await world.step("keeper")
+        person = await alice(world, ALICE)
+        free = not (person.restricted or person.objected or person.withdrawn)
+        if free:
+            await world.opened("billing-1")
+            read += 1
+        await world.run()
+        assert ({f"invoicing/{word}"} <= told(world, "asked-0001").keys()) is free, at
+    assert read > 1
+
+
+@pytest.mark.parametrize("kind", ["erase", "rectify"])
+async def test_who_reads_until_it_is_done_is_told(world: GuardWorld, kind: str) -> None:
+    """An erasure of some days and a correction raise no flag."""
+    more, word = KINDS[kind]
+    legs = await called(world, "c1", ALICE)
+    results = world.keeper._enforcer.results
+    traced = results.traced
+
+    async def and_read(*args: Any) -> None:
+        await traced(*args)
+        if not world.log.records["privacy.access", 0]:
+            await world.opened("billing-1", legs)
+
+    results.traced = and_read  # type: ignore[assignment, method-assign]
+    await world.ask("asked-0001", kind, ALICE, **more)
+    await world.run()
+    assert recipients(world, "asked-0001") == {"invoicing"}
+    assert f"invoicing/{word}" in told(world, "asked-0001")
+    assert world.case("asked-0001").sealed is None
+
+
+async def test_a_restriction_that_has_ended_before_a_keeper_looks_holds_up_nothing(world: GuardWorld) -> None:
+    await world.opened("billing-1", await called(world, "c1", ALICE))
+    await world.ask("asked-0001", "restrict", ALICE)
+    await world.ask("asked-0002", "object", ALICE, purposes=["quality"])
+    await world.ask("lift-00001", "lift", ALICE)
+    for _ in range(4):
+        await world.step("desk")
+        await world.acknowledge()
+    await world.run()
+    assert recipients(world, "asked-0001") == {"invoicing"}

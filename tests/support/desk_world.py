@@ -19,6 +19,7 @@ from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.jose import new_pair, open_sealed, sign
 from calllog_guard.core.crypto.subject_secrets import month_of
 from calllog_guard.core.decisions.decision import case_id, request_name
+from calllog_guard.core.decisions.hold import READY
 from calllog_guard.core.decisions.outcome import TO_DESK, Outcome
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.records import Output
@@ -165,7 +166,11 @@ class DeskWorld:
 
     async def done(self, jti: str, stage: Any, legs: int = 1) -> None:
         """A keeper has carried out what was decided in a case."""
-        case, key = self.case(jti), self.vault.outcome_key(TENANT)
+        await self.told(self.case(jti), stage, legs)
+
+    async def told(self, case: Case, stage: Any, legs: int) -> None:
+        """The same of a case."""
+        key = self.vault.outcome_key(TENANT)
         told = [
             key.vouched(
                 Outcome(
@@ -236,6 +241,8 @@ class DeskWorld:
         """Handle the last request, for the first time or once more."""
         place = TopicPartition("privacy.requests", 0)
         await self.desk.unit({place: [self.asked[-1]]})
+        for case in [each for each in self.book.every() if each.jti.endswith(READY) and not each.progress]:
+            await self.told(case, "copied", 1)  # there is something to disclose
         await self.traced()
 
     async def traced(self) -> None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from calllog_guard.core.answers.about import About, OpenedBy, OwnRequest
-from calllog_guard.core.answers.whole import Answer
+from calllog_guard.core.answers.whole import Answer, Sealed
 from calllog_guard.core.requests.types import row_of
 from calllog_guard.reports.calls import pages_of
 from calllog_guard.reports.pages import pieces
@@ -44,15 +44,6 @@ _LEFT_OUT: Final = {
     "not_portable": "are kept on another basis than a contract or a consent (Article 20 does not cover them)",
     "unreadable": "cannot be opened any more: their keys are destroyed because their time is over, or they are damaged",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sealed:
-    """A sealed part: its file, and the SHA-256 of it, in hexadecimal and as the receipt writes it."""
-
-    file: str
-    hexadecimal: str
-    digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

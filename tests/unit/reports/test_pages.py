@@ -19,10 +19,10 @@ from test_receipt import CHECKED, RECEIPT
 
 from calllog_guard.core.answers.parts import PARTS, Part
 from calllog_guard.core.answers.person import REFERRED
-from calllog_guard.core.answers.whole import whole
+from calllog_guard.core.answers.whole import Sealed, whole
 from calllog_guard.core.cases.receipt import CERTIFIED
 from calllog_guard.core.codec import decode
-from calllog_guard.reports.answer import Evidence, Sealed, authority_pages, person_pages
+from calllog_guard.reports.answer import Evidence, authority_pages, person_pages
 from calllog_guard.reports.calls import PAGE, table
 from calllog_guard.reports.certificate import certificate
 from calllog_guard.reports.words import (

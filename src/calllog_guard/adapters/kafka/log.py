@@ -215,6 +215,11 @@ class Tail:
             await reader.stop()
 
 
+def key_partition(key: bytes, partitions: int) -> int:
+    """Where Java's default partitioner puts a key, as do those of kafka-python and aiokafka."""
+    return int((murmur2(key) & 0x7FFFFFFF) % partitions)
+
+
 def tenant_partition(tenant: str, partitions: int) -> int:
-    """Where every client's default partitioner puts the key of a tenant."""
-    return int((murmur2(tenant.encode()) & 0x7FFFFFFF) % partitions)
+    """The partition of a tenant in the topics that are partitioned so."""
+    return key_partition(tenant.encode(), partitions)

@@ -14,10 +14,18 @@ from calllog_guard.ports import Positions, TopicPartition
 
 
 class KafkaWatch:
-    """Hands out records of a partition of some topics that were appended after `start`; every method raises LogSilentError."""
+    """
+    Hands out records of a partition of some topics that were appended after `start`; every method raises LogSilentError.
 
-    def __init__(self, servers: str, options: Mapping[str, Any], topics: Sequence[str], partition: int) -> None:
-        self._wanted = [TopicPartition(topic, partition) for topic in topics]
+    Args:
+        whole: From the beginning, in place of what is appended from now on.
+
+    """
+
+    def __init__(
+        self, servers: str, options: Mapping[str, Any], topics: Sequence[str], partition: int, *, whole: bool = False
+    ) -> None:
+        self._wanted, self._whole = [TopicPartition(topic, partition) for topic in topics], whole
         self._reader = consumer(servers, options)
         self.topics: list[str] = []
 
@@ -27,7 +35,8 @@ class KafkaWatch:
         with ours():
             visible = await self._reader.topics()  # asked for by name, what is hidden is a denial in the brokers' logs
             places = [place for place in self._wanted if place.topic in visible]
-            self._watch(await self._reader.end_offsets(places))
+            ends = self._reader.beginning_offsets if self._whole else self._reader.end_offsets
+            self._watch(await ends(places))
 
     async def more(self, wait_ms: int) -> list[Arrival]:
         """What has arrived since, after at most so many milliseconds."""

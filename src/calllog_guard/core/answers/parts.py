@@ -33,6 +33,7 @@ class Task(Internal, frozen=True, kw_only=True):
     Args:
         law: Copies that law keeps belong to it, too.
         secret: Its parts go where no backend reads.
+        look: Only how many records it would give is told, and nothing is given.
 
     """
 
@@ -43,6 +44,7 @@ class Task(Internal, frozen=True, kw_only=True):
     holds: tuple[Id, ...] = ()
     law: bool | msgspec.UnsetType = msgspec.UNSET
     secret: bool | msgspec.UnsetType = msgspec.UNSET
+    look: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class Amend(Internal, frozen=True, kw_only=True):

@@ -253,7 +253,7 @@ def _told(cases: Sequence[OwnCase]) -> Iterator[ToldRecipient]:
 def _disclosure(case: Case, filed: Filed) -> ToldDisclosure | None:
     """A disclosure as the person is told of it; None where none was made, or where they may not be told."""
     told = case.notices.get(f"{PERSON}/disclosed")
-    if not case.decided or (filed.notify != "before" and told is None):
+    if not case.decided or case.of_nothing or (filed.notify != "before" and told is None):
         return None
     return ToldDisclosure(
         case=case.case,

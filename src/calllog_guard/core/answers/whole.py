@@ -34,6 +34,15 @@ class Answer:
     lacking: Sequence[int]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """A sealed part: its file, and the SHA-256 of it, in hexadecimal and as the receipt writes it."""
+
+    file: str
+    hexadecimal: str
+    digest: str
+
+
 def whole(parts: Iterable[Part]) -> Answer:
     """
     The answer of at least one part.

@@ -66,6 +66,8 @@ TENURE_MOST: Final = 1 << 62
 Count = Annotated[int, msgspec.Meta(ge=1, lt=TENURE_MOST)]
 ASKED, NOBODY, UNSURE = "asked", "nobody", "unsure"
 """The progress of a search: a partition was asked who somebody is, knows nobody, or somebody there has a key that does not open."""
+FOUND, NOTHING = "found", "nothing"
+"""The progress of a look that was `ASKED` for, before a disclosure is announced: there is something to give, or nothing."""
 
 
 class Consent(Rewritten, frozen=True, kw_only=True):
@@ -321,14 +323,23 @@ def _reached(case: Case, progress: dict[str, str], stage: str) -> bool:
     return all(progress.get(each) in enough for each in case.decisions)
 
 
+def _answered(case: Case, outcome: Outcome) -> str | None:
+    """What a keeper says of what it was only asked; None where something was to be done."""
+    before = case.progress.get(outcome.decision)
+    if outcome.stage == "searched" and before is not None:
+        return UNSURE if outcome.unread else NOBODY
+    if outcome.stage in {"looked", "failed"} and case.type == "disclose" and before == ASKED:
+        return FOUND if outcome.legs or outcome.stage == "failed" else NOTHING
+    return None
+
+
 def after_outcome(case: Case, outcome: Outcome, at: datetime) -> tuple[Case, list[str]]:
     """The case after an outcome, and the stages that all its decisions have reached by it; a repeat changes nothing."""
     ladder = case.ladder
     if case.type == "rectify" and UNFOUND in case.stages:
         return case, []  # an officer has it: that nothing is left of a correction that nobody made is no news
-    if outcome.stage == "searched" and outcome.decision in case.progress:
-        progress = case.progress | {outcome.decision: UNSURE if outcome.unread else NOBODY}
-        return msgspec.structs.replace(case, progress=progress), []
+    if (answer := _answered(case, outcome)) is not None:
+        return msgspec.structs.replace(case, progress=case.progress | {outcome.decision: answer}), []
     if outcome.kept and outcome.decision in case.decisions:
         kept = tuple({"basis": basis} for basis in outcome.kept if {"basis": basis} not in case.kept)
         return (msgspec.structs.replace(case, kept=(*case.kept, *kept)) if kept else case), []

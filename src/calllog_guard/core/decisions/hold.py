@@ -21,6 +21,10 @@ READY: Final = "+ready"
 """Ends the name of a case that keeps a disclosure's copies ready; no `jti` has a plus."""
 
 
+LAW_FROM: Final = 1 << 62
+"""From here on generations are nobody's: of whom law keeps copies in the partition of that number behind it."""
+
+
 class Covered(Rewritten, frozen=True, kw_only=True):
     """A person under a hold in one generation; `number` is theirs in the request, `told` whether the ledger has it."""
 
@@ -54,7 +58,15 @@ class Release(Internal, frozen=True, kw_only=True):
     hold: Id
 
 
+class OfLaw(Internal, frozen=True, kw_only=True):
+    """The task of a hold on what law keeps of somebody who is erased: there is no key under which its rule could be sealed."""
+
+    hold: Id
+    range: Span | None = None
+
+
 TERMS: Final = msgspec.json.Decoder(Terms)
+OF_LAW: Final = msgspec.json.Decoder(OfLaw)
 RELEASES: Final = msgspec.json.Decoder(Release)
 
 

@@ -74,6 +74,7 @@ class Outcome(Internal, frozen=True, kw_only=True):
         tokens: In the ledger: the legs whose old values must be seen gone.
         kept: With `copied` of an erasure: the purposes for which the law had legs copied first.
         digests: Of an export: SHA-256 of each part.
+        legs: How many it concerned; with `looked` of a disclosure: how many it would give.
         unread: Of a search: how many keys could not be opened, so that nobody can tell whose they are.
         readers: With `traced`: the credentials that have opened the legs that a decision is about, or may have.
         disclosures: With `traced`: the cases in which records of the person were asked for, for an authority.
@@ -87,7 +88,17 @@ class Outcome(Internal, frozen=True, kw_only=True):
     case: Id
     decision: Id
     stage: Literal[
-        "copied", "destroyed", "tombstoned", "rewritten", "exported", "absent", "gone", "failed", "searched", "traced"
+        "copied",
+        "destroyed",
+        "tombstoned",
+        "rewritten",
+        "exported",
+        "absent",
+        "gone",
+        "failed",
+        "searched",
+        "traced",
+        "looked",
     ]
     partition: int
     legs: int

@@ -17,17 +17,18 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from calllog_guard.core.cases.case import Case, after_outcome, ended_at, parted
+from calllog_guard.core.cases.case import UNFOUND, Case, after_outcome, ended_at, parted
 from calllog_guard.core.cases.case_owner import Reason
-from calllog_guard.core.cases.case_states import after, check_rights, opening
+from calllog_guard.core.cases.case_states import after, opening
 from calllog_guard.core.cases.receipt import CERTIFIED
+from calllog_guard.core.cases.request_check import check_request
 from calllog_guard.core.cases.secret_cases import is_order
 from calllog_guard.core.codec import from_ms
 from calllog_guard.core.decisions.outcome import TO_DESK, Outcome
 from calllog_guard.core.identifiers import INTERNAL_KEY, Lookup
 from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.records import Output
-from calllog_guard.core.requests.request import AUDIENCE, Request, check_fields, read_request
+from calllog_guard.core.requests.request import AUDIENCE, Request, read_request
 from calllog_guard.core.requests.sealing import bare
 from calllog_guard.core.requests.types import OWN, TYPES, kinds
 from calllog_guard.core.stream.arrival import appended_ms, content
@@ -47,7 +48,7 @@ from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.desk.answers.answers import Answers
 from calllog_guard.workers.desk.answers.notices import AWAITED, Notices, Occasion
 from calllog_guard.workers.desk.answers.prior_notices import Before
-from calllog_guard.workers.desk.answers.receipts import NAMED, Receipts
+from calllog_guard.workers.desk.answers.receipts import NAMED, ReceiptSigner
 from calllog_guard.workers.desk.answers.statements import Statements
 from calllog_guard.workers.desk.cases.case_actions import Act, Acts
 from calllog_guard.workers.desk.cases.case_owners import Owners
@@ -58,7 +59,6 @@ from calllog_guard.workers.desk.cases.terms import (
     absolute,
     apart,
     braked,
-    check_purposes,
     dated,
     people_in,
     reviewed,
@@ -110,7 +110,11 @@ class Desk:
         self._owned = False
         self._keep = timedelta(days=settings.cases_keep_days)
         self._topic, self._deadlines, self._statements = CaseTopic(desk, tenure), Deadlines(desk), Statements(desk)
-        self._owners, self._holds, self._receipts = Owners(context.ring, desk.decider), Holds(desk), Receipts(context)
+        self._owners, self._holds, self._receipts = (
+            Owners(context.ring, desk.decider),
+            Holds(desk),
+            ReceiptSigner(context),
+        )
         self._answers, self._notices = Answers(desk, self._owners), Notices(desk, self._owners)
         self._searcher, self._lifting, self._disclosures = Searcher(desk), Lifting(desk), Disclosures(self._holds)
         self._unfound = Unfound(book, self._notices, self._owners, self.stage)
@@ -231,13 +235,10 @@ class Desk:
         request = read_request(
             token, key_of, tenant=self._o.tenant, appended_ms=appended_ms(record), audience=table.audience or AUDIENCE
         )
-        role = table.requesters[request.iss].role
-        if record.topic == self._orders and role == "backend":
+        if record.topic == self._orders and table.requesters[request.iss].role == "backend":
             raise RequestRefusedError("wrong_topic", "/iss")
-        check_rights(role, request.type, request.event)
-        check_fields(request)
-        self._disclosures.check_request(request, role)
-        check_purposes(request, table)
+        check_request(request, table)
+        self._disclosures.check_request(request)
         await self._o.decider.subjects.check(request)
         if record.partition != self._o.home:
             raise RequestRefusedError("wrong_partition")
@@ -380,6 +381,10 @@ class Desk:
             return await self._considered(replace(granted, case=case)) if case.considered else case
         if self._unfound.ends(granted.case):
             return await self._unfound.answered(granted)
+        case, anything = await self._disclosures.looked(granted, told)
+        if not anything and UNFOUND not in case.stages:
+            return await self._unfound.put(replace(granted, case=case))
+        granted = replace(granted, case=case)
         return await self._done(await self._unfound.kept(granted), told)
 
     async def _done(self, granted: Granted, told: Telling) -> Case:
@@ -481,7 +486,7 @@ class Desk:
             case = changed.get(outcome.case) or self._book.get(outcome.case)
             if case is None:
                 continue
-            if outcome.stage == "searched":
+            if outcome.stage in {"searched", "looked"}:
                 self._waiting.at_once(case.case)
             if outcome.stage == "failed" and not case.secret:
                 self._o.count(Counters.decisions_failed, 1)

@@ -44,7 +44,8 @@ class DecisionProgress:
         count: How many legs it has found, removed, copied or given so far.
         kept: On which legal bases some of them were copied.
         traced: Whether it is told where the legs had gone; `records` are their offsets until then, each with the day of its call,
-            `purposes` with the mask that it was sealed with, where that is known, `tries` how often it was looked in vain.
+            `purposes` with the mask that it was sealed with, where that is known, `tries` how often it was looked in vain,
+            `readers` whom it was told, `waits_from` since when it waits for the desk's flag (loop's clock).
         scope: Of an export: what it is about, and which parts are written.
 
     """
@@ -57,6 +58,8 @@ class DecisionProgress:
     tries: int = 0
     records: dict[int, date] = field(default_factory=dict)
     purposes: dict[int, int] = field(default_factory=dict)
+    readers: tuple[str, ...] = ()
+    waits_from: float = 0.0
     scope: object = None
 
 

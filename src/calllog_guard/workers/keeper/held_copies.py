@@ -91,11 +91,46 @@ class Copies:
             return 0
         under = Under(hold, secret, -1)
         made = await self._copied(shard, pseudonym, keys, rows, {key: [under] for _, key in rows})
+        await self._read_again(shard, hold)
+        return len(made)
+
+    async def _read_again(self, shard: Shard, hold: HoldId) -> None:
         if await self._t.safe.secret(hold) is None:  # released meanwhile: whoever did looks no more at this partition
             while await self._remove_some(shard, hold):
                 pass
         self._steps.reached("hold.read_again")
-        return len(made)
+
+    async def hold_copies(self, shard: Shard, hold: HoldId, law: HoldId, rows: Rows) -> None:
+        """
+        Copy copies that law keeps under an ordered hold, unless it was released.
+
+        Raises:
+            LegMovedError: One has gone meanwhile.
+
+        """
+        secret, before = await self._t.safe.secret(hold), await self._t.safe.secret(law) if rows else None
+        if secret is None or before is None:
+            return
+        values = await self._t.log.fetch(self._topic, shard.partition, {key: facts.offset for facts, key in rows})
+        if missing := [key for _, key in rows if key not in values]:
+            raise LegMovedError(missing)
+        outputs, made = list[Output](), dict[bytes, LegFacts]()
+        for value in values.values():
+            header = parse_held(value)
+            plaintext, form = renewed(open_leg(value, before.copy_key()), header.v, self._t.ring.calls)
+            name = f"{hold}.{header.rid}".encode()
+            there = shard.held.facts(name)
+            mask = header.pur | (there.mask if there else 0)  # of several purposes each has a copy of its own
+            made[name] = LegFacts(date.fromisoformat(header.day), mask, header.pol)
+            header = msgspec.structs.replace(header, v=form, kid=hold, pur=mask)
+            sealed = seal_leg(header, plaintext, secret.copy_key(), fresh_nonce())
+            outputs.append(Output(self._topic, shard.partition, name, sealed))
+        await self._t.writer.write(outputs)
+        self._steps.reached("hold.copied")
+        for copy, facts in made.items():
+            shard.held.put(copy, facts)
+        self._commit(shard)
+        await self._read_again(shard, hold)
 
     async def survive(self, shard: Shard, pseudonym: Pseudonym, keys: Keys, rows: Rows) -> Survived:
         """Copy legs for the purposes that survive erasure by law and have not lapsed."""

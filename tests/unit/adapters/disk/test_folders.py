@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from calllog_guard.adapters.disk.policy_floor import SeenLaw
+from calllog_guard.adapters.disk.private_files import write_once
 from calllog_guard.adapters.kms.local import FileRing, LocalKms, write_new
-from calllog_guard.commands.files import write_once
 
 Done = Callable[[Path], object]
 

@@ -3,6 +3,7 @@
 from typing import Any, get_args
 
 import pytest
+from doc_tables import diagram
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +21,6 @@ from calllog_guard.core.cases.case_states import (
     after,
     approval,
     check_rights,
-    diagram,
     onward,
     opening,
     rights,
@@ -133,7 +133,8 @@ def test_without_an_officer_nothing_is_refused_and_what_waits_is_granted_by_code
 def test_what_was_granted_waits_again_only_until_the_person_is_told_or_where_nothing_was_found() -> None:
     assert not reached(("enforcing", None), frozenset({"unfound", "announce"})) & {*WAITING, ("refused", None)}
     assert reached(("enforcing", None), frozenset({"unfound", "refuse"})) & {*WAITING, *ANNOUNCED} == {*ANNOUNCED}
-    assert {kind for kind in KINDS if TYPES[kind].unfound} == {"rectify", "restrict", "lift", "object", "withdraw"}
+    unfound = {"rectify", "restrict", "lift", "object", "withdraw", "disclose"}
+    assert {kind for kind in KINDS if TYPES[kind].unfound} == unfound
 
 
 # --- the types ------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from calllog_guard.core.policy.active import Policy
 from calllog_guard.errors import ConfigurationError, EpochUnknownError, KmsSilentError, StoredFormError
 from calllog_guard.ports import Kms
 from calllog_guard.workers.context import WorkerContext
-from calllog_guard.workers.desk.answers.receipts import Receipts
+from calllog_guard.workers.desk.answers.receipts import ReceiptSigner
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 from calllog_guard.workers.runtime.process.self_test import FORMS, Made, probe
@@ -160,7 +160,9 @@ def ring(kms: Kms) -> Keyring:
 def test_a_receipt_counts_how_long_the_kms_could_take_a_destruction_back() -> None:
     fenced = datetime(2026, 11, 24, tzinfo=UTC)
     for kms, days in ((MemoryKms(), 28), (AwsKms("eu-west-2", "p"), 35)):
-        bounds = Receipts(context(WorkerContext, ring=ring(kms), policy=Policy((), key_files(Path()))))._bounds(fenced)
+        bounds = ReceiptSigner(context(WorkerContext, ring=ring(kms), policy=Policy((), key_files(Path()))))._bounds(
+            fenced
+        )
         assert bounds["backup_end"] == fenced + timedelta(days=days)
 
 

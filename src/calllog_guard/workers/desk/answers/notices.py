@@ -6,7 +6,7 @@ Rules: 1. A notice is acknowledged by the log before the case says that it was s
        2. What must be told before (a restriction's end, a disclosure) is a stage that waits (`prior_notices.py`).
        3. Whom the policy does not name is told by whoever asked: nothing is sent, and the case says so by saying nothing.
        4. A recipient is told of those whose records went to it, once keepers have said so of all whom a case is about: until then the
-          case keeps its request, sealed.
+          case keeps its request, sealed. An erasure of some days is told when it is done: until then somebody may read them.
 Source: docs/explanation/cases.md; GDPR Art. 12(3), 12(4), 18(3), 19.
 """
 
@@ -165,19 +165,20 @@ class Notices:
         if trace is None or not (
             outcome.stage == "traced" or (trace.given is msgspec.UNSET and outcome.stage in _DONE)
         ):
-            return case, []
+            return self._told_at_last(case, table, outcome.stage)
         doubt: Doubt | None = (outcome.unsure or None) if outcome.stage == "traced" else "untraced"
         unsure = doubt is not None and (outcome.legs > 0 or outcome.stage == "failed")
         found = given_to(table, outcome.readers or (), self._authorities(outcome), unsure=unsure)
         given = tuple(dict.fromkeys((*(trace.given or ()), *found)))
         trace = msgspec.structs.replace(trace, given=given, unsure=doubt if unsure and doubt else trace.unsure)
         case = msgspec.structs.replace(case, traces=(case.traces or {}) | {outcome.decision: trace})
-        return self._told_at_last(case, table)
+        return self._told_at_last(case, table, outcome.stage)
 
-    def _told_at_last(self, case: Case, table: TenantPolicy) -> Told:
+    def _told_at_last(self, case: Case, table: TenantPolicy, stage: str) -> Told:
         """What recipients could not be told before."""
         outputs: list[Output] = []
-        if not case.untold:
+        under_way = case.type == "erase" and case.ranged and "tombstoned" not in case.stages and stage != "failed"
+        if not case.untold or under_way:
             return case, outputs
         for kind, at in case.untold.items():
             if all(trace.given is not msgspec.UNSET for _, trace in case.traces_of(kind)):

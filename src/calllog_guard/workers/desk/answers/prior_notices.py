@@ -20,11 +20,12 @@ import structlog
 from calllog_guard.core.cases.case import ANNOUNCED, TOLD, Case
 from calllog_guard.core.cases.case_states import after
 from calllog_guard.core.cases.notices import act_by, told_before, waited_for
+from calllog_guard.core.cases.request_check import check_told
 from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.types import RESTRICTS
-from calllog_guard.errors import CaseStateError, MessageError, ParkedError, RequestRefusedError
+from calllog_guard.errors import CaseStateError, MessageError, ParkedError
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.desk.answers.notices import AWAITED, Given, Notices, Told
 from calllog_guard.workers.desk.context import DeskContext
@@ -66,9 +67,8 @@ class Before:
             RequestRefusedError: `nobody_to_tell`: the policy names no gateway that is told of this kind.
 
         """
-        kind = told_before(request)
-        if kind is not None and self._applies and not table.tells(kind):
-            raise RequestRefusedError("nobody_to_tell", "/type")
+        if self._applies:
+            check_told(request, table)
 
     def check_word(self, case: Case, word: str, request: Request | None, table: TenantPolicy) -> None:
         """

@@ -25,7 +25,7 @@ NAMED: Final = 2
 _CERTIFICATES: Final = frozenset({"absent", "gone"})
 
 
-class Receipts:
+class ReceiptSigner:
     """One tenant's receipts."""
 
     def __init__(self, context: WorkerContext) -> None:

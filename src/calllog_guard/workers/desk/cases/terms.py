@@ -17,7 +17,6 @@ from calllog_guard.core.cases.working_days import Calendar, Regime
 from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.types import COPIES, TYPES, Kind, Requester
-from calllog_guard.errors import RequestRefusedError
 from calllog_guard.workers.desk.cases.case_store import Casebook
 
 _BRAKES: Final = {
@@ -123,22 +122,6 @@ def awaited(case: Case, request: Request) -> frozenset[WaitsFor]:
     if "fee_asked_at" in case.times and "fee_paid_at" not in case.times:
         found.append("fee")
     return frozenset(found)
-
-
-def check_purposes(request: Request, table: TenantPolicy) -> None:
-    """
-    Whether the purposes of a choice are ones that can be chosen.
-
-    Raises:
-        RequestRefusedError: `unknown_purpose`, or `not_by_consent` where consent is given or withdrawn.
-
-    """
-    for index, name in enumerate(request.purposes or ()):
-        purpose = table.purposes.get(name)
-        if purpose is None:
-            raise RequestRefusedError("unknown_purpose", f"/purposes/{index}")
-        if TYPES[request.type].basis not in {None, purpose.basis}:
-            raise RequestRefusedError("not_by_consent", f"/purposes/{index}")
 
 
 def people_in(request: Request) -> int:

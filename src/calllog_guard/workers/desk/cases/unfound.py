@@ -28,6 +28,8 @@ from calllog_guard.workers.desk.decisions.granted import Granted
 FORMS: Final = 2
 _MOMENTARY: Final = kinds(lambda row: row.momentary)
 """What an officer can only answer: it concerns what is there now."""
+_NOW: Final = _MOMENTARY | {"disclose"}
+"""What is looked for anew when an officer has spoken."""
 Stage = Callable[[Case, str, str, Sequence[Output]], Awaitable[Case]]
 
 
@@ -94,15 +96,18 @@ class Unfound:
 
 def afresh(case: Case) -> Case:
     """The case before it is looked who is known: while an officer had it, somebody may have come who can be corrected or freed."""
-    if case.type not in _MOMENTARY or case.decisions or case.known is not False:
+    if case.type not in _NOW or case.decisions or case.known is not False:
         return case
     return msgspec.structs.replace(case, known=msgspec.UNSET, unknown=msgspec.UNSET, linked=msgspec.UNSET)
 
 
 def found(case: Case, before: Case) -> Case:
     """The case once it was looked who is known: where somebody has come, it is as any other."""
-    if not (before.known is False and case.known is True):
-        return case
+    return as_found(case) if before.known is False and case.known is True else case
+
+
+def as_found(case: Case) -> Case:
+    """The case as if nobody had missed anything."""
     return msgspec.structs.replace(case, stages={name: at for name, at in case.stages.items() if name != UNFOUND})
 
 

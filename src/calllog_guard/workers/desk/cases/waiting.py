@@ -16,7 +16,7 @@ from calllog_guard.core.cases.case import Case
 from calllog_guard.core.identifiers import Lookup
 from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.requests.request import Request
-from calllog_guard.errors import CaseStateError, ParkedError
+from calllog_guard.errors import CaseStateError, LookingError, ParkedError
 from calllog_guard.metrics import Counters, Increment
 from calllog_guard.workers.desk.cases.case_store import Casebook
 from calllog_guard.workers.desk.decisions.decider import Decider
@@ -72,6 +72,8 @@ class WaitingCases:
                 self._lost(case, error)
             else:
                 self._pauses.later(case.case)
+                if case.type == "disclose":  # keepers may have answered already
+                    self._pauses.now(case.case)
 
     async def carried(self, granted: Granted) -> Case:
         """Carry a case out, or have it wait; behind what was asked about the same person before and waits."""
@@ -145,7 +147,7 @@ class WaitingCases:
         if case.sealed is None:
             case = await self._book.save(await self._book.sealed(case, request))
         await self._note(case, request)
-        if self._pauses.failed(case.case):
+        if self._pauses.failed(case.case) and not isinstance(error, LookingError):
             self._count(Counters.cases_waited, 1)
             log.error("a case waits", why=str(error), **named(case))
         return case

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, cast
 import msgspec
 
 from calllog_guard.core.answers.parts import Amend, Task, first_of
-from calllog_guard.core.cases.case import AT_ONCE, TRACED_FROM, Case, Trace
+from calllog_guard.core.cases.case import ASKED, AT_ONCE, TRACED_FROM, Case, Trace
 from calllog_guard.core.cases.case_owner import tag_of
 from calllog_guard.core.codec import encode, to_ms
 from calllog_guard.core.crypto.entries import Person
@@ -42,7 +42,15 @@ from calllog_guard.errors import EntryUnreadableError, HoldsFullError, KeyMissin
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.desk.cases.case_store import Casebook
-from calllog_guard.workers.desk.decisions.granted import ENDED, FLAGS, Granted, PlannedDecision, Telling, span_of
+from calllog_guard.workers.desk.decisions.granted import (
+    ENDED,
+    FLAGS,
+    Granted,
+    PlannedDecision,
+    Telling,
+    parts_of,
+    span_of,
+)
 from calllog_guard.workers.desk.decisions.subjects import Subjects
 from calllog_guard.workers.keys.people.subject_keys import View, fresh_nonce, pointer
 from calllog_guard.workers.runtime.parallel import abreast
@@ -81,7 +89,10 @@ def _task(granted: Granted, index: int, told: Telling) -> bytes:
     holds = told.holds if TYPES[request.type].told_of_holds else ()
     law = True if mine and told.law else msgspec.UNSET
     span = span_of(request.range)
-    return encode(Task(key=request.reply_key, range=span, first=first_of(index), holds=holds, law=law, secret=secret))
+    look = told.look or msgspec.UNSET
+    return encode(
+        Task(key=request.reply_key, range=span, first=first_of(index), holds=holds, law=law, secret=secret, look=look)
+    )
 
 
 def _amend(request: Request) -> bytes:
@@ -196,16 +207,7 @@ class Decider:
         if kind in MINTS and case.unknown and case != self._book.get(case.case):
             case = await self._book.save(case)  # once they are minted, nobody could tell that nobody was known
         view, persons = await self._there(granted, lookups, mint=kind in MINTS)
-        found = [
-            (index, decision)
-            for index, lookup in lookups.items()
-            for part in parts
-            if part.only in {None, lookup}
-            and (decision := await self._about(granted, part, (index, lookup, persons.get(lookup)), view, told))
-            is not None
-        ]
-        if TYPES[kind].told_of_holds:
-            found += self._of_former(granted, lookups, persons, told, view)
+        found = await self._planned(granted, parts, lookups, persons, told, view)
         case = self._to_trace(case, [(named.places.get(index, index), decision) for index, decision in found])
         if TYPES[kind].law and not TYPES[kind].restricts:
             found += self._of_law(granted, lookups, persons, told, view)
@@ -217,6 +219,43 @@ class Decider:
                     await self._ring.change(lookup, part.flags, generation=person.generation)
         self._steps.reached("decide.flags")
         return Decided(case, tuple(index for index, _ in found), tuple(each.decision for _, each in found))
+
+    async def _planned(
+        self,
+        granted: Granted,
+        parts: tuple[PlannedDecision, ...],
+        lookups: Mapping[int, Lookup],
+        persons: Mapping[Lookup, Person],
+        told: Telling,
+        view: View,
+    ) -> list[tuple[int, Decision]]:
+        """The decisions about those who live, and about the copies of those who did, each by its number in the request."""
+        found = [
+            (index, decision)
+            for index, lookup in lookups.items()
+            for part in parts
+            if part.only in {None, lookup}
+            and (decision := await self._about(granted, part, (index, lookup, persons.get(lookup)), view, told))
+            is not None
+        ]
+        former = TYPES[granted.request.type].told_of_holds
+        return found + (self._of_former(granted, lookups, persons, told, view) if former else [])
+
+    async def look(self, granted: Granted, told: Telling) -> tuple[Case, set[str]]:
+        """Have keepers say how much a disclosure would give; the case, and what they have said so far. May be called again."""
+        case, lookups = granted.case, await self.lookups(granted.request)
+        named = msgspec.structs.replace(
+            case, jti=f"{case.case} look {len(case.acts)}"
+        )  # anew for an officer's every word
+        view, persons = await self._there(granted, lookups, mint=False)
+        parts, told = parts_of(granted.request, 0, reviewed=False), replace(told, look=True)
+        planned = await self._planned(replace(granted, case=named), parts, lookups, persons, told, view)
+        looks = [each for _, each in planned]
+        if fresh := {each.decision: ASKED for each in looks if each.decision not in case.progress}:
+            case = await self._book.save(msgspec.structs.replace(case, progress=case.progress | fresh))
+        said = {each.decision: case.progress[each.decision] for each in looks}
+        await self._writer.write([self.ledger(each) for each in looks if said[each.decision] == ASKED])
+        return case, set(said.values())
 
     async def _considered(self, case: Case, persons: Mapping[Lookup, Person]) -> set[Lookup]:
         """Whom another request restricts still, before an officer or until they are told: they stay so although this one has ended."""
@@ -341,13 +380,13 @@ class Decider:
         for at, (lookup, partition) in enumerate(places):
             if (lookup, partition) in asked:
                 continue
-            name, pseudonym = self._placed(granted, numbers[lookup], partition, ledger)
+            name, pseudonym = self.placed(granted, numbers[lookup], partition, ledger)
             decision = self.decision(granted, cast("DecisionType", request.type), name, pseudonym, view)
             task = _amend(request) if request.type == "rectify" else _task(granted, _LAW + at, told)
             found.append((_LAW + at, seal_entry(decision, Entry(lookup, 0, task), ledger, fresh_nonce())))
         return found
 
-    def _placed(self, granted: Granted, index: int, partition: int, ledger: Secret) -> tuple[DecisionId, Pseudonym]:
+    def placed(self, granted: Granted, index: int, partition: int, ledger: Secret) -> tuple[DecisionId, Pseudonym]:
         """A decision with a name of nobody in a partition; the same on a repeat."""
         name = decision_id(self._tenant, f"{granted.case.name} law {partition}", index, 0)
         for number in count():

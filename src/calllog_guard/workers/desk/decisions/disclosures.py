@@ -6,6 +6,7 @@ Rules: 1. A disclosure that waits (for a second officer, for the person to be to
           is erased meanwhile learns of the disclosure by its own notice, and where the law forbids that by nothing.
        3. They go when the case has ended, whatever its end.  4. What an officer holds for an authority is given to that one alone;
           what is held in secret only where the request names the hold.
+       5. Before anybody is told of it, keepers say whether there is anything to give: a disclosure of nothing is none.
 Only from the second level of forms on. Source: docs/adr/0004-a-hold-is-a-copy.md, docs/explanation/cases.md; GDPR Art. 17(3)(b), (e).
 """
 
@@ -16,15 +17,15 @@ from typing import Final
 
 import msgspec
 
-from calllog_guard.core.cases.case import Case
+from calllog_guard.core.cases.case import ANNOUNCED, ASKED, FOUND, Case
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.decisions.decision import case_id, request_name
 from calllog_guard.core.decisions.hold import READY, Terms, hold_id
 from calllog_guard.core.identifiers import Lookup, Pseudonym
 from calllog_guard.core.requests.fields import Hold
 from calllog_guard.core.requests.request import AUDIENCE, Request
-from calllog_guard.core.requests.types import Requester
-from calllog_guard.errors import RequestRefusedError
+from calllog_guard.errors import LookingError, RequestRefusedError
+from calllog_guard.workers.desk.cases.unfound import as_found
 from calllog_guard.workers.desk.decisions.granted import Former, Granted, Telling
 from calllog_guard.workers.desk.decisions.holds import Holds
 
@@ -55,20 +56,15 @@ class Disclosures:
     def _name(self, iss: str, jti: str) -> str:
         return f"disclosure:{case_id(self._a.tenant, request_name(iss, jti))}"
 
-    def check_request(self, request: Request, role: Requester) -> None:
+    def check_request(self, request: Request) -> None:
         """
         Whether a disclosure may name a hold.
 
         Raises:
-            RequestRefusedError: `wrong_role`: an officer's alone may, or others could find out which holds there are;
-                `unexpected_field`, up to the first level of forms.
+            RequestRefusedError: `unexpected_field`, up to the first level of forms.
 
         """
-        if request.type != "disclose" or request.hold is None:
-            return
-        if role != "officer":
-            raise RequestRefusedError("wrong_role", "/hold")
-        if self._a.ring.forms < FORMS:
+        if request.type == "disclose" and request.hold is not None and self._a.ring.forms < FORMS:
             raise RequestRefusedError("unexpected_field", "/hold")
 
     def parts(self, request: Request) -> list[tuple[str, Request]]:
@@ -106,6 +102,26 @@ class Disclosures:
             if each.lookup in wanted and (each.lookup, each.generation) not in present
         ]
         return replace(told, holds=tuple(chosen), former=tuple(dict.fromkeys(former)))
+
+    async def looked(self, granted: Granted, told: Telling) -> tuple[Case, bool]:
+        """
+        The case, and whether it has anything to give.
+
+        Raises:
+            LookingError: Keepers are still to say so.
+
+        """
+        case, book = granted.case, self._a.book
+        begun = ANNOUNCED in case.stages or case.decisions
+        if granted.request.type != "disclose" or self._a.ring.forms < FORMS or case.known is False or begun:
+            return case, True
+        ready = book.get(book.case_of(case.asked_by, case.jti + READY))
+        if ready is not None and ready.hold in told.holds and any(ready.legs.values()):
+            return as_found(case), True
+        case, said = await self._a.decider.look(granted, told)
+        if ASKED in said:
+            raise LookingError("keepers look whether there is anything to disclose")
+        return (as_found(case), True) if FOUND in said else (case, False)
 
     def ended(self, case: Case) -> None:
         """A case has changed: if it was a disclosure and is over, its copies go at the next look."""

@@ -134,6 +134,7 @@ class Telling:
     Args:
         law: What law keeps of them beyond an erasure.
         full: Who could not be put under a hold that names them before others' copies are made.
+        look: Keepers only say how much there is.
 
     """
 
@@ -142,6 +143,7 @@ class Telling:
     former: tuple[Former, ...] = ()
     law: tuple[LawCopy, ...] = ()
     full: frozenset[Lookup] = frozenset()
+    look: bool = False
 
 
 def considered(mask: int) -> PlannedDecision:

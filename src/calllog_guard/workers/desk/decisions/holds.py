@@ -6,6 +6,7 @@ Steps (numbered for the crash tests): 1 entry made, 2 people named in it, 3 keys
 Rules: 1. A person's key is marked before the decision is written: from then on no erasure destroys it before the copies are made.
        2. The terms name everyone before the ledger does, so that a release finds them all.  3. Who returns after an erasure is
           under the same holds before anything else is decided about them.
+       4. What law keeps of somebody who is erased is theirs: a hold that is ordered later has it copied, for as long as it stands.
 Source: docs/adr/0004-a-hold-is-a-copy.md, docs/explanation/design.md, docs/explanation/cases.md.
 """
 
@@ -31,7 +32,7 @@ from calllog_guard.core.decisions.decision import (
     seal_entry,
     version_at,
 )
-from calllog_guard.core.decisions.hold import READY, Covered, Release, Terms, hold_id
+from calllog_guard.core.decisions.hold import LAW_FROM, READY, Covered, OfLaw, Release, Terms, hold_id
 from calllog_guard.core.decisions.outcome import is_result
 from calllog_guard.core.decisions.standing_rules import Rule, seal_rule
 from calllog_guard.core.identifiers import INTERNAL_KEY, DecisionId, EpochName, HoldId, Lookup, Pseudonym, id_bytes
@@ -136,23 +137,22 @@ class Holds:
         self._steps.reached("hold.made")
         asked_anew = case.jti.endswith(READY)  # whoever was erased before a disclosure was asked for is known no more
         everyone = list(lookups.values())
-        case, left = await self._cover(name, case, granted.version, everyone, erased=not asked_anew)
+        met = await self.living(everyone)
+        met += [] if asked_anew else [*await self._erased(everyone), *await self._by_law(granted, lookups)]
+        case, left = await self._cover(name, case, granted.version, met)
         left |= self._ring.persons(await self._ring.view(list(lookups.values())))[1]
         for error in left.values():
             raise error
         return case
 
     async def _cover(
-        self, name: HoldId, case: Case, version: str, lookups: Collection[Lookup], *, erased: bool
+        self, name: HoldId, case: Case, version: str, met: Sequence[tuple[Lookup, int, Pseudonym]]
     ) -> tuple[Case, dict[Lookup, ParkedError]]:
         """
-        Mark, decide and flag for those of some people whom the hold does not cover yet in their present generation.
+        Mark, decide and flag for those of some people whom the hold does not cover yet in this generation of theirs.
 
         Who is left out: their keys cannot be used, or bear as many marks as they can.
         """
-        met = await self.living(lookups)
-        if erased:
-            met += await self._erased(lookups)
         terms = await self._safe.change(name, lambda found: _with(found, met))
         fresh = [each for each in terms.people if not each.told]
         if not fresh:
@@ -205,6 +205,16 @@ class Holds:
                 found.append((entry.lookup, entry.generation, Pseudonym(decision.pseudonym)))
         return found
 
+    async def _by_law(self, granted: Granted, lookups: Mapping[int, Lookup]) -> list[tuple[Lookup, int, Pseudonym]]:
+        """In which partitions law keeps copies of people, each with a name of nobody that lives there."""
+        law = await self._kept.of(list(lookups.values()))
+        numbers = {lookup: index for index, lookup in lookups.items()}
+        ledger = self._a.vault.epoch_key(pointer(await self._ring.view([])), self._tenant, "ledger")
+        return [
+            (lookup, LAW_FROM + partition, self._a.decider.placed(granted, numbers[lookup], partition, ledger)[1])
+            for lookup, partition in dict.fromkeys((each.lookup, each.copy.partition) for each in law)
+        ]
+
     async def _marked(self, name: HoldId, terms: Terms, case: Case, version: str, each: Covered) -> Decision | None:
         """
         The decision about one person, whose key bears its mark; None when the key is gone, and so all that could be held.
@@ -214,6 +224,10 @@ class Holds:
 
         """
         decision = decision_id(self._tenant, case.name, each.number, each.generation)
+        if each.generation >= LAW_FROM:
+            task = encode(OfLaw(hold=name, range=terms.range))
+            told = await self._decision("hold", decision, case, version, each)
+            return self._sealed(told, Entry(Lookup(each.lookup), each.generation, task))
         mark = id_bytes(decision)
 
         def marked(keys: Keys) -> Keys:
@@ -291,12 +305,12 @@ class Holds:
             if wanted.isdisjoint(terms.subjects):
                 continue
             told = {(each.lookup, each.generation) for each in terms.people if each.told}
-            people = [each for each, number, _ in living if each in terms.subjects and (each, number) not in told]
+            people = [each for each in living if each[0] in terms.subjects and each[:2] not in told]
             if people:
                 async with self._lock:  # erasures run abreast: each goes on from the case as the last one left it
                     with suppress(HoldReleasedError):  # another desk was faster
                         case_now = self._a.book.get(case.case) or case
-                        _, left = await self._cover(name, case_now, version, people, erased=False)
+                        _, left = await self._cover(name, case_now, version, people)
                         full |= {each for each, error in left.items() if isinstance(error, HoldsFullError)}
                         self._told_of(left)
             if not terms.secret:

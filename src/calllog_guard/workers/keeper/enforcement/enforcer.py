@@ -228,6 +228,7 @@ class Enforcer:
             self.took(work, rows)
             if work.over:
                 return Ended.MORE
+        await self._tracer.again(work)
         await self.results.removed(work)
         return Ended.DONE
 
@@ -235,7 +236,7 @@ class Enforcer:
         """Purposes are taken from what is stored; a leg whose last purpose falls away goes."""
         rule = rule_of(work.decision, await self.keys(work))
         taken = rule.mask if rule else 0
-        if not await self._tracer.told(work, lambda facts, _: bool(facts.mask & taken)):
+        if not await self._tracer.told(work, lambda facts, _: bool(facts.mask & taken), taken):
             return Ended.MORE
         while rows := self._every_row(work):
             gone: list[bytes] = []
@@ -281,6 +282,7 @@ class Enforcer:
             output = await self.arrivals.correction(key, values[key], facts)
             await self._t.writer.write([output] if output else [])
         self._steps.reached("enforce.corrected")
+        await self._tracer.again(work)
         legs = [key] if there is not None else []
         await self.results.report(work, "rewritten", tokens_of(legs), len(legs))
         return Ended.DONE

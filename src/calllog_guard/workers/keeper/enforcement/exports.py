@@ -139,6 +139,9 @@ class Exporter:
                 scope.holds += [(each, b"") for each in self._enforcer.copies.by_law(work.shard)]
         if scope.about is None and not (await self._looked(work, scope, opened)):
             return Ended.MORE
+        if scope.task.look is True:
+            await self._enforcer.results.looked(work, scope.total)
+            return Ended.DONE
         while len(scope.digests) < scope.parts:
             await self._give(work, scope, opened)
             if work.over and len(scope.digests) < scope.parts:

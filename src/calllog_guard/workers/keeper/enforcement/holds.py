@@ -13,7 +13,7 @@ from dataclasses import replace
 from calllog_guard.core.codec import decode
 from calllog_guard.core.crypto.entries import Keys
 from calllog_guard.core.decisions.decision import Decision
-from calllog_guard.core.decisions.hold import RELEASES
+from calllog_guard.core.decisions.hold import OF_LAW, RELEASES
 from calllog_guard.core.identifiers import HoldId, Pseudonym, id_bytes
 from calllog_guard.errors import EntryUnreadableError
 from calllog_guard.ports.fault_injection import CrashPoints
@@ -30,6 +30,8 @@ class Preserver:
 
     async def hold(self, work: Work) -> Ended:
         """The legs under a hold are copied, then the mark that keeps the person's key is cleared."""
+        if work.entry.task:
+            return await self._hold_law(work)
         keys = await self._enforcer.keys(work)
         rule = rule_of(work.decision, keys)
         if rule is not None and rule.hold is not None and keys is not None:
@@ -42,6 +44,22 @@ class Preserver:
                     return Ended.MORE
         await self._enforcer.results.report(work, "copied", (), work.progress.count)
         await self.unmark(work.decision)
+        return Ended.DONE
+
+    async def _hold_law(self, work: Work) -> Ended:
+        """What law keeps of somebody who is erased is copied under a hold: it stays as long as that stands."""
+        told, copies, shard = decode(OF_LAW, work.entry.task), self._enforcer.copies, work.shard
+        found = set[bytes]()
+        while not await copies.catch_up(shard):
+            pass
+        for hold in copies.by_law(shard):
+            after: bytes | None = b""
+            while after is not None:
+                rows, after = await copies.about(shard, hold, after, work.entry.lookup)
+                held = [(facts, key) for facts, key in rows if told.range is None or told.range.covers(facts.day)]
+                await copies.hold_copies(shard, HoldId(told.hold), hold, held)
+                found.update(key.rpartition(b".")[2] for _, key in held)
+        await self._enforcer.results.report(work, "copied", (), len(found))
         return Ended.DONE
 
     async def unmark(self, decision: Decision) -> None:

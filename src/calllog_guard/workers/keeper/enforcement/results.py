@@ -77,6 +77,12 @@ class Results:
         await self._t.writer.write([self.told(outcome), self._kept(work, DONE, outcome)])
         self._steps.reached("enforce.result")
 
+    async def looked(self, work: Work, many: int) -> None:
+        """How many records a disclosure would give."""
+        outcome = self.outcome(work, "looked", many)
+        await self._t.writer.write([self.told(outcome), self._kept(work, DONE, outcome)])
+        self._steps.reached("enforce.result")
+
     async def fail(self, work: Work) -> None:
         """A decision that can never be carried out: said to the desk, so that a human looks."""
         await self.report(work, "failed", (), 0)

@@ -3,16 +3,19 @@ Where the legs had gone that a decision is about, told to the desk before any of
 
 Rules: 1. The offsets of the legs say it, and they go with the legs: so it is told first.  2. After a crash in between fewer legs are
           left and fewer readers found: the desk keeps all that it was ever told.  3. Only from the second level of forms on.
+       4. Whoever reads until a flag stands in the person's entry is on record by then: it is looked once it does.  5. An erasure of some
+          days and a correction raise no flag: it is looked once more when they are made.
 Source: GDPR Art. 19; `readership.py`.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
 import structlog
 
 from calllog_guard.core.answers.readers import LegOffsets
-from calllog_guard.errors import LogSilentError
+from calllog_guard.errors import EntryUnreadableError, LogSilentError
 from calllog_guard.ports import LegFacts
 from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.decision_work import PORTION, Ended, Work
@@ -23,6 +26,10 @@ log: Final = structlog.get_logger()
 FORMS: Final = 2
 _TRIES: Final = 3
 """So often a silent log is asked; then the decision goes on: an erasure waits for no record of accesses."""
+_FLAG_S: Final = 600.0
+"""So long a flag is waited for; its desk may have lost what was to set it."""
+_ENDED_BY: Final = {"restrict": "lift", "object": "consent", "withdraw": "consent"}
+"""Decisions whose desk raises a flag, and which later one takes it down again."""
 Concerns = Callable[[LegFacts, bytes], bool]
 
 
@@ -42,11 +49,19 @@ class Tracer:
         """Whether every desk understands it."""
         return self._t.ring.forms >= FORMS
 
-    async def told(self, work: Work, concerns: Concerns = every) -> bool:
-        """Whether the desk knows where the legs had gone that a decision concerns; False when its turn is over."""
+    async def told(self, work: Work, concerns: Concerns = every, mask: int = 0) -> bool:
+        """
+        Whether the desk knows where the legs had gone that a decision concerns; False when its turn is over, or nothing is flagged yet.
+
+        Args:
+            mask: The purposes that it takes away.
+
+        """
         progress, index = work.progress, work.shard.index
         if progress.traced or not self.on:
             return True
+        if not await self._flagged(work, mask):
+            return False
         while rows := index.legs_after(work.pseudonym, progress.at, PORTION):
             mine = [facts for facts, key in rows if concerns(facts, key)]
             progress.records |= {facts.offset: facts.day for facts in mine}
@@ -55,11 +70,58 @@ class Tracer:
             progress.at = rows[-1][1]
             if work.over:
                 return False
-        await self._results.traced(work, *await self._readers(work))
+        legs, progress.readers, unsure = await self._readers(work)
+        await self._results.traced(work, legs, progress.readers, unsure)
         progress.traced, progress.at = True, b""
-        progress.records.clear()
-        progress.purposes.clear()
+        if work.decision.type in _ENDED_BY or work.decision.total:
+            self._forget(work)
         return True
+
+    async def again(self, work: Work) -> None:
+        """Tell of who has read meanwhile what is done now."""
+        if self.on and work.progress.records:
+            work.shard.since[work.key] = asyncio.get_running_loop().time()
+            legs, readers, unsure = await self._readers(work)
+            if set(readers) - set(work.progress.readers) or unsure:
+                await self._results.traced(work, legs, readers, unsure)
+            self._forget(work)
+
+    @staticmethod
+    def _forget(work: Work) -> None:
+        work.progress.records.clear()
+        work.progress.purposes.clear()
+
+    async def _flagged(self, work: Work, mask: int) -> bool:
+        """Whether nobody reads any more against a decision; from then on the accesses are looked at."""
+        ends, now, progress = _ENDED_BY.get(work.decision.type), asyncio.get_running_loop().time(), work.progress
+        if ends is None or progress.waits_from < 0:
+            return True
+        if not (await self._stands(work, mask) or self._ended(work, ends)):
+            progress.waits_from = progress.waits_from or now
+            if now < progress.waits_from + _FLAG_S:
+                return False
+            log.error("a decision was written and its flag is not raised", partition=work.shard.partition)
+        progress.waits_from, work.shard.since[work.key] = -1.0, now
+        return True
+
+    async def _stands(self, work: Work, mask: int) -> bool:
+        lookup = work.entry.lookup
+        view = await self._t.ring.view([lookup])
+        try:
+            person = self._t.ring.person(lookup, view.raw[lookup])
+        except EntryUnreadableError:
+            return True  # by such an entry nothing is read
+        if person is None or person.pseudonym != work.pseudonym:
+            return True
+        if work.decision.type == "restrict":
+            return person.restricted or person.reviewed
+        return not mask & ~(person.objected if work.decision.type == "object" else person.withdrawn)
+
+    @staticmethod
+    def _ended(work: Work, ends: str) -> bool:
+        """Whether a later decision has taken the flag down again: what came first was carried out first."""
+        ruled = work.shard.ruled.get(work.pseudonym, {})
+        return any(each.type == ends and each.turn > work.decision.turn for each in ruled.values())
 
     async def _readers(self, work: Work) -> tuple[int, tuple[str, ...], str | None]:
         progress, since = work.progress, work.shard.since.get(work.key, 0.0)
