@@ -31,8 +31,8 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.stream.proofs import AUDIT, DESK, KEEP
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
-from calllog_guard.ports import Place, TopicPartition
 from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.ports.log import Place, TopicPartition
 from calllog_guard.settings import ROLES
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.keys.tenants.tenure import BELIEVED, Tenure, TenureWriter
@@ -91,11 +91,12 @@ def beginnings(shared: AppContext, role: str) -> Beginnings:
 
 
 def _protector(shared: AppContext, context: WorkerContext, links: Links) -> Role:
+    from calllog_guard.workers.protector.leg_writer import Sealer
     from calllog_guard.workers.protector.parking import Parking
     from calllog_guard.workers.protector.worker import Protector
 
-    sealer = shared.sealer(context.ring, context.writer, context.count)
-    return Protector(context, links.begins.reads.topics, sealer, Parking(context, links.reader.assignment))
+    del shared
+    return Protector(context, links.begins.reads.topics, Sealer(context), Parking(context, links.reader.assignment))
 
 
 def _desk(shared: AppContext, context: WorkerContext, links: Links) -> Role:
