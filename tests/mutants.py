@@ -58,7 +58,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "law: a hold on somebody erased holds nothing",
         "workers/desk/decisions/holds.py",
-        "*await self._by_law(granted, lookups)]",
+        "*await self._a.decider.by_law(granted, lookups, law)]",
         "]",
         "tests/scenarios/test_law_copies.py::test_a_hold_on_somebody_erased_takes_in_what_law_keeps",
     ),
@@ -933,7 +933,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "whoever writes into the ledger makes the keystore look old",
         "core/stream/heartbeats.py",
-        "if self.ours(record) else None",
+        "if self._counts(record) else None",
         "if record.key == BEAT else None",
         "tests/unit/core/stream/test_heartbeats.py::test_a_forged_counter_is_believed_by_nobody",
     ),
@@ -5366,8 +5366,8 @@ MUTANTS += [
     (
         "ready: who was erased before is known again",
         "workers/desk/decisions/holds.py",
-        "met += [] if asked_anew else [",
-        "met += [",
+        "        if not case.jti.endswith(READY):",
+        "        if True:",
         "tests/scenarios/test_disclosures.py::test_what_is_held_in_secret_is_given_where_it_is_named_and_in_secret",
     ),
 ]
@@ -5588,6 +5588,31 @@ def survives(what: str, file: str, old: str, new: str, test: str) -> bool:
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-o", "timeout=300", test]
         done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
         return done.returncode == 0
+
+
+MUTANTS += [
+    (
+        "beats: an old heartbeat that is read late is a dead letter",
+        "core/stream/heartbeats.py",
+        "return self._counts(record) or (plain(record) and older(record, AUDIT))",
+        "return self._counts(record)",
+        "tests/unit/core/stream/test_heartbeats.py::test_old_heartbeats_that_are_read_after_the_upgrade_are_none_of_the_messages",
+    ),
+    (
+        "beats: whoever writes their bytes later writes none",
+        "core/stream/heartbeats.py",
+        "return self._counts(record) or (plain(record) and older(record, AUDIT))",
+        "return self._counts(record) or plain(record)",
+        "tests/unit/core/stream/test_heartbeats.py::test_old_heartbeats_that_are_read_after_the_upgrade_are_none_of_the_messages",
+    ),
+    (
+        "beats: the counter of an old heartbeat is believed",
+        "core/stream/heartbeats.py",
+        ".counter if self._counts(record) else None",
+        ".counter if self.ours(record) else None",
+        "tests/unit/core/stream/test_heartbeats.py::test_an_old_heartbeat_is_known_by_the_brokers_time_and_its_counter_is_not_believed",
+    ),
+]
 
 
 def main() -> int:
