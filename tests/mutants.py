@@ -5615,6 +5615,31 @@ MUTANTS += [
 ]
 
 
+MUTANTS += [
+    (
+        "notes: whoever may write to dead letters hides one",
+        "core/stream/replay.py",
+        "note = proofs.read(record, AUDIT, lambda each: decode(REPLAYED, each.value))",
+        "note = decode(REPLAYED, record.value)",
+        "tests/scenarios/test_passed_over.py::test_nobody_hides_a_letter_but_who_replays_it",
+    ),
+    (
+        "notes: a note hides a letter of another partition",
+        "core/stream/replay.py",
+        "if note.partition != record.partition:",
+        "if False:",
+        "tests/scenarios/test_passed_over.py::test_nobody_hides_a_letter_but_who_replays_it",
+    ),
+    (
+        "notes: a replay leaves a note that nobody believes",
+        "commands/letters.py",
+        "return shared.vault.vouched(shared.tenant, AUDIT, outputs)",
+        "return outputs",
+        "tests/scenarios/test_passed_over.py::test_nobody_hides_a_letter_but_who_replays_it",
+    ),
+]
+
+
 def main() -> int:
     """Try each, or those whose text contains the first argument; 1 when one survives."""
     alive, wanted = 0, "".join(sys.argv[1:2])
