@@ -61,7 +61,7 @@ wheel: .venv/stamp ## build dist/*.whl
 	$(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 schemas: .venv/stamp ## write schemas/ anew from the types
-	$(PY) -m calllog_guard.core.schema | $(PY) -c 'import json, pathlib, sys; [pathlib.Path("schemas", n).write_text(t) for n, t in json.load(sys.stdin).items()]'
+	$(PY) tools/message_schemas.py
 
 vectors: .venv/stamp ## print the golden vectors that the code computes now
 	cd tests/support && ../../$(PY) make_vectors.py && ../../$(PY) make_vectors_v2.py

@@ -1,5 +1,6 @@
 """The real stack, once per run, and the rule that a build machine skips nothing."""
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -32,6 +33,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):
         real = {item.path for item in items if item.get_closest_marker("real")}
         items.sort(key=lambda item: item.path not in real)
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays: no collection of garbage need look through it."""
+    gc.collect()
+    gc.freeze()
 
 
 class _NothingSkipped:

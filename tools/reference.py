@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Final
 
 import click
+from doc_tables import entries_table, rights_table, secrets_table
 
 from calllog_guard.adapters.disk.old_logs import FILES
 from calllog_guard.adapters.http.pages import PREFIX as PAGE_PREFIX
 from calllog_guard.adapters.kafka.admin.topics import governed
 from calllog_guard.cli import root
-from calllog_guard.commands.options import PROGRAM
+from calllog_guard.cli._options import PROGRAM
 from calllog_guard.core.calls.formats import VALUES
 from calllog_guard.core.requests.types import TYPES
-from calllog_guard.core.rights.grants import USERS, entries_markdown, secrets_markdown
-from calllog_guard.core.rights.grants import markdown as rights
+from calllog_guard.core.rights.grants import USERS
 from calllog_guard.core.topics import TABLE, Topic
 from calllog_guard.metrics import ROWS, kind_of
 from calllog_guard.settings import PREFIX, SPECS, Settings, unit_of
@@ -93,11 +93,11 @@ def topics() -> str:
         told = "<br>".join(f"`{name}={value}`" for name, value in sorted(made.settings.items()))
         lines.append(f"| `{made.name}` | {many} | {told} |")
     letters = "R read, W write, D describe, S describe the settings, A alter them, C create, X delete records."
-    lines += ["", "## Rights", "", letters, "", rights()]
+    lines += ["", "## Rights", "", letters, "", rights_table()]
     letters = "R read, N make where there is none, W write, D delete, S set the mark by which copies are counted."
-    lines += ["", "## Rights to the keystore", "", letters, "", entries_markdown()]
+    lines += ["", "## Rights to the keystore", "", letters, "", entries_table()]
     lead = "U: which trust domain of the KMS opens what lies wrapped beside it."
-    lines += ["", "## Trust domains", "", lead, "", secrets_markdown()]
+    lines += ["", "## Trust domains", "", lead, "", secrets_table()]
     lead = "Names, partitions and settings as they are with the default settings and a longest purpose of half a year."
     return page("Topics and rights", lead, lines)
 
@@ -162,12 +162,13 @@ def messages() -> str:
 def request_types() -> str:
     """Every type of request, as its row says."""
     lines = [
-        "| type | needs | may have | from | waits for | brake | ends as | stages | stands as | told |",
+        "| type | what it does | needs | may have | from | waits for | brake | ends as | stages | stands as | told |",
         "|" + "---|" * 10,
     ]
     for kind, row in TYPES.items():
         waits = [*(["identity"] if row.identity else []), *([_GRANTS[row.officer]] if row.officer != "never" else [])]
         columns = (
+            cell(row.help),
             _codes(row.must),
             _codes(row.may),
             ", ".join(sorted(row.roles)),

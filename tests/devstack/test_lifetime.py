@@ -13,7 +13,7 @@ from sizes import every
 _BOUNDS = """
 import asyncio, signal, sys, threading, time
 from calllog_guard import patience, telemetry
-from calllog_guard.commands import lifetime
+from calllog_guard.cli import _lifetime as lifetime
 from calllog_guard.cli import program
 
 lifetime._ORDERLY_S = lifetime._FORCED_S = 0.5

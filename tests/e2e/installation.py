@@ -104,11 +104,13 @@ class Installation:
         assert code in {None, done.code}, f"{words[0]} ended with {done.code}: {done.out[-800:]} {done.err[-1500:]}"
         return done.out
 
-    def start(self, role: str, release: Path | None = None, /, **settings: str) -> subprocess.Popen[bytes]:
-        """Start a worker, of another release where one is named."""
+    def start(
+        self, role: str, release: Path | None = None, /, *, process: bool = False, **settings: str
+    ) -> subprocess.Popen[bytes]:
+        """Start a worker, of another release where one is named; with `process` in an interpreter of its own."""
         environment = os.environ | self.environment | {f"CALLLOG_GUARD_{k}": v for k, v in settings.items()}
         release = release or self.release
-        if release is None and "PYTHONPATH" not in self.environment:
+        if release is None and not process and "PYTHONPATH" not in self.environment:
             each = [Forked(["worker", one], environment, self.log) for one in (ROLES if role == "all" else [role])]
             worker: subprocess.Popen[bytes] = each[0] if len(each) == 1 else Together(each)
         else:

@@ -13,8 +13,8 @@ _LOOK_MOST_S: Final = 1.0
 
 
 def share() -> float:
-    """The part of a core that a process of ours gets now: 1 on an idle machine."""
-    return min(1.0, (os.cpu_count() or 1) / max(os.getloadavg()[0], 0.01))
+    """The part of a core that a process of ours gets now: 1 on an idle machine; below a quarter it counts as that."""
+    return min(1.0, max(0.25, (os.cpu_count() or 1) / max(os.getloadavg()[0], 0.01)))
 
 
 def until(condition: Callable[[], bool], what: str | Callable[[], str], seconds: float = PATIENCE_S) -> float:

@@ -24,7 +24,7 @@ from test_choices import ask, read, state, told
 from test_erase import cases
 from test_preserve import order
 
-from calllog_guard.commands.rights import reply_key
+from calllog_guard.cli.request import reply_key
 from calllog_guard.core.crypto.jose import new_pair
 from calllog_guard.devstack.supervisor import Stack
 

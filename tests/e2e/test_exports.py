@@ -11,7 +11,7 @@ from signing import claims, signed
 from test_choices import ask, state, told, with_purposes
 from test_erase import cases
 
-from calllog_guard.commands.rights import reply_key
+from calllog_guard.cli.request import reply_key
 
 pytestmark = pytest.mark.real
 

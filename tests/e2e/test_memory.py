@@ -72,7 +72,7 @@ def test_no_process_keeps_keys_or_names_of_who_is_erased(make: Make) -> None:
     policy = guard.directory / "policy.toml"
     policy.write_text(policy.read_text().replace('shows = ["started_at"', 'shows = ["subject", "started_at"'))
     name = f"erased-{secrets.token_hex(8)}@example.org"
-    running = {role: guard.start(role).pid for role in ROLES} | {"reader": follower(guard).pid}
+    running = {role: guard.start(role, process=True).pid for role in ROLES} | {"reader": follower(guard).pid}
     guard.publish("calllog.events", [raw(event(f"c{n}", name, "bob@example.org")) for n in range(3)])
     guard.publish(
         "privacy.requests", [signed(guard.directory, claims("access-001", name, type="access", reply_key=asker(guard)))]

@@ -11,7 +11,7 @@ from installation import Installation, Make
 from reference import tree
 from test_policy_live import next_version, today
 
-from calllog_guard.commands.options import PROGRAM
+from calllog_guard.cli._options import PROGRAM
 
 pytestmark = pytest.mark.real
 _CASE = "A" * 22

@@ -20,7 +20,7 @@ from test_preserve import held, order
 
 import calllog_guard
 from calllog_guard.adapters.kafka.log import KafkaLog
-from calllog_guard.commands.rights import reply_key
+from calllog_guard.cli.request import reply_key
 from calllog_guard.core.crypto.jose import verify
 from calllog_guard.core.crypto.leg_envelope import parse_header
 from calllog_guard.core.decisions.outcome import TO_DESK

@@ -11,7 +11,7 @@ from sizes import EACH_WRITE
 from test_crash_matrix import reply
 from test_receipt import RECEIPT
 
-from calllog_guard.commands.case_view import matched, table, whole
+from calllog_guard.cli._case_view import matched, table, whole
 from calllog_guard.core.cases.case import Case, after_outcome
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.decisions.decision import unseen_pseudonym

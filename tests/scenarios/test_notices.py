@@ -26,7 +26,7 @@ async def world(tmp_path: Path) -> DeskWorld:
 
 def reply_key(world: DeskWorld) -> dict[str, str]:
     """The asker's public key."""
-    from calllog_guard.commands.rights import reply_key as jwk  # noqa: PLC0415
+    from calllog_guard.cli.request import reply_key as jwk  # noqa: PLC0415
 
     found = jwk(world.folder / "asker.pub.pem")
     assert found is not None

@@ -13,8 +13,11 @@ from guard_world import TENANT, GuardWorld
 from test_backlog import filled
 from test_parking import ALICE
 
-from calllog_guard.commands import case_read, cases, letters, report, scan
-from calllog_guard.commands.options import Args
+from calllog_guard.cli import _case_read as case_read
+from calllog_guard.cli import case as cases
+from calllog_guard.cli import dead as letters
+from calllog_guard.cli import report, scan
+from calllog_guard.cli._options import Args
 from calllog_guard.core.calls.parked import Parked, waiting_now
 from calllog_guard.core.cases.case import Case
 from calllog_guard.core.cases.case_filter import Filter, chosen

@@ -164,7 +164,7 @@ async def test_of_the_end_of_a_restriction_those_are_told_whom_the_records_went_
 
 
 async def test_an_authority_that_was_given_records_is_told(world: GuardWorld) -> None:
-    from calllog_guard.commands.rights import reply_key  # noqa: PLC0415
+    from calllog_guard.cli.request import reply_key  # noqa: PLC0415
 
     await called(world, "c1", ALICE)
     key = reply_key(world.folder / "operator-1.pub.pem")

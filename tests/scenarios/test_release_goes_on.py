@@ -13,7 +13,7 @@ from releases import Fixture, releases, whole
 
 from calllog_guard.adapters.disk.policy_file import load_policy
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
-from calllog_guard.commands.rights import reply_key
+from calllog_guard.cli.request import reply_key
 from calllog_guard.core.crypto.jose import open_sealed
 from calllog_guard.core.identifiers import EpochName
 from calllog_guard.core.records import Output

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from simulate import FIRST, SECOND, simulate, thinned
 
-from calllog_guard.commands.demo import made_calls
+from calllog_guard.cli.demo import made_calls
 
 
 def test_two_policies_a_year_apart_leave_each_day_what_the_oracle_counts(tmp_path: Path) -> None:

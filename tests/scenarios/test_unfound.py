@@ -11,7 +11,7 @@ from guard_world import POLICY, GuardWorld
 from sizes import EACH_WRITE
 from test_replay import alice
 
-from calllog_guard.commands.case_view import table, whole
+from calllog_guard.cli._case_view import table, whole
 from calllog_guard.core.cases.case import Case
 from calllog_guard.reports.certificate import SignatureCheck, certificate
 

@@ -23,8 +23,8 @@ from policies import policy_of, version
 
 from calllog_guard.adapters.disk.old_logs import LogFile, csv_rows
 from calllog_guard.adapters.rocksdb.index import RocksIndex
-from calllog_guard.commands.demo import made_calls
-from calllog_guard.commands.options import COLUMNS
+from calllog_guard.cli._options import COLUMNS
+from calllog_guard.cli.demo import made_calls
 from calllog_guard.core.calls.csv_rows import columns_of
 from calllog_guard.core.calls.event import Limits, read_event
 from calllog_guard.core.codec import to_ms

@@ -13,9 +13,9 @@ import pytest
 from reference import tree
 
 from calllog_guard.cli import main, root
-from calllog_guard.commands import VERBS
-from calllog_guard.commands.completion import VARIABLE
-from calllog_guard.commands.options import PROGRAM, Args, Command, Several
+from calllog_guard.cli._options import PROGRAM, Args, Command, Several
+from calllog_guard.cli._verbs import VERBS
+from calllog_guard.cli.completion import VARIABLE
 from calllog_guard.core.requests.types import TYPES
 from calllog_guard.core.retention.sweep_brake import DAYS_MOST, FEW
 
@@ -230,5 +230,5 @@ def test_help_loads_nothing_that_takes_long(line: str) -> None:
     loaded = done.stderr.splitlines()
     assert "click" in loaded
     assert sorted(HEAVY & set(loaded)) == []
-    verbs = {each for each in loaded if each.startswith("calllog_guard.commands.")}
-    assert verbs <= {"calllog_guard.commands.options", "calllog_guard.commands.completion"}
+    verbs = {each for each in loaded if each.startswith("calllog_guard.cli.")}
+    assert verbs <= {f"calllog_guard.cli.{each}" for each in ("_options", "_verbs", "completion")}

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from message_schemas import schema, texts
 from test_event import BAD, GOOD
-
-from calllog_guard.core.schema import schema, texts
 
 SCHEMAS = Path(__file__).parents[3] / "schemas"
 SHAPE = {"unknown_field", "wrong_value", "wrong_count", "missing_field"}

@@ -54,6 +54,7 @@ def test_a_row_agrees_with_itself(kind: Kind) -> None:
     assert {*row.must, *row.may} <= fields
     assert not set(row.must) & set(row.may)
     assert row.roles
+    assert row.help
     assert bool(row.title) == bool(row.asked), "a person's own is called something in answers and in letters"
     assert not (row.rule and row.answer), "a rule stands, an answer is made once"
     assert bool(row.stages) == bool(row.removes or row.answer or row.rule == "hold"), "a keeper has something to tell"

@@ -11,7 +11,7 @@ import pytest
 import reference
 
 from calllog_guard.adapters.kafka.admin.topics import governed
-from calllog_guard.commands import VERBS
+from calllog_guard.cli._verbs import VERBS
 from calllog_guard.settings import PREFIX, SPECS, Settings
 
 ROOT = Path(__file__).parents[3]
@@ -103,7 +103,7 @@ def test_what_a_page_leads_to_exists(name: str, text: str) -> None:
         assert link.startswith("https://") or (home / link).exists(), f"{name}: {link}"
     for path in re.findall(r"`((?:tests|schemas|bench|examples|tools|docs)/[\w./-]*)`", text):
         assert (ROOT / path).exists(), f"{name}: {path}"
-    for path in re.findall(r"`((?:core|workers|adapters|commands|reports|stack)/[\w./-]*)`", text):
+    for path in re.findall(r"`((?:core|app|workers|adapters|ports|cli|client|reports|devstack)/[\w./-]*)`", text):
         assert (ROOT / "src" / "calllog_guard" / path).exists(), f"{name}: {path}"
 
 

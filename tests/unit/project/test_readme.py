@@ -4,11 +4,11 @@ import dataclasses
 import re
 
 import pytest
+from doc_tables import diagram
 from documents import DOCUMENTED, PAGES, README, ROOT, marked
 
 from calllog_guard.adapters.kafka.admin.topics import governed
-from calllog_guard.commands import VERBS
-from calllog_guard.core.cases.case_states import diagram
+from calllog_guard.cli._verbs import VERBS
 from calllog_guard.core.identity.rules import RULES
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.settings import PREFIX, Settings, from_environment
@@ -27,7 +27,7 @@ def test_the_rules_of_identity_are_listed() -> None:
 
 
 def test_the_diagram_is_the_machine() -> None:
-    """`python -m calllog_guard.core.cases.case_states` prints it; paste it between the markers."""
+    """`tools/doc_tables.py` prints it; paste it between the markers."""
     assert marked("machine").strip("\n") == f"```mermaid\n{diagram()}```"
 
 

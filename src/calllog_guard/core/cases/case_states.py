@@ -9,11 +9,10 @@ Rules: 1. Whatever a case waited for, an officer has it next: code may `grant`, 
           officer to say; code would call it done. What has only been announced an officer may still refuse.
        4. A case that waits for an identity has asked nobody for it. Who asks the person (backend or officer) says so by
           `ask_identity`, as of its moment; before that no clock stops (UK GDPR Art. 12A(2)(b): information *requested*).
-`python -m calllog_guard.core.cases.case_states` prints the documentation's diagram. Not here: deadlines (`deadlines.py`), which fields a
+`tools/doc_tables.py` draws it. Not here: deadlines (`deadlines.py`), which fields a
 type needs (`core/requests/request.py`), what enforcing means (the workers). Source: docs/explanation/cases.md, docs/reference/messages.md.
 """
 
-import sys
 from typing import Final, Literal, get_args
 
 from calllog_guard.core.cases.case import State, WaitsFor
@@ -189,23 +188,4 @@ def approval(
     return "approve", (*first, by)
 
 
-def _name(position: Position) -> str:
-    return "[*]" if position == NEW else "_".join(part for part in position if part)
-
-
-def diagram() -> str:
-    """The table as a Mermaid state diagram; an arrow carries every event that leads the same way."""
-    arrows: dict[tuple[Position, Position], list[str]] = {}
-    for start, event, end in _ROWS:
-        arrows.setdefault((start, end), []).append(event)
-    lines = ["stateDiagram-v2"]
-    lines += [f"    {_name(each)}: waiting for {str(each[1]).replace('_', ' ')}" for each in (*WAITING, *ANNOUNCED)]
-    lines += [f"    {_name(start)} --> {_name(end)}: {', '.join(events)}" for (start, end), events in arrows.items()]
-    lines += [f"    {_name(each)} --> [*]" for each in FINAL]
-    return "\n".join(lines) + "\n"
-
-
 EVENTS: Final = get_args(Event)
-
-if __name__ == "__main__":
-    sys.stdout.write(diagram())

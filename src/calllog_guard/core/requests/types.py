@@ -37,6 +37,7 @@ class RequestType:
     One type of request.
 
     Args:
+        help: What it does, as the command line says it.
         must: The fields that it needs; `may` those that it can have. A dot leads into `hold`.
         roles: Who may ask for it.
         identity: Whether it waits until the person's identity is verified.
@@ -62,6 +63,7 @@ class RequestType:
 
     """
 
+    help: str
     must: tuple[str, ...]
     may: tuple[str, ...] = ()
     roles: frozenset[Requester]
@@ -94,67 +96,89 @@ _REMOVED: Final = ("tombstoned", "absent", "gone")
 # fmt: off
 TYPES: Final[dict[Kind, RequestType]] = {
     "erase": RequestType(
+        help="let a person be erased, or what is kept of some days",
         must=("subjects",), may=("range",), roles=_BOTH, identity=True, brake="erasure", ends="enforced",
         stages=("destroyed", "tombstoned", "rewritten", "absent", "gone"), ranged=_REMOVED,
         rule="range", removes=True, fence="anybody",
         notice="erased", title="Erase my data", asked="asked us to erase your data",
     ),
     "access": RequestType(
+        help="give a person what is kept of it, sealed to its key",
         must=("subjects", "reply_key"), may=("range",), roles=_BOTH, identity=True, brake="export",
         stages=("exported",), answer="access", law=True, told_of_holds=True,
         title="A copy of my data", asked="asked us for a copy of your data",
     ),
     "portability": RequestType(
+        help="give a person what it may take elsewhere, sealed to its key",
         must=("subjects", "reply_key"), may=("range",), roles=_BOTH, identity=True, brake="export",
         stages=("exported",), answer="portability",
         title="My data, to take away", asked="asked us for your data, to take them with you",
     ),
     "rectify": RequestType(
+        help="correct facts of a person's leg of a call",
         must=("subjects", "facts"), roles=_BOTH, identity=True, brake="change", ends="enforced", unfound=True,
         stages=("rewritten", "absent"), rule="correction", removes=True, momentary=True, law=True,
         notice="rectified", title="Correct a record", asked="asked us to correct a record",
     ),
     "restrict": RequestType(
+        help="keep what is kept of a person, and let nobody read it",
         must=("subjects",), may=("ground",), roles=_BOTH, identity=True, brake="change", unfound=True,
         rule="restriction", fence="anybody", law=True, restricts=True, notice="restricted",
         title="Store my data, but do not use them", asked="asked us to store your data and not to use them",
     ),
     "lift": RequestType(
+        help="end restrictions of a person, who is told before",
         must=("subjects",), may=("ground", "case"), roles=_BOTH, identity=True, unfound=True,
         rule="restriction", fence="known", momentary=True, apart=True, before="lifting",
         title="End the restriction", asked="asked us to end the restriction of your data",
     ),
     "object": RequestType(
+        help="note that a person objects to purposes; an officer may have to weigh it",
         must=("subjects", "purposes"), may=("ground",), roles=_BOTH, identity=True,
         officer="by_purpose", brake="objection", unfound=True,
         stages=_REMOVED, rule="choice", removes=True, fence="anybody", restricts=True,
         notice="erased", title="Objection", asked="objected to the use of your data",
     ),
     "withdraw": RequestType(
+        help="take back a person's consent to purposes",
         must=("subjects", "purposes"), roles=_BOTH, identity=True, brake="change", unfound=True,
         stages=_REMOVED, rule="choice", removes=True, fence="anybody", basis="consent",
         notice="erased", title="Withdrawal of consent", asked="withdrew your consent",
     ),
     "consent": RequestType(
+        help="note that a person consents to purposes, when, and to which words",
         must=("subjects", "purposes", "time", "wording"), roles=_BOTH, identity=True,
         rule="choice", fence="anybody", basis="consent", title="Consent", asked="told us of your consent",
     ),
     "hold": RequestType(
+        help="copy what is kept of a person, because a law demands it",
         must=("subjects", "hold", "hold.authority", "hold.basis", "hold.review_at"), may=("hold.range", "hold.secret"),
         roles=_OFFICERS, stages=("copied",), rule="hold", apart=True, law=True,
     ),
     "release": RequestType(
+        help="end a hold",
         must=("hold",), may=("subjects",), roles=_OFFICERS, stages=("destroyed", "tombstoned"), rule="hold", apart=True,
     ),
     "disclose": RequestType(
+        help="give an authority what is kept of a person, sealed to its key; two officers decide",
         must=("subjects", "authority", "basis", "notify", "reply_key"), may=("range", "review_at", "hold"),
         roles=frozenset({"officer", "authority_desk"}), officer="two", brake="disclosure", unfound=True,
         stages=("exported",), answer="disclosure", told_of_holds=True, before="disclosed",
     ),
-    "approve": RequestType(must=("case",), may=("ground",), roles=_OFFICERS, ends=None),
-    "refuse": RequestType(must=("case", "ground"), roles=_OFFICERS, ends=None),
-    "clock": RequestType(must=("case", "event"), may=("ground",), roles=_BOTH, ends=None),
+    "approve": RequestType(
+        help="approve a case that waits for an officer",
+        must=("case",), may=("ground",), roles=_OFFICERS, ends=None,
+    ),
+    "refuse": RequestType(
+        help="refuse a case, with the reason for the person",
+        must=("case", "ground"), roles=_OFFICERS, ends=None,
+    ),
+    "clock": RequestType(
+        help="tell of what a case waits for, or of what moves its due date",
+        must=("case", "event"), may=("ground",), roles=_BOTH, ends=None,
+    ),
     "complain": RequestType(
+        help="file a complaint, which an officer answers",
         must=("ground",), may=("subjects",), roles=_BOTH, officer="always",
         notice="answered", title="Complaint", asked="complained to us",
     ),

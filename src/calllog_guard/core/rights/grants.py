@@ -31,13 +31,13 @@ _LOOKED_AT: Final = {"auditor": "DS", "operator": "CDS"}
 _FOLLOWS_POLICY: Final = ("protector", "desk", "keeper", "backend", "officer", "reader")
 """Who follows the published policy asks for how long the topic of the legs keeps them."""
 
-_GROUPS: Final[dict[str, dict[str, str]]] = {
+GROUPS: Final[dict[str, dict[str, str]]] = {
     "guard-protector": {"protector": "R", "auditor": "D", "operator": "D"},
     "guard-desk": {"desk": "R", "auditor": "D", "operator": "D"},
     "guard-keeper": {"keeper": "R", "auditor": "D", "operator": "D"},
     "guard-auditor": {"auditor": "R", "operator": "D"},
 }
-_CLUSTER: Final = {"auditor": "S", "operator": "S"}
+CLUSTER: Final = {"auditor": "S", "operator": "S"}
 
 KEYSTORE_USERS: Final = ("protector", "desk", "keeper", "auditor", "operator", "officer", "reader")
 """Backend and recipient have no keystore."""
@@ -152,8 +152,8 @@ def grants(topic: Callable[[Topic], str], group_prefix: str, events: Sequence[st
                 for name in (events if row is Topic.EVENTS else [topic(row)])
             },
         ),
-        ("Group", {group_prefix + name: users for name, users in _GROUPS.items()}),
-        ("Cluster", {"kafka-cluster": _CLUSTER}),
+        ("Group", {group_prefix + name: users for name, users in GROUPS.items()}),
+        ("Cluster", {"kafka-cluster": CLUSTER}),
     )
     for kind, table in tables:
         for name, users in table.items():
@@ -173,35 +173,3 @@ def acl_commands(topic: Callable[[Topic], str], group_prefix: str, events: Seque
         + (" --cluster" if kind == "Cluster" else f" --{kind.lower()} {name}")
         for (user, kind, name), operations in together.items()
     ]
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
-
-
-def markdown() -> str:
-    """The tables as the documentation shows them."""
-    head = ["topic", *USERS]
-    rows = [[f"`{name}`", *users.values()] for name, users in rights().items()]
-    rows += [[f"group `calllog.{name}`", *(users.get(user, "") for user in USERS)] for name, users in _GROUPS.items()]
-    rows.append(["cluster", *(_CLUSTER.get(user, "") for user in USERS)])
-    return _table(head, rows)
-
-
-def entries_markdown() -> str:
-    """The keystore's table as the documentation shows it."""
-    head = ["entry", *KEYSTORE_USERS]
-    rows = [[f"`{name}`", *(users.get(user, "") for user in KEYSTORE_USERS)] for name, users in ENTRIES.items()]
-    return _table(head, rows)
-
-
-def secrets_markdown() -> str:
-    """Which domain opens what beside the KMS, as the documentation shows it."""
-    head = ["secret", *DOMAINS]
-    rows = [[f"`{name}`", *("U" if each in domains else "" for each in DOMAINS)] for name, domains in SECRETS.items()]
-    return _table(head, rows)
-
-
-if __name__ == "__main__":
-    tables = markdown(), entries_markdown(), secrets_markdown()
-    print(*tables, sep="\n", end="")  # noqa: T201 - what the documentation has between its markers

@@ -12,7 +12,7 @@ from desk_world import CANARY, DeskWorld
 from html_check import checked
 from test_notices import DISCLOSE, GROUND, reply_key
 
-from calllog_guard.commands.report import first_of, holds_of
+from calllog_guard.cli.report import first_of, holds_of
 from calllog_guard.core.audit.accesses import Account
 from calllog_guard.core.audit.month_lines import HoldLine, PolicyLine, Report
 from calllog_guard.core.audit.month_report import Month, Sources, report

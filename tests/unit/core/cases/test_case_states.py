@@ -3,6 +3,7 @@
 from typing import Any, get_args
 
 import pytest
+from doc_tables import diagram
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +21,6 @@ from calllog_guard.core.cases.case_states import (
     after,
     approval,
     check_rights,
-    diagram,
     onward,
     opening,
     rights,

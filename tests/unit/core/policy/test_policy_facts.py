@@ -8,7 +8,7 @@ import pytest
 from policies import SERVICE, policy_of, version, write_keys
 from test_policy_record import run
 
-from calllog_guard.commands.setup import POLICY
+from calllog_guard.cli.init import POLICY
 from calllog_guard.core.policy.changes.differences import differences
 from calllog_guard.core.policy.facts import lacking, said
 from calllog_guard.core.policy.form import TenantPolicy

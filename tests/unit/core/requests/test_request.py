@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from message_schemas import schema
 
 from calllog_guard.core.codec import decode
 from calllog_guard.core.crypto.jose import receipt_pem, sign
@@ -24,7 +25,6 @@ from calllog_guard.core.requests.request import (
     wording_digest,
 )
 from calllog_guard.core.requests.types import TYPES, Kind
-from calllog_guard.core.schema import schema
 from calllog_guard.errors import MessageError, RequestRefusedError
 
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -5,11 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
+from doc_tables import entries_table, rights_table
 from documents import DOCUMENTED
 
 from calllog_guard.adapters.kafka.admin.topics import governed
 from calllog_guard.cli import main
-from calllog_guard.core.rights.grants import ENTRIES, KEYSTORE_USERS, USERS, entries_markdown, grants, markdown, rights
+from calllog_guard.core.rights.grants import ENTRIES, KEYSTORE_USERS, USERS, grants, rights
 from calllog_guard.core.rights.redis_rules import rules
 from calllog_guard.core.topics import Topic
 from calllog_guard.settings import Settings
@@ -21,14 +22,14 @@ def holders(topic: str, letter: str) -> set[str]:
 
 
 def test_the_documentation_shows_the_table() -> None:
-    """`python -m calllog_guard.core.rights.grants` prints it; paste it between the markers."""
+    """`tools/doc_tables.py` prints it; paste it between the markers."""
     _, _, rest = DOCUMENTED.partition("<!-- grants -->\n")
-    assert rest.partition("<!-- /grants -->")[0] == markdown()
+    assert rest.partition("<!-- /grants -->")[0] == rights_table()
 
 
 def test_the_documentation_shows_the_entries_of_the_keystore() -> None:
     _, _, rest = DOCUMENTED.partition("<!-- entries -->\n")
-    assert rest.partition("<!-- /entries -->")[0] == entries_markdown()
+    assert rest.partition("<!-- /entries -->")[0] == entries_table()
 
 
 @pytest.mark.parametrize("release", [(6, 2), (7, 0), (7, 2), (9, 1)])

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from doc_tables import secrets_table
 from documents import marked
 
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
@@ -24,7 +25,6 @@ from calllog_guard.core.rights.grants import (
     VOUCHES_LETTERS,
     VOUCHES_PROFILES,
     opened_by,
-    secrets_markdown,
 )
 from calllog_guard.core.rights.kms_policies import (
     BACKEND,
@@ -93,7 +93,7 @@ def made(folder: Path, apart_from: EpochName | None = None) -> Vault:
 
 
 def test_the_documentation_shows_the_table() -> None:
-    assert marked("secrets").lstrip("\n") == secrets_markdown()
+    assert marked("secrets").lstrip("\n") == secrets_table()
 
 
 def test_receipts_desk_keys_and_cases_are_the_desks_and_the_keepers_alone() -> None:
