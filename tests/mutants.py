@@ -53,7 +53,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/keeper/enforcement/tracing.py",
         "return any(each.type == ends and each.turn > work.decision.turn for each in ruled.values())",
         "return False",
-        "tests/scenarios/test_recipients.py::test_a_restriction_that_has_ended_before_a_keeper_looks_holds_up_nothing",
+        "tests/scenarios/test_recipients.py::test_a_withdrawal_that_is_taken_back_before_a_keeper_looks_holds_up_nothing",
     ),
     (
         "law: a hold on somebody erased holds nothing",
@@ -5632,7 +5632,7 @@ MUTANTS += [
     ),
     (
         "notes: a replay leaves a note that nobody believes",
-        "commands/letters.py",
+        "cli/dead.py",
         "return shared.vault.vouched(shared.tenant, AUDIT, outputs)",
         "return outputs",
         "tests/scenarios/test_passed_over.py::test_nobody_hides_a_letter_but_who_replays_it",
