@@ -14,6 +14,69 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
+        "any partition: anybody makes a request older",
+        "core/stream/routes.py",
+        "if found is None or not proofs.proven(record, DESK):",
+        "if found is None:",
+        "tests/scenarios/test_any_partition.py::test_nobody_but_a_desk_makes_a_request_older",
+    ),
+    (
+        "any partition: what nobody has signed goes on",
+        "workers/desk/routes.py",
+        "        signed_claims(self._refusals.token(record), key_of)\n",
+        "",
+        "tests/scenarios/test_any_partition.py::test_what_nobody_registered_has_signed_is_refused_where_it_lies",
+    ),
+    (
+        "any partition: a request goes to and fro",
+        "workers/desk/routes.py",
+        "if DESK not in proofs.signers or is_routed(record, proofs):",
+        "if DESK not in proofs.signers:",
+        "tests/scenarios/test_any_partition.py::test_a_route_is_taken_once",
+    ),
+    (
+        "any partition: its first place is forgotten",
+        "workers/desk/routes.py",
+        "return [first(record, proofs) for record in records if",
+        "return [record for record in records if",
+        "tests/scenarios/test_any_partition.py::test_a_request_elsewhere_is_taken_to_its_tenants_partition_with_its_first_place_and_time",
+    ),
+    (
+        "refused: anybody is answered, and so writes where receipts are",
+        "core/requests/request.py",
+        "    return kid, verify(key, token)\n",
+        "    return kid, unb64(token.split('.')[1].encode())\n",
+        "tests/scenarios/test_refused_requests.py::test_what_nobody_registered_has_signed_is_answered_to_nobody",
+    ),
+    (
+        "refused: an officer's order of a hold is told to backends",
+        "core/answers/refused_request.py",
+        'return None if tells and role != "backend" else jti',
+        "return jti",
+        "tests/scenarios/test_refused_requests.py::test_nothing_that_officers_order_of_holds_is_answered_where_backends_read",
+    ),
+    (
+        "refused: a repeat says that the first was refused",
+        "workers/desk/answers/refusals.py",
+        "if jti is None or self._o.book.get(case) is not None:",
+        "if jti is None:",
+        "tests/scenarios/test_refused_requests.py::test_a_repeat_of_what_was_taken_is_not_answered",
+    ),
+    (
+        "jwt: a request holds before its time",
+        "core/requests/request.py",
+        "if request.nbf is not msgspec.UNSET and not request.nbf <= appended_ms / 1000 + _AHEAD_S:",
+        "if False:",
+        "tests/scenarios/test_refused_requests.py::test_what_is_not_valid_yet_or_for_others_is_refused_and_answered",
+    ),
+    (
+        "jwt: what an earlier release cannot read is kept",
+        "core/requests/request.py",
+        "request, aud=audience, iat=int(request.iat), exp=int(request.exp), nbf=msgspec.UNSET",
+        "request",
+        "tests/scenarios/test_refused_requests.py::test_what_is_valid_as_a_jwt_is_taken",
+    ),
+    (
         "Art. 19: it is looked before the flag is raised",
         "workers/keeper/enforcement/tracing.py",
         "if ends is None or progress.waits_from < 0:",
@@ -53,7 +116,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/keeper/enforcement/tracing.py",
         "return any(each.type == ends and each.turn > work.decision.turn for each in ruled.values())",
         "return False",
-        "tests/scenarios/test_recipients.py::test_a_restriction_that_has_ended_before_a_keeper_looks_holds_up_nothing",
+        "tests/scenarios/test_recipients.py::test_a_withdrawal_that_is_taken_back_before_a_keeper_looks_holds_up_nothing",
     ),
     (
         "law: a hold on somebody erased holds nothing",
@@ -1171,8 +1234,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a request for another installation is carried out",
         "core/requests/request.py",
-        'claims.get("aud") != audience:',
-        'not claims.get("aud"):',
+        "if audience != found and not (",
+        "if not found and not (",
         "tests/unit/core/requests/test_request.py::test_a_request_is_for_one_installation",
     ),
     (
@@ -1199,8 +1262,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a sender dates a request",
         "workers/desk/worker.py",
-        "appended_ms=appended_ms(record), audience",
-        "appended_ms=record.timestamp, audience",
+        "appended_ms=appended_ms(record),\n            audience",
+        "appended_ms=record.timestamp,\n            audience",
         "tests/scenarios/test_clocks.py::test_what_its_sender_dated_is_a_dead_letter",
     ),
     (
@@ -3922,8 +3985,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "the KMS is asked anew for every damaged name of an epoch",
         "workers/keys/tenants/wrapped_secrets.py",
-        "if now < self._unknown.get(name, now):",
-        "if now < self._unknown.get(name, now) - _PAUSE_S:",
+        "if self._unknown.get(name):",
+        "if not name:",
         "tests/unit/workers/keys/test_unreadable.py::test_the_kms_is_not_asked_again_and_again_for_a_damaged_name",
     ),
     (
@@ -5611,6 +5674,31 @@ MUTANTS += [
         ".counter if self._counts(record) else None",
         ".counter if self.ours(record) else None",
         "tests/unit/core/stream/test_heartbeats.py::test_an_old_heartbeat_is_known_by_the_brokers_time_and_its_counter_is_not_believed",
+    ),
+]
+
+
+MUTANTS += [
+    (
+        "notes: whoever may write to dead letters hides one",
+        "core/stream/replay.py",
+        "note = proofs.read(record, AUDIT, lambda each: decode(REPLAYED, each.value))",
+        "note = decode(REPLAYED, record.value)",
+        "tests/scenarios/test_passed_over.py::test_nobody_hides_a_letter_but_who_replays_it",
+    ),
+    (
+        "notes: a note hides a letter of another partition",
+        "core/stream/replay.py",
+        "if note.partition != record.partition:",
+        "if False:",
+        "tests/scenarios/test_passed_over.py::test_nobody_hides_a_letter_but_who_replays_it",
+    ),
+    (
+        "notes: a replay leaves a note that nobody believes",
+        "cli/dead.py",
+        "return shared.vault.vouched(shared.tenant, AUDIT, outputs)",
+        "return outputs",
+        "tests/scenarios/test_passed_over.py::test_nobody_hides_a_letter_but_who_replays_it",
     ),
 ]
 

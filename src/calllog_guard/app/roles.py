@@ -33,8 +33,8 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.stream.proofs import AUDIT, DESK, KEEP
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
-from calllog_guard.ports import Place, TopicPartition
 from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.ports.log import Place, TopicPartition
 from calllog_guard.settings import ROLES
 from calllog_guard.workers.auditor.context import AuditorContext
 from calllog_guard.workers.auditor.lags import Lags
@@ -46,6 +46,7 @@ from calllog_guard.workers.keeper.worker import Keeper
 from calllog_guard.workers.keys.hold_store import Safe
 from calllog_guard.workers.keys.rotation import Periods, Walk, Walked
 from calllog_guard.workers.keys.tenants.tenure import BELIEVED, Tenure, TenureWriter
+from calllog_guard.workers.protector.leg_writer import Sealer
 from calllog_guard.workers.protector.parking import Parking
 from calllog_guard.workers.protector.worker import Protector
 from calllog_guard.workers.runtime.beginnings import Beginnings
@@ -98,8 +99,8 @@ def beginnings(shared: AppContext, role: str) -> Beginnings:
 
 
 def _protector(shared: AppContext, context: WorkerContext, links: Links) -> Role:
-    sealer = shared.sealer(context.ring, context.writer, context.count)
-    return Protector(context, links.begins.reads.topics, sealer, Parking(context, links.reader.assignment))
+    del shared
+    return Protector(context, links.begins.reads.topics, Sealer(context), Parking(context, links.reader.assignment))
 
 
 def _desk(shared: AppContext, context: WorkerContext, links: Links) -> Role:

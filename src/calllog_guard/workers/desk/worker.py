@@ -29,7 +29,6 @@ from calllog_guard.core.identifiers import INTERNAL_KEY, Lookup
 from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import AUDIENCE, Request, read_request
-from calllog_guard.core.requests.sealing import bare
 from calllog_guard.core.requests.types import OWN, TYPES, kinds
 from calllog_guard.core.stream.arrival import appended_ms, content
 from calllog_guard.core.topics import Topic
@@ -42,13 +41,14 @@ from calllog_guard.errors import (
     RequestRefusedError,
 )
 from calllog_guard.metrics import Counters, Gauges
-from calllog_guard.ports import TopicPartition
 from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.ports.log import TopicPartition
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.desk.answers.answers import Answers
 from calllog_guard.workers.desk.answers.notices import AWAITED, Notices, Occasion
 from calllog_guard.workers.desk.answers.prior_notices import Before
 from calllog_guard.workers.desk.answers.receipts import NAMED, ReceiptSigner
+from calllog_guard.workers.desk.answers.refusals import Refusals
 from calllog_guard.workers.desk.answers.statements import Statements
 from calllog_guard.workers.desk.cases.case_actions import Act, Acts
 from calllog_guard.workers.desk.cases.case_owners import Owners
@@ -84,6 +84,7 @@ from calllog_guard.workers.desk.decisions.holds import Holds
 from calllog_guard.workers.desk.decisions.lifts import Lifting, Met
 from calllog_guard.workers.desk.decisions.search import Searcher
 from calllog_guard.workers.desk.decisions.unwritten import without_unwritten
+from calllog_guard.workers.desk.routes import RequestRoutes
 from calllog_guard.workers.keys.hold_store import Safe
 from calllog_guard.workers.keys.tenants.tenure import Tenure
 from calllog_guard.workers.runtime.delivery import Unit
@@ -115,6 +116,8 @@ class Desk:
             Holds(desk),
             ReceiptSigner(context),
         )
+        self._refusals = Refusals(desk)
+        self._routes = RequestRoutes(desk, self._refusals)
         self._answers, self._notices = Answers(desk, self._owners), Notices(desk, self._owners)
         self._searcher, self._lifting, self._disclosures = Searcher(desk), Lifting(desk), Disclosures(self._holds)
         self._unfound = Unfound(book, self._notices, self._owners, self.stage)
@@ -187,7 +190,9 @@ class Desk:
         orders = [record for record in records if record.topic == self._orders and is_order(record)]
         if orders or any(place.topic == self._requests for place in unit):
             await self._o.decider.subjects.settled()
-        asked = [record for record in records if record.topic == self._requests and not beats.ours(record)]
+        sent = [record for record in records if record.topic == self._requests and not beats.ours(record)]
+        await self._elsewhere([record for record in sent if record.partition != self._o.home])
+        asked = self._routes.home(sent)
         # orders first: what they are to preserve may be what is asked to be erased
         read = [found for record in (*orders, *asked) if (found := await self._read(record))]
         for together in _together(read):
@@ -197,12 +202,22 @@ class Desk:
             taken = [each for each in orders if each.key[:1] != INTERNAL_KEY]
             await self._o.writer.write([Output(each.topic, each.partition, each.key, None) for each in taken])
 
+    async def _elsewhere(self, records: Sequence[Any]) -> None:
+        """Requests that lie in another partition than the tenant's are taken there."""
+        key_of = self._refusals.key_of(self._table()[1])
+        for record in records:
+            try:
+                await self._routes.take(record, key_of)
+            except MessageError as error:
+                await self._dead(record, error)
+
     async def _dead(self, record: Any, error: MessageError) -> None:
         if record.topic == self._orders:
             await self._o.writer.write([self._book.refusal(record, error, self._o.clock.now())])
             return
         self._o.count(Counters.dead[error.reason], 1)
-        await self._o.writer.write([self._o.dead.of(record, error)])
+        answer = self._refusals.of(record, error, self._table()[1]) if record.topic == self._requests else []
+        await self._o.writer.write([self._o.dead.of(record, error), *answer])
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
@@ -226,21 +241,19 @@ class Desk:
 
     async def _checked(self, record: Any) -> Request:
         _, table = self._table()
-
-        def key_of(kid: str) -> bytes | None:
-            found = table.requesters.get(kid)
-            return self._o.policy.public_key(found.key) if found else None
-
-        token = bare(content(record), partial(self._o.vault.desk_key, self._o.tenant))
         request = read_request(
-            token, key_of, tenant=self._o.tenant, appended_ms=appended_ms(record), audience=table.audience or AUDIENCE
+            self._refusals.token(record),
+            self._refusals.key_of(table),
+            tenant=self._o.tenant,
+            appended_ms=appended_ms(record),
+            audience=table.audience or AUDIENCE,
         )
         if record.topic == self._orders and table.requesters[request.iss].role == "backend":
             raise RequestRefusedError("wrong_topic", "/iss")
         check_request(request, table)
         self._disclosures.check_request(request)
         await self._o.decider.subjects.check(request)
-        if record.partition != self._o.home:
+        if record.topic == self._orders and record.partition != self._o.home:
             raise RequestRefusedError("wrong_partition")
         return request
 

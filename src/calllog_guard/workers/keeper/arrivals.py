@@ -26,7 +26,7 @@ from calllog_guard.core.records import Output, tombstone
 from calllog_guard.core.stream.arrival import content
 from calllog_guard.errors import EntryUnreadableError, KeyMissingError, MessageError, RecordError
 from calllog_guard.metrics import Counters
-from calllog_guard.ports import LegFacts, Pending
+from calllog_guard.ports.state import LegFacts, Pending
 from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.decision_work import PORTION
 from calllog_guard.workers.keeper.held_copies import Copies

@@ -32,8 +32,9 @@ from calllog_guard.core.crypto.key_bytes import KeyBytes
 from calllog_guard.core.crypto.subject_secrets import IdentitySecret, Link, Month, link_at
 from calllog_guard.core.identifiers import EPOCH_PATTERN, EpochName, Lookup, Pseudonym, Tenant, id_bytes
 from calllog_guard.errors import EntryMovedError, EntryUnreadableError, GuardMovedError, KeyMissingError
-from calllog_guard.ports import Clock, Keystore
-from calllog_guard.workers.keys.key_cache import Cache
+from calllog_guard.ports.clock import Clock
+from calllog_guard.ports.keys import Keystore
+from calllog_guard.workers.keys.key_cache import Cache, CacheLimits
 from calllog_guard.workers.keys.people.key_entries import NONCE, KeyEntries
 from calllog_guard.workers.keys.people.unreadable import Unreadable, of_one
 from calllog_guard.workers.keys.restore_guard import RestoreGuard
@@ -73,17 +74,14 @@ class Keyring(KeyEntries):
         keystore: Keystore,
         vault: Vault,
         clock: Clock,
-        *,
-        cache_s: float,
-        cache_entries: int,
+        cache: CacheLimits,
         partitions: int,
     ) -> None:
         super().__init__(tenant, keystore, vault)
-        self._clock = clock
-        self.cache_s = cache_s
-        self._cache: Cache[Lookup, KeyBytes] = Cache(cache_s, cache_entries)
-        self._owners: Cache[Pseudonym, Lookup] = Cache(cache_s, cache_entries)
-        self._verified: Cache[Lookup, tuple[bytes, Person]] = Cache(cache_s, _VERIFIED_MAX)
+        self._clock, self.cache_s = clock, cache.life_s
+        self._cache: Cache[Lookup, KeyBytes] = Cache(*cache)
+        self._owners: Cache[Pseudonym, Lookup] = Cache(*cache)
+        self._verified: Cache[Lookup, tuple[bytes, Person]] = Cache(cache.life_s, _VERIFIED_MAX)
         self.guard = RestoreGuard(keystore, vault, tenant, partitions)
         self.tenure: Tenure | None = None
         self.minted = 0
