@@ -116,12 +116,12 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/keeper/enforcement/tracing.py",
         "return any(each.type == ends and each.turn > work.decision.turn for each in ruled.values())",
         "return False",
-        "tests/scenarios/test_recipients.py::test_a_restriction_that_has_ended_before_a_keeper_looks_holds_up_nothing",
+        "tests/scenarios/test_recipients.py::test_a_withdrawal_that_is_taken_back_before_a_keeper_looks_holds_up_nothing",
     ),
     (
         "law: a hold on somebody erased holds nothing",
         "workers/desk/decisions/holds.py",
-        "*await self._by_law(granted, lookups)]",
+        "*await self._a.decider.by_law(granted, lookups, law)]",
         "]",
         "tests/scenarios/test_law_copies.py::test_a_hold_on_somebody_erased_takes_in_what_law_keeps",
     ),
@@ -996,7 +996,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "whoever writes into the ledger makes the keystore look old",
         "core/stream/heartbeats.py",
-        "if self.ours(record) else None",
+        "if self._counts(record) else None",
         "if record.key == BEAT else None",
         "tests/unit/core/stream/test_heartbeats.py::test_a_forged_counter_is_believed_by_nobody",
     ),
@@ -5429,8 +5429,8 @@ MUTANTS += [
     (
         "ready: who was erased before is known again",
         "workers/desk/decisions/holds.py",
-        "met += [] if asked_anew else [",
-        "met += [",
+        "        if not case.jti.endswith(READY):",
+        "        if True:",
         "tests/scenarios/test_disclosures.py::test_what_is_held_in_secret_is_given_where_it_is_named_and_in_secret",
     ),
 ]
@@ -5651,6 +5651,56 @@ def survives(what: str, file: str, old: str, new: str, test: str) -> bool:
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-o", "timeout=300", test]
         done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
         return done.returncode == 0
+
+
+MUTANTS += [
+    (
+        "beats: an old heartbeat that is read late is a dead letter",
+        "core/stream/heartbeats.py",
+        "return self._counts(record) or (plain(record) and older(record, AUDIT))",
+        "return self._counts(record)",
+        "tests/unit/core/stream/test_heartbeats.py::test_old_heartbeats_that_are_read_after_the_upgrade_are_none_of_the_messages",
+    ),
+    (
+        "beats: whoever writes their bytes later writes none",
+        "core/stream/heartbeats.py",
+        "return self._counts(record) or (plain(record) and older(record, AUDIT))",
+        "return self._counts(record) or plain(record)",
+        "tests/unit/core/stream/test_heartbeats.py::test_old_heartbeats_that_are_read_after_the_upgrade_are_none_of_the_messages",
+    ),
+    (
+        "beats: the counter of an old heartbeat is believed",
+        "core/stream/heartbeats.py",
+        ".counter if self._counts(record) else None",
+        ".counter if self.ours(record) else None",
+        "tests/unit/core/stream/test_heartbeats.py::test_an_old_heartbeat_is_known_by_the_brokers_time_and_its_counter_is_not_believed",
+    ),
+]
+
+
+MUTANTS += [
+    (
+        "notes: whoever may write to dead letters hides one",
+        "core/stream/replay.py",
+        "note = proofs.read(record, AUDIT, lambda each: decode(REPLAYED, each.value))",
+        "note = decode(REPLAYED, record.value)",
+        "tests/scenarios/test_passed_over.py::test_nobody_hides_a_letter_but_who_replays_it",
+    ),
+    (
+        "notes: a note hides a letter of another partition",
+        "core/stream/replay.py",
+        "if note.partition != record.partition:",
+        "if False:",
+        "tests/scenarios/test_passed_over.py::test_nobody_hides_a_letter_but_who_replays_it",
+    ),
+    (
+        "notes: a replay leaves a note that nobody believes",
+        "cli/dead.py",
+        "return shared.vault.vouched(shared.tenant, AUDIT, outputs)",
+        "return outputs",
+        "tests/scenarios/test_passed_over.py::test_nobody_hides_a_letter_but_who_replays_it",
+    ),
+]
 
 
 def main() -> int:

@@ -32,6 +32,7 @@ from calllog_guard.core.decisions.decision import (
     unseen_pseudonym,
     version_at,
 )
+from calllog_guard.core.decisions.hold import LAW_FROM
 from calllog_guard.core.decisions.standing_rules import Correction, Rule, seal_rule
 from calllog_guard.core.identifiers import CallId, DecisionId, Lookup, Pseudonym, partition_of, record_key
 from calllog_guard.core.records import Output
@@ -52,6 +53,7 @@ from calllog_guard.workers.desk.decisions.granted import (
     span_of,
 )
 from calllog_guard.workers.desk.decisions.subjects import Subjects
+from calllog_guard.workers.keys.people.law_copies import LawCopy
 from calllog_guard.workers.keys.people.subject_keys import View, fresh_nonce, pointer
 from calllog_guard.workers.runtime.parallel import abreast
 
@@ -380,13 +382,24 @@ class Decider:
         for at, (lookup, partition) in enumerate(places):
             if (lookup, partition) in asked:
                 continue
-            name, pseudonym = self.placed(granted, numbers[lookup], partition, ledger)
+            name, pseudonym = self._placed(granted, numbers[lookup], partition, ledger)
             decision = self.decision(granted, cast("DecisionType", request.type), name, pseudonym, view)
             task = _amend(request) if request.type == "rectify" else _task(granted, _LAW + at, told)
             found.append((_LAW + at, seal_entry(decision, Entry(lookup, 0, task), ledger, fresh_nonce())))
         return found
 
-    def placed(self, granted: Granted, index: int, partition: int, ledger: Secret) -> tuple[DecisionId, Pseudonym]:
+    async def by_law(
+        self, granted: Granted, lookups: Mapping[int, Lookup], law: Iterable[LawCopy]
+    ) -> list[tuple[Lookup, int, Pseudonym]]:
+        """In which partitions law keeps copies of people, each with a generation and a name of nobody's that lives there."""
+        numbers = {lookup: index for index, lookup in lookups.items()}
+        ledger = self._vault.epoch_key(pointer(await self._ring.view([])), self._tenant, "ledger")
+        return [
+            (lookup, LAW_FROM + partition, self._placed(granted, numbers[lookup], partition, ledger)[1])
+            for lookup, partition in dict.fromkeys((each.lookup, each.copy.partition) for each in law)
+        ]
+
+    def _placed(self, granted: Granted, index: int, partition: int, ledger: Secret) -> tuple[DecisionId, Pseudonym]:
         """A decision with a name of nobody in a partition; the same on a repeat."""
         name = decision_id(self._tenant, f"{granted.case.name} law {partition}", index, 0)
         for number in count():

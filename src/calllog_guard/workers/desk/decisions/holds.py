@@ -57,8 +57,6 @@ from calllog_guard.workers.keys.people.law_copies import KeptOf
 from calllog_guard.workers.keys.people.subject_keys import fresh_nonce, pointer
 
 log: Final = structlog.get_logger()
-
-
 _NONE: Final = HoldId("none")
 """No hold: asked for with all others, so that asking takes the same whether there are any."""
 
@@ -135,10 +133,11 @@ class Holds:
         )
         await self._safe.made(name, terms)
         self._steps.reached("hold.made")
-        asked_anew = case.jti.endswith(READY)  # whoever was erased before a disclosure was asked for is known no more
         everyone = list(lookups.values())
         met = await self.living(everyone)
-        met += [] if asked_anew else [*await self._erased(everyone), *await self._by_law(granted, lookups)]
+        if not case.jti.endswith(READY):  # whoever was erased before a disclosure was asked for is known no more
+            law = await self._kept.of(everyone)
+            met += [*await self._erased(everyone), *await self._a.decider.by_law(granted, lookups, law)]
         case, left = await self._cover(name, case, granted.version, met)
         left |= self._ring.persons(await self._ring.view(list(lookups.values())))[1]
         for error in left.values():
@@ -205,16 +204,6 @@ class Holds:
                 found.append((entry.lookup, entry.generation, Pseudonym(decision.pseudonym)))
         return found
 
-    async def _by_law(self, granted: Granted, lookups: Mapping[int, Lookup]) -> list[tuple[Lookup, int, Pseudonym]]:
-        """In which partitions law keeps copies of people, each with a name of nobody that lives there."""
-        law = await self._kept.of(list(lookups.values()))
-        numbers = {lookup: index for index, lookup in lookups.items()}
-        ledger = self._a.vault.epoch_key(pointer(await self._ring.view([])), self._tenant, "ledger")
-        return [
-            (lookup, LAW_FROM + partition, self._a.decider.placed(granted, numbers[lookup], partition, ledger)[1])
-            for lookup, partition in dict.fromkeys((each.lookup, each.copy.partition) for each in law)
-        ]
-
     async def _marked(self, name: HoldId, terms: Terms, case: Case, version: str, each: Covered) -> Decision | None:
         """
         The decision about one person, whose key bears its mark; None when the key is gone, and so all that could be held.
@@ -226,8 +215,8 @@ class Holds:
         decision = decision_id(self._tenant, case.name, each.number, each.generation)
         if each.generation >= LAW_FROM:
             task = encode(OfLaw(hold=name, range=terms.range))
-            told = await self._decision("hold", decision, case, version, each)
-            return self._sealed(told, Entry(Lookup(each.lookup), each.generation, task))
+            bare = await self._decision("hold", decision, case, version, each)
+            return self._sealed(bare, Entry(Lookup(each.lookup), each.generation, task))
         mark = id_bytes(decision)
 
         def marked(keys: Keys) -> Keys:

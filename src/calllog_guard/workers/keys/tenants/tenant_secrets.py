@@ -240,7 +240,7 @@ class Vault(WrappedSecrets):
 
     def heartbeats(self, tenant: Tenant) -> Heartbeats:
         """By which the tenant's heartbeats are known; raises as `profile`."""
-        return Heartbeats(self.profile(tenant).signers)
+        return Heartbeats(*self.proofs(tenant))
 
     def proofs(self, tenant: Tenant) -> Proofs:
         """By which the tenant's records are known; raises as `profile`."""
