@@ -54,12 +54,9 @@ async def test_a_page_is_answered_by_its_first_line(port: int, request_: bytes, 
     assert headers["Server"] == "calllog-guard"
 
 
-@pytest.mark.parametrize(
-    "request_", [b"POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", b"GET /health HTTP/9.9\r\n\r\n"]
-)
-async def test_what_asks_for_no_page_is_refused(port: int, request_: bytes) -> None:
-    found, _, _ = await asked(port, request_)
-    assert found.partition(" ")[2][:3] in {"501", "505"}, found
+async def test_what_asks_for_no_page_is_refused(port: int) -> None:
+    found, _, _ = await asked(port, b"POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    assert found.startswith("HTTP/1.0 501 ")
 
 
 async def test_a_loop_that_stands_still_looks_dead(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
