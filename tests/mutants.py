@@ -148,7 +148,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "nothing: a disclosure of nothing is announced",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         "if not anything and UNFOUND not in case.stages:",
         "if False:",
         "tests/scenarios/test_disclosures.py::test_of_a_disclosure_of_nothing_an_officer_decides_and_nobody_hears",
@@ -351,7 +351,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "what waited and became impossible halts the desk",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         "            if not granted.waited:\n                raise\n",
         "            raise\n",
         "tests/scenarios/test_one_persons_matter.py::test_desk_hold_that_waits_and_is_released_stops_no_desk",
@@ -414,7 +414,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "what is no epoch is pointed to",
-        "workers/keys/people/subject_keys.py",
+        "workers/keys/people/view.py",
         "    if not EPOCH_PATTERN.match(epoch):\n",
         "    if not epoch:\n",
         "tests/unit/workers/keys/test_numbers_kept.py::test_what_is_none_of_ours_stops_a_walk_and_names_its_key",
@@ -967,7 +967,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "two decisions of a desk are made at one moment",
-        "workers/desk/decisions/decider.py",
+        "workers/desk/decisions/decision_writer.py",
         "self._last = max(now, self._last + _APART)",
         "self._last = now",
         "tests/scenarios/test_stale_desk.py::test_no_two_decisions_of_a_desk_are_made_at_one_moment",
@@ -2185,7 +2185,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "of whom nothing is stored no receipt says that they were answered",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         '            stage = "exported"\n',
         '            stage = "decided"\n',
         "tests/scenarios/test_access.py",
@@ -2871,14 +2871,14 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a case that ends with its decision has no last receipt",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         'return case.state == "closed" and self._o.ring.forms >= NAMED',
         "return False",
         "tests/scenarios/test_receipted.py::test_a_hold_of_nobody_ends_in_a_receipt",
     ),
     (
         "the first release is sent a receipt that it refuses",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         'return case.state == "closed" and self._o.ring.forms >= NAMED',
         'return case.state == "closed"',
         "tests/scenarios/test_receipted.py::test_the_first_release_goes_on_without_it",
@@ -3396,7 +3396,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a restriction ends before anybody is told",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         "        granted = await self._before.told(granted, subjects)\n",
         "",
         "tests/scenarios/test_notices.py::test_the_end_of_a_restriction_is_told_before_the_flag_falls",
@@ -3795,7 +3795,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a case that a hold has just decided for is taken up as it was before",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         "before = self._book.get(granted.case.case) or granted.case",
         "before = granted.case",
         "tests/scenarios/test_crash_matrix.py",
@@ -4464,7 +4464,7 @@ MUTANTS += [
     ),
     (
         "a correction may lose its request to a fast keeper",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         "await self._done(await self._unfound.kept(granted), told)",
         "await self._done(granted, told)",
         "tests/scenarios/test_unfound.py::test_a_correction_that_found_nothing_is_told_to_no_recipient",
@@ -4723,7 +4723,7 @@ MUTANTS += [
     ),
     (
         "an erasure asked for again says that nothing is kept",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         '*([{"basis": "legal_duty"}] if told.law else [])',
         "",
         "tests/scenarios/test_law_copies.py::test_an_erasure_asked_for_again_says_what_is_kept",
@@ -4951,7 +4951,7 @@ MUTANTS += [
 MUTANTS += [
     (
         "before: it is done in the turn of its notice",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         "        if granted.case.announcing:\n            return granted.case\n",
         "",
         "tests/scenarios/test_before.py::test_nothing_is_done_before_the_gateway_says_that_the_person_was_told",
@@ -5499,7 +5499,7 @@ MUTANTS += [
 MUTANTS += [
     (
         "unwritten: a decision that the ledger never got keeps its case open",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         "        case = await without_unwritten(self._o, case, written)\n",
         "",
         "tests/scenarios/test_orders.py::test_what_comes_first_by_the_other_topic_leaves_no_case_open",

@@ -31,7 +31,7 @@ from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.decision_work import PORTION
 from calllog_guard.workers.keeper.held_copies import Copies
 from calllog_guard.workers.keeper.partition import Shard
-from calllog_guard.workers.keys.people.subject_keys import fresh_nonce
+from calllog_guard.workers.keys.people.view import fresh_nonce
 
 UNJUDGED: Final = b"~unjudged."
 """Begins the index' note that a person's legs are still to be judged; no ledger key of a decision begins so."""

@@ -42,7 +42,7 @@ from calllog_guard.workers.keeper.decision_work import PORTION
 from calllog_guard.workers.keeper.expiry.sweep_brake import SweepBrake
 from calllog_guard.workers.keeper.partition import Shard
 from calllog_guard.workers.keys.people.homes import Homes
-from calllog_guard.workers.keys.people.subject_keys import fresh_nonce
+from calllog_guard.workers.keys.people.view import fresh_nonce
 
 _AT_ONCE: Final = 500
 """Legs whose values are in memory together."""

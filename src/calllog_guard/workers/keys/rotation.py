@@ -41,7 +41,8 @@ from calllog_guard.core.identifiers import EpochName, Lookup, b64
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError
 from calllog_guard.ports.clock import Clock
 from calllog_guard.workers.keys.people.late_events import LateLimit
-from calllog_guard.workers.keys.people.subject_keys import Keyring, pointer
+from calllog_guard.workers.keys.people.subject_keys import Keyring
+from calllog_guard.workers.keys.people.view import pointer
 
 _FENCE_MARGIN_DAYS: Final = 30
 """Beyond the late limit and the backup window: docs/explanation/keystore.md."""

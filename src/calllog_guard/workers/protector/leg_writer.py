@@ -37,8 +37,8 @@ from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.keys.people.homes import Homes
 from calllog_guard.workers.keys.people.naming import Names, Naming, UnitNames
-from calllog_guard.workers.keys.people.subject_keys import View
 from calllog_guard.workers.keys.people.unreadable import Unreadable
+from calllog_guard.workers.keys.people.view import View
 
 Persons = Mapping[Lookup, Person | None]
 _SUPPRESSED: Final = {fate: Counters.events_suppressed[fate] for fate in get_args(Fated)}

@@ -17,7 +17,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-import msgspec
 import structlog
 
 from calllog_guard.core.cases.case import Case
@@ -32,7 +31,18 @@ from calllog_guard.core.decisions.decision import (
     seal_entry,
     version_at,
 )
-from calllog_guard.core.decisions.hold import LAW_FROM, READY, Covered, OfLaw, Release, Terms, hold_id
+from calllog_guard.core.decisions.hold import (
+    LAW_FROM,
+    READY,
+    Covered,
+    OfLaw,
+    Release,
+    Terms,
+    hold_id,
+    over_subjects,
+    with_people,
+    with_told,
+)
 from calllog_guard.core.decisions.outcome import is_result
 from calllog_guard.core.decisions.standing_rules import Rule, seal_rule
 from calllog_guard.core.identifiers import INTERNAL_KEY, DecisionId, EpochName, HoldId, Lookup, Pseudonym, id_bytes
@@ -54,7 +64,7 @@ from calllog_guard.workers.desk.context import DeskContext
 from calllog_guard.workers.desk.decisions.granted import Former, Granted, Telling, span_of
 from calllog_guard.workers.keys.hold_store import terms_of
 from calllog_guard.workers.keys.people.law_copies import KeptOf
-from calllog_guard.workers.keys.people.subject_keys import fresh_nonce, pointer
+from calllog_guard.workers.keys.people.view import fresh_nonce, pointer
 
 log: Final = structlog.get_logger()
 _NONE: Final = HoldId("none")
@@ -152,7 +162,7 @@ class Holds:
 
         Who is left out: their keys cannot be used, or bear as many marks as they can.
         """
-        terms = await self._safe.change(name, lambda found: _with(found, met))
+        terms = await self._safe.change(name, lambda found: with_people(found, met))
         fresh = [each for each in terms.people if not each.told]
         if not fresh:
             return case, {}
@@ -173,7 +183,7 @@ class Holds:
         for each in done:
             await self._flag(Lookup(each.lookup), each.generation, held=True)
         self._steps.reached("hold.flagged")
-        await self._safe.change(name, partial(_told, done))
+        await self._safe.change(name, partial(with_told, done))
         return case, left
 
     async def living(self, lookups: Collection[Lookup]) -> list[tuple[Lookup, int, Pseudonym]]:
@@ -332,7 +342,7 @@ class Holds:
             known = set(subjects)
             if fresh := [each for each in dict.fromkeys(all_of_them) if each not in known]:
                 with suppress(HoldReleasedError):  # another desk was faster
-                    found[name] = case, await self._safe.change(name, partial(_over, subjects=fresh))
+                    found[name] = case, await self._safe.change(name, partial(over_subjects, subjects=fresh))
         return found
 
     # --- release ------------------------------------------------------------------------------------------------------
@@ -374,27 +384,3 @@ class Holds:
         free = [Lookup(each) for each in terms.subjects if each not in others]
         for lookup, generation, _ in await self.living(free):
             await self._flag(lookup, generation, held=False)
-
-
-def _over(terms: Terms, subjects: Sequence[Lookup]) -> Terms:
-    return msgspec.structs.replace(terms, subjects=tuple(dict.fromkeys((*terms.subjects, *subjects))))
-
-
-def _with(terms: Terms, met: Sequence[tuple[Lookup, int, Pseudonym]]) -> Terms:
-    known = {(each.lookup, each.generation) for each in terms.people}
-    numbers = {lookup: number for number, lookup in enumerate(terms.subjects)}
-    people = [
-        Covered(number=numbers[lookup], lookup=lookup, generation=generation, pseudonym=pseudonym)
-        for lookup, generation, pseudonym in dict.fromkeys(met)
-        if (lookup, generation) not in known
-    ]
-    return msgspec.structs.replace(terms, people=(*terms.people, *people)) if people else terms
-
-
-def _told(done: Collection[Covered], terms: Terms) -> Terms:
-    told = {(each.number, each.generation, each.pseudonym) for each in done}
-    people = [
-        msgspec.structs.replace(each, told=True) if (each.number, each.generation, each.pseudonym) in told else each
-        for each in terms.people
-    ]
-    return msgspec.structs.replace(terms, people=tuple(people))

@@ -57,7 +57,7 @@ from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.ports.state import LegFacts
 from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.partition import Shard
-from calllog_guard.workers.keys.people.subject_keys import fresh_nonce, pointer
+from calllog_guard.workers.keys.people.view import fresh_nonce, pointer
 
 log: Final = structlog.get_logger()
 _BATCH: Final = 1000
