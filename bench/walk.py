@@ -23,6 +23,7 @@ from calllog_guard.adapters.redis.keystore import RedisKeystore
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.subject_secrets import month_of
 from calllog_guard.core.identifiers import Lookup, Tenant, b64
+from calllog_guard.workers.keys.key_cache import CacheLimits
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.restore_guard import guard_entry
 from calllog_guard.workers.keys.rotation import Periods, Walk, epoch_of
@@ -52,7 +53,7 @@ async def filled(keystore: RedisKeystore, vault: Vault, clock: Hand) -> Keyring:
     vault.create_tenant(TENANT)
     vault.create_epoch(epoch_of(clock.at))
     await keystore.put({GUARD_KEY: guard_entry(vault.guard_id()), EPOCH_KEY: epoch_of(clock.at).encode()})
-    ring = Keyring(TENANT, keystore, vault, clock, cache_s=60, cache_entries=10, partitions=12)
+    ring = Keyring(TENANT, keystore, vault, clock, CacheLimits(60, 10), 12)
     await ring.guard.open_at_once(12)
     for start in range(0, PEOPLE, 1000):
         lookups = [Lookup(b64(number.to_bytes(32, "big")).decode()) for number in range(start, start + 1000)]

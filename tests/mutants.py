@@ -14,6 +14,69 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
+        "any partition: anybody makes a request older",
+        "core/stream/routes.py",
+        "if found is None or not proofs.proven(record, DESK):",
+        "if found is None:",
+        "tests/scenarios/test_any_partition.py::test_nobody_but_a_desk_makes_a_request_older",
+    ),
+    (
+        "any partition: what nobody has signed goes on",
+        "workers/desk/routes.py",
+        "        signed_claims(self._refusals.token(record), key_of)\n",
+        "",
+        "tests/scenarios/test_any_partition.py::test_what_nobody_registered_has_signed_is_refused_where_it_lies",
+    ),
+    (
+        "any partition: a request goes to and fro",
+        "workers/desk/routes.py",
+        "if DESK not in proofs.signers or is_routed(record, proofs):",
+        "if DESK not in proofs.signers:",
+        "tests/scenarios/test_any_partition.py::test_a_route_is_taken_once",
+    ),
+    (
+        "any partition: its first place is forgotten",
+        "workers/desk/routes.py",
+        "return [first(record, proofs) for record in records if",
+        "return [record for record in records if",
+        "tests/scenarios/test_any_partition.py::test_a_request_elsewhere_is_taken_to_its_tenants_partition_with_its_first_place_and_time",
+    ),
+    (
+        "refused: anybody is answered, and so writes where receipts are",
+        "core/requests/request.py",
+        "    return kid, verify(key, token)\n",
+        "    return kid, unb64(token.split('.')[1].encode())\n",
+        "tests/scenarios/test_refused_requests.py::test_what_nobody_registered_has_signed_is_answered_to_nobody",
+    ),
+    (
+        "refused: an officer's order of a hold is told to backends",
+        "core/answers/refused_request.py",
+        'return None if tells and role != "backend" else jti',
+        "return jti",
+        "tests/scenarios/test_refused_requests.py::test_nothing_that_officers_order_of_holds_is_answered_where_backends_read",
+    ),
+    (
+        "refused: a repeat says that the first was refused",
+        "workers/desk/answers/refusals.py",
+        "if jti is None or self._o.book.get(case) is not None:",
+        "if jti is None:",
+        "tests/scenarios/test_refused_requests.py::test_a_repeat_of_what_was_taken_is_not_answered",
+    ),
+    (
+        "jwt: a request holds before its time",
+        "core/requests/request.py",
+        "if request.nbf is not msgspec.UNSET and not request.nbf <= appended_ms / 1000 + _AHEAD_S:",
+        "if False:",
+        "tests/scenarios/test_refused_requests.py::test_what_is_not_valid_yet_or_for_others_is_refused_and_answered",
+    ),
+    (
+        "jwt: what an earlier release cannot read is kept",
+        "core/requests/request.py",
+        "request, aud=audience, iat=int(request.iat), exp=int(request.exp), nbf=msgspec.UNSET",
+        "request",
+        "tests/scenarios/test_refused_requests.py::test_what_is_valid_as_a_jwt_is_taken",
+    ),
+    (
         "Art. 19: it is looked before the flag is raised",
         "workers/keeper/enforcement/tracing.py",
         "if ends is None or progress.waits_from < 0:",
@@ -53,12 +116,12 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/keeper/enforcement/tracing.py",
         "return any(each.type == ends and each.turn > work.decision.turn for each in ruled.values())",
         "return False",
-        "tests/scenarios/test_recipients.py::test_a_restriction_that_has_ended_before_a_keeper_looks_holds_up_nothing",
+        "tests/scenarios/test_recipients.py::test_a_withdrawal_that_is_taken_back_before_a_keeper_looks_holds_up_nothing",
     ),
     (
         "law: a hold on somebody erased holds nothing",
         "workers/desk/decisions/holds.py",
-        "*await self._by_law(granted, lookups)]",
+        "*await self._a.decider.by_law(granted, lookups, law)]",
         "]",
         "tests/scenarios/test_law_copies.py::test_a_hold_on_somebody_erased_takes_in_what_law_keeps",
     ),
@@ -85,7 +148,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "nothing: a disclosure of nothing is announced",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         "if not anything and UNFOUND not in case.stages:",
         "if False:",
         "tests/scenarios/test_disclosures.py::test_of_a_disclosure_of_nothing_an_officer_decides_and_nobody_hears",
@@ -288,7 +351,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "what waited and became impossible halts the desk",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         "            if not granted.waited:\n                raise\n",
         "            raise\n",
         "tests/scenarios/test_one_persons_matter.py::test_desk_hold_that_waits_and_is_released_stops_no_desk",
@@ -351,7 +414,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "what is no epoch is pointed to",
-        "workers/keys/people/subject_keys.py",
+        "workers/keys/people/view.py",
         "    if not EPOCH_PATTERN.match(epoch):\n",
         "    if not epoch:\n",
         "tests/unit/workers/keys/test_numbers_kept.py::test_what_is_none_of_ours_stops_a_walk_and_names_its_key",
@@ -904,7 +967,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "two decisions of a desk are made at one moment",
-        "workers/desk/decisions/decider.py",
+        "workers/desk/decisions/decision_writer.py",
         "self._last = max(now, self._last + _APART)",
         "self._last = now",
         "tests/scenarios/test_stale_desk.py::test_no_two_decisions_of_a_desk_are_made_at_one_moment",
@@ -933,7 +996,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "whoever writes into the ledger makes the keystore look old",
         "core/stream/heartbeats.py",
-        "if self.ours(record) else None",
+        "if self._counts(record) else None",
         "if record.key == BEAT else None",
         "tests/unit/core/stream/test_heartbeats.py::test_a_forged_counter_is_believed_by_nobody",
     ),
@@ -1171,8 +1234,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a request for another installation is carried out",
         "core/requests/request.py",
-        'claims.get("aud") != audience:',
-        'not claims.get("aud"):',
+        "if audience != found and not (",
+        "if not found and not (",
         "tests/unit/core/requests/test_request.py::test_a_request_is_for_one_installation",
     ),
     (
@@ -1199,8 +1262,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a sender dates a request",
         "workers/desk/worker.py",
-        "appended_ms=appended_ms(record), audience",
-        "appended_ms=record.timestamp, audience",
+        "appended_ms=appended_ms(record),\n            audience",
+        "appended_ms=record.timestamp,\n            audience",
         "tests/scenarios/test_clocks.py::test_what_its_sender_dated_is_a_dead_letter",
     ),
     (
@@ -2122,7 +2185,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "of whom nothing is stored no receipt says that they were answered",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         '            stage = "exported"\n',
         '            stage = "decided"\n',
         "tests/scenarios/test_access.py",
@@ -2808,14 +2871,14 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a case that ends with its decision has no last receipt",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         'return case.state == "closed" and self._o.ring.forms >= NAMED',
         "return False",
         "tests/scenarios/test_receipted.py::test_a_hold_of_nobody_ends_in_a_receipt",
     ),
     (
         "the first release is sent a receipt that it refuses",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         'return case.state == "closed" and self._o.ring.forms >= NAMED',
         'return case.state == "closed"',
         "tests/scenarios/test_receipted.py::test_the_first_release_goes_on_without_it",
@@ -3333,7 +3396,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a restriction ends before anybody is told",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         "        granted = await self._before.told(granted, subjects)\n",
         "",
         "tests/scenarios/test_notices.py::test_the_end_of_a_restriction_is_told_before_the_flag_falls",
@@ -3732,7 +3795,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a case that a hold has just decided for is taken up as it was before",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         "before = self._book.get(granted.case.case) or granted.case",
         "before = granted.case",
         "tests/scenarios/test_crash_matrix.py",
@@ -3922,8 +3985,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "the KMS is asked anew for every damaged name of an epoch",
         "workers/keys/tenants/wrapped_secrets.py",
-        "if now < self._unknown.get(name, now):",
-        "if now < self._unknown.get(name, now) - _PAUSE_S:",
+        "if self._unknown.get(name):",
+        "if not name:",
         "tests/unit/workers/keys/test_unreadable.py::test_the_kms_is_not_asked_again_and_again_for_a_damaged_name",
     ),
     (
@@ -4401,7 +4464,7 @@ MUTANTS += [
     ),
     (
         "a correction may lose its request to a fast keeper",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         "await self._done(await self._unfound.kept(granted), told)",
         "await self._done(granted, told)",
         "tests/scenarios/test_unfound.py::test_a_correction_that_found_nothing_is_told_to_no_recipient",
@@ -4660,7 +4723,7 @@ MUTANTS += [
     ),
     (
         "an erasure asked for again says that nothing is kept",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         '*([{"basis": "legal_duty"}] if told.law else [])',
         "",
         "tests/scenarios/test_law_copies.py::test_an_erasure_asked_for_again_says_what_is_kept",
@@ -4888,7 +4951,7 @@ MUTANTS += [
 MUTANTS += [
     (
         "before: it is done in the turn of its notice",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         "        if granted.case.announcing:\n            return granted.case\n",
         "",
         "tests/scenarios/test_before.py::test_nothing_is_done_before_the_gateway_says_that_the_person_was_told",
@@ -5366,8 +5429,8 @@ MUTANTS += [
     (
         "ready: who was erased before is known again",
         "workers/desk/decisions/holds.py",
-        "met += [] if asked_anew else [",
-        "met += [",
+        "        if not case.jti.endswith(READY):",
+        "        if True:",
         "tests/scenarios/test_disclosures.py::test_what_is_held_in_secret_is_given_where_it_is_named_and_in_secret",
     ),
 ]
@@ -5436,7 +5499,7 @@ MUTANTS += [
 MUTANTS += [
     (
         "unwritten: a decision that the ledger never got keeps its case open",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         "        case = await without_unwritten(self._o, case, written)\n",
         "",
         "tests/scenarios/test_orders.py::test_what_comes_first_by_the_other_topic_leaves_no_case_open",
@@ -5588,6 +5651,56 @@ def survives(what: str, file: str, old: str, new: str, test: str) -> bool:
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-o", "timeout=300", test]
         done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
         return done.returncode == 0
+
+
+MUTANTS += [
+    (
+        "beats: an old heartbeat that is read late is a dead letter",
+        "core/stream/heartbeats.py",
+        "return self._counts(record) or (plain(record) and older(record, AUDIT))",
+        "return self._counts(record)",
+        "tests/unit/core/stream/test_heartbeats.py::test_old_heartbeats_that_are_read_after_the_upgrade_are_none_of_the_messages",
+    ),
+    (
+        "beats: whoever writes their bytes later writes none",
+        "core/stream/heartbeats.py",
+        "return self._counts(record) or (plain(record) and older(record, AUDIT))",
+        "return self._counts(record) or plain(record)",
+        "tests/unit/core/stream/test_heartbeats.py::test_old_heartbeats_that_are_read_after_the_upgrade_are_none_of_the_messages",
+    ),
+    (
+        "beats: the counter of an old heartbeat is believed",
+        "core/stream/heartbeats.py",
+        ".counter if self._counts(record) else None",
+        ".counter if self.ours(record) else None",
+        "tests/unit/core/stream/test_heartbeats.py::test_an_old_heartbeat_is_known_by_the_brokers_time_and_its_counter_is_not_believed",
+    ),
+]
+
+
+MUTANTS += [
+    (
+        "notes: whoever may write to dead letters hides one",
+        "core/stream/replay.py",
+        "note = proofs.read(record, AUDIT, lambda each: decode(REPLAYED, each.value))",
+        "note = decode(REPLAYED, record.value)",
+        "tests/scenarios/test_passed_over.py::test_nobody_hides_a_letter_but_who_replays_it",
+    ),
+    (
+        "notes: a note hides a letter of another partition",
+        "core/stream/replay.py",
+        "if note.partition != record.partition:",
+        "if False:",
+        "tests/scenarios/test_passed_over.py::test_nobody_hides_a_letter_but_who_replays_it",
+    ),
+    (
+        "notes: a replay leaves a note that nobody believes",
+        "cli/dead.py",
+        "return shared.vault.vouched(shared.tenant, AUDIT, outputs)",
+        "return outputs",
+        "tests/scenarios/test_passed_over.py::test_nobody_hides_a_letter_but_who_replays_it",
+    ),
+]
 
 
 def main() -> int:

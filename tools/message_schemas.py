@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from calllog_guard.core.answers.parts import Part
+from calllog_guard.core.answers.refused_request import RefusedRequest
 from calllog_guard.core.audit.month_statement import Statement
 from calllog_guard.core.calls.event import CallEvent
 from calllog_guard.core.calls.import_journal import Manifest
@@ -51,6 +52,7 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "outcome": Outcome,
     "case": Case,
     "receipt": Receipt,
+    "refused-request": RefusedRequest,
     "statement": Statement,
     "removed": Removed,
     "removed-mark": Marked,

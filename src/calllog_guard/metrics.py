@@ -23,12 +23,6 @@ class Metric:
     def __set_name__(self, _owner: type, name: str) -> None:
         self.name = name
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Metric) and (self.name, self.values) == (other.name, other.values)
-
-    def __hash__(self) -> int:
-        return hash((self.name, self.values))
-
     def __str__(self) -> str:
         return "_".join(filter(None, (self.name, "/".join(self.values))))
 
@@ -51,20 +45,23 @@ M = TypeVar("M", bound=Metric)
 
 
 class Labelled(Generic[M]):
-    """A family of numbers, `family[value]` or `family[value, value]`."""
+    """A family of numbers, `family[value]` or `family[value, value]`: the same number each time."""
 
     def __init__(self, kind: type[M], meaning: str, *labels: str) -> None:
         self.kind, self.meaning, self.labels = kind, meaning, labels
-        self.name = ""
+        self.name, self._known = "", dict[tuple[str, ...], M]()
 
     def __set_name__(self, _owner: type, name: str) -> None:
         self.name = name
 
     def __getitem__(self, values: str | tuple[object, ...]) -> M:
-        each = (values,) if isinstance(values, str) else values
-        if len(each) != len(self.labels):
-            raise ValueError(f"{self.name} has {len(self.labels)} labels, {len(each)} are given")
-        return self.kind(self.meaning, self.name, tuple(map(str, each)))
+        each = (values,) if isinstance(values, str) else tuple(map(str, values))
+        found = self._known.get(each)
+        if found is None:
+            if len(each) != len(self.labels):
+                raise ValueError(f"{self.name} has {len(self.labels)} labels, {len(each)} are given")
+            found = self._known[each] = self.kind(self.meaning, self.name, tuple(map(str, each)))
+        return found
 
 
 class Counters:

@@ -8,7 +8,7 @@ from aiohttp import web
 from calllog_guard.adapters.http.cleaners import HttpCleaners, pages, shown_by
 from calllog_guard.adapters.memory.fakes import MemoryCleaners
 from calllog_guard.errors import ConfigurationError
-from calllog_guard.ports import Cleaner, Cleaners
+from calllog_guard.ports.administration import Cleaner, Cleaners
 
 SOUND = """\
 kafka_log_logcleaner_value{name="DeadThreadCount"} 0.0

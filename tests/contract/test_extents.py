@@ -18,7 +18,8 @@ from calllog_guard.core.codec import to_ms
 from calllog_guard.core.identifiers import is_id
 from calllog_guard.core.stream.beginnings import MARK, Committed, Shape
 from calllog_guard.errors import LogSilentError
-from calllog_guard.ports import Extents, Place
+from calllog_guard.ports.administration import Extents
+from calllog_guard.ports.log import Place
 from calllog_guard.settings import Settings
 
 if TYPE_CHECKING:

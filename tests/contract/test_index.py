@@ -8,7 +8,7 @@ import pytest
 
 from calllog_guard.adapters.memory.log import MemoryIndex
 from calllog_guard.adapters.rocksdb.index import RocksIndex
-from calllog_guard.ports import Index, LegFacts, Pending, Position
+from calllog_guard.ports.state import Index, LegFacts, Pending, Position
 
 EARLY, LATE = date(2026, 8, 14), date(2026, 11, 24)
 AT = Position(legs=7, decisions=3, topics="calllog.legs", at_ms=1, form=2)

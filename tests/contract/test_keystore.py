@@ -12,7 +12,7 @@ from redises import VALKEY, Lone, replicates, running
 
 from calllog_guard.adapters.memory.fakes import MemoryKeystore
 from calllog_guard.adapters.redis.keystore import RedisKeystore
-from calllog_guard.ports import Keystore
+from calllog_guard.ports.keys import Keystore
 
 KINDS = [
     "memory",

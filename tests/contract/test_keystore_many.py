@@ -21,7 +21,8 @@ from calllog_guard.adapters.redis.keystore import PORTION, RedisKeystore
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY, person_key
 from calllog_guard.core.crypto.subject_secrets import month_of
 from calllog_guard.core.identifiers import SubjectId, Tenant
-from calllog_guard.ports import WATCHED_MOST, Keystore
+from calllog_guard.ports.keys import WATCHED_MOST, Keystore
+from calllog_guard.workers.keys.key_cache import CacheLimits
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.restore_guard import guard_entry
 from calllog_guard.workers.keys.rotation import epoch_of
@@ -165,7 +166,7 @@ async def test_ten_thousand_people_are_minted_beside_others(store: Store, tmp_pa
     vault.create_tenant(TENANT)
     vault.create_epoch(epoch_of(clock.now()))
     await store.keystore.put({GUARD_KEY: guard_entry(vault.guard_id()), EPOCH_KEY: epoch_of(clock.now()).encode()})
-    ring = Keyring(TENANT, store.keystore, vault, clock, cache_s=60, cache_entries=20_000, partitions=4)
+    ring = Keyring(TENANT, store.keystore, vault, clock, CacheLimits(60, 20_000), 4)
     await ring.guard.open_at_once(4)
     people = [vault.pepper(TENANT).lookup(TENANT, SubjectId(f"user-{number}")) for number in range(10_000)]
     view, month = await ring.view(people), month_of(clock.now().year, clock.now().month)

@@ -27,7 +27,7 @@ from calllog_guard.adapters.kms.schemes import kms_at, ring_folder
 from calllog_guard.adapters.memory.fakes import MemoryKms, MemoryRing
 from calllog_guard.core.crypto.subject_secrets import Secret
 from calllog_guard.errors import ConfigurationError, EntryCorruptError, EpochUnknownError, GuardError, KmsSilentError
-from calllog_guard.ports import Kms, Ring
+from calllog_guard.ports.keys import Kms, Ring
 
 REGION = "eu-west-2"
 

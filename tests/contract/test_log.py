@@ -18,7 +18,7 @@ from calllog_guard.core.codec import to_ms
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import Arrival
 from calllog_guard.errors import LogSilentError
-from calllog_guard.ports import Log, LogReader, Place, Record, TopicPartition, Writer
+from calllog_guard.ports.log import Log, LogReader, Place, Record, TopicPartition, Writer
 
 if TYPE_CHECKING:
     from calllog_guard.devstack.supervisor import Stack

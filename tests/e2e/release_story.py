@@ -130,7 +130,7 @@ class Story:
 
     def start(self, *roles: str, **settings: str) -> None:
         """Start workers."""
-        self.running |= {role: self.guard.start(role, None, **settings) for role in roles}
+        self.running |= {role: self.guard.start(role, None, process=False, **settings) for role in roles}
 
     def stop(self, *roles: str) -> None:
         """End workers in their own order."""

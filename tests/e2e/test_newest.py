@@ -6,7 +6,7 @@ import pytest
 from installation import Make
 
 from calllog_guard.adapters.kafka.log import KafkaLog
-from calllog_guard.ports import Record
+from calllog_guard.ports.log import Record
 
 pytestmark = pytest.mark.real
 

@@ -21,9 +21,10 @@ from redises import Lone, running
 from signing import claims, signed
 from test_audit import stages
 
+from calllog_guard.adapters.disk.trace_search import Hunter
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.adapters.redis.keystore import RedisKeystore
-from calllog_guard.cli.scan import Hunter, scan_files
+from calllog_guard.cli.scan import scan_files
 from calllog_guard.core.calls.leg import read_leg
 from calllog_guard.core.crypto.entries import Keys, open_keys
 from calllog_guard.core.crypto.leg_envelope import open_leg, parse_header
@@ -31,6 +32,7 @@ from calllog_guard.core.crypto.subject_secrets import link_at, month_from
 from calllog_guard.core.identifiers import EpochName, Tenant
 from calllog_guard.devstack.supervisor import Stack
 from calllog_guard.errors import GuardError
+from calllog_guard.workers.keys.key_cache import CacheLimits
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.rotation import Periods, Walk
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
@@ -111,7 +113,7 @@ async def walked(guard: Installation, days: int) -> list[str]:
     """The walk as it will run so many days from now; the epochs that it destroys."""
     keystore, kms = RedisKeystore(guard.stack.redis), guard.directory / "kms"
     vault, clock = Vault(LocalKms(kms), FileRing(kms)), Ahead(days)
-    ring = Keyring(TENANT, keystore, vault, clock, cache_s=1, cache_entries=1, partitions=guard.partitions)
+    ring = Keyring(TENANT, keystore, vault, clock, CacheLimits(1, 1), guard.partitions)
     periods = Periods(keep_days=186, late_days=400, epoch_days=7, window_days=14)
     try:
         return (await Walk(ring, clock, periods, nobody).run({})).destroyed

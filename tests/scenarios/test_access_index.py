@@ -23,7 +23,7 @@ from calllog_guard.core.codec import Access
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.offsets import pack
 from calllog_guard.metrics import Counters
-from calllog_guard.ports import Rows
+from calllog_guard.ports.state import Rows
 from calllog_guard.workers.keeper.enforcement.access_index import AccessIndex
 from calllog_guard.workers.keeper.enforcement.readership import Readership
 

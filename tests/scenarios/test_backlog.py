@@ -19,7 +19,7 @@ from calllog_guard.core.identifiers import HoldId, Pseudonym, partition_of, reco
 from calllog_guard.core.records import Output
 from calllog_guard.errors import EntryUnreadableError
 from calllog_guard.metrics import Counters
-from calllog_guard.ports import LegFacts
+from calllog_guard.ports.state import LegFacts
 from calllog_guard.workers.keeper.partition import Shard
 
 CAROL = "carol@example.org"

@@ -18,7 +18,7 @@ from calllog_guard.metrics import Counters
 from calllog_guard.workers.keys.identity_change import owed
 from calllog_guard.workers.keys.people.homes import Homes, stricter
 from calllog_guard.workers.keys.people.naming import Naming
-from calllog_guard.workers.keys.people.subject_keys import pointer
+from calllog_guard.workers.keys.people.view import pointer
 
 MIXED, SMALL, OTHER = "Carol@Example.org", "carol@example.org", "CAROL@example.org"
 

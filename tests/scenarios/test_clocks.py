@@ -12,7 +12,7 @@ from guard_world import GuardWorld
 from calllog_guard.core.codec import to_ms
 from calllog_guard.errors import LogSilentError
 from calllog_guard.metrics import CounterMetric, Counters, GaugeMetric, Gauges
-from calllog_guard.ports import Place
+from calllog_guard.ports.log import Place
 from calllog_guard.workers.runtime.clocks import Clocks
 
 HERE, THERE = ("privacy.decisions", 0), ("privacy.decisions", 1)

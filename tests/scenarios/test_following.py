@@ -16,7 +16,7 @@ from calllog_guard.core.calls.view import Remove, Reset
 from calllog_guard.core.crypto.entries import secrets_key
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.errors import ConfigurationError, KeystoreSilentError, LogRefusedError, StateRefusedError
-from calllog_guard.ports import Place
+from calllog_guard.ports.log import Place
 from calllog_guard.workers.reader import follower_position as progress
 
 """What never becomes true is a failure, and a mutant's end."""

@@ -20,7 +20,7 @@ from calllog_guard.core.decisions.hold import kept_id
 from calllog_guard.core.identifiers import Pseudonym, partition_of
 from calllog_guard.core.records import Output, tombstone
 from calllog_guard.errors import KeystoreGuardedError
-from calllog_guard.ports import Bookmark, Shown, ShownLeg
+from calllog_guard.ports.state import Bookmark, Shown, ShownLeg
 from calllog_guard.workers.reader.once import snapshot
 
 BOTH = POLICY.replace('purposes = ["billing"]', 'purposes = ["billing", "service"]')

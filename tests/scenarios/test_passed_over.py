@@ -1,7 +1,7 @@
 """What a command cannot read, of files and of records, hides nothing else, and is told: no clean bill, and no end with a fault of ours."""
 
 import os
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +13,7 @@ from guard_world import TENANT, GuardWorld
 from test_backlog import filled
 from test_parking import ALICE
 
+from calllog_guard.adapters.disk.trace_search import Hunter
 from calllog_guard.cli import _case_read as case_read
 from calllog_guard.cli import case as cases
 from calllog_guard.cli import dead as letters
@@ -21,22 +22,30 @@ from calllog_guard.cli._options import Args
 from calllog_guard.core.calls.parked import Parked, waiting_now
 from calllog_guard.core.cases.case import Case
 from calllog_guard.core.cases.case_filter import Filter, chosen
-from calllog_guard.core.codec import Access, Dead, encode
+from calllog_guard.core.codec import Access, Dead, encode, to_ms
 from calllog_guard.core.policy.actors import Actors
+from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import Arrival
-from calllog_guard.core.stream.replay import REPLAYED_KEY
+from calllog_guard.core.stream.proofs import AUDIT, DESK, Proofs, vouched
+from calllog_guard.core.stream.replay import REPLAYED_KEY, Replayed
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.settings import Settings
 
 MOMENT = datetime(2026, 11, 1, tzinfo=UTC)
-LETTER = encode(Dead(v=1, topic="t", partition=0, offset=0, reason="x", at_pointer="", kid="k", jwe="x", at=MOMENT))
+DEAD: dict[str, Any] = {
+    "v": 1, "topic": "t", "partition": 0, "offset": 0, "reason": "x", "at_pointer": "", "kid": "k", "jwe": "x", "at": MOMENT,
+}  # fmt: skip
+LETTER = encode(Dead(**DEAD))
 GOOD = Arrival("calllog.dead", 0, 9, None, LETTER)
 NAMED = b'"2026-11-01T00:00:00Z"'
 
 
 def shared(**more: Any) -> Any:
     nobody = SimpleNamespace(actors=lambda tenant: Actors((), tenant, lambda _: b""))
-    usual: dict[str, Any] = {"policy": nobody, "vault": SimpleNamespace(guard_id=lambda: bytes(16))}
+    usual: dict[str, Any] = {
+        "policy": nobody,
+        "vault": SimpleNamespace(guard_id=lambda: bytes(16), proofs=lambda _: Proofs({})),
+    }
     return SimpleNamespace(tenant=TENANT, home=0, settings=Settings(), **usual | more)
 
 
@@ -57,6 +66,42 @@ async def test_a_letter_of_no_time_hides_no_other(capsys: pytest.CaptureFixture[
 async def test_what_is_no_letter_hides_none(key: bytes | None, value: bytes | None) -> None:
     """As long as it is kept, no letter could be listed, opened or replayed."""
     assert len(await listed(*[Arrival("calllog.dead", 0, at, key, value) for at in range(9)], GOOD)) == 1
+
+
+NOTE = Output("calllog.dead", 0, REPLAYED_KEY, encode(Replayed(partition=0, offset=9, at=MOMENT)))
+
+
+async def shows_replayed(world: GuardWorld, note: Output, at: datetime = MOMENT) -> bool:
+    record = Arrival("calllog.dead", note.partition, 10, note.key, note.value, to_ms(at), headers=note.headers)
+    given = shared(vault=world.vault, log=Given(GOOD, record))
+    (letter,) = await letters._letters(given, lambda _place, _dead: True, payloads=False)
+    return letter.replayed
+
+
+async def test_nobody_hides_a_letter_but_who_replays_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A letter that is said to be replayed is left out of the next replay, and nobody looks at it again."""
+    world = await GuardWorld(tmp_path).start()
+    given = shared(vault=world.vault, clock=world.clock)
+    (note,) = letters._notes(given, [letters.Letter((0, 9), Dead(**DEAD), whole=True)])
+    assert await shows_replayed(world, note)
+    assert capsys.readouterr().err == ""
+    moved = msgspec.structs.replace(note, partition=1)
+    for forged in (NOTE, vouched(NOTE, AUDIT, bytes(32)), *world.vault.vouched(TENANT, DESK, [NOTE]), moved):
+        assert not await shows_replayed(world, forged)
+        assert "1 records of calllog.dead could not be read" in capsys.readouterr().err
+    elsewhere = msgspec.structs.replace(NOTE, partition=1)
+    assert not await shows_replayed(world, world.vault.vouched(TENANT, AUDIT, [elsewhere])[0])
+
+
+async def test_old_notes_count_by_the_brokers_time_until_the_upgrade(tmp_path: Path) -> None:
+    """And a tenant of the first release, which signs nothing, believes them."""
+    first = await GuardWorld(tmp_path, forms=1).start()
+    assert await shows_replayed(first, NOTE)
+    given = shared(vault=first.vault, clock=first.clock)
+    assert letters._notes(given, [letters.Letter((0, 9), Dead(**DEAD), whole=True)])[0].headers == ()
+    first.vault.upgrade(TENANT, partitions=4, at=MOMENT)
+    assert await shows_replayed(first, NOTE, MOMENT + timedelta(minutes=14))
+    assert not await shows_replayed(first, NOTE, MOMENT + timedelta(minutes=16))
 
 
 async def cases_of(world: GuardWorld, *records: Arrival) -> list[Case]:
@@ -136,7 +181,7 @@ def test_a_part_that_waits_since_no_time_is_counted(parked_ms: int) -> None:
 def test_a_scan_of_a_folder_that_is_not_there_is_no_clean_bill(tmp_path: Path) -> None:
     """A slip in the name of a folder would read as if nothing had been found in it."""
     with pytest.raises(ConfigurationError, match="there is no folder"):
-        scan.scan_files(tmp_path / "not there", scan.Hunter([ALICE]), ())
+        scan.scan_files(tmp_path / "not there", Hunter([ALICE]), ())
 
 
 @pytest.mark.parametrize("log_dir", ["not there", "file"])
@@ -161,7 +206,7 @@ def test_a_scan_of_a_file_that_cannot_be_read_is_no_clean_bill(tmp_path: Path, m
         return whole(path)
 
     monkeypatch.setattr(scan, "_blocks", blocks)
-    found = scan.scan_files(tmp_path, scan.Hunter([ALICE]), ())
+    found = scan.scan_files(tmp_path, Hunter([ALICE]), ())
     assert [(each.where, bool(each.found), each.unread) for each in found] == [
         ("file 02.log", True, 0),
         ("file 00.log", False, 1),
@@ -178,6 +223,4 @@ def test_a_folder_that_cannot_be_read_is_no_clean_bill(tmp_path: Path, monkeypat
         return whole(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    assert [(each.where, each.unread) for each in scan.scan_files(tmp_path, scan.Hunter([ALICE]), ())] == [
-        ("file sub", 1)
-    ]
+    assert [(each.where, each.unread) for each in scan.scan_files(tmp_path, Hunter([ALICE]), ())] == [("file sub", 1)]

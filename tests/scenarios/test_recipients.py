@@ -437,13 +437,14 @@ async def test_who_reads_until_it_is_done_is_told(world: GuardWorld, kind: str) 
     assert world.case("asked-0001").sealed is None
 
 
-async def test_a_restriction_that_has_ended_before_a_keeper_looks_holds_up_nothing(world: GuardWorld) -> None:
+async def test_a_withdrawal_that_is_taken_back_before_a_keeper_looks_holds_up_nothing(world: GuardWorld) -> None:
+    yes: dict[str, Any] = {"purposes": ["news"], "time": "2026-11-24T08:00:00Z", "wording": "Yes."}
+    await world.ask("consent-01", "consent", ALICE, **yes)
+    await world.run()
     await world.opened("billing-1", await called(world, "c1", ALICE))
-    await world.ask("asked-0001", "restrict", ALICE)
-    await world.ask("asked-0002", "object", ALICE, purposes=["quality"])
-    await world.ask("lift-00001", "lift", ALICE)
-    for _ in range(4):
-        await world.step("desk")
-        await world.acknowledge()
+    await world.ask("asked-0001", "withdraw", ALICE, purposes=["news"])
+    await world.ask("consent-02", "consent", ALICE, **yes)
+    await world.step("desk")
+    assert not (await alice(world, ALICE)).withdrawn
     await world.run()
     assert recipients(world, "asked-0001") == {"invoicing"}

@@ -21,7 +21,7 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import Arrival
 from calllog_guard.errors import RecordError, StaleDeskError
 from calllog_guard.metrics import Counters
-from calllog_guard.ports import TopicPartition
+from calllog_guard.ports.log import TopicPartition
 from calllog_guard.workers.keeper.partition import Shard
 from calllog_guard.workers.keys.people.naming import Naming
 from calllog_guard.workers.keys.tenants.tenure import Tenure, entry_of

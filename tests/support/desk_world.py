@@ -25,11 +25,12 @@ from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import Arrival, arrival
 from calllog_guard.metrics import CounterMetric, GaugeMetric
-from calllog_guard.ports import Place, TopicPartition
 from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.ports.log import Place, TopicPartition
 from calllog_guard.settings import Settings
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.desk.worker import Desk
+from calllog_guard.workers.keys.key_cache import CacheLimits
 from calllog_guard.workers.keys.people.naming import Naming
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.restore_guard import guard_entry
@@ -187,7 +188,7 @@ class DeskWorld:
 
     def ring(self) -> Keyring:
         """A keyring that has seen nothing."""
-        return Keyring(TENANT, self.keystore, self.vault, self, cache_s=60, cache_entries=100, partitions=4)
+        return Keyring(TENANT, self.keystore, self.vault, self, CacheLimits(60, 100), 4)
 
     async def restart(self) -> None:
         """The desk anew, as after a crash."""

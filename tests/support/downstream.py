@@ -13,7 +13,7 @@ from calllog_guard.adapters.memory.fakes import MemoryLogReader, MemoryWriter
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
 from calllog_guard.core.calls.view import Line, Put, Remove
 from calllog_guard.metrics import CounterMetric
-from calllog_guard.ports import Bookmark, ShownLeg
+from calllog_guard.ports.state import Bookmark, ShownLeg
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.people.homes import Homes
 from calllog_guard.workers.reader.follower import Following, Pace

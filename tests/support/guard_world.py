@@ -30,15 +30,15 @@ from calllog_guard.core.stream.arrival import Arrival
 from calllog_guard.core.stream.offsets import pack
 from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.metrics import CounterMetric, GaugeMetric
-from calllog_guard.ports import TopicPartition
 from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.ports.log import TopicPartition
 from calllog_guard.settings import Settings
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.desk.worker import Desk
 from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.worker import Keeper
 from calllog_guard.workers.keys.hold_store import Safe
-from calllog_guard.workers.keys.people.naming import Naming
+from calllog_guard.workers.keys.key_cache import CacheLimits
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.restore_guard import guard_entry
 from calllog_guard.workers.keys.rotation import epoch_of
@@ -249,9 +249,7 @@ class GuardWorld:
 
     def ring(self) -> Keyring:
         """A keyring that has seen nothing."""
-        return Keyring(
-            TENANT, self.keystore, self.vault, self.clock, cache_s=60, cache_entries=1000, partitions=PARTITIONS
-        )
+        return Keyring(TENANT, self.keystore, self.vault, self.clock, CacheLimits(60, 1000), PARTITIONS)
 
     def count(self, name: CounterMetric, by: int) -> None:
         """See the workers."""
@@ -289,11 +287,8 @@ class GuardWorld:
 
     def _protector(self) -> Protector:
         context = self.context()
-        naming = Naming(TENANT, self.vault)
-        parts = (TENANT, context.ring, naming, self.log, self.policy, self.settings, self.clock, self.count)
-        sealer = Sealer(*parts, keep_days=6 * 372)
         parking = Parking(context, lambda: [("calllog.events", partition) for partition in range(PARTITIONS)])
-        return Protector(context, ("calllog.events",), sealer, parking)
+        return Protector(context, ("calllog.events",), Sealer(context), parking)
 
     def _desk(self) -> Desk:
         context = self.context()

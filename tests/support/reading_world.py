@@ -20,6 +20,7 @@ from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.records import Output, tombstone
 from calllog_guard.metrics import CounterMetric
 from calllog_guard.settings import Settings
+from calllog_guard.workers.keys.key_cache import CacheLimits
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.restore_guard import guard_entry
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
@@ -114,8 +115,7 @@ class World:
 
     def fresh_ring(self) -> Keyring:
         """A keyring of another process."""
-        limits: dict[str, Any] = {"cache_s": 60, "cache_entries": 1000, "partitions": PARTITIONS}
-        return Keyring(TENANT, self.keystore, self.vault, self.clock, **limits)
+        return Keyring(TENANT, self.keystore, self.vault, self.clock, CacheLimits(60, 1000), PARTITIONS)
 
     def written(self, text: str) -> Policy:
         """A policy from its text."""

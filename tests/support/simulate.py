@@ -34,7 +34,7 @@ from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.retention.expiry import lapsed
 from calllog_guard.core.retention.purposes import mask_for
 from calllog_guard.errors import MessageError
-from calllog_guard.ports import LegFacts, Position
+from calllog_guard.ports.state import LegFacts, Position
 
 TENANT = Tenant("iocom")
 FIRST, SECOND = date(2026, 1, 1), date(2027, 1, 1)

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from calllog_guard.errors import ConfigurationError, NewerFormError
-from calllog_guard.ports import Bookmark, Shown, ShownLeg
+from calllog_guard.ports.state import Bookmark, Shown, ShownLeg
 
 _VERSION: Final = 1
 _NAMES: Final = 500

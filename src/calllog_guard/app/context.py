@@ -36,16 +36,15 @@ from calllog_guard.core.stream.letters import LETTERS_FROM
 from calllog_guard.core.stream.proofs import AUDIT
 from calllog_guard.core.topics import OURS, Topic
 from calllog_guard.errors import ConfigurationError
-from calllog_guard.metrics import Counters, Increment, Metrics
-from calllog_guard.ports import TopicPartition, Writer
+from calllog_guard.metrics import Counters, Metrics
+from calllog_guard.ports.log import TopicPartition, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.context import WorkerContext
+from calllog_guard.workers.keys.key_cache import CacheLimits
 from calllog_guard.workers.keys.people.late_events import LateLimit
-from calllog_guard.workers.keys.people.naming import Naming
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.tenants.letter_keys import LIFE_S
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
-from calllog_guard.workers.protector.leg_writer import Sealer
 from calllog_guard.workers.runtime.dead_letters import DeadLetters, OperatorKey
 from calllog_guard.workers.runtime.process.health import KAFKA, KEYSTORE
 from calllog_guard.workers.runtime.process.pulse import Pulse
@@ -206,9 +205,8 @@ class AppContext:
             self.keystore,
             self.vault,
             self.clock,
-            cache_s=settings.cache_s - rest_s(settings.cache_s),
-            cache_entries=cache_entries or settings.cache_entries,
-            partitions=settings.partitions,
+            CacheLimits(settings.cache_s - rest_s(settings.cache_s), cache_entries or settings.cache_entries),
+            settings.partitions,
         )
         ring.guard.saw(self.seen)
         ring.guard.count = self.metrics.count
@@ -242,21 +240,6 @@ class AppContext:
             dead=self.dead_letters(),
             count=self.metrics.count,
             level=self.metrics.level,
-        )
-
-    def sealer(self, ring: Keyring, writer: Writer, count: Increment, *, returns: bool = True) -> Sealer:
-        """What seals calls of this installation's tenant."""
-        return Sealer(
-            ring.tenant,
-            ring,
-            Naming(ring.tenant, self.vault),
-            writer,
-            self.policy,
-            self.settings,
-            self.clock,
-            count,
-            keep_days=self.keep_days,
-            returns=returns,
         )
 
     def pulse(self, places: Callable[[], Collection[TopicPartition]]) -> tuple[Pulse, KafkaProbe]:

@@ -32,9 +32,9 @@ from calllog_guard.core.identifiers import ID_BYTES, b64, is_id
 from calllog_guard.core.retention.read_access import Refusal
 from calllog_guard.core.rights.grants import DOMAIN_OF
 from calllog_guard.core.topics import Topic
-from calllog_guard.errors import ConfigurationError, Fate, GuardError, LogRefusedError
+from calllog_guard.errors import ConfigurationError, LogRefusedError
 from calllog_guard.metrics import Counters
-from calllog_guard.ports import LogReader, Writer
+from calllog_guard.ports.log import LogReader, Writer
 from calllog_guard.settings import PREFIX, Settings, from_environment
 from calllog_guard.workers.keys.hold_store import Safe
 from calllog_guard.workers.keys.people.homes import Homes
@@ -44,13 +44,13 @@ from calllog_guard.workers.reader.once import snapshot
 from calllog_guard.workers.reader.session import Hand, ReaderContext, Reading
 from calllog_guard.workers.reader.sources import Errand, Kept, People, Source
 from calllog_guard.workers.runtime.process.health import Health
+from calllog_guard.workers.runtime.retry import answered
 
 log: Final = structlog.get_logger()
 UNPROVEN: Final = (
     "nobody proves who reads: no actor of tenant {tenant} has a registered key, and whoever may write privacy.access may write accesses "
     "in any name: calllog-guard key new ACTOR --role actor, then key register"
 )
-_PAUSE_S: Final = 1.0
 _LEAVE_S: Final = 7.0
 Goodbye = Callable[[], Coroutine[Any, Any, None]]
 T = TypeVar("T")
@@ -210,18 +210,8 @@ class Reader(Stream[Line]):
 
     async def _answered(self, shared: AppContext, ask: Callable[[], Awaitable[object]]) -> None:
         """At its start too a follower waits for what is silent; a plain read does not."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + (self._settings.retry_max_s if self._follow else 0)
-        while True:
-            try:
-                await ask()
-            except GuardError as error:
-                if error.fate is not Fate.RETRY or loop.time() >= until:
-                    raise
-                self._waits(shared, f"waits, nothing is removed: {error}")
-                await asyncio.sleep(_PAUSE_S)
-            else:
-                return
+        most_s = self._settings.retry_max_s if self._follow else 0.0
+        await answered(ask, lambda error: self._waits(shared, f"waits, nothing is removed: {error}"), most_s=most_s)
 
     def _waits(self, shared: AppContext, text: str) -> None:
         shared.metrics.count(Counters.retries, 1)

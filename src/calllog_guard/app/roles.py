@@ -1,4 +1,8 @@
-"""Puts the parts together: settings and policy in, running workers out."""
+"""
+Puts the parts together: settings and policy in, running workers out.
+
+What one role alone needs is imported when that role starts: no process loads the others.
+"""
 
 import os
 import secrets
@@ -7,21 +11,15 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from calllog_guard.adapters.disk.segment_files import look_at_replica, replicas
-from calllog_guard.adapters.http.cleaners import HttpCleaners, pages
 from calllog_guard.adapters.kafka.admin.extents import KafkaExtents
 from calllog_guard.adapters.kafka.admin.topics import KafkaTopics
 from calllog_guard.adapters.kafka.assignor import RangePartitionAssignor, TogetherAssignor
 from calllog_guard.adapters.kafka.consumer import Consumer, KafkaGroup, consumer
 from calllog_guard.adapters.kafka.writer import KafkaWriter
-from calllog_guard.adapters.rocksdb.index import RocksIndex
-from calllog_guard.adapters.rocksdb.rows import RocksRows
 from calllog_guard.app.context import AppContext
-from calllog_guard.core.audit.absence import Look
 from calllog_guard.core.cases.case import Case, case_in, later
-from calllog_guard.core.cases.sealed_case import PartName, open_part
 from calllog_guard.core.codec import BEAT, Beat, encode
 from calllog_guard.core.crypto.jose import receipt_pem
 from calllog_guard.core.decisions.decision import Decision, decision_in, open_entry
@@ -33,26 +31,21 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.stream.proofs import AUDIT, DESK, KEEP
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
-from calllog_guard.ports import Place, TopicPartition
 from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.ports.log import Place, TopicPartition
 from calllog_guard.settings import ROLES
-from calllog_guard.workers.auditor.context import AuditorContext
-from calllog_guard.workers.auditor.lags import Lags
-from calllog_guard.workers.auditor.worker import Auditor
 from calllog_guard.workers.context import WorkerContext
-from calllog_guard.workers.desk.worker import Desk
-from calllog_guard.workers.keeper.context import KeeperContext
-from calllog_guard.workers.keeper.worker import Keeper
-from calllog_guard.workers.keys.hold_store import Safe
-from calllog_guard.workers.keys.rotation import Periods, Walk, Walked
 from calllog_guard.workers.keys.tenants.tenure import BELIEVED, Tenure, TenureWriter
-from calllog_guard.workers.protector.parking import Parking
-from calllog_guard.workers.protector.worker import Protector
 from calllog_guard.workers.runtime.beginnings import Beginnings
 from calllog_guard.workers.runtime.clocks import Agree, Clocks
 from calllog_guard.workers.runtime.delivery import Delivery, Role
 from calllog_guard.workers.runtime.periodic import Duty
 from calllog_guard.workers.runtime.reads import Reads, reads_of
+
+if TYPE_CHECKING:
+    from calllog_guard.core.audit.absence import Look
+    from calllog_guard.workers.keeper.worker import Keeper
+    from calllog_guard.workers.keys.rotation import Walk, Walked
 
 _MARKED_SINCE: Final = 2
 """The level of forms from which on no worker of the first release is left, which commits offsets without our mark."""
@@ -98,11 +91,17 @@ def beginnings(shared: AppContext, role: str) -> Beginnings:
 
 
 def _protector(shared: AppContext, context: WorkerContext, links: Links) -> Role:
-    sealer = shared.sealer(context.ring, context.writer, context.count)
-    return Protector(context, links.begins.reads.topics, sealer, Parking(context, links.reader.assignment))
+    from calllog_guard.workers.protector.leg_writer import Sealer
+    from calllog_guard.workers.protector.parking import Parking
+    from calllog_guard.workers.protector.worker import Protector
+
+    del shared
+    return Protector(context, links.begins.reads.topics, Sealer(context), Parking(context, links.reader.assignment))
 
 
 def _desk(shared: AppContext, context: WorkerContext, links: Links) -> Role:
+    from calllog_guard.workers.desk.worker import Desk
+
     ring, settings = context.ring, context.settings
     tenure = ring.tenure = Tenure(context.tenant, context.keystore)
     believed = map(settings.topic, BELIEVED)
@@ -127,8 +126,14 @@ async def _beats(context: WorkerContext, places: Callable[[], list[Place]], role
     await context.writer.write(await guard.vouched(role, beats) if role else beats)
 
 
-def keeper(shared: AppContext, context: WorkerContext, links: Links) -> Keeper:
+def keeper(shared: AppContext, context: WorkerContext, links: Links) -> "Keeper":
     """The keeper."""
+    from calllog_guard.adapters.rocksdb.index import RocksIndex
+    from calllog_guard.adapters.rocksdb.rows import RocksRows
+    from calllog_guard.workers.keeper.context import KeeperContext
+    from calllog_guard.workers.keeper.worker import Keeper
+    from calllog_guard.workers.keys.hold_store import Safe
+
     ledger, ours = context.settings.topic(Topic.DECISIONS), range(context.settings.partitions)
 
     def places() -> list[Place]:  # beyond ours is nobody's ledger
@@ -153,13 +158,19 @@ def keeper(shared: AppContext, context: WorkerContext, links: Links) -> Keeper:
 
 
 def _auditor(shared: AppContext, context: WorkerContext, links: Links) -> Role:
+    from calllog_guard.adapters.disk.segment_files import look_at_replica, replicas
+    from calllog_guard.adapters.http.cleaners import HttpCleaners, pages
+    from calllog_guard.workers.auditor.context import AuditorContext
+    from calllog_guard.workers.auditor.lags import Lags
+    from calllog_guard.workers.auditor.worker import Auditor
+
     tenant, settings = context.tenant, context.settings
     log_dirs = [Path(name) for name in settings.log_dirs.split(os.pathsep) if name]
 
-    async def walked() -> Walked:
+    async def walked() -> "Walked":
         return await walk(shared, lambda _: None).run(await needed_epochs(shared))
 
-    def disks(topic: str, partition: int, names: list[bytes]) -> list[Look]:
+    def disks(topic: str, partition: int, names: list[bytes]) -> "list[Look]":
         return [look_at_replica(each, names) for each in replicas(log_dirs, topic, partition)]
 
     async def noted(change: Prolonged) -> None:
@@ -185,8 +196,10 @@ def _auditor(shared: AppContext, context: WorkerContext, links: Links) -> Role:
     return auditor
 
 
-def walk(shared: AppContext, told: Callable[[int], None]) -> Walk:
+def walk(shared: AppContext, told: Callable[[int], None]) -> "Walk":
     """The keystore walk of this installation."""
+    from calllog_guard.workers.keys.rotation import Periods, Walk
+
     settings = shared.settings
     return Walk(
         shared.ring(shared.tenant),
@@ -252,6 +265,8 @@ async def needed_epochs(shared: AppContext) -> dict[str, str]:
 
 def _opens(shared: AppContext, case: Case) -> bool:
     """Whether a sealed part of a case opens with the epoch that it names: whoever writes records keeps no epoch alive."""
+    from calllog_guard.core.cases.sealed_case import PartName, open_part
+
     with suppress(EpochUnknownError):
         key = shared.vault.epoch_key(EpochName(case.epoch or ""), shared.tenant, "cases")
         parts: tuple[tuple[PartName, str | None], ...] = (("request", case.sealed), ("filed", case.filed))

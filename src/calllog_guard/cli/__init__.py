@@ -1,6 +1,7 @@
 """The command line: `calllog-guard VERB`, a module per verb."""
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -60,6 +61,7 @@ def _say(text: str) -> None:
 def program() -> NoReturn:
     """The command line as a process: it ends when its command has, whatever a thread of it still waits for."""
     process_memory.close()
+    gc.disable()  # what is loaded is no garbage
     try:
         code = main()
     except SystemExit as ended:  # asked to by a signal

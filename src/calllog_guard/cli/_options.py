@@ -6,6 +6,7 @@ Rules: 1. Words and options stand in any order; the beginning of an option stand
        3. A command's own imports are made when it is asked for: `--help` of all imports none.
 """
 
+import gc
 import re
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -128,6 +129,9 @@ class Command(_Taught):
 
         from calllog_guard import telemetry  # noqa: PLC0415
 
+        if not gc.isenabled():
+            gc.freeze()
+            gc.enable()
         if self.name != "worker":
             telemetry.mute()
         assert self.callback is not None  # noqa: S101 - each has one

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -28,9 +29,11 @@ from calllog_guard.core.crypto.jose import content_type, open_sealed, public_for
 from calllog_guard.core.identifiers import ID_BYTES, b64
 from calllog_guard.core.policy.actors import DEAD_LETTERS
 from calllog_guard.core.records import Output
+from calllog_guard.core.requests.remedies import remedy
 from calllog_guard.core.stream.arrival import REMNANT, REMNANTS
 from calllog_guard.core.stream.letters import number_in
-from calllog_guard.core.stream.replay import REPLAYED, REPLAYED_KEY, Replayed, replay_header
+from calllog_guard.core.stream.proofs import AUDIT
+from calllog_guard.core.stream.replay import REPLAYED_KEY, Replayed, replay_header, replayed_in
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import (
     ConfigurationError,
@@ -46,15 +49,11 @@ _ONE: Final = {("letter", "--reason"): True}
 
 Place = tuple[int, int]
 REMEDIES: Final = {
-    "wrong_partition": "send with the tenant as key and Java's default partitioner (librdkafka: partitioner=murmur2_random)",
-    "does_not_open": "seal to the desk's newest key, its file's name as kid (calllog-guard tenant list)",
-    "unknown_requester": "register the key: calllog-guard key register",
-    "expired": "sign it anew: a replay is judged by the time of the replay",
-    "replayed": "nothing: the jti was handled; another request needs another jti",
-    **dict.fromkeys(
-        ("entry_corrupt", "entry_unknown_epoch", "key_missing", "key_foreign"),
-        "restore this person's entries of the keystore, or erase the person; then replay",
-    ),
+    reason: remedy(reason)
+    for reason in (
+        *("wrong_partition", "does_not_open", "unknown_requester", "expired", "replayed"),
+        *("entry_corrupt", "entry_unknown_epoch", "key_missing", "key_foreign"),
+    )
 }
 """What whoever sent it can do; reasons that say it themselves have none."""
 
@@ -122,15 +121,14 @@ async def _letters(shared: AppContext, wanted: Callable[[Place, Dead], bool], *,
     topic, partitions = shared.settings.topic(Topic.DEAD), range(shared.settings.few_partitions)
     found: list[Letter] = []
     replayed: set[Place] = set()
-    unread = Unread(Topic.DEAD)
+    unread, proofs = Unread(Topic.DEAD), cache(lambda: shared.vault.proofs(shared.tenant))
 
     def visit(record: Any) -> None:
         if record.value is None:
             return
         with unread.passing(record):
             if record.key == REPLAYED_KEY:
-                note = decode(REPLAYED, record.value)
-                replayed.add((note.partition, note.offset))
+                replayed.add(replayed_in(record, proofs()))
             else:
                 place, dead = (record.partition, record.offset), decode(DEAD, record.value)
                 if wanted(place, dead):
@@ -327,21 +325,28 @@ async def replay_letters(args: Args) -> int:
         if letters and not args.mended:
             await _tried(shared, writer, letters[:1], pem)
         outputs = [_again(shared, args, letter, pem) for letter in letters]  # all or none: a refusal replays nothing
+        notes = _notes(shared, letters)
         await _recorded(shared, writer, letters)
-        for letter, written in zip(letters, outputs, strict=True):
+        for letter, written, note in zip(letters, outputs, notes, strict=True):
             # the topic may have been made anew, with fewer partitions
             output = msgspec.structs.replace(
                 written, partition=written.partition % await writer.partitions(written.topic)
             )
             await writer.write([output])
-            note = Replayed(partition=letter.place[0], offset=letter.place[1], at=shared.clock.now())
-            dead = shared.settings.topic(Topic.DEAD)
-            await writer.write([Output(dead, letter.place[0], REPLAYED_KEY, encode(note))])
+            await writer.write([note])
             say(f"letter {letter.name} ({letter.dead.reason}) replayed to {output.topic}/{output.partition}")
     finally:
         await writer.stop()
     show(args, {"replayed": [each.name for each in letters]}, f"{len(letters)} letters replayed")
     return 0
+
+
+def _notes(shared: AppContext, letters: Sequence[Letter]) -> list[Output]:
+    """That letters were replayed, each with its proof; raises KmsForbiddenError: whoever replays may not say so."""
+    topic, now = shared.settings.topic(Topic.DEAD), shared.clock.now()
+    notes = [(each.place[0], Replayed(partition=each.place[0], offset=each.place[1], at=now)) for each in letters]
+    outputs = [Output(topic, partition, REPLAYED_KEY, encode(note)) for partition, note in notes]
+    return shared.vault.vouched(shared.tenant, AUDIT, outputs)
 
 
 def _again(shared: AppContext, args: Args, letter: Letter, pem: bytes) -> Output:

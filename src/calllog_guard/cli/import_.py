@@ -35,6 +35,7 @@ from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedE
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.keys.people.naming import Naming
 from calllog_guard.workers.protector.importer import Intake, Item
+from calllog_guard.workers.protector.leg_writer import Sealer
 
 _CACHED_PEOPLE: Final = 30_000  # each with a key per month of the log: bounded memory, whatever the log's order
 _TELL_S: Final = 2.0
@@ -233,8 +234,8 @@ async def _taken(
     writer = shared.writer()
     await shared.look_back()
     ring = shared.ring(shared.tenant, cache_entries=_CACHED_PEOPLE)
-    sealer = shared.sealer(ring, writer, shared.metrics.count, returns=False)
-    steps, intake = CrashPoints(shared.settings.off), Intake(shared.context(ring, writer), sealer, listed)
+    context = shared.context(ring, writer)
+    steps, intake = CrashPoints(shared.settings.off), Intake(context, Sealer(context, returns=False), listed)
     await writer.start()
     began = told = cut = time.monotonic()
     before = manifest.events.read

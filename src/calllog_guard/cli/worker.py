@@ -36,12 +36,13 @@ from calllog_guard.cli._output import the_world
 from calllog_guard.core.codec import time_text
 from calllog_guard.core.rights.grants import DOMAIN_OF
 from calllog_guard.devstack.offspring import ends_with_us
-from calllog_guard.errors import ConfigurationError, Fate, GuardError, exit_code
+from calllog_guard.errors import ConfigurationError, GuardError, exit_code
 from calllog_guard.settings import PREFIX, ROLES, UNSAFE_KEYSTORE, from_environment
 from calllog_guard.workers.runtime.delivery import Delivery
 from calllog_guard.workers.runtime.periodic import Duty
 from calllog_guard.workers.runtime.process.health import Health
 from calllog_guard.workers.runtime.process.self_test import probe
+from calllog_guard.workers.runtime.retry import answered
 
 log: Final = structlog.get_logger()
 _POLICY_S: Final = 1.0
@@ -200,16 +201,7 @@ async def _keystore(shared: AppContext, name: str) -> None:
 
 async def _answering(ask: Callable[[], Awaitable[object]]) -> None:
     """Wait at start for what does not answer; anything else refuses to start."""
-    while True:
-        try:
-            await ask()
-        except GuardError as error:
-            if error.fate is not Fate.RETRY:
-                raise
-            log.warning("waits", why=str(error))
-            await asyncio.sleep(1)
-        else:
-            return
+    await answered(ask, lambda error: log.warning("waits", why=str(error)))
 
 
 async def _all(asked: asyncio.Event) -> int:

@@ -7,7 +7,6 @@ Source: docs/how-to/send-an-erasure.md, docs/how-to/publish-an-event.md.
 """
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,9 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Required, Self, TypedDict, Unpack
 
-from calllog_guard.adapters.disk.private_files import write_once
-from calllog_guard.client.answers import RECEIPT, digest_of, receipts_key, unverified, verify_receipt
-from calllog_guard.client.cases import CaseStage, CaseView
+from calllog_guard.client.answers import receipts_key, unverified, verify_receipt, write_parts
+from calllog_guard.client.cases import Answered, CaseStage, CaseView
 from calllog_guard.client.checks import Event, InvalidEventError, Problem, check, checked_event
 from calllog_guard.client.requests import Draft, Requests
 from calllog_guard.client.signing import RequesterKey, SealingKey, SignedRequest, Signer
@@ -40,7 +38,6 @@ if TYPE_CHECKING:
 
 BATCH: Final = 500
 _POLL_MS: Final = 200
-_PART: Final = re.compile(rb"\.([1-9][0-9]{0,11})\Z")
 FOLLOW_S: Final = 7200.0
 """A certificate comes after about an hour and a quarter under production settings."""
 
@@ -64,7 +61,7 @@ class Connection:
     identity: Sequence[str]
     forms: int
     found: "Transport | None" = None
-    sent: dict[str, str] = field(default_factory=dict)
+    sent: dict[str, tuple[str, tuple[int, int]]] = field(default_factory=dict)
 
     @property
     def transport(self) -> "Transport":
@@ -187,9 +184,10 @@ class AsyncPrivacy(Requests[Awaitable[str]]):
 
         """
         signed, at = self.sign(draft), self._at
-        await at.transport.append(at.settings.topic(Topic.REQUESTS), at.home, signed.token)
-        case = str(draft.claims.get("case") or signed.case(at.tenant, at.forms))
-        at.sent[case] = signed.jti
+        place = await at.transport.append(at.settings.topic(Topic.REQUESTS), at.home, signed.token)
+        own = signed.case(at.tenant, at.forms)
+        case = str(draft.claims.get("case") or own)
+        at.sent[case] = own, place
         return case
 
 
@@ -211,12 +209,19 @@ class AsyncCases:
 
         """
         at, view = self._at, CaseView(case)
-        topics = [at.settings.topic(Topic.CASES)]
+        topics = [at.settings.topic(Topic.CASES), at.settings.topic(Topic.RECEIPTS)]
+        refused = Answered(*at.sent.get(case, (case, (0, -1))), key=at.receipts)
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout_s
         async with at.transport.watching(topics, at.home) as watch:
             while loop.time() < end:
-                for record in await watch.more(_POLL_MS):
+                found = await watch.more(_POLL_MS)
+                if not found and (view.latest is None or refused.case != case):
+                    refused.judge()
+                for record in found:
+                    if record.topic == topics[1]:
+                        refused.note(record)
+                        continue
                     for stage in view.stages(record):
                         yield stage
                         if stage.name == until or (until is None and stage.final):
@@ -279,34 +284,6 @@ class AsyncReceipts:
     async def _records(self, topic: Topic) -> list[Arrival]:
         found = await self._at.transport.read(self._at.settings.topic(topic), self._at.home)
         return [record for record in found if record.key and record.value is not None]
-
-
-def write_parts(
-    directory: Path, start: bytes, receipts: Iterable[bytes], records: Iterable[tuple[bytes, bytes]]
-) -> int:
-    """
-    Write the parts of an answer and its receipt; of several parts of one number the one that the receipt names, or the last.
-
-    Args:
-        start: What the keys of its parts begin with.
-
-    """
-    signed: dict[str, bytes] = {}
-    for token in receipts:
-        claims = unverified(token)
-        if claims is not None and claims.stage == "exported":
-            signed = dict.fromkeys(claims.digests, token)
-    found: dict[int, bytes] = {}
-    for key, value in records:
-        name = _PART.search(key) if key.startswith(start) else None
-        if name and (int(name[1]) not in found or digest_of(found[int(name[1])]) not in signed):
-            found[int(name[1])] = value
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for number, value in found.items():
-        write_once(directory / f"part-{number}.jwe", [value])
-    for value in set(signed.values()):
-        write_once(directory / RECEIPT, [value])
-    return len(found)
 
 
 class ClientOptions(TypedDict, total=False):

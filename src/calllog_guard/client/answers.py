@@ -7,12 +7,16 @@ Source: docs/how-to/answer-access.md; `schemas/receipt.json`, `schemas/export.js
 """
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from calllog_guard.adapters.disk.private_files import write_once
 from calllog_guard.core.answers.parts import PARTS, Part
+from calllog_guard.core.answers.refused_request import REFUSED_REQUESTS, RefusedRequest
 from calllog_guard.core.answers.whole import Answer, Sealed, whole
 from calllog_guard.core.audit.month_statement import STATEMENTS, Statement
 from calllog_guard.core.cases.receipt import RECEIPTS, Receipt
@@ -24,6 +28,7 @@ from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedE
 MOST_BYTES: Final = 16 << 20
 """A part is a record of a topic; what is larger is none."""
 RECEIPT: Final = "receipt-exported.jws"
+_PART: Final = re.compile(rb"\.([1-9][0-9]{0,11})\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +58,28 @@ def receipts_key(key: str | Path | bytes) -> bytes:
     return pem
 
 
-def read_claims(content: bytes) -> Receipt | Statement:
+def read_claims(content: bytes) -> Receipt | Statement | RefusedRequest:
     """
-    The claims of a receipt, or of the statement of a month.
+    The claims of a receipt, of the statement of a month, or of the answer to a refused request.
 
     Raises:
-        MessageError: Neither of ours.
+        MessageError: None of ours.
 
     """
-    try:
+    with suppress(MessageError):
         return decode(STATEMENTS, content)
-    except MessageError:
-        return decode(RECEIPTS, content)
+    with suppress(MessageError):
+        return decode(REFUSED_REQUESTS, content)
+    return decode(RECEIPTS, content)
+
+
+def refusal(token: bytes, key: bytes | None) -> RefusedRequest | None:
+    """The claims of the answer to a refused request, checked where there is a key; None for anything else."""
+    try:
+        raw = verify(key, token.decode("ascii", "replace")) if key else unb64(token.split(b".")[1])
+        return decode(REFUSED_REQUESTS, raw)
+    except (MessageError, ValueError, IndexError):
+        return None
 
 
 def verify_receipt(token: bytes | str, key: str | Path | bytes) -> Receipt:
@@ -144,3 +159,31 @@ def open_export(directory: str | Path, key: str | Path | bytes, case: str | None
         shown = ", ".join(map(str, answer.lacking[:20])) + (", …" if len(answer.lacking) > 20 else "")  # noqa: PLR2004 - a line
         raise StateRefusedError(f"{len(answer.lacking)} parts are missing beside {answer.parts} that are here: {shown}")
     return Export(answer, [sealed for _, sealed in sorted(parts, key=lambda pair: pair[0].part)])
+
+
+def write_parts(
+    directory: Path, start: bytes, receipts: Iterable[bytes], records: Iterable[tuple[bytes, bytes]]
+) -> int:
+    """
+    Write the parts of an answer and its receipt; of several parts of one number the one that the receipt names, or the last.
+
+    Args:
+        start: What the keys of its parts begin with.
+
+    """
+    signed: dict[str, bytes] = {}
+    for token in receipts:
+        claims = unverified(token)
+        if claims is not None and claims.stage == "exported":
+            signed = dict.fromkeys(claims.digests, token)
+    found: dict[int, bytes] = {}
+    for key, value in records:
+        name = _PART.search(key) if key.startswith(start) else None
+        if name and (int(name[1]) not in found or digest_of(found[int(name[1])]) not in signed):
+            found[int(name[1])] = value
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for number, value in found.items():
+        write_once(directory / f"part-{number}.jwe", [value])
+    for value in set(signed.values()):
+        write_once(directory / RECEIPT, [value])
+    return len(found)

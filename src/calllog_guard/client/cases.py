@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from calllog_guard.client.answers import refusal
+from calllog_guard.core.answers.refused_request import RefusedRequest
 from calllog_guard.core.cases.case import Case, case_of, later
 from calllog_guard.core.stream.arrival import Arrival
 from calllog_guard.errors import MessageError, NewerFormError, StateRefusedError
@@ -33,6 +35,43 @@ class RefusedError(StateRefusedError):
     def __init__(self, reason: str, pointer: str, remedy: str) -> None:
         super().__init__(f"the desk refused the request: {reason} at {pointer or '/'}: {remedy}")
         self.reason, self.pointer, self.remedy = reason, pointer, remedy
+
+
+@dataclass(slots=True)
+class Answered:
+    """
+    Whether the desk has refused a request.
+
+    Args:
+        case: The id of the case that the request opens.
+        place: Partition and offset of the request; an answer to an earlier one of its name is none to it.
+        key: The tenant's public receipt key, where it is known.
+
+    """
+
+    case: str
+    place: tuple[int, int]
+    key: bytes | None
+    found: RefusedRequest | None = None
+
+    def note(self, record: Arrival) -> None:
+        """Take note of a record of the topic of receipts."""
+        if record.key != self.case.encode():
+            return
+        answer = refusal(record.value or b"", self.key)
+        if answer is not None and not (answer.partition == self.place[0] and answer.offset < self.place[1]):
+            self.found = answer
+
+    def judge(self) -> None:
+        """
+        Whether it is refused, once everything was read.
+
+        Raises:
+            RefusedError: It is.
+
+        """
+        if self.found is not None:
+            raise RefusedError(self.found.reason, self.found.at_pointer, self.found.remedy)
 
 
 @dataclass(frozen=True, slots=True)

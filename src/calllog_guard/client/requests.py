@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any, Final, Generic, Literal, TypedDict, TypeVar, Unpack
+from typing import Any, Final, Generic, Literal, TypedDict, TypeVar, Unpack, cast
 
 from calllog_guard.core.codec import time_text
 from calllog_guard.core.crypto.jose import public_forms
@@ -41,6 +41,25 @@ class Common(TypedDict, total=False):
     jti: str
     ticket: str
     received_at: Moment
+
+
+class Held(Common, total=False):
+    """What an order to preserve says beside: which days, and whether it is secret."""
+
+    range: Days | None
+    secret: bool | None
+
+
+class Disclosed(Common, total=False):
+    """What a disclosure says beside: when it is looked at again, which days, of which hold."""
+
+    review_at: Moment | None
+    range: Days | None
+    hold: str | None
+
+
+def _rest(terms: Mapping[str, Any], *own: str) -> Common:
+    return cast("Common", {name: value for name, value in terms.items() if name not in own})
 
 
 def new_jti() -> str:
@@ -132,14 +151,21 @@ class Requests(Generic[Sent]):
         return self._about("consent", subjects, identity, common, purposes=list(purposes), time=time, wording=wording)
 
     def hold(
-        self, subjects: Iterable[str], name: str, *, authority: str, basis: str, review_at: Moment, identity: Identity,
-        range: Days | None = None, secret: bool | None = None, **common: Unpack[Common],  # noqa: A002
-    ) -> Sent:  # fmt: skip
+        self,
+        subjects: Iterable[str],
+        name: str,
+        *,
+        authority: str,
+        basis: str,
+        review_at: Moment,
+        identity: Identity,
+        **terms: Unpack[Held],
+    ) -> Sent:
         """Preserve a person's calls under an order of `name`."""
         order = {"id": name, "authority": authority, "basis": basis, "review_at": _plain(review_at)}
-        more = {"range": _days(range), "secret": secret}
+        more = {"range": _days(terms.get("range")), "secret": terms.get("secret")}
         order |= {word: value for word, value in more.items() if value is not None}
-        return self._about("hold", subjects, identity, common, hold=order)
+        return self._about("hold", subjects, identity, _rest(terms, "range", "secret"), hold=order)
 
     def release(self, name: str, *, subjects: Iterable[str] = (), **common: Unpack[Common]) -> Sent:
         """End a hold, or what it holds of some people."""
@@ -147,19 +173,13 @@ class Requests(Generic[Sent]):
 
     def disclose(
         self, subjects: Iterable[str], reply_key: bytes | Mapping[str, str], *, authority: str, basis: str, notify: Notify,
-        identity: Identity, range: Days | None = None, review_at: Moment | None = None, hold: str | None = None,  # noqa: A002
-        **common: Unpack[Common],
+        identity: Identity, **terms: Unpack[Disclosed],
     ) -> Sent:  # fmt: skip
         """Give an authority what the law lets it have, sealed to its key."""
-        claims = {
-            "authority": authority,
-            "basis": basis,
-            "notify": notify,
-            "review_at": review_at,
-            "range": _days(range),
-        }
-        claims |= {"hold": {"id": hold} if hold else None, "reply_key": _jwk(reply_key)}
-        return self._about("disclose", subjects, identity, common, **claims)
+        claims: dict[str, Any] = {"authority": authority, "basis": basis, "reply_key": _jwk(reply_key)}
+        claims |= {"notify": notify, "review_at": terms.get("review_at"), "range": _days(terms.get("range"))}
+        claims["hold"] = {"id": terms["hold"]} if terms.get("hold") else None
+        return self._about("disclose", subjects, identity, _rest(terms, "review_at", "range", "hold"), **claims)
 
     def approve(self, case: str, *, ground: str | None = None, **common: Unpack[Common]) -> Sent:
         """Grant a case that waits for an officer."""

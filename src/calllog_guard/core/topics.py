@@ -113,7 +113,7 @@ TABLE: Final[Mapping[Topic, TopicRow]] = {
     ),
     Topic.REQUESTS: TopicRow(
         key="tenant", value="a signed JWT", partitions="few",
-        rights={"desk": "R", "auditor": "WXA", "operator": "W", "backend": "W", "officer": "W"},
+        rights={"desk": "RW", "auditor": "WXA", "operator": "W", "backend": "W", "officer": "W"},
         cleanup="delete", kept=REQUESTS_KEEP_DAYS, most_bytes=_MIB, plain=True, follow=("desk",), beaten=True,
     ),
     # a result names the records that it removed, of a heavy user many

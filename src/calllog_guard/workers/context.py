@@ -7,7 +7,9 @@ from calllog_guard.core.decisions.outcome import OutcomeKey
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.policy.active import Policy
 from calllog_guard.metrics import Increment, SetGauge
-from calllog_guard.ports import Clock, Keystore, Log, Writer
+from calllog_guard.ports.clock import Clock
+from calllog_guard.ports.keys import Keystore
+from calllog_guard.ports.log import Log, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault

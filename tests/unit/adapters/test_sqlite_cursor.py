@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
-from calllog_guard.ports import Bookmark, Shown, ShownLeg
+from calllog_guard.ports.state import Bookmark, Shown, ShownLeg
 
 MARK = Bookmark(("iocom", "calllog.legs"), {"calllog.legs": {0: 7}}, 1000)
 

@@ -71,6 +71,9 @@ def test_every_verb_and_option_of_the_first_release_is_there_and_no_other_but_co
         assert seen.setdefault(name, row) == row, "the types of a request are read alike"
     assert seen.pop("completion")["words"][0]["choices"] == ["bash", "zsh", "fish"]
     assert set(seen) == set(wanted)
+    seen["request"]["words"] = [
+        each for each in seen["request"]["words"] if each["names"] != ["--dry-run"]
+    ]  # new since
     for name, row in wanted.items():
         assert seen[name] == row, name
 
@@ -232,3 +235,13 @@ def test_help_loads_nothing_that_takes_long(line: str) -> None:
     assert sorted(HEAVY & set(loaded)) == []
     verbs = {each for each in loaded if each.startswith("calllog_guard.cli.")}
     assert verbs <= {f"calllog_guard.cli.{each}" for each in ("_options", "_verbs", "completion")}
+
+
+@pytest.mark.parametrize("role", ["protector", "desk", "keeper", "auditor"])
+def test_a_worker_loads_no_other_role(role: str) -> None:
+    """Each role in a process of its own pays for itself alone; its CPU seconds: bench/startup.py."""
+    script = "import sys\nimport calllog_guard.cli.worker\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert not [each for each in loaded if each.startswith(f"calllog_guard.workers.{role}.worker")]
+    assert sorted({"aiohttp", "holidays", "jinja2", "kafka", "rocksdict", "tomlkit"} & loaded) == []

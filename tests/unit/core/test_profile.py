@@ -18,6 +18,7 @@ from calllog_guard.core.identity.rules import legacy_identity
 from calllog_guard.core.profile import FORMS, TenantProfile, digest, packed, profile_name
 from calllog_guard.core.rights.grants import VOUCHES_PROFILES
 from calllog_guard.errors import EntryCorruptError, GuardMovedError, KmsSilentError, NewerFormError
+from calllog_guard.workers.keys.key_cache import CacheLimits
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.restore_guard import guard_entry, read_guard
 from calllog_guard.workers.keys.tenants.tenant_secrets import SIGNERS, Vault
@@ -48,7 +49,7 @@ class Place:
 
     def keyring(self, vault: Vault) -> Keyring:
         """What a worker reads persons with."""
-        return Keyring(TENANT, self.keystore, vault, SystemClock(), cache_s=60, cache_entries=10, partitions=1)
+        return Keyring(TENANT, self.keystore, vault, SystemClock(), CacheLimits(60, 10), 1)
 
 
 @pytest.fixture

@@ -49,6 +49,7 @@ from calllog_guard.core.stream.anchor import ANCHOR, ANCHORS
 from calllog_guard.core.stream.replay import REPLAYED, REPLAYED_KEY
 from calllog_guard.errors import MessageError, NewerFormError
 from calllog_guard.workers.keys.hold_store import Safe, terms_of
+from calllog_guard.workers.keys.key_cache import CacheLimits
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.restore_guard import read_guard
 from calllog_guard.workers.keys.rotation import Periods, Walk
@@ -69,9 +70,7 @@ class Opened:
         self.keystore.entries = self.fixture.entries()
         self.keystore.run = self.keystore.entries[b"clg:~guarded:0"]
         self.partitions = int(self.fixture.manifest["settings"]["CALLLOG_GUARD_PARTITIONS"])
-        self.ring = Keyring(
-            TENANT, self.keystore, self.vault, SystemClock(), cache_s=60, cache_entries=100, partitions=self.partitions
-        )
+        self.ring = Keyring(TENANT, self.keystore, self.vault, SystemClock(), CacheLimits(60, 100), self.partitions)
         self.safe = Safe(self.ring)
         self.found: Counter[str] = Counter()
         self.samples: dict[Any, list[bytes]] = {}

@@ -15,7 +15,7 @@ from typing import Any, Final
 from prometheus_client.parser import text_string_to_metric_families
 
 from calllog_guard.errors import ConfigurationError
-from calllog_guard.ports import Cleaner
+from calllog_guard.ports.administration import Cleaner
 
 _WAIT_S: Final = 5.0
 _FIGURES: Final = {

@@ -25,7 +25,7 @@ from calllog_guard.adapters.process.endings import ended
 from calllog_guard.core.stream.arrival import Arrival
 from calllog_guard.core.stream.beginnings import MARK
 from calllog_guard.errors import LogFaultError, LogRefusedError, LogSilentError, OffsetsGoneError
-from calllog_guard.ports import Cut, GroupListener, Portion, Positions, TopicPartition, ignored
+from calllog_guard.ports.log import Cut, GroupListener, Portion, Positions, TopicPartition, ignored
 
 REQUEST_BYTES: Final = 26 << 20
 _SHOWN_S: Final = 5.0

@@ -12,7 +12,7 @@ from aiokafka.partitioner import murmur2
 from calllog_guard.adapters.kafka.consumer import SILENT_S, Consumer, asking, consumer, ours, reading
 from calllog_guard.core.stream.arrival import Arrival
 from calllog_guard.errors import LogSilentError
-from calllog_guard.ports import Cut, Portion, Positions, TopicPartition, Wanted, ignored
+from calllog_guard.ports.log import Cut, Portion, Positions, TopicPartition, Wanted, ignored
 
 _READ_S: Final = 300.0
 _NEAR: Final = 2000  # offsets: reading on is cheaper than another fetch

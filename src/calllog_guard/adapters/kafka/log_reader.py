@@ -13,7 +13,7 @@ from typing import Any, Final
 from calllog_guard.adapters.kafka.consumer import Consumer, consumer, ours
 from calllog_guard.adapters.kafka.log import fetched
 from calllog_guard.errors import LogSilentError
-from calllog_guard.ports import Place, Record, TopicPartition
+from calllog_guard.ports.log import Place, Record, TopicPartition
 
 _POLL_MS: Final = 100
 _ANSWER_S: Final = 10.0

@@ -10,7 +10,7 @@ from typing import Any
 from calllog_guard.adapters.kafka.consumer import consumer, ours
 from calllog_guard.core.stream.arrival import Arrival
 from calllog_guard.errors import LogRefusedError
-from calllog_guard.ports import Positions, TopicPartition
+from calllog_guard.ports.log import Positions, TopicPartition
 
 
 class KafkaWatch:

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from calllog_guard.adapters.kms.local import LocalKms
 from calllog_guard.errors import ConfigurationError
-from calllog_guard.ports import Kms
+from calllog_guard.ports.keys import Kms
 
 PREFIX: Final = "calllog-guard"
 Options = Mapping[str, str]

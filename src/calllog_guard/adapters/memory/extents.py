@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from calllog_guard.core.identifiers import id_text
 from calllog_guard.core.stream.beginnings import Committed, Extent, Shape
 from calllog_guard.errors import LogSilentError
-from calllog_guard.ports import Place
+from calllog_guard.ports.log import Place
 
 
 @dataclass

@@ -17,7 +17,9 @@ from calllog_guard.errors import (
     KmsSilentError,
     LogSilentError,
 )
-from calllog_guard.ports import WATCHED_MOST, Cleaner, Place, Record
+from calllog_guard.ports.administration import Cleaner
+from calllog_guard.ports.keys import WATCHED_MOST
+from calllog_guard.ports.log import Place, Record
 
 
 class SystemClock:

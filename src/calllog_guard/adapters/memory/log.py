@@ -9,7 +9,9 @@ from calllog_guard.core.codec import to_ms
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import Arrival, arrival
 from calllog_guard.errors import LogSilentError
-from calllog_guard.ports import Clock, Cut, LegFacts, Pending, Place, Portion, Position, Positions, Wanted, ignored
+from calllog_guard.ports.clock import Clock
+from calllog_guard.ports.log import Cut, Place, Portion, Positions, Wanted, ignored
+from calllog_guard.ports.state import LegFacts, Pending, Position
 
 
 class MemoryLog:

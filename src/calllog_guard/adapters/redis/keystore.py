@@ -22,7 +22,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 from calllog_guard.adapters.redis.persistence import checked, rewritten_everywhere
 from calllog_guard.core.rights.grants import ENTRIES
 from calllog_guard.errors import ConfigurationError, KeystoreForbiddenError, KeystoreSilentError
-from calllog_guard.ports import WATCHED_MOST
+from calllog_guard.ports.keys import WATCHED_MOST
 
 _TIMEOUT_S: Final = 5.0
 _PROOF_MS: Final = 3000

@@ -18,7 +18,7 @@ import msgspec
 from rocksdict import WriteBatch
 
 from calllog_guard.adapters.rocksdb.rows import beginning, opened
-from calllog_guard.ports import LegFacts, Pending, Position
+from calllog_guard.ports.state import LegFacts, Pending, Position
 
 _FACTS: Final = struct.Struct(">IQ10s")
 _PLACE: Final = struct.Struct(">Q")

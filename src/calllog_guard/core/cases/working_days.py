@@ -10,12 +10,13 @@ Source: ICO on time limits; Regulation (EEC, Euratom) 1182/71 Art. 3(4).
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import holidays
-
 from calllog_guard.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import holidays
 
 Regime = Literal["uk", "eu"]
 _DAY: Final = timedelta(1)
@@ -53,7 +54,9 @@ class Calendar:
 
 
 @cache
-def _holidays(country: str, subdivision: str | None) -> holidays.HolidayBase:
+def _holidays(country: str, subdivision: str | None) -> "holidays.HolidayBase":
+    import holidays  # noqa: PLC0415 - takes long to load, and who writes no due date needs none
+
     return holidays.country_holidays(country, subdiv=subdivision)
 
 
@@ -65,7 +68,7 @@ def calendar_of(regime: Regime, *, country: str = "", subdivision: str = "", zon
         ConfigurationError: No such zone, country or subdivision; the policy is refused at start.
 
     """
-    english = regime == "uk"
+    english, named = regime == "uk", bool(country or subdivision)
     if not country:
         country, subdivision = ("GB", subdivision or "ENG") if english else ("", "")
     calendar = Calendar(
@@ -76,7 +79,7 @@ def calendar_of(regime: Regime, *, country: str = "", subdivision: str = "", zon
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ConfigurationError(f"{zone!r} is no time zone; write one as Europe/London") from None
     try:
-        if calendar.country:
+        if calendar.country and named:
             _holidays(calendar.country, calendar.subdivision)
     except NotImplementedError:
         wanted = "ISO 3166 codes, as GB with ENG, SCT or NIR"

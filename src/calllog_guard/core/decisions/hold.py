@@ -6,6 +6,7 @@ partition, so that each ends by itself).
 Source: docs/adr/0004-a-hold-is-a-copy.md, docs/explanation/cases.md.
 """
 
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -14,7 +15,7 @@ import msgspec
 from calllog_guard.core.codec import Id, Internal, Rewritten, Utc
 from calllog_guard.core.decisions.decision import digest
 from calllog_guard.core.decisions.standing_rules import Span
-from calllog_guard.core.identifiers import HoldId, Tenant
+from calllog_guard.core.identifiers import HoldId, Lookup, Pseudonym, Tenant
 from calllog_guard.core.requests.fields import Name, Short
 
 READY: Final = "+ready"
@@ -79,3 +80,30 @@ def hold_id(tenant: Tenant, name: str) -> HoldId:
 def kept_id(tenant: Tenant, purpose: int, month: str, partition: int) -> HoldId:
     """The hold of a purpose that survives erasure, over the calls of one month in one partition."""
     return HoldId(digest("kept", tenant, str(purpose), month, str(partition)))
+
+
+def over_subjects(terms: Terms, subjects: Sequence[Lookup]) -> Terms:
+    """The terms of a hold that names more identifiers."""
+    return msgspec.structs.replace(terms, subjects=tuple(dict.fromkeys((*terms.subjects, *subjects))))
+
+
+def with_people(terms: Terms, met: Sequence[tuple[Lookup, int, Pseudonym]]) -> Terms:
+    """The terms of a hold that covers more people, each in one generation."""
+    known = {(each.lookup, each.generation) for each in terms.people}
+    numbers = {lookup: number for number, lookup in enumerate(terms.subjects)}
+    people = [
+        Covered(number=numbers[lookup], lookup=lookup, generation=generation, pseudonym=pseudonym)
+        for lookup, generation, pseudonym in dict.fromkeys(met)
+        if (lookup, generation) not in known
+    ]
+    return msgspec.structs.replace(terms, people=(*terms.people, *people)) if people else terms
+
+
+def with_told(done: Collection[Covered], terms: Terms) -> Terms:
+    """The terms of a hold of whose people some are in the ledger by now."""
+    told = {(each.number, each.generation, each.pseudonym) for each in done}
+    people = [
+        msgspec.structs.replace(each, told=True) if (each.number, each.generation, each.pseudonym) in told else each
+        for each in terms.people
+    ]
+    return msgspec.structs.replace(terms, people=tuple(people))

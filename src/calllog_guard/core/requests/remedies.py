@@ -11,7 +11,7 @@ from calllog_guard.core.identity.rules import REFUSED
 from calllog_guard.errors import MessageError
 
 REMEDIES: Final = {
-    "wrong_partition": "send with the tenant as key and Java's default partitioner (librdkafka: partitioner=murmur2_random)",
+    "wrong_partition": "let the desk write requests (`topics rights`), or send with Java's default partitioner",
     "does_not_open": "seal to the desk's newest key, its file's name as kid (calllog-guard tenant list)",
     "unknown_requester": "register the key: calllog-guard key register",
     "expired": "sign it anew: a replay is judged by the time of the replay",

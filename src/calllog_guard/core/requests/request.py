@@ -2,7 +2,8 @@
 A request as it arrives: a JWT signed by a registered requester, checked before anything is done.
 
 Rules: 1. EdDSA only; nothing in the header may choose the key.  2. `exp` is judged against the record's append time.
-       3. A lifetime over 24 h is refused.  4. Which fields a type needs and which it may not have is said by `types.py`.
+       3. A lifetime over 24 h is refused; times may have fractions, `aud` may be a list, `nbf` must have come (RFC 7519).
+       4. What is handed on has one audience and whole seconds, and no `nbf`.  5. Which fields a type needs and which it may not have is said by `types.py`.
 Source: docs/explanation/cases.md; RFC 7519, RFC 8725.
 """
 
@@ -39,6 +40,10 @@ AUDIENCE: Final = "calllog-guard"
 """Of every installation whose policy names none of its own."""
 LIFETIME_S: Final = 86_400
 _AHEAD_S: Final = 300
+NumericDate = Annotated[
+    int | float, msgspec.Meta(description="seconds since 1970, with a fraction or without (RFC 7519)")
+]
+JTI: Final = r"^[A-Za-z0-9._:-]{8,64}$(?!\n)"
 
 
 class Request(Message, frozen=True, kw_only=True):
@@ -50,11 +55,11 @@ class Request(Message, frozen=True, kw_only=True):
 
     v: Literal[1]
     iss: Name
-    aud: Name
+    aud: Name | Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=20)]
     tenant: TenantName
-    jti: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{8,64}$(?!\n)")]
-    iat: int
-    exp: int
+    jti: Annotated[str, msgspec.Meta(pattern=JTI)]
+    iat: NumericDate
+    exp: NumericDate
     received_at: Utc
     type: Kind
     subjects: Annotated[tuple[IdText, ...], msgspec.Meta(max_length=100)] = ()
@@ -76,6 +81,7 @@ class Request(Message, frozen=True, kw_only=True):
     review_at: Utc | None = None
     to: Name | None = None
     notice: NoticeKind | None = None
+    nbf: NumericDate | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +98,8 @@ BY_EVENT: Final[dict[ClockEvent, Needs]] = {
     "not_yet": Needs(("review_at",)),
 }
 """What an event of the clock must and may say in addition."""
-_BY_TYPE: Final = ("subjects", *Request.__struct_fields__[Request.__struct_fields__.index("range") :])
+_FIELDS: Final = Request.__struct_fields__
+_BY_TYPE: Final = ("subjects", *_FIELDS[_FIELDS.index("range") : _FIELDS.index("nbf")])
 _IN_HOLD: Final = tuple(f"hold.{name}" for name in Hold.__struct_fields__ if name != "id")
 
 
@@ -119,6 +126,34 @@ def read_request(
         MessageError: Not to the schema.
 
     """
+    kid, content = signed_claims(raw, key_of)
+    _check_audience(content, audience)
+    request = decode(REQUESTS, content)
+    if request.iss != kid:
+        raise RequestRefusedError("wrong_issuer", "/iss")
+    if request.tenant != tenant:
+        raise RequestRefusedError("foreign_tenant", "/tenant")
+    if not 0 <= request.exp - request.iat <= LIFETIME_S:  # what is endless is none of both
+        raise RequestRefusedError("lifetime_too_long", "/exp")
+    if not request.iat - _AHEAD_S <= appended_ms / 1000 <= request.exp:
+        raise RequestRefusedError("expired", "/exp")
+    if request.nbf is not msgspec.UNSET and not request.nbf <= appended_ms / 1000 + _AHEAD_S:
+        raise RequestRefusedError("not_yet_valid", "/nbf")
+    for moment, pointer in ((request.received_at, "/received_at"), (request.time, "/time")):
+        check_year(moment, pointer)
+        if moment is not None and moment.timestamp() > appended_ms / 1000 + _AHEAD_S:
+            raise RequestRefusedError("in_future", pointer)  # it would put off every date of the case
+    return msgspec.structs.replace(request, aud=audience, iat=int(request.iat), exp=int(request.exp), nbf=msgspec.UNSET)
+
+
+def signed_claims(raw: bytes | None, key_of: Callable[[str], bytes | None]) -> tuple[str, bytes]:
+    """
+    Who has signed a request, and its claims as they were signed; see `read_request`.
+
+    Raises:
+        RequestRefusedError: Nobody who is registered.
+
+    """
     if raw is None:
         raise RequestRefusedError("null_value")
     try:
@@ -129,22 +164,7 @@ def read_request(
     key = key_of(kid)
     if key is None:
         raise RequestRefusedError("unknown_requester")
-    content = verify(key, token)
-    _check_audience(content, audience)
-    request = decode(REQUESTS, content)
-    if request.iss != kid:
-        raise RequestRefusedError("wrong_issuer", "/iss")
-    if request.tenant != tenant:
-        raise RequestRefusedError("foreign_tenant", "/tenant")
-    if request.exp - request.iat > LIFETIME_S or request.exp < request.iat:
-        raise RequestRefusedError("lifetime_too_long", "/exp")
-    if not request.iat - _AHEAD_S <= appended_ms / 1000 <= request.exp:
-        raise RequestRefusedError("expired", "/exp")
-    for moment, pointer in ((request.received_at, "/received_at"), (request.time, "/time")):
-        check_year(moment, pointer)
-        if moment is not None and moment.timestamp() > appended_ms / 1000 + _AHEAD_S:
-            raise RequestRefusedError("in_future", pointer)  # it would put off every date of the case
-    return request
+    return kid, verify(key, token)
 
 
 def _given(request: Request, name: str) -> bool:
@@ -205,5 +225,6 @@ def _check_audience(content: bytes, audience: str) -> None:
         claims: Any = msgspec.json.decode(content)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         raise MessageError("not_json") from None
-    if not isinstance(claims, dict) or claims.get("aud") != audience:
+    found = claims.get("aud") if isinstance(claims, dict) else None
+    if audience != found and not (isinstance(found, list) and audience in found):
         raise RequestRefusedError("wrong_audience", "/aud")

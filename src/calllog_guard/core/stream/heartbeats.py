@@ -3,15 +3,17 @@ Heartbeats: how one of ours is known in a topic to which others may write too.
 
 Rules: 1. A heartbeat bears a signature over where it lies and what it says, by a signer that the tenant's profile names: copied to
           another topic or partition it is none.  2. A tenant of the first release has no signer: what has exactly the bytes of one of
-          its heartbeats is one.  3. Whatever else is under the key, or begins with `~`, is a message like any other.
+          its heartbeats is one. So is what brokers appended until the tenant had signers, whenever it is read; its counter counts no more.
+       3. Whatever else is under the key, or begins with `~`, is a message like any other.
 Source: `proofs.py`; golden bytes in `tests/vectors/stored_v2.json`.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from calllog_guard.core.codec import BEAT, BEATS, decode, encode
-from calllog_guard.core.stream.proofs import AUDIT, KEEP, signer_of
+from calllog_guard.core.stream.proofs import AUDIT, KEEP, Proofs, signer_of
 from calllog_guard.errors import MessageError, NewerFormError
 
 _ROLES: Final = frozenset({AUDIT, KEEP})
@@ -29,12 +31,18 @@ def plain(record: Any) -> bool:
 
 
 class Heartbeats(NamedTuple):
-    """By which a tenant's heartbeats are known: the public half of each signer's key in base64url, by role."""
+    """By which a tenant's heartbeats are known; see `Proofs`."""
 
     signers: Mapping[str, str]
+    until: datetime | None = None
 
     def ours(self, record: Any) -> bool:
         """Whether a record is a heartbeat that nobody else can have written, or could before there were signers."""
+        older = Proofs(self.signers, self.until).older
+        return self._counts(record) or (plain(record) and older(record, AUDIT))
+
+    def _counts(self, record: Any) -> bool:
+        """Whether what a heartbeat says is believed."""
         if record.key != BEAT:
             return False
         return signer_of(record, self.signers) in _ROLES if self.signers else plain(record)
@@ -48,7 +56,7 @@ class Heartbeats(NamedTuple):
 
         """
         try:
-            return decode(BEATS, record.value or b"").counter if self.ours(record) else None
+            return decode(BEATS, record.value or b"").counter if self._counts(record) else None
         except MessageError:
             return None
 

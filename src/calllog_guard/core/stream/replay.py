@@ -3,15 +3,19 @@ What a replayed record carries: the coordinates of its dead letter, and when it 
 
 Rules: 1. A replay is judged by the fence as on its first day: its own append time is now, and a fence raised in between would
           not see it.  2. The header can only make a record older, so whoever forges it suppresses, never stores.
+       3. That a letter was replayed is believed where a signer of ours says so in the letter's own partition: or whoever may write to
+          dead letters could hide one.
 Source: docs/explanation/design.md.
 """
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
-from calllog_guard.core.codec import Internal, Utc
+from calllog_guard.core.codec import Internal, Utc, decode
+from calllog_guard.core.stream.proofs import AUDIT, UNPROVEN, Proofs
+from calllog_guard.errors import RecordError
 
 REPLAY_HEADER: Final = "clg-replay"
 REPLAYED_KEY: Final = b"~replayed"
@@ -46,3 +50,18 @@ class Replayed(Internal, frozen=True, kw_only=True):
 
 
 REPLAYED: Final = msgspec.json.Decoder(Replayed)
+
+
+def replayed_in(record: Any, proofs: Proofs) -> tuple[int, int]:
+    """
+    The place of the letter that a note says was replayed.
+
+    Raises:
+        MessageError: No note, or nobody of ours wrote it.
+        NewerFormError: A later release of ours wrote it.
+
+    """
+    note = proofs.read(record, AUDIT, lambda each: decode(REPLAYED, each.value))
+    if note.partition != record.partition:
+        raise RecordError(UNPROVEN)
+    return note.partition, note.offset

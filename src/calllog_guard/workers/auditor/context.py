@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from calllog_guard.core.audit.absence import Look
 from calllog_guard.core.stream.anchor import Anchor
-from calllog_guard.ports import Cleaners, Extents, Topics
+from calllog_guard.ports.administration import Cleaners, Extents, Topics
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.keys.restore_guard import RestoreGuard
 from calllog_guard.workers.keys.rotation import Walked

@@ -19,7 +19,7 @@ from calllog_guard.core.officers.acceptances import Accepted
 from calllog_guard.core.officers.prolongations import Prolonged, next_retention
 from calllog_guard.core.topics import TABLE, Topic
 from calllog_guard.metrics import Gauges
-from calllog_guard.ports import Place
+from calllog_guard.ports.log import Place
 from calllog_guard.workers.auditor.context import AuditorContext
 from calllog_guard.workers.runtime.beginnings import ReadingState, standing
 from calllog_guard.workers.runtime.reads import reads_of

@@ -23,7 +23,7 @@ from calllog_guard.core.stream.proofs import AUDIT
 from calllog_guard.core.topics import LATER, TABLE, Topic
 from calllog_guard.errors import EntryCorruptError, KeystoreSilentError
 from calllog_guard.metrics import Counters, Gauges
-from calllog_guard.ports import Trim
+from calllog_guard.ports.administration import Trim
 from calllog_guard.workers.auditor.context import AuditorContext
 from calllog_guard.workers.runtime.reads import Spot, group_of
 

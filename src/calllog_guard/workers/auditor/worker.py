@@ -25,7 +25,7 @@ from calllog_guard.core.stream.proofs import TOGETHER
 from calllog_guard.core.topics import LATER, Topic
 from calllog_guard.errors import KeystoreUnsafeError, MessageError, RecordError
 from calllog_guard.metrics import Counters, Gauges
-from calllog_guard.ports import TopicPartition
+from calllog_guard.ports.log import TopicPartition
 from calllog_guard.workers.auditor.context import AuditorContext
 from calllog_guard.workers.auditor.lags import Lags
 from calllog_guard.workers.auditor.observation import LookResult, Observation

@@ -26,12 +26,12 @@ from calllog_guard.core.records import Output, tombstone
 from calllog_guard.core.stream.arrival import content
 from calllog_guard.errors import EntryUnreadableError, KeyMissingError, MessageError, RecordError
 from calllog_guard.metrics import Counters
-from calllog_guard.ports import LegFacts, Pending
+from calllog_guard.ports.state import LegFacts, Pending
 from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.decision_work import PORTION
 from calllog_guard.workers.keeper.held_copies import Copies
 from calllog_guard.workers.keeper.partition import Shard
-from calllog_guard.workers.keys.people.subject_keys import fresh_nonce
+from calllog_guard.workers.keys.people.view import fresh_nonce
 
 UNJUDGED: Final = b"~unjudged."
 """Begins the index' note that a person's legs are still to be judged; no ledger key of a decision begins so."""

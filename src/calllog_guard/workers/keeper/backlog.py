@@ -19,7 +19,7 @@ from calllog_guard.core.decisions.decision import DECISIONS
 from calllog_guard.core.requests.types import EXPORTS
 from calllog_guard.errors import EpochUnknownError, LegMovedError, MessageError, ParkedError
 from calllog_guard.metrics import Counters
-from calllog_guard.ports import Pending
+from calllog_guard.ports.state import Pending
 from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.decision_work import Ended, Work, work_of
 from calllog_guard.workers.keeper.enforcement.enforcer import Enforcer

@@ -16,7 +16,7 @@ from calllog_guard.core.identifiers import EpochName
 from calllog_guard.core.officers.confirmations import Confirmed
 from calllog_guard.core.stream.beginnings import NO_ID
 from calllog_guard.core.topics import Topic
-from calllog_guard.ports import Index, Position, Rows
+from calllog_guard.ports.state import Index, Position, Rows
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.keeper.partition import Shard
 from calllog_guard.workers.keys.hold_store import Safe

@@ -17,7 +17,7 @@ from calllog_guard.core.crypto.law_copy import KeptCopy, noted_key
 from calllog_guard.core.identifiers import HoldId, Lookup
 from calllog_guard.core.retention.purposes import due_day
 from calllog_guard.errors import EntryUnreadableError
-from calllog_guard.ports import LegFacts
+from calllog_guard.ports.state import LegFacts
 from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.held_copies import Copies
 from calllog_guard.workers.keeper.partition import Shard

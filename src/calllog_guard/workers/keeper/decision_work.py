@@ -17,7 +17,7 @@ from calllog_guard.core.codec import decode
 from calllog_guard.core.crypto.subject_secrets import Secret
 from calllog_guard.core.decisions.decision import DECISIONS, Decision, Entry, open_entry
 from calllog_guard.core.identifiers import Pseudonym
-from calllog_guard.ports import Pending
+from calllog_guard.ports.state import Pending
 from calllog_guard.workers.keeper.partition import Shard
 
 PORTION: Final = 2000

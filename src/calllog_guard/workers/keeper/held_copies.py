@@ -35,14 +35,14 @@ from calllog_guard.core.retention.purposes import Purpose, due_day
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import KeyMissingError, LegMovedError, MessageError, RecordError
 from calllog_guard.metrics import Counters
-from calllog_guard.ports import LegFacts, Position
 from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.ports.state import LegFacts, Position
 from calllog_guard.workers.keeper.context import INDEX_FORM, KeeperContext
 from calllog_guard.workers.keeper.decision_work import PORTION
 from calllog_guard.workers.keeper.expiry.sweep_brake import SweepBrake
 from calllog_guard.workers.keeper.partition import Shard
 from calllog_guard.workers.keys.people.homes import Homes
-from calllog_guard.workers.keys.people.subject_keys import fresh_nonce
+from calllog_guard.workers.keys.people.view import fresh_nonce
 
 _AT_ONCE: Final = 500
 """Legs whose values are in memory together."""

@@ -35,7 +35,7 @@ from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.enforcement.enforcer import Enforcer
 from calllog_guard.workers.keeper.enforcement.holds import Preserver
 from calllog_guard.workers.keeper.partition import Shard
-from calllog_guard.workers.keys.people.subject_keys import pointer
+from calllog_guard.workers.keys.people.view import pointer
 
 log: Final = structlog.get_logger()
 Read = Callable[[Shard, Any], tuple[Decision, Entry | None]]

@@ -14,7 +14,7 @@ from calllog_guard.core.decisions.decision import Decision
 from calllog_guard.core.decisions.standing_rules import Standing
 from calllog_guard.core.identifiers import Token
 from calllog_guard.core.requests.types import EXPORTS, RESTRICTIONS, TAKE_AWAY, kinds
-from calllog_guard.ports import Index, Pending
+from calllog_guard.ports.state import Index, Pending
 from calllog_guard.workers.runtime.backoff import Pauses
 
 AT_ONCE: Final = kinds(lambda row: row.rule and not row.removes)

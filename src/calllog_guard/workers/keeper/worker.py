@@ -26,8 +26,9 @@ from calllog_guard.core.stream.heartbeats import plain
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryUnreadableError, EpochUnknownError, MessageError, RecordError
 from calllog_guard.metrics import Counters, Gauges
-from calllog_guard.ports import Index, LegFacts, Pending, TopicPartition
 from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.ports.log import TopicPartition
+from calllog_guard.ports.state import Index, LegFacts, Pending
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keeper.arrivals import UNJUDGED, facts_of, stray_of
 from calllog_guard.workers.keeper.backlog import Backlog

@@ -18,8 +18,9 @@ from calllog_guard.core.decisions.hold import TERMS, Terms
 from calllog_guard.core.identifiers import EpochName, HoldId
 from calllog_guard.errors import EntryUnreadableError, HoldReleasedError
 from calllog_guard.workers.keys.key_cache import Cache
-from calllog_guard.workers.keys.people.subject_keys import Keyring, fresh_nonce, pointer
+from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.people.unreadable import of_one
+from calllog_guard.workers.keys.people.view import fresh_nonce, pointer
 
 _NOW: Final = EpochName("")
 """Whatever epoch is current when the entry is sealed."""

@@ -45,13 +45,15 @@ from calllog_guard.core.stream.arrival import content
 from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import IdentityMovedError, MessageError
-from calllog_guard.ports import Clock, Log, Writer
+from calllog_guard.ports.clock import Clock
 from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.ports.log import Log, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.hold_store import Safe
 from calllog_guard.workers.keys.people.homes import Homes
 from calllog_guard.workers.keys.people.naming import Naming
-from calllog_guard.workers.keys.people.subject_keys import Keyring, fresh_nonce, pointer
+from calllog_guard.workers.keys.people.subject_keys import Keyring
+from calllog_guard.workers.keys.people.view import fresh_nonce, pointer
 
 _LEGS_OF_ONE: Final = 4
 """Kept of each person: the newest; an older month may not open any more."""

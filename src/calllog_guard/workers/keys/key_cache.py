@@ -10,12 +10,19 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 from weakref import WeakSet
 
 TICK_S: Final = 1.0
 K = TypeVar("K")
 V = TypeVar("V")
+
+
+class CacheLimits(NamedTuple):
+    """For how many seconds things are kept, and how many at once."""
+
+    life_s: float
+    most: int
 
 
 class Cache(Generic[K, V]):

@@ -22,7 +22,7 @@ from calllog_guard.core.stream.heartbeats import Heartbeats
 from calllog_guard.core.stream.proofs import Proofs
 from calllog_guard.errors import GuardMovedError, KeystoreForbiddenError, KeystoreGuardedError, NewerFormError
 from calllog_guard.metrics import CounterMetric, Counters, Increment
-from calllog_guard.ports import Keystore
+from calllog_guard.ports.keys import Keystore
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 
 _GUARD: Final = struct.Struct(">B16sQ")

@@ -39,9 +39,10 @@ from calllog_guard.core.crypto.rewrap import FORMS, Rewrapper, TakenEntry, epoch
 from calllog_guard.core.crypto.subject_secrets import Link, Month, floor_month, link_at, month_of
 from calllog_guard.core.identifiers import EpochName, Lookup, b64
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError
-from calllog_guard.ports import Clock
+from calllog_guard.ports.clock import Clock
 from calllog_guard.workers.keys.people.late_events import LateLimit
-from calllog_guard.workers.keys.people.subject_keys import Keyring, pointer
+from calllog_guard.workers.keys.people.subject_keys import Keyring
+from calllog_guard.workers.keys.people.view import pointer
 
 _FENCE_MARGIN_DAYS: Final = 30
 """Beyond the late limit and the backup window: docs/explanation/keystore.md."""

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from math import inf
 from typing import Any, Final
 
@@ -27,15 +28,15 @@ from calllog_guard.core.identifiers import Lookup
 from calllog_guard.core.records import Output
 from calllog_guard.core.retention.purposes import Purpose, standing
 from calllog_guard.core.stream.arrival import content
-from calllog_guard.errors import Fate, GuardError, MessageError, UnacknowledgedError, UnitOverdueError
+from calllog_guard.errors import MessageError, UnacknowledgedError, UnitOverdueError
 from calllog_guard.metrics import CounterMetric, Counters
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.protector.leg_writer import PendingLeg, Sealer, UnitRules
+from calllog_guard.workers.runtime.retry import answered
 
 log: Final = structlog.get_logger()
 _ANY_AGE_MS: Final = 100 * 366 * 86_400_000  # events of section 6 begin in 2000
-_PAUSE_S: Final = 2.0
 _ENDS: Final = {
     Counters.legs_written: "stored",
     Counters.legs_removed: "removed",
@@ -172,19 +173,19 @@ class Intake:
         self, parts: Sequence[PendingLeg], letters: Sequence[Output], rules: UnitRules
     ) -> Counter[CounterMetric]:
         """As a worker does: silence is waited for, a unit that has sent something and takes too long is not."""
-        now, most_s = asyncio.get_running_loop().time, self._settings.unit_max_s
-        began, deadline = now(), inf
-        while True:
-            attempt = now()
+        now, most_s, deadline = asyncio.get_running_loop().time, self._settings.unit_max_s, inf
+
+        async def attempt() -> Counter[CounterMetric]:
+            nonlocal deadline
+            began = now()
             try:
                 settled = self._resolved(parts, letters, rules)
-                return await asyncio.wait_for(settled, min(most_s, max(0.0, deadline - attempt)))
+                return await asyncio.wait_for(settled, min(most_s, max(0.0, deadline - began)))
             except TimeoutError:
                 raise UnitOverdueError(f"a unit was not done within {most_s:.0f} s: halt") from None
-            except GuardError as error:
-                if error.fate is not Fate.RETRY or now() - began > self._settings.retry_max_s:
-                    raise
-                if isinstance(error, UnacknowledgedError):
-                    deadline = min(deadline, attempt + most_s)
-                log.warning("import waits", why=str(error))
-            await asyncio.sleep(_PAUSE_S)
+            except UnacknowledgedError:
+                deadline = min(deadline, began + most_s)
+                raise
+
+        told = partial(log.warning, "import waits")
+        return await answered(attempt, lambda error: told(why=str(error)), most_s=self._settings.retry_max_s)

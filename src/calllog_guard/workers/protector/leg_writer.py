@@ -25,22 +25,20 @@ from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.crypto.key_bytes import KeyBytes
 from calllog_guard.core.crypto.leg_envelope import Nonce, leg_aad, leg_head, nonces, seal_under
 from calllog_guard.core.crypto.subject_secrets import CallKey, Month, floor_month, month_of
-from calllog_guard.core.identifiers import CallId, Lookup, Tenant, record_key
-from calllog_guard.core.policy.active import Policy
+from calllog_guard.core.identifiers import CallId, Lookup, record_key
 from calllog_guard.core.policy.form import Version
 from calllog_guard.core.records import Output, tombstone
 from calllog_guard.core.retention.purposes import allowed, mask_for
 from calllog_guard.core.stream.heartbeats import Heartbeats
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import IdentityMovedError, KeyMissingError, RecordError
-from calllog_guard.metrics import CounterMetric, Counters, Increment
-from calllog_guard.ports import Clock, Writer
+from calllog_guard.metrics import CounterMetric, Counters
 from calllog_guard.ports.fault_injection import CrashPoints
-from calllog_guard.settings import Settings
+from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.keys.people.homes import Homes
 from calllog_guard.workers.keys.people.naming import Names, Naming, UnitNames
-from calllog_guard.workers.keys.people.subject_keys import Keyring, View
 from calllog_guard.workers.keys.people.unreadable import Unreadable
+from calllog_guard.workers.keys.people.view import View
 
 Persons = Mapping[Lookup, Person | None]
 _SUPPRESSED: Final = {fate: Counters.events_suppressed[fate] for fate in get_args(Fated)}
@@ -109,31 +107,16 @@ class Sealer:
     One tenant's way from parts to acknowledged legs.
 
     Args:
-        keep_days: The longest period of any purpose: how far back the keys of a new person reach.
         returns: Whether a call may bring back a person who is gone; an old log's never does.
 
     """
 
-    def __init__(
-        self,
-        tenant: Tenant,
-        ring: Keyring,
-        naming: Naming,
-        writer: Writer,
-        policy: Policy,
-        settings: Settings,
-        clock: Clock,
-        count: Increment,
-        *,
-        keep_days: int,
-        returns: bool = True,
-    ) -> None:
-        self._tenant, self._ring, self._naming, self._writer = tenant, ring, naming, writer
-        self._policy, self._settings, self._clock, self._count = policy, settings, clock, count
-        self._keep_days, self._returns = keep_days, returns
-        self._legs = settings.topic(Topic.LEGS)
-        self._steps = CrashPoints(settings.off)
-        self._homes = Homes(ring)
+    def __init__(self, context: WorkerContext, *, returns: bool = True) -> None:
+        self._tenant, self._ring, self._writer = context.tenant, context.ring, context.writer
+        self._naming, self._homes = Naming(context.tenant, context.vault), Homes(context.ring)
+        self._policy, self._settings, self._clock = context.policy, context.settings, context.clock
+        self._keep_days, self._returns, self._count = context.keep_days, returns, context.count
+        self._legs, self._steps = context.settings.topic(Topic.LEGS), CrashPoints(context.settings.off)
         self._tables: tuple[Version, LegForm, PurposeTables] | None = None
 
     # --- parts ------------------------------------------------------------------------------------------------------

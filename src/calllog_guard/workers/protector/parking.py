@@ -37,11 +37,11 @@ from calllog_guard.core.stream.arrival import Arrival
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EpochUnknownError, MessageError, NewerFormError, UnitOverdueError
 from calllog_guard.metrics import Counters, Gauges
-from calllog_guard.ports import Place
 from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.ports.log import Place
 from calllog_guard.workers.context import WorkerContext
-from calllog_guard.workers.keys.people.subject_keys import fresh_nonce, pointer
 from calllog_guard.workers.keys.people.unreadable import Unreadable
+from calllog_guard.workers.keys.people.view import fresh_nonce, pointer
 from calllog_guard.workers.protector.leg_writer import PendingLeg
 from calllog_guard.workers.runtime.backoff import Pauses
 

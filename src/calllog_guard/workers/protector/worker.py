@@ -15,8 +15,8 @@ from calllog_guard.core.stream.arrival import appended_ms, content
 from calllog_guard.core.stream.replay import first_appended_ms
 from calllog_guard.errors import MessageError
 from calllog_guard.metrics import Counters
-from calllog_guard.ports import TopicPartition
 from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.ports.log import TopicPartition
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.keys.people.unreadable import Unreadable
 from calllog_guard.workers.protector.leg_writer import PendingLeg, Sealer, Settled, UnitRules

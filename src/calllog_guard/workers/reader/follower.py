@@ -23,15 +23,15 @@ from typing import Final, NamedTuple
 from calllog_guard.core.calls.view import Line, Reset
 from calllog_guard.core.retention.read_access import MAY_END, Refusal, has_lapsed
 from calllog_guard.errors import Fate, GuardError
-from calllog_guard.ports import Cursor, Record, Shown, ShownLeg
+from calllog_guard.ports.log import Record
+from calllog_guard.ports.state import Cursor, Shown, ShownLeg
 from calllog_guard.workers.reader.follower_position import AnewError, FollowerPosition, Trail
 from calllog_guard.workers.reader.follower_rows import Remembered, Step, seen, unknown
 from calllog_guard.workers.reader.once import read_on
 from calllog_guard.workers.reader.recheck import ROUND_S, Lookout
 from calllog_guard.workers.reader.session import BATCH, Reading, Right, Verdict
+from calllog_guard.workers.runtime.retry import RETRY_FIRST_S, longer
 
-_RETRY_FIRST_S: Final = 0.05
-_RETRY_MOST_S: Final = 2.0
 LAP_S: Final = 1.0
 """How often published policies and copies are looked for, where no tombstone asks for the copies sooner."""
 
@@ -84,12 +84,12 @@ class Following:
 
         """
         silent_since: float | None = None
-        pause, progress = _RETRY_FIRST_S, self._progress
+        pause, progress = RETRY_FIRST_S, self._progress
         while True:
             try:
                 async with aclosing(self._steps()) as steps:
                     async for step in steps:
-                        self.ready, self.why, silent_since, pause = True, [], None, _RETRY_FIRST_S
+                        self.ready, self.why, silent_since, pause = True, [], None, RETRY_FIRST_S
                         if step.given:
                             self._cursor.save(progress.saved, step.given, ())
                         if step.lines:
@@ -105,7 +105,7 @@ class Following:
                     raise
                 self._told(f"waits, nothing is removed: {error}")
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, _RETRY_MOST_S)
+                pause = longer(pause)
 
     # --- rounds -----------------------------------------------------------------------------------------------------
 

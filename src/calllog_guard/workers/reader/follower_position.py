@@ -15,7 +15,9 @@ from typing import Final
 
 from calllog_guard.core.codec import to_ms
 from calllog_guard.errors import ConfigurationError
-from calllog_guard.ports import Bookmark, Clock, Cursor, LogReader, Place
+from calllog_guard.ports.clock import Clock
+from calllog_guard.ports.log import LogReader, Place
+from calllog_guard.ports.state import Bookmark, Cursor
 
 _IDS: Final = "ids:"
 _IDENTIFY_S: Final = 5.0

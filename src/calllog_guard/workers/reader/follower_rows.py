@@ -17,7 +17,7 @@ from calllog_guard.core.calls.view import Line, Remove
 from calllog_guard.core.decisions.hold import kept_id
 from calllog_guard.core.identifiers import INTERNAL_KEY, Tenant, split_key
 from calllog_guard.core.retention.read_access import MAY_END, Refusal
-from calllog_guard.ports import Cursor, Shown, ShownLeg
+from calllog_guard.ports.state import Cursor, Shown, ShownLeg
 from calllog_guard.workers.reader.session import Right, Verdict
 
 Name = tuple[str, str]

@@ -11,7 +11,7 @@ from typing import Final
 from calllog_guard.core.calls.view import Line
 from calllog_guard.core.identifiers import INTERNAL_KEY
 from calllog_guard.errors import LogSilentError
-from calllog_guard.ports import LogReader, Place, Record
+from calllog_guard.ports.log import LogReader, Place, Record
 from calllog_guard.workers.reader.session import BATCH, Reading
 
 _STALLED_S: Final = 30.0

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from calllog_guard.core.identifiers import INTERNAL_KEY
-from calllog_guard.ports import Cursor, Record
+from calllog_guard.ports.log import Record
+from calllog_guard.ports.state import Cursor
 
 _WATCH_S: Final = 60.0
 _WATCH_FIRST_S: Final = 0.1

@@ -33,8 +33,9 @@ from calllog_guard.core.stream.offsets import pack
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, MessageError, RecordError, StateRefusedError
 from calllog_guard.metrics import Counters, Increment
-from calllog_guard.ports import Clock, Record, Writer
+from calllog_guard.ports.clock import Clock
 from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.ports.log import Record, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.reader.sources import EntryState, Errand, Header, Holder, Source
 

@@ -27,13 +27,12 @@ from calllog_guard.errors import (
     UnitOverdueError,
 )
 from calllog_guard.metrics import Counters, Increment, SetGauge
-from calllog_guard.ports import TopicPartition, Writer
+from calllog_guard.ports.log import TopicPartition, Writer
 from calllog_guard.settings import Settings
 from calllog_guard.workers.runtime.dead_letters import DeadLetters
+from calllog_guard.workers.runtime.retry import RETRY_FIRST_S, longer
 
 log: Final = structlog.get_logger()
-RETRY_FIRST_S: Final = 0.05
-RETRY_MOST_S: Final = 2.0
 
 Unit = Mapping[TopicPartition, Sequence[Any]]
 
@@ -152,7 +151,7 @@ class Attempts:
             try:
                 await asyncio.wait_for(self._revoking.wait(), pause)
             except TimeoutError:
-                pause = min(pause * 2, RETRY_MOST_S)
+                pause = longer(pause)
             else:
                 self.retry_since = None
                 return False

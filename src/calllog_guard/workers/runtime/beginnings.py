@@ -30,7 +30,9 @@ from calllog_guard.core.stream.beginnings import (
 )
 from calllog_guard.errors import ConfigurationError, EntryCorruptError, LogSilentError, RecordsLostError
 from calllog_guard.metrics import Counters, GaugeMetric, Gauges, Increment, SetGauge
-from calllog_guard.ports import Extents, Keystore, Place, Positions
+from calllog_guard.ports.administration import Extents
+from calllog_guard.ports.keys import Keystore
+from calllog_guard.ports.log import Place, Positions
 from calllog_guard.workers.runtime.reads import WHOLE, Reads, Spot
 
 log: Final = structlog.get_logger()

@@ -17,7 +17,8 @@ import structlog
 
 from calllog_guard.core.codec import to_ms
 from calllog_guard.metrics import Counters, Gauges, Increment, SetGauge
-from calllog_guard.ports import Clock, Place
+from calllog_guard.ports.clock import Clock
+from calllog_guard.ports.log import Place
 
 log: Final = structlog.get_logger()
 FRESH_S: Final = 60.0

@@ -11,7 +11,7 @@ from calllog_guard.core.stream.arrival import REMNANT, remnant
 from calllog_guard.core.stream.letters import LetterKey
 from calllog_guard.core.stream.replay import first_appended_ms
 from calllog_guard.errors import MessageError
-from calllog_guard.ports import Clock
+from calllog_guard.ports.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,12 @@ from calllog_guard.errors import (
     PositionConflictError,
 )
 from calllog_guard.metrics import Counters, Gauges, Summaries
-from calllog_guard.ports import GroupConsumer, TopicPartition
-from calllog_guard.workers.runtime.attempts import RETRY_FIRST_S, RETRY_MOST_S, Attempts, DeliveryContext, Waits
+from calllog_guard.ports.log import GroupConsumer, TopicPartition
+from calllog_guard.workers.runtime.attempts import Attempts, DeliveryContext, Waits
 from calllog_guard.workers.runtime.attempts import Unit as Unit  # noqa: PLC0414 - what every role takes
 from calllog_guard.workers.runtime.beginnings import LOOK_S, Beginnings
 from calllog_guard.workers.runtime.periodic import Duty
+from calllog_guard.workers.runtime.retry import RETRY_FIRST_S, RETRY_MOST_S, answered
 
 log: Final = structlog.get_logger()
 
@@ -350,16 +351,12 @@ class Delivery:
 
     async def _take_until_done(self, assigned: Sequence[TopicPartition]) -> None:
         """Get ready; while something is silent, wait and try again."""
-        while not self._stopping.is_set():
-            try:
+
+        async def take() -> None:
+            if not self._stopping.is_set():
                 await self._take(assigned)
-            except GuardError as error:
-                if error.fate is not Fate.RETRY:
-                    raise
-                log.warning("assignment waits", role=self._role.name, why=str(error))
-                await asyncio.sleep(RETRY_MOST_S)
-            else:
-                return
+
+        await answered(take, lambda error: log.warning("assignment waits", role=self._role.name, why=str(error)))
 
     async def _take(self, assigned: Sequence[TopicPartition]) -> None:
         starts, fixed = await self._beginnings.begin(), self._beginnings.reads.fixed

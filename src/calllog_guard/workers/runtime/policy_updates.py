@@ -21,7 +21,7 @@ from calllog_guard.core.policy.changes.publication import is_publication
 from calllog_guard.core.policy.form import Version
 from calllog_guard.errors import RequestRefusedError
 from calllog_guard.metrics import Counters, Increment
-from calllog_guard.ports import Clock
+from calllog_guard.ports.clock import Clock
 
 log: Final = structlog.get_logger()
 _ASK_AGAIN: Final = timedelta(seconds=30)

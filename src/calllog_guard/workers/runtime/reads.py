@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from calllog_guard.core.stream.beginnings import Shape, reached_key
 from calllog_guard.core.topics import LATER, TABLE, Topic
-from calllog_guard.ports import Place
+from calllog_guard.ports.log import Place
 from calllog_guard.settings import Settings
 
 WHOLE: Final = "all"

@@ -87,6 +87,12 @@ def test_a_family_takes_as_many_labels_as_it_has() -> None:
         Counters.reads["billing"]
 
 
+def test_a_number_with_the_same_labels_is_the_same_number() -> None:
+    """Values are kept by it: a partition as a number and as a text must not be counted apart."""
+    assert Counters.records_lost["calls", 1] is Counters.records_lost["calls", "1"]
+    assert Counters.dead["too_large"] is not Counters.dead["not_json"]
+
+
 def test_two_processes_share_no_value() -> None:
     """Tests make many worlds in one process."""
     first, second = Metrics(), Metrics()

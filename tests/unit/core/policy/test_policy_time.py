@@ -19,7 +19,7 @@ from calllog_guard.core.policy.form import PurposeTable, TenantPolicy, Version
 from calllog_guard.core.policy.versions import purposes_since
 from calllog_guard.core.retention.expiry import lapsed
 from calllog_guard.core.retention.purposes import due_day
-from calllog_guard.ports import LegFacts, Position
+from calllog_guard.ports.state import LegFacts, Position
 
 START = date(2026, 1, 1)
 TENANT = Tenant("iocom")

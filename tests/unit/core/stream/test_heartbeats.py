@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calllog_guard.core.cases.secret_cases import PREFIX
-from calllog_guard.core.codec import BEAT, Beat, encode
+from calllog_guard.core.codec import BEAT, Beat, encode, to_ms
 from calllog_guard.core.crypto.entries import GUARD_KEY
 from calllog_guard.core.crypto.jose import signer_public
 from calllog_guard.core.identifiers import b64
@@ -146,6 +147,16 @@ def test_the_highest_counter_counts_whatever_was_appended_since() -> None:
         KNOWN.highest([lying(beat(value=VALUE.replace(b'"v":1', b'"v":2')))])
 
 
+def test_an_old_heartbeat_is_known_by_the_brokers_time_and_its_counter_is_not_believed() -> None:
+    raised = Heartbeats(KNOWN.signers, START)
+    old = Output("calllog.events", 0, BEAT, encode(Beat(counter=1 << 50, at=START)))
+    before, at = (arrival(("calllog.events", 0), 7, to_ms(START) - each, BEAT, old.value, ()) for each in (1, 0))
+    assert (raised.ours(before), raised.ours(at), KNOWN.ours(before)) == (True, False, False)
+    assert not raised.ours(msgspec.structs.replace(before, senders=True)), "a sender dates as they like"
+    assert not raised.ours(msgspec.structs.replace(before, value=old.value + b" "))  # type: ignore[operator]
+    assert (raised.counter(before), raised.highest([before])) == (None, 0)
+
+
 def test_the_golden_heartbeat_is_known() -> None:
     name, proof = GOLDEN["heartbeat_header"]
     value, headers = GOLDEN["heartbeat"].encode(), ((name, proof.encode()),)
@@ -202,6 +213,24 @@ async def test_our_own_heartbeats_are_no_messages(world: GuardWorld) -> None:
     assert world.dead() == []
     assert not [each for each in world.counts if each.name in {"unreadable", "dead"}]
     assert "tombstoned" in world.case("erase-001").stages
+
+
+async def test_old_heartbeats_that_are_read_after_the_upgrade_are_none_of_the_messages(tmp_path: Path) -> None:
+    """Those of 0.1.0 that lie unread when the tenant is raised; what is written under their key later is told."""
+    world = await first_release(GuardWorld(tmp_path, POLICY)).start()
+    places = ("calllog.events", "privacy.requests")
+    await world.log.write([Output(name, 0, BEAT, VALUE) for name in places])
+    world.vault.upgrade(TENANT, partitions=4, at=world.clock.at)
+    world.clock.at += timedelta(minutes=14)
+    await world.log.write([Output(name, 0, BEAT, VALUE) for name in places])
+    await world.restart()
+    await world.run()
+    assert world.dead() == []
+    await world.call("c1", "alice")
+    world.clock.at += timedelta(minutes=2)
+    await world.log.write([Output(name, 0, BEAT, VALUE) for name in places])
+    await world.run()
+    assert (len(world.dead()), len(world.legs())) == (2, 1)
 
 
 async def test_a_request_is_carried_out_whatever_its_key(world: GuardWorld) -> None:

@@ -27,12 +27,13 @@ from calllog_guard.core.stream.beginnings import Reached, reached_entry, reached
 from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.core.topics import TABLE
 from calllog_guard.metrics import GaugeMetric, Gauges
-from calllog_guard.ports import Cleaner, Trim
+from calllog_guard.ports.administration import Cleaner, Trim
 from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor.context import AuditorContext
 from calllog_guard.workers.auditor.lags import Lags
 from calllog_guard.workers.auditor.observation import Observation
 from calllog_guard.workers.auditor.worker import Auditor
+from calllog_guard.workers.keys.key_cache import CacheLimits
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.restore_guard import guard_entry
 from calllog_guard.workers.keys.rotation import Walked
@@ -169,7 +170,7 @@ async def made(
     """An auditor that has partition 0, what it writes, and the levels it shows."""
     settings, keystore, writer = Settings(partitions=1), MemoryKeystore(), MemoryWriter()
     vault = Vault(LocalKms(tmp_path), FileRing(tmp_path))
-    ring = Keyring(Tenant("iocom"), keystore, vault, log, cache_s=60, cache_entries=10, partitions=1)
+    ring = Keyring(Tenant("iocom"), keystore, vault, log, CacheLimits(60, 10), 1)
     vault.create_tenant(Tenant("iocom"))
     keystore.entries[GUARD_KEY] = guard_entry(vault.guard_id())
     for record in log.ledger:

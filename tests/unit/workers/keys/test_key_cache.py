@@ -10,7 +10,7 @@ from test_rotation import PEOPLE, START, TENANT, World
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.identifiers import Lookup, Pseudonym
-from calllog_guard.workers.keys.key_cache import Cache
+from calllog_guard.workers.keys.key_cache import Cache, CacheLimits
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 
 ALICE, NOW_MS = PEOPLE[0], to_ms(START)
@@ -120,6 +120,6 @@ async def test_who_destroys_a_key_forgets_it(world: World) -> None:
 
 async def test_key_bytes_lapse_in_memory_without_any_more_work(world: World) -> None:
     """The bound that receipts state holds for a worker that never hears of the person again."""
-    ring = Keyring(TENANT, world.keystore, world.vault, world.clock, cache_s=2, cache_entries=10, partitions=2)
+    ring = Keyring(TENANT, world.keystore, world.vault, world.clock, CacheLimits(2, 10), 2)
     await living(ring)
     assert await asyncio.to_thread(gone_in_time, lambda: (*kept(ring), list(ring._verified)) == ([], [], []))

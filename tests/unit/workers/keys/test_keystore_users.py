@@ -11,6 +11,7 @@ from user_keystore import UserKeystore
 from calllog_guard.core.crypto.entries import GUARD_KEY, guarded_key, secrets_key
 from calllog_guard.core.crypto.subject_secrets import month_from
 from calllog_guard.errors import KeystoreForbiddenError, KeystoreGuardedError
+from calllog_guard.workers.keys.key_cache import CacheLimits
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 
 MONTHS = month_from("2026-10"), month_from("2026-11")
@@ -26,7 +27,7 @@ async def world(tmp_path: Path) -> World:
 
 def ring_of(world: World, keystore: UserKeystore) -> Keyring:
     """A role's."""
-    return Keyring(TENANT, keystore, world.vault, world.clock, cache_s=60, cache_entries=10, partitions=2)
+    return Keyring(TENANT, keystore, world.vault, world.clock, CacheLimits(60, 10), 2)
 
 
 async def test_a_protector_mints_whoever_is_new_and_whoever_returns(world: World) -> None:

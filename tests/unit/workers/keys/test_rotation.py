@@ -28,6 +28,7 @@ from calllog_guard.core.crypto.subject_secrets import month_from
 from calllog_guard.core.decisions.hold import hold_id
 from calllog_guard.core.identifiers import EpochName, Lookup, Pseudonym, SubjectId, Tenant
 from calllog_guard.errors import ConfigurationError, EntryUnreadableError, RecordError
+from calllog_guard.workers.keys.key_cache import CacheLimits
 from calllog_guard.workers.keys.people.late_events import LateLimit
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.restore_guard import guard_entry
@@ -66,7 +67,7 @@ class World:
 
     def fresh_ring(self) -> Keyring:
         """A keyring that has seen nothing."""
-        return Keyring(TENANT, self.keystore, self.vault, self.clock, cache_s=60, cache_entries=10, partitions=2)
+        return Keyring(TENANT, self.keystore, self.vault, self.clock, CacheLimits(60, 10), 2)
 
     async def fill(self) -> None:
         """Two live people and one who is gone."""
@@ -146,7 +147,7 @@ async def test_entries_move_and_an_old_backup_opens_nothing_in_the_end(world: Wo
     assert (await world.walk().run({"2026-W48": "waiting cases"})).kept["2026-W48"] == "waiting cases"
     assert (await world.walk().run({})).destroyed == ["2026-W48"]
     world.keystore.entries = backup
-    thief = Keyring(TENANT, world.keystore, world.vault, world.clock, cache_s=60, cache_entries=10, partitions=2)
+    thief = Keyring(TENANT, world.keystore, world.vault, world.clock, CacheLimits(60, 10), 2)
     with pytest.raises(EntryUnreadableError):
         thief.person(PEOPLE[0], backup[person_key(TENANT, PEOPLE[0])])
 

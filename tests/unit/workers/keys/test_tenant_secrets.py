@@ -16,9 +16,10 @@ from calllog_guard.core.crypto.subject_secrets import Secret
 from calllog_guard.core.identifiers import EpochName, Tenant
 from calllog_guard.core.policy.active import Policy
 from calllog_guard.errors import ConfigurationError, EpochUnknownError, KmsSilentError, StoredFormError
-from calllog_guard.ports import Kms
+from calllog_guard.ports.keys import Kms
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.desk.answers.receipts import ReceiptSigner
+from calllog_guard.workers.keys.key_cache import CacheLimits
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 from calllog_guard.workers.runtime.process.self_test import FORMS, Made, probe
@@ -154,7 +155,7 @@ def test_warming_up_without_a_tenant_says_what_to_do(tmp_path: Path) -> None:
 def ring(kms: Kms) -> Keyring:
     """Of a tenant whose secrets are under this KMS."""
     vault = Vault(kms, MemoryRing())
-    return Keyring(TENANT, MemoryKeystore(), vault, SystemClock(), cache_s=60, cache_entries=10, partitions=1)
+    return Keyring(TENANT, MemoryKeystore(), vault, SystemClock(), CacheLimits(60, 10), 1)
 
 
 def test_a_receipt_counts_how_long_the_kms_could_take_a_destruction_back() -> None:

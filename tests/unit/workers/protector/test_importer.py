@@ -38,7 +38,7 @@ from calllog_guard.errors import (
 from calllog_guard.metrics import Counters
 from calllog_guard.settings import Settings
 from calllog_guard.workers.context import WorkerContext
-from calllog_guard.workers.keys.people.naming import Naming
+from calllog_guard.workers.keys.key_cache import CacheLimits
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.restore_guard import guard_entry
 from calllog_guard.workers.keys.rotation import epoch_of
@@ -81,34 +81,26 @@ class Installed:
         self.vault.create_tenant(TENANT)
         self.vault.create_epoch(epoch_of(NOW))
         self.keystore.entries |= {GUARD_KEY: guard_entry(self.vault.guard_id()), EPOCH_KEY: epoch_of(NOW).encode()}
-        self.ring = Keyring(TENANT, self.keystore, self.vault, self.clock, cache_s=60, cache_entries=9, partitions=2)
+        self.ring = Keyring(TENANT, self.keystore, self.vault, self.clock, CacheLimits(60, 9), 2)
         self.settings = Settings(partitions=2)
 
     def lookup(self, name: str) -> Lookup:
         """A person's key in the keystore."""
         return self.vault.pepper(TENANT).lookup(TENANT, SubjectId(name))
 
+    def context(self) -> WorkerContext:
+        """What an import works with."""
+        dead = DeadLetters("calllog.dead", OperatorKey(receipt_pem(bytes(32))[1]), self.clock, 1)
+        own = {"settings": self.settings, "clock": self.clock, "policy": POLICY, "writer": self.writer, "dead": dead}
+        return context(WorkerContext, ring=self.ring, **own)
+
     def sealer(self, *, returns: bool) -> Sealer:
         """What seals."""
-        return Sealer(
-            TENANT,
-            self.ring,
-            Naming(TENANT, self.vault),
-            self.writer,
-            POLICY,
-            self.settings,
-            self.clock,
-            lambda _name, _by: None,
-            keep_days=2 * 12 * 31,
-            returns=returns,
-        )
+        return Sealer(self.context(), returns=returns)
 
     async def taken(self, *events: bytes | MessageError, listed: tuple[str, ...] = ()) -> Batch:
         """Take events in as a file's lines."""
-        dead = DeadLetters("calllog.dead", OperatorKey(receipt_pem(bytes(32))[1]), self.clock, 1)
-        own = {"settings": self.settings, "clock": self.clock, "policy": POLICY, "dead": dead}
-        given = context(WorkerContext, ring=self.ring, **own)
-        intake = Intake(given, self.sealer(returns=False), frozenset(map(self.lookup, listed)))
+        intake = Intake(self.context(), self.sealer(returns=False), frozenset(map(self.lookup, listed)))
         items = [Item(value, {"line": line}) for line, value in enumerate(events, 1)]
         return await intake.batch(items, {0: len(items)})
 

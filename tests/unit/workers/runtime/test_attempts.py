@@ -25,7 +25,7 @@ from calllog_guard.errors import (
     UnitOverdueError,
 )
 from calllog_guard.metrics import CounterMetric, Counters
-from calllog_guard.ports import TopicPartition
+from calllog_guard.ports.log import TopicPartition
 from calllog_guard.settings import Settings
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.runtime.attempts import Attempts, Unit

@@ -28,7 +28,7 @@ from calllog_guard.core.stream.beginnings import (
 )
 from calllog_guard.errors import ConfigurationError, EntryCorruptError, LogSilentError, NewerFormError, RecordsLostError
 from calllog_guard.metrics import CounterMetric, Counters, GaugeMetric, Gauges
-from calllog_guard.ports import TopicPartition
+from calllog_guard.ports.log import TopicPartition
 from calllog_guard.workers.runtime import beginnings as module
 from calllog_guard.workers.runtime.beginnings import Beginnings, take_over
 from calllog_guard.workers.runtime.reads import Reads

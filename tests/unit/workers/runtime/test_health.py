@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from calllog_guard.adapters.http.pages import Pages
 from calllog_guard.errors import GuardError, KeystoreSilentError, LogSilentError, ParkedError
 from calllog_guard.metrics import CounterMetric, Counters, Gauges, Metrics
-from calllog_guard.ports import TopicPartition
+from calllog_guard.ports.log import TopicPartition
 from calllog_guard.settings import Settings
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.runtime.delivery import Delivery

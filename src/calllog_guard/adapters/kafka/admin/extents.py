@@ -15,7 +15,7 @@ from calllog_guard.adapters.kafka.security import unanswered
 from calllog_guard.core.identifiers import id_text
 from calllog_guard.core.stream.beginnings import MARK, Committed, Extent, Shape
 from calllog_guard.errors import LogSilentError
-from calllog_guard.ports import Place
+from calllog_guard.ports.log import Place
 
 _MISSING: Final = 3
 """UNKNOWN_TOPIC_OR_PARTITION."""

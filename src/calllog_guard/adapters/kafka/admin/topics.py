@@ -13,7 +13,7 @@ from calllog_guard.adapters.kafka.admin.client import AdminClient, library, reso
 from calllog_guard.core.retention.purposes import GRACE_DAYS
 from calllog_guard.core.topics import OURS, TABLE, Topic, TopicRow
 from calllog_guard.errors import ConfigurationError, LogRefusedError
-from calllog_guard.ports import Trim
+from calllog_guard.ports.administration import Trim
 from calllog_guard.settings import Settings
 
 _DAY_MS: Final = 86_400_000
@@ -231,7 +231,10 @@ class KafkaTopics(AdminClient):
             return {}
         with self.admin() as admin:
             found = admin.describe_configs([resource("TOPIC", topic) for topic in topics], config_filter="all")
-        kept = {topic: int(_values(found, topic)["retention.ms"]) for topic in topics}
+        values = {topic: _values(found, topic) for topic in topics}
+        kept = {
+            topic: int(each["retention.ms"]) for topic, each in values.items() if "delete" in each["cleanup.policy"]
+        }
         return {topic: milliseconds for topic, milliseconds in kept.items() if milliseconds >= 0}
 
     def keep(self, topic: str, retention_ms: int) -> None:

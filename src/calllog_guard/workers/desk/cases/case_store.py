@@ -39,10 +39,10 @@ from calllog_guard.core.requests.types import TYPES, Kind
 from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import CaseStateError, EntryCorruptError, EpochUnknownError, MessageError
-from calllog_guard.ports import Place
 from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.ports.log import Place
 from calllog_guard.workers.context import WorkerContext
-from calllog_guard.workers.keys.people.subject_keys import pointer
+from calllog_guard.workers.keys.people.view import pointer
 
 log: Final = structlog.get_logger()
 _HOUR: Final = timedelta(hours=1)

@@ -18,7 +18,7 @@ from calllog_guard.core.codec import to_ms
 from calllog_guard.core.stream.proofs import TOGETHER
 from calllog_guard.errors import MessageError
 from calllog_guard.metrics import Counters
-from calllog_guard.ports import Place
+from calllog_guard.ports.log import Place
 from calllog_guard.workers.desk.cases.case_store import name_in
 from calllog_guard.workers.desk.context import DeskContext
 from calllog_guard.workers.keys.tenants.tenure import Tenure

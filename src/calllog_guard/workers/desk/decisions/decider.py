@@ -10,55 +10,36 @@ Source: docs/explanation/design.md, docs/explanation/cases.md.
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import count
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 import msgspec
 
 from calllog_guard.core.answers.parts import Amend, Task, first_of
-from calllog_guard.core.cases.case import ASKED, AT_ONCE, TRACED_FROM, Case, Trace
+from calllog_guard.core.cases.case import ASKED, Case
 from calllog_guard.core.cases.case_owner import tag_of
 from calllog_guard.core.codec import encode, to_ms
 from calllog_guard.core.crypto.entries import Person
-from calllog_guard.core.crypto.subject_secrets import Month, Secret, floor_month, month_of
-from calllog_guard.core.decisions.decision import (
-    UNSEEN,
-    Decision,
-    Entry,
-    decision_id,
-    seal_entry,
-    unseen_pseudonym,
-    version_at,
-)
-from calllog_guard.core.decisions.standing_rules import Correction, Rule, seal_rule
-from calllog_guard.core.identifiers import CallId, DecisionId, Lookup, Pseudonym, partition_of, record_key
-from calllog_guard.core.records import Output
+from calllog_guard.core.crypto.subject_secrets import Month, floor_month, month_of
+from calllog_guard.core.decisions.decision import UNSEEN, Decision, Entry, decision_id, seal_entry, unseen_pseudonym
+from calllog_guard.core.decisions.hold import LAW_FROM
+from calllog_guard.core.decisions.standing_rules import Rule, seal_rule
+from calllog_guard.core.identifiers import DecisionId, Lookup, Pseudonym, partition_of
 from calllog_guard.core.requests.request import Request
-from calllog_guard.core.requests.types import RESTRICTS, TRACED, TYPES, DecisionType, kinds
-from calllog_guard.core.topics import Topic
+from calllog_guard.core.requests.types import RESTRICTS, TYPES, DecisionType, kinds
 from calllog_guard.errors import EntryUnreadableError, HoldsFullError, KeyMissingError, MessageError, ParkedError
-from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.desk.cases.case_store import Casebook
-from calllog_guard.workers.desk.decisions.granted import (
-    ENDED,
-    FLAGS,
-    Granted,
-    PlannedDecision,
-    Telling,
-    parts_of,
-    span_of,
-)
+from calllog_guard.workers.desk.decisions.decision_writer import DecisionWriter
+from calllog_guard.workers.desk.decisions.granted import ENDED, Granted, PlannedDecision, Telling, parts_of, span_of
 from calllog_guard.workers.desk.decisions.subjects import Subjects
-from calllog_guard.workers.keys.people.subject_keys import View, fresh_nonce, pointer
+from calllog_guard.workers.keys.people.law_copies import LawCopy
+from calllog_guard.workers.keys.people.view import View, fresh_nonce, pointer
 from calllog_guard.workers.runtime.parallel import abreast
 
 MINTS: Final = kinds(lambda row: row.fence == "anybody")
 """Standing rules that hold for whoever is not yet known, too (a total erasure has a fence of its own)."""
 
-_APART: Final = timedelta(microseconds=1)
 _FORMER: Final = 100
 """The parts of earlier generations are numbered behind those of all subjects."""
 _LAW: Final = 20_000
@@ -106,20 +87,12 @@ def _amend(request: Request) -> bytes:
 _NOTHING: Final = Telling()
 
 
-class Decider:
+class Decider(DecisionWriter):
     """One tenant's decisions."""
 
     def __init__(self, context: WorkerContext, book: Casebook) -> None:
-        self._tenant, self._ring, self._vault, self._writer = (
-            context.tenant,
-            context.ring,
-            context.vault,
-            context.writer,
-        )
-        self._book, self._settings, self._clock = book, context.settings, context.clock
-        self._keep_days = context.keep_days
-        self._steps, self.subjects = CrashPoints(context.settings.off), Subjects(context.ring)
-        self._last = datetime.min.replace(tzinfo=UTC)
+        super().__init__(context, book)
+        self._vault, self._keep_days, self.subjects = context.vault, context.keep_days, Subjects(context.ring)
 
     async def lookups(self, request: Request) -> dict[int, Lookup]:
         """See Subjects: by number, everybody whom a request is about."""
@@ -380,74 +353,19 @@ class Decider:
         for at, (lookup, partition) in enumerate(places):
             if (lookup, partition) in asked:
                 continue
-            name, pseudonym = self.placed(granted, numbers[lookup], partition, ledger)
+            name, pseudonym = self._placed(granted, numbers[lookup], partition, ledger)
             decision = self.decision(granted, cast("DecisionType", request.type), name, pseudonym, view)
             task = _amend(request) if request.type == "rectify" else _task(granted, _LAW + at, told)
             found.append((_LAW + at, seal_entry(decision, Entry(lookup, 0, task), ledger, fresh_nonce())))
         return found
 
-    def placed(self, granted: Granted, index: int, partition: int, ledger: Secret) -> tuple[DecisionId, Pseudonym]:
-        """A decision with a name of nobody in a partition; the same on a repeat."""
-        name = decision_id(self._tenant, f"{granted.case.name} law {partition}", index, 0)
-        for number in count():
-            pseudonym = unseen_pseudonym(ledger, DecisionId(f"{name}.{number}"))
-            if partition_of(pseudonym, self._settings.partitions) == partition:
-                return name, pseudonym
-        raise AssertionError("numbers do not end")
-
-    def _rule(self, granted: Granted, part: PlannedDecision, token_of: Callable[[CallId], Any]) -> Rule:
-        """What a decision says beyond its type."""
-        request = granted.request
-        facts = None
-        if part.kind == "rectify" and request.facts:
-            given = request.facts
-            token = str(token_of(CallId(given.call_id)))
-            facts = Correction(token=token, role=given.role, joined_at=given.joined_at, left_at=given.left_at)
-        return Rule(range=span_of(request.range) if part.kind == "erase" else None, mask=part.mask, facts=facts)
-
-    # --- the ledger ---------------------------------------------------------------------------------------------------
-
-    def decision(self, granted: Granted, kind: DecisionType, name: str, pseudonym: Pseudonym, view: View) -> Decision:
-        """A decision before anything is sealed in it."""
-        now, tenure = self._clock.now(), self._ring.tenure
-        self._last = max(now, self._last + _APART)  # none is made at the moment of another, or before it
-        return Decision(
-            v=version_at(self._ring.forms),
-            tenure=msgspec.UNSET if tenure is None or self._ring.forms == 1 else tenure.number,
-            decision=name,
-            type=kind,
-            tenant=self._tenant,
-            case=granted.case.case,
-            pseudonym=pseudonym,
-            entry="",
-            epoch=pointer(view),
-            cut_off=granted.case.cut_off or now,
-            pol=granted.version,
-            at=self._last,
-        )
-
-    def _to_trace(self, case: Case, decisions: Iterable[tuple[int, Decision]]) -> Case:
-        """The case with the decisions of which keepers will say where the records had gone."""
-        if self._ring.forms < TRACED_FROM:
-            return case
-        new = {each.decision: Trace(of=each.type, place=place) for place, each in decisions if each.type in TRACED}
-        traces = new | (case.traces or {})
-        return msgspec.structs.replace(case, traces=traces) if new else case
-
-    async def decided(self, case: Case, decisions: list[Decision]) -> Case:
-        """The case names its decisions before the ledger has them; both are acknowledged on return."""
-        names = tuple(dict.fromkeys((*case.decisions, *(each.decision for each in decisions))))
-        if names != case.decisions:
-            at_once = {each.decision: AT_ONCE for each in decisions if each.type in FLAGS}
-            progress = at_once | case.progress
-            case = await self._book.save(msgspec.structs.replace(case, decisions=names, progress=progress))
-        await self._writer.write([self.ledger(decision) for decision in decisions])
-        self._steps.reached("erase.decision")
-        return case
-
-    def ledger(self, decision: Decision) -> Output:
-        """A decision on its way to its person's partition."""
-        pseudonym = Pseudonym(decision.pseudonym)
-        key = record_key(pseudonym, DecisionId(decision.decision))
-        place = partition_of(pseudonym, self._settings.partitions)
-        return Output(self._settings.topic(Topic.DECISIONS), place, key, encode(decision))
+    async def by_law(
+        self, granted: Granted, lookups: Mapping[int, Lookup], law: Iterable[LawCopy]
+    ) -> list[tuple[Lookup, int, Pseudonym]]:
+        """In which partitions law keeps copies of people, each with a generation and a name of nobody's that lives there."""
+        numbers = {lookup: index for index, lookup in lookups.items()}
+        ledger = self._vault.epoch_key(pointer(await self._ring.view([])), self._tenant, "ledger")
+        return [
+            (lookup, LAW_FROM + partition, self._placed(granted, numbers[lookup], partition, ledger)[1])
+            for lookup, partition in dict.fromkeys((each.lookup, each.copy.partition) for each in law)
+        ]

@@ -17,7 +17,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-import msgspec
 import structlog
 
 from calllog_guard.core.cases.case import Case
@@ -32,7 +31,18 @@ from calllog_guard.core.decisions.decision import (
     seal_entry,
     version_at,
 )
-from calllog_guard.core.decisions.hold import LAW_FROM, READY, Covered, OfLaw, Release, Terms, hold_id
+from calllog_guard.core.decisions.hold import (
+    LAW_FROM,
+    READY,
+    Covered,
+    OfLaw,
+    Release,
+    Terms,
+    hold_id,
+    over_subjects,
+    with_people,
+    with_told,
+)
 from calllog_guard.core.decisions.outcome import is_result
 from calllog_guard.core.decisions.standing_rules import Rule, seal_rule
 from calllog_guard.core.identifiers import INTERNAL_KEY, DecisionId, EpochName, HoldId, Lookup, Pseudonym, id_bytes
@@ -54,11 +64,9 @@ from calllog_guard.workers.desk.context import DeskContext
 from calllog_guard.workers.desk.decisions.granted import Former, Granted, Telling, span_of
 from calllog_guard.workers.keys.hold_store import terms_of
 from calllog_guard.workers.keys.people.law_copies import KeptOf
-from calllog_guard.workers.keys.people.subject_keys import fresh_nonce, pointer
+from calllog_guard.workers.keys.people.view import fresh_nonce, pointer
 
 log: Final = structlog.get_logger()
-
-
 _NONE: Final = HoldId("none")
 """No hold: asked for with all others, so that asking takes the same whether there are any."""
 
@@ -135,10 +143,11 @@ class Holds:
         )
         await self._safe.made(name, terms)
         self._steps.reached("hold.made")
-        asked_anew = case.jti.endswith(READY)  # whoever was erased before a disclosure was asked for is known no more
         everyone = list(lookups.values())
         met = await self.living(everyone)
-        met += [] if asked_anew else [*await self._erased(everyone), *await self._by_law(granted, lookups)]
+        if not case.jti.endswith(READY):  # whoever was erased before a disclosure was asked for is known no more
+            law = await self._kept.of(everyone)
+            met += [*await self._erased(everyone), *await self._a.decider.by_law(granted, lookups, law)]
         case, left = await self._cover(name, case, granted.version, met)
         left |= self._ring.persons(await self._ring.view(list(lookups.values())))[1]
         for error in left.values():
@@ -153,7 +162,7 @@ class Holds:
 
         Who is left out: their keys cannot be used, or bear as many marks as they can.
         """
-        terms = await self._safe.change(name, lambda found: _with(found, met))
+        terms = await self._safe.change(name, lambda found: with_people(found, met))
         fresh = [each for each in terms.people if not each.told]
         if not fresh:
             return case, {}
@@ -174,7 +183,7 @@ class Holds:
         for each in done:
             await self._flag(Lookup(each.lookup), each.generation, held=True)
         self._steps.reached("hold.flagged")
-        await self._safe.change(name, partial(_told, done))
+        await self._safe.change(name, partial(with_told, done))
         return case, left
 
     async def living(self, lookups: Collection[Lookup]) -> list[tuple[Lookup, int, Pseudonym]]:
@@ -205,16 +214,6 @@ class Holds:
                 found.append((entry.lookup, entry.generation, Pseudonym(decision.pseudonym)))
         return found
 
-    async def _by_law(self, granted: Granted, lookups: Mapping[int, Lookup]) -> list[tuple[Lookup, int, Pseudonym]]:
-        """In which partitions law keeps copies of people, each with a name of nobody that lives there."""
-        law = await self._kept.of(list(lookups.values()))
-        numbers = {lookup: index for index, lookup in lookups.items()}
-        ledger = self._a.vault.epoch_key(pointer(await self._ring.view([])), self._tenant, "ledger")
-        return [
-            (lookup, LAW_FROM + partition, self._a.decider.placed(granted, numbers[lookup], partition, ledger)[1])
-            for lookup, partition in dict.fromkeys((each.lookup, each.copy.partition) for each in law)
-        ]
-
     async def _marked(self, name: HoldId, terms: Terms, case: Case, version: str, each: Covered) -> Decision | None:
         """
         The decision about one person, whose key bears its mark; None when the key is gone, and so all that could be held.
@@ -226,8 +225,8 @@ class Holds:
         decision = decision_id(self._tenant, case.name, each.number, each.generation)
         if each.generation >= LAW_FROM:
             task = encode(OfLaw(hold=name, range=terms.range))
-            told = await self._decision("hold", decision, case, version, each)
-            return self._sealed(told, Entry(Lookup(each.lookup), each.generation, task))
+            bare = await self._decision("hold", decision, case, version, each)
+            return self._sealed(bare, Entry(Lookup(each.lookup), each.generation, task))
         mark = id_bytes(decision)
 
         def marked(keys: Keys) -> Keys:
@@ -343,7 +342,7 @@ class Holds:
             known = set(subjects)
             if fresh := [each for each in dict.fromkeys(all_of_them) if each not in known]:
                 with suppress(HoldReleasedError):  # another desk was faster
-                    found[name] = case, await self._safe.change(name, partial(_over, subjects=fresh))
+                    found[name] = case, await self._safe.change(name, partial(over_subjects, subjects=fresh))
         return found
 
     # --- release ------------------------------------------------------------------------------------------------------
@@ -385,27 +384,3 @@ class Holds:
         free = [Lookup(each) for each in terms.subjects if each not in others]
         for lookup, generation, _ in await self.living(free):
             await self._flag(lookup, generation, held=False)
-
-
-def _over(terms: Terms, subjects: Sequence[Lookup]) -> Terms:
-    return msgspec.structs.replace(terms, subjects=tuple(dict.fromkeys((*terms.subjects, *subjects))))
-
-
-def _with(terms: Terms, met: Sequence[tuple[Lookup, int, Pseudonym]]) -> Terms:
-    known = {(each.lookup, each.generation) for each in terms.people}
-    numbers = {lookup: number for number, lookup in enumerate(terms.subjects)}
-    people = [
-        Covered(number=numbers[lookup], lookup=lookup, generation=generation, pseudonym=pseudonym)
-        for lookup, generation, pseudonym in dict.fromkeys(met)
-        if (lookup, generation) not in known
-    ]
-    return msgspec.structs.replace(terms, people=(*terms.people, *people)) if people else terms
-
-
-def _told(done: Collection[Covered], terms: Terms) -> Terms:
-    told = {(each.number, each.generation, each.pseudonym) for each in done}
-    people = [
-        msgspec.structs.replace(each, told=True) if (each.number, each.generation, each.pseudonym) in told else each
-        for each in terms.people
-    ]
-    return msgspec.structs.replace(terms, people=tuple(people))

@@ -35,7 +35,7 @@ from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EpochUnknownError, MessageError
 from calllog_guard.workers.desk.context import DeskContext
 from calllog_guard.workers.desk.decisions.granted import SEARCHES, Granted
-from calllog_guard.workers.keys.people.subject_keys import View, fresh_nonce, pointer
+from calllog_guard.workers.keys.people.view import View, fresh_nonce, pointer
 
 log: Final = structlog.get_logger()
 _FROM: Final = 2

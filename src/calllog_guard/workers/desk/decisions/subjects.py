@@ -22,7 +22,8 @@ from calllog_guard.core.requests.request import Request
 from calllog_guard.errors import IdentityMovedError, MessageError
 from calllog_guard.workers.keys.people.homes import Homes
 from calllog_guard.workers.keys.people.naming import Naming
-from calllog_guard.workers.keys.people.subject_keys import Keyring, View
+from calllog_guard.workers.keys.people.subject_keys import Keyring
+from calllog_guard.workers.keys.people.view import View
 
 FORMS: Final = 2
 """From this level of forms on a case says whether somebody was known: a desk of the first release would refuse it."""

@@ -22,7 +22,7 @@ import msgspec
 from calllog_guard.core.answers.readers import LATE, Opening, which_of
 from calllog_guard.core.audit.accesses import Account, read_access
 from calllog_guard.core.codec import NOBODY, Access
-from calllog_guard.ports import Rows
+from calllog_guard.ports.state import Rows
 
 _BLOCK: Final = 1024
 _BLOCK_KEY: Final = struct.Struct(">cQ")

@@ -26,8 +26,8 @@ from calllog_guard.core.records import tombstone
 from calllog_guard.core.requests.types import TAKE_AWAY, kinds
 from calllog_guard.errors import EntryUnreadableError, KeyMissingError, LegMovedError
 from calllog_guard.metrics import Counters
-from calllog_guard.ports import LegFacts
 from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.ports.state import LegFacts
 from calllog_guard.workers.keeper.arrivals import Arrivals
 from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.decision_work import PORTION, Ended, Work

@@ -30,7 +30,7 @@ from calllog_guard.core.requests.types import TYPES, AnswerKind
 from calllog_guard.core.retention.purposes import Purpose, due_day
 from calllog_guard.errors import LegMovedError, MessageError
 from calllog_guard.metrics import Counters
-from calllog_guard.ports import LegFacts
+from calllog_guard.ports.state import LegFacts
 from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.decision_work import Ended, Work
 from calllog_guard.workers.keeper.enforcement.enforcer import Enforcer

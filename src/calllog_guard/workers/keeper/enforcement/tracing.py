@@ -16,7 +16,7 @@ import structlog
 
 from calllog_guard.core.answers.readers import LegOffsets
 from calllog_guard.errors import EntryUnreadableError, LogSilentError
-from calllog_guard.ports import LegFacts
+from calllog_guard.ports.state import LegFacts
 from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.decision_work import PORTION, Ended, Work
 from calllog_guard.workers.keeper.enforcement.readership import Readership

@@ -29,7 +29,7 @@ from calllog_guard.metrics import Counters
 from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.held_copies import opened_of
 from calllog_guard.workers.keeper.partition import Shard
-from calllog_guard.workers.keys.people.subject_keys import fresh_nonce
+from calllog_guard.workers.keys.people.view import fresh_nonce
 
 _DAY_MS: Final = 86_400_000
 _AT_ONCE: Final = 500

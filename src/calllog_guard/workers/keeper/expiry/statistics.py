@@ -53,11 +53,11 @@ from calllog_guard.core.stream.proofs import KEEP, Proofs
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.metrics import Counters
-from calllog_guard.ports import LegFacts
 from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.ports.state import LegFacts
 from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.partition import Shard
-from calllog_guard.workers.keys.people.subject_keys import fresh_nonce, pointer
+from calllog_guard.workers.keys.people.view import fresh_nonce, pointer
 
 log: Final = structlog.get_logger()
 _BATCH: Final = 1000

@@ -15,7 +15,8 @@ from calllog_guard.core.officers.confirmations import let_go
 from calllog_guard.core.retention.purposes import Purpose, due_day
 from calllog_guard.core.retention.sweep_brake import DAYS_MOST, too_much
 from calllog_guard.metrics import Counters, Gauges
-from calllog_guard.ports import Index, LegFacts, Place
+from calllog_guard.ports.log import Place
+from calllog_guard.ports.state import Index, LegFacts
 from calllog_guard.workers.keeper.context import KeeperContext
 
 log: Final = structlog.get_logger()

@@ -19,8 +19,9 @@ from calllog_guard.core.crypto.same_person import Same, open_same, same_key, sea
 from calllog_guard.core.identifiers import Lookup
 from calllog_guard.errors import EntryMovedError, EntryUnreadableError, MessageError
 from calllog_guard.workers.keys.people.naming import Names, Naming
-from calllog_guard.workers.keys.people.subject_keys import Keyring, View, fresh_nonce, pointer
+from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.people.unreadable import Unreadable, of_one
+from calllog_guard.workers.keys.people.view import View, fresh_nonce, pointer
 
 _Sames = Callable[[Sequence[Lookup]], Awaitable[dict[Lookup, tuple[Lookup, ...]]]]
 _HOPS: Final = 8

@@ -15,7 +15,7 @@ from calllog_guard.core.crypto.entries import Keys, key_epoch, open_keys, seal_k
 from calllog_guard.core.crypto.subject_secrets import CallKey
 from calllog_guard.core.identifiers import Lookup, Pseudonym, Tenant
 from calllog_guard.errors import EntryUnreadableError
-from calllog_guard.ports import Keystore
+from calllog_guard.ports.keys import Keystore
 from calllog_guard.workers.keys.people.unreadable import of_one
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 

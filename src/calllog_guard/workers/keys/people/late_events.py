@@ -11,7 +11,7 @@ import struct
 from typing import Final, NamedTuple
 
 from calllog_guard.errors import ConfigurationError, EntryCorruptError
-from calllog_guard.ports import Keystore
+from calllog_guard.ports.keys import Keystore
 
 KEY: Final = b"clg:~late"
 _FORM: Final = struct.Struct(">BII")

@@ -13,9 +13,10 @@ from typing import Final
 from calllog_guard.core.crypto.entries import EPOCH_KEY, key_epoch
 from calllog_guard.core.crypto.law_copy import KeptCopies, KeptCopy, kept_key, open_kept, seal_kept
 from calllog_guard.core.identifiers import Lookup
-from calllog_guard.ports import Clock
-from calllog_guard.workers.keys.people.subject_keys import Keyring, fresh_nonce, pointer
+from calllog_guard.ports.clock import Clock
+from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.people.unreadable import of_one
+from calllog_guard.workers.keys.people.view import fresh_nonce, pointer
 
 FORMS: Final = 2
 

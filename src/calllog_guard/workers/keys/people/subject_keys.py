@@ -10,7 +10,7 @@ Source: docs/explanation/keystore.md.
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from calllog_guard.core.codec import to_ms
@@ -30,12 +30,14 @@ from calllog_guard.core.crypto.entries import (
 )
 from calllog_guard.core.crypto.key_bytes import KeyBytes
 from calllog_guard.core.crypto.subject_secrets import IdentitySecret, Link, Month, link_at
-from calllog_guard.core.identifiers import EPOCH_PATTERN, EpochName, Lookup, Pseudonym, Tenant, id_bytes
-from calllog_guard.errors import EntryMovedError, EntryUnreadableError, GuardMovedError, KeyMissingError
-from calllog_guard.ports import Clock, Keystore
-from calllog_guard.workers.keys.key_cache import Cache
+from calllog_guard.core.identifiers import Lookup, Pseudonym, Tenant, id_bytes
+from calllog_guard.errors import EntryMovedError, EntryUnreadableError, KeyMissingError
+from calllog_guard.ports.clock import Clock
+from calllog_guard.ports.keys import Keystore
+from calllog_guard.workers.keys.key_cache import Cache, CacheLimits
 from calllog_guard.workers.keys.people.key_entries import NONCE, KeyEntries
 from calllog_guard.workers.keys.people.unreadable import Unreadable, of_one
+from calllog_guard.workers.keys.people.view import View, pointer
 from calllog_guard.workers.keys.restore_guard import RestoreGuard
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 from calllog_guard.workers.keys.tenants.tenure import Tenure
@@ -43,25 +45,6 @@ from calllog_guard.workers.keys.tenants.tenure import Tenure
 _VERIFIED_MAX: Final = 100_000
 _MINTED_AT_ONCE: Final = 120
 """People: each has two entries that one transaction watches, and its time grows with the square (4 ms for 250 entries)."""
-
-
-def fresh_nonce() -> bytes:
-    """Twelve random bytes, for one seal."""
-    return secrets.token_bytes(NONCE)
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """
-    What one MGET said: raw person entries by lookup, the pointer to the current epoch, the least generation to mint.
-
-    `carried` is how many changes of the rules of identity the keystore has been carried through.
-    """
-
-    epoch: bytes | None
-    raw: dict[Lookup, bytes | None]
-    floor: int = 1
-    carried: int = 0
 
 
 class Keyring(KeyEntries):
@@ -73,17 +56,14 @@ class Keyring(KeyEntries):
         keystore: Keystore,
         vault: Vault,
         clock: Clock,
-        *,
-        cache_s: float,
-        cache_entries: int,
+        cache: CacheLimits,
         partitions: int,
     ) -> None:
         super().__init__(tenant, keystore, vault)
-        self._clock = clock
-        self.cache_s = cache_s
-        self._cache: Cache[Lookup, KeyBytes] = Cache(cache_s, cache_entries)
-        self._owners: Cache[Pseudonym, Lookup] = Cache(cache_s, cache_entries)
-        self._verified: Cache[Lookup, tuple[bytes, Person]] = Cache(cache_s, _VERIFIED_MAX)
+        self._clock, self.cache_s = clock, cache.life_s
+        self._cache: Cache[Lookup, KeyBytes] = Cache(*cache)
+        self._owners: Cache[Pseudonym, Lookup] = Cache(*cache)
+        self._verified: Cache[Lookup, tuple[bytes, Person]] = Cache(cache.life_s, _VERIFIED_MAX)
         self.guard = RestoreGuard(keystore, vault, tenant, partitions)
         self.tenure: Tenure | None = None
         self.minted = 0
@@ -391,19 +371,3 @@ class Keyring(KeyEntries):
     def now_ms(self) -> int:
         """The clock in milliseconds."""
         return to_ms(self._clock.now())
-
-
-def pointer(view: View) -> EpochName:
-    """
-    The current epoch.
-
-    Raises:
-        GuardMovedError: The keystore names none, or what is no epoch.
-
-    """
-    if view.epoch is None:
-        raise GuardMovedError("the keystore names no epoch: run calllog-guard tenant create, or restore the keystore")
-    epoch = view.epoch.decode("ascii", "replace")
-    if not EPOCH_PATTERN.match(epoch):
-        raise GuardMovedError(f"{EPOCH_KEY.decode()} in the keystore is no epoch: restore the keystore")
-    return EpochName(epoch)

@@ -15,7 +15,7 @@ from calllog_guard.core.crypto.subject_secrets import Secret
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.rights.grants import DOMAIN_KEY, DOMAINS, SECRETS, opened_by
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, KmsForbiddenError, KmsSilentError
-from calllog_guard.ports import Kms, Ring
+from calllog_guard.ports.keys import Kms, Ring
 
 WHOLE = "cases"
 """The secret of which those in DERIVED are made: who has it needs no other."""

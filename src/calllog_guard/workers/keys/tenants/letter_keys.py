@@ -15,7 +15,7 @@ from typing import Final
 from calllog_guard.core.crypto.jose import desk_pem, sealing_public
 from calllog_guard.core.crypto.subject_secrets import Secret
 from calllog_guard.core.stream.letters import WEEK, LetterKey, kid_of, number_in, packed, unpacked
-from calllog_guard.ports import Kms, Ring
+from calllog_guard.ports.keys import Kms, Ring
 from calllog_guard.workers.keys.tenants.profiles import check_vouched, vouched
 
 LIFE_S: Final = 300.0

@@ -13,7 +13,7 @@ from calllog_guard.core.crypto.subject_secrets import Secret
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.profile import TenantProfile, digest, opened, packed, profile_name, split
 from calllog_guard.errors import EntryCorruptError
-from calllog_guard.ports import Kms, Ring
+from calllog_guard.ports.keys import Kms, Ring
 
 
 def vouched(kms: Kms, wrapping: str, name: str, content: bytes) -> bytes:

@@ -31,7 +31,7 @@ from calllog_guard.core.rights.grants import DOMAINS, SECRETS, VOUCHES_LETTERS, 
 from calllog_guard.core.stream.heartbeats import Heartbeats
 from calllog_guard.core.stream.proofs import AUDIT, DESK, KEEP, Proofs, vouched
 from calllog_guard.errors import EpochUnknownError, KmsForbiddenError, KmsSilentError
-from calllog_guard.ports import Kms, Ring
+from calllog_guard.ports.keys import Kms, Ring
 from calllog_guard.workers.keys.tenants.domains import DERIVED, WHOLE
 from calllog_guard.workers.keys.tenants.letter_keys import LetterKeys
 from calllog_guard.workers.keys.tenants.wrapped_secrets import LIFE_S, ROOT, WrappedSecrets
@@ -240,7 +240,7 @@ class Vault(WrappedSecrets):
 
     def heartbeats(self, tenant: Tenant) -> Heartbeats:
         """By which the tenant's heartbeats are known; raises as `profile`."""
-        return Heartbeats(self.profile(tenant).signers)
+        return Heartbeats(*self.proofs(tenant))
 
     def proofs(self, tenant: Tenant) -> Proofs:
         """By which the tenant's records are known; raises as `profile`."""

@@ -21,8 +21,9 @@ from calllog_guard.core.records import Output
 from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.core.topics import TABLE
 from calllog_guard.errors import StaleDeskError
-from calllog_guard.ports import Keystore, Writer
 from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.ports.keys import Keystore
+from calllog_guard.ports.log import Writer
 
 _VERSION: Final = 1
 _FORM: Final = struct.Struct(">BQ16s")

@@ -13,7 +13,7 @@ from calllog_guard.core.crypto.subject_secrets import Secret
 from calllog_guard.core.identifiers import EPOCH_PATTERN, EpochName, Tenant
 from calllog_guard.core.rights.grants import DOMAINS, VOUCHES_PROFILES, opened_by
 from calllog_guard.errors import ConfigurationError, EpochUnknownError, GuardError, KmsForbiddenError, KmsSilentError
-from calllog_guard.ports import Kms, Ring
+from calllog_guard.ports.keys import Kms, Ring
 from calllog_guard.workers.keys.key_cache import Cache
 from calllog_guard.workers.keys.tenants.domains import Domains
 from calllog_guard.workers.keys.tenants.profiles import Profiles
@@ -45,7 +45,7 @@ class WrappedSecrets:
         self._epochs: Cache[EpochName, Opened] = Cache(life_s, _EPOCHS_MAX, now=now)
         self._profiles, self.domains = Profiles(kms, ring, VOUCHES_PROFILES), Domains(kms, ring)
         self._silent_until = -float("inf")
-        self._unknown: dict[str, float] = {}
+        self._unknown: Cache[str, bool] = Cache(_PAUSE_S, _UNKNOWN_MAX, now=now)
 
     @property
     def delay_days(self) -> int:
@@ -90,10 +90,9 @@ class WrappedSecrets:
         return known or self._epochs.put(epoch, (self._asked(f"epoch.{epoch}", epoch), {}))
 
     def _asked(self, name: str, wrapping: str) -> Secret:
-        now = self._now()
-        if now < self._unknown.get(name, now):
+        if self._unknown.get(name):
             raise EpochUnknownError(f"the KMS kept no {name} a moment ago")
-        if now < self._silent_until:
+        if self._now() < self._silent_until:
             raise KmsSilentError("the KMS did not answer a moment ago; it is asked again soon")
         try:
             return self._unwrap(name, wrapping)
@@ -103,9 +102,7 @@ class WrappedSecrets:
             self._silent_until = self._now() + _PAUSE_S
             raise
         except EpochUnknownError:  # damaged entries may name any: no unit asks for each again and again
-            if len(self._unknown) >= _UNKNOWN_MAX:
-                self._unknown.clear()
-            self._unknown[name] = self._now() + _PAUSE_S
+            self._unknown.put(name, value=True)
             raise
 
     def _reopened(self, epoch: EpochName) -> None:
@@ -132,7 +129,7 @@ class WrappedSecrets:
 
     def create_epoch(self, epoch: EpochName) -> None:
         """Make an epoch's key; blocks."""
-        self._unknown.pop(f"epoch.{epoch}", None)
+        self._unknown.drop(f"epoch.{epoch}")
         self.create(f"epoch.{epoch}", epoch)
 
     def epochs(self) -> list[str]:
