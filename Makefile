@@ -7,7 +7,7 @@ RUN ?= run
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help all setup locks reference docs check test test-fast test-all demo up down wheel tools schemas vectors contract vault e2e erasure bench chaos drills fuzz properties simulate mutants outages fixture
+.PHONY: help all setup locks reference docs check test test-fast test-all demo up down wheel tools schemas vectors contract vault e2e erasure bench chaos drills fuzz properties simulate mutants outages fixture asyncapi
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
@@ -34,6 +34,7 @@ check: .venv/stamp ## style, types, layers, reference pages
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) tools/reference.py --check
+	$(PY) tools/asyncapi.py --check
 	$(PY) -c 'import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())'
 
 # Two processes beside each other, each with servers of its own; a file's tests stay together.
@@ -62,6 +63,7 @@ wheel: .venv/stamp ## build dist/*.whl
 
 schemas: .venv/stamp ## write schemas/ anew from the types
 	$(PY) tools/message_schemas.py
+	$(PY) tools/asyncapi.py
 
 vectors: .venv/stamp ## print the golden vectors that the code computes now
 	cd tests/support && ../../$(PY) make_vectors.py && ../../$(PY) make_vectors_v2.py
@@ -126,6 +128,11 @@ reference: .venv/stamp ## write docs/reference/ and the pictures anew from the c
 	$(PY) tools/reference.py
 	$(PY) tools/drawings.py
 	$(PY) tools/code_map.py
+
+asyncapi: .venv/stamp ## check schemas/asyncapi.yaml with the AsyncAPI project's own parser (needs node and npm)
+	@command -v npm >/dev/null || { echo "No npm found: install Node.js 20 or later" >&2; exit 1; }
+	npm install --silent --no-audit --no-fund --ignore-scripts --prefix build/asyncapi @asyncapi/parser@3
+	NODE_PATH=build/asyncapi/node_modules node tools/asyncapi_check.js schemas/asyncapi.yaml
 
 docs: .venv/stamp ## build the documentation site, strictly, into build/site
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet

@@ -34,7 +34,7 @@ WORKERS: Final[tuple[Arrow, ...]] = (
     ("desk", "backend", "privacy.receipts, signed"),
 )
 EVENT: Final[tuple[Arrow, ...]] = (
-    ("adapters/kafka/log", "workers/runtime/delivery", "a poll: one unit"),
+    ("adapters/kafka/consumer", "workers/runtime/delivery", "a poll: one unit"),
     ("workers/runtime/delivery", "workers/protector/worker", "unit"),
     ("workers/protector/worker", "core/calls/event", "read_event: decode, check"),
     ("workers/protector/worker", "workers/protector/leg_writer", "pending legs, one per party"),
@@ -43,12 +43,13 @@ EVENT: Final[tuple[Arrow, ...]] = (
     ("workers/protector/leg_writer", "core/crypto/leg_envelope", "seal_under: JWE of the leg"),
     ("workers/protector/leg_writer", "adapters/kafka/writer", "legs, acknowledged"),
     ("workers/protector/leg_writer", "workers/keys/people/subject_keys", "persons read again: changed? do it again"),
-    ("workers/runtime/delivery", "adapters/kafka/log", "the offset moves"),
+    ("workers/runtime/delivery", "adapters/kafka/consumer", "the offset moves"),
 )
 ERASURE: Final[tuple[Arrow, ...]] = (
     ("backend", "workers/desk/worker", "signed request erase"),
     ("workers/desk/worker", "core/requests", "signature, fields, clock, brake"),
-    ("workers/desk/worker", "workers/desk/decisions/decider", "granted"),
+    ("workers/desk/worker", "workers/desk/case_execution", "granted"),
+    ("workers/desk/case_execution", "workers/desk/decisions/decider", "erase"),
     ("workers/desk/decisions/decider", "ledger", "decision, acknowledged"),
     ("workers/desk/decisions/decider", "keystore", "fence"),
     ("ledger", "workers/keeper/worker", "in order; reads up to the barrier"),

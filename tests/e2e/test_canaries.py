@@ -9,7 +9,7 @@ from signing import claims, signed
 from test_choices import ask, read, state
 from test_exports import asker, opened
 
-from calllog_guard.cli.scan import Hunter
+from calllog_guard.adapters.disk.trace_search import Hunter
 from calllog_guard.devstack.supervisor import Stack
 
 pytestmark = pytest.mark.real

@@ -21,9 +21,10 @@ from redises import Lone, running
 from signing import claims, signed
 from test_audit import stages
 
+from calllog_guard.adapters.disk.trace_search import Hunter
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.adapters.redis.keystore import RedisKeystore
-from calllog_guard.cli.scan import Hunter, scan_files
+from calllog_guard.cli.scan import scan_files
 from calllog_guard.core.calls.leg import read_leg
 from calllog_guard.core.crypto.entries import Keys, open_keys
 from calllog_guard.core.crypto.leg_envelope import open_leg, parse_header

@@ -10,8 +10,8 @@ from jwcrypto import jwe, jwk
 from test_access import answer, with_calls
 from test_parking import again, legs, parked, pseudonym
 
+from calllog_guard.adapters.disk.trace_search import Hunter
 from calllog_guard.adapters.memory.fakes import MemoryKms, MemoryRing
-from calllog_guard.cli.scan import Hunter
 from calllog_guard.core.calls.leg import Leg, read_leg
 from calllog_guard.core.calls.parked import WaitingPart, event_of
 from calllog_guard.core.crypto.entries import secrets_key

@@ -15,7 +15,7 @@ import pytest
 from guard_world import GuardWorld
 from id_forms import Human, form, human, stranger
 
-from calllog_guard.cli.scan import Hunter
+from calllog_guard.adapters.disk.trace_search import Hunter
 from calllog_guard.core.calls.leg import read_leg
 from calllog_guard.core.crypto.leg_envelope import open_leg, parse_header
 from calllog_guard.core.crypto.subject_secrets import month_from

@@ -13,6 +13,7 @@ from guard_world import TENANT, GuardWorld
 from test_backlog import filled
 from test_parking import ALICE
 
+from calllog_guard.adapters.disk.trace_search import Hunter
 from calllog_guard.cli import _case_read as case_read
 from calllog_guard.cli import case as cases
 from calllog_guard.cli import dead as letters
@@ -180,7 +181,7 @@ def test_a_part_that_waits_since_no_time_is_counted(parked_ms: int) -> None:
 def test_a_scan_of_a_folder_that_is_not_there_is_no_clean_bill(tmp_path: Path) -> None:
     """A slip in the name of a folder would read as if nothing had been found in it."""
     with pytest.raises(ConfigurationError, match="there is no folder"):
-        scan.scan_files(tmp_path / "not there", scan.Hunter([ALICE]), ())
+        scan.scan_files(tmp_path / "not there", Hunter([ALICE]), ())
 
 
 @pytest.mark.parametrize("log_dir", ["not there", "file"])
@@ -205,7 +206,7 @@ def test_a_scan_of_a_file_that_cannot_be_read_is_no_clean_bill(tmp_path: Path, m
         return whole(path)
 
     monkeypatch.setattr(scan, "_blocks", blocks)
-    found = scan.scan_files(tmp_path, scan.Hunter([ALICE]), ())
+    found = scan.scan_files(tmp_path, Hunter([ALICE]), ())
     assert [(each.where, bool(each.found), each.unread) for each in found] == [
         ("file 02.log", True, 0),
         ("file 00.log", False, 1),
@@ -222,6 +223,4 @@ def test_a_folder_that_cannot_be_read_is_no_clean_bill(tmp_path: Path, monkeypat
         return whole(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    assert [(each.where, each.unread) for each in scan.scan_files(tmp_path, scan.Hunter([ALICE]), ())] == [
-        ("file sub", 1)
-    ]
+    assert [(each.where, each.unread) for each in scan.scan_files(tmp_path, Hunter([ALICE]), ())] == [("file sub", 1)]

@@ -4,11 +4,8 @@ Signs claims with a registered key, seals them to the desk's, and appends them t
 Identities and reasons come from files, never from argv.
 """
 
-import json
-import secrets
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -16,52 +13,30 @@ from cryptography.hazmat.primitives import serialization
 from calllog_guard.app.context import AppContext
 from calllog_guard.cli._options import Args
 from calllog_guard.cli._output import say
-from calllog_guard.core.cases.case import Case
+from calllog_guard.client.checks import Problem, check
+from calllog_guard.client.requests import Draft, new_jti
+from calllog_guard.client.signing import PUBLIC, RequesterKey, SealingKey, SignedRequest, Signer
 from calllog_guard.core.cases.secret_cases import ORDERED
-from calllog_guard.core.codec import decode, time_text
-from calllog_guard.core.crypto.jose import sign
-from calllog_guard.core.decisions.decision import case_id, request_name
+from calllog_guard.core.decisions.decision import case_id
 from calllog_guard.core.identity.id_file import identifiers
 from calllog_guard.core.identity.rules import DEFAULT, REFUSED, canonical
 from calllog_guard.core.records import Output
-from calllog_guard.core.requests.request import AUDIENCE, REQUESTS, check_fields
-from calllog_guard.core.requests.sealing import MOST_BYTES, desk_number, seal_request
+from calllog_guard.core.requests.request import AUDIENCE
+from calllog_guard.core.requests.sealing import desk_number
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, MessageError
 
-_LIFETIME_S: Final = 3600
-_PUBLIC: Final = ".pub.pem"
-_BLOCK: Final = 1024
-"""Claims are padded to a multiple of it before they are sealed, so that their length does not tell a hold from an erasure."""
 
-
-def _seal_key(shared: AppContext, args: Args) -> tuple[str, bytes] | None:
-    """Name and PEM of the desk's key to seal to; None where none is wanted, or none is known."""
+def _seal_key(shared: AppContext, args: Args) -> SealingKey | None:
+    """The desk's key to seal to; None where none is wanted, or none is known."""
     if args.plain:
         return None
     if args.seal is not None:
-        kid = args.seal.name.removesuffix(_PUBLIC)
-        if desk_number(shared.tenant, kid) is None:
-            raise ConfigurationError(
-                f"--seal: the file's name is the key's: {shared.tenant}-desk{_PUBLIC}, as `tenant create` wrote it"
-            )
-        return kid, args.seal.read_bytes()
+        return SealingKey.read(args.seal, shared.tenant)
     folder = Path(shared.settings.policy).parent / "keys"
-    names = (path.name.removesuffix(_PUBLIC) for path in folder.glob(f"{shared.tenant}-desk*{_PUBLIC}"))
+    names = (path.name.removesuffix(PUBLIC) for path in folder.glob(f"{shared.tenant}-desk*{PUBLIC}"))
     known = {number: kid for kid in names if (number := desk_number(shared.tenant, kid)) is not None}
-    return (known[max(known)], (folder / f"{known[max(known)]}{_PUBLIC}").read_bytes()) if known else None
-
-
-def _sealed(key: tuple[str, bytes], token: str) -> str:
-    try:
-        found = seal_request(key[1], key[0], token)
-    except ValueError:
-        raise ConfigurationError(
-            f"{key[0]}{_PUBLIC} is no X25519 public key in PEM: `tenant create` writes it"
-        ) from None
-    if len(found) > MOST_BYTES:
-        raise ConfigurationError(f"the sealed request has {len(found)} bytes; the desk takes {MOST_BYTES}")
-    return found
+    return SealingKey.read(folder / f"{known[max(known)]}{PUBLIC}", shared.tenant) if known else None
 
 
 def kid_of_key(shared: AppContext, private_pem: bytes) -> str:
@@ -117,25 +92,21 @@ def subjects_of(option: str, name: str) -> list[str]:
     return list(dict.fromkeys(text for _, text in found))
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
-    """A request as it is sent: whose it is, its `jti`, and the record's value."""
-
-    iss: str
-    jti: str
-    token: bytes = field(repr=False)
-
-    @property
-    def name(self) -> str:
-        """What it is known by."""
-        return request_name(self.iss, self.jti)
-
-    def acted(self, case: Case) -> bool:
-        """Whether it has acted on a case; a tenant of the first release knows it by its `jti`."""
-        return bool({self.name, self.jti} & case.acts.keys())
+def signer_of(shared: AppContext, args: Args) -> Signer:
+    """Who signs, with which key, and to whom it is sealed. Asks no server; raises ConfigurationError."""
+    audience = shared.policy.at(shared.clock.now().date()).tenant[shared.tenant].audience or AUDIENCE
+    pem, seal = args.key.read_bytes(), _seal_key(shared, args)
+    own = RequesterKey(kid_of_key(shared, pem), pem)
+    return Signer(tenant=shared.tenant, key=own, seal=seal, audience=audience)
 
 
-def sign_request(shared: AppContext, args: Args, claims: dict[str, Any]) -> Signed:
+def draft_of(claims: dict[str, Any]) -> Draft:
+    """The draft of a request with a new `jti`; what is None is left out."""
+    said = {name: each for name, each in claims.items() if each is not None and name != "type"}
+    return Draft(claims["type"], new_jti(), said)
+
+
+def sign_request(shared: AppContext, args: Args, claims: dict[str, Any]) -> SignedRequest:
     """
     Check, sign and seal a request; what is None is left out. Asks no server.
 
@@ -143,20 +114,18 @@ def sign_request(shared: AppContext, args: Args, claims: dict[str, Any]) -> Sign
         ConfigurationError: The desk would refuse it, or a key is none.
 
     """
-    pem, seal = args.key.read_bytes(), _seal_key(shared, args)
+    return signer_of(shared, args).sign(draft_of(claims), shared.clock.now())
+
+
+def would_refuse(shared: AppContext, args: Args, claims: dict[str, Any]) -> Problem | None:
+    """What a desk would say of a request, by the policy of this machine; None: nothing against it. Asks no server."""
     now = shared.clock.now()
-    audience = shared.policy.at(now.date()).tenant[shared.tenant].audience or AUDIENCE
-    issued, kid = int(now.timestamp()), kid_of_key(shared, pem)
-    jti = secrets.token_urlsafe(16).replace("_", "-")
-    common = {"v": 1, "iss": kid, "aud": audience, "tenant": shared.tenant, "jti": jti, "iat": issued}
-    content = common | {"exp": issued + _LIFETIME_S, "received_at": time_text(now)} | claims
-    raw = json.dumps({name: each for name, each in content.items() if each is not None}).encode()
     try:
-        check_fields(decode(REQUESTS, raw))
+        request = signer_of(shared, args).request(draft_of(claims), now)
+        check(request, shared.policy.at(now.date()).tenant[shared.tenant], shared.vault.identity(shared.tenant))
     except MessageError as error:
-        raise ConfigurationError(f"the desk would refuse this request: {error}") from None
-    token = _sealed(seal, sign(pem, kid, raw.ljust(-(-len(raw) // _BLOCK) * _BLOCK))) if seal else sign(pem, kid, raw)
-    return Signed(kid, jti, token.encode())
+        return Problem.of(error)
+    return None
 
 
 def has_orders(shared: AppContext) -> bool:
@@ -164,7 +133,7 @@ def has_orders(shared: AppContext) -> bool:
     return shared.vault.profile(shared.tenant).forms >= ORDERED
 
 
-async def publish(shared: AppContext, signed: Signed, *, order: bool) -> int:
+async def publish(shared: AppContext, signed: SignedRequest, *, order: bool) -> int:
     """
     Append a request to the tenant's partition; its offset.
 

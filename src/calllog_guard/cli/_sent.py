@@ -11,20 +11,18 @@ from calllog_guard.adapters.kafka.watch import KafkaWatch
 from calllog_guard.app.context import AppContext
 from calllog_guard.cli._case_read import case_key, readable
 from calllog_guard.cli._output import say
-from calllog_guard.cli._requests import Signed, has_orders, publish
+from calllog_guard.cli._requests import has_orders, publish
+from calllog_guard.client.cases import RefusedError
+from calllog_guard.client.signing import SignedRequest
 from calllog_guard.core.cases.case import Case, later
 from calllog_guard.core.cases.secret_cases import REFUSED, RefusedOrder, is_state, open_refusal, refused_key
 from calllog_guard.core.codec import DEAD, Dead, decode, time_text
+from calllog_guard.core.requests.remedies import remedy
 from calllog_guard.core.topics import Topic
-from calllog_guard.errors import MessageError, NewerFormError, StateRefusedError
+from calllog_guard.errors import MessageError, NewerFormError
 
 TAKEN_S: Final = 3.0
 """How long a command waits for the desk unasked: a running one takes a request within a second."""
-_REMEDIES: Final = {
-    "nobody_to_tell": ": the person must be told before, and the policy names no gateway that would: enter person_notices with told = "
-    '["lifting", "disclosed"], publish it, and send the request again',
-}
-"""By reason of a dead letter, what to do."""
 _POLL_MS: Final = 100
 _PATIENCE_S: Final = 5.0
 
@@ -38,7 +36,7 @@ class RequestWatch:
 
     """
 
-    def __init__(self, shared: AppContext, signed: Signed, key: Path, *, order: bool = False) -> None:
+    def __init__(self, shared: AppContext, signed: SignedRequest, key: Path, *, order: bool = False) -> None:
         self._shared, self._signed, self._key = shared, signed, case_key(shared, key)
         self._order, self._orders = order, shared.settings.topic(Topic.ORDERS)
         self._requests = shared.settings.topic(Topic.REQUESTS)
@@ -75,7 +73,7 @@ class RequestWatch:
         The case as soon as it is as wanted, or as it is when the time is over; None when nobody has taken the request by then.
 
         Raises:
-            StateRefusedError: The desk has made a dead letter of it.
+            RefusedError: The desk has made a dead letter of it.
 
         """
         began, patient = time.monotonic(), not tell
@@ -83,8 +81,7 @@ class RequestWatch:
             for record in await self._watch.more(_POLL_MS):
                 self._note(record, mine)
             if self._letter is not None:
-                told = f"{self._letter.reason} at {self._letter.at_pointer or '/'}"
-                raise StateRefusedError(f"the desk refused the request: {told}{_REMEDIES.get(self._letter.reason, '')}")
+                raise RefusedError(self._letter.reason, self._letter.at_pointer, remedy(self._letter.reason))
             if self._latest is not None:
                 self._tell(self._latest, tell=tell)
                 if done(self._latest):

@@ -29,6 +29,7 @@ from calllog_guard.core.crypto.jose import content_type, open_sealed, public_for
 from calllog_guard.core.identifiers import ID_BYTES, b64
 from calllog_guard.core.policy.actors import DEAD_LETTERS
 from calllog_guard.core.records import Output
+from calllog_guard.core.requests.remedies import remedy
 from calllog_guard.core.stream.arrival import REMNANT, REMNANTS
 from calllog_guard.core.stream.letters import number_in
 from calllog_guard.core.stream.proofs import AUDIT
@@ -48,15 +49,11 @@ _ONE: Final = {("letter", "--reason"): True}
 
 Place = tuple[int, int]
 REMEDIES: Final = {
-    "wrong_partition": "send with the tenant as key and Java's default partitioner (librdkafka: partitioner=murmur2_random)",
-    "does_not_open": "seal to the desk's newest key, its file's name as kid (calllog-guard tenant list)",
-    "unknown_requester": "register the key: calllog-guard key register",
-    "expired": "sign it anew: a replay is judged by the time of the replay",
-    "replayed": "nothing: the jti was handled; another request needs another jti",
-    **dict.fromkeys(
-        ("entry_corrupt", "entry_unknown_epoch", "key_missing", "key_foreign"),
-        "restore this person's entries of the keystore, or erase the person; then replay",
-    ),
+    reason: remedy(reason)
+    for reason in (
+        *("wrong_partition", "does_not_open", "unknown_requester", "expired", "replayed"),
+        *("entry_corrupt", "entry_unknown_epoch", "key_missing", "key_foreign"),
+    )
 }
 """What whoever sent it can do; reasons that say it themselves have none."""
 

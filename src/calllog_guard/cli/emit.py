@@ -13,14 +13,14 @@ from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, enter
 from calllog_guard.cli._options import Args, argument, columns, command, flag, start
 from calllog_guard.cli._output import say, show, the_world
+from calllog_guard.client.aio import BATCH
+from calllog_guard.client.transport import Transport
 from calllog_guard.core.calls.csv_rows import columns_of
 from calllog_guard.core.calls.event import EVENTS, check_event
 from calllog_guard.core.codec import decode
 from calllog_guard.core.identifiers import Tenant
-from calllog_guard.core.records import Output
 from calllog_guard.errors import ConfigurationError, MessageError
 
-_BATCH: Final = 500
 _TOLD: Final = 10
 """Bad rows that are told one by one."""
 
@@ -94,21 +94,16 @@ async def emit(args: Args) -> int:
     topic = args.topic or topics[0]
     if topic not in topics:
         raise ConfigurationError(f"no worker reads events from {topic}: the policy in force names {', '.join(topics)}")
-    writer, sent = shared.writer(), 0
-    await writer.start()
+    good = ((call, event) for _, call, event in _rows(shared, args) if isinstance(event, bytes))
+    kafka, sent = Transport(shared.settings.kafka, shared.options), 0
+    await kafka.start()
     try:
-        partitions = await writer.partitions(topic)
-        good = (
-            Output(topic, sum(call) % partitions, call, event)
-            for _, call, event in _rows(shared, args)
-            if isinstance(event, bytes)
-        )
-        while batch := list(islice(good, _BATCH)):
-            await writer.write(batch)
+        while batch := list(islice(good, BATCH)):
+            await kafka.publish(topic, batch)
             sent += len(batch)
-            if len(batch) == _BATCH:
+            if len(batch) == BATCH:
                 say(f"{sent} events published")
     finally:
-        await writer.stop()
+        await kafka.stop()
     show(args, {"published": sent} | ({"refused": bad} if bad else {}), f"{sent} events published")
     return int(bad > 0)

@@ -5,13 +5,11 @@
 """
 
 import asyncio
-import hashlib
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -21,26 +19,19 @@ from calllog_guard.app.preflight import NO_KEYSTORE, enter
 from calllog_guard.cli._case_read import all_cases
 from calllog_guard.cli._options import Args, argument, command, file, key
 from calllog_guard.cli._output import say, show, the_world
-from calllog_guard.cli.receipt import receipts_key
-from calllog_guard.core.answers.parts import PARTS, Part
-from calllog_guard.core.answers.whole import Answer, Sealed, whole
+from calllog_guard.client.answers import RECEIPT, content_of, open_export, receipts_key, write_parts
+from calllog_guard.core.answers.whole import Answer, Sealed
 from calllog_guard.core.calls.leg import REFERRED
-from calllog_guard.core.cases.receipt import RECEIPTS, Receipt
+from calllog_guard.core.cases.receipt import RECEIPTS
 from calllog_guard.core.cases.secret_cases import jwe_of, part_key
 from calllog_guard.core.codec import decode, encode
-from calllog_guard.core.crypto.jose import open_sealed, public_forms, verify
-from calllog_guard.core.identifiers import CallId, b64, unb64
+from calllog_guard.core.crypto.jose import public_forms, verify
+from calllog_guard.core.identifiers import CallId
 from calllog_guard.core.identity.id_file import identifiers
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, MessageError, StateRefusedError
 from calllog_guard.reports.answer import Evidence, authority_pages, person_pages
 from calllog_guard.reports.calls import table
-
-_PART: Final = re.compile(rb"\.([1-9][0-9]{0,11})\Z")
-_MOST_BYTES: Final = 16 << 20
-"""A part is a record of a topic; what is larger is none."""
-_RECEIPT: Final = "receipt-exported.jws"
-
 
 # --- parts ----------------------------------------------------------------------------------------------------------
 
@@ -61,77 +52,16 @@ async def _fetched(shared: AppContext, case: str, directory: Path, officer: Path
         return [record for record in found if record.key and record.value is not None]
 
     own = (await all_cases(shared, officer)).get(case) if officer else None
-    secret, signed = own is not None and own.secret, dict[str, bytes]()
+    secret = own is not None and own.secret
     if own is not None and secret:
         receipts = [token.encode() for token in own.told]
     else:
         receipts = [each.value for each in await records(Topic.RECEIPTS) if each.key == case.encode()]
-    for token in receipts:
-        if (claims := _exported(token)) is not None:
-            signed = dict.fromkeys(claims.digests, token)
-    found: dict[int, bytes] = {}
+    parts = [(each.key, each.value) for each in await records(Topic.ORDERS if secret else Topic.EXPORTS)]
     start = part_key(f"{case}.") if secret else f"{case}.".encode()
-    for record in await records(Topic.ORDERS if secret else Topic.EXPORTS):
-        name = _PART.search(record.key) if record.key.startswith(start) else None
-        if name and (int(name[1]) not in found or _digest(found[int(name[1])]) not in signed):
-            found[int(name[1])] = jwe_of(record.value) if secret else record.value
-    for number, value in found.items():
-        write_once(directory / f"part-{number}.jwe", [value])
-    for value in set(signed.values()):
-        write_once(directory / _RECEIPT, [value])
-    return len(found)
-
-
-def _exported(token: bytes) -> Receipt | None:
-    """The claims of a receipt of the parts, its signature not yet checked; None for any other."""
-    try:
-        claims = decode(RECEIPTS, unb64(token.split(b".")[1]))
-    except (MessageError, ValueError, IndexError):
-        return None
-    return claims if claims.stage == "exported" else None
-
-
-def _digest(value: bytes) -> str:
-    return b64(hashlib.sha256(value).digest()).decode()
-
-
-def _read(path: Path) -> bytes:
-    if path.stat().st_size > _MOST_BYTES:
-        raise StateRefusedError(f"{path} is larger than any part: take it away")
-    return path.read_bytes()
-
-
-def opened(directory: Path, pem: bytes, case: str | None = None) -> tuple[Answer, list[Sealed]]:
-    """
-    The answer in a folder, and its sealed parts.
-
-    Raises:
-        StateRefusedError: None, not all, of several cases, or what no keeper writes.
-        ConfigurationError: One does not open with this key.
-
-    """
-    files = sorted(directory.glob("*.jwe"))
-    if not files:
-        raise StateRefusedError(f"no .jwe files in {directory}: name the case with --case, or put the parts there")
-    parts: list[tuple[Part, Sealed]] = []
-    for path in files:
-        raw = _read(path)
-        try:
-            part = decode(PARTS, open_sealed(pem, raw.decode("ascii", "replace")))
-        except MessageError as error:
-            raise ConfigurationError(f"{path.name} cannot be opened with --key ({error})") from None
-        sealed = Sealed(file=path.name, hexadecimal=hashlib.sha256(raw).hexdigest(), digest=_digest(raw))
-        parts.append((part, sealed))
-    try:
-        answer = whole([part for part, _ in parts])
-    except MessageError as error:
-        raise StateRefusedError(f"{directory} holds no answer of ours ({error}): one folder for each case") from None
-    if case is not None and answer.case != case:
-        raise StateRefusedError(f"{directory} has parts of another case than {case}: one folder for each")
-    if answer.lacking:
-        shown = ", ".join(map(str, answer.lacking[:20])) + (", …" if len(answer.lacking) > 20 else "")  # noqa: PLR2004 - a line
-        raise StateRefusedError(f"{len(answer.lacking)} parts are missing beside {answer.parts} that are here: {shown}")
-    return answer, [sealed for _, sealed in sorted(parts, key=lambda pair: pair[0].part)]
+    if secret:
+        parts = [(key, jwe_of(value)) for key, value in parts if key.startswith(start)]
+    return write_parts(directory, start, receipts, parts)
 
 
 def checked(directory: Path, answer: Answer, evidence: Evidence, key: Path | None) -> Evidence:
@@ -144,11 +74,11 @@ def checked(directory: Path, answer: Answer, evidence: Evidence, key: Path | Non
     """
     if key is None:
         return evidence
-    pem, path = receipts_key(key), directory / _RECEIPT
+    pem, path = receipts_key(key), directory / RECEIPT
     if not path.exists():
-        raise StateRefusedError(f"there is no {_RECEIPT} in {directory} to compare with: --case fetches it")
+        raise StateRefusedError(f"there is no {RECEIPT} in {directory} to compare with: --case fetches it")
     try:
-        claims = decode(RECEIPTS, verify(pem, _read(path).decode("ascii", "replace").strip()))
+        claims = decode(RECEIPTS, verify(pem, content_of(path).decode("ascii", "replace").strip()))
     except MessageError as error:
         raise StateRefusedError(f"{path} is not signed by --receipts-key ({error})") from None
     here = {part.digest for part in evidence.parts}
@@ -194,7 +124,7 @@ def references(args: Args) -> int:
             f"tenant {shared.tenant} has the forms of an earlier release: its records name calls by their ids, until tenant upgrade"
         )
     calls = shared.vault.call_key(shared.tenant)
-    rows = [(calls.reference(CallId(text)), text) for _, text in identifiers(_read(args.place), str(args.place))]
+    rows = [(calls.reference(CallId(text)), text) for _, text in identifiers(content_of(args.place), str(args.place))]
     data = [{"call": reference, "call_id": text} for reference, text in rows]
     show(args, data, "\n".join(f"{reference} {text}" for reference, text in rows))
     return 0
@@ -220,7 +150,8 @@ def export(args: Args) -> int:
     pem = args.key.read_bytes()
     if args.case:
         say(f"{asyncio.run(_fetched(the_world(), args.case, directory, args.officer))} parts fetched")
-    answer, parts = opened(directory, pem, args.case)
+    export_ = open_export(directory, pem, args.case)
+    answer, parts = export_.answer, export_.parts
     names = _written(directory, answer, parts, args.receipts_key)
     for name in names:
         say(str(directory / name))

@@ -7,9 +7,9 @@ import click
 
 from calllog_guard.cli._options import Args, argument, command, file, key
 from calllog_guard.cli._output import say, show
-from calllog_guard.core.audit.month_statement import STATEMENTS, Statement
-from calllog_guard.core.cases.receipt import RECEIPTS, Receipt
-from calllog_guard.core.codec import decode, encode
+from calllog_guard.client.answers import read_claims, receipts_key
+from calllog_guard.core.cases.receipt import Receipt
+from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.jose import public_forms, verify
 from calllog_guard.errors import ConfigurationError, MessageError
 from calllog_guard.reports.certificate import SignatureCheck, certificate
@@ -31,7 +31,7 @@ def receipt(args: Args) -> int:
         told = {"verdict": "bad", "signature": signature, "claims": None, "why": str(error)}
         show(args, told, f"bad: {error}")
         return 1
-    if args.page and isinstance(claims, Statement):
+    if args.page and not isinstance(claims, Receipt):
         raise ConfigurationError(
             "--page is for a receipt of a case: the page of a month is report --month M --html OUT"
         )
@@ -42,35 +42,3 @@ def receipt(args: Args) -> int:
     told = {"verdict": "good", "signature": signature, "claims": json.loads(encode(claims))}
     show(args, told, f"good\n{encode(claims).decode()}")
     return 0
-
-
-def read_claims(content: bytes) -> Receipt | Statement:
-    """
-    The claims of a receipt, or of the statement of a month.
-
-    Raises:
-        MessageError: Neither of ours.
-
-    """
-    try:
-        return decode(STATEMENTS, content)
-    except MessageError:
-        return decode(RECEIPTS, content)
-
-
-def receipts_key(path: Path) -> bytes:
-    """
-    A tenant's public receipt key.
-
-    Raises:
-        ConfigurationError: Another kind of key, or none.
-
-    """
-    pem = path.read_bytes()
-    try:
-        signs = public_forms(pem)[1]["crv"] == "Ed25519"
-    except ValueError:
-        signs = False
-    if not signs:
-        raise ConfigurationError(f"{path} is no Ed25519 public key in PEM: a tenant's is keys/TENANT-receipts.pub.pem")
-    return pem

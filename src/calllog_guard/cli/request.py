@@ -27,13 +27,12 @@ from calllog_guard.cli._options import (
     waiting,
 )
 from calllog_guard.cli._output import say, show, the_world
-from calllog_guard.cli._requests import sign_request, subjects_of, text_of
+from calllog_guard.cli._requests import sign_request, subjects_of, text_of, would_refuse
 from calllog_guard.cli._sent import TAKEN_S, RequestWatch
 from calllog_guard.cli.case import text
 from calllog_guard.core.cases.case import Case
 from calllog_guard.core.cases.received_day import received_moment
 from calllog_guard.core.codec import encode, time_text
-from calllog_guard.core.decisions.decision import case_id, request_name
 from calllog_guard.core.identifiers import b64
 from calllog_guard.core.requests.fields import ClockEvent, Notify
 from calllog_guard.core.requests.request import BY_EVENT
@@ -62,7 +61,7 @@ _OPTIONS: Final = {
 }
 
 
-_ALWAYS: Final = "--key --ticket --received-at --long-ago --seal --plain --wait --timeout --json"
+_ALWAYS: Final = "--key --ticket --received-at --long-ago --dry-run --seal --plain --wait --timeout --json"
 
 
 def _json_of(option: str, name: str | None) -> Any:
@@ -172,18 +171,23 @@ request: Final = Kinds("request")
 @click.option(
     "--notice", type=click.Choice(get_args(NoticeKind)), help="clock noticed: which; without it all that it was sent"
 )
+@flag(
+    "--dry-run",
+    help="send nothing: say what a desk would say, by the policy of this machine; exit 4 where it would refuse",
+)
 @sealing
 @waiting("show the stages as they come, up to where the workers rest")
 async def send(args: Args) -> int:
     """Sign and send a request, and say what became of it; with --wait up to where its case rests."""
     claims, shared = _claims(args), the_world()
+    if args.dry_run:
+        return _tried(shared, args, claims | _received(shared, args))
     sign_request(
         shared, args, claims | _received(shared, args)
     )  # what is typed wrong is said before any server is asked
     await enter(shared, NO_KEYSTORE, whole=False)
     signed, acts = sign_request(shared, args, claims | _received(shared, args)), TYPES[args.command].ends is None
-    forms = shared.vault.profile(shared.tenant).forms
-    name = args.case if acts else case_id(shared.tenant, request_name(signed.iss, signed.jti, forms))
+    name = args.case if acts else signed.case(shared.tenant, shared.vault.profile(shared.tenant).forms)
     follows = args.wait and not acts
 
     def mine(case: Case) -> bool:
@@ -204,6 +208,17 @@ async def send(args: Args) -> int:
     told = {"case": name, "request": signed.jti, "taken": case is not None, "due": case.due if case else None}
     show(args, json.loads(encode(case)) if case and follows else told, text(case) if case else f"case {name}")
     return 4 if follows and case is not None and case.state == "refused" else 0
+
+
+def _tried(shared: AppContext, args: Args, claims: dict[str, Any]) -> int:
+    """Say what a desk would say; nothing is sent."""
+    found = would_refuse(shared, args, claims)
+    if found is None:
+        show(args, {"refused": None}, "a desk would take this request; nothing was sent")
+        return 0
+    text = f"a desk would refuse this request: {found.reason} at {found.pointer or '/'}: {found.remedy}"
+    show(args, {"refused": {"reason": found.reason, "at_pointer": found.pointer, "remedy": found.remedy}}, text)
+    return 4
 
 
 _ALL: Final = command("request")(send)

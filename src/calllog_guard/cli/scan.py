@@ -12,17 +12,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-import ahocorasick_rs
 import click
 
 from calllog_guard.adapters.disk.segment_files import look_at_replica, replicas
+from calllog_guard.adapters.disk.trace_search import Hunter
 from calllog_guard.adapters.kafka.admin.topics import PARTITIONS, KafkaTopics, governed
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import follow_published
 from calllog_guard.cli._options import Args, Several, command, file
 from calllog_guard.cli._output import progress, say, show, the_world
 from calllog_guard.core.audit.absence import Look
-from calllog_guard.core.audit.traces import traces
 from calllog_guard.core.decisions.decision import decision_in
 from calllog_guard.core.decisions.outcome import is_result
 from calllog_guard.core.identity.id_file import identifiers
@@ -52,21 +51,6 @@ class ScannedPlace:
     unread: int = 0
     first: int = 0
     end: int = 0
-
-
-class Hunter:
-    """All forms of all identifiers, in one pass over the bytes."""
-
-    def __init__(self, identifiers: list[str]) -> None:
-        forms: dict[bytes, str] = {}
-        for identifier in identifiers:
-            forms |= traces(identifier)
-        self._names = list(forms.values())
-        self._automaton = ahocorasick_rs.BytesAhoCorasick(list(forms))
-
-    def hits(self, content: bytes) -> list[str]:
-        """The forms that were found, one entry per hit."""
-        return [self._names[hit[0]] for hit in self._automaton.find_matches_as_indexes(content)]
 
 
 def _blocks(path: Path) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from calllog_guard.cli.scan import Hunter
+from calllog_guard.adapters.disk.trace_search import Hunter
 
 WHO = "zoë+canary@example.org"
 RAW = WHO.encode()
