@@ -21,6 +21,7 @@ from typing import Any
 
 import structlog
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "e2e"))
 
 from installation import Installation
