@@ -4,9 +4,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
+from botocore.config import Config
 from installation import Make, event, raw
 from moto.server import ThreadedMotoServer
+from patience import PATIENCE_S
 
 pytestmark = pytest.mark.real
 
@@ -19,6 +22,8 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    slow = Config(connect_timeout=PATIENCE_S, read_timeout=PATIENCE_S)  # the first answer takes the longest
+    boto3.client("kms", "eu-west-2", endpoint_url=f"http://{host}:{port}", config=slow).list_keys()
     yield f"awskms://{host}:{port}?region=eu-west-2&tls=off"
     server.stop()
 

@@ -31,7 +31,8 @@ def _undone() -> Iterator[None]:
     """What a command does to its process ends with the block: hooks, loggers, and connections that it leaves to its end."""
     root = logging.getLogger()
     levels = {name: logging.getLogger(name).level for name in ("", *LIBRARIES)}
-    handlers, raises, lines = root.handlers[:], logging.raiseExceptions, structlog.get_config()
+    handlers, raises = root.handlers[:], logging.raiseExceptions
+    configured, lines = structlog.is_configured(), structlog.get_config()
     places: list[tuple[Any, str]] = [(sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")]
     hooks = [(place, name, getattr(place, name)) for place, name in places]
     with warnings.catch_warnings():
@@ -45,7 +46,9 @@ def _undone() -> Iterator[None]:
             for name, level in levels.items():
                 logging.getLogger(name).setLevel(level)
             root.handlers[:], logging.raiseExceptions = handlers, raises
-            structlog.configure(**lines)
+            structlog.reset_defaults()
+            if configured:
+                structlog.configure(**lines)
 
 
 @contextmanager
