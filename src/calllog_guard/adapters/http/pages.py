@@ -99,7 +99,7 @@ class Pages:
         host, _, port = address.rpartition(":")
         loop = asyncio.get_running_loop()
 
-        class Handler(_Handler):
+        class PageHandler(_Handler):
             def said(self, path: str) -> Answer:
                 return asyncio.run_coroutine_threadsafe(pages.answer(path), loop).result(_ANSWER_S)
 
@@ -108,7 +108,7 @@ class Pages:
             family, *_ = socket.getaddrinfo(host or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
                 0
             ]
-            server = type("Server", (_Server,), {"address_family": family})((host, int(port)), Handler)
+            server = type("Server", (_Server,), {"address_family": family})((host, int(port)), PageHandler)
         except (OSError, ValueError, OverflowError):
             raise ConfigurationError(
                 f"cannot serve on {address}: set CALLLOG_GUARD_HTTP, or a reader's http, to a free host:port, or to :0"
