@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from calllog_guard.adapters.disk.segment_files import look_at_replica, replicas
-from calllog_guard.adapters.kafka.log import read_each
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.core.audit.absence import Look
 from calllog_guard.core.crypto.leg_envelope import LegHeader, seal_leg
@@ -89,7 +89,7 @@ def observe(kafka: str, log_dir: str) -> dict[str, float]:
         for partition in range(PARTITIONS):
             if means == "outsider":
                 look = Look.for_(names)
-                asyncio.run(read_each(kafka, {}, TOPIC, [partition], look.kafka_record))
+                asyncio.run(KafkaLog(kafka, {}).read_each(TOPIC, [partition], look.kafka_record))
                 result["records"] += look.records
             else:
                 for replica in replicas([Path(log_dir)], TOPIC, partition):

@@ -21,12 +21,13 @@ from typing import Any
 
 import structlog
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "e2e"))
 
 from installation import Installation
 
 from calllog_guard.adapters.disk.policy_file import load_policy
-from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.adapters.memory.fakes import SystemClock
 from calllog_guard.core.cases.case import Case
@@ -37,10 +38,12 @@ from calllog_guard.core.identifiers import Tenant, b64
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.proofs import DESK, Proofs, vouched
 from calllog_guard.devstack.supervisor import Stack
-from calllog_guard.settings import Settings
+from calllog_guard.metrics import GaugeMetric
+from calllog_guard.settings import from_environment
 from calllog_guard.workers.desk.cases.case_store import Casebook
 from calllog_guard.workers.desk.cases.deadlines import Deadlines
 from calllog_guard.workers.desk.cases.terms import braked, dated
+from calllog_guard.workers.runtime.clocks import unwatched
 
 SEED = bytes(32)
 CASES = int(os.environ.get("CASES", "100000"))
@@ -98,16 +101,27 @@ async def run(stack: Stack, guard: Installation) -> dict[str, Any]:
     nothing: Any = SimpleNamespace()
     signers = {DESK: b64(signer_public(SEED)).decode()}
     vault: Any = SimpleNamespace(proofs=lambda _: Proofs(signers))
-    book = Casebook(Tenant("iocom"), 0, (topic, topic + ".orders"), nothing, vault, nothing)
+    levels: dict[GaugeMetric, float] = {}
+    desk: Any = SimpleNamespace(
+        tenant=Tenant("iocom"),
+        home=0,
+        settings=from_environment(guard.environment),
+        ring=nothing,
+        vault=vault,
+        writer=nothing,
+        clock=SystemClock(),
+        level=levels.__setitem__,
+        agree=unwatched,
+    )
+    book = desk.book = Casebook(desk)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.monotonic()
-    for record in await read_all(stack.kafka, {}, topic, [0]):
-        if record.key[:1] != b"~":
+    for record in await KafkaLog(stack.kafka, {}).read_all(topic, [0]):
+        if record.key and record.key[:1] != b"~":
             book.note(record)
     result["read_s"] = seconds(began)
     result["peak_growth_mb"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
-    levels: dict[str, float] = {}
-    deadlines = Deadlines(book, Settings(), SystemClock(), levels.__setitem__)
+    deadlines = Deadlines(desk)
     with structlog.testing.capture_logs() as lines:
         for name in ("first_look_s", "look_s"):
             began, used = time.monotonic(), time.process_time()
@@ -115,9 +129,9 @@ async def run(stack: Stack, guard: Installation) -> dict[str, Any]:
             result[name] = seconds(began)
             result[name.replace("_s", "_cpu_s")] = round(time.process_time() - used, 3)
     result["alarms"] = len(lines)
-    result["open"] = int(sum(value for name, value in levels.items() if name.startswith("cases_open")))
+    result["open"] = int(sum(value for name, value in levels.items() if name.name.startswith("cases_open")))
     began = time.monotonic()
-    braked(book, "erase", table, NOW)
+    braked(book, "erase", table, NOW, "backend-1", 1)
     result["brake_s"] = seconds(began)
     return result
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from installation import Installation, event, raw
 
-from calllog_guard.adapters.kafka.log import read_all
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.core.records import Output
 
@@ -91,4 +91,4 @@ def latencies(guard: Installation, poured: Poured) -> list[float]:
 
 
 def _all(guard: Installation, name: str, partitions: list[int]) -> list[Any]:
-    return asyncio.run(read_all(guard.stack.kafka, {}, guard.topic(name), partitions))
+    return asyncio.run(KafkaLog(guard.stack.kafka, {}).read_all(guard.topic(name), partitions))

@@ -20,11 +20,12 @@ from typing import Any
 
 import psutil
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "e2e"))
 
 from installation import Installation, event, raw
 
-from calllog_guard.adapters.kafka.log import read_each
+from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.app.context import world
 from calllog_guard.core.identifiers import CallId, SubjectId, record_key
 from calllog_guard.devstack.supervisor import Stack
@@ -121,7 +122,7 @@ async def delays(guard: Installation) -> list[tuple[float, float]]:
             legs.setdefault(record.key, record.timestamp)
 
     for name, visit in (("calllog.events", an_event), ("calllog.legs", a_leg)):
-        await read_each(guard.stack.kafka, {}, guard.topic(name), list(range(guard.partitions)), visit)
+        await KafkaLog(guard.stack.kafka, {}).read_each(guard.topic(name), list(range(guard.partitions)), visit)
     if len(legs) != len(events):
         raise SystemExit(f"{len(events)} events, {len(legs)} legs")
     return sorted((at / 1000, (legs[key] - at) / 1000) for key, at in events.items())

@@ -14,6 +14,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "e2e"))
 
 from redises import Lone, running
@@ -73,7 +74,7 @@ async def main() -> None:
         for name, days in (("unchanged", 0), ("rewrapped", 7), ("rewrapped_again", 7), ("ratchets_moved", 120)):
             clock.at += timedelta(days=days)
             cpu, wall = time.process_time(), time.perf_counter()
-            done = await Walk(TENANT, keystore, ring, vault, clock, periods, lambda _: None, nobody).run({})
+            done = await Walk(ring, clock, periods, nobody).run({})
             cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
             if (done.contested, sum(done.entries.values())) != (0, 2 * PEOPLE):
                 raise SystemExit("the walk left something")

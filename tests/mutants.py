@@ -5534,7 +5534,7 @@ MUTANTS += [
         "core/calls/formats.py",
         '    specversion: Literal["1.0"]',
         "    specversion: str",
-        "tests/unit/core/test_formats.py::test_an_envelope_that_is_none_is_refused",
+        "tests/unit/core/calls/test_formats.py::test_an_envelope_that_is_none_is_refused",
     ),
     (
         "the auditor reads no ledger",

@@ -12,7 +12,8 @@ from sizes import every
 
 _BOUNDS = """
 import asyncio, signal, sys, threading, time
-from calllog_guard import patience, telemetry
+from calllog_guard import telemetry
+from calllog_guard.adapters.process import endings as patience
 from calllog_guard.cli import _lifetime as lifetime
 from calllog_guard.cli import program
 

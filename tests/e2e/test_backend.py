@@ -7,8 +7,19 @@ import pytest
 from installation import Installation, Make
 from patience import PATIENCE_S
 
-from calllog_guard.client import AsyncClient, CallEvent, Client, InvalidEventError, Party, open_export
+from calllog_guard.adapters.kafka.log import tenant_partition
+from calllog_guard.client import (
+    AsyncClient,
+    CallEvent,
+    Client,
+    InvalidEventError,
+    Party,
+    RefusedError,
+    drafts,
+    open_export,
+)
 from calllog_guard.core.crypto.jose import new_pair
+from calllog_guard.core.identifiers import Tenant
 from calllog_guard.errors import WorkersSilentError
 from calllog_guard.settings import Settings
 
@@ -52,8 +63,34 @@ def test_a_backend_publishes_asks_and_holds_a_verified_certificate(make: Make) -
         stages = list(backend.cases.follow(case, until="absent", timeout_s=PATIENCE_S))
         assert [each.name for each in stages][:2] == ["accepted", "fenced"]
         certificate = backend.receipts.verified(case, "absent")
+        refused = backend.privacy.object(["bob@example.org"], ["telepathy"], identity="verified", jti="DSR-2026-2")
+        with pytest.raises(RefusedError, match="unknown_purpose at /purposes/0: name a purpose") as why:
+            list(backend.cases.follow(refused, timeout_s=PATIENCE_S))
+        mended = backend.privacy.object(["bob@example.org"], ["service"], identity="verified", jti="DSR-2026-2")
+        assert next(backend.cases.follow(mended, timeout_s=PATIENCE_S)).name == "accepted"
+    assert why.value.pointer == "/purposes/0"
     assert (certificate.stage, certificate.request, certificate.final) == ("absent", "DSR-2026-1", True)
     assert len(guard.live()) == 1
+
+
+def test_a_request_that_a_default_partitioner_put_elsewhere_is_taken(make: Make) -> None:
+    """Two desks, and two partitions of requests: the one that reads it is not always the one that has the tenant."""
+    guard = make(PARTITIONS="8")
+    for _ in range(2):
+        guard.start("desk")
+    for role in ("protector", "keeper", "auditor"):
+        guard.start(role)
+    at = Settings(
+        kafka=guard.stack.kafka, calllog_prefix=f"c{guard.name}.", privacy_prefix=f"p{guard.name}.", partitions=8
+    )
+    keys = guard.directory / "keys"
+    home = tenant_partition("iocom", 2)
+    with Client(tenant="iocom", settings=at, key=keys / "backend-1.pem", plain=True) as backend:
+        signed = backend.privacy.sign(drafts.erase(["alice@example.org"], identity="verified"))
+        guard.publish("privacy.requests", [signed.token], partition=1 - home)
+        stages = backend.cases.follow(signed.case(Tenant("iocom")), until="fenced", timeout_s=PATIENCE_S)
+        assert [stage.name for stage in stages][-1] == "fenced"
+    assert not guard.dead()
 
 
 async def test_an_answer_is_fetched_and_opened_and_a_wait_that_ends_says_for_whom(make: Make, tmp_path: Path) -> None:

@@ -16,11 +16,11 @@ import msgspec
 
 from calllog_guard.core.codec import Id, Internal, TenantName, Utc
 from calllog_guard.core.requests.request import JTI
-from calllog_guard.core.requests.types import Requester
+from calllog_guard.core.requests.types import Requester, kinds
 from calllog_guard.errors import MessageError
 
 _JTI: Final = re.compile(JTI)
-_OF_HOLDS: Final = frozenset({"hold", "release", "disclose"})
+_OF_HOLDS: Final = kinds(lambda row: row.ends and not row.title)
 
 
 class RefusedRequest(Internal, frozen=True, kw_only=True):

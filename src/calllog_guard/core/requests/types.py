@@ -51,6 +51,7 @@ class RequestType:
         answer: What the keeper makes once, for the requester.
         removes: Whether stored records go or change.
         fence: Whose entry in the keystore it changes: that of somebody known, or of anybody, who is minted then.
+        ended_by: The type that takes back what it changed in an entry.
         momentary: Whether it is about what is stored now alone.
         law: Whether it reaches what law keeps of somebody who is erased.
         restricts: Whether it restricts the person while it is weighed.
@@ -78,6 +79,7 @@ class RequestType:
     answer: AnswerKind | None = None
     removes: bool = False
     fence: Literal["known", "anybody"] | None = None
+    ended_by: Kind | None = None
     momentary: bool = False
     law: bool = False
     restricts: bool = False
@@ -123,7 +125,7 @@ TYPES: Final[dict[Kind, RequestType]] = {
     "restrict": RequestType(
         help="keep what is kept of a person, and let nobody read it",
         must=("subjects",), may=("ground",), roles=_BOTH, identity=True, brake="change", unfound=True,
-        rule="restriction", fence="anybody", law=True, restricts=True, notice="restricted",
+        rule="restriction", fence="anybody", ended_by="lift", law=True, restricts=True, notice="restricted",
         title="Store my data, but do not use them", asked="asked us to store your data and not to use them",
     ),
     "lift": RequestType(
@@ -136,13 +138,13 @@ TYPES: Final[dict[Kind, RequestType]] = {
         help="note that a person objects to purposes; an officer may have to weigh it",
         must=("subjects", "purposes"), may=("ground",), roles=_BOTH, identity=True,
         officer="by_purpose", brake="objection", unfound=True,
-        stages=_REMOVED, rule="choice", removes=True, fence="anybody", restricts=True,
+        stages=_REMOVED, rule="choice", removes=True, fence="anybody", ended_by="consent", restricts=True,
         notice="erased", title="Objection", asked="objected to the use of your data",
     ),
     "withdraw": RequestType(
         help="take back a person's consent to purposes",
         must=("subjects", "purposes"), roles=_BOTH, identity=True, brake="change", unfound=True,
-        stages=_REMOVED, rule="choice", removes=True, fence="anybody", basis="consent",
+        stages=_REMOVED, rule="choice", removes=True, fence="anybody", ended_by="consent", basis="consent",
         notice="erased", title="Withdrawal of consent", asked="withdrew your consent",
     ),
     "consent": RequestType(

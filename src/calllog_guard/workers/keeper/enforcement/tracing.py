@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from calllog_guard.core.answers.readers import LegOffsets
+from calllog_guard.core.requests.types import TYPES
 from calllog_guard.errors import EntryUnreadableError, LogSilentError
 from calllog_guard.ports.state import LegFacts
 from calllog_guard.workers.keeper.context import KeeperContext
@@ -28,7 +29,7 @@ _TRIES: Final = 3
 """So often a silent log is asked; then the decision goes on: an erasure waits for no record of accesses."""
 _FLAG_S: Final = 600.0
 """So long a flag is waited for; its desk may have lost what was to set it."""
-_ENDED_BY: Final = {"restrict": "lift", "object": "consent", "withdraw": "consent"}
+_ENDED_BY: Final[dict[str, str]] = {kind: row.ended_by for kind, row in TYPES.items() if row.ended_by}
 """Decisions whose desk raises a flag, and which later one takes it down again."""
 Concerns = Callable[[LegFacts, bytes], bool]
 
