@@ -3,16 +3,19 @@
 
 Alive means: the servers answer, and no retry lasts longer than RETRY_MAX_S.  Ready means: partitions are assigned, their seeks
 confirmed, and nothing waits.  Labels are roles, reasons and fates; no metric knows a person.
-Two pages that are only read need no web framework: to load one cost a worker a fifth of its start.
-Source: RFC 9112, of which nothing but the first line of a request is read.
+The standard library's server serves them: two pages that are only read need no web framework, and to load one cost a worker a fifth of
+its start. Its threads ask the event loop for each answer: a process whose loop stands still answers nobody.
 """
 
 import asyncio
 import json
 import math
+import socket
+import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from concurrent.futures import TimeoutError as LateError
 from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -23,7 +26,9 @@ from calllog_guard.errors import ConfigurationError
 from calllog_guard.metrics import CounterMetric, GaugeMetric, Gauges, Metric, Metrics, SummaryMetric, kind_of
 
 _CLIENT_S: Final = 10.0
-"""So long a client may take to ask, and to take its answer; each connection is for one."""
+"""So long a client may take to ask, and to take its answer."""
+_ANSWER_S: Final = 5.0
+"""So long the event loop may take to say it."""
 PREFIX: Final = "calllog_guard_"
 """How every name on the page begins."""
 _FAMILIES: Final[dict[type[Metric], Any]] = {
@@ -70,6 +75,10 @@ class Numbers(Collector):
             yield family
 
 
+Answer = tuple[HTTPStatus, str, bytes]
+"""Status, content type, body."""
+
+
 class Pages:
     """The two pages of one process."""
 
@@ -77,7 +86,7 @@ class Pages:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(Numbers(role, metrics, health))
         self._role, self._health = role, health
-        self._server: asyncio.Server | None = None
+        self._server: ThreadingHTTPServer | None = None
 
     async def start(self, address: str) -> str:
         """
@@ -88,43 +97,85 @@ class Pages:
 
         """
         host, _, port = address.rpartition(":")
+        loop = asyncio.get_running_loop()
+
+        class Handler(_Handler):
+            def said(self, path: str) -> Answer:
+                return asyncio.run_coroutine_threadsafe(pages.answer(path), loop).result(_ANSWER_S)
+
+        pages = self
         try:
-            self._server = await asyncio.start_server(self._client, host, int(port))
+            family, *_ = socket.getaddrinfo(host or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+                0
+            ]
+            server = type("Server", (_Server,), {"address_family": family})((host, int(port)), Handler)
         except (OSError, ValueError, OverflowError):
             raise ConfigurationError(
                 f"cannot serve on {address}: set CALLLOG_GUARD_HTTP, or a reader's http, to a free host:port, or to :0"
             ) from None
-        taken = self._server.sockets[0].getsockname()
+        self._server = server
+        threading.Thread(target=server.serve_forever, name="pages", daemon=True).start()
+        taken = server.server_address
         return f"{taken[0]}:{taken[1]}"
 
     async def stop(self) -> None:
         """Stop serving; who is being answered is not waited for."""
         if self._server is not None:
-            self._server.close()
+            await asyncio.to_thread(self._server.shutdown)
+            self._server.server_close()
 
-    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one request; who asks for nothing that there is, or too slowly, or too much, is left."""
-        try:
-            with suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-                async with asyncio.timeout(_CLIENT_S):
-                    method, _, rest = (await reader.readuntil(b"\r\n\r\n")).partition(b" ")
-                    status, kind, body = self._answer(method, rest.partition(b" ")[0].partition(b"?")[0])
-                    head = (
-                        f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
-                    )
-                    writer.write(f"{head}Connection: close\r\n\r\n".encode() + (b"" if method == b"HEAD" else body))
-                    await writer.drain()
-        finally:
-            writer.close()
-
-    def _answer(self, method: bytes, path: bytes) -> tuple[HTTPStatus, str, bytes]:
+    async def answer(self, path: str) -> Answer:
+        """Status, content type and body of a page."""
         it = self._health
-        if method not in {b"GET", b"HEAD"}:
-            return HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", b""
-        if path == b"/metrics":
+        if path == "/metrics":
             return HTTPStatus.OK, "text/plain; version=0.0.4", generate_latest(self._registry)
-        if path != b"/health":
+        if path != "/health":
             return HTTPStatus.NOT_FOUND, "text/plain", b"/health and /metrics are here\n"
         said = {"role": self._role, "alive": it.alive, "ready": it.ready} | ({"why": it.why} if it.why else {})
         status = HTTPStatus.OK if it.alive and it.ready else HTTPStatus.SERVICE_UNAVAILABLE
         return status, "application/json; charset=utf-8", json.dumps(said).encode()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Who hangs up, or asks too slowly, is no event of ours."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One request of one client."""
+
+    timeout = _CLIENT_S
+
+    def said(self, path: str) -> Answer:
+        """The answer of the process."""
+        raise NotImplementedError
+
+    def do_GET(self) -> None:
+        """Answer a page, with its body."""
+        self._answer(body=True)
+
+    def do_HEAD(self) -> None:
+        """Answer a page, without its body."""
+        self._answer(body=False)
+
+    def _answer(self, *, body: bool) -> None:
+        try:
+            status, kind, content = self.said(self.path.partition("?")[0])
+        except LateError:
+            status, kind, content = HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"the event loop does not answer\n"
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+    def version_string(self) -> str:
+        """Who asks learns nothing of what runs here."""
+        return "calllog-guard"
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
+        """Who asks for a page is no event of ours."""
