@@ -40,6 +40,7 @@ def stack_of_ones_own(java: None, tmp_path: Path) -> Iterator[Stack]:  # noqa: A
         yield stack
 
 
+@pytest.mark.long
 def test_workers_do_their_work_as_users_of_an_old_server(stack_of_ones_own: Stack, tmp_path: Path) -> None:
     urls = with_users(stack_of_ones_own.redis, (6, 2))
     guard = Installation(stack_of_ones_own, tmp_path / "guard", KEYSTORE=stack_of_ones_own.redis)

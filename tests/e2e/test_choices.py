@@ -123,6 +123,7 @@ def test_choices_are_enforced_in_the_stream_and_on_what_is_stored(make: Make) ->
     assert {letter["reason"] for letter in guard.dead()} == {"not_by_consent", "unknown_purpose"}
 
 
+@pytest.mark.long
 def test_an_objection_to_review_restricts_until_an_officer_decides(make: Make) -> None:
     guard = with_purposes(make())
     guard.start("all")
@@ -181,6 +182,7 @@ def test_restricted_legs_are_stored_not_opened_and_not_swept(make: Make) -> None
     guard.settled(lambda: len(guard.live()) == 0, "swept after the lift")
 
 
+@pytest.mark.long
 def test_a_ranged_erasure_takes_those_days_and_whatever_arrives_for_them(make: Make) -> None:
     guard = make(EVENT_LATE_DAYS="400")
     guard.start("all")
@@ -220,6 +222,7 @@ def test_corrected_facts_replace_the_stored_ones_also_after_a_replay(make: Make)
     assert not guard.dead()
 
 
+@pytest.mark.long
 def test_a_case_waits_for_identity_and_goes_on_by_itself(make: Make) -> None:
     guard = make()
     guard.start("all")

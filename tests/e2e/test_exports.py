@@ -84,6 +84,7 @@ def test_of_whom_nothing_is_stored_the_answer_says_so_and_a_missing_part_is_seen
     guard.cli("export", "open", str(empty), "--key", key, code=2)
 
 
+@pytest.mark.long
 def test_only_what_rests_on_consent_or_contract_is_carried_away(make: Make) -> None:
     guard = make()
     path = guard.directory / "policy.toml"

@@ -116,6 +116,7 @@ def test_another_count_than_at_creation_is_refused_by_everything(make: Make) -> 
     guard.settled(lambda: len(guard.live()) == 1, "the leg")
 
 
+@pytest.mark.long
 def test_legs_and_ledger_made_anew_are_accepted_by_name_and_certified_again(make: Make) -> None:
     """Their old offsets say nothing of the new topics: barriers and indexes that rested on them would wait for ever."""
     guard = make()

@@ -254,6 +254,7 @@ def test_nobody_starts_under_a_new_policy_that_no_new_one_may_be(make: Make) -> 
     guard.settled(lambda: len(guard.live()) == 1, "a worker that starts under words")
 
 
+@pytest.mark.long
 def test_a_mistake_is_corrected_on_its_own_day(make: Make) -> None:
     """Nine days for ninety: published in the morning, seen at noon."""
     guard = make(EVENT_LATE_DAYS="400", SWEEP_S="0.5")

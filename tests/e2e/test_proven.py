@@ -97,6 +97,7 @@ def test_what_nobody_proves_names_nobody_and_older_accesses_are_told_as_such(mak
     assert seen(guard, "access-003")[0] == lines, "what was signed before stays proven"
 
 
+@pytest.mark.long
 def test_a_dead_letter_is_opened_by_a_registered_actor(make: Make) -> None:
     guard = make()
     guard.start("all")

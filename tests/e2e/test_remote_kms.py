@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import boto3
@@ -23,7 +24,8 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.start()
     host, port = server.get_host_and_port()
     slow = Config(connect_timeout=PATIENCE_S, read_timeout=PATIENCE_S)  # the first answer takes the longest
-    boto3.client("kms", "eu-west-2", endpoint_url=f"http://{host}:{port}", config=slow).list_keys()
+    with closing(boto3.client("kms", "eu-west-2", endpoint_url=f"http://{host}:{port}", config=slow)) as client:
+        client.list_keys()
     yield f"awskms://{host}:{port}?region=eu-west-2&tls=off"
     server.stop()
 

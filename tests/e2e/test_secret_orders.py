@@ -119,6 +119,7 @@ def test_what_is_held_in_secret_is_disclosed_where_no_backend_looks(make: Make) 
     assert "claim" not in guard.log.read_text()
 
 
+@pytest.mark.long
 def test_a_hold_that_comes_as_an_order_wins_over_an_erasure_and_a_restart(make: Make) -> None:
     guard = make()
     for role in ("protector", "keeper", "auditor"):
