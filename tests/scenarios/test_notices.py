@@ -52,6 +52,10 @@ async def test_recipients_and_the_person_are_told_of_an_erasure_and_nothing_tell
 
 async def test_a_ranged_erasure_and_a_correction_say_what_they_are_about(world: DeskWorld) -> None:
     await world.ask("range-0001", CANARY, type="erase", range={"from": "2026-11-01", "to": "2026-11-02"})
+    assert world.named() == ["person/erased"], (
+        "recipients hear of it once it is done: nobody reads the range from then on"
+    )
+    await world.done("range-0001", "tombstoned")
     await world.ask("rectify-01", CANARY, type="rectify", facts={"call_id": "c1", "role": "guest"})
     assert world.named()[2:] == [], "not before a keeper has made it"
     await world.done("rectify-01", "rewritten")
