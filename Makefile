@@ -46,7 +46,7 @@ test: .venv/stamp tools ## what must hold before a merge, on a real Kafka and a 
 test-fast: .venv/stamp ## what needs no server (under a minute)
 	$(PYTEST) -m "not long and not real" tests/unit tests/scenarios
 
-test-all: .venv/stamp tools ## every test at its full size: all drills and all variants (an hour)
+test-all: .venv/stamp tools ## every test, the long ones too, at larger sizes (an hour); the largest: chaos, drills, outages, fuzz, properties
 	SIZE=full $(PYTEST)
 
 demo: .venv/stamp tools ## the whole story on a stack of its own

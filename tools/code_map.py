@@ -31,6 +31,7 @@ Beside the code:
 | `tests/contract/` | one suite per port, on the fake and on the real server |
 | `tests/e2e/` | worker processes on a real Kafka and Redis |
 | `tests/vectors/` | golden bytes; a release's forms never change |
+| `tests/devstack/` | the stack itself: start, lifetime, end |
 | `tests/support/` | worlds, damage and data that tests share |
 | `tools/` | what `make` runs: reference pages, pictures, locks |
 | `bench/` | measurements, off by default |

@@ -163,7 +163,7 @@ def request_types() -> str:
     """Every type of request, as its row says."""
     lines = [
         "| type | what it does | needs | may have | from | waits for | brake | ends as | stages | stands as | told |",
-        "|" + "---|" * 10,
+        "|" + "---|" * 11,
     ]
     for kind, row in TYPES.items():
         waits = [*(["identity"] if row.identity else []), *([_GRANTS[row.officer]] if row.officer != "never" else [])]

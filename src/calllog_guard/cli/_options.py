@@ -76,7 +76,7 @@ class _Taught(click.Command):
             Path(__file__).with_name("help.txt").read_text("utf-8").partition(f"\n# {path}\n")[2].partition("\n# ")[0]
         )
         about, _, calls = re.sub("^(?=    )", "\0", text, count=1, flags=re.MULTILINE).partition("\0")
-        meaning = f"{self.meaning[:1].upper()}{self.meaning[1:].rstrip('.')}."
+        meaning = f"{self.meaning[:1].upper()}{self.meaning[1:].removesuffix('.')}."
         return "\n\n".join(filter(None, (meaning, self.about, about.strip()))), calls.rstrip()
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -268,7 +268,10 @@ def day_of(text: str) -> date:
 
 dry_run: Final = flag("--dry-run", help="upgrade, separate, identity: show what would change")
 start: Final = click.option(
-    "--start", metavar="DAY", type=day_of, help="CSV: the day that second 0 falls on, as 2026-11-01"
+    "--start",
+    metavar="DAY",
+    type=day_of,
+    help="CSV: the day that second 0 falls on, as 2026-11-01; emit: 30 days ago where none is given, import: none",
 )
 columns: Final = click.option(
     "--columns", default=COLUMNS, help=f"CSV: which column is what (default {COLUMNS}; also call, kind, outcome)"

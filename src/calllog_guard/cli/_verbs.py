@@ -25,7 +25,7 @@ VERBS: Final = {
         "import_:take_in", "take in an old call log; killed and started again it goes on, nothing is doubled"
     ),
     "dead": Verb("dead:dead", "dead letters: list, open with the operator's key, replay"),
-    "request": Verb("request:request", "send a signed request: erase, access, object, hold, approve, ..."),
+    "request": Verb("request:request", "send a signed request: erase, access, object, hold, approve and so on"),
     "case": Verb("case:case", "cases: state, due date, stages; an officer's approve, refuse, extend"),
     "report": Verb(
         "report:month", "the officer's page of a month: what is due, what was late, erasures, holds, access"

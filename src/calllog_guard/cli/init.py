@@ -44,5 +44,9 @@ def init(args: Args) -> int:
     }
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in environment.items()]
     (base / "calllog-guard.env").write_text("".join(lines), "utf-8")
-    show(args, {"dir": str(base), "env": environment, "tenant": args.tenant}, f"{base}: next, `. calllog-guard.env`")
+    show(
+        args,
+        {"dir": str(base), "env": environment, "tenant": args.tenant},
+        f"{base}: next, `. {args.directory}/calllog-guard.env`",
+    )
     return 0

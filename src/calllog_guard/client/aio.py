@@ -183,6 +183,11 @@ class AsyncPrivacy(Requests[Awaitable[str]]):
             LogSilentError: Kafka does not answer; send it again with the same `jti`.
 
         """
+        held = draft.claims.get("hold")
+        if isinstance(held, Mapping) and held.get("secret"):
+            raise ConfigurationError(
+                "a secret hold is ordered with `calllog-guard request hold`, which writes to privacy.orders: sent from here it would show"
+            )
         signed, at = self.sign(draft), self._at
         place = await at.transport.append(at.settings.topic(Topic.REQUESTS), at.home, signed.token)
         own = signed.case(at.tenant, at.forms)

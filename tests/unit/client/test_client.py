@@ -157,6 +157,15 @@ def test_what_the_desk_would_refuse_is_said_before_it_is_sent() -> None:
         privacy.sign(drafts.erase([], identity="verified"))
 
 
+async def test_a_secret_hold_is_not_sent_where_it_shows() -> None:
+    """The client writes to `privacy.requests`; orders about secret holds belong into `privacy.orders`."""
+    order = drafts.hold(
+        [WHO], "order-1", authority="Court", basis="Order 7", review_at=NOW, identity="verified", secret=True
+    )
+    with pytest.raises(ConfigurationError, match="request hold"):
+        await AsyncClient(tenant="iocom", key=KEY, desk=SEAL).privacy.send(order)
+
+
 def test_mistakes_of_a_program_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"\[\"alice@example.org\"\]"):
         drafts.erase(WHO, identity="verified")

@@ -1,6 +1,7 @@
 """What docs/ says is what the code does: words, reference pages, commands, settings, metrics, files and pictures that it names."""
 
 import dataclasses
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -143,3 +144,12 @@ def test_every_decision_is_listed_and_says_what_was_to_be_decided_and_what_it_co
         assert f"({path.name})" in index
         for part in ("**Context.**", "**Options.**", "**Choice.**", "**Cost.**"):
             assert part in path.read_text("utf-8"), f"{path.name}: {part}"
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.name)
+def test_a_table_has_as_many_cells_below_its_head_as_in_it(page: Path) -> None:
+    """Else no reader shows it as a table."""
+    lines = page.read_text("utf-8").splitlines()
+    for head, line in itertools.pairwise(lines):
+        if re.fullmatch(r"\|(\s*:?-+:?\s*\|)+", line) and head.startswith("|"):
+            assert len(re.findall(r"(?<!\\)\|", head)) == line.count("|"), head

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,3 +74,9 @@ def test_every_folder_says_what_it_is() -> None:
 
 def test_the_map_has_every_folder() -> None:
     assert code_map.PAGE.read_text("utf-8") == code_map.page(), "run `make reference` and commit what it writes"
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """Tests are no packages: pytest takes two files of one name for one, and runs neither's where the other's was loaded."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, many in names.items() if many > 1] == []

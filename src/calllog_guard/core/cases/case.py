@@ -101,7 +101,7 @@ class Trace(Rewritten, frozen=True, kw_only=True):
 
 
 class Case(Rewritten, frozen=True, kw_only=True):
-    """See above; `place` is the request's partition and offset, `acts` those of what acted on the case, by name."""
+    """A case as its topic has it, without identities; `place` is the request's partition and offset, `acts` those of what acted on it, by name."""
 
     v: Literal[1] = 1
     case: Id

@@ -105,13 +105,13 @@ TYPES: Final[dict[Kind, RequestType]] = {
         notice="erased", title="Erase my data", asked="asked us to erase your data",
     ),
     "access": RequestType(
-        help="give a person what is kept of it, sealed to its key",
+        help="give a person what is kept about them, sealed to their key",
         must=("subjects", "reply_key"), may=("range",), roles=_BOTH, identity=True, brake="export",
         stages=("exported",), answer="access", law=True, told_of_holds=True,
         title="A copy of my data", asked="asked us for a copy of your data",
     ),
     "portability": RequestType(
-        help="give a person what it may take elsewhere, sealed to its key",
+        help="give a person what they may take elsewhere, sealed to their key",
         must=("subjects", "reply_key"), may=("range",), roles=_BOTH, identity=True, brake="export",
         stages=("exported",), answer="portability",
         title="My data, to take away", asked="asked us for your data, to take them with you",
@@ -162,7 +162,7 @@ TYPES: Final[dict[Kind, RequestType]] = {
         must=("hold",), may=("subjects",), roles=_OFFICERS, stages=("destroyed", "tombstoned"), rule="hold", apart=True,
     ),
     "disclose": RequestType(
-        help="give an authority what is kept of a person, sealed to its key; two officers decide",
+        help="give an authority what is kept about a person, sealed to the authority's key; two officers decide",
         must=("subjects", "authority", "basis", "notify", "reply_key"), may=("range", "review_at", "hold"),
         roles=frozenset({"officer", "authority_desk"}), officer="two", brake="disclosure", unfound=True,
         stages=("exported",), answer="disclosure", told_of_holds=True, before="disclosed",
