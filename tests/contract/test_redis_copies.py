@@ -74,7 +74,7 @@ async def check(server: Lone, replicas: int = 0) -> None:
         await store.check()
 
 
-@SERVERS
+@pytest.mark.parametrize("executable", [pytest.param(None, marks=pytest.mark.long), VALKEY], ids=["redis", "valkey"])
 async def test_nothing_counts_as_written_while_a_replica_does_not_have_it(
     executable: str | None, tmp_path: Path
 ) -> None:
