@@ -60,7 +60,8 @@ def test_redis_killed_at_random_moments_loses_no_secret_and_brings_nobody_back(g
         return f"a leg of each of the {left} others: {len(guard.live())} legs, {len(keys(guard))} keys, {guard.dead()}"
 
     guard.settled(lambda: len(guard.live()) == left, seen)
-    guard.cli("keystore", "walk")  # a mint that was killed before its claim leaves a key that nobody has
+    # a mint that was killed before its claim leaves a key that nobody has; the walk is refused until the ledger is replayed
+    guard.settled(lambda: guard.run("keystore", "walk")[0] == 0, "the walk")
     assert len(keys(guard)) == left, "each living person has a key, and nobody else"
     assert guard.cli("read", "--purpose", "service", "--actor", "support-1").count('"put"') == left
     assert all(worker.poll() is None for worker in guard.workers), guard.log.read_text()[-2000:]
