@@ -31,6 +31,7 @@ def checked(guard: Installation, setting: str) -> dict[str, str]:
     return {row["topic"]: row["verdict"] for row in rows if row["setting"] == setting}
 
 
+@pytest.mark.long
 def test_more_partitions_than_at_creation_are_told_and_hold_nobody_up(make: Make) -> None:
     """Twice as many of each: erasures are certified as before, and what somebody writes there is dead-lettered and goes."""
     guard = make()
