@@ -12,7 +12,7 @@ import json
 import math
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import TimeoutError as LateError
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -86,7 +86,7 @@ class Pages:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(Numbers(role, metrics, health))
         self._role, self._health = role, health
-        self._server: ThreadingHTTPServer | None = None
+        self._server: _Server | None = None
 
     async def start(self, address: str) -> str:
         """
@@ -97,25 +97,14 @@ class Pages:
 
         """
         host, _, port = address.rpartition(":")
-        loop = asyncio.get_running_loop()
-
-        class PageHandler(_Handler):
-            def said(self, path: str) -> Answer:
-                return asyncio.run_coroutine_threadsafe(pages.answer(path), loop).result(_ANSWER_S)
-
-        pages = self
         try:
-            family, *_ = socket.getaddrinfo(host or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-                0
-            ]
-            server = type("Server", (_Server,), {"address_family": family})((host, int(port)), PageHandler)
+            self._server = _Server(host, int(port), self.answer)
         except (OSError, ValueError, OverflowError):
             raise ConfigurationError(
                 f"cannot serve on {address}: set CALLLOG_GUARD_HTTP, or a reader's http, to a free host:port, or to :0"
             ) from None
-        self._server = server
-        threading.Thread(target=server.serve_forever, name="pages", daemon=True).start()
-        taken = server.server_address
+        threading.Thread(target=self._server.serve_forever, name="pages", daemon=True).start()
+        taken = self._server.socket.getsockname()
         return f"{taken[0]}:{taken[1]}"
 
     async def stop(self) -> None:
@@ -137,8 +126,20 @@ class Pages:
 
 
 class _Server(ThreadingHTTPServer):
+    """Asks the event loop that it was made in for each answer."""
+
     daemon_threads = True
     block_on_close = False
+
+    def __init__(self, host: str, port: int, answer: Callable[[str], Coroutine[Any, Any, Answer]]) -> None:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        self.address_family = found[0][0]
+        self._answer, self._loop = answer, asyncio.get_running_loop()
+        super().__init__((host, port), _Handler)
+
+    def said(self, path: str) -> Answer:
+        """The answer of the process. Raises LateError: its event loop stands still."""
+        return asyncio.run_coroutine_threadsafe(self._answer(path), self._loop).result(_ANSWER_S)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Who hangs up, or asks too slowly, is no event of ours."""
@@ -148,10 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
     """One request of one client."""
 
     timeout = _CLIENT_S
-
-    def said(self, path: str) -> Answer:
-        """The answer of the process."""
-        raise NotImplementedError
+    server: _Server
 
     def do_GET(self) -> None:
         """Answer a page, with its body."""
@@ -163,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, body: bool) -> None:
         try:
-            status, kind, content = self.said(self.path.partition("?")[0])
+            status, kind, content = self.server.said(self.path.partition("?")[0])
         except LateError:
             status, kind, content = HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"the event loop does not answer\n"
         self.send_response(status)
