@@ -102,6 +102,14 @@ async def test_an_address_that_is_none_is_refused(address: str) -> None:
         await Pages("keeper", Metrics(), WELL).start(address)
 
 
+async def test_a_start_asks_no_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where none answers, the start would wait for it."""
+    monkeypatch.setattr("socket.getfqdn", lambda *_: pytest.fail("a name was asked for"))
+    pages = Pages("keeper", Metrics(), WELL)
+    await pages.start("127.0.0.1:0")
+    await pages.stop()
+
+
 async def test_an_address_that_is_taken_is_refused(port: int) -> None:
     with pytest.raises(ConfigurationError, match="cannot serve on"):
         await Pages("desk", Metrics(), WELL).start(f"127.0.0.1:{port}")

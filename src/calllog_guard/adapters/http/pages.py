@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import TimeoutError as LateError
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import Any, Final, Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -136,6 +137,10 @@ class _Server(ThreadingHTTPServer):
         self.address_family = found[0][0]
         self._answer, self._loop = answer, asyncio.get_running_loop()
         super().__init__((host, port), _Handler)
+
+    def server_bind(self) -> None:
+        """Bind alone: the library's own way asks DNS for the host's full name, which nobody needs and a start would wait for."""
+        TCPServer.server_bind(self)
 
     def said(self, path: str) -> Answer:
         """The answer of the process. Raises LateError: its event loop stands still."""
